@@ -1,0 +1,1 @@
+"""An OMERO-compatible server in Python, for the demo, the tests and offline use."""

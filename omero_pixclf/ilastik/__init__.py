@@ -1,0 +1,1 @@
+"""ilastik's files: reading an `.ilp`, natively and without unpickling anything."""

@@ -1,0 +1,143 @@
+"""What an image is before its pixels: its axes, its place, and how a part of it is read.
+
+Inside omero_pixclf every image has five axes in ilastik's order, ``(t, z, y, x, c)``. Sources and sinks convert at
+the boundary; nothing else does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["AXES", "ImageInfo", "PixelReader", "Place", "Region", "Shape5"]
+
+AXES = "tzyxc"
+Shape5 = tuple[int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box in an image, ``start`` inclusive and ``stop`` exclusive, both in ``(t, z, y, x, c)``."""
+
+    start: Shape5
+    stop: Shape5
+
+    @classmethod
+    def whole(cls, shape: Shape5) -> Region:
+        """The box that is the entire image of this shape."""
+        return cls((0, 0, 0, 0, 0), shape)
+
+    @property
+    def shape(self) -> Shape5:
+        """Extents in ``(t, z, y, x, c)``."""
+        t, z, y, x, c = (b - a for a, b in zip(self.start, self.stop, strict=True))
+        return (t, z, y, x, c)
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """Five slices that cut this box out of an array of the image."""
+        return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an image lies: the container that gets its tables and, on a plate, its well.
+
+    Attributes
+    ----------
+    container
+        ``"Dataset:7"``, ``"Plate:3"``, ``"Image:51"`` (an orphan is its own container) or a folder's path.
+    name
+        The container's name.
+    well, well_id, field, acquisition
+        ``"B3"``, the Well's id, the 1-based field number and the plate acquisition's name; None off plates.
+    """
+
+    container: str
+    name: str = ""
+    well: str | None = None
+    well_id: int | None = None
+    field: int | None = None
+    acquisition: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What is known of an image before its pixels are read.
+
+    Attributes
+    ----------
+    key
+        ``"Image:51"`` or a file's path; unique within its source.
+    shape
+        Extents in ``(t, z, y, x, c)``.
+    dtype
+        The numpy name of the stored type, such as ``"uint16"``.
+    channels
+        One name per channel, possibly empty strings.
+    pixel_size_um
+        Micrometres per pixel along ``(z, y, x)``; None where the source does not say.
+    fingerprint
+        What identifies these very pixels (OMERO: pixels id and, where known, their SHA-1), for the run's identity.
+    """
+
+    key: str
+    name: str
+    shape: Shape5
+    dtype: str
+    channels: tuple[str, ...]
+    pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
+    place: Place = Place("")
+    fingerprint: str = ""
+
+
+class PixelReader(Protocol):
+    """An open image. ``read`` may be called from several threads; the owner closes it."""
+
+    @property
+    def info(self) -> ImageInfo:
+        """What the image is."""
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
+
+
+@dataclass(frozen=True)
+class ArrayReader:
+    """An image that is already in memory."""
+
+    info: ImageInfo
+    pixels: NDArray[Any]
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """The pixels of a region, ``(t, z, y, x, c)``."""
+        return np.ascontiguousarray(self.pixels[region.slices])
+
+
+@dataclass(frozen=True)
+class ChannelReader:
+    """Another reader with some of its channels, in the order wanted (0-based)."""
+
+    reader: PixelReader
+    channels: tuple[int, ...]
+
+    @property
+    def info(self) -> ImageInfo:
+        """The image's facts, reduced to the chosen channels."""
+        from dataclasses import replace
+
+        whole = self.reader.info
+        names = tuple(whole.channels[c] for c in self.channels)
+        return replace(whole, shape=(*whole.shape[:4], len(names)), channels=names)
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """The pixels of a region; its c range counts the chosen channels."""
+        wanted = self.channels[region.start[4] : region.stop[4]]
+        parts = [
+            self.reader.read(Region((*region.start[:4], c), (*region.stop[:4], c + 1)))  # type: ignore[arg-type]
+            for c in wanted
+        ]
+        return np.concatenate(parts, axis=4) if len(parts) > 1 else parts[0]

@@ -1,0 +1,1 @@
+"""Maps to objects: threshold, label, outline, measure."""

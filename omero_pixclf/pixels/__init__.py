@@ -1,0 +1,1 @@
+"""Pixels to probabilities: ilastik's features, its random forest, and both over tiles."""

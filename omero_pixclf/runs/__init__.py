@@ -1,0 +1,1 @@
+"""A run: plan, one image from start to end, many images, the report."""

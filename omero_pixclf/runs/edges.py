@@ -1,0 +1,83 @@
+"""The two edges of a run: where pixels come from and where results go.
+
+OMERO and a folder both stand behind these; `runs` knows nothing else of them. Implementations conform by structure
+and need not import this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+from omero_pixclf.image import ImageInfo, PixelReader
+from omero_pixclf.objects.outline import Outline
+from omero_pixclf.record import RunRecord
+from omero_pixclf.table import Table
+
+__all__ = ["ImageSource", "ImageWriter", "ResultSink"]
+
+
+class ImageSource(Protocol):
+    """Images to work on."""
+
+    def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
+        """Every image below the targets (``"Dataset:7"``, a path), once each, without reading pixels."""
+
+    def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
+        """An image, open for reading until the context ends."""
+
+
+class ImageWriter(Protocol):
+    """The results of one image under way. What was written before `complete` is debris until then."""
+
+    def rois(
+        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None
+    ) -> NDArray[Any]:
+        """Save the outlines of one class; returns the Roi ids (int64) in the order of the outlines, 0 for none."""
+
+    def map(
+        self,
+        kind: str,
+        pixels: NDArray[Any],
+        *,
+        channels: Sequence[str],
+        form: str,
+    ) -> None:
+        """Save a result image ``(t, z, y, x, c)``; kind ``probabilities|segmentation|labels``.
+
+        ``form`` is ``attachment-h5``, ``attachment-tiff`` or ``image``.
+        """
+
+    def complete(self, record: RunRecord) -> None:
+        """All is written: mark this run complete, then remove what it replaces."""
+
+
+class ResultSink(Protocol):
+    """Where results go."""
+
+    def refusal(self, image: ImageInfo) -> str | None:
+        """Why results may not be written for this image, or None; asked in the plan, before any work."""
+
+    def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
+        """What this user's earlier runs of a recipe of that name left on an image, newest first."""
+
+    def begin(self, image: ImageInfo, record: RunRecord) -> AbstractContextManager[ImageWriter]:
+        """Clear this user's debris of the recipe, write the ledger's ``running``, and open the results.
+
+        Leaving the context by an exception removes what was written for this image so far.
+        """
+
+    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+        """The ``"summary"`` and ``"objects"`` tables that stand on the container from earlier runs of the recipe."""
+
+    def finish(
+        self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
+    ) -> Mapping[str, str]:
+        """Put tables and attachments on a container, new before old goes; returns what was written, for the report.
+
+        Keys are the names given, values addresses such as ``"FileAnnotation:31"``.
+        """
