@@ -103,8 +103,17 @@ def compile_in_parallel() -> None:
     import setuptools  # noqa: F401  (puts its own distutils in place of the standard library's)
     from distutils.ccompiler import CCompiler  # isort: skip
 
-    def compile_all(self, sources, output_dir=None, macros=None, include_dirs=None, debug=0,  # type: ignore[no-untyped-def]
-                    extra_preargs=None, extra_postargs=None, depends=None):
+    def compile_all(
+        self,
+        sources,
+        output_dir=None,
+        macros=None,
+        include_dirs=None,
+        debug=0,  # type: ignore[no-untyped-def]
+        extra_preargs=None,
+        extra_postargs=None,
+        depends=None,
+    ):
         macros, objects, postargs, arguments, build = self._setup_compile(
             output_dir, macros, include_dirs, sources, depends, extra_postargs
         )

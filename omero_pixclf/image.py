@@ -6,13 +6,13 @@ the boundary; nothing else does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "ImageInfo", "PixelReader", "Place", "Region", "Shape5"]
+__all__ = ["AXES", "ArrayReader", "ChannelReader", "ImageInfo", "PixelReader", "Place", "Region", "Shape5"]
 
 AXES = "tzyxc"
 Shape5 = tuple[int, int, int, int, int]
@@ -127,8 +127,6 @@ class ChannelReader:
     @property
     def info(self) -> ImageInfo:
         """The image's facts, reduced to the chosen channels."""
-        from dataclasses import replace
-
         whole = self.reader.info
         names = tuple(whole.channels[c] for c in self.channels)
         return replace(whole, shape=(*whole.shape[:4], len(names)), channels=names)
@@ -136,8 +134,5 @@ class ChannelReader:
     def read(self, region: Region) -> NDArray[Any]:
         """The pixels of a region; its c range counts the chosen channels."""
         wanted = self.channels[region.start[4] : region.stop[4]]
-        parts = [
-            self.reader.read(Region((*region.start[:4], c), (*region.stop[:4], c + 1)))  # type: ignore[arg-type]
-            for c in wanted
-        ]
+        parts = [self.reader.read(Region((*region.start[:4], c), (*region.stop[:4], c + 1))) for c in wanted]
         return np.concatenate(parts, axis=4) if len(parts) > 1 else parts[0]

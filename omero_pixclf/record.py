@@ -18,7 +18,7 @@ class RunRecord:
     Attributes
     ----------
     run_id
-        The run that this belongs to; all images of one run share it. Sortable by time, unique: ``20261121T053012-ab12cd``.
+        The run that this belongs to, shared by all its images: sortable by time, unique, ``20261121T053012-ab12cd``.
     image
         The image's key, ``"Image:51"``.
     recipe, recipe_hash

@@ -1,0 +1,203 @@
+"""What to do with an image (`Recipe`) and how to reach things (`Settings`): TOML and environment, validated once.
+
+The keys of a recipe are the same in a TOML file, on the command line and in the OMERO script. A recipe is frozen and
+its hash covers everything that changes results, so that two runs with equal hashes on equal pixels are the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from omero_pixclf.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["RESULT_VERSION", "Classifier", "Objects", "Output", "Recipe", "load_recipe", "parse_size"]
+
+RESULT_VERSION = 1
+"""Raised whenever the engine or the objects give other results than before for the same recipe."""
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Classifier(_Frozen):
+    """Which stored classifier, on which of the image's channels."""
+
+    project: str = Field(description="the .ilp: a path, FileAnnotation:12, or the name of a file attached in OMERO")
+    channels: tuple[int | str, ...] | None = Field(
+        None, description="the image's channels in the project's order, by name or 0-based number (default: all)"
+    )
+
+
+class Objects(_Frozen):
+    """How probability maps become objects."""
+
+    label: tuple[str, ...] = Field((), description="the project's label(s) that are objects (default: the first)")
+    method: Literal["threshold", "hysteresis", "segmentation"] = Field(
+        "threshold",
+        description="threshold: probability >= threshold; hysteresis: above low, touching a part above high; "
+        "segmentation: where the label is the most probable one",
+    )
+    threshold: Fraction = Field(0.5, description="for method threshold")
+    low: Fraction = Field(0.5, description="for hysteresis: the object's extent")
+    high: Fraction = Field(0.8, description="for hysteresis: its core")
+    smooth: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="Gaussian sigma in pixels (z, y, x) on the probabilities before the threshold"
+    )
+    min_size: int = Field(10, ge=0, description="smallest object, in pixels (voxels in 3D)")
+    max_size: int | None = Field(None, ge=1, description="largest object, in pixels (voxels in 3D)")
+    connectivity: Literal[4, 6, 8, 26] | None = Field(
+        None, description="neighbours of a pixel: 4 or 8 in 2D, 6 or 26 in 3D (default: 4 and 6, as ilastik)"
+    )
+    dims: Literal["auto", "2d", "3d"] = Field(
+        "auto", description="objects per plane or through z (auto: through z where there is more than one plane)"
+    )
+    split: Literal["none", "distance", "probability"] = Field(
+        "none", description="part touching objects by a watershed on the distance or the probability map"
+    )
+    fill_holes: bool = Field(False, description="fill holes in objects")
+    border: Literal["keep", "remove"] = Field("keep", description="objects that touch the image's border in y or x")
+
+    @field_validator("label", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("smooth", mode="before")
+    @classmethod
+    def _same_for_all_axes(cls, value: Any) -> Any:
+        return (float(value),) * 3 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Objects:
+        if self.method == "hysteresis" and self.high < self.low:
+            raise ValueError(f"high ({self.high}) is below low ({self.low})")
+        if self.max_size is not None and self.max_size < self.min_size:
+            raise ValueError(f"max_size ({self.max_size}) is below min_size ({self.min_size})")
+        if any(s < 0 for s in self.smooth):
+            raise ValueError(f"smooth: sigmas must not be negative, found {self.smooth}")
+        return self
+
+
+class Output(_Frozen):
+    """What is written."""
+
+    rois: Literal["auto", "polygon", "mask", "none"] = Field(
+        "auto", description="objects as ROIs; auto: polygons up to roi_budget per image, then masks, then none"
+    )
+    roi_budget: int = Field(2000, ge=1, description="for auto: polygons up to so many, masks up to ten times as many")
+    simplify: float = Field(0.0, ge=0, le=0.5, description="polygons may deviate so many pixels from the outline")
+    probabilities: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
+        "none", description="the probability map: HDF5 or OME-TIFF attachment, a new OMERO image, OME-Zarr (folder)"
+    )
+    segmentation: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
+        "none", description="the simple segmentation, likewise"
+    )
+    labels: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
+        "none", description="the objects as a label image, likewise"
+    )
+    table: bool = Field(True, description="summary and object tables on the container")
+    contact_sheet: bool = Field(True, description="a picture of images with outlines, on the container")
+
+
+class Recipe(_Frozen):
+    """What to do with an image: classifier, objects, output; its name says which results replace which."""
+
+    name: str = Field("", description="results of a recipe replace those of the same name (default: the .ilp's name)")
+    classifier: Classifier
+    objects: Objects = Objects()
+    output: Output = Output()
+
+    @property
+    def title(self) -> str:
+        """The recipe's name, or the project's file name without its ending."""
+        return self.name or Path(self.classifier.project).stem or self.classifier.project
+
+    def hash(self, project_sha256: str) -> str:
+        """SHA-256 over everything that changes results: project bytes, settings, the engine's result version."""
+        settings = self.model_dump(mode="json")
+        settings["classifier"].pop("project")  # its bytes count, not where they lie
+        settings.pop("name")
+        content = {"project": project_sha256, "version": RESULT_VERSION, **settings}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def flat(self) -> dict[str, str]:
+        """Settings as ``{"objects.threshold": "0.5", …}``, for people to read; those left at None are not shown."""
+        dump = self.model_dump(mode="json")
+        return {
+            f"{section}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            for section in ("classifier", "objects", "output")
+            for key, value in dump[section].items()
+            if value is not None
+        }
+
+
+def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe from a TOML file, with single keys changed (``{"objects.threshold": 0.6}``), or from the keys alone.
+
+    Raises
+    ------
+    UsageError
+        Where the file cannot be read or parsed, or a key is unknown or has a bad value; says which, and where.
+    """
+    content = _read_toml(path) if path else {}
+    for dotted, value in changes.items():
+        section, _, key = dotted.rpartition(".")
+        target = content.setdefault(section, {}) if section else content
+        target[key] = value
+    where = str(path) if path else "recipe"
+    if "project" not in content.get("classifier", {}):
+        raise UsageError(f"{where}: no classifier; give the .ilp with --project or as project under [classifier]")
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
+        raise UsageError("\n".join(lines)) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    project = content.get("classifier", {}).get("project")
+    if isinstance(project, str) and ":" not in project and (path.parent / project).is_file():
+        content["classifier"]["project"] = str(path.parent / project)  # relative to the recipe, as people mean it
+    return content
+
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``"2G"``, ``"500M"``, ``"1.5 GiB"``.
+
+    Raises
+    ------
+    UsageError
+        Where the text is not a size.
+
+    >>> parse_size("2G")
+    2147483648
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"{text!r} is not a size; write 500M or 2G")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
