@@ -1,0 +1,46 @@
+# make demo   sets everything up (once) and shows the main job on an OMERO server of its own
+# make test   the whole suite, as CI runs it
+#
+# Both make .venv from the machine's own python3 (3.10 to 3.13). PYTHON=python3.12 takes another interpreter,
+# VENV=.venv312 another folder, ICE_WHEEL=path/to.whl a published zeroc-ice wheel instead of compiling one.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SOURCES = $(wildcard setup.py omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint setup setup-dev clean
+
+demo: $(VENV)/.ready
+	@$(BIN)/omero-pixclf demo
+
+test: lint
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.ready-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+
+setup: $(VENV)/.ready
+setup-dev: $(VENV)/.ready-dev
+
+$(VENV)/.ready: pyproject.toml deploy/build_ice.py $(SOURCES)
+	@$(PYTHON) -c "import sys; (3, 10) <= sys.version_info[:2] <= (3, 13) or sys.exit('$(PYTHON) is Python %d.%d: omero_pixclf needs 3.10 to 3.13, name one with PYTHON=python3.12' % sys.version_info[:2])"
+	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make virtual environments (Debian: apt-get install python3-venv)"; rm -rf $(VENV); exit 1; }; }
+	@echo "setting up $(VENV), once; about five minutes where zeroc-ice must be compiled, one otherwise"
+	@$(PIP) install --quiet --upgrade pip setuptools wheel
+	@$(BIN)/python deploy/build_ice.py > $(VENV)/ice-wheel
+	@$(PIP) install --quiet "$$(cat $(VENV)/ice-wheel)"
+	@$(PIP) install --quiet --editable .
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready
+	@echo "adding the tools of the tests"
+	@$(PIP) install --quiet --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,196 @@
+"""A run's state on disk: one folder per run, in it a SQLite manifest and what each image left for the tables.
+
+Whatever moment the process dies at, the folder says which images are done, and `--resume` goes on with the others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from omero_pixclf.errors import OutputError, UsageError
+from omero_pixclf.table import Column, Table
+
+__all__ = ["Entry", "Manifest", "RunHeader", "new_run_id", "state_folder"]
+
+EntryState = Literal["due", "skipped", "refused", "running", "done", "failed"]
+
+_SCHEMA = """
+create table header (content text not null);
+create table image (
+    key text primary key, position integer not null, container text not null, name text not null,
+    state text not null, reason text not null default '', traceback text not null default '',
+    started text, seconds real
+);
+"""
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What a run is about, as needed to resume it."""
+
+    run_id: str
+    recipe: dict[str, Any]
+    recipe_hash: str
+    targets: tuple[str, ...]
+    server: str
+    user: str
+    started: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of a run."""
+
+    key: str
+    container: str
+    name: str
+    state: EntryState
+    reason: str = ""
+    traceback: str = ""
+    seconds: float | None = None
+
+
+def new_run_id(now: datetime, salt: bytes) -> str:
+    """``20261121T053012-ab12cd``: sorts by time, and is unique by its random salt (3 bytes are used)."""
+    return f"{now:%Y%m%dT%H%M%S}-{salt[:3].hex()}"
+
+
+def state_folder() -> Path:
+    """Where runs are kept: ``OMERO_PIXCLF_STATE``, else below the user's XDG state folder."""
+    given = os.environ.get("OMERO_PIXCLF_STATE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "omero_pixclf" / "runs"
+
+
+class Manifest:
+    """An open run folder. Use as a context manager; one process writes at a time."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, header: RunHeader) -> None:
+        self.folder = folder
+        self.header = header
+        self._db = connection
+
+    @classmethod
+    @contextmanager
+    def create(cls, folder: Path, header: RunHeader) -> Iterator[Manifest]:
+        """Start a run's folder; it must not exist yet."""
+        try:
+            (folder / "images").mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made for the run's state: {error.strerror}") from error
+        with closing(_connect(folder)) as db:
+            with db:
+                db.executescript(_SCHEMA)
+                db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
+            yield cls(folder, db, header)
+
+    @classmethod
+    @contextmanager
+    def open(cls, folder: Path) -> Iterator[Manifest]:
+        """Open a run's folder again.
+
+        Raises
+        ------
+        UsageError
+            Where there is no such run.
+        """
+        if not (folder / "manifest.sqlite").is_file():
+            raise UsageError(f"{folder}: no such run; list them with: omero-pixclf runs list")
+        with closing(_connect(folder)) as db:
+            content = json.loads(db.execute("select content from header").fetchone()[0])
+            yield cls(folder, db, RunHeader(**{**content, "targets": tuple(content["targets"])}))
+
+    def add(self, entries: list[Entry]) -> None:
+        """Put the plan's images in, keeping what is already known of one."""
+        known = {row[0] for row in self._db.execute("select key from image")}
+        start = len(known)
+        rows = [
+            (e.key, start + i, e.container, e.name, e.state, e.reason)
+            for i, e in enumerate(e for e in entries if e.key not in known)
+        ]
+        with self._db:
+            self._db.executemany(
+                "insert into image (key, position, container, name, state, reason) values (?, ?, ?, ?, ?, ?)", rows
+            )
+
+    def mark(
+        self, key: str, state: EntryState, *, reason: str = "", traceback: str = "", seconds: float | None = None
+    ) -> None:
+        """Record an image's new state; durable when this returns."""
+        with self._db:
+            self._db.execute(
+                "update image set state = ?, reason = ?, traceback = ?, seconds = ? where key = ?",
+                (state, reason, traceback, seconds, key),
+            )
+
+    def entries(self) -> list[Entry]:
+        """All images, in the order of the plan."""
+        rows = self._db.execute(
+            "select key, container, name, state, reason, traceback, seconds from image order by position"
+        )
+        return [Entry(*row) for row in rows]
+
+    def keep(self, key: str, name: str, table: Table) -> None:
+        """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
+        target = self._path(key, name)
+        part = target.with_suffix(".part")
+        with part.open("wb") as out:
+            np.savez_compressed(out, **_arrays(table))
+        part.replace(target)
+
+    def kept(self, key: str, name: str) -> Table | None:
+        """A table kept earlier, or None where there is none."""
+        path = self._path(key, name)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            described = json.loads(str(arrays["columns"]))
+            return Table(
+                tuple(
+                    Column(d["name"], d["kind"], arrays[f"values{i}"].tolist(), d["unit"], d["description"])
+                    for i, d in enumerate(described)
+                )
+            )
+
+    def picture(self, key: str) -> Path:
+        """Where an image's preview lies or will lie (PNG)."""
+        return self.folder / "images" / f"{_safe(key)}.png"
+
+    def _path(self, key: str, name: str) -> Path:
+        return self.folder / "images" / f"{_safe(key)}.{name}.npz"
+
+
+def _connect(folder: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(folder / "manifest.sqlite", timeout=30)
+    db.execute("pragma journal_mode = wal")
+    return db
+
+
+def _safe(key: str) -> str:
+    """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
+    if plain == key.replace(":", "_") and len(plain) < 80:
+        return plain
+    return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _arrays(table: Table) -> dict[str, Any]:
+    described = [{"name": c.name, "kind": c.kind, "unit": c.unit, "description": c.description} for c in table.columns]
+    values = {
+        f"values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
+        for i, c in enumerate(table.columns)
+    }
+    return {"columns": np.asarray(json.dumps(described)), **values}
