@@ -29,12 +29,32 @@ from pathlib import Path
 VERSION = "3.6.5"
 SHA256 = "4235ffeb605bcd4e22e716577f7d61e4aa1bc82f65276bb542701a81b7933356"
 
+READ_BUFFER = """
+#if PY_VERSION_HEX >= 0x030D0000
+static inline int PyObject_AsReadBuffer(PyObject* object, const void** start, Py_ssize_t* length)
+{
+    Py_buffer view;
+    if(PyObject_GetBuffer(object, &view, PyBUF_SIMPLE) != 0)
+    {
+        return -1;
+    }
+    *start = view.buf;
+    *length = view.len;
+    PyBuffer_Release(&view);
+    return 0;
+}
+#endif
+"""
+
 # (file, what stands there, what must stand there, why)
 CHANGES = (
     ("src/Slice.cpp", "#include <eval.h>", "#include <ceval.h>", "eval.h is gone since Python 3.11"),
     ("src/Util.cpp", "PyThreadState_GET()->frame", "PyEval_GetFrame()", "thread states are opaque since 3.11"),
     ("lib/Ice.py", "import sys, string, imp, os,", "import sys, string, types, os,", "imp is gone since 3.12"),
     ("lib/Ice.py", "imp.new_module(", "types.ModuleType(", "imp is gone since 3.12"),
+    ("src/Util.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
+    ("src/Types.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
+    ("src/Config.h", "#include <Python.h>", "#include <Python.h>\n" + READ_BUFFER, "PyObject_AsReadBuffer went with 3.13"),
     # The archive brings bzip2 along but leaves it out on Linux; with it no libbz2 headers are needed.
     ("setup.py", "if d.find('bzip2') != -1:", "if False:", "compile the bundled bzip2"),
     ("setup.py", "'crypto', 'bz2', 'rt'", "'crypto', 'rt'", "compile the bundled bzip2"),

@@ -106,20 +106,31 @@ def _with(column: Column, values: NDArray[Any]) -> Column:
     return Column(column.name, column.kind, values, column.unit, column.description)
 
 
+_MISSING: dict[str, Any] = {"double": np.nan, "string": "", "bool": False}  # every other kind: -1, OMERO's "no id"
+
+
 def concatenate(tables: Iterable[Table]) -> Table:
-    """All rows one after the other; every table must declare the same columns (name and kind, in order).
+    """All rows one after the other, under the union of all columns in order of first appearance.
+
+    A table without a column (an image without that channel) gets NaN there, "" for strings, -1 for whole numbers.
 
     Raises
     ------
     ValueError
-        Where no table is given, or two of them differ in a column.
+        Where no table is given, or two of them declare a column differently.
     """
     parts = list(tables)
     if not parts:
         raise ValueError("no tables to concatenate")
-    shape = [(c.name, c.kind) for c in parts[0].columns]
-    for part in parts[1:]:
-        if [(c.name, c.kind) for c in part.columns] != shape:
-            raise ValueError(f"tables differ in their columns: {part.names} and {parts[0].names}")
-    merged = (np.concatenate([p.columns[i].values for p in parts]) for i in range(len(shape)))
-    return Table(tuple(_with(c, v) for c, v in zip(parts[0].columns, merged, strict=True)))
+    declared: dict[str, Column] = {}
+    for column in (c for part in parts for c in part.columns):
+        known = declared.setdefault(column.name, column)
+        if known.kind != column.kind:
+            raise ValueError(f"column {column.name!r} is declared as {known.kind} and as {column.kind}")
+    return Table(tuple(_with(c, np.concatenate([_values(p, c) for p in parts])) for c in declared.values()))
+
+
+def _values(table: Table, column: Column) -> NDArray[Any]:
+    if column.name in table:
+        return table[column.name]
+    return np.full(len(table), _MISSING.get(column.kind, -1), dtype=_DTYPES.get(column.kind, np.int64))

@@ -1,0 +1,89 @@
+"""The command line. Each command lives in its own file and is imported when it is called, so that starting is quick."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from typing import Any
+
+import click
+
+from omero_pixclf.errors import PixclfError
+
+__all__ = ["main"]
+
+# name: (module, attribute, line in the overview)
+COMMANDS = {
+    "demo": ("omero_pixclf.cli.demo", "demo", "Show the main job on an OMERO server of its own."),
+    "check": ("omero_pixclf.cli.run", "check", "See what a run would do, and what stands against it."),
+    "run": ("omero_pixclf.cli.run", "run", "Apply a classifier to images, datasets, plates in OMERO."),
+    "predict": ("omero_pixclf.cli.predict", "predict", "Files in, files out, with ilastik's headless options."),
+    "runs": ("omero_pixclf.cli.runs", "runs", "List and show earlier runs."),
+    "undo": ("omero_pixclf.cli.runs", "undo", "Take back exactly what a run wrote."),
+    "embedded": ("omero_pixclf.cli.embedded", "embedded", "An OMERO server in Python, for trying out and for tests."),
+}
+
+EPILOG = """\b
+Examples:
+  omero-pixclf demo
+  omero-pixclf check Plate:3 --project nuclei.ilp
+  omero-pixclf run Dataset:7 Plate:3 --recipe nuclei.toml
+  omero-pixclf predict --project nuclei.ilp --export_source "Simple Segmentation" stack.h5/data
+
+\b
+Exit codes: 0 all done · 1 some images failed · 2 wrong usage or refused input · 3 server unreachable or not allowed
+"""
+
+
+class _Commands(click.Group):
+    """Commands by the table above; none is imported for the overview."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from omero_pixclf import __version__
+
+        click.echo(f"omero_pixclf {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option("-v", "--verbose", count=True, help="More log lines on stderr (twice: all).")
+def cli(verbose: int) -> None:
+    """Apply ilastik pixel classifiers, without ilastik, to what lies in an OMERO server."""
+    level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line and leave with its exit code; expected errors are one message, not a traceback."""
+    try:
+        code = cli.main(args=arguments, prog_name="omero-pixclf", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing half-written is left", err=True)
+        sys.exit(130)
+    except PixclfError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)

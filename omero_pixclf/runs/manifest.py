@@ -31,8 +31,9 @@ create table header (content text not null);
 create table image (
     key text primary key, position integer not null, container text not null, name text not null,
     state text not null, reason text not null default '', traceback text not null default '',
-    started text, seconds real
+    seconds real
 );
+create table finished (container text primary key);
 """
 
 
@@ -129,11 +130,12 @@ class Manifest:
     def mark(
         self, key: str, state: EntryState, *, reason: str = "", traceback: str = "", seconds: float | None = None
     ) -> None:
-        """Record an image's new state; durable when this returns."""
+        """Record an image's new state; durable when this returns. What is done stays done, also when met again."""
         with self._db:
             self._db.execute(
-                "update image set state = ?, reason = ?, traceback = ?, seconds = ? where key = ?",
-                (state, reason, traceback, seconds, key),
+                "update image set state = ?, reason = ?, traceback = ?, seconds = ? "
+                "where key = ? and not (state = 'done' and ? = 'skipped')",
+                (state, reason, traceback, seconds, key, state),
             )
 
     def entries(self) -> list[Entry]:
@@ -142,6 +144,18 @@ class Manifest:
             "select key, container, name, state, reason, traceback, seconds from image order by position"
         )
         return [Entry(*row) for row in rows]
+
+    def finish(self, container: str) -> None:
+        """Record that a container has its tables and pictures."""
+        with self._db:
+            self._db.execute("insert or ignore into finished values (?)", (container,))
+
+    def unfinished(self, container: str) -> bool:
+        """Whether images of the container are done but its tables and pictures do not stand."""
+        done = "select 1 from image where container = ? and state = 'done'"
+        finished = "select 1 from finished where container = ?"
+        answers = [self._db.execute(query, (container,)).fetchone() for query in (done, finished)]
+        return answers[0] is not None and answers[1] is None
 
     def keep(self, key: str, name: str, table: Table) -> None:
         """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""

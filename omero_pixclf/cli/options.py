@@ -1,0 +1,139 @@
+"""Options that several commands share: the server, the recipe, the machine.
+
+The recipe's options are made from the recipe's own model, so that the command line, the TOML file and the
+documentation cannot come apart.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
+
+__all__ = ["machine_options", "recipe_from", "recipe_options", "server_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+SECTIONS: dict[str, type[BaseModel]] = {"classifier": Classifier, "objects": Objects, "output": Output}
+
+
+def server_options(command: Command) -> Command:
+    """Which OMERO, as whom. The password comes from the environment, a file or a prompt, never from an argument."""
+    options = [
+        click.option("-s", "--server", envvar="OMERO_HOST", help="[USER@]HOST[:PORT] or wss://… (or OMERO_HOST)."),
+        click.option("-p", "--port", type=int, envvar="OMERO_PORT", help="The server's port (default 4064)."),
+        click.option("-u", "--user", envvar="OMERO_USER", help="User name."),
+        click.option("-g", "--group", envvar="OMERO_GROUP", help="Group to log in to (default: the user's)."),
+        click.option("-k", "--key", envvar="OMERO_SESSION_KEY", help="Join this session (a UUID)."),
+        click.option(
+            "--password-file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A file that only you can read (mode 0600) holding the password; else OMERO_PASSWORD or a prompt.",
+        ),
+        click.option("--sudo", metavar="ADMIN", help="Log in as this administrator, and act as --user."),
+    ]
+    return _add(command, options)
+
+
+def machine_options(command: Command) -> Command:
+    """How much of the machine to use."""
+    options = [
+        click.option("--threads", type=click.IntRange(1), help="Threads for the computation (default: all cores)."),
+        click.option("--memory", metavar="SIZE", callback=_size, help="Memory to stay within, such as 2G."),
+    ]
+    return _add(command, options)
+
+
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:
+    return None if value is None else parse_size(value)
+
+
+def recipe_options(command: Command) -> Command:
+    """``--recipe FILE``, ``--name``, and one option for every key of a recipe."""
+    options = [
+        click.option(
+            "-r",
+            "--recipe",
+            "recipe_file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A recipe (TOML); single keys can be changed by the options below.",
+        ),
+        click.option("--name", help=Recipe.model_fields["name"].description),
+    ]
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            options.append(_option(section, key, field))
+    return _add(command, options)
+
+
+def recipe_from(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
+    """The recipe of a command's arguments: the file, with the given options over it.
+
+    Takes the recipe's own keys out of ``options``.
+    """
+    changes: dict[str, Any] = {}
+    for section, model in SECTIONS.items():
+        for key in model.model_fields:
+            value = options.pop(_parameter(section, key), None)
+            if value is None or value == ():
+                continue
+            changes[f"{section}.{key}"] = _CONVERTED.get(key, lambda v: v)(value)
+    name = options.pop("name", None)
+    if name is not None:
+        changes["name"] = name
+    return load_recipe(recipe_file, changes)
+
+
+def _whole_numbers(values: tuple[str, ...]) -> tuple[int | str, ...]:
+    return tuple(int(v) if v.isdecimal() else v for text in values for v in text.split(","))
+
+
+_CONVERTED: dict[str, Callable[[Any], Any]] = {"channels": _whole_numbers, "connectivity": int}
+
+
+def _parameter(section: str, key: str) -> str:
+    return f"{section}_{key}"
+
+
+def _option(section: str, key: str, field: FieldInfo) -> Callable[[Any], Any]:
+    """One click option for one key: its type, choices, default and help are the model's."""
+    kind, multiple = _click_type(field.annotation)
+    flag = f"--{key.replace('_', '-')}"
+    text = field.description or ""
+    if field.default is not None and field.default != () and not field.is_required():
+        shown = ("yes" if field.default else "no") if isinstance(field.default, bool) else field.default
+        text = f"{text} (default: {shown})"
+    name = _parameter(section, key)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{key.replace('_', '-')}", name, default=None, help=text)
+    if key == "smooth":
+        return click.option(flag, name, type=float, nargs=3, default=None, metavar="Z Y X", help=text)
+    return click.option(flag, name, type=kind, multiple=multiple, default=None, help=text)
+
+
+def _click_type(annotation: Any) -> tuple[Any, bool]:
+    """The click type of an annotation, and whether it may be given several times."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _click_type(arguments[0])
+    if origin in (types.UnionType, typing.Union):
+        return _click_type(next(a for a in arguments if a is not type(None)))
+    if origin is Literal:
+        return click.Choice([str(a) for a in arguments]), False
+    if origin is tuple:
+        return str, True
+    return annotation, False
+
+
+def _add(command: Command, options: list[Callable[[Any], Any]]) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -1,0 +1,108 @@
+"""A run from its request to its report: plan, work on the images, finish the containers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omero_pixclf.errors import PixclfError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.containers import container_tables
+from omero_pixclf.runs.edges import ResultSink
+from omero_pixclf.runs.execute import Outcome, execute
+from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.plan import PlanItem
+
+__all__ = ["ContainerOutcome", "Event", "Finished", "Planned", "perform"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The plan stands; work begins."""
+
+    run_id: str
+    folder: Path
+    items: tuple[PlanItem, ...]
+
+
+@dataclass(frozen=True)
+class ContainerOutcome:
+    """What was put on a container, as ``{"summary": "FileAnnotation:31", …}``, or why not."""
+
+    container: str
+    name: str
+    written: tuple[tuple[str, str], ...] = ()
+    pictures: tuple[Path, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run is over."""
+
+    run_id: str
+    outcomes: tuple[Outcome, ...]
+    containers: tuple[ContainerOutcome, ...]
+
+    @property
+    def failed(self) -> bool:
+        """Whether an image or a container is without its results."""
+        return any(o.state in ("failed", "refused") for o in self.outcomes) or any(c.reason for c in self.containers)
+
+
+Event = Planned | Outcome | ContainerOutcome | Finished
+
+
+def perform(
+    items: Sequence[PlanItem],
+    manifest: Manifest,
+    sink: ResultSink,
+    record: RunRecord,
+    work: Callable[[ImageInfo], dict[str, int]],
+    pictures: Callable[[str, Sequence[ImageInfo]], Sequence[Path]],
+    *,
+    tables: bool = True,
+) -> Iterator[Event]:
+    """Carry out a plan and yield what happens.
+
+    A container is finished as soon as its last image is, so that a run that stops early leaves finished containers.
+    Its tables and pictures are left alone where none of its images was worked on.
+    """
+    yield Planned(record.run_id, manifest.folder, tuple(items))
+    outcomes: list[Outcome] = []
+    containers: list[ContainerOutcome] = []
+    last = {item.image.place.container: n for n, item in enumerate(items)}
+    members: dict[str, list[ImageInfo]] = {}
+    for n, outcome in enumerate(execute(items, manifest, work)):
+        outcomes.append(outcome)
+        yield outcome
+        place = outcome.image.place
+        members.setdefault(place.container, []).append(outcome.image)
+        if last[place.container] == n and manifest.unfinished(place.container):
+            done = _finish(outcome.image, members[place.container], manifest, sink, record, pictures, tables)
+            containers.append(done)
+            yield done
+    yield Finished(record.run_id, tuple(outcomes), tuple(containers))
+
+
+def _finish(
+    image: ImageInfo,
+    images: Sequence[ImageInfo],
+    manifest: Manifest,
+    sink: ResultSink,
+    record: RunRecord,
+    pictures: Callable[[str, Sequence[ImageInfo]], Sequence[Path]],
+    tables: bool,
+) -> ContainerOutcome:
+    """One container's tables and pictures; a refusal there does not end the run."""
+    container, name = image.place.container, image.place.name
+    try:
+        rows = container_tables(images, manifest, sink.tables(container, record.recipe)) if tables else {}
+        drawn = tuple(pictures(container, images))
+        written = sink.finish(container, record, rows, drawn)
+    except PixclfError as error:
+        return ContainerOutcome(container, name, reason=str(error))
+    manifest.finish(container)
+    return ContainerOutcome(container, name, tuple(written.items()), drawn)
