@@ -1,0 +1,202 @@
+"""Plan, execution, manifest and containers, over a source and a sink made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omero_pixclf.config import load_recipe
+from omero_pixclf.errors import NotAllowedError, UnreachableError, UsageError
+from omero_pixclf.image import ImageInfo, PixelReader, Place
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.edges import ImageWriter
+from omero_pixclf.runs.execute import Outcome
+from omero_pixclf.runs.job import ContainerOutcome, Finished, perform
+from omero_pixclf.runs.manifest import Manifest, RunHeader
+from omero_pixclf.runs.plan import PlanItem, plan_images
+from omero_pixclf.table import Column, Table
+
+NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
+
+
+def image(number: int, container: str = "Dataset:1") -> ImageInfo:
+    return ImageInfo(
+        f"Image:{number}",
+        f"i{number}",
+        (1, 1, 8, 8, 1),
+        "uint8",
+        ("c",),
+        place=Place(container),
+        fingerprint=f"p{number}",
+    )
+
+
+def record(of: ImageInfo, digest: str, run: str = "old") -> RunRecord:
+    return RunRecord(run, of.key, "nuclei", digest, of.fingerprint, "n.ilp", "00", "1", NOW, NOW, "complete")
+
+
+class Folder:
+    """A source and a sink in memory."""
+
+    def __init__(self, images: Sequence[ImageInfo], ledger: Sequence[RunRecord] = (), forbidden: str = "") -> None:
+        self.all, self.ledger, self.forbidden = images, ledger, forbidden
+        self.finished: list[tuple[str, Mapping[str, Table]]] = []
+        self.standing: dict[str, Table] = {}
+
+    def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
+        yield from self.all
+
+    def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
+        raise AssertionError("the plan reads no pixels")
+
+    def refusal(self, image: ImageInfo) -> str | None:
+        return "may not" if image.key == self.forbidden else None
+
+    def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
+        return [r for r in self.ledger if r.image == image.key and r.recipe == recipe]
+
+    def begin(self, image: ImageInfo, record: RunRecord) -> AbstractContextManager[ImageWriter]:
+        raise AssertionError("not asked for here")
+
+    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+        return self.standing
+
+    def finish(
+        self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
+    ) -> Mapping[str, str]:
+        self.finished.append((container, tables))
+        return dict.fromkeys(tables, "FileAnnotation:1")
+
+
+def start(folder: Path) -> AbstractContextManager[Manifest]:
+    return Manifest.create(folder / "run", RunHeader("r1", RECIPE.model_dump(), "new", ("Dataset:1",), "", "", "now"))
+
+
+def row(of: ImageInfo, count: int) -> Table:
+    return Table((Column("Image", "image", np.array([int(of.key[6:])])), Column("Count", "long", np.array([count]))))
+
+
+def test_the_plan_says_for_every_image_what_will_happen_and_why() -> None:
+    images = [image(n) for n in range(5)]
+    folder = Folder(images, [record(images[1], "new"), record(images[2], "other")], forbidden="Image:3")
+    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda i: "too small" if i.key == "Image:4" else None))
+    assert [p.decision for p in plan] == ["due", "done", "replace", "refused", "refused"]
+    assert [p.reason for p in plan][3:] == ["may not", "too small"]
+
+
+def test_force_repeats_what_is_done() -> None:
+    one = image(1)
+    folder = Folder([one], [record(one, "new")])
+    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None, force=True)] == [
+        "replace"
+    ]
+
+
+def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = "") -> list[object]:
+    def work(one: ImageInfo) -> dict[str, int]:
+        if one.key == broken:
+            raise ValueError("bad plane")
+        manifest.keep(one.key, "summary", row(one, 7))
+        return {"Nucleus": 7}
+
+    manifest.add([])
+    return list(perform(plan, manifest, folder, record(image(0), "new"), work, lambda *_: ()))
+
+
+def planned(manifest: Manifest, images: Sequence[ImageInfo]) -> list[PlanItem]:
+    from omero_pixclf.runs.manifest import Entry
+
+    manifest.add([Entry(i.key, i.place.container, i.name, "due") for i in images])
+    return [PlanItem(i, "due") for i in images]
+
+
+def test_a_failed_image_is_recorded_with_its_reason_and_the_others_go_on(tmp_path: Path) -> None:
+    images = [image(n) for n in range(3)]
+    folder = Folder(images)
+    with start(tmp_path) as manifest:
+        events = run(folder, planned(manifest, images), manifest, broken="Image:1")
+        states = {e.key: (e.state, e.reason) for e in manifest.entries()}
+        trace = manifest.entries()[1].traceback
+    assert states == {"Image:0": ("done", ""), "Image:1": ("failed", "ValueError: bad plane"), "Image:2": ("done", "")}
+    assert "bad plane" in trace and "in work" in trace
+    end = events[-1]
+    assert isinstance(end, Finished) and end.failed
+    assert [o.state for o in events if isinstance(o, Outcome)] == ["done", "failed", "done"]
+
+
+def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> None:
+    images = [image(1), image(2)]
+    folder = Folder(images)
+
+    def work(one: ImageInfo) -> dict[str, int]:
+        raise UnreachableError("gone")
+
+    with start(tmp_path) as manifest:
+        plan = planned(manifest, images)
+        with pytest.raises(UnreachableError):
+            list(perform(plan, manifest, folder, record(images[0], "new"), work, lambda *_: ()))
+        assert [e.state for e in manifest.entries()] == ["due", "due"]
+
+
+def test_containers_finish_one_by_one_and_keep_rows_of_other_images(tmp_path: Path) -> None:
+    images = [image(1), image(2), image(3, "Dataset:2")]
+    folder = Folder(images)
+    folder.standing = {"summary": Table((
+        Column("Image", "image", np.array([1, 99])), Column("Count", "long", np.array([1, 5])),
+    ))}  # fmt: skip
+    with start(tmp_path) as manifest:
+        events = run(folder, planned(manifest, images), manifest)
+    order = [e.container if isinstance(e, ContainerOutcome) else type(e).__name__ for e in events]
+    assert order == ["Planned", "Outcome", "Outcome", "Dataset:1", "Outcome", "Dataset:2", "Finished"]
+    first = folder.finished[0][1]["summary"]
+    assert dict(zip(first["Image"].tolist(), first["Count"].tolist(), strict=True)) == {1: 7, 2: 7, 99: 5}
+
+
+def test_nothing_is_written_on_a_container_where_nothing_was_done(tmp_path: Path) -> None:
+    folder = Folder([image(1)])
+    with start(tmp_path) as manifest:
+        planned(manifest, folder.all)
+        run(folder, [PlanItem(image(1), "done", "same")], manifest)
+    assert folder.finished == []
+
+
+def test_a_refused_container_is_said_and_the_run_counts_as_failed(tmp_path: Path) -> None:
+    class Refusing(Folder):
+        def finish(self, *_: object) -> Mapping[str, str]:  # type: ignore[override]
+            raise NotAllowedError("Dataset:1: read-only")
+
+    folder = Refusing([image(1)])
+    with start(tmp_path) as manifest:
+        end = run(folder, planned(manifest, folder.all), manifest)[-1]
+    assert isinstance(end, Finished) and end.failed
+    assert end.containers[0].reason == "Dataset:1: read-only"
+
+
+def test_a_manifest_opened_again_knows_everything(tmp_path: Path) -> None:
+    with start(tmp_path) as manifest:
+        planned(manifest, [image(1)])
+        manifest.mark("Image:1", "done", seconds=2.0)
+        manifest.keep("Image:1", "objects", Table((Column("Name", "string", np.array(["äß"], object), unit="x"),)))
+        manifest.keep("Image:2", "objects", Table((Column("Name", "string", np.array([], object)),)))
+    with Manifest.open(tmp_path / "run") as again:
+        assert again.header.targets == ("Dataset:1",)
+        assert again.entries()[0].state == "done"
+        again.mark("Image:1", "skipped")
+        assert again.entries()[0].state == "done"
+        assert again.unfinished("Dataset:1")
+        table = again.kept("Image:1", "objects")
+        assert table is not None and table["Name"].tolist() == ["äß"] and table.columns[0].unit == "x"
+        empty = again.kept("Image:2", "objects")
+        assert empty is not None and len(empty) == 0 and empty.columns[0].kind == "string"
+        assert again.kept("Image:3", "objects") is None
+
+
+def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such run"), Manifest.open(tmp_path / "nothing"):
+        pass
