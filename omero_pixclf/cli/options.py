@@ -10,7 +10,7 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 from pydantic import BaseModel
@@ -18,7 +18,10 @@ from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
 
-__all__ = ["machine_options", "recipe_from", "recipe_options", "server_options"]
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+
+__all__ = ["login_from", "machine_options", "recipe_from", "recipe_options", "server_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -41,6 +44,15 @@ def server_options(command: Command) -> Command:
         click.option("--sudo", metavar="ADMIN", help="Log in as this administrator, and act as --user."),
     ]
     return _add(command, options)
+
+
+def login_from(options: dict[str, Any]) -> Login:
+    """The login of a command's arguments; takes them out of ``options``."""
+    from omero_pixclf.connector.login import Login
+
+    given = {key: options.pop(key) for key in ("server", "port", "user", "group", "key", "sudo", "password_file")}
+    host = given.pop("server")
+    return Login(host=host or "", **{key: value for key, value in given.items() if value is not None})
 
 
 def machine_options(command: Command) -> Command:

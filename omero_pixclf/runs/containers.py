@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.objects.measure import channel_columns
+from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["container_tables", "locate"]
+__all__ = ["column_tag", "container_tables", "locate", "summary_row"]
 
 
-def locate(table: Table, image: ImageInfo, *, label: str | None = None) -> Table:
-    """A table of one image's rows, led by columns that say which image, well, field and class they belong to.
+def locate(table: Table, image: ImageInfo) -> Table:
+    """A table of one image's rows, led by columns that say which image, well and field they belong to.
 
     The columns are called ``Image`` and ``Well``, because OMERO.web makes links of these and OMERO.parade needs them.
     Off OMERO, where images have no ids, ``Image`` is the file's path.
@@ -29,8 +32,6 @@ def locate(table: Table, image: ImageInfo, *, label: str | None = None) -> Table
         lead.append(Column("Field", "long", np.full(rows, place.field or 0), description="1-based within the well"))
     if place.container.startswith("Plate:"):
         lead.append(Column("Plate", "plate", np.full(rows, int(place.container.partition(":")[2]))))
-    if label is not None:
-        lead.append(Column("Class", "string", np.full(rows, label, object)))
     return Table((*lead, *table.columns))
 
 
@@ -39,6 +40,52 @@ def _image_column(image: ImageInfo, rows: int) -> Column:
     if kind == "Image" and number.isdecimal():
         return Column("Image", "image", np.full(rows, int(number)))
     return Column("Image", "string", np.full(rows, image.key, object))
+
+
+def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
+    """The image's row of the summary table: counts, area fractions and mean measurements per class."""
+    columns: list[Column] = []
+    for name, table in objects.items():
+        tag = column_tag(name)
+        columns.append(
+            Column(f"Count_{tag}", "long", np.array([summary.objects[name]]), description=f"objects: {name}")
+        )
+        columns.append(
+            Column(
+                f"Area_fraction_{tag}",
+                "double",
+                np.array([summary.area_fraction[name]]),
+                description=f"share of the image's pixels in objects: {name}",
+            )
+        )
+        columns += [_mean(c, name, tag) for c in table.columns if c.name.startswith(AVERAGED)]
+    columns.append(
+        Column("Uncertainty", "double", np.array([summary.uncertainty]), description="mean of 1 - (highest - second)")
+    )
+    columns += [
+        Column(f"Focus_{channel}", "double", np.array([score]), description="larger is sharper")
+        for channel, score in zip(channel_columns(image.channels, image.shape[4]), summary.focus, strict=True)
+    ]
+    return locate(Table(tuple(columns)), image)
+
+
+AVERAGED = ("Area_", "Volume_", "Mean_")  # per-object columns whose means stand in the summary
+
+
+def _mean(column: Column, name: str, tag: str) -> Column:
+    value = float(np.mean(column.values)) if len(column.values) else float("nan")
+    return Column(
+        f"Mean_{column.name.removeprefix('Mean_')}_of_{tag}",
+        "double",
+        np.array([value]),
+        column.unit,
+        f"mean over objects of {name}: {column.description or column.name}",
+    )
+
+
+def column_tag(name: str) -> str:
+    """A class name as part of a column name: ``"Cell body"`` → ``Cell_body``."""
+    return re.sub(r"\W+", "_", name).strip("_") or "class"
 
 
 def container_tables(

@@ -50,10 +50,12 @@ def plan_images(
         if reason:
             yield PlanItem(image, "refused", reason)
             continue
-        complete = [r for r in sink.previous(image, recipe.title) if r.state == "complete"]
-        same = [r for r in complete if r.identity == (recipe_hash, image.fingerprint)]
+        earlier = sink.previous(image, recipe.title)
+        complete = [r for r in earlier if r.state == "complete"]
+        # More than one entry: a replacement was interrupted, and only doing it again clears that up.
+        same = len(earlier) == 1 and bool(complete) and complete[0].identity == (recipe_hash, image.fingerprint)
         if same and not force:
-            yield PlanItem(image, "done", f"run {same[0].run_id} did the same")
+            yield PlanItem(image, "done", f"run {complete[0].run_id} did the same")
         elif complete:
             yield PlanItem(image, "replace", f"replaces run {complete[0].run_id}")
         else:

@@ -98,6 +98,12 @@ def test_force_repeats_what_is_done() -> None:
     ]
 
 
+def test_an_interrupted_replacement_is_done_again() -> None:
+    one = image(1)
+    folder = Folder([one], [record(one, "new"), record(one, "other", "older")])
+    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None)] == ["replace"]
+
+
 def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = "") -> list[object]:
     def work(one: ImageInfo) -> dict[str, int]:
         if one.key == broken:

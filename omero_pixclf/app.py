@@ -1,0 +1,292 @@
+"""Where edges are plugged into runs: OMERO or files on the outside, plan and execution within.
+
+The doors (command line, OMERO script) call these functions and show what they yield.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omero_pixclf import __version__
+from omero_pixclf.config import Recipe
+from omero_pixclf.errors import ImageError, InputError, UsageError
+from omero_pixclf.ilastik.project import Project, read_project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.pixels.predict import check as check_image
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.channels import applied_channels, class_indices
+from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.history import RunOverview, overviews
+from omero_pixclf.runs.job import Event, perform
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
+from omero_pixclf.runs.pictures import Tile, contact_sheet, overlay
+from omero_pixclf.runs.plan import PlanItem, plan_images
+from omero_pixclf.runs.run import Found, Work, run_image
+
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import Session
+
+__all__ = [
+    "Request",
+    "import_files",
+    "list_runs",
+    "plan_in_omero",
+    "resumed",
+    "run_in_omero",
+    "show_run",
+    "undo_run",
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run.
+
+    Attributes
+    ----------
+    targets
+        ``"Dataset:7"``, ``"Plate:3"``, …, or paths.
+    force
+        Repeat what is done.
+    resume
+        The id of a run to go on with.
+    threads, memory
+        How much of the machine to use; None: all cores, no bound.
+    """
+
+    targets: tuple[str, ...]
+    recipe: Recipe
+    force: bool = False
+    resume: str | None = None
+    threads: int | None = None
+    memory: int | None = None
+
+
+def run_in_omero(
+    login: Login,
+    request: Request,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Iterator[Event]:
+    """Apply a recipe to everything below the targets in OMERO, and yield what happens."""
+    with _edges(login, request) as (session, source, sink, project):
+        items = _plan(source, sink, project, request)
+        server, user = session.host, session.user_name
+        with _manifest(request, project, server, user, now, salt) as manifest:
+            yield from _perform(items, source, sink, project, request, manifest, now)
+
+
+def plan_in_omero(login: Login, request: Request) -> tuple[Project, list[PlanItem]]:
+    """What `run_in_omero` would do, without doing it."""
+    with _edges(login, request) as (_, source, sink, project):
+        return project, _plan(source, sink, project, request)
+
+
+@contextmanager
+def _edges(login: Login, request: Request) -> Iterator[tuple[Session, ImageSource, ResultSink, Project]]:
+    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sink import OmeroSink
+    from omero_pixclf.connector.source import OmeroSource
+    from omero_pixclf.files.encode import ENCODERS
+
+    with connect(login) as session:
+        project = _project(session, request)
+        output = request.recipe.output
+        new_images = "image" in (output.probabilities, output.segmentation, output.labels)
+        yield session, OmeroSource(session), OmeroSink(session, encode=ENCODERS, new_images=new_images), project
+
+
+def _project(session: Session, request: Request) -> Project:
+    """The recipe's project: a file here, or one that is attached in OMERO."""
+    from omero_pixclf.connector.files import fetch_project
+
+    wanted = request.recipe.classifier.project
+    if Path(wanted).is_file():
+        return read_project(Path(wanted))
+    if wanted.startswith("FileAnnotation:") or os.sep not in wanted:
+        name, content = fetch_project(session, wanted, targets=request.targets)
+        return read_project(content, name=name)
+    raise InputError(f"{wanted}: no such file")
+
+
+def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Request) -> list[PlanItem]:
+    recipe = request.recipe
+    class_indices(recipe, project)  # a wrong label is wrong for all images: refuse before listing them
+
+    def refusal(image: ImageInfo) -> str | None:
+        try:
+            check_image(project, image, channels=len(applied_channels(recipe, project, image)))
+        except ImageError as error:
+            return str(error)
+        return None
+
+    digest = recipe.hash(project.sha256)
+    items = list(plan_images(source, sink, request.targets, recipe, digest, refusal, force=request.force))
+    if not items:
+        raise UsageError(f"no images in {' '.join(request.targets)}")
+    return items
+
+
+def _manifest(
+    request: Request,
+    project: Project,
+    server: str,
+    user: str,
+    now: Callable[[], datetime],
+    salt: Callable[[int], bytes],
+) -> AbstractContextManager[Manifest]:
+    digest = request.recipe.hash(project.sha256)
+    if request.resume is None:
+        moment = now()
+        header = RunHeader(
+            new_run_id(moment, salt(3)),
+            request.recipe.model_dump(mode="json"),
+            digest,
+            request.targets,
+            server,
+            user,
+            moment.isoformat(timespec="seconds"),
+        )
+        return Manifest.create(state_folder() / header.run_id, header)
+    return Manifest.open(state_folder() / request.resume)
+
+
+def _perform(
+    items: Sequence[PlanItem],
+    source: ImageSource,
+    sink: ResultSink,
+    project: Project,
+    request: Request,
+    manifest: Manifest,
+    now: Callable[[], datetime],
+) -> Iterator[Event]:
+    recipe = request.recipe
+    record = RunRecord(
+        manifest.header.run_id,
+        "",
+        recipe.title,
+        recipe.hash(project.sha256),
+        "",
+        project.name,
+        project.sha256,
+        __version__,
+        now(),
+        settings=recipe.flat(),
+    )
+    wanted = recipe.output.contact_sheet
+    colors = {c.name: c.color for c in project.classes}
+
+    def preview(found: Found) -> bytes:
+        return overlay(found.pixels, found.labels, colors)
+
+    drawn = preview if wanted else None
+    work = Work(source, sink, recipe, project, record, manifest, now, drawn, request.threads, request.memory)
+    manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
+
+    def pictures(container: str, images: Sequence[ImageInfo]) -> Sequence[Path]:
+        return _contact_sheet(manifest, recipe, container, images) if wanted else ()
+
+    yield from perform(
+        items, manifest, sink, record, lambda image: run_image(image, work), pictures, tables=recipe.output.table
+    )
+
+
+def _contact_sheet(manifest: Manifest, recipe: Recipe, container: str, images: Sequence[ImageInfo]) -> list[Path]:
+    tiles = [tile for tile in (_tile(manifest, image) for image in images) if tile is not None]
+    if not tiles:
+        return []
+    target = manifest.folder / f"contact_sheet_{container.replace(':', '_')}.png"
+    target.write_bytes(contact_sheet(f"{recipe.title}: {images[0].place.name}", tiles))
+    return [target]
+
+
+def _tile(manifest: Manifest, image: ImageInfo) -> Tile | None:
+    """An image's picture with its name and counts; None for images that this run did not work on."""
+    picture, row = manifest.picture(image.key), manifest.kept(image.key, "summary")
+    if row is None or not picture.is_file():
+        return None
+    place = image.place
+    title = f"{place.well} field {place.field}" if place.well else image.name
+    counts = [f"{int(row[n][0])} {n.removeprefix('Count_')}" for n in row.names if n.startswith("Count_")]
+    return Tile(picture.read_bytes(), title, ", ".join(counts))
+
+
+def resumed(run_id: str, *, threads: int | None = None, memory: int | None = None) -> Request:
+    """The request of an earlier run, to go on with it.
+
+    Raises
+    ------
+    UsageError
+        Where this machine knows no such run.
+    """
+    with Manifest.open(state_folder() / run_id) as manifest:
+        header = manifest.header
+    recipe = Recipe.model_validate(header.recipe)
+    return Request(header.targets, recipe, resume=run_id, threads=threads, memory=memory)
+
+
+def list_runs(login: Login) -> list[RunOverview]:
+    """This user's runs, as the ledger in OMERO has them, newest first."""
+    from omero_pixclf.connector.ledger import records
+    from omero_pixclf.connector.session import connect
+
+    with connect(login) as session:
+        return overviews(records(session))
+
+
+def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
+    """What a run did to each image: the ledger's entries, and this machine's reasons for what failed.
+
+    Raises
+    ------
+    UsageError
+        Where neither the ledger nor this machine knows the run.
+    """
+    from omero_pixclf.connector.ledger import records
+    from omero_pixclf.connector.session import connect
+
+    with connect(login) as session:
+        standing = records(session, run_id=run_id)
+    for record in standing:
+        found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
+        yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
+    folder = state_folder() / run_id
+    if not standing or folder.is_dir():
+        with Manifest.open(folder) as manifest:
+            entries = manifest.entries()
+        shown = {r.image for r in standing}
+        for entry in entries:
+            if entry.key not in shown:
+                yield {"image": entry.key, "state": entry.state, "objects": "", "reason": entry.reason}
+
+
+def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
+    """Take back exactly what a run wrote; returns how many objects of each kind were removed."""
+    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.undo import undo
+
+    with connect(login) as session:
+        return undo(session, run_id)
+
+
+def import_files(
+    login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None
+) -> Iterator[tuple[str, Path]]:
+    """Upload image files into a dataset, found by name or made; yields ``("Image:51", path)`` for each."""
+    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.upload import create_container, find_container, upload_image
+    from omero_pixclf.files.opening import open_image
+
+    with connect(login) as session:
+        number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
+        for path in files:
+            with open_image(path, axes=axes) as reader:
+                yield f"Image:{upload_image(session, reader, dataset=number)}", path

@@ -1,0 +1,89 @@
+"""The embedded OMERO: start one, put images into it, throw one away."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.errors import UsageError
+
+__all__ = ["embedded"]
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  omero-pixclf embedded start --folder my-omero --port 4064
+  omero-pixclf embedded import *.ome.tif --dataset "My stacks" -s root@localhost:4064
+  omero-pixclf embedded reset --folder my-omero
+"""
+)
+def embedded() -> None:
+    """An OMERO-compatible server in Python, for trying out and for tests."""
+
+
+@embedded.command()
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where its data lies.")
+@click.option("--port", type=click.IntRange(0, 65535), default=4064, show_default=True, help="SSL port; 0: a free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def start(folder: Path, port: int, host: str) -> None:
+    """Run a server until interrupted (Ctrl-C).
+
+    At the first start root's password is that in OMERO_PASSWORD, else one is made up and shown, this once.
+    """
+    from omero_pixclf.embedded.server import start as start_server
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
+        if server.new_password:
+            click.echo(f"root's password, shown this once: {server.new_password}")
+        if host not in ("127.0.0.1", "localhost", "::1"):
+            click.echo(f"warning: {host} can be reached by others; this server is for trying out and tests", err=True)
+        click.echo(f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops")
+        stop.wait()
+    click.echo("stopped")
+
+
+@embedded.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
+@click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
+@server_options
+def import_(files: tuple[Path, ...], dataset: str, axes: str | None, **options: Any) -> None:
+    """Put image files (OME-TIFF, TIFF, HDF5, NumPy, PNG, OME-Zarr) into a dataset.
+
+    It speaks OMERO's own protocol, so it works with any server; a real one is better served by its own `omero import`,
+    which keeps the original files.
+    """
+    from omero_pixclf.app import import_files
+
+    for key, path in import_files(login_from(options), files, dataset=dataset, axes=axes):
+        click.echo(f"{key}\t{path}")
+
+
+@embedded.command()
+@click.option(
+    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="The server's data."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def reset(folder: Path, yes: bool) -> None:
+    """Delete a server's data, everything in it."""
+    from omero_pixclf.embedded.server import is_running, is_server_folder
+
+    if not is_server_folder(folder):
+        raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")
+    if is_running(folder):
+        raise UsageError(f"{folder}: its server is running; stop it first")
+    if not yes:
+        click.confirm(f"Delete all data in {folder}?", abort=True)
+    shutil.rmtree(folder)
+    click.echo(f"{folder}: deleted")

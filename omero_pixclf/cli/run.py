@@ -1,0 +1,108 @@
+"""The main job on OMERO: ``run``, and ``check``, which looks first."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from omero_pixclf.app import Request, plan_in_omero, resumed, run_in_omero
+from omero_pixclf.cli.options import login_from, machine_options, recipe_from, recipe_options, server_options
+from omero_pixclf.cli.show import exit_code, show_events
+from omero_pixclf.errors import UsageError
+from omero_pixclf.runs.plan import PlanItem
+
+__all__ = ["check", "run"]
+
+TARGETS = "TARGETS are Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6, any number of them."
+
+
+@click.command(
+    help=f"""Apply a classifier to images in OMERO and write what it finds back.
+
+{TARGETS}
+
+What stands already is skipped; results of another version of the same recipe are replaced once the new ones stand.""",
+    epilog="""\b
+Examples:
+  omero-pixclf run Plate:3 --project nuclei.ilp --label Nucleus --threshold 0.6
+  omero-pixclf run Dataset:7 Dataset:8 --recipe nuclei.toml --json
+  omero-pixclf run Plate:3 --project FileAnnotation:12 --rois mask --probabilities attachment
+  omero-pixclf run Plate:3 --recipe nuclei.toml --dry-run
+  omero-pixclf run --resume 20261121T053012-ab12cd
+""",
+)
+@click.argument("targets", nargs=-1)
+@recipe_options
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option("--force", is_flag=True, help="Also repeat what stands already.")
+@click.option("--resume", metavar="RUN", help="Go on with this run (see: omero-pixclf runs list).")
+@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@machine_options
+@server_options
+def run(
+    targets: tuple[str, ...],
+    recipe_file: Path | None,
+    dry_run: bool,
+    force: bool,
+    resume: str | None,
+    machine: bool,
+    threads: int | None,
+    memory: int | None,
+    **options: Any,
+) -> int:
+    """Apply a classifier to images in OMERO."""
+    login = login_from(options)
+    if bool(targets) == bool(resume):
+        raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
+    if resume:
+        request = resumed(resume, threads=threads, memory=memory)
+    else:
+        request = Request(targets, recipe_from(recipe_file, options), force, None, threads, memory)
+    if dry_run:
+        return _show_plan(plan_in_omero(login, request)[1], machine)
+    return exit_code(show_events(run_in_omero(login, request), machine=machine))
+
+
+@click.command(
+    help=f"""See what a run would do: project against images, permissions, what stands already. Nothing is written.
+
+{TARGETS}""",
+    epilog="""\b
+Examples:
+  omero-pixclf check Plate:3 --project nuclei.ilp
+  omero-pixclf check Dataset:7 --recipe nuclei.toml --json
+""",
+)
+@click.argument("targets", nargs=-1, required=True)
+@recipe_options
+@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@server_options
+def check(targets: tuple[str, ...], recipe_file: Path | None, machine: bool, **options: Any) -> int:
+    """See what a run would do."""
+    login = login_from(options)
+    project, items = plan_in_omero(login, Request(targets, recipe_from(recipe_file, options)))
+    if not machine:
+        classes = ", ".join(c.name for c in project.classes)
+        click.echo(
+            f"{project.name}: ilastik {project.ilastik_version}, {project.channels} channel(s), labels: {classes}"
+        )
+    return _show_plan(items, machine)
+
+
+def _show_plan(items: list[PlanItem], machine: bool) -> int:
+    """Print the plan; 1 where an image is refused."""
+    for item in items:
+        if machine:
+            fact = {"image": item.image.key, "name": item.image.name, "shape": item.image.shape}
+            click.echo(json.dumps({**fact, "decision": item.decision, "reason": item.reason}))
+        elif item.decision != "due" or len(items) <= 50:
+            click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
+    decisions = [i.decision for i in items]
+    if not machine:
+        counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
+        click.echo(f"{len(items)} images: {counts}", file=sys.stderr)
+    return 1 if "refused" in decisions else 0

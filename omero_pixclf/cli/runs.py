@@ -1,0 +1,69 @@
+"""Earlier runs: list them, show one, take one back."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from omero_pixclf.cli.options import login_from, server_options
+
+__all__ = ["runs", "undo"]
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  omero-pixclf runs list
+  omero-pixclf runs show 20261121T053012-ab12cd
+"""
+)
+def runs() -> None:
+    """List and show earlier runs, as the ledger in OMERO has them."""
+
+
+@runs.command("list")
+@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@server_options
+def list_(machine: bool, **options: Any) -> None:
+    """List your runs, newest first."""
+    from omero_pixclf.app import list_runs
+
+    for run in list_runs(login_from(options)):
+        if machine:
+            click.echo(json.dumps(run.as_dict()))
+        else:
+            found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
+            click.echo(f"{run.run_id}  {run.recipe:<20} {run.complete} of {run.images} images complete  {found}")
+
+
+@runs.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@server_options
+def show(run_id: str, machine: bool, **options: Any) -> None:
+    """Show what a run did to each image, with its reasons where it failed."""
+    from omero_pixclf.app import show_run
+
+    for line in show_run(login_from(options), run_id):
+        click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
+
+
+@click.command(
+    epilog="""\b
+Example:
+  omero-pixclf undo 20261121T053012-ab12cd
+"""
+)
+@click.argument("run_id", metavar="RUN")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@server_options
+def undo(run_id: str, yes: bool, **options: Any) -> None:
+    """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries."""
+    from omero_pixclf.app import undo_run
+
+    if not yes:
+        click.confirm(f"Remove everything that run {run_id} wrote?", abort=True)
+    removed = undo_run(login_from(options), run_id)
+    click.echo("removed: " + (", ".join(f"{n} {kind}" for kind, n in removed.items() if n) or "nothing"))

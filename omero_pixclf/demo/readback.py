@@ -1,0 +1,99 @@
+"""What a run left in OMERO, read as any user's script would: plain BlitzGateway, a session of its own.
+
+Nothing of omero_pixclf is used here, so what this finds is what others find.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omero.gateway import BlitzGateway
+
+__all__ = ["Attachment", "ImageResults", "attachments", "download", "image_results", "table_rows"]
+
+LEDGER = "omero_pixclf/run"
+
+
+@dataclass(frozen=True)
+class ImageResults:
+    """One image's results: ROIs per name, and the run's key-value pairs."""
+
+    image_id: int
+    name: str
+    rois: dict[str, int]
+    run: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file on a container."""
+
+    annotation_id: int
+    file_id: int
+    name: str
+    namespace: str
+    size: int
+    mimetype: str
+
+
+def image_results(conn: BlitzGateway, image_id: int) -> ImageResults:
+    """The ROIs and the ledger entry on an image."""
+    image = conn.getObject("Image", image_id)
+    found = conn.getRoiService().findByImage(image_id, None, conn.SERVICE_OPTS)
+    names = Counter(roi.name.val if roi.name is not None else "" for roi in found.rois)
+    run: dict[str, str] = {}
+    for annotation in image.listAnnotations(ns=LEDGER):
+        run.update(dict(annotation.getValue()))
+    return ImageResults(image_id, image.getName(), dict(names), run)
+
+
+def attachments(conn: BlitzGateway, kind: str, number: int) -> list[Attachment]:
+    """All files attached to a container (``"Plate"``, 3), tables among them."""
+    container = conn.getObject(kind, number)
+    found = []
+    for annotation in container.listAnnotations():
+        if annotation.OMERO_TYPE.__name__ != "FileAnnotationI":
+            continue
+        file = annotation.getFile()
+        found.append(
+            Attachment(
+                annotation.getId(),
+                file.getId(),
+                file.getName(),
+                annotation.getNs() or "",
+                file.getSize(),
+                file.getMimetype() or "",
+            )
+        )
+    return found
+
+
+def table_rows(conn: BlitzGateway, file_id: int) -> list[dict[str, Any]]:
+    """All rows of an OMERO table."""
+    table = conn.c.sf.sharedResources().openTable(_file(file_id), conn.SERVICE_OPTS)
+    try:
+        headers = [c.name for c in table.getHeaders()]
+        count = table.getNumberOfRows()
+        if count == 0:
+            return []
+        columns = table.read(list(range(len(headers))), 0, count).columns
+        return [dict(zip(headers, row, strict=True)) for row in zip(*(c.values for c in columns), strict=True)]
+    finally:
+        table.close()
+
+
+def _file(file_id: int) -> Any:
+    from omero.model import OriginalFileI
+
+    return OriginalFileI(file_id, False)
+
+
+def download(conn: BlitzGateway, annotation_id: int, target: Path) -> None:
+    """Save an attachment to a file."""
+    annotation = conn.getObject("FileAnnotation", annotation_id)
+    with target.open("wb") as out:
+        for chunk in annotation.getFileInChunks(buf=2**20):
+            out.write(chunk)
