@@ -1,0 +1,154 @@
+"""From foreground to numbered objects: connected components per plane or through z, each time point by itself.
+
+Label images are ``(t, z, y, x)`` int32, 0 is background. Objects of a time point are numbered from 1 in raster order
+(z, then y, then x, of an object's first pixel), as ilastik numbers them; every time point starts again at 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = [
+    "Connectivity",
+    "Labels",
+    "components",
+    "fill_holes",
+    "in_raster_order",
+    "neighbours",
+    "off_border",
+    "renumber",
+    "select",
+    "sizes",
+    "structure",
+    "within_sizes",
+]
+
+Connectivity = Literal[4, 6, 8, 26]
+"""Which pixels are neighbours: 4 or 8 in a plane (objects end at their plane), 6 or 26 through z."""
+
+Labels = NDArray[Any]
+
+_ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
+_BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}  # what keeps a diagonal from being both
+
+
+def neighbours(dims: Literal["auto", "2d", "3d"], connectivity: int | None, planes: int) -> Connectivity:
+    """The connectivity that a recipe means for an image of so many planes.
+
+    ``auto`` is 3D where there is more than one plane. Direct neighbours (4 and 6) and all neighbours (8 and 26) are
+    each other's counterpart where the number is that of the other dimension; None is direct, as in ilastik.
+
+    >>> neighbours("auto", None, 1), neighbours("auto", None, 24), neighbours("2d", 26, 24)
+    (4, 6, 8)
+    """
+    through_z = dims == "3d" or (dims == "auto" and planes > 1)
+    direct = connectivity in (None, 4, 6)
+    if through_z:
+        return 6 if direct else 26
+    return 4 if direct else 8
+
+
+def structure(connectivity: Connectivity) -> NDArray[np.bool_]:
+    """The neighbourhood as a ``(3, 3, 3)`` bool array in (z, y, x)."""
+    through_z, steps = _ORDER[connectivity]
+    around: NDArray[np.bool_] = ndimage.generate_binary_structure(3, steps)
+    if not through_z:
+        around[[0, 2]] = False
+    return around
+
+
+def components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+    """Connected components of a ``(t, z, y, x)`` mask, numbered in raster order at each t; int32.
+
+    >>> components(np.array([[[[1, 0, 1], [0, 1, 0]]]]), connectivity=4).tolist()
+    [[[[1, 0, 2], [0, 3, 0]]]]
+    """
+    labels = np.empty(mask.shape, dtype=np.int32)
+    around = structure(connectivity)
+    for t in range(mask.shape[0]):
+        ndimage.label(np.ascontiguousarray(mask[t]), around, output=labels[t])
+    return labels
+
+
+def sizes(labels: Labels) -> list[NDArray[np.int64]]:
+    """Pixels (voxels) of each label at each t, the background's at index 0."""
+    return [np.bincount(frame.ravel(), minlength=1) for frame in labels]
+
+
+def select(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
+    """The wanted objects, renumbered without gaps in their order.
+
+    ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is not looked at.
+    """
+    result = np.empty_like(labels)
+    for t, keep in enumerate(wanted):
+        counted = np.array(keep, dtype=np.bool_)
+        counted[0] = False
+        number = np.where(counted, np.cumsum(counted), 0).astype(labels.dtype)
+        np.take(number, labels[t], out=result[t])
+    return result
+
+
+def within_sizes(labels: Labels, *, min_size: int = 0, max_size: int | None = None) -> Labels:
+    """The objects of ``min_size`` to ``max_size`` pixels (both included), renumbered without gaps."""
+    most = labels.size if max_size is None else max_size
+    return select(labels, ((count >= max(min_size, 1)) & (count <= most) for count in sizes(labels)))
+
+
+def off_border(labels: Labels) -> Labels:
+    """The objects that do not touch the image's border in y or x, renumbered without gaps."""
+    return select(labels, (_inside(frame) for frame in labels))
+
+
+def _inside(frame: Labels) -> NDArray[np.bool_]:
+    wanted = np.bincount(frame.ravel(), minlength=1) > 0
+    for face in (frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]):
+        wanted[face] = False
+    return wanted
+
+
+def renumber(labels: Labels) -> Labels:
+    """The same objects numbered from 1 without gaps at each t, in the order of their numbers."""
+    return select(labels, (count > 0 for count in sizes(labels)))
+
+
+def in_raster_order(labels: Labels) -> Labels:
+    """The same objects numbered from 1 at each t in raster order of their first pixels; int32."""
+    result = np.empty(labels.shape, dtype=np.int32)
+    for t, frame in enumerate(labels):
+        flat = frame.ravel()
+        places = np.flatnonzero(flat)
+        first = np.full(int(flat.max(initial=0)) + 1, flat.size, dtype=np.int64)
+        first[flat[places[::-1]]] = places[::-1]  # of equal indices the last assigned stays: the first pixel
+        order = np.argsort(first, kind="stable")
+        number = np.zeros(len(first), dtype=np.int32)
+        number[order] = np.arange(1, len(first) + 1)
+        number[first == flat.size] = 0
+        result[t] = number[frame]
+    return result
+
+
+def fill_holes(mask: NDArray[Any], *, connectivity: Connectivity) -> NDArray[np.bool_]:
+    """The mask ``(t, z, y, x)`` with its holes filled.
+
+    A hole is background that does not reach the border: the plane's border with connectivity 4 and 8, the volume's
+    with 6 and 26. Background is joined by the other connectivity (8, 4, 26, 6), so that no diagonal counts twice.
+    Whatever lies in a hole becomes part of what surrounds it.
+    """
+    through_z = _ORDER[connectivity][0]
+    background = components(~np.asarray(mask, dtype=np.bool_), connectivity=_BACKGROUND[connectivity])
+    filled = np.empty(mask.shape, dtype=np.bool_)
+    for t, frame in enumerate(background):
+        outside = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)
+        faces = [frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]]
+        faces += [frame[0], frame[-1]] if through_z else []
+        for face in faces:
+            outside[face] = True
+        outside[0] = False  # 0 is the mask itself
+        filled[t] = ~outside[frame]
+    return filled

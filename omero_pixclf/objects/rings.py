@@ -1,0 +1,169 @@
+"""Cracks between pixels followed to closed rings, for all objects of a plane at once.
+
+The border of an object runs along the cracks between its pixels and others. Each straight piece of it is found by
+comparing the plane with itself shifted by one; the piece that follows is told by the two pixels ahead. Only the last
+step, walking from piece to piece, visits them one by one, so that the whole is linear in pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Ring", "rings_of"]
+
+Ints = NDArray[np.int64]
+
+# Sides of a pixel, clockwise as seen on a screen (y down), the object always on the right hand:
+# the top is walked east, the right side south, the bottom west, the left side north.
+_TOP, _RIGHT, _BOTTOM, _LEFT = range(4)
+_SIDES = (_TOP, _RIGHT, _BOTTOM, _LEFT)
+_ACROSS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (dy, dx) from a pixel over its side
+_AHEAD = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (dy, dx) from a pixel along its side
+_START = ((0, 0), (0, 1), (1, 1), (1, 0))  # (dy, dx) from a pixel's upper left corner to where its side starts
+
+
+@dataclass(frozen=True)
+class Ring:
+    """A closed line around an object (clockwise on a screen) or around a hole in it (counter-clockwise).
+
+    ``corners`` (n, 2) int64 as (x, y) in pixel corners: pixel (0, 0) covers 0 to 1. The first is not repeated.
+    """
+
+    label: int
+    corners: Ints
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Straight pieces of the line along one side: flat index of the first and last pixel of each."""
+
+    first: Ints
+    last: Ints
+
+
+def rings_of(plane: NDArray[Any]) -> list[Ring]:
+    """All rings of a ``(y, x)`` label image, in the raster order of their uppermost sides.
+
+    Where two pixels of an object touch by a corner only, the line stays at its pixel; but parts of an object that hang
+    together by corners only are joined there. An object thus has more than one ring just where it has a hole, or parts
+    that do not touch.
+    """
+    padded = np.zeros((plane.shape[0] + 2, plane.shape[1] + 2), dtype=plane.dtype)
+    padded[1:-1, 1:-1] = plane
+    flat, width = padded.ravel(), padded.shape[1]
+    pieces = [_pieces(padded, side) for side in _SIDES]
+    label = flat[np.concatenate([p.first for p in pieces])]
+    x, y = _start_corners(pieces, width)
+    following = _following(flat, width, pieces)
+    rings = _walk(following, label, starts=len(pieces[_TOP].first))
+    if _join_parts(following, rings, label, y * width + x):
+        rings = _walk(following, label, starts=len(pieces[_TOP].first))
+    return [Ring(int(label[ring[0]]), np.stack((x[ring], y[ring]), axis=1)) for ring in rings]
+
+
+def _pieces(padded: NDArray[Any], side: int) -> _Pieces:
+    """The pieces along one side, in raster order (top, bottom) or column by column (left, right)."""
+    edge = np.zeros(padded.shape, dtype=np.bool_)
+    dy, dx = _ACROSS[side]
+    inner = padded[1:-1, 1:-1]
+    beyond = padded[1 + dy : padded.shape[0] - 1 + dy, 1 + dx : padded.shape[1] - 1 + dx]
+    np.logical_and(inner != beyond, inner > 0, out=edge[1:-1, 1:-1])
+    height, width = padded.shape
+    if side in (_TOP, _BOTTOM):
+        place = np.flatnonzero(edge)
+        pixel = place
+    else:
+        place = np.flatnonzero(np.ascontiguousarray(edge.T))
+        column, row = np.divmod(place, height)
+        pixel = row * width + column
+    label = padded.ravel()[pixel]
+    breaks = np.flatnonzero((np.diff(place) != 1) | (label[1:] != label[:-1])) + 1
+    low = pixel[np.concatenate(([0], breaks))[: len(pixel)]]
+    high = pixel[np.concatenate((breaks, [len(pixel)]))[: len(low)] - 1]
+    return _Pieces(low, high) if side in (_TOP, _RIGHT) else _Pieces(high, low)
+
+
+def _start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
+    """Where each piece starts, x and y, without the padding."""
+    row, column = np.divmod(np.concatenate([p.first for p in pieces]), width)
+    counts = [len(p.first) for p in pieces]
+    dy, dx = (np.repeat([corner[i] for corner in _START], counts) for i in (0, 1))
+    return column - 1 + dx, row - 1 + dy
+
+
+def _following(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> Ints:
+    """For each piece the index of the one that starts where it ends."""
+    side, pixel = [], []
+    for own in _SIDES:
+        last = pieces[own].last
+        ahead = last + _AHEAD[own][0] * width + _AHEAD[own][1]
+        outer = ahead + _ACROSS[own][0] * width + _ACROSS[own][1]
+        right = flat[ahead] != flat[last]  # else the pixel ahead is ours, and so is the one beyond it: turn left
+        side.append(np.where(right, (own + 1) % 4, (own + 3) % 4))
+        pixel.append(np.where(right, last, outer))
+    next_side, next_pixel = np.concatenate(side), np.concatenate(pixel)
+    following = np.empty(len(next_side), dtype=np.int64)
+    index_at = np.empty(len(flat), dtype=np.int64)  # read only where it was just written
+    offset = 0
+    for own in _SIDES:
+        first = pieces[own].first
+        index_at[first] = np.arange(offset, offset + len(first))
+        turned = next_side == own
+        following[turned] = index_at[next_pixel[turned]]
+        offset += len(first)
+    return following
+
+
+def _walk(following: Ints, label: NDArray[Any], *, starts: int) -> list[list[int]]:
+    """The pieces of each ring in order; every ring has a top side, which are the first ``starts`` pieces."""
+    after = following.tolist()
+    open_ = bytearray(b"\x01") * len(after)
+    rings = []
+    for start in range(starts):
+        if not open_[start]:
+            continue
+        ring, piece = [], start
+        while open_[piece]:
+            open_[piece] = 0
+            ring.append(piece)
+            piece = after[piece]
+        rings.append(ring)
+    return rings
+
+
+def _join_parts(following: Ints, rings: list[list[int]], label: NDArray[Any], corner: Ints) -> bool:
+    """Join the rings of a label that share a corner, by exchanging what follows there; whether there were any.
+
+    Two rings of one label that meet in a corner always go round different parts of it (the line between a part and a
+    hole in it never touches its outer line: diagonal background hangs together).
+    """
+    ring_of = np.empty(len(following), dtype=np.int64)
+    lengths = [len(ring) for ring in rings]
+    ring_of[[piece for ring in rings for piece in ring]] = np.repeat(np.arange(len(rings)), lengths)
+    order = np.lexsort((corner, label))
+    before, here = order[:-1], order[1:]
+    meets = (corner[before] == corner[here]) & (label[before] == label[here]) & (ring_of[before] != ring_of[here])
+    if not meets.any():
+        return False
+    preceding = np.empty_like(following)
+    preceding[following] = np.arange(len(following))
+    root = list(range(len(rings)))
+    for one, other in zip(before[meets].tolist(), here[meets].tolist(), strict=True):
+        a, b = _root(root, int(ring_of[one])), _root(root, int(ring_of[other]))
+        if a != b:
+            root[a] = b
+            p, q = preceding[one], preceding[other]
+            following[p], following[q] = other, one
+            preceding[one], preceding[other] = q, p
+    return True
+
+
+def _root(root: list[int], ring: int) -> int:
+    while root[ring] != ring:
+        root[ring] = root[root[ring]]
+        ring = root[ring]
+    return ring

@@ -1,0 +1,157 @@
+"""Fewer points on an outline, never further from it than asked.
+
+Ramer's and Douglas and Peucker's algorithm, with one change for the stairs that pixels make: the new line goes through
+the middles of the steps rather than their corners (a slanted edge is then straight within half a pixel, while any
+chord between its corners leaves others behind by more). All rings are split at once, one level of the recursion after
+the other.
+
+Ramer 1972, doi:10.1016/S0146-664X(72)80017-0; Douglas and Peucker 1973, doi:10.3138/FM57-6770-U75U-7727.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["simplify_rings"]
+
+Floats = NDArray[np.float64]
+
+
+def simplify_rings(rings: Sequence[Floats], *, tolerance: float) -> list[Floats]:
+    """The rings with fewer points; every old point lies within ``tolerance`` of its new ring.
+
+    Parameters
+    ----------
+    rings
+        Each ``(n, 2)`` float64 (x, y), at least three points, clockwise on a screen, its first point not repeated.
+    tolerance
+        In pixels, above 0.
+
+    Returns
+    -------
+    list of NDArray
+        In the same order. Thin rings that would lose half of their area come back as they were.
+    """
+    if not rings:
+        return []
+    line = _Line(rings)
+    line.split(tolerance)
+    return line.kept()
+
+
+class _Line:
+    """All rings laid out one after the other as middle, corner, middle, corner, …, middle (the first again).
+
+    Middles have even places in their ring and are where the line may be cut; corners must have it near.
+    """
+
+    def __init__(self, rings: Sequence[Floats]) -> None:
+        self.rings = rings
+        counts = np.array([len(ring) for ring in rings])
+        self.stop = np.cumsum(2 * counts + 1)  # one past each ring's last middle
+        self.start = self.stop - (2 * counts + 1)
+        corners = np.concatenate(rings)
+        after = corners[_next(counts)]
+        ring = np.repeat(np.arange(len(rings)), counts)
+        place = 2 * np.arange(len(corners)) + ring
+        self.points = np.empty((int(self.stop[-1]), 2))
+        self.points[place] = (corners + after) / 2
+        self.points[place + 1] = after
+        self.points[self.stop - 1] = self.points[self.start]
+        self.keep = np.zeros(len(self.points), dtype=np.bool_)
+
+    def split(self, tolerance: float) -> None:
+        """Mark what is kept."""
+        half = self._opposite()
+        self.keep[self.start] = self.keep[half] = True
+        low = np.stack((self.start, half), axis=1).ravel()
+        high = np.stack((half, self.stop - 1), axis=1).ravel()
+        while len(low):
+            worst, distance = self._worst(low, high)
+            bad = distance > tolerance
+            low, high, worst = low[bad], high[bad], worst[bad]
+            step = high - low == 2
+            self.keep[worst[step]] = True  # one corner between neighbouring middles: only itself is near enough
+            low, high, worst = low[~step], high[~step], worst[~step]
+            cut = np.where(worst + 1 < high, worst + 1, worst - 1)
+            self.keep[cut] = True
+            low, high = np.concatenate((low, cut)), np.concatenate((cut, high))
+
+    def kept(self) -> list[Floats]:
+        """The new rings, without points along a straight line; a ring that would lose half its area stays as it was."""
+        self.keep[self.stop - 1] = False
+        ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)[self.keep]
+        points = self.points[self.keep]
+        since = points - points[_previous(np.bincount(ring))]
+        to = points[_next(np.bincount(ring))] - points
+        bends = (_cross(since, to) != 0) | ((since * to).sum(axis=1) < 0)
+        ring, points = ring[bends], points[bends]
+        counts = np.bincount(ring, minlength=len(self.rings))
+        area = np.bincount(ring, _cross(points, points[_next(counts)]), minlength=len(self.rings))
+        old_counts = np.array([len(r) for r in self.rings])
+        old = np.concatenate(self.rings)
+        old_area = np.bincount(
+            np.repeat(np.arange(len(self.rings)), old_counts), _cross(old, old[_next(old_counts)])
+        )
+        good = area > 0.5 * old_area
+        parts = np.split(points, np.cumsum(counts)[:-1])
+        return [new if ok else was for new, was, ok in zip(parts, self.rings, good.tolist(), strict=True)]
+
+    def _opposite(self) -> NDArray[Any]:
+        """Per ring the middle furthest from its first one."""
+        ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)
+        distance = ((self.points - self.points[self.start][ring]) ** 2).sum(axis=1)
+        distance[self.start[ring] % 2 != np.arange(len(ring)) % 2] = -1.0  # corners
+        return _first_maximum(distance, self.start, ring)
+
+    def _worst(self, low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], Floats]:
+        """Per segment the corner furthest from it, and how far that is."""
+        count = (high - low) // 2
+        offset = np.cumsum(count) - count
+        of = np.repeat(np.arange(len(low)), count)
+        corner = low[of] + 1 + 2 * (np.arange(len(of)) - offset[of])
+        distance = _to_segment(self.points[corner], self.points[low][of], self.points[high][of])
+        at = _first_maximum(distance, offset, of)
+        return corner[at], distance[at]
+
+
+def _next(counts: NDArray[Any]) -> NDArray[np.int64]:
+    """Index of the point after each, round every ring; rings lie one after the other."""
+    stop = np.cumsum(counts)
+    index = np.arange(1, int(counts.sum()) + 1)
+    there = counts > 0
+    index[stop[there] - 1] = (stop - counts)[there]
+    return index
+
+
+def _previous(counts: NDArray[Any]) -> NDArray[np.int64]:
+    after = _next(counts)
+    before = np.empty_like(after)
+    before[after] = np.arange(len(after))
+    return before
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    product: Floats = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    return product
+
+
+def _first_maximum(values: Floats, start: NDArray[Any], of: NDArray[Any]) -> NDArray[Any]:
+    """Index of the largest value of each group; groups lie one after the other, each at least one long."""
+    places = np.flatnonzero(values == np.maximum.reduceat(values, start)[of])
+    index = np.empty(len(start), dtype=np.int64)
+    index[of[places[::-1]]] = places[::-1]  # of equal indices the last assigned stays
+    return index
+
+
+def _to_segment(points: Floats, a: Floats, b: Floats) -> Floats:
+    along = b - a
+    square = (along**2).sum(axis=1)
+    reach = ((points - a) * along).sum(axis=1) / np.where(square > 0, square, 1.0)
+    nearest = a + np.clip(reach, 0.0, 1.0)[:, None] * along
+    distance: Floats = np.hypot(*(points - nearest).T)
+    return distance

@@ -1,0 +1,63 @@
+"""From maps to foreground: one class's probability above a level, or where that class is the most probable one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+__all__ = ["Sigma", "above", "most_probable", "segmented", "smooth"]
+
+Sigma = tuple[float, float, float]
+"""Standard deviations of a Gaussian along ``(z, y, x)``, in pixels."""
+
+_WINDOW = 2.0  # ilastik's two-level thresholding cuts its Gaussians there
+_LEAST_SIGMA = 0.1  # below, ilastik does not smooth
+
+
+def above(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
+    """Where the probability is at least ``level``, compared in the map's own float32 as ilastik does.
+
+    >>> above(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
+    [[[[False, True, True]]]]
+    """
+    return probability >= probability.dtype.type(level)
+
+
+def segmented(segmentation: NDArray[Any], label: int) -> NDArray[np.bool_]:
+    """Where a simple segmentation ``(t, z, y, x)`` has this label (1-based, in the project's order)."""
+    return segmentation == label
+
+
+def most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool_]:
+    """Where class ``index`` (0-based) of ``(t, z, y, x, c)`` wins; the first of equal classes does, as in ilastik."""
+    chosen = probabilities[..., index]
+    wins = np.ones(chosen.shape, dtype=np.bool_)
+    for other in range(probabilities.shape[-1]):
+        if other < index:
+            wins &= chosen > probabilities[..., other]
+        elif other > index:
+            wins &= chosen >= probabilities[..., other]
+    return wins
+
+
+def smooth(probability: NDArray[Any], sigma: Sigma) -> NDArray[np.float32]:
+    """The map ``(t, z, y, x)`` smoothed by a Gaussian along z, y and x, each time point by itself; float32.
+
+    The Gaussian is that of ilastik's thresholding: cut at ``int(2 sigma + 0.5)`` pixels, weights summing to one,
+    mirrored at the image's border. An axis with one pixel, or a sigma below 0.1, is left as it is.
+    """
+    result = np.asarray(probability, dtype=np.float32)
+    for axis, width in zip((3, 2, 1), reversed(sigma), strict=True):
+        if probability.shape[axis] > 1 and width >= _LEAST_SIGMA:
+            result = ndimage.correlate1d(result, _gaussian(width), axis=axis, output=np.float32, mode="mirror")
+    return result
+
+
+def _gaussian(sigma: float) -> NDArray[np.float64]:
+    radius = int(_WINDOW * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    normalised: NDArray[np.float64] = weights / weights.sum()
+    return normalised

@@ -1,0 +1,87 @@
+"""ilastik's two-level thresholding: what its object classification and tracking workflows call "Threshold"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.label import Connectivity, Labels, components, select, within_sizes
+from omero_pixclf.objects.threshold import Sigma, above, smooth
+
+__all__ = ["TwoLevel", "hysteresis", "two_level"]
+
+
+@dataclass(frozen=True)
+class TwoLevel:
+    """The settings, named as in ilastik's ``ThresholdTwoLevels`` group.
+
+    Attributes
+    ----------
+    method
+        ``simple``: one threshold, ``low``; ``hysteresis``: objects above ``low`` that hold a core above ``high``.
+    channel, core_channel
+        0-based class whose probability makes the objects, and the one that makes their cores.
+    sigma
+        Gaussian along ``(z, y, x)`` in pixels.
+    min_size, max_size
+        Pixels of an object (and, by hysteresis, of a core), both included.
+    """
+
+    method: Literal["simple", "hysteresis"] = "simple"
+    channel: int = 0
+    core_channel: int = 0
+    low: float = 0.5
+    high: float = 0.8
+    sigma: Sigma = (1.0, 1.0, 1.0)
+    min_size: int = 10
+    max_size: int = 1_000_000
+
+
+def two_level(probabilities: NDArray[Any], settings: TwoLevel) -> Labels:
+    """The objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
+
+    Parameters
+    ----------
+    probabilities
+        ``(t, z, y, x, c)``; maps with another range than 0 to 1 are to be scaled before.
+    settings
+        Where any sigma of an axis with more than one pixel is below 0.1, ilastik smooths along none.
+    """
+    connectivity: Connectivity = 6 if probabilities.shape[1] > 1 else 4
+    final = _smoothed(probabilities, settings.channel, settings.sigma)
+    if settings.method == "simple":
+        labels = components(above(final, settings.low), connectivity=connectivity)
+    else:
+        same = settings.core_channel == settings.channel
+        core = final if same else _smoothed(probabilities, settings.core_channel, settings.sigma)
+        cores = within_sizes(
+            components(above(core, settings.high), connectivity=connectivity),
+            min_size=settings.min_size,
+            max_size=settings.max_size,
+        )
+        wide = above(final if same else final + core, settings.low)
+        labels = hysteresis(wide, cores > 0, connectivity=connectivity)
+    return within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+
+
+def hysteresis(wide: NDArray[Any], cores: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+    """Components of the mask ``wide`` that hold a pixel of the mask ``cores``; both ``(t, z, y, x)``."""
+    labels = components(wide, connectivity=connectivity)
+    return select(labels, (_held(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True)))
+
+
+def _held(frame: Labels, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    wanted = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)
+    wanted[frame[core]] = True
+    return wanted
+
+
+def _smoothed(probabilities: NDArray[Any], channel: int, sigma: Sigma) -> NDArray[np.float32]:
+    probability = np.asarray(probabilities[..., channel], dtype=np.float32)
+    extents = probability.shape[1:]
+    if any(width < 0.1 for width, extent in zip(sigma, extents, strict=True) if extent > 1):
+        return probability
+    return smooth(probability, sigma)
