@@ -1,0 +1,253 @@
+"""From a result inside, block by block, to a file as ilastik's export writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.files.axes import Axes, Axis, five_shape, from_five, keys_of, region_slices, with_channel_axis
+from omero_pixclf.files.convert import converter, exported_range
+from omero_pixclf.files.formats import arranged, format_named
+from omero_pixclf.files.naming import DEFAULT_TEMPLATE, coordinates, fill, output_path
+from omero_pixclf.files.target import Target
+from omero_pixclf.image import AXES, Region
+
+__all__ = ["Export", "Planned", "Result", "plan_export", "save_image", "write_result"]
+
+Cut = tuple[tuple[int | None, ...], tuple[int | None, ...]]
+
+
+@dataclass(frozen=True)
+class Export:
+    """How a result is to be written; the names are those of ilastik's options.
+
+    Attributes
+    ----------
+    output_format
+        A key of `omero_pixclf.files.formats.FORMATS`.
+    output_filename_format, output_internal_path
+        Templates for the file's name and for that of the array within.
+    export_dtype
+        The stored type; None keeps the result's own.
+    pipeline_result_drange, export_drange
+        The range before and the one that it is mapped onto.
+    output_axis_order
+        Axes of the file; axes left out must have size 1. None keeps the image's.
+    cutout_subregion
+        Start and stop along the result's axes (channels included); None for an end stands for the image's.
+    folder
+        What relative file names are relative to; None for the working directory.
+    """
+
+    output_format: str = "hdf5"
+    output_filename_format: str = DEFAULT_TEMPLATE
+    output_internal_path: str = "exported_data"
+    export_dtype: str | None = None
+    pipeline_result_drange: tuple[float, float] | None = None
+    export_drange: tuple[float, float] | None = None
+    output_axis_order: str | None = None
+    cutout_subregion: Cut | None = None
+    folder: Path | None = None
+
+    def __post_init__(self) -> None:
+        format_named(self.output_format)
+        if self.export_drange is not None and self.pipeline_result_drange is None:
+            raise UsageError("--export_drange needs --pipeline_result_drange: the range that is mapped onto it")
+        order = self.output_axis_order or ""
+        if set(order) - set(AXES) or len(set(order)) != len(order):
+            raise UsageError(f"--output_axis_order {order!r}: expected letters of {AXES!r}, each at most once")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A result before it is written: what it is called, and what its pixels will be.
+
+    Attributes
+    ----------
+    kind
+        ``"Probabilities"``, ``"Simple Segmentation"`` and so on.
+    shape, dtype
+        Extents along ``axes``; the type in which it is computed.
+    axes
+        The image's axes; ``c`` last where the image has none.
+    drange
+        The range of its values where it is known.
+    channels
+        Names along ``c``, or empty.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: Axes
+    drange: tuple[float, float] | None = None
+    display_mode: str = "grayscale"
+    channels: tuple[str, ...] = ()
+
+    @classmethod
+    def like(
+        cls, kind: str, axes: Axes, image_shape: tuple[int, ...], channels: int, dtype: str, **more: Any
+    ) -> Result:
+        """A result with ``channels`` channels over an image of this shape and these axes."""
+        own = with_channel_axis(axes)
+        sizes = {**dict(zip(keys_of(axes), image_shape, strict=True)), "c": channels}
+        tags = tuple(Axis("c") if a.key == "c" else a for a in own)
+        return cls(kind, tuple(sizes[a.key] for a in own), np.dtype(dtype), tags, **more)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A file to be written, and the part of the result that goes into it.
+
+    Attributes
+    ----------
+    region
+        In ``(t, z, y, x, c)`` of the whole result.
+    """
+
+    path: Path
+    inside: str
+    region: Region
+    target: Target
+    convert: Callable[[NDArray[Any]], NDArray[Any]]
+    output_format: str
+
+    @property
+    def address(self) -> str:
+        """The path, with the array's name where the format has one."""
+        return f"{self.path}/{self.inside}" if self.path.suffix == ".h5" else str(self.path)
+
+
+def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: str) -> Planned:
+    """Settle where and how a result is written, before it is computed.
+
+    Raises
+    ------
+    UsageError, ImageError
+        Where the options do not fit the result.
+    """
+    form = format_named(export.output_format)
+    keys = keys_of(result.axes)
+    start, stop = _cut(export, result)
+    dtype = np.dtype(export.export_dtype) if export.export_dtype else result.dtype
+    shape = tuple(b - a for a, b in zip(start, stop, strict=True))
+    ranges = (export.pipeline_result_drange, export.export_drange)
+    kept = result.channels[start[keys.index("c")] : stop[keys.index("c")]]
+    target = Target(
+        shape, dtype, result.axes, start, exported_range(result.drange, dtype, *ranges), result.display_mode, kept
+    )
+    if export.output_axis_order:
+        target = _reordered(target, export.output_axis_order, result.kind)
+    values = {
+        **coordinates(target.keys, target.start, tuple(a + n for a, n in zip(target.start, target.shape, strict=True))),
+        **coordinates(keys, start, stop),
+        "dataset_dir": dataset_dir,
+        "nickname": nickname,
+        "result_type": result.kind,
+    }
+    return Planned(
+        output_path(export.output_filename_format, values, form.extension, folder=export.folder),
+        fill(export.output_internal_path, values).strip("/"),
+        _region(keys, start, stop),
+        arranged(target, form.keys),
+        converter(dtype, *ranges),
+        export.output_format,
+    )
+
+
+def _cut(export: Export, result: Result) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The part to write along the result's own axes; what reaches beyond the image is clipped, as in ilastik."""
+    if export.cutout_subregion is None:
+        return (0,) * len(result.shape), result.shape
+    start, stop = export.cutout_subregion
+    facts = dict(zip(keys_of(result.axes), result.shape, strict=True))
+    if not len(start) == len(stop) == len(result.shape):
+        raise UsageError(f"--cutout_subregion {start}, {stop}: expected {len(facts)} numbers each, for {facts}")
+    low = tuple(max(0, a or 0) for a in start)
+    high = tuple(min(n, b or n) for b, n in zip(stop, result.shape, strict=True))
+    if any(a >= b for a, b in zip(low, high, strict=True)):
+        raise UsageError(f"--cutout_subregion {start}, {stop}: nothing of {facts} lies in it")
+    return low, high
+
+
+def _reordered(target: Target, order: str, kind: str) -> Target:
+    lost = {k: n for k, n in zip(target.keys, target.shape, strict=True) if k not in order and n > 1}
+    if lost:
+        raise ImageError(f"--output_axis_order {order}: {kind} has {lost}, which would fall away; cut to one first")
+    return arranged(target, order)
+
+
+def _region(keys: str, start: tuple[int, ...], stop: tuple[int, ...]) -> Region:
+    low, high = dict(zip(keys, start, strict=True)), dict(zip(keys, stop, strict=True))
+    a, b = [low.get(k, 0) for k in AXES], [high.get(k, 1) for k in AXES]
+    return Region((a[0], a[1], a[2], a[3], a[4]), (b[0], b[1], b[2], b[3], b[4]))
+
+
+@contextmanager
+def write_result(planned: Planned) -> Iterator[Callable[[Region, NDArray[Any]], None]]:
+    """Open the file of a result; yields ``take(region, block)``, and the file appears when the context ends well.
+
+    Blocks are ``(t, z, y, x, c)`` with all channels, their regions in the whole result and within the planned one
+    (along ``c`` they may reach beyond).
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
+    """
+    whole, target = planned.region, planned.target
+    with format_named(planned.output_format).open(planned.path, planned.inside, target) as write:
+
+        def take(region: Region, block: NDArray[Any]) -> None:
+            channels = slice(whole.start[4] - region.start[4], whole.stop[4] - region.start[4])
+            first, last = (*region.start[:4], whole.start[4]), (*region.stop[:4], whole.stop[4])
+            local = Region(_minus(first, whole.start), _minus(last, whole.start))
+            values = planned.convert(block[..., channels])
+            write(region_slices(local, target.keys), from_five(values, target.keys))
+
+        yield take
+
+
+def _minus(point: tuple[int, ...], origin: tuple[int, ...]) -> tuple[int, int, int, int, int]:
+    t, z, y, x, c = (p - o for p, o in zip(point, origin, strict=True))
+    return (t, z, y, x, c)
+
+
+def save_image(
+    path: Path,
+    pixels: NDArray[Any],
+    *,
+    axes: str | Axes = AXES,
+    output_format: str | None = None,
+    inside: str = "exported_data",
+    channels: tuple[str, ...] = (),
+    drange: tuple[float, float] | None = None,
+) -> None:
+    """Write a ``(t, z, y, x, c)`` array to a file with these axes, by default in the format of its extension.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
+    UsageError
+        Where the extension tells no format.
+    """
+    by_extension = {".h5": "compressed hdf5", ".npy": "numpy", ".zarr": "single-scale OME-Zarr", ".png": "png"}
+    by_extension |= {".tif": "multipage tiff", ".tiff": "multipage tiff"}
+    name = output_format or by_extension.get(path.suffix.lower())
+    if name is None:
+        raise UsageError(f"{path}: no format is known for {path.suffix!r}, expected one of {sorted(by_extension)}")
+    tags = tuple(Axis(k) for k in axes) if isinstance(axes, str) else axes
+    native = from_five(pixels, keys_of(tags))
+    target = Target(native.shape, pixels.dtype, tags, drange=drange, channels=channels)
+    final = arranged(target, format_named(name).keys)
+    planned = Planned(path, inside, Region.whole(five_shape(native.shape, target.keys)), final, lambda v: v, name)
+    with write_result(replace(planned)) as take:
+        take(planned.region, pixels)

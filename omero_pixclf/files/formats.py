@@ -1,0 +1,199 @@
+"""The formats in which results are written, under ilastik's names."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import OutputError, UsageError
+from omero_pixclf.files.axes import Axis
+from omero_pixclf.files.flat import spooled, write_npy
+from omero_pixclf.files.naming import fill
+from omero_pixclf.files.target import Target, Write
+
+__all__ = ["FORMATS", "Format", "arranged", "format_named"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to store a result.
+
+    Attributes
+    ----------
+    extension
+        Of the file, without a dot.
+    open
+        ``open(path, inside, target)`` gives a context with the function that takes blocks.
+    keys
+        The order of axes that the format prescribes; empty where it stores any.
+    """
+
+    extension: str
+    open: Callable[[Path, str, Target], AbstractContextManager[Write]]
+    keys: str = ""
+
+
+def format_named(name: str) -> Format:
+    """A format by ilastik's name for it.
+
+    Raises
+    ------
+    UsageError
+        Where it is unknown, or one of ilastik's that is not written here.
+    """
+    if name in FORMATS:
+        return FORMATS[name]
+    raise UsageError(f"output format {name!r} is not written; choose one of: {', '.join(FORMATS)}")
+
+
+def arranged(target: Target, keys: str) -> Target:
+    """The target with its axes in a prescribed order; those it does not have are added with size 1."""
+    if not keys:
+        return target
+    by_key = {k: i for i, k in enumerate(target.keys)}
+    axes = tuple(target.axes[by_key[k]] if k in by_key else Axis(k) for k in keys)
+    shape = tuple(target.shape[by_key[k]] if k in by_key else 1 for k in keys)
+    start = tuple(target.start[by_key[k]] if k in by_key else 0 for k in keys)
+    return replace(target, axes=axes, shape=shape, offset=start)
+
+
+def _hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
+    from omero_pixclf.files.hdf5 import write_hdf5
+
+    return write_hdf5(path, inside, target, compress=False)
+
+
+def _packed_hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
+    from omero_pixclf.files.hdf5 import write_hdf5
+
+    return write_hdf5(path, inside, target, compress=True)
+
+
+def _npy(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+    return write_npy(path, target)
+
+
+def _zarr(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+    from omero_pixclf.files.ome_zarr import write_zarr
+
+    return write_zarr(path, target)
+
+
+def _ome_tiff(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+    from omero_pixclf.files.tiff_writer import write_ome_tiff
+
+    return write_ome_tiff(path, target)
+
+
+@contextmanager
+def _plane(path: Path, target: Target, save: Callable[[Path, NDArray[Any]], None]) -> Iterator[Write]:
+    """A picture of one plane: every axis but two and the channels must have size 1."""
+    _spatial(path, target, 2)
+    with spooled(path, target) as (write, array):
+        yield write
+        save(path, _picture(array, target.keys))
+
+
+@contextmanager
+def _sequence(
+    path: Path, target: Target, save: Callable[[Path, Target, NDArray[Any]], None], count: int
+) -> Iterator[Write]:
+    """A file for every step along the first axis that has more than one; ``{slice_index}`` in the name counts them."""
+    if "{slice_index" not in path.name:
+        raise UsageError(f"{path.name}: a sequence needs '{{slice_index}}' in its file name template")
+    _spatial(path, target, count)
+    axis = next(i for i, n in enumerate(target.shape) if n > 1)
+    first = target.start[axis]
+    digits = math.ceil(math.log10(first + target.shape[axis] + 1))
+    template = path.name.replace("{slice_index}", f"{{slice_index:0{digits}}}")
+    one = replace(target, shape=(*target.shape[:axis], 1, *target.shape[axis + 1 :]))
+    with spooled(path.with_name(path.name.replace("{slice_index}", "sequence")), target) as (write, array):
+        yield write
+        for index in range(target.shape[axis]):
+            name = fill(template, {"slice_index": first + index})
+            save(path.with_name(name), one, array[(slice(None),) * axis + (slice(index, index + 1),)])
+
+
+def _spatial(path: Path, target: Target, most: int) -> None:
+    """Refuse more axes (besides channels) than a format holds; in a sequence whose first axis is c, c is a step."""
+    long = [k for k, n in zip(target.keys, target.shape, strict=True) if n > 1]
+    least = 0 if most == 2 else most
+    count = len([k for k in long if k != "c"]) + (1 if most > 2 and long[:1] == ["c"] else 0)
+    if not least <= count <= most:
+        raise OutputError(
+            f"{path.name}: the format holds {most} axes besides channels, the result has "
+            f"{dict(zip(target.keys, target.shape, strict=True))}; cut it or choose another format"
+        )
+
+
+def _picture(array: NDArray[Any], keys: str) -> NDArray[Any]:
+    """A plane as (rows, columns) or (rows, columns, channels); columns run along x where there is an x."""
+    long = [k for k, n in zip(keys, array.shape, strict=True) if n > 1]
+    rest = [k for k in keys if k not in long and k != "c"]
+    while len([k for k in long if k != "c"]) < 2 and rest:
+        long.append(rest.pop(max(range(len(rest)), key=lambda i: "tzyx".index(rest[i]))))
+    squeezed = array.squeeze(axis=tuple(i for i, k in enumerate(keys) if k not in long))
+    order = sorted((k for k in keys if k in long), key="tzyxc".index)
+    present = [k for k in keys if k in long]
+    picture: NDArray[Any] = squeezed.transpose([present.index(k) for k in order])
+    return picture
+
+
+def _save_png(path: Path, picture: NDArray[Any]) -> None:
+    from omero_pixclf.files.png import save_png
+
+    save_png(path, picture)
+
+
+def _save_tiff(path: Path, picture: NDArray[Any]) -> None:
+    from omero_pixclf.files.tiff_writer import write_plane_tiff
+
+    target = Target(picture.shape, picture.dtype, tuple(Axis(k) for k in "yxc"[: picture.ndim]))
+    with write_plane_tiff(path, target) as write:
+        rows = max(1, (16 << 20) // max(1, picture[0].nbytes))
+        for top in range(0, len(picture), rows):
+            band = picture[top : top + rows]
+            write((slice(top, top + len(band)), *(slice(0, n) for n in picture.shape[1:])), band)
+
+
+def _save_stack(path: Path, target: Target, array: NDArray[Any]) -> None:
+    from omero_pixclf.files.tiff_writer import write_ome_tiff
+
+    final = arranged(target, "tzcyx")
+    order = [target.keys.index(k) for k in "tzcyx" if k in target.keys]
+    pages = array.transpose(order).reshape(final.shape)
+    with write_ome_tiff(path, final) as write:
+        for index in itertools.product(*(range(n) for n in final.shape[:3])):
+            place = (*(slice(i, i + 1) for i in index), *(slice(0, n) for n in final.shape[3:]))
+            write(place, pages[index][np.newaxis, np.newaxis, np.newaxis])
+
+
+def _planes(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, Format]:
+    return {
+        extension: Format(extension, lambda path, _, target: _plane(path, target, save)),
+        f"{extension} sequence": Format(
+            extension,
+            lambda path, _, target: _sequence(path, target, lambda p, t, a: save(p, _picture(a, t.keys)), 3),
+        ),
+    }
+
+
+FORMATS: dict[str, Format] = {
+    "hdf5": Format("h5", _hdf5),
+    "compressed hdf5": Format("h5", _packed_hdf5),
+    "numpy": Format("npy", _npy),
+    "single-scale OME-Zarr": Format("zarr", _zarr, "tczyx"),
+    "multipage tiff": Format("tiff", _ome_tiff, "tzcyx"),
+    "multipage tiff sequence": Format("tiff", lambda path, _, target: _sequence(path, target, _save_stack, 4)),
+    **_planes("tiff", _save_tiff),
+    **_planes("tif", _save_tiff),
+    **_planes("png", _save_png),
+}

@@ -1,0 +1,192 @@
+"""HDF5 arrays, read and written as ilastik does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError, OutputError
+from omero_pixclf.files.atomic import replacing
+from omero_pixclf.files.axes import Axes, axes_of, axistags_json, guess_keys, parse_axistags
+from omero_pixclf.files.chunks import near_cube
+from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.target import Target, Write
+
+__all__ = ["array_names", "open_hdf5", "write_hdf5"]
+
+_CHUNK_BYTES = 512_000.0
+_CACHE_BYTES = 64 << 20  # chunks that blocks fill piece by piece wait here before they are compressed
+
+
+def array_names(path: Path) -> list[str]:
+    """The names of all image-like arrays (2 to 5 dimensions) of a file, sorted.
+
+    Raises
+    ------
+    ImageError
+        Where the file is no HDF5 file.
+    """
+    names: list[str] = []
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and 2 <= len(item.shape or ()) <= 5:
+            names.append(name)
+
+    with _opened(path) as file:
+        file.visititems(note)
+    return sorted(names)
+
+
+@contextmanager
+def open_hdf5(path: Path, inside: str | None) -> Iterator[StoredArray]:
+    """An array of a file; the name within may be left out where the file holds only one.
+
+    Raises
+    ------
+    ImageError
+        Where the file cannot be read or does not hold that one array.
+    """
+    name = inside or _only_name(path)
+    with _opened(path) as file:
+        item = file.get(name)
+        if not isinstance(item, h5py.Dataset):
+            raise ImageError(f"{path}: holds no array {name!r}, but {array_names(path)}")
+        _check(f"{path}/{name}", item)
+        yield StoredArray(
+            name=f"{path}/{name}",
+            shape=item.shape,
+            dtype=item.dtype.newbyteorder("="),
+            axes=_axes(item),
+            read=lambda slices: _read(item, slices),
+            drange=_drange(item),
+        )
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ImageError(f"{path}: not a readable HDF5 file: {error}") from error
+    with file:
+        yield file
+
+
+def _only_name(path: Path) -> str:
+    names = array_names(path)
+    if len(names) != 1:
+        found = f"it holds {names}" if names else "it holds none"
+        raise ImageError(f"{path}: name the array behind the file, as in {path}/data; {found}")
+    return names[0]
+
+
+def _check(name: str, item: h5py.Dataset) -> None:
+    if not 2 <= len(item.shape) <= 5:
+        raise ImageError(f"{name}: has {len(item.shape)} dimensions, expected 2 to 5")
+    if item.dtype.kind not in "uifb":
+        raise ImageError(f"{name}: holds {item.dtype}, expected numbers")
+    if 0 in item.shape:
+        raise ImageError(f"{name}: is empty, its shape is {item.shape}")
+
+
+def _read(item: h5py.Dataset, slices: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(item[slices])
+    except (OSError, RuntimeError) as error:
+        raise ImageError(f"{item.file.filename}{item.name}: pixels cannot be read: {error}") from error
+
+
+def _axes(item: h5py.Dataset) -> Axes:
+    tags = item.attrs.get("axistags")
+    if isinstance(tags, (str, bytes)):
+        units = item.attrs.get("axis_units")
+        try:
+            axes = parse_axistags(_text(tags), _text(units) if isinstance(units, (str, bytes)) else None)
+        except ValueError as error:
+            raise ImageError(f"{item.file.filename}{item.name}: axistags cannot be read: {error}") from error
+        if axes is not None and len(axes) == len(item.shape):
+            return axes
+    return axes_of(guess_keys(item.shape))
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _drange(item: h5py.Dataset) -> tuple[float, float] | None:
+    found = np.asarray(item.attrs.get("drange", ()))
+    if found.shape != (2,) or found.dtype.kind not in "uif":
+        return None
+    low, high = found.tolist()
+    return (low, high)
+
+
+@contextmanager
+def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> Iterator[Write]:
+    """Write one array into a file; other arrays that the file already holds stay.
+
+    As ilastik: chunks of about 512 kB that do not span time points or channels, gzip level 1 when compressed,
+    attributes ``axistags``, ``axis_units`` (where known), ``DIMENSION_LABELS``, ``display_mode`` and ``drange``.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
+    """
+    with replacing(path) as part:
+        name = inside.strip("/")
+        _keep_others(path, name, part)
+        try:
+            with h5py.File(part, "a", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=10007) as file:
+                item = _create(file, name, target, compress)
+
+                def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
+                    item[slices] = block
+
+                yield write
+        except (OSError, RuntimeError, ValueError) as error:
+            raise OutputError(f"{path}/{name}: could not be written: {error}") from error
+
+
+def _keep_others(path: Path, name: str, part: Path) -> None:
+    """Start from the file that stands, where it holds anything but the array to be written."""
+    if not (path.is_file() and h5py.is_hdf5(path)):
+        return
+    with h5py.File(path, "r") as file:
+        alone = list(file) in ([], [name])
+    if alone:
+        return
+    shutil.copyfile(path, part)
+    with h5py.File(part, "a") as file:
+        if name in file:
+            del file[name]
+
+
+def _create(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
+    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
+    packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
+    item = file.create_dataset(
+        name,
+        shape=target.shape,
+        dtype=target.dtype,
+        chunks=near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize),
+        **packing,
+    )
+    item.attrs["axistags"] = axistags_json(target.axes)
+    item.attrs["display_mode"] = target.display_mode
+    if target.drange is not None:
+        item.attrs["drange"] = np.asarray(target.drange, dtype=target.dtype)
+    units = {a.key: a.unit for a in target.axes}
+    if any(units.values()):
+        item.attrs["axis_units"] = json.dumps(units)
+    for index, axis in enumerate(target.axes):
+        item.dims[index].label = axis.key
+    return item

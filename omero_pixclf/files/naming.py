@@ -1,0 +1,68 @@
+"""File names of results from ilastik's templates."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from omero_pixclf.errors import UsageError
+
+__all__ = ["DEFAULT_TEMPLATE", "coordinates", "fill", "output_path"]
+
+DEFAULT_TEMPLATE = "{dataset_dir}/{nickname}_{result_type}"
+
+
+def fill(template: str, values: Mapping[str, Any]) -> str:
+    """The template with the fields that are known filled in; others stay as they are.
+
+    Raises
+    ------
+    UsageError
+        Where braces do not match or a format after a colon does not suit the value.
+
+    Examples
+    --------
+    >>> fill("{nickname}_{x_start:03}_{slice_index}.h5", {"nickname": "a", "x_start": 7})
+    'a_007_{slice_index}.h5'
+    """
+    try:
+        return "".join(_piece(values, *parsed) for parsed in string.Formatter().parse(template))
+    except ValueError as error:
+        raise UsageError(f"file name template {template!r}: {error}") from error
+
+
+def _piece(values: Mapping[str, Any], text: str, name: str | None, spec: str | None, _: str | None) -> str:
+    if name is None:
+        return text
+    if name in values:
+        return text + format(values[name], spec or "")
+    return text + "{" + name + (f":{spec}" if spec else "") + "}"
+
+
+def coordinates(keys: str, start: Sequence[int], stop: Sequence[int]) -> dict[str, Any]:
+    """The fields that tell which part of an image a result is: ``roi``, ``x_start``, ``x_stop`` and so on.
+
+    Examples
+    --------
+    >>> coordinates("yx", (0, 2), (5, 9))["roi"]
+    [(0, 2), (5, 9)]
+    """
+    values: dict[str, Any] = {"roi": [tuple(start), tuple(stop)]}
+    for key, first, last in zip(keys, start, stop, strict=True):
+        values[f"{key}_start"], values[f"{key}_stop"] = first, last
+    return values
+
+
+def output_path(template: str, values: Mapping[str, Any], extension: str, *, folder: Path | None = None) -> Path:
+    """Where a result goes: the template filled in, with the format's extension, relative names below ``folder``.
+
+    An extension that the template itself ends with gives way to the format's; dots in the image's own name stay.
+    """
+    written = PurePath(template).suffix
+    if written and "}" not in written:
+        template = template[: -len(written)]
+    name = Path(fill(template, values)).expanduser()
+    path = name if name.is_absolute() else (folder or Path.cwd()) / name
+    return path.with_name(f"{path.name}.{extension}")

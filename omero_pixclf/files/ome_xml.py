@@ -1,0 +1,86 @@
+"""What OME-XML and ImageJ say of an image's axes: pixel sizes, units, channel names."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from typing import Any
+
+from omero_pixclf.files.axes import Axes, Axis
+
+__all__ = ["imagej_axes", "ome_axes", "ome_channels"]
+
+_SIZES = {
+    "x": ("PhysicalSizeX", "PhysicalSizeXUnit", "µm"),
+    "y": ("PhysicalSizeY", "PhysicalSizeYUnit", "µm"),
+    "z": ("PhysicalSizeZ", "PhysicalSizeZUnit", "µm"),
+    "t": ("TimeIncrement", "TimeIncrementUnit", "s"),
+}
+
+
+def ome_axes(xml: str, keys: str) -> Axes:
+    """The axes of the first image of an OME-XML text; sizes that are missing or not numbers count as not known."""
+    pixels = _pixels(xml)
+    if pixels is None:
+        return tuple(Axis(k) for k in keys)
+    return tuple(_ome_axis(pixels, k) for k in keys)
+
+
+def _ome_axis(pixels: ET.Element, key: str) -> Axis:
+    if key not in _SIZES:
+        return Axis(key)
+    size_name, unit_name, default_unit = _SIZES[key]
+    size = _number(pixels.get(size_name))
+    return Axis(key, size, pixels.get(unit_name, default_unit)) if size else Axis(key)
+
+
+def ome_channels(xml: str) -> tuple[str, ...]:
+    """The names of the channels of the first image, empty strings where a channel has none."""
+    pixels = _pixels(xml)
+    if pixels is None:
+        return ()
+    return tuple(c.get("Name", "") for c in pixels if c.tag.rpartition("}")[2] == "Channel")
+
+
+def _pixels(xml: str) -> ET.Element | None:
+    """The first ``Pixels`` element, whatever the version of the schema; None in a text that is no XML."""
+    if "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml:  # OME-XML has none; entities could be made to explode
+        return None
+    try:
+        root = ET.fromstring(xml)
+    except ET.ParseError:
+        return None
+    return next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
+
+
+def _number(text: Any) -> float:
+    try:
+        number = float(text)
+    except (TypeError, ValueError):
+        return 0.0
+    return number if math.isfinite(number) and number > 0 else 0.0
+
+
+def imagej_axes(metadata: dict[str, Any], tags: Any, keys: str) -> Axes:
+    """Axes of an ImageJ TIFF: resolution tags give pixels per unit, the metadata spacing and frame interval."""
+    unit = _unit(metadata, "unit")
+    facts = {
+        "x": (_per_unit(tags.get("XResolution")), unit),
+        "y": (_per_unit(tags.get("YResolution")), _unit(metadata, "yunit") or unit),
+        "z": (_number(metadata.get("spacing")), _unit(metadata, "zunit") or unit),
+        "t": (_number(metadata.get("finterval")), _unit(metadata, "tunit") or "s"),
+    }
+    return tuple(Axis(k, *facts[k]) if facts.get(k, (0,))[0] and facts[k][1] != "pixel" else Axis(k) for k in keys)
+
+
+def _unit(metadata: dict[str, Any], key: str) -> str:
+    text = str(metadata.get(key, ""))
+    return text.replace("\\u00B5", "µ").replace("\\u00b5", "µ")
+
+
+def _per_unit(tag: Any) -> float:
+    """The size of a pixel from a (pixels, units) tag; nearly whole numbers are taken as whole."""
+    if tag is None or not tag.value[0]:
+        return 0.0
+    size = _number(tag.value[1] / tag.value[0])
+    return float(round(size)) if abs(size - round(size)) < 1e-8 else size

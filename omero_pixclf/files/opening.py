@@ -1,0 +1,105 @@
+"""Local image files, opened by their extension."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import Axes, axes_of
+from omero_pixclf.files.paths import DataPath, expand
+from omero_pixclf.files.stack import stacked
+from omero_pixclf.files.stored import FileReader, StoredArray, renamed
+
+__all__ = ["EXTENSIONS", "open_image", "open_stored"]
+
+
+def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.hdf5 import open_hdf5
+
+    return open_hdf5(path.file, path.inside)
+
+
+def _tiff(path: DataPath) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.tiff import open_tiff
+
+    return open_tiff(path.file)
+
+
+def _png(path: DataPath) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.png import open_png
+
+    return open_png(path.file)
+
+
+def _npy(path: DataPath) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.flat import open_npy
+
+    return open_npy(path.file)
+
+
+def _zarr(path: DataPath) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.ome_zarr import open_zarr
+
+    return open_zarr(path.file, path.inside)
+
+
+_OPENERS: dict[str, Callable[[DataPath], AbstractContextManager[StoredArray]]] = {
+    **dict.fromkeys((".h5", ".hdf5", ".ilp"), _hdf5),
+    **dict.fromkeys((".tif", ".tiff"), _tiff),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".bmp", ".gif"), _png),
+    ".npy": _npy,
+    ".zarr": _zarr,
+}
+
+EXTENSIONS = tuple(sorted(_OPENERS))
+
+
+@contextmanager
+def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along: str = "z") -> Iterator[FileReader]:
+    """An image in a file, open for reading until the context ends.
+
+    Parameters
+    ----------
+    path
+        ``image.tif``, ``stack.h5/volume/data``, ``image.zarr`` (or ``image.zarr/s1``), ``image.npy``, ``image.png``;
+        a glob, or names joined by the path separator, for images that are stacked.
+    axes
+        What the array's axes are, in its own order (``"zyxc"``); None takes what the file says or ilastik would guess.
+    stack_along
+        The axis along which the files of a glob are put together.
+
+    Raises
+    ------
+    ImageError
+        Where nothing is there, it cannot be read, or the number of axes differs.
+
+    Examples
+    --------
+    >>> with open_image("stack.h5/data", axes="zyx") as image:  # doctest: +SKIP
+    ...     plane = image.read(Region((0, 5, 0, 0, 0), (1, 6, 512, 512, 1)))
+    """
+    with open_stored(path, stack_along=stack_along) as stored:
+        named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
+        yield FileReader(named, expand(path)[0].file)
+
+
+@contextmanager
+def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredArray]:
+    """The array behind a path in its own order of axes; several files become one.
+
+    Raises
+    ------
+    ImageError
+        As `open_image`.
+    """
+    with ExitStack() as open_files:
+        arrays = [open_files.enter_context(_open_one(data)) for data in expand(path)]
+        yield stacked(arrays, stack_along) if len(arrays) > 1 else arrays[0]
+
+
+def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:
+    if path.kind not in _OPENERS:
+        raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(EXTENSIONS)}")
+    return _OPENERS[path.kind](path)

@@ -1,0 +1,61 @@
+"""What is to be written: an array's facts, before its pixels, and the function that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.files.axes import Axes, keys_of
+
+__all__ = ["Target", "Write"]
+
+Write = Callable[[tuple[slice, ...], NDArray[Any]], None]
+"""``write(slices, block)`` puts a block, in the target's order of axes and dtype, where it belongs."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """An array that will be written.
+
+    Attributes
+    ----------
+    shape, dtype
+        In the order of ``axes``.
+    axes
+        With resolution and unit, where known.
+    offset
+        Where the array begins in the image it was cut from, along each axis.
+    drange
+        The range of values, of the array's own type; None where not known.
+    display_mode
+        ilastik's hint for viewers, ``"grayscale"`` or ``"default"``.
+    channels
+        Names along ``c``; empty where they have none.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    axes: Axes
+    offset: tuple[int, ...] = ()
+    drange: tuple[Any, Any] | None = None
+    display_mode: str = "grayscale"
+    channels: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> str:
+        """The axes' keys, in order."""
+        return keys_of(self.axes)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the uncompressed pixels."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def start(self) -> tuple[int, ...]:
+        """The offset, zero along every axis where none was given."""
+        return self.offset or (0,) * len(self.shape)
