@@ -94,9 +94,7 @@ class _Line:
         area = np.bincount(ring, _cross(points, points[_next(counts)]), minlength=len(self.rings))
         old_counts = np.array([len(r) for r in self.rings])
         old = np.concatenate(self.rings)
-        old_area = np.bincount(
-            np.repeat(np.arange(len(self.rings)), old_counts), _cross(old, old[_next(old_counts)])
-        )
+        old_area = np.bincount(np.repeat(np.arange(len(self.rings)), old_counts), _cross(old, old[_next(old_counts)]))
         good = area > 0.5 * old_area
         parts = np.split(points, np.cumsum(counts)[:-1])
         return [new if ok else was for new, was, ok in zip(parts, self.rings, good.tolist(), strict=True)]

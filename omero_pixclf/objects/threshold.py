@@ -23,12 +23,14 @@ def above(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
     >>> above(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
     [[[[False, True, True]]]]
     """
-    return probability >= probability.dtype.type(level)
+    mask: NDArray[np.bool_] = probability >= probability.dtype.type(level)
+    return mask
 
 
 def segmented(segmentation: NDArray[Any], label: int) -> NDArray[np.bool_]:
     """Where a simple segmentation ``(t, z, y, x)`` has this label (1-based, in the project's order)."""
-    return segmentation == label
+    mask: NDArray[np.bool_] = segmentation == label
+    return mask
 
 
 def most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool_]:

@@ -70,7 +70,9 @@ def two_level(probabilities: NDArray[Any], settings: TwoLevel) -> Labels:
 def hysteresis(wide: NDArray[Any], cores: NDArray[Any], *, connectivity: Connectivity) -> Labels:
     """Components of the mask ``wide`` that hold a pixel of the mask ``cores``; both ``(t, z, y, x)``."""
     labels = components(wide, connectivity=connectivity)
-    return select(labels, (_held(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True)))
+    return select(
+        labels, (_held(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True))
+    )
 
 
 def _held(frame: Labels, core: NDArray[np.bool_]) -> NDArray[np.bool_]:

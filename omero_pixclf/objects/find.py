@@ -1,0 +1,59 @@
+"""Probability maps to labelled objects, as a recipe's ``[objects]`` section says."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.config import Objects
+from omero_pixclf.objects.label import (
+    Connectivity,
+    Labels,
+    components,
+    fill_holes,
+    neighbours,
+    off_border,
+    within_sizes,
+)
+from omero_pixclf.objects.threshold import above, most_probable, smooth
+from omero_pixclf.objects.twolevel import hysteresis
+
+__all__ = ["dimensions", "find"]
+
+
+def find(probabilities: NDArray[Any], index: int, settings: Objects) -> Labels:
+    """The objects of class ``index`` (0-based) in ``(t, z, y, x, c)`` probabilities.
+
+    In this order: smooth (objects in planes: along y and x only), threshold, fill holes, label, part touching objects, remove small and large ones, remove
+    those at the border. The result is ``(t, z, y, x)`` int32, numbered in raster order at each t.
+    """
+    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
+    mask = _foreground(probabilities, index, settings, connectivity)
+    if settings.fill_holes:
+        mask = fill_holes(mask, connectivity=connectivity)
+    labels = components(mask, connectivity=connectivity)
+    labels = within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+    return off_border(labels) if settings.border == "remove" else labels
+
+
+def dimensions(settings: Objects, planes: int) -> Literal[2, 3]:
+    """Whether a recipe's objects lie in planes (2) or go through z (3), in an image of so many planes."""
+    return 3 if neighbours(settings.dims, settings.connectivity, planes) in (6, 26) else 2
+
+
+def _foreground(
+    probabilities: NDArray[Any], index: int, settings: Objects, connectivity: Connectivity
+) -> NDArray[np.bool_]:
+    sigma = settings.smooth if connectivity in (6, 26) else (0.0, *settings.smooth[1:])
+    if settings.method == "segmentation":
+        if any(sigma):
+            smoothed = [smooth(probabilities[..., c], sigma) for c in range(probabilities.shape[-1])]
+            return most_probable(np.stack(smoothed, axis=-1), index)
+        return most_probable(probabilities, index)
+    probability = smooth(probabilities[..., index], sigma)
+    if settings.method == "threshold":
+        return above(probability, settings.threshold)
+    wide, core = above(probability, settings.low), above(probability, settings.high)
+    return hysteresis(wide, core, connectivity=connectivity) > 0

@@ -1,0 +1,82 @@
+"""What the pixels of objects hold: sums, extremes and spread per object, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.geometry import Geometry
+from omero_pixclf.objects.spans import Spans
+
+__all__ = ["Intensity", "intensities", "uncertainty"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Intensity:
+    """Statistics of one channel over each object, (n,) float64 in the order of labels.
+
+    ``std`` is the population's (divided by the number of pixels). Where an object has a NaN pixel, all five are NaN.
+    """
+
+    mean: Floats
+    least: Floats
+    most: Floats
+    std: Floats
+    integrated: Floats
+
+
+def intensities(frame: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[Intensity]:
+    """The statistics of each channel of a ``(z, y, x, c)`` image, channel by channel.
+
+    Only the pixels in spans are read. The spread is computed about each object's own mean, in a second pass.
+    """
+    if not len(spans):
+        empty = np.empty(0)
+        yield from (Intensity(empty, empty, empty, empty, empty) for _ in range(frame.shape[-1]))
+        return
+    length = spans.length
+    first = np.cumsum(length) - length  # of each span, among the pixels of all spans
+    by_object = np.argsort(geometry.row, kind="stable")
+    of_object = np.searchsorted(geometry.row[by_object], np.arange(len(geometry)))
+    pixels = frame.reshape(-1, frame.shape[-1])[_places(spans, first)]
+    for c in range(frame.shape[-1]):
+        values = pixels[:, c].astype(np.float64)
+        total = np.bincount(geometry.row, np.add.reduceat(values, first)).astype(np.float64)
+        least = np.minimum.reduceat(np.minimum.reduceat(values, first)[by_object], of_object)
+        most = np.maximum.reduceat(np.maximum.reduceat(values, first)[by_object], of_object)
+        mean = total / geometry.size
+        with np.errstate(invalid="ignore"):  # infinite pixels: their spread is NaN
+            values -= np.repeat(mean[geometry.row], length)
+        square = np.bincount(geometry.row, np.add.reduceat(values * values, first))
+        yield Intensity(mean, least, most, np.sqrt(square / geometry.size), total)
+
+
+def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
+    """Uncertainty of ``(…, c)`` probabilities as ilastik has it: 1 - (highest - second highest); 0 for a single class.
+
+    >>> uncertainty(np.array([[0.5, 0.25, 0.25]], np.float32)).tolist()
+    [0.75]
+    """
+    highest = np.asarray(probabilities[..., 0], dtype=np.float32)
+    if probabilities.shape[-1] == 1:
+        return np.zeros_like(highest)
+    second = np.full_like(highest, -np.inf)
+    for c in range(1, probabilities.shape[-1]):
+        value = probabilities[..., c]
+        second = np.maximum(second, np.minimum(highest, value))
+        highest = np.maximum(highest, value)
+    result: NDArray[np.float32] = np.float32(1) - (highest - second)
+    return result
+
+
+def _places(spans: Spans, first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Flat index of every pixel of every span."""
+    _, height, width = spans.shape
+    start = (spans.z * height + spans.y) * width + spans.x0
+    return np.repeat(start - first, spans.length) + np.arange(int(spans.length.sum()))

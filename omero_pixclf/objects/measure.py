@@ -1,0 +1,175 @@
+"""Labelled objects to a table: one row per object, declared types and units, the same columns for every image.
+
+A container's images are measured into one table, whether their objects lie in planes (2D) or in volumes (3D), and
+whether their pixels have a size or not. So every table has all columns, and those that mean nothing for an object
+hold NaN: ``Volume_*`` and ``Surface_*`` in 2D, ``Area_*`` and ``Perimeter_*`` in 3D, ``*_um*`` without a pixel size.
+
+Coordinates are what OMERO's viewers show. ``T`` and ``Z`` count from 0, as a shape's ``theT`` and ``theZ`` do. x and y
+are in pixel corners: pixel (0, 0) covers 0 to 1, its centre is (0.5, 0.5), and a bounding box's far side is at ``X1``,
+``Y1``. z counts planes: ``Centroid_Z`` 0.0 is the first plane, ``BBox_Z1`` the one after the last.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.geometry import Geometry, geometry_of
+from omero_pixclf.objects.intensity import Intensity, intensities, uncertainty
+from omero_pixclf.objects.spans import Spans, spans_of
+from omero_pixclf.table import Column, Table, concatenate
+
+__all__ = ["PixelSize", "channel_names", "measure"]
+
+PixelSize = tuple[float | None, float | None, float | None]
+"""Micrometres along ``(z, y, x)``; None where unknown."""
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One time point under measurement."""
+
+    t: int
+    labels: NDArray[Any]
+    spans: Spans
+    geometry: Geometry
+
+
+def measure(
+    labels: NDArray[Any],
+    image: NDArray[Any],
+    probabilities: NDArray[Any] | None,
+    *,
+    class_name: str,
+    class_index: int = 0,
+    dims: Literal[2, 3],
+    pixel_size_um: PixelSize = (None, None, None),
+    channels: Sequence[str] = (),
+) -> Table:
+    """Measure every object of a label image.
+
+    Parameters
+    ----------
+    labels
+        ``(t, z, y, x)`` of integers, 0 is background.
+    image
+        ``(t, z, y, x, c)``, any real type.
+    probabilities
+        ``(t, z, y, x, k)`` float32, or None: then the columns of probability and uncertainty hold NaN.
+    class_name, class_index
+        The objects' class, and the channel of its probability.
+    dims
+        2 where the objects lie in planes, 3 where they go through z.
+    pixel_size_um
+        Micrometres per pixel along (z, y, x).
+    channels
+        The image's channel names; missing or empty ones are counted: ``Channel_1``.
+
+    Returns
+    -------
+    Table
+        A row per object, in the order of t, then label (that of `outlines`). The columns depend on the channels only.
+
+    Raises
+    ------
+    ValueError
+        Where the shapes of labels, image and probabilities do not fit together.
+    """
+    _check(labels, image, probabilities)
+    size = tuple(float("nan") if s is None else float(s) for s in pixel_size_um)
+    names = channel_names(channels, image.shape[-1])
+    parts = []
+    for t in range(labels.shape[0]):
+        spans = spans_of(labels[t])
+        frame = _Frame(t, labels[t], spans, geometry_of(spans))
+        columns = [
+            *_identity(frame, class_name),
+            *_extent(frame.geometry, dims, size),
+            *_channels(frame, image[t], names),
+            *_certainty(frame, None if probabilities is None else probabilities[t], class_index),
+        ]
+        parts.append(Table(tuple(columns)))
+    return concatenate(parts)
+
+
+def channel_names(channels: Sequence[str], count: int) -> tuple[str, ...]:
+    """Names fit for columns, one per channel: letters, digits and underscores, unique, never empty.
+
+    >>> channel_names(["DAPI (405 nm)", "", "DAPI 405 nm"], 3)
+    ('DAPI_405_nm', 'Channel_2', 'DAPI_405_nm_2')
+    """
+    names: list[str] = []
+    for c in range(count):
+        given = re.sub(r"[^0-9A-Za-z]+", "_", channels[c] if c < len(channels) else "").strip("_")
+        plain = given or f"Channel_{c + 1}"
+        name, times = plain, 1
+        while name.lower() in (n.lower() for n in names):
+            times += 1
+            name = f"{plain}_{times}"
+        names.append(name)
+    return tuple(names)
+
+
+def _check(labels: NDArray[Any], image: NDArray[Any], probabilities: NDArray[Any] | None) -> None:
+    if labels.ndim != 4 or image.ndim != 5 or image.shape[:4] != labels.shape or not labels.shape[0]:
+        raise ValueError(f"labels {labels.shape} and image {image.shape}: expected (t, z, y, x) and (t, z, y, x, c)")
+    if probabilities is not None and (probabilities.ndim != 5 or probabilities.shape[:4] != labels.shape):
+        raise ValueError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
+
+
+def _identity(frame: _Frame, class_name: str) -> Iterator[Column]:
+    n = len(frame.geometry)
+    yield Column("Class", "string", np.full(n, class_name, dtype=object), "", "class of the object")
+    yield Column("Label", "long", frame.geometry.label, "", "number of the object in its time point's label image")
+    yield Column("T", "long", np.full(n, frame.t), "", "time point, from 0")
+    plane = np.rint(frame.geometry.centroid[:, 0])
+    yield Column("Z", "long", plane, "", "plane of the centroid, from 0")
+
+
+def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[Column]:
+    pixels = geometry.size.astype(np.float64)
+    none = np.full(len(geometry), np.nan)
+    flat, solid = (pixels, none) if dims == 2 else (none, pixels)
+    yield Column("Area_px", "double", flat, "px", "pixels (2D)")
+    yield Column("Area_um2", "double", flat * size[1] * size[2], "µm²", "area (2D)")
+    yield Column("Volume_px", "double", solid, "px", "voxels (3D)")
+    yield Column("Volume_um3", "double", solid * size[0] * size[1] * size[2], "µm³", "volume (3D)")
+    z, y, x = geometry.centroid.T
+    yield Column("Centroid_X_px", "double", x + 0.5, "px", "pixel corners: the first pixel covers 0 to 1")
+    yield Column("Centroid_Y_px", "double", y + 0.5, "px", "pixel corners: the first pixel covers 0 to 1")
+    yield Column("Centroid_Z", "double", z, "planes", "0 is the first plane")
+    for axis, name in ((2, "X"), (1, "Y"), (0, "Z")):
+        unit = "planes" if name == "Z" else "px"
+        suffix = "" if name == "Z" else "_px"
+        yield Column(f"BBox_{name}0{suffix}", "long", geometry.start[:, axis], unit, "bounding box, first")
+        yield Column(f"BBox_{name}1{suffix}", "long", geometry.stop[:, axis], unit, "bounding box, one after the last")
+    yield Column("Touches_border", "bool", geometry.touches_border, "", "touches the image's border in x or y")
+
+
+def _channels(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
+    for name, found in zip(names, intensities(image, frame.spans, frame.geometry), strict=True):
+        yield from _channel(name, found)
+
+
+def _channel(name: str, found: Intensity) -> Iterator[Column]:
+    yield Column(f"Mean_{name}", "double", found.mean, "", f"mean intensity of {name}")
+    yield Column(f"Min_{name}", "double", found.least, "", f"lowest intensity of {name}")
+    yield Column(f"Max_{name}", "double", found.most, "", f"highest intensity of {name}")
+    yield Column(f"Std_{name}", "double", found.std, "", f"standard deviation of {name} (population)")
+    yield Column(f"Integrated_{name}", "double", found.integrated, "", f"sum of {name} over the object")
+
+
+def _certainty(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:
+    mean = least = doubt = np.full(len(frame.geometry), np.nan)
+    if probabilities is not None:
+        pair = np.stack((probabilities[..., index], uncertainty(probabilities)), axis=-1)
+        own, unsure = intensities(pair, frame.spans, frame.geometry)
+        mean, least, doubt = own.mean, own.least, unsure.mean
+    yield Column("Probability_mean", "double", mean, "", "mean probability of the class")
+    yield Column("Probability_min", "double", least, "", "lowest probability of the class")
+    yield Column("Uncertainty_mean", "double", doubt, "", "mean of 1 - (highest - second highest probability)")
