@@ -1,0 +1,154 @@
+"""SQLite: readers side by side, one writer at a time, one transaction per request."""
+
+from __future__ import annotations
+
+import json
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.embedded.schema import statements
+
+__all__ = ["Database", "Transaction", "ids_parameter"]
+
+SCHEMA_VERSION = 1
+_WRITER_WAIT_S = 60.0
+
+
+def ids_parameter(ids: Iterable[int]) -> str:
+    """Ids as one SQL parameter for ``in (select value from json_each(?))``."""
+    return json.dumps(list(ids))
+
+
+class Transaction:
+    """One request's view of the database; changes stand when its block ends without an exception."""
+
+    def __init__(self, connection: sqlite3.Connection, writable: bool) -> None:
+        self._connection = connection
+        self.writable = writable
+        self._next: dict[str, int] = {}
+        self.after_commit: list[Callable[[], None]] = []
+        self.memory: dict[Any, Any] = {}
+
+    def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, rows)
+
+    def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
+        """All rows."""
+        return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
+        """The first row or None."""
+        return self._connection.execute(sql, values).fetchone()
+
+    def new_id(self, table: str) -> int:
+        """The next id of a table; ids are never given twice."""
+        if table not in self._next:
+            row = self.one("SELECT next FROM sequence WHERE name = ?", (table,))
+            self._next[table] = row[0] if row else 1
+        self._next[table] += 1
+        return self._next[table] - 1
+
+    def _store_ids(self) -> None:
+        rows = list(self._next.items())
+        self.executemany(
+            "INSERT INTO sequence VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET next = excluded.next", rows
+        )
+
+
+class Database:
+    """The server's database file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+        self._writer_lock = threading.Lock()
+        self._writer = self._connect()
+        self._all = [self._writer]
+        self.is_new = self._writer.execute("PRAGMA user_version").fetchone()[0] == 0
+        if self.is_new:
+            self._create()
+
+    def _connect(self) -> sqlite3.Connection:
+        made = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=_WRITER_WAIT_S
+        )
+        made.execute("PRAGMA journal_mode = WAL")
+        made.execute("PRAGMA synchronous = NORMAL")
+        made.execute("PRAGMA case_sensitive_like = ON")
+        made.execute("PRAGMA cache_size = -32000")
+        made.create_function("lower", 1, _lower, deterministic=True)
+        made.create_function("upper", 1, _upper, deterministic=True)
+        return made
+
+    def _create(self) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        for statement in statements():
+            self._writer.execute(statement)
+        self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        self._writer.execute("COMMIT")
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """A consistent view that changes nothing."""
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = self._connect()
+            self._all.append(connection)
+        try:
+            connection.execute("BEGIN")
+            try:
+                yield Transaction(connection, writable=False)
+            finally:
+                connection.execute("ROLLBACK")
+        finally:
+            self._idle.put(connection)
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """A transaction that may change things; committed at the end, rolled back by an exception."""
+        if not self._writer_lock.acquire(timeout=_WRITER_WAIT_S):
+            raise TimeoutError("another request has been writing for a minute")
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            transaction = Transaction(self._writer, writable=True)
+            try:
+                yield transaction
+                transaction._store_ids()
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+        finally:
+            self._writer_lock.release()
+        for action in transaction.after_commit:
+            action()
+
+    def close(self) -> None:
+        """Close every connection; waits for the writer."""
+        with self._writer_lock:
+            for connection in self._all:
+                connection.close()
+
+
+def now_ms() -> int:
+    """Milliseconds since 1970."""
+    return int(time.time() * 1000)
+
+
+def _lower(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value

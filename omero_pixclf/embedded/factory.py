@@ -1,0 +1,135 @@
+"""The service factory of a session: where a client gets every other service from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero.api
+import omero.constants
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import misuse, violation
+from omero_pixclf.embedded.registry import STATEFUL, STATELESS
+from omero_pixclf.embedded.service import Service, untransacted
+
+__all__ = ["ServiceFactory"]
+
+
+class ServiceFactory(Service):
+    """omero.api.ServiceFactory (omero.cmd.Session)."""
+
+    interface = omero.api.ServiceFactory
+
+    # ---- services --------------------------------------------------------------------------------------------
+    @untransacted
+    def getByName(self, context: Any, name: str) -> Any:
+        if name in STATELESS:
+            return self.server.open_service(self.session, self.category, name)
+        if name in self.session.services:
+            return self.server.proxy_of(self.session.services[name])
+        raise misuse(
+            f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
+        )
+
+    @untransacted
+    def createByName(self, context: Any, name: str) -> Any:
+        if name not in STATEFUL:
+            raise misuse(
+                f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
+            )
+        return self.server.open_service(self.session, self.category, name)
+
+    @untransacted
+    def activeServices(self, context: Any) -> list[str]:
+        return list(self.session.services)
+
+    # ---- the session -----------------------------------------------------------------------------------------
+    def getSecurityContexts(self, call: Call) -> list[Any]:
+        groups = call.graph.load("ExperimenterGroup", sorted(call.caller.member_of))
+        call.graph.finish()
+        return list(groups.values())
+
+    def setSecurityContext(self, call: Call, obj: Any) -> Any:
+        if self.session.services:
+            raise violation(f"SecurityContext change cancelled: open services {sorted(self.session.services)}")
+        group = obj._id._val
+        old = call.graph.get("ExperimenterGroup", self.session.group_id)
+        call.graph.get("ExperimenterGroup", group)
+        if group not in call.caller.member_of and not call.caller.is_admin:
+            raise violation(f"User {call.caller.user_id} is not a member of group {group}")
+        self.session.group_id = group
+        call.graph.finish()
+        return old
+
+    @untransacted
+    def setSecurityPassword(self, context: Any, password: str) -> None:
+        """Accepted for old clients; logging in has checked the password already."""
+
+    @untransacted
+    def setCallback(self, context: Any, callback: Any) -> None:
+        """Sessions announce nothing to their clients."""
+
+    @untransacted
+    def subscribe(self, context: Any, topic: str, proxy: Any) -> None:
+        raise misuse(f"{topic}: the embedded OMERO has no topics")
+
+    @untransacted
+    def closeOnDestroy(self, context: Any) -> None:
+        self.session.detached = False
+
+    @untransacted
+    def detachOnDestroy(self, context: Any) -> None:
+        self.session.detached = True
+
+    @untransacted
+    def destroy(self, context: Any) -> None:
+        """End the session for all its clients."""
+        self.server.sessions.close(self.session)
+
+    @untransacted
+    def keepAlive(self, context: Any, proxy: Any) -> bool:
+        return proxy is not None and proxy.ice_getIdentity().name in self.session.services
+
+    @untransacted
+    def keepAllAlive(self, context: Any, proxies: list[Any]) -> int:
+        alive = [p is not None and p.ice_getIdentity().name in self.session.services for p in proxies]
+        return sum(1 << i for i, a in enumerate(alive) if a) if proxies else -1
+
+
+def _getter(name: str) -> Any:
+    def get(self: ServiceFactory, context: Any) -> Any:
+        opened = self.getByName if name in STATELESS else self.createByName
+        return opened(context, name)
+
+    return untransacted(get)
+
+
+_GETTERS = {
+    "getAdminService": "omero.api.IAdmin",
+    "getConfigService": "omero.api.IConfig",
+    "getContainerService": "omero.api.IContainer",
+    "getLdapService": "omero.api.ILdap",
+    "getPixelsService": "omero.api.IPixels",
+    "getProjectionService": "omero.api.IProjection",
+    "getQueryService": "omero.api.IQuery",
+    "getRenderingSettingsService": "omero.api.IRenderingSettings",
+    "getRepositoryInfoService": "omero.api.IRepositoryInfo",
+    "getRoiService": "omero.api.IRoi",
+    "getScriptService": "omero.api.IScript",
+    "getSessionService": "omero.api.ISession",
+    "getShareService": "omero.api.IShare",
+    "getTimelineService": "omero.api.ITimeline",
+    "getTypesService": "omero.api.ITypes",
+    "getUpdateService": "omero.api.IUpdate",
+    "getMetadataService": "omero.api.IMetadata",
+    "createExporter": "omero.api.Exporter",
+    "createJobHandle": "omero.api.JobHandle",
+    "createRawFileStore": "omero.api.RawFileStore",
+    "createRawPixelsStore": "omero.api.RawPixelsStore",
+    "createRenderingEngine": "omero.api.RenderingEngine",
+    "createSearchService": "omero.api.Search",
+    "createThumbnailStore": "omero.api.ThumbnailStore",
+    "sharedResources": "omero.grid.SharedResources",
+}
+for _operation, _name in _GETTERS.items():
+    setattr(ServiceFactory, _operation, _getter(_name))

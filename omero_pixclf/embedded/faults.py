@@ -1,0 +1,61 @@
+"""OMERO's exceptions, made as its server makes them."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import omero
+
+__all__ = ["JAVA_NAMES", "fault", "invalid", "misuse", "no_row", "unexpected", "unreadable", "violation"]
+
+JAVA_NAMES = {
+    omero.ApiUsageException: "ome.conditions.ApiUsageException",
+    omero.ValidationException: "ome.conditions.ValidationException",
+    omero.SecurityViolation: "ome.conditions.SecurityViolation",
+    omero.ReadOnlyGroupSecurityViolation: "ome.conditions.ReadOnlyGroupSecurityViolation",
+    omero.OptimisticLockException: "ome.conditions.OptimisticLockException",
+    omero.InternalException: "ome.conditions.InternalException",
+    omero.ResourceError: "ome.conditions.ResourceError",
+    omero.RemovedSessionException: "ome.conditions.RemovedSessionException",
+    omero.SessionTimeoutException: "ome.conditions.SessionTimeoutException",
+    omero.AuthenticationException: "ome.conditions.AuthenticationException",
+}
+
+
+def fault(kind: Any, message: str, trace: str = "") -> Any:
+    """An exception of omero's class ``kind`` with the message, ready to raise."""
+    return kind(trace, JAVA_NAMES.get(kind, kind.__name__), message)
+
+
+def misuse(message: str) -> Any:
+    """The call makes no sense."""
+    return fault(omero.ApiUsageException, message)
+
+
+def invalid(message: str) -> Any:
+    """The data cannot be stored or does not exist."""
+    return fault(omero.ValidationException, message)
+
+
+def violation(message: str) -> Any:
+    """The caller may not do this."""
+    return fault(omero.SecurityViolation, message)
+
+
+def no_row(qualified: str, ident: int) -> Any:
+    """An id that stands for nothing."""
+    return invalid(f"No row with the given identifier exists: [{qualified}#{ident}]")
+
+
+def unreadable(qualified: str, ident: int) -> Any:
+    """An object the caller may not see."""
+    return violation(f"Cannot read {qualified}:Id_{ident}")
+
+
+def unexpected(error: BaseException) -> Any:
+    """What a client is told about an error that nobody planned; a full disk is named as such."""
+    trace = "".join(traceback.format_exception(error))
+    if "disk is full" in str(error) or getattr(error, "errno", None) == 28:
+        return fault(omero.ResourceError, f"no space left for the server's data: {error}", trace)
+    return fault(omero.InternalException, f"Wrapped Exception: ({type(error).__name__}): {error}", trace)

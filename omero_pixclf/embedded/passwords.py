@@ -1,0 +1,54 @@
+"""Passwords: stored as scrypt hashes; wrong ones slow the next attempts down."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Callable
+
+__all__ = ["Throttle", "hashed", "matches"]
+
+_N, _R, _P = 2**14, 8, 1
+_FIRST_S, _LONGEST_S, _FORGET_S = 0.1, 5.0, 300.0
+
+
+def hashed(password: str) -> str:
+    """``scrypt$salt$hash`` of a password."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
+
+
+def matches(password: str, stored: str) -> bool:
+    """Whether the password is the one that was hashed."""
+    _, salt, digest = stored.split("$")
+    return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)), bytes.fromhex(digest))
+
+
+def _scrypt(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P, maxmem=64 * 2**20)
+
+
+class Throttle:
+    """How long to wait before a refusal is answered: twice as long after each wrong password of a user."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: dict[str, tuple[int, float]] = {}
+
+    def failed(self, user: str) -> float:
+        """Note a failure; the seconds to wait now."""
+        with self._lock:
+            count, when = self._failures.get(user, (0, 0.0))
+            now = self._clock()
+            count = 0 if now - when > _FORGET_S else count
+            self._failures[user] = (count + 1, now)
+            return float(min(_FIRST_S * 2**count, _LONGEST_S))
+
+    def succeeded(self, user: str) -> None:
+        """Forget the user's failures."""
+        with self._lock:
+            self._failures.pop(user, None)

@@ -1,0 +1,133 @@
+"""The Glacier2 router through which every OMERO client comes in; client connections that die are noticed here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import Glacier2
+import Ice
+from omero import constants
+
+from omero_pixclf.embedded.logins import DEFAULT_AGENT, open_session, password_fits, pick_group, user_id
+from omero_pixclf.embedded.sessions import ClientSession
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server import Server
+
+__all__ = ["make_router"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Gate:
+    """State behind the router servant: which connection uses which session."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._lock = threading.Lock()
+        self._joined: dict[tuple[str, int], tuple[ClientSession, str]] = {}
+
+    def enter(self, user: str, password: str, current: Any) -> Any:
+        """A proxy of the session's service factory; None when refused."""
+        session = self._session(user, password, current.ctx)
+        if session is None:
+            return None
+        category = current.ctx.get(constants.CLIENTUUID) or session.uuid
+        self.server.sessions.join(session)
+        peer = _peer(current.con)
+        with self._lock:
+            self._joined[peer] = (session, category)
+        current.con.setCallback(_ClosedConnection(self, peer))
+        return self.server.factory_proxy(session, category)
+
+    def _session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
+        for text in (password, user):
+            joined = self.server.sessions.find(text)
+            if joined is not None:
+                return joined
+        with self.server.database.reading() as tx:
+            found = user_id(tx, user)
+            if found is None or not password_fits(tx, found, password):
+                return None
+        with self.server.database.writing() as tx:
+            group = pick_group(tx, found, context.get("omero.group", ""))
+            agent = context.get(constants.AGENT) or DEFAULT_AGENT
+            return open_session(self.server, tx, found, group, agent=agent, address=context.get(constants.IP))
+
+    def leave(self, peer: tuple[str, int]) -> bool:
+        """The client of a connection says goodbye, or has died; whether it had a session."""
+        with self._lock:
+            joined = self._joined.pop(peer, None)
+        if joined is None:
+            return False
+        session, category = joined
+        self.server.forget_client(session, category)
+        self.server.sessions.leave(session)
+        return True
+
+
+def _peer(connection: Any) -> tuple[str, int]:
+    """What tells a live connection from all others."""
+    info = connection.getInfo()
+    return info.remoteAddress, info.remotePort
+
+
+class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
+    """Ice calls this when a connection ends, for whatever reason."""
+
+    def __init__(self, gate: _Gate, peer: tuple[str, int]) -> None:
+        self._gate = gate
+        self._peer = peer
+
+    def closed(self, connection: Any) -> None:
+        self._gate.leave(self._peer)
+
+    def heartbeat(self, connection: Any) -> None:
+        """Ice's own sign of life; sessions are kept alive by requests only."""
+
+
+def make_router(server: Server) -> Any:
+    """The router's servant."""
+    gate = _Gate(server)
+
+    def createSession_async(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
+        try:
+            proxy = gate.enter(user, password, current)
+        except Ice.Exception as error:
+            _log.info("login of %s refused: %s", user, getattr(error, "message", error))
+            callback.ice_exception(Glacier2.PermissionDeniedException(str(getattr(error, "message", error))))
+            return
+        if proxy is not None:
+            server.throttle.succeeded(user)
+            callback.ice_response(proxy)
+            return
+        refusal = Glacier2.PermissionDeniedException("Password check failed")
+        timer = threading.Timer(server.throttle.failed(user), callback.ice_exception, (refusal,))
+        timer.daemon = True
+        timer.start()
+
+    def createSessionFromSecureConnection_async(self: Any, callback: Any, current: Any) -> None:
+        callback.ice_exception(Glacier2.PermissionDeniedException("a name and a password are needed"))
+
+    def destroySession(self: Any, current: Any) -> None:
+        if not gate.leave(_peer(current.con)):
+            raise Glacier2.SessionNotExistException
+
+    def refreshSession_async(self: Any, callback: Any, current: Any) -> None:
+        callback.ice_response()
+
+    body = {
+        "createSession_async": createSession_async,
+        "createSessionFromSecureConnection_async": createSessionFromSecureConnection_async,
+        "destroySession": destroySession,
+        "refreshSession_async": refreshSession_async,
+        "getCategoryForClient": lambda self, current: current.ctx.get(constants.CLIENTUUID, ""),
+        "getSessionTimeout": lambda self, current: 0,
+        "getACMTimeout": lambda self, current: 0,
+        "getClientProxy": lambda self, current: None,
+        "getServerProxy": lambda self, current: server.own_proxy(),
+        "addProxies": lambda self, proxies, current: [],
+    }
+    return type("RouterServant", (Glacier2.Router,), body)()

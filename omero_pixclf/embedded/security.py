@@ -1,0 +1,128 @@
+"""Who asks, and what they may read, change, annotate and link.
+
+The rules are those of OMERO's four group levels: in a private group only the owner, the group's leaders and
+administrators see an object; leaders and administrators may edit and delete there but neither annotate nor link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import omero.model
+from omero.constants import permissions as restriction
+
+__all__ = [
+    "ALL",
+    "NOTHING",
+    "SYSTEM_GROUP",
+    "USER_GROUP",
+    "Caller",
+    "GroupLevel",
+    "Rights",
+    "level_text",
+    "permissions",
+]
+
+SYSTEM_GROUP, USER_GROUP = 0, 1
+_GROUP_READ, _GROUP_ANNOTATE, _GROUP_WRITE = 4 << 4, 1 << 4, 2 << 4
+_NAMES = ("link", "edit", "delete", "annotate", "chgrp", "chown")
+_BITS = {
+    name: getattr(restriction, name.upper() + "RESTRICTION")
+    for name in _NAMES  # where OMERO puts each right within its list of restrictions
+}
+
+
+@dataclass(frozen=True)
+class GroupLevel:
+    """What a group's permissions mean to its plain members."""
+
+    perm1: int
+
+    @property
+    def readable(self) -> bool:
+        return bool(self.perm1 & _GROUP_READ)
+
+    @property
+    def annotatable(self) -> bool:
+        return bool(self.perm1 & (_GROUP_ANNOTATE | _GROUP_WRITE))
+
+    @property
+    def writable(self) -> bool:
+        return bool(self.perm1 & _GROUP_WRITE)
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What one caller may do to one object."""
+
+    link: bool
+    edit: bool
+    delete: bool
+    annotate: bool
+    chgrp: bool
+    chown: bool
+
+
+ALL = Rights(True, True, True, True, True, True)
+NOTHING = Rights(False, False, False, False, False, False)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The user behind a request and the group it is made in (None: all of the user's groups)."""
+
+    user_id: int
+    user_name: str
+    group_id: int | None
+    is_admin: bool
+    member_of: frozenset[int]
+    leader_of: frozenset[int]
+    readable_groups: frozenset[int]  # of those the user is a member of: where colleagues' objects are visible
+
+    def leads(self, group_id: int) -> bool:
+        return self.is_admin or group_id in self.leader_of
+
+    def may_read(self, owner_id: int, group_id: int) -> bool:
+        """Whether an object is visible in this request; the same rule as `filter_sql`."""
+        if self.group_id is not None and group_id != self.group_id:
+            return False
+        return owner_id == self.user_id or self.leads(group_id) or group_id in self.readable_groups
+
+    def filter_sql(self, alias: str) -> str:
+        """A condition on a table's rows that keeps what the caller may read ("" where that is everything)."""
+        if self.group_id is not None:
+            inside = f"{alias}.group_id = {self.group_id}"
+            open_to_all = self.leads(self.group_id) or self.group_id in self.readable_groups
+            return inside if open_to_all else f"({inside} AND {alias}.owner_id = {self.user_id})"
+        if self.is_admin:
+            return ""
+        groups = ", ".join(str(g) for g in sorted(self.readable_groups | self.leader_of))
+        return f"({alias}.owner_id = {self.user_id} OR {alias}.group_id IN ({groups}))"
+
+    def rights(self, owner_id: int, group_id: int, level: GroupLevel) -> Rights:
+        """What the caller may do to an object of that owner in that group."""
+        leads = self.leads(group_id)
+        if owner_id == self.user_id:
+            return ALL
+        if leads:
+            return Rights(level.readable, True, True, level.readable, self.is_admin, True)
+        if level.writable:
+            return Rights(True, True, True, True, False, False)
+        return Rights(False, False, False, level.readable and level.annotatable, False, False)
+
+
+def permissions(perm1: int, rights: Rights) -> Any:
+    """OMERO's permissions object: the level and what is denied."""
+    made = omero.model.PermissionsI(perm1)
+    denied = [False] * len(_BITS)
+    for name, place in _BITS.items():
+        denied[place] = not getattr(rights, name)
+    made._restrictions = denied
+    made._extendedRestrictions = []
+    return made
+
+
+def level_text(perm1: int) -> str:
+    """E.g. ``rwra--``."""
+    return str(omero.model.PermissionsI(perm1))

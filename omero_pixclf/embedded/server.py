@@ -1,0 +1,236 @@
+"""The server: one Ice communicator, one SSL endpoint, one data folder."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import Ice
+import omero.api
+import omero.ObjectFactoryRegistrar
+import omero.rtypes
+
+from omero_pixclf.embedded.certificate import PASSWORD, certificate
+from omero_pixclf.embedded.database import Database
+from omero_pixclf.embedded.factory import ServiceFactory
+from omero_pixclf.embedded.logins import close_row
+from omero_pixclf.embedded.passwords import Throttle
+from omero_pixclf.embedded.registry import STATEFUL, service_class
+from omero_pixclf.embedded.router import make_router
+from omero_pixclf.embedded.seed import set_password, sow
+from omero_pixclf.embedded.service import Service, servant
+from omero_pixclf.embedded.sessions import ClientSession, Sessions, new_uuid
+
+__all__ = ["Server", "start"]
+
+_log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SWEEP_S = 10.0
+_PROPERTIES = {
+    "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
+    "IceSSL.VerifyPeer": "0",
+    "Ice.ThreadPool.Server.Size": "8",
+    "Ice.ThreadPool.Server.SizeMax": "32",
+    "Ice.ThreadPool.Client.Size": "2",
+    "Ice.ThreadPool.Client.SizeMax": "8",
+    "Ice.MessageSizeMax": "250000",
+    "Ice.ACM.Server.Timeout": "60",
+    "Ice.ACM.Server.Close": "0",
+    "Ice.ACM.Server.Heartbeat": "3",
+    "Ice.Warn.Connections": "0",
+    "Ice.Warn.Dispatch": "0",
+    "Ice.CacheMessageBuffers": "0",
+}
+
+
+class Server:
+    """A running server; a context manager that stops it.
+
+    Attributes
+    ----------
+    host, port
+        Where clients connect (SSL).
+    password
+        Root's password where it was made up at this start, else None.
+    folder
+        The data folder.
+    """
+
+    def __init__(self, folder: Path, port: int, password: str | None, host: str) -> None:
+        self.folder = folder
+        self.host = host
+        self.password: str | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self.database = Database(folder / "omero.sqlite")
+        self.throttle = Throttle()
+        self.sessions = Sessions(self._session_closed)
+        self._stopped = threading.Event()
+        self._prepare(password)
+        self.communicator = _communicator(folder)
+        self.adapter = self._adapter(host, port)
+        self.port = int(self.adapter.getEndpoints()[0].getInfo().port)
+        self.adapter.add(make_router(self), Ice.Identity("router", "OMERO.Glacier2"))
+        self.adapter.activate()
+        self._sweeper = threading.Thread(target=self._sweep, name="omero-sessions", daemon=True)
+        self._sweeper.start()
+
+    # ---- starting and stopping -------------------------------------------------------------------------------
+    def _prepare(self, password: str | None) -> None:
+        if self.database.is_new:
+            if password is None:
+                self.password = password = secrets.token_urlsafe(12)
+            with self.database.writing() as tx:
+                sow(tx, password)
+            return
+        with self.database.writing() as tx:
+            tx.execute("UPDATE session SET closed = started WHERE closed IS NULL")
+            if password is not None:
+                set_password(tx, 0, password)
+
+    def _adapter(self, host: str, port: int) -> Any:
+        if host not in _LOOPBACK:
+            _log.warning(
+                "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
+            )
+        return self.communicator.createObjectAdapterWithEndpoints("omero", f"ssl -h {host} -p {port}")
+
+    def stop(self) -> None:
+        """End all sessions and release port, threads and files."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        for session in self.sessions.all():
+            self.sessions.close(session)
+        self.communicator.destroy()
+        self._sweeper.join(_SWEEP_S)
+        self.database.close()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(_SWEEP_S):
+            for session in self.sessions.expire():
+                _log.info("session of %s expired", session.user_name)
+
+    # ---- services and proxies --------------------------------------------------------------------------------
+    def factory_proxy(self, session: ClientSession, category: str) -> Any:
+        """The service factory of a session for one of its clients."""
+        identity = Ice.Identity(session.uuid, category)
+        if self.adapter.find(identity) is None:
+            self._add(ServiceFactory(self, session), identity)
+        return omero.api.ServiceFactoryPrx.uncheckedCast(self.adapter.createProxy(identity))
+
+    def open_service(self, session: ClientSession, category: str, name: str) -> Any:
+        """A proxy of a service: the session's one, or a new one of a stateful service."""
+        kind = service_class(name)
+        stateful = name in STATEFUL
+        identity = Ice.Identity(new_uuid() + name if stateful else session.uuid + name, category)
+        if self.adapter.find(identity) is None:
+            service = kind(self, session)
+            self._add(service, identity)
+            if stateful:
+                session.services[identity.name] = service
+        return self._typed(kind, identity)
+
+    def add_object(self, session: ClientSession, category: str, service: Service, name: str) -> Any:
+        """A proxy of a service object that belongs to a session, such as a table or a handle."""
+        identity = Ice.Identity(new_uuid() + name, category)
+        self._add(service, identity)
+        session.services[identity.name] = service
+        return self._typed(type(service), identity)
+
+    def _typed(self, kind: type[Service], identity: Any) -> Any:
+        """A proxy of the interface that a service implements."""
+        interface = kind.interface
+        proxies = sys.modules[interface.__module__]
+        return getattr(proxies, interface.__name__ + "Prx").uncheckedCast(self.adapter.createProxy(identity))
+
+    def _add(self, service: Service, identity: Any) -> None:
+        service.name, service.category = identity.name, identity.category
+        self.adapter.add(servant(service), identity)
+
+    def proxy_of(self, service: Service) -> Any:
+        """The proxy of an open service."""
+        return self._typed(type(service), Ice.Identity(service.name, service.category))
+
+    def close_service(self, service: Service) -> None:
+        """Release a stateful service and forget it; harmless for stateless ones."""
+        if service.session.services.pop(service.name, None) is None:
+            return
+        self._remove(Ice.Identity(service.name, service.category))
+        service.released()
+
+    def _remove(self, identity: Any) -> None:
+        if self.adapter.find(identity) is not None:
+            self.adapter.remove(identity)
+
+    def own_proxy(self) -> Any:
+        """A proxy that carries this server's endpoint."""
+        return self.adapter.createProxy(Ice.Identity("router", "OMERO.Glacier2"))
+
+    # ---- ends ------------------------------------------------------------------------------------------------
+    def forget_client(self, session: ClientSession, category: str) -> None:
+        """Remove what was opened for one client of a session."""
+        for service in [s for s in session.services.values() if s.category == category]:
+            self.close_service(service)
+        self._remove_category(session, category)
+
+    def _remove_category(self, session: ClientSession, category: str) -> None:
+        from omero_pixclf.embedded.registry import STATELESS
+
+        for name in ("", *STATELESS):
+            self._remove(Ice.Identity(session.uuid + name, category))
+
+    def _session_closed(self, session: ClientSession) -> None:
+        for service in list(session.services.values()):
+            self.close_service(service)
+        with self.database.writing() as tx:
+            close_row(tx, session)
+
+
+def _communicator(folder: Path) -> Any:
+    settings = Ice.InitializationData()
+    settings.properties = Ice.createProperties()
+    for name, value in _PROPERTIES.items():
+        settings.properties.setProperty(name, value)
+    settings.properties.setProperty("IceSSL.CertFile", str(certificate(folder)))
+    settings.properties.setProperty("IceSSL.Password", PASSWORD)
+    made = Ice.initialize(settings)
+    omero.ObjectFactoryRegistrar.registerObjectFactory(made, None)
+    for factory in omero.rtypes.ObjectFactories.values():
+        factory.register(made)
+    return made
+
+
+def start(folder: str | Path, port: int = 0, password: str | None = None, host: str = "127.0.0.1") -> Server:
+    """Start an embedded OMERO on a data folder.
+
+    Parameters
+    ----------
+    folder
+        Where database, pixels and files are; made when missing, reopened when there.
+    port
+        The port to listen on; 0 picks a free one.
+    password
+        Root's password. At the first start one is made up where none is given (`Server.password`); later the stored one
+        stays unless another is given.
+    host
+        The address to listen on.
+
+    Returns
+    -------
+    Server
+        Ready for clients; use it as a context manager or call its `stop`.
+    """
+    return Server(Path(folder), port, password, host)

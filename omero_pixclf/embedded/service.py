@@ -1,0 +1,157 @@
+"""What every service is made of: a class with OMERO's operation names becomes an Ice servant.
+
+A method gets the `Call` first and then the operation's arguments. It runs within a transaction that reads, unless it is
+marked with `changes` (one that writes) or `untransacted` (it opens its own with `Service.transaction`). Whatever it
+returns is the operation's result, a tuple where there are several. Exceptions of OMERO reach the client as they are,
+all others as InternalException.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import Ice
+import omero
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import fault, unexpected
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server import Server
+    from omero_pixclf.embedded.sessions import ClientSession
+
+__all__ = ["Service", "changes", "servant", "untransacted"]
+
+_log = logging.getLogger(__name__)
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def changes(method: _Method) -> _Method:
+    """Mark a method that writes to the database."""
+    method.transaction = "write"  # type: ignore[attr-defined]
+    return method
+
+
+def untransacted(method: _Method) -> _Method:
+    """Mark a method that opens its own transactions, or none; it is given the session's context only."""
+    method.transaction = "none"  # type: ignore[attr-defined]
+    return method
+
+
+class Service:
+    """A service of one session; a stateful one lives until `close`, and only one of its calls runs at a time."""
+
+    interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
+    stateful: ClassVar[bool] = False
+
+    def __init__(self, server: Server, session: ClientSession) -> None:
+        self.server = server
+        self.session = session
+        self.name = ""  # of the servant's identity
+        self.category = ""
+        self.lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self, context: Any, *, write: bool = False) -> Iterator[Call]:
+        """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
+        opened = self.server.database.writing() if write else self.server.database.reading()
+        with opened as tx:
+            yield Call(self.server, self.session, tx, context or {})
+
+    def released(self) -> None:
+        """Let go of what the service holds; called once, by the client's close or the session's end."""
+
+    # operations that all services have
+    @untransacted
+    def getCurrentEventContext(self, context: Any) -> Any:
+        raise fault(
+            omero.InternalException,
+            f"{type(self).__name__}.getCurrentEventContext should have a @Transactional annotation!",
+        )
+
+    @untransacted
+    def activate(self, context: Any) -> None:
+        """Nothing to do: services are always active."""
+
+    @untransacted
+    def passivate(self, context: Any) -> None:
+        """Nothing to do: services are always active."""
+
+    @untransacted
+    def close(self, context: Any) -> None:
+        """End a stateful service."""
+        self.server.close_service(self)
+
+
+def servant(service: Service) -> Any:
+    """The Ice object that answers for a service."""
+    made = _servant_class(type(service))()
+    made.service = service
+    return made
+
+
+@cache
+def _servant_class(kind: type[Service]) -> Any:
+    """A class with one method per operation of the service's interface, as Ice calls them."""
+    body: dict[str, Any] = {}
+    for ancestor in kind.interface.__mro__:
+        for name in vars(ancestor):
+            if name.startswith("_op_") and not name.startswith("_op_ice_"):
+                operation = name[4:]
+                deferred = hasattr(kind.interface, operation + "_async")
+                body[operation + "_async" if deferred else operation] = _dispatch(kind, operation, deferred)
+    return type(kind.__name__ + "Servant", (kind.interface,), body)
+
+
+def _dispatch(kind: type[Service], operation: str, deferred: bool) -> Callable[..., Any]:
+    method = getattr(kind, operation, None)
+
+    def immediate(servant: Any, *arguments: Any) -> Any:
+        return _run(servant.service, method, operation, arguments[:-1], arguments[-1])
+
+    def answered(servant: Any, callback: Any, *arguments: Any) -> None:
+        try:
+            result = _run(servant.service, method, operation, arguments[:-1], arguments[-1])
+        except Ice.Exception as error:
+            callback.ice_exception(error)
+        else:
+            callback.ice_response(*result) if isinstance(result, tuple) else _respond(callback, result)
+
+    return answered if deferred else immediate
+
+
+def _respond(callback: Any, result: Any) -> None:
+    callback.ice_response(result)
+
+
+def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
+    """Call a service's method in its transaction; only Ice's exceptions come out."""
+    try:
+        if method is None:
+            raise fault(
+                omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
+            )
+        service.session.touch()
+        if not service.stateful:
+            return _transacted(service, method, arguments, current)
+        with service.lock:
+            return _transacted(service, method, arguments, current)
+    except Ice.Exception:
+        raise
+    except Exception as error:
+        _log.exception("%s.%s failed", type(service).__name__, operation)
+        raise unexpected(error) from error
+
+
+def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+    mode = getattr(method, "transaction", "read")
+    if mode == "none":
+        return method(service, current.ctx, *arguments)
+    opened = service.server.database.writing() if mode == "write" else service.server.database.reading()
+    with opened as tx:
+        return method(service, Call(service.server, service.session, tx, current.ctx, current), *arguments)

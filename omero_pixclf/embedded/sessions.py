@@ -1,0 +1,107 @@
+"""Logged-in sessions: who they belong to, what they hold open, and when they end."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["IDLE_MS", "ClientSession", "Sessions"]
+
+IDLE_MS = 600_000
+
+
+@dataclass(eq=False)
+class ClientSession:
+    """One session; several clients may share it."""
+
+    uuid: str
+    ident: int  # row in the session table
+    user_id: int
+    user_name: str
+    group_id: int
+    idle_ms: int = IDLE_MS
+    live_ms: int = 0  # 0: no limit
+    sudoer_id: int | None = None
+    sudoer_name: str | None = None
+    event_type: str = "User"
+    references: int = 0
+    detached: bool = False  # stays when its last client goes
+    started: float = field(default_factory=time.monotonic)
+    used: float = field(default_factory=time.monotonic)
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    services: dict[str, Any] = field(default_factory=dict)  # open services by the name of their identity
+    handles: dict[str, Any] = field(default_factory=dict)  # running and finished omero.cmd requests
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    closed: bool = False
+
+    def touch(self) -> None:
+        """The client has been heard of."""
+        self.used = time.monotonic()
+
+    def expired(self, now: float) -> bool:
+        """Whether the session was idle too long or outlived its limit."""
+        too_idle = self.idle_ms > 0 and (now - self.used) * 1000 > self.idle_ms
+        too_old = self.live_ms > 0 and (now - self.started) * 1000 > self.live_ms
+        return too_idle or too_old
+
+
+class Sessions:
+    """All open sessions by uuid."""
+
+    def __init__(self, on_close: Callable[[ClientSession], None]) -> None:
+        self._on_close = on_close
+        self._open: dict[str, ClientSession] = {}
+        self._lock = threading.Lock()
+
+    def add(self, session: ClientSession) -> None:
+        with self._lock:
+            self._open[session.uuid] = session
+
+    def find(self, ident: str) -> ClientSession | None:
+        """The open session of that uuid."""
+        with self._lock:
+            return self._open.get(ident)
+
+    def all(self) -> list[ClientSession]:
+        with self._lock:
+            return list(self._open.values())
+
+    def close(self, session: ClientSession) -> None:
+        """End a session and everything it holds; harmless when it has ended already."""
+        with self._lock:
+            if self._open.pop(session.uuid, None) is None:
+                return
+            session.closed = True
+        self._on_close(session)
+
+    def join(self, session: ClientSession) -> None:
+        """One more client uses the session."""
+        with self._lock:
+            session.references += 1
+        session.touch()
+
+    def leave(self, session: ClientSession) -> int:
+        """One client less; the last one ends the session. Returns the clients left."""
+        with self._lock:
+            session.references = max(0, session.references - 1)
+            left = session.references
+        if left == 0 and not session.detached:
+            self.close(session)
+        return left
+
+    def expire(self) -> list[ClientSession]:
+        """End what was idle too long; returns the ended."""
+        now = time.monotonic()
+        ended = [s for s in self.all() if s.expired(now)]
+        for session in ended:
+            self.close(session)
+        return ended
+
+
+def new_uuid() -> str:
+    return str(uuid.uuid4())
