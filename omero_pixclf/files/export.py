@@ -92,12 +92,10 @@ class Result:
     channels: tuple[str, ...] = ()
 
     @classmethod
-    def like(
-        cls, kind: str, axes: Axes, image_shape: tuple[int, ...], channels: int, dtype: str, **more: Any
-    ) -> Result:
-        """A result with ``channels`` channels over an image of this shape and these axes."""
+    def like(cls, kind: str, axes: Axes, image_shape: tuple[int, ...], count: int, dtype: str, **more: Any) -> Result:
+        """A result with ``count`` channels over an image of this shape and these axes."""
         own = with_channel_axis(axes)
-        sizes = {**dict(zip(keys_of(axes), image_shape, strict=True)), "c": channels}
+        sizes = {**dict(zip(keys_of(axes), image_shape, strict=True)), "c": count}
         tags = tuple(Axis("c") if a.key == "c" else a for a in own)
         return cls(kind, tuple(sizes[a.key] for a in own), np.dtype(dtype), tags, **more)
 

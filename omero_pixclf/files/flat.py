@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.errors import ImageError
+from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import part_path, remove, replacing
 from omero_pixclf.files.axes import axes_of, guess_keys
 from omero_pixclf.files.stored import StoredArray
@@ -94,13 +94,20 @@ def spooled(path: Path, target: Target) -> Iterator[tuple[Write, NDArray[Any]]]:
     """A scratch array on the disk that ``path`` will lie on, for formats that need whole planes.
 
     Yields the function that writes blocks and the array, mapped read-only, to read planes from afterwards.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
     """
     spool = part_path(path, ".spool")
-    spool.parent.mkdir(parents=True, exist_ok=True)
     try:
+        spool.parent.mkdir(parents=True, exist_ok=True)
         with spool.open("w+b") as file:
             file.truncate(max(target.nbytes, 1))
             array = np.memmap(spool, dtype=target.dtype, mode="r", shape=target.shape)
             yield lambda slices, block: write_flat(file.fileno(), 0, target.shape, slices, block), array
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
     finally:
         remove(spool)

@@ -17,13 +17,14 @@ from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import Axes, axes_of, axistags_json, guess_keys, parse_axistags
 from omero_pixclf.files.chunks import near_cube
+from omero_pixclf.files.guarded import GuardedFile
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 
 __all__ = ["array_names", "open_hdf5", "write_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
-_CACHE_BYTES = 64 << 20  # chunks that blocks fill piece by piece wait here before they are compressed
+_CACHE = {"rdcc_nbytes": 64 << 20, "rdcc_nslots": 10007}  # chunks that blocks fill piece by piece wait here
 
 
 def array_names(path: Path) -> list[str]:
@@ -141,19 +142,21 @@ def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> It
     OutputError
         Where it cannot be written.
     """
+    name = inside.strip("/")
     with replacing(path) as part:
-        name = inside.strip("/")
         _keep_others(path, name, part)
-        try:
-            with h5py.File(part, "a", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=10007) as file:
-                item = _create(file, name, target, compress)
+        part.touch()
+        with part.open("r+b", buffering=0) as raw:
+            guarded = GuardedFile(raw)
+            with h5py.File(guarded, "a" if part.stat().st_size else "w", **_CACHE) as file:
+                item = _create(file, path, name, target, compress)
 
                 def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
                     item[slices] = block
+                    guarded.check()
 
                 yield write
-        except (OSError, RuntimeError, ValueError) as error:
-            raise OutputError(f"{path}/{name}: could not be written: {error}") from error
+            guarded.check()
 
 
 def _keep_others(path: Path, name: str, part: Path) -> None:
@@ -170,7 +173,14 @@ def _keep_others(path: Path, name: str, part: Path) -> None:
             del file[name]
 
 
-def _create(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
+def _create(file: h5py.File, path: Path, name: str, target: Target, compress: bool) -> h5py.Dataset:
+    try:
+        return _created(file, name, target, compress)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise OutputError(f"{path}: no array can be made by the name {name!r}: {error}") from error
+
+
+def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
     limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
     packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
     item = file.create_dataset(

@@ -40,7 +40,7 @@ def write_ome_tiff(path: Path, target: Target) -> Iterator[Write]:
     metadata: dict[str, Any] = {"axes": target.keys.upper(), "Pixels": pixels}
     if target.channels:
         metadata["Channel"] = {"Name": list(target.channels)}
-    with _contiguous(path, target, ome=True, metadata=metadata) as write:
+    with _contiguous(path, target, ome=True, metadata=metadata, photometric="minisblack") as write:
         yield write
 
 
