@@ -1,1 +1,1 @@
-"""OMERO: sessions, pixels out; ROIs, tables, files and the ledger in. The only room that imports omero."""
+"""OMERO: pixels out, results in. The only room that talks to a server."""

@@ -1,0 +1,168 @@
+"""Files in OMERO: attached and downloaded in large blocks; classifier projects found among them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from omero.model import OriginalFileI
+from omero.rtypes import rlong, rstring
+
+from omero_pixclf.connector.attachments import file_annotation, group_of, link, marked_files
+from omero_pixclf.connector.faults import FOREIGN, missing
+from omero_pixclf.connector.hierarchy import parse_key, parse_targets
+from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.errors import MissingError, UsageError
+
+__all__ = [
+    "FILES_NS",
+    "attach_file",
+    "attached_projects",
+    "download",
+    "read_project_bytes",
+]
+
+FILES_NS = "openmicroscopy.org/omero/scripts/results/created/omero_pixclf"
+BLOCK = 4 << 20
+MIMETYPES = {
+    ".h5": "application/x-hdf5",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".png": "image/png",
+    ".csv": "text/csv",
+    ".html": "text/html",
+    ".txt": "text/plain",
+    ".zip": "application/zip",
+    ".json": "application/json",
+}
+T = TypeVar("T")
+
+
+@contextmanager
+def _raw_file(factory: Any, file: int, context: dict[str, str]) -> Iterator[Any]:
+    store = factory.createRawFileStore()
+    try:
+        store.setFileId(file, context)
+        yield store
+    finally:
+        with suppress(*FOREIGN):  # a lost connection has closed it already
+            store.close()
+
+
+def attach_file(
+    session: Session, target: str, path: Path, *, namespace: str = FILES_NS, description: str = "", name: str = ""
+) -> int:
+    """Attach a local file to ``"Dataset:7"``, in that object's group; returns the FileAnnotation's id.
+
+    File, annotation and link are created in one step before the bytes are sent, so that an interrupted upload can be
+    found and removed by its description.
+    """
+    group = group_of(session, target)
+    called = name or path.name
+
+    def clean() -> None:
+        remove(session, "FileAnnotation", _lost(session, target, description, called), group=group)
+
+    def send(factory: Any) -> int:
+        annotation, file = _announce(factory, target, called, namespace, description, path, session.context(group))
+        with path.open("rb") as source, _raw_file(factory, file, session.context(group)) as store:
+            _send(source, store)
+        return annotation
+
+    return session.write(f"{target}: attaching {called}", send, clean=clean if description else None)
+
+
+def _announce(
+    factory: Any, target: str, name: str, namespace: str, description: str, path: Path, context: dict[str, str]
+) -> tuple[int, int]:
+    file = OriginalFileI()
+    file.name, file.path = rstring(name), rstring("omero_pixclf/")
+    file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
+    file.size = rlong(path.stat().st_size)
+    made = link(target, file_annotation(namespace, description, file))
+    saved = factory.getUpdateService().saveAndReturnObject(made, context).child
+    return int(saved.id.val), int(saved.file.id.val)
+
+
+def _send(source: BinaryIO, store: Any) -> None:
+    offset = 0
+    while block := source.read(BLOCK):
+        store.write(block, offset, len(block))
+        offset += len(block)
+    store.save()
+
+
+def _lost(session: Session, target: str, mark: str, name: str) -> list[int]:
+    found = marked_files(session, target, mark)
+    if not found:
+        return []
+    hql = "select a.id from FileAnnotation a where a.id in (:ids) and a.file.name = :name order by a.id"
+    return session.ids(hql, ids=found, name=name)
+
+
+def download(session: Session, annotation: int) -> tuple[str, bytes]:
+    """Name and content of an attached file.
+
+    Raises
+    ------
+    MissingError
+        Where there is no such FileAnnotation, or it is not visible.
+    """
+    hql = "select a.file.id, a.file.name from FileAnnotation a where a.id = :id"
+    found = session.rows(hql, id=annotation)
+    if not found:
+        raise missing("FileAnnotation", annotation)
+    file, name = found[0]
+
+    def fetch(factory: Any) -> bytes:
+        with _raw_file(factory, file, session.context(ALL_GROUPS)) as store:
+            size = store.size()
+            # A real server pads with zeros what is read past the end.
+            return b"".join(bytes(store.read(at, min(BLOCK, size - at))) for at in range(0, size, BLOCK))
+
+    return name, session.read(f"FileAnnotation:{annotation}: downloading {name}", fetch)
+
+
+def read_project_bytes(session: Session, reference: str, targets: Sequence[str] = ()) -> tuple[str, bytes]:
+    """An ``.ilp`` by ``"FileAnnotation:12"``, or by the name of a file attached to one of the targets.
+
+    Raises
+    ------
+    MissingError
+        Where there is none.
+    UsageError
+        Where several files of that name hang on the targets.
+    """
+    if reference.startswith("FileAnnotation:"):
+        return download(session, parse_key(reference)[1])
+    hanging: set[int] = set()
+    for kind, ident in parse_targets(targets):
+        hanging.update(
+            session.ids(
+                f"select a.id from FileAnnotation a where a.file.name = :name and a.id in "
+                f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)",
+                name=reference,
+                id=ident,
+            )
+        )
+    if not hanging:
+        raise MissingError(f"{reference}: no file of that name is attached to {', '.join(targets) or 'any target'}")
+    if len(hanging) > 1:
+        choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(hanging))
+        raise UsageError(f"{reference}: several files of that name ({choices}); name one of them")
+    return download(session, hanging.pop())
+
+
+def attached_projects(session: Session) -> list[tuple[int, str, str]]:
+    """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
+    found = []
+    for kind in ("Project", "Dataset", "Screen", "Plate", "Image"):
+        rows = session.rows(
+            f"select a.id, f.name, l.parent.id from {kind}AnnotationLink l, FileAnnotation a join a.file f "
+            "where l.child.id = a.id and lower(f.name) like '%.ilp'"
+        )
+        found += [(int(ident), name, f"{kind}:{parent}") for ident, name, parent in rows]
+    return sorted(found, key=lambda row: (-row[0], row[2]))

@@ -1,0 +1,269 @@
+"""From targets such as ``Plate:3`` to the images below them, by few queries."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import MissingError, UsageError
+from omero_pixclf.image import ImageInfo, Place
+
+__all__ = ["DTYPES", "images_below", "micrometres", "parse_key", "parse_targets", "well_name"]
+
+KINDS = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
+DTYPES = {
+    "int8": "int8",
+    "uint8": "uint8",
+    "int16": "int16",
+    "uint16": "uint16",
+    "int32": "int32",
+    "uint32": "uint32",
+    "float": "float32",
+    "double": "float64",
+}
+"""OMERO's pixel types and numpy's names for them; ``bit`` and ``complex`` cannot be classified."""
+
+PAGE = 500
+_SHA1 = re.compile(r"[0-9a-f]{40}")
+_PREFIXES = {
+    "YOTTA": 30, "ZETTA": 27, "EXA": 24, "PETA": 21, "TERA": 18, "GIGA": 15, "MEGA": 12, "KILO": 9, "HECTO": 8,
+    "DECA": 7, "": 6, "DECI": 5, "CENTI": 4, "MILLI": 3, "MICRO": 0, "NANO": -3, "PICO": -6, "FEMTO": -9,
+    "ATTO": -12, "ZEPTO": -15, "YOCTO": -18,
+}  # fmt: skip
+_MICROMETRES = {f"{prefix}METER": 10.0**power for prefix, power in _PREFIXES.items()} | {
+    "ANGSTROM": 1e-4,
+    "THOU": 25.4,
+    "LINE": 25400 / 12,
+    "INCH": 25400.0,
+    "FOOT": 304800.0,
+    "YARD": 914400.0,
+    "MILE": 1609344000.0,
+    "POINT": 25400 / 72,
+}
+
+Located = tuple[int, Place]
+
+
+def micrometres(value: float | None, unit: str | None) -> float | None:
+    """A length in µm; None where there is none or its unit is not one of length (``PIXEL``, ``REFERENCEFRAME``).
+
+    Examples
+    --------
+    >>> micrometres(250.0, "NANOMETER")
+    0.25
+    """
+    if value is None or unit not in _MICROMETRES:
+        return None
+    factor = _MICROMETRES[unit]
+    # Dividing by a whole number keeps 250 nm at 0.25 µm exactly.
+    return float(value) * factor if factor >= 1 else float(value) / round(1 / factor)
+
+
+def well_name(row: int, column: int) -> str:
+    """A well's name from its 0-based row and column.
+
+    Examples
+    --------
+    >>> well_name(1, 2), well_name(26, 0)
+    ('B3', 'AA1')
+    """
+    letters = ""
+    rest = row + 1
+    while rest:
+        rest, digit = divmod(rest - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return f"{letters}{column + 1}"
+
+
+def parse_key(key: str) -> tuple[str, int]:
+    """Kind and id of ``"Image:51"``.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    kind, _, ident = key.partition(":")
+    if not (kind.isalpha() and ident.isdecimal()):
+        raise UsageError(f"{key!r}: expected an object such as Image:51")
+    return kind, int(ident)
+
+
+def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
+    """Kinds and ids of targets such as ``Dataset:7`` or ``Image:1,2,3``.
+
+    Raises
+    ------
+    UsageError
+        For a kind that holds no images, or something that is no id.
+    """
+    found = []
+    for target in targets:
+        kind, _, idents = target.partition(":")
+        if kind not in KINDS or not all(i.isdecimal() for i in idents.split(",")):
+            raise UsageError(f"target {target!r}: expected one of {', '.join(k + ':ID' for k in KINDS)}")
+        found += [(kind, int(i)) for i in idents.split(",")]
+    return found
+
+
+def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
+    """Every image below the targets, once each, in the order of targets, datasets, wells and fields.
+
+    An image without pixels (an import that did not finish) is yielded with a shape of zeros.
+
+    Raises
+    ------
+    UsageError
+        For a target that is none.
+    MissingError
+        For one that is not there or not visible.
+    """
+    seen: set[int] = set()
+    page: list[Located] = []
+    for kind, ident in parse_targets(targets):
+        for located in _BELOW[kind](session, ident):
+            if located[0] not in seen:
+                seen.add(located[0])
+                page.append(located)
+            if len(page) == PAGE:
+                yield from _describe(session, page)
+                page = []
+    yield from _describe(session, page)
+
+
+def _of_image(session: Session, ident: int) -> Iterator[Located]:
+    _name_of(session, "Image", ident)
+    samples = _fields(session, "w.id in (select s.well.id from WellSample s where s.image.id = :id)", ident)
+    for image, place in samples:
+        if image == ident:
+            yield image, place
+            return
+    held = session.rows(
+        "select l.parent.id, l.parent.name from DatasetImageLink l where l.child.id = :id order by l.parent.id",
+        id=ident,
+    )
+    yield ident, Place(f"Dataset:{held[0][0]}", held[0][1] or "") if held else Place(f"Image:{ident}")
+
+
+def _of_dataset(session: Session, ident: int) -> Iterator[Located]:
+    place = Place(f"Dataset:{ident}", _name_of(session, "Dataset", ident))
+    hql = "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id"
+    yield from ((image, place) for image in session.ids(hql, id=ident))
+
+
+def _of_project(session: Session, ident: int) -> Iterator[Located]:
+    _name_of(session, "Project", ident)
+    hql = "select l.child.id from ProjectDatasetLink l where l.parent.id = :id order by l.child.id"
+    for dataset in session.ids(hql, id=ident):
+        yield from _of_dataset(session, dataset)
+
+
+def _of_plate(session: Session, ident: int) -> Iterator[Located]:
+    _name_of(session, "Plate", ident)
+    yield from _fields(session, "w.plate.id = :id", ident)
+
+
+def _of_screen(session: Session, ident: int) -> Iterator[Located]:
+    _name_of(session, "Screen", ident)
+    hql = "select l.child.id from ScreenPlateLink l where l.parent.id = :id order by l.child.id"
+    for plate in session.ids(hql, id=ident):
+        yield from _of_plate(session, plate)
+
+
+def _of_well(session: Session, ident: int) -> Iterator[Located]:
+    if not session.ids("select w.id from Well w where w.id = :id", id=ident):
+        raise missing("Well", ident)
+    yield from _fields(session, "w.id = :id", ident)
+
+
+_BELOW: dict[str, Callable[[Session, int], Iterator[Located]]] = {
+    "Image": _of_image,
+    "Dataset": _of_dataset,
+    "Project": _of_project,
+    "Plate": _of_plate,
+    "Screen": _of_screen,
+    "Well": _of_well,
+}
+
+
+def _name_of(session: Session, kind: str, ident: int) -> str:
+    found = session.rows(f"select x.id, x.name from {kind} x where x.id = :id", id=ident)
+    if not found:
+        raise missing(kind, ident)
+    return found[0][1] or ""
+
+
+def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
+    """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition."""
+    rows = session.rows(
+        "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name "
+        f"from Well w join w.wellSamples s left outer join s.plateAcquisition a where {where}",
+        id=ident,
+    )
+    counts: dict[tuple[int, int | None], int] = {}
+    for plate, name, well, row, column, _, image, acquisition, title in sorted(rows, key=lambda r: (r[3], r[4], r[5])):
+        counts[well, acquisition] = counts.get((well, acquisition), 0) + 1
+        called = None if acquisition is None else (title or f"Run {acquisition}")
+        yield (
+            image,
+            Place(f"Plate:{plate}", name or "", well_name(row, column), well, counts[well, acquisition], called),
+        )
+
+
+def _describe(session: Session, page: Sequence[Located]) -> Iterator[ImageInfo]:
+    if not page:
+        return
+    wanted = [image for image, _ in page]
+    names = dict(session.rows("select i.id, i.name from Image i where i.id in (:ids)", ids=wanted))
+    pixels = _pixels(session, wanted)
+    channels = _channels(session, [row[1] for row in pixels.values()])
+    for image, place in page:
+        if image not in names:
+            raise MissingError(f"Image:{image}: removed from {place.container} while it was listed")
+        yield _info(image, names[image] or "", pixels.get(image), channels, place)
+
+
+def _pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:
+    rows = session.rows(
+        "select i.id, p.id, p.sizeT, p.sizeZ, p.sizeY, p.sizeX, p.sizeC, t.value, p.sha1, "
+        "p.physicalSizeZ.value, p.physicalSizeZ.unit, p.physicalSizeY.value, p.physicalSizeY.unit, "
+        "p.physicalSizeX.value, p.physicalSizeX.unit "
+        "from Pixels p join p.image i join p.pixelsType t where i.id in (:ids) order by p.id desc",
+        ids=list(images),
+    )
+    return {row[0]: row for row in rows}  # the oldest pixels of an image are its own
+
+
+def _channels(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, str]]:
+    if not pixels:
+        return {}
+    rows = session.rows(
+        "select p.id, index(c), l.name from Pixels p join p.channels c left outer join c.logicalChannel l "
+        "where p.id in (:ids)",
+        ids=list(pixels),
+    )
+    named: dict[int, dict[int, str]] = {}
+    for ident, index, name in rows:
+        named.setdefault(ident, {})[index] = name or ""
+    return named
+
+
+def _info(image: int, name: str, row: list[Any] | None, channels: dict[int, dict[int, str]], place: Place) -> ImageInfo:
+    if row is None:
+        return ImageInfo(f"Image:{image}", name, (0, 0, 0, 0, 0), "", (), place=place)
+    _, pixels, t, z, y, x, c, kind, sha1, z_size, z_unit, y_size, y_unit, x_size, x_unit = row
+    named = channels.get(pixels, {})
+    known = isinstance(sha1, str) and _SHA1.fullmatch(sha1)
+    return ImageInfo(
+        f"Image:{image}",
+        name,
+        (t, z, y, x, c),
+        DTYPES.get(kind, kind),
+        tuple(named.get(i, "") for i in range(c)),
+        (micrometres(z_size, z_unit), micrometres(y_size, y_unit), micrometres(x_size, x_unit)),
+        place,
+        f"Pixels:{pixels} sha1:{sha1}" if known else f"Pixels:{pixels}",
+    )

@@ -1,0 +1,277 @@
+"""The ledger: a map annotation for each run on each image, readable by people, by which everything is found again.
+
+An entry is written ``running`` before and ``complete`` after all else. Its mark, which holds the entry's own id,
+stands in the description of every ROI, file and table that the run writes; images that it makes are linked to the
+entry. So what a run wrote is known exactly, at any moment, and one query finds it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from omero.model import MapAnnotationI, NamedValue
+from omero.rtypes import rstring
+
+from omero_pixclf.connector.attachments import group_of, link
+from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.session import Session
+from omero_pixclf.record import RunRecord
+
+__all__ = [
+    "RUN_NS",
+    "TABLES_NS",
+    "Entry",
+    "close_entry",
+    "entries_of",
+    "entries_on",
+    "from_pairs",
+    "in_work",
+    "mark_of",
+    "open_entry",
+    "records",
+    "table_prefix",
+    "to_pairs",
+]
+
+RUN_NS = "omero_pixclf/run"
+TABLES_NS = "omero_pixclf/run/tables"
+"""Entries of containers: the tables and pictures of a run over their images."""
+
+_WORKER = "In work by"
+_OBJECTS = "Objects: "
+_PARAMETER = "Param_"
+_STAMP = "%Y-%m-%dT%H:%M:%SZ"
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored entry: the annotation's id, its namespace and group, what it says, and which process is at it."""
+
+    annotation: int
+    namespace: str
+    group: int
+    record: RunRecord
+    worker: str = ""
+
+    @property
+    def mark(self) -> str:
+        """The text that stands in the description of whatever this run wrote on this object."""
+        return mark_of(self.namespace, self.record.run_id, self.annotation)
+
+
+def mark_of(namespace: str, run_id: str, annotation: int) -> str:
+    """The mark of an entry.
+
+    Examples
+    --------
+    >>> mark_of("omero_pixclf/run", "20261121T053012-ab12cd", 4711)
+    'omero_pixclf/run 20261121T053012-ab12cd #4711'
+    """
+    return f"{namespace} {run_id} #{annotation}"
+
+
+def table_prefix(entry: Entry) -> str:
+    """How the names of an entry's tables begin; which table it is follows."""
+    return f"omero_pixclf_{entry.record.run_id}_{entry.annotation}_"
+
+
+def to_pairs(record: RunRecord) -> Pairs:
+    """A record as keys and values for people; after them the keys under which BIOMERO has the same things."""
+    pairs = [
+        ("Run ID", record.run_id),
+        ("State", record.state),
+        ("Image" if record.image.startswith("Image:") else "Container", record.image),
+        ("Recipe", record.recipe),
+        ("Recipe hash", record.recipe_hash),
+        ("Pixels", record.fingerprint),
+        ("Project file", record.project),
+        ("Project SHA-256", record.project_sha256),
+        ("Version", record.version),
+        ("Started", _stamp(record.started)),
+    ]
+    if record.finished is not None:
+        pairs.append(("Finished", _stamp(record.finished)))
+    pairs += [(f"{_OBJECTS}{name}", str(count)) for name, count in record.objects.items()]
+    if record.uncertainty is not None:
+        pairs.append(("Uncertainty", f"{record.uncertainty:.6g}"))
+    pairs += [("Workflow_ID", record.run_id), ("Name", record.recipe), ("Created_On", _stamp(record.started))]
+    return pairs + [(f"{_PARAMETER}{key}", value) for key, value in record.settings.items()]
+
+
+def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
+    """The record that `to_pairs` wrote.
+
+    Raises
+    ------
+    KeyError, ValueError
+        For pairs that are not of a ledger entry.
+    """
+    listed = list(pairs)
+    said = dict(listed)
+    return RunRecord(
+        run_id=said["Run ID"],
+        image=said.get("Image") or said["Container"],
+        recipe=said["Recipe"],
+        recipe_hash=said["Recipe hash"],
+        fingerprint=said["Pixels"],
+        project=said["Project file"],
+        project_sha256=said["Project SHA-256"],
+        version=said["Version"],
+        started=_time(said["Started"]),
+        finished=_time(said["Finished"]) if "Finished" in said else None,
+        state="complete" if said["State"] == "complete" else "running",
+        objects={k.removeprefix(_OBJECTS): int(v) for k, v in listed if k.startswith(_OBJECTS)},
+        uncertainty=float(said["Uncertainty"]) if "Uncertainty" in said else None,
+        settings={k.removeprefix(_PARAMETER): v for k, v in listed if k.startswith(_PARAMETER)},
+    )
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).strftime(_STAMP)
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, _STAMP).replace(tzinfo=timezone.utc)
+
+
+def worker_name(session: Session) -> str:
+    """This process, as another can tell whether it is still there: host, process id and OMERO session number."""
+    return f"{socket.gethostname()} process {os.getpid()} session {session.session_id}"
+
+
+def in_work(session: Session, entry: Entry, run_id: str) -> bool:
+    """Whether another process is writing this entry's results at this moment.
+
+    A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
+    hosts it is known whether their OMERO session is still open.
+    """
+    found = re.fullmatch(r"(?P<host>.*) process (?P<pid>\d+) session (?P<session>\d+)", entry.worker)
+    if entry.record.state == "complete" or entry.record.run_id == run_id or found is None:
+        return False
+    if found["host"] == socket.gethostname():
+        return int(found["pid"]) != os.getpid() and _lives(int(found["pid"]))
+    opened = session.read("sessions", lambda sf: sf.getSessionService().getMyOpenSessions())
+    return int(found["session"]) in {int(s.id.val) for s in opened}
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
+    """Write the ``running`` entry of a record on its object, in the object's group."""
+    group, worker = group_of(session, record.image), worker_name(session)
+    known = {e.annotation for e in entries_on(session, namespace, record.image)}
+
+    def clean() -> None:
+        stray = [e.annotation for e in entries_on(session, namespace, record.image) if e.worker == worker]
+        remove(session, "MapAnnotation", [i for i in stray if i not in known], group=group)
+
+    annotation = MapAnnotationI()
+    annotation.ns, annotation.description = rstring(namespace), rstring(f"omero_pixclf: recipe {record.recipe}")
+    annotation.setMapValue(_named([*to_pairs(record), (_WORKER, worker)]))
+    made = link(record.image, annotation)
+    saved = session.write(
+        f"{record.image}: opening the ledger's entry",
+        lambda sf: sf.getUpdateService().saveAndReturnObject(made, session.context(group)),
+        clean=clean,
+    )
+    return Entry(int(saved.child.id.val), namespace, group, record, worker)
+
+
+def close_entry(session: Session, entry: Entry, record: RunRecord) -> Entry:
+    """Write the entry anew with its final record.
+
+    Raises
+    ------
+    MissingError
+        Where it is gone: another run has cleared it away.
+    """
+
+    def update(factory: Any) -> None:
+        hql = "select a from MapAnnotation a join fetch a.mapValue where a.id = :id"
+        context = session.context(entry.group)
+        named = _by_id(entry.annotation)
+        stored = factory.getQueryService().findByQuery(hql, named, context)
+        if stored is None:
+            raise missing("MapAnnotation", entry.annotation)
+        stored.setMapValue(_named(to_pairs(record)))
+        factory.getUpdateService().saveObject(stored, context)
+
+    session.write(f"{record.image}: completing the ledger's entry", update)
+    return Entry(entry.annotation, entry.namespace, entry.group, record)
+
+
+def _by_id(ident: int) -> Any:
+    import omero.sys
+
+    return omero.sys.ParametersI().addId(ident)
+
+
+def _named(pairs: Pairs) -> list[Any]:
+    return [NamedValue(key, value) for key, value in pairs]
+
+
+def entries_on(session: Session, namespace: str, key: str) -> list[Entry]:
+    """This user's entries on an object, newest first; those that only point to it (made images) are left out."""
+    kind, ident = parse_key(key)
+    ids = session.ids(
+        f"select a.id from {kind}AnnotationLink l join l.child a where l.parent.id = :id and a.ns = :ns "
+        "and a.details.owner.id = :owner",
+        id=ident,
+        ns=namespace,
+        owner=session.user_id,
+    )
+    return [e for e in _load(session, ids) if e.record.image == key]
+
+
+def entries_of(session: Session, run_id: str | None = None) -> list[Entry]:
+    """This user's entries everywhere, of one run or of all, newest first."""
+    named: dict[str, Any] = {"namespaces": [RUN_NS, TABLES_NS], "owner": session.user_id}
+    where = "a.ns in (:namespaces) and a.details.owner.id = :owner"
+    if run_id is None:
+        return _load(session, session.ids(f"select a.id from MapAnnotation a where {where}", **named))
+    hql = f"select a.id from MapAnnotation a join a.mapValue v where {where} and v.name = 'Run ID' and v.value = :run"
+    return _load(session, session.ids(hql, run=run_id, **named))
+
+
+def _load(session: Session, ids: Sequence[int]) -> list[Entry]:
+    entries = []
+    for start in range(0, len(ids), 1000):
+        page = list(ids[start : start + 1000])
+        facts = session.rows(
+            "select a.id, a.ns, a.details.group.id from MapAnnotation a where a.id in (:ids)", ids=page
+        )
+        said: dict[int, Pairs] = {}
+        hql = "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v where a.id in (:ids)"
+        for ident, name, value in session.rows(hql, ids=page):
+            said.setdefault(ident, []).append((name, value))
+        entries += [_entry(ident, ns, group, said.get(ident, [])) for ident, ns, group in facts]
+    return sorted((e for e in entries if e is not None), key=lambda e: -e.annotation)
+
+
+def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Entry | None:
+    try:
+        return Entry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(_WORKER, ""))
+    except (KeyError, ValueError):
+        return None  # somebody's own key-value pairs under our namespace: not ours to touch
+
+
+def records(session: Session, run_id: str | None = None) -> list[RunRecord]:
+    """What this user's runs, or one of them, left on images; newest first."""
+    return [e.record for e in entries_of(session, run_id) if e.namespace == RUN_NS]

@@ -1,0 +1,93 @@
+"""Taking objects away again: only this user's own, whoever else could be hit, and all by id."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import omero
+import omero.cmd
+from omero.cmd.graphs import ChildOption
+
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import NotAllowedError
+
+__all__ = ["own", "remove"]
+
+BATCH = 1000
+POLL_S = (0.005, 0.02, 0.1, 0.25)
+_KEEPS = {"Roi": ["Annotation"], "Image": ["Annotation"]}
+"""Annotations (others' tags among them) stay when what they are linked to goes; our own go by their own ids."""
+
+
+def own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
+    """Which of these exist and belong to this user; an administrator, too, touches nobody else's."""
+    found: list[int] = []
+    for page in _pages(sorted(set(ids))):
+        hql = f"select x.id from {kind} x where x.id in (:ids) and x.details.owner.id = :owner"
+        found += session.ids(hql, ids=page, owner=session.user_id)
+    return sorted(found)
+
+
+def remove(session: Session, kind: str, ids: Sequence[int], *, group: int) -> int:
+    """Delete this user's objects of a kind; those already gone are passed over. Returns how many went.
+
+    Raises
+    ------
+    NotAllowedError
+        Where somebody else's ROIs lie on an image that would go.
+    """
+    targets = own(session, kind, ids)
+    if kind == "Image":
+        _refuse_where_others_drew(session, targets)
+    for page in _pages(targets):
+        _delete(session, kind, page, group)
+    return len(targets)
+
+
+def _refuse_where_others_drew(session: Session, images: Sequence[int]) -> None:
+    for page in _pages(images):
+        hql = "select r.image.id from Roi r where r.image.id in (:ids) and r.details.owner.id <> :owner"
+        drawn = sorted(set(session.ids(hql, ids=page, owner=session.user_id)))
+        if drawn:
+            raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: others drew ROIs on it; not removed")
+
+
+def _delete(session: Session, kind: str, ids: Sequence[int], group: int) -> None:
+    left = list(ids)
+
+    def still() -> None:
+        left[:] = own(session, kind, left)
+
+    session.write(
+        f"deleting {len(ids)} of {kind}", lambda sf: _submit(sf, kind, left, session.context(group)), clean=still
+    )
+
+
+def _submit(factory: Any, kind: str, ids: Sequence[int], context: dict[str, str]) -> None:
+    if not ids:
+        return
+    options = [ChildOption(excludeType=list(_KEEPS[kind]))] if kind in _KEEPS else []
+    request = omero.cmd.Delete2(targetObjects={kind: list(ids)}, childOptions=options)
+    handle = factory.submit(request, context)
+    try:
+        for pause in _pauses():
+            answer = handle.getResponse()
+            if answer is not None:
+                break
+            time.sleep(pause)
+    finally:
+        handle.close()
+    if isinstance(answer, omero.cmd.ERR):
+        raise omero.CmdError(answer)
+
+
+def _pauses() -> Iterator[float]:
+    yield from POLL_S
+    while True:
+        yield POLL_S[-1]
+
+
+def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
+    yield from (list(ids[i : i + BATCH]) for i in range(0, len(ids), BATCH))

@@ -1,0 +1,260 @@
+"""A logged-in connection: opened, kept alive, opened again when it breaks, and closed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import omero
+from omero.rtypes import rlist, rlong, rtype, unwrap
+
+from omero_pixclf.connector.faults import FOREIGN, translated
+from omero_pixclf.connector.login import Credentials, Login, credentials
+from omero_pixclf.errors import LoginError, UnreachableError
+
+__all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+ALL_GROUPS = -1
+KEEP_ALIVE_S = 60
+SUDO_IDLE_MS = 600_000
+WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+"""How long to wait before each new attempt after a transient fault: two minutes in all, a server's restart."""
+
+
+class Session:
+    """A user's session on a server.
+
+    Every call goes through `read` or `write`: they translate what the server raises and go on after a broken
+    connection, a restarted server or an expired session. The group is given with each call, so that none is left
+    behind. Calls may come from several threads.
+
+    Attributes
+    ----------
+    user_id, user_name, is_admin, session_id
+        Who this is, and the session's (not secret) number.
+    group_id
+        Where new containers and images go.
+    generation
+        Counts the connections; services opened in an earlier one are gone.
+    """
+
+    def __init__(
+        self,
+        dial: Callable[[], Any],
+        *,
+        group: str = "",
+        again: bool = True,
+        waits: Sequence[float] = WAITS_S,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._dial = dial
+        self._waits = tuple(waits) if again else ()
+        self._pause = pause
+        self._lock = threading.RLock()
+        self.generation = 0
+        self.client = dial()
+        try:
+            with translated("login"):
+                admin = self.client.getSession().getAdminService()
+                who = admin.getEventContext()
+                self.user_id, self.user_name = int(who.userId), str(who.userName)
+                self.is_admin, self.session_id = bool(who.isAdmin), int(who.sessionId)
+                self.group_id = _group_id(admin, who, group) if group else int(who.groupId)
+        except BaseException:
+            _close(self.client)
+            raise
+
+    @property
+    def key(self) -> str:
+        """The session's key, for a worker process to join with. A secret."""
+        return str(self.client.getSessionId())
+
+    def read(self, doing: str, action: Callable[[Any], T]) -> T:
+        """Do something that changes nothing; ``action`` gets the service factory and may be repeated."""
+        return self._attempt(doing, action, None)
+
+    def write(self, doing: str, action: Callable[[Any], T], *, clean: Callable[[], object] | None = None) -> T:
+        """Do something that changes the server; after a transient fault, ``clean`` and then do it again.
+
+        ``clean`` removes what an attempt whose answer was lost may have left; None where repeating is harmless.
+        """
+        return self._attempt(doing, action, clean)
+
+    def once(self, doing: str, action: Callable[[Any], T]) -> T:
+        """Do something that must not be repeated, since what a lost attempt left could not be told apart."""
+        with translated(doing):
+            return action(self.client.getSession())
+
+    def _attempt(self, doing: str, action: Callable[[Any], T], clean: Callable[[], object] | None) -> T:
+        lost: UnreachableError | None = None
+        seen = self.generation
+        for wait in (0.0, *self._waits):
+            try:
+                if lost is not None:
+                    log.warning("%s; trying again in %g s", lost, wait)
+                    self._pause(wait)
+                    self._reconnect(seen)
+                    if clean is not None:
+                        clean()
+                seen = self.generation
+                with translated(doing):
+                    return action(self.client.getSession())
+            except UnreachableError as error:
+                lost = error
+        assert lost is not None
+        raise lost
+
+    def _reconnect(self, seen: int) -> None:
+        with self._lock:
+            if self.generation != seen or self._alive():
+                return
+            broken, self.client = self.client, self._dial()
+            self.generation += 1
+            _close(broken)
+            log.info("connected again as %s", self.user_name)
+
+    def _alive(self) -> bool:
+        try:
+            self.client.getSession().getAdminService().getEventContext()
+        except FOREIGN:
+            return False
+        return True
+
+    def context(self, group: int) -> dict[str, str]:
+        """The call context that selects a group (`ALL_GROUPS`: all of the user's)."""
+        return {"omero.group": str(group)}
+
+    def rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
+        """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
+        context, bound = self.context(group), _parameters(named)
+        found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound, context))
+        return [[unwrap(cell) for cell in row] for row in found]
+
+    def ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
+        """The first column of a projection, as ints."""
+        return [int(row[0]) for row in self.rows(hql, group=group, **named)]
+
+    def objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
+        """Model objects by a query."""
+        context, bound = self.context(group), _parameters(named)
+        return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound, context)))
+
+    def close(self) -> None:
+        """Log out, or leave where a session was joined; threads and sockets end."""
+        _close(self.client)
+
+
+def _parameters(named: Mapping[str, Any]) -> Any:
+    bound = omero.sys.ParametersI()
+    bound.map = {name: _bind(value) for name, value in named.items()}
+    return bound
+
+
+def _bind(value: Any) -> Any:
+    if isinstance(value, (str, bool)):
+        return rtype(value)
+    if isinstance(value, Sequence):
+        return rlist([_bind(v) for v in value])
+    return rlong(int(value))
+
+
+def _group_id(admin: Any, who: Any, name: str) -> int:
+    try:
+        ident = int(admin.lookupGroup(name).id.val)
+    except omero.ApiUsageException as error:
+        raise LoginError(f"group {name!r}: there is none of that name") from error
+    if not who.isAdmin and ident not in who.memberOfGroups:
+        raise LoginError(f"group {name!r}: {who.userName} is not a member")
+    return ident
+
+
+def _close(client: Any) -> None:
+    with suppress(*FOREIGN):
+        client.closeSession()
+
+
+def _dial(found: Credentials) -> Any:
+    """A client with an open session.
+
+    Raises
+    ------
+    LoginError, UnreachableError
+        With the address, never with the secret.
+    """
+    who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
+    with translated(f"login as {who}"):
+        client = omero.client(host=found.host, port=found.port)
+        client.setAgent("omero_pixclf")
+        try:
+            if found.sudo:
+                _become(client, found)
+            else:
+                client.createSession(found.secret if found.joins else found.user, found.secret)
+            if found.joins:
+                client.getSession().detachOnDestroy()
+            client.enableKeepAlive(KEEP_ALIVE_S)
+        except BaseException:
+            _close(client)
+            raise
+        return client
+
+
+def _become(client: Any, found: Credentials) -> None:
+    """Let an administrator open a session for somebody else, and join that."""
+    service = client.createSession(found.sudo, found.secret).getSessionService()
+    principal = omero.sys.Principal()
+    principal.name, principal.group, principal.eventType = found.user, found.group or None, "User"
+    made = service.createSessionWithTimeouts(principal, 0, SUDO_IDLE_MS)
+    client.closeSession()
+    client.joinSession(made.uuid.val)
+
+
+@contextmanager
+def connect(
+    login: Login,
+    *,
+    environ: Mapping[str, str] | None = None,
+    ask: Callable[[str], str] | None = None,
+    waits: Sequence[float] = WAITS_S,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[Session]:
+    """A session, closed at the end; a joined one is left open on the server.
+
+    Parameters
+    ----------
+    login
+        Who logs in where.
+    environ
+        Where ``OMERO_PASSWORD`` and the session store's folder are looked up; the process's own by default.
+    ask
+        Called with a prompt where a password is needed, such as `getpass.getpass`; None: never ask.
+    waits, pause
+        Seconds to wait before each new attempt after a transient fault, and how to wait.
+
+    Raises
+    ------
+    LoginError
+        No secret was found, or the server refused it.
+    UnreachableError
+        There is no server at that address.
+    """
+    found = credentials(login, os.environ if environ is None else environ, ask)
+    session = Session(lambda: _dial(found), group=found.group, waits=waits, pause=pause)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextmanager
+def adopt(client: Any) -> Iterator[Session]:
+    """A session around an `omero.client` that somebody else logged in and will close, as in an OMERO.script."""
+    yield Session(lambda: client, again=False)

@@ -1,0 +1,275 @@
+"""Results into OMERO: ROIs, maps, tables and attachments of runs, kept apart and replaceable by the ledger."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.connector.attachments import marked_files
+from omero_pixclf.connector.files import FILES_NS, attach_file
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.ledger import (
+    RUN_NS,
+    TABLES_NS,
+    Entry,
+    close_entry,
+    entries_on,
+    in_work,
+    open_entry,
+    table_prefix,
+)
+from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.rights import refusal
+from omero_pixclf.connector.rois import rois_marked, save_outlines
+from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, read_table, write_table
+from omero_pixclf.connector.undo import made_images, remove_results
+from omero_pixclf.connector.upload import new_image, results_dataset, store_planes
+from omero_pixclf.errors import OutputError, PixclfError, UsageError
+from omero_pixclf.image import ArrayReader, ImageInfo
+from omero_pixclf.objects.outline import Outline
+from omero_pixclf.record import RunRecord
+from omero_pixclf.table import Table
+
+__all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
+
+log = logging.getLogger(__name__)
+
+Encoder = Callable[[Path, NDArray[Any], ImageInfo, Sequence[str]], None]
+"""Writes pixels ``(t, z, y, x, c)`` of a result of an image, with channel names, to a file."""
+
+_SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif"}
+_NAMESPACES = {"summary": BULK_NS, "objects": OBJECTS_NS}
+
+
+class OmeroWriter:
+    """The results of one image under way (`omero_pixclf.runs.edges.ImageWriter`)."""
+
+    def __init__(self, session: Session, image: ImageInfo, entry: Entry, encode: Mapping[str, Encoder]) -> None:
+        self._session, self._image, self._entry, self._encode = session, image, entry, encode
+        self._ident = parse_key(image.key)[1]
+        self._rois: list[int] = []
+        self.completed = False
+
+    def rois(
+        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None
+    ) -> NDArray[np.int64]:
+        """Save the outlines of one class; returns the Roi ids in their order, 0 for one without shapes."""
+        ids = save_outlines(
+            self._session,
+            outlines,
+            image=self._ident,
+            group=self._entry.group,
+            name=name,
+            color=color,
+            channel=channel,
+            mark=self._entry.mark,
+        )
+        self._rois += [int(i) for i in ids if i]
+        return ids
+
+    def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
+        """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image beside it.
+
+        Raises
+        ------
+        UsageError
+            For a form that is not ``image`` and that no encoder is known for.
+        """
+        if form == "image":
+            self._new_image(kind, pixels, channels)
+        elif form in self._encode:
+            self._attach(kind, pixels, channels, form)
+        else:
+            raise UsageError(f"results as {form!r}: expected one of {', '.join(('image', *self._encode))}")
+
+    def _attach(self, kind: str, pixels: NDArray[Any], channels: Sequence[str], form: str) -> None:
+        stem = Path(self._image.name).stem or self._image.key.replace(":", "_")
+        with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
+            path = Path(folder) / f"{stem.replace('/', '_')}_{kind}{_SUFFIXES[form]}"
+            self._encode[form](path, pixels, self._image, channels)
+            target, mark = self._image.key, self._entry.mark
+            attach_file(self._session, target, path, namespace=f"{FILES_NS}/{kind}", description=mark)
+
+    def _new_image(self, kind: str, pixels: NDArray[Any], channels: Sequence[str]) -> None:
+        session, entry = self._session, self._entry
+        t, z, y, x, c = pixels.shape
+        info = replace(
+            self._image,
+            name=f"{self._image.name} {kind}",
+            shape=(t, z, y, x, c),
+            dtype=pixels.dtype.name,
+            channels=tuple(channels),
+        )
+        image = new_image(session, info, dataset=self._dataset(), description=entry.mark, entry=entry.annotation)
+        known = set(made_images(session, entry))
+
+        def clean() -> None:
+            remove(session, "Image", [i for i in made_images(session, entry) if i not in known], group=entry.group)
+
+        stored = session.write(
+            f"{self._image.key}: creating an image of its {kind}",
+            lambda sf: sf.getUpdateService().saveAndReturnObject(image, session.context(entry.group)),
+            clean=clean,
+        )
+        store_planes(session, int(stored.id.val), ArrayReader(info, pixels), group=entry.group)
+
+    def _dataset(self) -> int | None:
+        place = self._image.place
+        if place.container.startswith("Dataset:"):
+            return parse_key(place.container)[1]
+        if place.container.startswith("Plate:"):
+            return results_dataset(self._session, place.container, place.name, group=self._entry.group)
+        return None
+
+    def complete(self, record: RunRecord) -> None:
+        """Mark this run complete on the image, then remove what it replaces."""
+        stray = set(rois_marked(self._session, self._ident, self._entry.mark)) - set(self._rois)
+        # An attempt whose answer was lost can have been carried out after we looked.
+        remove(self._session, "Roi", sorted(stray), group=self._entry.group)
+        done = close_entry(self._session, self._entry, replace(record, state="complete"))
+        self.completed = True
+        _remove_replaced(self._session, done)
+
+
+class OmeroSink:
+    """Results onto a server (`omero_pixclf.runs.edges.ResultSink`).
+
+    Parameters
+    ----------
+    session
+        Who writes; everything is found, replaced and removed among this user's own only.
+    encode
+        How the forms ``attachment-h5`` and ``attachment-tiff`` are written to a file.
+    new_images
+        Whether results include new images, for which the right to link into the dataset is needed, too.
+    """
+
+    def __init__(self, session: Session, *, encode: Mapping[str, Encoder], new_images: bool = False) -> None:
+        unknown = set(encode) - set(_SUFFIXES)
+        if unknown:
+            raise ValueError(f"encoders for unknown forms: {sorted(unknown)}")
+        self._session, self._encode, self._new_images = session, dict(encode), new_images
+
+    def refusal(self, image: ImageInfo) -> str | None:
+        """Why results may not be written for this image, or None."""
+        return refusal(self._session, image, links=self._new_images)
+
+    def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
+        """What this user's runs of the recipe left on an image, newest first.
+
+        More than one, or one that is not complete, tells of a run that was interrupted: the image needs redoing.
+        """
+        return [e.record for e in entries_on(self._session, RUN_NS, image.key) if e.record.recipe == recipe]
+
+    @contextmanager
+    def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[OmeroWriter]:
+        """Clear the debris of this recipe, write the ledger's ``running``, and open the results.
+
+        Raises
+        ------
+        OutputError
+            Where another process is writing results of the same recipe on this image.
+        """
+        entry = open_entry(self._session, RUN_NS, replace(record, image=image.key, state="running"))
+        writer = OmeroWriter(self._session, image, entry, self._encode)
+        try:
+            _yield_to_older(self._session, entry)
+            _remove_debris(self._session, entry)
+            yield writer
+        finally:
+            if not writer.completed:
+                _take_back(self._session, entry)
+
+    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+        """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
+        for entry in entries_on(self._session, TABLES_NS, container):
+            if entry.record.recipe == recipe and entry.record.state == "complete":
+                return {name: read_table(self._session, i) for name, i in _tables_of(self._session, entry).items()}
+        return {}
+
+    def finish(
+        self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
+    ) -> dict[str, str]:
+        """Put tables and attachments on a container, new before old goes; returns the name and address of each."""
+        session = self._session
+        entry = open_entry(session, TABLES_NS, replace(record, image=container, state="running"))
+        written: dict[str, int] = {}
+        try:
+            for name, table in tables.items():
+                written[name] = _write_table(session, entry, name, table)
+            for path in attachments:
+                written[path.name] = attach_file(session, container, path, description=entry.mark)
+            done = close_entry(session, entry, replace(record, image=container, state="complete"))
+        except BaseException:
+            _take_back(session, entry)
+            raise
+        _remove_replaced(session, done)
+        return {name: f"FileAnnotation:{i}" for name, i in written.items()}
+
+
+def _write_table(session: Session, entry: Entry, name: str, table: Table) -> int:
+    return write_table(
+        session,
+        entry.record.image,
+        table,
+        group=entry.group,
+        name=f"{table_prefix(entry)}{name}.h5",
+        namespace=_NAMESPACES.get(name, OBJECTS_NS),
+        description=entry.mark,
+    )
+
+
+def _tables_of(session: Session, entry: Entry) -> dict[str, int]:
+    """The tables of a container's entry: what each is called, and its FileAnnotation."""
+    found = marked_files(session, entry.record.image, entry.mark)
+    if not found:
+        return {}
+    prefix = table_prefix(entry)
+    rows = session.rows("select a.file.name, a.id from FileAnnotation a where a.id in (:ids)", ids=found)
+    return {name.removeprefix(prefix).removesuffix(".h5"): i for name, i in rows if name.startswith(prefix)}
+
+
+def _others(session: Session, entry: Entry) -> list[Entry]:
+    """This user's other entries of the same recipe on the same object, newest first."""
+    found = entries_on(session, entry.namespace, entry.record.image)
+    return [e for e in found if e.record.recipe == entry.record.recipe and e.annotation != entry.annotation]
+
+
+def _yield_to_older(session: Session, entry: Entry) -> None:
+    """Give way to a process that opened its entry on this object before us and is still at work."""
+    for other in _others(session, entry):
+        if other.annotation < entry.annotation and in_work(session, other, entry.record.run_id):
+            raise OutputError(
+                f"{entry.record.image}: run {other.record.run_id} ({other.worker}) is writing results of "
+                f"{entry.record.recipe} here at this moment; wait for it, or stop it"
+            )
+
+
+def _remove_debris(session: Session, entry: Entry) -> None:
+    for other in _others(session, entry):
+        if other.record.state == "running" and not in_work(session, other, entry.record.run_id):
+            log.info("%s: removing what run %s left unfinished", entry.record.image, other.record.run_id)
+            remove_results(session, other)
+
+
+def _remove_replaced(session: Session, entry: Entry) -> None:
+    for other in _others(session, entry):
+        if not in_work(session, other, entry.record.run_id):
+            remove_results(session, other)
+
+
+def _take_back(session: Session, entry: Entry) -> None:
+    """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it."""
+    try:
+        remove_results(session, entry)
+    except PixclfError as error:
+        log.warning("%s: unfinished results of run %s are left (%s)", entry.record.image, entry.record.run_id, error)

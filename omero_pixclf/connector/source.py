@@ -1,0 +1,165 @@
+"""Pixels out of OMERO: regions by hypercubes and tiles through one raw store per image."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.connector.faults import FOREIGN
+from omero_pixclf.connector.hierarchy import DTYPES, images_below
+from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.errors import ImageError
+from omero_pixclf.image import ImageInfo, Region
+
+__all__ = ["Block", "OmeroReader", "OmeroSource", "blocks"]
+
+BLOCK_BYTES = 4 << 20
+"""A real server delivers blocks of about this size fastest."""
+TILE = 1024
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one call fetches: ``depth`` planes of one time point and channel, or a tile of one plane."""
+
+    t: int
+    c: int
+    z: int
+    y: int
+    x: int
+    depth: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Extents along ``(z, y, x)``."""
+        return (self.depth, self.height, self.width)
+
+
+def blocks(region: Region, itemsize: int, *, tile: int = TILE) -> Iterator[Block]:
+    """Cut a region into what single calls should fetch.
+
+    Small planes are taken several at a time, about `BLOCK_BYTES` together; planes larger than that in tiles that
+    lie on the grid of ``tile``.
+    """
+    (t0, z0, y0, x0, c0), (t1, z1, y1, x1, c1) = region.start, region.stop
+    plane = max(1, (y1 - y0) * (x1 - x0) * itemsize)
+    depth = max(1, BLOCK_BYTES // plane)
+    step = max(y1, x1) if plane <= BLOCK_BYTES else tile
+    for t in range(t0, t1):
+        for c in range(c0, c1):
+            for z in range(z0, z1, depth):
+                for y, height in _steps(y0, y1, step):
+                    for x, width in _steps(x0, x1, step):
+                        yield Block(t, c, z, y, x, min(depth, z1 - z), height, width)
+
+
+def _steps(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+    at = start
+    while at < stop:
+        end = min(stop, (at // step + 1) * step)
+        yield at, end - at
+        at = end
+
+
+class OmeroReader:
+    """An open image; one raw store, opened at the first read and again after a lost connection."""
+
+    def __init__(self, session: Session, info: ImageInfo) -> None:
+        self.info = info
+        self._session = session
+        self._pixels = int(info.fingerprint.split()[0].partition(":")[2])
+        self._dtype = np.dtype(info.dtype).newbyteorder(">")
+        self._lock = threading.Lock()
+        self._store: Any = None
+        self._opened_in = -1
+        self._tile = TILE
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order.
+
+        Raises
+        ------
+        ImageError
+            Where the region reaches out of the image.
+        """
+        if any(a < 0 or b > size for a, b, size in zip(region.start, region.stop, self.info.shape, strict=True)):
+            raise ImageError(f"{self.info.key}: region {region.start}-{region.stop} is not in {self.info.shape}")
+        out = np.empty(region.shape, np.dtype(self.info.dtype))
+        with self._lock:
+            self._session.read(f"{self.info.key}: reading pixels", lambda sf: self._fill(sf, region, out))
+        return out
+
+    def _fill(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
+        store = self._open(factory)
+        t0, z0, y0, x0, c0 = region.start
+        for b in blocks(region, self._dtype.itemsize, tile=self._tile):
+            raw = _fetch(store, b)
+            part = np.frombuffer(raw, self._dtype).reshape(b.shape)
+            z, y, x = b.z - z0, b.y - y0, b.x - x0
+            out[b.t - t0, z : z + b.depth, y : y + b.height, x : x + b.width, b.c - c0] = part
+
+    def _open(self, factory: Any) -> Any:
+        if self._store is None or self._opened_in != self._session.generation:
+            store = factory.createRawPixelsStore()
+            store.setPixelsId(self._pixels, True, self._session.context(ALL_GROUPS))
+            if store.requiresPixelsPyramid():
+                self._tile = _multiple(min(store.getTileSize()))
+            self._store, self._opened_in = store, self._session.generation
+        return self._store
+
+    def close(self) -> None:
+        """Close the raw store on the server."""
+        store, self._store = self._store, None
+        if store is not None:
+            with suppress(*FOREIGN):  # after a lost connection there is nothing left to close
+                store.close()
+
+
+def _multiple(tile: int) -> int:
+    """The smallest multiple of the server's own tile that is not below `TILE`."""
+    return tile * -(-TILE // max(1, tile))
+
+
+def _fetch(store: Any, b: Block) -> bytes:
+    if b.depth == 1:
+        return bytes(store.getTile(b.z, b.c, b.t, b.x, b.y, b.width, b.height))
+    ones = [1, 1, 1, 1, 1]
+    return bytes(store.getHypercube([b.x, b.y, b.z, b.c, b.t], [b.width, b.height, b.depth, 1, 1], ones))
+
+
+@dataclass(frozen=True)
+class OmeroSource:
+    """Images of a server, behind `omero_pixclf.runs.edges.ImageSource`."""
+
+    session: Session
+
+    def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
+        """Every image below the targets (`omero_pixclf.connector.hierarchy.images_below`)."""
+        return images_below(self.session, targets)
+
+    @contextmanager
+    def open(self, image: ImageInfo) -> Iterator[OmeroReader]:
+        """An image, open until the context ends.
+
+        Raises
+        ------
+        ImageError
+            For one without pixels, or with pixels that are no numbers (``bit``, ``complex``).
+        """
+        if not image.dtype:
+            raise ImageError(f"{image.key}: has no pixels; its import did not finish")
+        if image.dtype not in DTYPES.values():
+            raise ImageError(f"{image.key}: pixels of type {image.dtype}, expected one of {', '.join(DTYPES)}")
+        reader = OmeroReader(self.session, image)
+        try:
+            yield reader
+        finally:
+            reader.close()

@@ -1,0 +1,173 @@
+"""Tables to OMERO's and back, column by column with declared types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import omero.grid
+from numpy.typing import NDArray
+
+from omero_pixclf.connector.attachments import file_annotation, link, unloaded
+from omero_pixclf.connector.faults import FOREIGN, missing
+from omero_pixclf.connector.removal import own, remove
+from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.errors import OutputError
+from omero_pixclf.table import Column, Kind, Table, concatenate
+
+__all__ = ["BULK_NS", "OBJECTS_NS", "read_table", "remove_tables", "to_column", "to_table", "write_table"]
+
+BULK_NS = "openmicroscopy.org/omero/bulk_annotations"
+"""Where OMERO.parade and the web panel look for a container's table."""
+OBJECTS_NS = "omero_pixclf/objects"
+ROWS = 10_000
+READ_ROWS = 100_000
+MOST_COLUMNS = 512
+
+_COLUMNS: dict[Kind, Any] = {
+    "image": omero.grid.ImageColumn,
+    "roi": omero.grid.RoiColumn,
+    "well": omero.grid.WellColumn,
+    "plate": omero.grid.PlateColumn,
+    "dataset": omero.grid.DatasetColumn,
+    "long": omero.grid.LongColumn,
+    "double": omero.grid.DoubleColumn,
+    "bool": omero.grid.BoolColumn,
+    "string": omero.grid.StringColumn,
+}
+_UNIT = re.compile(r"^(?P<text>.*?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
+
+
+def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
+    """An `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8. The unit ends the description."""
+    text = f"{column.description} [{column.unit}]".strip() if column.unit else column.description
+    made = _COLUMNS[column.kind]
+    if column.kind == "string":
+        return made(column.name, text, width, [str(v) for v in values.tolist()])
+    return made(column.name, text, values.tolist())
+
+
+def string_width(column: Column) -> int:
+    """Bytes that the longest value of a string column takes in UTF-8, at least 1."""
+    if column.kind != "string":
+        return 1
+    return max((len(str(v).encode()) for v in column.values.tolist()), default=1) or 1
+
+
+def to_table(columns: list[Any]) -> Table:
+    """`omero.grid` columns, with their values, as a Table.
+
+    Raises
+    ------
+    KeyError
+        For a type of column that omero_pixclf never writes.
+    """
+    kinds = {made.__name__: kind for kind, made in _COLUMNS.items()}
+    made = []
+    for column in columns:
+        found = _UNIT.match(column.description or "")
+        text, unit = (found["text"], found["unit"]) if found else (column.description or "", "")
+        made.append(Column(column.name, kinds[type(column).__name__], np.asarray(column.values or []), unit, text))
+    return Table(tuple(made))
+
+
+def write_table(
+    session: Session, target: str, table: Table, *, group: int, name: str, namespace: str, description: str
+) -> int:
+    """Store a table and attach it to ``"Plate:3"``, in the group given; returns the FileAnnotation's id.
+
+    ``name`` must be unique: by it what an interrupted attempt left is found and removed (`remove_tables`).
+
+    Raises
+    ------
+    OutputError
+        For more columns than OMERO.tables can hold.
+    """
+    if not table.columns or len(table.columns) > MOST_COLUMNS:
+        raise OutputError(f"{target}: a table of {len(table.columns)} columns, expected 1 to {MOST_COLUMNS}")
+    context = session.context(group)
+
+    def store(factory: Any) -> int:
+        file, handle = _new_table(factory, name, context)
+        try:
+            made = link(target, file_annotation(namespace, description, unloaded("OriginalFile", file)))
+            annotation = factory.getUpdateService().saveAndReturnObject(made, context).child
+            _fill(handle, table)
+        finally:
+            with suppress(*FOREIGN):
+                handle.close()
+        return int(annotation.id.val)
+
+    return session.write(
+        f"{target}: writing table {name} of {len(table)} rows",
+        store,
+        clean=lambda: remove_tables(session, name, group=group),
+    )
+
+
+def _new_table(factory: Any, name: str, context: dict[str, str]) -> tuple[int, Any]:
+    resources = factory.sharedResources()
+    repository = resources.repositories().descriptions[0].id.val
+    handle = resources.newTable(repository, name, context)
+    if handle is None:
+        raise OutputError(f"table {name}: the server has no OMERO.tables service running")
+    return int(handle.getOriginalFile().id.val), handle
+
+
+def _fill(handle: Any, table: Table) -> None:
+    widths = [string_width(c) for c in table.columns]
+    nothing = slice(0, 0)
+    handle.initialize(_columns(table, nothing, widths))
+    for start in range(0, len(table), ROWS):
+        handle.addData(_columns(table, slice(start, start + ROWS), widths))
+
+
+def _columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
+    return [to_column(c, c.values[rows], width=w) for c, w in zip(table.columns, widths, strict=True)]
+
+
+def remove_tables(session: Session, prefix: str, *, group: int) -> int:
+    """Remove this user's tables whose names start like this, with their annotations; returns how many."""
+    hql = "select f.id from OriginalFile f where f.name like :like and f.mimetype = 'OMERO.tables'"
+    files = own(session, "OriginalFile", session.ids(hql, like=f"{prefix}%"))
+    if not files:
+        return 0
+    annotations = session.ids("select a.id from FileAnnotation a where a.file.id in (:files)", files=files)
+    remove(session, "FileAnnotation", annotations, group=group)
+    remove(session, "OriginalFile", files, group=group)
+    return len(files)
+
+
+@contextmanager
+def _open(factory: Any, file: int, context: dict[str, str]) -> Iterator[Any]:
+    handle = factory.sharedResources().openTable(unloaded("OriginalFile", file), context)
+    try:
+        yield handle
+    finally:
+        with suppress(*FOREIGN):
+            handle.close()
+
+
+def read_table(session: Session, annotation: int) -> Table:
+    """The table behind a FileAnnotation.
+
+    Raises
+    ------
+    MissingError
+        Where there is no such annotation, or it is not visible.
+    """
+    found = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
+    if not found:
+        raise missing("FileAnnotation", annotation)
+
+    def fetch(factory: Any) -> Table:
+        with _open(factory, found[0], session.context(ALL_GROUPS)) as handle:
+            headers, rows = handle.getHeaders(), handle.getNumberOfRows()
+            every = list(range(len(headers)))
+            parts = (handle.read(every, s, min(rows, s + READ_ROWS)).columns for s in range(0, rows, READ_ROWS))
+            return concatenate([to_table(headers), *map(to_table, parts)])
+
+    return session.read(f"FileAnnotation:{annotation}: reading the table", fetch)

@@ -1,0 +1,286 @@
+"""New images and containers in OMERO, from any reader, by planes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import omero.model
+from numpy.typing import NDArray
+from omero.model import (
+    ChannelI,
+    DatasetImageLinkI,
+    ImageI,
+    LengthI,
+    LogicalChannelI,
+    PixelsI,
+    PlateAcquisitionI,
+    PlateI,
+    WellI,
+    WellSampleI,
+)
+from omero.model.enums import UnitsLength
+from omero.rtypes import rint, rstring
+
+from omero_pixclf.connector.attachments import link, unloaded
+from omero_pixclf.connector.faults import FOREIGN, missing
+from omero_pixclf.connector.hierarchy import DTYPES, parse_key
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.image import ImageInfo, PixelReader, Region
+
+__all__ = [
+    "RESULTS_MARK",
+    "WellContent",
+    "create_container",
+    "create_plate",
+    "results_dataset",
+    "store_planes",
+    "upload_image",
+]
+
+RESULTS_MARK = "omero_pixclf results of "
+"""How the description of a dataset begins that was made to hold result images of a plate."""
+
+_LINKS = {("Project", "Dataset"): "ProjectDatasetLinkI", ("Screen", "Plate"): "ScreenPlateLinkI"}
+_COLORS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 0), (255, 0, 255), (0, 255, 255))
+_WHITE = (255, 255, 255)
+
+
+@dataclass(frozen=True)
+class WellContent:
+    """A well with its fields: 0-based row and column, one reader per field, and where the stage stood in µm."""
+
+    row: int
+    column: int
+    fields: Sequence[PixelReader]
+    stage_um: Sequence[tuple[float, float]] = ()
+
+
+def create_container(
+    session: Session, kind: str, name: str, *, parent: str | None = None, description: str = ""
+) -> int:
+    """A new Dataset, Project, Screen or Plate, inside ``parent`` (``"Project:3"``) where one is named; returns its id.
+
+    Raises
+    ------
+    UsageError
+        For a kind that cannot lie in the parent.
+    """
+    made = getattr(omero.model, f"{kind}I")()
+    made.name, made.description = rstring(name), rstring(description)
+    saved: Any = made
+    if parent is not None:
+        above, ident = parse_key(parent)
+        if (above, kind) not in _LINKS:
+            raise UsageError(f"{kind} {name!r}: cannot lie in {parent}")
+        saved = getattr(omero.model, _LINKS[above, kind])()
+        saved.parent, saved.child = unloaded(above, ident), made
+    context = session.context(session.group_id)
+    stored = session.once(
+        f"creating {kind} {name!r}", lambda sf: sf.getUpdateService().saveAndReturnObject(saved, context)
+    )
+    return int((stored if parent is None else stored.child).id.val)
+
+
+def results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
+    """This user's dataset for the result images of a container that is no dataset, made where there is none."""
+    description = f"{RESULTS_MARK}{container}"
+    hql = (
+        "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner "
+        "and d.details.group.id = :group order by d.id"
+    )
+    found = session.ids(hql, text=description, owner=session.user_id, group=group)
+    if found:
+        return found[0]
+    made = omero.model.DatasetI()
+    made.name, made.description = rstring(f"{name or container} results"), rstring(description)
+    context = session.context(group)
+    stored = session.once(f"{container}: dataset", lambda sf: sf.getUpdateService().saveAndReturnObject(made, context))
+    return int(stored.id.val)
+
+
+def upload_image(
+    session: Session,
+    reader: PixelReader,
+    *,
+    dataset: int | None = None,
+    description: str = "",
+    group: int | None = None,
+) -> int:
+    """Store an image, plane by plane, with its name, channel names and pixel sizes; returns the Image's id.
+
+    It goes into a Dataset's id where one is given, and into the group with the id given, by default the dataset's,
+    else the session's.
+
+    Raises
+    ------
+    ImageError
+        For a dtype that OMERO does not have.
+    MissingError
+        Where the dataset is not there.
+    """
+    into = group if group is not None else _group_for(session, dataset)
+    image = new_image(session, reader.info, dataset=dataset, description=description)
+    context = session.context(into)
+    stored = session.once(
+        f"creating image {reader.info.name!r}", lambda sf: sf.getUpdateService().saveAndReturnObject(image, context)
+    )
+    store_planes(session, int(stored.id.val), reader, group=into)
+    return int(stored.id.val)
+
+
+def _group_for(session: Session, dataset: int | None) -> int:
+    if dataset is None:
+        return session.group_id
+    found = session.ids("select d.details.group.id from Dataset d where d.id = :id", id=dataset)
+    if not found:
+        raise missing("Dataset", dataset)
+    return found[0]
+
+
+def new_image(
+    session: Session, info: ImageInfo, *, dataset: int | None = None, description: str = "", entry: int | None = None
+) -> ImageI:
+    """An image without pixel data, not saved, in a dataset and linked to a ledger's entry where they are named."""
+    image = ImageI()
+    image.name, image.description, image.series = rstring(info.name), rstring(description), rint(0)
+    image.addPixels(_new_pixels(session, info))
+    if dataset is not None:
+        held = DatasetImageLinkI()
+        held.parent, held.child = unloaded("Dataset", dataset), image
+        image.addDatasetImageLink(held)
+    if entry is not None:
+        noted = link("Image:0", unloaded("MapAnnotation", entry))
+        noted.parent = image
+        image.addImageAnnotationLink(noted)
+    return image
+
+
+def _new_pixels(session: Session, info: ImageInfo) -> PixelsI:
+    kinds = {ours: theirs for theirs, ours in DTYPES.items()}
+    if info.dtype not in kinds:
+        raise ImageError(f"{info.name}: pixels of type {info.dtype}, OMERO has {', '.join(kinds)}")
+    pixels = PixelsI()
+    pixels.sizeT, pixels.sizeZ, pixels.sizeY, pixels.sizeX, pixels.sizeC = (rint(n) for n in info.shape)
+    pixels.pixelsType = _enumeration(session, "PixelsType", kinds[info.dtype])
+    pixels.dimensionOrder = _enumeration(session, "DimensionOrder", "XYZCT")
+    pixels.sha1 = rstring("Pending...")
+    pixels.significantBits = rint(np.dtype(info.dtype).itemsize * 8)
+    z, y, x = (None if um is None else LengthI(um, UnitsLength.MICROMETER) for um in info.pixel_size_um)
+    pixels.physicalSizeZ, pixels.physicalSizeY, pixels.physicalSizeX = z, y, x
+    names = (*info.channels, *[""] * info.shape[4])[: info.shape[4]]
+    for index, name in enumerate(names):
+        pixels.addChannel(_new_channel(name, _COLORS[index % len(_COLORS)] if len(names) > 1 else _WHITE))
+    return pixels
+
+
+def _new_channel(name: str, color: tuple[int, int, int]) -> ChannelI:
+    channel, logical = ChannelI(), LogicalChannelI()
+    logical.name = rstring(name) if name else None
+    channel.logicalChannel = logical
+    channel.red, channel.green, channel.blue = (rint(v) for v in color)
+    channel.alpha = rint(255)
+    return channel
+
+
+def _enumeration(session: Session, kind: str, value: str) -> Any:
+    found = session.ids(f"select e.id from {kind} e where e.value = :value", value=value)
+    if not found:
+        raise ImageError(f"the server has no {kind} {value!r}")
+    return unloaded(kind, found[0])
+
+
+def store_planes(session: Session, image: int, reader: PixelReader, *, group: int) -> None:
+    """Write all planes of a stored image, its checksum, and each channel's minimum and maximum."""
+    pixels = session.ids("select p.id from Pixels p where p.image.id = :id order by p.id", id=image)[0]
+    context = session.context(group)
+
+    def send(factory: Any) -> NDArray[Any]:
+        store = factory.createRawPixelsStore()
+        try:
+            store.setPixelsId(pixels, True, context)
+            ranges = _set_planes(store, reader)
+            written = store.save()
+        finally:
+            with suppress(*FOREIGN):
+                store.close()
+        if written is not None:
+            factory.getUpdateService().saveObject(written, context)  # only this makes the checksum stand
+        return ranges
+
+    ranges = session.write(f"Image:{image}: writing pixels", send)
+
+    def note(factory: Any) -> None:
+        service = factory.getPixelsService()
+        for channel, (low, high) in enumerate(ranges.tolist()):
+            service.setChannelGlobalMinMax(pixels, channel, low, high, context)
+
+    session.write(f"Image:{image}: noting each channel's range", note)
+
+
+def _set_planes(store: Any, reader: PixelReader) -> NDArray[np.float64]:
+    """Write plane by plane; returns minimum and maximum of each channel."""
+    t_end, z_end, y_end, x_end, c_end = reader.info.shape
+    ranges = np.array([[np.inf, -np.inf]] * c_end)
+    for t in range(t_end):
+        for z in range(z_end):
+            planes = reader.read(Region((t, z, 0, 0, 0), (t + 1, z + 1, y_end, x_end, c_end)))[0, 0]
+            for c in range(c_end):
+                plane = planes[..., c]
+                store.setPlane(plane.astype(plane.dtype.newbyteorder(">")).tobytes(), z, c, t)
+                ranges[c] = min(ranges[c, 0], plane.min()), max(ranges[c, 1], plane.max())
+    return ranges
+
+
+def create_plate(
+    session: Session,
+    name: str,
+    wells: Iterable[WellContent],
+    *,
+    screen: int | None = None,
+    acquisition: str = "",
+    description: str = "",
+) -> int:
+    """A new plate with its wells and images; returns the Plate's id.
+
+    Wells are read one after the other; the images of one are stored before the next is asked for. The plate goes
+    into a Screen's id where one is given; ``acquisition`` names the run of the microscope that all fields belong to.
+    """
+    parent = None if screen is None else f"Screen:{screen}"
+    plate = create_container(session, "Plate", name, parent=parent, description=description)
+    run = _new_acquisition(session, plate, acquisition) if acquisition else None
+    for content in wells:
+        images = [upload_image(session, reader) for reader in content.fields]
+        _save(session, _new_well(plate, content, images, run))
+    return plate
+
+
+def _new_acquisition(session: Session, plate: int, name: str) -> int:
+    run = PlateAcquisitionI()
+    run.name, run.plate = rstring(name), PlateI(plate, False)
+    return int(_save(session, run).id.val)
+
+
+def _new_well(plate: int, content: WellContent, images: Sequence[int], run: int | None) -> WellI:
+    well = WellI()
+    well.plate, well.row, well.column = PlateI(plate, False), rint(content.row), rint(content.column)
+    for index, image in enumerate(images):
+        sample = WellSampleI()
+        sample.image = ImageI(image, False)
+        if index < len(content.stage_um):
+            x, y = content.stage_um[index]
+            sample.posX, sample.posY = (LengthI(v, UnitsLength.MICROMETER) for v in (x, y))
+        if run is not None:
+            sample.plateAcquisition = PlateAcquisitionI(run, False)
+        well.addWellSample(sample)
+    return well
+
+
+def _save(session: Session, obj: Any) -> Any:
+    context = session.context(session.group_id)
+    doing = f"creating a {type(obj).__name__.removesuffix('I')}"
+    return session.once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj, context))

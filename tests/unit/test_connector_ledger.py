@@ -1,0 +1,62 @@
+"""Ledger entries as keys and values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from omero_pixclf.connector.ledger import Entry, from_pairs, mark_of, table_prefix, to_pairs
+from omero_pixclf.record import RunRecord
+
+RECORD = RunRecord(
+    run_id="20261121T053012-ab12cd",
+    image="Image:51",
+    recipe="nuclei",
+    recipe_hash="f00",
+    fingerprint="Pixels:9 sha1:abc",
+    project="nuclei.ilp",
+    project_sha256="beef",
+    version="0.1.0",
+    started=datetime(2026, 11, 21, 5, 30, 12, tzinfo=timezone.utc),
+)
+DONE = replace(
+    RECORD,
+    state="complete",
+    finished=datetime(2026, 11, 21, 5, 31, tzinfo=timezone.utc),
+    objects={"nuclei": 12, "State": 3},
+    uncertainty=0.125,
+    settings={"objects.threshold": "0.5", "Run ID": "x"},
+)
+
+
+@pytest.mark.parametrize("record", [RECORD, DONE, replace(DONE, image="Plate:3", objects={})])
+def test_a_record_comes_back_from_its_pairs(record):
+    assert from_pairs(to_pairs(record)) == record
+
+
+def test_people_read_what_was_done():
+    pairs = dict(to_pairs(DONE))
+    assert pairs["Run ID"] == DONE.run_id
+    assert pairs["Started"] == "2026-11-21T05:30:12Z"
+    assert pairs["Objects: nuclei"] == "12"
+
+
+def test_biomero_finds_its_keys():
+    pairs = dict(to_pairs(DONE))
+    assert pairs["Workflow_ID"] == DONE.run_id
+    assert (pairs["Name"], pairs["Version"], pairs["Created_On"]) == ("nuclei", "0.1.0", "2026-11-21T05:30:12Z")
+    assert pairs["Param_objects.threshold"] == "0.5"
+
+
+def test_pairs_of_somebody_else_are_no_record():
+    with pytest.raises(KeyError):
+        from_pairs([("Run ID", "x"), ("State", "complete")])
+
+
+def test_two_entries_of_one_run_have_different_marks():
+    first, second = (Entry(i, "omero_pixclf/run", 3, RECORD) for i in (11, 12))
+    assert first.mark == mark_of("omero_pixclf/run", RECORD.run_id, 11)
+    assert first.mark != second.mark
+    assert table_prefix(first) != table_prefix(second)

@@ -1,0 +1,151 @@
+"""Faults are translated, and transient ones are survived."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import Glacier2
+import Ice
+import omero
+import omero.cmd
+import pytest
+
+from omero_pixclf.connector.faults import explain, translated
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import LoginError, NotAllowedError, ServerError, UnreachableError
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (Glacier2.PermissionDeniedException("no"), LoginError),
+        (Glacier2.CannotCreateSessionException("no"), LoginError),
+        (omero.SessionTimeoutException(), UnreachableError),
+        (omero.RemovedSessionException(), UnreachableError),
+        (Ice.ObjectNotExistException(), UnreachableError),
+        (Ice.ConnectionRefusedException(), UnreachableError),
+        (Ice.ConnectionLostException(), UnreachableError),
+        (Ice.ConnectTimeoutException(), UnreachableError),
+        (Ice.CloseConnectionException(), UnreachableError),
+        (Ice.DNSException(), UnreachableError),
+        (omero.DatabaseBusyException(), UnreachableError),
+        (omero.SecurityViolation(), NotAllowedError),
+        (omero.ReadOnlyGroupSecurityViolation(), NotAllowedError),
+        (omero.ValidationException(), ServerError),
+        (omero.OptimisticLockException(), ServerError),
+        (omero.CmdError(omero.cmd.ERR()), ServerError),
+        (Ice.MarshalException(), ServerError),
+    ],
+)
+def test_theirs_become_ours_and_stay_the_cause(theirs, ours):
+    with pytest.raises(ours) as caught, translated("Image:5: reading"):
+        raise theirs
+    assert type(caught.value) is ours
+    assert caught.value.__cause__ is theirs
+    assert str(caught.value).startswith("Image:5: reading: ")
+
+
+def test_what_is_not_theirs_passes():
+    with pytest.raises(KeyError), translated("x"):
+        raise KeyError("k")
+
+
+def test_a_message_is_one_line_without_the_remote_stack_trace():
+    fault = omero.ValidationException(None, None, "bad query\n at org.hibernate…\n at …")
+    assert explain(fault) == "ValidationException: bad query"
+
+
+class Server:
+    """Hands out clients; each call takes the next fault of a list until there are none."""
+
+    def __init__(self, faults):
+        self.faults = list(faults)
+        self.logins = 0
+        self.closed = 0
+        self.up = True
+
+    def dial(self):
+        if not self.up:
+            raise UnreachableError("down")
+        self.logins += 1
+        return Client(self)
+
+
+class Client:
+    def __init__(self, server):
+        self.server = server
+        self.open = True
+
+    def getSession(self):
+        if not self.open:
+            raise omero.ClientError("No session available")
+        return self
+
+    def getAdminService(self):
+        return self
+
+    def getEventContext(self):
+        if not self.open:
+            raise Ice.ConnectionLostException()
+        return SimpleNamespace(userId=2, userName="ada", isAdmin=False, sessionId=7, groupId=3, memberOfGroups=[3, 4])
+
+    def work(self):
+        if self.server.faults:
+            self.open = False
+            raise self.server.faults.pop(0)
+        return "done"
+
+    def closeSession(self):
+        self.open = False
+        self.server.closed += 1
+
+
+def test_a_lost_connection_is_opened_again_and_the_call_repeated():
+    server, waits = Server([Ice.ConnectionLostException(), Ice.ConnectionLostException()]), []
+    session = Session(server.dial, waits=(1, 2, 4), pause=waits.append)
+    assert session.read("reading", lambda sf: sf.work()) == "done"
+    assert (waits, server.logins, server.closed, session.generation) == ([1, 2], 3, 2, 2)
+
+
+def test_a_write_is_cleaned_up_before_it_is_repeated():
+    server, cleaned = Server([Ice.ConnectionLostException()]), []
+    session = Session(server.dial, waits=(1,), pause=lambda s: None)
+    session.write("saving", lambda sf: sf.work(), clean=lambda: cleaned.append(session.generation))
+    assert cleaned == [1]
+
+
+def test_what_must_not_be_repeated_is_not():
+    server = Server([Ice.ConnectionLostException()])
+    session = Session(server.dial, waits=(1,), pause=lambda s: None)
+    with pytest.raises(UnreachableError):
+        session.once("creating", lambda sf: sf.work())
+    assert server.logins == 1
+
+
+def test_a_server_that_stays_away_is_given_up_with_the_last_reason():
+    server, waits = Server([Ice.ConnectionLostException()]), []
+
+    def pause(seconds):
+        server.up = False
+        waits.append(seconds)
+
+    session = Session(server.dial, waits=(1, 2), pause=pause)
+    with pytest.raises(UnreachableError, match="down"):
+        session.read("reading", lambda sf: sf.work())
+    assert waits == [1, 2]
+
+
+def test_a_refusal_is_not_repeated():
+    server = Server([omero.SecurityViolation()])
+    session = Session(server.dial, waits=(1, 2), pause=lambda s: None)
+    with pytest.raises(NotAllowedError):
+        session.read("reading", lambda sf: sf.work())
+    assert server.logins == 1
+
+
+def test_an_adopted_session_is_not_dialled_again():
+    server = Server([Ice.ConnectionLostException()])
+    session = Session(server.dial, again=False)
+    with pytest.raises(UnreachableError):
+        session.read("reading", lambda sf: sf.work())
+    assert server.logins == 1
