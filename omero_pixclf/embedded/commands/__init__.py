@@ -1,0 +1,1 @@
+"""omero.cmd requests: deleting, moving, copying and asking about parts of the object graph."""

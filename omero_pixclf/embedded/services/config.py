@@ -1,0 +1,1 @@
+"""IConfig: the server's version, time, identity and settings."""

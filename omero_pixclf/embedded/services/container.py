@@ -1,0 +1,1 @@
+"""IContainer: hierarchies of projects, datasets and images, their annotations and counts."""

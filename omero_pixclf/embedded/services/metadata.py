@@ -1,0 +1,1 @@
+"""IMetadata: annotations of objects, and what carries them."""

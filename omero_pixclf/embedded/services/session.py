@@ -1,0 +1,1 @@
+"""ISession: sessions made, renewed and closed by clients, and their variables."""

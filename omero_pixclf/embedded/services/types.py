@@ -1,0 +1,1 @@
+"""ITypes: the enumerations."""
