@@ -45,10 +45,11 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ..
         UnreachableError,
         "connection closed",
     ),
+    ((omero.OptimisticLockException,), ServerError, "somebody else changed it meanwhile"),
     ((omero.ConcurrencyException, omero.ShutdownInProgress), UnreachableError, "the server is busy or going down"),
     ((omero.SecurityViolation,), NotAllowedError, "refused"),
-    ((omero.ClientError,), UnreachableError, "no session"),
     ((omero.CmdError, omero.ServerError), ServerError, "the server answered with an error"),
+    ((omero.ClientError,), UnreachableError, "no session"),
     ((Ice.Exception,), ServerError, "the server's answer was not understood"),
 )
 

@@ -108,5 +108,5 @@ def test_the_prompt_names_who_is_asked(tmp_path):
 
 
 def test_without_any_secret_the_ways_are_named(tmp_path):
-    with pytest.raises(LoginError, match="omero login ada@here.*OMERO_PASSWORD"):
+    with pytest.raises(LoginError, match=r"omero login ada@here.*OMERO_PASSWORD"):
         credentials(Login("ada@here"), {"OMERO_SESSIONDIR": str(tmp_path)}, None)
