@@ -1,0 +1,85 @@
+"""What a project says about the image it was trained on."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import dataclass
+
+from omero_pixclf.errors import ProjectError
+from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
+
+__all__ = ["Lane", "axis_keys", "read_lane"]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """The first training image.
+
+    Attributes
+    ----------
+    axes
+        Its axes in the order of the file, such as ``"yxc"``; empty where the project does not say.
+    shape
+        Its extents along those axes; None in projects older than 1.3.3.
+    """
+
+    axes: str
+    shape: tuple[int, ...] | None
+
+    def extent(self, axis: str) -> int | None:
+        """Its extent along an axis; 1 for an axis it does not have, None where the project does not say."""
+        if not self.axes:
+            return None
+        if axis not in self.axes:
+            return 1
+        return None if self.shape is None else self.shape[self.axes.index(axis)]
+
+
+def axis_keys(tags: str) -> str | None:
+    """The axis letters of vigra's axistags in JSON, or None where they are not five-dimensional axistags."""
+    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        keys = "".join(axis["key"] for axis in json.loads(tags)["axes"])
+        if keys and len(set(keys)) == len(keys) and set(keys) <= set("tzyxc"):
+            return keys
+    return None
+
+
+def read_lane(root: Branch) -> Lane:
+    """Read the first lane of ``Input Data``; a project without lanes gives an empty one.
+
+    Raises
+    ------
+    ProjectError
+        The lane is there and malformed.
+    """
+    raw = _raw_group(root)
+    if raw is None:
+        return Lane("", None)
+    axes = ""
+    if raw.has("axistags"):
+        axes = axis_keys(text(raw, "axistags")) or ""
+    if not axes and raw.has("axisorder"):
+        axes = text(raw, "axisorder")
+    if not axes or not set(axes) <= set("tzyxc") or len(set(axes)) != len(axes):
+        raise raw.refuse("axistags", f"says axes {axes!r:.20}, expected different ones out of t, z, y, x, c")
+    return Lane(axes, _read_shape(raw, len(axes)))
+
+
+def _raw_group(root: Branch) -> Branch | None:
+    with suppress(ProjectError):
+        infos = root.group("Input Data").group("infos")
+        for lane in infos.names():
+            for role in ("Raw Data", "raw data"):
+                if infos.group(lane).has(role) and infos.group(lane).group(role).names():
+                    return infos.group(lane).group(role)
+    return None
+
+
+def _read_shape(raw: Branch, rank: int) -> tuple[int, ...] | None:
+    if not raw.has("shape"):
+        return None
+    shape = tuple(int(n) for n in numbers(raw, "shape", "iu", shape=(None,)))
+    if len(shape) != rank or min(shape) < 1:
+        raise raw.refuse("shape", f"is {shape!r:.60}, expected {rank} extents")
+    return shape

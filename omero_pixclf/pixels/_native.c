@@ -1,0 +1,388 @@
+/* The passes that cost time: separable convolutions, eigenvalues, and random forests over blocks of pixels.
+ *
+ * Every function here has a twin in pure.py that gives the same numbers, bit for bit. What is fused (one rounding for
+ * a multiply and an add) is fused explicitly; the build forbids the compiler to fuse anything else. The loops are
+ * written once, in _native_loops.h, and compiled for plain C, for AVX2 and for AVX-512; the processor decides at import.
+ * The interpreter's lock is released while they run.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if (defined(__x86_64__) || defined(_M_X64)) && defined(__GNUC__)
+#define HAVE_X86 1
+#include <immintrin.h>
+#endif
+
+#define MAX_RADIUS 8192
+#define BLOCK 32 /* pixels that go through the forest together */
+
+/* A node of the forest as bit vectors see it: where the feature is not below the threshold, only the leaves in `keep`
+ * of that word remain possible. */
+typedef struct {
+    float threshold;
+    uint32_t word;
+    uint32_t keep;
+} Entry;
+
+typedef struct {
+    const float *features;       /* (columns, pixels) */
+    const Entry *entries;        /* sorted by column, then by threshold */
+    const int32_t *column_ends;  /* (columns,) end of each column's entries */
+    const int32_t *word_ends;    /* (trees,) end of each tree's words */
+    const uint32_t *initial;     /* (words,) the leaves that exist */
+    const uint32_t *votes;       /* (words, classes) which leaves vote for a class; NULL when leaves are not pure */
+    const double *leaves;        /* (words * 32, classes) what a leaf adds */
+    const int32_t *forest_ends;  /* (forests,) end of each forest's trees */
+    const int32_t *channels;     /* (classes,) where a class goes in the output */
+    float *out;                  /* (pixels, out_channels) */
+    Py_ssize_t columns, trees, words, classes, forests, pixels, out_channels;
+} Forest;
+
+typedef void (*RowFn)(float *, const float *, const float *const *, const float *const *, const float *, int, int,
+                      Py_ssize_t);
+typedef void (*ForestFn)(const Forest *, Py_ssize_t, Py_ssize_t, uint32_t *, float *);
+typedef void (*Eigen2Fn)(const float *, const float *, const float *, float *, float *, Py_ssize_t);
+typedef void (*Eigen3Fn)(const float *, const float *, const float *, const float *, const float *, const float *,
+                         float *, float *, float *, Py_ssize_t);
+typedef void (*Combine2Fn)(const float *, const float *, float *, Py_ssize_t);
+typedef void (*Combine3Fn)(const float *, const float *, const float *, float *, Py_ssize_t);
+
+typedef struct {
+    const char *name;
+    RowFn fused, plain;
+    ForestFn forest;
+    Eigen2Fn eigen2;
+    Eigen3Fn eigen3;
+    Combine2Fn multiply, subtract, add2, norm2;
+    Combine3Fn add3, norm3;
+} Loops;
+
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+#define NAMED(a) JOIN(a, LEVEL)
+
+/* Plain C: one lane. */
+#define LEVEL portable
+#define LEVEL_NAME "portable"
+#define LANES 1
+#include "_native_loops.h"
+#undef LEVEL
+#undef LEVEL_NAME
+#undef LANES
+
+#ifdef HAVE_X86
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#define LEVEL avx2
+#define LEVEL_NAME "avx2"
+#define LANES 8
+#include "_native_loops.h"
+#undef LEVEL
+#undef LEVEL_NAME
+#undef LANES
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
+#define LEVEL avx512
+#define LEVEL_NAME "avx512"
+#define LANES 16
+#include "_native_loops.h"
+#undef LEVEL
+#undef LEVEL_NAME
+#undef LANES
+#pragma GCC pop_options
+#endif
+
+static const Loops *loops = &loops_portable;
+
+static const Loops *best_loops(const char *wanted) {
+#ifdef HAVE_X86
+    __builtin_cpu_init();
+    int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    if (avx512 && (!wanted || !strcmp(wanted, "avx512"))) return &loops_avx512;
+    if (avx2 && (!wanted || !strcmp(wanted, "avx2"))) return &loops_avx2;
+#endif
+    if (!wanted || !strcmp(wanted, "portable")) return &loops_portable;
+    return NULL;
+}
+
+/* ---- separable convolution ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const float *src;
+    float *dst;
+    const float *weights;
+    Py_ssize_t src_shape[3], dst_shape[3], offset[3];
+    Py_ssize_t first, length; /* where dst begins along the axis, in the image, and the image's extent */
+    int axis, odd, radius;
+} Pass;
+
+static Py_ssize_t mirrored(Py_ssize_t at, Py_ssize_t length) {
+    if (at < 0) at = -at;
+    return at >= length ? 2 * (length - 1) - at : at;
+}
+
+/* Along y or z: a row is a sum of whole rows. */
+static void rows_across(const Pass *p) {
+    const float *plus[MAX_RADIUS], *minus[MAX_RADIUS];
+    Py_ssize_t width = p->dst_shape[2], begin = p->first - p->offset[p->axis];
+    Py_ssize_t stride = p->axis == 1 ? p->src_shape[2] : p->src_shape[1] * p->src_shape[2];
+    for (Py_ssize_t z = 0; z < p->dst_shape[0]; z++)
+        for (Py_ssize_t y = 0; y < p->dst_shape[1]; y++) {
+            Py_ssize_t sz = p->axis == 0 ? 0 : z + p->offset[0], sy = p->axis == 1 ? 0 : y + p->offset[1];
+            const float *home = p->src + (sz * p->src_shape[1] + sy) * p->src_shape[2] + p->offset[2];
+            Py_ssize_t at = p->first + (p->axis == 0 ? z : y);
+            for (int k = 1; k <= p->radius; k++) {
+                plus[k - 1] = home + (mirrored(at + k, p->length) - begin) * stride;
+                minus[k - 1] = home + (mirrored(at - k, p->length) - begin) * stride;
+            }
+            loops->fused(p->dst + (z * p->dst_shape[1] + y) * width, home + (at - begin) * stride, plus, minus,
+                         p->weights, p->radius, p->odd, width);
+        }
+}
+
+/* One pixel near the image's edge, where ilastik does not fuse. */
+static float edge_pixel(const Pass *p, const float *line, Py_ssize_t at) {
+    Py_ssize_t begin = p->first - p->offset[2];
+    float sum = p->weights[0] * line[at - begin];
+    for (int k = 1; k <= p->radius; k++) {
+        float right = line[mirrored(at + k, p->length) - begin], left = line[mirrored(at - k, p->length) - begin];
+        float product = p->weights[k] * (p->odd ? right - left : right + left);
+        sum = sum + product;
+    }
+    return sum;
+}
+
+static Py_ssize_t clamped(Py_ssize_t v, Py_ssize_t low, Py_ssize_t high) { return v < low ? low : v > high ? high : v; }
+
+/* Along x: mirrored ends, plain up to the first group of 8, fused groups of 32, plain rest, as ilastik's filters. */
+static void rows_along(const Pass *p) {
+    const float *plus[MAX_RADIUS], *minus[MAX_RADIUS];
+    Py_ssize_t n = p->radius, end = p->first + p->dst_shape[2], begin = p->first - p->offset[2];
+    Py_ssize_t low = (n + 7) & ~(Py_ssize_t)7, high = p->length > n ? (p->length - n) & ~(Py_ssize_t)31 : 0;
+    if (high <= ((low + 31) & ~(Py_ssize_t)31)) low = high = n;
+    Py_ssize_t inner = p->length - n > n ? p->length - n : n;
+    Py_ssize_t cuts[5] = {clamped(n, p->first, end), clamped(low, p->first, end), clamped(high, p->first, end),
+                          clamped(inner, p->first, end), end};
+    for (Py_ssize_t row = 0; row < p->dst_shape[0] * p->dst_shape[1]; row++) {
+        Py_ssize_t z = row / p->dst_shape[1] + p->offset[0], y = row % p->dst_shape[1] + p->offset[1];
+        const float *line = p->src + (z * p->src_shape[1] + y) * p->src_shape[2];
+        float *out = p->dst + row * p->dst_shape[2] - p->first;
+        Py_ssize_t at = p->first;
+        for (; at < cuts[0]; at++) out[at] = edge_pixel(p, line, at);
+        for (int part = 1; part <= 3; part++) {
+            if (at >= cuts[part]) continue;
+            const float *home = line + (at - begin);
+            for (int k = 1; k <= n; k++) plus[k - 1] = home + k, minus[k - 1] = home - k;
+            (part == 2 ? loops->fused : loops->plain)(out + at, home, plus, minus, p->weights, p->radius, p->odd,
+                                                      cuts[part] - at);
+            at = cuts[part];
+        }
+        for (; at < end; at++) out[at] = edge_pixel(p, line, at);
+    }
+}
+
+static void copy_rows(const Pass *p) {
+    for (Py_ssize_t z = 0; z < p->dst_shape[0]; z++)
+        for (Py_ssize_t y = 0; y < p->dst_shape[1]; y++)
+            memcpy(p->dst + (z * p->dst_shape[1] + y) * p->dst_shape[2],
+                   p->src + ((z + p->offset[0]) * p->src_shape[1] + y + p->offset[1]) * p->src_shape[2] + p->offset[2],
+                   (size_t)p->dst_shape[2] * sizeof(float));
+}
+
+/* Whether everything that the pass will read lies in src. */
+static int pass_fits(const Pass *p) {
+    for (int d = 0; d < 3; d++) {
+        if (p->offset[d] < (d == p->axis ? -p->radius : 0)) return 0;
+        if (d != p->axis && p->offset[d] + p->dst_shape[d] > p->src_shape[d]) return 0;
+    }
+    Py_ssize_t begin = p->first - p->offset[p->axis], extent = p->dst_shape[p->axis], stop = begin + p->src_shape[p->axis];
+    if (begin < 0 || p->first < 0 || p->first + extent > p->length || stop > p->length) return 0;
+    if (p->radius >= MAX_RADIUS || (p->radius > 0 && p->radius >= p->length)) return 0;
+    for (Py_ssize_t i = 0; i < extent; i++) {
+        for (int side = -1; side <= 1; side++) {
+            Py_ssize_t at = mirrored(p->first + i + side * p->radius, p->length);
+            if (at < begin || at >= stop) return 0;
+        }
+        if (p->first + i - p->radius < 0 && begin > 0) return 0;
+        if (p->first + i + p->radius >= p->length && stop < p->length) return 0;
+    }
+    return 1;
+}
+
+static int float_buffer(PyObject *object, Py_buffer *view, int writable, int dims) {
+    int flags = PyBUF_C_CONTIGUOUS | PyBUF_FORMAT | (writable ? PyBUF_WRITABLE : 0);
+    if (PyObject_GetBuffer(object, view, flags) < 0) return 0;
+    if (view->itemsize == 4 && view->format && !strcmp(view->format, "f") && (dims == 0 || view->ndim == dims)) return 1;
+    PyErr_Format(PyExc_ValueError, "expected a float32 array of %d dimensions", dims);
+    PyBuffer_Release(view);
+    return 0;
+}
+
+static PyObject *py_convolve(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *src, *dst, *weights;
+    Pass p;
+    if (!PyArg_ParseTuple(args, "OOOip(nnn)nn", &src, &dst, &weights, &p.axis, &p.odd, &p.offset[0], &p.offset[1],
+                          &p.offset[2], &p.first, &p.length))
+        return NULL;
+    Py_buffer from, to, taps;
+    if (!float_buffer(src, &from, 0, 3)) return NULL;
+    if (!float_buffer(dst, &to, 1, 3)) { PyBuffer_Release(&from); return NULL; }
+    if (!float_buffer(weights, &taps, 0, 1)) { PyBuffer_Release(&from); PyBuffer_Release(&to); return NULL; }
+    memcpy(p.src_shape, from.shape, sizeof p.src_shape);
+    memcpy(p.dst_shape, to.shape, sizeof p.dst_shape);
+    p.src = from.buf, p.dst = to.buf, p.weights = taps.buf, p.radius = (int)taps.shape[0] - 1;
+    int fits = p.axis >= 0 && p.axis <= 2 && p.radius >= 0 && pass_fits(&p);
+    if (fits) {
+        Py_BEGIN_ALLOW_THREADS
+        if (p.radius == 0) copy_rows(&p);
+        else if (p.axis == 2) rows_along(&p);
+        else rows_across(&p);
+        Py_END_ALLOW_THREADS
+    } else PyErr_SetString(PyExc_ValueError, "the pass reads outside of its source");
+    PyBuffer_Release(&from);
+    PyBuffer_Release(&to);
+    PyBuffer_Release(&taps);
+    if (!fits) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- pointwise -------------------------------------------------------------------------------------------------- */
+
+/* Buffers of equal size; the last `outputs` are written to. */
+static int equal_buffers(PyObject *const *args, Py_ssize_t count, Py_ssize_t outputs, Py_buffer *views) {
+    for (Py_ssize_t i = 0; i < count; i++) {
+        int right = float_buffer(args[i], &views[i], i >= count - outputs, 0);
+        if (right && views[i].len == views[0].len) continue;
+        if (right) PyErr_SetString(PyExc_ValueError, "arrays differ in size"), PyBuffer_Release(&views[i]);
+        while (i-- > 0) PyBuffer_Release(&views[i]);
+        return 0;
+    }
+    return 1;
+}
+
+#define POINTWISE(name, count, outputs, call)                                                                       \
+    static PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t given) {                            \
+        (void)self;                                                                                                  \
+        Py_buffer v[count];                                                                                          \
+        if (given != count) return PyErr_Format(PyExc_TypeError, #name " takes %d arrays", count);                   \
+        if (!equal_buffers(args, count, outputs, v)) return NULL;                                                    \
+        Py_ssize_t n = v[0].len / 4;                                                                                 \
+        Py_BEGIN_ALLOW_THREADS                                                                                       \
+        call;                                                                                                        \
+        Py_END_ALLOW_THREADS                                                                                         \
+        for (int i = 0; i < count; i++) PyBuffer_Release(&v[i]);                                                     \
+        Py_RETURN_NONE;                                                                                              \
+    }
+
+POINTWISE(multiply, 3, 1, loops->multiply(v[0].buf, v[1].buf, v[2].buf, n))
+POINTWISE(subtract, 3, 1, loops->subtract(v[0].buf, v[1].buf, v[2].buf, n))
+POINTWISE(add2, 3, 1, loops->add2(v[0].buf, v[1].buf, v[2].buf, n))
+POINTWISE(norm2, 3, 1, loops->norm2(v[0].buf, v[1].buf, v[2].buf, n))
+POINTWISE(add3, 4, 1, loops->add3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n))
+POINTWISE(norm3, 4, 1, loops->norm3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n))
+POINTWISE(eigen2, 5, 2, loops->eigen2(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, n))
+POINTWISE(eigen3, 9, 3,
+          loops->eigen3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf, v[7].buf, v[8].buf, n))
+
+/* ---- forest ----------------------------------------------------------------------------------------------------- */
+
+static int forest_is_sound(const Forest *f, Py_ssize_t entries, Py_ssize_t leaves, Py_ssize_t votes) {
+    Py_ssize_t before = 0;
+    for (Py_ssize_t i = 0; i < f->columns; before = f->column_ends[i++])
+        if (f->column_ends[i] < before || f->column_ends[i] > entries) return 0;
+    before = 0;
+    for (Py_ssize_t i = 0; i < f->trees; before = f->word_ends[i++])
+        if (f->word_ends[i] <= before || f->word_ends[i] > f->words) return 0;
+    before = 0;
+    for (Py_ssize_t i = 0; i < f->forests; before = f->forest_ends[i++])
+        if (f->forest_ends[i] <= before || f->forest_ends[i] > f->trees) return 0;
+    for (Py_ssize_t i = 0; i < entries; i++)
+        if (f->entries[i].word >= f->words) return 0;
+    for (Py_ssize_t i = 0; i < f->classes; i++)
+        if (f->channels[i] < 0 || f->channels[i] >= f->out_channels) return 0;
+    return leaves == f->words * 32 * f->classes && (!f->votes || votes == f->words * f->classes);
+}
+
+static PyObject *py_evaluate(PyObject *self, PyObject *args) {
+    (void)self;
+    PyObject *features, *out;
+    Py_buffer b[8];
+    memset(b, 0, sizeof b);
+    if (!PyArg_ParseTuple(args, "OOy*y*y*y*y*y*y*y*", &features, &out, &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6],
+                          &b[7]))
+        return NULL;
+    Py_buffer in, to;
+    int got_in = float_buffer(features, &in, 0, 2), got_out = got_in && float_buffer(out, &to, 1, 2), sound = 0;
+    if (got_out) {
+        Forest f = {in.buf,   b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].len ? b[4].buf : NULL, b[5].buf, b[7].buf,
+                    b[6].buf, to.buf,   in.shape[0], b[2].len / 4, b[3].len / 4, b[6].len / 4, b[7].len / 4, in.shape[1],
+                    to.shape[1]};
+        sound = b[1].len / 4 == f.columns && to.shape[0] == f.pixels && f.classes > 0 && f.trees > 0 &&
+                forest_is_sound(&f, b[0].len / (Py_ssize_t)sizeof(Entry), b[5].len / 8, b[4].len / 4);
+        uint32_t *state = sound ? PyMem_RawMalloc((size_t)f.words * BLOCK * 4 + 64) : NULL;
+        float *sums = sound ? PyMem_RawMalloc((size_t)f.classes * BLOCK * 16 + 64) : NULL;
+        if (!sound) PyErr_SetString(PyExc_ValueError, "the forest's tables do not fit together");
+        else if (!state || !sums) PyErr_NoMemory(), sound = 0;
+        else {
+            Py_BEGIN_ALLOW_THREADS
+            loops->forest(&f, 0, f.pixels, (uint32_t *)(((uintptr_t)state + 63) & ~(uintptr_t)63),
+                          (float *)(((uintptr_t)sums + 63) & ~(uintptr_t)63));
+            Py_END_ALLOW_THREADS
+        }
+        PyMem_RawFree(state);
+        PyMem_RawFree(sums);
+        PyBuffer_Release(&to);
+    }
+    if (got_in) PyBuffer_Release(&in);
+    for (int i = 0; i < 8; i++) PyBuffer_Release(&b[i]);
+    if (!sound) return NULL;
+    Py_RETURN_NONE;
+}
+
+/* ---- module ----------------------------------------------------------------------------------------------------- */
+
+static PyObject *py_level(PyObject *self, PyObject *ignored) {
+    (void)self, (void)ignored;
+    return PyUnicode_FromString(loops->name);
+}
+
+static PyObject *py_use(PyObject *self, PyObject *wanted) {
+    (void)self;
+    const char *name = PyUnicode_AsUTF8(wanted);
+    if (!name) return NULL;
+    const Loops *found = best_loops(name);
+    if (!found) return PyErr_Format(PyExc_ValueError, "this processor has no %s", name);
+    loops = found;
+    Py_RETURN_NONE;
+}
+
+#define FAST(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
+static PyMethodDef methods[] = {
+    {"convolve", py_convolve, METH_VARARGS, "convolve(src, dst, weights, axis, odd, offset, first, length)"},
+    FAST(multiply),
+    FAST(subtract),
+    FAST(add2),
+    FAST(norm2),
+    FAST(add3),
+    FAST(norm3),
+    FAST(eigen2),
+    FAST(eigen3),
+    {"evaluate", py_evaluate, METH_VARARGS, "evaluate(features, out, *tables)"},
+    {"level", py_level, METH_NOARGS, "Which instructions are in use."},
+    {"use", py_use, METH_O, "Use 'portable', 'avx2' or 'avx512' instructions from now on (for tests)."},
+    {NULL, NULL, 0, NULL}};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_native", NULL, -1, methods, NULL, NULL, NULL, NULL};
+
+PyMODINIT_FUNC PyInit__native(void) {
+    loops = best_loops(NULL);
+    return PyModule_Create(&module);
+}

@@ -1,0 +1,49 @@
+"""Boxes of pixels that know where in the image they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Box", "Shape3", "Span"]
+
+Shape3 = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of ``(z, y, x)``, ``start`` inclusive and ``stop`` exclusive."""
+
+    start: Shape3
+    stop: Shape3
+
+    @property
+    def shape(self) -> Shape3:
+        """Extents."""
+        z, y, x = (b - a for a, b in zip(self.start, self.stop, strict=True))
+        return (z, y, x)
+
+    def grown(self, margin: Shape3, image: Shape3) -> Span:
+        """This range with a margin on both sides of each axis, as far as the image reaches."""
+        low = [max(0, a - m) for a, m in zip(self.start, margin, strict=True)]
+        high = [min(n, b + m) for b, m, n in zip(self.stop, margin, image, strict=True)]
+        return Span((low[0], low[1], low[2]), (high[0], high[1], high[2]))
+
+    def within(self, outer: Span) -> tuple[slice, slice, slice]:
+        """Slices that cut this range out of an array of the outer one."""
+        z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
+        return (z, y, x)
+
+
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Pixels of a range of an image: float32 ``(z, y, x)``, C-contiguous."""
+
+    pixels: NDArray[np.float32]
+    span: Span
+
+    def cropped(self, span: Span) -> NDArray[np.float32]:
+        """The pixels of a smaller range, C-contiguous."""
+        return np.ascontiguousarray(self.pixels[span.within(self.span)])

@@ -1,0 +1,161 @@
+"""ilastik's filters at one scale, on one channel of a box: what they have in common is computed once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.pixels.box import Box, Shape3, Span
+from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian, radius
+from omero_pixclf.pixels.kernels import kernels
+
+__all__ = ["filter_scale", "margin", "reach"]
+
+_Floats = NDArray[np.float32]
+_Orders = tuple[int, int, int]
+_SECOND: tuple[_Orders, ...] = ((0, 0, 2), (0, 2, 0), (2, 0, 0))
+_FIRST: tuple[_Orders, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
+_MIXED: tuple[_Orders, ...] = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
+"""Orders of derivatives along (z, y, x): xx, yy, zz; x, y, z; xy, xz, yz."""
+
+
+def _sigmas(scale: float) -> tuple[float, float]:
+    """The two steps of a scale: the smoothing of the image, and the filter's own sigma.
+
+    Above 1 the filters run at sigma 1 on an image that was smoothed with the rest; below, both run at the scale.
+    """
+    return (math.sqrt(scale * scale - 1.0), 1.0) if scale > 1.0 else (scale, scale)
+
+
+def _inner(sigma: float) -> float:
+    """Sigma of the gradients of the structure tensor; its products are smoothed with sigma itself.
+
+    ilastik asks for the opposite, its filter library swaps the two.
+    """
+    return 0.5 * sigma
+
+
+def margin(scale: float, features: Collection[str]) -> int:
+    """How far the filters reach into the smoothed image."""
+    _, sigma = _sigmas(scale)
+    tensor = radius(_inner(sigma), FILTER_WINDOW) if "StructureTensorEigenvalues" in features else 0
+    return radius(sigma, FILTER_WINDOW) + tensor
+
+
+def reach(scale: float, features: Collection[str]) -> int:
+    """How far the filters reach into the image."""
+    return radius(_sigmas(scale)[0], SMOOTHING_WINDOW) + margin(scale, features)
+
+
+def _along(margin: int, axes: Sequence[int]) -> Shape3:
+    z, y, x = (margin if axis in axes else 0 for axis in range(3))
+    return (z, y, x)
+
+
+@dataclass(frozen=True)
+class _Cascade:
+    """Separable passes over one box: along x, then y, then z. Passes that several results share run once."""
+
+    source: Box
+    image: Shape3
+    axes: tuple[int, ...]
+    done: dict[tuple[object, ...], Box] = field(default_factory=dict)
+
+    def run(self, sigma: float, orders: _Orders, window: float, target: Span) -> Box:
+        """The source, filtered with derivatives of the given orders along (z, y, x), on the target range."""
+        box = self.source
+        for number, axis in enumerate(self.axes):
+            rest = self.axes[number + 1 :]
+            span = target.grown(_along(radius(sigma, window), rest), self.image)
+            key = (sigma, window, target, tuple(orders[a] for a in self.axes[: number + 1]))
+            if key not in self.done:
+                self.done[key] = self._pass(box, span, axis, gaussian(sigma, orders[axis], window), orders[axis] == 1)
+            box = self.done[key]
+        return box
+
+    def _pass(self, box: Box, span: Span, axis: int, weights: _Floats, odd: bool) -> Box:
+        offset = tuple(a - b for a, b in zip(span.start, box.span.start, strict=True))
+        out = np.empty(span.shape, np.float32)
+        kernels.convolve(box.pixels, out, weights, axis, odd, offset, span.start[axis], self.image[axis])
+        return Box(out, span)
+
+
+def filter_scale(
+    source: Box,
+    image: Shape3,
+    target: Span,
+    *,
+    scale: float,
+    flat: bool,
+    rows: Mapping[str, Sequence[_Floats]],
+) -> None:
+    """Compute filters of one scale.
+
+    Parameters
+    ----------
+    source
+        The image on at least the target range and what the filters reach around it, as far as the image goes.
+    image
+        Extents of the image ``(z, y, x)``.
+    target
+        Where to compute.
+    scale
+        Sigma in pixels.
+    flat
+        Whether every plane is seen by itself.
+    rows
+        For each wanted filter, the arrays that take its components, each float32 of the target's shape.
+    """
+    axes = (2, 1) if flat else (2, 1, 0)
+    before, sigma = _sigmas(scale)
+    wide = target.grown(_along(margin(scale, rows), axes), image)
+    smooth = _Cascade(source, image, axes).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
+    cascade = _Cascade(smooth, image, axes)
+
+    def derived(orders: Sequence[_Orders], at: float = sigma) -> list[_Floats]:
+        known = [o for o in orders if not flat or o[0] == 0]
+        return [cascade.run(at, o, FILTER_WINDOW, target).pixels for o in known]
+
+    if "GaussianSmoothing" in rows:
+        rows["GaussianSmoothing"][0][...] = derived([(0, 0, 0)])[0]
+    if "DifferenceOfGaussians" in rows:
+        narrow = derived([(0, 0, 0)], 0.66 * sigma)[0]
+        kernels.subtract(derived([(0, 0, 0)])[0], narrow, rows["DifferenceOfGaussians"][0])
+    if "GaussianGradientMagnitude" in rows:
+        (kernels.norm2 if flat else kernels.norm3)(*derived(_FIRST), rows["GaussianGradientMagnitude"][0])
+    if "LaplacianOfGaussian" in rows:
+        (kernels.add2 if flat else kernels.add3)(*derived(_SECOND), rows["LaplacianOfGaussian"][0])
+    if "HessianOfGaussianEigenvalues" in rows:
+        _eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"])
+    if "StructureTensorEigenvalues" in rows:
+        tensor = _structure_tensor(cascade, sigma, target)
+        _eigenvalues(tensor, rows["StructureTensorEigenvalues"])
+
+
+def _structure_tensor(cascade: _Cascade, sigma: float, target: Span) -> list[_Floats]:
+    """Products of gradients, smoothed: xx, yy(, zz), xy(, xz, yz)."""
+    axes, image = cascade.axes, cascade.image
+    wide = target.grown(_along(radius(sigma, FILTER_WINDOW), axes), image)
+    orders = _FIRST[: len(axes)]
+    gradient = [cascade.run(_inner(sigma), o, FILTER_WINDOW, wide) for o in orders]
+    pairs = [(i, i) for i in range(len(axes))] + [(i, j) for i in range(len(axes)) for j in range(i + 1, len(axes))]
+    tensor = []
+    for i, j in pairs:
+        product = np.empty(wide.shape, np.float32)
+        kernels.multiply(gradient[i].pixels, gradient[j].pixels, product)
+        smooth = _Cascade(Box(product, wide), image, axes)
+        tensor.append(smooth.run(sigma, (0, 0, 0), FILTER_WINDOW, target).pixels)
+    return tensor
+
+
+def _eigenvalues(tensor: Sequence[_Floats], out: Sequence[_Floats]) -> None:
+    if len(tensor) == 3:
+        xx, yy, xy = tensor
+        kernels.eigen2(xx, xy, yy, *out)
+    else:
+        xx, yy, zz, xy, xz, yz = tensor
+        kernels.eigen3(zz, yz, xz, yy, xy, xx, *out)

@@ -1,0 +1,27 @@
+"""The passes that cost time, compiled where the package was built with a compiler and numpy's otherwise.
+
+Set ``OMERO_PIXCLF_PURE=1`` to use numpy's in any case. Both give the same numbers.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from omero_pixclf.pixels import pure
+
+__all__ = ["NATIVE", "kernels"]
+
+
+def _native() -> Any:
+    if os.environ.get("OMERO_PIXCLF_PURE", "") not in ("", "0"):
+        return None
+    try:
+        from omero_pixclf.pixels import _native as compiled  # type: ignore[attr-defined]
+    except ImportError:
+        return None
+    return compiled
+
+
+NATIVE: Any = _native()
+kernels: Any = NATIVE or pure

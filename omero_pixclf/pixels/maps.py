@@ -1,0 +1,53 @@
+"""What is made of probabilities: segmentation and uncertainty, as ilastik exports them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["segmentation", "uncertainty"]
+
+
+def segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Simple Segmentation, as ilastik calls it.
+
+    Parameters
+    ----------
+    probabilities
+        float32 ``(..., classes)``.
+
+    Returns
+    -------
+    uint8 ``(..., 1)``: the 1-based class of the highest probability, the lowest class among equals; 1 where all are 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> segmentation(np.array([[0.2, 0.4, 0.4]], np.float32))
+    array([[2]], dtype=uint8)
+    """
+    best = np.ones(probabilities.shape[:-1], np.uint8)
+    highest = probabilities[..., 0].copy()
+    for c in range(1, probabilities.shape[-1]):
+        above = probabilities[..., c] > highest
+        best[above] = c + 1
+        np.maximum(highest, probabilities[..., c], out=highest)
+    return best[..., None]
+
+
+def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Uncertainty, as ilastik calls it.
+
+    Parameters
+    ----------
+    probabilities
+        float32 ``(..., classes)``.
+
+    Returns
+    -------
+    float32 ``(..., 1)``: 1 - (highest - second highest probability); 0 if there is one class only.
+    """
+    if probabilities.shape[-1] == 1:
+        return np.zeros_like(probabilities)
+    top = np.partition(probabilities, -2, axis=-1)
+    return np.asarray(np.float32(1) - (top[..., -1:] - top[..., -2:-1]))

@@ -1,0 +1,313 @@
+"""A project applied to images: whole arrays, or block by block with a bound on memory."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.ilastik.project import Project, Stage
+from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
+from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.features import compute, halo
+from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
+from omero_pixclf.pixels.tiling import Cost, Cut, plan, spans
+
+__all__ = ["feature_blocks", "predict_blocks", "probabilities", "refusal", "stage_input"]
+
+_Array = NDArray[Any]
+_Task = Callable[[_Array, Span, Span], _Array]
+"""Pixels ``(z, y, x, c)``, where they lie, where to compute -> result ``(z, y, x, n)``."""
+
+
+def refusal(project: Project, image: ImageInfo) -> str | None:
+    """Why a project cannot be applied to an image, known before any pixel is read; None if it can.
+
+    Checked are the number of channels, the size that the filters need, and whether the project sees volumes.
+    """
+    _, depth, height, width, channels = image.shape
+    if channels != project.channels:
+        return (
+            f"{project.name}: trained on {project.channels} channel(s), {image.key} has {channels}; "
+            "choose with --channels"
+        )
+    if np.dtype(image.dtype).kind not in "biuf":
+        return f"{image.key}: pixels are {image.dtype}, expected integers or real numbers"
+    if len(project.stages) > 1 and np.dtype(image.dtype).kind not in "uf":
+        return (
+            f"{image.key}: pixels are {image.dtype}; what ilastik's Autocontext makes of such is not established, "
+            "expected unsigned integers or real numbers"
+        )
+    for stage in project.stages:
+        found = stage.selection.width(depth) * stage.channels
+        if found != stage.forests.column_count:
+            return (
+                f"{project.name}: trained on {stage.forests.column_count} features, an image of {depth} z-plane(s) "
+                f"such as {image.key} gives {found}"
+            )
+        try:
+            stage.selection.check_size(image.key, depth, height, width)
+        except ImageError as problem:
+            return str(problem)
+    return None
+
+
+def predict_blocks(
+    project: Project,
+    reader: PixelReader,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    mask: PixelReader | None = None,
+    region: Region | None = None,
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    """Probabilities of the classes, block by block.
+
+    Parameters
+    ----------
+    project
+        The classifier. A project that sees planes treats every z-plane by itself, one that sees volumes every time
+        point.
+    reader
+        The image.
+    memory
+        Bytes that may be in work at once; 256 MB if None.
+    threads
+        Threads that compute; one per processor if None.
+    mask
+        An image of the same extents along t, z, y, x: where all of its channels are 0, probabilities are 0.
+    region
+        Which part of the image to hand out (its c range is ignored); the whole image if None. The pixels around it
+        are read, so that the result is the crop of the whole image's.
+
+    Yields
+    ------
+    Regions of the result, ``(t, z, y, x, classes)``, which tile it in the order of the pixels, and their probabilities,
+    float32 in [0, 1]. They do not depend on memory and threads.
+
+    Raises
+    ------
+    ImageError
+        As `refusal` says, or the mask does not fit.
+    """
+    _refuse(project, reader.info, mask)
+    forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages]
+    depth = reader.info.shape[1]
+
+    def classify(stage: Stage, forest: BitForest) -> _Task:
+        def run(pixels: _Array, span: Span, target: Span) -> _Array:
+            return vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
+
+        return run
+
+    tasks = [classify(stage, forest) for stage, forest in zip(project.stages, forests, strict=True)]
+    halos = [halo(stage.selection, depth) for stage in project.stages]
+    yield from _blocks(_Work(project, reader, mask, tasks, halos, len(project.classes)), region, memory, threads)
+
+
+def feature_blocks(
+    project: Project,
+    reader: PixelReader,
+    *,
+    memory: int | None = None,
+    threads: int | None = None,
+    region: Region | None = None,
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    """Features of the project's last stage, block by block: regions ``(t, z, y, x, features)`` and float32 arrays.
+
+    Parameters and errors are those of `predict_blocks`.
+    """
+    _refuse(project, reader.info, None)
+    depth = reader.info.shape[1]
+    forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages[:-1]]
+
+    def classify(stage: Stage, forest: BitForest) -> _Task:
+        return lambda pixels, span, target: vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
+
+    def last(pixels: _Array, span: Span, target: Span) -> _Array:
+        return np.moveaxis(compute(project.stages[-1].selection, pixels, span, _image(reader), target), 0, -1)
+
+    tasks = [*(classify(s, f) for s, f in zip(project.stages, forests, strict=False)), last]
+    halos = [halo(stage.selection, depth) for stage in project.stages]
+    width = project.stages[-1].forests.column_count
+    yield from _blocks(_Work(project, reader, None, tasks, halos, width), region, memory, threads)
+
+
+def probabilities(
+    project: Project, image: _Array, *, mask: _Array | None = None, threads: int | None = None
+) -> NDArray[np.float32]:
+    """Probabilities of the classes of a whole image in memory.
+
+    Parameters
+    ----------
+    project
+        The classifier.
+    image
+        ``(t, z, y, x, c)`` of any real number type, taken as it is.
+    mask
+        ``(t, z, y, x, n)``: where it is 0 in all channels, probabilities are 0.
+    threads
+        Threads that compute; one per processor if None.
+
+    Returns
+    -------
+    float32 ``(t, z, y, x, classes)`` in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        As `refusal` says.
+    """
+    out = np.empty((*image.shape[:4], len(project.classes)), np.float32)
+    masked = None if mask is None else _array_reader("mask", mask)
+    for region, block in predict_blocks(project, _array_reader("image", image), mask=masked, threads=threads):
+        out[region.slices] = block
+    return out
+
+
+def stage_input(pixels: _Array, before: NDArray[np.float32]) -> _Array:
+    """The input of Autocontext's second stage: the image's channels, then the first stage's probabilities.
+
+    Probabilities take the image's type: real numbers as they are, unsigned integers as the whole part of the type's
+    maximum times the probability.
+    """
+    if pixels.dtype.kind == "f":
+        return np.concatenate([pixels, before.astype(pixels.dtype)], axis=-1)
+    scaled = (np.iinfo(pixels.dtype).max * before).astype(pixels.dtype)
+    return np.concatenate([pixels, scaled], axis=-1)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One image under way: what is done with its pixels, stage by stage."""
+
+    project: Project
+    reader: PixelReader
+    mask: PixelReader | None
+    tasks: list[_Task]
+    halos: list[Shape3]
+    width: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A block whose tiles are being computed."""
+
+    region: Region
+    result: _Array
+    pending: list[Future[None]]
+
+
+def _array_reader(key: str, pixels: _Array) -> PixelReader:
+    t, z, y, x, c = pixels.shape
+    return ArrayReader(ImageInfo(key, key, (t, z, y, x, c), str(pixels.dtype), ("",) * c), pixels)
+
+
+def _image(reader: PixelReader) -> Shape3:
+    _, z, y, x, _ = reader.info.shape
+    return (z, y, x)
+
+
+def _refuse(project: Project, image: ImageInfo, mask: PixelReader | None) -> None:
+    problem = refusal(project, image)
+    if problem:
+        raise ImageError(problem)
+    if mask is not None and mask.info.shape[:4] != image.shape[:4]:
+        raise ImageError(
+            f"{mask.info.key}: the mask has (t, z, y, x) {mask.info.shape[:4]}, {image.key} has {image.shape[:4]}"
+        )
+
+
+def _total(halos: list[Shape3]) -> Shape3:
+    z, y, x = (sum(h[axis] for h in halos) for axis in range(3))
+    return (z, y, x)
+
+
+def _blocks(
+    work: _Work, region: Region | None, memory: int | None, threads: int | None
+) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
+    info = work.reader.info
+    whole = region or Region.whole(info.shape)
+    count = threads or len(os.sched_getaffinity(0))
+    cost = Cost(
+        np.dtype(info.dtype).itemsize * info.shape[4] * len(work.tasks),
+        max(stage.forests.column_count for stage in work.project.stages),
+        4 * work.width,
+        _total(work.halos),
+    )
+    cut = plan(_image(work.reader), cost, memory=memory, threads=count)
+    area = Span(whole.start[1:4], whole.stop[1:4])
+    under_way: deque[_Block] = deque()
+    with ThreadPoolExecutor(count) as pool:
+        for t, target in product(range(whole.start[0], whole.stop[0]), spans(area, cut.block)):
+            under_way.append(_begin(work, pool, cut, t, target))
+            if len(under_way) > 1:
+                yield _finish(under_way.popleft())
+        while under_way:
+            yield _finish(under_way.popleft())
+
+
+def _finish(block: _Block) -> tuple[Region, NDArray[np.float32]]:
+    for future in block.pending:
+        future.result()
+    return block.region, block.result
+
+
+def _begin(work: _Work, pool: ThreadPoolExecutor, cut: Cut, t: int, target: Span) -> _Block:
+    image, channels = _image(work.reader), work.reader.info.shape[4]
+    span = target.grown(_total(work.halos), image)
+    pixels = work.reader.read(Region((t, *span.start, 0), (t + 1, *span.stop, channels)))[0]
+    inside = _inside(work.mask, t, target)
+    for number, task in enumerate(work.tasks[:-1]):
+        nearer = target.grown(_total(work.halos[number + 1 :]), image)
+        before = np.empty((*nearer.shape, len(work.project.stages[number].classes)), np.float32)
+        _wait(_submit(pool, task, pixels, span, nearer, cut.tile, before, None))
+        pixels, span = stage_input(pixels[nearer.within(span)], before), nearer
+    result = np.empty((1, *target.shape, work.width), np.float32)
+    pending = _submit(pool, work.tasks[-1], pixels, span, target, cut.tile, result[0], inside)
+    return _Block(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result, pending)
+
+
+def _inside(mask: PixelReader | None, t: int, target: Span) -> NDArray[np.bool_] | None:
+    """Where the mask is not 0, ``(z, y, x)``."""
+    if mask is None:
+        return None
+    region = Region((t, *target.start, 0), (t + 1, *target.stop, mask.info.shape[4]))
+    return np.asarray((mask.read(region)[0] > 0).any(axis=-1))
+
+
+def _submit(
+    pool: ThreadPoolExecutor,
+    task: _Task,
+    pixels: _Array,
+    span: Span,
+    target: Span,
+    tile: Shape3,
+    result: _Array,
+    inside: NDArray[np.bool_] | None,
+) -> list[Future[None]]:
+    def run(piece: Span) -> None:
+        home = piece.within(target)
+        kept = None if inside is None else inside[home]
+        if kept is not None and not kept.any():
+            result[home] = 0
+            return
+        result[home] = task(pixels, span, piece)
+        if kept is not None:
+            result[home][~kept] = 0
+
+    return [pool.submit(run, piece) for piece in spans(target, tile)]
+
+
+def _wait(pending: list[Future[None]]) -> None:
+    for future in pending:
+        future.result()

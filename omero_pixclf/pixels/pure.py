@@ -1,0 +1,299 @@
+"""The passes of `_native` in numpy: the same numbers, bit for bit, where the compiled module is missing.
+
+A fused multiply-add (one rounding) of single precision numbers is computed in double precision: the product is exact
+there, and rounding the sum to odd makes the second rounding, to single precision, the only one that shows
+(Boldo and Melquiond, 2008).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "add2",
+    "add3",
+    "convolve",
+    "eigen2",
+    "eigen3",
+    "evaluate",
+    "level",
+    "multiply",
+    "norm2",
+    "norm3",
+    "subtract",
+]
+
+_Floats = NDArray[np.float32]
+_ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
+
+
+def level() -> str:
+    """Which implementation this is."""
+    return "numpy"
+
+
+def _fused(weight: np.float32, values: _Floats, sums: _Floats) -> _Floats:
+    product = np.float64(weight) * values.astype(np.float64)
+    addend = sums.astype(np.float64)
+    total = product + addend
+    back = total - product
+    lost = (product - (total - back)) + (addend - back)
+    bits = total.view(np.int64)
+    odd = (bits & 1) == 1
+    up = (lost > 0) == (total > 0)
+    inexact = (lost != 0) & ~odd & np.isfinite(total) & np.isfinite(lost)
+    return np.asarray((bits + np.where(inexact, np.where(up, 1, -1), 0)).view(np.float64).astype(np.float32))
+
+
+def _fused_range(radius: int, length: int) -> tuple[int, int]:
+    """The columns at which ilastik's filters fuse along x: whole groups of 32, after a first group of 8."""
+    low, high = -(-radius // 8) * 8, (length - radius) // 32 * 32 if length > radius else 0
+    return (low, high) if high > -(-low // 32) * 32 else (0, 0)
+
+
+def convolve(
+    src: _Floats,
+    dst: _Floats,
+    weights: _Floats,
+    axis: int,
+    odd: bool,
+    offset: tuple[int, int, int],
+    first: int,
+    length: int,
+) -> None:
+    """One separable pass along an axis of a ``(z, y, x)`` box of an image, mirrored at the image's edges.
+
+    Parameters
+    ----------
+    src, dst
+        float32 ``(z, y, x)``.
+    weights
+        As `gaussian` returns them.
+    axis
+        0, 1 or 2: z, y or x.
+    odd
+        Whether the taps on the left count negatively.
+    offset
+        Where ``dst`` begins within ``src``, ``(z, y, x)``.
+    first, length
+        Where ``dst`` begins along the axis, and the extent of the image along it.
+    """
+    at = np.arange(first, first + dst.shape[axis])
+    begin = first - offset[axis]
+    box = [slice(o, o + n) for o, n in zip(offset, dst.shape, strict=True)]
+    box[axis] = slice(None)
+    lines = src[tuple(box)]
+
+    def taken(indices: NDArray[Any]) -> _Floats:
+        mirrored = np.abs(indices)
+        mirrored = np.where(mirrored >= length, 2 * (length - 1) - mirrored, mirrored) - begin
+        if mirrored.min() < 0 or mirrored.max() >= lines.shape[axis]:
+            raise ValueError("the pass reads outside of its source")
+        return np.asarray(np.take(lines, mirrored, axis=axis))
+
+    if weights.size == 1:
+        dst[...] = taken(at)
+        return
+    low, high = _fused_range(weights.size - 1, length) if axis == 2 else (0, length)
+    fuse = (at >= low) & (at < high)
+    sums = weights[0] * taken(at)
+    for k, weight in enumerate(weights[1:], 1):
+        right, left = taken(at + k), taken(at - k)
+        both = right - left if odd else right + left
+        plain = sums + weight * both
+        sums = np.where(fuse.reshape([-1 if d == axis else 1 for d in range(3)]), _fused(weight, both, sums), plain)
+    dst[...] = sums
+
+
+def multiply(a: _Floats, b: _Floats, out: _Floats) -> None:
+    """The product of two arrays."""
+    np.multiply(a, b, out=out)
+
+
+def subtract(a: _Floats, b: _Floats, out: _Floats) -> None:
+    """The difference of two arrays."""
+    np.subtract(a, b, out=out)
+
+
+def add2(a: _Floats, b: _Floats, out: _Floats) -> None:
+    """The sum of two arrays."""
+    np.add(a, b, out=out)
+
+
+def add3(a: _Floats, b: _Floats, c: _Floats, out: _Floats) -> None:
+    """The sum of three arrays, from the left."""
+    np.add(a + b, c, out=out)
+
+
+def norm2(a: _Floats, b: _Floats, out: _Floats) -> None:
+    """The Euclidean norm of two components."""
+    np.sqrt(a * a + b * b, out=out)
+
+
+def norm3(a: _Floats, b: _Floats, c: _Floats, out: _Floats) -> None:
+    """The Euclidean norm of three components."""
+    np.sqrt(a * a + b * b + c * c, out=out)
+
+
+def _lesser(a: Any, b: Any) -> Any:
+    return np.where(a < b, a, b)
+
+
+def _greater(a: Any, b: Any) -> Any:
+    return np.where(a > b, a, b)
+
+
+def eigen2(a: _Floats, b: _Floats, c: _Floats, great: _Floats, small: _Floats) -> None:
+    """Eigenvalues of the matrices ``((a, b), (b, c))``."""
+    mean, half = (a + c) * np.float32(0.5), (a - c) * np.float32(0.5)
+    root = np.sqrt(half * half + b * b)
+    one, two = mean + root, mean - root
+    great[...], small[...] = _greater(one, two), _lesser(one, two)
+
+
+def _polynomial(x: NDArray[Any], *coefficients: float) -> NDArray[Any]:
+    value = np.full_like(x, coefficients[0])
+    for c in coefficients[1:]:
+        value = value * x + np.float32(c)
+    return value
+
+
+def _arctangent(y: _Floats, x: _Floats) -> _Floats:
+    """The angle in [0, pi] whose tangent is y / x, y not negative (polynomial of N. Shibata's SLEEF)."""
+    negative, y, x = np.signbit(x), np.abs(y), np.abs(x)
+    steep = y > x
+    turns = np.where(negative, np.float32(-2), np.float32(0)) + steep.astype(np.float32)
+    den, num = np.where(steep, y, x), np.where(steep, -x, y)
+    s = num / den
+    t = s * s
+    u = _polynomial(
+        t,
+        0.00282363896258175373077393,
+        -0.0159569028764963150024414,
+        0.0425049886107444763183594,
+        -0.0748900920152664184570312,
+        0.106347933411598205566406,
+        -0.142027363181114196777344,
+        0.199926957488059997558594,
+        -0.333331018686294555664062,
+    )
+    half_pi, pi = np.float32(np.pi / 2), np.float32(np.pi)
+    angle = turns * half_pi + ((t * s) * u + s)
+    angle = np.where(negative, -angle, angle)
+    angle = np.where(den == 0, half_pi, angle)
+    return np.asarray(np.where(num == 0, np.where(negative, pi, np.float32(0)), angle))
+
+
+def _cosine_and_sine(angle: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Cosine and sine of angles in [0, pi/3] (polynomials of S. Moshier's Cephes)."""
+    far = angle * np.float32(1.27323954473516) >= 1
+    octants = np.where(far, np.float32(2), np.float32(0))
+    r = angle
+    for part in (-0.78515625, -2.4187564849853515625e-4, -3.77489497744594108e-8):
+        r = r + octants * np.float32(part)
+    z = r * r
+    cosine = _polynomial(z, 2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2) * z * z
+    cosine = cosine - z * np.float32(0.5) + np.float32(1)
+    sine = _polynomial(z, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1) * z * r + r
+    return np.where(far, -sine, cosine), np.where(far, cosine, sine)
+
+
+def eigen3(
+    a: _Floats,
+    b: _Floats,
+    c: _Floats,
+    d: _Floats,
+    e: _Floats,
+    f: _Floats,
+    first: _Floats,
+    second: _Floats,
+    third: _Floats,
+) -> None:
+    """Eigenvalues of the matrices with rows ``(a, b, c), (b, d, e), (c, e, f)``, greatest first (Eberly)."""
+    one, two, half, zero = (np.float32(v) for v in (1, 2, 0.5, 0))
+    inv3, root3 = np.float32(1 / 3), np.sqrt(np.float32(3))
+    size = [np.abs(v) for v in (a, b, c, d, e, f)]
+    most = _greater(_greater(_greater(size[0], size[1]), _greater(size[2], size[3])), _greater(size[4], size[5]))
+    most = np.where(most == 0, one, most)
+    a, b, c, d, e, f = (v / most for v in (a, b, c, d, e, f))
+    c0 = a * d * f + two * b * c * e - a * e * e - d * c * c - f * b * b
+    c1 = a * d - b * b + a * f - c * c + d * f - e * e
+    c2 = a + d + f
+    p = c2 * inv3
+    third_a = _lesser((c1 - c2 * p) * inv3, zero)
+    half_b = half * (c0 + p * (two * p * p - c1))
+    q = _lesser(half_b * half_b + third_a * third_a * third_a, zero)
+    magnitude = np.sqrt(-third_a)
+    cs, sn = _cosine_and_sine(_arctangent(np.sqrt(-q), half_b) * inv3)
+    r0 = p + two * magnitude * cs
+    r1, r2 = p - magnitude * (cs + root3 * sn), p - magnitude * (cs - root3 * sn)
+    low, high = _lesser(r0, r1), _greater(r0, r1)
+    lowest, rest = _lesser(low, r2), _greater(low, r2)
+    first[...] = _greater(high, rest) * most
+    second[...] = _lesser(high, rest) * most
+    third[...] = lowest * most
+
+
+def evaluate(
+    features: _Floats,
+    out: _Floats,
+    entries: NDArray[Any],
+    column_ends: NDArray[np.int32],
+    word_ends: NDArray[np.int32],
+    initial: NDArray[np.uint32],
+    votes: NDArray[np.uint32],
+    leaves: NDArray[np.float64],
+    channels: NDArray[np.int32],
+    forest_ends: NDArray[np.int32],
+) -> None:
+    """Probabilities ``(pixels, channels)`` out of features ``(columns, pixels)``; the tables are `BitForest`'s."""
+    out[...] = 0
+    for begin in range(0, features.shape[1], 4096):
+        part = np.ascontiguousarray(features[:, begin : begin + 4096])
+        words = _struck(part, entries, column_ends, initial)
+        mean = _mean(words, word_ends, leaves.reshape(initial.size, 32, -1), forest_ends)
+        whole = ~np.isnan(part).any(axis=0)
+        out[begin : begin + 4096][np.ix_(whole, channels)] = mean[whole]
+
+
+def _struck(part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initial: NDArray[np.uint32]) -> NDArray[Any]:
+    words = np.repeat(initial[:, None], part.shape[1], axis=1)
+    begin = 0
+    for column, end in enumerate(ends.tolist()):
+        for entry in entries[begin:end]:
+            failed = ~(part[column] < entry["threshold"])
+            words[entry["word"], failed] &= entry["keep"]
+        begin = end
+    return words
+
+
+def _mean(
+    words: NDArray[Any], word_ends: NDArray[np.int32], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]
+) -> _Floats:
+    pixels, classes = words.shape[1], leaves.shape[2]
+    mean = np.zeros((pixels, classes), np.float32)
+    tree = 0
+    for end in forest_ends.tolist():
+        sums, totals = np.zeros((pixels, classes), np.float32), np.zeros(pixels)
+        weight = np.float32(end - tree)
+        for t in range(tree, end):
+            leaf = _exit_leaves(words, int(word_ends[t - 1]) if t else 0, int(word_ends[t]), leaves)
+            sums += leaf.astype(np.float32)
+            for c in range(classes):
+                totals += leaf[:, c]
+        mean += sums / totals.astype(np.float32)[:, None] * weight
+        tree = end
+    return np.asarray(mean / np.float32(word_ends.size))
+
+
+def _exit_leaves(words: NDArray[Any], begin: int, end: int, leaves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What each pixel's leaf of one tree adds: the lowest leaf left, in the first word that has any."""
+    own = words[begin:end]
+    which = (own != 0).argmax(axis=0)
+    word = np.take_along_axis(own, which[None], axis=0)[0].astype(np.int64)
+    low = word & -word
+    bit = np.frexp(np.maximum(low, 1).astype(np.float64))[1] - 1
+    return np.asarray(leaves[begin + which, bit])

@@ -1,0 +1,110 @@
+"""How an image is cut: blocks that are read and handed out at once, and in them tiles that fit the caches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from omero_pixclf.pixels.box import Shape3, Span
+
+__all__ = ["Cost", "Cut", "plan", "spans"]
+
+_FLAT_TILE: Shape3 = (1, 128, 256)
+_DEEP_TILE: Shape3 = (64, 48, 96)
+_LARGEST_BLOCK = 2**20
+DEFAULT_MEMORY = 256 * 2**20
+_PLANES_2D, _PLANES_3D = 14, 30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a voxel costs while it is in work.
+
+    Attributes
+    ----------
+    read
+        Bytes of a voxel as it is read (all channels).
+    features
+        Features per voxel, float32.
+    written
+        Bytes of a voxel's result.
+    halo
+        How far around a region is read, along ``(z, y, x)``.
+    """
+
+    read: int
+    features: int
+    written: int
+    halo: Shape3
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Shapes of blocks and tiles."""
+
+    block: Shape3
+    tile: Shape3
+
+
+def plan(image: Shape3, cost: Cost, *, memory: int | None, threads: int) -> Cut:
+    """Choose shapes such that everything in work at the same time stays within ``memory`` bytes.
+
+    Tiles shrink first below what the caches like when the memory asks for it; a tile of 16 pixels a side is the end.
+    """
+    budget = memory or DEFAULT_MEMORY
+    wanted = _DEEP_TILE if cost.halo[0] else _FLAT_TILE
+    tile = _least(wanted, image)
+    while _tile_bytes(tile, cost, image) * threads > budget // 2 and max(tile) > 16:
+        tile = _halved(tile)
+    block = _grown_block(tile, image, cost, budget // 2)
+    return Cut(block, tile)
+
+
+def spans(region: Span, shape: Shape3) -> Iterator[Span]:
+    """Cut a range into pieces of at most that shape, in the order of the pixels."""
+    for z in range(region.start[0], region.stop[0], shape[0]):
+        for y in range(region.start[1], region.stop[1], shape[1]):
+            for x in range(region.start[2], region.stop[2], shape[2]):
+                stop = tuple(min(a + s, n) for a, s, n in zip((z, y, x), shape, region.stop, strict=True))
+                yield Span((z, y, x), (stop[0], stop[1], stop[2]))
+
+
+def _least(a: Shape3, b: Shape3) -> Shape3:
+    return (min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]))
+
+
+def _halved(tile: Shape3) -> Shape3:
+    longest = max(range(3), key=lambda axis: tile[axis])
+    z, y, x = (math.ceil(n / 2) if axis == longest else n for axis, n in enumerate(tile))
+    return (z, y, x)
+
+
+def _padded(shape: Shape3, halo: Shape3, image: Shape3) -> int:
+    return math.prod(min(s + 2 * h, n) for s, h, n in zip(shape, halo, image, strict=True))
+
+
+def _tile_bytes(tile: Shape3, cost: Cost, image: Shape3) -> int:
+    planes = _PLANES_3D if cost.halo[0] else _PLANES_2D
+    inner = math.prod(tile) * (4 * cost.features + cost.written)
+    near: Shape3 = (min(cost.halo[0], 4), 4, 4)
+    return inner + 4 * planes * _padded(tile, near, image) + 12 * _padded(tile, cost.halo, image)
+
+
+def _block_bytes(block: Shape3, cost: Cost, image: Shape3) -> int:
+    """Two blocks are in flight: one is computed while the other one is taken by the caller."""
+    return 2 * (_padded(block, cost.halo, image) * cost.read + math.prod(block) * cost.written)
+
+
+def _grown_block(tile: Shape3, image: Shape3, cost: Cost, budget: int) -> Shape3:
+    """Double the block along x, y and z in turn, as long as it fits: whole rows read best."""
+    block = tile
+    for axis in (2, 1, 0):
+        while block[axis] < image[axis]:
+            longer = min(2 * block[axis], image[axis])
+            z, y, x = (longer if a == axis else n for a, n in enumerate(block))
+            larger: Shape3 = (z, y, x)
+            if math.prod(larger) > _LARGEST_BLOCK or _block_bytes(larger, cost, image) > budget:
+                break
+            block = larger
+    return block
