@@ -5,20 +5,25 @@ The doors (command line, OMERO script) call these functions and show what they y
 
 from __future__ import annotations
 
+import getpass
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from omero_pixclf import __version__
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
-from omero_pixclf.image import ImageInfo
-from omero_pixclf.pixels.predict import check as check_image
+from omero_pixclf.image import AXES, ImageInfo
+from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.edges import ImageSource, ResultSink
@@ -59,6 +64,8 @@ class Request:
         The id of a run to go on with.
     threads, memory
         How much of the machine to use; None: all cores, no bound.
+    folder
+        Where run folders are kept; None: the user's state folder.
     """
 
     targets: tuple[str, ...]
@@ -67,6 +74,7 @@ class Request:
     resume: str | None = None
     threads: int | None = None
     memory: int | None = None
+    folder: Path | None = None
 
 
 def run_in_omero(
@@ -90,29 +98,50 @@ def plan_in_omero(login: Login, request: Request) -> tuple[Project, list[PlanIte
         return project, _plan(source, sink, project, request)
 
 
+def _encode(path: Path, pixels: NDArray[Any], image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
+    """A result image as a file that is attached in OMERO, with the source's pixel sizes."""
+    from omero_pixclf.files.axes import Axis
+    from omero_pixclf.files.export import save_image
+
+    sizes = dict(zip("zyx", image.pixel_size_um, strict=True))
+    axes = tuple(Axis(key, resolution=sizes.get(key) or 0.0, unit="um" if sizes.get(key) else "") for key in AXES)
+    save_image(path, pixels, axes=axes, output_format=output_format, channels=tuple(channels))
+
+
+_ENCODERS = {
+    "attachment-h5": partial(_encode, output_format="compressed hdf5"),
+    "attachment-tiff": partial(_encode, output_format="multipage tiff"),
+}
+
+
+def _connected(login: Login) -> AbstractContextManager[Session]:
+    """A session; a person at a terminal may be asked for the password."""
+    from omero_pixclf.connector.session import connect
+
+    return connect(login, ask=getpass.getpass if sys.stdin.isatty() else None)
+
+
 @contextmanager
 def _edges(login: Login, request: Request) -> Iterator[tuple[Session, ImageSource, ResultSink, Project]]:
-    from omero_pixclf.connector.session import connect
     from omero_pixclf.connector.sink import OmeroSink
     from omero_pixclf.connector.source import OmeroSource
-    from omero_pixclf.files.encode import ENCODERS
 
-    with connect(login) as session:
+    with _connected(login) as session:
         project = _project(session, request)
         output = request.recipe.output
         new_images = "image" in (output.probabilities, output.segmentation, output.labels)
-        yield session, OmeroSource(session), OmeroSink(session, encode=ENCODERS, new_images=new_images), project
+        yield session, OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images), project
 
 
 def _project(session: Session, request: Request) -> Project:
     """The recipe's project: a file here, or one that is attached in OMERO."""
-    from omero_pixclf.connector.files import fetch_project
+    from omero_pixclf.connector.files import read_project_bytes
 
     wanted = request.recipe.classifier.project
     if Path(wanted).is_file():
         return read_project(Path(wanted))
     if wanted.startswith("FileAnnotation:") or os.sep not in wanted:
-        name, content = fetch_project(session, wanted, targets=request.targets)
+        name, content = read_project_bytes(session, wanted, request.targets)
         return read_project(content, name=name)
     raise InputError(f"{wanted}: no such file")
 
@@ -122,11 +151,13 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     class_indices(recipe, project)  # a wrong label is wrong for all images: refuse before listing them
 
     def refusal(image: ImageInfo) -> str | None:
+        if 0 in image.shape:
+            return f"{image.key}: has no pixels; is its import unfinished?"
         try:
-            check_image(project, image, channels=len(applied_channels(recipe, project, image)))
+            channels = applied_channels(recipe, project, image)
         except ImageError as error:
             return str(error)
-        return None
+        return engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
     digest = recipe.hash(project.sha256)
     items = list(plan_images(source, sink, request.targets, recipe, digest, refusal, force=request.force))
@@ -155,8 +186,8 @@ def _manifest(
             user,
             moment.isoformat(timespec="seconds"),
         )
-        return Manifest.create(state_folder() / header.run_id, header)
-    return Manifest.open(state_folder() / request.resume)
+        return Manifest.create((request.folder or state_folder()) / header.run_id, header)
+    return Manifest.open((request.folder or state_folder()) / request.resume)
 
 
 def _perform(
@@ -236,9 +267,8 @@ def resumed(run_id: str, *, threads: int | None = None, memory: int | None = Non
 def list_runs(login: Login) -> list[RunOverview]:
     """This user's runs, as the ledger in OMERO has them, newest first."""
     from omero_pixclf.connector.ledger import records
-    from omero_pixclf.connector.session import connect
 
-    with connect(login) as session:
+    with _connected(login) as session:
         return overviews(records(session))
 
 
@@ -251,9 +281,8 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
         Where neither the ledger nor this machine knows the run.
     """
     from omero_pixclf.connector.ledger import records
-    from omero_pixclf.connector.session import connect
 
-    with connect(login) as session:
+    with _connected(login) as session:
         standing = records(session, run_id=run_id)
     for record in standing:
         found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
@@ -270,10 +299,9 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
 
 def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
     """Take back exactly what a run wrote; returns how many objects of each kind were removed."""
-    from omero_pixclf.connector.session import connect
     from omero_pixclf.connector.undo import undo
 
-    with connect(login) as session:
+    with _connected(login) as session:
         return undo(session, run_id)
 
 
@@ -281,11 +309,10 @@ def import_files(
     login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None
 ) -> Iterator[tuple[str, Path]]:
     """Upload image files into a dataset, found by name or made; yields ``("Image:51", path)`` for each."""
-    from omero_pixclf.connector.session import connect
     from omero_pixclf.connector.upload import create_container, find_container, upload_image
     from omero_pixclf.files.opening import open_image
 
-    with connect(login) as session:
+    with _connected(login) as session:
         number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
         for path in files:
             with open_image(path, axes=axes) as reader:

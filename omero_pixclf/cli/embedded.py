@@ -44,8 +44,8 @@ def start(folder: Path, port: int, host: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
-        if server.new_password:
-            click.echo(f"root's password, shown this once: {server.new_password}")
+        if server.password:
+            click.echo(f"root's password, shown this once: {server.password}")
         if host not in ("127.0.0.1", "localhost", "::1"):
             click.echo(f"warning: {host} can be reached by others; this server is for trying out and tests", err=True)
         click.echo(f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops")
@@ -77,7 +77,7 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, **options: 
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def reset(folder: Path, yes: bool) -> None:
     """Delete a server's data, everything in it."""
-    from omero_pixclf.embedded.server import is_running, is_server_folder
+    from omero_pixclf.embedded.folder import is_running, is_server_folder
 
     if not is_server_folder(folder):
         raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")

@@ -77,6 +77,11 @@ class Session:
         """The session's key, for a worker process to join with. A secret."""
         return str(self.client.getSessionId())
 
+    @property
+    def host(self) -> str:
+        """The server's name or address."""
+        return str(self.client.getProperty("omero.host"))
+
     def read(self, doing: str, action: Callable[[Any], T]) -> T:
         """Do something that changes nothing; ``action`` gets the service factory and may be repeated."""
         return self._attempt(doing, action, None)

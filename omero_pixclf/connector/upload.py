@@ -37,6 +37,7 @@ __all__ = [
     "WellContent",
     "create_container",
     "create_plate",
+    "find_container",
     "results_dataset",
     "store_planes",
     "upload_image",
@@ -84,6 +85,13 @@ def create_container(
         f"creating {kind} {name!r}", lambda sf: sf.getUpdateService().saveAndReturnObject(saved, context)
     )
     return int((stored if parent is None else stored.child).id.val)
+
+
+def find_container(session: Session, kind: str, name: str) -> int | None:
+    """The id of this user's first container of that name in the session's group, or None."""
+    hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
+    found = session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
+    return found[0] if found else None
 
 
 def results_dataset(session: Session, container: str, name: str, *, group: int) -> int:

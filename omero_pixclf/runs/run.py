@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelReader, Region
-from omero_pixclf.objects.find import dims_of, find
+from omero_pixclf.objects.find import dimensions, find
 from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.outline import outlines
 from omero_pixclf.objects.summary import ImageSummary, summarise
-from omero_pixclf.pixels.predict import predict_blocks, segmentation
+from omero_pixclf.pixels.maps import segmentation
+from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.containers import locate, summary_row
@@ -101,10 +102,10 @@ def find_in(reader: PixelReader, work: Work) -> Found:
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
     for region, block in predict_blocks(project, chosen, memory=work.memory, threads=work.threads):
         probabilities[region.slices[:4]] = block
-    dims = dims_of(recipe.objects, image.shape[1])
+    dims = dimensions(recipe.objects, image.shape[1])
     labels, tables = {}, {}
     for name, index in class_indices(recipe, project).items():
-        labels[name] = find(probabilities, index, recipe.objects)
+        labels[name] = find(probabilities, index, recipe.objects, pixel_size_um=image.pixel_size_um)
         tables[name] = measure(
             labels[name],
             pixels,

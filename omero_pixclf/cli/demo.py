@@ -1,0 +1,151 @@
+"""The demo: a server of its own, images with known truth, three stored projects, and what they find."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omero_pixclf.errors import PixclfError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from omero_pixclf.connector.login import Login
+    from omero_pixclf.demo.stage import Stage
+    from omero_pixclf.embedded.server import Server
+    from omero_pixclf.runs.job import Finished
+
+__all__ = ["demo"]
+
+# project: (the stage's container that it is run on, what differs from a recipe's defaults)
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "plate": ("Plate:{plate}", {"objects.min_size": 40}),
+    "stack": ("Dataset:{stacks}", {"objects.min_size": 60, "output.probabilities": "attachment"}),
+    "lapse": ("Dataset:{lapses}", {"objects.min_size": 40, "output.segmentation": "attachment"}),
+}
+USER, LAB = "demo", "Demo lab"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  omero-pixclf demo
+  omero-pixclf demo --folder /tmp/demo --serve      (leaves the server running, to look around)
+"""
+)
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("demo"),
+    show_default=True,
+    help="Where the demo's server and pictures lie; made anew each time.",
+)
+@click.option("--serve", is_flag=True, help="Leave the server running at the end, until Ctrl-C.")
+def demo(folder: Path, serve: bool) -> int:
+    """Show the main job: images into OMERO, stored classifiers over them, results back, read by another client."""
+    from rich.console import Console
+
+    from omero_pixclf.demo.tell import tell
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    start = time.monotonic()
+    _clear(folder)
+    password = secrets.token_urlsafe(9)
+    with _server(folder / "omero", console) as (server, root), _user(server, root, password) as login:
+        stage = _stage(login, console)
+        ends = [_run(login, stage, name, folder, console) for name in RECIPES]
+        tell(console, server.host, server.port, (USER, password), stage, folder)
+        failed = any(end.failed for end in ends)
+        console.print(f"\n{'Some images failed' if failed else 'All done'} in {time.monotonic() - start:.0f} s.")
+        if serve:
+            console.print(
+                f"The server stays at {server.host}:{server.port}, user {USER}, password {password}; Ctrl-C ends."
+            )
+            threading.Event().wait()
+    return int(failed)
+
+
+def _clear(folder: Path) -> None:
+    """Make room for a new demo, but only where an old one lies."""
+    from omero_pixclf.embedded.folder import is_running, is_server_folder
+
+    if not folder.exists():
+        return
+    if not is_server_folder(folder / "omero"):
+        raise UsageError(f"{folder.resolve()} exists and is no demo; name another place with --folder")
+    if is_running(folder / "omero"):
+        raise UsageError(f"a demo is running in {folder.resolve()}; stop it first, or name another --folder")
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def _step(console: Console, what: str) -> Iterator[None]:
+    start = time.monotonic()
+    console.print(f"{what} … ", end="")
+    yield
+    console.print(f"{time.monotonic() - start:.1f} s")
+
+
+@contextmanager
+def _server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
+    from omero_pixclf.embedded.server import start
+
+    password = secrets.token_urlsafe(9)
+    with _step(console, "starting the embedded OMERO"):
+        server = start(folder, port=0, password=password)
+    with server:
+        console.print(f"it listens on {server.host}:{server.port}, its data is in {folder}")
+        yield server, password
+
+
+@contextmanager
+def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
+    """Make a user; the login that this yields joins the user's session, which ends with the context."""
+    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import connect
+    from omero_pixclf.demo.stage import create_user
+
+    root = Login(host=server.host, port=server.port, user="root")
+    with connect(root, environ={"OMERO_PASSWORD": root_password}, ask=None) as admin:
+        create_user(admin, USER, password, LAB)
+    person = Login(host=server.host, port=server.port, user=USER)
+    with connect(person, environ={"OMERO_PASSWORD": password}, ask=None) as session:
+        yield Login(host=server.host, port=server.port, key=session.key)
+
+
+def _stage(login: Login, console: Console) -> Stage:
+    from omero_pixclf.connector.session import connect
+    from omero_pixclf.demo.stage import build, simulate
+
+    with _step(console, "drawing a plate, z-stacks and a time-lapse"):
+        scenes = list(simulate())
+    with _step(console, f"uploading {len(scenes)} images"), connect(login, environ={}, ask=None) as session:
+        return build(session, scenes)
+
+
+def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console) -> Finished:
+    """One project over its container, through the same door as `omero-pixclf run`."""
+    from omero_pixclf.app import Request, run_in_omero
+    from omero_pixclf.cli.show import show_events
+    from omero_pixclf.config import load_recipe
+
+    target, changes = RECIPES[name]
+    target = target.format(plate=stage.plate, stacks=stage.stacks, lapses=stage.lapses)
+    project = Path(str(files("omero_pixclf.demo") / f"{name}.ilp"))
+    recipe = load_recipe(None, {"classifier.project": str(project), "objects.label": "Nucleus", **changes})
+    console.print(f"\n[bold]omero-pixclf run {target} --project {name}.ilp --label Nucleus[/bold]")
+    end = show_events(run_in_omero(login, Request((target,), recipe, folder=folder / "runs")), machine=False)
+    for outcome in end.outcomes:
+        if outcome.state != "done":
+            raise PixclfError(f"{outcome.image.name}: {outcome.state}: {outcome.reason}")
+    return end

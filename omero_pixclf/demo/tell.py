@@ -1,0 +1,97 @@
+"""What the demo found, read back through plain BlitzGateway and told beside the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omero.gateway import BlitzGateway
+from rich.console import Console
+from rich.table import Table as Grid
+
+from omero_pixclf.demo.images import DOSES_UM
+from omero_pixclf.demo.readback import Attachment, attachments, download, image_results, table_rows
+from omero_pixclf.demo.stage import Stage
+
+__all__ = ["tell"]
+
+BULK = "openmicroscopy.org/omero/bulk_annotations"
+
+
+def tell(console: Console, host: str, port: int, user: tuple[str, str], stage: Stage, folder: Path) -> None:
+    """Print what stands in OMERO, and save its contact sheets beside the demo's data."""
+    conn = BlitzGateway(*user, host=host, port=port, secure=True)
+    if not conn.connect():
+        raise ConnectionError(f"BlitzGateway cannot log in to {host}:{port}: {conn.getLastError()}")
+    try:
+        console.rule("read back by a second client (plain BlitzGateway)")
+        _plate(console, conn, stage)
+        _stacks(console, conn, stage)
+        _lapses(console, conn, stage)
+        _files(console, conn, stage, folder)
+    finally:
+        conn.close()
+
+
+def _summary(conn: BlitzGateway, kind: str, number: int) -> list[dict[str, Any]]:
+    """The rows of the container's summary table, found as OMERO.parade finds it: by its namespace."""
+    found = [a for a in attachments(conn, kind, number) if a.namespace == BULK]
+    return table_rows(conn, found[0].file_id)
+
+
+def _plate(console: Console, conn: BlitzGateway, stage: Stage) -> None:
+    rows = _summary(conn, "Plate", stage.plate)
+    rois = sum(sum(image_results(conn, row["Image"]).rois.values()) for row in rows)
+    grid = Grid("Well", "Compound", "Nuclei found", "true", title=f"Plate:{stage.plate}, {rois} ROIs in OMERO")
+    per_dose: dict[float, list[tuple[int, int]]] = {}
+    for well, true in sorted(stage.truth.wells.items()):
+        dose = DOSES_UM[int(well[1:]) - 1]
+        found = sum(row["Count_Nucleus"] for row in rows if row["Well_Name"] == well)
+        per_dose.setdefault(dose, []).append((found, sum(true)))
+        grid.add_row(well, f"{dose:g} µM", str(found), str(sum(true)))
+    console.print(grid)
+    console.print("Dose response (nuclei, mean of wells):")
+    for dose, wells in per_dose.items():
+        mean_found, mean_true = (sum(w[i] for w in wells) / len(wells) for i in (0, 1))
+        console.print(f"  {dose:4g} µM  found {mean_found:6.1f} {'█' * round(mean_found / 6)}")
+        console.print(f"           true {mean_true:6.1f} {'░' * round(mean_true / 6)}")
+
+
+def _stacks(console: Console, conn: BlitzGateway, stage: Stage) -> None:
+    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", stage.stacks)}
+    grid = Grid("z-stack", "Nuclei found (3D)", "true", "ROIs, one per object", title=f"Dataset:{stage.stacks}")
+    for name, true in stage.truth.stacks.items():
+        results = image_results(conn, rows[name]["Image"])
+        grid.add_row(name, str(rows[name]["Count_Nucleus"]), str(true), str(sum(results.rois.values())))
+    console.print(grid)
+
+
+def _lapses(console: Console, conn: BlitzGateway, stage: Stage) -> None:
+    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", stage.lapses)}
+    grid = Grid("Time-lapse", "Nuclei found, all frames", "true", "Run", title=f"Dataset:{stage.lapses}")
+    for name, true in stage.truth.lapses.items():
+        results = image_results(conn, rows[name]["Image"])
+        grid.add_row(name, str(rows[name]["Count_Nucleus"]), str(sum(true)), results.run.get("Run ID", "?"))
+    console.print(grid)
+
+
+def _files(console: Console, conn: BlitzGateway, stage: Stage, folder: Path) -> None:
+    """List what is attached, and download the contact sheets."""
+    console.print("Attached in OMERO:")
+    pictures = []
+    containers = (("Plate", stage.plate), ("Dataset", stage.stacks), ("Dataset", stage.lapses))
+    for kind, number in containers:
+        for attachment in attachments(conn, kind, number):
+            console.print(f"  {kind}:{number}  {_described(attachment)}", soft_wrap=True)
+            if attachment.name.endswith(".png"):
+                target = folder / f"{kind}_{number}_{attachment.name}"
+                download(conn, attachment.annotation_id, target)
+                pictures.append(target)
+    console.print("Contact sheets, outlines over the images, downloaded from OMERO:")
+    for picture in pictures:
+        console.print(f"  {picture.resolve()}", soft_wrap=True)
+
+
+def _described(a: Attachment) -> str:
+    kind = "table" if a.mimetype == "OMERO.tables" else "file"
+    return f"FileAnnotation:{a.annotation_id} {kind} {a.name} ({a.namespace}, {a.size / 1024:.0f} KiB)"
