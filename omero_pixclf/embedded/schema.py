@@ -11,7 +11,7 @@ from functools import cache, cached_property
 
 from omero_pixclf.embedded.model import Entity, Field, entities, entity
 
-__all__ = ["DEFAULTS", "DETAILS", "Column", "Table", "pair_table", "statements", "table"]
+__all__ = ["DISCRIMINATORS", "DEFAULTS", "DETAILS", "Column", "Table", "pair_table", "statements", "table"]
 
 DETAILS = ("owner_id", "group_id", "creation_id", "update_id", "external_id")
 _AFFINITY = {"int": "INTEGER", "long": "INTEGER", "bool": "INTEGER", "time": "INTEGER", "double": "REAL"}
@@ -24,6 +24,28 @@ _UNIQUE = {
     "Node": ("uuid",),
 }
 DEFAULTS = {("Image", "series"): 0}  # the server's database fills these where a client leaves them out
+DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apart; seen by queries that ask for x.class
+    "BooleanAnnotation": "/basic/bool/",
+    "TimestampAnnotation": "/basic/time/",
+    "TermAnnotation": "/basic/term/",
+    "DoubleAnnotation": "/basic/num/double/",
+    "LongAnnotation": "/basic/num/long/",
+    "CommentAnnotation": "/basic/text/comment/",
+    "TagAnnotation": "/basic/text/tag/",
+    "XmlAnnotation": "/basic/text/xml/",
+    "ListAnnotation": "/list/",
+    "FileAnnotation": "/type/OriginalFile/",
+    "MapAnnotation": "/map/",
+    "Rectangle": "rect",
+    "Ellipse": "ellipse",
+    "Line": "line",
+    "Mask": "mask",
+    "Label": "text",
+    "Point": "point",
+    "Polygon": "polygon",
+    "Polyline": "polyline",
+    "Path": "path",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +106,7 @@ class Table:
         columns = (f'"{c.name}" {c.affinity}' for c in self.columns.values())
         made = [f"CREATE TABLE {self.name} ({', '.join(columns)})"]
         keyed = [c.name for c in self.columns.values() if c.field and c.field.kind == "entity"]
-        for name in [*keyed, *(n for n in ("owner_id", "group_id") if n in self.columns)]:
+        for name in keyed:
             where = f'("{name}") WHERE "{name}" IS NOT NULL'
             made.append(f'CREATE INDEX "{self.name}_{name}" ON {self.name} {where}')
         unique = self._unique()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import omero
 import omero.api
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.faults import fault, misuse
 from omero_pixclf.embedded.model import Entity, find_entity
+from omero_pixclf.embedded.queries import run_objects, run_projection
 from omero_pixclf.embedded.service import Service
 
-__all__ = ["Query"]
+__all__ = ["Query", "concrete_class"]
 
 
 def concrete_class(name: str) -> Entity:
@@ -20,6 +22,12 @@ def concrete_class(name: str) -> Entity:
     if found is None or found.abstract:
         raise misuse(f"{name} does not specify a valid class.")
     return found
+
+
+def _text(query: str | None) -> str:
+    if not query:
+        raise fault(omero.QueryException, "Illegal query:")
+    return query
 
 
 class Query(Service):
@@ -36,3 +44,81 @@ class Query(Service):
         found = call.graph.find(concrete_class(klass).name, ident)
         call.graph.finish()
         return found
+
+    def findAll(self, call: Call, klass: str, page: Any) -> list[Any]:
+        return run_objects(call, f"select x from {concrete_class(klass).name} x order by x.id", {}, page)
+
+    def findByQuery(self, call: Call, query: str, params: Any) -> Any:
+        try:
+            found = run_objects(call, _text(query), _given(params), _page(params))
+        except omero.InternalException as error:
+            if "needs a query for objects" in error.message:
+                raise misuse(f"Query named:\n\t{query}\nhas returned more than one Object or something else") from error
+            raise
+        return _unique(found, query)
+
+    def findAllByQuery(self, call: Call, query: str, params: Any) -> list[Any]:
+        return run_objects(call, _text(query), _given(params), _page(params))
+
+    def projection(self, call: Call, query: str, params: Any) -> list[list[Any]]:
+        return run_projection(call, _text(query), _given(params), _page(params))
+
+    def findByString(self, call: Call, klass: str, field: str, value: str) -> Any:
+        return _unique(_by_string(call, klass, field, value, True, None), field)
+
+    def findAllByString(
+        self, call: Call, klass: str, field: str, value: str, case_sensitive: bool, page: Any
+    ) -> list[Any]:
+        return _by_string(call, klass, field, value, case_sensitive, page)
+
+    def findByExample(self, call: Call, example: Any) -> Any:
+        return _unique(_by_example(call, example, None), "example")
+
+    def findAllByExample(self, call: Call, example: Any, page: Any) -> list[Any]:
+        return _by_example(call, example, page)
+
+    def refresh(self, call: Call, obj: Any) -> Any:
+        return self.get(call, type(obj).__name__, obj.id.val)
+
+
+def _given(params: Any) -> dict[str, Any]:
+    return dict(params.map or {}) if params is not None else {}
+
+
+def _page(params: Any) -> Any:
+    return params.theFilter if params is not None else None
+
+
+def _unique(found: list[Any], what: str) -> Any:
+    distinct = {id(o): o for o in found}
+    if len(distinct) > 1:
+        raise misuse(f"Query named:\n\t{what}\nhas returned more than one Object")
+    return next(iter(distinct.values()), None)
+
+
+def _by_string(call: Call, klass: str, field: str, value: str, case_sensitive: bool, page: Any) -> list[Any]:
+    found = concrete_class(klass)
+    known = found.fields.get(field)
+    if known is None or known.kind != "string":
+        raise misuse(f"could not resolve property: {field} of: {found.qualified}")
+    left, right = (f"x.{field}", ":v") if case_sensitive else (f"lower(x.{field})", ":v")
+    text = value if case_sensitive else value.lower()
+    where = f"where {left} = {right}" if case_sensitive else f"where {left} like {right}"
+    return run_objects(
+        call, f"select x from {found.name} x {where} order by x.id", {"v": omero.rtypes.rstring(text)}, page
+    )
+
+
+def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
+    """Objects of the example's class with the same values where the example has any."""
+    found = concrete_class(type(example).__name__)
+    conditions, values = [], {}
+    for name, known in found.fields.items():
+        value = getattr(example, "_" + name, None)
+        if known.kind in ("string", "int", "long", "double", "bool", "time") and value is not None:
+            conditions.append(f"x.{name} = :{name}")
+            values[name] = value
+    where = " where " + " and ".join(conditions) if conditions else ""
+    return run_objects(call, f"select x from {found.name} x{where} order by x.id", values, page)
+
+

@@ -1,0 +1,251 @@
+"""Running HQL: rows, objects with what was fetched, rtypes for clients."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import omero
+import omero.model
+from omero import rtypes
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.faults import fault, misuse
+from omero_pixclf.embedded.hql import Column, HqlError, Translation, translate
+from omero_pixclf.embedded.hql_syntax import HqlSyntaxError
+from omero_pixclf.embedded.model import entity, unit_names
+from omero_pixclf.embedded.security import level_text
+
+__all__ = ["objects", "parameters", "projection", "run_objects", "run_projection"]
+
+_TO_RTYPE = {
+    "string": rtypes.rstring,
+    "discriminator": rtypes.rstring,
+    "int": rtypes.rint,
+    "long": rtypes.rlong,
+    "double": lambda v: rtypes.rdouble(float(v)),
+    "bool": lambda v: rtypes.rbool(bool(v)),
+    "time": rtypes.rtime,
+}
+
+
+def parameters(**values: Any) -> dict[str, Any]:
+    """Python values as query parameters: ints as longs, lists as rlists."""
+    return {name: _rtype(value) for name, value in values.items()}
+
+
+def _rtype(value: Any) -> Any:
+    if isinstance(value, omero.RType):
+        return value
+    if isinstance(value, bool):
+        return rtypes.rbool(value)
+    if isinstance(value, int):
+        return rtypes.rlong(value)
+    if isinstance(value, (list, tuple, set)):
+        return rtypes.rlist([_rtype(v) for v in value])
+    return rtypes.wrap(value)
+
+
+def objects(call: Call, text: str, **values: Any) -> list[Any]:
+    """Model objects of a query of the server's own."""
+    return run_objects(call, text, parameters(**values), None)
+
+
+def projection(call: Call, text: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Rows of a query of the server's own, as plain Python values."""
+    found = _translated(call, text, parameters(**values))
+    rows = call.tx.all(found.sql, found.parameters)
+    return [tuple(row[c.place] for c in found.columns) for row in rows]
+
+
+def run_objects(call: Call, text: str, given: dict[str, Any] | None, page: Any) -> list[Any]:
+    """What findAllByQuery answers: objects, duplicates kept unless a collection was fetched."""
+    found = _translated(call, text, given)
+    if len(found.columns) != 1 or found.columns[0].value.kind != "entity":
+        raise fault(omero.InternalException, "Failed to invoke: findAllByQuery needs a query for objects")
+    rows = _rows(call, found, page)
+    column = found.columns[0]
+    loaded = _load(call, found, rows)
+    ids = [row[column.place] for row in rows]
+    if found.fetches_collections:
+        ids = list(dict.fromkeys(ids))
+    return [loaded.get((column.value.target, i)) for i in ids]
+
+
+def run_projection(call: Call, text: str, given: dict[str, Any] | None, page: Any) -> list[list[Any]]:
+    """What projection answers: lists of rtypes."""
+    found = _translated(call, text, given)
+    rows = _rows(call, found, page)
+    loaded = _load(call, found, rows)
+    made = []
+    for row in rows:
+        cells = [_cell(call, loaded, row, column) for column in found.columns]
+        made.append([] if len(cells) == 1 and cells[0] is None else cells)
+    return made
+
+
+def _translated(call: Call, text: str, given: dict[str, Any] | None) -> Translation:
+    try:
+        return translate(text, call.caller, given)
+    except HqlSyntaxError as error:
+        if error.is_dml:
+            raise misuse(f"{error} [{text}]") from error
+        raise fault(omero.QueryException, f"Illegal query:{text}\n{error}") from error
+    except HqlError as error:
+        raise fault(omero.QueryException, f"Illegal query:{text}\n{error}") from error
+    except RecursionError as error:
+        raise fault(omero.QueryException, f"Illegal query: too deep: {text[:100]}") from error
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------
+def _window(page: Any) -> tuple[int | None, int]:
+    """Limit (None: all) and offset of a Filter."""
+    limit = rtypes.unwrap(page.limit) if page is not None and page.limit is not None else None
+    offset = rtypes.unwrap(page.offset) if page is not None and page.offset is not None else 0
+    return (None if limit is None or limit < 0 else limit), max(0, offset or 0)
+
+
+def _rows(call: Call, found: Translation, page: Any) -> list[Any]:
+    limit, offset = _window(page)
+    try:
+        if limit is None and not offset:
+            return call.tx.all(found.sql, found.parameters)
+        if found.fetches_collections and found.root_place >= 0:
+            return _rows_of_page(call, found, limit, offset)
+        return call.tx.all(f"{found.sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}", found.parameters)
+    except sqlite3.OperationalError as error:
+        raise misuse(f"could not execute query: {error}") from error
+
+
+def _rows_of_page(call: Call, found: Translation, limit: int | None, offset: int) -> list[Any]:
+    """Whole objects count, not rows: first the ids of the page, then their rows."""
+    wanted: dict[int, None] = {}
+    end = None if limit is None else offset + limit
+    if end is None or end > 0:
+        for (ident,) in call.tx.execute(found.page_sql, found.parameters):
+            wanted[ident] = None
+            if end is not None and len(wanted) == end:
+                break
+    ids = list(wanted)[offset:]
+    assert found.root is not None
+    restricted = found.sql.replace(" WHERE ", f" WHERE {found.root.sql}.id IN (SELECT value FROM json_each(:page)) AND ", 1)
+    if restricted == found.sql:
+        rows = call.tx.all(found.sql, found.parameters)
+        kept = set(ids)
+        return [r for r in rows if r[found.root_place] in kept]
+    return call.tx.all(restricted, {**found.parameters, "page": ids_parameter(ids)})
+
+
+# ---- objects -------------------------------------------------------------------------------------------------
+def _load(call: Call, found: Translation, rows: list[Any]) -> dict[tuple[str, int], Any]:
+    """Load all objects that rows speak of, with what was fetched; by class as queried and id."""
+    graph = call.graph
+    made: dict[tuple[str, int], Any] = {}
+    for kind, places in _entities(found):
+        ids = {row[p] for row in rows for p in places if row[p] is not None}
+        made.update({(kind, i): o for i, o in graph.load(kind, sorted(ids)).items()})
+    for source, place in found.fetches:
+        if source.entity is not None and source.is_collection:
+            _fill_collection(call, found, source, place, rows)
+    graph.finish()
+    return made
+
+
+def _entities(found: Translation) -> list[tuple[str, list[int]]]:
+    """Classes that a query loads and where their ids stand in its rows."""
+    places: dict[str, list[int]] = {}
+    for column in _flat(found.columns):
+        if column.value.kind == "entity":
+            places.setdefault(column.value.target, []).append(column.place)
+    for source, place in found.fetches:
+        if source.entity is not None:
+            places.setdefault(source.entity.name, []).append(place)
+    return list(places.items())
+
+
+def _flat(columns: Iterable[Column]) -> Iterable[Column]:
+    for column in columns:
+        yield from _flat(column.parts) if column.parts else (column,)
+
+
+def _fill_collection(call: Call, found: Translation, source: Any, place: int, rows: list[Any]) -> None:
+    graph = call.graph
+    owner = source.parent
+    owner_place = _place_of(found, owner)
+    kind = owner.entity.name
+    started: dict[int, list[Any]] = {}
+    seen: set[tuple[int, int]] = set()
+    for row in rows:
+        owner_id, child_id = row[owner_place], row[place]
+        if owner_id is None:
+            continue
+        if owner_id not in started:
+            started[owner_id] = graph.start_collection(kind, owner_id, source.field_name)
+        if child_id is None or (owner_id, child_id) in seen:
+            continue
+        seen.add((owner_id, child_id))
+        child = graph.load(source.entity.name, [child_id])[child_id]
+        _put(started[owner_id], child, row[place + 1] if source.index else None)
+
+
+def _put(collection: list[Any], child: Any, index: int | None) -> None:
+    """Add an element, at its place where the collection is ordered; gaps stay as None."""
+    if index is None:
+        collection.append(child)
+        return
+    while len(collection) <= index:
+        collection.append(None)
+    collection[index] = child
+
+
+def _place_of(found: Translation, source: Any) -> int:
+    for fetched, place in found.fetches:
+        if fetched is source:
+            return place
+    return next(c.place for c in _flat(found.columns) if c.value.sql == f"{source.sql}.id")
+
+
+# ---- cells ---------------------------------------------------------------------------------------------------
+def _cell(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Column) -> Any:
+    if column.gathered:
+        return _gathered(call, loaded, row, column)
+    value, cell = column.value, row[column.place]
+    if cell is None:
+        return None
+    if value.kind == "entity":
+        return rtypes.robject(loaded[(value.target, cell)])
+    if value.kind == "type":
+        return rtypes.rclass(entity(cell).qualified)
+    if value.kind == "permissions":
+        return _permissions(call, cell, row[column.place + 1])
+    if value.kind == "unit":
+        quantity = getattr(omero.model, value.target + "I")
+        return rtypes.robject(None) if cell is None else _unit(quantity, value.target, cell, row[column.place + 1])
+    convert = _TO_RTYPE.get(value.kind)
+    return convert(cell) if convert is not None else _rtype(cell)
+
+
+def _unit(quantity: Any, name: str, cell: float, unit: str) -> Any:
+    """A quantity within a projection: a map of its value and unit."""
+    made = quantity(cell, unit_names(name)[unit])
+    return rtypes.rmap({
+        "value": rtypes.rdouble(cell),
+        "unit": rtypes.rstring(unit),
+        "symbol": rtypes.rstring(made.getSymbol()),
+    })
+
+
+def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Column) -> Any:
+    cells = [_cell(call, loaded, row, part) for part in column.parts]
+    if column.gathered == "list":
+        return rtypes.rlist(cells)
+    names = [part.alias or str(i) for i, part in enumerate(column.parts)]
+    return rtypes.rmap(dict(zip(names, cells, strict=True)))
+
+
+def _permissions(call: Call, owner: int, group: int) -> Any:
+    rights = call.graph.rights(owner, group)
+    made = {f"can{name.title()}": rtypes.rbool(value) for name, value in vars(rights).items()}
+    return rtypes.rmap({**made, "perm": rtypes.rstring(level_text(call.graph.level(group).perm1))})
