@@ -204,10 +204,12 @@ def write_result(planned: Planned) -> Iterator[Callable[[Region, NDArray[Any]], 
     with format_named(planned.output_format).open(planned.path, planned.inside, target) as write:
 
         def take(region: Region, block: NDArray[Any]) -> None:
-            channels = slice(whole.start[4] - region.start[4], whole.stop[4] - region.start[4])
-            first, last = (*region.start[:4], whole.start[4]), (*region.stop[:4], whole.stop[4])
+            low, high = max(whole.start[4], region.start[4]), min(whole.stop[4], region.stop[4])
+            if low >= high:
+                return
+            first, last = (*region.start[:4], low), (*region.stop[:4], high)
             local = Region(_minus(first, whole.start), _minus(last, whole.start))
-            values = planned.convert(block[..., channels])
+            values = planned.convert(block[..., low - region.start[4] : high - region.start[4]])
             write(region_slices(local, target.keys), from_five(values, target.keys))
 
         yield take

@@ -176,6 +176,13 @@ def _save_stack(path: Path, target: Target, array: NDArray[Any]) -> None:
             write(place, pages[index][np.newaxis, np.newaxis, np.newaxis])
 
 
+def _png(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+    from omero_pixclf.files.png import check_png
+
+    check_png(path, target.channel_count, target.dtype)
+    return _plane(path, target, _save_png)
+
+
 def _planes(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, Format]:
     return {
         extension: Format(extension, lambda path, _, target: _plane(path, target, save)),
@@ -196,4 +203,5 @@ FORMATS: dict[str, Format] = {
     **_planes("tiff", _save_tiff),
     **_planes("tif", _save_tiff),
     **_planes("png", _save_png),
+    "png": Format("png", _png),
 }

@@ -17,7 +17,7 @@ from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import axes_of
 from omero_pixclf.files.stored import StoredArray
 
-__all__ = ["open_png", "save_png"]
+__all__ = ["check_png", "open_png", "save_png"]
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels: grey, grey + alpha, RGB, RGBA (PNG specification, 11.2.2)
 _PLAIN_MODES = {"1": "L", "P": "RGB", "PA": "RGBA"}
@@ -65,13 +65,24 @@ def save_png(path: Path, pixels: NDArray[Any]) -> None:
         Where PNG cannot hold these pixels or the file cannot be written.
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
-    if pixels.dtype not in (np.uint8, np.uint16) or channels not in _COLOUR_TYPES:
-        raise OutputError(f"{path}: {channels} channels of {pixels.dtype}; {PNG_LIMITS}")
+    check_png(path, channels, pixels.dtype)
     with replacing(path) as part, part.open("wb") as file:
         _write(file, pixels, _COLOUR_TYPES[channels])
 
 
-PNG_LIMITS = "PNG holds 1 to 4 channels of uint8 or uint16 (see --export_dtype, --export_drange)"
+def check_png(path: Path, channels: int, dtype: np.dtype[Any]) -> None:
+    """Refuse, before anything is computed, what PNG cannot hold.
+
+    Raises
+    ------
+    OutputError
+        Where PNG cannot hold so many channels of this type.
+    """
+    if dtype not in (np.uint8, np.uint16) or channels not in _COLOUR_TYPES:
+        raise OutputError(
+            f"{path}: PNG holds 1 to 4 channels of uint8 or uint16, the result has {channels} of {dtype}; "
+            "see --export_dtype and --export_drange"
+        )
 
 
 def _write(file: BinaryIO, pixels: NDArray[Any], colour_type: int) -> None:

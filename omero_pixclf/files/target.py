@@ -56,6 +56,11 @@ class Target:
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     @property
+    def channel_count(self) -> int:
+        """Extent along ``c``, 1 where there is none."""
+        return dict(zip(self.keys, self.shape, strict=True)).get("c", 1)
+
+    @property
     def start(self) -> tuple[int, ...]:
         """The offset, zero along every axis where none was given."""
         return self.offset or (0,) * len(self.shape)

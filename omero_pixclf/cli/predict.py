@@ -1,0 +1,335 @@
+"""``omero-pixclf predict``: files in, files out, with the options of headless ilastik."""
+
+from __future__ import annotations
+
+import ast
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omero_pixclf.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from omero_pixclf.files.batch import Engine, Inputs, Outcome, Progress
+    from omero_pixclf.files.export import Export
+
+__all__ = ["predict"]
+
+_LISTS = ("--raw_data", "--raw-data", "--prediction_mask", "--prediction-mask")
+_DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
+_REFUSED = {
+    "--retrain": "a project is applied as it is stored; train it in ilastik and save it",
+    "--tree-count": "training is not part of predict",
+    "--label-proportion": "training is not part of predict",
+    "--new_project": "projects are not made here",
+    "--workflow": "projects are not made here",
+    "--configfile": "ilastik's settings files are not read; see --threads and --memory",
+    "--distributed": "see omero-pixclf run --shard",
+    "--table_only": "tables belong to object classification",
+}
+
+
+class _Ilastik(click.Command):
+    """A command that takes several values behind one option, as ilastik's ``--raw_data a.h5/data b.h5/data``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(_one_value_each(args)))
+
+
+def _one_value_each(args: list[str]) -> Iterator[str]:
+    """``--raw_data a b`` as ``--raw_data a --raw_data b``."""
+    current: str | None = None
+    for index, arg in enumerate(args):
+        if arg == "--":
+            yield from args[index:]
+            return
+        if arg.startswith("--"):
+            name = arg.partition("=")[0]
+            if name in _REFUSED:
+                raise click.UsageError(f"{name}: {_REFUSED[name]}")
+            current = name if name in _LISTS else None
+            if arg not in _LISTS:
+                yield arg
+        elif current is not None:
+            yield from (current, arg)
+        else:
+            yield arg
+
+
+def _option(name: str, *more: Any, **facts: Any) -> Callable[[Any], Any]:
+    """An option under both spellings, ``--output_format`` and ``--output-format``."""
+    spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
+    return click.option(*spellings, name, *more, **facts)
+
+
+def _literal(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """A Python literal of tuples, numbers and None, as ilastik takes it."""
+    if value is None:
+        return None
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise click.BadParameter(f"{value!r} is not of the form (0.0,1.0) or [(0,0),(9,9)]", param=parameter) from error
+
+
+def _range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
+    pair = _literal(ctx, parameter, value)
+    if pair is None:
+        return None
+    if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(_is_number(v) for v in pair)):
+        raise click.BadParameter(f"{value!r}: expected two numbers, as (0.0,1.0)", param=parameter)
+    return (pair[0], pair[1])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _cut(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    ends = _literal(ctx, parameter, value)
+    if ends is None:
+        return None
+    fits = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(isinstance(e, (tuple, list)) for e in ends)
+    if not fits or not all(n is None or (isinstance(n, int) and n >= 0) for e in ends for n in e):
+        raise click.BadParameter(f"{value!r}: expected [(start, ...), (stop, ...)] of whole numbers", param=parameter)
+    return tuple(ends[0]), tuple(ends[1])
+
+
+def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | None:
+    """The path of an ilastik, or None for our own engine."""
+    name, _equals, path = value.partition("=")
+    if value == "native":
+        return None
+    if name != "ilastik" or not path:
+        raise click.BadParameter(f"{value!r}: expected native, or ilastik=/path/to/run_ilastik.sh", param=parameter)
+    return Path(path).expanduser()
+
+
+_EXAMPLES = """\b
+Examples:
+  omero-pixclf predict --project nuclei.ilp stack.h5/data
+  omero-pixclf predict --project nuclei.ilp --export_source "Simple Segmentation" \\
+      --output_format tiff --output_filename_format "results/{nickname}_seg" *.tif
+"""
+
+
+@click.command(cls=_Ilastik, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@_option("project", required=True, type=click.Path(path_type=Path), help="The trained project (.ilp).")
+@_option(
+    "raw_data",
+    multiple=True,
+    metavar="FILE...",
+    help="Images: h5 (with /name of the array), tif, png, npy, zarr; globs are stacked. Also without this option.",
+)
+@_option("prediction_mask", multiple=True, metavar="FILE...", help="One mask per image: nothing is computed where 0.")
+@_option("export_source", default="Probabilities", show_default=True, help="What to write; wrong names list all.")
+@_option("output_format", help="hdf5, compressed hdf5, numpy, tiff, multipage tiff, png, single-scale OME-Zarr, ...")
+@_option(
+    "output_filename_format",
+    help="File name; {dataset_dir} {nickname} {result_type} {roi} {x_start} {x_stop} ... {slice_index} are filled in.",
+)
+@_option("output_internal_path", help="Name of the array in an HDF5 file (default: exported_data).")
+@_option("export_dtype", type=click.Choice(_DTYPES), help="Stored type.")
+@_option("pipeline_result_drange", callback=_range, metavar="(MIN,MAX)", help="Range of the result, as (0.0,1.0) ...")
+@_option("export_drange", callback=_range, metavar="(MIN,MAX)", help="... and the one it is mapped onto, as (0,255).")
+@_option("output_axis_order", help="Axes of the file, as cyx; axes left out must have size 1.")
+@_option(
+    "cutout_subregion",
+    callback=_cut,
+    metavar="[(START),(STOP)]",
+    help="Part to write, along the result's own axes with channels, as [(0,0,0),(100,200,2)]; None: to the end.",
+)
+@_option("input_axes", help="Axes of the images (and, after a comma, of the masks), as zyxc.")
+@_option("ignore_training_axistags", is_flag=True, help="Take the files' own axes, not those of the training image.")
+@_option("stack_along", type=click.Choice(list("tzyxc")), default="z", show_default=True, help="Axis for globs.")
+@_option("engine", default="native", callback=_engine, help="ilastik=/path/to/run_ilastik.sh: let that ilastik do it.")
+@click.option("--compare", is_flag=True, help="With --engine ilastik=...: write ours, and tell how ilastik's differs.")
+@click.option("--threads", type=click.IntRange(1), help="Threads for the computation (default: all cores).")
+@click.option("--memory", metavar="SIZE", help="Memory to stay within, such as 2G.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document per image, and one for all at the end.")
+@_option("exit_on_failure", is_flag=True, help="Stop at the first image that fails.")
+@click.option("--logfile", type=click.Path(dir_okay=False, path_type=Path), help="Write log lines to this file too.")
+@click.option("--headless", is_flag=True, hidden=True, expose_value=False)
+@click.option("--readonly", is_flag=True, hidden=True, expose_value=False)
+@_option("preconvert_stacks", is_flag=True, hidden=True, expose_value=False)
+@click.argument("files", nargs=-1)
+def predict(files: tuple[str, ...], **given: Any) -> int:
+    """Apply an ilastik project to FILES and write the results as headless ilastik does.
+
+    One file that fails does not stop the others. Exit code: 0 all done, 1 some failed, 2 wrong usage or refused input.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    with _logged_to(given["logfile"]):
+        outcomes, total = _outcomes(files, given)
+        done, failed = 0, []
+        for outcome in outcomes:
+            _report(outcome, as_json=given["as_json"])
+            done += outcome.error is None
+            failed += [outcome] if outcome.error is not None else []
+    if given["as_json"]:
+        click.echo(json.dumps({"done": done, "failed": len(failed), "not_tried": total - done - len(failed)}))
+    elif total > 1:
+        click.echo(f"{done} of {total} images done" + (f", {len(failed)} failed" if failed else ""))
+    return _exit_code(done, failed)
+
+
+def _exit_code(done: int, failed: list[Outcome]) -> int:
+    """2 where all there was to do was refused for what it is; 1 where some failed."""
+    if not failed:
+        return 0
+    refused = all(isinstance(o.error, (InputError, UsageError)) for o in failed)
+    return 2 if refused and not done else 1
+
+
+def _interrupt(*_: object) -> None:
+    """A polite kill is an interruption: what is half-written is removed."""
+    raise KeyboardInterrupt
+
+
+def _outcomes(files: tuple[str, ...], given: dict[str, Any]) -> tuple[Iterator[Outcome], int]:
+    from omero_pixclf.files.batch import Inputs, run_batch
+    from omero_pixclf.files.project_settings import export_settings
+    from omero_pixclf.files.sources import source_named
+    from omero_pixclf.ilastik.project import read_project
+
+    if files and given["raw_data"]:
+        raise UsageError(f"images are given twice, by --raw_data and as {files}")
+    inputs = Inputs(
+        images=given["raw_data"] or files,
+        masks=given["prediction_mask"],
+        axes=_input_axes(given["input_axes"]),
+        ignore_training_axes=given["ignore_training_axistags"],
+        stack_along=given["stack_along"],
+    )
+    project = read_project(given["project"])
+    source = source_named(project, given["export_source"])
+    export = export_settings(given["project"], {k: given[k] for k in _EXPORT if given[k] is not None})
+    outcomes = run_batch(
+        project,
+        source,
+        inputs,
+        export,
+        engine=_chosen(given, inputs, export),
+        memory=_bytes(given["memory"]),
+        threads=given["threads"],
+        progress=_progress(given["as_json"]),
+        stop_on_failure=given["exit_on_failure"],
+    )
+    return outcomes, len(inputs.images)
+
+
+_EXPORT = (
+    "output_format",
+    "output_filename_format",
+    "output_internal_path",
+    "export_dtype",
+    "pipeline_result_drange",
+    "export_drange",
+    "output_axis_order",
+    "cutout_subregion",
+)
+
+
+def _input_axes(text: str | None) -> tuple[str | None, str | None]:
+    """Axes of images and masks; one value holds for both, ``None`` leaves one to the rules."""
+    if text is None:
+        return (None, None)
+    parts = [None if p.strip() in ("", "None") else p.strip().lower() for p in text.split(",")]
+    if len(parts) > 2:
+        raise UsageError(f"--input_axes {text!r}: expected one value, or two for images and masks")
+    return (parts[0], parts[-1])
+
+
+def _chosen(given: dict[str, Any], inputs: Inputs, export: Export) -> Engine:
+    from omero_pixclf.files.batch import native_engine
+
+    program = given["engine"]
+    if program is None:
+        if given["compare"]:
+            raise UsageError("--compare needs --engine ilastik=/path/to/run_ilastik.sh to compare with")
+        return native_engine
+    from omero_pixclf.files.external import comparing_engine, ilastik_engine
+
+    make = comparing_engine if given["compare"] else ilastik_engine
+    return make(program, given["project"], inputs, export)
+
+
+def _bytes(size: str | None) -> int | None:
+    if size is None:
+        return None
+    from omero_pixclf.config import parse_size
+
+    return parse_size(size)
+
+
+@contextmanager
+def _logged_to(path: Path | None) -> Iterator[None]:
+    if path is None:
+        yield
+        return
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("omero_pixclf")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def _report(outcome: Outcome, *, as_json: bool) -> None:
+    if as_json:
+        facts = {
+            "image": outcome.image,
+            "state": "failed" if outcome.error else "done",
+            "output": outcome.output,
+            "seconds": round(outcome.seconds, 3),
+            "error": None if outcome.error is None else str(outcome.error),
+            "notes": list(outcome.notes),
+        }
+        click.echo(json.dumps(facts))
+        return
+    if outcome.error is not None:
+        click.echo(f"failed: {outcome.error}", err=True)
+        return
+    click.echo(f"{outcome.image} -> {outcome.output} ({outcome.seconds:.1f} s)")
+    for note in outcome.notes:
+        click.echo(f"    {note}")
+
+
+def _progress(as_json: bool) -> Callable[[str], Progress]:
+    """A bar per image on a terminal; nothing where nobody looks (each image then has its line at the end)."""
+    if as_json or not sys.stderr.isatty():
+        return lambda _: lambda *_: None
+    return _bar
+
+
+def _bar(path: str) -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(Path(path).name or path, total=None)
+
+    def show(done: int, total: int) -> None:
+        if not bar.live.is_started:
+            bar.start()
+        bar.update(task, completed=done, total=total)
+        if done >= total:
+            bar.stop()
+
+    return show

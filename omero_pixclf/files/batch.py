@@ -1,0 +1,198 @@
+"""A project applied to files, one after the other; a file that fails does not stop the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from omero_pixclf.errors import PixclfError, UsageError
+from omero_pixclf.files.export import Export, Planned, plan_export, write_result
+from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.paths import expand, nickname
+from omero_pixclf.files.sources import Computation, Source
+from omero_pixclf.files.stored import FileReader
+from omero_pixclf.image import Region
+
+if TYPE_CHECKING:
+    from omero_pixclf.ilastik.project import Project
+
+__all__ = ["Engine", "Inputs", "Outcome", "native_engine", "run_batch"]
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], None]
+"""``progress(done, total)`` in pixels of one image."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Which files, and what their axes are.
+
+    Attributes
+    ----------
+    images, masks
+        Paths, globs or lists joined by the path separator; no masks, or as many as images.
+    axes
+        Axes put on images and on masks; None for what the rules say.
+    ignore_training_axes
+        Take the files' own axes instead of those of the project's training image.
+    stack_along
+        The axis along which globs are stacked.
+    """
+
+    images: tuple[str, ...]
+    masks: tuple[str, ...] = ()
+    axes: tuple[str | None, str | None] = (None, None)
+    ignore_training_axes: bool = False
+    stack_along: str = "z"
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise UsageError("no images: give --raw_data FILE ... or the files at the end")
+        if self.masks and len(self.masks) != len(self.images):
+            raise UsageError(f"{len(self.masks)} prediction masks for {len(self.images)} images")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one image.
+
+    Attributes
+    ----------
+    image, output
+        The path as given, and where the result is (None where there is none).
+    error
+        Why there is none.
+    seconds
+        From opening the image to the result's standing under its name.
+    notes
+        Findings of a comparison.
+    """
+
+    image: str
+    output: str | None
+    error: PixclfError | None
+    seconds: float
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image, opened, and what is to be made of it."""
+
+    project: Project
+    source: Source
+    image: FileReader
+    image_path: str
+    planned: Planned
+    computation: Computation
+    mask_path: str | None = None
+
+
+Engine = Callable[[Task, Progress], tuple[str, ...]]
+"""Makes the planned file of a task; returns notes for the report."""
+
+
+def native_engine(task: Task, progress: Progress) -> tuple[str, ...]:
+    """Compute and write the result of a task, block by block.
+
+    Raises
+    ------
+    ImageError, OutputError
+        Where the project does not suit the image, or the result cannot be written.
+    """
+    region = task.planned.region
+    total = _pixels(region)
+    done = 0
+    progress(0, total)
+    with write_result(task.planned) as take:
+        for part, block in task.source.blocks(task.source.project, task.image, task.computation):
+            take(part, block)
+            done += _pixels(part)
+            progress(min(done, total), total)
+    return ()
+
+
+def _pixels(region: Region) -> int:
+    t, z, y, x, _ = region.shape
+    return t * z * y * x
+
+
+def run_batch(
+    project: Project,
+    source: Source,
+    inputs: Inputs,
+    export: Export,
+    *,
+    engine: Engine = native_engine,
+    memory: int | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], Progress] = lambda _: lambda *_: None,
+    stop_on_failure: bool = False,
+) -> Iterator[Outcome]:
+    """Apply a project to every input, yielding what became of each as soon as it is known."""
+    masks: Sequence[str | None] = inputs.masks or (None,) * len(inputs.images)
+    written: dict[str, str] = {}
+    for path, mask in zip(inputs.images, masks, strict=True):
+        started = time.monotonic()
+        output: str | None = None
+        error: PixclfError | None = None
+        notes: tuple[str, ...] = ()
+        try:
+            with ExitStack() as opened:
+                task = _task(opened, project, source, inputs, export, path, mask, (memory, threads))
+                _once(written, task)
+                notes = engine(task, progress(path))
+                output = task.planned.address
+        except PixclfError as problem:
+            log.debug("%s failed", path, exc_info=True)
+            error = problem
+        except Exception as problem:
+            log.warning("%s failed", path, exc_info=True)
+            error = PixclfError(f"{path}: unexpected {type(problem).__name__}: {problem}")
+        yield Outcome(path, output, error, time.monotonic() - started, notes)
+        if error is not None and stop_on_failure:
+            return
+
+
+def _once(written: dict[str, str], task: Task) -> None:
+    """Refuse to overwrite a result of the same batch: two images whose names lead to one file."""
+    before = written.setdefault(task.planned.address, task.image_path)
+    if before != task.image_path:
+        raise UsageError(
+            f"{task.image_path}: its result would overwrite that of {before}, {task.planned.address}; "
+            "use {nickname} in --output_filename_format"
+        )
+
+
+def _task(
+    opened: ExitStack,
+    project: Project,
+    source: Source,
+    inputs: Inputs,
+    export: Export,
+    path: str,
+    mask: str | None,
+    limits: tuple[int | None, int | None],
+) -> Task:
+    files = expand(path)
+    image = opened.enter_context(open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along))
+    made = source.describe(source.project, image, source.name)
+    folder = str(files[0].file.absolute().parent)
+    planned = plan_export(export, made, dataset_dir=folder, nickname=nickname(files))
+    inside = (
+        opened.enter_context(open_image(mask, axes=inputs.axes[1], stack_along=inputs.stack_along)) if mask else None
+    )
+    computation = Computation(limits[0], limits[1], inside, planned.region)
+    return Task(project, source, image, path, planned, computation, mask)
+
+
+def _axes(project: Project, inputs: Inputs) -> str | None:
+    """The axes put on an image: those asked for, else those of the training image, else the file's own."""
+    if inputs.axes[0] is not None or inputs.ignore_training_axes:
+        return inputs.axes[0]
+    return project.axes or None

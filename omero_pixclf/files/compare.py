@@ -1,0 +1,121 @@
+"""How two result files differ: names, shapes, types, attributes, pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.files.axes import keys_of
+from omero_pixclf.files.opening import open_stored
+from omero_pixclf.files.paths import DataPath, split
+from omero_pixclf.files.stored import StoredArray
+
+__all__ = ["Difference", "PixelDifference", "differences", "pixel_difference"]
+
+_SLAB_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One fact that two files tell differently; None where one does not tell it."""
+
+    fact: str
+    ours: Any
+    theirs: Any
+
+
+@dataclass(frozen=True)
+class PixelDifference:
+    """How far the pixels are apart.
+
+    Attributes
+    ----------
+    largest
+        The largest absolute difference; NaN in both counts as equal, in one as infinite.
+    differing, total
+        Numbers of values.
+    """
+
+    largest: float
+    differing: int
+    total: int
+
+
+def differences(ours: str | DataPath, theirs: str | DataPath) -> list[Difference]:
+    """Every fact beside the pixels that differs: axes, shape, type, and the attributes of HDF5 arrays.
+
+    Raises
+    ------
+    ImageError
+        Where one cannot be read.
+    """
+    a, b = _facts(ours), _facts(theirs)
+    return [Difference(k, a.get(k), b.get(k)) for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+
+
+def _facts(path: str | DataPath) -> dict[str, Any]:
+    with open_stored(str(path)) as stored:
+        facts: dict[str, Any] = {"axes": keys_of(stored.axes), "shape": stored.shape, "dtype": stored.dtype.name}
+    data = path if isinstance(path, DataPath) else split(path)
+    return {**facts, **(_attributes(data) if data.kind == ".h5" else {})}
+
+
+def _attributes(data: DataPath) -> dict[str, Any]:
+    """The attributes with their types; axistags without their white space, which means nothing."""
+    import h5py
+
+    with h5py.File(data.file, "r") as file:
+        item = file[data.inside] if data.inside else file[next(iter(file))]
+        found = {f"attribute {k}": _plain(v) for k, v in item.attrs.items()}
+        found["chunks"], found["compression"] = item.chunks, (item.compression, item.compression_opts)
+    tags = found.get("attribute axistags")
+    if isinstance(tags, str):
+        found["attribute axistags"] = json.dumps(json.loads(tags))
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return (value.dtype.name, tuple(value.tolist()))
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def pixel_difference(ours: str | DataPath, theirs: str | DataPath) -> PixelDifference | None:
+    """How the pixels differ, slab by slab; None where the shapes differ.
+
+    Raises
+    ------
+    ImageError
+        Where one cannot be read.
+    """
+    with open_stored(str(ours)) as a, open_stored(str(theirs)) as b:
+        if a.shape != b.shape:
+            return None
+        largest, differing, total = 0.0, 0, 0
+        for slices in _slabs(a):
+            gap = _gap(a.read(slices), b.read(slices))
+            largest = max(largest, float(gap.max()))
+            differing += int(np.count_nonzero(gap))
+            total += gap.size
+        return PixelDifference(largest, differing, total)
+
+
+def _gap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+    gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    both = (a == b) | (np.isnan(gap) & (a != a) & (b != b))
+    return np.where(both, 0.0, np.where(np.isnan(gap), np.inf, gap))
+
+
+def _slabs(array: StoredArray) -> Iterator[tuple[slice, ...]]:
+    """The whole array in slices along its longest axis."""
+    axis = int(np.argmax(array.shape))
+    thick = array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)) // array.shape[axis]
+    step = max(1, _SLAB_BYTES // max(1, thick))
+    for start in range(0, array.shape[axis], step):
+        part = slice(start, min(start + step, array.shape[axis]))
+        yield tuple(part if i == axis else slice(0, n) for i, n in enumerate(array.shape))

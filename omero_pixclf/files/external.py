@@ -1,0 +1,150 @@
+"""A user's own ilastik behind the same interface: run as a process, for results or for comparison.
+
+ilastik executes what is pickled in a project file: give it only projects that you trust.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omero_pixclf.errors import OutputError, PixclfError, UsageError
+from omero_pixclf.files.atomic import part_path, remove
+from omero_pixclf.files.batch import Engine, Inputs, Progress, Task, native_engine
+from omero_pixclf.files.compare import differences, pixel_difference
+from omero_pixclf.files.export import Export
+
+__all__ = ["command_line", "comparing_engine", "ilastik_engine"]
+
+log = logging.getLogger(__name__)
+
+_LAST_LINES = 15
+
+
+def ilastik_engine(program: Path, project: Path, inputs: Inputs, export: Export) -> Engine:
+    """An engine that lets an ilastik compute and write the results.
+
+    Every image is a process of its own, so that one bad file does not stop the others. The result is made in a folder
+    beside its place and moved there when ilastik has ended well.
+
+    Raises
+    ------
+    UsageError
+        Where the program is not there.
+    """
+    if not program.is_file():
+        raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
+
+    def run(task: Task, progress: Progress) -> tuple[str, ...]:
+        progress(0, 1)
+        with _made(program, project, inputs, export, task) as files:
+            for file in files:
+                _move(file, task.planned.path.with_name(file.name))
+        progress(1, 1)
+        return ()
+
+    return run
+
+
+def comparing_engine(program: Path, project: Path, inputs: Inputs, export: Export) -> Engine:
+    """An engine that writes our result and tells how an ilastik's result of the same task differs from it.
+
+    Raises
+    ------
+    UsageError
+        Where the program is not there, or the format is a sequence of files.
+    """
+    if export.output_format.endswith("sequence"):
+        raise UsageError(f"--compare does not compare {export.output_format!r}; choose a format of one file")
+    if not program.is_file():
+        raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
+
+    def run(task: Task, progress: Progress) -> tuple[str, ...]:
+        native_engine(task, progress)
+        with _made(program, project, inputs, export, task) as files:
+            theirs = f"{files[0]}/{task.planned.inside}" if files[0].suffix == ".h5" else str(files[0])
+            return tuple(_notes(task.planned.address, theirs))
+
+    return run
+
+
+def _notes(ours: str, theirs: str) -> Iterator[str]:
+    found = pixel_difference(ours, theirs)
+    if found is None:
+        yield "pixels: cannot be compared, the shapes differ"
+    else:
+        yield f"pixels: {found.differing} of {found.total} values differ, by {found.largest:g} at most"
+    for difference in differences(ours, theirs):
+        yield f"{difference.fact}: ours {difference.ours!r}, ilastik's {difference.theirs!r}"
+
+
+def command_line(program: Path, project: Path, inputs: Inputs, export: Export, task: Task, output: Path) -> list[str]:
+    """The command that makes ilastik do a task, writing to ``output`` (without extension)."""
+    command = [str(program), "--headless", "--readonly", f"--project={project.absolute()}"]
+    command += [f"--export_source={task.source.name}", f"--output_format={export.output_format}"]
+    command += [f"--output_filename_format={output}", f"--output_internal_path={task.planned.inside}"]
+    command += [
+        f"--{name}={value}"
+        for name, value in (
+            ("export_dtype", export.export_dtype),
+            ("output_axis_order", export.output_axis_order),
+            ("pipeline_result_drange", _tuple(export.pipeline_result_drange)),
+            ("export_drange", _tuple(export.export_drange)),
+            ("cutout_subregion", _region(export)),
+            ("input_axes", ",".join(a or "None" for a in inputs.axes) if any(inputs.axes) else None),
+            ("stack_along", inputs.stack_along if inputs.stack_along != "z" else None),
+        )
+        if value is not None
+    ]
+    if inputs.ignore_training_axes:
+        command.append("--ignore_training_axistags")
+    if task.mask_path is not None:
+        command += ["--prediction_mask", task.mask_path]
+    return [*command, "--raw_data", task.image_path]
+
+
+def _tuple(pair: tuple[float, float] | None) -> str | None:
+    return None if pair is None else f"({pair[0]},{pair[1]})"
+
+
+def _region(export: Export) -> str | None:
+    if export.cutout_subregion is None:
+        return None
+    start, stop = ("(" + ",".join(str(n) for n in end) + ")" for end in export.cutout_subregion)
+    return f"[{start},{stop}]"
+
+
+@contextmanager
+def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Task) -> Iterator[list[Path]]:
+    """What an ilastik makes of a task, in a folder that goes with the context."""
+    final = task.planned.path
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{final.stem}.", suffix=".part", dir=final.parent))
+    try:
+        command = command_line(program, project, inputs, export, task, folder / final.stem)
+        log.info("running %s", " ".join(command))
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        made = sorted(folder.iterdir())
+        if done.returncode != 0 or not made:
+            last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
+            raise PixclfError(
+                f"{task.image_path}: ilastik ended with code {done.returncode} and {len(made)} files:\n{last}"
+            )
+        yield made
+    except OSError as error:
+        raise OutputError(f"{final}: {error.strerror or error}") from error
+    finally:
+        remove(folder)
+
+
+def _move(file: Path, final: Path) -> None:
+    """Put a result under its name at once, even where what stands there is a folder."""
+    old = part_path(final, ".old")
+    if final.is_dir():
+        final.replace(old)
+    file.replace(final)
+    remove(old)

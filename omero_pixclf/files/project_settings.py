@@ -1,0 +1,107 @@
+"""What a project file itself says about exporting; ilastik takes these settings where the command line gives none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import h5py
+
+from omero_pixclf.errors import ProjectError, UsageError
+from omero_pixclf.files.export import Export
+from omero_pixclf.files.naming import DEFAULT_TEMPLATE
+from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
+
+__all__ = ["export_settings"]
+
+log = logging.getLogger(__name__)
+
+_GROUP = "Prediction Export"
+
+
+def export_settings(project: Path, given: dict[str, Any]) -> Export:
+    """Settings for writing: those given, over those stored in the project, over ilastik's own.
+
+    A file name template out of a project counts only where it stays in the image's folder: a project is foreign data
+    and must not choose which files are overwritten.
+
+    Raises
+    ------
+    ProjectError
+        Where the stored settings are malformed.
+    UsageError
+        Where settings make no sense.
+    """
+    stored = _stored(project)
+    template = stored.get("output_filename_format")
+    if template is not None and not _harmless(template):
+        log.warning("%s: its file name template %r leaves the image's folder and is not used", project.name, template)
+        del stored["output_filename_format"]
+    merged = {**stored, **given}
+    if "pipeline_result_drange" in given and "export_drange" not in given:
+        merged.pop("export_drange", None)
+    try:
+        return replace(Export(output_format="hdf5"), **merged)
+    except UsageError as error:
+        from_project = sorted(set(stored) - set(given))
+        raise UsageError(
+            f"{error} (from the project's own export settings: {from_project})" if from_project else str(error)
+        ) from error
+
+
+def _harmless(template: str) -> bool:
+    parts = PurePath(template).parts
+    return parts[:1] == PurePath(DEFAULT_TEMPLATE).parts[:1] and ".." not in parts
+
+
+def _stored(project: Path) -> dict[str, Any]:
+    try:
+        with h5py.File(project, "r") as file:
+            root = Branch(project.name, "", file)
+            if not root.has(_GROUP):
+                return {}
+            group = root.group(_GROUP)
+            found = {name: read(group) for name, read in _READERS.items()}
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise ProjectError(f"{project.name}: export settings cannot be read: {error}") from error
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _text(name: str) -> Callable[[Branch], str | None]:
+    return lambda group: (text(group, name) or None) if group.has(name) else None
+
+
+def _pair(low: str, high: str) -> Callable[[Branch], tuple[float, float] | None]:
+    def read(group: Branch) -> tuple[float, float] | None:
+        if not (group.has(low) and group.has(high)):
+            return None
+        values = [numbers(group, n, "iuf").ravel().tolist() for n in (low, high)]
+        return (values[0][0], values[1][0]) if all(len(v) == 1 for v in values) else None
+
+    return read
+
+
+def _cut(group: Branch) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
+    """The stored region; -1 stands for an open end."""
+    if not (group.has("RegionStart") and group.has("RegionStop")):
+        return None
+    ends = [numbers(group, n, "iuf").ravel().tolist() for n in ("RegionStart", "RegionStop")]
+    if not ends[0] or len(ends[0]) != len(ends[1]):
+        return None
+    start, stop = (tuple(None if v < 0 else int(v) for v in end) for end in ends)
+    return start, stop
+
+
+_READERS: dict[str, Callable[[Branch], Any]] = {
+    "output_format": _text("OutputFormat"),
+    "output_filename_format": _text("OutputFilenameFormat"),
+    "output_internal_path": _text("OutputInternalPath"),
+    "export_dtype": _text("ExportDtype"),
+    "output_axis_order": _text("OutputAxisOrder"),
+    "pipeline_result_drange": _pair("InputMin", "InputMax"),
+    "export_drange": _pair("ExportMin", "ExportMax"),
+    "cutout_subregion": _cut,
+}

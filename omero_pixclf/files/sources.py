@@ -1,0 +1,211 @@
+"""What can be exported of a project applied to an image: ilastik's export sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.files.export import Result
+from omero_pixclf.files.stored import FileReader
+from omero_pixclf.image import PixelReader, Region
+
+if TYPE_CHECKING:
+    from omero_pixclf.ilastik.project import Project
+
+__all__ = ["Computation", "Source", "source_named", "source_names"]
+
+Block = tuple[Region, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How blocks are computed: see `omero_pixclf.pixels.predict.predict_blocks`."""
+
+    memory: int | None = None
+    threads: int | None = None
+    mask: PixelReader | None = None
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """One export source of one project.
+
+    Attributes
+    ----------
+    name
+        As ilastik shows it, ``"Simple Segmentation"``.
+    project
+        Cut after the stage that the source is of.
+    describe
+        The result's facts for an image.
+    blocks
+        The result itself, block by block.
+    """
+
+    name: str
+    project: Project
+    describe: Callable[[Project, FileReader, str], Result]
+    blocks: Callable[[Project, PixelReader, Computation], Iterator[Block]]
+
+
+def source_names(project: Project) -> list[str]:
+    """The export sources of a project, in ilastik's order.
+
+    Those of Autocontext name their stage, the last stage first.
+    """
+    if len(project.stages) == 1:
+        return list(_KINDS)
+    numbers = range(len(project.stages), 0, -1)
+    staged = [f"{kind} Stage {n}" for n in numbers for kind in (*_KINDS, *_STAGE_ONLY)]
+    return [*staged, *_ALL_STAGES]
+
+
+def source_named(project: Project, name: str) -> Source:
+    """The export source of that name, in any case of letters.
+
+    Raises
+    ------
+    UsageError
+        Where there is none; the message lists them.
+    """
+    known = source_names(project)
+    called = next((k for k in known if k.lower() == name.lower()), None)
+    if called is None:
+        raise UsageError(f"export source {name!r} is unknown for {project.name}; choose one of: {', '.join(known)}")
+    if called in _ALL_STAGES:
+        return Source(called, project, *_ALL_STAGES[called])
+    kind, _, number = called.partition(" Stage ")
+    stage = project.stage(int(number)) if number else project
+    return Source(called, stage, *{**_KINDS, **_STAGE_ONLY}[kind])
+
+
+def _one_channel(
+    dtype: str, drange: tuple[float, float], display: str = "grayscale"
+) -> Callable[[Project, FileReader, str], Result]:
+    def describe(_: Project, image: FileReader, name: str) -> Result:
+        stored = image.array
+        return Result.like(name, stored.axes, stored.shape, 1, dtype, drange=drange, display_mode=display)
+
+    return describe
+
+
+def _class_maps(project: Project, image: FileReader, name: str) -> Result:
+    names = tuple(c.name for c in project.classes)
+    stored = image.array
+    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), channels=names)
+
+
+def _all_class_maps(project: Project, image: FileReader, name: str) -> Result:
+    names = tuple(f"{c.name} {n}" for n, stage in enumerate(project.stages, 1) for c in stage.classes)
+    stored = image.array
+    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), channels=names)
+
+
+def _feature_maps(project: Project, image: FileReader, name: str) -> Result:
+    """Feature maps carry the image's own range of values, as ilastik has it."""
+    stage = project.stages[-1]
+    stored = image.array
+    names = stage.selection.names(image.info.shape[1], stage.channels)
+    drange = _image_range(image)
+    count = stage.forests.column_count
+    channels = tuple(names) if len(names) == count else ()
+    return Result.like(name, stored.axes, stored.shape, count, "float32", drange=drange, channels=channels)
+
+
+def _image_range(image: FileReader) -> tuple[float, float] | None:
+    return image.array.drange or ((0, 255) if image.array.dtype == np.uint8 else None)
+
+
+def _input(_: Project, image: FileReader, name: str) -> Result:
+    stored = image.array
+    return Result.like(
+        name,
+        stored.axes,
+        stored.shape,
+        image.info.shape[4],
+        stored.dtype.name,
+        drange=_image_range(image),
+        display_mode="default",
+    )
+
+
+def _probabilities(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    from omero_pixclf.pixels.predict import predict_blocks
+
+    yield from predict_blocks(project, image, memory=how.memory, threads=how.threads, mask=how.mask, region=how.region)
+
+
+def _segmented(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    from omero_pixclf.pixels.maps import segmentation
+
+    for region, block in _probabilities(project, image, how):
+        yield _single(region), segmentation(block)
+
+
+def _uncertain(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    from omero_pixclf.pixels.maps import uncertainty
+
+    for region, block in _probabilities(project, image, how):
+        yield _single(region), uncertainty(block)
+
+
+def _single(region: Region) -> Region:
+    return Region(region.start, (*region.stop[:4], 1))
+
+
+def _features(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    from omero_pixclf.pixels.predict import feature_blocks
+
+    if how.mask is not None:
+        raise ImageError("features are not masked: leave --prediction_mask out")
+    yield from feature_blocks(project, image, memory=how.memory, threads=how.threads, region=how.region)
+
+
+def _labels(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    """No strokes: an image that is not part of the project has none, and ilastik exports zeros."""
+    whole = how.region or Region.whole(image.info.shape)
+    for t in range(whole.start[0], whole.stop[0]):
+        for z in range(whole.start[1], whole.stop[1]):
+            region = Region((t, z, *whole.start[2:4], 0), (t + 1, z + 1, *whole.stop[2:4], 1))
+            yield region, np.zeros(region.shape, np.uint8)
+
+
+def _raw(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    """The image itself, in any stage: that is what ilastik exports as a stage's input."""
+    whole = how.region or Region.whole(image.info.shape)
+    channels = image.info.shape[4]
+    for t in range(whole.start[0], whole.stop[0]):
+        for z in range(whole.start[1], whole.stop[1]):
+            region = Region((t, z, *whole.start[2:4], 0), (t + 1, z + 1, *whole.stop[2:4], channels))
+            yield region, image.read(region)
+
+
+def _all_stages(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+    """The class maps of all stages, each at its own place along the channels."""
+    first = 0
+    for number, stage in enumerate(project.stages, 1):
+        count = len(stage.classes)
+        for region, block in _probabilities(project.stage(number), image, how):
+            yield Region((*region.start[:4], first), (*region.stop[:4], first + count)), block
+        first += count
+
+
+_Kind = tuple[
+    Callable[["Project", FileReader, str], Result], Callable[["Project", PixelReader, Computation], Iterator[Block]]
+]
+
+_KINDS: dict[str, _Kind] = {
+    "Probabilities": (_class_maps, _probabilities),
+    "Simple Segmentation": (_one_channel("uint8", (0.0, 1.0)), _segmented),
+    "Uncertainty": (_one_channel("float32", (0.0, 1.0)), _uncertain),
+    "Features": (_feature_maps, _features),
+    "Labels": (_one_channel("uint8", (0, 255), "default"), _labels),
+}
+_STAGE_ONLY: dict[str, _Kind] = {"Input": (_input, _raw)}
+_ALL_STAGES: dict[str, _Kind] = {"Probabilities All Stages": (_all_class_maps, _all_stages)}
