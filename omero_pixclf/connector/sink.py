@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.attachments import marked_files
 from omero_pixclf.connector.files import FILES_NS, attach_file
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import (
@@ -24,13 +23,12 @@ from omero_pixclf.connector.ledger import (
     entries_on,
     in_work,
     open_entry,
-    table_prefix,
 )
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.rights import refusal
 from omero_pixclf.connector.rois import rois_marked, save_outlines
 from omero_pixclf.connector.session import Session
-from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, read_table, write_table
+from omero_pixclf.connector.standing import load_tables, store_table
 from omero_pixclf.connector.undo import made_images, remove_results
 from omero_pixclf.connector.upload import new_image, results_dataset, store_planes
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
@@ -47,7 +45,6 @@ Encoder = Callable[[Path, NDArray[Any], ImageInfo, Sequence[str]], None]
 """Writes pixels ``(t, z, y, x, c)`` of a result of an image, with channel names, to a file."""
 
 _SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif"}
-_NAMESPACES = {"summary": BULK_NS, "objects": OBJECTS_NS}
 
 
 class OmeroWriter:
@@ -193,7 +190,7 @@ class OmeroSink:
         """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
         for entry in entries_on(self._session, TABLES_NS, container):
             if entry.record.recipe == recipe and entry.record.state == "complete":
-                return {name: read_table(self._session, i) for name, i in _tables_of(self._session, entry).items()}
+                return load_tables(self._session, entry)
         return {}
 
     def finish(
@@ -205,7 +202,7 @@ class OmeroSink:
         written: dict[str, int] = {}
         try:
             for name, table in tables.items():
-                written[name] = _write_table(session, entry, name, table)
+                written[name] = store_table(session, entry, name, table)
             for path in attachments:
                 written[path.name] = attach_file(session, container, path, description=entry.mark)
             done = close_entry(session, entry, replace(record, image=container, state="complete"))
@@ -214,28 +211,6 @@ class OmeroSink:
             raise
         _remove_replaced(session, done)
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
-
-
-def _write_table(session: Session, entry: Entry, name: str, table: Table) -> int:
-    return write_table(
-        session,
-        entry.record.image,
-        table,
-        group=entry.group,
-        name=f"{table_prefix(entry)}{name}.h5",
-        namespace=_NAMESPACES.get(name, OBJECTS_NS),
-        description=entry.mark,
-    )
-
-
-def _tables_of(session: Session, entry: Entry) -> dict[str, int]:
-    """The tables of a container's entry: what each is called, and its FileAnnotation."""
-    found = marked_files(session, entry.record.image, entry.mark)
-    if not found:
-        return {}
-    prefix = table_prefix(entry)
-    rows = session.rows("select a.file.name, a.id from FileAnnotation a where a.id in (:ids)", ids=found)
-    return {name.removeprefix(prefix).removesuffix(".h5"): i for name, i in rows if name.startswith(prefix)}
 
 
 def _others(session: Session, entry: Entry) -> list[Entry]:

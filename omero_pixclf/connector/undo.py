@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 from omero_pixclf.connector.attachments import marked_files
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.ledger import TABLES_NS, Entry, entries_of, table_prefix
+from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, table_prefix
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.rois import rois_marked
 from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.standing import forget_images
 from omero_pixclf.connector.tables import remove_tables
 from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
@@ -65,15 +66,26 @@ def _remove_images(session: Session, entry: Entry) -> tuple[int, int]:
 def undo(session: Session, run_id: str) -> Mapping[str, int]:
     """Remove everything that one of this user's runs wrote, and nothing else; returns counts by kind of object.
 
+    Tables that also hold rows of other runs' images lose only the rows of the images undone.
+
     Raises
     ------
     MissingError
         Where this user has no run of that id.
+    NotAllowedError
+        Where others drew on an image that the run made; what else belongs to that image's entry stays, too.
     """
     entries = entries_of(session, run_id)
     if not entries:
         raise MissingError(f"run {run_id}: nothing of it by {session.user_name} is on the server")
     gone: Counter[str] = Counter()
-    for entry in sorted(entries, key=lambda e: e.annotation, reverse=True):
+    images = [e for e in entries if e.namespace == RUN_NS]
+    for entry in images:
         gone += remove_results(session, entry)
+    undone = {parse_key(e.record.image)[1] for e in images}
+    for recipe in sorted({e.record.recipe for e in entries}):
+        forget_images(session, recipe, undone, run_id=run_id)
+    for entry in entries:
+        if entry.namespace == TABLES_NS:
+            gone += remove_results(session, entry)
     return dict(gone)

@@ -38,7 +38,6 @@ __all__ = [
     "create_container",
     "create_plate",
     "find_container",
-    "find_container",
     "results_dataset",
     "store_planes",
     "upload_image",
@@ -92,17 +91,6 @@ def find_container(session: Session, kind: str, name: str) -> int | None:
     """The id of this user's first container of that name in the session's group, or None."""
     hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
     found = session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
-    return found[0] if found else None
-
-
-def find_container(session: Session, kind: str, name: str) -> int | None:
-    """The oldest Dataset, Project, Screen or Plate of this name that belongs to this user, in the session's group."""
-    found = session.ids(
-        f"select x.id from {kind} x where x.name = :name and x.details.owner.id = :owner order by x.id",
-        group=session.group_id,
-        name=name,
-        owner=session.user_id,
-    )
     return found[0] if found else None
 
 

@@ -488,3 +488,51 @@ def test_an_open_entry_names_its_process(session, info):
     entry = open_entry(session, RUN_NS, record("run-1", image=info.key))
     assert f"process {os.getpid()} " in entries_on(session, RUN_NS, info.key)[0].worker
     assert entry.mark.endswith(f"#{entry.annotation}")
+
+
+@pytest.fixture
+def two(session, dataset):
+    """Two images in one dataset."""
+    images = [upload_image(session, reader((1, 1, 20, 30, 1), name=n), dataset=dataset) for n in ("a.tif", "b.tif")]
+    return list(OmeroSource(session).images([f"Image:{i}" for i in images]))
+
+
+def _merged(sink, run_id, infos):
+    said = record(run_id, finished=datetime(2026, 11, 21, 6, tzinfo=timezone.utc))
+    sink.finish(infos[0].place.container, said, {"summary": summary(*infos)}, [])
+
+
+def _rows(sink, info):
+    return [f"Image:{i}" for i in sink.tables(info.place.container, "nuclei")["summary"]["Image"].tolist()]
+
+
+def test_undo_of_the_later_run_leaves_the_rows_of_the_earlier(session, user, sink, two):
+    first, second = two
+    write(sink, first, record("run-1"))
+    _merged(sink, "run-1", [first])
+    before = counts(user)
+    write(sink, second, record("run-2"))
+    _merged(sink, "run-2", two)
+    undo(session, "run-2")
+    assert _rows(sink, first) == [first.key]
+    assert counts(user) == before
+    undo(session, "run-1")
+    assert sink.tables(first.place.container, "nuclei") == {}
+
+
+def test_undo_of_the_earlier_run_takes_its_rows_out_of_the_later_tables(session, user, sink, two):
+    first, second = two
+    write(sink, second, record("run-2"))
+    _merged(sink, "run-2", [second])
+    before = counts(user)
+    undo(session, "run-2")
+    empty = counts(user)
+    write(sink, first, record("run-1"))
+    _merged(sink, "run-1", [first])
+    write(sink, second, record("run-2"))
+    _merged(sink, "run-2", two)
+    undo(session, "run-1")
+    assert _rows(sink, second) == [second.key]
+    assert counts(user) == before
+    undo(session, "run-2")
+    assert counts(user) == empty
