@@ -6,8 +6,7 @@ from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import ALL_GROUPS, Session
-from omero_pixclf.errors import MissingError, NotAllowedError, ServerError, UnreachableError
-from omero_pixclf.image import ImageInfo
+from omero_pixclf.errors import ServerError, UnreachableError
 
 __all__ = ["refusal"]
 
@@ -19,24 +18,21 @@ _LEVELS = {
 }
 
 
-def refusal(session: Session, image: ImageInfo, *, links: bool = False) -> str | None:
-    """Why this user may not write results for an image, or None.
+def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
+    """Why this user may not write results on an object such as ``"Image:51"``, or None.
 
-    Asks the image, the container that will get its tables, and, with ``links``, whether images may be put into its
-    dataset.
+    With ``links``, whether images may be put into it is asked as well, where it is a dataset.
     """
-    for key in dict.fromkeys((image.key, image.place.container)):
-        try:
-            stored = _get(session, key)
-        except UnreachableError:
-            raise
-        except (MissingError, NotAllowedError, ServerError) as error:
-            return f"{key}: not visible to {session.user_name} ({error})"
-        rights = stored.details.permissions
-        if not rights.canAnnotate():
-            return _because(session, key, "annotate")
-        if links and key.startswith("Dataset:") and not rights.canLink():
-            return _because(session, key, "put images into")
+    try:
+        rights = _get(session, key).details.permissions
+    except UnreachableError:
+        raise
+    except ServerError as error:
+        return f"{key}: not visible to {session.user_name} ({error})"
+    if not rights.canAnnotate():
+        return _because(session, key, "annotate")
+    if links and key.startswith("Dataset:") and not rights.canLink():
+        return _because(session, key, "put images into")
     return None
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import omero
-from omero.rtypes import rlist, rlong, rtype, unwrap
+from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
 from omero_pixclf.connector.faults import FOREIGN, translated
 from omero_pixclf.connector.login import Credentials, Login, credentials
@@ -51,11 +51,13 @@ class Session:
         dial: Callable[[], Any],
         *,
         group: str = "",
+        joined: bool = False,
         again: bool = True,
         waits: Sequence[float] = WAITS_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dial = dial
+        self._joined = joined
         self._waits = tuple(waits) if again else ()
         self._pause = pause
         self._lock = threading.RLock()
@@ -153,7 +155,10 @@ class Session:
         return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound, context)))
 
     def close(self) -> None:
-        """Log out, or leave where a session was joined; threads and sockets end."""
+        """End the session for everybody who joined it, or leave it where it was joined; threads and sockets end."""
+        if not self._joined:
+            with suppress(*FOREIGN):
+                _end(self.client)
         _close(self.client)
 
 
@@ -179,6 +184,15 @@ def _group_id(admin: Any, who: Any, name: str) -> int:
     if not who.isAdmin and ident not in who.memberOfGroups:
         raise LoginError(f"group {name!r}: {who.userName} is not a member")
     return ident
+
+
+def _end(client: Any) -> None:
+    """End a session on the server, however many clients joined it; the server answers how many are left."""
+    service = client.getSession().getSessionService()
+    ended = omero.model.SessionI()
+    ended.uuid = rstring(client.getSessionId())
+    while service.closeSession(ended) > 0:
+        log.debug("session closed for one of several clients")
 
 
 def _close(client: Any) -> None:
@@ -252,7 +266,7 @@ def connect(
         There is no server at that address.
     """
     found = credentials(login, os.environ if environ is None else environ, ask)
-    session = Session(lambda: _dial(found), group=found.group, waits=waits, pause=pause)
+    session = Session(lambda: _dial(found), group=found.group, joined=found.joins, waits=waits, pause=pause)
     try:
         yield session
     finally:

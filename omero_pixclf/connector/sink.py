@@ -155,10 +155,14 @@ class OmeroSink:
         if unknown:
             raise ValueError(f"encoders for unknown forms: {sorted(unknown)}")
         self._session, self._encode, self._new_images = session, dict(encode), new_images
+        self._containers: dict[str, str | None] = {}
 
     def refusal(self, image: ImageInfo) -> str | None:
-        """Why results may not be written for this image, or None."""
-        return refusal(self._session, image, links=self._new_images)
+        """Why results may not be written for this image or on its container, or None."""
+        container = image.place.container
+        if container not in self._containers:  # the same for hundreds of images
+            self._containers[container] = refusal(self._session, container, links=self._new_images)
+        return refusal(self._session, image.key) or self._containers[container]
 
     def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
         """What this user's runs of the recipe left on an image, newest first.

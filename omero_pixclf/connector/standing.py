@@ -58,9 +58,9 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
     run that made the newest of them; the run's own entries stay to be removed by the caller.
     """
     everything = entries_of(session)
-    makers = {e.record.image: e.record for e in reversed(everything) if e.namespace == RUN_NS}
+    makers = {e.record.image: e.record for e in reversed(everything) if _is_of(e, RUN_NS, recipe)}
     for entry in everything:
-        if entry.namespace != TABLES_NS or entry.record.recipe != recipe or entry.record.state != "complete":
+        if not _is_of(entry, TABLES_NS, recipe):
             continue
         tables = load_tables(session, entry)
         rest = {name: _without(table, images) for name, table in tables.items()}
@@ -68,6 +68,11 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
             _hand_over(session, entry, rest, makers)
         elif any(len(rest[name]) < len(tables[name]) for name in tables):
             _store_anew(session, entry, rest)
+
+
+def _is_of(entry: Entry, namespace: str, recipe: str) -> bool:
+    said = entry.record
+    return entry.namespace == namespace and said.recipe == recipe and said.state == "complete"
 
 
 def _without(table: Table, images: Collection[int]) -> Table:

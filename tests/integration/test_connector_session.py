@@ -100,6 +100,8 @@ def test_nothing_stays_open(user):
     with connect(user.login, environ={"OMERO_PASSWORD": user.password}) as session:
         session.rows("select e.id from Experimenter e where e.id = :id", id=user.ident)
         opened = session.key
+        with connect(Login(user.endpoint.host, port=user.endpoint.port, key=opened), environ={}) as worker:
+            assert worker.key == opened
     deadline = time.monotonic() + 10
     while (sockets() != before or threading.active_count() > threads) and time.monotonic() < deadline:
         time.sleep(0.05)

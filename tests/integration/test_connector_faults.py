@@ -1,0 +1,124 @@
+"""Connections that break, servers that go away and sessions that end, in the middle of the work."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from omero_pixclf.connector.rois import read_outlines
+from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.upload import create_container, upload_image
+from omero_pixclf.errors import UnreachableError
+from omero_pixclf.image import Region
+from tests.integration.conftest import ROOT_PASSWORD, Endpoint
+from tests.integration.test_connector_pixels import reader
+from tests.integration.test_connector_sink import ENCODE, counts, dots, record, summary
+
+WAITS = (0.3,) * 60
+
+
+@pytest.fixture
+def person(own_server, new_lab):
+    """A user of a server that may be killed."""
+    return new_lab(Endpoint("127.0.0.1", own_server.port, ROOT_PASSWORD)).member()
+
+
+@pytest.fixture
+def made(person):
+    """A session that waits for its server, and an image in a dataset."""
+    session = person.session(waits=WAITS)
+    dataset = create_container(session, "Dataset", "data")
+    image = upload_image(session, reader((4, 4, 128, 128, 1), name="a.tif"), dataset=dataset)
+    return session, next(OmeroSource(session).images([f"Image:{image}"]))
+
+
+def killing(server, delay):
+    """Kill the server after a while and start it again, in a thread."""
+
+    def run():
+        time.sleep(delay)
+        server.kill()
+        time.sleep(0.2)
+        server.start()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def whole_run(session, info, run_id, objects):
+    sink = OmeroSink(session, encode=ENCODE)
+    said = record(run_id)
+    maps = np.random.default_rng(0).random((1, 1, 64, 64, 2)).astype(np.float32)
+    with sink.begin(info, said) as out:
+        ids = out.rois(dots(objects), name="nuclei", color=(255, 0, 0), channel=None)
+        out.map("probabilities", maps, channels=["a", "b"], form="attachment-h5")
+        out.map("probabilities", maps, channels=["a", "b"], form="image")
+        out.complete(replace(said, finished=said.started))
+    finished = replace(said, finished=said.started)
+    sink.finish(info.place.container, finished, {"summary": summary(info), "objects": summary(info)}, [])
+    return ids
+
+
+def test_pixels_are_read_across_a_restart_of_the_server(own_server, made):
+    session, info = made
+    with OmeroSource(session).open(info) as opened:
+        first = opened.read(Region.whole(info.shape))
+        own_server.kill()
+        threading.Timer(0.5, own_server.start).start()
+        again = opened.read(Region.whole(info.shape))
+    assert_array_equal(again, first)
+    assert session.generation == 1
+
+
+def test_a_session_that_was_ended_is_opened_again(person, made):
+    import omero.model
+    from omero.rtypes import rstring
+
+    session, info = made
+    other = person.gateway()
+    ended = omero.model.SessionI()
+    ended.uuid = rstring(session.key)
+    while other.c.sf.getSessionService().closeSession(ended) > 0:
+        pass
+    assert session.rows("select i.name from Image i where i.id = :id", id=int(info.key[6:])) == [["a.tif"]]
+    assert session.generation == 1
+
+
+def test_a_server_that_does_not_come_back_is_given_up(own_server, person):
+    session = person.session(waits=(0.1, 0.1))
+    own_server.kill()
+    with pytest.raises(UnreachableError):
+        session.rows("select i.name from Image i")
+    own_server.start()
+
+
+def test_a_run_ends_the_same_however_the_server_is_killed(own_server, person, made):
+    session, info = made
+    whole_run(session, info, "run-0", 1500)
+    expected = counts(person)
+    undo(session, "run-0")
+    clean = counts(person)
+    start = time.monotonic()
+    whole_run(session, info, "run-1", 1500)
+    took = time.monotonic() - start
+    undo(session, "run-1")
+    chance = random.Random(1)
+    for attempt in range(5):
+        run_id = f"run-2-{attempt}"
+        killer = killing(own_server, chance.uniform(0, took))
+        ids = whole_run(session, info, run_id, 1500)
+        killer.join()
+        assert counts(person) == expected
+        at = {roi: (o.shapes[0].x, o.shapes[0].y) for roi, _, o in read_outlines(session, int(info.key[6:]))}
+        assert [at[i] for i in ids.tolist()] == [(i, i) for i in range(1500)]
+        undo(session, run_id)
+        assert counts(person) == clean
