@@ -1,4 +1,5 @@
 """The service factory of a session: where a client gets every other service from."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
 

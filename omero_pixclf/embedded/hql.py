@@ -219,7 +219,9 @@ class _Translator:
             source = Source(alias, target)
         else:
             condition = f'{alias}."{found.inverse}" = {owner.sql}.id'
-            source = Source(alias, target, f"{alias}.{found.inverse}_index" if found.ordered else "", is_collection=True)
+            source = Source(
+                alias, target, f"{alias}.{found.inverse}_index" if found.ordered else "", is_collection=True
+            )
             condition = " AND ".join([condition, *self._conditions(source)])
         scope.joins.append(f" {kind} {table(target.name).name} {alias} ON {condition}")
         return source
@@ -314,7 +316,7 @@ class _Translator:
             return self._implicit(scope, source, found)
         if found.kind == "unit" and rest:
             return self._unit_part(source, found, rest)
-        if rest and rest != ["id"] or (rest and found.kind != "entity"):
+        if (rest and rest != ["id"]) or (rest and found.kind != "entity"):
             raise HqlError(f"illegal attempt to dereference {step}")
         return self._property_value(source, found, plain_id=bool(rest))
 
@@ -517,7 +519,9 @@ class _Translator:
         name, kind = _FUNCTIONS[node.name]
         values = [self._value(scope, a) for a in node.arguments]
         inside = ("DISTINCT " if node.distinct else "") + ", ".join(v.sql for v in values)
-        return Value(f"{name}({inside})", values[0].kind if kind == "=" else kind, values[0].target if kind == "=" else "")
+        return Value(
+            f"{name}({inside})", values[0].kind if kind == "=" else kind, values[0].target if kind == "=" else ""
+        )
 
     def _call_count(self, scope: _Scope, node: syntax.Function) -> Value:
         if not node.arguments:
@@ -678,7 +682,9 @@ class _Translator:
                 continue
             assert source.parent is not None
             if f"{source.parent.sql}.id" not in known:
-                raise HqlError("query specified join fetching, but the owner of the fetched association was not selected")
+                raise HqlError(
+                    "query specified join fetching, but the owner of the fetched association was not selected"
+                )
             if source.entity is None:
                 found.append((source, -1))
                 continue

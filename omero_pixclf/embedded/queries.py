@@ -130,7 +130,9 @@ def _rows_of_page(call: Call, found: Translation, limit: int | None, offset: int
                 break
     ids = list(wanted)[offset:]
     assert found.root is not None
-    restricted = found.sql.replace(" WHERE ", f" WHERE {found.root.sql}.id IN (SELECT value FROM json_each(:page)) AND ", 1)
+    restricted = found.sql.replace(
+        " WHERE ", f" WHERE {found.root.sql}.id IN (SELECT value FROM json_each(:page)) AND ", 1
+    )
     if restricted == found.sql:
         rows = call.tx.all(found.sql, found.parameters)
         kept = set(ids)
@@ -230,11 +232,13 @@ def _cell(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Colu
 def _unit(quantity: Any, name: str, cell: float, unit: str) -> Any:
     """A quantity within a projection: a map of its value and unit."""
     made = quantity(cell, unit_names(name)[unit])
-    return rtypes.rmap({
-        "value": rtypes.rdouble(cell),
-        "unit": rtypes.rstring(unit),
-        "symbol": rtypes.rstring(made.getSymbol()),
-    })
+    return rtypes.rmap(
+        {
+            "value": rtypes.rdouble(cell),
+            "unit": rtypes.rstring(unit),
+            "symbol": rtypes.rstring(made.getSymbol()),
+        }
+    )
 
 
 def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Column) -> Any:

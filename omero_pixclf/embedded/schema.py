@@ -11,7 +11,7 @@ from functools import cache, cached_property
 
 from omero_pixclf.embedded.model import Entity, Field, entities, entity
 
-__all__ = ["DISCRIMINATORS", "DEFAULTS", "DETAILS", "Column", "Table", "pair_table", "statements", "table"]
+__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "Column", "Table", "pair_table", "statements", "table"]
 
 DETAILS = ("owner_id", "group_id", "creation_id", "update_id", "external_id")
 _AFFINITY = {"int": "INTEGER", "long": "INTEGER", "bool": "INTEGER", "time": "INTEGER", "double": "REAL"}

@@ -92,7 +92,9 @@ class Caller:
     def filter_sql(self, alias: str) -> str:
         """A condition on a table's rows that keeps what the caller may read ("" where that is everything)."""
         if self.group_id is not None:
-            inside = f"+{alias}.group_id = {self.group_id}"  # the + keeps SQLite from preferring these over real conditions
+            inside = (
+                f"+{alias}.group_id = {self.group_id}"  # the + keeps SQLite from preferring these over real conditions
+            )
             open_to_all = self.leads(self.group_id) or self.group_id in self.readable_groups
             return inside if open_to_all else f"({inside} AND {alias}.owner_id = {self.user_id})"
         if self.is_admin:

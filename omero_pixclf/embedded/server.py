@@ -18,6 +18,7 @@ import omero.rtypes
 from omero_pixclf.embedded.certificate import PASSWORD, certificate
 from omero_pixclf.embedded.database import Database
 from omero_pixclf.embedded.factory import ServiceFactory
+from omero_pixclf.embedded.folder import lock
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
 from omero_pixclf.embedded.registry import STATEFUL, service_class
@@ -55,7 +56,7 @@ class Server:
     ----------
     host, port
         Where clients connect (SSL).
-    password
+    new_password
         Root's password where it was made up at this start, else None.
     folder
         The data folder.
@@ -64,8 +65,9 @@ class Server:
     def __init__(self, folder: Path, port: int, password: str | None, host: str) -> None:
         self.folder = folder
         self.host = host
-        self.password: str | None = None
+        self.new_password: str | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(folder)
         self.database = Database(folder / "omero.sqlite")
         self.throttle = Throttle()
         self.sessions = Sessions(self._session_closed)
@@ -83,7 +85,7 @@ class Server:
     def _prepare(self, password: str | None) -> None:
         if self.database.is_new:
             if password is None:
-                self.password = password = secrets.token_urlsafe(12)
+                self.new_password = password = secrets.token_urlsafe(12)
             with self.database.writing() as tx:
                 sow(tx, password)
             return
@@ -109,6 +111,7 @@ class Server:
         self.communicator.destroy()
         self._sweeper.join(_SWEEP_S)
         self.database.close()
+        self._lock.close()
 
     def __enter__(self) -> Server:
         return self
@@ -222,8 +225,8 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
         Where database, pixels and files are; made when missing, reopened when there.
     port
         The port to listen on; 0 picks a free one.
-    password
-        Root's password. At the first start one is made up where none is given (`Server.password`); later the stored one
+    new_password
+        Root's password. At the first start one is made up where none is given (`Server.new_password`); later the stored one
         stays unless another is given.
     host
         The address to listen on.

@@ -1,22 +1,321 @@
 """IAdmin: users, groups and the caller's context."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
 
 from typing import Any
 
+import omero
 import omero.api
+import omero.sys
+from omero import rtypes
 
-from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded import people
+from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.contexts import event_context
-from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.enumerations import VALUES
+from omero_pixclf.embedded.faults import fault, misuse, violation
+from omero_pixclf.embedded.logins import password_fits
+from omero_pixclf.embedded.queries import objects
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.security import SYSTEM_GROUP
+from omero_pixclf.embedded.service import Service, changes
 
 __all__ = ["Admin"]
 
+_USERS = "select distinct e from Experimenter e left outer join fetch e.groupExperimenterMap m left outer join fetch m.parent"
+_GROUPS = "select distinct g from ExperimenterGroup g left outer join fetch g.groupExperimenterMap m left outer join fetch m.child"
+_PRIVILEGE = "AdminPrivilege:"
 
-class Admin(Service):
+
+def _ids(objects_: list[Any] | None) -> list[int]:
+    return [o.id.val for o in objects_ or []]
+
+
+class _Lookups(Service):
+    """What anybody may ask."""
+
+    def getEventContext(self, call: Call) -> Any:
+        return event_context(call)
+
+    def getSecurityRoles(self, call: Call) -> Any:
+        made = omero.sys.Roles()
+        made.rootId, made.rootName, made.systemGroupId, made.systemGroupName = 0, "root", 0, "system"
+        made.userGroupId, made.userGroupName = 1, "user"
+        made.guestId, made.guestName, made.guestGroupId, made.guestGroupName = 1, "guest", 2, "guest"
+        return made
+
+    def getExperimenter(self, call: Call, ident: int) -> Any:
+        found = objects(call, f"{_USERS} where e.id = :i", i=ident)
+        return found[0] if found else call.graph.get("Experimenter", ident)
+
+    def lookupExperimenter(self, call: Call, name: str) -> Any:
+        return self.getExperimenter(call, people.user_by_name(call, name))
+
+    def lookupExperimenters(self, call: Call) -> list[Any]:
+        return objects(call, f"{_USERS} order by e.id")
+
+    def lookupLdapAuthExperimenter(self, call: Call, ident: int) -> None:
+        return None
+
+    def lookupLdapAuthExperimenters(self, call: Call) -> list[Any]:
+        return []
+
+    def getGroup(self, call: Call, ident: int) -> Any:
+        found = objects(call, f"{_GROUPS} where g.id = :i", i=ident)
+        return found[0] if found else call.graph.get("ExperimenterGroup", ident)
+
+    def lookupGroup(self, call: Call, name: str) -> Any:
+        return self.getGroup(call, people.group_by_name(call, name))
+
+    def lookupGroups(self, call: Call) -> list[Any]:
+        return objects(call, f"{_GROUPS} order by g.id")
+
+    def containedExperimenters(self, call: Call, group: int) -> list[Any]:
+        return objects(
+            call,
+            f"{_USERS} where exists (select x from GroupExperimenterMap x where x.child = e and x.parent.id = :g)",
+            g=group,
+        )
+
+    def containedGroups(self, call: Call, user: int) -> list[Any]:
+        return objects(
+            call,
+            f"{_GROUPS} where exists (select x from GroupExperimenterMap x where x.parent = g and x.child.id = :e)",
+            e=user,
+        )
+
+    def getDefaultGroup(self, call: Call, user: int) -> Any:
+        members, _ = memberships(call.tx, user)
+        return self.getGroup(call, members[0])
+
+    def getMemberOfGroupIds(self, call: Call, user: Any) -> list[int]:
+        return memberships(call.tx, user.id.val)[0]
+
+    def getLeaderOfGroupIds(self, call: Call, user: Any) -> list[int]:
+        return memberships(call.tx, user.id.val)[1]
+
+    def getMyUserPhotos(self, call: Call) -> list[Any]:
+        return objects(
+            call,
+            "select f from ExperimenterAnnotationLink l join l.child a join a.file f where l.parent.id = :i",
+            i=call.caller.user_id,
+        )
+
+    def canUpdate(self, call: Call, obj: Any) -> bool:
+        row = call.graph.get(type(obj).__name__[:-1], obj.id.val)
+        call.graph.finish()
+        return bool(row.details.permissions.canEdit())
+
+    def getCurrentAdminPrivileges(self, call: Call) -> list[Any]:
+        return self._privileges(call, call.caller.user_id)
+
+    def getAdminPrivileges(self, call: Call, user: Any) -> list[Any]:
+        return self._privileges(call, user.id.val)
+
+    def _privileges(self, call: Call, user: int) -> list[Any]:
+        if SYSTEM_GROUP not in memberships(call.tx, user)[0]:
+            return []
+        rows = dict(call.tx.all("SELECT name, value FROM experimenter_config WHERE id = ?", (user,)))
+        denied = {n for n in VALUES["AdminPrivilege"] if rows.get(_PRIVILEGE + n, "true") == "false"}
+        return objects(
+            call,
+            "select p from AdminPrivilege p where p.value in (:v)",
+            v=[n for n in VALUES["AdminPrivilege"] if n not in denied],
+        )
+
+    def getAdminsWithPrivileges(self, call: Call, privileges: list[Any]) -> list[Any]:
+        wanted = {rtypes.unwrap(p.value) for p in privileges}
+        admins = self.containedExperimenters(call, SYSTEM_GROUP)
+        return [a for a in admins if wanted <= {p.value.val for p in self._privileges(call, a.id.val)}]
+
+
+class _Groups(_Lookups):
+    """Groups and who is in them."""
+
+    @changes
+    def createGroup(self, call: Call, group: Any) -> int:
+        people.must_administer(call)
+        return people.create_group(call, group)
+
+    @changes
+    def updateGroup(self, call: Call, group: Any) -> None:
+        people.must_lead(call, [group.id.val])
+        _save_as_admin(call, group)
+
+    @changes
+    def deleteGroup(self, call: Call, group: Any) -> None:
+        people.must_administer(call)
+        call.tx.execute("DELETE FROM groupexperimentermap WHERE parent = ?", (group.id.val,))
+        call.tx.execute("DELETE FROM experimentergroup WHERE id = ?", (group.id.val,))
+
+    @changes
+    def addGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
+        people.must_lead(call, _ids(groups))
+        people.join_groups(call, user.id.val, _ids(groups))
+
+    @changes
+    def removeGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
+        people.must_lead(call, _ids(groups))
+        people.leave_groups(call, user.id.val, _ids(groups))
+
+    @changes
+    def setDefaultGroup(self, call: Call, user: Any, group: Any) -> None:
+        if user.id.val != call.caller.user_id:
+            people.must_lead(call, [group.id.val])
+        people.set_default_group(call, user.id.val, group.id.val)
+
+    @changes
+    def setGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
+        people.must_lead(call, [group.id.val])
+        people.set_leadership(call, owner.id.val, group.id.val, True)
+
+    @changes
+    def unsetGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
+        people.must_lead(call, [group.id.val])
+        people.set_leadership(call, owner.id.val, group.id.val, False)
+
+    @changes
+    def addGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
+        people.must_lead(call, [group.id.val])
+        for owner in _ids(owners):
+            people.set_leadership(call, owner, group.id.val, True)
+
+    @changes
+    def removeGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
+        people.must_lead(call, [group.id.val])
+        for owner in _ids(owners):
+            people.set_leadership(call, owner, group.id.val, False)
+
+    @changes
+    def changePermissions(self, call: Call, obj: Any, perms: Any) -> None:
+        if not isinstance(obj, omero.model.ExperimenterGroup):
+            raise misuse("Only the permissions of groups can be changed")
+        people.must_lead(call, [obj.id.val])
+        call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perms._perm1, obj.id.val))
+
+
+class Admin(_Groups):
     """omero.api.IAdmin."""
 
     interface = omero.api.IAdmin
 
-    def getEventContext(self, call: Call) -> Any:
-        return event_context(call)
+    # ---- users -----------------------------------------------------------------------------------------------
+    @changes
+    def createUser(self, call: Call, person: Any, group: str) -> int:
+        ident = people.group_by_name(call, group)
+        people.must_lead(call, [ident])
+        return people.create_user(call, person, None, [ident])
+
+    @changes
+    def createSystemUser(self, call: Call, person: Any) -> int:
+        people.must_administer(call)
+        return people.create_user(call, person, None, [SYSTEM_GROUP])
+
+    @changes
+    def createRestrictedSystemUser(self, call: Call, person: Any, privileges: list[Any]) -> int:
+        return self._restricted(call, person, privileges, None)
+
+    @changes
+    def createRestrictedSystemUserWithPassword(
+        self, call: Call, person: Any, privileges: list[Any], password: Any
+    ) -> int:
+        return self._restricted(call, person, privileges, rtypes.unwrap(password))
+
+    def _restricted(self, call: Call, person: Any, privileges: list[Any], password: str | None) -> int:
+        people.must_administer(call)
+        user = people.create_user(call, person, password, [SYSTEM_GROUP])
+        self._store_privileges(call, user, privileges)
+        return user
+
+    @changes
+    def createExperimenter(self, call: Call, person: Any, default: Any, groups: list[Any]) -> int:
+        return self._experimenter(call, person, None, default, groups)
+
+    @changes
+    def createExperimenterWithPassword(
+        self, call: Call, person: Any, password: Any, default: Any, groups: list[Any]
+    ) -> int:
+        return self._experimenter(call, person, rtypes.unwrap(password), default, groups)
+
+    def _experimenter(self, call: Call, person: Any, password: str | None, default: Any, groups: list[Any]) -> int:
+        wanted = [default.id.val, *_ids(groups)]
+        people.must_lead(call, wanted)
+        return people.create_user(call, person, password, wanted)
+
+    @changes
+    def updateSelf(self, call: Call, person: Any) -> None:
+        if person.id.val != call.caller.user_id:
+            raise violation("updateSelf is for one's own account")
+        _save_as_admin(call, person)
+
+    @changes
+    def updateExperimenter(self, call: Call, person: Any) -> None:
+        self._must_manage(call, person.id.val)
+        _save_as_admin(call, person)
+
+    @changes
+    def updateExperimenterWithPassword(self, call: Call, person: Any, password: Any) -> None:
+        self._must_manage(call, person.id.val)
+        _save_as_admin(call, person)
+        people.store_password(call, person.id.val, password)
+
+    @changes
+    def deleteExperimenter(self, call: Call, person: Any) -> None:
+        people.must_administer(call)
+        call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ?", (person.id.val,))
+        call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (person.id.val,))
+        call.tx.execute("DELETE FROM experimenter WHERE id = ?", (person.id.val,))
+
+    @changes
+    def setAdminPrivileges(self, call: Call, user: Any, privileges: list[Any]) -> None:
+        people.must_administer(call)
+        self._store_privileges(call, user.id.val, privileges)
+
+    def _store_privileges(self, call: Call, user: int, privileges: list[Any]) -> None:
+        kept = {rtypes.unwrap(p.value) for p in privileges}
+        call.tx.execute("DELETE FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user,))
+        start = call.tx.one("SELECT coalesce(max(position), -1) FROM experimenter_config WHERE id = ?", (user,))[0] + 1
+        rows = [
+            (user, start + i, _PRIVILEGE + n, str(n in kept).lower()) for i, n in enumerate(VALUES["AdminPrivilege"])
+        ]
+        call.tx.executemany("INSERT INTO experimenter_config VALUES (?, ?, ?, ?)", rows)
+
+    def _must_manage(self, call: Call, user: int) -> None:
+        if user != call.caller.user_id:
+            people.must_lead(call, memberships(call.tx, user)[0])
+
+    # ---- passwords -------------------------------------------------------------------------------------------
+    @changes
+    def changePassword(self, call: Call, password: Any) -> None:
+        people.store_password(call, call.caller.user_id, password)
+
+    @changes
+    def changePasswordWithOldPassword(self, call: Call, old: Any, new: Any) -> None:
+        if not password_fits(call.tx, call.caller.user_id, rtypes.unwrap(old) or ""):
+            raise violation("Old password is invalid")
+        people.store_password(call, call.caller.user_id, new)
+
+    @changes
+    def changeUserPassword(self, call: Call, name: str, password: Any) -> None:
+        user = people.user_by_name(call, name)
+        self._must_manage(call, user)
+        people.store_password(call, user, password)
+
+    @changes
+    def changeExpiredCredentials(self, call: Call, name: str, old: str, new: str) -> None:
+        raise fault(omero.AuthenticationException, "passwords do not expire here")
+
+    def reportForgottenPassword(self, call: Call, name: str, email: str) -> None:
+        raise fault(omero.AuthenticationException, "no mail is sent from here: ask an administrator for a new password")
+
+    def synchronizeLoginCache(self, call: Call) -> None:
+        """There is no cache: nothing to do."""
+
+
+def _save_as_admin(call: Call, obj: Any) -> None:
+    """Store a user's or group's own values; memberships are changed by other operations only."""
+    obj.unloadCollections()
+    saver = Saver(call.as_admin())
+    saver.save(obj)
+    saver.flush()

@@ -1,4 +1,5 @@
 """IQuery: objects by id, by example and by HQL."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
 
@@ -120,5 +121,3 @@ def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
             values[name] = value
     where = " where " + " and ".join(conditions) if conditions else ""
     return run_objects(call, f"select x from {found.name} x{where} order by x.id", values, page)
-
-

@@ -1,4 +1,5 @@
 """IUpdate: saving and deleting objects."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
 

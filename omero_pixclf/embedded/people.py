@@ -1,0 +1,153 @@
+"""Users, groups and memberships: what IAdmin does to them, with the rights it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import omero.model
+from omero import rtypes
+
+from omero_pixclf.embedded.call import Call, memberships
+from omero_pixclf.embedded.faults import invalid, misuse, no_row, violation
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.security import USER_GROUP
+from omero_pixclf.embedded.seed import set_password
+
+__all__ = [
+    "create_group",
+    "create_user",
+    "group_by_name",
+    "join_groups",
+    "leave_groups",
+    "must_administer",
+    "must_lead",
+    "set_default_group",
+    "set_leadership",
+    "store_password",
+    "user_by_name",
+]
+
+_PRIVATE = "rw----"
+
+
+def must_administer(call: Call) -> None:
+    """SecurityViolation for everybody but administrators."""
+    if not call.caller.is_admin:
+        raise violation(f"No matching roles found for session {call.session.uuid} (allowed: [system])")
+
+
+def must_lead(call: Call, groups: Iterable[int]) -> None:
+    """SecurityViolation unless the caller is an administrator or leads all of the groups."""
+    wanted = [g for g in groups if g != USER_GROUP]
+    if call.caller.is_admin or (wanted and all(g in call.caller.leader_of for g in wanted)):
+        return
+    raise violation("Current user is neither admin nor group-leader for the given user(s)/group(s)")
+
+
+def user_by_name(call: Call, name: str) -> int:
+    """A user's id; ApiUsageException when there is none."""
+    row = call.tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
+    if row is None:
+        raise misuse(f"No such experimenter: {name}")
+    return int(row[0])
+
+
+def group_by_name(call: Call, name: str) -> int:
+    """A group's id; ApiUsageException when there is none."""
+    row = call.tx.one("SELECT id FROM experimentergroup WHERE name = ?", (name,))
+    if row is None:
+        raise misuse(f"No such group: {name}")
+    return int(row[0])
+
+
+def create_group(call: Call, group: Any) -> int:
+    """Store a new group; private unless its details say otherwise."""
+    made = omero.model.ExperimenterGroupI()
+    made.name, made.description = group.name, group.description
+    made.ldap = group.ldap if group.ldap is not None else rtypes.rbool(False)
+    perms = getattr(group._details, "_permissions", None) if group._details is not None else None
+    made.details.permissions = omero.model.PermissionsI(perms._perm1 if perms is not None else _PRIVATE)
+    return _saved(call, made)
+
+
+def create_user(call: Call, person: Any, password: str | None, groups: Sequence[int]) -> int:
+    """Store a new user as a member of groups, the first being the default one, and of the group of all users."""
+    made = omero.model.ExperimenterI()
+    for name in ("omeName", "firstName", "middleName", "lastName", "institution", "email"):
+        setattr(made, name, getattr(person, name))
+    made.ldap = person.ldap if person.ldap is not None else rtypes.rbool(False)
+    user = _saved(call, made)
+    join_groups(call, user, [*dict.fromkeys(groups), *(() if USER_GROUP in groups else (USER_GROUP,))])
+    if password is not None:
+        set_password(call.tx, user, password)
+    return user
+
+
+def _saved(call: Call, obj: Any) -> int:
+    saver = Saver(call.as_admin())
+    saved = saver.save(obj)
+    saver.flush()
+    return int(saved.id.val)
+
+
+def _must_exist(call: Call, kind: str, ident: int) -> None:
+    if call.tx.one(f"SELECT 1 FROM {table(kind).name} WHERE id = ?", (ident,)) is None:
+        raise no_row(f"ome.model.meta.{kind}", ident)
+
+
+def join_groups(call: Call, user: int, groups: Iterable[int], *, leader: bool = False) -> None:
+    """Make a user a member of groups; those the user is in already stay as they are."""
+    _must_exist(call, "Experimenter", user)
+    known, _ = memberships(call.tx, user)
+    place = call.tx.one("SELECT max(child_index) FROM groupexperimentermap WHERE child = ?", (user,))[0]
+    for group in groups:
+        _must_exist(call, "ExperimenterGroup", group)
+        if group in known:
+            continue
+        place = 0 if place is None else place + 1
+        call.tx.execute(
+            "INSERT INTO groupexperimentermap (id, parent, child, owner, child_index) VALUES (?, ?, ?, ?, ?)",
+            (call.tx.new_id("groupexperimentermap"), group, user, leader, place),
+        )
+
+
+def leave_groups(call: Call, user: int, groups: Iterable[int]) -> None:
+    """End memberships; nobody may be left without a group."""
+    known, _ = memberships(call.tx, user)
+    gone = set(groups)
+    if not [g for g in known if g not in gone and g != USER_GROUP]:
+        raise invalid("Users must have at least one group besides the group of all users")
+    for group in gone:
+        call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ? AND parent = ?", (user, group))
+    _renumber(call, user, memberships(call.tx, user)[0])
+
+
+def set_default_group(call: Call, user: int, group: int) -> None:
+    """Put a group first among a user's groups."""
+    known, _ = memberships(call.tx, user)
+    if group not in known:
+        raise misuse(f"Group {group} was not found. Use addGroups before calling setDefaultGroup")
+    _renumber(call, user, [group, *(g for g in known if g != group)])
+
+
+def _renumber(call: Call, user: int, groups: Sequence[int]) -> None:
+    for place, group in enumerate(groups):
+        call.tx.execute(
+            "UPDATE groupexperimentermap SET child_index = ? WHERE child = ? AND parent = ?", (place, user, group)
+        )
+
+
+def set_leadership(call: Call, user: int, group: int, leads: bool) -> None:
+    """Make a member a leader of the group, or a plain member again; who is no member becomes one."""
+    join_groups(call, user, [group])
+    call.tx.execute("UPDATE groupexperimentermap SET owner = ? WHERE child = ? AND parent = ?", (leads, user, group))
+
+
+def store_password(call: Call, user: int, password: Any) -> None:
+    """Change a user's password (an rstring)."""
+    text = rtypes.unwrap(password)
+    if not text:
+        raise misuse("a password cannot be empty")
+    set_password(call.tx, user, text)
