@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, texts
+from omero_pixclf.ilastik.trees import StoredTree, grow
 
 __all__ = ["Forests", "read_forests"]
 
-_THRESHOLD, _LEAF = 0, 0x40000000
 _PARALLEL, _SINGLE = "ParallelVigraRfLazyflowClassifier", ("VigraRfLazyflowClassifier", "VigraRfPixelwiseClassifier")
-_MOST_TREES, _MOST_NODES = 10_000, 5_000_000
+_MOST_TREES = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,17 +53,6 @@ class Forests:
     known_labels: tuple[int, ...]
 
 
-@dataclass
-class _Arena:
-    """Nodes and leaves gathered while trees are read."""
-
-    columns: list[int]
-    thresholds: list[float]
-    children: list[tuple[int, int]]
-    leaves: list[list[float]]
-    roots: list[int]
-
-
 def read_forests(branch: Branch) -> Forests:
     """Read and validate a ``ClassifierForests`` group.
 
@@ -72,21 +61,20 @@ def read_forests(branch: Branch) -> Forests:
     ProjectError
         A classifier of another kind (a pickled one is never opened), or broken, cyclic or out of range trees.
     """
-    homes = _forest_groups(branch)
-    arena = _Arena([], [], [], [], [])
+    trees: list[StoredTree] = []
+    sizes: list[int] = []
     shape: tuple[int, int] | None = None
-    sizes = []
-    for home in homes:
-        before = len(arena.roots)
-        shape = _read_forest(home, arena, shape)
-        sizes.append(len(arena.roots) - before)
+    for home in _forest_groups(branch):
+        shape = _read_forest(home, trees, shape)
+        sizes.append(len(trees) - sum(sizes))
     assert shape is not None
+    grown = grow(trees, *shape)
     return Forests(
-        np.array(arena.columns, np.int32),
-        np.array(arena.thresholds, np.float64),
-        np.array(arena.children, np.int32).reshape(-1, 2),
-        np.array(arena.leaves, np.float64).reshape(-1, shape[1]),
-        np.array(arena.roots, np.int32),
+        grown.columns,
+        grown.thresholds,
+        grown.children,
+        grown.leaves,
+        grown.roots,
         tuple(sizes),
         shape[0],
         _known_labels(branch, shape[1]),
@@ -131,20 +119,23 @@ def _known_labels(branch: Branch, count: int) -> tuple[int, ...]:
     return labels
 
 
-def _read_forest(home: Branch, arena: _Arena, expected: tuple[int, int] | None) -> tuple[int, int]:
+def _read_forest(home: Branch, trees: list[StoredTree], expected: tuple[int, int] | None) -> tuple[int, int]:
+    """Append a forest's trees; returns its number of features and of classes."""
     external, options = home.group("_ext_param"), home.group("_options")
     columns, classes = _count(external, "column_count_"), _count(external, "class_count_")
     if expected is not None and expected != (columns, classes):
         raise home.refuse("", f"has (features, classes) {(columns, classes)}, the forests before it {expected}")
     if not 1 <= columns <= 100_000 or not 1 <= classes <= 255:
         raise home.refuse("_ext_param", f"states {columns} features and {classes} classes")
-    trees = _count(options, "tree_count_")
-    if not 1 <= trees <= _MOST_TREES:
-        raise options.refuse("tree_count_", f"is {trees}, expected 1 to {_MOST_TREES}")
+    count = _count(options, "tree_count_")
+    if not 1 <= count + len(trees) <= _MOST_TREES or count < 1:
+        raise options.refuse("tree_count_", f"is {count}, expected at least 1 and {_MOST_TREES} in all forests")
     weighted = options.has("predict_weighted_") and _count(options, "predict_weighted_") == 1
-    digits = len(str(trees - 1))
-    for index in range(trees):
-        _read_tree(home.group(f"Tree_{index:0{digits}d}"), arena, columns, classes, weighted=weighted)
+    digits = len(str(count - 1))
+    for index in range(count):
+        tree = home.group(f"Tree_{index:0{digits}d}")
+        topology = numbers(tree, "topology", "i", shape=(None,))
+        trees.append(StoredTree(tree, topology, numbers(tree, "parameters", "f", shape=(None,)), weighted))
     return columns, classes
 
 
@@ -153,62 +144,3 @@ def _count(branch: Branch, name: str) -> int:
     if not value.is_integer() or not 0 <= value < 2**31:
         raise branch.refuse(name, f"is {value}, expected a count")
     return int(value)
-
-
-def _read_tree(branch: Branch, arena: _Arena, columns: int, classes: int, *, weighted: bool) -> None:
-    topology = numbers(branch, "topology", "i", shape=(None,)).tolist()
-    parameters = numbers(branch, "parameters", "f", shape=(None,))
-    if not np.isfinite(parameters).all():
-        raise branch.refuse("parameters", "holds numbers that are not finite")
-    values = parameters.tolist()
-    if len(topology) < 4 or topology[0] != columns or topology[1] != classes:
-        raise branch.refuse("topology", f"begins with {topology[:2]}, expected [{columns}, {classes}] and a tree")
-    arena.roots.append(0)
-    pending = [(2, -1, 0)]
-    seen: set[int] = set()
-    while pending:
-        at, parent, side = pending.pop()
-        if at in seen:
-            raise branch.refuse("topology", f"reaches node {at} twice: a tree has no cycles and no shared branches")
-        seen.add(at)
-        reference = _read_node(branch, arena, topology, values, at, columns, classes, weighted)
-        if parent < 0:
-            arena.roots[-1] = reference
-        else:
-            pair = arena.children[parent]
-            arena.children[parent] = (reference, pair[1]) if side == 0 else (pair[0], reference)
-        if reference >= 0:
-            pending += [(topology[at + 3], reference, 1), (topology[at + 2], reference, 0)]
-
-
-def _read_node(
-    branch: Branch,
-    arena: _Arena,
-    topology: list[int],
-    values: list[float],
-    at: int,
-    columns: int,
-    classes: int,
-    weighted: bool,
-) -> int:
-    """Append one node or leaf and return the reference to it."""
-    if not 2 <= at <= len(topology) - 2:
-        raise branch.refuse("topology", f"points to node {at}, outside of its {len(topology)} entries")
-    kind, offset = topology[at], topology[at + 1]
-    needed = {_THRESHOLD: 2, _LEAF: 1 + classes}.get(kind)
-    if needed is None:
-        raise branch.refuse("topology", f"has a node of kind {kind:#x} at {at}; known are thresholds and leaves")
-    if not 0 <= offset <= len(values) - needed:
-        raise branch.refuse("topology", f"has parameters at {offset} for node {at}, outside of {len(values)}")
-    if kind == _LEAF:
-        weight = values[offset] if weighted else 1.0
-        arena.leaves.append([weight * p for p in values[offset + 1 : offset + 1 + classes]])
-        return -len(arena.leaves)
-    if at + 4 >= len(topology) or not 0 <= topology[at + 4] < columns:
-        raise branch.refuse("topology", f"has no valid feature at node {at}; the forest knows {columns} features")
-    if len(arena.columns) >= _MOST_NODES:
-        raise branch.refuse("topology", f"makes the classifier larger than {_MOST_NODES} nodes")
-    arena.columns.append(topology[at + 4])
-    arena.thresholds.append(values[offset + 1])
-    arena.children.append((0, 0))
-    return len(arena.columns) - 1

@@ -1,7 +1,8 @@
 """Reading a few groups and datasets of an HDF5 file that nobody vouches for.
 
-Only hard links are followed, only plain datasets that lie in the file itself are read, and never more than a stated
-number of bytes.
+The HDF5 library trusts its files: broken ones make it crash, loop, or allocate what they claim, and links, virtual
+datasets and filters lead it out of the file. Projects use little of the format, so that little is read here, in Python,
+with every offset checked, every loop bounded and every byte counted.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
-import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ProjectError
+from omero_pixclf.ilastik.hdf5_objects import Message, links, messages, root_address
+from omero_pixclf.ilastik.hdf5_source import BrokenFileError, Source
+from omero_pixclf.ilastik.hdf5_values import LAYOUT, attribute, dataset
 
 __all__ = ["LARGEST", "Branch", "numbers", "text", "texts"]
 
 LARGEST = 64 * 2**20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """A group of a project file.
 
@@ -31,11 +33,40 @@ class Branch:
         The file's name, for messages.
     path
         The group's path in it.
+    source
+        The file's bytes.
+    header
+        The messages of the group's header.
+    children
+        Where the headers of its children lie; None for links that lead elsewhere.
     """
 
     file: str
     path: str
-    node: Any
+    source: Source
+    header: tuple[Message, ...]
+    children: dict[str, int | None]
+
+    @classmethod
+    def root(cls, file: str, source: Source) -> Branch:
+        """The root group of a file.
+
+        Raises
+        ------
+        ProjectError
+            It is not an HDF5 file, or broken.
+        """
+        try:
+            return cls._at(file, "", source, root_address(source))
+        except BrokenFileError as problem:
+            raise ProjectError(f"{file}: {problem}") from problem
+
+    @classmethod
+    def _at(cls, file: str, path: str, source: Source, address: int) -> Branch:
+        header = messages(source, address)
+        if any(message.kind == LAYOUT for message in header):
+            raise BrokenFileError("is a dataset, expected a group")
+        return cls(file, path, source, tuple(header), links(source, header))
 
     def refuse(self, name: str, problem: str) -> ProjectError:
         """The error that says what is wrong with a child (or, with an empty name, with this group)."""
@@ -44,43 +75,55 @@ class Branch:
 
     def names(self) -> list[str]:
         """Names of the children, sorted."""
-        return sorted(self.node.keys())
+        return sorted(self.children)
 
     def has(self, name: str) -> bool:
         """Whether a child of that name is there."""
-        return name in self.names()
+        return name in self.children
 
     def group(self, name: str) -> Branch:
-        """The child group of that name."""
-        node = self._child(name)
-        if not isinstance(node, h5py.Group):
-            raise self.refuse(name, "is not a group")
-        return Branch(self.file, f"{self.path}/{name}", node)
+        """The child group of that name.
+
+        Raises
+        ------
+        ProjectError
+            It is missing, broken, a link to elsewhere or not a group.
+        """
+        address = self._address(name)
+        try:
+            return Branch._at(self.file, f"{self.path}/{name}", self.source, address)
+        except BrokenFileError as problem:
+            raise self.refuse(name, str(problem)) from problem
 
     def array(self, name: str, *, largest: int = LARGEST) -> NDArray[Any]:
-        """The child dataset of that name, refused when it claims more than ``largest`` bytes."""
-        node = self._child(name)
-        if not isinstance(node, h5py.Dataset):
-            raise self.refuse(name, "is not a dataset")
-        size = node.size
-        if size is None or size * max(node.dtype.itemsize, 1) > largest:
-            raise self.refuse(name, f"claims {size} elements of {node.dtype}, more than {largest} bytes")
-        return np.asarray(node[()])
+        """The values of the child dataset of that name; strings as bytes.
 
-    def attribute(self, name: str, child: str = "") -> Any:
-        """An attribute of a child (or of this group), None where it is absent."""
-        node = self._child(child) if child else self.node
-        return node.attrs.get(name)
+        Raises
+        ------
+        ProjectError
+            It is missing, broken, a link to elsewhere, not a dataset, or larger than ``largest`` bytes.
+        """
+        address = self._address(name)
+        try:
+            return dataset(self.source, messages(self.source, address), largest)
+        except BrokenFileError as problem:
+            raise self.refuse(name, str(problem)) from problem
 
-    def _child(self, name: str) -> Any:
-        link = None
-        with suppress(KeyError):
-            link = self.node.get(name, getlink=True)
-        if link is None:
+    def attribute(self, name: str, child: str) -> NDArray[Any] | None:
+        """An attribute of a child, None where it is absent."""
+        address = self._address(child)
+        try:
+            return attribute(self.source, messages(self.source, address), name)
+        except BrokenFileError as problem:
+            raise self.refuse(child, f"has an attribute {name!r} that {problem}") from problem
+
+    def _address(self, name: str) -> int:
+        if name not in self.children:
             raise self.refuse(name, "is missing")
-        if not isinstance(link, h5py.HardLink):
+        address = self.children[name]
+        if address is None:
             raise self.refuse(name, "is a link to somewhere else; only what lies in the file itself is read")
-        return self.node[name]
+        return address
 
 
 def numbers(

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import h5py
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.forest import Forests, read_forests
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, text, texts
+from omero_pixclf.ilastik.hdf5_source import Source
 from omero_pixclf.ilastik.lane import Lane, read_lane
 from omero_pixclf.ilastik.selection import FeatureSelection, read_selection
 
 __all__ = ["ClassLabel", "Project", "Stage", "read_project"]
 
+_IN_MEMORY = 16 * 2**20
 PIXEL, AUTOCONTEXT = "Pixel Classification", "AutocontextTwoStage"
 
 
@@ -125,15 +125,19 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
         The file is not such a project, is broken or unsafe, or has no stored classifier. The message says where.
     """
     called = name or ("project.ilp" if isinstance(source, bytes) else Path(source).name)
+    if isinstance(source, bytes):
+        return _read(Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest())
     try:
-        content = source if isinstance(source, bytes) else Path(source).read_bytes()
+        with Path(source).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= _IN_MEMORY:
+                return read_project(file.read(), name=called)
+            digest = hashlib.sha256()
+            while part := file.read(_IN_MEMORY):
+                digest.update(part)
+            return _read(Branch.root(called, Source(file.fileno(), size)), digest.hexdigest())
     except OSError as problem:
-        raise ProjectError(f"{called}: cannot be read: {problem.strerror}") from problem
-    try:
-        with h5py.File(io.BytesIO(content), "r") as file:
-            return _read(Branch(called, "", file), hashlib.sha256(content).hexdigest())
-    except (OSError, RuntimeError, ValueError, TypeError, KeyError, UnicodeError, OverflowError) as problem:
-        raise ProjectError(f"{called}: is not a readable ilastik project: {problem}") from problem
+        raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
 
 
 def _read(root: Branch, sha256: str) -> Project:
@@ -184,7 +188,7 @@ def _dimensions(selection: FeatureSelection, lane: Lane) -> list[FeatureSelectio
 
 
 def _read_classes(home: Branch) -> tuple[ClassLabel, ...]:
-    if bool(home.attribute("isEmpty", "LabelNames")):
+    if (empty := home.attribute("isEmpty", "LabelNames")) is not None and empty.any():
         raise home.refuse("LabelNames", "is empty: the project has no classes")
     names = texts(home, "LabelNames")
     if not 1 <= len(names) <= 255:

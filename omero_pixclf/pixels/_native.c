@@ -61,6 +61,24 @@ typedef struct {
     Combine3Fn add3, norm3;
 } Loops;
 
+/* Choices without branches, which compilers turn into vector blends. */
+static inline uint32_t mask_of(int condition) { return 0u - (uint32_t)condition; }
+
+static inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline uint32_t sign_mask(float value) { return 0u - (bits_of(value) >> 31); }
+
+static inline float pick(uint32_t mask, float yes, float no) {
+    uint32_t bits = (bits_of(yes) & mask) | (bits_of(no) & ~mask);
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 #define JOIN_(a, b) a##_##b
 #define JOIN(a, b) JOIN_(a, b)
 #define NAMED(a) JOIN(a, LEVEL)

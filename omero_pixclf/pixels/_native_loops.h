@@ -142,7 +142,7 @@ static void NAMED(eigen3)(const float *RESTRICT pa, const float *RESTRICT pb, co
         float a = pa[i], b = pb[i], c = pc[i], d = pd[i], e = pe[i], f = pf[i];
         float m0 = GREATER(fabsf(a), fabsf(b)), m1 = GREATER(fabsf(c), fabsf(d)), m2 = GREATER(fabsf(e), fabsf(f));
         float m01 = GREATER(m0, m1), most = GREATER(m01, m2);
-        most = most == 0.0f ? 1.0f : most;
+        most = pick(mask_of(most == 0.0f), 1.0f, most);
         a = a / most, b = b / most, c = c / most, d = d / most, e = e / most, f = f / most;
         float c0 = a * d * f + 2.0f * b * c * e - a * e * e - d * c * c - f * b * b;
         float c1 = a * d - b * b + a * f - c * c + d * f - e * e;
@@ -156,10 +156,9 @@ static void NAMED(eigen3)(const float *RESTRICT pa, const float *RESTRICT pb, co
         float magnitude = sqrtf(-third_a), up = sqrtf(-q);
         /* arctangent of up / half_b, in [0, pi] */
         float x = fabsf(half_b), y = fabsf(up);
-        float negative = signbit(half_b) ? 1.0f : 0.0f;
-        int steep = y > x;
-        float turns = (negative != 0.0f ? -2.0f : 0.0f) + (steep ? 1.0f : 0.0f);
-        float den = steep ? y : x, num = steep ? -x : y;
+        uint32_t negative = sign_mask(half_b), steep = mask_of(y > x);
+        float turns = pick(negative, -2.0f, 0.0f) + pick(steep, 1.0f, 0.0f);
+        float den = pick(steep, y, x), num = pick(steep, -x, y);
         float s = num / den, t = s * s;
         float u = 0.00282363896258175373077393f;
         u = t * u + -0.0159569028764963150024414f;
@@ -171,13 +170,13 @@ static void NAMED(eigen3)(const float *RESTRICT pa, const float *RESTRICT pb, co
         u = t * u + -0.333331018686294555664062f;
         t = (t * s) * u + s;
         t = turns * 1.57079632679489661923f + t;
-        t = negative != 0.0f ? -t : t;
-        t = den == 0.0f ? 1.57079632679489661923f : t;
-        t = num == 0.0f ? (negative != 0.0f ? 3.14159265358979323846f : 0.0f) : t;
+        t = pick(negative, -t, t);
+        t = pick(mask_of(den == 0.0f), 1.57079632679489661923f, t);
+        t = pick(mask_of(num == 0.0f), pick(negative, 3.14159265358979323846f, 0.0f), t);
         /* sine and cosine of an angle in [0, pi/3] */
         float angle = t * inv3;
-        int far = angle * 1.27323954473516f >= 1.0f;
-        float octants = far ? 2.0f : 0.0f;
+        uint32_t far = mask_of(angle * 1.27323954473516f >= 1.0f);
+        float octants = pick(far, 2.0f, 0.0f);
         float r = angle + octants * -0.78515625f;
         r = r + octants * -2.4187564849853515625e-4f;
         r = r + octants * -3.77489497744594108e-8f;
@@ -193,7 +192,7 @@ static void NAMED(eigen3)(const float *RESTRICT pa, const float *RESTRICT pb, co
         sine = sine * z + -1.6666654611e-1f;
         sine = sine * z * r;
         sine = sine + r;
-        float cs = far ? -sine : cosine, sn = far ? cosine : sine;
+        float cs = pick(far, -sine, cosine), sn = pick(far, cosine, sine);
         float r0 = p + 2.0f * magnitude * cs;
         float r1 = p - magnitude * (cs + root3 * sn);
         float r2 = p - magnitude * (cs - root3 * sn);

@@ -1,0 +1,64 @@
+"""The bytes of an HDF5 file, taken with every offset checked and all work counted."""
+
+from __future__ import annotations
+
+import os
+import struct
+from dataclasses import dataclass, field
+
+__all__ = ["UNDEFINED", "BrokenFileError", "Source"]
+
+UNDEFINED = 0xFFFFFFFFFFFFFFFF
+_MOST_TAKES, _MOST_BYTES = 600_000, 160 * 2**20
+
+
+class BrokenFileError(ValueError):
+    """The bytes are not what the format asks for, or ask for what is not supported."""
+
+
+@dataclass
+class Source:
+    """A file, in memory or open for reading.
+
+    Attributes
+    ----------
+    content
+        The bytes, or a file descriptor.
+    size
+        Number of bytes.
+    """
+
+    content: bytes | int
+    size: int
+    takes: int = field(default=0, init=False)
+    held: int = field(default=0, init=False)
+
+    def take(self, offset: int, count: int) -> bytes:
+        """Bytes at an offset.
+
+        Raises
+        ------
+        BrokenFileError
+            They lie outside of the file, or more has been asked for than any project needs.
+        """
+        self.takes += 1
+        if self.takes > _MOST_TAKES:
+            raise BrokenFileError("takes more steps to read than any project needs")
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise BrokenFileError(f"points to bytes {offset} to {offset + count} of a file of {self.size}")
+        if isinstance(self.content, bytes):
+            return self.content[offset : offset + count]
+        part = os.pread(self.content, count, offset)
+        if len(part) != count:
+            raise BrokenFileError("became shorter while it was read")
+        return part
+
+    def hold(self, count: int) -> None:
+        """Count bytes of results against what a project may ask for."""
+        self.held += count
+        if self.held > _MOST_BYTES:
+            raise BrokenFileError(f"claims more than {_MOST_BYTES} bytes of project data")
+
+    def unpack(self, form: str, offset: int) -> tuple[int, ...]:
+        """Little-endian numbers at an offset, as `struct` names them."""
+        return struct.unpack("<" + form, self.take(offset, struct.calcsize("<" + form)))
