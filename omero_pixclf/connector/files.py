@@ -158,11 +158,11 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
 
 def attached_projects(session: Session) -> list[tuple[int, str, str]]:
     """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
+    hql = "select a.id, f.name from FileAnnotation a join a.file f where lower(f.name) like '%.ilp'"
+    named: dict[int, str] = {ident: name for ident, name in session.rows(hql)}
     found = []
     for kind in ("Project", "Dataset", "Screen", "Plate", "Image"):
-        rows = session.rows(
-            f"select a.id, f.name, l.parent.id from {kind}AnnotationLink l, FileAnnotation a join a.file f "
-            "where l.child.id = a.id and lower(f.name) like '%.ilp'"
-        )
-        found += [(int(ident), name, f"{kind}:{parent}") for ident, name, parent in rows]
+        hql = f"select l.child.id, l.parent.id from {kind}AnnotationLink l where l.child.id in (:ids)"
+        rows = session.rows(hql, ids=sorted(named)) if named else []
+        found += [(ident, named[ident], f"{kind}:{parent}") for ident, parent in rows]
     return sorted(found, key=lambda row: (-row[0], row[2]))

@@ -204,10 +204,8 @@ def close_entry(session: Session, entry: Entry, record: RunRecord) -> Entry:
     """
 
     def update(factory: Any) -> None:
-        hql = "select a from MapAnnotation a join fetch a.mapValue where a.id = :id"
         context = session.context(entry.group)
-        named = _by_id(entry.annotation)
-        stored = factory.getQueryService().findByQuery(hql, named, context)
+        stored = factory.getQueryService().find("MapAnnotation", entry.annotation, context)
         if stored is None:
             raise missing("MapAnnotation", entry.annotation)
         stored.setMapValue(_named(to_pairs(record)))
@@ -215,12 +213,6 @@ def close_entry(session: Session, entry: Entry, record: RunRecord) -> Entry:
 
     session.write(f"{record.image}: completing the ledger's entry", update)
     return Entry(entry.annotation, entry.namespace, entry.group, record)
-
-
-def _by_id(ident: int) -> Any:
-    import omero.sys
-
-    return omero.sys.ParametersI().addId(ident)
 
 
 def _named(pairs: Pairs) -> list[Any]:
