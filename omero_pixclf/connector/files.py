@@ -159,7 +159,7 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
 def attached_projects(session: Session) -> list[tuple[int, str, str]]:
     """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
     hql = "select a.id, f.name from FileAnnotation a join a.file f where lower(f.name) like '%.ilp'"
-    named: dict[int, str] = {ident: name for ident, name in session.rows(hql)}
+    named: dict[int, str] = dict(session.rows(hql))
     found = []
     for kind in ("Project", "Dataset", "Screen", "Plate", "Image"):
         hql = f"select l.child.id, l.parent.id from {kind}AnnotationLink l where l.child.id in (:ids)"

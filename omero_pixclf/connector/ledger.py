@@ -176,11 +176,11 @@ def _lives(pid: int) -> bool:
 def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
     """Write the ``running`` entry of a record on its object, in the object's group."""
     group, worker = group_of(session, record.image), worker_name(session)
-    known = {e.annotation for e in entries_on(session, namespace, record.image)}
 
     def clean() -> None:
-        stray = [e.annotation for e in entries_on(session, namespace, record.image) if e.worker == worker]
-        remove(session, "MapAnnotation", [i for i in stray if i not in known], group=group)
+        standing = entries_on(session, namespace, record.image)
+        stray = [e.annotation for e in standing if e.worker == worker and e.record.run_id == record.run_id]
+        remove(session, "MapAnnotation", stray, group=group)
 
     annotation = MapAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(f"omero_pixclf: recipe {record.recipe}")

@@ -183,8 +183,9 @@ class OmeroSink:
         entry = open_entry(self._session, RUN_NS, replace(record, image=image.key, state="running"))
         writer = OmeroWriter(self._session, image, entry, self._encode)
         try:
-            _yield_to_older(self._session, entry)
-            _remove_debris(self._session, entry)
+            others = _others(self._session, entry)
+            _yield_to_older(self._session, entry, others)
+            _remove_debris(self._session, entry, others)
             yield writer
         finally:
             if not writer.completed:
@@ -223,9 +224,9 @@ def _others(session: Session, entry: Entry) -> list[Entry]:
     return [e for e in found if e.record.recipe == entry.record.recipe and e.annotation != entry.annotation]
 
 
-def _yield_to_older(session: Session, entry: Entry) -> None:
+def _yield_to_older(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
     """Give way to a process that opened its entry on this object before us and is still at work."""
-    for other in _others(session, entry):
+    for other in others:
         if other.annotation < entry.annotation and in_work(session, other, entry.record.run_id):
             raise OutputError(
                 f"{entry.record.image}: run {other.record.run_id} ({other.worker}) is writing results of "
@@ -233,8 +234,8 @@ def _yield_to_older(session: Session, entry: Entry) -> None:
             )
 
 
-def _remove_debris(session: Session, entry: Entry) -> None:
-    for other in _others(session, entry):
+def _remove_debris(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
+    for other in others:
         if other.record.state == "running" and not in_work(session, other, entry.record.run_id):
             log.info("%s: removing what run %s left unfinished", entry.record.image, other.record.run_id)
             remove_results(session, other)
