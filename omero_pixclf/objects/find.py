@@ -17,25 +17,58 @@ from omero_pixclf.objects.label import (
     off_border,
     within_sizes,
 )
+from omero_pixclf.objects.split import by_distance, by_probability
 from omero_pixclf.objects.threshold import above, most_probable, smooth
 from omero_pixclf.objects.twolevel import hysteresis
 
 __all__ = ["dimensions", "find"]
 
 
-def find(probabilities: NDArray[Any], index: int, settings: Objects) -> Labels:
+def find(
+    probabilities: NDArray[Any],
+    index: int,
+    settings: Objects,
+    *,
+    pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None),
+) -> Labels:
     """The objects of class ``index`` (0-based) in ``(t, z, y, x, c)`` probabilities.
 
-    In this order: smooth (objects in planes: along y and x only), threshold, fill holes, label, part touching objects, remove small and large ones, remove
-    those at the border. The result is ``(t, z, y, x)`` int32, numbered in raster order at each t.
+    In this order: smooth (objects in planes: along y and x only), threshold, fill holes, label, split, remove small
+    and large objects, remove those at the border.
+
+    Parameters
+    ----------
+    probabilities
+        ``(t, z, y, x, c)`` float32.
+    index
+        The class, 0-based.
+    settings
+        The recipe's ``[objects]``; which label it names is answered by ``index``.
+    pixel_size_um
+        Micrometres along (z, y, x), so that splitting by distance knows how far planes are apart.
+
+    Returns
+    -------
+    Labels
+        ``(t, z, y, x)`` int32, numbered in raster order at each t.
     """
     connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
     mask = _foreground(probabilities, index, settings, connectivity)
     if settings.fill_holes:
         mask = fill_holes(mask, connectivity=connectivity)
     labels = components(mask, connectivity=connectivity)
+    if settings.split == "distance":
+        labels = by_distance(labels, connectivity=connectivity, spacing=_spacing(pixel_size_um))
+    elif settings.split == "probability":
+        labels = by_probability(labels, probabilities[..., index], connectivity=connectivity)
     labels = within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
     return off_border(labels) if settings.border == "remove" else labels
+
+
+def _spacing(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
+    """Extents of a pixel relative to its width; cubes where any is unknown."""
+    z, y, x = pixel_size_um
+    return (z / x, y / x, 1.0) if z and y and x else (1.0, 1.0, 1.0)
 
 
 def dimensions(settings: Objects, planes: int) -> Literal[2, 3]:

@@ -16,18 +16,20 @@ from omero_pixclf.objects.outline import MaskShape, PolygonShape, outlines
 from omero_pixclf.objects.rasterise import rasterise
 from omero_pixclf.objects.simplify import simplify_rings
 
-label_images = hnp.arrays(
-    np.int32, hnp.array_shapes(min_dims=4, max_dims=4, max_side=9), elements=st.integers(0, 3), fill=st.nothing()
-)
-masks = hnp.arrays(np.bool_, hnp.array_shapes(min_dims=4, max_dims=4, max_side=12), fill=st.nothing())
+shapes = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))
+masks = shapes.flatmap(lambda shape: hnp.arrays(np.bool_, shape, fill=st.nothing()))
+
+label_images = shapes.flatmap(lambda s: hnp.arrays(np.int32, s, elements=st.integers(0, 3), fill=st.nothing()))
 
 
+@settings(deadline=None)
 @given(label_images, st.sampled_from(["polygon", "mask"]))
 def test_outlines_rasterised_are_the_labels(labels: NDArray[Any], kind: Any) -> None:
     shape = labels.shape
     assert np.array_equal(rasterise(outlines(labels, kind=kind), shape), labels)
 
 
+@settings(deadline=None)
 @given(masks, st.sampled_from([4, 8, 6, 26]))
 def test_every_object_has_one_outline_in_label_order(mask: NDArray[Any], connectivity: Any) -> None:
     labels = components(mask, connectivity=connectivity)
@@ -36,6 +38,7 @@ def test_every_object_has_one_outline_in_label_order(mask: NDArray[Any], connect
     assert found == expected
 
 
+@settings(deadline=None)
 @given(masks)
 def test_objects_joined_by_corners_without_holes_are_one_polygon(mask: NDArray[Any]) -> None:
     from skimage.measure import euler_number
@@ -54,6 +57,7 @@ def _holes(part: NDArray[Any]) -> bool:
     return bool((ndimage.binary_fill_holes(part, np.ones((3, 3))) != part).any())
 
 
+@settings(deadline=None)
 @given(masks)
 def test_polygon_only_where_one_ring_shows_the_object(mask: NDArray[Any]) -> None:
     labels = components(mask, connectivity=4)
@@ -63,7 +67,7 @@ def test_polygon_only_where_one_ring_shows_the_object(mask: NDArray[Any]) -> Non
             assert isinstance(shape, MaskShape) == _holes(part)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(masks, st.floats(0.05, 2.0))
 def test_simplified_outlines_stay_within_the_tolerance(mask: NDArray[Any], tolerance: float) -> None:
     labels = components(mask, connectivity=4)

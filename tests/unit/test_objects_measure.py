@@ -26,10 +26,8 @@ def scene(shape: tuple[int, int, int, int] = (2, 1, 12, 14), channels: int = 2) 
 
 
 def measured(labels: NDArray[Any], image: NDArray[Any], **options: Any) -> Table:
-    settings = {"dims": 2, "channels": ["DAPI", "GFP"], "probabilities": None, **options}
-    return measure(
-        labels, image, probabilities, class_name="Nucleus", **{"dims": 2, "channels": ["DAPI", "GFP"], **options}
-    )
+    settings: dict[str, Any] = {"dims": 2, "channels": ["DAPI", "GFP"], "probabilities": None, **options}
+    return measure(labels, image, settings.pop("probabilities"), class_name="Nucleus", **settings)
 
 
 def test_rows_are_in_the_order_of_the_outlines() -> None:
