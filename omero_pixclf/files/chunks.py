@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["near_cube"]
+__all__ = ["near_cube", "waiting_bytes"]
+
+_LEAST, _MOST = 64 << 20, 512 << 20
 
 
 def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
@@ -27,3 +29,21 @@ def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
         sides[axis] = max(1, min(even, limits[axis]))
         taken *= sides[axis]
     return tuple(sides)
+
+
+def waiting_bytes(keys: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> int:
+    """Memory for chunks that are not full yet, such that blocks in the order of the pixels fill each chunk once.
+
+    Blocks run along x first: the chunks of a whole row, of all channels and of two layers in z wait at the same time.
+
+    Examples
+    --------
+    >>> waiting_bytes("yxc", (40_000, 40_000, 2), (506, 505, 1), 4) >> 20  # 80 chunks of 1 MB for each channel
+    155
+    """
+    chunk = itemsize
+    for n in chunks:
+        chunk *= n
+    counts = {k: -(-n // c) for k, n, c in zip(keys, shape, chunks, strict=True)}
+    row = chunk * counts.get("x", 1) * counts.get("c", 1) * min(2, counts.get("z", 1))
+    return max(_LEAST, min(row, _MOST))

@@ -1,6 +1,6 @@
-"""Arrays stored flat in a file, written block by block without mapping it into memory.
+"""Arrays stored flat in a file, read and written block by block without mapping the file into memory.
 
-A mapped file would kill the process when the disk is full; plain writes raise an error.
+A mapped file kills the process when the disk is full or the file is cut short, and counts as the process's memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,10 @@ from omero_pixclf.files.axes import axes_of, guess_keys
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 
-__all__ = ["open_npy", "spooled", "write_flat", "write_npy"]
+__all__ = ["open_npy", "read_flat", "spooled", "write_flat", "write_npy"]
+
+_PIECE_BYTES = 32 << 20  # no read is larger than this, as long as it can be divided
+_SMALL_BYTES = 64 << 10  # reading so much costs no more than reading little
 
 
 def write_flat(file: int, offset: int, shape: tuple[int, ...], slices: tuple[slice, ...], block: NDArray[Any]) -> None:
@@ -45,9 +48,51 @@ def _write_all(file: int, data: Any, at: int) -> None:
         left, at = left[done:], at + done
 
 
+def read_flat(
+    file: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], slices: tuple[slice, ...]
+) -> NDArray[Any]:
+    """A part of a C-ordered array that begins at ``offset`` bytes of an open file, in native byte order.
+
+    Raises
+    ------
+    EOFError
+        Where the file ends before.
+    """
+    steps = [int(n) for n in np.cumprod((1, *reversed(shape[1:])))[::-1]]
+    sizes = [s.stop - s.start for s in slices]
+    result = np.empty(sizes, dtype.newbyteorder("="))
+    lead = _separate_axes(sizes, steps, dtype.itemsize)
+    first = sum(s.start * n for s, n in zip(slices, steps, strict=True))
+    span = _span(sizes[lead:], steps[lead:])
+    strides = [n * dtype.itemsize for n in steps[lead:]]
+    for index in itertools.product(*(range(n) for n in sizes[:lead])):
+        at = first + sum(i * n for i, n in zip(index, steps, strict=False))
+        piece = os.pread(file, span * dtype.itemsize, offset + at * dtype.itemsize)
+        if len(piece) < span * dtype.itemsize:
+            raise EOFError("the file ends before the array does")
+        flat = np.frombuffer(piece, dtype)
+        result[index] = np.lib.stride_tricks.as_strided(flat, sizes[lead:], strides, writeable=False)
+    return result
+
+
+def _separate_axes(sizes: list[int], steps: list[int], itemsize: int) -> int:
+    """Along how many leading axes to read pieces one by one: few reads, and not much more than is wanted."""
+    for lead in range(len(sizes)):
+        wanted = int(np.prod(sizes[lead:], dtype=np.int64))
+        span = _span(sizes[lead:], steps[lead:])
+        if (span <= 4 * wanted and span * itemsize <= _PIECE_BYTES) or span * itemsize <= _SMALL_BYTES:
+            return lead
+    return len(sizes) - 1
+
+
+def _span(sizes: list[int], steps: list[int]) -> int:
+    """Elements from the first to the last one wanted."""
+    return 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
+
+
 @contextmanager
 def open_npy(path: Path) -> Iterator[StoredArray]:
-    """A NumPy array file, mapped; its axes are guessed as ilastik does.
+    """A NumPy array file; its axes are guessed as ilastik does.
 
     Raises
     ------
@@ -55,20 +100,49 @@ def open_npy(path: Path) -> Iterator[StoredArray]:
         Where the file cannot be read or holds no numbers.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            shape, fortran, dtype = _npy_header(file)
+            if dtype.kind not in "uifb":
+                raise ImageError(f"{path}: holds {dtype}, expected numbers")
+            if not 2 <= len(shape) <= 5 or 0 in shape:
+                raise ImageError(f"{path}: its shape is {shape}, expected 2 to 5 dimensions and none empty")
+            offset = file.tell()
+            yield StoredArray(
+                name=str(path),
+                shape=shape,
+                dtype=dtype.newbyteorder("="),
+                axes=axes_of(guess_keys(shape)),
+                read=lambda slices: _read_npy(path, file.fileno(), offset, shape, dtype, slices, fortran),
+            )
+    except (OSError, ValueError) as error:
         raise ImageError(f"{path}: not a readable NumPy array: {error}") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uifb":
-        raise ImageError(f"{path}: expected one array of numbers")
-    if not 2 <= array.ndim <= 5 or 0 in array.shape:
-        raise ImageError(f"{path}: its shape is {array.shape}, expected 2 to 5 dimensions and none empty")
-    yield StoredArray(
-        name=str(path),
-        shape=array.shape,
-        dtype=array.dtype.newbyteorder("="),
-        axes=axes_of(guess_keys(array.shape)),
-        read=lambda slices: np.asarray(array[slices]),
-    )
+
+
+def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        raise ValueError(f"version {version} of the format")
+    shape, fortran, dtype = read(file)
+    return tuple(shape), bool(fortran), dtype
+
+
+def _read_npy(
+    path: Path,
+    file: int,
+    offset: int,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    slices: tuple[slice, ...],
+    fortran: bool,
+) -> NDArray[Any]:
+    try:
+        if fortran:
+            turned: NDArray[Any] = read_flat(file, offset, shape[::-1], dtype, slices[::-1]).transpose()
+            return turned
+        return read_flat(file, offset, shape, dtype, slices)
+    except (OSError, EOFError) as error:
+        raise ImageError(f"{path}: pixels cannot be read: {error}") from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import Axes, axes_of, axistags_json, guess_keys, parse_axistags
-from omero_pixclf.files.chunks import near_cube
+from omero_pixclf.files.chunks import near_cube, waiting_bytes
 from omero_pixclf.files.guarded import GuardedFile
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
@@ -24,7 +24,6 @@ from omero_pixclf.files.target import Target, Write
 __all__ = ["array_names", "open_hdf5", "write_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
-_CACHE = {"rdcc_nbytes": 64 << 20, "rdcc_nslots": 10007}  # chunks that blocks fill piece by piece wait here
 
 
 def array_names(path: Path) -> list[str]:
@@ -148,7 +147,8 @@ def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> It
         part.touch()
         with part.open("r+b", buffering=0) as raw:
             guarded = GuardedFile(raw)
-            with h5py.File(guarded, "a" if part.stat().st_size else "w", **_CACHE) as file:
+            mode = "a" if part.stat().st_size else "w"
+            with h5py.File(guarded, mode, rdcc_nbytes=_waiting(target), rdcc_nslots=100_003) as file:
                 item = _create(file, path, name, target, compress)
 
                 def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
@@ -181,13 +181,12 @@ def _create(file: h5py.File, path: Path, name: str, target: Target, compress: bo
 
 
 def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
-    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
     packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
     item = file.create_dataset(
         name,
         shape=target.shape,
         dtype=target.dtype,
-        chunks=near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize),
+        chunks=_chunks(target),
         **packing,
     )
     item.attrs["axistags"] = axistags_json(target.axes)
@@ -200,3 +199,12 @@ def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py
     for index, axis in enumerate(target.axes):
         item.dims[index].label = axis.key
     return item
+
+
+def _chunks(target: Target) -> tuple[int, ...]:
+    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
+    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+
+
+def _waiting(target: Target) -> int:
+    return waiting_bytes(target.keys, target.shape, _chunks(target), target.dtype.itemsize)

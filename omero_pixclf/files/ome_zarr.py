@@ -17,7 +17,7 @@ from omero_pixclf import __version__
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import Axes, Axis, axes_of, axistags_json, guess_keys
-from omero_pixclf.files.chunks import near_cube
+from omero_pixclf.files.chunks import near_cube, waiting_bytes
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 from omero_pixclf.image import AXES
@@ -25,7 +25,6 @@ from omero_pixclf.image import AXES
 __all__ = ["open_zarr", "write_zarr"]
 
 _CHUNK_BYTES = 1_024_000.0
-_WAITING_BYTES = 128 << 20  # chunks that are not full yet are held in memory up to this
 _ARRAY = "s0"
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
@@ -170,6 +169,7 @@ class _Chunks:
         self.target = target
         limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
         self.shape = near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+        self.room = waiting_bytes(target.keys, target.shape, self.shape, target.dtype.itemsize)
         self.codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
         self.waiting: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
 
@@ -207,7 +207,7 @@ class _Chunks:
             self._save(index, chunk)
             return
         self.waiting[index] = (chunk, missing)
-        while len(self.waiting) * chunk.nbytes > _WAITING_BYTES and len(self.waiting) > 1:
+        while len(self.waiting) * chunk.nbytes > self.room and len(self.waiting) > 1:
             oldest, (early, _) = self.waiting.popitem(last=False)
             self._save(oldest, early)
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
 
-import h5py
-
 from omero_pixclf.errors import ProjectError, UsageError
 from omero_pixclf.files.export import Export
 from omero_pixclf.files.naming import DEFAULT_TEMPLATE
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
+from omero_pixclf.ilastik.hdf5_source import Source
 
 __all__ = ["export_settings"]
 
@@ -59,14 +58,14 @@ def _harmless(template: str) -> bool:
 
 def _stored(project: Path) -> dict[str, Any]:
     try:
-        with h5py.File(project, "r") as file:
-            root = Branch(project.name, "", file)
+        with project.open("rb") as file:
+            root = Branch.root(project.name, Source(file.fileno(), project.stat().st_size))
             if not root.has(_GROUP):
                 return {}
             group = root.group(_GROUP)
             found = {name: read(group) for name, read in _READERS.items()}
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise ProjectError(f"{project.name}: export settings cannot be read: {error}") from error
+    except OSError as error:
+        raise ProjectError(f"{project.name}: cannot be read: {error.strerror}") from error
     return {name: value for name, value in found.items() if value is not None}
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
+from omero_pixclf.files.flat import read_flat
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import AXES
@@ -48,7 +49,7 @@ def open_tiff(path: Path) -> Iterator[StoredArray]:
                 shape=tuple(series.shape),
                 dtype=np.dtype(series.dtype).newbyteorder("="),
                 axes=_axes(tiff, keys),
-                read=_mapped(path, tiff, series) or _Pages(path, series).read,
+                read=_in_one_piece(path, tiff, series) or _Pages(path, series).read,
                 channels=ome_channels(tiff.ome_metadata) if tiff.ome_metadata else (),
             )
     except (OSError, tifffile.TiffFileError) as error:
@@ -79,13 +80,20 @@ def _keys(path: Path, series: Any) -> str:
     return keys
 
 
-def _mapped(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]] | None:
-    """A reader over the mapped file, where all pixels lie in it in one piece and as they are."""
+def _in_one_piece(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]] | None:
+    """A reader for pixels that lie in the file in one piece and as they are; None where they do not."""
     if series.dataoffset is None or series.keyframe.parent is not tiff:
         return None
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)
-    array = np.memmap(path, dtype=dtype, mode="r", offset=series.dataoffset, shape=tuple(series.shape))
-    return lambda slices: np.asarray(array[slices], dtype.newbyteorder("="))
+    file, shape = tiff.filehandle.fileno(), tuple(series.shape)
+
+    def read(slices: tuple[slice, ...]) -> NDArray[Any]:
+        try:
+            return read_flat(file, series.dataoffset, shape, dtype, slices)
+        except (OSError, EOFError) as error:
+            raise ImageError(f"{path}: pixels cannot be read: {error}") from error
+
+    return read
 
 
 def _axes(tiff: Any, keys: str) -> Axes:

@@ -139,7 +139,7 @@ def test_chunks_put_aside_before_they_are_full_are_completed_later(
 ) -> None:
     from omero_pixclf.files import ome_zarr
 
-    monkeypatch.setattr(ome_zarr, "_WAITING_BYTES", 1)
+    monkeypatch.setattr(ome_zarr, "waiting_bytes", lambda *_: 1)
     pixels = RNG.random((1, 1, 1100, 1200, 1), dtype=np.float32)
     result = Result.like("Probabilities", axes_of("yx"), (1100, 1200), 1, "float32")
     export = Export(output_format="single-scale OME-Zarr", output_filename_format=str(tmp_path / "o"))
