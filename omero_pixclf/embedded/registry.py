@@ -10,10 +10,14 @@ __all__ = ["STATEFUL", "STATELESS", "service_class"]
 
 STATELESS = {
     "omero.api.IAdmin": "admin.Admin",
+    "omero.api.IPixels": "pixels.Pixels",
     "omero.api.IQuery": "query.Query",
     "omero.api.IUpdate": "update.Update",
 }
-STATEFUL: dict[str, str] = {}
+STATEFUL: dict[str, str] = {
+    "omero.api.RawFileStore": "file_store.RawFileStore",
+    "omero.api.RawPixelsStore": "pixels_store.RawPixelsStore",
+}
 
 
 @cache

@@ -1,0 +1,199 @@
+"""RawFileStore: the bytes of an OriginalFile."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import omero
+import omero.api
+from omero.rtypes import rlong, rstring, rtime
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import fault, misuse, violation
+from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.storage import file_path, read_all, sha1_of, write_all
+
+__all__ = ["RawFileStore", "checksum"]
+
+
+class _Sum32:
+    """adler32 and crc32 with the interface of hashlib."""
+
+    def __init__(self, function: Callable[[bytes, int], int], start: int) -> None:
+        self._function, self._value = function, start
+
+    def update(self, data: bytes) -> None:
+        self._value = self._function(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
+_HASHERS: dict[str, Callable[[], Any]] = {
+    "SHA1-160": lambda: hashlib.sha1(usedforsecurity=False),
+    "MD5-128": lambda: hashlib.md5(usedforsecurity=False),
+    "Adler-32": lambda: _Sum32(zlib.adler32, 1),
+    "CRC-32": lambda: _Sum32(zlib.crc32, 0),
+}
+
+
+def checksum(path: Path, algorithm: str) -> str:
+    """A file's checksum as OMERO writes it."""
+    if algorithm == "File-Size-64":
+        return f"{path.stat().st_size:016x}"
+    if algorithm not in _HASHERS:
+        raise misuse(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
+    return str(sha1_of(path, _HASHERS[algorithm]).hexdigest())
+
+
+class RawFileStore(Service):
+    """omero.api.RawFileStore."""
+
+    interface = omero.api.RawFileStore
+    stateful = True
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._ident: int | None = None
+        self._path: Path | None = None
+        self._group: dict[str, str] = {}
+        self._descriptor: int | None = None
+        self._writable = False
+        self._modified = False
+        self._stored_size: int | None = None
+
+    def setFileId(self, call: Call, ident: int) -> None:
+        if self._ident == ident:
+            return
+        self._leave()
+        call.graph.get("OriginalFile", ident)
+        owner, group, size = call.tx.one("SELECT owner_id, group_id, size FROM originalfile WHERE id = ?", (ident,))
+        self.open_path(file_path(call.folder, ident), ident, group, call.graph.rights(owner, group).edit)
+        self._stored_size = size
+
+    def open_path(self, path: Path, ident: int, group: int, writable: bool) -> None:
+        """Let the store stand for a file; repositories keep theirs elsewhere than `setFileId`."""
+        self._ident, self._path, self._writable = ident, path, writable
+        self._group = {"omero.group": str(group)}
+
+    def _leave(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._path, self._ident, self._modified = None, None, None, False
+
+    def _where(self) -> Path:
+        if self._path is None:
+            raise misuse(
+                "This RawFileStore has not been properly initialized.\n"
+                "Please set the file id before executing any other methods.\n"
+            )
+        return self._path
+
+    def _file(self) -> int | None:
+        """The open file; None where there is none to read."""
+        path = self._where()
+        if self._descriptor is None:
+            if self._writable:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            elif path.exists():
+                self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptor
+
+    def _file_to_write(self) -> int:
+        self._where()
+        if not self._writable:
+            raise violation("File not writeable!")
+        found = self._file()
+        assert found is not None
+        return found
+
+    # ---- operations ------------------------------------------------------------------------------------------
+    @untransacted
+    def getFileId(self, context: Any) -> Any:
+        return None if self._ident is None else rlong(self._ident)
+
+    @untransacted
+    def exists(self, context: Any) -> bool:
+        return self._where().exists()
+
+    @untransacted
+    def size(self, context: Any) -> int:
+        found = self._file()
+        return 0 if found is None else os.fstat(found).st_size
+
+    @untransacted
+    def read(self, context: Any, position: int, length: int) -> bytes:
+        if length < 0 or position < 0:
+            raise fault(omero.InternalException, f"Wrapped Exception: {length} bytes from {position}")
+        found = self._file()
+        return bytes(length) if found is None else read_all(found, length, position)
+
+    @untransacted
+    def write(self, context: Any, data: bytes, position: int, length: int) -> None:
+        if not 0 <= length <= len(data) or position < 0:
+            self._where()
+            raise fault(omero.InternalException, f"Wrapped Exception: {length} of {len(data)} bytes at {position}")
+        write_all(self._file_to_write(), memoryview(data)[:length], position)
+        self._modified = True
+
+    @untransacted
+    def truncate(self, context: Any, length: int) -> bool:
+        found = self._file_to_write()
+        if length >= os.fstat(found).st_size:
+            return False
+        os.ftruncate(found, length)
+        self._modified = True
+        return True
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+    @untransacted
+    def save(self, context: Any) -> Any:
+        """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed."""
+        if self._path is None or not self._path.exists() or not self._writable:
+            return None
+        size = self._path.stat().st_size
+        if not self._modified and size != 0 and self._stored_size in (None, size):
+            return None
+        with self.transaction({**context, **self._group}) as call:
+            algorithm = call.tx.one(
+                "SELECT a.value FROM originalfile f JOIN checksumalgorithm a ON a.id = f.hasher WHERE f.id = ?",
+                (self._ident,),
+            )
+        if self._descriptor is not None:
+            os.fsync(self._descriptor)
+        found = self._store(context, size, checksum(self._path, algorithm[0]) if algorithm else None)
+        self._modified, self._stored_size = False, size
+        return found
+
+    def _store(self, context: Any, size: int, digest: str | None) -> Any:
+        path = self._where()
+        changed = int(path.stat().st_mtime * 1000)
+        with self.transaction({**context, **self._group}, write=True) as call:
+            call.tx.execute(
+                "UPDATE originalfile SET size = ?, mtime = ?, hash = coalesce(?, hash) WHERE id = ?",
+                (size, changed, digest, self._ident),
+            )
+            found = call.graph.get("OriginalFile", self._ident or 0)
+            call.graph.finish()
+        found.size, found.mtime = rlong(size), rtime(changed)
+        if digest is not None:
+            found.hash = rstring(digest)
+        return found
+
+    @untransacted
+    def close(self, context: Any) -> None:
+        """Closing saves what was written."""
+        try:
+            self.save(context)
+        finally:
+            super().close(context)
+
+    def released(self) -> None:
+        self._leave()

@@ -1,0 +1,289 @@
+"""IPixels: making images without data, describing pixels, rendering settings as stored."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import omero
+import omero.api
+import omero.model
+from omero.rtypes import rdouble, rint, rlong, rstring, unwrap
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import fault, invalid, misuse, no_row
+from omero_pixclf.embedded.fetching import load_path, readable
+from omero_pixclf.embedded.model import find_entity
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.service import Service, changes
+
+__all__ = ["PENDING", "Pixels", "describe_pixels", "rendering_def_ids", "rendering_defs"]
+
+PENDING = "Pending..."  # sha1 of pixels that are not written yet
+_DESCRIPTION = (
+    "pixelsType",
+    "channels.statsInfo",
+    "channels.logicalChannel.photometricInterpretation",
+    "channels.logicalChannel.illumination",
+    "channels.logicalChannel.mode",
+    "channels.logicalChannel.contrastMethod",
+)
+_RENDERING = (
+    "quantization",
+    "model",
+    "waveRendering.family",
+    "waveRendering.spatialDomainEnhancement",
+    "pixels.pixelsType",
+)
+_BITS = {"bit": 1, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "float": 32}
+_BITS |= {"double": 64, "complex": 64, "double-complex": 128}
+
+
+def describe_pixels(call: Call, ident: int) -> Any:
+    """A Pixels object with type, channels and their statistics, not yet finished; None where the caller sees none."""
+    if not readable(call, "Pixels", [ident]):
+        return None
+    for path in _DESCRIPTION:
+        load_path(call, "Pixels", [ident], path)
+    return call.graph.get("Pixels", ident)
+
+
+def rendering_def_ids(call: Call, pixels: int, owner: int | None = None) -> list[int]:
+    """Rendering settings of pixels that the caller may see, oldest first; of one owner where given."""
+    wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
+    rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY id", (pixels,))
+    return readable(call, "RenderingDef", [row[0] for row in rows])
+
+
+def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
+    """Rendering settings with everything that rendering needs, not yet finished."""
+    for path in _RENDERING:
+        load_path(call, "RenderingDef", ids, path)
+    return [call.graph.get("RenderingDef", i) for i in ids]
+
+
+class Pixels(Service):
+    """omero.api.IPixels."""
+
+    interface = omero.api.IPixels
+
+    # ---- descriptions ----------------------------------------------------------------------------------------
+    def retrievePixDescription(self, call: Call, ident: int) -> Any:
+        found = describe_pixels(call, ident)
+        call.graph.finish()
+        return found
+
+    def getBitDepth(self, call: Call, pixels_type: Any) -> int:
+        value = unwrap(pixels_type.value)
+        if value not in _BITS:
+            raise misuse(f"Unknown type: '{value}'")
+        return _BITS[value]
+
+    def getEnumeration(self, call: Call, kind: str, value: str) -> Any:
+        name = _enumeration(kind)
+        row = call.tx.one(f"SELECT id FROM {table(name).name} WHERE value = ?", (value,))
+        found = call.graph.get(name, row[0]) if row else None
+        call.graph.finish()
+        return found
+
+    def getAllEnumerations(self, call: Call, kind: str) -> list[Any]:
+        name = _enumeration(kind)
+        ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(name).name} ORDER BY id")]
+        found = call.graph.load(name, ids)
+        call.graph.finish()
+        return [found[i] for i in ids]
+
+    # ---- rendering settings ----------------------------------------------------------------------------------
+    def retrieveRndSettings(self, call: Call, pixels: int) -> Any:
+        return self._settings(call, rendering_def_ids(call, pixels, call.caller.user_id)[-1:])
+
+    def retrieveRndSettingsFor(self, call: Call, pixels: int, user: int) -> Any:
+        return self._settings(call, rendering_def_ids(call, pixels, user)[-1:])
+
+    def retrieveAllRndSettings(self, call: Call, pixels: int, user: int) -> list[Any]:
+        found = rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None))
+        call.graph.finish()
+        return found
+
+    def loadRndSettings(self, call: Call, ident: int) -> Any:
+        return self._settings(call, readable(call, "RenderingDef", [ident]))
+
+    def _settings(self, call: Call, ids: list[int]) -> Any:
+        found = rendering_defs(call, ids)
+        call.graph.finish()
+        return found[0] if found else None
+
+    @changes
+    def saveRndSettings(self, call: Call, settings: Any) -> None:
+        saver = Saver(call)
+        saver.save(settings)
+        saver.flush()
+
+    # ---- making images ---------------------------------------------------------------------------------------
+    @changes
+    def createImage(
+        self,
+        call: Call,
+        x: int,
+        y: int,
+        z: int,
+        t: int,
+        channels: list[int],
+        pixels_type: Any,
+        name: str,
+        description: str,
+    ) -> Any:
+        if not channels:
+            raise invalid("Channel list must be filled.")
+        image = omero.model.ImageI()
+        image.name, image.description = rstring(name), rstring(description)
+        pixels = _new_pixels({"X": x, "Y": y, "Z": z, "T": t, "C": len(channels)})
+        pixels.pixelsType = pixels_type
+        pixels.dimensionOrder = _dimension_order("XYZCT")
+        for _ in channels:
+            channel = omero.model.ChannelI()
+            channel.logicalChannel = omero.model.LogicalChannelI()
+            pixels.addChannel(channel)
+        image.addPixels(pixels)
+        return rlong(_saved(call, image).id.val)
+
+    @changes
+    def copyAndResizeImage(
+        self,
+        call: Call,
+        ident: int,
+        x: Any,
+        y: Any,
+        z: Any,
+        t: Any,
+        channels: list[int],
+        name: str,
+        copy_stats: bool,
+    ) -> Any:
+        source = call.graph.get("Image", ident)
+        load_path(call, "Image", [ident], "pixels.channels")
+        call.graph.finish()
+        image = omero.model.ImageI()
+        image.name = rstring(name)
+        for kept in ("acquisitionDate", "objectiveSettings", "imagingEnvironment", "experiment", "stageLabel"):
+            setattr(image, kept, getattr(source, kept))
+        image.instrument = source.instrument
+        for pixels in source.copyPixels():
+            image.addPixels(_resized(call, pixels, {"X": x, "Y": y, "Z": z, "T": t}, channels, None, copy_stats))
+        return rlong(_saved(call, image).id.val)
+
+    @changes
+    def copyAndResizePixels(
+        self,
+        call: Call,
+        ident: int,
+        x: Any,
+        y: Any,
+        z: Any,
+        t: Any,
+        channels: list[int],
+        methodology: str,
+        copy_stats: bool,
+    ) -> Any:
+        source = call.graph.get("Pixels", ident)
+        load_path(call, "Pixels", [ident], "channels")
+        call.graph.finish()
+        image = source.image.id.val
+        made = _resized(call, source, {"X": x, "Y": y, "Z": z, "T": t}, channels, methodology, copy_stats)
+        saver = Saver(call)
+        whole = saver.graph.get("Image", image)
+        saver.graph.load_children("Image", [image], "pixels")
+        saver.graph.finish()
+        whole.addPixels(made)
+        saver.save(whole)
+        saver.flush()
+        return rlong(made.id.val)
+
+    @changes
+    def setChannelGlobalMinMax(self, call: Call, pixels: int, channel: int, low: float, high: float) -> None:
+        if not readable(call, "Pixels", [pixels]):
+            raise fault(
+                omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): Pixels {pixels}"
+            )
+        row = call.tx.one("SELECT id, group_id FROM channel WHERE pixels = ? AND pixels_index = ?", (pixels, channel))
+        if row is None:
+            raise fault(
+                omero.InternalException, f"Wrapped Exception: (java.lang.IndexOutOfBoundsException): channel {channel}"
+            )
+        call = call.in_group(row[1])
+        load_path(call, "Channel", [row[0]], "statsInfo")
+        found = call.graph.get("Channel", row[0])
+        call.graph.finish()
+        stats = found.statsInfo or omero.model.StatsInfoI()
+        stats.globalMin, stats.globalMax = rdouble(low), rdouble(high)
+        found.statsInfo = stats
+        _saved(call, found)
+
+
+def _enumeration(kind: str) -> str:
+    found = find_entity(kind)
+    if found is None or not found.is_enum:
+        raise misuse(f"{kind} is no enumeration")
+    return found.name
+
+
+def _dimension_order(value: str) -> Any:
+    made = omero.model.DimensionOrderI()
+    made.value = rstring(value)
+    return made
+
+
+def _saved(call: Call, obj: Any) -> Any:
+    saver = Saver(call)
+    saved = saver.save(obj)
+    saver.flush()
+    return saved
+
+
+def _new_pixels(sizes: dict[str, int]) -> Any:
+    pixels = omero.model.PixelsI()
+    for axis, size in sizes.items():
+        if size <= 0:
+            raise misuse(f"values of Pixels.size{axis} must be strictly positive")
+        setattr(pixels, f"size{axis}", rint(size))
+    pixels.sha1 = rstring(PENDING)
+    return pixels
+
+
+def _resized(
+    call: Call, source: Any, sizes: dict[str, Any], channels: list[int], methodology: str | None, copy_stats: bool
+) -> Any:
+    """New Pixels with another's metadata, other sizes and some of its channels."""
+    wanted = {a: unwrap(s) if s is not None else getattr(source, f"size{a}").val for a, s in sizes.items()}
+    for axis, size in wanted.items():
+        if size < 0:
+            raise invalid(f"size{axis}: {size} <= 0")
+    if not channels:
+        raise invalid("Channel List is not null but size == 0")
+    known = source.copyChannels()
+    for place, channel in enumerate(channels):
+        if not 0 <= channel < len(known):
+            raise invalid(f"channel: {place} out of bounds")
+    made = _new_pixels({**wanted, "C": len(channels)})
+    for kept in ("dimensionOrder", "physicalSizeX", "physicalSizeY", "physicalSizeZ", "pixelsType"):
+        setattr(made, kept, getattr(source, kept))
+    made.methodology = rstring(methodology) if methodology is not None else None
+    made._relatedTo = omero.model.PixelsI(source.id.val, False)
+    for channel in channels:
+        made.addChannel(_copied_channel(call, known[channel], copy_stats))
+    return made
+
+
+def _copied_channel(call: Call, source: Any, copy_stats: bool) -> Any:
+    made = omero.model.ChannelI()
+    made.logicalChannel = source.logicalChannel
+    if copy_stats and source.statsInfo is not None:
+        row = call.tx.one("SELECT globalMin, globalMax FROM statsinfo WHERE id = ?", (source.statsInfo.id.val,))
+        if row is None:
+            raise no_row("ome.model.stats.StatsInfo", source.statsInfo.id.val)
+        stats = omero.model.StatsInfoI()
+        stats.globalMin, stats.globalMax = rdouble(row[0]), rdouble(row[1])
+        made.statsInfo = stats
+    return made

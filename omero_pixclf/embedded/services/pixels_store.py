@@ -1,0 +1,357 @@
+"""RawPixelsStore: planes, tiles and hypercubes as bytes."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import omero
+import omero.api
+import omero.romio
+from omero.rtypes import rstring
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import fault, invalid, misuse
+from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
+from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.storage import pixels_path
+
+__all__ = ["RawPixelsStore", "open_pixels", "pixel_layout"]
+
+_HISTOGRAM_BINS = 256
+
+
+def pixel_layout(call: Call, ident: int) -> tuple[PixelLayout, int, int] | None:
+    """Sizes and type of a Pixels object, its owner and group; None where the caller sees no such object."""
+    row = call.tx.one(
+        "SELECT p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT, k.value, p.owner_id, p.group_id FROM pixels p "
+        "JOIN pixelstype k ON k.id = p.pixelsType WHERE p.id = ?",
+        (ident,),
+    )
+    if row is None or not call.caller.may_read(row[6], row[7]):
+        return None
+    return PixelLayout(*row[:6]), row[6], row[7]
+
+
+def open_pixels(call: Call, ident: int, *, write: bool = False) -> PixelBuffer:
+    """The pixel file of a Pixels object; it is written once, by the first store that touches it."""
+    found = pixel_layout(call, ident)
+    if found is None:
+        raise invalid(f"Cannot read pixels id={ident}")
+    layout, owner, group = found
+    path = pixels_path(call.folder, ident)
+    new = not path.exists()
+    return PixelBuffer(path, layout, writable=write and new and call.graph.rights(owner, group).edit)
+
+
+class RawPixelsStore(Service):
+    """omero.api.RawPixelsStore."""
+
+    interface = omero.api.RawPixelsStore
+    stateful = True
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._ident: int | None = None
+        self._open: PixelBuffer | None = None
+        self._modified = False
+        self._group: dict[str, str] = {}
+
+    def setPixelsId(self, call: Call, ident: int, bypass: bool) -> None:
+        if self._ident == ident:
+            return
+        self._leave()
+        self._open = open_pixels(call, ident, write=True)
+        self._ident = ident
+        group = call.tx.one("SELECT group_id FROM pixels WHERE id = ?", (ident,))[0]
+        self._group = {"omero.group": str(group)}
+
+    def prepare(self, call: Call, ids: list[int]) -> None:
+        """Nothing to prepare: opening is quick."""
+
+    @property
+    def _buffer(self) -> PixelBuffer:
+        if self._open is None:
+            raise misuse(
+                "This RawPixelsStore has not been properly initialized.\n"
+                "Please set the pixels id before executing any other methods.\n"
+            )
+        return self._open
+
+    @property
+    def _layout(self) -> PixelLayout:
+        return self._buffer.layout
+
+    def _leave(self) -> None:
+        if self._open is not None:
+            self._open.close()
+        self._open, self._ident, self._modified = None, None, False
+
+    # ---- sizes -----------------------------------------------------------------------------------------------
+    @untransacted
+    def getPixelsId(self, context: Any) -> int | None:
+        self._buffer  # noqa: B018 - raises before setPixelsId
+        return self._ident
+
+    @untransacted
+    def getPixelsPath(self, context: Any) -> str:
+        return str(self._buffer.path)
+
+    @untransacted
+    def getByteWidth(self, context: Any) -> int:
+        return self._layout.width
+
+    @untransacted
+    def isSigned(self, context: Any) -> bool:
+        return self._layout.dtype.kind != "u"
+
+    @untransacted
+    def isFloat(self, context: Any) -> bool:
+        return self._layout.dtype.kind == "f"
+
+    @untransacted
+    def getRowSize(self, context: Any) -> int:
+        return self._layout.row_size
+
+    @untransacted
+    def getPlaneSize(self, context: Any) -> int:
+        return self._layout.plane_size
+
+    @untransacted
+    def getStackSize(self, context: Any) -> int:
+        return self._layout.stack_size
+
+    @untransacted
+    def getTimepointSize(self, context: Any) -> int:
+        return self._layout.timepoint_size
+
+    @untransacted
+    def getTotalSize(self, context: Any) -> int:
+        return self._layout.total_size
+
+    @untransacted
+    def getRowOffset(self, context: Any, y: int, z: int, c: int, t: int) -> int:
+        return self._layout.offset(y, z, c, t)
+
+    @untransacted
+    def getPlaneOffset(self, context: Any, z: int, c: int, t: int) -> int:
+        return self._layout.offset(0, z, c, t)
+
+    @untransacted
+    def getStackOffset(self, context: Any, c: int, t: int) -> int:
+        return self._layout.offset(0, 0, c, t)
+
+    @untransacted
+    def getTimepointOffset(self, context: Any, t: int) -> int:
+        return self._layout.offset(0, 0, 0, t)
+
+    # ---- resolutions: there is only the full one -------------------------------------------------------------
+    @untransacted
+    def requiresPixelsPyramid(self, context: Any) -> bool:
+        return self._layout.is_big
+
+    @untransacted
+    def getTileSize(self, context: Any) -> list[int]:
+        return list(self._layout.tile_size)
+
+    @untransacted
+    def getResolutionLevels(self, context: Any) -> int:
+        self._buffer  # noqa: B018 - raises before setPixelsId
+        return 1
+
+    @untransacted
+    def getResolutionLevel(self, context: Any) -> int:
+        self._buffer  # noqa: B018 - raises before setPixelsId
+        return 0
+
+    @untransacted
+    def getResolutionDescriptions(self, context: Any) -> list[Any]:
+        return [omero.api.ResolutionDescription(self._layout.x, self._layout.y)]
+
+    @untransacted
+    def setResolutionLevel(self, context: Any, level: int) -> None:
+        if not self._layout.is_big:
+            raise _unsupported("Cannot set resolution levels on a ROMIO pixel buffer.")
+        if level != 0:
+            raise misuse(f"resolution level {level} of 1")
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+    @untransacted
+    def getPlane(self, context: Any, z: int, c: int, t: int) -> bytes:
+        return self._buffer.plane(z, c, t)
+
+    @untransacted
+    def getPlaneRegion(self, context: Any, z: int, c: int, t: int, count: int, offset: int) -> bytes:
+        width = self._layout.width
+        if count < 0 or offset < 0 or (offset + count) * width > self._layout.plane_size:
+            raise fault(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
+        return self._buffer.region(self._layout.offset(0, z, c, t) + offset * width, count * width)
+
+    @untransacted
+    def getRegion(self, context: Any, size: int, offset: int) -> bytes:
+        if size < 0 or offset < 0:
+            raise fault(omero.InternalException, f"Wrapped Exception: negative region {size} at {offset}")
+        if offset + size > self._layout.total_size:
+            raise fault(omero.ResourceError, "Channel not open for writing - cannot extend file to required size")
+        return self._buffer.region(offset, size)
+
+    @untransacted
+    def getRow(self, context: Any, y: int, z: int, c: int, t: int) -> bytes:
+        return self._buffer.region(self._layout.offset(y, z, c, t), self._layout.row_size)
+
+    @untransacted
+    def getCol(self, context: Any, x: int, z: int, c: int, t: int) -> bytes:
+        return self._buffer.column(x, z, c, t)
+
+    @untransacted
+    def getStack(self, context: Any, c: int, t: int) -> bytes:
+        return self._buffer.region(self._layout.offset(0, 0, c, t), self._layout.stack_size)
+
+    @untransacted
+    def getTimepoint(self, context: Any, t: int) -> bytes:
+        return self._buffer.region(self._layout.offset(0, 0, 0, t), self._layout.timepoint_size)
+
+    @untransacted
+    def getTile(self, context: Any, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> bytes:
+        return self._buffer.cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)
+
+    @untransacted
+    def getHypercube(self, context: Any, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> bytes:
+        try:
+            self._layout.check_cube(offset, size, step)
+        except omero.ApiUsageException as error:
+            wrapped = f"Wrapped Exception: (ome.io.nio.DimensionsOutOfBoundsException): {error.message}"
+            raise fault(omero.InternalException, wrapped) from error
+        return self._buffer.cube(offset, size, step)
+
+    # ---- numbers about the samples ---------------------------------------------------------------------------
+    def getHistogram(self, call: Call, channels: list[int], bins: int, global_range: bool, plane: Any) -> Any:
+        layout = self._layout
+        bins = bins if bins > 0 else _HISTOGRAM_BINS
+        z, t, window = _plane_part(layout, plane)
+        found = {}
+        for channel in channels:
+            whole = self._buffer.plane_array(z, channel, t)
+            low, high = self._range(call, channel, whole, global_range)
+            samples = whole[window].astype(np.float64).ravel()
+            samples = samples[(samples >= low) & (samples <= high)]
+            width = (high - low) / bins
+            places = ((samples - low) / width).astype(np.int64) if width else np.zeros(samples.size, np.int64)
+            found[channel] = np.bincount(np.minimum(places, bins - 1), minlength=bins).tolist()
+        return found
+
+    def findMinMax(self, call: Call, channels: list[int]) -> dict[int, list[float]]:
+        layout = self._layout
+        if layout.is_big:
+            return {}
+        middle = (layout.z - 1) // 2, (layout.t - 1) // 2
+        planes = {c: self._buffer.plane_array(middle[0], c, middle[1]) for c in channels}
+        return {c: [float(p.min()), float(p.max())] for c, p in planes.items()}
+
+    def _range(self, call: Call, channel: int, plane: Any, global_range: bool) -> tuple[float, float]:
+        row = call.tx.one(
+            "SELECT s.globalMin, s.globalMax FROM channel c JOIN statsinfo s ON s.id = c.statsInfo "
+            "WHERE c.pixels = ? AND c.pixels_index = ?",
+            (self._ident, channel),
+        )
+        if global_range and row is not None and row[1] != 1.0:  # 1.0 stands where nothing was calculated
+            return row[0], row[1]
+        return float(plane.min()), float(plane.max())
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+    @untransacted
+    def setPlane(self, context: Any, data: bytes, z: int, c: int, t: int) -> None:
+        self._write_part(data, lambda layout: layout.offset(0, z, c, t), "plane_size")
+
+    @untransacted
+    def setStack(self, context: Any, data: bytes, z: int, c: int, t: int) -> None:
+        self._write_part(data, lambda layout: layout.offset(0, 0, c, t), "stack_size")
+
+    @untransacted
+    def setTimepoint(self, context: Any, data: bytes, t: int) -> None:
+        self._write_part(data, lambda layout: layout.offset(0, 0, 0, t), "timepoint_size")
+
+    @untransacted
+    def setRow(self, context: Any, data: bytes, y: int, z: int, c: int, t: int) -> None:
+        self._buffer.check_writable()
+        self._write(self._layout.offset(y, z, c, t), data)
+
+    @untransacted
+    def setRegion(self, context: Any, size: int, offset: int, data: bytes) -> None:
+        self._write(offset, data[:size])
+
+    @untransacted
+    def setTile(self, context: Any, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
+        layout = self._layout
+        if not layout.is_big:
+            if x != 0:
+                raise _unsupported("ROMIO pixel buffer only supports 0 offseted tile writes.")
+            if w != layout.x:
+                raise _unsupported("ROMIO pixel buffer only supports full row writes.")
+        if len(data) < w * h * layout.width:
+            raise fault(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
+        self._buffer.write_tile(data, z, c, t, x, y, w, h)
+        self._modified = True
+
+    def _write_part(self, data: bytes, offset: Any, size_name: str) -> None:
+        """Write a part whose size must fit exactly."""
+        buffer = self._buffer
+        buffer.check_writable()
+        start, size = offset(buffer.layout), getattr(buffer.layout, size_name)
+        if len(data) != size:
+            kind = "BufferUnderflowException" if len(data) < size else "BufferOverflowException"
+            raise fault(omero.ResourceError, f"{kind}: {len(data)} bytes instead of {size}")
+        self._write(start, data)
+
+    def _write(self, offset: int, data: bytes) -> None:
+        self._buffer.write(offset, data)
+        self._modified = True
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+    @untransacted
+    def calculateMessageDigest(self, context: Any) -> bytes:
+        return self._buffer.digest()
+
+    @untransacted
+    def save(self, context: Any) -> Any:
+        """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was."""
+        if not self._modified or self._open is None:
+            return None
+        digest = self._open.digest()
+        with self.transaction({**context, **self._group}) as call:
+            found = call.graph.get("Pixels", self._ident or 0)
+            call.graph.finish()
+        found.sha1 = rstring(digest.hex())
+        self._modified = False
+        return found
+
+    @untransacted
+    def close(self, context: Any) -> None:
+        """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
+        try:
+            if self._modified and self._open is not None:
+                digest = self._open.digest()
+                with self.transaction(self._group, write=True) as call:
+                    call.tx.execute("UPDATE pixels SET sha1 = ? WHERE id = ?", (digest.hex(), self._ident))
+        finally:
+            super().close(context)
+
+    def released(self) -> None:
+        self._leave()
+
+
+def _unsupported(message: str) -> Any:
+    return fault(omero.InternalException, f"Wrapped Exception: (java.lang.UnsupportedOperationException): {message}")
+
+
+def _plane_part(layout: PixelLayout, plane: Any) -> tuple[int, int, tuple[slice, slice]]:
+    """z, t and the rows and columns that a plane definition names; all of the first plane without one."""
+    if plane is None:
+        return 0, 0, (slice(None), slice(None))
+    region = plane.region
+    x, y = (max(region.x, 0), max(region.y, 0)) if region else (0, 0)
+    w, h = (region.width, region.height) if region else (0, 0)
+    rows = slice(y, y + h if h > 0 else layout.y)
+    return max(plane.z, 0), max(plane.t, 0), (rows, slice(x, x + w if w > 0 else layout.x))

@@ -1,0 +1,84 @@
+"""Where the bytes of pixels and files lie in the data folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["file_path", "pixels_path", "read_all", "remove_files", "sha1_of", "write_all"]
+
+_BLOCK = 1 << 22
+_FOLDERS = {"Pixels": "pixels", "OriginalFile": "files", "Thumbnail": "thumbnails"}
+_PER_FOLDER = 1000
+
+
+def _path(folder: Path, kind: str, ident: int) -> Path:
+    return folder / _FOLDERS[kind] / str(ident // _PER_FOLDER) / str(ident)
+
+
+def pixels_path(folder: Path, ident: int) -> Path:
+    """The file of a Pixels object: all planes, big-endian, in the order XYZCT."""
+    return _path(folder, "Pixels", ident)
+
+
+def file_path(folder: Path, ident: int) -> Path:
+    """The file of an OriginalFile object."""
+    return _path(folder, "OriginalFile", ident)
+
+
+def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
+    """Remove the bytes of deleted Pixels or OriginalFile rows; call it after the deletion is committed."""
+    if kind not in _FOLDERS:
+        return
+    for ident in ids:
+        _path(folder, kind, ident).unlink(missing_ok=True)
+
+
+@contextmanager
+def opened(path: Path, flags: int) -> Iterator[int]:
+    """A file descriptor that is closed at the end."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_all(descriptor: int, size: int, offset: int) -> bytes:
+    """``size`` bytes from ``offset``; what lies past the end of the file is zero."""
+    first = os.pread(descriptor, size, offset)
+    if len(first) == size:
+        return first
+    parts = [first]
+    done = len(first)
+    while done < size:
+        part = os.pread(descriptor, size - done, offset + done)
+        if not part:
+            parts.append(bytes(size - done))
+            break
+        parts.append(part)
+        done += len(part)
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: Any, offset: int) -> None:
+    """Write all of ``data`` (a buffer) at ``offset``; OSError where the disk is full."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(descriptor, view[done:], offset + done)
+
+
+def sha1_of(path: Path, make: Callable[[], Any] = hashlib.sha1) -> Any:
+    """The digest object of a file's bytes (an empty one's where there is no file)."""
+    digest = make()
+    if not path.exists():
+        return digest
+    with path.open("rb") as source:
+        while block := source.read(_BLOCK):
+            digest.update(block)
+    return digest
