@@ -7,9 +7,13 @@ with every offset checked, every loop bounded and every byte counted.
 
 from __future__ import annotations
 
-from contextlib import suppress
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 
@@ -18,9 +22,10 @@ from omero_pixclf.ilastik.hdf5_objects import Message, links, messages, root_add
 from omero_pixclf.ilastik.hdf5_source import BrokenFileError, Source
 from omero_pixclf.ilastik.hdf5_values import LAYOUT, attribute, dataset
 
-__all__ = ["LARGEST", "Branch", "numbers", "text", "texts"]
+__all__ = ["LARGEST", "Branch", "numbers", "opened", "text", "texts"]
 
 LARGEST = 64 * 2**20
+_IN_MEMORY = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +129,37 @@ class Branch:
         if address is None:
             raise self.refuse(name, "is a link to somewhere else; only what lies in the file itself is read")
         return address
+
+
+@contextmanager
+def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tuple[Branch, str]]:
+    """The root group of a file, and the SHA-256 of its bytes in hexadecimal. Large files are not held in memory.
+
+    Raises
+    ------
+    ProjectError
+        It cannot be read, or is no HDF5 file.
+    """
+    called = name or ("project.ilp" if isinstance(source, bytes) else Path(source).name)
+    if isinstance(source, bytes):
+        yield Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest()
+        return
+    with _open(source, called) as file:
+        try:
+            digest, size, content = hashlib.sha256(), os.fstat(file.fileno()).st_size, b""
+            while part := file.read(_IN_MEMORY):
+                digest.update(part)
+                content = part if len(part) == size else b""
+        except OSError as problem:
+            raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
+        yield Branch.root(called, Source(content or file.fileno(), size)), digest.hexdigest()
+
+
+def _open(path: Path | str, called: str) -> BinaryIO:
+    try:
+        return Path(path).open("rb")
+    except OSError as problem:
+        raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
 
 
 def numbers(

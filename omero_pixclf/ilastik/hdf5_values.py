@@ -1,7 +1,7 @@
 """HDF5's values: types, extents, storage and filters of datasets and attributes, as numpy arrays.
 
 Read are integers, IEEE floats, booleans, opaque bytes, and strings of fixed or variable length; stored compactly,
-contiguously or in chunks, plain or with the filters deflate, shuffle and fletcher32. Everything else is refused by name.
+contiguously or in chunks, plain or with the filters deflate, shuffle and fletcher32. All else is refused by name.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def _values(source: Source, raw: bytes, kind: _Kind, shape: tuple[int, ...]) -> 
             texts[i] = _heap_object(source, raw[16 * i : 16 * i + 16])
         return texts.reshape(shape)
     if kind.dtype.kind == "b":
-        return (np.frombuffer(raw, np.uint8) != 0).reshape(shape)
+        return np.asarray(np.frombuffer(raw, np.uint8) != 0).reshape(shape)
     values = np.frombuffer(raw, kind.dtype).reshape(shape)
     return np.asarray(values.astype(kind.dtype.newbyteorder("=")))
 

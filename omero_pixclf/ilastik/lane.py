@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
 
-__all__ = ["Lane", "axis_keys", "read_lane"]
+__all__ = ["Lane", "axis_keys", "lane_of", "lanes", "read_lane"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,31 @@ def read_lane(root: Branch) -> Lane:
     ProjectError
         The lane is there and malformed.
     """
-    raw = _raw_group(root)
-    if raw is None:
-        return Lane("", None)
+    for _, raw in lanes(root):
+        if raw.names():
+            return lane_of(raw)
+    return Lane("", None)
+
+
+def lanes(root: Branch) -> Iterator[tuple[str, Branch]]:
+    """The raw data groups of all lanes, by the lanes' names; they are empty where a lane has no image."""
+    if not root.has("Input Data") or not root.group("Input Data").has("infos"):
+        return
+    infos = root.group("Input Data").group("infos")
+    for name in infos.names():
+        lane = infos.group(name)
+        if lane.has("Raw Data"):
+            yield name, lane.group("Raw Data")
+
+
+def lane_of(raw: Branch) -> Lane:
+    """Axes and shape of a lane's raw data.
+
+    Raises
+    ------
+    ProjectError
+        They are malformed.
+    """
     axes = ""
     if raw.has("axistags"):
         axes = axis_keys(text(raw, "axistags")) or ""
@@ -64,16 +86,6 @@ def read_lane(root: Branch) -> Lane:
     if not axes or not set(axes) <= set("tzyxc") or len(set(axes)) != len(axes):
         raise raw.refuse("axistags", f"says axes {axes!r:.20}, expected different ones out of t, z, y, x, c")
     return Lane(axes, _read_shape(raw, len(axes)))
-
-
-def _raw_group(root: Branch) -> Branch | None:
-    with suppress(ProjectError):
-        infos = root.group("Input Data").group("infos")
-        for lane in infos.names():
-            for role in ("Raw Data", "raw data"):
-                if infos.group(lane).has(role) and infos.group(lane).group(role).names():
-                    return infos.group(lane).group(role)
-    return None
 
 
 def _read_shape(raw: Branch, rank: int) -> tuple[int, ...] | None:

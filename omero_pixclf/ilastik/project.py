@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.forest import Forests, read_forests
-from omero_pixclf.ilastik.hdf5 import Branch, numbers, text, texts
-from omero_pixclf.ilastik.hdf5_source import Source
+from omero_pixclf.ilastik.hdf5 import Branch, numbers, opened, text, texts
 from omero_pixclf.ilastik.lane import Lane, read_lane
 from omero_pixclf.ilastik.selection import FeatureSelection, read_selection
 
 __all__ = ["ClassLabel", "Project", "Stage", "read_project"]
 
-_IN_MEMORY = 16 * 2**20
 PIXEL, AUTOCONTEXT = "Pixel Classification", "AutocontextTwoStage"
 
 
@@ -124,20 +120,8 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
     ProjectError
         The file is not such a project, is broken or unsafe, or has no stored classifier. The message says where.
     """
-    called = name or ("project.ilp" if isinstance(source, bytes) else Path(source).name)
-    if isinstance(source, bytes):
-        return _read(Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest())
-    try:
-        with Path(source).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= _IN_MEMORY:
-                return read_project(file.read(), name=called)
-            digest = hashlib.sha256()
-            while part := file.read(_IN_MEMORY):
-                digest.update(part)
-            return _read(Branch.root(called, Source(file.fileno(), size)), digest.hexdigest())
-    except OSError as problem:
-        raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
+    with opened(source, name) as (root, sha256):
+        return _read(root, sha256)
 
 
 def _read(root: Branch, sha256: str) -> Project:

@@ -1,0 +1,109 @@
+"""The brush strokes of a project: which pixels were given which class."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.ilastik.hdf5 import Branch, numbers, opened
+from omero_pixclf.ilastik.lane import Lane, axis_keys, lane_of, lanes
+from omero_pixclf.image import AXES
+
+__all__ = ["Strokes", "label_image", "read_labels"]
+
+_SLICE = re.compile(r"\[?(\d{1,9}):(\d{1,9})\]?")
+
+
+@dataclass(frozen=True, eq=False)
+class Strokes:
+    """The labelled pixels of one training image.
+
+    Attributes
+    ----------
+    lane
+        The image's axes and shape, as far as the project tells.
+    positions
+        int64 ``(n, 4)``: t, z, y, x of every labelled pixel, in the order of the pixels; 0 along axes the image lacks.
+    classes
+        uint8 ``(n,)``: their 1-based classes.
+    """
+
+    lane: Lane
+    positions: NDArray[np.int64]
+    classes: NDArray[np.uint8]
+
+
+def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None = None) -> tuple[Strokes, ...]:
+    """Read the strokes of every training image of a project.
+
+    Parameters
+    ----------
+    source, name
+        As in `read_project`.
+    stage
+        1, or 2 for the second stage of Autocontext.
+
+    Raises
+    ------
+    ProjectError
+        The strokes are broken, or stored in an axis order that is not established.
+    """
+    with opened(source, name) as (root, _):
+        home = root.group("PixelClassification" if stage == 1 else "PixelClassification01")
+        if not home.has("LabelSets"):
+            return ()
+        sets = home.group("LabelSets")
+        known = [lane_of(raw) if raw.names() else Lane("", None) for _, raw in lanes(root)]
+        names = sets.names()
+        known += [Lane("", None)] * (len(names) - len(known))
+        return tuple(_strokes(sets.group(own), lane) for own, lane in zip(names, known, strict=False))
+
+
+def label_image(strokes: Strokes, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Strokes as an image: uint8 ``(t, z, y, x, 1)``, 0 where nothing was labelled.
+
+    ``shape`` is the training image's extent along t, z, y, x; strokes outside of it raise an `IndexError`.
+    """
+    image = np.zeros(shape, np.uint8)
+    image[tuple(strokes.positions.T)] = strokes.classes
+    return image[..., None]
+
+
+def _strokes(blocks: Branch, lane: Lane) -> Strokes:
+    positions, classes = [np.empty((0, 4), np.int64)], [np.empty(0, np.uint8)]
+    for name in blocks.names():
+        found, start, axes = _block(blocks, name, lane)
+        places = np.argwhere(found)
+        classes.append(found[tuple(places.T)].astype(np.uint8))
+        own = np.zeros((len(places), 4), np.int64)
+        for column, axis in enumerate(AXES[:4]):
+            if axis in axes:
+                own[:, column] = places[:, axes.index(axis)] + start[axes.index(axis)]
+        positions.append(own)
+    where, which = np.concatenate(positions), np.concatenate(classes)
+    order = np.lexsort(where.T[::-1])
+    return Strokes(lane, where[order], which[order])
+
+
+def _block(blocks: Branch, name: str, lane: Lane) -> tuple[NDArray[np.uint8], list[int], str]:
+    """One block of strokes: its values, where it begins, and its axes."""
+    found = numbers(blocks, name, "u")
+    tags, span = blocks.attribute("axistags", name), blocks.attribute("blockSlice", name)
+    axes = axis_keys(_string(tags)) if tags is not None else lane.axes + ("" if "c" in lane.axes else "c")
+    if not axes or len(axes) != found.ndim:
+        raise blocks.refuse(
+            name, f"has strokes of {found.ndim} axes in an order that is not established; save the project again"
+        )
+    ranges = [(int(a), int(b)) for a, b in _SLICE.findall(_string(span) if span is not None else "")]
+    if [b - a for a, b in ranges] != list(found.shape):
+        raise blocks.refuse(name, f"has strokes of shape {found.shape} at {ranges!r:.80}")
+    return found, [a for a, _ in ranges], axes
+
+
+def _string(value: NDArray[np.generic]) -> str:
+    item = value.item() if value.size == 1 else b""
+    return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)
