@@ -6,11 +6,13 @@ import traceback
 from typing import Any
 
 import omero
+import omero.all  # defines the exceptions
 
 __all__ = ["JAVA_NAMES", "fault", "invalid", "misuse", "no_row", "unexpected", "unreadable", "violation"]
 
 JAVA_NAMES = {
     omero.ApiUsageException: "ome.conditions.ApiUsageException",
+    omero.QueryException: "ome.services.query.QueryException",
     omero.ValidationException: "ome.conditions.ValidationException",
     omero.SecurityViolation: "ome.conditions.SecurityViolation",
     omero.ReadOnlyGroupSecurityViolation: "ome.conditions.ReadOnlyGroupSecurityViolation",

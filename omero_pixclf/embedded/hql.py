@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omero_pixclf.embedded import hql_syntax as syntax
-from omero_pixclf.embedded.faults import invalid, misuse
+from omero_pixclf.embedded.faults import invalid
 from omero_pixclf.embedded.hql_values import Parameters, Value, check_comparable
 from omero_pixclf.embedded.model import Entity, Field, entity, find_entity
 from omero_pixclf.embedded.schema import DISCRIMINATORS, pair_table, table
@@ -42,6 +42,7 @@ _FUNCTIONS = {  # HQL name: SQL name, kind of the result ("=" as the argument)
     "avg": ("avg", "double"),
 }
 _CASTS = {"string": "TEXT", "text": "TEXT", "long": "INTEGER", "integer": "INTEGER", "int": "INTEGER", "double": "REAL"}
+_MASKED = {"Node": "0", "Session": "{0}.owner = {1}"}  # what plain users see of the server's own bookkeeping
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 
 
@@ -60,6 +61,7 @@ class Source:
     field_name: str = ""
     is_collection: bool = False
     fetched: bool = False
+    unit: Field | None = None  # the alias stands for a quantity of the rows
 
 
 @dataclass
@@ -118,6 +120,7 @@ class _Translator:
         self.caller = caller
         self.parameters = parameters
         self._count = 0
+        self._in_condition = False
 
     def _fresh(self) -> str:
         self._count += 1
@@ -165,6 +168,8 @@ class _Translator:
         if "owner_id" in where.columns:
             condition = self.caller.filter_sql(source.sql)
             found.extend([condition] if condition else [])
+        elif source.entity.root in _MASKED and not self.caller.is_admin:
+            found.append(_MASKED[source.entity.root].format(source.sql, self.caller.user_id))
         return found
 
     def _join(self, scope: _Scope, item: syntax.Join) -> None:
@@ -211,6 +216,8 @@ class _Translator:
             pairs = pair_table(_declaring(owner.entity, name), found)
             scope.joins.append(f" {kind} {pairs} {alias} ON {alias}.id = {owner.sql}.id")
             return Source(alias, None, f"{alias}.position", is_collection=True)
+        if found.kind == "unit":
+            return Source(owner.sql, owner.entity, unit=found)
         if found.kind not in ("entity", "children"):
             raise HqlError(f"{name} cannot be joined")
         target = entity(found.target)
@@ -286,11 +293,15 @@ class _Translator:
         return self._walk(scope, next(iter(scope.names.values())), list(path.parts))
 
     def _whole(self, source: Source) -> Value:
+        if source.unit is not None:
+            return self._property_value(source, source.unit, plain_id=False)
         if source.entity is None:
             raise HqlError("pairs cannot be selected as a whole")
         return Value(f"{source.sql}.id", "entity", source.entity.name)
 
     def _walk(self, scope: _Scope, source: Source, steps: list[str]) -> Value:
+        if source.unit is not None:
+            return self._unit_part(source, source.unit, steps)
         while True:
             step = steps.pop(0)
             if step == "details" and steps:
@@ -437,13 +448,9 @@ class _Translator:
             return Value(f"({operand.sql} NOT IN ({inner}))", "bool")
         negated = {"=": "<>", "<>": "=", "<": ">=", ">": "<=", "<=": ">", ">=": "<"}[node.operator]
         test = f"SELECT 1 FROM (SELECT * FROM ({inner})) q WHERE {operand.sql}"
-        column = self._first_column(inner)
         if every:
-            return Value(f"(NOT EXISTS ({test} {negated} {column}))", "bool")
-        return Value(f"(EXISTS ({test} {node.operator} {column}))", "bool")
-
-    def _first_column(self, inner: str) -> str:
-        return "q.c0"
+            return Value(f"(NOT EXISTS ({test} {negated} q.c0))", "bool")
+        return Value(f"(EXISTS ({test} {node.operator} q.c0))", "bool")
 
     def _on_in(self, scope: _Scope, node: syntax.In, expected: str) -> Value:
         operand = self._value(scope, node.operand)
@@ -579,6 +586,8 @@ class _Translator:
         path = node.arguments[0] if node.arguments else None
         if not isinstance(path, syntax.Path):
             raise HqlError(f"{node.name}() needs an alias")
+        if path.parts[-1] == "class":
+            path = syntax.Path(path.parts[:-1])
         if len(path.parts) > 1:
             owner, name = self._owner(scope, path, outer=False)
             return self._implicit(scope, owner, self._property(owner, name))
@@ -588,24 +597,31 @@ class _Translator:
         return source
 
     def _call_size(self, scope: _Scope, node: syntax.Function) -> Value:
-        self._collection(scope, node.arguments[0])
-        raise invalid("could not execute query: size() of a collection under security filters")
+        """Hibernate does not bind the security filters' parameters where size() stands in a condition."""
+        if self._in_condition:
+            raise invalid("could not execute query: size() of a collection within a condition")
+        inner = self._elements(scope, node.arguments[0])
+        return Value(f"(SELECT count(*) FROM ({inner}))", "long")
 
     # ---- selects ---------------------------------------------------------------------------------------------
     def _subquery(self, outer: _Scope, query: syntax.Select) -> tuple[str, str]:
         """A select within another: its SQL and the kind of its first column."""
         scope = self._sources(query, outer)
+        outside, self._in_condition = self._in_condition, False
         if query.items:
             values = [self._value(scope, item.value) for item in query.items]
         else:
             values = [self._whole(next(iter(scope.names.values())))]
+        self._in_condition = outside
         columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
         return self._assemble(query, scope, columns), values[0].kind
 
     def _assemble(self, query: syntax.Select, scope: _Scope, columns: str, extra_order: str = "") -> str:
         conditions = list(scope.filters)
         if query.where is not None:
+            outside, self._in_condition = self._in_condition, True
             conditions.append(self._condition(scope, query.where))
+            self._in_condition = outside
         group = ", ".join(self._value(scope, g).sql for g in query.group)
         having = self._condition(scope, query.having) if query.having is not None else ""
         order = ", ".join(self._ordered(scope, o) for o in query.order) or extra_order
@@ -678,7 +694,7 @@ class _Translator:
     def _fetches(self, scope: _Scope, selected: set[str], places: list[str]) -> list[tuple[Source, int]]:
         found, known = [], set(selected)
         for source in scope.names.values():
-            if not source.fetched:
+            if not source.fetched or source.unit is not None:
                 continue
             assert source.parent is not None
             if f"{source.parent.sql}.id" not in known:
@@ -731,7 +747,3 @@ def translate(text: str, caller: Caller, given: dict[str, Any] | None) -> Transl
         raise HqlError("the query is empty")
     return _Translator(caller, Parameters(given)).translate(syntax.parse(text))
 
-
-def dml_refused(text: str) -> Any:
-    """What a client that wants to change data by HQL is told."""
-    return misuse(f"Not supported for DML operations [{text}]")

@@ -22,7 +22,12 @@ from omero_pixclf.embedded.security import ALL, Caller, GroupLevel, Rights, perm
 
 __all__ = ["Graph", "scalar_to_ice"]
 
-_EAGER = {"Image": ("wellSamples",), "Shape": ("transform",)}  # what OMERO's mapping always loads along
+_EAGER = {  # what OMERO's mapping loads along with every object
+    "Image": ("wellSamples",),
+    "Shape": ("transform",),
+    "OriginalFile": ("filesetEntries",),
+}
+_EAGER_UNLESS = {"OriginalFile": "hasher"}  # not where this is set, as the real server was seen to do
 _NO_LEVEL = -1  # permission bits of what belongs to nobody
 _DETAILS = dict.fromkeys(vars(omero.model.DetailsI()))
 
@@ -175,6 +180,7 @@ class Graph:
                 pairs.append(omero.model.NamedValue(name, value))
 
     def _load_eager(self, found: Entity, ids: list[int]) -> None:
+        ids = [i for i in ids if not self._holds(found, i)]
         for name in _EAGER.get(found.root, ()):
             if name in found.children:
                 self.load_children(found.name, ids, name)
@@ -182,6 +188,14 @@ class Graph:
                 place = list(table(found.name).columns).index(name)
                 targets = [self._rows[(found.root, i)][1][place] for i in ids]
                 self.load(found.fields[name].target, [t for t in targets if t is not None])
+
+    def _holds(self, found: Entity, ident: int) -> bool:
+        """Whether the row has the value that keeps OMERO from loading along."""
+        name = _EAGER_UNLESS.get(found.root)
+        if name is None:
+            return False
+        _, row, places = self._rows[(found.root, ident)]
+        return row[places[name]] is not None
 
     # ---- collections -----------------------------------------------------------------------------------------
     def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
