@@ -132,7 +132,7 @@ class OmeroWriter:
         stray = set(rois_marked(self._session, self._ident, self._entry.mark)) - set(self._rois)
         # An attempt whose answer was lost can have been carried out after we looked.
         remove(self._session, "Roi", sorted(stray), group=self._entry.group)
-        done = close_entry(self._session, self._entry, replace(record, state="complete"))
+        done = close_entry(self._session, self._entry, replace(record, image=self._image.key, state="complete"))
         self.completed = True
         _remove_replaced(self._session, done)
 

@@ -97,11 +97,8 @@ def find_container(session: Session, kind: str, name: str) -> int | None:
 def results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
     """This user's dataset for the result images of a container that is no dataset, made where there is none."""
     description = f"{RESULTS_MARK}{container}"
-    hql = (
-        "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner "
-        "and d.details.group.id = :group order by d.id"
-    )
-    found = session.ids(hql, text=description, owner=session.user_id, group=group)
+    hql = "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner order by d.id"
+    found = session.ids(hql, group=group, text=description, owner=session.user_id)
     if found:
         return found[0]
     made = omero.model.DatasetI()

@@ -127,6 +127,13 @@ class Person:
         found = connect(self.login, environ={"OMERO_PASSWORD": self.password}, **options)
         return self._open.enter_context(found)
 
+    def client(self) -> Any:
+        """A second, independent plain client, closed when the test ends."""
+        client = omero.client(host=self.endpoint.host, port=self.endpoint.port)
+        self._open.callback(client.closeSession)
+        client.createSession(self.name, self.password)
+        return client
+
     def gateway(self) -> BlitzGateway:
         """A second, independent client, closed when the test ends."""
         gateway = BlitzGateway(self.name, self.password, host=self.endpoint.host, port=self.endpoint.port, secure=True)

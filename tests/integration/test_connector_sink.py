@@ -79,8 +79,7 @@ def write(sink, info, said, *, objects=3, form="attachment-h5"):
 
 def counts(person):
     """How many objects of each kind lie in the person's group, by a second client."""
-    gateway = person.gateway()
-    query = gateway.getQueryService()
+    query = person.client().getSession().getQueryService()
     context = {"omero.group": str(person.group)}
     return {k: query.projection(f"select count(x.id) from {k} x", None, context)[0][0].val for k in COUNTED}
 
