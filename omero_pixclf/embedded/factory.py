@@ -9,6 +9,7 @@ import omero.api
 import omero.constants
 
 from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.handle import submit
 from omero_pixclf.embedded.faults import misuse, violation
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS
 from omero_pixclf.embedded.service import Service, untransacted
@@ -43,6 +44,11 @@ class ServiceFactory(Service):
     @untransacted
     def activeServices(self, context: Any) -> list[str]:
         return list(self.session.services)
+
+    @untransacted
+    def submit(self, context: Any, request: Any) -> Any:
+        """Begin an omero.cmd request."""
+        return submit(self.server, self.session, self.category, request, dict(context or {}))
 
     # ---- the session -----------------------------------------------------------------------------------------
     def getSecurityContexts(self, call: Call) -> list[Any]:
@@ -89,12 +95,14 @@ class ServiceFactory(Service):
 
     @untransacted
     def keepAlive(self, context: Any, proxy: Any) -> bool:
-        return proxy is not None and proxy.ice_getIdentity().name in self.session.services
+        return self._is_open(proxy)
 
     @untransacted
     def keepAllAlive(self, context: Any, proxies: list[Any]) -> int:
-        alive = [p is not None and p.ice_getIdentity().name in self.session.services for p in proxies]
-        return sum(1 << i for i, a in enumerate(alive) if a) if proxies else -1
+        return sum(1 << i for i, p in enumerate(proxies) if self._is_open(p)) if proxies else -1
+
+    def _is_open(self, proxy: Any) -> bool:
+        return proxy is not None and self.server.adapter.find(proxy.ice_getIdentity()) is not None
 
 
 def _getter(name: str) -> Any:

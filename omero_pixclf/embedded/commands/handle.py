@@ -1,0 +1,138 @@
+"""omero.cmd.Handle: one submitted request, carried out by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import Ice
+import omero.cmd
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.perform import check_known, context_of, perform, step_count, unplanned, writes
+from omero_pixclf.embedded.commands.refusal import error_response
+from omero_pixclf.embedded.service import Service, untransacted
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server import Server
+    from omero_pixclf.embedded.sessions import ClientSession
+
+__all__ = ["RequestHandle", "submit"]
+
+_log = logging.getLogger(__name__)
+_FAILED = [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
+
+
+class RequestHandle(Service):
+    """omero.cmd.Handle."""
+
+    interface = omero.cmd.Handle
+
+    def __init__(self, server: Server, session: ClientSession, request: Any, context: dict[str, str]) -> None:
+        super().__init__(server, session)
+        self._request = request
+        self._context = context_of(request, context)
+        self._response: Any = None
+        self._callbacks: dict[str, Any] = {}
+        self._status = omero.cmd.Status()
+        self._status.flags, self._status.parameters = [], {}
+        self._status.stepStartTimes, self._status.stepStopTimes = [], []
+        self._status.currentStep, self._status.steps = 0, step_count(request)
+        self._cancelled = False
+
+    # ---- operations ------------------------------------------------------------------------------------------
+    def addCallback(self, call: Call, callback: Any) -> None:
+        """Tell the client when the request is done, over the connection it came by."""
+        identity = callback.ice_getIdentity()
+        proxy = omero.cmd.CmdCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
+        with self.lock:
+            self._callbacks[_key(identity)] = proxy.ice_oneway()
+
+    def removeCallback(self, call: Call, callback: Any) -> None:
+        """Tell this one nothing any more."""
+        with self.lock:
+            self._callbacks.pop(_key(callback.ice_getIdentity()), None)
+
+    @untransacted
+    def getRequest(self, context: Any) -> Any:
+        """What has been asked."""
+        return self._request
+
+    @untransacted
+    def getResponse(self, context: Any) -> Any:
+        """The answer, or None until there is one."""
+        with self.lock:
+            return self._response
+
+    @untransacted
+    def getStatus(self, context: Any) -> Any:
+        """How far it has come."""
+        with self.lock:
+            return self._status
+
+    @untransacted
+    def cancel(self, context: Any) -> bool:
+        """Give the request up where it has not begun; whether that was so."""
+        with self.lock:
+            if self._response is not None or self._status.startTime:
+                return False
+            self._cancelled = True
+            return True
+
+    # ---- the work --------------------------------------------------------------------------------------------
+    def run(self) -> None:
+        """Carry the request out in one transaction; every failure becomes the response."""
+        with self.lock:
+            if not self._cancelled:
+                self._status.startTime = _now()
+        response, flags = self._outcome()
+        with self.lock:
+            self._status.stopTime = _now()
+            self._status.flags = flags
+            if not flags:
+                self._status.currentStep = max(0, self._status.steps - 1)
+            self._response = response
+            listeners = list(self._callbacks.values())
+        for listener in listeners:
+            self._announce(listener)
+
+    def _outcome(self) -> tuple[Any, list[Any]]:
+        try:
+            if self._cancelled:
+                raise InterruptedError("cancelled before it began")
+            with self.transaction(self._context, write=writes(self._request)) as call:
+                return perform(call, self._request), []
+        except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
+            _log.debug("%s failed", type(self._request).__name__, exc_info=True)
+            return error_response(self._request, error, unplanned(self._request)), list(_FAILED)
+
+    def _announce(self, listener: Any) -> None:
+        try:
+            listener.finished(self._response, self._status)
+        except Ice.Exception as error:
+            _log.info("a client was not told about %s: %s", type(self._request).__name__, error)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _key(identity: Any) -> str:
+    return f"{identity.category}/{identity.name}"
+
+
+def submit(server: Server, session: ClientSession, category: str, request: Any, context: dict[str, str]) -> Any:
+    """Begin a request; the proxy of its handle.
+
+    Raises
+    ------
+    omero.ApiUsageException
+        Where there is no such request.
+    """
+    check_known(request)
+    handle = RequestHandle(server, session, request, context)
+    proxy = server.add_object(session, category, handle, "omero.cmd.Handle")
+    threading.Thread(target=handle.run, name=f"omero-{type(request).__name__}", daemon=True).start()
+    return proxy

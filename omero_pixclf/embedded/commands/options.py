@@ -1,0 +1,100 @@
+"""Child options of a graph request: kinds and namespaces of children that go along, or stay, whatever else holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from omero_pixclf.embedded.commands.bonds import Item, of_kind
+from omero_pixclf.embedded.commands.refusal import Refused
+from omero_pixclf.embedded.database import Transaction, ids_parameter
+from omero_pixclf.embedded.model import Entity, find_entity
+
+__all__ = ["ChildOptions", "child_options", "named_class"]
+
+_SPARED = frozenset(  # namespaces that options leave alone unless they name namespaces
+    {"openmicroscopy.org/omero/import/companionFile", "openmicroscopy.org/omero/measurement"}
+)
+
+
+def named_class(name: str) -> Entity:
+    """A class by its name with or without package; a plain ERR where there is none."""
+    found = find_entity(name.rsplit(".", 1)[-1])
+    if found is None:
+        raise Refused("graph-fail", f"unknown model object class named: {name}")
+    return found
+
+
+@dataclass(frozen=True)
+class _Option:
+    included: tuple[str, ...]
+    excluded: tuple[str, ...]
+    only_ns: frozenset[str]
+    not_ns: frozenset[str]
+
+    def verdict(self, item: Item, namespace: str | None) -> bool | None:
+        """True: goes along, False: stays, None: nothing said."""
+        if of_kind(item.kind, "Annotation") and not self._about(namespace):
+            return None
+        if any(of_kind(item.kind, kind) for kind in self.included):
+            return True
+        return False if any(of_kind(item.kind, kind) for kind in self.excluded) else None
+
+    def _about(self, namespace: str | None) -> bool:
+        return namespace in self.only_ns if self.only_ns else namespace not in self.not_ns
+
+
+@dataclass(frozen=True)
+class ChildOptions:
+    """All child options of a request; the first that says something about an object counts."""
+
+    options: tuple[_Option, ...] = ()
+
+    def split(
+        self, tx: Transaction, candidates: Sequence[Item], rights: Callable[[Item], Any]
+    ) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
+        """Keys of the candidates that must stay, and of those that go whatever holds them."""
+        stay: set[tuple[str, int]] = set()
+        go: set[tuple[str, int]] = set()
+        if not self.options:
+            return stay, go
+        namespaces = _namespaces(tx, candidates)
+        for item in candidates:
+            verdict = self._verdict(item, namespaces.get(item.id))
+            if verdict is False:
+                stay.add(item.key)
+            elif verdict and rights(item).delete:
+                go.add(item.key)
+        return stay, go
+
+    def _verdict(self, item: Item, namespace: str | None) -> bool | None:
+        for option in self.options:
+            verdict = option.verdict(item, namespace)
+            if verdict is not None:
+                return verdict
+        return None
+
+
+def _namespaces(tx: Transaction, candidates: Sequence[Item]) -> dict[int, str]:
+    ids = [item.id for item in candidates if of_kind(item.kind, "Annotation")]
+    if not ids:
+        return {}
+    sql = "SELECT id, ns FROM annotation WHERE ns IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+    return dict(tx.all(sql, (ids_parameter(ids),)))
+
+
+def child_options(given: Sequence[Any] | None) -> ChildOptions:
+    """The options of a request, checked."""
+    return ChildOptions(tuple(_option(option) for option in given or [] if option is not None))
+
+
+def _option(given: Any) -> _Option:
+    included = tuple(named_class(name).name for name in given.includeType or [])
+    excluded = tuple(named_class(name).name for name in given.excludeType or [])
+    if not included and not excluded:
+        raise Refused("graph-fail", "child option must include or exclude some type")
+    if given.includeNs and given.excludeNs:
+        raise Refused("graph-fail", "child option may not both include and exclude namespace")
+    not_ns = frozenset(given.excludeNs or ([] if given.includeNs else _SPARED))
+    return _Option(included, excluded, frozenset(given.includeNs or []), not_ns)

@@ -1,0 +1,59 @@
+"""A request that cannot be fulfilled, and the ERR that its client gets to see."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import Ice
+import omero
+import omero.cmd
+
+__all__ = ["Refused", "error_response", "graph_failure"]
+
+
+class Refused(Exception):  # noqa: N818 an answer rather than an error
+    """Ends a request; everything it changed is rolled back.
+
+    Attributes
+    ----------
+    name
+        What OMERO calls the failure, such as ``graph-fail``.
+    graph
+        Whether the answer is a GraphException, OMERO's ERR for what the graph of objects does not allow.
+    plain
+        Whether the answer carries no parameters.
+    """
+
+    def __init__(self, name: str, message: str, *, graph: bool = False, plain: bool = False) -> None:
+        super().__init__(message)
+        self.name = name
+        self.graph = graph
+        self.plain = plain
+        self.request: Any = None  # of several requests the one that failed
+
+
+def graph_failure(message: str) -> Refused:
+    """What the rules of the object graph do not allow."""
+    return Refused("graph-fail", message, graph=True)
+
+
+def error_response(request: Any, error: BaseException, name: str) -> Any:
+    """The omero.cmd.ERR of a failed request; ``name`` stands for failures that nobody planned."""
+    planned = error if isinstance(error, Refused) else None
+    made = omero.cmd.GraphException() if planned and planned.graph else omero.cmd.ERR()
+    failed = planned.request if planned and planned.request is not None else request
+    made.category = failed.ice_id()
+    made.name = planned.name if planned else name
+    message = _message(error)
+    if planned and planned.graph:
+        made.message = message
+    trace = "".join(traceback.format_exception(error))
+    made.parameters = {} if planned and planned.plain else {"message": message, "stacktrace": trace}
+    return made
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, (omero.ServerError, Ice.Exception)):
+        return str(getattr(error, "message", None) or error)
+    return str(error)
