@@ -1,134 +1,189 @@
-"""Pictures of results: an image with its objects outlined, and many of them on one sheet. Arrays in, PNG bytes out."""
+"""Pictures of results: an image with its objects outlined, and many of them on one sheet."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from omero_pixclf.objects.label import Labels
+from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, coarse, font, line_color, overlay, png
 
-__all__ = ["Tile", "contact_sheet", "overlay"]
+__all__ = ["Panel", "Tile", "contact_sheet", "overlay", "sampled"]
 
-SIDE = 480  # pixels of a preview's longer side, roughly
-CHANNEL_COLORS = ((1.0, 1.0, 1.0), (0.1, 0.75, 0.3), (0.85, 0.1, 0.65), (0.1, 0.35, 0.95), (0.9, 0.5, 0.1))
-CHANNEL_WEIGHT = 0.75  # of further channels, so that the first stays plain to see
-DARKEST, BRIGHTEST = 1.0, 99.7  # percentiles that become black and full colour
-FRAMES = 3  # of a time series: first, middle and last
-
-Color = tuple[int, int, int]
-
-
-def overlay(pixels: NDArray[Any], labels: Mapping[str, Labels], colors: Mapping[str, Color]) -> bytes:
-    """A PNG of an image with the outlines of its objects.
-
-    Parameters
-    ----------
-    pixels
-        ``(t, z, y, x, c)``; stacks are shown as maximum projections, time series by their first, middle and last frame,
-        each channel stretched between its 1st and 99.7th percentile.
-    labels
-        ``(t, z, y, x)`` for each class.
-    colors
-        Red, green, blue, 0 to 255, for each class.
-    """
-    count = pixels.shape[0]
-    frames = sorted({round(i * (count - 1) / (FRAMES - 1)) for i in range(FRAMES)})
-    shown = np.stack([pixels[t].max(axis=0) for t in frames])  # frames, y, x, c
-    canvas = _resized(_colored(shown))
-    for name, image in labels.items():
-        flat = np.stack([image[t].max(axis=0) for t in frames])
-        canvas[_edges(_resized_labels(flat, canvas.shape[1:3]))] = colors[name]
-    gap = np.full((canvas.shape[1], 4, 3), 255, np.uint8)
-    parts = [part for frame in canvas for part in (frame, gap)][:-1]
-    return _png(Image.fromarray(np.concatenate(parts, axis=1)))
-
-
-def _colored(frames: NDArray[Any]) -> NDArray[np.uint8]:
-    """``(n, y, x, c)`` of any type as ``(n, y, x, 3)``: the first channel in grey, others in colours over it."""
-    total = np.zeros((*frames.shape[:3], 3), np.float32)
-    channels = min(frames.shape[3], len(CHANNEL_COLORS))
-    for c in range(channels):
-        plane = np.nan_to_num(frames[..., c].astype(np.float32))
-        low, high = np.percentile(plane[:, ::2, ::2], (DARKEST, BRIGHTEST))
-        scaled = np.clip((plane - low) / max(high - low, 1e-6), 0, 1)
-        weight = 1.0 if c == 0 else CHANNEL_WEIGHT
-        total += weight * scaled[..., None] * np.array(CHANNEL_COLORS[c], np.float32)
-    return (255 * np.clip(total, 0, 1)).astype(np.uint8)
-
-
-def _scale(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns to show: small images are enlarged by whole numbers, large ones reduced to `SIDE`."""
-    longest = max(shape)
-    if longest <= SIDE:
-        factor = max(1, round(SIDE / longest))
-        return shape[0] * factor, shape[1] * factor
-    return max(1, round(shape[0] * SIDE / longest)), max(1, round(shape[1] * SIDE / longest))
-
-
-def _resized(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = _scale(frames.shape[1:3])
-    method = Image.Resampling.BOX if width < frames.shape[2] else Image.Resampling.BICUBIC
-    return np.stack([np.asarray(Image.fromarray(f).resize((width, height), method)) for f in frames])
-
-
-def _resized_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    rows = (np.arange(shape[0]) + 0.5) * labels.shape[1] / shape[0]
-    columns = (np.arange(shape[1]) + 0.5) * labels.shape[2] / shape[1]
-    return labels[:, rows.astype(int)[:, None], columns.astype(int)[None, :]]
-
-
-def _edges(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """The outermost pixels of every object."""
-    edge = np.zeros(labels.shape, np.bool_)
-    for axis in (1, 2):
-        near, far = [slice(None)] * 3, [slice(None)] * 3
-        near[axis], far[axis] = slice(None, -1), slice(1, None)
-        differs = labels[tuple(near)] != labels[tuple(far)]
-        edge[tuple(near)] |= differs
-        edge[tuple(far)] |= differs
-    return edge & (labels > 0)
+MOST_CHANNELS = len(CHANNEL_COLORS)
+WIDEST = 2400  # pixels, of a sheet
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of a sheet, with what is written below it."""
+    """One picture of a sheet, with what is written below it; tiles of one group (a well) belong together."""
 
     picture: bytes
     title: str
     caption: str = ""
+    group: str = ""
 
 
-def contact_sheet(title: str, tiles: Sequence[Tile], *, columns: int | None = None, limit: int = 96) -> bytes:
-    """A PNG with the tiles in rows, each with its title and caption; an evenly spaced ``limit`` of them if more."""
-    chosen = [tiles[round(i * (len(tiles) - 1) / (limit - 1))] for i in range(limit)] if len(tiles) > limit else tiles
-    pictures = [Image.open(io.BytesIO(t.picture)).convert("RGB") for t in chosen]
-    width, height = max(p.width for p in pictures), max(p.height for p in pictures)
-    columns = columns or min(len(chosen), max(1, round((len(chosen) * 1.6 * height / width) ** 0.5)))
-    rows = -(-len(chosen) // columns)
-    shrink = min(1.0, 2400 / (columns * width))
-    width, height = round(width * shrink), round(height * shrink)
-    margin, text, head = 14, 50, 56
-    sheet = Image.new("RGB", (margin + columns * (width + margin), head + rows * (height + text) + margin), "white")
+@dataclass(frozen=True)
+class Panel:
+    """One figure (PNG), and what it shows in words, for those who do not see it."""
+
+    picture: bytes
+    text: str
+
+
+Item = TypeVar("Item")
+
+
+def sampled(groups: Sequence[Hashable], limit: int) -> list[int]:
+    """Which of many images to show, at most ``limit``: as many of each group as fit, else evenly spaced groups.
+
+    An image whose group is empty is by itself.
+
+    >>> sampled(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sampled([""] * 9, 3)
+    ([0, 2, 3, 5], [0, 4, 8])
+    """
+    members: dict[Hashable, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group or i, []).append(i)
+    chosen = _evenly(list(members.values()), limit)
+    each = limit // len(chosen) if chosen else 0
+    return sorted(i for group in chosen for i in _evenly(group, each))
+
+
+def _evenly(items: list[Item], limit: int) -> list[Item]:
+    if len(items) <= limit:
+        return items
+    return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things stand on a sheet, in pixels."""
+
+    columns: int
+    rows: int
+    cell: tuple[int, int]  # of a picture
+    head: int
+    margin: int = 20
+    text: int = 58
+
+    @property
+    def size(self) -> tuple[int, int]:
+        width = self.margin + self.columns * (self.cell[0] + self.margin)
+        return max(width, 760), self.head + self.rows * (self.cell[1] + self.text) + self.margin // 2
+
+    def corner(self, n: int) -> tuple[int, int]:
+        row, column = divmod(n, self.columns)
+        return self.margin + column * (self.cell[0] + self.margin), self.head + row * (self.cell[1] + self.text)
+
+
+def contact_sheet(
+    title: str,
+    tiles: Sequence[Tile],
+    *,
+    columns: int | None = None,
+    limit: int = 96,
+    subtitle: str = "",
+    classes: Mapping[str, Color] | None = None,
+    channels: Sequence[str] = (),
+) -> bytes:
+    """A PNG with the tiles in rows, each with its title and caption; ``limit`` of them, well spread, if there are more.
+
+    Parameters
+    ----------
+    title
+        Written large at the top.
+    tiles
+        At least one.
+    columns
+        Pictures in a row; None: as many as make a pleasant sheet.
+    limit
+        The most tiles to show.
+    subtitle, classes, channels
+        Written at the top: a line of text, and which colours outlines and channels have.
+    """
+    shown = [tiles[i] for i in sampled([t.group for t in tiles], limit)]
+    sizes = [Image.open(io.BytesIO(t.picture)).size for t in shown]
+    layout = _layout(sizes, columns)
+    sheet = Image.new("RGB", layout.size, "white")
+    note = f"{len(shown)} of {len(tiles)} images" if len(shown) < len(tiles) else ""
+    _head(sheet, layout, (title, " · ".join(t for t in (subtitle, note) if t)), classes or {}, channels)
+    for n, tile in enumerate(shown):  # decoded one by one: hundreds at once would fill the memory
+        _place(sheet, tile, layout.corner(n), layout.cell)
+    return png(sheet, effort=6)
+
+
+def _layout(sizes: Sequence[tuple[int, int]], columns: int | None) -> _Layout:
+    width, height = (max(s[i] for s in sizes) for i in (0, 1))
+    columns = min(len(sizes), columns or max(1, round((len(sizes) * 1.5 * (height + 58) / width) ** 0.5)))
+    shrink = min(1.0, (WIDEST / columns - 20) / width)
+    cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+    return _Layout(columns, -(-len(sizes) // columns), cell, head=132)
+
+
+def _head(
+    sheet: Image.Image,
+    layout: _Layout,
+    texts: tuple[str, str],
+    classes: Mapping[str, Color],
+    channels: Sequence[str],
+) -> None:
     draw = ImageDraw.Draw(sheet)
-    draw.text((margin, 14), title, fill="black", font=ImageFont.load_default(26))
-    note = f"{len(chosen)} of {len(tiles)} images" if len(chosen) < len(tiles) else ""
-    draw.text((sheet.width - margin, 20), note, fill="gray", font=ImageFont.load_default(18), anchor="ra")
-    for n, (tile, picture) in enumerate(zip(chosen, pictures, strict=True)):
-        x, y = margin + n % columns * (width + margin), head + n // columns * (height + text)
-        size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
-        sheet.paste(picture.resize(size, Image.Resampling.LANCZOS), (x, y))
-        draw.text((x, y + size[1] + 3), tile.title, fill="black", font=ImageFont.load_default(17))
-        draw.text((x, y + size[1] + 24), tile.caption, fill="dimgray", font=ImageFont.load_default(15))
-    return _png(sheet)
+    for text, top, points, weight, ink in ((texts[0], 16, 30, "-Bold", "black"), (texts[1], 60, 18, "", "#444444")):
+        line, face = _fitted(draw, text, sheet.width - 2 * layout.margin, points, weight)
+        draw.text((layout.margin, top), line, fill=ink, font=face)
+    outlines = [(name, line_color(color)) for name, color in classes.items()]
+    fills = [(channels[n] or f"channel {n + 1}", CHANNEL_COLORS[n]) for n in range(min(len(channels), MOST_CHANNELS))]
+    end = _legend(draw, (layout.margin, 92), "Outlines", outlines, filled=False)
+    _legend(draw, (end, 92), "Channels", fills, filled=True)
 
 
-def _png(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG", optimize=True)
-    return out.getvalue()
+def _legend(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], what: str, entries: Sequence[tuple[str, Color]], *, filled: bool
+) -> int:
+    """Explain colours, from a corner on; returns where the next thing may stand."""
+    x, y = corner
+    if not entries:
+        return x
+    draw.text((x, y + 11), what, fill="#444444", font=font(17), anchor="lm")
+    x += round(draw.textlength(what, font(17))) + 12
+    for name, color in entries:
+        draw.rounded_rectangle((x, y, x + 26, y + 22), 4, fill="#202020")
+        if filled:
+            draw.rectangle((x + 5, y + 4, x + 21, y + 18), fill=color)
+        else:
+            draw.ellipse((x + 5, y + 3, x + 21, y + 19), outline=color, width=3)
+        draw.text((x + 34, y + 11), name, fill="black", font=font(17), anchor="lm")
+        x += 34 + round(draw.textlength(name, font(17))) + 20
+    return x + 16
+
+
+def _fitted(
+    draw: ImageDraw.ImageDraw, text: str, room: int, size: int, weight: str = ""
+) -> tuple[str, ImageFont.FreeTypeFont]:
+    """A text and the font in which it fits into so many pixels; smaller, and in the end shortened."""
+    while draw.textlength(text, font(size, weight)) > room and size > 13:
+        size -= 1
+    if draw.textlength(text, font(size, weight)) > room:
+        while text and draw.textlength(text + "…", font(size, weight)) > room:
+            text = text[:-1]
+        text += "…"
+    return text, font(size, weight)
+
+
+def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], cell: tuple[int, int]) -> None:
+    picture = Image.open(io.BytesIO(tile.picture)).convert("RGB")
+    shrink = min(cell[0] / picture.width, cell[1] / picture.height)
+    size = (max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink)))
+    x, y = corner
+    sheet.paste(coarse(np.asarray(picture.resize(size, Image.Resampling.LANCZOS))), corner)
+    draw = ImageDraw.Draw(sheet)
+    lines = ((tile.title, 5, 17, "-Bold", "black"), (tile.caption, 27, 16, "", "#444444"))
+    for text, below, points, weight, ink in lines:
+        line, face = _fitted(draw, text, cell[0], points, weight)
+        draw.text((x, y + size[1] + below), line, fill=ink, font=face)
