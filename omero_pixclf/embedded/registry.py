@@ -13,6 +13,7 @@ STATELESS = {
     "omero.api.IPixels": "pixels.Pixels",
     "omero.api.IQuery": "query.Query",
     "omero.api.IUpdate": "update.Update",
+    "omero.grid.SharedResources": "resources.SharedResources",
 }
 STATEFUL: dict[str, str] = {
     "omero.api.RawFileStore": "file_store.RawFileStore",

@@ -1,0 +1,58 @@
+"""The repositories an OMERO server has, as rows of OriginalFile."""
+
+from __future__ import annotations
+
+import uuid
+
+from omero_pixclf.embedded.database import Database, Transaction, now_ms
+from omero_pixclf.embedded.security import USER_GROUP
+
+__all__ = ["DATA", "MANAGED", "SCRIPTS", "repository_files", "repository_uuid"]
+
+DATA, MANAGED, SCRIPTS = "data", "ManagedRepository", "scripts"
+_FIND = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
+
+
+def repository_files(database: Database) -> dict[str, int]:
+    """Ids of the repositories' own files by name; they are made at the first call."""
+    with database.reading() as tx:
+        found = _find(tx)
+    if len(found) == 3:
+        return found
+    with database.writing() as tx:
+        for name in (DATA, MANAGED, SCRIPTS):
+            if name not in _find(tx):
+                _insert(tx, name)
+        return _find(tx)
+
+
+def repository_uuid(tx: Transaction, name: str) -> str:
+    """What the column ``repo`` of a repository's files holds."""
+    row = tx.one("SELECT hash FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0", (name,))
+    return str(row[0])
+
+
+def _find(tx: Transaction) -> dict[str, int]:
+    rows = {name: tx.one(_FIND, (name,)) for name in (DATA, MANAGED, SCRIPTS)}
+    return {name: row[0] for name, row in rows.items() if row is not None}
+
+
+def _insert(tx: Transaction, name: str) -> None:
+    now = now_ms()
+    values = {
+        "id": tx.new_id("originalfile"),
+        "owner_id": 0,
+        "group_id": USER_GROUP,
+        "creation_id": 0,
+        "update_id": 0,
+        "path": "/",
+        "name": name,
+        "mimetype": "Repository",
+        "hash": str(uuid.uuid4()),
+        "size": 0,
+        "atime": now,
+        "mtime": now,
+        "ctime": now,
+    }
+    marks = ", ".join("?" * len(values))
+    tx.execute(f"INSERT INTO originalfile ({', '.join(values)}) VALUES ({marks})", list(values.values()))

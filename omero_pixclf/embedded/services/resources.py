@@ -1,0 +1,121 @@
+"""SharedResources: tables, repositories and processors."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import omero
+import omero.api
+import omero.grid
+import omero.model
+from omero.rtypes import rstring, rtime
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import now_ms
+from omero_pixclf.embedded.faults import fault, invalid
+from omero_pixclf.embedded.repositories import SCRIPTS, repository_files
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.services.repository import Repository
+from omero_pixclf.embedded.services.table import Table, register_columns
+from omero_pixclf.embedded.storage import file_path
+
+__all__ = ["SharedResources"]
+
+_log = logging.getLogger(__name__)
+TABLE_MIMETYPE = "OMERO.tables"
+
+
+class SharedResources(Service):
+    """omero.grid.SharedResources."""
+
+    interface = omero.grid.SharedResources
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._opened: dict[str, Any] = {}  # proxies of repositories by name
+        register_columns(server.communicator)
+
+    # ---- repositories ----------------------------------------------------------------------------------------
+    @untransacted
+    def repositories(self, context: Any) -> Any:
+        found = omero.grid.RepositoryMap([], [])
+        for name, ident in self._repository_ids().items():
+            with self.transaction(context) as call:
+                graph = call.as_admin().graph
+                found.descriptions.append(graph.get("OriginalFile", ident))
+                graph.finish()
+            found.proxies.append(self._repository(name))
+        return found
+
+    def _repository_ids(self) -> dict[str, int]:
+        return repository_files(self.server.database)
+
+    @untransacted
+    def getScriptRepository(self, context: Any) -> Any:
+        self._repository_ids()
+        return self._repository(SCRIPTS)
+
+    def _repository(self, name: str) -> Any:
+        with self.lock:
+            if name not in self._opened:
+                service = Repository(self.server, self.session, name)
+                proxy = self.server.add_object(self.session, self.category, service, "omero.grid.Repository")
+                self._opened[name] = proxy
+            return self._opened[name]
+
+    # ---- tables ----------------------------------------------------------------------------------------------
+    @untransacted
+    def areTablesEnabled(self, context: Any) -> bool:
+        return True
+
+    @untransacted
+    def newTable(self, context: Any, repository: int, path: str) -> Any:
+        with self.transaction(context, write=True) as call:
+            saver = Saver(call)
+            file = saver.save(_table_file(path))
+            saver.flush()
+        return self._table(file, writable=True)
+
+    @untransacted
+    def openTable(self, context: Any, file: Any) -> Any:
+        if file is None or file.id is None:
+            raise invalid("file must be a managed instance.")
+        ident = file.id.val
+        with self.transaction(context) as call:
+            call.graph.get("OriginalFile", ident)
+        with self.transaction({**context, "omero.group": "-1"}) as call:
+            stored = call.graph.get("OriginalFile", ident)
+            writable = self._may_write(call, ident)
+            call.graph.finish()
+        return self._table(file if file.isLoaded() and file.details.group is not None else stored, writable=writable)
+
+    def _may_write(self, call: Call, ident: int) -> bool:
+        owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
+        return call.graph.rights(owner, group).edit
+
+    def _table(self, file: Any, *, writable: bool) -> Any:
+        """The proxy of an open table; None where the file holds none, which is what OMERO answers."""
+        try:
+            path = file_path(self.server.folder, file.id.val)
+            service = Table(self.server, self.session, file, path, writable=writable)
+        except (omero.ServerError, ValueError) as error:
+            _log.warning("OriginalFile:%s cannot be opened as a table: %s", file.id.val, error)
+            return None
+        return self.server.add_object(self.session, self.category, service, "omero.grid.Table")
+
+    # ---- processors ------------------------------------------------------------------------------------------
+    @untransacted
+    def acquireProcessor(self, context: Any, job: Any, seconds: int) -> Any:
+        raise fault(omero.InternalException, "acquireProcessor: jobs run through IScript.runScript")
+
+
+def _table_file(path: str) -> Any:
+    file = omero.model.OriginalFileI()
+    now = rtime(now_ms())
+    file.atime, file.mtime, file.ctime = now, now, now
+    file.mimetype = rstring(TABLE_MIMETYPE)
+    file.path, file.name = rstring(path), rstring(path)
+    return file

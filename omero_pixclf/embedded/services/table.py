@@ -1,0 +1,171 @@
+"""Tables: omero.grid.Table over omero-py's own HDF5 storage (``omero.hdfstorageV2``)."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import Ice
+import omero
+import omero.cmd
+import omero.columns
+import omero.grid
+import tables
+from omero.hdfstorageV2 import HDFLIST
+
+from omero_pixclf.embedded.commands.perform import perform
+from omero_pixclf.embedded.database import now_ms
+from omero_pixclf.embedded.faults import misuse, violation
+from omero_pixclf.embedded.service import Service, untransacted
+
+__all__ = ["Table", "register_columns"]
+
+_log = logging.getLogger(__name__)
+
+
+def register_columns(communicator: Any) -> None:
+    """Let a communicator make columns that know how to store themselves."""
+    for factory in omero.columns.ObjectFactories.values():
+        try:
+            factory.register(communicator)
+        except Ice.AlreadyRegisteredException:
+            _log.debug("%s is registered already", factory.id)
+
+
+class Table(Service):
+    """An open table of one session; several of them may share a file.
+
+    Raises what `omero.hdfstorageV2` raises where the file cannot be opened as HDF5.
+    """
+
+    interface = omero.grid.Table
+    stateful = True
+
+    def __init__(self, server: Any, session: Any, file: Any, path: Path, *, writable: bool) -> None:
+        super().__init__(server, session)
+        self._file = file
+        self._path = path
+        self._writable = writable
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._storage = HDFLIST.getOrCreate(str(path), self)
+        self._stamp = time.time()
+
+    def _open(self) -> Any:
+        if self._storage is None:
+            raise misuse("the table is closed")
+        return self._storage
+
+    def _open_to_write(self) -> Any:
+        if not self._writable:
+            raise violation(f"Current user cannot write to file {self._file.id.val}")
+        return self._open()
+
+    def _current(self, context: Any) -> Any:
+        """What the storage wants to know of a request."""
+        return SimpleNamespace(adapter=self.server.adapter, ctx=context or {})
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+    @untransacted
+    def getOriginalFile(self, context: Any) -> Any:
+        return self._file
+
+    @untransacted
+    def getHeaders(self, context: Any) -> list[Any]:
+        headers: list[Any] = self._open().cols(None, self._current(context))
+        return headers
+
+    @untransacted
+    def getNumberOfRows(self, context: Any) -> int:
+        return int(self._open().rows())
+
+    @untransacted
+    def getWhereList(self, context: Any, condition: str, variables: Any, start: int, stop: int, step: int) -> Any:
+        values = omero.rtypes.unwrap(variables)
+        return self._open().getWhereList(self._stamp, condition, values, None, start, stop or None, step or None)
+
+    @untransacted
+    def readCoordinates(self, context: Any, rows: list[int]) -> Any:
+        try:
+            return self._open().readCoordinates(self._stamp, rows, self._current(context))
+        except tables.HDF5ExtError as error:
+            raise misuse(f"Error reading coordinates. Most likely out of range: {error}") from error
+
+    @untransacted
+    def read(self, context: Any, columns: list[int], start: int, stop: int) -> Any:
+        end = None if start == 0 and stop == 0 else stop
+        try:
+            return self._open().read(self._stamp, columns, start, end, self._current(context))
+        except tables.HDF5ExtError as error:
+            raise misuse(f"Error reading coordinates. Most likely out of range: {error}") from error
+
+    @untransacted
+    def slice(self, context: Any, columns: list[int], rows: list[int]) -> Any:
+        return self._open().slice(self._stamp, columns, rows, self._current(context))
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+    @untransacted
+    def initialize(self, context: Any, columns: list[Any]) -> None:
+        storage = self._open_to_write()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tables.NaturalNameWarning)  # a column's name need not be an identifier
+            storage.initialize(columns)
+
+    @untransacted
+    def addColumn(self, context: Any, column: Any) -> int:
+        self._open_to_write()
+        raise misuse("NYI")
+
+    @untransacted
+    def addData(self, context: Any, columns: list[Any]) -> None:
+        self._open_to_write().append(columns)
+
+    @untransacted
+    def update(self, context: Any, data: Any) -> None:
+        storage = self._open_to_write()
+        if data is not None:
+            storage.update(self._stamp, data)
+
+    # ---- metadata --------------------------------------------------------------------------------------------
+    @untransacted
+    def getMetadata(self, context: Any, key: str) -> Any:
+        return self._open().get_meta_map().get(key)
+
+    @untransacted
+    def getAllMetadata(self, context: Any) -> Any:
+        return self._open().get_meta_map()
+
+    @untransacted
+    def setMetadata(self, context: Any, key: str, value: Any) -> None:
+        self._open_to_write().add_meta_map({key: value})
+
+    @untransacted
+    def setAllMetadata(self, context: Any, values: dict[str, Any]) -> None:
+        self._open_to_write().add_meta_map(values, replace=True)
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+    @untransacted
+    def delete(self, context: Any) -> None:
+        """Close the table and delete its file."""
+        self._open_to_write()
+        self.close(context)
+        request = omero.cmd.Delete2(targetObjects={"OriginalFile": [self._file.id.val]})
+        with self.transaction({**context, "omero.group": "-1"}, write=True) as call:
+            perform(call, request)
+
+    def released(self) -> None:
+        """Close the storage and, where rows were written, store the file's new size."""
+        if self._storage is None:
+            return
+        storage, self._storage = self._storage, None
+        modified = storage.modified()
+        storage.decr(self)
+        if not modified or not self._writable:
+            return
+        size = self._path.stat().st_size
+        with self.server.database.writing() as tx:
+            tx.execute("UPDATE originalfile SET size = ?, mtime = ? WHERE id = ?", (size, now_ms(), self._file.id.val))
