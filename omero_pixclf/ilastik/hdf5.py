@@ -145,8 +145,10 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
         yield Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest()
         return
     with _open(source, called) as file:
+        size = os.fstat(file.fileno()).st_size
+        Branch.root(called, Source(file.fileno(), size))
+        digest, content = hashlib.sha256(), b""
         try:
-            digest, size, content = hashlib.sha256(), os.fstat(file.fileno()).st_size, b""
             while part := file.read(_IN_MEMORY):
                 digest.update(part)
                 content = part if len(part) == size else b""
@@ -157,6 +159,8 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
 
 def _open(path: Path | str, called: str) -> BinaryIO:
     try:
+        if not Path(path).is_file():
+            raise ProjectError(f"{called}: {'is not a file' if Path(path).exists() else 'is not there'}")
         return Path(path).open("rb")
     except OSError as problem:
         raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
