@@ -7,6 +7,7 @@ Ice generated for ``omero.model``; nullability, package names and orderings stan
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -33,7 +34,6 @@ _CLASS = re.compile(
 )
 _MEMBER = re.compile(r"\('(\w+)', \(\), ([\w.]+), False, 0\)")
 _SEQUENCE = re.compile(r"(_M_omero\.model\._t_\w+) = IcePy\.defineSequence\('::omero::model::\w+', \(\), (_M_[\w.]+)\)")
-_ABSTRACT_PACKAGES = {"IObject": "ome.model"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Entity:
 
     @property
     def abstract(self) -> bool:
+        """Whether there are no instances of just this class."""
         return self.factory is None
 
     @cached_property
@@ -90,7 +91,7 @@ class Entity:
     @cached_property
     def sample(self) -> Any:
         """An unloaded instance of this or a subclass, to ask for omero-py's own answers about the type."""
-        return entity(self.concrete[0]).factory(1, False)
+        return _made(entity(self.concrete[0]).factory, loaded=False)
 
     @cached_property
     def qualified(self) -> str:
@@ -105,19 +106,22 @@ class Entity:
 
     @cached_property
     def is_mutable(self) -> bool:
+        """Whether rows may change and know the event of their last change."""
         return bool(self.sample.isMutable())
 
     @cached_property
     def is_link(self) -> bool:
+        """Whether rows join a parent and a child."""
         return bool(self.sample.isLink())
 
     @cached_property
     def is_annotation_link(self) -> bool:
+        """Whether rows join something and an annotation."""
         return self.is_link and self.name.endswith("AnnotationLink")
 
     @cached_property
     def is_enum(self) -> bool:
-        names = {name for name in self.fields}
+        names = set(self.fields)
         return self.is_global and {"value"} <= names <= {"value", "bitSize"}
 
     @cached_property
@@ -152,26 +156,36 @@ class Entity:
 
     @cached_property
     def children(self) -> dict[str, Field]:
+        """Collections by name."""
         return {n: f for n, f in self.fields.items() if f.kind == "children"}
 
     @cached_property
     def references(self) -> dict[str, Field]:
+        """References to other classes by name."""
         return {n: f for n, f in self.fields.items() if f.kind == "entity"}
 
     @cached_property
     def template(self) -> dict[str, Any]:
         """Attributes of an empty instance, for making many quickly; collections are unloaded."""
-        made = self.factory(1, True)
+        made = _made(self.factory, loaded=True)
         made.unloadCollections()
         blank = {k: (None if isinstance(v, list) else v) for k, v in vars(made).items()}
         return {**blank, "_id": None, "_details": None, "_loaded": True}
+
+
+def _made(factory: Any, *, loaded: bool) -> Any:
+    """An instance; omero-py warns about classes that OMERO will give up, which is no news to a server's user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return factory(1, loaded)
 
 
 def _inverse(owner: Entity, name: str, target: str) -> str:
     """The property of the children's class that refers to the owner."""
     own = _described()[0]
     kinds = {f"_M_omero.model._t_{a}" for a in owner.ancestors}
-    chain, here = [], own[target]
+    chain: list[str] = []
+    here = own[target]
     while True:
         chain.extend(member[1:] for member, kind in here.own if kind in kinds)
         if here.parent not in own or here.parent == "IObject":

@@ -126,7 +126,7 @@ class Table:
 def table(name: str) -> Table:
     """The table in which a class is stored."""
     root = entity(name).root
-    return Table(root.lower(), entity(root))
+    return Table(root.lower(), entity(root)) if root == name else table(root)
 
 
 def pair_table(owner: Entity, field: Field) -> str:

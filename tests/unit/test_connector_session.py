@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import Glacier2
 import Ice
 import omero
+import omero.clients
 import omero.cmd
 import pytest
 
@@ -27,6 +28,7 @@ from omero_pixclf.errors import LoginError, NotAllowedError, ServerError, Unreac
         (Ice.ConnectionLostException(), UnreachableError),
         (Ice.ConnectTimeoutException(), UnreachableError),
         (Ice.CloseConnectionException(), UnreachableError),
+        (Ice.ProtocolException("SSL protocol error during read"), UnreachableError),
         (Ice.DNSException(), UnreachableError),
         (omero.DatabaseBusyException(), UnreachableError),
         (omero.SecurityViolation(), NotAllowedError),

@@ -1,0 +1,129 @@
+"""HQL into SQL: joins, filters, types of parameters."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import omero
+import omero.all
+import pytest
+from omero.rtypes import rint, rlist, rlong, rstring
+
+from omero_pixclf.embedded.hql import HqlError, translate
+from omero_pixclf.embedded.schema import statements
+from omero_pixclf.embedded.security import Caller
+
+ADMIN = Caller(0, "root", None, True, frozenset({0}), frozenset(), frozenset())
+MEMBER = Caller(5, "u", 3, False, frozenset({3}), frozenset(), frozenset())
+
+
+@pytest.fixture(scope="module")
+def database() -> sqlite3.Connection:
+    made = sqlite3.connect(":memory:")
+    for statement in statements():
+        made.execute(statement)
+    image = "INSERT INTO image (id, owner_id, group_id, name, series) VALUES (?, ?, ?, ?, 0)"
+    made.executemany(image, [(1, 5, 3, "a"), (2, 6, 3, "b"), (3, 5, 4, "c")])
+    made.execute("INSERT INTO roi (id, owner_id, group_id, image) VALUES (1, 5, 3, 1)")
+    shape = "INSERT INTO shape (id, owner_id, group_id, kind, roi, roi_index, points) VALUES (?, 5, 3, ?, 1, ?, ?)"
+    made.executemany(shape, [(1, "Polygon", 0, "0,0 1,1"), (2, "Mask", 1, None)])
+    return made
+
+
+def rows(database: sqlite3.Connection, text: str, caller: Caller = ADMIN, **given: object) -> list[tuple[object, ...]]:
+    found = translate(text, caller, given)
+    return database.execute(found.sql, found.parameters).fetchall()
+
+
+def test_paths_across_references_join(database: sqlite3.Connection) -> None:
+    assert rows(database, "select s.roi.image.name from Shape s where s.roi.image.id = :i", i=rlong(1)) == [("a",)] * 2
+
+
+def test_ids_of_references_need_no_join(database: sqlite3.Connection) -> None:
+    assert "JOIN" not in translate("select r.image.id from Roi r", ADMIN, {}).sql
+    assert rows(database, "select i.name from Image i where i.fileset.id is null order by i.name") == [
+        ("a",),
+        ("b",),
+        ("c",),
+    ]
+
+
+def test_subclasses_are_ranged_over_alone(database: sqlite3.Connection) -> None:
+    assert rows(database, "select p.points from Polygon p") == [("0,0 1,1",)]
+    assert rows(database, "select count(s) from Shape s") == [(2,)]
+    assert rows(database, "select s.id from Shape s where type(s) = Mask") == [(2,)]
+
+
+def test_a_member_sees_own_objects_in_a_private_group(database: sqlite3.Connection) -> None:
+    assert rows(database, "select i.id from Image i", MEMBER) == [(1,)]
+    everywhere = Caller(5, "u", None, False, frozenset({3, 4}), frozenset(), frozenset())
+    assert rows(database, "select i.id from Image i", everywhere) == [(1,), (3,)]
+
+
+def test_a_leader_sees_the_whole_group(database: sqlite3.Connection) -> None:
+    leader = Caller(9, "l", 3, False, frozenset({3}), frozenset({3}), frozenset())
+    assert rows(database, "select i.id from Image i", leader) == [(1,), (2,)]
+
+
+def test_collections_are_joined_in_their_order(database: sqlite3.Connection) -> None:
+    text = "select index(s), s.id from Roi r join r.shapes s where r.id = 1 order by index(s) desc"
+    assert rows(database, text) == [(1, 2), (0, 1)]
+
+
+def test_lists_stand_for_any_of_their_values(database: sqlite3.Connection) -> None:
+    given = rlist([rlong(1), rlong(3)])
+    assert rows(database, "select i.name from Image i where i.id in (:ids) order by i.id", ids=given) == [
+        ("a",),
+        ("c",),
+    ]
+
+
+def test_correlated_selects(database: sqlite3.Connection) -> None:
+    text = "select i.id from Image i where not exists (select r.id from Roi r where r.image.id = i.id) order by i.id"
+    assert rows(database, text) == [(2,), (3,)]
+    assert rows(database, "select i.id from Image i where i.rois is not empty") == [(1,)]
+
+
+def test_nulls_come_last_and_first_when_descending(database: sqlite3.Connection) -> None:
+    assert rows(database, "select s.points from Shape s order by s.points") == [("0,0 1,1",), (None,)]
+    assert rows(database, "select s.points from Shape s order by s.points desc") == [(None,), ("0,0 1,1",)]
+
+
+@pytest.mark.parametrize("value", [rint(1), rstring("1")])
+def test_a_parameter_of_another_type_is_an_internal_error(value: object) -> None:
+    with pytest.raises(omero.InternalException):
+        translate("select i from Image i where i.id = :i", ADMIN, {"i": value})
+
+
+def test_missing_parameters_and_empty_lists_are_misuse() -> None:
+    with pytest.raises(omero.ApiUsageException):
+        translate("select i from Image i where i.id = :i", ADMIN, {})
+    with pytest.raises(omero.ApiUsageException):
+        translate("select i from Image i where i.id in (:i)", ADMIN, {"i": rlist([])})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select n from Nonsense n",
+        "select d from dataset d",
+        "select d.nothing from Dataset d",
+        "select d.name.first from Dataset d",
+        "select x.name from Dataset d",
+        "select nosuch(d.name) from Dataset d",
+        "select d.imageLinks.child from Dataset d",
+        "select a.mapValue from MapAnnotation a",
+        "select d.name from Dataset d join fetch d.imageLinks",
+        "select e.config from Experimenter e",
+    ],
+)
+def test_what_is_not_there_is_an_error(text: str) -> None:
+    with pytest.raises(HqlError):
+        translate(text, ADMIN, {})
+
+
+def test_values_never_stand_in_the_sql() -> None:
+    text = "from Image i where i.name = 'x'' or 1=1 --' and i.name = :n"
+    found = translate(text, ADMIN, {"n": rstring("'; drop table image")})
+    assert "drop" not in found.sql
+    assert "--" not in found.sql
