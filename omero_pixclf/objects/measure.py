@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.objects.form import form_columns
 from omero_pixclf.objects.geometry import Geometry, geometry_of
 from omero_pixclf.objects.intensity import Intensity, intensities, uncertainty
 from omero_pixclf.objects.spans import Spans, spans_of
@@ -90,6 +91,7 @@ def measure(
         columns = [
             *_identity(frame, class_name),
             *_extent(frame.geometry, dims, size),
+            *form_columns(frame.labels, frame.spans, frame.geometry, dims=dims, size=size),
             *_channels(frame, image[t], names),
             *_certainty(frame, None if probabilities is None else probabilities[t], class_index),
         ]

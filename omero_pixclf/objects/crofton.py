@@ -1,0 +1,77 @@
+"""Perimeters and surfaces by counting how often lines cross the border (Crofton's formula).
+
+Counting pixel edges overestimates slanted borders by up to 41 %; counting crossings of parallel lines in several
+directions does not. For lines in a direction k that are ``a`` apart (2D: a length, 3D: an area per line) and cross a
+border N times, N·a/2 is the object's shadow in that direction, and the mean shadow gives the perimeter (× π) or the
+surface (× 4). Directions are weighted by the part of the circle or sphere nearest to them.
+
+Legland, Kiêu and Devaux 2007, Image Analysis and Stereology 26:83, doi:10.5566/ias.v26.p83-92.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import SphericalVoronoi
+
+__all__ = ["border_size"]
+
+Floats = NDArray[np.float64]
+Spacing = tuple[float, float, float]
+
+
+def border_size(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+    """Perimeter (2D) or surface (3D) of each label of a ``(z, y, x)`` label image; index 0 is the background's.
+
+    Borders between objects and at the image's edge count for each object, as any other does. ``spacing`` is the
+    distance of pixels along (z, y, x).
+    """
+    padded = np.pad(frame, 1)
+    total = np.zeros(int(frame.max(initial=0)) + 1)
+    for step, weight in zip(*_directions(dims, spacing), strict=True):
+        total += weight * _crossings(padded, step, len(total))
+    return total
+
+
+def _crossings(padded: NDArray[Any], step: tuple[int, int, int], count: int) -> NDArray[np.int64]:
+    """How often lines along ``step`` cross each label's border, in and out."""
+    here = padded[tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, padded.shape, strict=True))]
+    there = padded[tuple(slice(max(s, 0), n - max(-s, 0)) for s, n in zip(step, padded.shape, strict=True))]
+    at = here != there
+    return np.bincount(here[at], minlength=count) + np.bincount(there[at], minlength=count)
+
+
+@lru_cache(maxsize=64)
+def _directions(dims: Literal[2, 3], spacing: Spacing) -> tuple[tuple[tuple[int, int, int], ...], tuple[float, ...]]:
+    """Steps to half of the neighbours, and what one crossing along each adds to the border."""
+    low = 0 if dims == 2 else -1
+    steps = tuple(s for s in product(range(low, 1 - low), (-1, 0, 1), (-1, 0, 1)) if s > (0, 0, 0))
+    vectors = np.array(steps) * np.array(spacing)
+    length = np.linalg.norm(vectors, axis=1)
+    cell = float(np.prod(spacing[3 - dims :]))
+    if dims == 2:
+        weights = np.pi / 2 * _circle_parts(vectors) * cell / length
+    else:
+        weights = 2 * _sphere_parts(vectors / length[:, None]) * cell / length
+    return steps, tuple(weights.tolist())
+
+
+def _circle_parts(vectors: Floats) -> Floats:
+    """The part of all directions in the plane that is nearest to each of these."""
+    angle = np.arctan2(vectors[:, 1], vectors[:, 2]) % np.pi
+    order = np.argsort(angle)
+    gap = np.diff(angle[order], append=angle[order[0]] + np.pi)
+    parts = np.empty(len(angle))
+    parts[order] = (gap + np.roll(gap, 1)) / (2 * np.pi)
+    return parts
+
+
+def _sphere_parts(directions: Floats) -> Floats:
+    """The part of all directions in space that is nearest to each of these or its opposite."""
+    cells = SphericalVoronoi(np.concatenate((directions, -directions)))
+    parts: Floats = cells.calculate_areas()[: len(directions)] / (2 * np.pi)
+    return parts

@@ -1,0 +1,96 @@
+"""Form of objects: border, axes, roundness, solidity, direction, and how far the next one is, as table columns.
+
+Lengths are in pixels of x; where the pixel size is known, the other axes' pixels count as so many of them as they are
+long, else all count alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from omero_pixclf.objects.crofton import Spacing, border_size
+from omero_pixclf.objects.geometry import Geometry
+from omero_pixclf.objects.hull import hull_sizes
+from omero_pixclf.objects.spans import Spans
+from omero_pixclf.table import Column
+
+__all__ = ["form_columns", "spacing_of"]
+
+Floats = NDArray[np.float64]
+
+
+def form_columns(
+    frame: NDArray[Any], spans: Spans, geometry: Geometry, *, dims: Literal[2, 3], size: tuple[float, ...]
+) -> Iterator[Column]:
+    """The columns of form for the objects of one ``(z, y, x)`` label image.
+
+    ``size`` is micrometres per pixel along (z, y, x), NaN where unknown.
+    """
+    spacing, scale = spacing_of(size, dims)
+    border = border_size(frame, dims=dims, spacing=spacing)[geometry.label]
+    none = np.full(len(geometry), np.nan)
+    perimeter, surface = (border, none) if dims == 2 else (none, border)
+    yield Column("Perimeter_px", "double", perimeter, "px", "perimeter (2D; Crofton's formula, 4 directions)")
+    yield Column("Perimeter_um", "double", perimeter * scale, "µm", "perimeter (2D)")
+    yield Column("Surface_px", "double", surface, "px", "surface (3D; Crofton's formula, 13 directions)")
+    yield Column("Surface_um2", "double", surface * scale**2, "µm²", "surface (3D)")
+    axes = _axes(geometry, dims, spacing)
+    for name, length in zip(("major", "middle", "minor"), axes.T, strict=True):
+        text = f"{name} axis of the ellipse or ellipsoid with the object's second moments"
+        yield Column(f"Axis_{name}_px", "double", length, "px", text)
+        yield Column(f"Axis_{name}_um", "double", length * scale, "µm", text)
+    eccentricity = np.sqrt(np.maximum(1 - (axes[:, 2] / axes[:, 0]) ** 2, 0))
+    yield Column("Eccentricity", "double", eccentricity, "", "0 round, towards 1 drawn out; minor against major axis")
+    solidity = geometry.size / hull_sizes(spans, geometry, dims=dims)
+    yield Column("Solidity", "double", solidity, "", "part of the pixels in its convex hull that the object has")
+    turn = _orientation(geometry, spacing)
+    yield Column(
+        "Orientation_deg", "double", turn, "°", "major axis in the xy plane, from x counter-clockwise, -90 to 90"
+    )
+    distance = _nearest(geometry, dims, spacing)
+    yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
+    yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
+
+
+def spacing_of(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing, float]:
+    """Distances of pixels along (z, y, x) in pixels of x, and micrometres per pixel of x (NaN where unknown).
+
+    >>> spacing_of((2.0, 0.5, 0.5), 3)
+    ((4.0, 1.0, 1.0), 0.5)
+    """
+    if np.isnan(size[3 - dims :]).any():
+        return (1.0, 1.0, 1.0), float("nan")
+    return (size[0] / size[2] if dims == 3 else 1.0, size[1] / size[2], 1.0), size[2]
+
+
+def _axes(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+    """Full lengths (n, 3), major, middle (NaN in 2D) and minor: 4√λ of an ellipse, 2√(5λ) of an ellipsoid."""
+    scale = np.array(spacing)
+    covariance = geometry.covariance * scale[:, None] * scale
+    if dims == 3:
+        return np.asarray(2 * np.sqrt(5 * np.maximum(np.linalg.eigvalsh(covariance)[:, ::-1], 0)))
+    minor, major = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance[:, 1:, 1:]), 0)).T * 4
+    return np.stack((major, np.full_like(major, np.nan), minor), axis=1)
+
+
+def _orientation(geometry: Geometry, spacing: Spacing) -> Floats:
+    """Half the angle of the doubled one; y runs down on a screen, hence the sign."""
+    yy, yx, xx = (geometry.covariance[:, i, j] * spacing[i] * spacing[j] for i, j in ((1, 1), (1, 2), (2, 2)))
+    degrees: Floats = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
+    return degrees
+
+
+def _nearest(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+    if len(geometry) < 2:
+        return np.full(len(geometry), np.nan)
+    places = geometry.centroid * np.array(spacing)
+    apart = float(np.ptp(places[:, 1:], axis=0).sum()) + 1
+    if dims == 2:
+        places[:, 0] *= apart  # no plane is as near as anything in the own one
+    distance = KDTree(places).query(places, k=2)[0][:, 1]
+    return np.where(distance < apart, distance, np.nan) if dims == 2 else np.asarray(distance)

@@ -1,0 +1,39 @@
+"""An image in a few numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from omero_pixclf.objects.summary import focus_score, summarise
+
+
+def test_counts_and_fractions_are_per_class_and_over_all_times() -> None:
+    nuclei = np.zeros((2, 1, 4, 5), np.int32)
+    nuclei[0, 0, 0, :2], nuclei[0, 0, 2, 2:4], nuclei[1, 0, 3, 0] = 1, 2, 1
+    found = summarise(np.ones((2, 1, 4, 5, 2)), None, {"Nucleus": nuclei, "Debris": np.zeros_like(nuclei)})
+    assert found.objects == {"Nucleus": 3, "Debris": 0}
+    assert found.area_fraction == {"Nucleus": 5 / 40, "Debris": 0.0}
+    assert math.isnan(found.uncertainty)
+    assert len(found.focus) == 2
+
+
+def test_uncertainty_is_the_mean_distance_between_the_first_two() -> None:
+    probabilities = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]], np.float32).reshape(1, 1, 1, 2, 3)
+    assert summarise(np.ones((1, 1, 1, 2, 1)), probabilities, {}).uncertainty == pytest.approx((0.75 + 0.0) / 2)
+
+
+def test_a_blurred_image_scores_lower_and_a_brighter_one_the_same() -> None:
+    sharp = np.random.default_rng(0).random((1, 1, 40, 40)) + 1
+    assert focus_score(gaussian_filter(sharp, (0, 0, 2, 2))) < focus_score(sharp) / 10
+    assert focus_score(3 * sharp) == pytest.approx(focus_score(sharp))
+
+
+def test_a_stack_scores_as_its_sharpest_plane() -> None:
+    sharp = np.random.default_rng(0).random((1, 1, 40, 40)) + 1
+    stack = np.concatenate((gaussian_filter(sharp, (0, 0, 2, 2)), sharp), axis=1)
+    assert focus_score(stack) == pytest.approx(focus_score(sharp))
+    assert math.isnan(focus_score(sharp[:, :, :2]))
