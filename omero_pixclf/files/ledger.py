@@ -1,0 +1,79 @@
+"""The ledger of a results folder: one JSON file in every folder that a run makes, readable by people."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.files.atomic import write_bytes
+from omero_pixclf.record import RunRecord
+
+__all__ = ["LEDGER", "in_work", "read_record", "write_record"]
+
+LEDGER = "ledger.json"
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write a run's record into the folder of its results; while it runs, with the process that is at it.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written.
+    """
+    facts = asdict(record)
+    facts["started"] = record.started.isoformat()
+    facts["finished"] = None if record.finished is None else record.finished.isoformat()
+    if record.state == "running":
+        facts["worker"] = _worker()
+    write_bytes(folder / LEDGER, json.dumps(facts, indent=2, ensure_ascii=False).encode())
+
+
+def read_record(folder: Path) -> RunRecord | None:
+    """The record of a folder; None where it has none that can be read."""
+    facts = _facts(folder)
+    if facts is None:
+        return None
+    facts.pop("worker", None)
+    try:
+        started = datetime.fromisoformat(facts.pop("started"))
+        finished = facts.pop("finished")
+        return RunRecord(**facts, started=started, finished=datetime.fromisoformat(finished) if finished else None)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def in_work(folder: Path, run_id: str) -> bool:
+    """Whether another process on this machine is writing this folder now; a run's own folders never count."""
+    facts = _facts(folder) or {}
+    host, _, pid = str(facts.get("worker", "")).rpartition(" ")
+    if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():
+        return False
+    return pid.isdecimal() and int(pid) != os.getpid() and _lives(int(pid))
+
+
+def _facts(folder: Path) -> dict[str, Any] | None:
+    try:
+        facts = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None
+
+
+def _worker() -> str:
+    return f"{socket.gethostname()} {os.getpid()}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
