@@ -129,7 +129,10 @@ def _edges(login: Login, request: Request) -> Iterator[tuple[Session, ImageSourc
     with _connected(login) as session:
         project = _project(session, request)
         output = request.recipe.output
-        new_images = "image" in (output.probabilities, output.segmentation, output.labels)
+        forms = {output.probabilities, output.segmentation, output.labels}
+        if "zarr" in forms:
+            raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
+        new_images = "image" in forms or output.rois == "labels"
         yield session, OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images), project
 
 

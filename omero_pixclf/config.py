@@ -97,10 +97,14 @@ class Objects(_Frozen):
 class Output(_Frozen):
     """What is written."""
 
-    rois: Literal["auto", "polygon", "mask", "none"] = Field(
-        "auto", description="objects as ROIs; auto: polygons up to roi_budget per image, then masks, then none"
+    rois: Literal["auto", "polygon", "mask", "labels", "none"] = Field(
+        "auto",
+        description="objects as ROIs, or as a label image (labels); auto: polygons up to roi_budget per image, "
+        "masks up to ten times as many, a label image beyond",
     )
-    roi_budget: int = Field(2000, ge=1, description="for auto: polygons up to so many, masks up to ten times as many")
+    roi_budget: int = Field(
+        2000, ge=1, description="for auto: how many objects of an image are still drawn as polygons"
+    )
     simplify: float = Field(0.0, ge=0, le=0.5, description="polygons may deviate so many pixels from the outline")
     probabilities: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
         "none", description="the probability map: HDF5 or OME-TIFF attachment, a new OMERO image, OME-Zarr (folder)"

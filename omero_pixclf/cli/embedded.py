@@ -44,8 +44,8 @@ def start(folder: Path, port: int, host: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
-        if server.password:
-            click.echo(f"root's password, shown this once: {server.password}")
+        if server.new_password:
+            click.echo(f"root's password, shown this once: {server.new_password}")
         if host not in ("127.0.0.1", "localhost", "::1"):
             click.echo(f"warning: {host} can be reached by others; this server is for trying out and tests", err=True)
         click.echo(f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops")

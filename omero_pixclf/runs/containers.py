@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.objects.measure import channel_columns
+from omero_pixclf.objects.measure import channel_names
 from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, concatenate
@@ -59,12 +59,11 @@ def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, T
             )
         )
         columns += [_mean(c, name, tag) for c in table.columns if c.name.startswith(AVERAGED)]
-    columns.append(
-        Column("Uncertainty", "double", np.array([summary.uncertainty]), description="mean of 1 - (highest - second)")
-    )
+    doubt = np.array([np.nan if summary.uncertainty is None else summary.uncertainty])
+    columns.append(Column("Uncertainty", "double", doubt, description="mean of 1 - (highest - second highest)"))
     columns += [
         Column(f"Focus_{channel}", "double", np.array([score]), description="larger is sharper")
-        for channel, score in zip(channel_columns(image.channels, image.shape[4]), summary.focus, strict=True)
+        for channel, score in zip(channel_names(image.channels, image.shape[4]), summary.focus, strict=True)
     ]
     return locate(Table(tuple(columns)), image)
 

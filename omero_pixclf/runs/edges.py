@@ -34,9 +34,7 @@ class ImageSource(Protocol):
 class ImageWriter(Protocol):
     """The results of one image under way. What was written before `complete` is debris until then."""
 
-    def rois(
-        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None
-    ) -> NDArray[Any]:
+    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         """Save the outlines of one class; returns the Roi ids (int64) in the order of the outlines, 0 for none."""
 
     def map(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -27,7 +28,9 @@ from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["Found", "Work", "run_image"]
+__all__ = ["Found", "Work", "find_in", "roi_kind", "run_image"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -78,8 +81,9 @@ def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
     with work.sink.begin(image, record) as writer:
         with work.source.open(image) as reader:
             found = find_in(reader, work)
-        rows = [_store_objects(found, label, work, writer) for label in found.labels]
-        _store_maps(found, work.recipe.output, work.project, writer)
+        kind = _roi_kind(found, work.recipe.output)
+        rows = [_store_objects(found, label, kind, work, writer) for label in found.labels]
+        _store_maps(found, work.recipe.output, work.project, writer, labelled=kind == "labels")
         work.manifest.keep(image.key, "objects", concatenate(rows))
         work.manifest.keep(image.key, "summary", summary_row(image, found.summary, found.objects))
         if work.preview is not None:
@@ -116,42 +120,45 @@ def find_in(reader: PixelReader, work: Work) -> Found:
             pixel_size_um=image.pixel_size_um,
             channels=image.channels,
         )
-    names = [c.name for c in project.classes]
-    return Found(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels, classes=names))
+    return Found(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels))
 
 
 def roi_kind(wanted: str, count: int, budget: int) -> str:
-    """``polygon``, ``mask`` or ``none`` for so many objects: viewers page ROIs and stall on many thousands.
+    """``polygon``, ``mask``, ``labels`` or ``none`` for so many objects: viewers page ROIs and stall on thousands.
 
     >>> [roi_kind("auto", n, 2000) for n in (100, 5000, 50_000)]
-    ['polygon', 'mask', 'none']
+    ['polygon', 'mask', 'labels']
     """
     if wanted != "auto":
         return wanted
     if count <= budget:
         return "polygon"
-    return "mask" if count <= 10 * budget else "none"
+    return "mask" if count <= 10 * budget else "labels"
 
 
-def _store_objects(found: Found, label: str, work: Work, writer: ImageWriter) -> Table:
-    """Save one class's outlines; its rows with their Roi ids (-1 where there are none)."""
-    table, output = found.objects[label], work.recipe.output
-    total = sum(len(t) for t in found.objects.values())
+def _roi_kind(found: Found, output: Output) -> str:
+    total = sum(len(table) for table in found.objects.values())
     kind = roi_kind(output.rois, total, output.roi_budget)
-    ids: NDArray[Any] = np.full(len(table), -1, np.int64)
-    if kind != "none" and len(table):
-        shapes = outlines(found.labels[label], kind=kind, simplify=output.simplify)  # type: ignore[arg-type]
-        color = next(c.color for c in work.project.classes if c.name == label)
-        ids = writer.rois(shapes, name=label, color=color, channel=None)
-    located = locate(table, found.image)
-    return located.with_column(Column("Roi", "roi", ids)) if (ids > 0).all() else located
+    if output.rois == "auto" and kind != "polygon":
+        _log.warning("%s: %d objects, more than %d: shown as %s", found.image.key, total, output.roi_budget, kind)
+    return kind
+
+
+def _store_objects(found: Found, label: str, kind: str, work: Work, writer: ImageWriter) -> Table:
+    """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
+    table = locate(found.objects[label], found.image)
+    if kind in ("none", "labels"):
+        return table
+    shapes = outlines(found.labels[label], kind=kind, simplify=work.recipe.output.simplify)  # type: ignore[arg-type]
+    color = next(c.color for c in work.project.classes if c.name == label)
+    return table.with_column(Column("Roi", "roi", writer.rois(shapes, name=label, color=color)))
 
 
 _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}
 
 
-def _store_maps(found: Found, output: Output, project: Project, writer: ImageWriter) -> None:
-    """Save the maps that the recipe asks for."""
+def _store_maps(found: Found, output: Output, project: Project, writer: ImageWriter, *, labelled: bool) -> None:
+    """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
     names = [c.name for c in project.classes]
     if output.probabilities != "none":
         form = _FORMS[output.probabilities]
@@ -159,6 +166,7 @@ def _store_maps(found: Found, output: Output, project: Project, writer: ImageWri
     if output.segmentation != "none":
         form = _FORMS[output.segmentation]
         writer.map("segmentation", segmentation(found.probabilities), channels=["Segmentation"], form=form)
-    if output.labels != "none":
+    labels = "image" if labelled and output.labels == "none" else output.labels
+    if labels != "none":
         stacked = np.stack(list(found.labels.values()), axis=-1)
-        writer.map("labels", stacked, channels=list(found.labels), form=_FORMS[output.labels])
+        writer.map("labels", stacked, channels=list(found.labels), form=_FORMS[labels])
