@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import omero.clients  # first: the other modules of omero are complete only after it
 import omero.model
 from omero.rtypes import rstring
 

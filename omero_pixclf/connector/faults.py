@@ -39,7 +39,8 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ..
     ((Ice.DNSException,), UnreachableError, "no such host"),
     ((Ice.ConnectFailedException,), UnreachableError, "no connection"),
     ((Ice.SocketException, Ice.TimeoutException, Ice.InvocationTimeoutException), UnreachableError, "connection lost"),
-    ((Ice.CloseConnectionException, Ice.ForcedCloseConnectionException), UnreachableError, "connection lost"),
+    ((Ice.MarshalException,), ServerError, "the server's answer was not understood"),
+    ((Ice.ProtocolException,), UnreachableError, "connection lost"),  # also SSL that breaks off
     (
         (Ice.CommunicatorDestroyedException, Ice.ObjectAdapterDeactivatedException),
         UnreachableError,

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
 from omero.model import OriginalFileI
 from omero.rtypes import rlong, rstring
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 

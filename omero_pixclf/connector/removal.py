@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import omero
+import omero.clients  # first: the other modules of omero are complete only after it
 import omero.cmd
 from omero.cmd.graphs import ChildOption
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
 from numpy.typing import NDArray
 from omero.model import ImageI, LengthI, MaskI, PolygonI, RoiI
 from omero.model.enums import UnitsLength

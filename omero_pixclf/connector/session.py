@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import omero
+import omero.clients  # first: the other modules of omero are complete only after it
 from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
 from omero_pixclf.connector.faults import FOREIGN, translated

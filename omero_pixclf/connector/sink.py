@@ -30,7 +30,7 @@ from omero_pixclf.connector.rois import rois_marked, save_outlines
 from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.standing import load_tables, store_table
 from omero_pixclf.connector.undo import made_images, remove_results
-from omero_pixclf.connector.upload import new_image, results_dataset, store_planes
+from omero_pixclf.connector.upload import new_image, results_dataset, store_image
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
 from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.objects.outline import Outline
@@ -57,7 +57,7 @@ class OmeroWriter:
         self.completed = False
 
     def rois(
-        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None
+        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None = None
     ) -> NDArray[np.int64]:
         """Save the outlines of one class; returns the Roi ids in their order, 0 for one without shapes."""
         ids = save_outlines(
@@ -112,12 +112,11 @@ class OmeroWriter:
         def clean() -> None:
             remove(session, "Image", [i for i in made_images(session, entry) if i not in known], group=entry.group)
 
-        stored = session.write(
-            f"{self._image.key}: creating an image of its {kind}",
-            lambda sf: sf.getUpdateService().saveAndReturnObject(image, session.context(entry.group)),
-            clean=clean,
-        )
-        store_planes(session, int(stored.id.val), ArrayReader(info, pixels), group=entry.group)
+        def store(factory: Any) -> int:
+            context, reader = session.context(entry.group), ArrayReader(info, pixels)
+            return store_image(factory, image, reader, context=context, created=lambda ident: None)
+
+        session.write(f"{self._image.key}: storing an image of its {kind}", store, clean=clean)
 
     def _dataset(self) -> int | None:
         place = self._image.place

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
+import omero.clients  # first: the other modules of omero are complete only after it
 import omero.grid
 from numpy.typing import NDArray
 

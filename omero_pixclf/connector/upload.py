@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import omero.clients  # first: the other modules of omero are complete only after it
 import omero.model
 from numpy.typing import NDArray
 from omero.model import (
@@ -28,8 +29,9 @@ from omero.rtypes import rint, rstring
 from omero_pixclf.connector.attachments import link, unloaded
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import DTYPES, parse_key
+from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
-from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.errors import ImageError, OutputError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Region
 
 __all__ = [
@@ -39,7 +41,7 @@ __all__ = [
     "create_plate",
     "find_container",
     "results_dataset",
-    "store_planes",
+    "store_image",
     "upload_image",
 ]
 
@@ -130,12 +132,22 @@ def upload_image(
     """
     into = group if group is not None else _group_for(session, dataset)
     image = new_image(session, reader.info, dataset=dataset, description=description)
-    context = session.context(into)
-    stored = session.once(
-        f"creating image {reader.info.name!r}", lambda sf: sf.getUpdateService().saveAndReturnObject(image, context)
-    )
-    store_planes(session, int(stored.id.val), reader, group=into)
-    return int(stored.id.val)
+    made: list[int] = []
+
+    def clean() -> None:
+        if not made:
+            raise OutputError(f"{reader.info.name}: the connection broke while the image was created; look for it")
+        remove(session, "Image", made, group=into)
+        made.clear()
+
+    def store(factory: Any) -> int:
+        return store_image(factory, image, reader, context=session.context(into), created=made.append)
+
+    try:
+        return session.write(f"storing image {reader.info.name!r}", store, clean=clean)
+    except BaseException:
+        remove(session, "Image", made, group=into)
+        raise
 
 
 def _group_for(session: Session, dataset: int | None) -> int:
@@ -199,32 +211,31 @@ def _enumeration(session: Session, kind: str, value: str) -> Any:
     return unloaded(kind, found[0])
 
 
-def store_planes(session: Session, image: int, reader: PixelReader, *, group: int) -> None:
-    """Write all planes of a stored image, its checksum, and each channel's minimum and maximum."""
-    pixels = session.ids("select p.id from Pixels p where p.image.id = :id order by p.id", id=image)[0]
-    context = session.context(group)
+def store_image(
+    factory: Any, image: ImageI, reader: PixelReader, *, context: dict[str, str], created: Callable[[int], object]
+) -> int:
+    """Save an image of `new_image` with all its planes, its checksum and each channel's range; returns its id.
 
-    def send(factory: Any) -> NDArray[Any]:
-        store = factory.createRawPixelsStore()
-        try:
-            store.setPixelsId(pixels, True, context)
-            ranges = _set_planes(store, reader)
-            written = store.save()
-        finally:
-            with suppress(*FOREIGN):
-                store.close()
-        if written is not None:
-            factory.getUpdateService().saveObject(written, context)  # only this makes the checksum stand
-        return ranges
-
-    ranges = session.write(f"Image:{image}: writing pixels", send)
-
-    def note(factory: Any) -> None:
-        service = factory.getPixelsService()
-        for channel, (low, high) in enumerate(ranges.tolist()):
-            service.setChannelGlobalMinMax(pixels, channel, low, high, context)
-
-    session.write(f"Image:{image}: noting each channel's range", note)
+    ``created`` is told the id as soon as there is one. Pixels cannot be written again once their checksum stands, so
+    that an attempt that fails must be followed by one with another image.
+    """
+    update = factory.getUpdateService()
+    saved = update.saveAndReturnObject(image, context)
+    created(int(saved.id.val))
+    pixels = int(saved.getPrimaryPixels().id.val)
+    store = factory.createRawPixelsStore()
+    try:
+        store.setPixelsId(pixels, True, context)
+        ranges = _set_planes(store, reader)
+        written = store.save()
+    finally:
+        with suppress(*FOREIGN):
+            store.close()
+    if written is not None:
+        update.saveObject(written, context)  # only this makes the checksum stand
+    for channel, (low, high) in enumerate(ranges.tolist()):
+        factory.getPixelsService().setChannelGlobalMinMax(pixels, channel, low, high, context)
+    return int(saved.id.val)
 
 
 def _set_planes(store: Any, reader: PixelReader) -> NDArray[np.float64]:
