@@ -21,7 +21,7 @@ from omero_pixclf.embedded.factory import ServiceFactory
 from omero_pixclf.embedded.folder import lock
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
-from omero_pixclf.embedded.registry import STATEFUL, service_class
+from omero_pixclf.embedded.registry import STATEFUL, STATELESS, service_class
 from omero_pixclf.embedded.router import make_router
 from omero_pixclf.embedded.seed import set_password, sow
 from omero_pixclf.embedded.service import Service, servant
@@ -130,6 +130,7 @@ class Server:
     def factory_proxy(self, session: ClientSession, category: str) -> Any:
         """The service factory of a session for one of its clients."""
         identity = Ice.Identity(session.uuid, category)
+        session.categories.add(category)
         if self.adapter.find(identity) is None:
             self._add(ServiceFactory(self, session), identity)
         return omero.api.ServiceFactoryPrx.uncheckedCast(self.adapter.createProxy(identity))
@@ -190,14 +191,14 @@ class Server:
         self._remove_category(session, category)
 
     def _remove_category(self, session: ClientSession, category: str) -> None:
-        from omero_pixclf.embedded.registry import STATELESS
-
         for name in ("", *STATELESS):
             self._remove(Ice.Identity(session.uuid + name, category))
 
     def _session_closed(self, session: ClientSession) -> None:
         for service in list(session.services.values()):
             self.close_service(service)
+        for category in session.categories:
+            self._remove_category(session, category)
         with self.database.writing() as tx:
             close_row(tx, session)
 

@@ -35,6 +35,7 @@ class ClientSession:
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)  # open services by the name of their identity
+    categories: set[str] = field(default_factory=set)  # of its clients' identities
     handles: dict[str, Any] = field(default_factory=dict)  # running and finished omero.cmd requests
     lock: threading.RLock = field(default_factory=threading.RLock)
     closed: bool = False
