@@ -20,26 +20,29 @@ from numpy.typing import NDArray
 
 from omero_pixclf import __version__
 from omero_pixclf.config import Recipe
-from omero_pixclf.errors import ImageError, InputError, UsageError
+from omero_pixclf.errors import ImageError, InputError, MissingError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.history import RunOverview, overviews
+from omero_pixclf.runs.estimate import Estimate, estimate
+from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.job import Event, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.pictures import Tile, contact_sheet, overlay
 from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.run import Found, Work, run_image
+from omero_pixclf.runs.run import Found, Work, find_in, run_image
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
     from omero_pixclf.connector.session import Session
 
 __all__ = [
+    "Preview",
     "Request",
+    "diff_runs",
     "import_files",
     "list_runs",
     "plan_in_omero",
@@ -92,10 +95,26 @@ def run_in_omero(
             yield from _perform(items, source, sink, project, request, manifest, now)
 
 
-def plan_in_omero(login: Login, request: Request) -> tuple[Project, list[PlanItem]]:
-    """What `run_in_omero` would do, without doing it."""
+@dataclass(frozen=True)
+class Preview:
+    """A run before it is done."""
+
+    project: Project
+    items: tuple[PlanItem, ...]
+    estimate: Estimate | None
+
+
+def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Preview:
+    """What `run_in_omero` would do, without doing it; with ``samples`` images tried, to estimate time and objects."""
     with _edges(login, request) as (_, source, sink, project):
-        return project, _plan(source, sink, project, request)
+        items = _plan(source, sink, project, request)
+
+        def look(image: ImageInfo) -> dict[str, int]:
+            with source.open(image) as reader:
+                found = find_in(reader, request.recipe, project, threads=request.threads, memory=request.memory)
+            return dict(found.summary.objects)
+
+        return Preview(project, tuple(items), estimate(items, look, samples=samples) if samples else None)
 
 
 def _encode(path: Path, pixels: NDArray[Any], image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
@@ -298,6 +317,24 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
         for entry in entries:
             if entry.key not in shown:
                 yield {"image": entry.key, "state": entry.state, "objects": "", "reason": entry.reason}
+
+
+def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
+    """What differs between two of this user's runs, as the ledger has them.
+
+    Raises
+    ------
+    MissingError
+        Where the ledger does not know one of them.
+    """
+    from omero_pixclf.connector.ledger import records
+
+    with _connected(login) as session:
+        both = [records(session, run_id=run_id) for run_id in (one, other)]
+    for run_id, found in zip((one, other), both, strict=True):
+        if not found:
+            raise MissingError(f"run {run_id}: the ledger has no such run of yours")
+    return differences(*both)
 
 
 def undo_run(login: Login, run_id: str) -> Mapping[str, int]:

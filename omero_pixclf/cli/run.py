@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from omero_pixclf.app import Request, plan_in_omero, resumed, run_in_omero
+from omero_pixclf.app import Preview, Request, plan_in_omero, resumed, run_in_omero
 from omero_pixclf.cli.options import login_from, machine_options, recipe_from, recipe_options, server_options
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
-from omero_pixclf.runs.plan import PlanItem
 
 __all__ = ["check", "run"]
 
@@ -37,7 +36,7 @@ Examples:
 )
 @click.argument("targets", nargs=-1)
 @recipe_options
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop.")
+@click.option("--dry-run", is_flag=True, help="Show the plan with an estimate from two images, and stop.")
 @click.option("--force", is_flag=True, help="Also repeat what stands already.")
 @click.option("--resume", metavar="RUN", help="Go on with this run (see: omero-pixclf runs list).")
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
@@ -63,7 +62,8 @@ def run(
     else:
         request = Request(targets, recipe_from(recipe_file, options), force, None, threads, memory)
     if dry_run:
-        return _show_plan(plan_in_omero(login, request)[1], machine)
+        preview = plan_in_omero(login, request, samples=2)
+        return _show_plan(preview, machine)
     return exit_code(show_events(run_in_omero(login, request), machine=machine))
 
 
@@ -84,17 +84,18 @@ Examples:
 def check(targets: tuple[str, ...], recipe_file: Path | None, machine: bool, **options: Any) -> int:
     """See what a run would do."""
     login = login_from(options)
-    project, items = plan_in_omero(login, Request(targets, recipe_from(recipe_file, options)))
+    preview = plan_in_omero(login, Request(targets, recipe_from(recipe_file, options)))
+    project = preview.project
     if not machine:
         classes = ", ".join(c.name for c in project.classes)
-        click.echo(
-            f"{project.name}: ilastik {project.ilastik_version}, {project.channels} channel(s), labels: {classes}"
-        )
-    return _show_plan(items, machine)
+        version = f"ilastik {project.ilastik_version}"
+        click.echo(f"{project.name}: {version}, {project.channels} channel(s), labels: {classes}")
+    return _show_plan(preview, machine)
 
 
-def _show_plan(items: list[PlanItem], machine: bool) -> int:
+def _show_plan(preview: Preview, machine: bool) -> int:
     """Print the plan; 1 where an image is refused."""
+    items = preview.items
     for item in items:
         if machine:
             fact = {"image": item.image.key, "name": item.image.name, "shape": item.image.shape}
@@ -102,7 +103,14 @@ def _show_plan(items: list[PlanItem], machine: bool) -> int:
         elif item.decision != "due" or len(items) <= 50:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
-    if not machine:
+    expected = preview.estimate
+    if machine and expected is not None:
+        click.echo(json.dumps({"estimate": asdict(expected)}))
+    elif not machine:
         counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
-        click.echo(f"{len(items)} images: {counts}", file=sys.stderr)
+        click.echo(f"{len(items)} images: {counts}")
+        if expected is not None:
+            found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
+            tried = ", ".join(expected.sampled)
+            click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
     return 1 if "refused" in decisions else 0

@@ -17,6 +17,7 @@ __all__ = ["runs", "undo"]
 Examples:
   omero-pixclf runs list
   omero-pixclf runs show 20261121T053012-ab12cd
+  omero-pixclf runs diff 20261121T053012-ab12cd 20261121T061540-88ef01
 """
 )
 def runs() -> None:
@@ -48,6 +49,24 @@ def show(run_id: str, machine: bool, **options: Any) -> None:
 
     for line in show_run(login_from(options), run_id):
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
+
+
+@runs.command()
+@click.argument("one", metavar="RUN")
+@click.argument("other", metavar="RUN")
+@click.option("--json", "machine", is_flag=True, help="One JSON object, for machines.")
+@server_options
+def diff(one: str, other: str, machine: bool, **options: Any) -> None:
+    """Show what differs between two runs: settings, and objects per image."""
+    from omero_pixclf.app import diff_runs
+
+    found = diff_runs(login_from(options), one, other)
+    if machine:
+        click.echo(json.dumps(found))
+    for what, (left, right) in ({} if machine else found).items():
+        click.echo(f"{what:<28} {left}  →  {right}")
+    if not found and not machine:
+        click.echo("the same")
 
 
 @click.command(

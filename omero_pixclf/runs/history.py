@@ -9,7 +9,7 @@ from typing import Any
 
 from omero_pixclf.record import RunRecord
 
-__all__ = ["RunOverview", "overviews"]
+__all__ = ["RunOverview", "differences", "overviews"]
 
 
 @dataclass(frozen=True)
@@ -55,3 +55,25 @@ def _overview(members: list[RunRecord]) -> RunOverview:
         sum(r.state == "complete" for r in members),
         dict(objects),
     )
+
+
+def differences(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
+    """What differs between two runs: settings, project and version, then the objects of each image.
+
+    Keys are what differs, values what the one and the other run have; an image that only one of them has shows "-".
+    """
+    first, second = list(one), list(other)
+    facts, others = _facts(first), _facts(second)
+    keys = [*facts, *(k for k in others if k not in facts)]
+    return {k: (facts.get(k, "-"), others.get(k, "-")) for k in keys if facts.get(k, "-") != others.get(k, "-")}
+
+
+def _facts(records: list[RunRecord]) -> dict[str, str]:
+    if not records:
+        return {}
+    first = records[0]
+    facts = {"recipe": first.recipe, "project": first.project, "project sha256": first.project_sha256}
+    facts |= {"version": first.version, **first.settings}
+    for record in sorted(records, key=lambda r: r.image):
+        facts[record.image] = ", ".join(f"{n} {name}" for name, n in record.objects.items()) or record.state
+    return facts

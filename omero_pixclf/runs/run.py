@@ -80,7 +80,7 @@ def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
     record = replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
     with work.sink.begin(image, record) as writer:
         with work.source.open(image) as reader:
-            found = find_in(reader, work)
+            found = find_in(reader, work.recipe, work.project, threads=work.threads, memory=work.memory)
         kind = _roi_kind(found, work.recipe.output)
         rows = [_store_objects(found, label, kind, work, writer) for label in found.labels]
         _store_maps(found, work.recipe.output, work.project, writer, labelled=kind == "labels")
@@ -95,16 +95,18 @@ def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
     return counts
 
 
-def find_in(reader: PixelReader, work: Work) -> Found:
+def find_in(
+    reader: PixelReader, recipe: Recipe, project: Project, *, threads: int | None = None, memory: int | None = None
+) -> Found:
     """Predict, find and measure, without storing anything."""
-    recipe, project, image = work.recipe, work.project, reader.info
+    image = reader.info
     pixels = reader.read(Region.whole(image.shape))
     chosen: PixelReader = ArrayReader(image, pixels)
     channels = applied_channels(recipe, project, image)
     if channels != tuple(range(image.shape[4])):
         chosen = ChannelReader(chosen, channels)
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
-    for region, block in predict_blocks(project, chosen, memory=work.memory, threads=work.threads):
+    for region, block in predict_blocks(project, chosen, memory=memory, threads=threads):
         probabilities[region.slices[:4]] = block
     dims = dimensions(recipe.objects, image.shape[1])
     labels, tables = {}, {}
