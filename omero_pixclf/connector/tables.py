@@ -39,16 +39,31 @@ _COLUMNS: dict[Kind, Any] = {
     "bool": omero.grid.BoolColumn,
     "string": omero.grid.StringColumn,
 }
+# OMERO.tables keeps descriptions in ASCII and fails on anything else.
+_PLAIN = (("µ", "u"), ("μ", "u"), ("²", "^2"), ("³", "^3"))
 _UNIT = re.compile(r"^(?P<text>.*?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
 
 
 def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
     """An `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8. The unit ends the description."""
-    text = f"{column.description} [{column.unit}]".strip() if column.unit else column.description
+    text = _ascii(f"{column.description} [{column.unit}]".strip() if column.unit else column.description)
     made = _COLUMNS[column.kind]
     if column.kind == "string":
         return made(column.name, text, width, [str(v) for v in values.tolist()])
     return made(column.name, text, values.tolist())
+
+
+def _ascii(text: str) -> str:
+    for sign, plain in _PLAIN:
+        text = text.replace(sign, plain)
+    return text.encode("ascii", "replace").decode()
+
+
+def _unit(text: str) -> str:
+    """A unit as it was before `_ascii`."""
+    for sign, plain in _PLAIN[2:]:
+        text = text.replace(plain, sign)
+    return re.sub(r"\bum", "µm", text)
 
 
 def string_width(column: Column) -> int:
@@ -70,7 +85,7 @@ def to_table(columns: list[Any]) -> Table:
     made = []
     for column in columns:
         found = _UNIT.match(column.description or "")
-        text, unit = (found["text"], found["unit"]) if found else (column.description or "", "")
+        text, unit = (found["text"], _unit(found["unit"])) if found else (column.description or "", "")
         made.append(Column(column.name, kinds[type(column).__name__], np.asarray(column.values or []), unit, text))
     return Table(tuple(made))
 

@@ -170,6 +170,13 @@ def test_columns_come_back_with_kind_values_unit_and_description():
         assert_array_equal(back[name], TABLE[name])
 
 
+def test_descriptions_are_ascii_because_omero_tables_fail_on_the_rest():
+    column = Column("V", "double", np.zeros(1), "µm³", "Größe in µm")
+    made = to_column(column, column.values)
+    assert made.description == "Gr??e in um [um^3]"
+    assert to_table([made]).columns[0].unit == "µm³"
+
+
 def test_string_columns_are_as_wide_as_their_longest_value_in_bytes():
     assert string_width(Column("S", "string", np.array(["µµ", "abc"], dtype=object))) == 4
     assert string_width(Column("S", "string", np.array([], dtype=object))) == 1
