@@ -112,11 +112,8 @@ class FolderWriter:
         self.standing = standing
         self.features: list[dict[str, Any]] = []
 
-    def rois(
-        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None
-    ) -> NDArray[Any]:
+    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are 0."""
-        del channel
         taken = list(outlines)
         self.features.extend(features_of(taken, name=name, color=color))
         return np.zeros(len(taken), np.int64)

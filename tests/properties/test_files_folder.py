@@ -40,7 +40,7 @@ def complete(sink: FolderSink, made: RunRecord, value: int = 1) -> None:
     with sink.begin(IMAGE, made) as writer:
         pixels = np.full((1, 1, 8, 9, 1), value, np.uint8)
         writer.map("segmentation", pixels, channels=["Segmentation"], form="attachment-h5")
-        writer.rois(list(outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3), channel=None)
+        writer.rois(list(outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3))
         writer.complete(replace(made, state="complete", finished=made.started, objects={"A": 1}))
 
 
