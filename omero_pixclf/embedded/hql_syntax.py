@@ -1,4 +1,4 @@
-"""HQL's grammar: text becomes a tree of frozen nodes.
+"""HQL's grammar: text becomes a tree of `hql_nodes`.
 
 A recursive descent parser with precedence climbing, one method per rule. `parse` raises `HqlSyntaxError`.
 """
@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-__all__ = [
-    "Between", "Binary", "Case", "Collection", "Exists", "Function", "HqlSyntaxError", "In", "IsEmpty", "IsNull", "Join",
-    "Like", "Literal", "Make", "MemberOf", "Order", "Parameter", "Path", "Quantified", "Range", "Select", "SelectItem",
-    "Subselect", "Unary", "parse",
-]  # fmt: skip
+from omero_pixclf.embedded import hql_nodes as tree
+
+__all__ = ["HqlSyntaxError", "parse"]
 
 
 class HqlSyntaxError(ValueError):
@@ -24,202 +21,6 @@ class HqlSyntaxError(ValueError):
     def __init__(self, message: str, *, is_dml: bool = False) -> None:
         super().__init__(message)
         self.is_dml = is_dml
-
-
-@dataclass(frozen=True)
-class Path:
-    """``a.b.c``."""
-
-    parts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Literal:
-    """A constant; ``kind`` is string, int, long, double, bool or null."""
-
-    value: Any
-    kind: str
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """``:name``."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Unary:
-    """``not x`` or ``-x``."""
-
-    operator: str
-    operand: Any
-
-
-@dataclass(frozen=True)
-class Binary:
-    """Comparison, arithmetic, ``||``, ``and``, ``or``."""
-
-    operator: str
-    left: Any
-    right: Any
-
-
-@dataclass(frozen=True)
-class Function:
-    """``name(arguments)``, ``count(distinct x)``, ``count(*)`` (no arguments)."""
-
-    name: str
-    arguments: tuple[Any, ...]
-    distinct: bool = False
-
-
-@dataclass(frozen=True)
-class In:
-    """``x in (…)``: a sub-select, a collection or a list of expressions."""
-
-    operand: Any
-    choices: Any
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Between:
-    """``x between a and b``."""
-
-    operand: Any
-    low: Any
-    high: Any
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Like:
-    """``x like pattern escape c``."""
-
-    operand: Any
-    pattern: Any
-    escape: Any
-    negated: bool
-
-
-@dataclass(frozen=True)
-class IsNull:
-    """``x is [not] null``."""
-
-    operand: Any
-    negated: bool
-
-
-@dataclass(frozen=True)
-class IsEmpty:
-    """``a.children is [not] empty``."""
-
-    path: Path
-    negated: bool
-
-
-@dataclass(frozen=True)
-class MemberOf:
-    """``x [not] member of a.children``."""
-
-    operand: Any
-    path: Path
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Collection:
-    """``elements(a.children)``."""
-
-    path: Path
-
-
-@dataclass(frozen=True)
-class Exists:
-    """``exists (select …)``."""
-
-    query: Select
-
-
-@dataclass(frozen=True)
-class Quantified:
-    """``any (select …)``, ``some (…)``, ``all (…)``."""
-
-    quantifier: str
-    query: Select
-
-
-@dataclass(frozen=True)
-class Subselect:
-    """A select in the place of a value."""
-
-    query: Select
-
-
-@dataclass(frozen=True)
-class Case:
-    """``case when c then x … else y end``; ``subject`` for the simple form."""
-
-    subject: Any
-    whens: tuple[tuple[Any, Any], ...]
-    otherwise: Any
-
-
-@dataclass(frozen=True)
-class SelectItem:
-    """What a query answers with, and its alias."""
-
-    value: Any
-    alias: str
-
-
-@dataclass(frozen=True)
-class Make:
-    """``new map(…)`` or ``new list(…)``."""
-
-    kind: str
-    items: tuple[SelectItem, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """``Image i`` within from."""
-
-    entity: str
-    alias: str
-
-
-@dataclass(frozen=True)
-class Join:
-    """``left outer join fetch i.pixels as p with …``."""
-
-    path: Path
-    alias: str
-    outer: bool
-    fetch: bool
-    condition: Any
-
-
-@dataclass(frozen=True)
-class Order:
-    """One term of order by."""
-
-    value: Any
-    descending: bool
-
-
-@dataclass(frozen=True)
-class Select:
-    """A query; ``items`` is empty for a bare ``from``."""
-
-    items: tuple[SelectItem, ...]
-    distinct: bool
-    sources: tuple[Range | Join, ...]
-    where: Any = None
-    group: tuple[Any, ...] = ()
-    having: Any = None
-    order: tuple[Order, ...] = ()
 
 
 _TOKEN = re.compile(
@@ -339,7 +140,7 @@ class _Parser:
         return tuple(found)
 
     # ---- queries ---------------------------------------------------------------------------------------------
-    def statement(self) -> Select:
+    def statement(self) -> tree.Select:
         if self._word() in _DML:
             raise HqlSyntaxError("Not supported for DML operations", is_dml=True)
         found = self._select()
@@ -347,8 +148,8 @@ class _Parser:
             raise HqlSyntaxError(f"unexpected {self._tokens[self._at][1]!r}")
         return found
 
-    def _select(self) -> Select:
-        items: tuple[SelectItem, ...] = ()
+    def _select(self) -> tree.Select:
+        items: tuple[tree.SelectItem, ...] = ()
         distinct = False
         if self._accept("select"):
             distinct = self._accept("distinct")
@@ -359,29 +160,29 @@ class _Parser:
         group = self._list(self._expression) if self._accept("group", "by") else ()
         having = self._expression() if self._accept("having") else None
         order = self._list(self._ordered) if self._accept("order", "by") else ()
-        return Select(items, distinct, sources, where, group, having, order)
+        return tree.Select(items, distinct, sources, where, group, having, order)
 
-    def _item(self) -> SelectItem:
+    def _item(self) -> tree.SelectItem:
         if self._word() == "new":
             self._at += 1
             kind = self._name().lower()
             if kind not in ("map", "list"):
                 raise HqlSyntaxError(f"cannot make {kind}")
             self._expect("(")
-            made = Make(kind, self._list(self._item))
+            made = tree.Make(kind, self._list(self._item))
             self._expect(")")
-            return SelectItem(made, self._alias())
-        return SelectItem(self._expression(), self._alias())
+            return tree.SelectItem(made, self._alias())
+        return tree.SelectItem(self._expression(), self._alias())
 
-    def _ordered(self) -> Order:
+    def _ordered(self) -> tree.Order:
         value = self._expression()
         descending = self._accept("desc")
         if not descending:
             self._accept("asc")
-        return Order(value, descending)
+        return tree.Order(value, descending)
 
-    def _sources(self) -> tuple[Range | Join, ...]:
-        found: list[Range | Join] = [self._range()]
+    def _sources(self) -> tuple[tree.Range | tree.Join, ...]:
+        found: list[tree.Range | tree.Join] = [self._range()]
         while True:
             if self._accept(","):
                 found.append(self._range())
@@ -393,7 +194,7 @@ class _Parser:
             path = self._path()
             alias = self._alias()
             condition = self._expression() if self._accept("with") else None
-            found.append(Join(path, alias, outer, fetch, condition))
+            found.append(tree.Join(path, alias, outer, fetch, condition))
 
     def _join_kind(self) -> bool | None:
         """Whether an outer join starts here; None when no join does."""
@@ -407,35 +208,35 @@ class _Parser:
             return False
         return None
 
-    def _range(self) -> Range:
+    def _range(self) -> tree.Range:
         name = ".".join(self._path().parts)
         if name.lower() in _RESERVED:
             raise HqlSyntaxError(f"unexpected {name!r}")
-        return Range(name, self._alias())
+        return tree.Range(name, self._alias())
 
-    def _path(self) -> Path:
+    def _path(self) -> tree.Path:
         parts = [self._name()]
         while self._word() == ".":
             self._at += 1
             parts.append(self._name())
-        return Path(tuple(parts))
+        return tree.Path(tuple(parts))
 
     # ---- expressions, loosest binding first ------------------------------------------------------------------
     def _expression(self) -> Any:
         left = self._conjunction()
         while self._accept("or"):
-            left = Binary("or", left, self._conjunction())
+            left = tree.Binary("or", left, self._conjunction())
         return left
 
     def _conjunction(self) -> Any:
         left = self._negation()
         while self._accept("and"):
-            left = Binary("and", left, self._negation())
+            left = tree.Binary("and", left, self._negation())
         return left
 
     def _negation(self) -> Any:
         if self._accept("not"):
-            return Unary("not", self._negation())
+            return tree.Unary("not", self._negation())
         return self._comparison()
 
     def _comparison(self) -> Any:
@@ -444,7 +245,7 @@ class _Parser:
             word = self._word()
             if word in _COMPARISONS:
                 self._at += 1
-                left = Binary("<>" if word == "!=" else word, left, self._sum())
+                left = tree.Binary("<>" if word == "!=" else word, left, self._sum())
             elif word in ("is", "in", "like", "between", "not", "member"):
                 left = self._predicate(left)
             else:
@@ -454,22 +255,22 @@ class _Parser:
         if self._accept("is"):
             negated = self._accept("not")
             if self._accept("empty"):
-                return IsEmpty(_collection_path(left), negated)
+                return tree.IsEmpty(_collection_path(left), negated)
             self._expect("null")
-            return IsNull(left, negated)
+            return tree.IsNull(left, negated)
         negated = self._accept("not")
         if self._accept("in"):
-            return In(left, self._choices(), negated)
+            return tree.In(left, self._choices(), negated)
         if self._accept("like"):
             pattern = self._sum()
-            return Like(left, pattern, self._sum() if self._accept("escape") else None, negated)
+            return tree.Like(left, pattern, self._sum() if self._accept("escape") else None, negated)
         if self._accept("between"):
             low = self._sum()
             self._expect("and")
-            return Between(left, low, self._sum(), negated)
+            return tree.Between(left, low, self._sum(), negated)
         self._expect("member")
         self._accept("of")
-        return MemberOf(left, self._path(), negated)
+        return tree.MemberOf(left, self._path(), negated)
 
     def _choices(self) -> Any:
         if self._word() == "elements":
@@ -488,7 +289,7 @@ class _Parser:
         while self._word() in ("+", "-", "||"):
             operator = self._word()
             self._at += 1
-            left = Binary(operator, left, self._product())
+            left = tree.Binary(operator, left, self._product())
         return left
 
     def _product(self) -> Any:
@@ -496,12 +297,12 @@ class _Parser:
         while self._word() in ("*", "/"):
             operator = self._word()
             self._at += 1
-            left = Binary(operator, left, self._signed())
+            left = tree.Binary(operator, left, self._signed())
         return left
 
     def _signed(self) -> Any:
         if self._accept("-"):
-            return Unary("-", self._signed())
+            return tree.Unary("-", self._signed())
         self._accept("+")
         return self._primary()
 
@@ -509,13 +310,13 @@ class _Parser:
         kind, text = self._tokens[self._at]
         if kind == "string":
             self._at += 1
-            return Literal(text[1:-1].replace("''", "'"), "string")
+            return tree.Literal(text[1:-1].replace("''", "'"), "string")
         if kind == "number":
             self._at += 1
             return _number(text)
         if kind == "parameter":
             self._at += 1
-            return Parameter(text[1:])
+            return tree.Parameter(text[1:])
         if self._word() == "(":
             return self._parenthesis()
         return self._named()
@@ -523,7 +324,7 @@ class _Parser:
     def _parenthesis(self) -> Any:
         self._expect("(")
         if self._word() in ("select", "from"):
-            found: Any = Subselect(self._select())
+            found: Any = tree.Subselect(self._select())
         else:
             found = self._expression()
         self._expect(")")
@@ -533,9 +334,9 @@ class _Parser:
         word = self._word()
         if word in ("true", "false") and self._word(1) != ".":
             self._at += 1
-            return Literal(word == "true", "bool")
+            return tree.Literal(word == "true", "bool")
         if self._accept("null"):
-            return Literal(None, "null")
+            return tree.Literal(None, "null")
         if self._accept("case"):
             return self._case()
         if word in ("exists", "any", "some", "all") and self._word(1) == "(":
@@ -549,25 +350,25 @@ class _Parser:
         self._at += 2
         query = self._select()
         self._expect(")")
-        return Exists(query) if word == "exists" else Quantified("any" if word == "some" else word, query)
+        return tree.Exists(query) if word == "exists" else tree.Quantified("any" if word == "some" else word, query)
 
     def _function(self, name: str) -> Any:
         self._expect("(")
         if self._accept(")"):
-            return Function(name.lower(), ())
+            return tree.Function(name.lower(), ())
         if self._accept("*"):
             self._expect(")")
-            return Function(name.lower(), ())
+            return tree.Function(name.lower(), ())
         distinct = self._accept("distinct")
         arguments = self._list(self._expression)
         if name.lower() == "cast" and self._accept("as"):
-            arguments = (*arguments, Literal(self._name(), "string"))
+            arguments = (*arguments, tree.Literal(self._name(), "string"))
         self._expect(")")
         if name.lower() == "elements":
-            return Collection(_collection_path(arguments[0]))
-        return Function(name.lower(), arguments, distinct)
+            return tree.Collection(_collection_path(arguments[0]))
+        return tree.Function(name.lower(), arguments, distinct)
 
-    def _case(self) -> Case:
+    def _case(self) -> tree.Case:
         subject = None if self._word() == "when" else self._expression()
         whens = []
         while self._accept("when"):
@@ -576,27 +377,27 @@ class _Parser:
             whens.append((condition, self._expression()))
         otherwise = self._expression() if self._accept("else") else None
         self._expect("end")
-        return Case(subject, tuple(whens), otherwise)
+        return tree.Case(subject, tuple(whens), otherwise)
 
 
-def _collection_path(node: Any) -> Path:
-    if not isinstance(node, Path):
+def _collection_path(node: Any) -> tree.Path:
+    if not isinstance(node, tree.Path):
         raise HqlSyntaxError("expected a collection")
     return node
 
 
-def _number(text: str) -> Literal:
+def _number(text: str) -> tree.Literal:
     suffix = text[-1].lower()
     if suffix == "l":
-        return Literal(int(text[:-1]), "long")
+        return tree.Literal(int(text[:-1]), "long")
     if suffix in "df":
-        return Literal(float(text[:-1]), "double")
+        return tree.Literal(float(text[:-1]), "double")
     if any(c in text for c in ".eE"):
-        return Literal(float(text), "double")
-    return Literal(int(text), "int")
+        return tree.Literal(float(text), "double")
+    return tree.Literal(int(text), "int")
 
 
 @lru_cache(maxsize=1024)
-def parse(text: str) -> Select:
+def parse(text: str) -> tree.Select:
     """The tree of a query."""
     return _Parser(text).statement()

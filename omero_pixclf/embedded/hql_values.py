@@ -31,8 +31,8 @@ _EXPECTED = {"entity": "long", "discriminator": "string"}
 class Value:
     """An expression in SQL.
 
-    ``kind`` is a scalar's kind, or entity (``target`` the class), unit (``target`` the quantity, ``extra`` the column of
-    the unit's name), permissions (``sql`` the owner, ``extra`` the group), type, discriminator, or "" when unknown.
+    ``kind`` is a scalar's kind, or entity (``target`` the class), unit (``target`` the quantity, ``extra`` the column
+    of the unit's name), permissions (``sql`` the owner, ``extra`` the group), type, discriminator, or "" when unknown.
     """
 
     sql: str

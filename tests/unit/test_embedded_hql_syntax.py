@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.embedded.hql_syntax import (
+from omero_pixclf.embedded.hql_nodes import (
     Binary,
     Function,
-    HqlSyntaxError,
     In,
     Join,
     Like,
@@ -18,8 +17,8 @@ from omero_pixclf.embedded.hql_syntax import (
     Range,
     Subselect,
     Unary,
-    parse,
 )
+from omero_pixclf.embedded.hql_syntax import HqlSyntaxError, parse
 
 
 def test_joins_keep_kind_fetch_path_and_alias() -> None:

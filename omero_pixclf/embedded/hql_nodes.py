@@ -1,0 +1,240 @@
+"""The tree that a query's text becomes: frozen nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "Between",
+    "Binary",
+    "Case",
+    "Collection",
+    "Exists",
+    "Function",
+    "In",
+    "IsEmpty",
+    "IsNull",
+    "Join",
+    "Like",
+    "Literal",
+    "Make",
+    "MemberOf",
+    "Order",
+    "Parameter",
+    "Path",
+    "Quantified",
+    "Range",
+    "Select",
+    "SelectItem",
+    "Subselect",
+    "Unary",
+    "nodes",
+]
+
+
+@dataclass(frozen=True)
+class Path:
+    """``a.b.c``."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Literal:
+    """A constant; ``kind`` is string, int, long, double, bool or null."""
+
+    value: Any
+    kind: str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """``:name``."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Unary:
+    """``not x`` or ``-x``."""
+
+    operator: str
+    operand: Any
+
+
+@dataclass(frozen=True)
+class Binary:
+    """Comparison, arithmetic, ``||``, ``and``, ``or``."""
+
+    operator: str
+    left: Any
+    right: Any
+
+
+@dataclass(frozen=True)
+class Function:
+    """``name(arguments)``, ``count(distinct x)``, ``count(*)`` (no arguments)."""
+
+    name: str
+    arguments: tuple[Any, ...]
+    distinct: bool = False
+
+
+@dataclass(frozen=True)
+class In:
+    """``x in (…)``: a sub-select, a collection or a list of expressions."""
+
+    operand: Any
+    choices: Any
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Between:
+    """``x between a and b``."""
+
+    operand: Any
+    low: Any
+    high: Any
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Like:
+    """``x like pattern escape c``."""
+
+    operand: Any
+    pattern: Any
+    escape: Any
+    negated: bool
+
+
+@dataclass(frozen=True)
+class IsNull:
+    """``x is [not] null``."""
+
+    operand: Any
+    negated: bool
+
+
+@dataclass(frozen=True)
+class IsEmpty:
+    """``a.children is [not] empty``."""
+
+    path: Path
+    negated: bool
+
+
+@dataclass(frozen=True)
+class MemberOf:
+    """``x [not] member of a.children``."""
+
+    operand: Any
+    path: Path
+    negated: bool
+
+
+@dataclass(frozen=True)
+class Collection:
+    """``elements(a.children)``."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Exists:
+    """``exists (select …)``."""
+
+    query: Select
+
+
+@dataclass(frozen=True)
+class Quantified:
+    """``any (select …)``, ``some (…)``, ``all (…)``."""
+
+    quantifier: str
+    query: Select
+
+
+@dataclass(frozen=True)
+class Subselect:
+    """A select in the place of a value."""
+
+    query: Select
+
+
+@dataclass(frozen=True)
+class Case:
+    """``case when c then x … else y end``; ``subject`` for the simple form."""
+
+    subject: Any
+    whens: tuple[tuple[Any, Any], ...]
+    otherwise: Any
+
+
+@dataclass(frozen=True)
+class SelectItem:
+    """What a query answers with, and its alias."""
+
+    value: Any
+    alias: str
+
+
+@dataclass(frozen=True)
+class Make:
+    """``new map(…)`` or ``new list(…)``."""
+
+    kind: str
+    items: tuple[SelectItem, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """``Image i`` within from."""
+
+    entity: str
+    alias: str
+
+
+@dataclass(frozen=True)
+class Join:
+    """``left outer join fetch i.pixels as p with …``."""
+
+    path: Path
+    alias: str
+    outer: bool
+    fetch: bool
+    condition: Any
+
+
+@dataclass(frozen=True)
+class Order:
+    """One term of order by."""
+
+    value: Any
+    descending: bool
+
+
+@dataclass(frozen=True)
+class Select:
+    """A query; ``items`` is empty for a bare ``from``."""
+
+    items: tuple[SelectItem, ...]
+    distinct: bool
+    sources: tuple[Range | Join, ...]
+    where: Any = None
+    group: tuple[Any, ...] = ()
+    having: Any = None
+    order: tuple[Order, ...] = ()
+
+
+def nodes(node: Any) -> Iterator[Any]:
+    """A node and everything below it, sub-selects left out."""
+    if isinstance(node, (Subselect, Exists, Quantified, Select)):
+        return
+    yield node
+    for child in vars(node).values() if hasattr(node, "__dataclass_fields__") else ():
+        for inner in child if isinstance(child, tuple) else (child,):
+            yield from nodes(inner)
