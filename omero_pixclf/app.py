@@ -45,10 +45,14 @@ __all__ = [
     "diff_runs",
     "import_files",
     "list_runs",
+    "plan_in_folder",
     "plan_in_omero",
     "resumed",
+    "run_in_folder",
     "run_in_omero",
+    "runs_in",
     "show_run",
+    "undo_in_folder",
     "undo_run",
 ]
 
@@ -95,6 +99,33 @@ def run_in_omero(
             yield from _perform(items, source, sink, project, request, manifest, now)
 
 
+def run_in_folder(
+    out: Path,
+    request: Request,
+    *,
+    axes: str | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Iterator[Event]:
+    """Apply a recipe to image files, results into a folder; the state of runs lies there too."""
+    source, sink, project = _folder_edges(out, request, axes)
+    items = _plan(source, sink, project, request)
+    placed = replace(request, folder=request.folder or runs_in(out))
+    with _manifest(placed, project, str(out), "", now, salt) as manifest:
+        yield from _perform(items, source, sink, project, placed, manifest, now)
+
+
+def runs_in(out: Path) -> Path:
+    """Where the state of runs over files is kept: beside their results."""
+    return out / ".runs"
+
+
+def _folder_edges(out: Path, request: Request, axes: str | None) -> tuple[ImageSource, ResultSink, Project]:
+    from omero_pixclf.files.folder import FolderSink, FolderSource
+
+    return FolderSource(axes=axes), FolderSink(out), read_project(Path(request.recipe.classifier.project))
+
+
 @dataclass(frozen=True)
 class Preview:
     """A run before it is done."""
@@ -107,14 +138,23 @@ class Preview:
 def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Preview:
     """What `run_in_omero` would do, without doing it; with ``samples`` images tried, to estimate time and objects."""
     with _edges(login, request) as (_, source, sink, project):
-        items = _plan(source, sink, project, request)
+        return _preview(source, sink, project, request, samples)
 
-        def look(image: ImageInfo) -> dict[str, int]:
-            with source.open(image) as reader:
-                found = find_in(reader, request.recipe, project, threads=request.threads, memory=request.memory)
-            return dict(found.summary.objects)
 
-        return Preview(project, tuple(items), estimate(items, look, samples=samples) if samples else None)
+def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samples: int = 0) -> Preview:
+    """What `run_in_folder` would do, without doing it."""
+    return _preview(*_folder_edges(out, request, axes), request, samples)
+
+
+def _preview(source: ImageSource, sink: ResultSink, project: Project, request: Request, samples: int) -> Preview:
+    items = _plan(source, sink, project, request)
+
+    def look(image: ImageInfo) -> dict[str, int]:
+        with source.open(image) as reader:
+            found = find_in(reader, request.recipe, project, threads=request.threads, memory=request.memory)
+        return dict(found.summary.objects)
+
+    return Preview(project, tuple(items), estimate(items, look, samples=samples) if samples else None)
 
 
 def _encode(path: Path, pixels: NDArray[Any], image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
@@ -272,18 +312,20 @@ def _tile(manifest: Manifest, image: ImageInfo) -> Tile | None:
     return Tile(picture.read_bytes(), title, ", ".join(counts))
 
 
-def resumed(run_id: str, *, threads: int | None = None, memory: int | None = None) -> Request:
-    """The request of an earlier run, to go on with it.
+def resumed(
+    run_id: str, *, threads: int | None = None, memory: int | None = None, folder: Path | None = None
+) -> Request:
+    """The request of an earlier run, to go on with it; ``folder`` is where run folders are kept, if elsewhere.
 
     Raises
     ------
     UsageError
         Where this machine knows no such run.
     """
-    with Manifest.open(state_folder() / run_id) as manifest:
+    with Manifest.open((folder or state_folder()) / run_id) as manifest:
         header = manifest.header
     recipe = Recipe.model_validate(header.recipe)
-    return Request(header.targets, recipe, resume=run_id, threads=threads, memory=memory)
+    return Request(header.targets, recipe, resume=run_id, threads=threads, memory=memory, folder=folder)
 
 
 def list_runs(login: Login) -> list[RunOverview]:
@@ -335,6 +377,13 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
         if not found:
             raise MissingError(f"run {run_id}: the ledger has no such run of yours")
     return differences(*both)
+
+
+def undo_in_folder(out: Path, run_id: str) -> Mapping[str, int]:
+    """Take back exactly what a run over files wrote."""
+    from omero_pixclf.files.folder import undo_folder
+
+    return undo_folder(out, run_id)
 
 
 def undo_run(login: Login, run_id: str) -> Mapping[str, int]:

@@ -5,18 +5,42 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.app import Preview, Request, plan_in_omero, resumed, run_in_omero
+from omero_pixclf.app import (
+    Preview,
+    Request,
+    plan_in_folder,
+    plan_in_omero,
+    resumed,
+    run_in_folder,
+    run_in_omero,
+    runs_in,
+)
 from omero_pixclf.cli.options import login_from, machine_options, recipe_from, recipe_options, server_options
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
 
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+
 __all__ = ["check", "run"]
 
-TARGETS = "TARGETS are Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6, any number of them."
+TARGETS = """TARGETS are Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6, any number of them; with --out, files
+and folders."""
+
+
+def folder_options(command: Any) -> Any:
+    """Files in, files out, with the same recipe."""
+    out = click.option(
+        "--out",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="Targets are files and folders, not in OMERO; results go to this folder.",
+    )
+    axes = click.option("--axes", help="With --out: axes of files that do not say them, such as zyxc.")
+    return out(axes(command))
 
 
 @click.command(
@@ -31,6 +55,7 @@ Examples:
   omero-pixclf run Dataset:7 Dataset:8 --recipe nuclei.toml --json
   omero-pixclf run Plate:3 --project FileAnnotation:12 --rois mask --probabilities attachment
   omero-pixclf run Plate:3 --recipe nuclei.toml --dry-run
+  omero-pixclf run stacks/*.tif --out results --recipe nuclei.toml
   omero-pixclf run --resume 20261121T053012-ab12cd
 """,
 )
@@ -40,11 +65,14 @@ Examples:
 @click.option("--force", is_flag=True, help="Also repeat what stands already.")
 @click.option("--resume", metavar="RUN", help="Go on with this run (see: omero-pixclf runs list).")
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@folder_options
 @machine_options
 @server_options
 def run(
     targets: tuple[str, ...],
     recipe_file: Path | None,
+    out: Path | None,
+    axes: str | None,
     dry_run: bool,
     force: bool,
     resume: str | None,
@@ -58,13 +86,19 @@ def run(
     if bool(targets) == bool(resume):
         raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
     if resume:
-        request = resumed(resume, threads=threads, memory=memory)
+        request = resumed(resume, threads=threads, memory=memory, folder=runs_in(out) if out else None)
     else:
         request = Request(targets, recipe_from(recipe_file, options), force, None, threads, memory)
     if dry_run:
-        preview = plan_in_omero(login, request, samples=2)
-        return _show_plan(preview, machine)
-    return exit_code(show_events(run_in_omero(login, request), machine=machine))
+        return _show_plan(_preview(login, out, axes, request, samples=2), machine)
+    events = run_in_folder(out, request, axes=axes) if out else run_in_omero(login, request)
+    return exit_code(show_events(events, machine=machine))
+
+
+def _preview(login: Login, out: Path | None, axes: str | None, request: Request, *, samples: int) -> Preview:
+    if out is not None:
+        return plan_in_folder(out, request, axes=axes, samples=samples)
+    return plan_in_omero(login, request, samples=samples)
 
 
 @click.command(
@@ -80,11 +114,19 @@ Examples:
 @click.argument("targets", nargs=-1, required=True)
 @recipe_options
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@folder_options
 @server_options
-def check(targets: tuple[str, ...], recipe_file: Path | None, machine: bool, **options: Any) -> int:
+def check(
+    targets: tuple[str, ...],
+    recipe_file: Path | None,
+    machine: bool,
+    out: Path | None,
+    axes: str | None,
+    **options: Any,
+) -> int:
     """See what a run would do."""
     login = login_from(options)
-    preview = plan_in_omero(login, Request(targets, recipe_from(recipe_file, options)))
+    preview = _preview(login, out, axes, Request(targets, recipe_from(recipe_file, options)), samples=0)
     project = preview.project
     if not machine:
         classes = ", ".join(c.name for c in project.classes)

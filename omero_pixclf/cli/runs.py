@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -77,12 +78,17 @@ Example:
 )
 @click.argument("run_id", metavar="RUN")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The run was over files, and its results are in this folder.",
+)
 @server_options
-def undo(run_id: str, yes: bool, **options: Any) -> None:
+def undo(run_id: str, yes: bool, out: Path | None, **options: Any) -> None:
     """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries."""
-    from omero_pixclf.app import undo_run
+    from omero_pixclf.app import undo_in_folder, undo_run
 
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True)
-    removed = undo_run(login_from(options), run_id)
+    removed = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
     click.echo("removed: " + (", ".join(f"{n} {kind}" for kind, n in removed.items() if n) or "nothing"))
