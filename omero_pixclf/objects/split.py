@@ -8,6 +8,7 @@ the basins whose highest pass is too shallow, highest pass first, which costs on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,11 +48,13 @@ def by_distance(
     Labels
         int32, the same foreground, numbered in raster order at each t.
     """
-    if connectivity in (6, 26):
-        landscapes = (ndimage.distance_transform_edt(frame > 0, sampling=spacing) for frame in labels)
-    else:
-        landscapes = (np.stack([_flat_distance(plane, spacing) for plane in frame]) for frame in labels)
-    return _split(labels, landscapes, connectivity, depth)
+    solid = connectivity in (6, 26)
+    sampling = spacing if solid else spacing[1:]
+
+    def parts(part: Labels, _: Any) -> Labels:
+        return _parts(part, ndimage.distance_transform_edt(part > 0, sampling=sampling), connectivity, depth)
+
+    return _each(labels, labels, parts, solid=solid)
 
 
 def by_probability(
@@ -77,33 +80,44 @@ def by_probability(
     Labels
         int32, the same foreground, numbered in raster order at each t.
     """
-    smoothed = smooth(probability, (sigma if connectivity in (6, 26) else 0.0, sigma, sigma))
-    return _split(labels, smoothed, connectivity, depth)
+    solid = connectivity in (6, 26)
+    smoothed = smooth(probability, (sigma if solid else 0.0, sigma, sigma))
+    return _each(labels, smoothed, lambda part, above: _parts(part, above, connectivity, depth), solid=solid)
 
 
-def _flat_distance(plane: NDArray[Any], spacing: tuple[float, float, float]) -> NDArray[np.float64]:
-    distance: NDArray[np.float64] = ndimage.distance_transform_edt(plane > 0, sampling=spacing[1:])
-    return distance
+def _each(
+    labels: Labels, landscape: NDArray[Any], parts: Callable[[Labels, NDArray[Any]], Labels], *, solid: bool
+) -> Labels:
+    """Part the objects of each volume, or of each plane."""
+    result = np.zeros(labels.shape, dtype=np.int32)
+    for t in range(labels.shape[0]):
+        most = 0
+        for place in [(t,)] if solid else [(t, z) for z in range(labels.shape[1])]:
+            if labels[place].any():
+                found = parts(labels[place], landscape[place])
+                np.add(found, most, out=result[place], where=found > 0)
+                most += int(found.max())
+    return in_raster_order(result)
 
 
-def _split(labels: Labels, landscapes: Any, connectivity: Connectivity, depth: float) -> Labels:
-    around = structure(connectivity)
-    parts = np.empty(labels.shape, dtype=np.int32)
-    for t, (frame, landscape) in enumerate(zip(labels, landscapes, strict=True)):
-        inside = np.pad(frame > 0, 1)  # so that peaks at the border have something lower around them
-        low = landscape.min() - 1.0
-        padded = np.where(inside, np.pad(landscape, 1, constant_values=low), low)
-        parts[t] = _parts(padded, inside, around, depth)[1:-1, 1:-1, 1:-1]
-    return in_raster_order(parts)
-
-
-def _parts(landscape: NDArray[Any], inside: NDArray[np.bool_], around: NDArray[np.bool_], depth: float) -> Labels:
-    seeds, count = ndimage.label(local_maxima(landscape, footprint=around) & inside, around)
-    basins = watershed(-landscape, seeds, mask=inside, connectivity=around)
-    peaks = np.full(count + 1, -np.inf)
-    peaks[seeds] = landscape  # all pixels of a seed are equally high
-    merged: Labels = _merged(_passes(basins, landscape, around), peaks, depth)[basins]
-    return merged
+def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity, depth: float) -> Labels:
+    """New numbers for the objects of a plane or volume; only those with several peaks are flooded."""
+    around = structure(connectivity) if objects.ndim == 3 else structure(connectivity)[1]
+    framed = np.full([n + 2 for n in objects.shape], landscape.min() - 1.0)  # lower all around: peaks at the border
+    inner = (slice(1, -1),) * objects.ndim
+    np.copyto(framed[inner], landscape, where=objects > 0)
+    seeds, count = ndimage.label(local_maxima(framed, footprint=around)[inner] & (objects > 0), around)
+    at = np.nonzero(seeds)
+    owner, peaks = np.zeros(count + 1, dtype=np.int64), np.full(count + 1, -np.inf)
+    owner[seeds[at]], peaks[seeds[at]] = objects[at], landscape[at]  # all pixels of a seed are equally high
+    several = np.bincount(owner[1:], minlength=int(objects.max()) + 1) > 1
+    crowded = several[objects]
+    if not crowded.any():
+        return objects
+    basins = watershed(-landscape, np.where(crowded, seeds, 0), mask=crowded, connectivity=around)
+    merged = _merged(_passes(basins, landscape, around), peaks, depth)
+    parts: Labels = np.where(crowded, merged[basins] + int(objects.max()), objects)
+    return parts
 
 
 def _passes(basins: Labels, landscape: NDArray[Any], around: NDArray[np.bool_]) -> NDArray[Any]:
