@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -35,10 +36,15 @@ def export_settings(project: Path, given: dict[str, Any]) -> Export:
         Where settings make no sense.
     """
     stored = _stored(project)
-    template = stored.get("output_filename_format")
-    if template is not None and not _harmless(template):
-        log.warning("%s: its file name template %r leaves the image's folder and is not used", project.name, template)
-        del stored["output_filename_format"]
+    for name, harmless in (("output_filename_format", _stays), ("output_internal_path", _is_short)):
+        if name in stored and not harmless(stored[name]):
+            log.warning(
+                "%s: its %s %.80r leaves the image's folder or grows without bound; not used",
+                project.name,
+                name,
+                stored[name],
+            )
+            del stored[name]
     merged = {**stored, **given}
     if "pipeline_result_drange" in given and "export_drange" not in given:
         merged.pop("export_drange", None)
@@ -51,9 +57,14 @@ def export_settings(project: Path, given: dict[str, Any]) -> Export:
         ) from error
 
 
-def _harmless(template: str) -> bool:
+def _stays(template: str) -> bool:
     parts = PurePath(template).parts
-    return parts[:1] == PurePath(DEFAULT_TEMPLATE).parts[:1] and ".." not in parts
+    return parts[:1] == PurePath(DEFAULT_TEMPLATE).parts[:1] and ".." not in parts and _is_short(template)
+
+
+def _is_short(template: str) -> bool:
+    """Whether it stays short when filled in: ``{nickname:>999999999}`` does not."""
+    return len(template) <= 500 and re.search(r":[^}]*\d{3}", template) is None
 
 
 def _stored(project: Path) -> dict[str, Any]:
