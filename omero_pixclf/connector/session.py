@@ -43,6 +43,8 @@ class Session:
         Who this is, and the session's (not secret) number.
     group_id
         Where new containers and images go.
+    pause
+        How to wait for some seconds.
     generation
         Counts the connections; services opened in an earlier one are gone.
     """
@@ -60,7 +62,7 @@ class Session:
         self._dial = dial
         self._joined = joined
         self._waits = tuple(waits) if again else ()
-        self._pause = pause
+        self.pause = pause
         self._lock = threading.RLock()
         self.generation = 0
         self.client = dial()
@@ -108,7 +110,7 @@ class Session:
             try:
                 if lost is not None:
                     log.warning("%s; trying again in %g s", lost, wait)
-                    self._pause(wait)
+                    self.pause(wait)
                     self._reconnect(seen)
                     if clean is not None:
                         clean()

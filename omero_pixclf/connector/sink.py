@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 Encoder = Callable[[Path, NDArray[Any], ImageInfo, Sequence[str]], None]
 """Writes pixels ``(t, z, y, x, c)`` of a result of an image, with channel names, to a file."""
 
+FINISH_WAITS, FINISH_WAIT_S = 240, 0.5
 _SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif"}
 
 
@@ -155,6 +156,7 @@ class OmeroSink:
             raise ValueError(f"encoders for unknown forms: {sorted(unknown)}")
         self._session, self._encode, self._new_images = session, dict(encode), new_images
         self._containers: dict[str, str | None] = {}
+        self._merged: dict[tuple[str, str], int | None] = {}
 
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image or on its container, or None."""
@@ -192,19 +194,27 @@ class OmeroSink:
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
-        for entry in entries_on(self._session, TABLES_NS, container):
-            if entry.record.recipe == recipe and entry.record.state == "complete":
-                return load_tables(self._session, entry)
-        return {}
+        standing = entries_on(self._session, TABLES_NS, container)
+        entry = next((e for e in standing if e.record.recipe == recipe and e.record.state == "complete"), None)
+        self._merged[container, recipe] = entry.annotation if entry else None
+        return load_tables(self._session, entry) if entry else {}
 
     def finish(
         self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
     ) -> dict[str, str]:
-        """Put tables and attachments on a container, new before old goes; returns the name and address of each."""
+        """Put tables and attachments on a container, new before old goes; returns the name and address of each.
+
+        Raises
+        ------
+        OutputError
+            Where another process has stored tables of the recipe there since `tables` was asked: merge again.
+        """
         session = self._session
         entry = open_entry(session, TABLES_NS, replace(record, image=container, state="running"))
         written: dict[str, int] = {}
         try:
+            _wait_for_older(session, entry)
+            self._refuse_stale(entry)
             for name, table in tables.items():
                 written[name] = store_table(session, entry, name, table)
             for path in attachments:
@@ -215,6 +225,14 @@ class OmeroSink:
             raise
         _remove_replaced(session, done)
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
+
+    def _refuse_stale(self, entry: Entry) -> None:
+        container, recipe = entry.record.image, entry.record.recipe
+        standing = next((e.annotation for e in _others(self._session, entry) if e.record.state == "complete"), None)
+        if standing != self._merged.get((container, recipe), standing):
+            raise OutputError(
+                f"{container}: another run stored tables of {recipe} meanwhile; they must be merged again"
+            )
 
 
 def _others(session: Session, entry: Entry) -> list[Entry]:
@@ -231,6 +249,18 @@ def _yield_to_older(session: Session, entry: Entry, others: Sequence[Entry]) -> 
                 f"{entry.record.image}: run {other.record.run_id} ({other.worker}) is writing results of "
                 f"{entry.record.recipe} here at this moment; wait for it, or stop it"
             )
+
+
+def _wait_for_older(session: Session, entry: Entry) -> None:
+    """Wait for processes that opened their entry on this container before us: tables are written in seconds."""
+    for _ in range(FINISH_WAITS):
+        older = [e for e in _others(session, entry) if e.annotation < entry.annotation]
+        if not any(in_work(session, e, entry.record.run_id) for e in older):
+            return
+        session.pause(FINISH_WAIT_S)
+    raise OutputError(
+        f"{entry.record.image}: another process is writing tables of {entry.record.recipe} and does not end"
+    )
 
 
 def _remove_debris(session: Session, entry: Entry, others: Sequence[Entry]) -> None:

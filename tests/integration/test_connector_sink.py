@@ -472,6 +472,7 @@ def test_a_users_own_pairs_under_our_namespace_are_left_alone(session, user, sin
     import omero.gateway
 
     gateway = user.gateway()
+    gateway.SERVICE_OPTS.setOmeroGroup(str(user.group))
     pairs = omero.gateway.MapAnnotationWrapper(gateway)
     pairs.setNs(RUN_NS)
     pairs.setValue([["note", "mine"]])
@@ -487,6 +488,21 @@ def test_an_open_entry_names_its_process(session, info):
     entry = open_entry(session, RUN_NS, record("run-1", image=info.key))
     assert f"process {os.getpid()} " in entries_on(session, RUN_NS, info.key)[0].worker
     assert entry.mark.endswith(f"#{entry.annotation}")
+
+
+def test_tables_that_changed_since_they_were_merged_are_not_overwritten(session, user, sink, two):
+    container = two[0].place.container
+    other = OmeroSink(user.session(), encode=ENCODE)
+    for each in (sink, other):
+        assert each.tables(container, "nuclei") == {}
+    _merged(sink, "run-1", two)
+    before = counts(user)
+    with pytest.raises(OutputError, match=f"{container}: another run stored tables of nuclei"):
+        _merged(other, "run-2", two[:1])
+    assert counts(user) == before
+    assert _rows(other, two[0]) == [i.key for i in two]
+    _merged(other, "run-2", two)
+    assert counts(user) == before
 
 
 @pytest.fixture
