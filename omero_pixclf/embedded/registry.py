@@ -10,14 +10,25 @@ __all__ = ["STATEFUL", "STATELESS", "service_class"]
 
 STATELESS = {
     "omero.api.IAdmin": "admin.Admin",
+    "omero.api.IConfig": "config.Config",
+    "omero.api.IContainer": "container.Container",
+    "omero.api.IMetadata": "metadata.Metadata",
     "omero.api.IPixels": "pixels.Pixels",
     "omero.api.IQuery": "query.Query",
+    "omero.api.IRenderingSettings": "rendering.RenderingSettings",
+    "omero.api.IRepositoryInfo": "repository_info.RepositoryInfo",
+    "omero.api.IRoi": "roi.Roi",
+    "omero.api.ISession": "session.Session",
+    "omero.api.ITimeline": "timeline.Timeline",
+    "omero.api.ITypes": "types.Types",
     "omero.api.IUpdate": "update.Update",
     "omero.grid.SharedResources": "resources.SharedResources",
 }
 STATEFUL: dict[str, str] = {
     "omero.api.RawFileStore": "file_store.RawFileStore",
     "omero.api.RawPixelsStore": "pixels_store.RawPixelsStore",
+    "omero.api.RenderingEngine": "rendering_engine.RenderingEngine",
+    "omero.api.ThumbnailStore": "thumbnails.ThumbnailStore",
 }
 
 

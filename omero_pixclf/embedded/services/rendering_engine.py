@@ -1,0 +1,424 @@
+"""RenderingEngine: planes of an image drawn with settings that may be changed and saved."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import omero
+import omero.api
+import omero.model
+import omero.romio
+from numpy.typing import NDArray
+from omero.rtypes import rbool, rdouble, rint, rstring
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import fault, invalid, misuse
+from omero_pixclf.embedded.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.rendering import PROJECTIONS, ChannelLook, jpeg, packed, picture
+from omero_pixclf.embedded.rendering_settings import (
+    defaults_into,
+    enumeration,
+    looks_of,
+    new_settings,
+    save_settings,
+    type_range,
+)
+from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.services.pixels import describe_pixels, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.services.pixels_store import open_pixels
+
+__all__ = ["RenderingEngine", "draw", "drawn_settings_id"]
+
+_XY = 0  # the only slicing of a plane definition that is served
+
+
+def drawn_settings_id(call: Call, pixels: int) -> int | None:
+    """The settings an image is drawn with: the caller's own, else (where the caller may make none) its owner's."""
+    own = rendering_def_ids(call, pixels, call.caller.user_id)
+    if own:
+        return own[-1]
+    owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
+    if call.graph.rights(owner, group).annotate:
+        return None
+    return next(iter(rendering_def_ids(call, pixels, owner)[-1:]), None)
+
+
+def draw(buffer: PixelBuffer, settings: Any, planes: Any) -> NDArray[np.uint8]:
+    """The picture (y, x, 3) of an image; ``planes(channel)`` gives the samples to draw."""
+    looks = [(c, look) for c, look in enumerate(looks_of(settings)) if look is not None]
+    if not looks:
+        return np.zeros((*planes(0).shape, 3), np.uint8)
+    grey = settings.model.value.val == "greyscale"
+    drawn: list[tuple[int, ChannelLook]] = looks[:1] if grey else looks
+    interval = settings.quantization.cdStart.val, settings.quantization.cdEnd.val
+    return picture([planes(c) for c, _ in drawn], [look for _, look in drawn], grey=grey, interval=interval)
+
+
+class RenderingEngine(Service):
+    """omero.api.RenderingEngine."""
+
+    interface = omero.api.RenderingEngine
+    stateful = True
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._pixels: Any = None
+        self._settings: Any = None
+        self._buffer: PixelBuffer | None = None
+        self._group: dict[str, str] = {}
+        self._quality = 0.85
+
+    # ---- what is drawn ---------------------------------------------------------------------------------------
+    def lookupPixels(self, call: Call, ident: int) -> None:
+        found = describe_pixels(call, ident)
+        call.graph.finish()
+        if found is None:
+            raise invalid(f"Pixels object with id {ident} not found.")
+        self.released()
+        self._pixels, self._settings = found, None
+        self._buffer = open_pixels(call, ident)
+        self._group = {"omero.group": str(found.details.group.id.val)}
+
+    def lookupRenderingDef(self, call: Call, pixels: int) -> bool:
+        ident = drawn_settings_id(call, pixels)
+        if ident is not None:
+            self._load(call, ident)
+        return ident is not None
+
+    def loadRenderingDef(self, call: Call, ident: int) -> None:
+        if call.tx.one("SELECT 1 FROM renderingdef WHERE id = ?", (ident,)) is None:
+            raise invalid(f"No rendering definition exists with ID = {ident}")
+        self._load(call, ident)
+
+    def _load(self, call: Call, ident: int) -> None:
+        found = rendering_defs(call, [ident])[0]
+        call.graph.finish()
+        self._settings = found
+
+    @untransacted
+    def load(self, context: Any) -> None:
+        self._ready()
+
+    @untransacted
+    def updateSettings(self, context: Any, settings: Any) -> None:
+        raise misuse("updateSettings takes no settings in the embedded OMERO: set them one by one")
+
+    def _pixels_set(self) -> Any:
+        if self._pixels is None or self._buffer is None:
+            raise misuse("RenderingEngine not ready: Pixels object not set.")
+        return self._pixels
+
+    def _ready(self) -> Any:
+        """The settings in use."""
+        self._pixels_set()
+        if self._settings is None:
+            raise misuse("RenderingEngine not ready: RenderingDef not loaded.")
+        return self._settings
+
+    def _channel(self, index: int) -> Any:
+        bindings = self._ready().copyWaveRendering()
+        if not 0 <= index < len(bindings):
+            raise fault(omero.InternalException, f"Wrapped Exception: (java.lang.IndexOutOfBoundsException): {index}")
+        return bindings[index]
+
+    @untransacted
+    def getPixels(self, context: Any) -> Any:
+        return self._pixels_set()
+
+    @untransacted
+    def getRenderingDefId(self, context: Any) -> int:
+        settings = self._ready()
+        return -1 if settings.id is None else int(settings.id.val)
+
+    # ---- saving ----------------------------------------------------------------------------------------------
+    @untransacted
+    def resetDefaultSettings(self, context: Any, save: bool) -> int:
+        pixels = self._pixels_set()
+        with self.transaction({**context, **self._group}, write=save) as call:
+            own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
+            settings = rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
+            call.graph.finish()
+            defaults_into(call, settings, pixels, self._buffer)
+            self._settings = save_settings(call, settings) if save else settings
+        return -1 if settings.id is None else int(settings.id.val)
+
+    @untransacted
+    def saveCurrentSettings(self, context: Any) -> None:
+        """Save as the caller's settings: the ones in use where they are the caller's, else a copy."""
+        settings = self._ready()
+        with self.transaction({**context, **self._group}, write=True) as call:
+            own = settings.id is not None and settings.details.owner.id.val == call.caller.user_id
+            self._settings = save_settings(call, settings if own else _copied(settings))
+
+    @untransacted
+    def saveAsNewSettings(self, context: Any) -> int:
+        with self.transaction({**context, **self._group}, write=True) as call:
+            self._settings = save_settings(call, _copied(self._ready()))
+        return int(self._settings.id.val)
+
+    # ---- settings of the whole image -------------------------------------------------------------------------
+    def getAvailableModels(self, call: Call) -> list[Any]:
+        return [enumeration(call, "RenderingModel", v) for v in ("rgb", "greyscale")]
+
+    def getAvailableFamilies(self, call: Call) -> list[Any]:
+        names = ("linear", "polynomial", "exponential", "logarithmic")
+        return [enumeration(call, "Family", name) for name in names]
+
+    @untransacted
+    def getModel(self, context: Any) -> Any:
+        return self._ready().model
+
+    def setModel(self, call: Call, model: Any) -> None:
+        settings = self._ready()
+        settings.model = call.graph.get("RenderingModel", model.id.val)
+        call.graph.finish()
+
+    @untransacted
+    def getDefaultZ(self, context: Any) -> int:
+        return int(self._ready().defaultZ.val)
+
+    @untransacted
+    def getDefaultT(self, context: Any) -> int:
+        return int(self._ready().defaultT.val)
+
+    @untransacted
+    def setDefaultZ(self, context: Any, z: int) -> None:
+        self._ready().defaultZ = rint(z)
+
+    @untransacted
+    def setDefaultT(self, context: Any, t: int) -> None:
+        self._ready().defaultT = rint(t)
+
+    @untransacted
+    def getQuantumDef(self, context: Any) -> Any:
+        return self._ready().quantization
+
+    @untransacted
+    def setCodomainInterval(self, context: Any, start: int, end: int) -> None:
+        if not 0 <= start < end <= 255:
+            raise misuse(f"[{start}, {end}] is no interval within [0, 255]")
+        quantum = self._ready().quantization
+        quantum.cdStart, quantum.cdEnd = rint(start), rint(end)
+
+    @untransacted
+    def isPixelsTypeSigned(self, context: Any) -> bool:
+        self._pixels_set()
+        return self._samples().kind != "u"
+
+    @untransacted
+    def getPixelsTypeLowerBound(self, context: Any, channel: int) -> float:
+        return type_range(self._samples())[0]
+
+    @untransacted
+    def getPixelsTypeUpperBound(self, context: Any, channel: int) -> float:
+        return type_range(self._samples())[1]
+
+    def _samples(self) -> np.dtype[Any]:
+        self._pixels_set()
+        assert self._buffer is not None
+        return self._buffer.layout.dtype
+
+    # ---- settings of a channel -------------------------------------------------------------------------------
+    @untransacted
+    def isActive(self, context: Any, channel: int) -> bool:
+        return bool(self._channel(channel).active.val)
+
+    @untransacted
+    def setActive(self, context: Any, channel: int, active: bool) -> None:
+        self._channel(channel).active = rbool(active)
+
+    @untransacted
+    def getChannelWindowStart(self, context: Any, channel: int) -> float:
+        return float(self._channel(channel).inputStart.val)
+
+    @untransacted
+    def getChannelWindowEnd(self, context: Any, channel: int) -> float:
+        return float(self._channel(channel).inputEnd.val)
+
+    @untransacted
+    def setChannelWindow(self, context: Any, channel: int, start: float, end: float) -> None:
+        binding = self._channel(channel)
+        binding.inputStart, binding.inputEnd = rdouble(start), rdouble(end)
+
+    @untransacted
+    def getRGBA(self, context: Any, channel: int) -> list[int]:
+        binding = self._channel(channel)
+        return [binding.red.val, binding.green.val, binding.blue.val, binding.alpha.val]
+
+    @untransacted
+    def setRGBA(self, context: Any, channel: int, red: int, green: int, blue: int, alpha: int) -> None:
+        if not all(0 <= v <= 255 for v in (red, green, blue, alpha)):
+            raise misuse(f"{(red, green, blue, alpha)} is no colour")
+        binding = self._channel(channel)
+        binding.red, binding.green, binding.blue, binding.alpha = rint(red), rint(green), rint(blue), rint(alpha)
+
+    @untransacted
+    def getChannelLookupTable(self, context: Any, channel: int) -> str:
+        table = self._channel(channel).lookupTable
+        return "" if table is None else str(table.val)
+
+    @untransacted
+    def setChannelLookupTable(self, context: Any, channel: int, lookup: str) -> None:
+        if lookup:
+            raise misuse(f"{lookup}: the embedded OMERO draws channels in plain colours")
+        self._channel(channel).lookupTable = rstring(lookup) if lookup else None
+
+    @untransacted
+    def getChannelFamily(self, context: Any, channel: int) -> Any:
+        return self._channel(channel).family
+
+    @untransacted
+    def getChannelCurveCoefficient(self, context: Any, channel: int) -> float:
+        return float(self._channel(channel).coefficient.val)
+
+    @untransacted
+    def getChannelNoiseReduction(self, context: Any, channel: int) -> bool:
+        return bool(self._channel(channel).noiseReduction.val)
+
+    def setQuantizationMap(self, call: Call, channel: int, family: Any, coefficient: float, noise: bool) -> None:
+        binding = self._channel(channel)
+        binding.family = call.graph.get("Family", family.id.val)
+        call.graph.finish()
+        binding.coefficient, binding.noiseReduction = rdouble(coefficient), rbool(noise)
+
+    @untransacted
+    def getChannelStats(self, context: Any, channel: int) -> list[float]:
+        self._channel(channel)
+        stats = self._pixels.copyChannels()[channel].statsInfo
+        return list(type_range(self._samples())) if stats is None else [stats.globalMin.val, stats.globalMax.val]
+
+    # ---- brightness turned round -----------------------------------------------------------------------------
+    @untransacted
+    def getCodomainMapContext(self, context: Any, channel: int) -> list[Any]:
+        binding = self._channel(channel)
+        return list(binding.copySpatialDomainEnhancement()) if binding.isSpatialDomainEnhancementLoaded() else []
+
+    @untransacted
+    def addCodomainMapToChannel(self, context: Any, mapping: Any, channel: int) -> None:
+        if not isinstance(mapping, omero.romio.ReverseIntensityMapContext):
+            raise misuse("of codomain maps the embedded OMERO draws ReverseIntensityMapContext only")
+        made = omero.model.ReverseIntensityContextI()
+        made.reverse = rbool(True)
+        self._channel(channel).addCodomainMapContext(made)
+
+    @untransacted
+    def removeCodomainMapFromChannel(self, context: Any, mapping: Any, channel: int) -> None:
+        binding = self._channel(channel)
+        for found in self.getCodomainMapContext(context, channel):
+            if isinstance(found, omero.model.ReverseIntensityContext):
+                binding.removeCodomainMapContext(found)
+
+    # ---- pictures --------------------------------------------------------------------------------------------
+    @untransacted
+    def getCompressionLevel(self, context: Any) -> float:
+        return self._quality
+
+    @untransacted
+    def setCompressionLevel(self, context: Any, percentage: float) -> None:
+        self._quality = min(max(percentage, 0.0), 1.0)
+
+    @untransacted
+    def render(self, context: Any, plane: Any) -> Any:
+        drawn = self._plane(plane)
+        bands = [drawn[:, :, band].tobytes() for band in range(3)]
+        return omero.romio.RGBBuffer(bands, drawn.shape[1], drawn.shape[0])
+
+    @untransacted
+    def renderAsPackedInt(self, context: Any, plane: Any) -> list[int]:
+        found: list[int] = packed(self._plane(plane)).tolist()
+        return found
+
+    @untransacted
+    def renderCompressed(self, context: Any, plane: Any) -> bytes:
+        return jpeg(self._plane(plane), quality=self._quality)
+
+    @untransacted
+    def renderProjectedAsPackedInt(
+        self, context: Any, algorithm: Any, t: int, step: int, start: int, end: int
+    ) -> list[int]:
+        found: list[int] = packed(self._projected(algorithm, t, step, start, end)).tolist()
+        return found
+
+    @untransacted
+    def renderProjectedCompressed(self, context: Any, algorithm: Any, t: int, step: int, start: int, end: int) -> bytes:
+        return jpeg(self._projected(algorithm, t, step, start, end), quality=self._quality)
+
+    def _plane(self, plane: Any) -> NDArray[np.uint8]:
+        settings = self._ready()
+        assert self._buffer is not None
+        buffer = self._buffer
+        if plane.slice != _XY:
+            raise misuse("of slicings the embedded OMERO draws XY only")
+        _check_inside(buffer, plane.z, plane.t)
+        rows, columns = _part(plane.region)
+        step = max(plane.stride, 0) + 1
+        return draw(
+            buffer,
+            settings,
+            lambda c: buffer.plane_array(plane.z, c, plane.t)[rows, columns][::step, ::step],
+        )
+
+    def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
+        settings = self._ready()
+        assert self._buffer is not None
+        buffer = self._buffer
+        for z in (start, end):
+            _check_inside(buffer, z, t)
+        if step < 1 or start > end:
+            raise misuse(f"no planes from {start} to {end} by {step}")
+        reduce = PROJECTIONS[str(algorithm)]
+
+        def stack(channel: int) -> Iterator[NDArray[Any]]:
+            return (buffer.plane_array(z, channel, t) for z in range(start, end + 1, step))
+
+        return draw(buffer, settings, lambda c: reduce(stack(c)))
+
+    def released(self) -> None:
+        if self._buffer is not None:
+            self._buffer.close()
+
+
+def _check_inside(buffer: PixelBuffer, z: int, t: int) -> None:
+    layout = buffer.layout
+    if not (0 <= z < layout.z and 0 <= t < layout.t):
+        message = f"Z {z} or T {t} lies outside of {layout.z} planes and {layout.t} time points"
+        raise fault(omero.InternalException, f"Wrapped Exception: (java.lang.IllegalArgumentException): {message}")
+
+
+def _part(region: Any) -> tuple[slice, slice]:
+    """Rows and columns of a region definition; everything without one."""
+    if region is None or region.width <= 0 or region.height <= 0:
+        return slice(None), slice(None)
+    x, y = max(region.x, 0), max(region.y, 0)
+    return slice(y, y + region.height), slice(x, x + region.width)
+
+
+def _copied(settings: Any) -> Any:
+    """New settings with the values of others."""
+    made = omero.model.RenderingDefI()
+    made.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
+    for name in ("defaultZ", "defaultT", "model", "name", "compression"):
+        setattr(made, name, getattr(settings, name))
+    made.quantization = omero.model.QuantumDefI()
+    for name in ("cdStart", "cdEnd", "bitResolution"):
+        setattr(made.quantization, name, getattr(settings.quantization, name))
+    for source in settings.copyWaveRendering():
+        made.addChannelBinding(_copied_binding(source))
+    return made
+
+
+def _copied_binding(source: Any) -> Any:
+    made = omero.model.ChannelBindingI()
+    for name in ("family", "coefficient", "inputStart", "inputEnd", "active", "noiseReduction"):
+        setattr(made, name, getattr(source, name))
+    for name in ("red", "green", "blue", "alpha", "lookupTable"):
+        setattr(made, name, getattr(source, name))
+    maps = source.copySpatialDomainEnhancement() if source.isSpatialDomainEnhancementLoaded() else []
+    for found in maps:
+        copy = type(found)()
+        copy.reverse = getattr(found, "reverse", None)
+        made.addCodomainMapContext(copy)
+    return made

@@ -1,0 +1,152 @@
+"""ThumbnailStore: small pictures of images, drawn when asked for."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero.api
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import invalid, misuse
+from omero_pixclf.embedded.fetching import readable
+from omero_pixclf.embedded.rendering import jpeg
+from omero_pixclf.embedded.rendering_settings import defaults_into, new_settings, save_settings
+from omero_pixclf.embedded.service import Service, changes
+from omero_pixclf.embedded.services.pixels import describe_pixels, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.services.pixels_store import open_pixels
+from omero_pixclf.embedded.services.rendering_engine import draw, drawn_settings_id
+
+__all__ = ["ThumbnailStore"]
+
+_DEFAULT_SIZE = 48
+_QUALITY = 0.85
+
+
+class ThumbnailStore(Service):
+    """omero.api.ThumbnailStore."""
+
+    interface = omero.api.ThumbnailStore
+    stateful = True
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._pixels: int | None = None
+        self._settings: int | None = None
+
+    # ---- what is drawn ---------------------------------------------------------------------------------------
+    def setPixelsId(self, call: Call, ident: int) -> bool:
+        if not readable(call, "Pixels", [ident]):
+            raise invalid(f"Pixels set with id {ident} not found.")
+        self._pixels = ident
+        self._settings = drawn_settings_id(call, ident)
+        return self._settings is not None
+
+    def setRenderingDefId(self, call: Call, ident: int) -> None:
+        if not readable(call, "RenderingDef", [ident]):
+            raise invalid(f"No rendering definition exists with ID = {ident}")
+        self._settings = ident
+
+    def getRenderingDefId(self, call: Call) -> int:
+        self._pixels_set()
+        if self._settings is None:
+            raise misuse("No rendering def")
+        return self._settings
+
+    @changes
+    def resetDefaults(self, call: Call) -> None:
+        pixels = describe_pixels(call, self._pixels_set())
+        call.graph.finish()
+        own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
+        settings = rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
+        call.graph.finish()
+        buffer = open_pixels(call, pixels.id.val)
+        try:
+            defaults_into(call, settings, pixels, buffer)
+        finally:
+            buffer.close()
+        self._settings = save_settings(call.in_group(pixels.details.group.id.val), settings).id.val
+
+    def _pixels_set(self) -> int:
+        if self._pixels is None:
+            raise misuse("Pixels id not set.")
+        return self._pixels
+
+    # ---- pictures --------------------------------------------------------------------------------------------
+    def getThumbnail(self, call: Call, width: Any, height: Any) -> bytes:
+        return self._drawn(call, self._pixels_set(), _box(width, height))
+
+    getThumbnailDirect = getThumbnail
+    getThumbnailWithoutDefault = getThumbnail
+
+    def getThumbnailByLongestSide(self, call: Call, size: Any) -> bytes:
+        return self._drawn(call, self._pixels_set(), _side(size))
+
+    getThumbnailByLongestSideDirect = getThumbnailByLongestSide
+
+    def getThumbnailForSectionDirect(self, call: Call, z: int, t: int, width: Any, height: Any) -> bytes:
+        return self._drawn(call, self._pixels_set(), _box(width, height), (z, t))
+
+    def getThumbnailForSectionByLongestSideDirect(self, call: Call, z: int, t: int, size: Any) -> bytes:
+        return self._drawn(call, self._pixels_set(), _side(size), (z, t))
+
+    def getThumbnailSet(self, call: Call, width: Any, height: Any, ids: list[int]) -> dict[int, bytes]:
+        return {i: self._of_other(call, i, _box(width, height)) for i in readable(call, "Pixels", ids)}
+
+    def getThumbnailByLongestSideSet(self, call: Call, size: Any, ids: list[int]) -> dict[int, bytes]:
+        return {i: self._of_other(call, i, _side(size)) for i in readable(call, "Pixels", ids)}
+
+    def isInProgress(self, call: Call) -> bool:
+        return False
+
+    def thumbnailExists(self, call: Call, width: Any, height: Any) -> bool:
+        """Thumbnails are drawn, not kept; one exists as soon as there are settings to draw it with."""
+        self._pixels_set()
+        return self._settings is not None
+
+    def _of_other(self, call: Call, ident: int, size: tuple[int, int | None]) -> bytes:
+        previous = self._settings
+        self._settings = drawn_settings_id(call, ident)
+        try:
+            return self._drawn(call, ident, size)
+        finally:
+            self._settings = previous
+
+    def _drawn(
+        self, call: Call, ident: int, size: tuple[int, int | None], place: tuple[int, int] | None = None
+    ) -> bytes:
+        """A thumbnail; with OMERO's defaults where the image has no settings yet."""
+        pixels = describe_pixels(call, ident)
+        found = rendering_defs(call, [self._settings]) if self._settings is not None else []
+        call.graph.finish()
+        buffer = open_pixels(call, ident)
+        try:
+            settings = found[0] if found else new_settings(call, pixels)
+            if not found:
+                defaults_into(call, settings, pixels, buffer)
+            z, t = place if place is not None else (settings.defaultZ.val, settings.defaultT.val)
+            drawn = draw(buffer, settings, lambda c: buffer.plane_array(z, c, t))
+        finally:
+            buffer.close()
+        return jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
+
+
+def _box(width: Any, height: Any) -> tuple[int, int | None]:
+    size = (_DEFAULT_SIZE if v is None else v.val for v in (width, height))
+    made = next(size), next(size)
+    if min(made) < 1:
+        raise misuse(f"{made} is no size of a thumbnail")
+    return made
+
+
+def _side(size: Any) -> tuple[int, int | None]:
+    return _box(size, size)[0], None
+
+
+def _fitted(x: int, y: int, size: tuple[int, int | None]) -> tuple[int, int]:
+    """Width and height of a thumbnail: a box, or the longest side with the picture's proportions."""
+    width, height = size
+    if height is not None:
+        return width, height
+    longest = max(x, y)
+    return max(1, x * width // longest), max(1, y * width // longest)
