@@ -31,9 +31,10 @@ from omero_pixclf.runs.estimate import Estimate, estimate
 from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.job import Event, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
-from omero_pixclf.runs.pictures import Tile, contact_sheet, overlay
+from omero_pixclf.runs.overlay import overlay
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.runs.run import Found, Work, find_in, run_image
+from omero_pixclf.table import Table
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -278,38 +279,23 @@ def _perform(
     colors = {c.name: c.color for c in project.classes}
 
     def preview(found: Found) -> bytes:
-        return overlay(found.pixels, found.labels, colors)
+        return overlay(found.pixels, found.labels, colors, pixel_um=found.image.pixel_size_um[2])
 
     drawn = preview if wanted else None
     work = Work(source, sink, recipe, project, record, manifest, now, drawn, request.threads, request.memory)
     manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
 
-    def pictures(container: str, images: Sequence[ImageInfo]) -> Sequence[Path]:
-        return _contact_sheet(manifest, recipe, container, images) if wanted else ()
+    def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
+        from omero_pixclf.runs.report import picture_files  # matplotlib is slow to import
+
+        if not wanted:
+            return ()
+        sought = {name: colors[name] for name in class_indices(recipe, project)}
+        return picture_files(manifest, replace(record, finished=now()), images, tables, sought)
 
     yield from perform(
         items, manifest, sink, record, lambda image: run_image(image, work), pictures, tables=recipe.output.table
     )
-
-
-def _contact_sheet(manifest: Manifest, recipe: Recipe, container: str, images: Sequence[ImageInfo]) -> list[Path]:
-    tiles = [tile for tile in (_tile(manifest, image) for image in images) if tile is not None]
-    if not tiles:
-        return []
-    target = manifest.folder / f"contact_sheet_{container.replace(':', '_')}.png"
-    target.write_bytes(contact_sheet(f"{recipe.title}: {images[0].place.name}", tiles))
-    return [target]
-
-
-def _tile(manifest: Manifest, image: ImageInfo) -> Tile | None:
-    """An image's picture with its name and counts; None for images that this run did not work on."""
-    picture, row = manifest.picture(image.key), manifest.kept(image.key, "summary")
-    if row is None or not picture.is_file():
-        return None
-    place = image.place
-    title = f"{place.well} field {place.field}" if place.well else image.name
-    counts = [f"{int(row[n][0])} {n.removeprefix('Count_')}" for n in row.names if n.startswith("Count_")]
-    return Tile(picture.read_bytes(), title, ", ".join(counts))
 
 
 def resumed(

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from omero_pixclf.runs.account import class_names
 from omero_pixclf.runs.pictures import Panel
 from omero_pixclf.table import Table
 
-__all__ = ["Wells", "class_names", "heat_map", "heat_map_panels", "plate_shape", "well_means", "well_position"]
+__all__ = ["Wells", "heat_map", "heat_map_panels", "plate_shape", "well_means", "well_name", "well_position"]
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of plates in use
 # column prefix: (what it is called, factor, colours)
@@ -59,6 +60,16 @@ def well_position(name: str) -> tuple[int, int] | None:
     for letter in match[1].upper():
         row = 26 * row + ord(letter) - ord("A") + 1
     return row - 1, int(match[2]) - 1
+
+
+def well_name(row: int, column: int) -> str:
+    """A well's name from its row and column, from 0.
+
+    >>> well_name(1, 2), well_name(26, 0)
+    ('B3', 'AA1')
+    """
+    high, low = divmod(row, 26)
+    return f"{chr(ord('A') + high - 1) if high else ''}{chr(ord('A') + low)}{column + 1}"
 
 
 def plate_shape(rows: int, columns: int) -> tuple[int, int]:
@@ -157,13 +168,6 @@ def _plates(summary: Table) -> list[_Plate]:
     return plates
 
 
-def class_names(summary: Table) -> dict[str, str]:
-    """The classes of a summary table, as ``{tag in column names: name}``."""
-    counts = [c for c in summary.columns if c.name.startswith("Count_")]
-    described = {c.name.removeprefix("Count_"): c.description.partition("objects: ")[2] for c in counts}
-    return {tag: name or tag for tag, name in described.items()}
-
-
 def _sizes(plate: _Plate) -> tuple[float, tuple[float, float]]:
     """Inches of a well's side, and of the whole panel (width, height)."""
     rows, columns = plate.wells.values.shape
@@ -212,7 +216,7 @@ def _grid(axes: Axes, values: Floats) -> None:
     """Letters and numbers at the sides, white lines between wells, hatching where nothing is."""
     rows, columns = values.shape
     axes.set_xticks(range(columns), [str(c + 1) for c in range(columns)])
-    axes.set_yticks(range(rows), [_letters(r) for r in range(rows)])
+    axes.set_yticks(range(rows), [well_name(r, 0)[:-1] for r in range(rows)])
     axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
@@ -223,11 +227,6 @@ def _grid(axes: Axes, values: Floats) -> None:
     for row, column in np.argwhere(~np.isfinite(values)):
         corner = (column - 0.44, row - 0.44)
         axes.add_patch(Rectangle(corner, 0.88, 0.88, facecolor="white", edgecolor="#b8b8b8", hatch="////", linewidth=0))
-
-
-def _letters(row: int) -> str:
-    """``A`` … ``Z``, ``AA`` …: the row's name."""
-    return chr(ord("A") + row) if row < 26 else chr(ord("A") + row // 26 - 1) + chr(ord("A") + row % 26)
 
 
 def _numbers(axes: Axes, values: Floats, colors: Colormap, norm: Normalize, cell: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from omero_pixclf.runs.edges import ResultSink
 from omero_pixclf.runs.execute import Outcome, execute
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.table import Table
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Planned", "perform"]
 
@@ -61,7 +62,7 @@ def perform(
     sink: ResultSink,
     record: RunRecord,
     work: Callable[[ImageInfo], dict[str, int]],
-    pictures: Callable[[str, Sequence[ImageInfo]], Sequence[Path]],
+    pictures: Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]],
     *,
     tables: bool = True,
 ) -> Iterator[Event]:
@@ -93,15 +94,16 @@ def _finish(
     manifest: Manifest,
     sink: ResultSink,
     record: RunRecord,
-    pictures: Callable[[str, Sequence[ImageInfo]], Sequence[Path]],
+    pictures: Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]],
     tables: bool,
 ) -> ContainerOutcome:
     """One container's tables and pictures; a refusal there does not end the run."""
     container, name = image.place.container, image.place.name
     try:
-        rows = container_tables(images, manifest, sink.tables(container, record.recipe)) if tables else {}
-        drawn = tuple(pictures(container, images))
-        written = sink.finish(container, record, rows, drawn)
+        standing = sink.tables(container, record.recipe) if tables else {}
+        rows = container_tables(images, manifest, standing)
+        drawn = tuple(pictures(images, rows))
+        written = sink.finish(container, record, rows if tables else {}, drawn)
     except PixclfError as error:
         return ContainerOutcome(container, name, reason=str(error))
     manifest.finish(container)

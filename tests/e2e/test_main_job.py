@@ -60,8 +60,9 @@ def test_run_finds_nuclei_and_leaves_rois_tables_ledger_and_picture(
     assert [(row["Image"], row["Count_Nucleus"]) for row in summary] == [(image, count)]
     objects = table_rows(second_client, files[OBJECTS].file_id)
     assert len(objects) == count and len({row["Roi"] for row in objects}) == count
-    pictures = [a for a in attachments(second_client, "Dataset", dataset) if a.name.endswith(".png")]
-    download(second_client, pictures[0].annotation_id, tmp_path / "sheet.png")
+    pictures = {a.name: a for a in attachments(second_client, "Dataset", dataset) if a.name.endswith((".png", ".html"))}
+    assert set(pictures) == {"contact_sheet.png", "histograms.png", "report.html"}
+    download(second_client, pictures["contact_sheet.png"].annotation_id, tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
     again = events(
@@ -73,7 +74,7 @@ def test_run_finds_nuclei_and_leaves_rois_tables_ledger_and_picture(
     fewer = events(changed.stdout)[1]["objects"]["Nucleus"]
     assert 0 < fewer < count
     assert image_results(second_client, image).rois == {"Nucleus": fewer}
-    assert len(attachments(second_client, "Dataset", dataset)) == 3
+    assert len(attachments(second_client, "Dataset", dataset)) == 5
 
     omero.command("undo", events(changed.stdout)[0]["run"], "--yes")
     left = image_results(second_client, image)
