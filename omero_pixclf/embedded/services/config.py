@@ -1,1 +1,129 @@
 """IConfig: the server's version, time, identity and settings."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import omero.api
+from omero.rtypes import rtime
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import now_ms
+from omero_pixclf.embedded.faults import misuse, violation
+from omero_pixclf.embedded.people import must_administer
+from omero_pixclf.embedded.service import Service, changes, untransacted
+
+__all__ = ["VERSION", "Config"]
+
+VERSION = "5.7.5-omero_pixclf"  # of the OMERO.server whose behaviour is followed
+_PUBLIC = {  # settings that everybody may read, as a fresh server has them
+    "omero.client.browser.thumb_default_size": "96",
+    "omero.client.download_as.max_size": "144000000",
+    "omero.client.icetransports": "ssl,tcp",
+    "omero.client.scripts_to_ignore": "/omero/figure_scripts/Movie_Figure.py,"
+    "/omero/figure_scripts/Split_View_Figure.py,/omero/figure_scripts/Thumbnail_Figure.py,/omero/figure_scripts/ROI_Split_Figure.py,"
+    "/omero/export_scripts/Make_Movie.py,/omero/import_scripts/Populate_ROI.py",
+    "omero.client.ui.menu.dropdown.colleagues.enabled": "true",
+    "omero.client.ui.menu.dropdown.colleagues.label": "Members",
+    "omero.client.ui.menu.dropdown.everyone.enabled": "true",
+    "omero.client.ui.menu.dropdown.everyone.label": "All Members",
+    "omero.client.ui.menu.dropdown.leaders.enabled": "true",
+    "omero.client.ui.menu.dropdown.leaders.label": "Owners",
+    "omero.client.ui.tree.orphans.description": "This is a virtual container with orphaned images. These images are "
+    "not linked anywhere. Just drag them to the selected container.",
+    "omero.client.ui.tree.orphans.enabled": "true",
+    "omero.client.ui.tree.orphans.name": "Orphaned Images",
+    "omero.client.ui.tree.type_order": "tagset,tag,project,dataset,screen,plate,acquisition,image",
+    "omero.client.viewer.initial_zoom_level": "0",
+    "omero.client.viewer.interpolate_pixels": "true",
+    "omero.client.viewer.roi_limit": "2000",
+    "omero.client.web.host": "",
+    "omero.pixeldata.max_plane_height": "3192",
+    "omero.pixeldata.max_plane_width": "3192",
+    "omero.policy.binary_access": "+read,+write,+image",
+    "omero.sessions.timeout": "600000",
+}
+_CLIENT = "omero.client."
+_SECRET = re.compile(r"pass|uuid|secret|key", re.IGNORECASE)
+
+
+class Config(Service):
+    """omero.api.IConfig."""
+
+    interface = omero.api.IConfig
+
+    @untransacted
+    def getVersion(self, context: Any) -> str:
+        return VERSION
+
+    @untransacted
+    def getServerTime(self, context: Any) -> Any:
+        return rtime(now_ms())
+
+    @untransacted
+    def getDatabaseTime(self, context: Any) -> Any:
+        return rtime(now_ms())
+
+    def getDatabaseUuid(self, call: Call) -> str:
+        return str(call.tx.one("SELECT value FROM configuration WHERE name = 'omero.db.uuid'")[0])
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+    def getConfigValue(self, call: Call, key: str) -> str:
+        values = _values(call)
+        if key not in values and not (call.caller.is_admin and key):
+            raise violation(f"Cannot read configuration: {key}")
+        return values.get(key, "")
+
+    def getConfigValues(self, call: Call, pattern: str) -> dict[str, str]:
+        try:
+            wanted = re.compile(pattern)
+        except re.error as error:
+            raise misuse(f"{pattern} is no regular expression: {error}") from error
+        return {key: value for key, value in _values(call).items() if wanted.search(key)}
+
+    @untransacted
+    def getConfigDefaults(self, context: Any) -> dict[str, str]:
+        return dict(_PUBLIC)
+
+    def getClientConfigValues(self, call: Call) -> dict[str, str]:
+        return {key: value for key, value in _values(call).items() if key.startswith(_CLIENT)}
+
+    @untransacted
+    def getClientConfigDefaults(self, context: Any) -> dict[str, str]:
+        return {key: value for key, value in _PUBLIC.items() if key.startswith(_CLIENT)}
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+    @changes
+    def setConfigValue(self, call: Call, key: str, value: str) -> None:
+        must_administer(call)
+        _store(call, key, value)
+
+    @changes
+    def setConfigValueIfEquals(self, call: Call, key: str, value: str, expected: str) -> bool:
+        must_administer(call)
+        if _values(call).get(key, "") != (expected or ""):
+            return False
+        _store(call, key, value)
+        return True
+
+
+def _values(call: Call) -> dict[str, str]:
+    """The settings the caller may read: those of clients, and for administrators all but secrets."""
+    stored = {name: value or "" for name, value in call.tx.all("SELECT name, value FROM configuration")}
+    shown = {k: v for k, v in stored.items() if k in _PUBLIC or k.startswith(_CLIENT)}
+    if call.caller.is_admin:
+        shown = {k: v for k, v in stored.items() if not _SECRET.search(k)}
+    return {**_PUBLIC, **shown}
+
+
+def _store(call: Call, key: str, value: str) -> None:
+    if not key:
+        raise misuse("a setting needs a name")
+    if _SECRET.search(key):
+        raise misuse(f"{key} cannot be set")
+    if value:
+        call.tx.execute("INSERT OR REPLACE INTO configuration VALUES (?, ?)", (key, value))
+    else:
+        call.tx.execute("DELETE FROM configuration WHERE name = ?", (key,))

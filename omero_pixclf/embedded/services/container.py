@@ -1,1 +1,335 @@
 """IContainer: hierarchies of projects, datasets and images, their annotations and counts."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import omero.api
+from omero.rtypes import unwrap
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.fetching import load_path, readable
+from omero_pixclf.embedded.model import Entity, find_entity
+from omero_pixclf.embedded.queries import projection
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.service import Service, changes
+from omero_pixclf.embedded.service_options import ServiceOptions, service_options
+
+__all__ = ["Container", "load_hierarchy"]
+
+_BELOW = {  # what a container's hierarchy is loaded with
+    "Project": ("details.creationEvent", "datasetLinks.child"),
+    "Dataset": ("details.creationEvent",),
+    "Screen": ("details.creationEvent", "plateLinks.child", "plateLinks.child.plateAcquisitions"),
+    "Plate": ("details.creationEvent", "plateAcquisitions"),
+}
+_LEAVES = {
+    "Project": "datasetLinks.child.imageLinks.child",
+    "Dataset": "imageLinks.child",
+    "Screen": "plateLinks.child.plateAcquisitions.wellSample.image",
+    "Plate": "plateAcquisitions.wellSample.image",
+}
+_IMAGE = ("details.creationEvent", "details.updateEvent", "pixels.pixelsType", "format")
+_ACQUISITION = (
+    "stageLabel",
+    "imagingEnvironment",
+    "objectiveSettings.medium",
+    "objectiveSettings.objective.immersion",
+    "objectiveSettings.objective.correction",
+)
+_ORPHANS = {"Project": ("Dataset", "ProjectDatasetLink"), "Screen": ("Plate", "ScreenPlateLink")}
+_IMAGES_OF = {
+    "Image": "",
+    "Dataset": "join img.datasetLinks dil join dil.parent root ",
+    "Project": "join img.datasetLinks dil join dil.parent ds join ds.projectLinks pdl join pdl.parent root ",
+}
+
+
+class Container(Service):
+    """omero.api.IContainer."""
+
+    interface = omero.api.IContainer
+
+    # ---- hierarchies -----------------------------------------------------------------------------------------
+    def loadContainerHierarchy(self, call: Call, kind: str, ids: list[int] | None, given: Any) -> list[Any]:
+        options = service_options(given)
+        if not ids and options.owner is None and options.group is None:
+            raise misuse(
+                "Set of ids for loadContainerHierarchy() may not be null if experimenter and group options are null."
+            )
+        return load_hierarchy(call, kind, ids, options)
+
+    def findContainerHierarchies(self, call: Call, kind: str, ids: list[int], given: Any) -> list[Any]:
+        """What holds some images, from the top: projects, else datasets, else the images themselves."""
+        if _class(kind).name != "Project":
+            raise misuse(f"Class parameter for findContainerHierarchies() must be in {{Project}}, not {kind}")
+        options = service_options(given)
+        images = [i for i in readable(call, "Image", ids or []) if _matches(call, "image", i, options)]
+        return _topmost(call, images)
+
+    # ---- images ----------------------------------------------------------------------------------------------
+    def getImages(self, call: Call, kind: str, ids: list[int], given: Any) -> list[Any]:
+        options = service_options(given)
+        name = _class(kind).name
+        if not ids:
+            return []
+        if name not in _IMAGES_OF:
+            raise misuse(f"Query not implemented for {kind}")
+        root = "img" if name == "Image" else "root"
+        where = [f"{root}.id in (:ids)", *options.conditions("img")]
+        found = _image_ids(call, _IMAGES_OF[name], where, options, ids=list(ids))
+        return _images(call, _paged(found, options, name), options)
+
+    def getUserImages(self, call: Call, given: Any) -> list[Any]:
+        options = service_options(given)
+        if options.owner is None and options.group is None:
+            raise misuse("experimenter or group option is required for getUserImages().")
+        return _images(call, _image_ids(call, "", options.conditions("img"), ServiceOptions()), options)
+
+    def getImagesByOptions(self, call: Call, given: Any) -> list[Any]:
+        options = service_options(given)
+        if options.start is None and options.end is None:
+            raise misuse("start or end time option is required for getImagesByOptions().")
+        return _images(call, _image_ids(call, "", options.conditions("img"), options), options)
+
+    def getImagesBySplitFilesets(
+        self, call: Call, included: dict[str, list[int]], given: Any
+    ) -> dict[int, dict[bool, list[int]]]:
+        """Filesets of which only some images lie below what is named: those inside and those outside."""
+        images = _images_below(call, included or {})
+        whole = {i for name, ids in (included or {}).items() if _class(name).name == "Fileset" for i in ids}
+        sql = "SELECT DISTINCT fileset FROM image WHERE fileset IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+        split: dict[int, dict[bool, list[int]]] = {}
+        for (fileset,) in call.tx.all(sql, (ids_parameter(images),)):
+            all_ids = [row[0] for row in call.tx.all("SELECT id FROM image WHERE fileset = ? ORDER BY id", (fileset,))]
+            outside = [i for i in all_ids if i not in images]
+            if outside and fileset not in whole:
+                split[fileset] = {True: [i for i in all_ids if i in images], False: outside}
+        return split
+
+    # ---- collections -----------------------------------------------------------------------------------------
+    def getCollectionCount(self, call: Call, kind: str, name: str, ids: list[int], given: Any) -> dict[int, int]:
+        found = _class(kind)
+        field = found.children.get(name.rsplit("_", 1)[-1])
+        if field is None:
+            raise misuse(f"{found.qualified}.{name} is an unknown property on type {found.qualified}")
+        where = table(field.target)
+        condition = call.caller.filter_sql(where.name) if "owner_id" in where.columns else ""
+        sql = (
+            f'SELECT "{field.inverse}", count(*) FROM {where.name} WHERE "{field.inverse}" IN '
+            f"(SELECT value FROM json_each(?)){' AND ' + condition if condition else ''} GROUP BY 1"
+        )
+        counts = dict(call.tx.all(sql, (ids_parameter(ids),)))
+        return {ident: counts.get(ident, 0) for ident in ids}
+
+    def retrieveCollection(self, call: Call, obj: Any, name: str, given: Any) -> list[Any]:
+        found = _class(type(obj).__name__)
+        if name not in found.children:
+            raise misuse(f"{found.qualified} has no collection {name}")
+        loaded = call.graph.get(found.name, unwrap(obj.id))
+        call.graph.load_children(found.name, [unwrap(obj.id)], name)
+        call.graph.finish()
+        return list(getattr(loaded, f"_{name}Seq"))
+
+    # ---- saving ----------------------------------------------------------------------------------------------
+    @changes
+    def createDataObject(self, call: Call, obj: Any, given: Any) -> Any:
+        return _save(call, [obj])[0]
+
+    @changes
+    def createDataObjects(self, call: Call, objects: list[Any], given: Any) -> list[Any]:
+        return _save(call, objects)
+
+    @changes
+    def updateDataObject(self, call: Call, obj: Any, given: Any) -> Any:
+        return _save(call, [obj])[0]
+
+    @changes
+    def updateDataObjects(self, call: Call, objects: list[Any], given: Any) -> list[Any]:
+        return _save(call, objects)
+
+    @changes
+    def link(self, call: Call, links: list[Any], given: Any) -> list[Any]:
+        return _save(call, links)
+
+
+def _class(kind: str) -> Entity:
+    found = find_entity(kind)
+    if found is None:
+        raise misuse(f"{kind} does not specify a valid class.")
+    return found
+
+
+def _save(call: Call, given: list[Any]) -> list[Any]:
+    saver = Saver(call)
+    saved = [saver.save(obj) for obj in given]
+    saver.flush()
+    return saved
+
+
+# ---- hierarchies ---------------------------------------------------------------------------------------------
+def load_hierarchy(call: Call, kind: str, ids: Iterable[int] | None, options: ServiceOptions) -> list[Any]:
+    """Containers with what is below them: all of an owner or group, or some by id."""
+    found = _class(kind)
+    if found.name not in _BELOW:
+        raise misuse(
+            "Class parameter for loadContainerIHierarchy() must be in {Project,Dataset, Screen, Plate}, "
+            f"not class {found.qualified}"
+        )
+    named = list(ids or [])
+    roots = _containers(call, found.name, named, options)
+    loaded = _load_below(call, found.name, roots, options)
+    if options.orphan and not named and found.name in _ORPHANS:
+        kind_below, link = _ORPHANS[found.name]
+        alone = _containers(
+            call,
+            kind_below,
+            [],
+            options,
+            f"not exists (select l from {link} l where l.child.id = this.id)",
+        )
+        loaded += _load_below(call, kind_below, alone, options)
+    call.graph.finish()
+    return loaded
+
+
+def _containers(call: Call, kind: str, ids: list[int], options: ServiceOptions, *conditions: str) -> list[int]:
+    where = [*options.conditions("this"), *conditions, *(["this.id in (:ids)"] if ids else [])]
+    text = f"select this.id from {kind} this{' where ' + ' and '.join(where) if where else ''} order by this.id"
+    return [row[0] for row in projection(call, text, **({"ids": ids} if ids else {}))]
+
+
+def _load_below(call: Call, kind: str, ids: list[int], options: ServiceOptions) -> list[Any]:
+    for path in _BELOW[kind]:
+        _load(call, kind, ids, path)
+    if options.leaves:
+        for part in _IMAGE + (_ACQUISITION if options.acquisition else ()):
+            _load(call, kind, ids, f"{_LEAVES[kind]}.{part}")
+    loaded = call.graph.load(kind, ids)
+    return [loaded[ident] for ident in ids]
+
+
+def _load(call: Call, kind: str, ids: list[int], path: str) -> None:
+    """Load along a path; a path into the details loads events."""
+    before, _, event = path.partition("details.")
+    where = before.rstrip(".")
+    if where or not event:
+        load_path(call, kind, ids, where or path)
+    if event:
+        _load_events(call, kind, ids, where, event)
+
+
+def _load_events(call: Call, kind: str, ids: list[int], where: str, event: str) -> None:
+    column = {"creationEvent": "creation_id", "updateEvent": "update_id"}[event]
+    at, current = _at(call, kind, ids, where)
+    sql = f"SELECT DISTINCT {column} FROM {table(at).name} WHERE id IN (SELECT value FROM json_each(?))"
+    found = [row[0] for row in call.tx.all(sql, (ids_parameter(current),)) if row[0] is not None]
+    call.graph.load("Event", found)
+
+
+def _at(call: Call, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
+    """Class and ids of what a path leads to."""
+    from omero_pixclf.embedded.commands.bonds import bond
+
+    for name in where.split(".") if where else ():
+        step = bond(f"{kind}.{name}")
+        ids = list({pair.other.id for pair in step.things(call.tx, ids)})
+        kind = step.thing
+    return kind, ids
+
+
+def _topmost(call: Call, images: list[int]) -> list[Any]:
+    to_datasets = _links_to(call, "DatasetImageLink", images)
+    datasets = readable(call, "Dataset", {row[1] for row in to_datasets})
+    to_projects = _links_to(call, "ProjectDatasetLink", datasets)
+    projects = readable(call, "Project", {row[1] for row in to_projects})
+    call.graph.load("Image", images)
+    _hang(call, "Dataset", datasets, "imageLinks", to_datasets)
+    _hang(call, "Project", projects, "datasetLinks", to_projects)
+    call.graph.finish()
+    held = {row[2] for row in to_projects if row[1] in projects}
+    within = {row[2] for row in to_datasets if row[1] in datasets}
+    alone = [i for i in images if i not in within]
+    tops = (("Project", projects), ("Dataset", [d for d in datasets if d not in held]), ("Image", alone))
+    return [obj for kind, ids in tops for obj in call.graph.load(kind, ids).values()]
+
+
+def _links_to(call: Call, link: str, children: list[int]) -> list[tuple[int, int, int]]:
+    """(link, parent, child) of all links of a class to some children."""
+    sql = (
+        f"SELECT id, parent, child FROM {table(link).name} WHERE child IN (SELECT value FROM json_each(?)) ORDER BY id"
+    )
+    return call.tx.all(sql, (ids_parameter(children),))
+
+
+def _hang(call: Call, kind: str, ids: list[int], name: str, links: list[tuple[int, int, int]]) -> None:
+    """Fill a collection of links with some of them only: those that lead to what was asked for."""
+    call.graph.load(kind, ids)
+    wanted = [row for row in links if row[1] in ids]
+    loaded = call.graph.load(_class(kind).children[name].target, [row[0] for row in wanted])
+    for ident in ids:
+        call.graph.start_collection(kind, ident, name)
+    for link, parent, _child in wanted:
+        call.graph.start_collection(kind, parent, name).append(loaded[link])
+
+
+def _matches(call: Call, name: str, ident: int, options: ServiceOptions) -> bool:
+    owner, group = call.tx.one(f"SELECT owner_id, group_id FROM {name} WHERE id = ?", (ident,))
+    return options.owner in (None, owner) and options.group in (None, group)
+
+
+# ---- images --------------------------------------------------------------------------------------------------
+def _image_ids(call: Call, joins: str, where: list[str], options: ServiceOptions, **values: Any) -> list[int]:
+    times = {"start": (">", options.start), "end": ("<", options.end)}
+    conditions = list(where)
+    for name, (sign, value) in times.items():
+        if value is not None:
+            conditions.append(f"img.details.creationEvent.time {sign} :{name}")
+            values[name] = omero.rtypes.rtime(value)
+    text = f"select distinct img.id from Image img {joins}where {' and '.join(conditions)} order by img.id"
+    return [row[0] for row in projection(call, text, **values)]
+
+
+def _paged(ids: list[int], options: ServiceOptions, kind: str) -> list[int]:
+    if not options.paged:
+        return ids
+    if kind == "Image":
+        raise misuse("ome.model.core.Image does not support pagination yet.")
+    start = options.offset or 0
+    return ids[start : None if options.limit is None else start + options.limit]
+
+
+def _images(call: Call, ids: list[int], options: ServiceOptions) -> list[Any]:
+    for path in _IMAGE + (_ACQUISITION if options.acquisition else ()):
+        _load(call, "Image", ids, path)
+    loaded = call.graph.load("Image", ids)
+    call.graph.finish()
+    return [loaded[ident] for ident in ids]
+
+
+_INTO_IMAGES = {
+    "Project": "select dil.child.id from DatasetImageLink dil, ProjectDatasetLink pdl "
+    "where dil.parent.id = pdl.child.id and pdl.parent.id in (:ids)",
+    "Dataset": "select l.child.id from DatasetImageLink l where l.parent.id in (:ids)",
+    "Screen": "select ws.image.id from WellSample ws join ws.well w join w.plate p join p.screenLinks l "
+    "where l.parent.id in (:ids)",
+    "Plate": "select ws.image.id from WellSample ws join ws.well w where w.plate.id in (:ids)",
+    "Well": "select ws.image.id from WellSample ws where ws.well.id in (:ids)",
+    "Folder": "select l.child.id from FolderImageLink l where l.parent.id in (:ids)",
+    "Fileset": "select i.id from Image i where i.fileset.id in (:ids)",
+    "Image": "select i.id from Image i where i.id in (:ids)",
+}
+
+
+def _images_below(call: Call, included: dict[str, list[int]]) -> set[int]:
+    found: set[int] = set()
+    for name, ids in included.items():
+        text = _INTO_IMAGES.get(_class(name).name)
+        if text and ids:
+            found |= {row[0] for row in projection(call, text, ids=list(ids))}
+    return found

@@ -1,1 +1,287 @@
 """IMetadata: annotations of objects, and what carries them."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import omero.api
+from omero.rtypes import rlong
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.fetching import load_path, readable
+from omero_pixclf.embedded.model import Entity, entities, find_entity
+from omero_pixclf.embedded.queries import objects, projection
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.services.container import load_hierarchy
+
+__all__ = ["Metadata"]
+
+_TAG_SET = "openmicroscopy.org/omero/insight/tagset"
+_TAGGED = ("Image", "Dataset", "Project", "Screen", "Plate")
+_INSTRUMENT = (
+    "microscope.type",
+    "objective.immersion",
+    "objective.correction",
+    "detector.type",
+    "filter.type",
+    "filter.transmittanceRange",
+    "filterSet.dichroic",
+    "dichroic",
+    "otf.objective.immersion",
+    "otf.objective.correction",
+    "otf.pixelsType",
+    "otf.filterSet",
+    "lightSource",
+)
+_CHANNEL = (
+    "mode",
+    "illumination",
+    "contrastMethod",
+    "detectorSettings.detector.type",
+    "detectorSettings.binning",
+    "lightSourceSettings.lightSource",
+    "lightSourceSettings.microbeamManipulation",
+    "otf.pixelsType",
+    "otf.objective.immersion",
+    "otf.objective.correction",
+    "otf.filterSet.dichroic",
+    "filterSet.dichroic",
+    "filterSet.emissionFilterLink.child.transmittanceRange",
+    "filterSet.excitationFilterLink.child.transmittanceRange",
+    "lightPath.dichroic",
+    "lightPath.emissionFilterLink.child.transmittanceRange",
+    "lightPath.excitationFilterLink.child.transmittanceRange",
+)
+_LOGS = (
+    "select l.child.id from JobOriginalFileLink l where l.parent.id in "
+    "(select j.child.id from FilesetJobLink j where j.parent.id in (:ids)) and l.child.mimetype = :mimetype"
+)
+
+
+class Metadata(Service):
+    """omero.api.IMetadata."""
+
+    interface = omero.api.IMetadata
+
+    # ---- annotations of objects ------------------------------------------------------------------------------
+    def loadAnnotations(
+        self, call: Call, kind: str, ids: list[int], types: list[str], annotators: list[int], given: Any
+    ) -> dict[int, list[Any]]:
+        """Annotations by object; objects that are not there leave no key."""
+        wanted = {_class(name).name for name in types or []}
+        parents = readable(call, _class(kind).name, ids or [])
+        owners = set(annotators or [])
+        pairs = [
+            (parent, ident)
+            for parent, ident, name, owner in _annotations_of(call, kind, parents)
+            if (not wanted or name in wanted) and (not owners or owner in owners)
+        ]
+        return {**{parent: [] for parent in parents}, **_grouped(call, pairs)}
+
+    def loadSpecifiedAnnotations(
+        self, call: Call, kind: str, include: list[str], exclude: list[str], given: Any
+    ) -> list[Any]:
+        ids = _specified(call, kind, include, exclude, service_options(given))
+        found = list(_annotations(call, ids).values())
+        return [a for a in found if not isinstance(a, omero.model.FileAnnotation) or a.file is not None]
+
+    def countSpecifiedAnnotations(
+        self, call: Call, kind: str, include: list[str], exclude: list[str], given: Any
+    ) -> Any:
+        return rlong(len(_specified(call, kind, include, exclude, service_options(given))))
+
+    def loadSpecifiedAnnotationsLinkedTo(
+        self,
+        call: Call,
+        kind: str,
+        include: list[str],
+        exclude: list[str],
+        parent: str,
+        ids: list[int],
+        given: Any,
+    ) -> dict[int, list[Any]]:
+        allowed = set(_specified(call, kind, include, exclude, service_options(given)))
+        parents = readable(call, _class(parent).name, ids or [])
+        rows = _annotations_of(call, parent, parents)
+        return _grouped(call, [(row[0], row[1]) for row in rows if row[1] in allowed])
+
+    def loadAnnotation(self, call: Call, ids: list[int]) -> list[Any]:
+        return list(_annotations(call, readable(call, "Annotation", ids or [])).values())
+
+    def loadAnnotationsUsedNotOwned(self, call: Call, kind: str, user: int) -> list[Any]:
+        return list(_annotations(call, _used_not_owned(call, kind, user)).values())
+
+    def countAnnotationsUsedNotOwned(self, call: Call, kind: str, user: int) -> Any:
+        return rlong(len(_used_not_owned(call, kind, user)))
+
+    # ---- tags ------------------------------------------------------------------------------------------------
+    def loadTagSets(self, call: Call, given: Any) -> list[Any]:
+        """Tag sets with their tags; with the orphan option also tags in no set."""
+        options = service_options(given)
+        sets = _tags(call, "t.ns = :ns", options)
+        load_path(call, "TagAnnotation", sets, "annotationLinks.child")
+        found = call.graph.load("TagAnnotation", sets)
+        if options.orphan:
+            free = (
+                "(t.ns is null or t.ns <> :ns) and not exists "
+                "(select l from AnnotationAnnotationLink l where l.child.id = t.id and l.parent.ns = :ns)"
+            )
+            found |= call.graph.load("TagAnnotation", _tags(call, free, options))
+        call.graph.finish()
+        return list(found.values())
+
+    def loadTagContent(self, call: Call, ids: list[int], given: Any) -> dict[int, list[Any]]:
+        return {ident: _tagged(call, ident, service_options(given)) for ident in ids or []}
+
+    def getTaggedObjectsCount(self, call: Call, ids: list[int], given: Any) -> dict[int, int]:
+        return {ident: sum(len(_tagged_ids(call, kind, ident)) for kind in _TAGGED) for ident in ids or []}
+
+    # ---- acquisition -----------------------------------------------------------------------------------------
+    def loadInstrument(self, call: Call, ident: int) -> Any:
+        found = readable(call, "Instrument", [ident])
+        return _with_paths(call, "Instrument", found, _INSTRUMENT)[0] if found else None
+
+    def loadChannelAcquisitionData(self, call: Call, ids: list[int]) -> list[Any]:
+        return _with_paths(call, "LogicalChannel", readable(call, "LogicalChannel", ids or []), _CHANNEL)
+
+    def loadLogFiles(self, call: Call, kind: str, ids: list[int]) -> dict[int, list[Any]]:
+        """Import logs of filesets, or of the filesets of images."""
+        filesets = {ident: [ident] for ident in ids or []}
+        if _class(kind).name == "Image":
+            rows = projection(call, "select i.id, i.fileset.id from Image i where i.id in (:ids)", ids=list(ids))
+            filesets = {image: [fileset] for image, fileset in rows}
+        return {ident: _logs(call, found) for ident, found in filesets.items()}
+
+
+def _class(kind: str) -> Entity:
+    found = find_entity(kind)
+    if found is None:
+        raise misuse(f"{kind} does not specify a valid class.")
+    return found
+
+
+def _annotated(kind: str) -> str:
+    """The class of links between objects of a class and their annotations."""
+    found = _class(kind)
+    field = found.children.get("annotationLinks")
+    if field is None:
+        raise misuse("Class parameter for loadAnnotation() must be a subclass of ome.model.IAnnotated")
+    return field.target
+
+
+def _annotations_of(call: Call, kind: str, parents: Sequence[int]) -> list[tuple[int, int, str, int]]:
+    """(object, annotation, its class, its owner) of all visible links of some objects."""
+    link = table(_annotated(kind)).name
+    conditions = [c for c in (call.caller.filter_sql("l"), call.caller.filter_sql("a")) if c]
+    sql = (
+        f"SELECT DISTINCT l.parent, a.id, a.kind, a.owner_id FROM {link} l JOIN annotation a ON a.id = l.child "
+        f"WHERE l.parent IN (SELECT value FROM json_each(?)){''.join(' AND ' + c for c in conditions)} ORDER BY l.id"
+    )
+    return call.tx.all(sql, (ids_parameter(parents),))
+
+
+def _grouped(call: Call, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any]]:
+    loaded = _annotations(call, [ident for _, ident in pairs])
+    found: dict[int, list[Any]] = defaultdict(list)
+    for parent, ident in pairs:
+        found[parent].append(loaded[ident])
+    return dict(found)
+
+
+def _annotations(call: Call, ids: Iterable[int]) -> dict[int, Any]:
+    """Annotations with owner, creation event and, for files, the file."""
+    found = call.graph.load("Annotation", list(dict.fromkeys(ids)))
+    files = [ident for ident, a in found.items() if isinstance(a, omero.model.FileAnnotation)]
+    if files:
+        load_path(call, "FileAnnotation", files, "file.hasher")
+    rows = [call.graph.row("Annotation", ident) for ident in found]
+    places = {name: i for i, name in enumerate(table("Annotation").columns)}
+    call.graph.load("Event", {row[places["creation_id"]] for row in rows if row is not None})
+    call.graph.load("Experimenter", {row[places["owner_id"]] for row in rows if row is not None})
+    call.graph.finish()
+    return found
+
+
+def _specified(
+    call: Call, kind: str, include: Sequence[str], exclude: Sequence[str], options: ServiceOptions
+) -> list[int]:
+    """Ids of annotations of a class by namespace and owner."""
+    where = [] if options.owner is None else [f"a.details.owner.id = {options.owner}"]
+    values: dict[str, Any] = {}
+    if include:
+        where.append("a.ns in (:include)")
+        values["include"] = list(include)
+    if exclude:
+        where.append("(a.ns is null or a.ns not in (:exclude))")
+        values["exclude"] = list(exclude)
+    text = f"select a.id from {_class(kind).name} a{' where ' + ' and '.join(where) if where else ''} order by a.id"
+    return [row[0] for row in projection(call, text, **values)]
+
+
+def _used_not_owned(call: Call, kind: str, user: int) -> list[int]:
+    found: dict[int, None] = {}
+    for parent in _TAGGED:
+        text = (
+            f"select a.id from {parent}AnnotationLink l, {_class(kind).name} a where l.child.id = a.id "
+            "and l.details.owner.id = :u and a.details.owner.id <> :u"
+        )
+        found |= dict.fromkeys(row[0] for row in projection(call, text, u=user))
+    return list(found)
+
+
+# ---- tags ----------------------------------------------------------------------------------------------------
+def _tags(call: Call, condition: str, options: ServiceOptions) -> list[int]:
+    where = [condition, *([] if options.owner is None else [f"t.details.owner.id = {options.owner}"])]
+    text = f"select t.id from TagAnnotation t where {' and '.join(where)} order by t.id"
+    return [row[0] for row in projection(call, text, ns=_TAG_SET)]
+
+
+def _tagged_ids(call: Call, kind: str, tag: int) -> list[int]:
+    text = f"select distinct l.parent.id from {kind}AnnotationLink l where l.child.id = :i order by l.parent.id"
+    return [row[0] for row in projection(call, text, i=tag)]
+
+
+def _tagged(call: Call, tag: int, options: ServiceOptions) -> list[Any]:
+    """What carries a tag; projects and screens with what is below them."""
+    found: list[Any] = []
+    for kind in ("Image", "Dataset", "Plate"):
+        text = (
+            f"select o from {kind} o left outer join fetch o.annotationLinks l left outer join fetch l.child "
+            "where o.id in (:ids)"
+        )
+        ids = _tagged_ids(call, kind, tag)
+        found += objects(call, text, ids=ids) if ids else []
+    for kind in ("Project", "Screen"):
+        ids = _tagged_ids(call, kind, tag)
+        found += load_hierarchy(call, kind, ids, options) if ids else []
+    return found
+
+
+# ---- acquisition ---------------------------------------------------------------------------------------------
+def _with_paths(call: Call, kind: str, ids: list[int], paths: Iterable[str]) -> list[Any]:
+    for path in paths:
+        load_path(call, kind, ids, path)
+    found = call.graph.load(kind, ids)
+    _load_enumerations(call)
+    call.graph.finish()
+    return list(found.values())
+
+
+def _load_enumerations(call: Call) -> None:
+    """Types of light sources: small tables, loaded whole."""
+    for name in ("LaserType", "LaserMedium", "Pulse", "ArcType", "FilamentType"):
+        call.graph.load(name, [row[0] for row in call.tx.all(f"SELECT id FROM {entities()[name].root.lower()}")])
+
+
+def _logs(call: Call, filesets: list[int]) -> list[Any]:
+    ids = [row[0] for row in projection(call, _LOGS, ids=filesets, mimetype="application/omero-log-file")]
+    found = call.graph.load("OriginalFile", ids)
+    call.graph.finish()
+    return list(found.values())

@@ -1,1 +1,145 @@
 """IRoi: regions of interest of an image."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import omero
+import omero.api
+from omero.rtypes import unwrap
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.fetching import load_path
+from omero_pixclf.embedded.queries import objects
+from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.shape_statistics import image_statistics, shape_points
+
+__all__ = ["Roi"]
+
+_UNSET = -1  # key of shapes that lie on every plane
+_MEASUREMENTS = (
+    "select distinct fa from Image i join i.wellSamples ws join ws.well well join well.plate plate "
+    "join plate.annotationLinks links join links.child fa where fa.ns = :ns and i.id = :i"
+)
+_NS_MEASUREMENT = "openmicroscopy.org/omero/measurement"
+_MEASURED = (
+    "select distinct r.id from Roi r join r.image i join i.wellSamples ws join ws.well well join well.plate plate "
+    "join plate.annotationLinks links join links.child a where a.id = :a and i.id = :i order by r.id"
+)
+
+
+class Roi(Service):
+    """omero.api.IRoi."""
+
+    interface = omero.api.IRoi
+
+    # ---- finding ---------------------------------------------------------------------------------------------
+    def findByImage(self, call: Call, image: int, options: Any) -> Any:
+        """ROIs with at least one shape; the namespace option changes nothing, as with OMERO."""
+        return _found(call, "r.image = ?", (image,), options)
+
+    def findByRoi(self, call: Call, roi: int, options: Any) -> Any:
+        return _found(call, "r.id = ?", (roi,), options)
+
+    def findByPlane(self, call: Call, image: int, z: int, t: int, options: Any) -> Any:
+        on_plane = "(s.theZ IS NULL OR s.theZ = ?) AND (s.theT IS NULL OR s.theT = ?)"
+        result = _found(call, "r.image = ?", (z, t, image), options, shapes=on_plane)
+        for roi in result.rois:
+            roi._shapesSeq = [s for s in roi._shapesSeq if _lies_on(s, z, t)]
+        _index(result)
+        return result
+
+    # ---- measuring -------------------------------------------------------------------------------------------
+    def getPoints(self, call: Call, shape: int) -> Any:
+        found = call.graph.get("Shape", shape)
+        call.graph.finish()
+        x, y = shape_points(found)
+        return omero.api.ShapePoints(x.tolist(), y.tolist())
+
+    def getShapeStats(self, call: Call, shape: int) -> Any:
+        return image_statistics(call, [shape]).perShape[0]
+
+    def getShapeStatsList(self, call: Call, shapes: list[int]) -> list[Any]:
+        return list(image_statistics(call, shapes).perShape)
+
+    def getShapeStatsRestricted(
+        self, call: Call, shapes: list[int], z: int, t: int, channels: Sequence[int]
+    ) -> list[Any]:
+        return list(image_statistics(call, shapes, plane=(z, t), channels=list(channels)).perShape)
+
+    def getRoiStats(self, call: Call, roi: int) -> Any:
+        rows = call.tx.all("SELECT id FROM shape WHERE roi = ? ORDER BY roi_index, id", (roi,))
+        return image_statistics(call, [row[0] for row in rows])
+
+    def getRoiMeasurements(self, call: Call, image: int, options: Any) -> list[Any]:
+        return objects(call, _MEASUREMENTS, ns=_NS_MEASUREMENT, i=image)
+
+    def getMeasuredRois(self, call: Call, image: int, annotation: int, options: Any) -> Any:
+        return _measured(call, image, annotation, options)
+
+    def getMeasuredRoisMap(self, call: Call, image: int, annotations: list[int], options: Any) -> dict[int, Any]:
+        return {ident: _measured(call, image, ident, options) for ident in annotations or []}
+
+
+def _measured(call: Call, image: int, annotation: int, options: Any) -> Any:
+    from omero_pixclf.embedded.queries import projection
+
+    ids = [row[0] for row in projection(call, _MEASURED, a=annotation, i=image)]
+    return _result(call, ids, options)
+
+
+def _lies_on(shape: Any, z: int, t: int) -> bool:
+    if shape is None:
+        return False
+    return unwrap(shape.theZ) in (None, z) and unwrap(shape.theT) in (None, t)
+
+
+def _found(call: Call, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
+    """Regions with shapes that meet a condition, one page of them."""
+    with_shapes = f"EXISTS (SELECT 1 FROM shape s WHERE s.roi = r.id{' AND ' + shapes if shapes else ''})"
+    conditions = [with_shapes, condition, *filter(None, [call.caller.filter_sql("r")])]
+    for name, column in (("userId", "owner_id"), ("groupId", "group_id")):
+        wanted = unwrap(getattr(options, name, None)) if options is not None else None
+        if wanted is not None:
+            conditions.append(f"r.{column} = {int(wanted)}")
+    sql = f"SELECT r.id FROM roi r WHERE {' AND '.join(conditions)} ORDER BY r.id{_page(options)}"
+    return _result(call, [row[0] for row in call.tx.all(sql, values)], options)
+
+
+def _page(options: Any) -> str:
+    limit = unwrap(options.limit) if options is not None else None
+    offset = unwrap(options.offset) if options is not None else None
+    if limit is None and offset is None:
+        return ""
+    size = -1 if limit is None else max(1, limit)  # a limit of 0 answers one, as with OMERO
+    return f" LIMIT {size} OFFSET {max(0, offset or 0)}"
+
+
+def _result(call: Call, ids: list[int], options: Any) -> Any:
+    rois = call.graph.load("Roi", ids)
+    call.graph.load_children("Roi", ids, "shapes")
+    load_path(call, "Roi", ids, "folderLinks.parent")
+    call.graph.finish()
+    result = omero.api.RoiResult(options, [rois[ident] for ident in ids if ident in rois], {}, {})
+    _index(result)
+    return result
+
+
+def _index(result: Any) -> None:
+    """Sort the shapes of a result by plane and time."""
+    by_z: dict[int, list[Any]] = defaultdict(list)
+    by_t: dict[int, list[Any]] = defaultdict(list)
+    for roi in result.rois:
+        for shape in roi._shapesSeq:
+            if shape is not None:
+                by_z[_plane(shape.theZ)].append(shape)
+                by_t[_plane(shape.theT)].append(shape)
+    result.byZ, result.byT = dict(by_z), dict(by_t)
+
+
+def _plane(value: Any) -> int:
+    found = unwrap(value)
+    return _UNSET if found is None else int(found)

@@ -1,1 +1,128 @@
 """ITypes: the enumerations."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero.api
+from omero.rtypes import rint, rstring
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.enumerations import BIT_SIZES, VALUES
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.model import Entity, entities, entity, find_entity
+from omero_pixclf.embedded.people import must_administer
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.service import Service, changes, untransacted
+
+__all__ = ["Types"]
+
+
+class Types(Service):
+    """omero.api.ITypes."""
+
+    interface = omero.api.ITypes
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+    def allEnumerations(self, call: Call, kind: str) -> list[Any]:
+        return _all(call, _enumeration(kind))
+
+    def getEnumeration(self, call: Call, kind: str, value: str) -> Any:
+        found = _enumeration(kind)
+        row = call.tx.one(f"SELECT id FROM {table(found.name).name} WHERE value = ?", (value,))
+        if row is None:
+            raise misuse(f"An {found.qualified} enum does not exist with the value: {value}")
+        made = call.graph.get(found.name, row[0])
+        call.graph.finish()
+        return made
+
+    @untransacted
+    def getEnumerationTypes(self, context: Any) -> list[str]:
+        return [found.name for found in _enumerations()]
+
+    @untransacted
+    def getAnnotationTypes(self, context: Any) -> list[str]:
+        return list(entity("Annotation").concrete)
+
+    def getEnumerationsWithEntries(self, call: Call) -> dict[str, list[Any]]:
+        return {found.name: _all(call, found) for found in _enumerations()}
+
+    @untransacted
+    def getOriginalEnumerations(self, context: Any) -> list[Any]:
+        return [_unsaved(kind, value) for kind, values in VALUES.items() for value in values]
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+    @changes
+    def createEnumeration(self, call: Call, value: Any) -> Any:
+        found = _enumeration(type(value).__name__)
+        text = value._value._val if value._value is not None else None
+        if not text:
+            raise misuse(f"a new {found.name} needs a value")
+        ident = call.tx.new_id(table(found.name).name)
+        call.tx.execute(f"INSERT INTO {table(found.name).name} (id, value) VALUES (?, ?)", (ident, text))
+        made = call.graph.get(found.name, ident)
+        call.graph.finish()
+        return made
+
+    @changes
+    def updateEnumeration(self, call: Call, value: Any) -> Any:
+        must_administer(call)
+        saver = Saver(call)
+        saved = saver.save(value)
+        saver.flush()
+        return saved
+
+    @changes
+    def updateEnumerations(self, call: Call, values: list[Any]) -> None:
+        must_administer(call)
+        saver = Saver(call)
+        for value in values:
+            saver.save(value)
+        saver.flush()
+
+    @changes
+    def deleteEnumeration(self, call: Call, value: Any) -> None:
+        must_administer(call)
+        found = _enumeration(type(value).__name__)
+        if value._id is None:
+            raise misuse(f"a {found.name} without id cannot be deleted")
+        call.tx.execute(f"DELETE FROM {table(found.name).name} WHERE id = ?", (value._id._val,))
+
+    @changes
+    def resetEnumerations(self, call: Call, kind: str) -> None:
+        """Put back what a fresh server has and somebody has deleted."""
+        must_administer(call)
+        found = _enumeration(kind)
+        name = table(found.name).name
+        present = {row[0] for row in call.tx.all(f"SELECT value FROM {name}")}
+        for value in VALUES.get(found.name, ()):
+            if value not in present:
+                call.tx.execute(f"INSERT INTO {name} (id, value) VALUES (?, ?)", (call.tx.new_id(name), value))
+
+
+def _enumerations() -> list[Entity]:
+    return [found for found in entities().values() if not found.abstract and found.is_enum]
+
+
+def _enumeration(kind: str) -> Entity:
+    found = find_entity(kind)
+    if found is None or found.abstract or not found.is_enum:
+        raise misuse(f"{kind} does not specify a valid class.")
+    return found
+
+
+def _all(call: Call, found: Entity) -> list[Any]:
+    ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(found.name).name} ORDER BY id")]
+    loaded = call.graph.load(found.name, ids)
+    call.graph.finish()
+    return [loaded[ident] for ident in ids]
+
+
+def _unsaved(kind: str, value: str) -> Any:
+    made = entity(kind).factory()
+    made.value = rstring(value)
+    if "bitSize" in entity(kind).fields:
+        made.bitSize = rint(BIT_SIZES[value])
+    return made
