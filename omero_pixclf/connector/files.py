@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
-from omero.model import OriginalFileI
+from omero.model import ChecksumAlgorithmI, OriginalFileI
 from omero.rtypes import rlong, rstring
 
 from omero_pixclf.connector.attachments import file_annotation, group_of, link, marked_files
@@ -83,6 +83,8 @@ def _announce(
     file.name, file.path = rstring(name), rstring("omero_pixclf/")
     file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
     file.size = rlong(path.stat().st_size)
+    file.hasher = ChecksumAlgorithmI()
+    file.hasher.value = rstring("SHA1-160")  # without one the server computes no checksum
     made = link(target, file_annotation(namespace, description, file))
     saved = factory.getUpdateService().saveAndReturnObject(made, context).child
     return int(saved.id.val), int(saved.file.id.val)

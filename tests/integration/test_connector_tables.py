@@ -70,7 +70,7 @@ def test_ezomero_reads_the_table_with_its_column_names(session, user, dataset):
     assert ezomero.get_file_annotation_ids(gateway, "Dataset", dataset, ns=BULK_NS) == [annotation]
     file = gateway.getObject("FileAnnotation", annotation).getFile()
     assert file.getMimetype() == "OMERO.tables"
-    frame = ezomero.get_table(gateway, file.getId())
+    frame = ezomero.get_table(gateway, annotation)
     assert tuple(frame.columns) == content.names
     assert frame["Class"].tolist() == content["Class"].tolist()
     assert_array_equal(frame["Area"].to_numpy(), content["Area"])
