@@ -88,7 +88,8 @@ def quantised(samples: NDArray[Any], look: ChannelLook, interval: tuple[int, int
     share = (values - ends[0]) / span if span > 0 else (samples > low).astype(np.float64)
     first, last = interval
     levels = np.floor(first + share * (last - first) + 0.5)
-    return np.clip(255 - levels if look.inverted else levels, 0, 255).astype(np.uint8)
+    levels = np.clip(255 - levels if look.inverted else levels, 0, 255)
+    return np.asarray(levels, np.uint8)
 
 
 def _levels(plane: NDArray[Any], look: ChannelLook, interval: tuple[int, int]) -> NDArray[np.uint8]:

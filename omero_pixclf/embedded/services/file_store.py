@@ -182,6 +182,7 @@ class RawFileStore(Service):
             )
             found = call.graph.get("OriginalFile", self._ident or 0)
             call.graph.finish()
+        found.unloadFilesetEntries()
         found.size, found.mtime = rlong(size), rtime(changed)
         if digest is not None:
             found.hash = rstring(digest)
