@@ -10,8 +10,7 @@ doi:10.1103/PhysRevB.14.3438.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, Protocol
 
@@ -21,11 +20,11 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from omero_pixclf.objects.census import Block, Census, Keep, census_of, kept_in_order, merged
 from omero_pixclf.objects.label import Connectivity, structure
 
-__all__ = ["Readable", "Writable", "label_blocks"]
+__all__ = ["Readable", "Writable", "blocks_of", "count_blocks", "filter_blocks", "label_blocks", "place_in"]
 
-Block = tuple[slice, slice, slice]
 Ints = NDArray[np.int64]
 
 
@@ -58,6 +57,7 @@ def label_blocks(
     holding: Readable | None = None,
     min_size: int = 0,
     max_size: int | None = None,
+    clear_of: Sequence[int] = (),
 ) -> tuple[int, ...]:
     """Label the connected components of a mask into ``out``, which then is as if labelled in one piece.
 
@@ -76,6 +76,8 @@ def label_blocks(
         A second mask: only components with a pixel of it are kept (hysteresis: the cores).
     min_size, max_size
         Only components of so many pixels are kept.
+    clear_of
+        Axes (0: z, 1: y, 2: x) on whose faces of the image no kept component has a pixel.
 
     Returns
     -------
@@ -87,26 +89,73 @@ def label_blocks(
     OverflowError
         Where ``out`` cannot hold the provisional numbers.
     """
-    most = int(np.prod(mask.shape)) if max_size is None else max_size
+    keep = Keep(min_size, int(np.prod(mask.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
     for t in range(mask.shape[0]):
-        number, count = _final_numbers(_first_pass(mask, out, t, block, connectivity, holding), min_size, most)
-        final = number.astype(out.dtype)
-        for place in _blocks(mask.shape[1:], block):
-            at = (t, *place)
-            out[at] = final[np.asarray(out[at])]
-        counts.append(count)
+        parts, meetings, total = _first_pass(mask, out, t, block, connectivity, holding)
+        _, component = connected_components(_graph(meetings, total + 1), directed=False)
+        order = kept_in_order(merged(parts, group=component.astype(np.int64)), keep, mask.shape[1:])
+        final = np.zeros(total + 1, dtype=out.dtype)
+        final[order] = np.arange(1, len(order) + 1)  # by component first, of which there are no more
+        _replace(out, t, block, final[component])
+        counts.append(len(order))
     return tuple(counts)
 
 
-@dataclass(frozen=True)
-class _Found:
-    """Provisional objects 1.. of one t: pixels, raster index of the first one, whether held, and which meet which."""
+def filter_blocks(
+    out: Writable,
+    *,
+    block: tuple[int, int, int],
+    min_size: int = 0,
+    max_size: int | None = None,
+    clear_of: Sequence[int] = (),
+) -> tuple[int, ...]:
+    """Keep objects of a label image as `label_blocks` does, and number them anew in raster order, in place.
 
-    size: Ints
-    first: Ints
-    held: NDArray[np.bool_]
-    meetings: Ints
+    Every block is read twice and written once; numbers are from 1 at each t and may have gaps.
+    """
+    keep = Keep(min_size, int(np.prod(out.shape)) if max_size is None else max_size, tuple(clear_of))
+    counts = []
+    for t in range(out.shape[0]):
+        objects = count_blocks(out, t, block=block)
+        order = kept_in_order(objects, keep, out.shape[1:])
+        final = np.zeros(int(objects.number.max(initial=0)) + 1, dtype=out.dtype)
+        final[order] = np.arange(1, len(order) + 1)
+        _replace(out, t, block, final)
+        counts.append(len(order))
+    return tuple(counts)
+
+
+def count_blocks(labels: Readable, t: int, *, block: tuple[int, int, int]) -> Census:
+    """The objects of one time point of a label image, which is read once."""
+    shape = labels.shape[1:]
+    return merged(
+        [census_of(np.asarray(labels[place_in(t, place)]), place, shape) for place in blocks_of(shape, block)]
+    )
+
+
+def blocks_of(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[Block]:
+    """The blocks of a ``(z, y, x)`` volume in raster order."""
+    starts = [range(0, extent, step) for extent, step in zip(shape, block, strict=True)]
+    for z, y, x in product(*starts):
+        stops = [min(a + step, extent) for a, step, extent in zip((z, y, x), block, shape, strict=True)]
+        yield slice(z, stops[0]), slice(y, stops[1]), slice(x, stops[2])
+
+
+def place_in(t: int, place: Block) -> tuple[int, slice, slice, slice]:
+    """A block's place in a ``(t, z, y, x)`` array."""
+    return (t, *place)
+
+
+def _graph(meetings: Ints, nodes: int) -> Any:
+    one, other = meetings.T
+    return coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(nodes, nodes))
+
+
+def _replace(out: Writable, t: int, block: tuple[int, int, int], number: NDArray[Any]) -> None:
+    for place in blocks_of(out.shape[1:], block):
+        at = place_in(t, place)
+        out[at] = number[np.asarray(out[at])]
 
 
 class _Frontier:
@@ -151,14 +200,6 @@ def _touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
     return np.concatenate(found)
 
 
-def _blocks(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[Block]:
-    """The blocks of a ``(z, y, x)`` volume in raster order."""
-    starts = [range(0, extent, step) for extent, step in zip(shape, block, strict=True)]
-    for z, y, x in product(*starts):
-        stops = [min(a + step, extent) for a, step, extent in zip((z, y, x), block, shape, strict=True)]
-        yield slice(z, stops[0]), slice(y, stops[1]), slice(x, stops[2])
-
-
 def _first_pass(
     mask: Readable,
     out: Writable,
@@ -166,58 +207,19 @@ def _first_pass(
     block: tuple[int, int, int],
     connectivity: Connectivity,
     holding: Readable | None,
-) -> _Found:
-    around = structure(connectivity)
-    frontier = _Frontier(mask.shape[1:], around)
-    size, first, held = [np.zeros(1, np.int64)], [np.zeros(1, np.int64)], [np.zeros(1, np.bool_)]
-    meetings, total = [np.empty((0, 2), dtype=np.int64)], 0
-    for place in _blocks(mask.shape[1:], block):
-        at = (t, *place)
+) -> tuple[list[Census], Ints, int]:
+    """Write provisional numbers; returns what they are, which of them meet, and how many there are."""
+    around, shape = structure(connectivity), mask.shape[1:]
+    frontier = _Frontier(shape, around)
+    parts, meetings, total = [], [np.empty((0, 2), dtype=np.int64)], 0
+    for place in blocks_of(shape, block):
+        at = place_in(t, place)
         labels, count = ndimage.label(np.ascontiguousarray(mask[at]), around)
         if total + count > np.iinfo(out.dtype).max:
             raise OverflowError(f"more than {np.iinfo(out.dtype).max} objects in blocks do not fit into {out.dtype}")
         ids = np.where(labels > 0, labels.astype(np.int64) + total, 0)
         out[at] = ids.astype(out.dtype)
         meetings.append(frontier.meet(ids, place))
-        size.append(np.bincount(labels.ravel(), minlength=1)[1:])
-        first.append(_first_pixels(labels, count, place, mask.shape[1:]))
-        held.append(_held(labels, count, None if holding is None else holding[at]))
+        parts.append(census_of(ids, place, shape, holding=None if holding is None else holding[at]))
         total += count
-    return _Found(np.concatenate(size), np.concatenate(first), np.concatenate(held), np.concatenate(meetings))
-
-
-def _first_pixels(labels: NDArray[Any], count: int, place: Block, shape: tuple[int, ...]) -> Ints:
-    """Raster index, in the whole volume, of each label's first pixel."""
-    flat = labels.ravel()
-    places = np.flatnonzero(flat)[::-1]
-    local = np.zeros(count + 1, dtype=np.int64)
-    local[flat[places]] = places  # of equal indices the last assigned stays: the first pixel
-    within = np.unravel_index(local[1:], labels.shape)
-    z, y, x = (index + side.start for index, side in zip(within, place, strict=True))
-    return np.asarray((z * shape[1] + y) * shape[2] + x, dtype=np.int64)
-
-
-def _held(labels: NDArray[Any], count: int, holding: NDArray[Any] | None) -> NDArray[np.bool_]:
-    held = np.full(count + 1, holding is None)
-    if holding is not None:
-        held[labels[np.asarray(holding, dtype=np.bool_)]] = True
-    return held[1:]
-
-
-def _final_numbers(found: _Found, min_size: int, max_size: int) -> tuple[Ints, int]:
-    """The final number of each provisional one, 0 where it is not kept, and how many objects there are."""
-    nodes = len(found.size)
-    one, other = found.meetings.T
-    graph = coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(nodes, nodes))
-    count, component = connected_components(graph, directed=False)
-    size = np.bincount(component, found.size, minlength=count)
-    held = np.bincount(component, found.held, minlength=count) > 0
-    first = np.full(count, np.iinfo(np.int64).max)
-    np.minimum.at(first, component, found.first)
-    keep = held & (size >= max(min_size, 1)) & (size <= max_size)
-    keep[component[0]] = False  # the background
-    order = np.argsort(first, kind="stable")
-    order = order[keep[order]]
-    number = np.zeros(count, dtype=np.int64)
-    number[order] = np.arange(1, len(order) + 1)
-    return number[component], len(order)
+    return parts, np.concatenate(meetings), total

@@ -4,6 +4,8 @@ A peak counts as an object of its own where the way to any higher one leads down
 "h-maxima" of Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4); the watershed then floods from the
 peaks, and every pixel of the old object goes to one of the new ones. Computed by flooding from all peaks and joining
 the basins whose highest pass is too shallow, highest pass first, which costs one watershed.
+
+The depths are what found the true number of nuclei best in simulated plates and stacks; less parts too much.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ def by_distance(
     *,
     connectivity: Connectivity,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
-    depth: float = 0.75,
+    depth: float = 1.5,
 ) -> Labels:
     """Part objects at their waists.
 
@@ -58,7 +60,7 @@ def by_distance(
 
 
 def by_probability(
-    labels: Labels, probability: NDArray[Any], *, connectivity: Connectivity, sigma: float = 1.0, depth: float = 0.1
+    labels: Labels, probability: NDArray[Any], *, connectivity: Connectivity, sigma: float = 1.0, depth: float = 0.2
 ) -> Labels:
     """Part objects along valleys of probability.
 

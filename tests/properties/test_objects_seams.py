@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.label import components, within_sizes
-from omero_pixclf.objects.seams import label_blocks
+from omero_pixclf.objects.seams import filter_blocks, label_blocks
 from omero_pixclf.objects.twolevel import hysteresis
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))
@@ -23,7 +23,7 @@ blocks = st.tuples(st.integers(1, 6), st.integers(2, 10), st.integers(2, 10))
 connectivities = st.sampled_from([4, 8, 6, 26])
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(masks, blocks, connectivities)
 def test_any_blocks_give_the_labels_of_the_whole(mask: NDArray[Any], block: Any, connectivity: Any) -> None:
     out = np.full(mask.shape, -1, np.int32)
@@ -69,3 +69,25 @@ def test_more_numbers_than_the_type_holds_are_refused() -> None:
     mask = np.indices((1, 1, 32, 32)).sum(axis=0) % 2 == 0
     with pytest.raises(OverflowError, match="uint8"):
         label_blocks(mask, np.zeros(mask.shape, np.uint8), block=(1, 32, 32), connectivity=4)
+
+
+@settings(deadline=None)
+@given(masks, blocks, connectivities, st.sampled_from([(1, 2), (0, 1, 2), (2,)]))
+def test_objects_at_chosen_faces_are_left_out(mask: NDArray[Any], block: Any, connectivity: Any, axes: Any) -> None:
+    out = np.zeros(mask.shape, np.int32)
+    label_blocks(mask, out, block=block, connectivity=connectivity, clear_of=axes)
+    whole = components(mask, connectivity=connectivity)
+    for got, frame in zip(out, whole, strict=True):
+        edge = [frame.take(side, axis) for axis in axes for side in (0, -1)]
+        gone = {int(v) for face in edge for v in face.ravel()}
+        assert np.array_equal(got > 0, ~np.isin(frame, [*gone, 0]))
+
+
+@settings(deadline=None)
+@given(masks, blocks, connectivities, st.integers(0, 5))
+def test_filtering_blocks_is_filtering_the_whole(mask: NDArray[Any], block: Any, connectivity: Any, least: int) -> None:
+    whole = components(mask, connectivity=connectivity)
+    out = np.where(whole > 0, whole.max(initial=0) + 3 - whole, 0)  # other numbers, with a gap
+    counts = filter_blocks(out, block=block, min_size=least)
+    assert np.array_equal(out, within_sizes(whole, min_size=least))
+    assert counts == tuple(int(frame.max(initial=0)) for frame in out)

@@ -1,0 +1,101 @@
+"""What is known of objects that are seen block by block: merged from what each block shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.geometry import geometry_of
+from omero_pixclf.objects.spans import spans_of
+
+__all__ = ["Block", "Census", "Keep", "census_of", "kept_in_order", "merged"]
+
+Block = tuple[slice, slice, slice]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Census:
+    """A row per object, or per part of one that lies in a block.
+
+    Attributes
+    ----------
+    number
+        (n,) what it is called.
+    size
+        (n,) pixels.
+    first
+        (n,) raster index of the first pixel in the whole ``(z, y, x)`` image.
+    held
+        (n,) whether it has a pixel of a second mask.
+    start, stop
+        (n, 3) bounding box in the whole image, start inclusive and stop exclusive.
+    """
+
+    number: Ints
+    size: Ints
+    first: Ints
+    held: NDArray[np.bool_]
+    start: Ints
+    stop: Ints
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Which objects are kept: sizes, both included, and the axes (0: z, 1: y, 2: x) whose faces they must not touch."""
+
+    min_size: int
+    max_size: int
+    clear_of: tuple[int, ...] = ()
+
+
+def census_of(labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, holding: Any = None) -> Census:
+    """The objects in one ``(z, y, x)`` block of an image of this shape; without ``holding`` all count as held."""
+    spans = spans_of(labels)
+    number, compact = np.unique(spans.label, return_inverse=True)  # a block has few of the numbers of an image
+    geometry = geometry_of(replace(spans, label=compact.reshape(-1) + 1))
+    near = np.array([side.start for side in place])
+    order = np.arange(len(spans))[::-1]
+    first = np.zeros(len(geometry), dtype=np.int64)
+    first[geometry.row[order]] = order  # of equal indices the last assigned stays: the first span
+    z, y, x = spans.z[first] + near[0], spans.y[first] + near[1], spans.x0[first] + near[2]
+    held = np.full(len(geometry), holding is None)
+    if holding is not None:
+        held = np.isin(number, labels[np.asarray(holding, dtype=np.bool_)])
+    raster = (z * shape[1] + y) * shape[2] + x
+    return Census(number, geometry.size, raster, held, geometry.start + near, geometry.stop + near)
+
+
+def merged(parts: Sequence[Census], *, group: Ints | None = None) -> Census:
+    """One row per object, from the rows of its parts: those of one number, or those of one ``group[number]``."""
+    number, size, first, held, start, stop = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("number", "size", "first", "held", "start", "stop")
+    )
+    names = number if group is None else group[number]
+    order = np.argsort(names, kind="stable")
+    names = names[order]
+    at = np.flatnonzero(np.diff(names, prepend=-1))
+    if not len(at):
+        return Census(names, size, first, held, start, stop)
+    return Census(
+        names[at],
+        np.add.reduceat(size[order], at),
+        np.minimum.reduceat(first[order], at),
+        np.logical_or.reduceat(held[order], at),
+        np.minimum.reduceat(start[order], at),
+        np.maximum.reduceat(stop[order], at),
+    )
+
+
+def kept_in_order(objects: Census, keep: Keep, shape: tuple[int, ...]) -> Ints:
+    """The numbers of the objects that are kept, in raster order of their first pixels."""
+    good = objects.held & (objects.size >= max(keep.min_size, 1)) & (objects.size <= keep.max_size)
+    for axis in keep.clear_of:
+        good &= (objects.start[:, axis] > 0) & (objects.stop[:, axis] < shape[axis])
+    chosen = np.flatnonzero(good)
+    return objects.number[chosen[np.argsort(objects.first[chosen], kind="stable")]]
