@@ -244,72 +244,107 @@ static int float_buffer(PyObject *object, Py_buffer *view, int writable, int dim
     return 0;
 }
 
-static PyObject *py_convolve(PyObject *self, PyObject *args) {
-    (void)self;
-    PyObject *src, *dst, *weights;
-    Pass p;
-    if (!PyArg_ParseTuple(args, "OOOip(nnn)nn", &src, &dst, &weights, &p.axis, &p.odd, &p.offset[0], &p.offset[1],
-                          &p.offset[2], &p.first, &p.length))
-        return NULL;
-    Py_buffer from, to, taps;
-    if (!float_buffer(src, &from, 0, 3)) return NULL;
-    if (!float_buffer(dst, &to, 1, 3)) { PyBuffer_Release(&from); return NULL; }
-    if (!float_buffer(weights, &taps, 0, 1)) { PyBuffer_Release(&from); PyBuffer_Release(&to); return NULL; }
-    memcpy(p.src_shape, from.shape, sizeof p.src_shape);
-    memcpy(p.dst_shape, to.shape, sizeof p.dst_shape);
-    p.src = from.buf, p.dst = to.buf, p.weights = taps.buf, p.radius = (int)taps.shape[0] - 1;
-    int fits = p.axis >= 0 && p.axis <= 2 && p.radius >= 0 && pass_fits(&p);
-    if (fits) {
-        Py_BEGIN_ALLOW_THREADS
-        if (p.radius == 0) copy_rows(&p);
-        else if (p.axis == 2) rows_along(&p);
-        else rows_across(&p);
-        Py_END_ALLOW_THREADS
-    } else PyErr_SetString(PyExc_ValueError, "the pass reads outside of its source");
-    PyBuffer_Release(&from);
-    PyBuffer_Release(&to);
-    PyBuffer_Release(&taps);
-    if (!fits) return NULL;
-    Py_RETURN_NONE;
-}
+/* ---- a tape of kernels ------------------------------------------------------------------------------------------ */
 
-/* ---- pointwise -------------------------------------------------------------------------------------------------- */
+enum { CONVOLVE, MULTIPLY, SUBTRACT, ADD2, NORM2, ADD3, NORM3, EIGEN2, EIGEN3, KERNELS };
+static const struct {
+    const char *name;
+    int arrays, outputs, others;
+} kernels[KERNELS] = {{"convolve", 2, 1, 6}, {"multiply", 3, 1, 0}, {"subtract", 3, 1, 0},
+                      {"add2", 3, 1, 0},     {"norm2", 3, 1, 0},    {"add3", 4, 1, 0},
+                      {"norm3", 4, 1, 0},    {"eigen2", 5, 2, 0},   {"eigen3", 9, 3, 0}};
 
-/* Buffers of equal size; the last `outputs` are written to. */
-static int equal_buffers(PyObject *const *args, Py_ssize_t count, Py_ssize_t outputs, Py_buffer *views) {
-    for (Py_ssize_t i = 0; i < count; i++) {
-        int right = float_buffer(args[i], &views[i], i >= count - outputs, 0);
-        if (right && views[i].len == views[0].len) continue;
-        if (right) PyErr_SetString(PyExc_ValueError, "arrays differ in size"), PyBuffer_Release(&views[i]);
-        while (i-- > 0) PyBuffer_Release(&views[i]);
+typedef struct {
+    int kernel, held;
+    Py_buffer views[9];
+    Pass pass;
+} Call;
+
+/* The other arguments of a convolution: weights, axis, odd, offset (z, y, x), first, length. */
+static int read_pass(Call *call, PyObject *tuple) {
+    Pass *p = &call->pass;
+    PyObject *offset = PyTuple_GET_ITEM(tuple, 6);
+    if (!float_buffer(PyTuple_GET_ITEM(tuple, 3), &call->views[2], 0, 1)) return 0;
+    call->held = 3;
+    p->axis = (int)PyLong_AsLong(PyTuple_GET_ITEM(tuple, 4));
+    p->odd = PyObject_IsTrue(PyTuple_GET_ITEM(tuple, 5));
+    if (!PyTuple_Check(offset) || PyTuple_GET_SIZE(offset) != 3) {
+        PyErr_SetString(PyExc_TypeError, "expected an offset (z, y, x)");
         return 0;
     }
-    return 1;
+    for (int d = 0; d < 3; d++) p->offset[d] = PyLong_AsSsize_t(PyTuple_GET_ITEM(offset, d));
+    p->first = PyLong_AsSsize_t(PyTuple_GET_ITEM(tuple, 7));
+    p->length = PyLong_AsSsize_t(PyTuple_GET_ITEM(tuple, 8));
+    if (PyErr_Occurred()) return 0;
+    memcpy(p->src_shape, call->views[0].shape, sizeof p->src_shape);
+    memcpy(p->dst_shape, call->views[1].shape, sizeof p->dst_shape);
+    p->src = call->views[0].buf, p->dst = call->views[1].buf, p->weights = call->views[2].buf;
+    p->radius = (int)call->views[2].shape[0] - 1;
+    if (p->axis >= 0 && p->axis <= 2 && p->radius >= 0 && pass_fits(p)) return 1;
+    PyErr_SetString(PyExc_ValueError, "the pass reads outside of its source");
+    return 0;
 }
 
-#define POINTWISE(name, count, outputs, call)                                                                       \
-    static PyObject *py_##name(PyObject *self, PyObject *const *args, Py_ssize_t given) {                            \
-        (void)self;                                                                                                  \
-        Py_buffer v[count];                                                                                          \
-        if (given != count) return PyErr_Format(PyExc_TypeError, #name " takes %d arrays", count);                   \
-        if (!equal_buffers(args, count, outputs, v)) return NULL;                                                    \
-        Py_ssize_t n = v[0].len / 4;                                                                                 \
-        Py_BEGIN_ALLOW_THREADS                                                                                       \
-        call;                                                                                                        \
-        Py_END_ALLOW_THREADS                                                                                         \
-        for (int i = 0; i < count; i++) PyBuffer_Release(&v[i]);                                                     \
-        Py_RETURN_NONE;                                                                                              \
+static int read_call(Call *call, PyObject *tuple) {
+    const char *name = PyTuple_Check(tuple) && PyTuple_GET_SIZE(tuple) ? PyUnicode_AsUTF8(PyTuple_GET_ITEM(tuple, 0)) : NULL;
+    for (call->kernel = 0; name && call->kernel < KERNELS; call->kernel++)
+        if (!strcmp(name, kernels[call->kernel].name)) break;
+    int count = name && call->kernel < KERNELS ? kernels[call->kernel].arrays : -1;
+    if (count < 0 || PyTuple_GET_SIZE(tuple) != 1 + count + kernels[call->kernel].others) {
+        if (!PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "expected a kernel's name and its arguments");
+        return 0;
     }
+    for (int i = 0; i < count; i++) {
+        int written = i >= count - kernels[call->kernel].outputs;
+        if (!float_buffer(PyTuple_GET_ITEM(tuple, 1 + i), &call->views[i], written, 3)) return 0;
+        call->held = i + 1;
+        if (call->kernel != CONVOLVE && call->views[i].len != call->views[0].len) {
+            PyErr_SetString(PyExc_ValueError, "arrays differ in size");
+            return 0;
+        }
+    }
+    return call->kernel != CONVOLVE || read_pass(call, tuple);
+}
 
-POINTWISE(multiply, 3, 1, loops->multiply(v[0].buf, v[1].buf, v[2].buf, n))
-POINTWISE(subtract, 3, 1, loops->subtract(v[0].buf, v[1].buf, v[2].buf, n))
-POINTWISE(add2, 3, 1, loops->add2(v[0].buf, v[1].buf, v[2].buf, n))
-POINTWISE(norm2, 3, 1, loops->norm2(v[0].buf, v[1].buf, v[2].buf, n))
-POINTWISE(add3, 4, 1, loops->add3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n))
-POINTWISE(norm3, 4, 1, loops->norm3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n))
-POINTWISE(eigen2, 5, 2, loops->eigen2(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, n))
-POINTWISE(eigen3, 9, 3,
-          loops->eigen3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf, v[7].buf, v[8].buf, n))
+static void run_call(const Call *call) {
+    const Py_buffer *v = call->views;
+    Py_ssize_t n = v[0].len / 4;
+    switch (call->kernel) {
+    case CONVOLVE:
+        if (call->pass.radius == 0) copy_rows(&call->pass);
+        else if (call->pass.axis == 2) rows_along(&call->pass);
+        else rows_across(&call->pass);
+        break;
+    case MULTIPLY: loops->multiply(v[0].buf, v[1].buf, v[2].buf, n); break;
+    case SUBTRACT: loops->subtract(v[0].buf, v[1].buf, v[2].buf, n); break;
+    case ADD2: loops->add2(v[0].buf, v[1].buf, v[2].buf, n); break;
+    case NORM2: loops->norm2(v[0].buf, v[1].buf, v[2].buf, n); break;
+    case ADD3: loops->add3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n); break;
+    case NORM3: loops->norm3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, n); break;
+    case EIGEN2: loops->eigen2(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, n); break;
+    case EIGEN3:
+        loops->eigen3(v[0].buf, v[1].buf, v[2].buf, v[3].buf, v[4].buf, v[5].buf, v[6].buf, v[7].buf, v[8].buf, n);
+    }
+}
+
+static PyObject *py_run(PyObject *self, PyObject *list) {
+    (void)self;
+    if (!PyList_Check(list)) return PyErr_Format(PyExc_TypeError, "expected a list of calls");
+    Py_ssize_t count = PyList_GET_SIZE(list), ready = 0;
+    Call *calls = PyMem_RawCalloc((size_t)count + 1, sizeof(Call));
+    if (!calls) return PyErr_NoMemory();
+    while (ready < count && read_call(&calls[ready], PyList_GET_ITEM(list, ready))) ready++;
+    if (ready == count) {
+        Py_BEGIN_ALLOW_THREADS
+        for (Py_ssize_t i = 0; i < count; i++) run_call(&calls[i]);
+        Py_END_ALLOW_THREADS
+    }
+    for (Py_ssize_t i = 0; i <= ready && i < count; i++)
+        for (int k = 0; k < calls[i].held; k++) PyBuffer_Release(&calls[i].views[k]);
+    PyMem_RawFree(calls);
+    if (ready < count) return NULL;
+    Py_RETURN_NONE;
+}
 
 /* ---- forest ----------------------------------------------------------------------------------------------------- */
 
@@ -383,17 +418,8 @@ static PyObject *py_use(PyObject *self, PyObject *wanted) {
     Py_RETURN_NONE;
 }
 
-#define FAST(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
 static PyMethodDef methods[] = {
-    {"convolve", py_convolve, METH_VARARGS, "convolve(src, dst, weights, axis, odd, offset, first, length)"},
-    FAST(multiply),
-    FAST(subtract),
-    FAST(add2),
-    FAST(norm2),
-    FAST(add3),
-    FAST(norm3),
-    FAST(eigen2),
-    FAST(eigen3),
+    {"run", py_run, METH_O, "run([(kernel, arrays read, arrays written, other arguments), ...])"},
     {"evaluate", py_evaluate, METH_VARARGS, "evaluate(features, out, *tables)"},
     {"level", py_level, METH_NOARGS, "Which instructions are in use."},
     {"use", py_use, METH_O, "Use 'portable', 'avx2' or 'avx512' instructions from now on (for tests)."},

@@ -1,13 +1,10 @@
-"""Boxes of pixels that know where in the image they lie."""
+"""Ranges of an image along z, y, x."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-__all__ = ["Box", "Shape3", "Span"]
+__all__ = ["Shape3", "Span"]
 
 Shape3 = tuple[int, int, int]
 
@@ -35,15 +32,3 @@ class Span:
         """Slices that cut this range out of an array of the outer one."""
         z, y, x = (slice(a - o, b - o) for a, b, o in zip(self.start, self.stop, outer.start, strict=True))
         return (z, y, x)
-
-
-@dataclass(frozen=True, eq=False)
-class Box:
-    """Pixels of a range of an image: float32 ``(z, y, x)``, C-contiguous."""
-
-    pixels: NDArray[np.float32]
-    span: Span
-
-    def cropped(self, span: Span) -> NDArray[np.float32]:
-        """The pixels of a smaller range, C-contiguous."""
-        return np.ascontiguousarray(self.pixels[span.within(self.span)])

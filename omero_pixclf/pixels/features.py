@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,8 +11,9 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.selection import FeatureSelection
-from omero_pixclf.pixels.box import Box, Shape3, Span
-from omero_pixclf.pixels.filters import filter_scale, reach
+from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.filters import Box, filter_scale, reach
+from omero_pixclf.pixels.tape import Pool, Tape
 
 __all__ = ["compute", "features", "halo"]
 
@@ -33,7 +36,6 @@ def compute(
     span: Span,
     image: Shape3,
     target: Span,
-    out: _Floats | None = None,
 ) -> _Floats:
     """Features of a range of one time point.
 
@@ -46,31 +48,53 @@ def compute(
         image's edges.
     span, image, target
         Where the pixels lie, the image's extents, and where to compute.
-    out
-        Takes the result where given.
 
     Returns
     -------
-    float32 ``(features, z, y, x)`` on the target. Values do not depend on how an image is cut into targets.
+    float32 ``(features, z, y, x)`` on the target, valid until this thread computes the next ones. Values do not depend
+    on how an image is cut into targets.
     """
     depth, channels = image[0], pixels.shape[3]
     cells = list(selection.cells(depth))
-    width = selection.width(depth) * channels
-    rows = np.empty((width, *target.shape), np.float32) if out is None else out
     begins = np.cumsum([0, *(cell.components * channels for cell in cells)]).tolist()
-    for scale in sorted({cell.scale for cell in cells}):
-        own = [(cell, begin) for cell, begin in zip(cells, begins, strict=False) if cell.scale == scale]
-        flat = own[0][0].flat
-        far = max(reach(scale, [cell.feature]) for cell, _ in own)
-        near = target.grown((0 if flat else far, far, far), image)
-        for c in range(channels):
-            source = pixels[near.within(span)][..., c].astype(np.float32, order="C", copy=True)
+    rows = _memory.rows((begins[-1], *target.shape))
+    near = target.grown(halo(selection, depth), image)
+    for c in range(channels):
+        memory, source = _memory.pool.lend(near.shape)
+        np.copyto(source, pixels[near.within(span)][..., c], casting="unsafe")
+        for scale in sorted({cell.scale for cell in cells}):
+            own = [(cell, begin) for cell, begin in zip(cells, begins, strict=False) if cell.scale == scale]
             homes = {
                 cell.feature: [rows[begin + c * cell.components + k] for k in range(cell.components)]
                 for cell, begin in own
             }
-            filter_scale(Box(source, near), image, target, scale=scale, flat=flat, rows=homes)
+            tape = Tape()
+            filter_scale(Box(source, near), image, target, scale=scale, flat=own[0][0].flat, rows=homes, tape=tape)
+            tape.run(_memory.pool)
+        _memory.pool.free.append(memory)
     return rows
+
+
+class _Memory(threading.local):
+    """A thread's memory, kept from tile to tile: fresh pages cost as much as the filters."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self.pool = Pool()
+        self.held = np.empty(0, np.float32)
+
+    def rows(self, shape: tuple[int, ...]) -> _Floats:
+        """Memory for features, of that shape."""
+        size = math.prod(shape)
+        if self.held.size < size:
+            self.held = np.empty(size, np.float32)
+        return self.held[:size].reshape(shape)
+
+
+_memory = _Memory()
 
 
 def features(project: Project | FeatureSelection, image: NDArray[Any]) -> _Floats:
@@ -97,4 +121,6 @@ def features(project: Project | FeatureSelection, image: NDArray[Any]) -> _Float
     _, z, y, x, _ = image.shape
     selection.check_size("image", z, y, x)
     whole = Span((0, 0, 0), (z, y, x))
-    return np.stack([np.moveaxis(compute(selection, frame, whole, (z, y, x), whole), 0, -1) for frame in image])
+    frames = [np.moveaxis(compute(selection, frame, whole, (z, y, x), whole), 0, -1).copy() for frame in image]
+    _memory.clear()
+    return np.stack(frames)

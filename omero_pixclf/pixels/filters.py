@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.pixels.box import Box, Shape3, Span
+from omero_pixclf.pixels.box import Shape3, Span
 from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian, radius
-from omero_pixclf.pixels.kernels import kernels
+from omero_pixclf.pixels.tape import Plane, Tape
 
-__all__ = ["filter_scale", "margin", "reach"]
+__all__ = ["Box", "filter_scale", "margin", "reach"]
 
-_Floats = NDArray[np.float32]
+_Array = Plane | NDArray[np.float32]
+_ONE = np.ones(1, np.float32)
 _Orders = tuple[int, int, int]
 _SECOND: tuple[_Orders, ...] = ((0, 0, 2), (0, 2, 0), (2, 0, 0))
 _FIRST: tuple[_Orders, ...] = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
@@ -56,6 +57,14 @@ def _along(margin: int, axes: Sequence[int]) -> Shape3:
     return (z, y, x)
 
 
+@dataclass(frozen=True, eq=False)
+class Box:
+    """Pixels (in memory, or a plane of a tape) of a range of an image."""
+
+    pixels: _Array
+    span: Span
+
+
 @dataclass(frozen=True)
 class _Cascade:
     """Separable passes over one box: along x, then y, then z. Passes that several results share run once."""
@@ -63,6 +72,7 @@ class _Cascade:
     source: Box
     image: Shape3
     axes: tuple[int, ...]
+    tape: Tape
     done: dict[tuple[object, ...], Box] = field(default_factory=dict)
 
     def run(self, sigma: float, orders: _Orders, window: float, target: Span) -> Box:
@@ -70,18 +80,20 @@ class _Cascade:
         box = self.source
         for number, axis in enumerate(self.axes):
             rest = self.axes[number + 1 :]
-            span = target.grown(_along(radius(sigma, window), rest), self.image)
             key = (sigma, window, target, tuple(orders[a] for a in self.axes[: number + 1]))
             if key not in self.done:
-                self.done[key] = self._pass(box, span, axis, gaussian(sigma, orders[axis], window), orders[axis] == 1)
+                span = target.grown(_along(radius(sigma, window), rest), self.image)
+                out = Box(Plane(span.shape), span)
+                self.into(out, box, axis, gaussian(sigma, orders[axis], window), orders[axis] == 1)
+                self.done[key] = out
             box = self.done[key]
         return box
 
-    def _pass(self, box: Box, span: Span, axis: int, weights: _Floats, odd: bool) -> Box:
-        offset = tuple(a - b for a, b in zip(span.start, box.span.start, strict=True))
-        out = np.empty(span.shape, np.float32)
-        kernels.convolve(box.pixels, out, weights, axis, odd, offset, span.start[axis], self.image[axis])
-        return Box(out, span)
+    def into(self, out: Box, box: Box, axis: int, weights: NDArray[np.float32], odd: bool) -> None:
+        """Note one pass down."""
+        z, y, x = (a - b for a, b in zip(out.span.start, box.span.start, strict=True))
+        rest = (weights, axis, odd, (z, y, x), out.span.start[axis], self.image[axis])
+        self.tape.add("convolve", box.pixels, out.pixels, rest=rest)
 
 
 def filter_scale(
@@ -91,9 +103,10 @@ def filter_scale(
     *,
     scale: float,
     flat: bool,
-    rows: Mapping[str, Sequence[_Floats]],
+    rows: Mapping[str, Sequence[_Array]],
+    tape: Tape,
 ) -> None:
-    """Compute filters of one scale.
+    """Note down the filters of one scale.
 
     Parameters
     ----------
@@ -109,53 +122,56 @@ def filter_scale(
         Whether every plane is seen by itself.
     rows
         For each wanted filter, the arrays that take its components, each float32 of the target's shape.
+    tape
+        Takes the passes.
     """
     axes = (2, 1) if flat else (2, 1, 0)
     before, sigma = _sigmas(scale)
     wide = target.grown(_along(margin(scale, rows), axes), image)
-    smooth = _Cascade(source, image, axes).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
-    cascade = _Cascade(smooth, image, axes)
+    smooth = _Cascade(source, image, axes, tape).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
+    cascade = _Cascade(smooth, image, axes, tape)
 
-    def derived(orders: Sequence[_Orders], at: float = sigma) -> list[_Floats]:
+    def derived(orders: Sequence[_Orders], at: float = sigma) -> list[_Array]:
         known = [o for o in orders if not flat or o[0] == 0]
         return [cascade.run(at, o, FILTER_WINDOW, target).pixels for o in known]
 
     if "GaussianSmoothing" in rows:
-        rows["GaussianSmoothing"][0][...] = derived([(0, 0, 0)])[0]
+        home = Box(rows["GaussianSmoothing"][0], target)
+        cascade.into(home, cascade.run(sigma, (0, 0, 0), FILTER_WINDOW, target), 2, _ONE, False)
     if "DifferenceOfGaussians" in rows:
-        narrow = derived([(0, 0, 0)], 0.66 * sigma)[0]
-        kernels.subtract(derived([(0, 0, 0)])[0], narrow, rows["DifferenceOfGaussians"][0])
+        (wider,), (narrow,) = derived([(0, 0, 0)]), derived([(0, 0, 0)], 0.66 * sigma)
+        tape.add("subtract", wider, narrow, rows["DifferenceOfGaussians"][0])
     if "GaussianGradientMagnitude" in rows:
-        (kernels.norm2 if flat else kernels.norm3)(*derived(_FIRST), rows["GaussianGradientMagnitude"][0])
+        tape.add("norm2" if flat else "norm3", *derived(_FIRST), rows["GaussianGradientMagnitude"][0])
     if "LaplacianOfGaussian" in rows:
-        (kernels.add2 if flat else kernels.add3)(*derived(_SECOND), rows["LaplacianOfGaussian"][0])
+        tape.add("add2" if flat else "add3", *derived(_SECOND), rows["LaplacianOfGaussian"][0])
     if "HessianOfGaussianEigenvalues" in rows:
-        _eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"])
+        _eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"], tape)
     if "StructureTensorEigenvalues" in rows:
         tensor = _structure_tensor(cascade, sigma, target)
-        _eigenvalues(tensor, rows["StructureTensorEigenvalues"])
+        _eigenvalues(tensor, rows["StructureTensorEigenvalues"], tape)
 
 
-def _structure_tensor(cascade: _Cascade, sigma: float, target: Span) -> list[_Floats]:
+def _structure_tensor(cascade: _Cascade, sigma: float, target: Span) -> list[_Array]:
     """Products of gradients, smoothed: xx, yy(, zz), xy(, xz, yz)."""
-    axes, image = cascade.axes, cascade.image
+    axes, image, tape = cascade.axes, cascade.image, cascade.tape
     wide = target.grown(_along(radius(sigma, FILTER_WINDOW), axes), image)
     orders = _FIRST[: len(axes)]
     gradient = [cascade.run(_inner(sigma), o, FILTER_WINDOW, wide) for o in orders]
     pairs = [(i, i) for i in range(len(axes))] + [(i, j) for i in range(len(axes)) for j in range(i + 1, len(axes))]
     tensor = []
     for i, j in pairs:
-        product = np.empty(wide.shape, np.float32)
-        kernels.multiply(gradient[i].pixels, gradient[j].pixels, product)
-        smooth = _Cascade(Box(product, wide), image, axes)
+        product = Plane(wide.shape)
+        tape.add("multiply", gradient[i].pixels, gradient[j].pixels, product)
+        smooth = _Cascade(Box(product, wide), image, axes, tape)
         tensor.append(smooth.run(sigma, (0, 0, 0), FILTER_WINDOW, target).pixels)
     return tensor
 
 
-def _eigenvalues(tensor: Sequence[_Floats], out: Sequence[_Floats]) -> None:
+def _eigenvalues(tensor: Sequence[_Array], out: Sequence[_Array], tape: Tape) -> None:
     if len(tensor) == 3:
         xx, yy, xy = tensor
-        kernels.eigen2(xx, xy, yy, *out)
+        tape.add("eigen2", xx, xy, yy, *out)
     else:
         xx, yy, zz, xy, xz, yz = tensor
-        kernels.eigen3(zz, yz, xz, yy, xy, xx, *out)
+        tape.add("eigen3", zz, yz, xz, yy, xy, xx, *out)

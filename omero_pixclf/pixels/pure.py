@@ -7,24 +7,13 @@ there, and rounding the sum to odd makes the second rounding, to single precisio
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "add2",
-    "add3",
-    "convolve",
-    "eigen2",
-    "eigen3",
-    "evaluate",
-    "level",
-    "multiply",
-    "norm2",
-    "norm3",
-    "subtract",
-]
+__all__ = ["evaluate", "level", "run"]
 
 _Floats = NDArray[np.float32]
 _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
@@ -52,6 +41,13 @@ def _fused_range(radius: int, length: int) -> tuple[int, int]:
     """The columns at which ilastik's filters fuse along x: whole groups of 32, after a first group of 8."""
     low, high = -(-radius // 8) * 8, (length - radius) // 32 * 32 if length > radius else 0
     return (low, high) if high > -(-low // 32) * 32 else (0, 0)
+
+
+@np.errstate(all="ignore")
+def run(calls: list[tuple[Any, ...]]) -> None:
+    """Run kernels one after the other: each is a name, the arrays read and written, and its other arguments."""
+    for name, *arguments in calls:
+        _KERNELS[name](*arguments)
 
 
 def convolve(
@@ -237,6 +233,7 @@ def eigen3(
     third[...] = lowest * most
 
 
+@np.errstate(all="ignore")
 def evaluate(
     features: _Floats,
     out: _Floats,
@@ -297,3 +294,16 @@ def _exit_leaves(words: NDArray[Any], begin: int, end: int, leaves: NDArray[np.f
     low = word & -word
     bit = np.frexp(np.maximum(low, 1).astype(np.float64))[1] - 1
     return np.asarray(leaves[begin + which, bit])
+
+
+_KERNELS: dict[str, Callable[..., None]] = {
+    "convolve": convolve,
+    "multiply": multiply,
+    "subtract": subtract,
+    "add2": add2,
+    "add3": add3,
+    "norm2": norm2,
+    "norm3": norm3,
+    "eigen2": eigen2,
+    "eigen3": eigen3,
+}
