@@ -66,14 +66,15 @@ _MIMETYPES = (
     "video/quicktime OMERO.tables Directory Repository Companion/Unknown"
 )
 _READERS = (
-    "Fake JPEG OMETiff OMEXML TIFF Tiff PNG GIF BMP AVI Deltavision DV LSM ZeissLSM ZeissCZI ZeissVSI ND2 Nikon LIF "
-    "Leica LeicaSCN LeicaXLEF OIB OIF FluoView Olympus MetamorphTiff Metamorph STK ICS Imaris IPLab IPW Gatan "
-    "MRC Micromanager Openlab PerkinElmer Opera Operetta InCell CellWorX Columbus Flex ScanR Volocity Volocityclipping "
-    "SVS NDPI Hamamatsu Trestle BDV DICOM Dicom FITS NRRD Analyze NIFTI EPS PSD QT JPEG2000 JPX PCX PGM ICO JPK SDT "
-    "SM2 SM3 SEQ Slidebook SlideBook7 SimplePCI Prairie TileJPEG TillVision Zip APNG XLEF Text Aperio Bruker Burleigh "
-    "Canon CellH5 CV7000 DNG Ecat7 FEI FEITiff FilePattern Hitachi I2I IM3 Imacon Imagic INR Inveon IVision JEOL KLB "
-    "Khoros Kodak LegacyND2 LIM LiFlim MIAS MINC MNG MolecularImaging NAF Oxford PDS Photoshop Pyramid Quesant RHK SBIG "
-    "Seiko SIF SIS SPC SPE SPIDER TCS TopoMetrix UBM Unisoku VarianFDF Veeco VG VisitechXMRAW WATOP WLZ ZeissTIFF ZeissZVI"
+    "Fake JPEG OMETiff OMEXML TIFF Tiff PNG GIF BMP AVI Deltavision DV LSM ZeissLSM ZeissCZI ZeissVSI ND2 Nikon "
+    "LIF Leica LeicaSCN LeicaXLEF OIB OIF FluoView Olympus MetamorphTiff Metamorph STK ICS Imaris IPLab IPW Gatan "
+    "MRC Micromanager Openlab PerkinElmer Opera Operetta InCell CellWorX Columbus Flex ScanR Volocity "
+    "Volocityclipping SVS NDPI Hamamatsu Trestle BDV DICOM Dicom FITS NRRD Analyze NIFTI EPS PSD QT JPEG2000 JPX "
+    "PCX PGM ICO JPK SDT SM2 SM3 SEQ Slidebook SlideBook7 SimplePCI Prairie TileJPEG TillVision Zip APNG XLEF "
+    "Text Aperio Bruker Burleigh Canon CellH5 CV7000 DNG Ecat7 FEI FEITiff FilePattern Hitachi I2I IM3 Imacon "
+    "Imagic INR Inveon IVision JEOL KLB Khoros Kodak LegacyND2 LIM LiFlim MIAS MINC MNG MolecularImaging NAF "
+    "Oxford PDS Photoshop Pyramid Quesant RHK SBIG Seiko SIF SIS SPC SPE SPIDER TCS TopoMetrix UBM Unisoku "
+    "VarianFDF Veeco VG VisitechXMRAW WATOP WLZ ZeissTIFF ZeissZVI "
 )
 
 VALUES: dict[str, tuple[str, ...]] = {name: tuple(text.split()) for name, text in _TEXT.items()}

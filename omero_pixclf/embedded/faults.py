@@ -21,7 +21,6 @@ JAVA_NAMES = {
     omero.ResourceError: "ome.conditions.ResourceError",
     omero.RemovedSessionException: "ome.conditions.RemovedSessionException",
     omero.SessionTimeoutException: "ome.conditions.SessionTimeoutException",
-    omero.AuthenticationException: "ome.conditions.AuthenticationException",
 }
 
 

@@ -8,7 +8,7 @@ import omero
 
 from omero_pixclf.embedded.call import memberships
 from omero_pixclf.embedded.database import Transaction, now_ms
-from omero_pixclf.embedded.faults import fault, violation
+from omero_pixclf.embedded.faults import violation
 from omero_pixclf.embedded.passwords import matches
 from omero_pixclf.embedded.security import USER_GROUP
 from omero_pixclf.embedded.sessions import IDLE_MS, ClientSession, new_uuid
@@ -40,7 +40,7 @@ def pick_group(tx: Transaction, user: int, wanted: str = "") -> int:
         column = "id" if wanted.lstrip("-").isdigit() else "name"
         row = tx.one(f"SELECT id FROM experimentergroup WHERE {column} = ?", (wanted,))
         if row is None:
-            raise fault(omero.AuthenticationException, f"Cannot find group: {wanted}")
+            raise omero.AuthenticationException(f"Cannot find group: {wanted}")
         if row[0] not in members and 0 not in members:
             raise violation(f"User {user} is not a member of group {row[0]} and cannot login")
         return int(row[0])

@@ -121,6 +121,7 @@ class Entity:
 
     @cached_property
     def is_enum(self) -> bool:
+        """Whether rows are the values of an enumeration."""
         names = set(self.fields)
         return self.is_global and {"value"} <= names <= {"value", "bitSize"}
 
@@ -175,8 +176,7 @@ class Entity:
 
 def _made(factory: Any, *, loaded: bool) -> Any:
     """An instance; omero-py warns about classes that OMERO will give up, which is no news to a server's user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+    with warnings.catch_warnings(record=True):
         return factory(1, loaded)
 
 

@@ -1,4 +1,6 @@
-"""Fixtures for tests that need an OMERO: ``pytest -p omero_pixclf.embedded.pytest_plugin``, or ``pytest_plugins`` in a conftest.
+"""Fixtures for tests that need an OMERO.
+
+Load them by ``pytest -p omero_pixclf.embedded.pytest_plugin``, or by ``pytest_plugins`` in a conftest.
 
 ``omero_server``
     A server on a free loopback port and an empty folder, one per test session.

@@ -24,7 +24,7 @@ __all__ = ["Graph", "scalar_to_ice"]
 
 _EAGER = {  # what OMERO's mapping loads along with every object
     "Image": ("wellSamples",),
-    "Shape": ("transform",),
+    "Shape": ("transform", "roi"),
     "OriginalFile": ("filesetEntries",),
 }
 _EAGER_UNLESS = {"OriginalFile": "hasher"}  # not where this is set, as the real server was seen to do
@@ -110,9 +110,6 @@ class Graph:
         """Let an object made elsewhere stand for its row."""
         self._loaded[(entity(kind).root, ident)] = obj
 
-    def is_loaded(self, kind: str, ident: int) -> bool:
-        return (entity(kind).root, ident) in self._loaded
-
     def row(self, kind: str, ident: int) -> Any:
         """The stored row of a loaded object, in the order of its table's columns; None for what this request made."""
         found = self._rows.get((entity(kind).root, ident))
@@ -174,7 +171,10 @@ class Graph:
                 continue
             for ident in ids:
                 setattr(self._loaded[(found.root, ident)], "_" + field.name, [])
-            sql = f"SELECT id, name, value FROM {pair_table(found, field)} WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, position"
+            sql = (
+                f"SELECT id, name, value FROM {pair_table(found, field)} "
+                "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, position"
+            )
             for ident, name, value in self.tx.execute(sql, (ids_parameter(ids),)):
                 pairs = getattr(self._loaded[(found.root, ident)], "_" + field.name)
                 pairs.append(omero.model.NamedValue(name, value))
@@ -206,7 +206,8 @@ class Graph:
         order = f"{field.inverse}_index, id" if field.ordered else "id"
         condition = "" if "owner_id" not in where.columns else self.caller.filter_sql(where.name)
         sql = (
-            f'SELECT "{field.inverse}", id FROM {where.name} WHERE "{field.inverse}" IN (SELECT value FROM json_each(?))'
+            f'SELECT "{field.inverse}", id FROM {where.name} '
+            f'WHERE "{field.inverse}" IN (SELECT value FROM json_each(?))'
             f"{' AND ' + condition if condition else ''} ORDER BY {order}"
         )
         pairs = self.tx.all(sql, (ids_parameter(ids),))
@@ -267,7 +268,7 @@ class Graph:
         return self._loaded.get((kind, ident)) or self.proxy(kind, ident)
 
     def _details(self, kind: str, row: Any, places: dict[str, int]) -> Any:
-        cell = lambda name: row[places[name]] if name in places else None  # noqa: E731
+        cell: Callable[[str], Any] = lambda name: row[places[name]] if name in places else None  # noqa: E731
         owner, group = cell("owner_id"), cell("group_id")
         return self.details(
             owner,
@@ -300,7 +301,7 @@ class Graph:
         )
         return made
 
-    def new_permissions(self, kind: str, perm1: int | None) -> Any:
+    def new_permissions(self, perm1: int | None) -> Any:
         """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
         return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self._global_rights())
 
@@ -317,6 +318,7 @@ class Graph:
         return self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
 
     def rights(self, owner: int, group: int) -> Rights:
+        """What the caller may do to an object of that owner in that group."""
         return self.caller.rights(owner, group, self.level(group))
 
     def _global_rights(self) -> Rights:

@@ -1,7 +1,8 @@
 """Tables derived from the model: one per class hierarchy, one column per stored property.
 
-References hold ids, quantities a value and the name of their unit, times milliseconds. A hierarchy has a column ``kind``
-with the class; children of ordered collections have ``<back reference>_index``; name-value pairs have a table of their own.
+References hold ids, quantities a value and the name of their unit, times milliseconds. A hierarchy has a column
+``kind`` with the class; children of ordered collections have ``<back reference>_index``; name-value pairs have a table
+of their own.
 """
 
 from __future__ import annotations

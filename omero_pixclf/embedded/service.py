@@ -96,7 +96,7 @@ def servant(service: Service) -> Any:
 
 
 @cache
-def _servant_class(kind: type[Service]) -> Any:
+def _servant_class(kind: Any) -> Any:
     """A class with one method per operation of the service's interface, as Ice calls them."""
     body: dict[str, Any] = {}
     for ancestor in kind.interface.__mro__:

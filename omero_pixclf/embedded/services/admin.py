@@ -14,7 +14,7 @@ from omero_pixclf.embedded import people
 from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.enumerations import VALUES
-from omero_pixclf.embedded.faults import fault, misuse, violation
+from omero_pixclf.embedded.faults import misuse, violation
 from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.queries import objects
 from omero_pixclf.embedded.saving import Saver
@@ -304,10 +304,10 @@ class Admin(_Groups):
 
     @changes
     def changeExpiredCredentials(self, call: Call, name: str, old: str, new: str) -> None:
-        raise fault(omero.AuthenticationException, "passwords do not expire here")
+        raise violation("passwords do not expire here")
 
     def reportForgottenPassword(self, call: Call, name: str, email: str) -> None:
-        raise fault(omero.AuthenticationException, "no mail is sent from here: ask an administrator for a new password")
+        raise misuse("no mail is sent from here: ask an administrator for a new password")
 
     def synchronizeLoginCache(self, call: Call) -> None:
         """There is no cache: nothing to do."""

@@ -1,0 +1,90 @@
+"""A client's object as a row of its table, and what the row must hold."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from omero_pixclf.embedded.faults import invalid, misuse
+from omero_pixclf.embedded.model import Entity, Field, entities, entity, find_entity
+from omero_pixclf.embedded.schema import DEFAULTS, table
+
+__all__ = ["check_present", "fill_defaults", "kind_of", "list_owners", "pair_fields", "places", "row_of"]
+
+
+def kind_of(obj: Any) -> Entity:
+    """The class of a client's object."""
+    found = find_entity(type(obj).__name__)
+    if found is None:
+        raise misuse(f"{type(obj).__name__} cannot be stored")
+    return found
+
+
+@cache
+def places(kind: str) -> dict[str, int]:
+    """Where a class's columns stand within a row."""
+    return {name: i for i, name in enumerate(table(kind).columns)}
+
+
+@cache
+def _stored(kind: str) -> tuple[tuple[Field, int], ...]:
+    """Properties of a class that stand in its row, and where."""
+    fields = entity(kind).fields.values()
+    return tuple((f, places(kind)[f.name]) for f in fields if f.kind not in ("children", "pairs"))
+
+
+@cache
+def list_owners(kind: str) -> tuple[Field, ...]:
+    """Ordered collections, of any class, that hold objects of this one."""
+    ancestors = entity(kind).ancestors
+    lists = (f for e in entities().values() for f in e.children.values() if f.ordered and f.target in ancestors)
+    return tuple({f.inverse: f for f in lists}.values())
+
+
+@cache
+def pair_fields(kind: str) -> tuple[Field, ...]:
+    """Properties of a class that hold name-value pairs."""
+    return tuple(f for f in entity(kind).fields.values() if f.kind == "pairs")
+
+
+def row_of(found: Entity, obj: Any) -> list[Any]:
+    """The values of an object in the order of its table's columns; references must have ids by now."""
+    state = obj.__dict__
+    row: list[Any] = [None] * len(places(found.name))
+    row[0] = obj._id._val
+    perms = obj._details._permissions if obj._details is not None else None
+    if found.name == "ExperimenterGroup" and perms is not None:
+        row[places(found.name)["permissions"]] = perms._perm1
+    for field, place in _stored(found.name):
+        value = state["_" + field.name]
+        if value is None:
+            continue
+        kind = field.kind
+        if kind == "entity":
+            row[place] = value._id._val
+        elif kind == "unit":
+            row[place], row[place + 1] = value._value, str(value._unit)
+        elif kind == "bytes":
+            row[place] = bytes(value)
+        elif kind == "strings":
+            row[place] = "\n".join(value)
+        elif kind == "double":
+            row[place] = value._val if value._val == value._val else "NaN"  # SQLite keeps no NaN
+        else:
+            row[place] = value._val
+    return row
+
+
+def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
+    """Give columns that the database fills their value, the stored one where there is a current row."""
+    for (kind, name), value in DEFAULTS.items():
+        place = places(found.name).get(name)
+        if kind == found.name and place is not None and row[place] is None:
+            row[place] = current[place] if current is not None and current[place] is not None else value
+
+
+def check_present(found: Entity, row: list[Any]) -> None:
+    """ValidationException where a property that must be set is not."""
+    for field, place in _stored(found.name):
+        if row[place] is None and not field.nullable and field.kind != "bytes":
+            raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
