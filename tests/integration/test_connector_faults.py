@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -112,7 +115,7 @@ def test_a_run_ends_the_same_however_the_server_is_killed(own_server, person, ma
     took = time.monotonic() - start
     undo(session, "run-1")
     chance = random.Random(1)
-    for attempt in range(5):
+    for attempt in range(4):
         run_id = f"run-2-{attempt}"
         killer = killing(own_server, chance.uniform(0, took))
         ids = whole_run(session, info, run_id, 1500)
@@ -122,3 +125,86 @@ def test_a_run_ends_the_same_however_the_server_is_killed(own_server, person, ma
         assert [at[i] for i in ids.tolist()] == [(i, i) for i in range(1500)]
         undo(session, run_id)
         assert counts(person) == clean
+
+
+_RUN = """
+import sys
+from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.errors import OutputError
+from tests.integration.test_connector_faults import whole_run
+
+host, port, name, image, run = sys.argv[1:]
+with connect(Login(host, port=int(port), user=name)) as session:
+    info = next(OmeroSource(session).images([image]))
+    print("begun", flush=True)
+    sys.stdin.readline()
+    try:
+        whole_run(session, info, run, 700)
+        print("done", flush=True)
+    except OutputError as error:
+        print(error, flush=True)
+"""
+
+
+def start_run(person, info, run_id):
+    """A whole run in a process of its own, which waits for a line to begin."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _RUN, person.endpoint.host, str(person.endpoint.port), person.name, info.key, run_id],
+        env={**os.environ, "OMERO_PASSWORD": person.password},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def begin(process):
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+@pytest.fixture
+def shared_made(user):
+    """As `made`, on the server that most tests share."""
+    session = user.session()
+    dataset = create_container(session, "Dataset", "data")
+    image = upload_image(session, reader((1, 1, 32, 32, 1), name="a.tif"), dataset=dataset)
+    return session, next(OmeroSource(session).images([f"Image:{image}"]))
+
+
+def test_a_run_killed_at_any_moment_is_resumed_without_leftovers(user, shared_made):
+    session, info = shared_made
+    clean = counts(user)
+    start = time.monotonic()
+    whole_run(session, info, "run-0", 700)
+    took = time.monotonic() - start
+    expected = counts(user)
+    undo(session, "run-0")
+    chance = random.Random(2)
+    for attempt in range(5):
+        process = start_run(user, info, f"run-{attempt + 1}")
+        begin(process)
+        time.sleep(chance.uniform(0, took))
+        process.kill()
+        process.communicate()
+        whole_run(session, info, f"run-{attempt + 1}", 700)
+        assert counts(user) == expected
+    undo(session, "run-5")
+    assert counts(user) == clean
+
+
+def test_two_runs_at_once_leave_the_results_of_one(user, shared_made):
+    session, info = shared_made
+    whole_run(session, info, "run-0", 700)
+    expected = counts(user)
+    for attempt in range(3):
+        both = [start_run(user, info, f"run-{attempt}-{side}") for side in "ab"]
+        for process in both:
+            begin(process)
+        said = [process.communicate()[0].strip() for process in both]
+        assert "done" in said
+        assert all(s == "done" or "at this moment" in s or "merged again" in s for s in said)
+        assert counts(user) == expected

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.ledger import RUN_NS, entries_of, entries_on, open_entry, records
+from omero_pixclf.connector.ledger import RUN_NS, close_entry, entries_of, entries_on, open_entry, records
 from omero_pixclf.connector.rois import read_outlines, rois_marked
 from omero_pixclf.connector.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
@@ -232,6 +232,20 @@ def _killed_run(person, info, run_id):
     process = _start_run(person, info, run_id)
     process.kill()
     process.communicate()
+
+
+def test_an_interrupted_replacement_shows_and_is_ended_by_the_next_run(session, user, sink, info):
+    write(sink, info, record("run-1"))
+    before = counts(user)
+    entry = open_entry(session, RUN_NS, record("run-2", image=info.key))
+    close_entry(session, entry, record("run-2", image=info.key, state="complete"))
+    assert [(r.run_id, r.state) for r in sink.previous(info, "nuclei")] == [
+        ("run-2", "complete"),
+        ("run-1", "complete"),
+    ]
+    write(sink, info, record("run-3"))
+    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["run-3"]
+    assert counts(user) == before
 
 
 def test_a_resumed_run_takes_over_its_own_debris(session, user, sink, info):
