@@ -29,7 +29,7 @@ typedef struct {
 } Entry;
 
 typedef struct {
-    const float *features;       /* (columns, pixels) */
+    const float *features;       /* (columns, pixels), columns `stride` apart */
     const Entry *entries;        /* sorted by column, then by threshold */
     const int32_t *column_ends;  /* (columns,) end of each column's entries */
     const int32_t *word_ends;    /* (trees,) end of each tree's words */
@@ -39,7 +39,7 @@ typedef struct {
     const int32_t *forest_ends;  /* (forests,) end of each forest's trees */
     const int32_t *channels;     /* (classes,) where a class goes in the output */
     float *out;                  /* (pixels, out_channels) */
-    Py_ssize_t columns, trees, words, classes, forests, pixels, out_channels;
+    Py_ssize_t columns, trees, words, classes, forests, pixels, out_channels, stride;
 } Forest;
 
 typedef void (*RowFn)(float *, const float *, const float *const *, const float *const *, const float *, int, int,
@@ -365,6 +365,17 @@ static int forest_is_sound(const Forest *f, Py_ssize_t entries, Py_ssize_t leave
     return leaves == f->words * 32 * f->classes && (!f->votes || votes == f->words * f->classes);
 }
 
+/* Features (columns, pixels): pixels side by side, columns any distance apart. */
+static int column_buffer(PyObject *object, Py_buffer *view) {
+    if (PyObject_GetBuffer(object, view, PyBUF_STRIDES | PyBUF_FORMAT) < 0) return 0;
+    if (view->itemsize == 4 && view->format && !strcmp(view->format, "f") && view->ndim == 2 &&
+        (view->strides[1] == 4 || view->shape[1] < 2) && view->strides[0] % 4 == 0)
+        return 1;
+    PyErr_SetString(PyExc_ValueError, "expected float32 features (columns, pixels) with adjacent pixels");
+    PyBuffer_Release(view);
+    return 0;
+}
+
 static PyObject *py_evaluate(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *features, *out;
@@ -374,11 +385,11 @@ static PyObject *py_evaluate(PyObject *self, PyObject *args) {
                           &b[7]))
         return NULL;
     Py_buffer in, to;
-    int got_in = float_buffer(features, &in, 0, 2), got_out = got_in && float_buffer(out, &to, 1, 2), sound = 0;
+    int got_in = column_buffer(features, &in), got_out = got_in && float_buffer(out, &to, 1, 2), sound = 0;
     if (got_out) {
         Forest f = {in.buf,   b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].len ? b[4].buf : NULL, b[5].buf, b[7].buf,
                     b[6].buf, to.buf,   in.shape[0], b[2].len / 4, b[3].len / 4, b[6].len / 4, b[7].len / 4, in.shape[1],
-                    to.shape[1]};
+                    to.shape[1], in.strides[0] / 4};
         sound = b[1].len / 4 == f.columns && to.shape[0] == f.pixels && f.classes > 0 && f.trees > 0 &&
                 forest_is_sound(&f, b[0].len / (Py_ssize_t)sizeof(Entry), b[5].len / 8, b[4].len / 4);
         uint32_t *state = sound ? PyMem_RawMalloc((size_t)f.words * BLOCK * 4 + 64) : NULL;

@@ -217,10 +217,12 @@ static inline __attribute__((always_inline)) void NAMED(strike)(const Forest *f,
     __mmask16 in1 = count >= 32 ? 0xffff : count <= 16 ? 0 : (__mmask16)((1u << (count - 16)) - 1);
     __mmask16 nan0 = 0, nan1 = 0;
     for (Py_ssize_t column = 0; column < f->columns; column++) {
-        const float *values = f->features + column * f->pixels + at;
+        const float *values = f->features + column * f->stride + at;
         __m512 v0 = _mm512_maskz_loadu_ps(in0, values), v1 = _mm512_maskz_loadu_ps(in1, values + 16);
+        _mm_prefetch((const char *)(values + BLOCK), _MM_HINT_T0);
+        _mm_prefetch((const char *)(values + BLOCK + 16), _MM_HINT_T0);
         nan0 |= _mm512_cmp_ps_mask(v0, v0, _CMP_UNORD_Q), nan1 |= _mm512_cmp_ps_mask(v1, v1, _CMP_UNORD_Q);
-        for (; k < f->column_ends[column]; k++) {
+        for (const Py_ssize_t end = f->column_ends[column]; k < end; k++) {
             const Entry *entry = &f->entries[k];
             __m512 threshold = _mm512_set1_ps(entry->threshold);
             __mmask16 fail0 = _mm512_cmp_ps_mask(v0, threshold, _CMP_NLT_UQ);
@@ -239,13 +241,13 @@ static inline __attribute__((always_inline)) void NAMED(strike)(const Forest *f,
     __m256 nan[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
     memset(values, 0, sizeof values);
     for (Py_ssize_t column = 0; column < f->columns; column++) {
-        memcpy(values, f->features + column * f->pixels + at, (size_t)count * sizeof(float));
+        memcpy(values, f->features + column * f->stride + at, (size_t)count * sizeof(float));
         __m256 v[4];
         for (int j = 0; j < 4; j++) {
             v[j] = _mm256_load_ps(values + 8 * j);
             nan[j] = _mm256_or_ps(nan[j], _mm256_cmp_ps(v[j], v[j], _CMP_UNORD_Q));
         }
-        for (; k < f->column_ends[column]; k++) {
+        for (const Py_ssize_t end = f->column_ends[column]; k < end; k++) {
             const Entry *entry = &f->entries[k];
             __m256 threshold = _mm256_set1_ps(entry->threshold), below[4];
             for (int j = 0; j < 4; j++) below[j] = _mm256_cmp_ps(v[j], threshold, _CMP_LT_OQ);
@@ -263,9 +265,9 @@ static inline __attribute__((always_inline)) void NAMED(strike)(const Forest *f,
     for (int j = 0; j < BLOCK; j++) broken[j] = 0;
     for (Py_ssize_t column = 0; column < f->columns; column++) {
         float values[BLOCK] = {0};
-        memcpy(values, f->features + column * f->pixels + at, (size_t)count * sizeof(float));
+        memcpy(values, f->features + column * f->stride + at, (size_t)count * sizeof(float));
         for (int j = 0; j < BLOCK; j++) broken[j] |= values[j] != values[j];
-        for (; k < f->column_ends[column]; k++) {
+        for (const Py_ssize_t end = f->column_ends[column]; k < end; k++) {
             const Entry *entry = &f->entries[k];
             uint32_t *word = state + (size_t)entry->word * BLOCK, failed = 0;
             for (int j = 0; j < BLOCK; j++) {

@@ -87,11 +87,16 @@ class _Memory(threading.local):
         self.held = np.empty(0, np.float32)
 
     def rows(self, shape: tuple[int, ...]) -> _Floats:
-        """Memory for features, of that shape."""
-        size = math.prod(shape)
-        if self.held.size < size:
-            self.held = np.empty(size, np.float32)
-        return self.held[:size].reshape(shape)
+        """Memory for features ``(features, z, y, x)``.
+
+        Each lies a cache line further than its own size away from the next: at distances that are a power of two,
+        the same pixels of all features would compete for the same few lines of the caches.
+        """
+        size = math.prod(shape[1:])
+        apart = -(-size // 16) * 16 + 16
+        if self.held.size < shape[0] * apart:
+            self.held = np.empty(shape[0] * apart, np.float32)
+        return self.held[: shape[0] * apart].reshape(shape[0], apart)[:, :size].reshape(shape)
 
 
 _memory = _Memory()
