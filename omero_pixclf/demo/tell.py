@@ -87,7 +87,7 @@ def _files(console: Console, conn: BlitzGateway, stage: Stage, folder: Path) -> 
                 target = folder / f"{kind}_{number}_{attachment.name}"
                 download(conn, attachment.annotation_id, target)
                 pictures.append(target)
-    console.print("Contact sheets, outlines over the images, downloaded from OMERO:")
+    console.print("Pictures (outlines over the images, heat map, histograms), downloaded from OMERO:")
     for picture in pictures:
         console.print(f"  {picture.resolve()}", soft_wrap=True)
 

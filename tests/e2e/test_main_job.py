@@ -70,7 +70,7 @@ def test_run_finds_nuclei_and_leaves_rois_tables_ledger_and_picture(
     )
     assert again[-1]["skipped"] == 1 and again[-1]["done"] == 0
 
-    changed = omero.command("run", target, "--project", str(DEMO / "plate.ilp"), "--min-size", "300", "--json")
+    changed = omero.command("run", target, "--project", str(DEMO / "plate.ilp"), "--min-size", "500", "--json")
     fewer = events(changed.stdout)[1]["objects"]["Nucleus"]
     assert 0 < fewer < count
     assert image_results(second_client, image).rois == {"Nucleus": fewer}
