@@ -66,7 +66,7 @@ _MIMETYPES = (
     "video/quicktime OMERO.tables Directory Repository Companion/Unknown"
 )
 _READERS = (
-    "Fake JPEG OMETiff OMEXML TIFF Tiff PNG GIF BMP AVI Deltavision DV LSM ZeissLSM ZeissCZI ZeissVSI ND2 Nikon "
+    "Fake JPEG OMETiff OMEXML Tiff GIF BMP AVI Deltavision DV LSM ZeissLSM ZeissCZI ZeissVSI ND2 Nikon "
     "LIF Leica LeicaSCN LeicaXLEF OIB OIF FluoView Olympus MetamorphTiff Metamorph STK ICS Imaris IPLab IPW Gatan "
     "MRC Micromanager Openlab PerkinElmer Opera Operetta InCell CellWorX Columbus Flex ScanR Volocity "
     "Volocityclipping SVS NDPI Hamamatsu Trestle BDV DICOM Dicom FITS NRRD Analyze NIFTI EPS PSD QT JPEG2000 JPX "

@@ -68,6 +68,7 @@ class Table:
 
     @cached_property
     def polymorphic(self) -> bool:
+        """Whether rows are of several classes, told apart by ``kind``."""
         return len(self.root.family) > 1 or self.root.abstract
 
     @cached_property
@@ -82,6 +83,7 @@ class Table:
 
     @cached_property
     def columns(self) -> dict[str, Column]:
+        """Columns by name, in the order of the table."""
         made = [Column("id", "INTEGER PRIMARY KEY"), Column("version", "INTEGER")]
         if self.polymorphic:
             made.append(Column("kind", "TEXT NOT NULL"))

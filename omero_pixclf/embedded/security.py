@@ -41,14 +41,17 @@ class GroupLevel:
 
     @property
     def readable(self) -> bool:
+        """Whether members see each other's objects."""
         return bool(self.perm1 & _GROUP_READ)
 
     @property
     def annotatable(self) -> bool:
+        """Whether members may annotate each other's objects."""
         return bool(self.perm1 & (_GROUP_ANNOTATE | _GROUP_WRITE))
 
     @property
     def writable(self) -> bool:
+        """Whether members may do everything to each other's objects."""
         return bool(self.perm1 & _GROUP_WRITE)
 
 
@@ -81,6 +84,7 @@ class Caller:
     readable_groups: frozenset[int]  # of those the user is a member of: where colleagues' objects are visible
 
     def leads(self, group_id: int) -> bool:
+        """Whether the caller has a leader's rights in a group."""
         return self.is_admin or group_id in self.leader_of
 
     def may_read(self, owner_id: int, group_id: int) -> bool:

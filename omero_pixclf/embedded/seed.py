@@ -24,7 +24,8 @@ def sow(tx: Transaction, root_password: str) -> None:
     _event(tx)
     for ident, name, level in _GROUPS:
         tx.execute(
-            "INSERT INTO experimentergroup (id, name, permissions, ldap, creation_id, update_id) VALUES (?, ?, ?, 0, 0, 0)",
+            "INSERT INTO experimentergroup (id, name, permissions, ldap, creation_id, update_id) "
+            "VALUES (?, ?, ?, 0, 0, 0)",
             (ident, name, PermissionsI(level)._perm1),
         )
     for ident, name, first, last in _USERS:
@@ -66,7 +67,8 @@ def _event(tx: Transaction) -> None:
         "INSERT INTO session (id, kind, uuid, owner, node, started, closed) VALUES (0, 'Session', '-', 0, 0, 0, 0)"
     )
     tx.execute(
-        "INSERT INTO event (id, status, time, experimenter, experimenterGroup, type, session) VALUES (0, 'BOOTSTRAP', ?, 0, 0, ?, 0)",
+        "INSERT INTO event (id, status, time, experimenter, experimenterGroup, type, session) "
+        "VALUES (0, 'BOOTSTRAP', ?, 0, 0, ?, 0)",
         (now_ms(), kind),
     )
 

@@ -226,9 +226,9 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
         Where database, pixels and files are; made when missing, reopened when there.
     port
         The port to listen on; 0 picks a free one.
-    new_password
-        Root's password. At the first start one is made up where none is given (`Server.new_password`); later the stored one
-        stays unless another is given.
+    password
+        Root's password. At the first start one is made up where none is given (`Server.new_password`); later the
+        stored one stays unless another is given.
     host
         The address to listen on.
 

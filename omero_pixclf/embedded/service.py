@@ -69,6 +69,7 @@ class Service:
     # operations that all services have
     @untransacted
     def getCurrentEventContext(self, context: Any) -> Any:
+        """OMERO's stateful services answer this with an error, too."""
         raise fault(
             omero.InternalException,
             f"{type(self).__name__}.getCurrentEventContext should have a @Transactional annotation!",
@@ -90,7 +91,8 @@ class Service:
 
 def servant(service: Service) -> Any:
     """The Ice object that answers for a service."""
-    made = _servant_class(type(service))()
+    kind: Any = type(service)
+    made = _servant_class(kind)()
     made.service = service
     return made
 

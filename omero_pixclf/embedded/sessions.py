@@ -60,6 +60,7 @@ class Sessions:
         self._lock = threading.Lock()
 
     def add(self, session: ClientSession) -> None:
+        """Let clients join a session."""
         with self._lock:
             self._open[session.uuid] = session
 
@@ -69,6 +70,7 @@ class Sessions:
             return self._open.get(ident)
 
     def all(self) -> list[ClientSession]:
+        """Every open session."""
         with self._lock:
             return list(self._open.values())
 

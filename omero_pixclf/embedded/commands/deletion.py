@@ -16,7 +16,7 @@ from omero_pixclf.embedded.commands.removal import Removal, delete_rows
 from omero_pixclf.embedded.model import Entity
 from omero_pixclf.embedded.schema import table
 
-__all__ = ["TARGETS", "carry_out", "delete", "is_legal", "named_targets", "plan"]
+__all__ = ["TARGETS", "carry_out", "delete", "delete_objects", "is_legal", "named_targets", "plan"]
 
 # fmt: off
 TARGETS = (
@@ -68,6 +68,13 @@ def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Removal:
     removal.stops = stops
     removal.run(named_targets(removal, TARGETS, request.targetObjects), Action.DROP)
     return removal
+
+
+def delete_objects(call: Call, targets: Mapping[str, Sequence[int]]) -> None:
+    """Delete objects by class with what belongs to them, outside of a request; Refused when that cannot be."""
+    removal = plan(call, omero.cmd.Delete2(targetObjects=dict(targets)))
+    removal.check()
+    carry_out(removal, removal.to_unlink())
 
 
 def _ignored(request: Any) -> list[str]:

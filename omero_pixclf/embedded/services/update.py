@@ -9,9 +9,13 @@ import omero
 import omero.api
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, misuse
+from omero_pixclf.embedded.commands.deletion import delete_objects
+from omero_pixclf.embedded.commands.refusal import Refused
+from omero_pixclf.embedded.faults import fault, misuse, violation
+from omero_pixclf.embedded.model import Entity
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.service import Service, changes
+from omero_pixclf.embedded.storing import kind_of, places
 
 __all__ = ["Update"]
 
@@ -49,6 +53,25 @@ class Update(Service):
         saved = [saver.save(o) for o in objects]
         saver.flush()
         return [o._id._val for o in saved]
+
+    @changes
+    def deleteObject(self, call: Call, obj: Any) -> None:
+        if obj is None or obj._id is None:
+            raise misuse("Non-managed IObject entity cannot be deleted. Must have an id.")
+        found, ident = kind_of(obj), obj._id._val
+        call.graph.get(found.name, ident)
+        if not self._may_delete(call, found, ident):
+            raise violation(f"Deleting {found.qualified}:Id_{ident} not allowed.")
+        try:
+            delete_objects(call, {found.name: [ident]})
+        except Refused as refused:
+            raise violation(f"Deleting {found.qualified}:Id_{ident} not allowed: {refused}") from refused
+
+    def _may_delete(self, call: Call, found: Entity, ident: int) -> bool:
+        row, where = call.graph.row(found.name, ident), places(found.name)
+        if "owner_id" not in where:
+            return call.caller.is_admin
+        return call.graph.rights(row[where["owner_id"]], row[where["group_id"]]).delete
 
     def _save_one(self, call: Call, obj: Any) -> Any:
         if obj is None:
