@@ -156,9 +156,9 @@ class RawFileStore(Service):
     @untransacted
     def save(self, context: Any) -> Any:
         """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed."""
-        if self._path is None or not self._path.exists() or not self._writable:
+        if self._path is None or not self._writable:
             return None
-        size = self._path.stat().st_size
+        size = self.size(context)  # makes the file of an empty upload
         if not self._modified and size != 0 and self._stored_size in (None, size):
             return None
         with self.transaction({**context, **self._group}) as call:
