@@ -18,10 +18,10 @@ from omero_pixclf.objects.label import (
     within_sizes,
 )
 from omero_pixclf.objects.split import by_distance, by_probability
-from omero_pixclf.objects.threshold import above, most_probable, smooth
+from omero_pixclf.objects.threshold import Sigma, above, most_probable, smooth
 from omero_pixclf.objects.twolevel import hysteresis
 
-__all__ = ["dimensions", "find"]
+__all__ = ["dimensions", "find", "foreground", "sigma_of", "spacing_in"]
 
 
 def find(
@@ -53,19 +53,21 @@ def find(
         ``(t, z, y, x)`` int32, numbered in raster order at each t.
     """
     connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
-    mask = _foreground(probabilities, index, settings, connectivity)
+    mask, cores = foreground(probabilities, index, settings, connectivity=connectivity)
+    if cores is not None:
+        mask = hysteresis(mask, cores, connectivity=connectivity) > 0
     if settings.fill_holes:
         mask = fill_holes(mask, connectivity=connectivity)
     labels = components(mask, connectivity=connectivity)
     if settings.split == "distance":
-        labels = by_distance(labels, connectivity=connectivity, spacing=_spacing(pixel_size_um))
+        labels = by_distance(labels, connectivity=connectivity, spacing=spacing_in(pixel_size_um))
     elif settings.split == "probability":
         labels = by_probability(labels, probabilities[..., index], connectivity=connectivity)
     labels = within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
     return off_border(labels) if settings.border == "remove" else labels
 
 
-def _spacing(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
+def spacing_in(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
     """Extents of a pixel relative to its width; cubes where any is unknown."""
     z, y, x = pixel_size_um
     return (z / x, y / x, 1.0) if z and y and x else (1.0, 1.0, 1.0)
@@ -76,17 +78,23 @@ def dimensions(settings: Objects, planes: int) -> Literal[2, 3]:
     return 3 if neighbours(settings.dims, settings.connectivity, planes) in (6, 26) else 2
 
 
-def _foreground(
-    probabilities: NDArray[Any], index: int, settings: Objects, connectivity: Connectivity
-) -> NDArray[np.bool_]:
-    sigma = settings.smooth if connectivity in (6, 26) else (0.0, *settings.smooth[1:])
+def foreground(
+    probabilities: NDArray[Any], index: int, settings: Objects, *, connectivity: Connectivity
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Where objects can be, and by hysteresis where their cores are (else None), ``(t, z, y, x)``."""
+    sigma = sigma_of(settings, connectivity)
     if settings.method == "segmentation":
         if any(sigma):
             smoothed = [smooth(probabilities[..., c], sigma) for c in range(probabilities.shape[-1])]
-            return most_probable(np.stack(smoothed, axis=-1), index)
-        return most_probable(probabilities, index)
+            return most_probable(np.stack(smoothed, axis=-1), index), None
+        return most_probable(probabilities, index), None
     probability = smooth(probabilities[..., index], sigma)
     if settings.method == "threshold":
-        return above(probability, settings.threshold)
-    wide, core = above(probability, settings.low), above(probability, settings.high)
-    return hysteresis(wide, core, connectivity=connectivity) > 0
+        return above(probability, settings.threshold), None
+    return above(probability, settings.low), above(probability, settings.high)
+
+
+def sigma_of(settings: Objects, connectivity: Connectivity) -> Sigma:
+    """How much a recipe smooths along (z, y, x): objects in planes are smoothed in their planes."""
+    z, y, x = settings.smooth
+    return (z if connectivity in (6, 26) else 0.0, y, x)

@@ -19,7 +19,7 @@ from omero_pixclf.objects.hull import hull_sizes
 from omero_pixclf.objects.spans import Spans
 from omero_pixclf.table import Column
 
-__all__ = ["form_columns", "spacing_of"]
+__all__ = ["form_columns", "nearest", "spacing_of"]
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def form_columns(
     yield Column(
         "Orientation_deg", "double", turn, "°", "major axis in the xy plane, from x counter-clockwise, -90 to 90"
     )
-    distance = _nearest(geometry, dims, spacing)
+    distance = nearest(geometry.centroid, dims=dims, spacing=spacing)
     yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
     yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
 
@@ -85,10 +85,11 @@ def _orientation(geometry: Geometry, spacing: Spacing) -> Floats:
     return degrees
 
 
-def _nearest(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
-    if len(geometry) < 2:
-        return np.full(len(geometry), np.nan)
-    places = geometry.centroid * np.array(spacing)
+def nearest(centroids: Floats, *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+    """Distance of each centroid (z, y, x) to the nearest other one, in 2D of the same plane; NaN without another."""
+    if len(centroids) < 2:
+        return np.full(len(centroids), np.nan)
+    places = centroids * np.array(spacing)
     apart = float(np.ptp(places[:, 1:], axis=0).sum()) + 1
     if dims == 2:
         places[:, 0] *= apart  # no plane is as near as anything in the own one

@@ -16,6 +16,7 @@ from scipy import ndimage
 __all__ = [
     "Connectivity",
     "Labels",
+    "complement",
     "components",
     "fill_holes",
     "in_raster_order",
@@ -34,7 +35,7 @@ Connectivity = Literal[4, 6, 8, 26]
 Labels = NDArray[Any]
 
 _ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
-_BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}  # what keeps a diagonal from being both
+_BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}
 
 
 def neighbours(dims: Literal["auto", "2d", "3d"], connectivity: int | None, planes: int) -> Connectivity:
@@ -60,6 +61,15 @@ def structure(connectivity: Connectivity) -> NDArray[np.bool_]:
     if not through_z:
         around[[0, 2]] = False
     return around
+
+
+def complement(connectivity: Connectivity) -> Connectivity:
+    """How the background hangs together where the foreground does by ``connectivity``, so that no diagonal is both.
+
+    >>> complement(4), complement(26)
+    (8, 6)
+    """
+    return _BACKGROUND[connectivity]
 
 
 def components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
@@ -141,7 +151,7 @@ def fill_holes(mask: NDArray[Any], *, connectivity: Connectivity) -> NDArray[np.
     Whatever lies in a hole becomes part of what surrounds it.
     """
     through_z = _ORDER[connectivity][0]
-    background = components(~np.asarray(mask, dtype=np.bool_), connectivity=_BACKGROUND[connectivity])
+    background = components(~np.asarray(mask, dtype=np.bool_), connectivity=complement(connectivity))
     filled = np.empty(mask.shape, dtype=np.bool_)
     for t, frame in enumerate(background):
         outside = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)

@@ -129,7 +129,7 @@ def _identity(frame: _Frame, class_name: str) -> Iterator[Column]:
     yield Column("Class", "string", np.full(n, class_name, dtype=object), "", "class of the object")
     yield Column("Label", "long", frame.geometry.label, "", "number of the object in its time point's label image")
     yield Column("T", "long", np.full(n, frame.t), "", "time point, from 0")
-    plane = np.rint(frame.geometry.centroid[:, 0])
+    plane = np.floor(frame.geometry.centroid[:, 0] + 0.5)
     yield Column("Z", "long", plane, "", "plane of the centroid, from 0")
 
 

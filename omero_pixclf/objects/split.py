@@ -22,7 +22,10 @@ from skimage.segmentation import watershed
 from omero_pixclf.objects.label import Connectivity, Labels, in_raster_order, structure
 from omero_pixclf.objects.threshold import smooth
 
-__all__ = ["by_distance", "by_probability"]
+__all__ = ["SMOOTHING", "by_distance", "by_probability"]
+
+SMOOTHING = 1.0
+"""Standard deviation in pixels of the Gaussian over a probability map before its valleys are looked for."""
 
 
 def by_distance(
@@ -60,7 +63,12 @@ def by_distance(
 
 
 def by_probability(
-    labels: Labels, probability: NDArray[Any], *, connectivity: Connectivity, sigma: float = 1.0, depth: float = 0.2
+    labels: Labels,
+    probability: NDArray[Any],
+    *,
+    connectivity: Connectivity,
+    sigma: float = SMOOTHING,
+    depth: float = 0.2,
 ) -> Labels:
     """Part objects along valleys of probability.
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.intensity import uncertainty
-from omero_pixclf.objects.label import Labels, sizes
+from omero_pixclf.objects.seams import Readable
 
 __all__ = ["ImageSummary", "focus_score", "summarise"]
 
@@ -37,8 +37,8 @@ class ImageSummary:
     focus: tuple[float, ...]
 
 
-def summarise(image: NDArray[Any], probabilities: NDArray[Any] | None, labels: Mapping[str, Labels]) -> ImageSummary:
-    """Sum up one image.
+def summarise(image: Readable, probabilities: Readable | None, labels: Mapping[str, Readable]) -> ImageSummary:
+    """Sum up one image, plane by plane; arrays of numpy, zarr or h5py.
 
     Parameters
     ----------
@@ -49,28 +49,40 @@ def summarise(image: NDArray[Any], probabilities: NDArray[Any] | None, labels: M
     labels
         Per class name its label image ``(t, z, y, x)``.
     """
-    counts = {name: sizes(found) for name, found in labels.items()}
-    objects = {name: sum(int(np.count_nonzero(c[1:])) for c in found) for name, found in counts.items()}
-    covered = {name: sum(int(c[1:].sum()) for c in found) for name, found in counts.items()}
+    counts = {name: [_counted(found, t) for t in range(found.shape[0])] for name, found in labels.items()}
+    objects = {name: sum(int(np.count_nonzero(c)) for c in found) for name, found in counts.items()}
+    covered = {name: sum(int(c.sum()) for c in found) for name, found in counts.items()}
     return ImageSummary(
         objects=objects,
-        area_fraction={name: pixels / labels[name].size for name, pixels in covered.items()},
+        area_fraction={name: pixels / int(np.prod(labels[name].shape)) for name, pixels in covered.items()},
         uncertainty=float("nan") if probabilities is None else _mean_uncertainty(probabilities),
-        focus=tuple(focus_score(image[..., c]) for c in range(image.shape[-1])),
+        focus=tuple(focus_score(image, c) for c in range(image.shape[4])),
     )
 
 
-def focus_score(channel: NDArray[Any]) -> float:
-    """Sharpness of a ``(t, z, y, x)`` channel: higher is sharper, comparable between images of one assay only.
+def _counted(labels: Readable, t: int) -> NDArray[np.int64]:
+    """Pixels of each label at one t, the background's left out."""
+    total = np.zeros(1, dtype=np.int64)
+    for z in range(labels.shape[1]):
+        count = np.bincount(np.asarray(labels[t, z]).ravel(), minlength=len(total))
+        count[: len(total)] += total
+        total = count
+    return total[1:]
+
+
+def focus_score(image: Readable, channel: int) -> float:
+    """Sharpness of a channel of ``(t, z, y, x, c)``: higher is sharper, comparable between images of one assay only.
 
     For each plane the variance of its Laplacian (4 neighbours, inner pixels) divided by the square of its mean, so
     that exposure does not count; of a stack the sharpest plane, of a time series the mean. NaN below 3 by 3 pixels, 0
     for a plane that is all zero. The "normalised variance of the Laplacian" is that of Pech-Pacheco et al. 2000,
     doi:10.1109/ICPR.2000.903548, made independent of brightness.
     """
-    if min(channel.shape[2:]) < 3:
+    times, planes, height, width = image.shape[:4]
+    if min(height, width) < 3:
         return float("nan")
-    return float(np.mean([max(_sharpness(plane) for plane in stack) for stack in channel]))
+    sharpest = [max(_sharpness(np.asarray(image[t, z, :, :, channel])) for z in range(planes)) for t in range(times)]
+    return float(np.mean(sharpest))
 
 
 def _sharpness(plane: NDArray[Any]) -> float:
@@ -81,6 +93,8 @@ def _sharpness(plane: NDArray[Any]) -> float:
     return float(laplacian.var() / mean**2) if mean else 0.0
 
 
-def _mean_uncertainty(probabilities: NDArray[Any]) -> float:
-    total = sum(float(uncertainty(plane).sum(dtype=np.float64)) for frame in probabilities for plane in frame)
-    return total / int(np.prod(probabilities.shape[:4]))
+def _mean_uncertainty(probabilities: Readable) -> float:
+    times, planes, height, width = probabilities.shape[:4]
+    places = [(t, z) for t in range(times) for z in range(planes)]
+    total = sum(float(uncertainty(np.asarray(probabilities[place])).sum(dtype=np.float64)) for place in places)
+    return total / (len(places) * height * width)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Sigma", "above", "most_probable", "segmented", "smooth"]
+__all__ = ["Sigma", "above", "most_probable", "reach", "segmented", "smooth"]
 
 Sigma = tuple[float, float, float]
 """Standard deviations of a Gaussian along ``(z, y, x)``, in pixels."""
@@ -56,6 +56,12 @@ def smooth(probability: NDArray[Any], sigma: Sigma) -> NDArray[np.float32]:
         if probability.shape[axis] > 1 and width >= _LEAST_SIGMA:
             result = ndimage.correlate1d(result, _gaussian(width), axis=axis, output=np.float32, mode="mirror")
     return result
+
+
+def reach(sigma: Sigma) -> tuple[int, int, int]:
+    """How many pixels along (z, y, x) `smooth` looks away from the one it computes."""
+    z, y, x = (int(_WINDOW * width + 0.5) if width >= _LEAST_SIGMA else 0 for width in sigma)
+    return (z, y, x)
 
 
 def _gaussian(sigma: float) -> NDArray[np.float64]:

@@ -1,0 +1,249 @@
+"""`find`, `measure` and `outlines` for images larger than memory, with the same results.
+
+Arrays are read and written box by box: memory-mapped ones of numpy, or those of zarr or h5py. What is in memory is a
+few boxes, a few numbers per object, and in the end the table or the outlines of one time point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.config import Objects
+from omero_pixclf.objects.census import Block
+from omero_pixclf.objects.find import foreground, sigma_of, spacing_in
+from omero_pixclf.objects.form import nearest, spacing_of
+from omero_pixclf.objects.label import Connectivity, complement, neighbours
+from omero_pixclf.objects.measure import PixelSize, measure
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
+from omero_pixclf.objects.seams import Readable, Writable, blocks_of, filter_blocks, label_blocks, place_in
+from omero_pixclf.objects.split import SMOOTHING, by_distance, by_probability
+from omero_pixclf.objects.threshold import reach
+from omero_pixclf.objects.windows import Window, grown, windows
+from omero_pixclf.table import Column, Table, concatenate
+
+__all__ = ["find_blocks", "measure_blocks", "outline_blocks"]
+
+Extents = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class _Computed:
+    """A mask ``(t, z, y, x)`` that is computed where it is read."""
+
+    shape: tuple[int, ...]
+    at: Callable[[int, Block], NDArray[np.bool_]]
+
+    def __getitem__(self, place: Any, /) -> NDArray[Any]:
+        t, z, y, x = place
+        return self.at(t, (z, y, x))
+
+
+def find_blocks(
+    probabilities: Readable,
+    index: int,
+    settings: Objects,
+    *,
+    out: Writable,
+    scratch: Callable[[], Writable],
+    block: Extents,
+    pixel_size_um: PixelSize = (None, None, None),
+) -> tuple[int, ...]:
+    """Write into ``out`` what `find` gives for the same arguments.
+
+    Parameters
+    ----------
+    probabilities
+        ``(t, z, y, x, c)`` float32.
+    index, settings, pixel_size_um
+        As in `find`.
+    out
+        ``(t, z, y, x)`` of int32 or int64.
+    scratch
+        Makes a new array like ``out``; called once each for hysteresis, filling of holes, and splitting.
+    block
+        Extents along (z, y, x) of what is worked on at a time.
+
+    Returns
+    -------
+    tuple of int
+        Number of objects at each t.
+    """
+    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
+    mask = _mask(probabilities, index, settings, connectivity, cores=False)
+    if settings.method == "hysteresis":
+        held = scratch()
+        cores = _mask(probabilities, index, settings, connectivity, cores=True)
+        label_blocks(mask, held, block=block, connectivity=connectivity, holding=cores)
+        mask = _Computed(held.shape, lambda t, place: np.asarray(held[place_in(t, place)]) > 0)
+    if settings.fill_holes:
+        mask = _filled(mask, scratch(), block, connectivity)
+    faces = (1, 2) if settings.border == "remove" else ()
+    if settings.split == "none":
+        return label_blocks(
+            mask,
+            out,
+            block=block,
+            connectivity=connectivity,
+            min_size=settings.min_size,
+            max_size=settings.max_size,
+            clear_of=faces,
+        )
+    whole = scratch()
+    label_blocks(mask, whole, block=block, connectivity=connectivity)
+    _split(whole, probabilities, index, settings, connectivity, out, block, pixel_size_um)
+    return filter_blocks(out, block=block, min_size=settings.min_size, max_size=settings.max_size, clear_of=faces)
+
+
+def measure_blocks(
+    labels: Readable,
+    image: Readable,
+    probabilities: Readable | None,
+    *,
+    block: Extents,
+    class_name: str,
+    class_index: int = 0,
+    dims: Literal[2, 3],
+    pixel_size_um: PixelSize = (None, None, None),
+    channels: Sequence[str] = (),
+) -> Table:
+    """The table that `measure` gives for the same arguments."""
+
+    def measured(part: NDArray[Any], pixels: NDArray[Any], maps: NDArray[Any] | None) -> Table:
+        return measure(
+            part,
+            pixels,
+            maps,
+            class_name=class_name,
+            class_index=class_index,
+            dims=dims,
+            pixel_size_um=pixel_size_um,
+            channels=channels,
+        )
+
+    nothing = np.zeros((1, 1, 1, 1), dtype=np.int32)
+    tables = [measured(nothing, np.zeros((*nothing.shape, image.shape[4])), None)]
+    for window in windows(labels, block=block):
+        at = place_in(window.t, window.place)
+        maps = None if probabilities is None else np.asarray(probabilities[at])[None]
+        table = measured(_own(window)[None], np.asarray(image[at])[None], maps)
+        tables.append(_moved(table, window, labels.shape))
+    table = concatenate(tables)
+    table = table.take(np.lexsort((table["Label"], table["T"])))
+    return _with_neighbours(table, dims, pixel_size_um)
+
+
+def outline_blocks(
+    labels: Readable, *, block: Extents, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0
+) -> Iterator[Outline]:
+    """The outlines that `outlines` gives for the same arguments, in the same order."""
+    found: list[Outline] = []
+    for window in windows(labels, block=block):
+        if found and found[0].t != window.t:
+            yield from sorted(found, key=lambda outline: outline.label)
+            found = []
+        for outline in outlines(_own(window)[None], kind=kind, simplify=simplify):
+            shapes = tuple(_shifted(shape, window) for shape in outline.shapes)
+            found.append(Outline(outline.label, window.t, shapes))
+    yield from sorted(found, key=lambda outline: outline.label)
+
+
+def _mask(
+    probabilities: Readable, index: int, settings: Objects, connectivity: Connectivity, *, cores: bool
+) -> _Computed:
+    """The foreground, or its cores: each box is computed from a larger one, by as much as smoothing looks around."""
+    margin = reach(sigma_of(settings, connectivity))
+
+    def at(t: int, place: Block) -> NDArray[np.bool_]:
+        larger = grown(place, margin, probabilities.shape[1:4])
+        maps = np.asarray(probabilities[place_in(t, larger)])[None]
+        wide, core = foreground(maps, index, settings, connectivity=connectivity)
+        chosen = core if cores and core is not None else wide
+        z, y, x = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(place, larger, strict=True))
+        inner: NDArray[np.bool_] = chosen[0][z, y, x]
+        return inner
+
+    return _Computed(probabilities.shape[:4], at)
+
+
+def _filled(mask: _Computed, holes: Writable, block: Extents, connectivity: Connectivity) -> _Computed:
+    """The mask and its holes, which are background that reaches no face of its plane or volume."""
+    background = _Computed(mask.shape, lambda t, place: ~mask.at(t, place))
+    faces = (0, 1, 2) if connectivity in (6, 26) else (1, 2)
+    label_blocks(background, holes, block=block, connectivity=complement(connectivity), clear_of=faces)
+    return _Computed(mask.shape, lambda t, place: mask.at(t, place) | (np.asarray(holes[place_in(t, place)]) > 0))
+
+
+def _split(
+    whole: Readable,
+    probabilities: Readable,
+    index: int,
+    settings: Objects,
+    connectivity: Connectivity,
+    out: Writable,
+    block: Extents,
+    pixel_size_um: PixelSize,
+) -> None:
+    """Part the objects of ``whole`` window by window; numbers in ``out`` are then unique at each t, in no order."""
+    for t in range(out.shape[0]):
+        for place in blocks_of(out.shape[1:], block):
+            out[place_in(t, place)] = np.zeros([side.stop - side.start for side in place], out.dtype)
+    margin = max(reach((SMOOTHING,) * 3))  # at least 1: the background next to an object
+    most: dict[int, int] = {}
+    for window in windows(whole, block=block, margin=(margin,) * 3):
+        labels, at = window.labels[None], place_in(window.t, window.place)
+        if settings.split == "distance":
+            parts = by_distance(labels, connectivity=connectivity, spacing=spacing_in(pixel_size_um))[0]
+        else:
+            probability = np.asarray(probabilities[at])[None, ..., index]
+            parts = by_probability(labels, probability, connectivity=connectivity)[0]
+        _, number = np.unique(parts[window.owned], return_inverse=True)
+        before = most.get(window.t, 0)
+        most[window.t] = before + int(number.max()) + 1
+        there = np.asarray(out[at])
+        there[window.owned] = number.reshape(-1) + before + 1
+        out[at] = there
+
+
+def _own(window: Window) -> NDArray[Any]:
+    return np.where(window.owned, window.labels, 0)
+
+
+def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | MaskShape:
+    z, y, x = (side.start for side in window.place)
+    if isinstance(shape, MaskShape):
+        return MaskShape(window.t, shape.z + z, shape.x + x, shape.y + y, shape.bits)
+    return PolygonShape(window.t, shape.z + z, shape.points + (x, y))
+
+
+def _moved(table: Table, window: Window, shape: tuple[int, ...]) -> Table:
+    """A window's rows as rows of the image."""
+    z, y, x = (side.start for side in window.place)
+    by = {"T": window.t, "Z": z, "Centroid_Z": z, "BBox_Z0": z, "BBox_Z1": z}
+    by |= {f"{name}_px": x for name in ("Centroid_X", "BBox_X0", "BBox_X1")}
+    by |= {f"{name}_px": y for name in ("Centroid_Y", "BBox_Y0", "BBox_Y1")}
+    columns = [replace(c, values=c.values + by[c.name]) if c.name in by else c for c in table.columns]
+    moved = Table(tuple(columns))
+    touches = (moved["BBox_X0_px"] == 0) | (moved["BBox_X1_px"] == shape[3])
+    touches |= (moved["BBox_Y0_px"] == 0) | (moved["BBox_Y1_px"] == shape[2])
+    return _changed(moved, "Touches_border", touches)
+
+
+def _with_neighbours(table: Table, dims: Literal[2, 3], pixel_size_um: PixelSize) -> Table:
+    """With the distances to nearest neighbours, which may be in other windows."""
+    spacing, scale = spacing_of(tuple(float("nan") if s is None else float(s) for s in pixel_size_um), dims)
+    places = np.stack([table[name] for name in ("Centroid_Z", "Centroid_Y_px", "Centroid_X_px")], axis=1)
+    distance = np.full(len(table), np.nan)
+    for t in np.unique(table["T"]):
+        rows = table["T"] == t
+        distance[rows] = nearest(places[rows], dims=dims, spacing=spacing)
+    return _changed(_changed(table, "Neighbor_px", distance), "Neighbor_um", distance * scale)
+
+
+def _changed(table: Table, name: str, values: NDArray[Any]) -> Table:
+    column = next(c for c in table.columns if c.name == name)
+    return table.with_column(Column(name, column.kind, values, column.unit, column.description))

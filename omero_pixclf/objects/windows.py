@@ -1,0 +1,79 @@
+"""Parts of a large label image that hold whole objects, so that what is done object by object needs no more memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.census import Block, Census
+from omero_pixclf.objects.seams import Readable, count_blocks, place_in
+
+__all__ = ["Window", "grown", "windows"]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A box of one time point.
+
+    Attributes
+    ----------
+    t, place
+        Where it lies.
+    labels
+        ``(z, y, x)`` all that is there.
+    owned
+        ``(z, y, x)`` bool: the pixels of the objects that this window stands for, all of which lie in it.
+    """
+
+    t: int
+    place: Block
+    labels: NDArray[Any] = field(repr=False)
+    owned: NDArray[np.bool_] = field(repr=False)
+
+
+def windows(
+    labels: Readable, *, block: tuple[int, int, int], margin: tuple[int, int, int] = (0, 0, 0)
+) -> Iterator[Window]:
+    """Windows that together own each object of a ``(t, z, y, x)`` label image once, t after t.
+
+    A window owns the objects whose boxes begin in one block, and reaches as far as they do, and ``margin`` pixels
+    further inside the image; objects larger than a block have one of their own. The image is read about twice.
+    """
+    for t in range(labels.shape[0]):
+        objects = count_blocks(labels, t, block=block)
+        for rows in _groups(objects, block):
+            start, stop = objects.start[rows].min(axis=0), objects.stop[rows].max(axis=0)
+            box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+            place = grown((box[0], box[1], box[2]), margin, labels.shape[1:])
+            here = np.asarray(labels[place_in(t, place)])
+            yield Window(t, place, here, _among(here, objects.number[rows]))
+
+
+def grown(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Block:
+    """A box with so many pixels more on every side, as far as the image goes."""
+    z, y, x = (
+        slice(max(side.start - more, 0), min(side.stop + more, extent))
+        for side, more, extent in zip(place, by, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _groups(objects: Census, block: tuple[int, int, int]) -> Iterator[NDArray[np.int64]]:
+    large = np.asarray((objects.stop - objects.start > np.array(block)).any(axis=1))
+    cells = objects.start // np.array(block)
+    order = np.lexsort((cells[:, 2], cells[:, 1], cells[:, 0]))
+    order = order[~large[order]]
+    breaks = np.flatnonzero((np.diff(cells[order], axis=0) != 0).any(axis=1)) + 1
+    yield from (group for group in np.split(order, breaks) if len(group))
+    yield from np.flatnonzero(large)[:, None]
+
+
+def _among(labels: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    low, high = int(numbers.min()), int(numbers.max())
+    wanted = np.zeros(high - low + 3, dtype=np.bool_)  # with a place below and one above for all others
+    wanted[numbers - low + 1] = True
+    return wanted[np.clip(labels.astype(np.int64) - low + 1, 0, high - low + 2)]

@@ -1,0 +1,122 @@
+"""Found, measured and outlined box by box is found, measured and outlined in one piece."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from omero_pixclf.config import Objects
+from omero_pixclf.objects.find import dimensions, find
+from omero_pixclf.objects.large import find_blocks, measure_blocks, outline_blocks
+from omero_pixclf.objects.measure import measure
+from omero_pixclf.objects.outline import outlines
+from omero_pixclf.objects.rasterise import rasterise
+from omero_pixclf.objects.summary import summarise
+
+blocks = st.tuples(st.integers(1, 5), st.integers(3, 20), st.integers(3, 20))
+shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(3, 24), st.integers(3, 24))
+recipes = st.builds(
+    Objects,
+    method=st.sampled_from(["threshold", "hysteresis", "segmentation"]),
+    threshold=st.just(0.5),
+    low=st.just(0.45),
+    high=st.just(0.7),
+    smooth=st.sampled_from([(0.0, 0.0, 0.0), (0.7, 1.0, 1.6)]),
+    min_size=st.integers(0, 4),
+    max_size=st.sampled_from([None, 30]),
+    connectivity=st.sampled_from([None, 8]),
+    dims=st.sampled_from(["auto", "2d", "3d"]),
+    split=st.sampled_from(["none", "distance", "probability"]),
+    fill_holes=st.booleans(),
+    border=st.sampled_from(["keep", "remove"]),
+)
+
+
+def maps(shape: tuple[int, ...], seed: int, grain: float = 0.8) -> NDArray[Any]:
+    """Three classes of smooth noise between 0 and 1 that sum to one."""
+    noise = np.random.default_rng(seed).random((*shape, 3))
+    smooth = gaussian_filter(noise, (0, *(grain if n > 1 else 0 for n in shape[1:]), 0)) ** 4
+    return (smooth / smooth.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=150)
+@given(shapes, blocks, recipes, st.integers(0, 2**31))
+def test_any_recipe_finds_the_same_in_blocks(shape: Any, block: Any, recipe: Objects, seed: int) -> None:
+    probabilities = maps(shape, seed)
+    out = np.full(shape, 7, np.int32)
+    size = (2.0, 1.0, 1.0)
+    counts = find_blocks(
+        probabilities,
+        0,
+        recipe,
+        out=out,
+        scratch=lambda: np.full(shape, 3, np.int32),
+        block=block,
+        pixel_size_um=size,
+    )
+    expected = find(probabilities, 0, recipe, pixel_size_um=size)
+    assert np.array_equal(out, expected)
+    assert counts == tuple(int(frame.max(initial=0)) for frame in expected)
+
+
+@settings(deadline=None, max_examples=60)
+@given(shapes, blocks, st.sampled_from(["2d", "3d"]), st.integers(0, 2**31))
+def test_tables_are_the_same_in_blocks(shape: Any, block: Any, dims: Any, seed: int) -> None:
+    probabilities = maps(shape, seed)
+    image = np.random.default_rng(seed).integers(0, 999, (*shape, 2)).astype(np.uint16)
+    recipe = Objects(dims=dims, threshold=0.4, min_size=0)
+    labels = find(probabilities, 0, recipe)
+    options = {
+        "class_name": "a",
+        "dims": dimensions(recipe, shape[1]),
+        "pixel_size_um": (2.0, 0.5, 0.5),
+        "channels": ["one", "two"],
+    }
+    whole = measure(labels, image, probabilities, **options)
+    parts = measure_blocks(labels, image, probabilities, block=block, **options)
+    assert parts.names == whole.names
+    for name in whole.names:
+        if whole[name].dtype == np.float64:
+            assert np.allclose(parts[name], whole[name], rtol=1e-9, atol=1e-7, equal_nan=True), name
+        else:
+            assert np.array_equal(parts[name], whole[name]), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(shapes, blocks, st.sampled_from(["polygon", "mask"]), st.integers(0, 2**31))
+def test_outlines_are_the_same_in_blocks(shape: Any, block: Any, kind: Any, seed: int) -> None:
+    labels = find(maps(shape, seed), 0, Objects(threshold=0.4, min_size=0))
+    whole, parts = list(outlines(labels, kind=kind)), list(outline_blocks(labels, block=block, kind=kind))
+    assert [(o.t, o.label, len(o.shapes)) for o in parts] == [(o.t, o.label, len(o.shapes)) for o in whole]
+    assert np.array_equal(rasterise(parts, shape), labels)
+
+
+def test_arrays_on_disk_do(tmp_path: Path) -> None:
+    shape = (2, 1, 120, 150)
+    probabilities = maps(shape, 5, 3.0)
+
+    def on_disk(name: str, extents: tuple[int, ...], dtype: Any) -> Any:
+        chunks = (1, 1, 32, 32, 3)[: len(extents)]
+        return zarr.open(tmp_path / name, mode="w", shape=extents, chunks=chunks, dtype=dtype)
+
+    stored = on_disk("maps", probabilities.shape, np.float32)
+    stored[:] = probabilities
+    names = iter("abc")
+    out = on_disk("labels", shape, np.int32)
+    recipe = Objects(method="hysteresis", low=0.4, high=0.5, fill_holes=True, split="distance", smooth=1.0)
+    find_blocks(stored, 0, recipe, out=out, scratch=lambda: on_disk(next(names), shape, np.int32), block=(1, 64, 64))
+    expected = find(probabilities, 0, recipe)
+    assert expected.max() > 3
+    assert np.array_equal(np.asarray(out[:]), expected)
+    table = measure_blocks(out, stored, stored, block=(1, 64, 64), class_name="a", dims=2)
+    assert table["Area_px"].sum() == np.count_nonzero(expected)
+    summary = summarise(stored, stored, {"a": out})
+    assert summary.objects == {"a": len(table)}
+    assert summary == summarise(probabilities, probabilities, {"a": expected})
