@@ -11,7 +11,7 @@ import Ice
 import omero.cmd
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands.perform import check_known, context_of, perform, step_count, unplanned, writes
+from omero_pixclf.embedded.commands.perform import context_of, perform, step_count, unplanned, writes
 from omero_pixclf.embedded.commands.refusal import error_response
 from omero_pixclf.embedded.service import Service, untransacted
 
@@ -124,14 +124,7 @@ def _key(identity: Any) -> str:
 
 
 def submit(server: Server, session: ClientSession, category: str, request: Any, context: dict[str, str]) -> Any:
-    """Begin a request; the proxy of its handle.
-
-    Raises
-    ------
-    omero.ApiUsageException
-        Where there is no such request.
-    """
-    check_known(request)
+    """Begin a request; the proxy of its handle, which answers an ERR for what is no request here."""
     handle = RequestHandle(server, session, request, context)
     proxy = server.add_object(session, category, handle, "omero.cmd.Handle")
     threading.Thread(target=handle.run, name=f"omero-{type(request).__name__}", daemon=True).start()

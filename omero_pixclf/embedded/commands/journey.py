@@ -17,7 +17,9 @@ from omero_pixclf.embedded.commands.bonds import Bond, Item, annotation_links, b
 from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.commands.refusal import graph_failure
 from omero_pixclf.embedded.commands.rules import Hold
+from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.model import entity
+from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.security import ALL, NOTHING, Rights
 
 __all__ = ["Action", "Fate", "Journey"]
@@ -65,6 +67,7 @@ class Journey:
             self.follow(bond(text), action, batch)
         for hold in self.holds:
             self.consider_things(hold, action, batch)
+        self._external_info(action, batch)
 
     def considers(self, hold: Hold, action: Action, holder: Item, thing: Item) -> bool:
         """Whether a thing may go now that one of its holders goes."""
@@ -89,6 +92,11 @@ class Journey:
                     if batch:
                         self.spread(act, batch)
             self._settle()
+            if not self._fresh:
+                self.round_off()
+
+    def round_off(self) -> None:
+        """Decide what depends on everything else having been decided."""
 
     def decide(self, item: Item, action: Action, *, checked: bool = True) -> None:
         """Set an object's fate; what is decided already stays decided."""
@@ -100,6 +108,11 @@ class Journey:
         self.considered.pop(key, None)
         if not any(of_kind(item.kind, kind) for kind in self.stops):
             self._fresh.append(fate)
+
+    def taken(self, kind: str, action: Action = Action.TAKE) -> list[Item]:
+        """All objects of a class (or below it) with one fate."""
+        fates = self.fates.values()
+        return [fate.item for fate in fates if fate.action is action and of_kind(fate.item.kind, kind)]
 
     def goes(self, key: Key, action: Action | None = None) -> bool:
         """Whether an object's fate is decided (as this one)."""
@@ -169,6 +182,18 @@ class Journey:
                 if not self.goes(pair.other.key) and not self.goes((row_root, pair.row)):
                     found[(root, pair.known)].add(pair.other.key)
         return found
+
+    def _external_info(self, action: Action, batch: list[Item]) -> None:
+        """What an object is known as elsewhere shares its fate."""
+        for root in {item.key[0] for item in batch}:
+            ids = ids_parameter(item.id for item in batch if item.key[0] == root)
+            sql = (
+                f"SELECT external_id FROM {table(root).name} "
+                "WHERE external_id IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
+            )
+            found = [row[0] for row in self.tx.all(sql, (ids,))]
+            for item in items(self.tx, "ExternalInfo", found) if found else ():
+                self.decide(item, action, checked=False)
 
     # ---- links -----------------------------------------------------------------------------------------------
     def links(self, batch: list[Item], names: Iterable[str] | None = None) -> list[tuple[Item, Item, str]]:

@@ -10,9 +10,8 @@ from typing import Any
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.refusal import Refused
-from omero_pixclf.embedded.faults import misuse
 
-__all__ = ["REQUESTS", "check_known", "context_of", "perform", "step_count", "unplanned", "writes"]
+__all__ = ["REQUESTS", "context_of", "perform", "step_count", "unplanned", "writes"]
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,30 @@ def _graph_change(where: str, steps: int = 6) -> Command:
     return Command(where, True, True, steps, steps - 2, "graph-fail")
 
 
+def _graph_question(where: str) -> Command:
+    return Command(where, all_groups=True, steps=1, failure="graph-fail")
+
+
 REQUESTS = {
+    "Chgrp2": _graph_change("moving.change_group"),
+    "Chmod2": _graph_change("levels.change_permissions"),
+    "Chown2": _graph_change("giving.change_owner", steps=7),
+    "CurrentSessionsRequest": Command("server_requests.current_sessions"),
     "Delete2": _graph_change("deletion.delete"),
+    "DiskUsage2": _graph_question("usage.disk_usage"),
     "DoAll": Command("several.do_all"),
+    "Duplicate": Command("duplication.duplicate", writes=True, steps=14, dry_steps=3, failure="graph-fail"),
+    "FindChildren": _graph_question("relatives.find_children"),
+    "FindParents": _graph_question("relatives.find_parents"),
+    "FindPyramids": Command("images.find_pyramids"),
+    "LegalGraphTargets": Command("server_requests.legal_targets"),
+    "ListRequests": Command("server_requests.list_requests"),
+    "ManageImageBinaries": Command("images.image_binaries"),
+    "OriginalMetadataRequest": Command("images.original_metadata"),
     "SkipHead": Command("several.skip_head", all_groups=True, steps=7, failure="graph-fail"),
+    "Timing": Command("server_requests.timing"),
+    "UpdateSessionTimeoutRequest": Command("server_requests.update_timeout", writes=True),
+    "UsedFilesRequest": Command("images.used_files"),
 }
 
 
@@ -53,10 +72,9 @@ def _function(name: str) -> Callable[[Call, Any], Any]:
     return REQUESTS[name].function()
 
 
-def check_known(request: Any) -> None:
-    """ApiUsageException where a request is of no kind that is carried out here."""
-    if request is None or _name(request) not in REQUESTS:
-        raise misuse(f"{'None' if request is None else request.ice_id()} is no request of the embedded OMERO")
+def _found(request: Any) -> Command:
+    """How a request is carried out; unknown ones are refused later, by `perform`."""
+    return REQUESTS.get(_name(request), Command(""))
 
 
 def _parts(request: Any) -> list[Any]:
@@ -70,24 +88,24 @@ def writes(request: Any) -> bool:
     parts = _parts(request)
     if parts:
         return any(writes(part) for part in parts)
-    return REQUESTS[_name(request)].writes and not getattr(request, "dryRun", False)
+    return _found(request).writes and not getattr(request, "dryRun", False)
 
 
 def context_of(request: Any, context: dict[str, str]) -> dict[str, str]:
     """The call context a request runs in."""
-    spans = REQUESTS[_name(request)].all_groups
+    spans = _found(request).all_groups
     return {**context, "omero.group": "-1"} if spans else dict(context)
 
 
 def step_count(request: Any) -> int:
     """How many steps OMERO's server makes of a request; clients see it in the status."""
-    found = REQUESTS[_name(request)]
+    found = _found(request)
     return found.dry_steps if found.dry_steps and getattr(request, "dryRun", False) else found.steps
 
 
 def unplanned(request: Any) -> str:
     """The name of a failure that no rule foresees."""
-    return REQUESTS[_name(request)].failure
+    return _found(request).failure
 
 
 def perform(call: Call, request: Any) -> Any:
@@ -103,7 +121,8 @@ def perform(call: Call, request: Any) -> Any:
     Refused
         Where the request cannot be fulfilled.
     """
-    check_known(request)
+    if _name(request) not in REQUESTS:
+        raise Refused("unknown-request", f"{type(request).__name__} is no request of the embedded OMERO", unknown=True)
     try:
         return _function(_name(request))(call, request)
     except Refused as refused:

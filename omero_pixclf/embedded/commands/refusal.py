@@ -23,13 +23,18 @@ class Refused(Exception):  # noqa: N818 an answer rather than an error
         Whether the answer is a GraphException, OMERO's ERR for what the graph of objects does not allow.
     plain
         Whether the answer carries no parameters.
+    unknown
+        Whether the answer is an Unknown, OMERO's ERR for what is no request.
     """
 
-    def __init__(self, name: str, message: str, *, graph: bool = False, plain: bool = False) -> None:
+    def __init__(
+        self, name: str, message: str, *, graph: bool = False, plain: bool = False, unknown: bool = False
+    ) -> None:
         super().__init__(message)
         self.name = name
         self.graph = graph
         self.plain = plain
+        self.unknown = unknown
         self.request: Any = None  # of several requests the one that failed
 
 
@@ -41,9 +46,9 @@ def graph_failure(message: str) -> Refused:
 def error_response(request: Any, error: BaseException, name: str) -> Any:
     """The omero.cmd.ERR of a failed request; ``name`` stands for failures that nobody planned."""
     planned = error if isinstance(error, Refused) else None
-    made = omero.cmd.GraphException() if planned and planned.graph else omero.cmd.ERR()
+    made = _empty(planned)
     failed = planned.request if planned and planned.request is not None else request
-    made.category = failed.ice_id()
+    made.category = failed.ice_id() if failed is not None else ""
     made.name = planned.name if planned else name
     message = _message(error)
     if planned and planned.graph:
@@ -51,6 +56,12 @@ def error_response(request: Any, error: BaseException, name: str) -> Any:
     trace = "".join(traceback.format_exception(error))
     made.parameters = {} if planned and planned.plain else {"message": message, "stacktrace": trace}
     return made
+
+
+def _empty(planned: Refused | None) -> Any:
+    if planned is not None and planned.unknown:
+        return omero.cmd.Unknown()
+    return omero.cmd.GraphException() if planned is not None and planned.graph else omero.cmd.ERR()
 
 
 def _message(error: BaseException) -> str:

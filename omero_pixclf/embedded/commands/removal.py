@@ -45,7 +45,6 @@ class Removal(Journey):
         super().spread(action, batch)
         for text in _FREE_PARTS:
             self.follow(bond(text), action, batch, checked=False)
-        self._external_info(action, batch)
         self._annotations(batch)
         self._files_of_jobs(batch)
         self._cut_links(batch)
@@ -57,17 +56,6 @@ class Removal(Journey):
         if of_kind(thing.kind, "Annotation") and not self.rights(thing).delete:
             return None
         return Fate(thing, Action.DROP, True)
-
-    def _external_info(self, action: Action, batch: list[Item]) -> None:
-        for root in {item.key[0] for item in batch}:
-            ids = ids_parameter(item.id for item in batch if item.key[0] == root)
-            sql = (
-                f"SELECT external_id FROM {table(root).name} "
-                "WHERE external_id IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
-            )
-            found = [row[0] for row in self.tx.all(sql, (ids,))]
-            for item in items(self.tx, "ExternalInfo", found) if found else ():
-                self.decide(item, action, checked=False)
 
     def _annotations(self, batch: list[Item]) -> None:
         """Annotations of what goes are considered, others' files and tags are not."""
@@ -129,7 +117,7 @@ class Removal(Journey):
                 raise graph_failure(f"may not delete Image[{pair.known}] while {_text(pair.other)} remains")
 
     def to_unlink(self) -> list[tuple[str, str, list[int]]]:
-        """(table's class, property, ids of rows) of references to empty; GraphException where one may not be emptied."""
+        """(table, property, ids of rows) of references to empty; GraphException where one may not be emptied."""
         found = []
         for root, ids in self.of_action(Action.DROP).items():
             for kind, name, nullable, rows in orphaned_references(self, root, ids):

@@ -9,7 +9,7 @@ from typing import Any
 import omero.cmd
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands import deletion
+from omero_pixclf.embedded.commands import deletion, duplication, giving, moving
 from omero_pixclf.embedded.commands.bonds import of_kind
 from omero_pixclf.embedded.commands.options import named_class
 from omero_pixclf.embedded.commands.perform import context_of, perform
@@ -17,7 +17,12 @@ from omero_pixclf.embedded.commands.refusal import Refused
 
 __all__ = ["do_all", "skip_head"]
 
-_PLANS: dict[str, Callable[..., Any]] = {"Delete2": deletion.plan}
+_PLANS: dict[str, Callable[..., Any]] = {
+    "Chgrp2": moving.plan,
+    "Chown2": giving.plan,
+    "Delete2": deletion.plan,
+    "Duplicate": duplication.plan,
+}
 
 
 def do_all(call: Call, request: Any) -> Any:
@@ -42,8 +47,8 @@ def _within(call: Call, part: Any, own: dict[str, str]) -> Call:
 def skip_head(call: Call, request: Any) -> Any:
     """Answer a SkipHead request: what the wrapped one does from the named kinds of objects downwards."""
     wrapped = request.request
-    if wrapped is None or not request.startFrom:
-        raise Refused("bad-options", "no start classes given" if wrapped is not None else "no request given")
+    if type(wrapped).__name__ not in _PLANS or not request.startFrom:
+        raise Refused("bad-options", "SkipHead needs a request about a graph of objects and classes to start from")
     inner = copy.copy(wrapped)
     inner.childOptions = wrapped.childOptions or request.childOptions
     inner.dryRun = wrapped.dryRun or request.dryRun

@@ -1,0 +1,176 @@
+"""Duplicate: copies of objects with all that belongs to them, owned by whoever asks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import omero.cmd
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.bonds import Item, bond, link_classes, of_kind
+from omero_pixclf.embedded.commands.deletion import named_targets
+from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
+from omero_pixclf.embedded.commands.options import child_options, named_class
+from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
+from omero_pixclf.embedded.commands.relatives import TARGETS
+from omero_pixclf.embedded.commands.removal import pair_tables
+from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
+from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.model import entity
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.storage import file_path, pixels_path
+
+__all__ = ["duplicate", "plan"]
+
+_MORE_PARTS = (
+    "Image.imagingEnvironment",
+    "Image.instrument",
+    "Image.stageLabel",
+    "Image.rois",
+    "LogicalChannel.lightPath",
+    "Channel.statsInfo",
+    "Shape.transform",
+    "FileAnnotation.file",
+    "FilesetEntry.originalFile",
+    "Roi.source",
+    "Folder.childFolders",
+    "WellSample.image",
+    "Screen.reagents",
+)
+_OWN_DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
+_HOLDS = (Hold("Channel.logicalChannel"), Hold("Image.experiment"), Hold("~Fileset.images"))
+_BOOKKEEPING = ("owner_id", "group_id", "creation_id", "update_id")
+
+
+class Duplication(Journey):
+    """Duplicate's spread: links go with their parent and take their child along."""
+
+    parts: Sequence[str] = (*PARTS, *SETTINGS, *_MORE_PARTS)
+    holds: Sequence[Hold] = _HOLDS
+
+    def __init__(self, call: Call, request: Any) -> None:
+        super().__init__(call, child_options(request.childOptions))
+        lists = (request.typesToDuplicate, request.typesToReference, request.typesToIgnore)
+        self.copied, self.referenced, self.omitted = (_kinds(names) for names in lists)
+
+    def decide(self, item: Item, action: Action, *, checked: bool = True) -> None:
+        """Take an object along unless its kind is to be referred to or left out."""
+        if self.fates and self.treatment(item.kind) != "copy":
+            return
+        super().decide(item, action, checked=checked)
+
+    def treatment(self, kind: str) -> str:
+        """``copy``, ``reference`` or ``omit``, by the most special class that the request names."""
+        for name in entity(kind).ancestors:
+            for treatment, kinds in (("copy", self.copied), ("reference", self.referenced), ("omit", self.omitted)):
+                if name in kinds:
+                    return treatment
+        return "copy"
+
+    def spread(self, action: Action, batch: list[Item]) -> None:
+        """Follow parts, links from parent to child, and the owner's own rendering settings."""
+        super().spread(action, batch)
+        for text in _OWN_DISPLAY:
+            found = bond(text)
+            holders = {item.id: item for item in batch if of_kind(item.kind, found.holder)}
+            for pair in found.things(self.tx, holders) if holders else ():
+                if pair.other.owner == holders[pair.known].owner:
+                    self.decide(pair.other, action)
+        for link, _end, side in self.links(batch):
+            if side == "parent" and self._is_wanted(link):
+                self.decide(link, action)
+        for name in link_classes():
+            self.follow(bond(f"{name}.child"), action, [item for item in batch if item.kind == name])
+
+    def _is_wanted(self, link: Item) -> bool:
+        child = bond(f"{link.kind}.child").things(self.tx, [link.id])[0].other
+        return self.treatment(child.kind) != "omit"
+
+    def holding(self) -> Sequence[str]:
+        """Only what is shared within what is copied counts."""
+        return [hold.bond for hold in _HOLDS]
+
+    def settled(self, thing: Item) -> Fate | None:
+        """What all users of are copied is copied."""
+        return Fate(thing, Action.TAKE, False)
+
+
+def _kinds(names: Sequence[str] | None) -> frozenset[str]:
+    try:
+        return frozenset(named_class(name).name for name in names or [])
+    except Refused as refused:
+        raise Refused("bad-class", str(refused)) from refused
+
+
+def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Duplication:
+    """What a Duplicate request copies."""
+    found = Duplication(call, request)
+    found.stops = stops
+    found.run(named_targets(found, TARGETS, request.targetObjects), Action.TAKE)
+    return found
+
+
+def duplicate(call: Call, request: Any) -> Any:
+    """Answer a Duplicate request."""
+    found = plan(call, request)
+    if request.dryRun:
+        return omero.cmd.DuplicateResponse(found.by_class(Action.TAKE))
+    copies = {key: call.tx.new_id(table(key[0]).name) for key in found.fates}
+    answer: dict[str, list[int]] = {}
+    for key, fate in found.fates.items():
+        answer.setdefault(entity(fate.item.kind).qualified, []).append(copies[key])
+    for root, ids in found.of_action(Action.TAKE).items():
+        _copy_rows(found, root, ids, copies)
+        _copy_files(call, root, ids, copies)
+    return omero.cmd.DuplicateResponse(answer)
+
+
+_Copies = dict[tuple[str, int], int]
+
+
+def _copy_rows(found: Duplication, root: str, ids: list[int], copies: _Copies) -> None:
+    call, where = found.call, table(root)
+    names = list(where.columns)
+    columns = ", ".join(f'"{name}"' for name in names)
+    sql = f"SELECT {columns} FROM {where.name} WHERE id IN (SELECT value FROM json_each(?))"
+    rows = [
+        _copied(found, root, dict(zip(names, row, strict=True)), copies)
+        for row in call.tx.all(sql, (ids_parameter(ids),))
+    ]
+    marks = ", ".join("?" * len(names))
+    call.tx.executemany(f"INSERT INTO {where.name} ({columns}) VALUES ({marks})", [list(r.values()) for r in rows])
+    for name in pair_tables(root):
+        pairs = f"SELECT id, position, name, value FROM {name} WHERE id IN (SELECT value FROM json_each(?))"
+        copied = [(copies[(root, i)], *rest) for i, *rest in call.tx.all(pairs, (ids_parameter(ids),))]
+        call.tx.executemany(f"INSERT INTO {name} (id, position, name, value) VALUES (?, ?, ?, ?)", copied)
+
+
+def _copied(found: Duplication, root: str, row: dict[str, Any], copies: _Copies) -> dict[str, Any]:
+    """A row's copy: its references lead to copies where there are any."""
+    call = found.call
+    fresh = (call.caller.user_id, call.write_group, call.event_id, call.event_id)
+    for field in table(root).fields.values():
+        if field.kind != "entity" or row[field.name] is None:
+            continue
+        target = (entity(field.target).root, row[field.name])
+        if target not in copies and found.treatment(field.target) == "omit":
+            if not field.nullable:
+                raise graph_failure(f"cannot leave out {field.target} of {root}[{row['id']}]")
+            row[field.name] = None
+        row[field.name] = copies.get(target, row[field.name])
+    row.update({name: value for name, value in zip(_BOOKKEEPING, fresh, strict=True) if name in row})
+    row["id"] = copies[(root, row["id"])]
+    return row
+
+
+def _copy_files(call: Call, root: str, ids: list[int], copies: _Copies) -> None:
+    paths = {"Pixels": pixels_path, "OriginalFile": file_path}
+    for ident in ids if root in paths else ():
+        source: Path = paths[root](call.folder, ident)
+        if source.exists():
+            target = paths[root](call.folder, copies[(root, ident)])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)

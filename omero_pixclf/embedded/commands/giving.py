@@ -1,0 +1,156 @@
+"""Chown2: objects with all that belongs to them are given to another user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import omero.cmd
+
+from omero_pixclf.embedded.call import Call, memberships
+from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind
+from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
+from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
+from omero_pixclf.embedded.commands.moving import TARGETS, set_column, text_of
+from omero_pixclf.embedded.commands.options import child_options
+from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
+from omero_pixclf.embedded.commands.removal import Removal, is_any
+from omero_pixclf.embedded.commands.rules import BORROWED_ANNOTATIONS, CONTENTS, HOLDS, PARTS, SETTINGS, Hold
+from omero_pixclf.embedded.model import entity
+from omero_pixclf.embedded.schema import table
+
+__all__ = ["change_owner", "plan"]
+
+_DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
+_CONTAINED = ("Dataset", "Folder", "Image", "Plate")
+_OTHER_CONTENTS = tuple(hold for hold in CONTENTS if hold.bond != "Image.rois")
+
+
+class Giving(Journey):
+    """Chown2's spread: links between owners are cut where the group's level does not allow them."""
+
+    parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
+    holds: Sequence[Hold] = (*HOLDS, *_OTHER_CONTENTS)
+
+    # ---- what goes along -------------------------------------------------------------------------------------
+    def spread(self, action: Action, batch: list[Item]) -> None:
+        """Follow parts; regions and annotations where the level of their group asks for it."""
+        super().spread(action, batch)
+        private = [item for item in batch if self._is_private(item)]
+        for text in _DISPLAY:
+            self.follow(bond(text), action, private)
+        self._regions(action, [item for item in batch if not self._is_annotatable(item)])
+        self._annotations([item for item in batch if not self._is_annotatable(item)])
+
+    def _is_private(self, item: Item) -> bool:
+        return item.group is not None and not self.call.graph.level(item.group).readable
+
+    def _is_annotatable(self, item: Item) -> bool:
+        return item.group is not None and self.call.graph.level(item.group).annotatable
+
+    def _regions(self, action: Action, batch: list[Item]) -> None:
+        images = {item.id: item for item in batch if of_kind(item.kind, "Image")}
+        for pair in bond("Image.rois").things(self.tx, images) if images else ():
+            if images[pair.known].owner == pair.other.owner:
+                self.decide(pair.other, action)
+
+    def _annotations(self, batch: list[Item]) -> None:
+        for name in annotation_links():
+            holders = {item.id: item for item in batch if of_kind(item.kind, bond(name).holder)}
+            for pair in bond(name).things(self.tx, holders) if holders else ():
+                same = holders[pair.known].owner == pair.other.owner
+                if same or not is_any(pair.other, BORROWED_ANNOTATIONS):
+                    self.consider(pair.other)
+
+    def considers(self, hold: Hold, action: Action, holder: Item, thing: Item) -> bool:
+        """Only what belongs to the holder's owner."""
+        return not hold.blocks_only and holder.owner == thing.owner
+
+    def settled(self, thing: Item) -> Fate | None:
+        """What nobody else holds is given, contents of containers by their owner or an administrator only."""
+        if is_any(thing, _CONTAINED):
+            caller = self.call.caller
+            own = caller.is_admin or thing.owner == caller.user_id
+            return Fate(thing, Action.TAKE, True) if own else None
+        return Fate(thing, Action.TAKE, True)
+
+    # ---- links -----------------------------------------------------------------------------------------------
+    def round_off(self) -> None:
+        """Links are given with both ends; with one end only they are cut where owners may not be mixed."""
+        givens = [fate.item for fate in self.fates.values() if fate.action is Action.TAKE]
+        for link, _end, _side in self.links(givens):
+            if link.key not in self.fates:
+                self._settle_link(link)
+
+    def _settle_link(self, link: Item) -> None:
+        ends = [bond(f"{link.kind}.{side}").things(self.tx, [link.id])[0].other for side in ("parent", "child")]
+        if all(self.goes(end.key, Action.TAKE) for end in ends):
+            if any(end.owner == link.owner for end in ends):
+                self.decide(link, Action.TAKE)
+        elif self._must_cut(link):
+            self.decide(link, Action.DROP, checked=False)
+
+    def _must_cut(self, link: Item) -> bool:
+        if link.group is None:
+            return False
+        level = self.call.graph.level(link.group)
+        return not level.readable if entity(link.kind).is_annotation_link else not level.writable
+
+    # ---- what forbids it -------------------------------------------------------------------------------------
+    def check(self, user: int) -> None:
+        """GraphException where something may not be given to a user."""
+        members, _ = memberships(self.tx, user)
+        for fate in self.fates.values():
+            if fate.action is not Action.TAKE or fate.item.group is None or self.call.caller.is_admin:
+                continue
+            if fate.checked and not self.call.caller.leads(fate.item.group):
+                raise graph_failure(f"not an owner of the group of {text_of(fate.item)}")
+            if fate.item.group not in members:
+                raise graph_failure(f"user {user} is not a member of the group of {text_of(fate.item)}")
+
+
+def _check_request(call: Call, user: int) -> None:
+    if call.tx.one("SELECT 1 FROM experimenter WHERE id = ?", (user,)) is None:
+        raise Refused("bad-user", f"no user {user}")
+    if not call.caller.is_admin and not call.caller.leader_of:
+        raise Refused("steps-cancel", "ome.services.graphs.GraphException(message=not an owner of any group)")
+
+
+def _all_of(call: Call, journey: Journey, users: Sequence[int]) -> list[Item]:
+    """Everything of some users that the caller may give away."""
+    found: list[Item] = []
+    groups = None if call.caller.is_admin else call.caller.leader_of
+    for kind in TARGETS:
+        names = annotation_links() if kind == "AnnotationLink" else (kind,)
+        for name in names:
+            marks = ", ".join("?" * len(users))
+            sql = f"SELECT id, group_id FROM {table(name).name} WHERE owner_id IN ({marks})"
+            rows = call.tx.all(sql, tuple(users))
+            found += journey.targets(name, [i for i, group in rows if groups is None or group in groups])
+    return found
+
+
+def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Giving:
+    """What a Chown2 request takes along."""
+    _check_request(call, request.userId)
+    giving = Giving(call, child_options(request.childOptions))
+    giving.stops = stops
+    targets = named_targets(giving, TARGETS, request.targetObjects)
+    if request.targetUsers:
+        targets += _all_of(call, giving, request.targetUsers)
+    giving.run(targets, Action.TAKE)
+    return giving
+
+
+def change_owner(call: Call, request: Any) -> Any:
+    """Answer a Chown2 request."""
+    giving = plan(call, request)
+    giving.check(request.userId)
+    dropped = Removal(call, giving.options)
+    dropped.fates = giving.fates
+    unlinked = dropped.to_unlink()
+    if not request.dryRun:
+        for root, ids in giving.of_action(Action.TAKE).items():
+            set_column(call, root, "owner_id", request.userId, ids)
+        carry_out(giving, unlinked)
+    return omero.cmd.Chown2Response(giving.by_class(Action.TAKE), giving.by_class(Action.DROP))

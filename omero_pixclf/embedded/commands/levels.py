@@ -1,0 +1,84 @@
+"""Chmod2: the permissions of groups; making a group private cuts what connects its members' data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import omero.cmd
+import omero.model
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.bonds import Item, bond, items, link_classes
+from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
+from omero_pixclf.embedded.commands.journey import Action
+from omero_pixclf.embedded.commands.options import child_options
+from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
+from omero_pixclf.embedded.commands.removal import Removal
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.security import GroupLevel
+
+__all__ = ["TARGETS", "change_permissions"]
+
+TARGETS = ("ExperimenterGroup",)
+_FORM = re.compile(r"([Rr_-][AaWw_-]){3}")
+_CUT = ("Pixels.settings", "Pixels.thumbnails", "Image.rois")  # others' things that go
+_FORBIDDEN = (
+    "Image.imagingEnvironment",
+    "Image.instrument",
+    "Image.stageLabel",
+    "Image.experiment",
+    "WellSample.image",
+)
+
+
+def change_permissions(call: Call, request: Any) -> Any:
+    """Answer a Chmod2 request."""
+    wanted = _parsed(request.permissions)
+    removal = Removal(call.as_admin(), child_options(request.childOptions))
+    groups = named_targets(removal, TARGETS, request.targetObjects)
+    for group in groups:
+        if not call.caller.leads(group.id):
+            raise graph_failure(f"not permitted to change the permissions of group {group.id}")
+    closing = [] if GroupLevel(wanted).readable else [g.id for g in groups if removal.call.graph.level(g.id).readable]
+    removal.run(list(_connections(removal, closing)), Action.DROP)
+    unlinked = removal.to_unlink()
+    if not request.dryRun:
+        for group in groups:
+            sql = "UPDATE experimentergroup SET permissions = ?, update_id = ? WHERE id = ?"
+            call.tx.execute(sql, (wanted, call.event_id, group.id))
+        carry_out(removal, unlinked)
+    included = {"ome.model.meta.ExperimenterGroup": sorted(group.id for group in groups)} if groups else {}
+    return omero.cmd.Chmod2Response(included, removal.by_class(Action.DROP))
+
+
+def _parsed(text: str) -> int:
+    if not _FORM.fullmatch(text or ""):
+        raise Refused("bad-permissions", "Permissions are of the form: ([Rr_-][AaWw_-]){3}")
+    return int(omero.model.PermissionsI(text)._perm1)
+
+
+def _connections(removal: Removal, groups: Sequence[int]) -> Iterator[Item]:
+    """What connects data of different owners in some groups; GraphException where it cannot be cut."""
+    for group in groups:
+        for text in _FORBIDDEN:
+            for ident in _across(removal, text, group):
+                raise graph_failure(f"cannot downgrade to private as {text} of {ident} has another owner")
+        for text in _CUT:
+            yield from items(removal.tx, bond(text).thing, _across(removal, text, group))
+        for name in link_classes():
+            yield from items(removal.tx, name, _across(removal, name, group))
+
+
+def _across(removal: Removal, text: str, group: int) -> list[int]:
+    """Rows that tie a holder and a thing of different owners."""
+    found = bond(text)
+    holder, thing, row = table(found.holder), table(found.thing), table(found.where)
+    if "owner_id" not in holder.columns or "owner_id" not in thing.columns:
+        return []
+    sql = (
+        f'SELECT r.id FROM {row.name} r JOIN {holder.name} h ON h.id = r."{found.holder_column}" '
+        f'JOIN {thing.name} t ON t.id = r."{found.thing_column}" WHERE r.group_id = ? AND h.owner_id <> t.owner_id'
+    )
+    return [ident for (ident,) in removal.tx.all(sql, (group,))]

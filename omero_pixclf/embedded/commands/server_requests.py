@@ -1,0 +1,97 @@
+"""Requests about the server itself: its sessions, its requests, its patience."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import omero.cmd
+from omero.rtypes import rlong, rstring, rtime, unwrap
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands import deletion, levels, moving, relatives
+from omero_pixclf.embedded.commands.deletion import is_legal
+from omero_pixclf.embedded.commands.refusal import Refused
+from omero_pixclf.embedded.contexts import event_context
+from omero_pixclf.embedded.model import entities
+from omero_pixclf.embedded.sessions import ClientSession
+
+__all__ = ["current_sessions", "legal_targets", "list_requests", "timing", "update_timeout"]
+
+_MAX_WAIT_S = 300.0
+_LEGAL = {
+    "Delete2": deletion.TARGETS,
+    "Chgrp2": moving.TARGETS,
+    "Chown2": moving.TARGETS,
+    "Chmod2": levels.TARGETS,
+    "Duplicate": relatives.TARGETS,
+    "FindParents": relatives.TARGETS,
+    "FindChildren": relatives.TARGETS,
+    "DiskUsage2": relatives.TARGETS,
+}
+
+
+def legal_targets(call: Call, request: Any) -> Any:
+    """Answer a LegalGraphTargets request."""
+    name = type(request.request).__name__
+    if name not in _LEGAL:
+        raise Refused("bad-request", f"{name} is no request about a graph of objects")
+    found = [kind.qualified for kind in entities().values() if not kind.abstract and is_legal(kind, _LEGAL[name])]
+    return omero.cmd.LegalGraphTargetsResponse(found)
+
+
+def timing(call: Call, request: Any) -> Any:
+    """Answer a Timing request by waiting."""
+    wait = request.steps * request.millisPerStep / 1000
+    if request.steps < 0 or request.millisPerStep < 0 or wait > _MAX_WAIT_S:
+        raise Refused("timing-range", f"between 0 and {_MAX_WAIT_S:.0f} seconds, not {wait}")
+    time.sleep(wait)
+    return omero.cmd.OK()
+
+
+def list_requests(call: Call, request: Any) -> Any:
+    """Answer a ListRequests request."""
+    from omero_pixclf.embedded.commands.perform import REQUESTS
+
+    return omero.cmd.ListRequestsRsp([getattr(omero.cmd, name)() for name in REQUESTS])
+
+
+def current_sessions(call: Call, request: Any) -> Any:
+    """Answer a CurrentSessionsRequest: all sessions for administrators, one's own for others."""
+    own = call.session.user_id
+    shown = [s for s in call.server.sessions.all() if call.caller.is_admin or s.user_id == own]
+    loaded = call.graph.load("Session", [s.ident for s in shown])
+    call.graph.finish()
+    contexts = [event_context(_as_session(call, session)) for session in shown]
+    sessions = [loaded.get(session.ident) for session in shown]
+    return omero.cmd.CurrentSessionsResponse(sessions, contexts, [_data(s) for s in shown])
+
+
+def _as_session(call: Call, session: ClientSession) -> Call:
+    return Call(call.server, session, call.tx, {}, call.current)
+
+
+def _data(session: ClientSession) -> dict[str, Any]:
+    idle_s = time.monotonic() - session.used
+    last = int((time.time() - idle_s) * 1000)
+    return {"class": rstring("ome.model.meta.Session"), "hits": rlong(0), "lastAccess": rtime(last)}
+
+
+def update_timeout(call: Call, request: Any) -> Any:
+    """Answer an UpdateSessionTimeoutRequest: others' sessions and longer limits are for administrators."""
+    found = call.server.sessions.find(request.session)
+    if found is None or not (call.caller.is_admin or found.user_id == call.session.user_id):
+        raise Refused("no-session", f"no session {request.session} of yours")
+    live, idle = unwrap(request.timeToLive), unwrap(request.timeToIdle)
+    if not call.caller.is_admin and (_longer(live, found.live_ms) or _longer(idle, found.idle_ms)):
+        raise Refused("non-admin-increase", "only administrators may lengthen a session")
+    found.live_ms = found.live_ms if live is None else live
+    found.idle_ms = found.idle_ms if idle is None else idle
+    sql = "UPDATE session SET timeToLive = ?, timeToIdle = ? WHERE id = ?"
+    call.tx.execute(sql, (found.live_ms, found.idle_ms, found.ident))
+    return omero.cmd.OK()
+
+
+def _longer(wanted: int | None, now: int) -> bool:
+    """Whether a limit would be lengthened; 0 is no limit."""
+    return wanted is not None and now != 0 and (wanted == 0 or wanted > now)
