@@ -14,7 +14,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import UsageError
 
-__all__ = ["group_of", "link", "marked_files", "unloaded"]
+__all__ = ["file_annotation", "group_of", "link", "marked_files", "unloaded"]
 
 ANNOTATED = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 

@@ -19,7 +19,7 @@ from omero_pixclf.errors import (
     UnreachableError,
 )
 
-__all__ = ["FOREIGN", "explain", "is_transient", "translated"]
+__all__ = ["FOREIGN", "explain", "missing", "translate", "translated"]
 
 FOREIGN: tuple[type[BaseException], ...] = (Ice.Exception, omero.ClientError, omero.CmdError)
 """Everything that a call to the server can raise."""
@@ -84,11 +84,6 @@ def translated(doing: str) -> Iterator[None]:
         yield
     except FOREIGN as error:
         raise translate(error, doing) from error
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether trying again after a while, on a new connection, can help."""
-    return isinstance(error, UnreachableError)
 
 
 def missing(kind: str, ident: int) -> MissingError:

@@ -144,7 +144,7 @@ def _time(text: str) -> datetime:
     return datetime.strptime(text, _STAMP).replace(tzinfo=timezone.utc)
 
 
-def worker_name(session: Session) -> str:
+def _worker_name(session: Session) -> str:
     """This process, as another can tell whether it is still there: host, process id and OMERO session number."""
     return f"{socket.gethostname()} process {os.getpid()} session {session.session_id}"
 
@@ -176,7 +176,7 @@ def _lives(pid: int) -> bool:
 
 def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
     """Write the ``running`` entry of a record on its object, in the object's group."""
-    group, worker = group_of(session, record.image), worker_name(session)
+    group, worker = group_of(session, record.image), _worker_name(session)
 
     def clean() -> None:
         standing = entries_on(session, namespace, record.image)

@@ -111,7 +111,7 @@ def read_password_file(path: Path) -> str:
     return lines[0]
 
 
-def session_folder(environ: Mapping[str, str]) -> Path:
+def _session_folder(environ: Mapping[str, str]) -> Path:
     """Where ``omero login`` keeps its sessions."""
     chosen = environ.get("OMERO_SESSIONDIR") or environ.get("OMERO_SESSION_DIR")
     if chosen:
@@ -122,7 +122,7 @@ def session_folder(environ: Mapping[str, str]) -> Path:
 
 def stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | None:
     """The session that ``omero login`` left for this host and user, or for the last ones where none is named."""
-    folder = session_folder(environ)
+    folder = _session_folder(environ)
     if not folder.is_dir():
         return None
     host = login.host or _line(folder / "._LASTHOST_")
@@ -167,7 +167,7 @@ def credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], s
 def _where(login: Login, environ: Mapping[str, str]) -> tuple[str, int | None]:
     if login.host:
         return login.host, login.port
-    folder = session_folder(environ)
+    folder = _session_folder(environ)
     host, port = (_line(folder / name) for name in ("._LASTHOST_", "._LASTPORT_"))
     if not host:
         raise LoginError("a session key was given, but no server: name it with --server")

@@ -17,6 +17,7 @@ from omero_pixclf.connector.session import Session
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
 __all__ = [
+    "batches",
     "pack_bits",
     "parse_points",
     "points_text",

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.connector.attachments import group_of
 from omero_pixclf.connector.files import FILES_NS, attach_file
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import (
@@ -54,7 +55,7 @@ class OmeroWriter:
     def __init__(self, session: Session, image: ImageInfo, entry: Entry, encode: Mapping[str, Encoder]) -> None:
         self._session, self._image, self._entry, self._encode = session, image, entry, encode
         self._ident = parse_key(image.key)[1]
-        self._rois: list[int] = []
+        self.saved_rois: list[int] = []
         self.completed = False
 
     def rois(
@@ -71,7 +72,7 @@ class OmeroWriter:
             channel=channel,
             mark=self._entry.mark,
         )
-        self._rois += [int(i) for i in ids if i]
+        self.saved_rois += [int(i) for i in ids if i]
         return ids
 
     def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
@@ -128,8 +129,15 @@ class OmeroWriter:
         return None
 
     def complete(self, record: RunRecord) -> None:
-        """Mark this run complete on the image, then remove what it replaces."""
-        stray = set(rois_marked(self._session, self._ident, self._entry.mark)) - set(self._rois)
+        """Mark this run complete on the image, then remove what it replaces.
+
+        Raises
+        ------
+        MissingError
+            Where the image, or this run's entry, has been removed meanwhile.
+        """
+        group_of(self._session, self._image.key)
+        stray = set(rois_marked(self._session, self._ident, self._entry.mark)) - set(self.saved_rois)
         # An attempt whose answer was lost can have been carried out after we looked.
         remove(self._session, "Roi", sorted(stray), group=self._entry.group)
         done = close_entry(self._session, self._entry, replace(record, image=self._image.key, state="complete"))
@@ -190,7 +198,7 @@ class OmeroSink:
             yield writer
         finally:
             if not writer.completed:
-                _take_back(self._session, entry)
+                _take_back(self._session, entry, writer.saved_rois)
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
@@ -276,9 +284,13 @@ def _remove_replaced(session: Session, entry: Entry) -> None:
             remove_results(session, other)
 
 
-def _take_back(session: Session, entry: Entry) -> None:
-    """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it."""
+def _take_back(session: Session, entry: Entry, rois: Sequence[int] = ()) -> None:
+    """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it.
+
+    ``rois`` by their ids, since a server keeps ROIs that are saved on an image that has just been removed.
+    """
     try:
         remove_results(session, entry)
+        remove(session, "Roi", rois, group=entry.group)
     except PixclfError as error:
         log.warning("%s: unfinished results of run %s are left (%s)", entry.record.image, entry.record.run_id, error)

@@ -94,8 +94,15 @@ class OmeroReader:
             raise ImageError(f"{self.info.key}: region {region.start}-{region.stop} is not in {self.info.shape}")
         out = np.empty(region.shape, np.dtype(self.info.dtype))
         with self._lock:
-            self._session.read(f"{self.info.key}: reading pixels", lambda sf: self._fill(sf, region, out))
+            self._session.read(f"{self.info.key}: reading pixels", lambda sf: self._attempt(sf, region, out))
         return out
+
+    def _attempt(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
+        try:
+            self._fill(factory, region, out)
+        except FOREIGN:
+            self._store = None  # it can be gone although the session lives
+            raise
 
     def _fill(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
         store = self._open(factory)

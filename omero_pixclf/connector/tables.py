@@ -19,7 +19,16 @@ from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.table import Column, Kind, Table, concatenate
 
-__all__ = ["BULK_NS", "OBJECTS_NS", "read_table", "remove_tables", "to_column", "to_table", "write_table"]
+__all__ = [
+    "BULK_NS",
+    "OBJECTS_NS",
+    "read_table",
+    "remove_tables",
+    "string_width",
+    "to_column",
+    "to_table",
+    "write_table",
+]
 
 BULK_NS = "openmicroscopy.org/omero/bulk_annotations"
 """Where OMERO.parade and the web panel look for a container's table."""

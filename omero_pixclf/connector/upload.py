@@ -40,6 +40,7 @@ __all__ = [
     "create_container",
     "create_plate",
     "find_container",
+    "new_image",
     "results_dataset",
     "store_image",
     "upload_image",
@@ -187,12 +188,17 @@ def _new_pixels(session: Session, info: ImageInfo) -> PixelsI:
     pixels.dimensionOrder = _enumeration(session, "DimensionOrder", "XYZCT")
     pixels.sha1 = rstring("Pending...")
     pixels.significantBits = rint(np.dtype(info.dtype).itemsize * 8)
-    z, y, x = (None if um is None else LengthI(um, UnitsLength.MICROMETER) for um in info.pixel_size_um)
+    z, y, x = (_length(um) for um in info.pixel_size_um)
     pixels.physicalSizeZ, pixels.physicalSizeY, pixels.physicalSizeX = z, y, x
     names = (*info.channels, *[""] * info.shape[4])[: info.shape[4]]
     for index, name in enumerate(names):
         pixels.addChannel(_new_channel(name, _COLORS[index % len(_COLORS)] if len(names) > 1 else _WHITE))
     return pixels
+
+
+def _length(um: float | None) -> LengthI | None:
+    """OMERO refuses sizes that are not above zero, as some files have them."""
+    return LengthI(um, UnitsLength.MICROMETER) if um is not None and um > 0 else None
 
 
 def _new_channel(name: str, color: tuple[int, int, int]) -> ChannelI:

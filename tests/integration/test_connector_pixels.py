@@ -194,3 +194,14 @@ def test_raw_stores_are_closed(session):
     after = session.client.getSession().activeServices()
     assert sum("RawPixelsStore" in s for s in during) == 1
     assert sum("RawPixelsStore" in s for s in after) == 0
+
+
+def test_a_store_that_the_server_dropped_is_opened_again(user):
+    session = user.session(waits=(0.0,))
+    image = reader((1, 2, 8, 8, 1))
+    (info,) = found(session, f"Image:{upload_image(session, image)}")
+    with OmeroSource(session).open(info) as opened:
+        opened.read(Region.whole(info.shape))
+        opened._store.close()
+        assert_array_equal(opened.read(Region.whole(info.shape)), image.pixels)
+    assert session.generation == 0

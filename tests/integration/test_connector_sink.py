@@ -13,6 +13,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.ledger import RUN_NS, close_entry, entries_of, entries_on, open_entry, records
+from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.rois import read_outlines, rois_marked
 from omero_pixclf.connector.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
@@ -81,7 +82,8 @@ def counts(person):
     """How many objects of each kind lie in the person's group, by a second client."""
     query = person.client().getSession().getQueryService()
     context = {"omero.group": str(person.group)}
-    return {k: query.projection(f"select count(x.id) from {k} x", None, context)[0][0].val for k in COUNTED}
+    where = f"x where x.details.group.id = {person.group}"  # a repository's own files are everybody's
+    return {k: query.projection(f"select count(x.id) from {k} {where}", None, context)[0][0].val for k in COUNTED}
 
 
 @pytest.fixture
@@ -474,6 +476,14 @@ def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, i
         session.write("x", lambda sf: _delete(sf, entry.annotation))
         out.complete(record("run-1"))
     assert counts(user) == before
+
+
+def test_rois_of_an_image_that_was_removed_meanwhile_are_not_left(session, sink, info, user):
+    with pytest.raises(MissingError, match=info.key), sink.begin(info, record("run-1")) as out:
+        remove(session, "Image", [int(info.key[6:])], group=session.group_id)
+        out.rois(dots(2), name="nuclei", color=(0, 0, 0), channel=None)
+        out.complete(record("run-1"))
+    assert counts(user)["Roi"] == 0
 
 
 def _delete(factory, annotation):
