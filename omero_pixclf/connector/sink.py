@@ -46,7 +46,7 @@ Encoder = Callable[[Path, NDArray[Any], ImageInfo, Sequence[str]], None]
 """Writes pixels ``(t, z, y, x, c)`` of a result of an image, with channel names, to a file."""
 
 FINISH_WAITS, FINISH_WAIT_S = 240, 0.5
-_SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif"}
+_SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif", "zarr": ".ome.zarr.zip"}
 
 
 class OmeroWriter:

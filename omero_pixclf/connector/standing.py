@@ -62,17 +62,25 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
     for entry in everything:
         if not _is_of(entry, TABLES_NS, recipe):
             continue
-        tables = load_tables(session, entry)
-        rest = {name: _without(table, images) for name, table in tables.items()}
-        if entry.record.run_id == run_id:
+        own, listed = entry.record.run_id == run_id, _images_in(session, entry)
+        if not (own and listed - set(images)) and not (not own and listed & set(images)):
+            continue  # nothing remains, or nothing goes
+        rest = {name: _without(table, images) for name, table in load_tables(session, entry).items()}
+        if own:
             _hand_over(session, entry, rest, makers)
-        elif any(len(rest[name]) < len(tables[name]) for name in tables):
+        else:
             _store_anew(session, entry, rest)
 
 
 def _is_of(entry: Entry, namespace: str, recipe: str) -> bool:
     said = entry.record
     return entry.namespace == namespace and said.recipe == recipe and said.state == "complete"
+
+
+def _images_in(session: Session, entry: Entry) -> set[int]:
+    """The images with rows in a container's summary table (and so in all its tables)."""
+    standing = stored_tables(session, entry)
+    return set(read_table(session, standing["summary"])["Image"].tolist()) if "summary" in standing else set()
 
 
 def _without(table: Table, images: Collection[int]) -> Table:
