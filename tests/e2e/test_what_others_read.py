@@ -79,7 +79,7 @@ def test_ezomero_lists_rois_reads_both_tables_and_downloads_attachments(omero: O
         (objects_id,) = ezomero.get_file_annotation_ids(conn, "Dataset", dataset, ns=OBJECTS)
         objects = ezomero.get_table(conn, objects_id)
         assert sorted(objects["Roi"].tolist()) == sorted(rois)
-        assert (objects["Area_px"] >= 40).all() and objects["Mean_probability"].between(0.5, 1).all()
+        assert (objects["Area_px"] >= 40).all() and objects["Probability_mean"].between(0.5, 1).all()
 
         for annotation in ezomero.get_file_annotation_ids(conn, "Dataset", dataset):
             if annotation not in (summary_id, objects_id):
