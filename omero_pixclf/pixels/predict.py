@@ -19,7 +19,7 @@ from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
 from omero_pixclf.pixels.box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
-from omero_pixclf.pixels.tiling import Cost, Cut, plan, spans
+from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, spans
 
 __all__ = ["feature_blocks", "predict_blocks", "probabilities", "refusal", "stage_input"]
 
@@ -79,7 +79,8 @@ def predict_blocks(
     reader
         The image.
     memory
-        Bytes that may be in work at once; 256 MB if None.
+        Bytes that the process may take, for blocks of any number that are handed out and let go one after the other;
+        None for 448 MB of work.
     threads
         Threads that compute; one per processor if None.
     mask
@@ -244,7 +245,7 @@ def _blocks(
         4 * work.width,
         _total(work.halos),
     )
-    cut = plan(_image(work.reader), cost, memory=memory, threads=count)
+    cut = plan(_image(work.reader), cost, memory=free_memory(memory), threads=count)
     area = Span(whole.start[1:4], whole.stop[1:4])
     under_way: deque[_Block] = deque()
     with ThreadPoolExecutor(count) as pool:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from omero_pixclf.pixels.box import Shape3, Span
 
-__all__ = ["Cost", "Cut", "plan", "spans"]
+__all__ = ["Cost", "Cut", "free_memory", "plan", "spans"]
 
-_FLAT_TILE: Shape3 = (1, 128, 256)
+_FLAT_TILE: Shape3 = (1, 128, 512)
 _DEEP_TILE: Shape3 = (64, 48, 96)
-_LARGEST_BLOCK = 2**20
-DEFAULT_MEMORY = 256 * 2**20
-_PLANES_2D, _PLANES_3D = 14, 30
+_BLOCKS, _SMALL_BLOCK, _LARGE_BLOCK, _WIDE = 4, 2**20, 2**22, 4096
+_DEFAULT_MEMORY = 448 * 2**20
+_PLANES_2D, _PLANES_3D = 8, 12
 
 
 @dataclass(frozen=True)
@@ -48,17 +51,27 @@ class Cut:
 
 
 def plan(image: Shape3, cost: Cost, *, memory: int | None, threads: int) -> Cut:
-    """Choose shapes such that everything in work at the same time stays within ``memory`` bytes.
+    """Choose shapes such that everything in work at the same time stays within ``memory`` bytes (448 MB if None).
 
-    Tiles shrink first below what the caches like when the memory asks for it; a tile of 16 pixels a side is the end.
+    Half goes to tiles, half to blocks. Where that is too little for tiles that the caches like, tiles shrink, down to
+    16 pixels a side.
     """
-    budget = memory or DEFAULT_MEMORY
+    budget = _DEFAULT_MEMORY if memory is None else memory
     wanted = _DEEP_TILE if cost.halo[0] else _FLAT_TILE
     tile = _least(wanted, image)
     while _tile_bytes(tile, cost, image) * threads > budget // 2 and max(tile) > 16:
         tile = _halved(tile)
-    block = _grown_block(tile, image, cost, budget // 2)
-    return Cut(block, tile)
+    return Cut(_grown_block(tile, image, cost, budget // 2), tile)
+
+
+def free_memory(limit: int | None) -> int | None:
+    """What a limit on the memory of the whole process leaves for work; at least an eighth of it. None for no limit."""
+    if limit is None:
+        return None
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return max(limit - pages * os.sysconf("SC_PAGE_SIZE"), limit // 8)
+    return limit // 2
 
 
 def spans(region: Span, shape: Shape3) -> Iterator[Span]:
@@ -97,14 +110,19 @@ def _block_bytes(block: Shape3, cost: Cost, image: Shape3) -> int:
 
 
 def _grown_block(tile: Shape3, image: Shape3, cost: Cost, budget: int) -> Shape3:
-    """Double the block along x, y and z in turn, as long as it fits: whole rows read best."""
+    """Double the block along x, y and z in turn, as long as it fits.
+
+    Long rows read best. A handful of blocks lets reading, computing and writing overlap.
+    """
+    largest = min(max(math.prod(image) // _BLOCKS, _SMALL_BLOCK), _LARGE_BLOCK)
     block = tile
     for axis in (2, 1, 0):
-        while block[axis] < image[axis]:
-            longer = min(2 * block[axis], image[axis])
+        most = min(image[2], _WIDE) if axis == 2 else image[axis]
+        while block[axis] < most:
+            longer = min(2 * block[axis], most)
             z, y, x = (longer if a == axis else n for a, n in enumerate(block))
             larger: Shape3 = (z, y, x)
-            if math.prod(larger) > _LARGEST_BLOCK or _block_bytes(larger, cost, image) > budget:
+            if math.prod(larger) > largest or _block_bytes(larger, cost, image) > budget:
                 break
             block = larger
     return block

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-WAYS = ((None, 1), (None, 2), (3_000_000, 1), (3_000_000, 2), (700_000, 2))
+WAYS = ((None, 1), (None, 2), (24_000_000, 1), (24_000_000, 2), (6_000_000, 2))
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ def _check(folder: Path, memory: int | None, threads: int) -> None:
     assert found.uncertainty is None or found.uncertainty <= 1e-6
 
 
-@pytest.mark.parametrize(("memory", "threads"), [(None, 1), (3_000_000, 2), (700_000, 1)])
+@pytest.mark.parametrize(("memory", "threads"), [(None, 1), (24_000_000, 2), (6_000_000, 1)])
 @pytest.mark.parametrize("folder", [case for case in CASES if case.name != PICKLED], ids=lambda path: path.name)
 def test_equals_ilastik_however_the_image_is_cut(folder: Path, memory: int | None, threads: int) -> None:
     _check(folder, memory, threads)
@@ -36,7 +36,7 @@ def test_equals_ilastik_however_the_image_is_cut(folder: Path, memory: int | Non
 def test_equals_ilastik_on_its_own_projects(shared: Path, name: str) -> None:
     folder = next(path for path in folders(shared) if path.name == name)
     _check(folder, None, 2)
-    _check(folder, 3_000_000, 1)
+    _check(folder, 24_000_000, 1)
 
 
 def test_a_pickled_classifier_is_refused_and_said_so() -> None:

@@ -1,0 +1,190 @@
+"""The engine's speed and memory: `python -m tests.benchmarks.engine [--only a b c start threads large]`.
+
+Whole processes, from start to written file, with two threads: ``omero-pixclf predict`` on the works of the developers'
+``bench`` folder, alternating with its yardstick ``vigra_reference.py`` (Debian's python3-vigra), medians of five.
+``threads`` compares one thread with two inside one process, reading and writing left out. ``large`` streams a
+40,000 x 40,000 uint16 image from Zarr to Zarr; it takes minutes and 5 GB of disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import zarr
+
+from omero_pixclf.ilastik.project import read_project
+from omero_pixclf.pixels.predict import predict_blocks
+from tests.conftest import SHARED
+from tests.golden.cases import reader, stored
+
+BENCH = SHARED / "bench"
+WORKS = {
+    "a": ("a_2d_all37.ilp", "a_2d_2048_u16.h5"),
+    "b": ("b_3d_all37.ilp", "b_3d_64x512x512_u8.h5"),
+    "c": ("c_2d_typical8.ilp", "a_2d_2048_u16.h5"),
+}
+BARS = {"a": (0.13, 400), "b": (0.06, 700), "c": (0.42, 400)}
+LARGE = 40_000
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a process took: seconds on the clock, seconds of processor time, peak memory in MB, and what it printed."""
+
+    seconds: float
+    processor: float
+    peak: int
+    output: str
+
+
+def timed(command: list[str]) -> Process:
+    """Run a command to its end."""
+    with tempfile.TemporaryFile() as output:
+        begun = time.perf_counter()
+        child = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _, status, usage = os.wait4(child.pid, 0)
+        seconds = time.perf_counter() - begun
+        output.seek(0)
+        printed = output.read().decode("utf-8", "replace")
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}:\n{printed}")
+    return Process(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024, printed)
+
+
+def predict(project: Path, raw: str, out: Path, *more: str) -> Process:
+    """Our whole process, with two threads."""
+    program = Path(sys.executable).parent / "omero-pixclf"
+    result = timed(
+        [str(program), "predict", "--project", str(project), "--threads", "2"]
+        + ["--output_filename_format", str(out), *more, raw]
+    )
+    remove(out)
+    return result
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def compare(work: str, repeats: int, folder: Path) -> dict[str, object]:
+    """Ours and the yardstick's time on one work, alternating."""
+    project, raw = BENCH / WORKS[work][0], BENCH / WORKS[work][1]
+    ours, theirs = [], []
+    for _ in range(repeats):
+        ours.append(predict(project, f"{raw}/data", folder / "out.h5"))
+        yardstick = timed(["/usr/bin/python3", str(BENCH / "vigra_reference.py"), str(project), str(raw)])
+        theirs.append(json.loads(yardstick.output.splitlines()[-1])["total_s"])
+    ratio, peak = BARS[work]
+    mine, other = statistics.median(p.seconds for p in ours), statistics.median(theirs)
+    return {
+        "work": work,
+        "ours (s)": round(mine, 2),
+        "yardstick (s)": round(other, 2),
+        "ratio": round(mine / other, 3),
+        "bar": ratio,
+        "peak (MB)": max(p.peak for p in ours),
+        "peak bar (MB)": peak,
+        "all of ours (s)": [round(p.seconds, 2) for p in ours],
+    }
+
+
+def start(repeats: int, folder: Path) -> dict[str, object]:
+    """A 64 x 64 image, whole process, warm caches."""
+    with h5py.File(BENCH / WORKS["a"][1]) as whole, h5py.File(folder / "small.h5", "w") as small:
+        small["data"] = whole["data"][:64, :64]
+        small["data"].attrs["axistags"] = whole["data"].attrs["axistags"]
+    runs = [
+        predict(BENCH / WORKS["c"][0], f"{folder / 'small.h5'}/data", folder / "out.h5") for _ in range(repeats + 1)
+    ]
+    median = statistics.median(p.seconds for p in runs[1:])
+    return {"work": "start", "ours (s)": round(median, 2), "bar (s)": 0.8, "peak (MB)": max(p.peak for p in runs)}
+
+
+def threads(repeats: int) -> list[dict[str, object]]:
+    """One thread and two, alternating, computing only."""
+    rows = []
+    for work, (project_name, raw_name) in WORKS.items():
+        project = read_project(BENCH / project_name)
+        image = reader(stored(BENCH / raw_name, "data"))
+        took: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(repeats):
+            for count, seconds in took.items():
+                begun = time.perf_counter()
+                for _ in predict_blocks(project, image, threads=count):
+                    pass
+                seconds.append(time.perf_counter() - begun)
+        one, two = statistics.median(took[1]), statistics.median(took[2])
+        rows.append({"work": f"threads {work}", "1 thread (s)": one, "2 threads (s)": two, "speed-up": one / two})
+    return [{key: round(v, 2) if isinstance(v, float) else v for key, v in row.items()} for row in rows]
+
+
+def large(folder: Path, side: int = LARGE) -> dict[str, object]:
+    """A large image from Zarr to Zarr, and work a just before and after, per pixel."""
+    source = folder / "large.zarr"
+    tile = stored(BENCH / WORKS["a"][1], "data")[0, 0, :, :, 0]
+    rng = np.random.default_rng(1)
+    array = zarr.create_array(source, shape=(side, side), chunks=(1024, 1024), dtype="uint16")
+    for y in range(0, side, 1024):
+        rows = np.concatenate([np.roll(tile, rng.integers(0, 2048, 2), (0, 1))] * (side // 2048 + 1), axis=1)
+        array[y : y + 1024] = rows[: min(1024, side - y), :side]
+    project, small = BENCH / WORKS["a"][0], f"{BENCH / WORKS['a'][1]}/data"
+    before = predict(project, small, folder / "out.h5").seconds
+    ours = predict(
+        project, str(source), folder / "out.zarr", "--output_format", "single-scale OME-Zarr", "--input_axes", "yx"
+    )
+    after = predict(project, small, folder / "out.h5").seconds
+    remove(source)
+    per_pixel, of_a = ours.seconds / side**2, (before + after) / 2 / 2048**2
+    return {
+        "work": f"{side} x {side} to Zarr",
+        "ours (s)": round(ours.seconds, 1),
+        "time per pixel, of work a's": round(per_pixel / of_a, 2),
+        "bar": 1.0,
+        "peak (MB)": ours.peak,
+        "peak bar (MB)": 1000,
+    }
+
+
+def main() -> int:
+    """Run the works asked for and print a JSON line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=["a", "c", "b", "start", "threads"])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--side", type=int, default=LARGE, help="of the large image")
+    args = parser.parse_args()
+    if not BENCH.is_dir():
+        raise SystemExit(f"needs the developers' {BENCH}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for work in args.only:
+            if work in WORKS:
+                rows = [compare(work, args.repeats, folder)]
+            elif work == "start":
+                rows = [start(args.repeats, folder)]
+            else:
+                rows = threads(args.repeats) if work == "threads" else [large(folder, args.side)]
+            for row in rows:
+                sys.stdout.write(json.dumps(row) + "\n")
+                sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
