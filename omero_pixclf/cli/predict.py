@@ -8,7 +8,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -305,16 +305,18 @@ def _report(outcome: Outcome, *, as_json: bool) -> None:
         click.echo(f"    {note}")
 
 
-def _progress(as_json: bool) -> Callable[[str], Progress]:
+def _progress(as_json: bool) -> Callable[[str], AbstractContextManager[Progress]]:
     """A bar per image on a terminal; nothing where nobody looks (each image then has its line at the end)."""
     if as_json or not sys.stderr.isatty():
-        return lambda _: lambda *_: None
+        return lambda _: nullcontext(lambda *_: None)
     return _bar
 
 
-def _bar(path: str) -> Progress:
+@contextmanager
+def _bar(path: str) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -322,14 +324,6 @@ def _bar(path: str) -> Progress:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task = bar.add_task(Path(path).name or path, total=None)
-
-    def show(done: int, total: int) -> None:
-        if not bar.live.is_started:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-        if done >= total:
-            bar.stop()
-
-    return show
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(Path(path).name or path, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -131,10 +131,13 @@ def run_batch(
     engine: Engine = native_engine,
     memory: int | None = None,
     threads: int | None = None,
-    progress: Callable[[str], Progress] = lambda _: lambda *_: None,
+    progress: Callable[[str], AbstractContextManager[Progress]] = lambda _: nullcontext(_unseen),
     stop_on_failure: bool = False,
 ) -> Iterator[Outcome]:
-    """Apply a project to every input, yielding what became of each as soon as it is known."""
+    """Apply a project to every input, yielding what became of each as soon as it is known.
+
+    ``progress`` gives, for the path of an image, a context that is told how far it is.
+    """
     masks: Sequence[str | None] = inputs.masks or (None,) * len(inputs.images)
     written: dict[str, str] = {}
     for path, mask in zip(inputs.images, masks, strict=True):
@@ -146,7 +149,7 @@ def run_batch(
             with ExitStack() as opened:
                 task = _task(opened, project, source, inputs, export, path, mask, (memory, threads))
                 _once(written, task)
-                notes = engine(task, progress(path))
+                notes = engine(task, opened.enter_context(progress(path)))
                 output = task.planned.address
         except PixclfError as problem:
             log.debug("%s failed", path, exc_info=True)
@@ -157,6 +160,10 @@ def run_batch(
         yield Outcome(path, output, error, time.monotonic() - started, notes)
         if error is not None and stop_on_failure:
             return
+
+
+def _unseen(_done: int, _total: int) -> None:
+    """Progress that nobody looks at."""
 
 
 def _once(written: dict[str, str], task: Task) -> None:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import tokenize
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -99,23 +100,24 @@ def open_npy(path: Path) -> Iterator[StoredArray]:
     ImageError
         Where the file cannot be read or holds no numbers.
     """
-    try:
-        with path.open("rb") as file:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(path.open("rb"))
             shape, fortran, dtype = _npy_header(file)
-            if dtype.kind not in "uifb":
-                raise ImageError(f"{path}: holds {dtype}, expected numbers")
-            if not 2 <= len(shape) <= 5 or 0 in shape:
-                raise ImageError(f"{path}: its shape is {shape}, expected 2 to 5 dimensions and none empty")
             offset = file.tell()
-            yield StoredArray(
-                name=str(path),
-                shape=shape,
-                dtype=dtype.newbyteorder("="),
-                axes=axes_of(guess_keys(shape)),
-                read=lambda slices: _read_npy(path, file.fileno(), offset, shape, dtype, slices, fortran),
-            )
-    except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: not a readable NumPy array: {error}") from error
+        except (OSError, ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
+            raise ImageError(f"{path}: not a readable NumPy array: {error}") from error
+        if dtype.kind not in "uifb":
+            raise ImageError(f"{path}: holds {dtype}, expected numbers")
+        if not 2 <= len(shape) <= 5 or min(shape) < 1:
+            raise ImageError(f"{path}: its shape is {shape}, expected 2 to 5 dimensions and none empty")
+        yield StoredArray(
+            name=str(path),
+            shape=shape,
+            dtype=dtype.newbyteorder("="),
+            axes=axes_of(guess_keys(shape)),
+            read=lambda slices: _read_npy(path, file.fileno(), offset, shape, dtype, slices, fortran),
+        )
 
 
 def _npy_header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

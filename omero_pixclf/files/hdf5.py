@@ -24,6 +24,7 @@ from omero_pixclf.files.target import Target, Write
 __all__ = ["array_names", "open_hdf5", "write_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
+_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # what h5py raises over damaged files
 
 
 def array_names(path: Path) -> list[str]:
@@ -41,7 +42,10 @@ def array_names(path: Path) -> list[str]:
             names.append(name)
 
     with _opened(path) as file:
-        file.visititems(note)
+        try:
+            file.visititems(note)
+        except _BROKEN as error:
+            raise ImageError(f"{path}: its list of contents cannot be read: {error}") from error
     return sorted(names)
 
 
@@ -56,18 +60,26 @@ def open_hdf5(path: Path, inside: str | None) -> Iterator[StoredArray]:
     """
     name = inside or _only_name(path)
     with _opened(path) as file:
-        item = file.get(name)
-        if not isinstance(item, h5py.Dataset):
-            raise ImageError(f"{path}: holds no array {name!r}, but {array_names(path)}")
-        _check(f"{path}/{name}", item)
-        yield StoredArray(
-            name=f"{path}/{name}",
-            shape=item.shape,
-            dtype=item.dtype.newbyteorder("="),
-            axes=_axes(item),
-            read=lambda slices: _read(item, slices),
-            drange=_drange(item),
-        )
+        try:
+            stored = _stored(path, file, name)
+        except _BROKEN as error:
+            raise ImageError(f"{path}/{name}: cannot be read: {error}") from error
+        yield stored
+
+
+def _stored(path: Path, file: h5py.File, name: str) -> StoredArray:
+    item = file.get(name)
+    if not isinstance(item, h5py.Dataset):
+        raise ImageError(f"{path}: holds no array {name!r}, but {array_names(path)}")
+    _check(f"{path}/{name}", item)
+    return StoredArray(
+        name=f"{path}/{name}",
+        shape=item.shape,
+        dtype=item.dtype.newbyteorder("="),
+        axes=_axes(item),
+        read=lambda slices: _read(item, slices),
+        drange=_drange(item),
+    )
 
 
 @contextmanager
@@ -100,7 +112,7 @@ def _check(name: str, item: h5py.Dataset) -> None:
 def _read(item: h5py.Dataset, slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(item[slices])
-    except (OSError, RuntimeError) as error:
+    except (*_BROKEN, MemoryError) as error:
         raise ImageError(f"{item.file.filename}{item.name}: pixels cannot be read: {error}") from error
 
 

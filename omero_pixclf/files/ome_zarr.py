@@ -54,9 +54,16 @@ def open_zarr(path: Path, inside: str | None) -> Iterator[StoredArray]:
         shape=shape,
         dtype=dtype.newbyteorder("="),
         axes=axes if axes is not None else axes_of(guess_keys(shape)),
-        read=lambda slices: np.asarray(array[slices], dtype.newbyteorder("=")),
+        read=lambda slices: _read(path, array, dtype, slices),
         channels=channels,
     )
+
+
+def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:
+    try:
+        return np.asarray(array[slices], dtype.newbyteorder("="))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ImageError(f"{path}: pixels cannot be read: {error}") from error
 
 
 def _locate(path: Path, inside: str | None) -> tuple[Path, Mapping[str, Any] | None, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ __all__ = ["open_tiff"]
 _CACHE_BYTES = 64 << 20
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
 
+# what tifffile raises, beside its own error, over files that are damaged
+_BROKEN = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError, struct.error)
+
 _Segment = tuple[NDArray[Any], tuple[int, int, int, int, int]]
 """Pixels of a tile or strip and where it begins, both as (sample plane, z, y, x, sample)."""
 
@@ -40,20 +44,26 @@ def open_tiff(path: Path) -> Iterator[StoredArray]:
     """
     import tifffile
 
-    try:
-        with tifffile.TiffFile(path) as tiff:
-            series = _one_series(path, tiff)
-            keys = _keys(path, series)
-            yield StoredArray(
-                name=str(path),
-                shape=tuple(series.shape),
-                dtype=np.dtype(series.dtype).newbyteorder("="),
-                axes=_axes(tiff, keys),
-                read=_in_one_piece(path, tiff, series) or _Pages(path, series).read,
-                channels=ome_channels(tiff.ome_metadata) if tiff.ome_metadata else (),
-            )
-    except (OSError, tifffile.TiffFileError) as error:
-        raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
+    with ExitStack() as opened:
+        try:
+            tiff = opened.enter_context(tifffile.TiffFile(path))
+            stored = _stored(path, tiff)
+        except (OSError, tifffile.TiffFileError, *_BROKEN) as error:
+            raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
+        yield stored
+
+
+def _stored(path: Path, tiff: Any) -> StoredArray:
+    series = _one_series(path, tiff)
+    keys = _keys(path, series)
+    return StoredArray(
+        name=str(path),
+        shape=tuple(series.shape),
+        dtype=np.dtype(series.dtype).newbyteorder("="),
+        axes=_axes(tiff, keys),
+        read=_in_one_piece(path, tiff, series) or _Pages(path, series).read,
+        channels=ome_channels(tiff.ome_metadata) if tiff.ome_metadata else (),
+    )
 
 
 def _one_series(path: Path, tiff: Any) -> Any:
@@ -125,7 +135,10 @@ class _Pages:
         for index in itertools.product(*(range(s.stop - s.start) for s in slices[:split])):
             where = tuple(s.start + i for s, i in zip(slices[:split], index, strict=True))
             number = int(np.ravel_multi_index(where, self.outer)) if where else 0
-            self._fill(result[index], number, slices[split:])
+            try:
+                self._fill(result[index], number, slices[split:])
+            except (OSError, RuntimeError, MemoryError, *_BROKEN) as error:
+                raise ImageError(f"{self.path}: page {number} cannot be decoded: {error}") from error
         return result
 
     def _fill(self, part: NDArray[Any], number: int, slices: tuple[slice, ...]) -> None:
@@ -162,7 +175,7 @@ class _Pages:
                 self.decoded.move_to_end(key)
                 return self.decoded[key]
             encoded, tables = self._encoded(number, segment)
-        found = self._decode(number, segment, encoded, tables)
+        found = self._decode(segment, encoded, tables)
         with self.lock:
             if key not in self.decoded:
                 self.decoded[key] = found
@@ -180,11 +193,8 @@ class _Pages:
         file.seek(page.dataoffsets[segment])
         return file.read(page.databytecounts[segment]), page.jpegtables
 
-    def _decode(self, number: int, segment: int, encoded: bytes | None, tables: Any) -> _Segment:
-        try:
-            pixels, start, shape = self.frame.decode(encoded, segment, jpegtables=tables)
-        except (ValueError, RuntimeError, KeyError, TypeError, OSError) as error:
-            raise ImageError(f"{self.path}: page {number} cannot be decoded: {error}") from error
+    def _decode(self, segment: int, encoded: bytes | None, tables: Any) -> _Segment:
+        pixels, start, shape = self.frame.decode(encoded, segment, jpegtables=tables)
         if pixels is None:
             pixels = np.full(shape, self.frame.nodata, self.dtype)
         inside = pixels[tuple(slice(0, n) for n in shape)]

@@ -323,3 +323,44 @@ def test_reading_strips_of_a_large_compressed_tiff_keeps_little_of_it(tmp_path: 
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100 << 20
+
+
+@pytest.mark.parametrize("name", ["a.tif", "b.tif", "a.npy", "a.h5", "a.png", "a.zarr"])
+def test_damaged_files_are_image_errors_or_read_as_something(tmp_path: Path, name: str) -> None:
+    """Bytes changed or cut off anywhere: an image of numbers or an ImageError, nothing else.
+
+    HDF5 files are only cut off: over changed bytes the HDF5 library itself may crash.
+    """
+    good = tmp_path / name
+    if name == "b.tif":
+        tifffile.imwrite(good, IMAGE, tile=(16, 16), compression="deflate")
+    else:
+        save_image(good, IMAGE[None, None, :, :, None])
+    file = good / "s0" / ".zarray" if good.is_dir() else good
+    content = file.read_bytes()
+    rng = np.random.default_rng(3)
+    outcomes = []
+    for trial in range(150):
+        damaged = bytearray(content)
+        if trial % 5 == 0 or name == "a.h5":
+            damaged = damaged[: int(rng.integers(0, len(content)))]
+        changes = int(rng.integers(1, 6)) if damaged and name != "a.h5" else 0
+        for place in rng.integers(0, min(max(len(damaged), 1), 2000), size=changes):
+            damaged[place] = int(rng.integers(0, 256))
+        file.write_bytes(bytes(damaged))
+        try:
+            with open_image(good) as image:
+                if np.prod(image.info.shape, dtype=float) < 1e6:
+                    image.read(Region.whole(image.info.shape))
+            outcomes.append("read")
+        except ImageError:
+            outcomes.append("refused")
+    assert outcomes.count("refused") > 5
+
+
+def test_errors_of_the_caller_are_not_taken_for_the_files(tmp_path: Path) -> None:
+    for name in ("a.h5", "a.npy", "a.tif", "a.png", "a.zarr"):
+        save_image(tmp_path / name, np.ones((1, 1, 8, 8, 1), np.uint8))
+        for mine in (ValueError, OSError, KeyError):
+            with pytest.raises(mine, match="mine"), open_image(tmp_path / name):
+                raise mine("mine")
