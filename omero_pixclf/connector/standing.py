@@ -63,7 +63,7 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
         if not _is_of(entry, TABLES_NS, recipe):
             continue
         own, listed = entry.record.run_id == run_id, _images_in(session, entry)
-        if not (own and listed - set(images)) and not (not own and listed & set(images)):
+        if not (listed - set(images) if own else listed & set(images)):
             continue  # nothing remains, or nothing goes
         rest = {name: _without(table, images) for name, table in load_tables(session, entry).items()}
         if own:
