@@ -12,12 +12,14 @@ STATELESS = {
     "omero.api.IAdmin": "admin.Admin",
     "omero.api.IConfig": "config.Config",
     "omero.api.IContainer": "container.Container",
+    "omero.api.ILdap": "ldap.Ldap",
     "omero.api.IMetadata": "metadata.Metadata",
     "omero.api.IPixels": "pixels.Pixels",
     "omero.api.IQuery": "query.Query",
     "omero.api.IRenderingSettings": "rendering.RenderingSettings",
     "omero.api.IRepositoryInfo": "repository_info.RepositoryInfo",
     "omero.api.IRoi": "roi.Roi",
+    "omero.api.IScript": "script.Scripts",
     "omero.api.ISession": "session.Session",
     "omero.api.ITimeline": "timeline.Timeline",
     "omero.api.ITypes": "types.Types",
@@ -25,9 +27,11 @@ STATELESS = {
     "omero.grid.SharedResources": "resources.SharedResources",
 }
 STATEFUL: dict[str, str] = {
+    "omero.api.JobHandle": "job_handle.JobHandle",
     "omero.api.RawFileStore": "file_store.RawFileStore",
     "omero.api.RawPixelsStore": "pixels_store.RawPixelsStore",
     "omero.api.RenderingEngine": "rendering_engine.RenderingEngine",
+    "omero.api.Search": "search.Search",
     "omero.api.ThumbnailStore": "thumbnails.ThumbnailStore",
 }
 

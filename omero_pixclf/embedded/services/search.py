@@ -1,0 +1,165 @@
+"""Search: objects by words, tags or HQL, in batches."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero
+import omero.api
+from omero import rtypes
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.model import Entity
+from omero_pixclf.embedded.queries import run_objects
+from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.services.query import concrete_class
+from omero_pixclf.embedded.words import Term, matching, terms
+
+__all__ = ["Search"]
+
+_LAST = 9_999_999_999_999
+
+
+class Search(Service):
+    """omero.api.Search."""
+
+    interface = omero.api.Search
+    stateful = True
+
+    def __init__(self, server: Any, session: Any) -> None:
+        super().__init__(server, session)
+        self._queue: list[list[Any]] = []
+        self.resetDefaults(None)
+
+    # ---- what to look for ------------------------------------------------------------------------------------
+    def resetDefaults(self, call: Call | None) -> None:
+        self._kinds: list[Entity] = []
+        self._ids: set[int] | None = None
+        self._owner: int | None = None
+        self._not_owner: int | None = None
+        self._created: tuple[int, int] | None = None
+        self._batch = 1000
+        self._case_sensitive = False
+        self._wildcards = False
+
+    def onlyType(self, call: Call, klass: str) -> None:
+        self._kinds = [concrete_class(klass)]
+
+    def onlyTypes(self, call: Call, classes: list[str]) -> None:
+        self._kinds = [concrete_class(c) for c in classes]
+
+    def allTypes(self, call: Call) -> None:
+        raise misuse("a search over all types is not possible: name them by onlyTypes")
+
+    def onlyIds(self, call: Call, ids: list[int] | None) -> None:
+        self._ids = set(ids) if ids is not None else None
+
+    def onlyOwnedBy(self, call: Call, details: Any) -> None:
+        self._owner = _owner_of(details)
+
+    def notOwnedBy(self, call: Call, details: Any) -> None:
+        self._not_owner = _owner_of(details)
+
+    def onlyCreatedBetween(self, call: Call, start: Any, stop: Any) -> None:
+        first, last = (rtypes.unwrap(t) for t in (start, stop))
+        self._created = (first or 0, last if last is not None else _LAST)
+
+    def setBatchSize(self, call: Call, size: int) -> None:
+        if size < 1:
+            raise misuse(f"a batch holds at least one result, not {size}")
+        self._batch = size
+
+    def getBatchSize(self, call: Call) -> int:
+        return self._batch
+
+    def setCaseSensitive(self, call: Call, value: bool) -> None:
+        self._case_sensitive = value
+
+    def isCaseSensitive(self, call: Call) -> bool:
+        return self._case_sensitive
+
+    def setAllowLeadingWildcard(self, call: Call, value: bool) -> None:
+        self._wildcards = value
+
+    def isAllowLeadingWildcard(self, call: Call) -> bool:
+        return self._wildcards
+
+    # ---- searching -------------------------------------------------------------------------------------------
+    def byFullText(self, call: Call, query: str) -> None:
+        asked = terms(query)
+        if not self._wildcards and any(t.text[:1] in "*?" for t in asked):
+            raise misuse("a word may start with a wildcard after setAllowLeadingWildcard(True) only")
+        self._find(call, asked)
+
+    def byLuceneQueryBuilder(
+        self, call: Call, fields: str, first: str | None, last: str | None, date: str | None, query: str
+    ) -> None:
+        names = [f.strip() for f in (fields or "").split(",") if f.strip()]
+        asked = [Term(t.text, t.need, t.field or name) for t in terms(query) for name in names or [""]]
+        self._find(call, asked)
+
+    def bySomeMustNone(self, call: Call, some: list[str], must: list[str], none: list[str]) -> None:
+        given = (("any", some), ("must", must), ("not", none))
+        self._find(call, [Term(text, need) for need, texts in given for text in texts or []])
+
+    def byHqlQuery(self, call: Call, query: str, params: Any) -> None:
+        given = dict(params.map or {}) if params is not None else {}
+        self._enqueue(run_objects(call, query, given, params.theFilter if params is not None else None))
+
+    def _find(self, call: Call, asked: list[Term]) -> None:
+        if not self._kinds:
+            raise misuse("onlyType or onlyTypes must be called first")
+        for kind in self._kinds:
+            ids = [i for i in matching(call, kind, asked) if self._ids is None or i in self._ids]
+            self._enqueue(self._objects(call, kind, ids))
+
+    def _objects(self, call: Call, kind: Entity, ids: list[int]) -> list[Any]:
+        if not ids:
+            return []
+        conditions, given = ["x.id in (:ids)"], {"ids": rtypes.rlist([rtypes.rlong(i) for i in ids])}
+        for name, condition, value in (
+            ("owner", "x.details.owner.id = :owner", self._owner),
+            ("other", "x.details.owner.id <> :other", self._not_owner),
+        ):
+            if value is not None:
+                conditions.append(condition)
+                given[name] = rtypes.rlong(value)
+        if self._created is not None:
+            conditions.append("x.details.creationEvent.time between :first and :last")
+            given["first"], given["last"] = (rtypes.rtime(t) for t in self._created)
+        return run_objects(
+            call, f"select x from {kind.name} x where {' and '.join(conditions)} order by x.id", given, None
+        )
+
+    def _enqueue(self, found: list[Any]) -> None:
+        self._queue = [found] if found else []
+
+    # ---- results ---------------------------------------------------------------------------------------------
+    def hasNext(self, call: Call) -> bool:
+        return bool(self._queue)
+
+    def next(self, call: Call) -> Any:
+        return self._take(1)[0]
+
+    def results(self, call: Call) -> list[Any]:
+        return self._take(self._batch)
+
+    def _take(self, count: int) -> list[Any]:
+        if not self._queue:
+            raise misuse("No elements")
+        taken, rest = self._queue[0][:count], self._queue[0][count:]
+        self._queue = [rest] if rest else []
+        return taken
+
+    def activeQueries(self, call: Call) -> int:
+        return len(self._queue)
+
+    def clearQueries(self, call: Call) -> None:
+        self._queue = []
+
+
+def _owner_of(details: Any) -> int | None:
+    owner = details._owner if details is not None else None
+    return int(owner._id._val) if owner is not None else None
