@@ -89,6 +89,8 @@ class Caller:
 
     def may_read(self, owner_id: int, group_id: int) -> bool:
         """Whether an object is visible in this request; the same rule as `filter_sql`."""
+        if group_id == USER_GROUP:  # what is there (OMERO's own scripts, repositories) is for everybody
+            return True
         if self.group_id is not None and group_id != self.group_id:
             return False
         return owner_id == self.user_id or self.leads(group_id) or group_id in self.readable_groups
@@ -96,14 +98,14 @@ class Caller:
     def filter_sql(self, alias: str) -> str:
         """A condition on a table's rows that keeps what the caller may read ("" where that is everything)."""
         if self.group_id is not None:
-            inside = (
-                f"+{alias}.group_id = {self.group_id}"  # the + keeps SQLite from preferring these over real conditions
-            )
-            open_to_all = self.leads(self.group_id) or self.group_id in self.readable_groups
-            return inside if open_to_all else f"({inside} AND {alias}.owner_id = {self.user_id})"
+            # the + keeps SQLite from preferring these over real conditions
+            if self.leads(self.group_id) or self.group_id in self.readable_groups:
+                return f"+{alias}.group_id IN ({self.group_id}, {USER_GROUP})"
+            own = f"+{alias}.group_id = {self.group_id} AND {alias}.owner_id = {self.user_id}"
+            return f"({own} OR +{alias}.group_id = {USER_GROUP})"
         if self.is_admin:
             return ""
-        groups = ", ".join(str(g) for g in sorted(self.readable_groups | self.leader_of))
+        groups = ", ".join(str(g) for g in sorted(self.readable_groups | self.leader_of | {USER_GROUP}))
         return f"({alias}.owner_id = {self.user_id} OR {alias}.group_id IN ({groups}))"
 
     def rights(self, owner_id: int, group_id: int, level: GroupLevel) -> Rights:
@@ -113,6 +115,8 @@ class Caller:
             return ALL
         if leads:
             return Rights(level.readable, True, True, level.readable, self.is_admin, True)
+        if group_id == USER_GROUP:
+            return Rights(True, False, False, True, False, False)
         if level.writable:
             return Rights(True, True, True, True, False, False)
         return Rights(False, False, False, level.readable and level.annotatable, False, False)

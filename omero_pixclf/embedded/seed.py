@@ -13,7 +13,7 @@ from omero_pixclf.embedded.schema import table
 
 __all__ = ["set_password", "sow"]
 
-_GROUPS = ((0, "system", "rw----"), (1, "user", "rwr-r-"), (2, "guest", "rw----"))
+_GROUPS = ((0, "system", "rw----"), (1, "user", "rw----"), (2, "guest", "rw----"))
 _USERS = ((0, "root", "root", "root"), (1, "guest", "Guest", "Account"))
 _MEMBERS = ((0, 0, True, 0), (0, 1, False, 1), (1, 2, False, 0))  # user, group, leader, place
 

@@ -6,9 +6,10 @@ import logging
 import secrets
 import sys
 import threading
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import Ice
 import omero.api
@@ -26,6 +27,9 @@ from omero_pixclf.embedded.router import make_router
 from omero_pixclf.embedded.seed import set_password, sow
 from omero_pixclf.embedded.service import Service, servant
 from omero_pixclf.embedded.sessions import ClientSession, Sessions, new_uuid
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.processors import Processors
 
 __all__ = ["Server", "start"]
 
@@ -106,6 +110,8 @@ class Server:
         if self._stopped.is_set():
             return
         self._stopped.set()
+        if "scripts" in self.__dict__:
+            self.scripts.stop()
         for session in self.sessions.all():
             self.sessions.close(session)
         self.communicator.destroy()
@@ -125,6 +131,13 @@ class Server:
         while not self._stopped.wait(_SWEEP_S):
             for session in self.sessions.expire():
                 _log.info("session of %s expired", session.user_name)
+
+    @cached_property
+    def scripts(self) -> Processors:
+        """Who runs scripts; made when first asked for."""
+        from omero_pixclf.embedded.processors import Processors
+
+        return Processors(self)
 
     # ---- services and proxies --------------------------------------------------------------------------------
     def factory_proxy(self, session: ClientSession, category: str) -> Any:

@@ -107,6 +107,13 @@ class SharedResources(Service):
         return self.server.add_object(self.session, self.category, service, "omero.grid.Table")
 
     # ---- processors ------------------------------------------------------------------------------------------
+    def addProcessor(self, call: Call, processor: Any) -> None:
+        self.server.scripts.add(self.session, call.current.con, processor)
+
+    @untransacted
+    def removeProcessor(self, context: Any, processor: Any) -> None:
+        self.server.scripts.remove(processor.ice_getIdentity())
+
     @untransacted
     def acquireProcessor(self, context: Any, job: Any, seconds: int) -> Any:
         raise fault(omero.InternalException, "acquireProcessor: jobs run through IScript.runScript")

@@ -1,0 +1,386 @@
+"""IScript: scripts on the server, their parameters, and running them."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from dataclasses import replace
+from typing import Any
+
+import Ice
+import omero
+import omero.api
+import omero.grid
+import omero.model
+from omero.rtypes import RSetI, rlist, robject, rstring
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.database import now_ms
+from omero_pixclf.embedded.faults import fault, invalid, misuse, violation
+from omero_pixclf.embedded.fetching import readable
+from omero_pixclf.embedded.jobs import SCRIPT_MIMETYPES, Script, find_script, job_output, new_job, set_job_state
+from omero_pixclf.embedded.logins import open_session
+from omero_pixclf.embedded.processors import Processor
+from omero_pixclf.embedded.repositories import SCRIPTS, repository_files, repository_uuid
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.service import Service, changes, untransacted
+from omero_pixclf.embedded.services.job_handle import loaded_job
+from omero_pixclf.embedded.services.script_process import ScriptProcess
+from omero_pixclf.embedded.sessions import ClientSession
+from omero_pixclf.embedded.storage import file_path, remove_files
+
+__all__ = ["Scripts"]
+
+_WAIT_S = 5
+_TYPES = {".py": "text/x-python", ".jy": "text/x-jython", ".m": "text/x-matlab", ".lut": "text/x-lut"}
+_PROCESS = {"omero.launcher": "", "omero.process": "omero.processor.ProcessI"}
+
+
+class Scripts(Service):
+    """omero.api.IScript."""
+
+    interface = omero.api.IScript
+
+    # ---- looking up ------------------------------------------------------------------------------------------
+    @untransacted
+    def getScriptID(self, context: Any, path: str) -> int:
+        repository_files(self.server.database)
+        with self.transaction(context) as call:
+            return self._official_id(call, path) or -1
+
+    def _official_id(self, call: Call, path: str, *, scripts_only: bool = True) -> int | None:
+        folder, name = _split(path)
+        row = call.tx.one(
+            "SELECT id, mimetype FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id",
+            (repository_uuid(call.tx, SCRIPTS), folder, name),
+        )
+        return row[0] if row and (not scripts_only or row[1] in SCRIPT_MIMETYPES) else None
+
+    @untransacted
+    def getScripts(self, context: Any) -> list[Any]:
+        return self._listed(context, SCRIPT_MIMETYPES)
+
+    @untransacted
+    def getScriptsByMimetype(self, context: Any, mimetype: str) -> list[Any]:
+        return self._listed(context, (mimetype,))
+
+    def _listed(self, context: Any, mimetypes: tuple[str, ...]) -> list[Any]:
+        repository_files(self.server.database)
+        marks = ", ".join("?" * len(mimetypes))
+        with self.transaction(context) as call:
+            sql = f"SELECT id FROM originalfile WHERE repo = ? AND mimetype IN ({marks}) ORDER BY path, name, id"
+            ids = [row[0] for row in call.tx.all(sql, (repository_uuid(call.tx, SCRIPTS), *mimetypes))]
+            return _files(call, ids)
+
+    @untransacted
+    def getUserScripts(self, context: Any, accepts: list[Any]) -> list[Any]:
+        repository_files(self.server.database)
+        with self.transaction(context) as call:
+            conditions, values = _accepted(accepts)
+            if not conditions:
+                conditions, values = ["group_id = ?"], [self.session.group_id]
+            marks = ", ".join("?" * len(SCRIPT_MIMETYPES))
+            sql = (
+                f"SELECT id FROM originalfile WHERE mimetype IN ({marks}) AND coalesce(repo, '') <> ? "
+                f"AND {' AND '.join(conditions)}"
+            )
+            rows = call.tx.all(sql, (*SCRIPT_MIMETYPES, repository_uuid(call.tx, SCRIPTS), *values))
+            return _files(call, readable(call, "OriginalFile", [row[0] for row in rows]))
+
+    def getScriptText(self, call: Call, ident: int) -> str:
+        return self._text(call, ident) or ""
+
+    def _text(self, call: Call, ident: int) -> str | None:
+        script = find_script(call, ident)
+        return None if script is None else file_path(call.folder, ident).read_text(encoding="utf-8")
+
+    def getScriptWithDetails(self, call: Call, ident: int) -> Any:
+        text = self._text(call, ident)
+        return {} if text is None else {text: robject(_files(call, [ident])[0])}
+
+    @untransacted
+    def getParams(self, context: Any, ident: int) -> Any:
+        with self.transaction(context) as call:
+            script = find_script(call, ident)
+        return None if script is None else self._params(context, script)
+
+    @untransacted
+    def canRunScript(self, context: Any, ident: int) -> bool:
+        with self.transaction(context) as call:
+            script = find_script(call, ident)
+        if script is None:
+            return False
+        if script.official:
+            return True
+        try:
+            self._user_processor(context, script)
+        except omero.NoProcessorAvailable:
+            return False
+        return True
+
+    def validateScript(self, call: Call, job: Any, accepts: list[Any]) -> Any:
+        """The script of a job where it is one of those accepted; official ones where nobody is named."""
+        wide = call.in_group(None) if accepts else call.as_admin()
+        loaded_job(wide, job.id.val)
+        rows = call.tx.all("SELECT child FROM joboriginalfilelink WHERE parent = ?", (job.id.val,))
+        found = [s for s in (find_script(wide, row[0]) for row in rows) if s is not None]
+        if accepts:
+            found = [s for s in found if _matches(s, accepts)]
+        if len(found) != 1:
+            raise invalid(f"Found wrong number of files: {[s.ident for s in found]}")
+        if not accepts and not found[0].official:
+            return None
+        return _files(wide, [found[0].ident])[0]
+
+    # ---- storing ---------------------------------------------------------------------------------------------
+    @untransacted
+    def uploadOfficialScript(self, context: Any, path: str, text: str) -> int:
+        repository_files(self.server.database)
+        with self.transaction(context, write=True) as call:
+            if not call.caller.is_admin:
+                raise violation("No permission to upload script")
+            if self._official_id(call, path) is not None:
+                raise misuse(f"Path already exists: {path}\nUse editScript to modify existing official scripts.")
+            old = self._official_id(call, path, scripts_only=False)
+            if old is not None:
+                call.tx.execute("UPDATE originalfile SET repo = NULL WHERE id = ?", (old,))
+            ident = int(call.tx.new_id("originalfile"))
+            self._insert_official(call, ident, path, text)
+            _write(call, ident, text)
+        self._check(context, ident)
+        return ident
+
+    def _insert_official(self, call: Call, ident: int, path: str, text: str) -> None:
+        folder, name = _split(path)
+        digest, size = _digest(text)
+        now = now_ms()
+        hasher = call.tx.one("SELECT id FROM checksumalgorithm WHERE value = 'SHA1-160'")[0]
+        call.tx.execute(
+            "INSERT INTO originalfile (id, owner_id, group_id, creation_id, update_id, path, name, repo, mimetype, "
+            "hash, hasher, size, mtime) VALUES (?, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                ident,
+                USER_GROUP,
+                call.event_id,
+                call.event_id,
+                folder,
+                name,
+                repository_uuid(call.tx, SCRIPTS),
+                _mimetype(name),
+                digest,
+                hasher,
+                size,
+                now,
+            ),
+        )
+
+    @untransacted
+    def uploadScript(self, context: Any, path: str, text: str) -> int:
+        with self.transaction(context, write=True) as call:
+            folder, name = _split(path)
+            file = omero.model.OriginalFileI()
+            file.path, file.name, file.mimetype = rstring(folder), rstring(name), rstring(_mimetype(name))
+            saver = Saver(call)
+            ident = int(saver.save(file).id.val)
+            saver.flush()
+            _write(call, ident, text)
+        self._check(context, ident)
+        return ident
+
+    @untransacted
+    def editScript(self, context: Any, file: Any, text: str) -> None:
+        if file is None:
+            raise misuse("file object cannot be null")
+        ident = file.id.val
+        with self.transaction(context, write=True) as call:
+            row = call.tx.one("SELECT owner_id, group_id, name FROM originalfile WHERE id = ?", (ident,))
+            if row is None or not call.caller.may_read(row[0], row[1]):
+                raise misuse(f"could not find file: {ident}")
+            if not call.graph.rights(row[0], row[1]).edit:
+                raise violation(f"Updating ome.model.core.OriginalFile:Id_{ident} not allowed.")
+            call.tx.execute("UPDATE originalfile SET mimetype = ? WHERE id = ?", (_mimetype(row[2]), ident))
+            _write(call, ident, text)
+        self._check(context, ident)
+
+    @changes
+    def deleteScript(self, call: Call, ident: int) -> None:
+        script = find_script(call, ident)
+        if script is None:
+            raise misuse(f"No script with id {ident} on server.")
+        if not call.graph.rights(script.owner, script.group).delete:
+            raise violation(f"No permission to delete script with id {ident}")
+        call.tx.execute("DELETE FROM joboriginalfilelink WHERE child = ?", (ident,))
+        call.tx.execute("DELETE FROM originalfile WHERE id = ?", (ident,))
+        call.tx.after_commit.append(lambda: remove_files(call.folder, "OriginalFile", [ident]))
+
+    def _check(self, context: Any, ident: int) -> None:
+        """A script whose parameters cannot be found out is none: it becomes plain text, and the caller is told."""
+        with self.transaction({**context, "omero.group": "-1"}) as call:
+            script = find_script(call, ident)
+        if script is None:
+            return
+        try:
+            self._params(context, script)
+        except omero.NoProcessorAvailable:
+            return  # a user's script: its parameters are found out when somebody runs it
+        except omero.ValidationException:
+            with self.server.database.writing() as tx:
+                tx.execute("UPDATE originalfile SET mimetype = 'text/plain' WHERE id = ?", (ident,))
+            raise
+
+    # ---- parameters ------------------------------------------------------------------------------------------
+    def _params(self, context: Any, script: Script) -> Any:
+        """A script's parameters; found out by running it once, kept as long as its text stays."""
+        known = self.server.scripts.parameters
+        if (script.ident, script.sha1) not in known:
+            known[script.ident, script.sha1] = self._parsed(context, script)
+        return known[script.ident, script.sha1]
+
+    def _parsed(self, context: Any, script: Script) -> Any:
+        job, session = self._prepared(context, script, "ParseJob", as_root=script.official)
+        try:
+            processor = self._processor(context, script, job, _WAIT_S)
+            found = _asked(processor, lambda p: p.parseJob(session.uuid, job, _PROCESS))
+            if found is None:
+                raise invalid(self._complaint(script, job.id.val))
+            return found
+        finally:
+            self.server.sessions.close(session)
+
+    def _complaint(self, script: Script, job: int) -> str:
+        parts = [f"Can't find params for {script.ident}!"]
+        with self.server.database.reading() as tx:
+            for name in ("stdout", "stderr"):
+                file = job_output(tx, job, name)
+                if file is not None:
+                    text = file_path(self.server.folder, file).read_text(encoding="utf-8", errors="replace")
+                    parts.append(f"{name} is in file {file}:\n{text}")
+        return "\n".join(parts)
+
+    # ---- running ---------------------------------------------------------------------------------------------
+    @untransacted
+    def runScript(self, context: Any, ident: int, inputs: dict[str, Any], wait: Any) -> Any:
+        seconds = _WAIT_S if wait is None else wait.val
+        with self.transaction(context) as call:
+            call.graph.get("OriginalFile", ident)
+            script = find_script(call, ident)
+        if script is None:
+            message = "No processor available! [0 response(s)]"
+            raise omero.NoProcessorAvailable("", "omero.NoProcessorAvailable", message, 0)
+        job, session = self._prepared(context, script, "ScriptJob")
+        try:
+            processor = self._processor(context, script, job, seconds)
+            params = self._params(context, script)
+            session.inputs.update({k: _as_stored(v) for k, v in (inputs or {}).items()})
+            process = _asked(processor, lambda p: p.processJob(session.uuid, params, job, _PROCESS))
+        except omero.ServerError as error:
+            self._fail(job.id.val, error)
+            self.server.sessions.close(session)
+            raise
+        reachable = processor.reach(process)
+        running = ScriptProcess(self.server, self.session, job, session, reachable)
+        return self.server.add_object(self.session, self.category, running, "omero.grid.ScriptProcess")
+
+    def _fail(self, job: int, error: Any) -> None:
+        with self.server.database.writing() as tx:
+            set_job_state(tx, job, "Error", str(error.message or ""))
+
+    def _prepared(self, context: Any, script: Script, kind: str, *, as_root: bool = False) -> tuple[Any, ClientSession]:
+        """A new job and the session it runs in."""
+        with self.transaction(context, write=True) as call:
+            user, group = call.caller.user_id, call.caller.group_id
+            group = self.session.group_id if group is None else group
+            if as_root:
+                call, user, group = call.as_admin(), 0, SYSTEM_GROUP
+                call.caller = replace(call.caller, group_id=group)
+            job = loaded_job(call, new_job(call, kind, script.ident))
+            session = open_session(
+                self.server,
+                call.tx,
+                user,
+                group,
+                agent="OMERO.scripts",
+                idle_ms=0,
+                live_ms=self.server.scripts.timeout_ms,
+                event_type="Processing",
+            )
+        return job, session
+
+    def _processor(self, context: Any, script: Script, job: Any, seconds: float) -> Processor:
+        if script.official:
+            own: Processor = self.server.scripts.own()
+            return own
+        group = job.details.group.id.val
+        found: Processor = self.server.scripts.accepting(job, self.session.user_id, group, seconds)
+        return found
+
+    def _user_processor(self, context: Any, script: Script) -> Processor:
+        """Who would run a user's script."""
+        return self._processor(context, script, self._prepared(context, script, "ScriptJob")[0], _WAIT_S)
+
+
+def _asked(processor: Processor, question: Any) -> Any:
+    """A processor's answer; its being gone is an InternalException."""
+    try:
+        return question(processor.proxy)
+    except (Ice.LocalException, Ice.ObjectNotExistException) as error:
+        raise fault(omero.InternalException, f"the processor is gone: {error}") from error
+
+
+def _split(path: str) -> tuple[str, str]:
+    folder, name = posixpath.split(posixpath.normpath("/" + path.strip("/")))
+    return folder.rstrip("/") + "/", name
+
+
+def _mimetype(name: str) -> str:
+    return _TYPES.get(posixpath.splitext(name)[1], "text/plain")
+
+
+def _digest(text: str) -> tuple[str, int]:
+    data = text.encode()
+    return hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data)
+
+
+def _write(call: Call, ident: int, text: str) -> None:
+    """Store a script's text and what the row says of it."""
+    digest, size = _digest(text)
+    path = file_path(call.folder, ident)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+    call.tx.execute(
+        "UPDATE originalfile SET hash = ?, size = ?, mtime = ?, "
+        "hasher = (SELECT id FROM checksumalgorithm WHERE value = 'SHA1-160') WHERE id = ?",
+        (digest, size, now_ms(), ident),
+    )
+
+
+def _files(call: Call, ids: list[int]) -> list[Any]:
+    found = call.graph.load("OriginalFile", ids)
+    call.graph.finish()
+    return [found[i] for i in ids]
+
+
+def _accepted(accepts: list[Any]) -> tuple[list[str], list[Any]]:
+    """Conditions on the owner or group of files."""
+    conditions, values = [], []
+    for found in accepts or []:
+        if isinstance(found, omero.model.Experimenter):
+            conditions.append("owner_id = ?")
+        elif isinstance(found, omero.model.ExperimenterGroup):
+            conditions.append("group_id = ?")
+        else:
+            raise invalid(f"Unsupported accept-type: {found}")
+        values.append(found.id.val)
+    return conditions, values
+
+
+def _matches(script: Script, accepts: list[Any]) -> bool:
+    owned = {omero.model.ExperimenterI: script.owner, omero.model.ExperimenterGroupI: script.group}
+    return all(owned.get(type(a)) == a.id.val for a in accepts)
+
+
+def _as_stored(value: Any) -> Any:
+    """A session's variables know lists, not sets."""
+    return rlist(list(value.val)) if isinstance(value, RSetI) else value

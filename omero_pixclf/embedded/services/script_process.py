@@ -1,0 +1,181 @@
+"""A running script: what its user may ask of it, and the watch that notices its end."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import Ice
+import omero
+import omero.grid
+import omero.model
+from omero.rtypes import rint, robject
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.jobs import job_output, set_job_state
+from omero_pixclf.embedded.service import Service, changes, untransacted
+
+__all__ = ["ScriptProcess"]
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.2
+_LONGEST_WAIT_S = 5
+
+
+class ScriptProcess(Service):
+    """omero.grid.ScriptProcess; its calls do not wait for each other, so that waiting can be cancelled."""
+
+    interface = omero.grid.ScriptProcess
+
+    def __init__(self, server: Any, session: Any, job: Any, running: Any, process: Any) -> None:
+        """``running`` is the script's own session, ``process`` the processor's proxy of the process."""
+        super().__init__(server, session)
+        self._job = job
+        self._running = running
+        self._process = process
+        self._polling = threading.Lock()
+        self._ended = threading.Event()
+        self._code: int | None = None
+        self._collected = False
+        self._detached = False
+        self._stopped = threading.Event()
+        self._callbacks: dict[str, Any] = {}
+        threading.Thread(target=self._watch, name=f"omero-job-{job.id.val}", daemon=True).start()
+
+    # ---- the watch -------------------------------------------------------------------------------------------
+    def _watch(self) -> None:
+        while not self._ended.is_set() and not self._stopped.wait(_POLL_S):
+            if self._running.closed:
+                self._expired()
+                return
+            try:
+                self._polled()
+            except omero.ServerError as error:
+                _log.warning("job %s cannot be polled: %s", self._job.id.val, error.message)
+
+    def _polled(self) -> int | None:
+        """The process's return code once it has ended and its output is stored; one question at a time."""
+        with self._polling:
+            if self._code is not None:
+                return self._code
+            try:
+                found = self._process.poll()
+            except (Ice.LocalException, Ice.ObjectNotExistException) as error:
+                _log.warning("job %s: the processor is gone: %s", self._job.id.val, error)
+                self._fail("the processor is gone")
+                found = rint(-1)
+            if found is None:
+                return None
+            self._code = int(found.val)
+        self._ended.set()
+        self._tell("processFinished", self._code)
+        if self._detached:
+            self.server.sessions.close(self._running)
+        return self._code
+
+    def _expired(self) -> None:
+        """The script's session has reached its limit: end it, say so."""
+        self._send("kill")
+        self._fail("the script has reached its time limit")
+        self._code = -1
+        self._ended.set()
+        self._tell("processKilled", True)
+
+    def _fail(self, message: str) -> None:
+        with self.server.database.writing() as tx:
+            set_job_state(tx, self._job.id.val, "Error", message)
+
+    def _tell(self, event: str, value: Any) -> None:
+        for callback in list(self._callbacks.values()):
+            try:
+                getattr(callback, event)(value)
+            except Ice.Exception as error:
+                _log.info("a client was not told about job %s: %s", self._job.id.val, error)
+
+    def _send(self, operation: str) -> Any:
+        """Ask the process itself; None where it is gone."""
+        try:
+            return getattr(self._process, operation)()
+        except (Ice.LocalException, Ice.ObjectNotExistException) as error:
+            _log.info("job %s: %s came too late: %s", self._job.id.val, operation, error)
+            return None
+
+    # ---- operations ------------------------------------------------------------------------------------------
+    @untransacted
+    def getJob(self, context: Any) -> Any:
+        return self._job
+
+    @untransacted
+    def poll(self, context: Any) -> Any:
+        code = self._polled()
+        return None if code is None else rint(code)
+
+    @untransacted
+    def wait(self, context: Any) -> int:
+        self._ended.wait()
+        return self._code if self._code is not None else -1
+
+    @untransacted
+    def cancel(self, context: Any) -> bool:
+        return True if self._ended.is_set() else bool(self._send("cancel"))
+
+    @untransacted
+    def kill(self, context: Any) -> bool:
+        return True if self._ended.is_set() else bool(self._send("kill"))
+
+    @untransacted
+    def shutdown(self, context: Any) -> None:
+        if not self._ended.is_set():
+            self._send("shutdown")
+
+    def registerCallback(self, call: Call, callback: Any) -> None:
+        """Tell the client when the script ends, over the connection it came by."""
+        identity = callback.ice_getIdentity()
+        proxy = omero.grid.ProcessCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
+        self._callbacks[f"{identity.category}/{identity.name}"] = proxy.ice_oneway()
+        if self._ended.is_set():
+            self._tell("processFinished", self._code)
+
+    def unregisterCallback(self, call: Call, callback: Any) -> None:
+        identity = callback.ice_getIdentity()
+        self._callbacks.pop(f"{identity.category}/{identity.name}", None)
+
+    @untransacted
+    def getResults(self, context: Any, seconds: int) -> dict[str, Any]:
+        if not 0 <= seconds <= _LONGEST_WAIT_S:
+            raise misuse(f"Refusing to wait more than 5 seconds: {seconds}")
+        if self._collected:
+            raise misuse("No current process.")
+        self._ended.wait(seconds)
+        if self._polled() is None:
+            raise misuse("Process still running.")
+        self._collected = True
+        found = dict(self._running.outputs)
+        with self.server.database.reading() as tx:
+            for name in ("stdout", "stderr"):
+                file = job_output(tx, self._job.id.val, name)
+                if file is not None:
+                    found[name] = robject(omero.model.OriginalFileI(file, False))
+        return found
+
+    @changes
+    def setMessage(self, call: Call, message: str) -> str:
+        return set_job_state(call.tx, self._job.id.val, None, message)[1]
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+    @untransacted
+    def close(self, context: Any, detach: bool = False) -> None:
+        """Forget the process; it is ended with everything it holds unless it is detached."""
+        self._detached = detach
+        self.server.close_service(self)
+
+    def released(self) -> None:
+        if self._detached and not self._ended.is_set():
+            return
+        self._stopped.set()
+        if not self._ended.is_set():
+            threading.Thread(target=self._send, args=("shutdown",), daemon=True).start()
+        self.server.sessions.close(self._running)
