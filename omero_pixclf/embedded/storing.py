@@ -5,11 +5,19 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+import omero
+
 from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.model import Entity, Field, entities, entity, find_entity
 from omero_pixclf.embedded.schema import DEFAULTS, table
 
 __all__ = ["check_present", "fill_defaults", "kind_of", "list_owners", "pair_fields", "places", "row_of"]
+
+_SIZES = tuple(f"size{axis}" for axis in "XYZCT")
+_POSITIVE = {  # numbers that OMERO's model wants above zero
+    "Pixels": (*_SIZES, "significantBits", "physicalSizeX", "physicalSizeY", "physicalSizeZ"),
+    "LogicalChannel": ("samplesPerPixel", "excitationWave", "emissionWave"),
+}
 
 
 def kind_of(obj: Any) -> Entity:
@@ -84,7 +92,12 @@ def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
 
 
 def check_present(found: Entity, row: list[Any]) -> None:
-    """ValidationException where a property that must be set is not."""
+    """ValidationException where a property that must be set is not, InternalException where a size is not positive."""
     for field, place in _stored(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
             raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
+    for name in _POSITIVE.get(found.name, ()):
+        value = row[places(found.name)[name]]
+        if value is not None and value <= 0:
+            message = f"values of {found.name}.{name} must be strictly positive"
+            raise omero.InternalException("", "java.lang.IllegalArgumentException", message)
