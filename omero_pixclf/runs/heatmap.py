@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,11 +16,11 @@ from numpy.typing import NDArray
 
 from omero_pixclf.runs.account import class_names
 from omero_pixclf.runs.pictures import Panel
+from omero_pixclf.runs.wells import plate_shape, well_name, well_position
 from omero_pixclf.table import Table
 
-__all__ = ["Wells", "heat_map", "heat_map_panels", "plate_shape", "well_means", "well_name", "well_position"]
+__all__ = ["Wells", "heat_map", "heat_map_panels", "well_means"]
 
-FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of plates in use
 # column prefix: (what it is called, factor, colours)
 MEASURES = {"Count_": ("objects per image", 1.0, "YlGnBu"), "Area_fraction_": ("area in %", 100.0, "YlOrBr")}
 ACROSS = 2  # plates beside each other
@@ -45,41 +44,6 @@ class Wells:
 
     values: Floats
     fields: NDArray[np.int64]
-
-
-def well_position(name: str) -> tuple[int, int] | None:
-    """Row and column of a well, from 0; None where the name is none.
-
-    >>> well_position("B3"), well_position("AA01"), well_position("7")
-    ((1, 2), (26, 0), None)
-    """
-    match = re.fullmatch(r"\s*([A-Za-z]{1,2})0*([1-9]\d{0,2})\s*", name)
-    if match is None:
-        return None
-    row = 0
-    for letter in match[1].upper():
-        row = 26 * row + ord(letter) - ord("A") + 1
-    return row - 1, int(match[2]) - 1
-
-
-def well_name(row: int, column: int) -> str:
-    """A well's name from its row and column, from 0.
-
-    >>> well_name(1, 2), well_name(26, 0)
-    ('B3', 'AA1')
-    """
-    high, low = divmod(row, 26)
-    return f"{chr(ord('A') + high - 1) if high else ''}{chr(ord('A') + low)}{column + 1}"
-
-
-def plate_shape(rows: int, columns: int) -> tuple[int, int]:
-    """The smallest usual plate that has at least so many rows and columns, or just these where none has.
-
-    >>> plate_shape(2, 3), plate_shape(7, 11), plate_shape(9, 2), plate_shape(40, 2)
-    ((2, 3), (8, 12), (16, 24), (40, 2))
-    """
-    fitting = (shape for shape in FORMATS if shape[0] >= rows and shape[1] >= columns)
-    return next(fitting, (rows, columns))
 
 
 def well_means(summary: Table, column: str) -> Wells | None:

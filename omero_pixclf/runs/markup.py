@@ -13,6 +13,7 @@ from PIL import Image
 
 __all__ = ["Cell", "data_uri", "definitions", "figure", "number", "swatch", "table", "thumbnail"]
 
+LONG = 40  # characters: a cell that gets a column of some width
 MIME = {b"\x89PN": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -57,6 +58,8 @@ def _cell(cell: Cell, leads: bool) -> str:
     marks = ' scope="row"' if leads else ""
     if cell.numeric:
         marks += ' class="n"'
+    elif len(cell.text) > LONG:
+        marks += ' class="long"'
     if cell.key is not None:
         marks += f' data-key="{escape(str(cell.key))}"'
     return f"<{tag}{marks}>{escape(cell.text)}</{tag}>"
@@ -90,7 +93,7 @@ def thumbnail(picture: bytes, *, side: int, quality: int = 80) -> bytes:
     shrink = min(1.0, side / image.height)
     size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
     out = io.BytesIO()
-    image.resize(size, Image.Resampling.LANCZOS).save(out, "JPEG", quality=quality, subsampling=0, optimize=True)
+    image.resize(size, Image.Resampling.LANCZOS).save(out, "JPEG", quality=quality, subsampling=0)
     return out.getvalue()
 
 

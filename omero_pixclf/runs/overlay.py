@@ -139,7 +139,7 @@ def _outline(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32
     large = labels[rows[:, None], columns[None, :]]
     steps = fine[0] // labels.shape[0]
     if steps > 2:  # enlarged: round off the corners of the pixels
-        large = ndimage.median_filter(large, size=2 * (steps // 2) + 1)
+        large = ndimage.median_filter(large, size=min(2 * (steps // 2) + 1, 9))
     rim = (large > 0) & (ndimage.maximum_filter(large, RIM) != ndimage.minimum_filter(large, RIM))
     part: NDArray[np.float32] = rim.reshape(shape[0], 2, shape[1], 2).mean(axis=(1, 3), dtype=np.float32)
     return part

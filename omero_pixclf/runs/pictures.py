@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, coarse, font, line_color, overlay, png
+from omero_pixclf.runs.wells import plate_slots
 
 __all__ = ["Panel", "Tile", "contact_sheet", "overlay", "sampled"]
 
 MOST_CHANNELS = len(CHANNEL_COLORS)
-WIDEST = 2400  # pixels, of a sheet
+WIDEST = 3000  # pixels, of a sheet
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def contact_sheet(
     tiles
         At least one.
     columns
-        Pictures in a row; None: as many as make a pleasant sheet.
+        Pictures in a row; None: the sheet is laid out as the plate where tiles are grouped by wells, else as many as
+        make a pleasant sheet.
     limit
         The most tiles to show.
     subtitle, classes, channels
@@ -109,21 +111,23 @@ def contact_sheet(
     """
     shown = [tiles[i] for i in sampled([t.group for t in tiles], limit)]
     sizes = [Image.open(io.BytesIO(t.picture)).size for t in shown]
-    layout = _layout(sizes, columns)
+    plate = plate_slots([t.group for t in shown]) if columns is None else None
+    columns, slots = plate or (columns, list(range(len(shown))))
+    layout = _layout(sizes, columns, max(slots) + 1)
     sheet = Image.new("RGB", layout.size, "white")
     note = f"{len(shown)} of {len(tiles)} images" if len(shown) < len(tiles) else ""
     _head(sheet, layout, (title, " · ".join(t for t in (subtitle, note) if t)), classes or {}, channels)
-    for n, tile in enumerate(shown):  # decoded one by one: hundreds at once would fill the memory
-        _place(sheet, tile, layout.corner(n), layout.cell)
-    return png(sheet, effort=6)
+    for slot, tile in zip(slots, shown, strict=True):  # decoded one by one: hundreds at once would fill the memory
+        _place(sheet, tile, layout.corner(slot), layout.cell)
+    return png(sheet, effort=4)
 
 
-def _layout(sizes: Sequence[tuple[int, int]], columns: int | None) -> _Layout:
+def _layout(sizes: Sequence[tuple[int, int]], columns: int | None, slots: int) -> _Layout:
     width, height = (max(s[i] for s in sizes) for i in (0, 1))
-    columns = min(len(sizes), columns or max(1, round((len(sizes) * 1.5 * (height + 58) / width) ** 0.5)))
+    columns = min(slots, columns or max(1, round((slots * 1.5 * (height + 58) / width) ** 0.5)))
     shrink = min(1.0, (WIDEST / columns - 20) / width)
     cell = (max(1, round(width * shrink)), max(1, round(height * shrink)))
-    return _Layout(columns, -(-len(sizes) // columns), cell, head=132)
+    return _Layout(columns, -(-slots // columns), cell, head=132)
 
 
 def _head(

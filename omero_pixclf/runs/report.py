@@ -95,7 +95,6 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
         made["contact_sheet.png"] = contact_sheet(
             title,
             tiles,
-            columns=_plate_columns(tiles),
             limit=MOST_TILES,
             subtitle=f"{which} · {record.project} · run {record.run_id} · contrast set for each image",
             classes=account.colors,
@@ -109,25 +108,16 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
     return made
 
 
-def _plate_columns(tiles: Sequence[Tile]) -> int | None:
-    """So many pictures in a row that rows of the sheet are rows of the plate, where that comes out even."""
-    letters = [re.match(r"[A-Z]*", t.group) for t in tiles]
-    rows = [m.group() if m else "" for m in letters]
-    counts = {rows.count(row) for row in rows}
-    (count,) = counts if len(counts) == 1 and all(rows) else (0,)
-    return count if 1 < count <= 24 else None
-
-
 def report(account: Account, tiles: Sequence[Tile]) -> str:
     """The HTML page about a container: readable by itself, on any screen, with nothing loaded from elsewhere."""
     sections = (
         _opening(account),
         _section("Without results", failure_table(account)),
         _section("Plate", _panels(heat_map_panels(account.summary)), _details("By well", well_table(account))),
-        _section("Objects", _panels(histogram_panels(account.objects, colors=account.colors))),
+        _section("Objects", _panels(histogram_panels(account.objects, colors=account.colors), "panels small")),
         _section("Images and what was found in them", _tiles(account, tiles)),
         _section("Image by image", image_table(account)),
-        _section("How it was made", definitions(_facts(account))),
+        _section("How it was made", definitions(_facts(account)), _details("All settings", _settings(account))),
         _section("Taking it back", _undo(account)),
     )
     page = Template(files("omero_pixclf.runs").joinpath("report.html").read_text(encoding="utf-8"))
@@ -147,7 +137,8 @@ def _details(title: str, content: str) -> str:
 def _opening(account: Account) -> str:
     record = account.record
     about = f"{account.container} · recipe {record.recipe} · {_moment(record.finished or record.started)}"
-    numbers = [(f"{account.count('done'):,}", "images done", "")]
+    done = account.count("done")
+    numbers = [(f"{done:,}", "image done" if done == 1 else "images done", "")]
     if account.count("skipped"):
         numbers.append((f"{account.count('skipped'):,}", "stood already", ""))
     if missing := account.count("failed", "refused", "due", "running"):
@@ -162,10 +153,10 @@ def _opening(account: Account) -> str:
     return f'<header><h1>{name}</h1><p class="soft">{escape(about)}</p><ul class="numbers">{items}</ul></header>'
 
 
-def _panels(panels: Sequence[Panel]) -> str:
+def _panels(panels: Sequence[Panel], kind: str = "panels") -> str:
     if not panels:
         return ""
-    return f'<div class="panels">{"".join(figure(p.picture, p.text) for p in panels)}</div>'
+    return f'<div class="{kind}">{"".join(figure(p.picture, p.text) for p in panels)}</div>'
 
 
 def _tiles(account: Account, tiles: Sequence[Tile]) -> str:
@@ -208,9 +199,12 @@ def _facts(account: Account) -> dict[str, str]:
         "User": account.user,
         "Started": _moment(record.started),
         "Finished": _moment(record.finished) if record.finished else "",
-        **{key.replace("_", " "): value for key, value in record.settings.items()},
     }
     return {key: value for key, value in facts.items() if value}
+
+
+def _settings(account: Account) -> str:
+    return definitions(account.record.settings) if account.record.settings else ""
 
 
 def _moment(moment: datetime) -> str:

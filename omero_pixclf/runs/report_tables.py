@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.runs.account import Account, class_names, summary_rows
-from omero_pixclf.runs.heatmap import well_means, well_name
+from omero_pixclf.runs.heatmap import well_means
 from omero_pixclf.runs.manifest import Entry
 from omero_pixclf.runs.markup import Cell, number, table
+from omero_pixclf.runs.wells import well_name
 
 __all__ = ["failure_table", "image_table", "well_table"]
 
@@ -51,7 +52,7 @@ def _image_row(key: str, entry: Entry | None, row: dict[str, Any], heads: list[s
     nan = float("nan")
     cells = [Cell(str(row.get("Image_Name") or (entry.name if entry else key)))]
     if "Well" in heads:
-        cells += [Cell(str(row.get("Well_Name", "–"))), number(row.get("Field", nan))]
+        cells += [Cell(row["Well_Name"]) if row else Cell("–", ""), number(row.get("Field", nan))]
     for tag in tags:
         count = row.get(f"Count_{tag}", -1)
         cells += [number(count if count >= 0 else nan), number(100 * row.get(f"Area_fraction_{tag}", nan), ".1f")]

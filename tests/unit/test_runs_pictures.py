@@ -1,0 +1,73 @@
+"""Many pictures on one sheet."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from omero_pixclf.runs.pictures import Tile, contact_sheet, sampled
+
+COLORS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200)]
+
+
+def tile(n: int, group: str = "", size: tuple[int, int] = (300, 200)) -> Tile:
+    out = io.BytesIO()
+    Image.new("RGB", size, COLORS[n % len(COLORS)]).save(out, "PNG")
+    return Tile(out.getvalue(), f"tile {n}", f"{n} objects", group)
+
+
+def sheet(content: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(content)).convert("RGB")
+
+
+def at(image: Image.Image, column: int, row: int) -> tuple[int, ...]:
+    """The colour in the middle of a picture of 300 x 200."""
+    found = image.getpixel((20 + column * 320 + 150, 132 + row * 258 + 100))
+    assert isinstance(found, tuple)
+    return tuple(4 * round(v / 4) for v in found)
+
+
+def test_pictures_stand_in_rows_in_their_order() -> None:
+    shown = sheet(contact_sheet("Six", [tile(n) for n in range(6)], columns=3))
+    assert [at(shown, n % 3, n // 3) for n in range(6)] == COLORS
+
+
+def test_pictures_of_a_plate_stand_as_their_wells_do_and_missing_wells_stay_free() -> None:
+    wells = ["B2", "B4", "C2", "C3", "C4"]
+    shown = sheet(contact_sheet("Plate", [tile(n, well) for n, well in enumerate(wells)]))
+    assert at(shown, 0, 0) == COLORS[0] and at(shown, 2, 0) == COLORS[1] and at(shown, 2, 1) == COLORS[4]
+    assert min(at(shown, 1, 0)) >= 252  # B3: white
+
+
+def test_of_many_images_an_even_choice_is_shown_and_the_sheet_says_so() -> None:
+    tiles = [tile(0) for _ in range(30)]
+    some, all_ = sheet(contact_sheet("Many", tiles, limit=12)), sheet(contact_sheet("Many", tiles[:12]))
+    assert some.size == all_.size
+    note = (20, 60, 700, 84)
+    assert some.crop(note).getextrema() != all_.crop(note).getextrema()
+
+
+@pytest.mark.parametrize("size", [(1456, 480), (60, 2000), (8, 8)])
+def test_any_shape_of_picture_fits(size: tuple[int, int]) -> None:
+    shown = sheet(contact_sheet("Mixed", [tile(0), tile(1, size=size), tile(2)]))
+    assert shown.width <= 3200
+
+
+def test_long_titles_stay_on_the_sheet() -> None:
+    short, long = (sheet(contact_sheet(text, [tile(0)])) for text in ("x", "very long " * 60))
+    assert long.size == short.size
+
+
+def test_a_sample_of_wells_takes_one_image_of_each_before_a_second_of_any() -> None:
+    wells = [f"{row}{column}" for row in "ABCDEFGH" for column in range(1, 13) for _ in range(4)]
+    chosen = sampled(wells, 96)
+    assert [wells[i] for i in chosen] == sorted(set(wells), key=wells.index)
+    assert len(sampled(wells, 200)) == 192 and len(sampled(wells, 50)) == 50
+
+
+def test_a_sample_without_groups_is_spread_from_the_first_to_the_last() -> None:
+    chosen = sampled([""] * 1000, 96)
+    assert len(chosen) == len(set(chosen)) == 96 and (chosen[0], chosen[-1]) == (0, 999)
+    assert sampled([""] * 5, 96) == [0, 1, 2, 3, 4] and sampled([], 96) == []
