@@ -43,16 +43,16 @@ class Block:
         return (self.depth, self.height, self.width)
 
 
-def blocks(region: Region, itemsize: int, *, tile: int = TILE) -> Iterator[Block]:
+def blocks(region: Region, itemsize: int, *, tile: int = TILE, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """Cut a region into what single calls should fetch.
 
-    Small planes are taken several at a time, about `BLOCK_BYTES` together; planes larger than that in tiles that
-    lie on the grid of ``tile``.
+    Small planes are taken several at a time, up to ``size`` bytes together; planes larger than that in tiles that lie
+    on the grid of ``tile``.
     """
     (t0, z0, y0, x0, c0), (t1, z1, y1, x1, c1) = region.start, region.stop
     plane = max(1, (y1 - y0) * (x1 - x0) * itemsize)
-    depth = max(1, BLOCK_BYTES // plane)
-    step = max(y1, x1) if plane <= BLOCK_BYTES else tile
+    depth = max(1, size // plane)
+    step = max(y1, x1) if plane <= size else tile
     for t in range(t0, t1):
         for c in range(c0, c1):
             for z in range(z0, z1, depth):
