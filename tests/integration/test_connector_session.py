@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import LoginError, UnreachableError
 
 
@@ -110,3 +110,10 @@ def test_nothing_stays_open(user):
     login = Login(user.endpoint.host, port=user.endpoint.port, key=opened)
     with pytest.raises(LoginError), connect(login, environ={}):
         pass
+
+
+def test_a_client_that_somebody_else_logged_in_stays_logged_in(user):
+    client = user.client()
+    with adopt(client) as session:
+        assert session.user_name == user.name
+    assert client.getSession().getAdminService().getEventContext().userName == user.name

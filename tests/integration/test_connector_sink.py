@@ -387,6 +387,16 @@ def test_what_a_member_may_do_on_a_colleagues_image(endpoint, new_lab, permissio
     assert {r.details.owner.id.val for r in _rois(owner, info)} == {member.ident}
 
 
+def test_an_administrator_may_not_write_into_a_private_group(endpoint, new_lab):
+    lab = new_lab(endpoint, "rw----")
+    theirs = lab.member("owner").session()
+    dataset = create_container(theirs, "Dataset", "data")
+    image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
+    info = next(OmeroSource(theirs).images([f"Image:{image}"]))
+    refused = OmeroSink(lab.root().session(), encode=ENCODE).refusal(info)
+    assert refused.startswith(f"{info.key}: root may not annotate what belongs to {theirs.user_name} in the private")
+
+
 def test_images_into_a_colleagues_dataset_are_refused_before_the_work(endpoint, new_lab):
     lab = new_lab(endpoint, "rwra--")
     owner, member = lab.member("owner"), lab.member("member")
