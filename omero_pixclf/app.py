@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf import __version__
 from omero_pixclf.config import Recipe
-from omero_pixclf.errors import ImageError, InputError, MissingError, UsageError
+from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixels.predict import refusal as engine_refusal
@@ -28,7 +28,6 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, estimate
-from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.job import Event, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.overlay import overlay
@@ -43,18 +42,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Preview",
     "Request",
-    "diff_runs",
+    "connected",
     "import_files",
-    "list_runs",
     "plan_in_folder",
     "plan_in_omero",
     "resumed",
     "run_in_folder",
     "run_in_omero",
     "runs_in",
-    "show_run",
-    "undo_in_folder",
-    "undo_run",
 ]
 
 
@@ -174,7 +169,7 @@ _ENCODERS = {
 }
 
 
-def _connected(login: Login) -> AbstractContextManager[Session]:
+def connected(login: Login) -> AbstractContextManager[Session]:
     """A session; a person at a terminal may be asked for the password."""
     from omero_pixclf.connector.session import connect
 
@@ -186,7 +181,7 @@ def _edges(login: Login, request: Request) -> Iterator[tuple[Session, ImageSourc
     from omero_pixclf.connector.sink import OmeroSink
     from omero_pixclf.connector.source import OmeroSource
 
-    with _connected(login) as session:
+    with connected(login) as session:
         project = _project(session, request)
         output = request.recipe.output
         forms = {output.probabilities, output.segmentation, output.labels}
@@ -250,7 +245,19 @@ def _manifest(
             moment.isoformat(timespec="seconds"),
         )
         return Manifest.create((request.folder or state_folder()) / header.run_id, header)
-    return Manifest.open((request.folder or state_folder()) / request.resume)
+    return _reopened((request.folder or state_folder()) / request.resume, digest, server, user)
+
+
+@contextmanager
+def _reopened(folder: Path, digest: str, server: str, user: str) -> Iterator[Manifest]:
+    """An earlier run's manifest, if what it was about is still the same."""
+    with Manifest.open(folder) as manifest:
+        header = manifest.header
+        if header.recipe_hash != digest:
+            raise UsageError(f"run {header.run_id}: its project or settings have changed since; start a new run")
+        if (header.server, header.user) != (server, user):
+            raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {user}'s on {server}")
+        yield manifest
 
 
 def _perform(
@@ -314,72 +321,6 @@ def resumed(
     return Request(header.targets, recipe, resume=run_id, threads=threads, memory=memory, folder=folder)
 
 
-def list_runs(login: Login) -> list[RunOverview]:
-    """This user's runs, as the ledger in OMERO has them, newest first."""
-    from omero_pixclf.connector.ledger import records
-
-    with _connected(login) as session:
-        return overviews(records(session))
-
-
-def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
-    """What a run did to each image: the ledger's entries, and this machine's reasons for what failed.
-
-    Raises
-    ------
-    UsageError
-        Where neither the ledger nor this machine knows the run.
-    """
-    from omero_pixclf.connector.ledger import records
-
-    with _connected(login) as session:
-        standing = records(session, run_id=run_id)
-    for record in standing:
-        found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
-        yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
-    folder = state_folder() / run_id
-    if not standing or folder.is_dir():
-        with Manifest.open(folder) as manifest:
-            entries = manifest.entries()
-        shown = {r.image for r in standing}
-        for entry in entries:
-            if entry.key not in shown:
-                yield {"image": entry.key, "state": entry.state, "objects": "", "reason": entry.reason}
-
-
-def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
-    """What differs between two of this user's runs, as the ledger has them.
-
-    Raises
-    ------
-    MissingError
-        Where the ledger does not know one of them.
-    """
-    from omero_pixclf.connector.ledger import records
-
-    with _connected(login) as session:
-        both = [records(session, run_id=run_id) for run_id in (one, other)]
-    for run_id, found in zip((one, other), both, strict=True):
-        if not found:
-            raise MissingError(f"run {run_id}: the ledger has no such run of yours")
-    return differences(*both)
-
-
-def undo_in_folder(out: Path, run_id: str) -> Mapping[str, int]:
-    """Take back exactly what a run over files wrote."""
-    from omero_pixclf.files.folder import undo_folder
-
-    return undo_folder(out, run_id)
-
-
-def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
-    """Take back exactly what a run wrote; returns how many objects of each kind were removed."""
-    from omero_pixclf.connector.undo import undo
-
-    with _connected(login) as session:
-        return undo(session, run_id)
-
-
 def import_files(
     login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None
 ) -> Iterator[tuple[str, Path]]:
@@ -387,7 +328,7 @@ def import_files(
     from omero_pixclf.connector.upload import create_container, find_container, upload_image
     from omero_pixclf.files.opening import open_image
 
-    with _connected(login) as session:
+    with connected(login) as session:
         number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
         for path in files:
             with open_image(path, axes=axes) as reader:

@@ -30,7 +30,7 @@ def runs() -> None:
 @server_options
 def list_(machine: bool, **options: Any) -> None:
     """List your runs, newest first."""
-    from omero_pixclf.app import list_runs
+    from omero_pixclf.past import list_runs
 
     for run in list_runs(login_from(options)):
         if machine:
@@ -46,7 +46,7 @@ def list_(machine: bool, **options: Any) -> None:
 @server_options
 def show(run_id: str, machine: bool, **options: Any) -> None:
     """Show what a run did to each image, with its reasons where it failed."""
-    from omero_pixclf.app import show_run
+    from omero_pixclf.past import show_run
 
     for line in show_run(login_from(options), run_id):
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
@@ -59,7 +59,7 @@ def show(run_id: str, machine: bool, **options: Any) -> None:
 @server_options
 def diff(one: str, other: str, machine: bool, **options: Any) -> None:
     """Show what differs between two runs: settings, and objects per image."""
-    from omero_pixclf.app import diff_runs
+    from omero_pixclf.past import diff_runs
 
     found = diff_runs(login_from(options), one, other)
     if machine:
@@ -86,7 +86,7 @@ Example:
 @server_options
 def undo(run_id: str, yes: bool, out: Path | None, **options: Any) -> None:
     """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries."""
-    from omero_pixclf.app import undo_in_folder, undo_run
+    from omero_pixclf.past import undo_in_folder, undo_run
 
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True)

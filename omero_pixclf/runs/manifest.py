@@ -88,15 +88,17 @@ class Manifest:
     @contextmanager
     def create(cls, folder: Path, header: RunHeader) -> Iterator[Manifest]:
         """Start a run's folder; it must not exist yet."""
+        part = folder.with_name(f".{folder.name}.part")
         try:
-            (folder / "images").mkdir(parents=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made for the run's state: {error.strerror}") from error
-        with closing(_connect(folder)) as db:
-            with db:
+            (part / "images").mkdir(parents=True)
+            with closing(_connect(part)) as db, db:
                 db.executescript(_SCHEMA)
                 db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
-            yield cls(folder, db, header)
+            part.rename(folder)  # whole or not at all
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made for the run's state: {error.strerror}") from error
+        with cls.open(folder) as made:
+            yield made
 
     @classmethod
     @contextmanager

@@ -1,0 +1,83 @@
+"""Earlier runs: list them, show one, compare two, take one back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omero_pixclf.app import connected
+from omero_pixclf.errors import MissingError
+from omero_pixclf.runs.history import RunOverview, differences, overviews
+from omero_pixclf.runs.manifest import Manifest, state_folder
+
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+
+__all__ = ["diff_runs", "list_runs", "show_run", "undo_in_folder", "undo_run"]
+
+
+def list_runs(login: Login) -> list[RunOverview]:
+    """This user's runs, as the ledger in OMERO has them, newest first."""
+    from omero_pixclf.connector.ledger import records
+
+    with connected(login) as session:
+        return overviews(records(session))
+
+
+def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
+    """What a run did to each image: the ledger's entries, and this machine's reasons for what failed.
+
+    Raises
+    ------
+    UsageError
+        Where neither the ledger nor this machine knows the run.
+    """
+    from omero_pixclf.connector.ledger import records
+
+    with connected(login) as session:
+        standing = records(session, run_id=run_id)
+    for record in standing:
+        found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
+        yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
+    folder = state_folder() / run_id
+    if not standing or folder.is_dir():
+        with Manifest.open(folder) as manifest:
+            entries = manifest.entries()
+        shown = {r.image for r in standing}
+        for entry in entries:
+            if entry.key not in shown:
+                yield {"image": entry.key, "state": entry.state, "objects": "", "reason": entry.reason}
+
+
+def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
+    """What differs between two of this user's runs, as the ledger has them.
+
+    Raises
+    ------
+    MissingError
+        Where the ledger does not know one of them.
+    """
+    from omero_pixclf.connector.ledger import records
+
+    with connected(login) as session:
+        both = [records(session, run_id=run_id) for run_id in (one, other)]
+    for run_id, found in zip((one, other), both, strict=True):
+        if not found:
+            raise MissingError(f"run {run_id}: the ledger has no such run of yours")
+    return differences(*both)
+
+
+def undo_in_folder(out: Path, run_id: str) -> Mapping[str, int]:
+    """Take back exactly what a run over files wrote."""
+    from omero_pixclf.files.folder import undo_folder
+
+    return undo_folder(out, run_id)
+
+
+def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
+    """Take back exactly what a run wrote; returns how many objects of each kind were removed."""
+    from omero_pixclf.connector.undo import undo
+
+    with connected(login) as session:
+        return undo(session, run_id)
