@@ -43,7 +43,7 @@ def open_zarr(path: Path, inside: str | None) -> Iterator[StoredArray]:
     group, spec, name = _locate(path, inside)
     try:
         array: Any = zarr.open_array(str(group / name) if name else str(group), mode="r")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, _metadata_error()) as error:
         raise ImageError(f"{path}: no readable Zarr array {name!r}: {error}") from error
     shape, dtype = tuple(array.shape), np.dtype(array.dtype)
     if not 2 <= len(shape) <= 5 or 0 in shape or dtype.kind not in "uifb":
@@ -57,6 +57,14 @@ def open_zarr(path: Path, inside: str | None) -> Iterator[StoredArray]:
         read=lambda slices: _read(path, array, dtype, slices),
         channels=channels,
     )
+
+
+def _metadata_error() -> type[Exception]:
+    """What zarr 2 raises over broken metadata; zarr 3 raises errors that Python knows."""
+    import zarr.errors
+
+    found: type[Exception] = getattr(zarr.errors, "MetadataError", ValueError)
+    return found
 
 
 def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:

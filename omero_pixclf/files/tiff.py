@@ -26,9 +26,6 @@ __all__ = ["open_tiff"]
 _CACHE_BYTES = 64 << 20
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
 
-# what tifffile raises, beside its own error, over files that are damaged
-_BROKEN = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError, struct.error)
-
 _Segment = tuple[NDArray[Any], tuple[int, int, int, int, int]]
 """Pixels of a tile or strip and where it begins, both as (sample plane, z, y, x, sample)."""
 
@@ -48,9 +45,17 @@ def open_tiff(path: Path) -> Iterator[StoredArray]:
         try:
             tiff = opened.enter_context(tifffile.TiffFile(path))
             stored = _stored(path, tiff)
-        except (OSError, tifffile.TiffFileError, *_BROKEN) as error:
+        except _broken() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         yield stored
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What tifffile raises over files that are damaged, beside its own error."""
+    import tifffile
+
+    known = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError)
+    return (tifffile.TiffFileError, OSError, RuntimeError, MemoryError, struct.error, *known)
 
 
 def _stored(path: Path, tiff: Any) -> StoredArray:
@@ -137,7 +142,7 @@ class _Pages:
             number = int(np.ravel_multi_index(where, self.outer)) if where else 0
             try:
                 self._fill(result[index], number, slices[split:])
-            except (OSError, RuntimeError, MemoryError, *_BROKEN) as error:
+            except _broken() as error:
                 raise ImageError(f"{self.path}: page {number} cannot be decoded: {error}") from error
         return result
 
