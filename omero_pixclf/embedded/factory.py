@@ -57,8 +57,10 @@ class ServiceFactory(Service):
         return list(groups.values())
 
     def setSecurityContext(self, call: Call, obj: Any) -> Any:
-        if self.session.services:
-            raise violation(f"SecurityContext change cancelled: open services {sorted(self.session.services)}")
+        stateful = omero.api.StatefulServiceInterface  # unlike tables and handles they are bound to a group
+        busy = sorted(name for name, s in self.session.services.items() if issubclass(s.interface, stateful))
+        if busy:
+            raise violation(f"SecurityContext change cancelled: open services {busy}")
         group = obj._id._val
         old = call.graph.get("ExperimenterGroup", self.session.group_id)
         call.graph.get("ExperimenterGroup", group)

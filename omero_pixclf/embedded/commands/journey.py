@@ -120,11 +120,12 @@ class Journey:
         return fate is not None and (action is None or fate.action is action)
 
     def follow(self, found: Bond, action: Action, batch: list[Item], *, checked: bool = True) -> None:
-        """Give things the fate of their holders."""
-        ids = _ids(batch, found.holder)
+        """Give things the fate of their holders; what goes without a right to it takes its parts along like that."""
+        ids, root = _ids(batch, found.holder), entity(found.holder).root
         if ids:
             for pair in found.things(self.tx, ids):
-                self.decide(pair.other, action, checked=checked)
+                asks = checked and self.fates[(root, pair.known)].checked
+                self.decide(pair.other, action, checked=asks)
 
     def consider_things(self, hold: Hold, action: Action, batch: list[Item]) -> None:
         """Note what the holders in a batch might take along."""

@@ -108,10 +108,22 @@ class Removal(Journey):
         for fate in self.fates.values():
             if fate.checked and not self.rights(fate.item).delete:
                 raise graph_failure(f"not permitted to delete {_text(fate.item)}")
-        self._check_images()
+        images = [item.id for item in self.taken("Image", Action.DROP)]
+        self._check_wells(images)
+        self._check_filesets(images)
 
-    def _check_images(self) -> None:
-        images = [f.item.id for f in self.fates.values() if f.item.kind == "Image"]
+    def _check_filesets(self, images: list[int]) -> None:
+        """A fileset's images are deleted together."""
+        filesets = bond("~Fileset.images").things(self.tx, images) if images else []
+        split = {pair.other.id: pair.known for pair in filesets if not self.goes(pair.other.key)}
+        for pair in bond("Fileset.images").things(self.tx, split) if split else ():
+            if not self.goes(pair.other.key):
+                raise graph_failure(
+                    f"within Fileset[{pair.known}] may not delete Image[{split[pair.known]}] while "
+                    f"{_text(pair.other)} remains"
+                )
+
+    def _check_wells(self, images: list[int]) -> None:
         for pair in bond("~WellSample.image").things(self.tx, images) if images else ():
             if not self.goes(pair.other.key):
                 raise graph_failure(f"may not delete Image[{pair.known}] while {_text(pair.other)} remains")
