@@ -101,14 +101,16 @@ def results_dataset(session: Session, container: str, name: str, *, group: int) 
     """This user's dataset for the result images of a container that is no dataset, made where there is none."""
     description = f"{RESULTS_MARK}{container}"
     hql = "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner order by d.id"
-    found = session.ids(hql, group=group, text=description, owner=session.user_id)
-    if found:
-        return found[0]
     made = omero.model.DatasetI()
     made.name, made.description = rstring(f"{name or container} results"), rstring(description)
-    context = session.context(group)
-    stored = session.once(f"{container}: dataset", lambda sf: sf.getUpdateService().saveAndReturnObject(made, context))
-    return int(stored.id.val)
+
+    def find_or_make(factory: Any) -> int:
+        found = session.ids(hql, group=group, text=description, owner=session.user_id)
+        if found:
+            return found[0]
+        return int(factory.getUpdateService().saveAndReturnObject(made, session.context(group)).id.val)
+
+    return session.write(f"{container}: dataset for results", find_or_make)
 
 
 def upload_image(
