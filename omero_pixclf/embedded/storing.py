@@ -11,13 +11,32 @@ from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.model import Entity, Field, entities, entity, find_entity
 from omero_pixclf.embedded.schema import DEFAULTS, table
 
-__all__ = ["check_present", "fill_defaults", "kind_of", "list_owners", "pair_fields", "places", "row_of"]
+__all__ = [
+    "check_present",
+    "check_values",
+    "fill_defaults",
+    "kind_of",
+    "list_owners",
+    "pair_fields",
+    "places",
+    "row_of",
+]
 
 _SIZES = tuple(f"size{axis}" for axis in "XYZCT")
 _POSITIVE = {  # numbers that OMERO's model wants above zero
     "Pixels": (*_SIZES, "significantBits", "physicalSizeX", "physicalSizeY", "physicalSizeZ"),
     "LogicalChannel": ("samplesPerPixel", "excitationWave", "emissionWave"),
 }
+
+_POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
+    "Pixels": "significantBits sizeX sizeY sizeZ sizeC sizeT physicalSizeX physicalSizeY physicalSizeZ",
+    "LogicalChannel": "samplesPerPixel",
+    "DetectorSettings": "integration",
+    "Thumbnail": "sizeX sizeY",
+    "Laser": "frequencyMultiplication",
+    "ProjectionDef": "stepping",
+}
+_NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDef": "startPlane endPlane"}
 
 
 def kind_of(obj: Any) -> Entity:
