@@ -12,6 +12,7 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import container_tables
 from omero_pixclf.runs.edges import ResultSink
 from omero_pixclf.runs.execute import Outcome, execute
+from omero_pixclf.runs.failures import failure_list
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.table import Table
@@ -102,7 +103,7 @@ def _finish(
     try:
         standing = sink.tables(container, record.recipe) if tables else {}
         rows = container_tables(images, manifest, standing)
-        drawn = tuple(pictures(images, rows))
+        drawn = (*pictures(images, rows), *failure_list(manifest, container))
         written = sink.finish(container, record, rows if tables else {}, drawn)
     except PixclfError as error:
         return ContainerOutcome(container, name, reason=str(error))

@@ -129,6 +129,8 @@ def test_a_failed_image_is_recorded_with_its_reason_and_the_others_go_on(tmp_pat
         events = run(folder, planned(manifest, images), manifest, broken="Image:1")
         states = {e.key: (e.state, e.reason) for e in manifest.entries()}
         trace = manifest.entries()[1].traceback
+        failures = next(e for e in events if isinstance(e, ContainerOutcome)).pictures[-1].read_text()
+    assert failures.splitlines() == ["image,name,state,reason", "Image:1,i1,failed,ValueError: bad plane"]
     assert states == {"Image:0": ("done", ""), "Image:1": ("failed", "ValueError: bad plane"), "Image:2": ("done", "")}
     assert "bad plane" in trace and "in work" in trace
     end = events[-1]
