@@ -12,7 +12,7 @@ __all__ = ["failure_list"]
 
 
 def failure_list(manifest: Manifest, container: str) -> tuple[Path, ...]:
-    """``failures.csv`` in the run's folder for a container with failed or refused images; empty where there are none."""
+    """``failures.csv`` in the run's folder for a container with failed or refused images; none where all are done."""
     left = [e for e in manifest.entries() if e.container == container and e.state in ("failed", "refused")]
     if not left:
         return ()
