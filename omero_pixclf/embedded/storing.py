@@ -13,7 +13,6 @@ from omero_pixclf.embedded.schema import DEFAULTS, table
 
 __all__ = [
     "check_present",
-    "check_values",
     "fill_defaults",
     "kind_of",
     "list_owners",
@@ -22,15 +21,9 @@ __all__ = [
     "row_of",
 ]
 
-_SIZES = tuple(f"size{axis}" for axis in "XYZCT")
-_POSITIVE = {  # numbers that OMERO's model wants above zero
-    "Pixels": (*_SIZES, "significantBits", "physicalSizeX", "physicalSizeY", "physicalSizeZ"),
-    "LogicalChannel": ("samplesPerPixel", "excitationWave", "emissionWave"),
-}
-
 _POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
     "Pixels": "significantBits sizeX sizeY sizeZ sizeC sizeT physicalSizeX physicalSizeY physicalSizeZ",
-    "LogicalChannel": "samplesPerPixel",
+    "LogicalChannel": "samplesPerPixel excitationWave emissionWave",
     "DetectorSettings": "integration",
     "Thumbnail": "sizeX sizeY",
     "Laser": "frequencyMultiplication",
@@ -111,12 +104,17 @@ def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
 
 
 def check_present(found: Entity, row: list[Any]) -> None:
-    """ValidationException where a property that must be set is not, InternalException where a size is not positive."""
+    """ValidationException where a property that must be set is not, InternalException where a number is out of range."""
     for field, place in _stored(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
             raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
-    for name in _POSITIVE.get(found.name, ()):
+    _check_range(found, row, _POSITIVE, 0, "strictly positive")
+    _check_range(found, row, _NOT_NEGATIVE, -1, "non-negative")
+
+
+def _check_range(found: Entity, row: list[Any], names: dict[str, str], below: int, words: str) -> None:
+    for name in names.get(found.name, "").split():
         value = row[places(found.name)[name]]
-        if value is not None and value <= 0:
-            message = f"values of {found.name}.{name} must be strictly positive"
+        if value is not None and value <= below:
+            message = f"values of {found.name}.{name} must be {words}"
             raise omero.InternalException("", "java.lang.IllegalArgumentException", message)
