@@ -148,6 +148,7 @@ Examples:
 )
 @_option("input_axes", help="Axes of the images (and, after a comma, of the masks), as zyxc.")
 @_option("ignore_training_axistags", is_flag=True, help="Take the files' own axes, not those of the training image.")
+@click.option("--channels", help="Channels in the project's order, by name or number from 0: dapi,gfp or 1,0.")
 @_option("stack_along", type=click.Choice(list("tzyxc")), default="z", show_default=True, help="Axis for globs.")
 @_option("engine", default="native", callback=_engine, help="ilastik=/path/to/run_ilastik.sh: let that ilastik do it.")
 @click.option("--compare", is_flag=True, help="With --engine ilastik=...: write ours, and tell how ilastik's differs.")
@@ -207,6 +208,7 @@ def _outcomes(files: tuple[str, ...], given: dict[str, Any]) -> tuple[Iterator[O
         axes=_input_axes(given["input_axes"]),
         ignore_training_axes=given["ignore_training_axistags"],
         stack_along=given["stack_along"],
+        channels=tuple(c.strip() for c in given["channels"].split(",")) if given["channels"] else (),
     )
     project = read_project(given["project"])
     source = source_named(project, given["export_source"])

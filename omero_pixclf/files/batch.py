@@ -9,13 +9,13 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from omero_pixclf.errors import PixclfError, UsageError
+from omero_pixclf.errors import ImageError, PixclfError, UsageError
 from omero_pixclf.files.export import Export, Planned, plan_export, write_result
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.paths import expand, nickname
 from omero_pixclf.files.sources import Computation, Source
 from omero_pixclf.files.stored import FileReader
-from omero_pixclf.image import Region
+from omero_pixclf.image import ChannelReader, PixelReader, Region
 
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
@@ -42,6 +42,8 @@ class Inputs:
         Take the files' own axes instead of those of the project's training image.
     stack_along
         The axis along which globs are stacked.
+    channels
+        The image's channels in the project's order, by name or number from 0; none for all as they are.
     """
 
     images: tuple[str, ...]
@@ -49,6 +51,7 @@ class Inputs:
     axes: tuple[str | None, str | None] = (None, None)
     ignore_training_axes: bool = False
     stack_along: str = "z"
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -82,11 +85,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Task:
-    """One image, opened, and what is to be made of it."""
+    """One image, opened, and what is to be made of it; ``pixels`` are those of the image's chosen channels."""
 
     project: Project
     source: Source
     image: FileReader
+    pixels: PixelReader
     image_path: str
     planned: Planned
     computation: Computation
@@ -110,7 +114,7 @@ def native_engine(task: Task, progress: Progress) -> tuple[str, ...]:
     done = 0
     progress(0, total)
     with write_result(task.planned) as take:
-        for part, block in task.source.blocks(task.source.project, task.image, task.computation):
+        for part, block in task.source.blocks(task.source.project, task.pixels, task.computation):
             take(part, block)
             done += _pixels(part)
             progress(min(done, total), total)
@@ -188,6 +192,7 @@ def _task(
 ) -> Task:
     files = expand(path)
     image = opened.enter_context(open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along))
+    pixels = _chosen(image, inputs.channels)
     made = source.describe(source.project, image, source.name)
     folder = str(files[0].file.absolute().parent)
     planned = plan_export(export, made, dataset_dir=folder, nickname=nickname(files))
@@ -195,7 +200,24 @@ def _task(
         opened.enter_context(open_image(mask, axes=inputs.axes[1], stack_along=inputs.stack_along)) if mask else None
     )
     computation = Computation(limits[0], limits[1], inside, planned.region)
-    return Task(project, source, image, path, planned, computation, mask)
+    return Task(project, source, image, pixels, path, planned, computation, mask)
+
+
+def _chosen(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
+    """The image with the channels that were asked for."""
+    if not channels:
+        return image
+    names, count = image.info.channels, image.info.shape[4]
+    indices = []
+    for wanted in channels:
+        if names.count(wanted) == 1:
+            indices.append(names.index(wanted))
+        elif wanted.isdecimal() and int(wanted) < count:
+            indices.append(int(wanted))
+        else:
+            shown = f" ({', '.join(n or '?' for n in names)})" if any(names) else ""
+            raise ImageError(f"{image.info.key}: no channel {wanted!r} by name or number from 0; it has {count}{shown}")
+    return ChannelReader(image, tuple(indices))
 
 
 def _axes(project: Project, inputs: Inputs) -> str | None:

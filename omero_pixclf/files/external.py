@@ -36,8 +36,7 @@ def ilastik_engine(program: Path, project: Path, inputs: Inputs, export: Export)
     UsageError
         Where the program is not there.
     """
-    if not program.is_file():
-        raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
+    _check(program, inputs)
 
     def run(task: Task, progress: Progress) -> tuple[str, ...]:
         progress(0, 1)
@@ -60,8 +59,7 @@ def comparing_engine(program: Path, project: Path, inputs: Inputs, export: Expor
     """
     if export.output_format.endswith("sequence"):
         raise UsageError(f"--compare does not compare {export.output_format!r}; choose a format of one file")
-    if not program.is_file():
-        raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
+    _check(program, inputs)
 
     def run(task: Task, progress: Progress) -> tuple[str, ...]:
         native_engine(task, progress)
@@ -70,6 +68,13 @@ def comparing_engine(program: Path, project: Path, inputs: Inputs, export: Expor
             return tuple(_notes(task.planned.address, theirs))
 
     return run
+
+
+def _check(program: Path, inputs: Inputs) -> None:
+    if not program.is_file():
+        raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
+    if inputs.channels:
+        raise UsageError("--channels: ilastik has no such option, leave --engine or --channels out")
 
 
 def _notes(ours: str, theirs: str) -> Iterator[str]:

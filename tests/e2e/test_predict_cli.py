@@ -162,6 +162,22 @@ def test_the_files_own_axes_count_only_when_asked_for(folder: Path, raw: np.ndar
     assert content(folder / "cyx-data_Probabilities.h5").shape == (3, 130, 150)
 
 
+def test_channels_are_chosen_by_number_or_name(folder: Path, raw: np.ndarray) -> None:
+    more = np.concatenate([np.zeros_like(raw[..., :1]), raw[..., ::-1]], axis=2)
+    save_image(folder / "more.tif", more[None, None], axes="yxc", channels=("empty", "cyto", "dapi"))
+    given = [*PLATE, "--output_format", "numpy"]
+    assert predict(*given, "--output_filename_format", "own", "raw.h5/data", cwd=folder).returncode == 0
+    for channels in ("2,1", "dapi,cyto"):
+        done = predict(*given, "--ignore_training_axistags", "--channels", channels, "more.tif", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        chosen = np.load(folder / "more_Probabilities.npy").transpose(1, 2, 0)
+        assert np.array_equal(chosen, np.load(folder / "own.npy"))
+    done = predict(*given, "--ignore_training_axistags", "--channels", "red,1", "more.tif", cwd=folder)
+    assert done.returncode == 2
+    assert "no channel 'red'" in done.stderr
+    assert "empty, cyto, dapi" in done.stderr
+
+
 def test_another_rank_is_refused_and_tells_what_would_help(folder: Path, raw: np.ndarray) -> None:
     np.save(folder / "yx.npy", raw[..., 0])
     done = predict(*PLATE, "yx.npy", cwd=folder)
