@@ -22,7 +22,6 @@ __all__ = [
     "in_raster_order",
     "neighbours",
     "off_border",
-    "renumber",
     "select",
     "sizes",
     "structure",
@@ -120,11 +119,6 @@ def _inside(frame: Labels) -> NDArray[np.bool_]:
     for face in (frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]):
         wanted[face] = False
     return wanted
-
-
-def renumber(labels: Labels) -> Labels:
-    """The same objects numbered from 1 without gaps at each t, in the order of their numbers."""
-    return select(labels, (count > 0 for count in sizes(labels)))
 
 
 def in_raster_order(labels: Labels) -> Labels:

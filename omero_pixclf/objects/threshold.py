@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Sigma", "above", "most_probable", "reach", "segmented", "smooth"]
+__all__ = ["Sigma", "above", "most_probable", "reach", "smooth"]
 
 Sigma = tuple[float, float, float]
 """Standard deviations of a Gaussian along ``(z, y, x)``, in pixels."""
@@ -24,12 +24,6 @@ def above(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
     [[[[False, True, True]]]]
     """
     mask: NDArray[np.bool_] = probability >= probability.dtype.type(level)
-    return mask
-
-
-def segmented(segmentation: NDArray[Any], label: int) -> NDArray[np.bool_]:
-    """Where a simple segmentation ``(t, z, y, x)`` has this label (1-based, in the project's order)."""
-    mask: NDArray[np.bool_] = segmentation == label
     return mask
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from omero_pixclf.objects.threshold import above, most_probable, segmented, smooth
+from omero_pixclf.objects.threshold import above, most_probable, smooth
 from omero_pixclf.objects.twolevel import TwoLevel, hysteresis, two_level
 
 
@@ -23,7 +23,7 @@ def test_the_first_of_equal_classes_wins_as_in_simple_segmentation() -> None:
     probabilities = np.random.default_rng(0).integers(0, 3, (1, 2, 20, 20, 4)).astype(np.float32)
     segmentation = probabilities.argmax(axis=-1) + 1
     for index in range(4):
-        assert np.array_equal(most_probable(probabilities, index), segmented(segmentation, index + 1))
+        assert np.array_equal(most_probable(probabilities, index), segmentation == index + 1)
 
 
 def test_smoothing_is_a_gaussian_cut_at_two_sigma_and_leaves_single_planes_alone() -> None:
