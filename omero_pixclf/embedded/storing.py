@@ -104,7 +104,7 @@ def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
 
 
 def check_present(found: Entity, row: list[Any]) -> None:
-    """ValidationException where a property that must be set is not, InternalException where a number is out of range."""
+    """ValidationException where a required property is not set, InternalException where a number is out of range."""
     for field, place in _stored(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
             raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
