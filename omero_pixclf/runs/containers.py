@@ -92,8 +92,10 @@ def container_tables(
 ) -> dict[str, Table]:
     """The container's ``summary`` and ``objects`` tables after this run.
 
-    Rows of images that this run worked on come from the manifest; those of all other images stay as they stand.
+    Rows of images that this run has done come from the manifest; those of all other images stay as they stand.
     """
+    done = {entry.key for entry in manifest.entries() if entry.state == "done"}
+    images = [image for image in images if image.key in done]
     tables = {}
     for name in ("summary", "objects"):
         kept = [(image, manifest.kept(image.key, name)) for image in images]
