@@ -29,7 +29,7 @@ from pathlib import Path
 VERSION = "3.6.5"
 SHA256 = "4235ffeb605bcd4e22e716577f7d61e4aa1bc82f65276bb542701a81b7933356"
 
-READ_BUFFER = """
+WITH_READ_BUFFER = """#include <Python.h>
 #if PY_VERSION_HEX >= 0x030D0000
 static inline int PyObject_AsReadBuffer(PyObject* object, const void** start, Py_ssize_t* length)
 {
@@ -54,7 +54,7 @@ CHANGES = (
     ("lib/Ice.py", "imp.new_module(", "types.ModuleType(", "imp is gone since 3.12"),
     ("src/Util.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
     ("src/Types.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
-    ("src/Config.h", "#include <Python.h>", "#include <Python.h>\n" + READ_BUFFER, "PyObject_AsReadBuffer went with 3.13"),
+    ("src/Config.h", "#include <Python.h>", WITH_READ_BUFFER, "PyObject_AsReadBuffer is gone since 3.13"),
     # The archive brings bzip2 along but leaves it out on Linux; with it no libbz2 headers are needed.
     ("setup.py", "if d.find('bzip2') != -1:", "if False:", "compile the bundled bzip2"),
     ("setup.py", "'crypto', 'bz2', 'rt'", "'crypto', 'rt'", "compile the bundled bzip2"),
