@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,15 @@ def test_equals_ilastik_on_its_own_projects(shared: Path, name: str) -> None:
 def test_a_pickled_classifier_is_refused_and_said_so() -> None:
     with pytest.raises(ProjectError, match="pickled scikit-learn classifier"):
         project_of(next(case for case in CASES if case.name == PICKLED))
+
+
+@pytest.mark.parametrize("only", ["k05", "k08", "k09"])
+def test_numpy_alone_gives_the_same_numbers(only: str) -> None:
+    environment = {**os.environ, "OMERO_PIXCLF_PURE": "1"}
+    command = [sys.executable, "-m", "tests.golden.table", "--pure", "--only", only]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parents[2], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "kernels: numpy" in done.stdout
+    assert only in done.stdout

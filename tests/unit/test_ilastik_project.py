@@ -1,0 +1,137 @@
+"""What is read out of a project, and what is refused with which words."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from omero_pixclf.errors import ProjectError
+from omero_pixclf.ilastik.project import read_project
+from tests.golden.cases import OWN
+from tests.properties.ilp_fuzz import FORESTS, Edit, edited, replaced
+
+
+def content(case: str = "k05_2d_customscales_reordered") -> bytes:
+    return gzip.decompress((OWN / case / "project.ilp.gz").read_bytes())
+
+
+def test_a_project_tells_classes_colours_channels_and_features() -> None:
+    project = read_project(content(), name="cells.ilp")
+    assert project.name == "cells.ilp"
+    assert len(project.sha256) == 64
+    assert project.axes == "yxc"
+    assert project.lane.shape == (120, 140, 1)
+    assert project.channels == 1
+    assert [label.name for label in project.classes] == ["bg", "fg"]
+    assert project.flat
+    selection = project.stages[0].selection
+    assert selection.scales == (0.5, 1.0, 2.2, 6.0)
+    assert selection.width(1) == project.stages[0].forests.column_count == 14
+    assert project.stages[0].forests.sizes == (50, 50)
+
+
+def test_feature_names_are_ilastiks_own() -> None:
+    for case in ("k05_2d_customscales_reordered", "k08_2t3d_u16_mixed2d3d", "k04_2d2c_f32neg_missinglabel"):
+        project = read_project(content(case))
+        with h5py.File(OWN / case / "features.h5") as file:
+            theirs = tuple(name.decode() if isinstance(name, bytes) else name for name in file["feature_names"][()])
+        assert project.stages[0].selection.names(1 if project.flat else 24, project.channels) == theirs
+
+
+def test_a_class_without_strokes_stays_a_class() -> None:
+    stage = read_project(content("k04_2d2c_f32neg_missinglabel")).stages[0]
+    assert len(stage.classes) == 5
+    assert stage.forests.known_labels == (1, 2, 3, 5)
+
+
+def test_the_path_gives_the_name_and_the_same_project(tmp_path: Path) -> None:
+    path = tmp_path / "nuclei.ilp"
+    path.write_bytes(content())
+    assert read_project(path).name == "nuclei.ilp"
+    assert read_project(path).sha256 == read_project(content()).sha256
+
+
+def test_a_file_too_large_for_memory_is_read_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "large.ilp"
+    path.write_bytes(edited(content(), replaced("Input Data/local_data/x", data=np.arange(5_000_000))))
+    project = read_project(path)
+    assert np.array_equal(project.stages[0].forests.columns, read_project(content()).stages[0].forests.columns)
+
+
+def _without(*paths: str) -> Edit:
+    def edit(file: h5py.File) -> None:
+        for path in paths:
+            del file[path]
+
+    return edit
+
+
+def test_an_old_project_without_flags_and_shape_is_understood() -> None:
+    old = _without("FeatureSelections/ComputeIn2d", "Input Data/infos/lane0000/Raw Data/shape")
+    project = read_project(edited(content(), old))
+    assert project.channels == 1
+    assert project.flat
+
+
+def test_an_old_project_trained_on_planes_of_a_stack_is_told_by_its_features() -> None:
+    def edit(file: h5py.File) -> None:
+        _without("FeatureSelections/ComputeIn2d", "Input Data/infos/lane0000/Raw Data/shape")(file)
+        tags = '{"axes": [' + ", ".join(f'{{"key": "{axis}"}}' for axis in "txyzc") + "]}"
+        replaced("Input Data/infos/lane0000/Raw Data/axistags", data=tags.encode())(file)
+
+    assert read_project(edited(content(), edit)).flat
+
+
+def test_a_classifier_of_one_forest_is_read_from_its_own_place() -> None:
+    def edit(file: h5py.File) -> None:
+        forests = file[FORESTS]
+        forests.move("Forest0000", "forest")
+        del forests["Forest0001"]
+        kind = b"clazyflow.classifiers.vigraRfLazyflowClassifier\nVigraRfLazyflowClassifier\np0\n."
+        replaced(f"{FORESTS}/pickled_type", data=kind)(file)
+
+    assert read_project(edited(content(), edit)).stages[0].forests.sizes == (50,)
+
+
+def test_known_labels_and_type_may_be_absent_in_old_files() -> None:
+    edit = _without(f"{FORESTS}/known_labels", f"{FORESTS}/pickled_type")
+    assert read_project(edited(content(), edit)).stages[0].forests.known_labels == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (_without(FORESTS), "ClassifierForests is missing: open the project in ilastik, train"),
+        (replaced("workflowName", data=b"Object Classification"), "workflowName is 'Object Classification'"),
+        (_without("FeatureSelections"), "expected a trained Pixel Classification project"),
+        (_without(f"{FORESTS}/Forest0000", f"{FORESTS}/Forest0001"), "saved without a trained classifier"),
+        (replaced("FeatureSelections/SelectionMatrix", data=np.eye(4, dtype=bool)), "looks at 14 features"),
+    ],
+)
+def test_refusals_say_what_and_where(edit: Edit, words: str) -> None:
+    with pytest.raises(ProjectError, match=r"^cells\.ilp: .*" + words):
+        read_project(edited(content(), edit), name="cells.ilp")
+
+
+@pytest.mark.parametrize("other", [b"", b"PK\x03\x04" + b"x" * 100, b"\x89HDF\r\n\x1a\n" + b"\0" * 100])
+def test_other_files_are_refused(other: bytes) -> None:
+    with pytest.raises(ProjectError, match=r"HDF5|object header"):
+        read_project(other)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError, match="is not there"):
+        read_project(tmp_path / "none.ilp")
+    with pytest.raises(ProjectError, match="is not a file"):
+        read_project(tmp_path)
+
+
+def test_a_stage_that_is_not_there_is_refused() -> None:
+    project = read_project(content())
+    assert project.stage(1) == project
+    with pytest.raises(ProjectError, match="no stage 2"):
+        project.stage(2)
