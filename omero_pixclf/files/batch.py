@@ -6,11 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
 from omero_pixclf.files.export import Export, Planned, plan_export, write_result
+from omero_pixclf.files.formats import format_named
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.paths import expand, nickname
 from omero_pixclf.files.sources import Computation, Source
@@ -199,8 +200,18 @@ def _task(
     inside = (
         opened.enter_context(open_image(mask, axes=inputs.axes[1], stack_along=inputs.stack_along)) if mask else None
     )
-    computation = Computation(limits[0], limits[1], inside, planned.region)
+    planned, memory = _shared(planned, image, limits[0])
+    computation = Computation(memory, limits[1], inside, planned.region)
     return Task(project, source, image, pixels, path, planned, computation, mask)
+
+
+def _shared(planned: Planned, image: FileReader, memory: int | None) -> tuple[Planned, int | None]:
+    """Divide the memory that was allowed: what reading and writing hold back, and the rest for the computation."""
+    if memory is None:
+        return planned, None
+    target = replace(planned.target, room=min(planned.target.room, memory // 4))
+    left = memory - format_named(planned.output_format).waiting(target) - image.array.held
+    return replace(planned, target=target), max(left, memory // 8)
 
 
 def _chosen(image: FileReader, channels: tuple[str, ...]) -> PixelReader:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+
+from omero_pixclf.files.target import Target
 
 __all__ = ["near_cube", "waiting_bytes"]
 
-_LEAST, _MOST = 64 << 20, 512 << 20
+_LEAST = 64 << 20
 
 
 def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
@@ -31,19 +34,22 @@ def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def waiting_bytes(keys: str, shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> int:
+def waiting_bytes(target: Target, chunks: Sequence[int]) -> int:
     """Memory for chunks that are not full yet, such that blocks in the order of the pixels fill each chunk once.
+
+    Never more than the target's room; with less than is wanted, chunks are packed more than once.
 
     Blocks run along x first: the chunks of a whole row, of all channels and of two layers in z wait at the same time.
 
     Examples
     --------
-    >>> waiting_bytes("yxc", (40_000, 40_000, 2), (506, 505, 1), 4) >> 20  # 80 chunks of 1 MB for each channel
+    >>> import numpy as np
+    >>> from omero_pixclf.files.axes import axes_of
+    >>> wide = Target((40_000, 40_000, 2), np.dtype("float32"), axes_of("yxc"))
+    >>> waiting_bytes(wide, (506, 505, 1)) >> 20  # 80 chunks of 1 MB for each channel
     155
     """
-    chunk = itemsize
-    for n in chunks:
-        chunk *= n
-    counts = {k: -(-n // c) for k, n, c in zip(keys, shape, chunks, strict=True)}
+    chunk = target.dtype.itemsize * math.prod(chunks)
+    counts = {k: -(-n // c) for k, n, c in zip(target.keys, target.shape, chunks, strict=True)}
     row = chunk * counts.get("x", 1) * counts.get("c", 1) * min(2, counts.get("z", 1))
-    return max(_LEAST, min(row, _MOST))
+    return min(max(row, _LEAST), target.room)

@@ -34,11 +34,14 @@ class Format:
         ``open(path, inside, target)`` gives a context with the function that takes blocks.
     keys
         The order of axes that the format prescribes; empty where it stores any.
+    waiting
+        Bytes that writing a target may hold back in memory.
     """
 
     extension: str
     open: Callable[[Path, str, Target], AbstractContextManager[Write]]
     keys: str = ""
+    waiting: Callable[[Target], int] = lambda _: 0
 
 
 def format_named(name: str) -> Format:
@@ -75,6 +78,18 @@ def _packed_hdf5(path: Path, inside: str, target: Target) -> AbstractContextMana
     from omero_pixclf.files.hdf5 import write_hdf5
 
     return write_hdf5(path, inside, target, compress=True)
+
+
+def _hdf5_waiting(target: Target) -> int:
+    from omero_pixclf.files.hdf5 import hdf5_waiting
+
+    return hdf5_waiting(target)
+
+
+def _zarr_waiting(target: Target) -> int:
+    from omero_pixclf.files.ome_zarr import zarr_waiting
+
+    return zarr_waiting(target)
 
 
 def _npy(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
@@ -194,10 +209,10 @@ def _planes(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[
 
 
 FORMATS: dict[str, Format] = {
-    "hdf5": Format("h5", _hdf5),
-    "compressed hdf5": Format("h5", _packed_hdf5),
+    "hdf5": Format("h5", _hdf5, waiting=_hdf5_waiting),
+    "compressed hdf5": Format("h5", _packed_hdf5, waiting=_hdf5_waiting),
     "numpy": Format("npy", _npy),
-    "single-scale OME-Zarr": Format("zarr", _zarr, "tczyx"),
+    "single-scale OME-Zarr": Format("zarr", _zarr, "tczyx", _zarr_waiting),
     "multipage tiff": Format("tiff", _ome_tiff, "tzcyx"),
     "multipage tiff sequence": Format("tiff", lambda path, _, target: _sequence(path, target, _save_stack, 4)),
     **_planes("tiff", _save_tiff),

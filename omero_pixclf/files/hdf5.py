@@ -21,7 +21,7 @@ from omero_pixclf.files.guarded import GuardedFile
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 
-__all__ = ["array_names", "open_hdf5", "write_hdf5"]
+__all__ = ["array_names", "hdf5_waiting", "open_hdf5", "write_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # what h5py raises over damaged files
@@ -160,7 +160,7 @@ def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> It
         with part.open("r+b", buffering=0) as raw:
             guarded = GuardedFile(raw)
             mode = "a" if part.stat().st_size else "w"
-            with h5py.File(guarded, mode, rdcc_nbytes=_waiting(target), rdcc_nslots=100_003) as file:
+            with h5py.File(guarded, mode, rdcc_nbytes=hdf5_waiting(target), rdcc_nslots=100_003) as file:
                 item = _create(file, path, name, target, compress)
 
                 def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
@@ -218,5 +218,6 @@ def _chunks(target: Target) -> tuple[int, ...]:
     return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
 
 
-def _waiting(target: Target) -> int:
-    return waiting_bytes(target.keys, target.shape, _chunks(target), target.dtype.itemsize)
+def hdf5_waiting(target: Target) -> int:
+    """Bytes that writing the target may hold back."""
+    return waiting_bytes(target, _chunks(target))

@@ -22,7 +22,7 @@ from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 from omero_pixclf.image import AXES
 
-__all__ = ["open_zarr", "write_zarr"]
+__all__ = ["open_zarr", "write_zarr", "zarr_waiting"]
 
 _CHUNK_BYTES = 1_024_000.0
 _ARRAY = "s0"
@@ -174,6 +174,16 @@ def _dump(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=4), encoding="utf-8")
 
 
+def zarr_waiting(target: Target) -> int:
+    """Bytes that writing the target may hold back."""
+    return waiting_bytes(target, _chunk_shape(target))
+
+
+def _chunk_shape(target: Target) -> tuple[int, ...]:
+    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
+    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+
+
 class _Chunks:
     """Collects blocks into chunks; a chunk is compressed and written when it is full, or when memory runs short."""
 
@@ -182,9 +192,8 @@ class _Chunks:
 
         self.folder = folder
         self.target = target
-        limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
-        self.shape = near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
-        self.room = waiting_bytes(target.keys, target.shape, self.shape, target.dtype.itemsize)
+        self.shape = _chunk_shape(target)
+        self.room = waiting_bytes(target, self.shape)
         self.codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
         self.waiting: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
 

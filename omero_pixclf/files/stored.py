@@ -47,6 +47,8 @@ class StoredArray:
         Channel names where the file has them, else empty.
     drange
         The data range that the file declares, if it does.
+    held
+        Bytes of decoded pixels that reading keeps at most.
     """
 
     name: str
@@ -56,6 +58,7 @@ class StoredArray:
     read: Callable[[tuple[slice, ...]], NDArray[Any]]
     channels: tuple[str, ...] = ()
     drange: tuple[float, float] | None = None
+    held: int = 0
 
 
 def renamed(array: StoredArray, axes: Axes) -> StoredArray:

@@ -35,6 +35,8 @@ class Target:
         ilastik's hint for viewers, ``"grayscale"`` or ``"default"``.
     channels
         Names along ``c``; empty where they have none.
+    room
+        Bytes in which a writer may hold back pixels that it cannot write yet.
     """
 
     shape: tuple[int, ...]
@@ -44,6 +46,7 @@ class Target:
     drange: tuple[Any, Any] | None = None
     display_mode: str = "grayscale"
     channels: tuple[str, ...] = ()
+    room: int = 512 << 20
 
     @property
     def keys(self) -> str:

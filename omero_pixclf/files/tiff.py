@@ -61,13 +61,15 @@ def _broken() -> tuple[type[Exception], ...]:
 def _stored(path: Path, tiff: Any) -> StoredArray:
     series = _one_series(path, tiff)
     keys = _keys(path, series)
+    flat = _in_one_piece(path, tiff, series)
     return StoredArray(
         name=str(path),
         shape=tuple(series.shape),
         dtype=np.dtype(series.dtype).newbyteorder("="),
         axes=_axes(tiff, keys),
-        read=_in_one_piece(path, tiff, series) or _Pages(path, series).read,
+        read=flat or _Pages(path, series).read,
         channels=ome_channels(tiff.ome_metadata) if tiff.ome_metadata else (),
+        held=0 if flat else _CACHE_BYTES,
     )
 
 

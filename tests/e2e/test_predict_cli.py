@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import stat
@@ -160,6 +161,27 @@ def test_the_files_own_axes_count_only_when_asked_for(folder: Path, raw: np.ndar
     right = predict(*PLATE, "--ignore_training_axistags", "cyx.h5/data", cwd=folder)
     assert right.returncode == 0, right.stderr
     assert content(folder / "cyx-data_Probabilities.h5").shape == (3, 130, 150)
+
+
+@pytest.mark.parametrize("output_format", ["compressed hdf5", "single-scale OME-Zarr"])
+def test_the_memory_that_is_allowed_is_kept(tmp_path: Path, output_format: str) -> None:
+    """A compressed TIFF of 4096 x 8000 pixels: its two channels have 131 MB, its probabilities 393 MB."""
+    row = np.tile(images.plate_field("A1", 1).pixels[0, 0], (1, 16, 1))[:, :8000]
+    tifffile.imwrite(
+        tmp_path / "wide.tif",
+        np.tile(row, (8, 1, 1)),
+        photometric="minisblack",
+        planarconfig="contig",
+        rowsperstrip=64,
+        compression="deflate",
+        compressionargs={"level": 1},
+    )
+    given = ["--memory", "300M", "--output_format", output_format, "--output_filename_format", "out", "wide.tif"]
+    process = subprocess.Popen([str(PROGRAM), "predict", *PLATE, *given], cwd=tmp_path)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_maxrss < 300_000
 
 
 def test_channels_are_chosen_by_number_or_name(folder: Path, raw: np.ndarray) -> None:
