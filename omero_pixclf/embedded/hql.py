@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
+from omero_pixclf.embedded.faults import misuse
 from omero_pixclf.embedded.hql_expressions import Expressions
 from omero_pixclf.embedded.hql_paths import HqlError, Scope, Source
 from omero_pixclf.embedded.hql_syntax import parse
@@ -43,8 +44,8 @@ class Translation:
     fetches: list[tuple[Source, int]]  # fetched sources and the place of their id; the index follows where there is one
     root: Source | None
     root_place: int
-    distinct: bool
     page_sql: str  # the root's ids in order, for paging over fetched collections
+    paged_sql: str  # the query for the roots whose ids are in the parameter ``page``
 
     @property
     def fetches_collections(self) -> bool:
@@ -67,8 +68,10 @@ class _Translator(Expressions):
         columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
         return self._assemble(query, scope, columns), values[0].kind
 
-    def _assemble(self, query: syntax.Select, scope: Scope, columns: str, extra_order: str = "") -> str:
-        conditions = list(scope.filters)
+    def _assemble(
+        self, query: syntax.Select, scope: Scope, columns: str, extra_order: str = "", condition: str = ""
+    ) -> str:
+        conditions = [*scope.filters, *([condition] if condition else [])]
         if query.where is not None:
             outside, self._in_condition = self._in_condition, True
             conditions.append(self.condition(scope, query.where))
@@ -105,8 +108,38 @@ class _Translator(Expressions):
         chosen, root_place = self._root(scope, columns, root)
         extra = self._default_order(query, scope, places)
         sql = self._assemble(query, scope, ", ".join(places), extra)
-        page = self._assemble(query, scope, f"{chosen.sql}.id", extra) if fetches and not query.group else ""
-        return Translation(sql, self.parameters.bound, columns, fetches, chosen, root_place, query.distinct, page)
+        self._check_groups(query, scope, places)
+        self._check_distinct_order(query, scope, places)
+        page = paged = ""
+        if root_place >= 0 and any(source.is_collection for source, _ in fetches):
+            page = self._assemble(query, scope, f"{chosen.sql}.id", extra)
+            inside = f"{chosen.sql}.id IN (SELECT value FROM json_each(:page))"
+            paged = self._assemble(query, scope, ", ".join(places), extra, inside)
+        return Translation(sql, self.parameters.bound, columns, fetches, chosen, root_place, page, paged)
+
+    def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
+        """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""
+        values = [item.value for item in query.items]
+        if not (query.group or any(_aggregates(v) for v in values)):
+            return
+        grouped = {self.value(scope, g).sql for g in query.group}
+        plain = [v for v in (*values, *(o.value for o in query.order)) if not _aggregates(v)]
+        for path in (n for v in plain for n in syntax.nodes(v) if isinstance(n, syntax.Path)):
+            found = self.value(scope, path)
+            whole = f"{found.sql.split('.')[0]}.id" in grouped
+            computed = "." not in found.sql or "(" in found.sql
+            if found.kind != "class" and found.sql not in grouped and not whole and not computed:
+                raise misuse(f"could not execute query: {'.'.join(path.parts)} must appear in the GROUP BY clause")
+
+    def _check_distinct_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
+        """PostgreSQL orders distinct rows by what is selected only."""
+        if not query.distinct:
+            return
+        whole = {place.removesuffix(".id") for place in places if place.endswith(".id")}
+        for term in query.order:
+            sql = self.value(scope, term.value).sql
+            if sql not in places and ("(" in sql or sql.split(".")[0] not in whole):
+                raise misuse("could not execute query: ORDER BY expressions must appear in the list of SELECT DISTINCT")
 
     def _root(self, scope: Scope, columns: list[Column], first: Source) -> tuple[Source, int]:
         for column in columns:

@@ -7,7 +7,7 @@ from typing import Any
 from omero_pixclf.embedded import hql_nodes as syntax
 from omero_pixclf.embedded.faults import invalid
 from omero_pixclf.embedded.hql_paths import HqlError, Paths, Scope, Source
-from omero_pixclf.embedded.hql_values import Value, check_comparable
+from omero_pixclf.embedded.hql_values import Value, check_comparable, check_number, check_text
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 
@@ -27,6 +27,8 @@ _FUNCTIONS = {  # HQL name: SQL name, kind of the result ("=" as the argument)
     "max": ("max", "="),
     "avg": ("avg", "double"),
 }
+_OF_TEXTS = ("lower", "upper", "length", "trim", "substr")
+_OF_NUMBERS = ("abs", "sqrt", "avg")
 _CASTS = {"string": "TEXT", "text": "TEXT", "long": "INTEGER", "integer": "INTEGER", "int": "INTEGER", "double": "REAL"}
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 
@@ -86,6 +88,7 @@ class Expressions(Paths):
             return self._comparison(first, operator, second)
         if operator == "||":
             return Value(f"({first.sql} || {second.sql})", "string")
+        check_number(first, second)
         kinds = {first.kind, second.kind}
         kind = "double" if "double" in kinds else "long" if "long" in kinds else "int"
         return Value(f"({first.sql} {operator} {second.sql})", kind)
@@ -123,6 +126,8 @@ class Expressions(Paths):
             found = [self.value(scope, c, operand.kind) for c in node.choices]
             if any(v.kind == "class" for v in found):
                 operand = Value(_kind_sql(operand), "class")
+            for value in found:
+                check_comparable(operand, value)
             choices = f"({', '.join(v.sql for v in found)})"
         return Value(f"({operand.sql} {'NOT ' if node.negated else ''}IN {choices})", "bool")
 
@@ -152,6 +157,7 @@ class Expressions(Paths):
 
     def _on_like(self, scope: Scope, node: syntax.Like, expected: str) -> Value:
         operand = self.value(scope, node.operand)
+        check_text(operand)
         pattern = self.value(scope, node.pattern, "string").sql
         escape = self.value(scope, node.escape, "string").sql if node.escape is not None else "'\\'"
         return Value(f"({operand.sql} {'NOT ' if node.negated else ''}LIKE {pattern} ESCAPE {escape})", "bool")
@@ -184,6 +190,10 @@ class Expressions(Paths):
             raise HqlError(f"there is no function {node.name}")
         name, kind = _FUNCTIONS[node.name]
         values = [self.value(scope, a) for a in node.arguments]
+        if name in _OF_TEXTS:
+            check_text(values[0])
+        if name in _OF_NUMBERS:
+            check_number(values[0])
         inside = ("DISTINCT " if node.distinct else "") + ", ".join(v.sql for v in values)
         return Value(
             f"{name}({inside})", values[0].kind if kind == "=" else kind, values[0].target if kind == "=" else ""
@@ -197,6 +207,7 @@ class Expressions(Paths):
 
     def _call_sum(self, scope: Scope, node: syntax.Function) -> Value:
         inner = self.value(scope, node.arguments[0])
+        check_number(inner)
         kind = "double" if inner.kind in ("double", "unit") else "long"
         return Value(f"sum({'DISTINCT ' if node.distinct else ''}{inner.sql})", kind)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +10,9 @@ import Ice
 import omero
 
 from omero_pixclf.embedded.database import ids_parameter
-from omero_pixclf.embedded.faults import fault, misuse
+from omero_pixclf.embedded.faults import fault, invalid, misuse
 
-__all__ = ["Parameters", "Value", "check_comparable", "plain"]
+__all__ = ["Parameters", "Value", "check_comparable", "check_number", "check_text", "plain"]
 
 _RTYPES = {
     "RLong": "long",
@@ -24,6 +25,7 @@ _RTYPES = {
     "RClass": "string",
 }
 _NUMBERS = ("int", "long", "double", "entity", "time")
+_NUMBER = re.compile(r"\s*[+-]?\d+(\.\d*)?\s*")
 _EXPECTED = {"entity": "long", "discriminator": "string"}
 
 
@@ -40,6 +42,7 @@ class Value:
     target: str = ""
     extra: str = ""
     literal: bool = False
+    constant: Any = None  # of a literal
 
 
 def plain(value: Any) -> Any:
@@ -50,10 +53,26 @@ def plain(value: Any) -> Any:
 
 
 def check_comparable(left: Value, right: Value) -> None:
-    """ApiUsageException for what PostgreSQL would not compare: texts with numbers."""
+    """ApiUsageException for what PostgreSQL would not compare, ValidationException for a constant that is no number."""
     for text, number in ((left, right), (right, left)):
-        if text.kind == "string" and not text.literal and number.kind in _NUMBERS:
+        if text.kind != "string" or number.kind not in _NUMBERS:
+            continue
+        if not text.literal:
             raise misuse("could not execute query: operator does not exist: character varying = number")
+        if not _NUMBER.fullmatch(str(text.constant)):
+            raise invalid(f"could not execute query: invalid input syntax for a number: {text.constant!r}")
+
+
+def check_text(*values: Value) -> None:
+    """ApiUsageException where a function or operator of texts meets a number."""
+    if any(v.kind in ("int", "long", "double", "bool", "entity") for v in values):
+        raise misuse("could not execute query: function or operator does not exist for numbers")
+
+
+def check_number(*values: Value) -> None:
+    """ApiUsageException where arithmetic meets a text."""
+    if any(v.kind in ("string", "bool") and not v.literal for v in values):
+        raise misuse("could not execute query: function or operator does not exist for texts")
 
 
 class Parameters:
@@ -88,7 +107,7 @@ class Parameters:
     def constant(self, value: Any, kind: str) -> Value:
         """A literal of the query, handed over as a parameter."""
         made = self._bind(value, kind)
-        return Value(made.sql, kind, literal=True)
+        return Value(made.sql, kind, literal=True, constant=value)
 
     def _get(self, name: str) -> Any:
         if name not in self._given:

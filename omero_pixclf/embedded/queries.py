@@ -112,7 +112,7 @@ def _rows(call: Call, found: Translation, page: Any) -> list[Any]:
     try:
         if limit is None and not offset:
             return call.tx.all(found.sql, found.parameters)
-        if found.fetches_collections and found.root_place >= 0:
+        if found.paged_sql:
             return _rows_of_page(call, found, limit, offset)
         return call.tx.all(f"{found.sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}", found.parameters)
     except sqlite3.OperationalError as error:
@@ -129,15 +129,7 @@ def _rows_of_page(call: Call, found: Translation, limit: int | None, offset: int
             if end is not None and len(wanted) == end:
                 break
     ids = list(wanted)[offset:]
-    assert found.root is not None
-    restricted = found.sql.replace(
-        " WHERE ", f" WHERE {found.root.sql}.id IN (SELECT value FROM json_each(:page)) AND ", 1
-    )
-    if restricted == found.sql:
-        rows = call.tx.all(found.sql, found.parameters)
-        kept = set(ids)
-        return [r for r in rows if r[found.root_place] in kept]
-    return call.tx.all(restricted, {**found.parameters, "page": ids_parameter(ids)})
+    return call.tx.all(found.paged_sql, {**found.parameters, "page": ids_parameter(ids)})
 
 
 # ---- objects -------------------------------------------------------------------------------------------------
