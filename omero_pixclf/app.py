@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -28,11 +29,13 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, estimate
+from omero_pixclf.runs.find import Found, find_in, needs_blocks
 from omero_pixclf.runs.job import Event, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.overlay import overlay
 from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.run import Found, Work, find_in, run_image
+from omero_pixclf.runs.run import Work, run_image
+from omero_pixclf.runs.scratch import scratch
 from omero_pixclf.table import Table
 
 if TYPE_CHECKING:
@@ -51,6 +54,9 @@ __all__ = [
     "run_in_omero",
     "runs_in",
 ]
+
+
+LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 
 
 @dataclass(frozen=True)
@@ -146,9 +152,11 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
     items = _plan(source, sink, project, request)
 
     def look(image: ImageInfo) -> dict[str, int]:
-        with source.open(image) as reader:
-            found = find_in(reader, request.recipe, project, threads=request.threads, memory=request.memory)
-        return dict(found.summary.objects)
+        large = needs_blocks(image, project, request.memory)
+        with source.open(image) as reader, scratch(Path(tempfile.gettempdir()) if large else None) as make:
+            limits = {"threads": request.threads, "memory": request.memory}
+            found = find_in(reader, request.recipe, project, make, large=large, **limits)
+            return dict(found.summary.objects)
 
     return Preview(project, tuple(items), estimate(items, look, samples=samples) if samples else None)
 
@@ -286,7 +294,11 @@ def _perform(
     colors = {c.name: c.color for c in project.classes}
 
     def preview(found: Found) -> bytes:
-        return overlay(found.pixels, found.labels, colors, pixel_um=found.image.pixel_size_um[2])
+        step = -(-max(found.image.shape[2:4]) // LARGEST_PREVIEW)
+        pixels = found.pixels[:, :, ::step, ::step]
+        labels = {name: image[:, :, ::step, ::step] for name, image in found.labels.items()}
+        width = found.image.pixel_size_um[2]
+        return overlay(pixels, labels, colors, pixel_um=None if width is None else width * step)
 
     drawn = preview if wanted else None
     work = Work(source, sink, recipe, project, record, manifest, now, drawn, request.threads, request.memory)
