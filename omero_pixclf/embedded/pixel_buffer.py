@@ -176,6 +176,9 @@ class PixelBuffer:
         layout = self.layout
         layout.check_cube(offset, size, step)
         xs, ys, zs, cs, ts = (range(o, o + s, p) for o, s, p in zip(offset, size, step, strict=True))
+        if len(xs) == layout.x and len(ys) == layout.y and zs.step == 1:  # whole planes lie side by side
+            stacks = [self.region(layout.offset(0, zs[0], c, t), len(zs) * layout.plane_size) for t in ts for c in cs]
+            return stacks[0] if len(stacks) == 1 else b"".join(stacks)
         planes = [self._rows(xs, ys, z, c, t) for t in ts for c in cs for z in zs]
         return planes[0] if len(planes) == 1 else b"".join(planes)
 

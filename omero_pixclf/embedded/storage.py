@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -9,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["file_path", "pixels_path", "read_all", "remove_files", "sha1_of", "write_all"]
+__all__ = ["file_path", "pixels_path", "read_all", "remove_files", "require_space", "sha1_of", "write_all"]
 
 _BLOCK = 1 << 22
 _FOLDERS = {"Pixels": "pixels", "OriginalFile": "files", "Thumbnail": "thumbnails"}
 _PER_FOLDER = 1000
+_RESERVE = 8 << 20  # left for the database, so that something can still be deleted when data fills the disk
 
 
 def _path(folder: Path, kind: str, ident: int) -> Path:
@@ -65,9 +67,18 @@ def read_all(descriptor: int, size: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
+def require_space(where: int | Path, size: int) -> None:
+    """OSError (ENOSPC) where the disk of a path or descriptor has no room for ``size`` bytes of data."""
+    disk = os.statvfs(where)
+    free = disk.f_bavail * disk.f_frsize
+    if free < size + _RESERVE:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes free, {size} wanted")
+
+
 def write_all(descriptor: int, data: Any, offset: int) -> None:
     """Write all of ``data`` (a buffer) at ``offset``; OSError where the disk is full."""
     view = memoryview(data)
+    require_space(descriptor, len(view))
     done = 0
     while done < len(view):
         done += os.pwrite(descriptor, view[done:], offset + done)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,7 @@ class RawPixelsStore(Service):
         self._ident: int | None = None
         self._open: PixelBuffer | None = None
         self._modified = False
+        self._incomplete = False
         self._group: dict[str, str] = {}
 
     def setPixelsId(self, call: Call, ident: int, bypass: bool) -> None:
@@ -87,7 +88,7 @@ class RawPixelsStore(Service):
     def _leave(self) -> None:
         if self._open is not None:
             self._open.close()
-        self._open, self._ident, self._modified = None, None, False
+        self._open, self._ident, self._modified, self._incomplete = None, None, False, False
 
     # ---- sizes -----------------------------------------------------------------------------------------------
     @untransacted
@@ -292,8 +293,7 @@ class RawPixelsStore(Service):
                 raise _unsupported("ROMIO pixel buffer only supports full row writes.")
         if len(data) < w * h * layout.width:
             raise fault(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
-        self._buffer.write_tile(data, z, c, t, x, y, w, h)
-        self._modified = True
+        self._do_write(lambda buffer: buffer.write_tile(data, z, c, t, x, y, w, h))
 
     def _write_part(self, data: bytes, offset: Any, size_name: str) -> None:
         """Write a part whose size must fit exactly."""
@@ -306,7 +306,15 @@ class RawPixelsStore(Service):
         self._write(start, data)
 
     def _write(self, offset: int, data: bytes) -> None:
-        self._buffer.write(offset, data)
+        self._do_write(lambda buffer: buffer.write(offset, data))
+
+    def _do_write(self, write: Callable[[PixelBuffer], None]) -> None:
+        """Write; after a failure (a full disk) the pixels are never counted as whole."""
+        try:
+            write(self._buffer)
+        except OSError:
+            self._incomplete = True
+            raise
         self._modified = True
 
     # ---- the end ---------------------------------------------------------------------------------------------
@@ -319,6 +327,8 @@ class RawPixelsStore(Service):
         """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was."""
         if not self._modified or self._open is None:
             return None
+        if self._incomplete:
+            raise fault(omero.ResourceError, "not everything could be written: the pixels are not whole")
         digest = self._open.digest()
         with self.transaction({**context, **self._group}) as call:
             found = call.graph.get("Pixels", self._ident or 0)
@@ -331,7 +341,7 @@ class RawPixelsStore(Service):
     def close(self, context: Any) -> None:
         """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
         try:
-            if self._modified and self._open is not None:
+            if self._modified and not self._incomplete and self._open is not None:
                 digest = self._open.digest()
                 with self.transaction(self._group, write=True) as call:
                     call.tx.execute("UPDATE pixels SET sha1 = ? WHERE id = ?", (digest.hex(), self._ident))

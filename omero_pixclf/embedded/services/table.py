@@ -22,6 +22,7 @@ from omero_pixclf.embedded.commands.perform import perform
 from omero_pixclf.embedded.database import now_ms
 from omero_pixclf.embedded.faults import misuse, violation
 from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.storage import require_space
 
 __all__ = ["Table", "register_columns"]
 
@@ -111,6 +112,7 @@ class Table(Service):
     @untransacted
     def initialize(self, context: Any, columns: list[Any]) -> None:
         storage = self._open_to_write()
+        require_space(self._path.parent, 0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", tables.NaturalNameWarning)  # a column's name need not be an identifier
             storage.initialize(columns)
@@ -122,7 +124,9 @@ class Table(Service):
 
     @untransacted
     def addData(self, context: Any, columns: list[Any]) -> None:
-        self._open_to_write().append(columns)
+        storage = self._open_to_write()
+        require_space(self._path.parent, _bytes_of(columns))  # HDF5 itself loses rows on a full disk without a word
+        storage.append(columns)
 
     @untransacted
     def update(self, context: Any, data: Any) -> None:
@@ -169,3 +173,8 @@ class Table(Service):
         size = self._path.stat().st_size
         with self.server.database.writing() as tx:
             tx.execute("UPDATE originalfile SET size = ?, mtime = ? WHERE id = ?", (size, now_ms(), self._file.id.val))
+
+
+def _bytes_of(columns: list[Any]) -> int:
+    """An upper bound of the bytes that rows take."""
+    return sum((column.getsize() or 0) * 8 * max(1, getattr(column, "size", 1)) for column in columns)
