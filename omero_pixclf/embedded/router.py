@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import Glacier2
 import Ice
+import omero
 from omero import constants
 
 from omero_pixclf.embedded.logins import DEFAULT_AGENT, open_session, password_fits, pick_group, user_id
@@ -74,6 +75,14 @@ def _peer(connection: Any) -> tuple[str, int]:
     return info.remoteAddress, info.remotePort
 
 
+def _refusal(error: Any) -> Any:
+    """A failed login as Glacier2 knows it; why the user may not into a group stands in its reason."""
+    if isinstance(error, Glacier2.CannotCreateSessionException):
+        return error
+    text = str(getattr(error, "message", error))
+    return omero.WrappedCreateSessionException(text, False, 0, getattr(error, "serverExceptionClass", ""))
+
+
 class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
     """Ice calls this when a connection ends, for whatever reason."""
 
@@ -96,8 +105,8 @@ def make_router(server: Server) -> Any:
         try:
             proxy = gate.enter(user, password, current)
         except Ice.Exception as error:
-            _log.info("login of %s refused: %s", user, getattr(error, "message", error))
-            callback.ice_exception(Glacier2.PermissionDeniedException(str(getattr(error, "message", error))))
+            _log.info("login of %s refused: %s", user, error)
+            callback.ice_exception(_refusal(error))
             return
         if proxy is not None:
             server.throttle.succeeded(user)

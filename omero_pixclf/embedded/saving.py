@@ -77,9 +77,11 @@ class Saver:
             return self.graph.get(found.name, obj._id._val)
         value = rtypes.unwrap(obj._value)
         row = self.call.tx.one(f"SELECT id FROM {table(found.name).name} WHERE value = ?", (value,))
-        if row is None:
+        if row is not None:
+            return self.graph.get(found.name, row[0])
+        if not self.call.caller.is_admin:
             raise invalid(f"{found.qualified} has no value {value}")
-        return self.graph.get(found.name, row[0])
+        return self._insert(found, obj)
 
     def _insert(self, found: Entity, obj: Any) -> Any:
         if found.is_global and not self.call.caller.is_admin:
@@ -105,12 +107,18 @@ class Saver:
         """Set what the client does not: class, details, place within a collection."""
         event = self.call.event_id
         own = {"kind": found.name, "owner_id": owner, "group_id": group, "creation_id": event, "update_id": event}
+        own["external_id"] = self._external(obj)
         name, index = self._listed.get(id(obj), ("", 0))
         where = places(found.name)
         for column, value in {**own, name: index}.items():
             if column in where:
                 row[where[column]] = value
         fill_defaults(found, row)
+
+    def _external(self, obj: Any) -> int | None:
+        """The id of the external information in an object's details, saved along."""
+        given = obj._details._externalInfo if obj._details is not None else None
+        return int(self.save(given)._id._val) if given is not None else None
 
     def _update(self, found: Entity, obj: Any) -> Any:
         ident = obj._id._val
@@ -146,6 +154,9 @@ class Saver:
         for place, column in enumerate(table(found.name).columns.values()):
             if column.field is None and wanted[place] is None:
                 wanted[place] = current[place]
+        external = self._external(obj)
+        if external is not None:
+            wanted[places(found.name)["external_id"]] = external
         fill_defaults(found, wanted, current)
         check_present(found, wanted)
         return wanted
@@ -276,7 +287,8 @@ class Saver:
     def _details(self, found: Entity, obj: Any, owner: int, group: int) -> Any:
         event = self.call.event_id
         if not found.is_global:
-            return self.graph.details(owner, group, event, event, None, self.graph.permissions(owner, group))
+            external, rights = self._external(obj), self.graph.permissions(owner, group)
+            return self.graph.details(owner, group, event, event, external, rights)
         given = obj._details._permissions if obj._details is not None else None
         perms = self.graph.new_permissions(given._perm1 if given is not None else None)
         return self.graph.details(None, None, event, event, None, perms)
