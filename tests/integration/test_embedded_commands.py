@@ -96,6 +96,13 @@ def tag(text: str = "t", ns: str | None = None) -> Any:
     return made
 
 
+def wait_for(condition: Any, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def of(answer: Any, field: str = "deletedObjects") -> dict[str, int]:
     """Numbers by class of what a request did."""
     assert not isinstance(answer, omero.cmd.ERR), answer
@@ -382,6 +389,20 @@ def test_a_colleagues_image_cannot_be_moved(mover):
     image = bob.named("Image")
     answer = alice.run(omero.cmd.Chgrp2(targetObjects={"Image": [image]}, groupId=group))
     assert isinstance(answer, omero.cmd.GraphException)
+
+
+def test_the_gateway_moves_an_image_into_a_dataset_of_the_other_group(mover):
+    alice, group, _bob = mover()
+    image = alice.named("Image")
+    dataset = model.DatasetI()
+    dataset.name = rstring("d")
+    there = {"omero.group": str(group)}
+    dataset = alice.sf.getUpdateService().saveAndReturnObject(dataset, there).id.val
+    gateway = alice.person.gateway()
+    gateway.chgrpObjects("Image", [image], group, container_id=dataset)
+    wait_for(lambda: alice.group_of("Image", image) == group)
+    text = f"select l.child.id from DatasetImageLink l where l.parent.id = {dataset}"
+    assert [row[0].val for row in alice.query.projection(text, None, ALL)] == [image]
 
 
 # ---- giving --------------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ REQUESTS = {
     "ListRequests": Command("server_requests.list_requests"),
     "ManageImageBinaries": Command("images.image_binaries"),
     "OriginalMetadataRequest": Command("images.original_metadata"),
+    "Save": Command("save.save", writes=True, failure="save-failed"),
     "SkipHead": Command("several.skip_head", all_groups=True, steps=7, failure="graph-fail"),
     "Timing": Command("server_requests.timing"),
     "UpdateSessionTimeoutRequest": Command("server_requests.update_timeout", writes=True),

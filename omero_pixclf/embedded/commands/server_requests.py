@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import omero.api
 import omero.cmd
-from omero.rtypes import rlong, rstring, rtime, unwrap
+from omero.rtypes import rtime, unwrap
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands import deletion, levels, moving, relatives
@@ -53,28 +54,37 @@ def list_requests(call: Call, request: Any) -> Any:
     """Answer a ListRequests request."""
     from omero_pixclf.embedded.commands.perform import REQUESTS
 
-    return omero.cmd.ListRequestsRsp([getattr(omero.cmd, name)() for name in REQUESTS])
+    return omero.cmd.ListRequestsRsp([_request(name) for name in REQUESTS])
+
+
+def _request(name: str) -> Any:
+    where = omero.cmd if hasattr(omero.cmd, name) else omero.api
+    return getattr(where, name)()
 
 
 def current_sessions(call: Call, request: Any) -> Any:
-    """Answer a CurrentSessionsRequest: all sessions for administrators, one's own for others."""
-    own = call.session.user_id
-    shown = [s for s in call.server.sessions.all() if call.caller.is_admin or s.user_id == own]
-    loaded = call.graph.load("Session", [s.ident for s in shown])
+    """Answer a CurrentSessionsRequest: of others' sessions only administrators see more than user and group."""
+    found = call.server.sessions.all()
+    full = [s for s in found if call.caller.is_admin or s.user_id == call.session.user_id]
+    loaded = call.graph.load("Session", [s.ident for s in full])
     call.graph.finish()
-    contexts = [event_context(_as_session(call, session)) for session in shown]
-    sessions = [loaded.get(session.ident) for session in shown]
-    return omero.cmd.CurrentSessionsResponse(sessions, contexts, [_data(s) for s in shown])
+    contexts = [event_context(Call(call.server, s, call.tx, {}, call.current)) for s in found]
+    for session, context in zip(found, contexts, strict=True):
+        if session.ident not in loaded:
+            _veil(context)
+    data = [_data(s) if s.ident in loaded else {} for s in found]
+    return omero.cmd.CurrentSessionsResponse([loaded.get(s.ident) for s in found], contexts, data)
 
 
-def _as_session(call: Call, session: ClientSession) -> Call:
-    return Call(call.server, session, call.tx, {}, call.current)
+def _veil(context: Any) -> None:
+    """Leave user and group of an event context only; a uuid is as good as a password."""
+    context.sessionId, context.sessionUuid, context.sudoerId, context.sudoerName = 0, "", None, None
+    context.memberOfGroups, context.leaderOfGroups, context.adminPrivileges = [], [], []
 
 
 def _data(session: ClientSession) -> dict[str, Any]:
     idle_s = time.monotonic() - session.used
-    last = int((time.time() - idle_s) * 1000)
-    return {"class": rstring("ome.model.meta.Session"), "hits": rlong(0), "lastAccess": rtime(last)}
+    return {"lastAccessTime": rtime(int((time.time() - idle_s) * 1000))}
 
 
 def update_timeout(call: Call, request: Any) -> Any:

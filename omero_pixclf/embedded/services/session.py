@@ -70,7 +70,12 @@ class Session(Service):
         if uuid is None:
             raise misuse("a session without uuid cannot be closed")
         found = self.server.sessions.find(uuid)
-        return self.server.sessions.leave(found) if found is not None else -1
+        if found is None:
+            return -1
+        left = self.server.sessions.leave(found)
+        if left == 0:
+            self.server.sessions.close(found)  # also where its clients have detached from it
+        return left
 
     # ---- looking up ------------------------------------------------------------------------------------------
     def getSession(self, call: Call, uuid: str) -> Any:

@@ -1,0 +1,23 @@
+"""Save: what IUpdate.saveAndReturnObject does, as a request among others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero.api
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.refusal import Refused
+from omero_pixclf.embedded.saving import Saver
+
+__all__ = ["save"]
+
+
+def save(call: Call, request: Any) -> Any:
+    """Answer a Save request."""
+    if request.obj is None:
+        raise Refused("bad-request", "there is nothing to save")
+    saver = Saver(call)
+    saved = saver.save(request.obj)
+    saver.flush()
+    return omero.api.SaveRsp(saved)

@@ -1,0 +1,291 @@
+"""The embedded OMERO's smaller services, asked by omero-py's own clients."""
+
+from __future__ import annotations
+
+import time
+
+import omero.clients
+import omero.cmd
+import omero.model as model
+import omero.sys
+import pytest
+from omero.rtypes import rdouble, rint, rlong, rstring, rtime, unwrap
+from omero.sys import ParametersI
+
+from omero_pixclf.embedded.services.config import VERSION
+from tests.integration.test_embedded_commands import Client, tag, team  # noqa: F401 a fixture
+
+
+@pytest.fixture
+def client(user):
+    return Client(user, user.client().getSession())
+
+
+@pytest.fixture
+def root(endpoint, new_lab):
+    person = new_lab(endpoint).root()
+    return Client(person, person.client().getSession())
+
+
+def ids(found):
+    return sorted(unwrap(o.id) for o in found)
+
+
+# ---- sessions ------------------------------------------------------------------------------------------------
+def test_a_session_of_ones_own_outlives_its_client_until_it_is_closed(client, endpoint):
+    sessions = client.sf.getSessionService()
+    made = sessions.createUserSession(0, 60_000, None)
+    other = omero.client(host=endpoint.host, port=endpoint.port)
+    other.joinSession(made.uuid.val)
+    assert sessions.getReferenceCount(made.uuid.val) == 2
+    other.closeSession()
+    assert sessions.getSession(made.uuid.val).timeToIdle.val == 60_000
+    assert sessions.closeSession(made) == 0
+    with pytest.raises(omero.RemovedSessionException):
+        sessions.getSession(made.uuid.val)
+
+
+def test_root_makes_sessions_for_others_and_is_named_in_them(root, client, endpoint):
+    principal = omero.sys.Principal(client.person.name, "", "User", None)
+    made = root.sf.getSessionService().createSessionWithTimeout(principal, 60_000)
+    other = omero.client(host=endpoint.host, port=endpoint.port)
+    context = other.joinSession(made.uuid.val).getAdminService().getEventContext()
+    assert (context.userName, unwrap(context.sudoerName)) == (client.person.name, "root")
+    other.closeSession()
+
+
+def test_a_group_owner_makes_no_session_for_an_administrator(team, endpoint):  # noqa: F811 a fixture
+    alice, _bob, root = team("rwra--")
+    group = model.ExperimenterGroupI(alice.person.group, False)
+    root.sf.getAdminService().setGroupOwner(group, model.ExperimenterI(alice.person.ident, False))
+    name = root.sf.getAdminService().getGroup(alice.person.group).name.val
+    again = Client(alice.person, alice.person.client().getSession())
+    with pytest.raises(omero.SecurityViolation):
+        again.sf.getSessionService().createSessionWithTimeout(omero.sys.Principal("root", name, "User", None), 1000)
+
+
+def test_a_wrong_password_opens_no_session(client):
+    principal = omero.sys.Principal(client.person.name, "", "User", None)
+    with pytest.raises(Exception, match="AuthenticationException"):
+        client.sf.getSessionService().createSession(principal, "wrong")
+
+
+def test_others_sessions_show_no_uuid_to_plain_users(client, root):
+    mine = client.run(omero.cmd.CurrentSessionsRequest())
+    uuids = {context.sessionUuid for context in mine.contexts if context.userName != client.person.name}
+    assert uuids == {""}
+    assert all(s.uuid.val for s in root.run(omero.cmd.CurrentSessionsRequest()).sessions)
+
+
+def test_a_killed_session_is_gone(user, client):
+    doomed = user.client()
+    uuid = doomed.getSessionId()
+    doomed.killSession()
+    with pytest.raises(omero.RemovedSessionException):
+        client.sf.getSessionService().getSession(uuid)
+
+
+# ---- configuration -------------------------------------------------------------------------------------------
+def test_only_administrators_change_settings_and_clients_read_them(client, root):
+    config, name = root.sf.getConfigService(), "omero.client.test.setting"
+    config.setConfigValue(name, "1")
+    assert client.sf.getConfigService().getConfigValue(name) == "1"
+    assert config.setConfigValueIfEquals(name, "3", "2") is False
+    assert config.setConfigValueIfEquals(name, "", "1") is True
+    with pytest.raises(omero.SecurityViolation):
+        client.sf.getConfigService().getConfigValue(name)
+    with pytest.raises(omero.SecurityViolation):
+        client.sf.getConfigService().setConfigValue(name, "4")
+
+
+def test_settings_of_others_stay_hidden(client, root):
+    root.sf.getConfigService().setConfigValue("omero.test.private", "x")
+    assert "omero.test.private" not in client.sf.getConfigService().getConfigValues(".*")
+    assert root.sf.getConfigService().getConfigValues("^omero[.]test") == {"omero.test.private": "x"}
+    assert not any("uuid" in key for key in root.sf.getConfigService().getConfigValues(".*"))
+
+
+def test_the_version_begins_with_three_numbers(client):
+    assert client.sf.getConfigService().getVersion() == VERSION
+    assert all(part.isdigit() for part in VERSION.split("-")[0].split("."))
+
+
+# ---- enumerations --------------------------------------------------------------------------------------------
+def test_a_new_enumeration_value_is_listed_and_can_be_used(client, root):
+    value = model.ImmersionI()
+    value.value = rstring(f"Honey{client.person.ident}")
+    made = client.sf.getTypesService().createEnumeration(value)
+    listed = {e.value.val for e in root.sf.getTypesService().allEnumerations("Immersion")}
+    assert made.value.val in listed
+    root.sf.getTypesService().deleteEnumeration(made)
+    with pytest.raises(omero.ApiUsageException):
+        root.sf.getTypesService().getEnumeration("Immersion", made.value.val)
+
+
+def test_only_administrators_delete_enumerations(client):
+    value = client.sf.getTypesService().getEnumeration("Immersion", "Oil")
+    with pytest.raises(omero.SecurityViolation):
+        client.sf.getTypesService().deleteEnumeration(value)
+
+
+# ---- hierarchies ---------------------------------------------------------------------------------------------
+def test_images_are_paged_within_a_dataset(client):
+    dataset = client.named("Dataset")
+    images = [client.named("Image") for _ in range(3)]
+    for image in images:
+        client.link("DatasetImageLink", dataset, image)
+    service = client.sf.getContainerService()
+    page = ParametersI().page(1, 1)
+    assert ids(service.getImages("Dataset", [dataset], page)) == [images[1]]
+    with pytest.raises(omero.ApiUsageException):
+        service.getImages("Image", images, page)
+
+
+def test_the_way_up_begins_with_projects(client):
+    project, dataset, image, alone = (client.named(k) for k in ("Project", "Dataset", "Image", "Image"))
+    client.link("ProjectDatasetLink", project, dataset)
+    client.link("DatasetImageLink", dataset, image)
+    found = client.sf.getContainerService().findContainerHierarchies("Project", [image, alone], None)
+    assert sorted(type(o).__name__ for o in found) == ["ImageI", "ProjectI"]
+    top = next(o for o in found if isinstance(o, model.Project))
+    assert top.linkedDatasetList()[0].linkedImageList()[0].id.val == image
+
+
+def test_a_screen_is_loaded_with_its_plates(client):
+    screen, plate = client.named("Screen"), client.named("Plate")
+    client.link("ScreenPlateLink", screen, plate)
+    found = client.sf.getContainerService().loadContainerHierarchy("Screen", [screen], None)
+    assert ids(found[0].linkedPlateList()) == [plate]
+
+
+def test_filesets_of_which_some_images_are_missing_are_told(client):
+    fileset = model.FilesetI()
+    fileset.templatePrefix = rstring("x")
+    ident = client.save(fileset)
+    images = [client.named("Image", fileset=model.FilesetI(ident, False)) for _ in range(2)]
+    service = client.sf.getContainerService()
+    assert service.getImagesBySplitFilesets({"Image": images[:1]}, None) == {
+        ident: {True: images[:1], False: images[1:]}
+    }
+    assert service.getImagesBySplitFilesets({"Image": images}, None) == {}
+
+
+def test_images_are_found_by_time(client):
+    image = client.named("Image")
+    service = client.sf.getContainerService()
+    since, until = (ParametersI().exp(rlong(client.person.ident)) for _ in range(2))
+    since.theFilter.startTime, until.theFilter.endTime = rtime(1000), rtime(1000)
+    assert ids(service.getImagesByOptions(since)) == [image]
+    assert service.getImagesByOptions(until) == []
+
+
+# ---- annotations ---------------------------------------------------------------------------------------------
+def test_annotations_are_loaded_by_annotator(team):  # noqa: F811 a fixture
+    alice, bob, _root = team("rwra--")
+    image = alice.named("Image")
+    alice.annotate(("Image", image), tag("hers"))
+    his = bob.annotate(("Image", image), tag("his"))
+    service = alice.sf.getMetadataService()
+    assert len(service.loadAnnotations("Image", [image], [], [], None)[image]) == 2
+    found = service.loadAnnotations("Image", [image], [], [bob.person.ident], None)
+    assert ids(found[image]) == [his]
+
+
+def test_a_file_annotation_comes_with_its_file(client):
+    file = model.OriginalFileI()
+    file.name, file.path = rstring("a"), rstring("b/")
+    note = model.FileAnnotationI()
+    note.file, note.ns = file, rstring("ns")
+    image = client.named("Image")
+    client.annotate(("Image", image), note)
+    found = client.sf.getMetadataService().loadAnnotations("Image", [image], [], [], None)[image]
+    assert found[0].file.name.val == "a"
+
+
+def test_tag_sets_come_with_their_tags_and_loose_tags_on_demand(client):
+    whole = client.save(tag("set", "openmicroscopy.org/omero/insight/tagset"))
+    link = model.AnnotationAnnotationLinkI()
+    link.parent, link.child = model.TagAnnotationI(whole, False), tag("in")
+    client.sf.getUpdateService().saveObject(link)
+    loose = client.save(tag("loose"))
+    service = client.sf.getMetadataService()
+    mine = lambda: ParametersI().exp(rlong(client.person.ident))  # noqa: E731
+    found = service.loadTagSets(mine())
+    assert ids(found) == [whole]
+    assert [t.textValue.val for t in found[0].linkedAnnotationList()] == ["in"]
+    assert loose in ids(service.loadTagSets(mine().orphan()))
+
+
+def test_what_carries_a_tag_is_counted_and_loaded(client):
+    image, project = client.named("Image"), client.named("Project")
+    note = client.annotate(("Image", image), tag())
+    client.annotate(("Project", project), model.TagAnnotationI(note, False))
+    service = client.sf.getMetadataService()
+    assert service.getTaggedObjectsCount([note], None) == {note: 2}
+    assert ids(service.loadTagContent([note], None)[note]) == sorted([image, project])
+
+
+def test_an_instrument_is_loaded_with_what_belongs_to_it(client):
+    instrument = model.InstrumentI()
+    objective = model.ObjectiveI()
+    objective.model = rstring("lens")
+    types = client.sf.getTypesService()
+    objective.immersion = types.getEnumeration("Immersion", "Oil")
+    objective.correction = types.getEnumeration("Correction", "Other")
+    instrument.addObjective(objective)
+    found = client.sf.getMetadataService().loadInstrument(client.save(instrument))
+    assert found.copyObjective()[0].model.val == "lens"
+    assert found.copyObjective()[0].immersion.value.val == "Oil"
+
+
+# ---- regions -------------------------------------------------------------------------------------------------
+def test_regions_of_a_plane_are_those_that_lie_on_it_or_everywhere(client):
+    image = client.named("Image")
+    roi = model.RoiI()
+    roi.image = model.ImageI(image, False)
+    for z in (None, 0, 1):
+        point = model.PointI()
+        point.x, point.y = rdouble(1), rdouble(1)
+        point.theZ = None if z is None else rint(z)
+        roi.addShape(point)
+    client.save(roi)
+    found = client.sf.getRoiService().findByPlane(image, 1, 0, None)
+    assert [unwrap(s.theZ) for s in found.rois[0].copyShapes()] == [None, 1]
+    assert sorted(found.byZ) == [-1, 1]
+
+
+def test_a_page_of_many_regions_is_found_quickly(client):
+    image = client.named("Image")
+    rois = []
+    for _ in range(2000):
+        roi = model.RoiI()
+        roi.image = model.ImageI(image, False)
+        roi.addShape(model.PointI())
+        rois.append(roi)
+    expected = client.sf.getUpdateService().saveAndReturnIds(rois)
+    options = omero.api.RoiOptions()
+    options.limit, options.offset = rint(50), rint(1000)
+    began = time.monotonic()
+    found = client.sf.getRoiService().findByImage(image, options)
+    assert time.monotonic() - began < 0.5
+    assert [r.id.val for r in found.rois] == list(expected)[1000:1050]
+
+
+# ---- lately --------------------------------------------------------------------------------------------------
+def test_the_newest_of_all_kinds_come_first(client):
+    projects = [client.named("Project") for _ in range(2)]
+    dataset = client.named("Dataset")
+    service = client.sf.getTimelineService()
+    found = service.getMostRecentObjects(["Project", "Dataset"], ParametersI().page(0, 2), True)
+    assert ids(found["Dataset"]) == [dataset]
+    assert ids(found["Project"]) == [projects[1]]
+    assert service.countByPeriod(["Project", "Nonsense"], rtime(0), None, None) == {"Project": 2, "Nonsense": -1}
+
+
+def test_the_newest_annotation_links_are_found_by_namespace(client):
+    image = client.named("Image")
+    client.annotate(("Image", image), tag("a", "ns/a"))
+    client.annotate(("Image", image), tag("b", "ns/b"))
+    service = client.sf.getTimelineService()
+    found = service.getMostRecentAnnotationLinks(["Image"], ["TagAnnotation"], ["ns/a"], None)
+    assert [link.child.textValue.val for link in found] == ["a"]
