@@ -49,9 +49,11 @@ __all__ = [
     "import_files",
     "plan_in_folder",
     "plan_in_omero",
+    "project_of",
     "resumed",
     "run_in_folder",
     "run_in_omero",
+    "run_in_session",
     "runs_in",
 ]
 
@@ -94,11 +96,27 @@ def run_in_omero(
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to everything below the targets in OMERO, and yield what happens."""
-    with _edges(login, request) as (session, source, sink, project):
-        items = _plan(source, sink, project, request)
-        server, user = session.host, session.user_name
-        with _manifest(request, project, server, user, now, salt) as manifest:
-            yield from _perform(items, source, sink, project, request, manifest, now)
+    with connected(login) as session:
+        yield from run_in_session(session, request, now=now, salt=salt)
+
+
+Edges = tuple[ImageSource, ResultSink]
+
+
+def run_in_session(
+    session: Session,
+    request: Request,
+    *,
+    wrap: Callable[[ImageSource, ResultSink], Edges] = lambda source, sink: (source, sink),
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Iterator[Event]:
+    """`run_in_omero` on a session that is open; ``wrap`` may put something around both edges of the run."""
+    source, sink, project = _omero_edges(session, request)
+    source, sink = wrap(source, sink)
+    items = _plan(source, sink, project, request)
+    with _manifest(request, project, session.host, session.user_name, now, salt) as manifest:
+        yield from _perform(items, source, sink, project, request, manifest, now)
 
 
 def run_in_folder(
@@ -139,8 +157,8 @@ class Preview:
 
 def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Preview:
     """What `run_in_omero` would do, without doing it; with ``samples`` images tried, to estimate time and objects."""
-    with _edges(login, request) as (_, source, sink, project):
-        return _preview(source, sink, project, request, samples)
+    with connected(login) as session:
+        return _preview(*_omero_edges(session, request), request, samples)
 
 
 def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samples: int = 0) -> Preview:
@@ -184,30 +202,28 @@ def connected(login: Login) -> AbstractContextManager[Session]:
     return connect(login, ask=getpass.getpass if sys.stdin.isatty() else None)
 
 
-@contextmanager
-def _edges(login: Login, request: Request) -> Iterator[tuple[Session, ImageSource, ResultSink, Project]]:
+def _omero_edges(session: Session, request: Request) -> tuple[ImageSource, ResultSink, Project]:
     from omero_pixclf.connector.sink import OmeroSink
     from omero_pixclf.connector.source import OmeroSource
 
-    with connected(login) as session:
-        project = _project(session, request)
-        output = request.recipe.output
-        forms = {output.probabilities, output.segmentation, output.labels}
-        if "zarr" in forms:
-            raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
-        new_images = "image" in forms or output.rois == "labels"
-        yield session, OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images), project
+    project = project_of(session, request.recipe, request.targets)
+    output = request.recipe.output
+    forms = {output.probabilities, output.segmentation, output.labels}
+    if "zarr" in forms:
+        raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
+    new_images = "image" in forms or output.rois == "labels"
+    return OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images), project
 
 
-def _project(session: Session, request: Request) -> Project:
+def project_of(session: Session, recipe: Recipe, targets: Sequence[str] = ()) -> Project:
     """The recipe's project: a file here, or one that is attached in OMERO."""
     from omero_pixclf.connector.files import read_project_bytes
 
-    wanted = request.recipe.classifier.project
+    wanted = recipe.classifier.project
     if Path(wanted).is_file():
         return read_project(Path(wanted))
     if wanted.startswith("FileAnnotation:") or os.sep not in wanted:
-        name, content = read_project_bytes(session, wanted, request.targets)
+        name, content = read_project_bytes(session, wanted, targets)
         return read_project(content, name=name)
     raise InputError(f"{wanted}: no such file")
 
