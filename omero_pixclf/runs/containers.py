@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["column_tag", "container_tables", "locate", "summary_row"]
+__all__ = ["column_tags", "container_tables", "locate", "summary_row"]
 
 
 def locate(table: Table, image: ImageInfo) -> Table:
@@ -45,8 +45,9 @@ def _image_column(image: ImageInfo, rows: int) -> Column:
 def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
     """The image's row of the summary table: counts, area fractions and mean measurements per class."""
     columns: list[Column] = []
+    tags = column_tags(objects)
     for name, table in objects.items():
-        tag = column_tag(name)
+        tag = tags[name]
         columns.append(
             Column(f"Count_{tag}", "long", np.array([summary.objects[name]]), description=f"objects: {name}")
         )
@@ -82,9 +83,15 @@ def _mean(column: Column, name: str, tag: str) -> Column:
     )
 
 
-def column_tag(name: str) -> str:
-    """A class name as part of a column name: ``"Cell body"`` → ``Cell_body``."""
-    return re.sub(r"\W+", "_", name).strip("_") or "class"
+def column_tags(classes: Iterable[str]) -> dict[str, str]:
+    """Class names as parts of column names: ASCII letters, digits and underscores, unique.
+
+    >>> column_tags(["Cell body", "cell-body", "细胞"])
+    {'Cell body': 'Cell_body', 'cell-body': 'cell_body_2', '细胞': 'Class_3'}
+    """
+    names = list(classes)
+    fallback = [n if re.search("[0-9A-Za-z]", n) else f"Class_{i}" for i, n in enumerate(names, 1)]
+    return dict(zip(names, channel_names(fallback, len(names)), strict=True))
 
 
 def container_tables(
