@@ -99,44 +99,46 @@ class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
 
 def make_router(server: Server) -> Any:
     """The router's servant."""
-    gate = _Gate(server)
+    made = type("RouterServant", (Glacier2.Router,), dict(_OPERATIONS))()
+    made.gate, made.server = _Gate(server), server
+    return made
 
-    def createSession_async(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
-        try:
-            proxy = gate.enter(user, password, current)
-        except Ice.Exception as error:
-            _log.info("login of %s refused: %s", user, error)
-            callback.ice_exception(_refusal(error))
-            return
-        if proxy is not None:
-            server.throttle.succeeded(user)
-            callback.ice_response(proxy)
-            return
-        refusal = Glacier2.PermissionDeniedException("Password check failed")
-        timer = threading.Timer(server.throttle.failed(user), callback.ice_exception, (refusal,))
-        timer.daemon = True
-        timer.start()
 
-    def createSessionFromSecureConnection_async(self: Any, callback: Any, current: Any) -> None:
-        callback.ice_exception(Glacier2.PermissionDeniedException("a name and a password are needed"))
+def _create_session(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
+    try:
+        proxy = self.gate.enter(user, password, current)
+    except Ice.Exception as error:
+        _log.info("login of %s refused: %s", user, error)
+        callback.ice_exception(_refusal(error))
+        return
+    if proxy is not None:
+        self.server.throttle.succeeded(user)
+        callback.ice_response(proxy)
+        return
+    refused = Glacier2.PermissionDeniedException("Password check failed")
+    timer = threading.Timer(self.server.throttle.failed(user), callback.ice_exception, (refused,))
+    timer.daemon = True
+    timer.start()
 
-    def destroySession(self: Any, current: Any) -> None:
-        if not gate.leave(_peer(current.con)):
-            raise Glacier2.SessionNotExistException
 
-    def refreshSession_async(self: Any, callback: Any, current: Any) -> None:
-        callback.ice_response()
+def _create_anonymously(self: Any, callback: Any, current: Any) -> None:
+    callback.ice_exception(Glacier2.PermissionDeniedException("a name and a password are needed"))
 
-    body = {
-        "createSession_async": createSession_async,
-        "createSessionFromSecureConnection_async": createSessionFromSecureConnection_async,
-        "destroySession": destroySession,
-        "refreshSession_async": refreshSession_async,
-        "getCategoryForClient": lambda self, current: current.ctx.get(constants.CLIENTUUID, ""),
-        "getSessionTimeout": lambda self, current: 0,
-        "getACMTimeout": lambda self, current: 0,
-        "getClientProxy": lambda self, current: None,
-        "getServerProxy": lambda self, current: server.own_proxy(),
-        "addProxies": lambda self, proxies, current: [],
-    }
-    return type("RouterServant", (Glacier2.Router,), body)()
+
+def _destroy_session(self: Any, current: Any) -> None:
+    if not self.gate.leave(_peer(current.con)):
+        raise Glacier2.SessionNotExistException
+
+
+_OPERATIONS = {
+    "createSession_async": _create_session,
+    "createSessionFromSecureConnection_async": _create_anonymously,
+    "destroySession": _destroy_session,
+    "refreshSession_async": lambda self, callback, current: callback.ice_response(),
+    "getCategoryForClient": lambda self, current: current.ctx.get(constants.CLIENTUUID, ""),
+    "getSessionTimeout": lambda self, current: 0,
+    "getACMTimeout": lambda self, current: 0,
+    "getClientProxy": lambda self, current: None,
+    "getServerProxy": lambda self, current: self.server.own_proxy(),
+    "addProxies": lambda self, proxies, current: [],
+}
