@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["Processor", "Processors"]
 
 _log = logging.getLogger(__name__)
-TIMEOUT_MS = 3_600_000
 _START_S = 30.0
 _STOP_S = 10.0
 
@@ -76,14 +75,11 @@ class Processors:
 
     Attributes
     ----------
-    timeout_ms
-        How long a script may run.
     parameters
         What is known of scripts' parameters.
     """
 
     def __init__(self, server: Server) -> None:
-        self.timeout_ms = TIMEOUT_MS
         self.parameters: dict[tuple[int, str], Any] = {}  # omero.grid.JobParams by script and SHA-1
         self._server = server
         self._lock = threading.RLock()

@@ -13,6 +13,7 @@ import omero
 import omero.api
 import omero.grid
 import omero.model
+from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import RSetI, rlist, robject, rstring
 
 from omero_pixclf.embedded.call import Call
@@ -34,6 +35,7 @@ from omero_pixclf.embedded.storage import file_path, remove_files
 __all__ = ["Scripts"]
 
 _WAIT_S = 5
+_TIMEOUT_MS = 3_600_000
 _TYPES = {".py": "text/x-python", ".jy": "text/x-jython", ".m": "text/x-matlab", ".lut": "text/x-lut"}
 _PROCESS = {"omero.launcher": "", "omero.process": "omero.processor.ProcessI"}
 
@@ -232,14 +234,19 @@ class Scripts(Service):
 
     # ---- parameters ------------------------------------------------------------------------------------------
     def _params(self, context: Any, script: Script) -> Any:
-        """A script's parameters; found out by running it once, kept as long as its text stays."""
-        known = self.server.scripts.parameters
-        if (script.ident, script.sha1) not in known:
-            known[script.ident, script.sha1] = self._parsed(context, script)
-        return known[script.ident, script.sha1]
+        """A script's parameters; found out by running it once, kept as long as its text stays.
 
-    def _parsed(self, context: Any, script: Script) -> Any:
-        job, session = self._prepared(context, script, "ParseJob", as_root=script.official)
+        Scripts whose parameters depend on what their user has (namespace NSDYNAMIC) are asked each time, as that user.
+        """
+        known, key = self.server.scripts.parameters, (script.ident, script.sha1)
+        if key not in known:
+            known[key] = self._parsed(context, script, as_root=script.official)
+        if NSDYNAMIC in (known[key].namespaces or []):
+            return self._parsed(context, script)
+        return known[key]
+
+    def _parsed(self, context: Any, script: Script, *, as_root: bool = False) -> Any:
+        job, session = self._prepared(context, script, "ParseJob", as_root=as_root)
         try:
             processor = self._processor(context, script, job, _WAIT_S)
             found = _asked(processor, lambda p: p.parseJob(session.uuid, job, _PROCESS))
@@ -303,7 +310,7 @@ class Scripts(Service):
                 group,
                 agent="OMERO.scripts",
                 idle_ms=0,
-                live_ms=self.server.scripts.timeout_ms,
+                live_ms=_timeout_ms(call),
                 event_type="Processing",
             )
         return job, session
@@ -319,6 +326,12 @@ class Scripts(Service):
     def _user_processor(self, context: Any, script: Script) -> Processor:
         """Who would run a user's script."""
         return self._processor(context, script, self._prepared(context, script, "ScriptJob")[0], _WAIT_S)
+
+
+def _timeout_ms(call: Call) -> int:
+    """How long a script may run."""
+    row = call.tx.one("SELECT value FROM configuration WHERE name = 'omero.scripts.timeout'")
+    return int(row[0]) if row is not None and row[0] else _TIMEOUT_MS
 
 
 def _asked(processor: Processor, question: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 import Ice
@@ -48,7 +49,7 @@ class ScriptProcess(Service):
     # ---- the watch -------------------------------------------------------------------------------------------
     def _watch(self) -> None:
         while not self._ended.is_set() and not self._stopped.wait(_POLL_S):
-            if self._running.closed:
+            if self._running.closed or self._running.expired(time.monotonic()):
                 self._expired()
                 return
             try:
@@ -79,8 +80,10 @@ class ScriptProcess(Service):
     def _expired(self) -> None:
         """The script's session has reached its limit: end it, say so."""
         self._send("kill")
+        self.server.sessions.close(self._running)
         self._fail("the script has reached its time limit")
-        self._code = -1
+        with self._polling:
+            self._code = -1 if self._code is None else self._code
         self._ended.set()
         self._tell("processKilled", True)
 
@@ -176,6 +179,14 @@ class ScriptProcess(Service):
         if self._detached and not self._ended.is_set():
             return
         self._stopped.set()
-        if not self._ended.is_set():
-            threading.Thread(target=self._send, args=("shutdown",), daemon=True).start()
+        if self._ended.is_set():
+            self.server.sessions.close(self._running)
+            return
+        with self.server.database.writing() as tx:
+            set_job_state(tx, self._job.id.val, "Cancelled")
+        threading.Thread(target=self._end, name=f"omero-job-{self._job.id.val}-end", daemon=True).start()
+
+    def _end(self) -> None:
+        """End the process, which stores its output first, and then its session."""
+        self._send("shutdown")
         self.server.sessions.close(self._running)
