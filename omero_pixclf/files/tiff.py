@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -55,7 +56,7 @@ def _broken() -> tuple[type[Exception], ...]:
     import tifffile
 
     known = (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, ZeroDivisionError)
-    return (tifffile.TiffFileError, OSError, RuntimeError, MemoryError, struct.error, *known)
+    return (tifffile.TiffFileError, OSError, RuntimeError, MemoryError, struct.error, zlib.error, *known)
 
 
 def _stored(path: Path, tiff: Any) -> StoredArray:

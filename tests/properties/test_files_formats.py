@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import tracemalloc
+from importlib.util import find_spec
 from pathlib import Path
 
 import h5py
@@ -30,6 +31,7 @@ RNG = np.random.default_rng(7)
 IMAGE = RNG.integers(0, 255, (137, 211), dtype=np.uint8)
 COLOUR = RNG.integers(0, 255, (60, 75, 3), dtype=np.uint8)
 STACK = RNG.integers(0, 65535, (3, 4, 50, 60), dtype=np.uint16)
+needs_codecs = pytest.mark.skipif(find_spec("imagecodecs") is None, reason="needs imagecodecs to write the file")
 VOLUME = RNG.integers(0, 255, (20, 70, 45), dtype=np.uint8)
 
 
@@ -38,8 +40,8 @@ VOLUME = RNG.integers(0, 255, (20, 70, 45), dtype=np.uint8)
     [
         (IMAGE, {}, "yx"),
         (IMAGE, {"tile": (64, 32), "compression": "deflate"}, "yx"),
-        (IMAGE, {"rowsperstrip": 7, "compression": "lzw", "predictor": True}, "yx"),
-        (IMAGE, {"rowsperstrip": 7, "compression": "packbits"}, "yx"),
+        pytest.param(IMAGE, {"rowsperstrip": 7, "compression": "lzw", "predictor": True}, "yx", marks=needs_codecs),
+        pytest.param(IMAGE, {"rowsperstrip": 7, "compression": "packbits"}, "yx", marks=needs_codecs),
         (COLOUR, {"photometric": "rgb"}, "yxc"),
         (COLOUR, {"photometric": "rgb", "tile": (16, 32), "compression": "zlib"}, "yxc"),
         (COLOUR.transpose(2, 0, 1), {"photometric": "rgb", "planarconfig": "separate", "rowsperstrip": 9}, "cyx"),
@@ -48,7 +50,12 @@ VOLUME = RNG.integers(0, 255, (20, 70, 45), dtype=np.uint8)
         (STACK, {"byteorder": ">", "metadata": {"axes": "CZYX"}, "ome": True, "compression": "deflate"}, "czyx"),
         (STACK, {"photometric": "minisblack"}, "tzyx"),
         (VOLUME, {"tile": (16, 16, 16), "volumetric": True, "metadata": {"axes": "ZYX"}}, "zyx"),
-        (VOLUME.astype("float32"), {"compression": "deflate", "predictor": True, "metadata": {"axes": "ZYX"}}, "zyx"),
+        pytest.param(
+            VOLUME.astype("float32"),
+            {"compression": "deflate", "predictor": True, "metadata": {"axes": "ZYX"}},
+            "zyx",
+            marks=needs_codecs,
+        ),
     ],
 )
 def test_tiff_of_any_layout_is_read_as_tifffile_reads_it(
