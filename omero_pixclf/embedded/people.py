@@ -10,14 +10,17 @@ from omero import rtypes
 
 from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.faults import invalid, misuse, no_row, violation
+from omero_pixclf.embedded.model import entities
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
-from omero_pixclf.embedded.security import USER_GROUP
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.seed import set_password
 
 __all__ = [
     "create_group",
     "create_user",
+    "delete_group",
+    "delete_user",
     "group_by_name",
     "join_groups",
     "leave_groups",
@@ -26,10 +29,14 @@ __all__ = [
     "set_default_group",
     "set_leadership",
     "store_password",
+    "update_group",
+    "update_user",
     "user_by_name",
 ]
 
 _PRIVATE = "rw----"
+_OWN = ("firstName", "middleName", "lastName", "email", "institution")
+_SPECIAL_USERS, _SPECIAL_GROUPS = ("root", "guest"), ("system", "user", "guest")
 
 
 def must_administer(call: Call) -> None:
@@ -114,9 +121,11 @@ def join_groups(call: Call, user: int, groups: Iterable[int], *, leader: bool = 
 
 
 def leave_groups(call: Call, user: int, groups: Iterable[int]) -> None:
-    """End memberships; nobody may be left without a group."""
+    """End memberships; nobody may be left without a group, root or oneself not taken out of system and user."""
     known, _ = memberships(call.tx, user)
     gone = set(groups)
+    if gone & {SYSTEM_GROUP, USER_GROUP} and user in (0, call.caller.user_id):
+        raise invalid("experimenters may not remove root or themselves from the groups 'system' and 'user'")
     if not [g for g in known if g not in gone and g != USER_GROUP]:
         raise invalid("Users must have at least one group besides the group of all users")
     for group in gone:
@@ -129,6 +138,8 @@ def set_default_group(call: Call, user: int, group: int) -> None:
     known, _ = memberships(call.tx, user)
     if group not in known:
         raise misuse(f"Group {group} was not found. Use addGroups before calling setDefaultGroup")
+    if group == USER_GROUP:
+        raise misuse("Cannot set default group to: user")
     _renumber(call, user, [group, *(g for g in known if g != group)])
 
 
@@ -143,6 +154,63 @@ def set_leadership(call: Call, user: int, group: int, leads: bool) -> None:
     """Make a member a leader of the group, or a plain member again; who is no member becomes one."""
     join_groups(call, user, [group])
     call.tx.execute("UPDATE groupexperimentermap SET owner = ? WHERE child = ? AND parent = ?", (leads, user, group))
+
+
+def update_user(call: Call, user: int, person: Any, *, everything: bool) -> None:
+    """Change what users may change of themselves; ``everything`` includes the login name."""
+    names = (*_OWN, *(("omeName", "ldap") if everything else ()))
+    current = call.as_admin().graph.get("Experimenter", user)
+    old = current.omeName.val
+    if everything and old in _SPECIAL_USERS and rtypes.unwrap(person.omeName) != old:
+        raise invalid(f"cannot change name of special experimenter '{old}'")
+    for name in names:
+        setattr(current, name, getattr(person, name))
+    _saved(call, current)
+
+
+def update_group(call: Call, group: Any) -> None:
+    """Change a group's name, description and level."""
+    ident = group.id.val
+    current = call.as_admin().graph.get("ExperimenterGroup", ident)
+    old, new = current.name.val, rtypes.unwrap(group.name)
+    if old != new and (old in _SPECIAL_GROUPS or new in _SPECIAL_GROUPS):
+        raise invalid(f"cannot change name of special group '{old}' or to '{new}'")
+    if old != new and ident == call.caller.group_id:
+        raise invalid(f"cannot rename the current group context '{old}'")
+    current.name, current.description = group.name, group.description
+    _saved(call, current)
+    perms = group._details._permissions if group._details is not None else None
+    if perms is not None:
+        call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perms._perm1, ident))
+
+
+def delete_user(call: Call, user: int) -> None:
+    """Delete a user who owns nothing and has never done anything; ValidationException otherwise."""
+    _must_exist(call, "Experimenter", user)
+    _must_be_free(call, "owner_id", user)
+    for name in ("session", "event"):
+        column = "owner" if name == "session" else "experimenter"
+        if call.tx.one(f"SELECT 1 FROM {name} WHERE {column} = ?", (user,)):
+            raise invalid(f"could not delete: user {user} has been logged in")
+    call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ?", (user,))
+    call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (user,))
+    call.tx.execute("DELETE FROM experimenter WHERE id = ?", (user,))
+
+
+def delete_group(call: Call, group: int) -> None:
+    """Delete a group without members and objects; ValidationException otherwise."""
+    _must_exist(call, "ExperimenterGroup", group)
+    _must_be_free(call, "group_id", group)
+    if call.tx.one("SELECT 1 FROM event WHERE experimenterGroup = ?", (group,)):
+        raise invalid(f"could not delete: group {group} has been worked in")
+    call.tx.execute("DELETE FROM groupexperimentermap WHERE parent = ?", (group,))
+    call.tx.execute("DELETE FROM experimentergroup WHERE id = ?", (group,))
+
+
+def _must_be_free(call: Call, column: str, ident: int) -> None:
+    for where in {table(e.name) for e in entities().values() if column in table(e.name).columns}:
+        if call.tx.one(f"SELECT 1 FROM {where.name} WHERE {column} = ?", (ident,)):
+            raise invalid(f"could not delete: there are objects in {where.name} with {column} {ident}")
 
 
 def store_password(call: Call, user: int, password: Any) -> None:

@@ -14,17 +14,17 @@ from omero_pixclf.embedded import people
 from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.enumerations import VALUES
-from omero_pixclf.embedded.faults import misuse, violation
+from omero_pixclf.embedded.faults import invalid, misuse, violation
 from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.queries import objects
-from omero_pixclf.embedded.saving import Saver
-from omero_pixclf.embedded.security import SYSTEM_GROUP
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.service import Service, changes
 
 __all__ = ["Admin"]
 
-_USERS = "select distinct e from Experimenter e left outer join fetch e.groupExperimenterMap m left outer join fetch m.parent"
-_GROUPS = "select distinct g from ExperimenterGroup g left outer join fetch g.groupExperimenterMap m left outer join fetch m.child"
+_MAP = "left outer join fetch {0}.groupExperimenterMap m left outer join fetch m."
+_USERS = "select distinct e from Experimenter e " + _MAP.format("e") + "parent"
+_GROUPS = "select distinct g from ExperimenterGroup g " + _MAP.format("g") + "child"
 _PRIVILEGE = "AdminPrivilege:"
 
 
@@ -47,7 +47,9 @@ class _Lookups(Service):
 
     def getExperimenter(self, call: Call, ident: int) -> Any:
         found = objects(call, f"{_USERS} where e.id = :i", i=ident)
-        return found[0] if found else call.graph.get("Experimenter", ident)
+        if not found:
+            raise misuse(f"No such experimenter: {ident}")
+        return found[0]
 
     def lookupExperimenter(self, call: Call, name: str) -> Any:
         return self.getExperimenter(call, people.user_by_name(call, name))
@@ -63,7 +65,9 @@ class _Lookups(Service):
 
     def getGroup(self, call: Call, ident: int) -> Any:
         found = objects(call, f"{_GROUPS} where g.id = :i", i=ident)
-        return found[0] if found else call.graph.get("ExperimenterGroup", ident)
+        if not found:
+            raise misuse(f"No such group: {ident}")
+        return found[0]
 
     def lookupGroup(self, call: Call, name: str) -> Any:
         return self.getGroup(call, people.group_by_name(call, name))
@@ -87,6 +91,8 @@ class _Lookups(Service):
 
     def getDefaultGroup(self, call: Call, user: int) -> Any:
         members, _ = memberships(call.tx, user)
+        if not members or members[0] == USER_GROUP:
+            raise invalid(f"The user {user} has no default group set.")
         return self.getGroup(call, members[0])
 
     def getMemberOfGroupIds(self, call: Call, user: Any) -> list[int]:
@@ -141,16 +147,17 @@ class _Groups(_Lookups):
     @changes
     def updateGroup(self, call: Call, group: Any) -> None:
         people.must_lead(call, [group.id.val])
-        _save_as_admin(call, group)
+        people.update_group(call, group)
 
     @changes
     def deleteGroup(self, call: Call, group: Any) -> None:
-        people.must_administer(call)
-        call.tx.execute("DELETE FROM groupexperimentermap WHERE parent = ?", (group.id.val,))
-        call.tx.execute("DELETE FROM experimentergroup WHERE id = ?", (group.id.val,))
+        people.must_lead(call, [group.id.val])
+        people.delete_group(call, group.id.val)
 
     @changes
     def addGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
+        if not groups:
+            raise invalid("Nothing to do.")
         people.must_lead(call, _ids(groups))
         people.join_groups(call, user.id.val, _ids(groups))
 
@@ -161,8 +168,8 @@ class _Groups(_Lookups):
 
     @changes
     def setDefaultGroup(self, call: Call, user: Any, group: Any) -> None:
-        if user.id.val != call.caller.user_id:
-            people.must_lead(call, [group.id.val])
+        if user.id.val != call.caller.user_id and not call.caller.is_admin:
+            raise violation(f"User {user.id.val} can only set own default group.")
         people.set_default_group(call, user.id.val, group.id.val)
 
     @changes
@@ -245,27 +252,23 @@ class Admin(_Groups):
 
     @changes
     def updateSelf(self, call: Call, person: Any) -> None:
-        if person.id.val != call.caller.user_id:
-            raise violation("updateSelf is for one's own account")
-        _save_as_admin(call, person)
+        people.update_user(call, call.caller.user_id, person, everything=False)
 
     @changes
     def updateExperimenter(self, call: Call, person: Any) -> None:
         self._must_manage(call, person.id.val)
-        _save_as_admin(call, person)
+        people.update_user(call, person.id.val, person, everything=call.caller.is_admin)
 
     @changes
     def updateExperimenterWithPassword(self, call: Call, person: Any, password: Any) -> None:
         self._must_manage(call, person.id.val)
-        _save_as_admin(call, person)
+        people.update_user(call, person.id.val, person, everything=call.caller.is_admin)
         people.store_password(call, person.id.val, password)
 
     @changes
     def deleteExperimenter(self, call: Call, person: Any) -> None:
-        people.must_administer(call)
-        call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ?", (person.id.val,))
-        call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (person.id.val,))
-        call.tx.execute("DELETE FROM experimenter WHERE id = ?", (person.id.val,))
+        people.must_lead(call, [])
+        people.delete_user(call, person.id.val)
 
     @changes
     def setAdminPrivileges(self, call: Call, user: Any, privileges: list[Any]) -> None:
@@ -283,7 +286,7 @@ class Admin(_Groups):
 
     def _must_manage(self, call: Call, user: int) -> None:
         if user != call.caller.user_id:
-            people.must_lead(call, memberships(call.tx, user)[0])
+            people.must_lead(call, [])
 
     # ---- passwords -------------------------------------------------------------------------------------------
     @changes
@@ -311,11 +314,3 @@ class Admin(_Groups):
 
     def synchronizeLoginCache(self, call: Call) -> None:
         """There is no cache: nothing to do."""
-
-
-def _save_as_admin(call: Call, obj: Any) -> None:
-    """Store a user's or group's own values; memberships are changed by other operations only."""
-    obj.unloadCollections()
-    saver = Saver(call.as_admin())
-    saver.save(obj)
-    saver.flush()
