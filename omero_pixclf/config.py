@@ -23,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["RESULT_VERSION", "Classifier", "Objects", "Output", "Recipe", "load_recipe", "parse_size"]
+__all__ = ["RESULT_VERSION", "Classifier", "Objects", "Output", "Recipe", "load_recipe", "parse_recipe", "parse_size"]
 
 RESULT_VERSION = 1
 """Raised whenever the engine or the objects give other results than before for the same recipe."""
@@ -164,8 +164,18 @@ def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content
         target[key] = value
-    where = str(path) if path else "recipe"
-    if "project" not in content.get("classifier", {}):
+    return parse_recipe(content, str(path) if path else "recipe")
+
+
+def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from plain data; ``where`` it comes from, for messages.
+
+    Raises
+    ------
+    UsageError
+        Where there is no project, or a key is unknown or has a bad value; says which.
+    """
+    if not content.get("classifier", {}).get("project"):
         raise UsageError(f"{where}: no classifier; give the .ilp with --project or as project under [classifier]")
     try:
         return Recipe.model_validate(content)

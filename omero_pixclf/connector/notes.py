@@ -1,0 +1,117 @@
+"""Key-value pairs in which people and scripts say what is to be done with a container: opt-ins and requests.
+
+Keys: ``Recipe`` (a name that the watcher knows, the recipe's own name, or a whole recipe as TOML), ``Project``
+(``FileAnnotation:12`` or the name of an attached ``.ilp``), and any key of a recipe, ``objects.threshold``, with a
+TOML value or plain text.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from omero_pixclf.config import Recipe, parse_recipe
+from omero_pixclf.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Pairs", "pairs_of", "project_named", "recipe_content", "recipe_of"]
+
+Pairs = list[tuple[str, str]]
+SECTIONS = ("classifier", "objects", "output")
+
+
+def pairs_of(recipe: Recipe) -> Pairs:
+    """A recipe as pairs: its name, its project, and what differs from the defaults.
+
+    >>> from omero_pixclf.config import Classifier, Objects, Recipe
+    >>> pairs_of(Recipe(name="n", classifier=Classifier(project="FileAnnotation:12"), objects=Objects(min_size=40)))
+    [('Recipe', 'n'), ('Project', 'FileAnnotation:12'), ('objects.min_size', '40')]
+    """
+    changed = recipe.model_dump(mode="json", exclude_defaults=True)
+    pairs = [("Recipe", recipe.title), ("Project", recipe.classifier.project)]
+    for section in SECTIONS:
+        values = {k: v for k, v in changed.get(section, {}).items() if (section, k) != ("classifier", "project")}
+        pairs += [(f"{section}.{key}", json.dumps(value)) for key, value in values.items() if value is not None]
+    return pairs
+
+
+def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]) -> dict[str, Any]:
+    """The recipe that pairs describe, as plain data; its project may still be missing.
+
+    Raises
+    ------
+    UsageError
+        Where it is no recipe, or names a project on the watcher's own disk.
+    """
+    said = dict(pairs)
+    text = said.get("Recipe", "").strip()
+    if text in known:
+        content = known[text].model_dump(mode="json", exclude_defaults=True)
+        content["name"] = known[text].title
+    else:
+        content = _toml(text) if "=" in text else ({"name": text} if text else {})
+        project = said.get("Project", "").strip() or content.get("classifier", {}).get("project")
+        content["classifier"] = {**content.get("classifier", {}), "project": project_named(project)}
+    for key, value in said.items():
+        section, dot, name = key.partition(".")
+        if dot and section in SECTIONS and (section, name) != ("classifier", "project"):
+            content.setdefault(section, {})[name] = _value(value)
+    return content
+
+
+def project_named(project: object) -> str:
+    """A project as OMERO has it: ``FileAnnotation:12``, the name of an attached file, or "" for the attached one.
+
+    Raises
+    ------
+    UsageError
+        For a path: whoever may annotate must not make the watcher read files of its own host.
+    """
+    if project is None or project == "":
+        return ""
+    kind, colon, number = str(project).partition(":")
+    if colon and not (kind == "FileAnnotation" and number.isdecimal()):
+        raise UsageError(f"project {project!r}: expected FileAnnotation:12 or the name of an attached file")
+    if "/" in str(project) or "\\" in str(project):
+        raise UsageError(f"project {project!r}: is a path; attach the .ilp to the container and name it")
+    return str(project)
+
+
+def recipe_of(content: Mapping[str, Any]) -> Recipe:
+    """The recipe of plain data.
+
+    Raises
+    ------
+    UsageError
+        Says which key is wrong.
+    """
+    return parse_recipe(dict(content), "annotation")
+
+
+def _toml(text: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"annotation: Recipe is not TOML: {error}") from error
+    for section in SECTIONS:
+        if not isinstance(content.get(section, {}), dict):
+            raise UsageError(f"annotation: Recipe: {section} is {content[section]!r}, expected a section")
+    return content
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none: people write ``Nucleus``, not ``"Nucleus"``.
+
+    >>> _value("0.6"), _value("[1, 2.0]"), _value("Nucleus"), _value("true")
+    (0.6, [1, 2.0], 'Nucleus', True)
+    """
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -1,0 +1,250 @@
+"""What a watcher asks of OMERO: containers by name or opted in, requests, and how far each image is."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
+from omero.model import MapAnnotationI, NamedValue
+from omero.rtypes import rstring
+
+from omero_pixclf.config import Recipe
+from omero_pixclf.connector.attachments import group_of, link
+from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.ledger import RUN_NS, from_pairs
+from omero_pixclf.connector.notes import Pairs, pairs_of
+from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.errors import MissingError, UsageError
+from omero_pixclf.image import ImageInfo
+
+__all__ = [
+    "ANSWER_NS",
+    "REQUEST_NS",
+    "WATCH_NS",
+    "Note",
+    "answer_request",
+    "attached_project",
+    "containers_named",
+    "opt_ins",
+    "queue_request",
+    "requests",
+    "standing",
+    "versions",
+]
+
+WATCH_NS = "omero_pixclf/watch"
+REQUEST_NS = "omero_pixclf/request"
+ANSWER_NS = "omero_pixclf/request/answer"
+"""Answers that stand beside a request which the watcher's user may not edit."""
+
+CONTAINERS = ("Project", "Dataset", "Screen", "Plate")
+TARGETS = (*CONTAINERS, "Image", "Well")
+PAGE = 500
+RequestState = Literal["queued", "running", "done", "failed"]
+_OPEN = ("queued", "running")
+
+
+@dataclass(frozen=True)
+class Note:
+    """Key-value pairs on an object: the annotation's id, where it hangs, its owner's name, what it says."""
+
+    annotation: int
+    target: str
+    owner: str
+    pairs: tuple[tuple[str, str], ...]
+
+    def said(self, key: str) -> str:
+        """A key's value, or ""."""
+        return dict(self.pairs).get(key, "")
+
+
+def containers_named(session: Session, kind: str, pattern: str) -> list[str]:
+    """The visible containers of a kind whose names fit a shell pattern, such as ``"*_DAPI"``; case counts."""
+    like = "".join({"*": "%", "?": "_", "[": "%"}.get(sign, sign) for sign in pattern.partition("[")[0])
+    like += "%" if "[" in pattern else ""
+    found = session.rows(f"select x.id, x.name from {kind} x where x.name like :name order by x.id", name=like)
+    return [f"{kind}:{ident}" for ident, name in found if fnmatch.fnmatchcase(name or "", pattern)]
+
+
+def opt_ins(session: Session) -> list[Note]:
+    """The containers that somebody opted in, in the order of their annotations."""
+    return _notes(session, WATCH_NS, CONTAINERS)
+
+
+def requests(session: Session) -> list[Note]:
+    """The requests that are not answered yet, oldest first."""
+    asked = [n for n in _notes(session, REQUEST_NS, TARGETS) if n.said("State") in ("", *_OPEN)]
+    if not asked:
+        return []
+    answers = {int(n.said("Request") or 0): n.said("State") for n in _notes(session, ANSWER_NS, TARGETS, own=True)}
+    return [n for n in asked if answers.get(n.annotation, "queued") in _OPEN]
+
+
+def _notes(session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False) -> list[Note]:
+    mine = " and a.details.owner.id = :owner" if own else ""
+    named: dict[str, Any] = {"ns": namespace, **({"owner": session.user_id} if own else {})}
+    where = {
+        int(ident): f"{kind}:{parent}"
+        for kind in kinds
+        for ident, parent in session.rows(
+            f"select a.id, l.parent.id from {kind}AnnotationLink l join l.child a where a.ns = :ns{mine}", **named
+        )
+    }
+    owners: dict[int, str] = {}
+    pairs: dict[int, Pairs] = {}
+    for page in _pages(sorted(where)):
+        hql = "select a.id, o.omeName from MapAnnotation a join a.details.owner o where a.id in (:ids)"
+        owners.update({int(ident): name for ident, name in session.rows(hql, ids=page)})
+        _read_pairs(session, page, pairs)
+    return [Note(i, where[i], owners[i], tuple(pairs.get(i, ()))) for i in sorted(owners)]
+
+
+def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
+    hql = "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v where a.id in (:ids)"
+    for ident, name, value in session.rows(hql, ids=list(annotations)):
+        into.setdefault(int(ident), []).append((name or "", value or ""))
+
+
+def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
+    yield from (list(ids[i : i + PAGE]) for i in range(0, len(ids), PAGE))
+
+
+def attached_project(session: Session, target: str, name: str = "") -> tuple[str, str]:
+    """The address and file name of the ``.ilp`` attached to an object, of that name or the only one.
+
+    Raises
+    ------
+    MissingError, UsageError
+        Where there is none, or there are several.
+    """
+    kind, ident = parse_key(target)
+    rows = session.rows(
+        "select a.id, f.name from FileAnnotation a join a.file f where a.id in "
+        f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id) order by a.id",
+        id=ident,
+    )
+    wanted = [(number, file) for number, file in rows if (file == name if name else str(file).endswith(".ilp"))]
+    if not wanted:
+        raise MissingError(f"{target}: no {name or '.ilp'} is attached to it")
+    if len(wanted) > 1:
+        choices = ", ".join(f"FileAnnotation:{number} ({file})" for number, file in wanted)
+        raise UsageError(f"{target}: several projects are attached ({choices}); name one as Project")
+    return f"FileAnnotation:{wanted[0][0]}", str(wanted[0][1])
+
+
+def versions(session: Session, images: Sequence[str]) -> dict[str, str]:
+    """A text per image that changes as long as its import goes on; images without pixels are left out.
+
+    OMERO updates the pixels' row when planes, checksum or statistics are in; the number of that update counts, not
+    its time.
+    """
+    found: dict[str, str] = {}
+    for page in _pages([parse_key(key)[1] for key in images]):
+        rows = session.rows(
+            "select p.image.id, p.id, p.sha1, p.details.updateEvent.id from Pixels p where p.image.id in (:ids) "
+            "order by p.id desc",
+            ids=page,
+        )
+        found.update({f"Image:{image}": f"{pixels} {sha1} {update}" for image, pixels, sha1, update in rows})
+    return found
+
+
+def standing(session: Session, images: Sequence[ImageInfo], recipe: str, recipe_hash: str) -> set[str]:
+    """Which images have, of all this user's runs of a recipe of that name, just the one that is wanted."""
+    wanted = {i.key: (recipe_hash, i.fingerprint) for i in images}
+    return {
+        key
+        for key, entries in _entries(session, list(wanted)).items()
+        if [(e.recipe_hash, e.fingerprint) for e in entries if e.recipe == recipe] == [wanted[key]]
+        and all(e.state == "complete" for e in entries if e.recipe == recipe)
+    }
+
+
+def _entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
+    entries: dict[str, list[Any]] = {}
+    for page in _pages([parse_key(key)[1] for key in images]):
+        ids = session.ids(
+            "select a.id from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) and a.ns = :ns "
+            "and a.details.owner.id = :owner",
+            ids=page,
+            ns=RUN_NS,
+            owner=session.user_id,
+        )
+        pairs: dict[int, Pairs] = {}
+        for part in _pages(ids):
+            _read_pairs(session, part, pairs)
+        for said in pairs.values():
+            try:
+                record = from_pairs(said)
+            except (KeyError, ValueError):
+                continue  # somebody's own pairs under our namespace
+            entries.setdefault(record.image, []).append(record)
+    return entries
+
+
+def queue_request(session: Session, target: str, recipe: Recipe) -> int:
+    """Ask the watcher to apply a recipe to an object; returns the request's annotation id.
+
+    Raises
+    ------
+    UsageError
+        Where the recipe's project is not in OMERO: the watcher reads no files of another host.
+    """
+    if not recipe.classifier.project.startswith("FileAnnotation:"):
+        raise UsageError(f"{recipe.classifier.project}: the watcher needs the project in OMERO, as FileAnnotation:12")
+    annotation = MapAnnotationI()
+    annotation.ns = rstring(REQUEST_NS)
+    pairs = [*pairs_of(recipe), ("Requested by", session.user_name), ("State", "queued")]
+    annotation.setMapValue([NamedValue(*pair) for pair in pairs])
+    made, group = link(target, annotation), group_of(session, target)
+    saved = session.once(
+        f"{target}: queueing a request",
+        lambda sf: sf.getUpdateService().saveAndReturnObject(made, session.context(group)),
+    )
+    return int(saved.child.id.val)
+
+
+def answer_request(session: Session, note: Note, state: RequestState, message: str) -> None:
+    """Write how a request stands into it, or beside it where this user may not edit it.
+
+    Raises
+    ------
+    MissingError
+        Where the request has been removed.
+    """
+    news = {"State": state, "Message": message, "Served by": session.user_name}
+
+    def update(factory: Any) -> bool:
+        context = session.context(ALL_GROUPS)
+        stored = factory.getQueryService().find("MapAnnotation", note.annotation, context)
+        if stored is None:
+            raise missing("MapAnnotation", note.annotation)
+        if not stored.details.permissions.canEdit():
+            return False
+        kept = [(v.name, v.value) for v in stored.getMapValue() or () if v.name not in news]
+        stored.setMapValue([NamedValue(*pair) for pair in (*kept, *news.items())])
+        factory.getUpdateService().saveObject(stored, session.context(group))
+        return True
+
+    group = group_of(session, note.target)
+    if not session.write(f"{note.target}: answering request {note.annotation}", update):
+        _answer_beside(session, note, news, group)
+
+
+def _answer_beside(session: Session, note: Note, news: dict[str, str], group: int) -> None:
+    pairs = [("Request", str(note.annotation)), *news.items()]
+
+    def write(factory: Any) -> None:
+        context = session.context(group)
+        mine = [n for n in _notes(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)]
+        known = next((n.annotation for n in mine if n.said("Request") == str(note.annotation)), None)
+        annotation = factory.getQueryService().find("MapAnnotation", known, context) if known else MapAnnotationI()
+        annotation.ns = rstring(ANSWER_NS)
+        annotation.setMapValue([NamedValue(*pair) for pair in pairs])
+        factory.getUpdateService().saveObject(annotation if known else link(note.target, annotation), context)
+
+    session.write(f"{note.target}: answering request {note.annotation}", write)

@@ -1,0 +1,111 @@
+"""Both edges of a run with a guard at them: only chosen images pass, and the work can be abandoned between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from omero_pixclf.image import ImageInfo, PixelReader, Region
+from omero_pixclf.objects.outline import Outline
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
+from omero_pixclf.table import Table
+from omero_pixclf.watch.edges import Guard
+
+__all__ = ["Abandoned", "GuardedSink", "GuardedSource"]
+
+
+class Abandoned(KeyboardInterrupt):
+    """The work on an image must not go on; a run then takes back what it wrote of it, as on an interrupt."""
+
+
+@dataclass(frozen=True)
+class _Reader:
+    reader: PixelReader
+    guard: Guard
+
+    @property
+    def info(self) -> ImageInfo:
+        return self.reader.info
+
+    def read(self, region: Region) -> NDArray[Any]:
+        self.guard.check()
+        return self.reader.read(region)
+
+
+@dataclass(frozen=True)
+class GuardedSource:
+    """The chosen ones of another source's images."""
+
+    source: ImageSource
+    chosen: Collection[str]
+    guard: Guard
+
+    def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
+        """The chosen images below the targets."""
+        return (image for image in self.source.images(targets) if image.key in self.chosen)
+
+    @contextmanager
+    def open(self, image: ImageInfo) -> Iterator[PixelReader]:
+        """An image, open for reading until the context ends."""
+        with self.source.open(image) as reader:
+            yield _Reader(reader, self.guard)
+
+
+@dataclass(frozen=True)
+class _Writer:
+    writer: ImageWriter
+    guard: Guard
+
+    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+        self.guard.check()
+        return self.writer.rois(outlines, name=name, color=color)
+
+    def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
+        self.guard.check()
+        self.writer.map(kind, pixels, channels=channels, form=form)
+
+    def complete(self, record: RunRecord) -> None:
+        self.guard.check()
+        self.writer.complete(record)
+
+
+@dataclass(frozen=True)
+class GuardedSink:
+    """Another sink, asked through the guard."""
+
+    sink: ResultSink
+    guard: Guard
+
+    def refusal(self, image: ImageInfo) -> str | None:
+        """Why results may not be written for this image, or None."""
+        self.guard.check()
+        return self.sink.refusal(image)
+
+    def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
+        """What earlier runs left on an image."""
+        return self.sink.previous(image, recipe)
+
+    @contextmanager
+    def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[ImageWriter]:
+        """Tell the guard that work on the image begins, and open its results."""
+        self.guard.begin(image.key)
+        with self.sink.begin(image, record) as writer:
+            yield _Writer(writer, self.guard)
+
+    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+        """The tables that stand on a container."""
+        self.guard.check()
+        return self.sink.tables(container, recipe)
+
+    def finish(
+        self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
+    ) -> Mapping[str, str]:
+        """Put tables and attachments on a container."""
+        self.guard.check()
+        return self.sink.finish(container, record, tables, attachments)
