@@ -28,6 +28,12 @@ typedef struct {
     uint32_t keep;
 } Entry;
 
+/* A node of a tree that is walked; references to leaves are -1 - index. */
+typedef struct {
+    float threshold;
+    int32_t column, left, right;
+} Node;
+
 typedef struct {
     const float *features;       /* (columns, pixels), columns `stride` apart */
     const Entry *entries;        /* sorted by column, then by threshold */
@@ -38,6 +44,8 @@ typedef struct {
     const double *leaves;        /* (words * 32, classes) what a leaf adds */
     const int32_t *forest_ends;  /* (forests,) end of each forest's trees */
     const int32_t *channels;     /* (classes,) where a class goes in the output */
+    const Node *nodes;
+    const int32_t *roots;        /* (trees,) for walks; NULL when bits are used */
     float *out;                  /* (pixels, out_channels) */
     Py_ssize_t columns, trees, words, classes, forests, pixels, out_channels, stride;
 } Forest;
@@ -348,7 +356,12 @@ static PyObject *py_run(PyObject *self, PyObject *list) {
 
 /* ---- forest ----------------------------------------------------------------------------------------------------- */
 
-static int forest_is_sound(const Forest *f, Py_ssize_t entries, Py_ssize_t leaves, Py_ssize_t votes) {
+/* Children come after their parents, so that every walk ends. */
+static int reference_is_sound(int32_t to, Py_ssize_t low, Py_ssize_t nodes, Py_ssize_t words) {
+    return to >= 0 ? to >= low && to < nodes : -1 - (Py_ssize_t)to < words * 32;
+}
+
+static int forest_is_sound(const Forest *f, Py_ssize_t entries, Py_ssize_t leaves, Py_ssize_t votes, Py_ssize_t nodes) {
     Py_ssize_t before = 0;
     for (Py_ssize_t i = 0; i < f->columns; before = f->column_ends[i++])
         if (f->column_ends[i] < before || f->column_ends[i] > entries) return 0;
@@ -360,6 +373,14 @@ static int forest_is_sound(const Forest *f, Py_ssize_t entries, Py_ssize_t leave
         if (f->forest_ends[i] <= before || f->forest_ends[i] > f->trees) return 0;
     for (Py_ssize_t i = 0; i < entries; i++)
         if (f->entries[i].word >= f->words) return 0;
+    for (Py_ssize_t i = 0; i < nodes; i++) {
+        const Node *node = &f->nodes[i];
+        if (node->column < 0 || node->column >= f->columns) return 0;
+        if (!reference_is_sound(node->left, i + 1, nodes, f->words)) return 0;
+        if (!reference_is_sound(node->right, i + 1, nodes, f->words)) return 0;
+    }
+    for (Py_ssize_t i = 0; f->roots && i < f->trees; i++)
+        if (!reference_is_sound(f->roots[i], 0, nodes, f->words)) return 0;
     for (Py_ssize_t i = 0; i < f->classes; i++)
         if (f->channels[i] < 0 || f->channels[i] >= f->out_channels) return 0;
     return leaves == f->words * 32 * f->classes && (!f->votes || votes == f->words * f->classes);
@@ -379,20 +400,23 @@ static int column_buffer(PyObject *object, Py_buffer *view) {
 static PyObject *py_evaluate(PyObject *self, PyObject *args) {
     (void)self;
     PyObject *features, *out;
-    Py_buffer b[8];
+    Py_buffer b[10];
     memset(b, 0, sizeof b);
-    if (!PyArg_ParseTuple(args, "OOy*y*y*y*y*y*y*y*", &features, &out, &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &b[6],
-                          &b[7]))
+    if (!PyArg_ParseTuple(args, "OOy*y*y*y*y*y*y*y*y*y*", &features, &out, &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+                          &b[6], &b[7], &b[8], &b[9]))
         return NULL;
     Py_buffer in, to;
     int got_in = column_buffer(features, &in), got_out = got_in && float_buffer(out, &to, 1, 2), sound = 0;
     if (got_out) {
         Forest f = {in.buf,   b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].len ? b[4].buf : NULL, b[5].buf, b[7].buf,
-                    b[6].buf, to.buf,   in.shape[0], b[2].len / 4, b[3].len / 4, b[6].len / 4, b[7].len / 4, in.shape[1],
+                    b[6].buf, b[8].buf, b[9].len ? b[9].buf : NULL, to.buf,   in.shape[0], b[2].len / 4, b[3].len / 4, b[6].len / 4, b[7].len / 4, in.shape[1],
                     to.shape[1], in.strides[0] / 4};
         sound = b[1].len / 4 == f.columns && to.shape[0] == f.pixels && f.classes > 0 && f.trees > 0 &&
-                forest_is_sound(&f, b[0].len / (Py_ssize_t)sizeof(Entry), b[5].len / 8, b[4].len / 4);
-        uint32_t *state = sound ? PyMem_RawMalloc((size_t)f.words * BLOCK * 4 + 64) : NULL;
+                (!b[9].len || b[9].len / 4 == f.trees) &&
+                forest_is_sound(&f, b[0].len / (Py_ssize_t)sizeof(Entry), b[5].len / 8, b[4].len / 4,
+                                b[8].len / (Py_ssize_t)sizeof(Node));
+        size_t cells = (size_t)(f.roots ? f.columns : f.words);
+        uint32_t *state = sound ? PyMem_RawMalloc(cells * BLOCK * 4 + 64) : NULL;
         float *sums = sound ? PyMem_RawMalloc((size_t)f.classes * BLOCK * 16 + 64) : NULL;
         if (!sound) PyErr_SetString(PyExc_ValueError, "the forest's tables do not fit together");
         else if (!state || !sums) PyErr_NoMemory(), sound = 0;
@@ -407,7 +431,7 @@ static PyObject *py_evaluate(PyObject *self, PyObject *args) {
         PyBuffer_Release(&to);
     }
     if (got_in) PyBuffer_Release(&in);
-    for (int i = 0; i < 8; i++) PyBuffer_Release(&b[i]);
+    for (int i = 0; i < 10; i++) PyBuffer_Release(&b[i]);
     if (!sound) return NULL;
     Py_RETURN_NONE;
 }

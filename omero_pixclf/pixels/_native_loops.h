@@ -304,17 +304,45 @@ static inline __attribute__((always_inline)) void NAMED(vote)(const Forest *f, P
 }
 
 /* The general case: a leaf adds its probabilities, in single precision, and their sum to the total, in double. */
+static inline __attribute__((always_inline)) void NAMED(add_leaf)(const Forest *f, Py_ssize_t leaf, int j, float *sums,
+                                                                  double *totals) {
+    const double *own = f->leaves + leaf * f->classes;
+    for (Py_ssize_t c = 0; c < f->classes; c++) {
+        sums[c * BLOCK + j] += (float)own[c];
+        totals[j] += own[c];
+    }
+}
+
 static void NAMED(add_leaves)(const Forest *f, Py_ssize_t tree, const uint32_t *state, float *sums, double *totals) {
     Py_ssize_t begin = tree ? f->word_ends[tree - 1] : 0, end = f->word_ends[tree];
     for (int j = 0; j < BLOCK; j++) {
         Py_ssize_t w = begin;
         while (w < end - 1 && !state[(size_t)w * BLOCK + j]) w++;
         uint32_t word = state[(size_t)w * BLOCK + j];
-        const double *leaf = f->leaves + (w * 32 + (word ? __builtin_ctz(word) : 0)) * f->classes;
-        for (Py_ssize_t c = 0; c < f->classes; c++) {
-            sums[c * BLOCK + j] += (float)leaf[c];
-            totals[j] += leaf[c];
+        NAMED(add_leaf)(f, w * 32 + (word ? __builtin_ctz(word) : 0), j, sums, totals);
+    }
+}
+
+/* Large trees: down from the root, on features of the block side by side. */
+static void NAMED(gather)(const Forest *f, Py_ssize_t at, Py_ssize_t count, float *values, uint32_t *broken) {
+    memset(broken, 0, BLOCK * sizeof *broken);
+    for (Py_ssize_t column = 0; column < f->columns; column++)
+        for (int j = 0; j < BLOCK; j++) {
+            float value = j < count ? f->features[column * f->stride + at + j] : 0.0f;
+            values[j * f->columns + column] = value;
+            broken[j] |= value != value;
         }
+}
+
+static void NAMED(walk)(const Forest *f, Py_ssize_t tree, const float *values, float *sums, double *totals) {
+    for (int j = 0; j < BLOCK; j++) {
+        const float *own = values + j * f->columns;
+        int32_t at = f->roots[tree];
+        while (at >= 0) {
+            const Node *node = &f->nodes[at];
+            at = own[node->column] < node->threshold ? node->left : node->right;
+        }
+        NAMED(add_leaf)(f, -1 - (Py_ssize_t)at, j, sums, totals);
     }
 }
 
@@ -322,7 +350,8 @@ static void NAMED(add_leaves)(const Forest *f, Py_ssize_t tree, const uint32_t *
 static void NAMED(block)(const Forest *f, Py_ssize_t at, Py_ssize_t count, uint32_t *state, float *sums) {
     uint32_t broken[BLOCK];
     float *mean = sums + f->classes * BLOCK;
-    NAMED(strike)(f, at, count, state, broken);
+    if (f->roots) NAMED(gather)(f, at, count, (float *)state, broken);
+    else NAMED(strike)(f, at, count, state, broken);
     memset(mean, 0, (size_t)f->classes * BLOCK * sizeof(float));
     Py_ssize_t tree = 0;
     for (Py_ssize_t forest = 0; forest < f->forests; forest++) {
@@ -330,9 +359,10 @@ static void NAMED(block)(const Forest *f, Py_ssize_t at, Py_ssize_t count, uint3
         double totals[BLOCK] = {0};
         memset(sums, 0, (size_t)f->classes * BLOCK * sizeof(float));
         for (; tree < f->forest_ends[forest]; tree++)
-            if (f->votes) NAMED(vote)(f, tree, state, sums);
+            if (f->roots) NAMED(walk)(f, tree, (const float *)state, sums, totals);
+            else if (f->votes) NAMED(vote)(f, tree, state, sums);
             else NAMED(add_leaves)(f, tree, state, sums, totals);
-        if (f->votes)
+        if (f->votes && !f->roots)
             for (int j = 0; j < BLOCK; j++) totals[j] = weight;
         for (Py_ssize_t c = 0; c < f->classes; c++)
             for (int j = 0; j < BLOCK; j++)

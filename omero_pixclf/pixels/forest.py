@@ -14,7 +14,8 @@ from omero_pixclf.pixels.kernels import kernels
 __all__ = ["BitForest", "bit_forest", "vote"]
 
 _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
-_ALL = 0xFFFFFFFF
+_NODE = np.dtype([("threshold", np.float32), ("column", np.int32), ("left", np.int32), ("right", np.int32)])
+_ALL, _MOST_WORDS = 0xFFFFFFFF, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,9 @@ class BitForest:
         float64 ``(words * 32, classes)``: what a leaf adds for each class.
     channels
         int32 ``(classes,)``: the output channel of each class.
+    nodes, roots
+        ``(threshold float32, column, left, right)`` and int32 ``(trees,)``, references as in `Forests`: for walks
+        down the trees, which large forests take instead; both are empty where bits are quicker.
     width
         Number of output channels.
     """
@@ -51,68 +55,91 @@ class BitForest:
     leaves: NDArray[np.float64]
     channels: NDArray[np.int32]
     forest_ends: NDArray[np.int32]
+    nodes: NDArray[Any]
+    roots: NDArray[np.int32]
     width: int
 
+    @property
+    def tables(self) -> tuple[NDArray[Any], ...]:
+        """The tables in the order in which the kernels take them."""
+        return tuple(getattr(self, name) for name in list(self.__dataclass_fields__)[:-1])
 
-def bit_forest(forests: Forests, width: int) -> BitForest:
-    """Prepare forests for `vote`; ``width`` is the number of output channels (classes of the project)."""
+
+def bit_forest(forests: Forests, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
+    """Prepare forests for `vote`; ``width`` is the number of output channels (classes of the project).
+
+    Forests of more words of leaves than ``most_words`` are walked: asking every node costs more than that.
+    """
     first = _first_leaves(forests)
-    roots = forests.roots.tolist()
-    begins = [first[r] if r >= 0 else -1 - r for r in roots]
-    ends = [*begins[1:], len(forests.leaves)]
-    words = np.cumsum([-(-(b - a) // 32) for a, b in zip(begins, ends, strict=True)])
-    slots = _leaf_slots(begins, ends, words.tolist())
+    begins = _leftmost(forests.roots, first)
+    counts = np.diff(begins, append=len(forests.leaves))
+    words = np.cumsum(-(-counts // 32))
+    slots = np.arange(len(forests.leaves)) + np.repeat(32 * np.append(0, words[:-1]) - begins, counts)
     leaves = np.zeros((int(words[-1]) * 32, forests.leaves.shape[1]), np.float64)
     leaves[slots] = forests.leaves
     initial = np.zeros(int(words[-1]), np.uint32)
     np.bitwise_or.at(initial, slots // 32, np.uint32(1) << (slots % 32).astype(np.uint32))
+    walks = initial.size > most_words
     entries, column_ends = _entries(forests, first, slots)
     return BitForest(
-        entries,
-        column_ends,
+        entries[:0] if walks else entries,
+        np.zeros_like(column_ends) if walks else column_ends,
         words.astype(np.int32),
         initial,
         _votes(leaves, initial),
         leaves,
         np.array(forests.known_labels, np.int32) - 1,
         np.cumsum(forests.sizes).astype(np.int32),
+        _nodes(forests, slots) if walks else np.empty(0, _NODE),
+        _slot_references(forests.roots, slots) if walks else np.empty(0, np.int32),
         width,
     )
 
 
-def _first_leaves(forests: Forests) -> list[int]:
-    """The leftmost leaf below every node. Children come after their parents, so one pass from the end will do."""
-    first = [0] * len(forests.columns)
-    for node in range(len(first) - 1, -1, -1):
-        left = int(forests.children[node, 0])
-        first[node] = first[left] if left >= 0 else -1 - left
-    return first
+def _first_leaves(forests: Forests) -> NDArray[np.int64]:
+    """The leftmost leaf below every node: left children are followed for all nodes at once."""
+    at = forests.children[:, 0].astype(np.int64)
+    while (inner := at >= 0).any():
+        at[inner] = at[at[inner]]
+    return -1 - at
 
 
-def _leaf_slots(begins: list[int], ends: list[int], words: list[int]) -> NDArray[np.int64]:
-    """The bit of every leaf: each tree starts a new word."""
-    starts = [0, *words[:-1]]
-    parts = [np.arange(b - a) + 32 * w for a, b, w in zip(begins, ends, starts, strict=True)]
-    return np.concatenate(parts)
+def _leftmost(references: NDArray[np.int32], first: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The leftmost leaf of every node or leaf referred to."""
+    leaf = -1 - references.astype(np.int64)
+    inner = references >= 0
+    leaf[inner] = first[references[inner]]
+    return leaf
 
 
-def _entries(forests: Forests, first: list[int], slots: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int32]]:
-    thresholds = _not_less(forests.thresholds).tolist()
-    rows: list[tuple[float, int, int]] = []
-    columns: list[int] = []
-    spots = slots.tolist()
-    children = forests.children.tolist()
-    for node, column in enumerate(forests.columns.tolist()):
-        right = children[node][1]
-        begin, end = spots[first[node]], spots[first[right] if right >= 0 else -1 - right]
-        for word in range(begin // 32, (end - 1) // 32 + 1):
-            low, high = max(begin - 32 * word, 0), min(end - 32 * word, 32)
-            struck = ((1 << high) - 1) & ~((1 << low) - 1)
-            rows.append((thresholds[node], word, _ALL & ~struck))
-            columns.append(column)
-    entries = np.array(rows, _ENTRY)
-    order = np.lexsort([entries["threshold"], np.array(columns)])
-    ends = np.searchsorted(np.array(columns)[order], np.arange(forests.column_count), side="right")
+def _slot_references(references: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
+    """References whose leaves are numbered by their bits."""
+    return np.where(references >= 0, references, -1 - slots[np.maximum(-1 - references, 0)]).astype(np.int32)
+
+
+def _nodes(forests: Forests, slots: NDArray[np.int64]) -> NDArray[Any]:
+    nodes = np.empty(len(forests.columns), _NODE)
+    nodes["threshold"], nodes["column"] = _not_less(forests.thresholds), forests.columns
+    children = _slot_references(forests.children, slots)
+    nodes["left"], nodes["right"] = children[:, 0], children[:, 1]
+    return nodes
+
+
+def _entries(
+    forests: Forests, first: NDArray[np.int64], slots: NDArray[np.int64]
+) -> tuple[NDArray[Any], NDArray[np.int32]]:
+    """What every node strikes out: the leaves from its own leftmost to its right child's, word by word."""
+    begin, end = slots[first], slots[_leftmost(forests.children[:, 1], first)]
+    count = (end - 1) // 32 - begin // 32 + 1
+    node = np.repeat(np.arange(count.size), count)
+    word = begin[node] // 32 + np.arange(node.size) - np.repeat(np.cumsum(count) - count, count)
+    low, high = np.maximum(begin[node] - 32 * word, 0), np.minimum(end[node] - 32 * word, 32)
+    entries = np.empty(node.size, _ENTRY)
+    entries["threshold"], entries["word"] = _not_less(forests.thresholds)[node], word
+    entries["keep"] = _ALL & ~((1 << high) - (1 << low))
+    column = forests.columns[node]
+    order = np.lexsort([entries["threshold"], column])
+    ends = np.searchsorted(column[order], np.arange(forests.column_count), side="right")
     return entries[order], ends.astype(np.int32)
 
 
@@ -148,16 +175,5 @@ def vote(forest: BitForest, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     flat = rows.reshape(rows.shape[0], -1)
     out = np.empty((flat.shape[1], forest.width), np.float32)
-    kernels.evaluate(
-        flat,
-        out,
-        forest.entries,
-        forest.column_ends,
-        forest.word_ends,
-        forest.initial,
-        forest.votes,
-        forest.leaves,
-        forest.channels,
-        forest.forest_ends,
-    )
+    kernels.evaluate(flat, out, *forest.tables)
     return out.reshape(*rows.shape[1:], forest.width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +18,7 @@ from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
 from omero_pixclf.pixels.box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
-from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, spans
+from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
 
 __all__ = ["feature_blocks", "predict_blocks", "probabilities", "refusal", "stage_input"]
 
@@ -238,7 +237,7 @@ def _blocks(
     """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
     info = work.reader.info
     whole = region or Region.whole(info.shape)
-    count = threads or len(os.sched_getaffinity(0))
+    count = threads or processors()
     cost = Cost(
         np.dtype(info.dtype).itemsize * info.shape[4] * len(work.tasks),
         max(stage.forests.column_count for stage in work.project.stages),

@@ -7,7 +7,7 @@ there, and rounding the sum to odd makes the second rounding, to single precisio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -245,13 +245,21 @@ def evaluate(
     leaves: NDArray[np.float64],
     channels: NDArray[np.int32],
     forest_ends: NDArray[np.int32],
+    nodes: NDArray[Any],
+    roots: NDArray[np.int32],
 ) -> None:
     """Probabilities ``(pixels, channels)`` out of features ``(columns, pixels)``; the tables are `BitForest`'s."""
+    del votes  # whether leaves are pure or not, the sums are the same
     out[...] = 0
     for begin in range(0, features.shape[1], 4096):
         part = np.ascontiguousarray(features[:, begin : begin + 4096])
-        words = _struck(part, entries, column_ends, initial)
-        mean = _mean(words, word_ends, leaves.reshape(initial.size, 32, -1), forest_ends)
+        if roots.size:
+            found: Iterable[NDArray[Any]] = (_walked(part, nodes, root) for root in roots.tolist())
+        else:
+            words = _struck(part, entries, column_ends, initial)
+            spans = zip([0, *word_ends[:-1].tolist()], word_ends.tolist(), strict=True)
+            found = (_lowest(words, begin, end) for begin, end in spans)
+        mean = _mean(found, leaves, forest_ends)
         whole = ~np.isnan(part).any(axis=0)
         out[begin : begin + 4096][np.ix_(whole, channels)] = mean[whole]
 
@@ -267,33 +275,41 @@ def _struck(part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initi
     return words
 
 
-def _mean(
-    words: NDArray[Any], word_ends: NDArray[np.int32], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]
-) -> _Floats:
-    pixels, classes = words.shape[1], leaves.shape[2]
-    mean = np.zeros((pixels, classes), np.float32)
-    tree = 0
-    for end in forest_ends.tolist():
-        sums, totals = np.zeros((pixels, classes), np.float32), np.zeros(pixels)
-        weight = np.float32(end - tree)
-        for t in range(tree, end):
-            leaf = _exit_leaves(words, int(word_ends[t - 1]) if t else 0, int(word_ends[t]), leaves)
-            sums += leaf.astype(np.float32)
-            for c in range(classes):
-                totals += leaf[:, c]
-        mean += sums / totals.astype(np.float32)[:, None] * weight
-        tree = end
-    return np.asarray(mean / np.float32(word_ends.size))
+def _walked(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
+    """Each pixel's leaf of one tree, from the root down."""
+    at = np.full(part.shape[1], root)
+    pixels = np.flatnonzero(at >= 0)
+    while pixels.size:
+        here = nodes[at[pixels]]
+        below = part[here["column"], pixels] < here["threshold"]
+        at[pixels] = np.where(below, here["left"], here["right"])
+        pixels = pixels[at[pixels] >= 0]
+    return -1 - at
 
 
-def _exit_leaves(words: NDArray[Any], begin: int, end: int, leaves: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What each pixel's leaf of one tree adds: the lowest leaf left, in the first word that has any."""
+def _lowest(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
+    """Each pixel's leaf of one tree: the lowest bit left, in the first word that has any."""
     own = words[begin:end]
     which = (own != 0).argmax(axis=0)
     word = np.take_along_axis(own, which[None], axis=0)[0].astype(np.int64)
-    low = word & -word
-    bit = np.frexp(np.maximum(low, 1).astype(np.float64))[1] - 1
-    return np.asarray(leaves[begin + which, bit])
+    bit = np.frexp(np.maximum(word & -word, 1).astype(np.float64))[1] - 1
+    return np.asarray(32 * (begin + which) + bit)
+
+
+def _mean(found: Iterable[NDArray[Any]], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]) -> _Floats:
+    """The forests' mean, out of each tree's leaves for all pixels."""
+    mean, sums, totals = np.float32(0), np.float32(0), np.float64(0)
+    ends = forest_ends.tolist()
+    begin = 0
+    for tree, at in enumerate(found, 1):
+        leaf = leaves[at]
+        sums = sums + leaf.astype(np.float32)
+        for c in range(leaf.shape[1]):
+            totals = totals + leaf[:, c]
+        if tree in ends:
+            mean = mean + sums / totals.astype(np.float32)[:, None] * np.float32(tree - begin)
+            begin, sums, totals = tree, np.float32(0), np.float64(0)
+    return np.asarray(mean / np.float32(ends[-1]))
 
 
 _KERNELS: dict[str, Callable[..., None]] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from omero_pixclf.pixels.box import Shape3, Span
 
-__all__ = ["Cost", "Cut", "free_memory", "plan", "spans"]
+__all__ = ["Cost", "Cut", "free_memory", "plan", "processors", "spans"]
 
 _FLAT_TILE: Shape3 = (1, 128, 512)
 _DEEP_TILE: Shape3 = (64, 48, 96)
@@ -81,6 +81,13 @@ def spans(region: Span, shape: Shape3) -> Iterator[Span]:
             for x in range(region.start[2], region.stop[2], shape[2]):
                 stop = tuple(min(a + s, n) for a, s, n in zip((z, y, x), shape, region.stop, strict=True))
                 yield Span((z, y, x), (stop[0], stop[1], stop[2]))
+
+
+def processors() -> int:
+    """Processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _least(a: Shape3, b: Shape3) -> Shape3:

@@ -93,6 +93,9 @@ def test_votes_are_those_of_walks(leaves: int, pure_leaves: bool, count: int) ->
     prepared = bit_forest(forests, 3)
     assert (prepared.votes.size > 0) == pure_leaves
     np.testing.assert_array_equal(vote(prepared, np.ascontiguousarray(rows)), expected)
+    walks = bit_forest(forests, 3, most_words=0)
+    assert walks.roots.size == 7
+    np.testing.assert_array_equal(vote(walks, np.ascontiguousarray(rows)), expected)
 
 
 def test_trees_of_one_leaf_count() -> None:
@@ -119,12 +122,12 @@ def test_a_class_without_samples_has_an_empty_channel() -> None:
 
 @pytest.mark.parametrize("level", ["portable", "avx2", "avx512"])
 @pytest.mark.skipif(NATIVE is None, reason="built without a compiler")
+@pytest.mark.parametrize("most_words", [0, 100], ids=["walks", "bits"])
 @pytest.mark.parametrize("pure_leaves", [True, False], ids=["pure", "mixed"])
-def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool) -> None:
+def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool, most_words: int) -> None:
     forests = random_forests(8, 90, (4, 3), pure_leaves=pure_leaves)
     rows = rows_for(forests, 101)
-    prepared = bit_forest(forests, 3)
-    tables = [getattr(prepared, name) for name in list(prepared.__dataclass_fields__)[:-1]]
+    tables = bit_forest(forests, 3, most_words=most_words).tables
     ours, theirs = np.empty((101, 3), np.float32), np.empty((101, 3), np.float32)
     usual = NATIVE.level()
     try:
@@ -140,9 +143,10 @@ def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool) ->
 
 
 @pytest.mark.skipif(NATIVE is None, reason="built without a compiler")
-def test_tables_that_do_not_fit_are_refused_before_anything_is_read() -> None:
-    prepared = bit_forest(random_forests(1, 40, (3,)), 3)
-    tables = {name: getattr(prepared, name) for name in list(prepared.__dataclass_fields__)[:-1]}
+@pytest.mark.parametrize("most_words", [0, 100], ids=["walks", "bits"])
+def test_tables_that_do_not_fit_are_refused_before_anything_is_read(most_words: int) -> None:
+    prepared = bit_forest(random_forests(1, 40, (3,)), 3, most_words=most_words)
+    tables = dict(zip(list(prepared.__dataclass_fields__), prepared.tables, strict=False))
     rows, out = np.zeros((COLUMNS, 10), np.float32), np.empty((10, 3), np.float32)
     for broken in (
         {"column_ends": tables["column_ends"][:-1]},
@@ -152,6 +156,10 @@ def test_tables_that_do_not_fit_are_refused_before_anything_is_read() -> None:
         {"channels": tables["channels"] + 1},
         {"votes": tables["votes"][:-1]},
         {"leaves": tables["leaves"][:-1]},
+        {"roots": np.zeros(2, np.int32)},
+        {"roots": np.full(3, 10**6, np.int32)},
+        {"nodes": np.full(3, 7, np.int32).tobytes() + b"\x09" * 4},
+        {"nodes": np.zeros(4, np.int32).tobytes()},
     ):
         with pytest.raises(ValueError, match="do not fit together"):
             NATIVE.evaluate(rows, out, *{**tables, **broken}.values())
