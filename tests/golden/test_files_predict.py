@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from omero_pixclf.errors import ProjectError
@@ -36,3 +39,28 @@ def test_a_pickled_classifier_is_refused_and_nothing_is_written(run: Run, tmp_pa
     with pytest.raises(ProjectError, match="pickle"):
         execute(run, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["project.ilp"]
+
+
+@pytest.mark.shared
+def test_all_stages_of_autocontext_are_the_first_and_then_the_second(shared: Path, tmp_path: Path) -> None:
+    """ilastik stacks the stages' probabilities along c; the goldens hold each of them."""
+    first = next(r for r in RUNS if r.source == "Probabilities Stage 1")
+    arguments = [a for a in first.arguments if not a.startswith("--export_source")]
+    code, ours = execute(replace(first, arguments=[*arguments, "--export_source=probabilities all stages"]), tmp_path)
+    assert code == 0
+    with h5py.File(ours) as file:
+        both = file["exported_data"][()]
+    for number, part in ((1, both[..., :2]), (2, both[..., 2:])):
+        with h5py.File(first.folder / f"probabilities_stage{number}.h5") as golden:
+            assert np.array_equal(part, golden["exported_data"][()])
+
+
+@pytest.mark.shared
+def test_the_input_of_a_stage_is_the_image(shared: Path, tmp_path: Path) -> None:
+    first = next(r for r in RUNS if r.source == "Probabilities Stage 1")
+    arguments = [a for a in first.arguments if not a.startswith("--export_source")]
+    code, ours = execute(replace(first, arguments=[*arguments, "--export_source=Input Stage 2"]), tmp_path)
+    assert code == 0
+    with h5py.File(ours) as file, h5py.File(first.folder / "raw.h5") as raw:
+        assert np.array_equal(file["exported_data"][()], raw["data"][()])
+        assert file["exported_data"].attrs["drange"].tolist() == [0, 255]
