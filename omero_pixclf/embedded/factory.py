@@ -84,11 +84,11 @@ class ServiceFactory(Service):
 
     @untransacted
     def closeOnDestroy(self, context: Any) -> None:
-        self.session.detached = False
+        self.session.detached.discard(self.category)
 
     @untransacted
     def detachOnDestroy(self, context: Any) -> None:
-        self.session.detached = True
+        self.session.detached.add(self.category)
 
     @untransacted
     def destroy(self, context: Any) -> None:

@@ -65,7 +65,7 @@ class _Gate:
             return False
         session, category = joined
         self.server.forget_client(session, category)
-        self.server.sessions.leave(session)
+        self.server.sessions.leave(session, category)
         return True
 
 

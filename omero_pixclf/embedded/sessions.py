@@ -29,7 +29,7 @@ class ClientSession:
     sudoer_name: str | None = None
     event_type: str = "User"
     references: int = 0
-    detached: bool = False  # stays when its last client goes
+    detached: set[str] = field(default_factory=set)  # categories of clients whose going does not count
     started: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
     inputs: dict[str, Any] = field(default_factory=dict)
@@ -88,12 +88,13 @@ class Sessions:
             session.references += 1
         session.touch()
 
-    def leave(self, session: ClientSession) -> int:
-        """One client less; the last one ends the session. Returns the clients left."""
+    def leave(self, session: ClientSession, category: str = "") -> int:
+        """One client less, unless it detached itself; the last one ends the session. Returns the clients left."""
         with self._lock:
-            session.references = max(0, session.references - 1)
+            if not category or category not in session.detached:
+                session.references = max(0, session.references - 1)
             left = session.references
-        if left == 0 and not session.detached:
+        if left == 0:
             self.close(session)
         return left
 
