@@ -47,8 +47,8 @@ def _scripts_uuid(tx: Transaction) -> str | None:
     return repository_uuid(tx, SCRIPTS) if known else None
 
 
-def new_job(call: Call, kind: str, script: int) -> int:
-    """Insert a waiting job of the caller that runs a script; returns its id."""
+def new_job(call: Call, kind: str, files: list[int], status: str = "Waiting", message: str = "") -> int:
+    """Insert a job of the caller with the files it needs (its script); returns its id."""
     tx, now = call.tx, now_ms()
     group = call.caller.group_id if call.caller.group_id is not None else call.session.group_id
     name = tx.one("SELECT name FROM experimentergroup WHERE id = ?", (group,))[0]
@@ -64,14 +64,15 @@ def new_job(call: Call, kind: str, script: int) -> int:
         "username": call.caller.user_name,
         "groupname": name,
         "type": call.session.event_type,
-        "message": "",
-        "status": _status(tx, "Waiting"),
+        "message": message,
+        "status": _status(tx, status),
         "submitted": now,
         "scheduledFor": now,
     }
     _insert(tx, "job", {"id": job, **ownership, **state})
-    link = {"id": tx.new_id("joboriginalfilelink"), **ownership, "parent": job, "child": script}
-    _insert(tx, "joboriginalfilelink", link)
+    for file in files:
+        link = {"id": tx.new_id("joboriginalfilelink"), **ownership, "parent": job, "child": file}
+        _insert(tx, "joboriginalfilelink", link)
     return job
 
 

@@ -15,6 +15,7 @@ STATELESS = {
     "omero.api.ILdap": "ldap.Ldap",
     "omero.api.IMetadata": "metadata.Metadata",
     "omero.api.IPixels": "pixels.Pixels",
+    "omero.api.IProjection": "projection.Projection",
     "omero.api.IQuery": "query.Query",
     "omero.api.IRenderingSettings": "rendering.RenderingSettings",
     "omero.api.IRepositoryInfo": "repository_info.RepositoryInfo",
@@ -27,6 +28,7 @@ STATELESS = {
     "omero.grid.SharedResources": "resources.SharedResources",
 }
 STATEFUL: dict[str, str] = {
+    "omero.api.Exporter": "exporter.Exporter",
     "omero.api.JobHandle": "job_handle.JobHandle",
     "omero.api.RawFileStore": "file_store.RawFileStore",
     "omero.api.RawPixelsStore": "pixels_store.RawPixelsStore",

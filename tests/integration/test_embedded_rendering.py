@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import omero
+import omero.model
 import pytest
+import tifffile
 from omero.rtypes import rint
 from PIL import Image
 
@@ -140,3 +143,33 @@ def test_a_thumbnail_of_pixels_that_are_not_there_is_refused(gateway: Any) -> No
     with pytest.raises(omero.ApiUsageException):
         store.getThumbnail(rint(16), rint(16))
     store.close()
+
+
+def test_an_exported_tiff_holds_all_planes_and_sizes(gateway: Any, tmp_path: Path) -> None:
+    data = np.random.default_rng(5).integers(0, 60000, (2, 2, 3, 12, 10)).astype(np.uint16)  # t c z y x
+    planes = [data[t, c, z] for z in range(3) for c in range(2) for t in range(2)]
+    image = gateway.createImageFromNumpySeq(iter(planes), "exported", 3, 2, 2)
+    pixels = gateway.getQueryService().get("Pixels", image.getPixelsId())
+    pixels.physicalSizeX = omero.model.LengthI(0.5, omero.model.enums.UnitsLength.MICROMETER)
+    gateway.getUpdateService().saveObject(pixels)
+    size, blocks = gateway.getObject("Image", image.getId()).exportOmeTiff(bufsize=1000)
+    (tmp_path / "image.ome.tiff").write_bytes(b"".join(blocks))
+    assert (tmp_path / "image.ome.tiff").stat().st_size == size
+    with tifffile.TiffFile(tmp_path / "image.ome.tiff") as found:
+        assert np.array_equal(found.asarray(), data)
+        assert 'PhysicalSizeX="0.5"' in found.ome_metadata
+
+
+@pytest.mark.parametrize(("name", "reduce"), [("MAXIMUMINTENSITY", np.max), ("MEANINTENSITY", np.mean)])
+def test_projected_stacks_are_those_of_numpy(gateway: Any, name: str, reduce: Any) -> None:
+    data = np.random.default_rng(6).integers(0, 60000, (4, 9, 8)).astype(np.uint16)
+    image = gateway.createImageFromNumpySeq(iter(data), "stack", 4, 1, 1)
+    algorithm = getattr(omero.constants.projection.ProjectionType, name)
+    service = gateway.c.sf.getProjectionService()
+    found = service.projectStack(image.getPixelsId(), None, algorithm, 0, 0, 1, 1, 3)
+    expected = reduce(data[1:], axis=0).astype(np.uint16)
+    assert np.array_equal(np.frombuffer(found, ">u2").reshape(9, 8), expected)
+    made = service.projectPixels(image.getPixelsId(), None, algorithm, 0, 0, [0], 1, 1, 3, "flat")
+    flat = gateway.getObject("Image", made)
+    assert (flat.getName(), flat.getSizeZ()) == ("flat", 1)
+    assert np.array_equal(flat.getPrimaryPixels().getPlane(), expected)

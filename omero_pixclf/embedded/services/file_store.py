@@ -95,8 +95,8 @@ class RawFileStore(Service):
             )
         return self._path
 
-    def _file(self) -> int | None:
-        """The open file; None where there is none to read."""
+    def _file(self) -> int:
+        """The open file; one that may be written is made."""
         path = self._where()
         if self._descriptor is None:
             if self._writable:
@@ -104,15 +104,15 @@ class RawFileStore(Service):
                 self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             elif path.exists():
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                raise fault(omero.ResourceError, f"{path.name} (No such file or directory)")
         return self._descriptor
 
     def _file_to_write(self) -> int:
         self._where()
         if not self._writable:
             raise violation("File not writeable!")
-        found = self._file()
-        assert found is not None
-        return found
+        return self._file()
 
     # ---- operations ------------------------------------------------------------------------------------------
     @untransacted
@@ -125,15 +125,13 @@ class RawFileStore(Service):
 
     @untransacted
     def size(self, context: Any) -> int:
-        found = self._file()
-        return 0 if found is None else os.fstat(found).st_size
+        return os.fstat(self._file()).st_size
 
     @untransacted
     def read(self, context: Any, position: int, length: int) -> bytes:
         if length < 0 or position < 0:
             raise fault(omero.InternalException, f"Wrapped Exception: {length} bytes from {position}")
-        found = self._file()
-        return bytes(length) if found is None else read_all(found, length, position)
+        return read_all(self._file(), length, position)
 
     @untransacted
     def write(self, context: Any, data: bytes, position: int, length: int) -> None:
@@ -145,10 +143,9 @@ class RawFileStore(Service):
 
     @untransacted
     def truncate(self, context: Any, length: int) -> bool:
-        found = self._file_to_write()
-        if length >= os.fstat(found).st_size:
+        if length >= os.fstat(self._file()).st_size:
             return False
-        os.ftruncate(found, length)
+        os.ftruncate(self._file_to_write(), length)
         self._modified = True
         return True
 

@@ -44,11 +44,13 @@ class JobHandle(Service):
 
     @changes
     def submit(self, call: Call, job: Any) -> int:
+        if job is None:
+            raise misuse("a job is wanted")
         files = [link.child.id.val for link in job.copyOriginalFileLinks()]
-        if len(files) != 1:
-            raise misuse("a job runs exactly one script")
-        call.graph.get("OriginalFile", files[0])
-        self._job = new_job(call, type(job).__name__.removesuffix("I"), files[0])
+        for file in files:
+            call.graph.get("OriginalFile", file)
+        kind = type(job).__name__.removesuffix("I")
+        self._job = new_job(call, kind, files, _first_status(call, job), unwrap(job.message) or "")
         return self._job
 
     def _attached(self) -> int:
@@ -93,3 +95,20 @@ class JobHandle(Service):
     def _set(self, call: Call, status: str | None, message: str | None) -> tuple[str, str]:
         loaded_job(call, self._attached())
         return set_job_state(call.tx, self._attached(), status, message)
+
+
+def _first_status(call: Call, job: Any) -> str:
+    """A new job's status: what it says where that is a beginning, else Submitted."""
+    if job.status is None:
+        return "Submitted"
+    value = unwrap(job.status.value) if job.status.isLoaded() else None
+    if value is None and job.status.id is not None:
+        row = call.tx.one("SELECT value FROM jobstatus WHERE id = ?", (job.status.id.val,))
+        if row is None:
+            raise misuse("Unknown job status")
+        value = row[0]
+    if value is None:
+        raise misuse("JobStatus must have id or value set.")
+    if value not in ("Submitted", "Waiting"):
+        raise misuse("Currently only SUBMITTED and WAITING are accepted as JobStatus")
+    return str(value)

@@ -12,7 +12,7 @@ import omero.model
 from omero.rtypes import rdouble, rint, rlong, rstring, unwrap
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, invalid, misuse, no_row
+from omero_pixclf.embedded.faults import fault, invalid, misuse
 from omero_pixclf.embedded.fetching import load_path, readable
 from omero_pixclf.embedded.model import find_entity
 from omero_pixclf.embedded.saving import Saver
@@ -187,6 +187,8 @@ class Pixels(Service):
         methodology: str,
         copy_stats: bool,
     ) -> Any:
+        if not readable(call, "Pixels", [ident]):
+            raise _null(f"no Pixels {ident}")
         source = call.graph.get("Pixels", ident)
         load_path(call, "Pixels", [ident], "channels")
         call.graph.finish()
@@ -220,6 +222,11 @@ class Pixels(Service):
         stats.globalMin, stats.globalMax = rdouble(low), rdouble(high)
         found.statsInfo = stats
         _saved(call, found)
+
+
+def _null(message: str) -> Any:
+    """What OMERO answers where it stumbles over something that is not there."""
+    return fault(omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): {message}")
 
 
 def _enumeration(kind: str) -> str:
@@ -279,10 +286,10 @@ def _resized(
 def _copied_channel(call: Call, source: Any, copy_stats: bool) -> Any:
     made = omero.model.ChannelI()
     made.logicalChannel = source.logicalChannel
-    if copy_stats and source.statsInfo is not None:
+    if copy_stats:
+        if source.statsInfo is None:
+            raise _null("the channel has no statistics")
         row = call.tx.one("SELECT globalMin, globalMax FROM statsinfo WHERE id = ?", (source.statsInfo.id.val,))
-        if row is None:
-            raise no_row("ome.model.stats.StatsInfo", source.statsInfo.id.val)
         stats = omero.model.StatsInfoI()
         stats.globalMin, stats.globalMax = rdouble(row[0]), rdouble(row[1])
         made.statsInfo = stats

@@ -185,16 +185,21 @@ class RawPixelsStore(Service):
 
     @untransacted
     def getPlaneRegion(self, context: Any, z: int, c: int, t: int, count: int, offset: int) -> bytes:
-        width = self._layout.width
-        if count < 0 or offset < 0 or (offset + count) * width > self._layout.plane_size:
+        width, size = self._layout.width, self._layout.plane_size
+        if count < 0:
+            raise _wrapped("java.lang.NegativeArraySizeException", f"{count} samples")
+        start = self._layout.offset(0, z, c, t)
+        if offset < 0 or offset * width > size:
+            raise _wrapped("java.lang.IllegalArgumentException", f"{offset} lies outside of the plane")
+        if (offset + count) * width > size:
             raise fault(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
-        return self._buffer.region(self._layout.offset(0, z, c, t) + offset * width, count * width)
+        return self._buffer.region(start + offset * width, count * width)
 
     @untransacted
     def getRegion(self, context: Any, size: int, offset: int) -> bytes:
         if size < 0 or offset < 0:
-            raise fault(omero.InternalException, f"Wrapped Exception: negative region {size} at {offset}")
-        if offset + size > self._layout.total_size:
+            raise _wrapped("java.lang.IllegalArgumentException", f"negative region {size} at {offset}")
+        if offset + size > self._layout.total_size and not self._buffer.writable:
             raise fault(omero.ResourceError, "Channel not open for writing - cannot extend file to required size")
         return self._buffer.region(offset, size)
 
@@ -204,6 +209,9 @@ class RawPixelsStore(Service):
 
     @untransacted
     def getCol(self, context: Any, x: int, z: int, c: int, t: int) -> bytes:
+        self._layout.check(z=z, c=c, t=t)
+        if not 0 <= x < self._layout.x:
+            raise _wrapped("java.lang.IndexOutOfBoundsException", f"column {x}")
         return self._buffer.column(x, z, c, t)
 
     @untransacted
@@ -216,6 +224,8 @@ class RawPixelsStore(Service):
 
     @untransacted
     def getTile(self, context: Any, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> bytes:
+        if w * h < 0:
+            raise _wrapped("java.lang.NegativeArraySizeException", f"{w} x {h} samples")
         return self._buffer.cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)
 
     @untransacted
@@ -223,8 +233,7 @@ class RawPixelsStore(Service):
         try:
             self._layout.check_cube(offset, size, step)
         except omero.ApiUsageException as error:
-            wrapped = f"Wrapped Exception: (ome.io.nio.DimensionsOutOfBoundsException): {error.message}"
-            raise fault(omero.InternalException, wrapped) from error
+            raise _wrapped("ome.io.nio.DimensionsOutOfBoundsException", error.message) from error
         return self._buffer.cube(offset, size, step)
 
     # ---- numbers about the samples ---------------------------------------------------------------------------
@@ -233,6 +242,7 @@ class RawPixelsStore(Service):
         bins = bins if bins > 0 else _HISTOGRAM_BINS
         z, t, window = _plane_part(layout, plane)
         found = {}
+        self._check_channels(channels)
         for channel in channels:
             whole = self._buffer.plane_array(z, channel, t)
             low, high = self._range(call, channel, whole, global_range)
@@ -247,9 +257,15 @@ class RawPixelsStore(Service):
         layout = self._layout
         if layout.is_big:
             return {}
+        self._check_channels(channels)
         middle = (layout.z - 1) // 2, (layout.t - 1) // 2
         planes = {c: self._buffer.plane_array(middle[0], c, middle[1]) for c in channels}
         return {c: [float(p.min()), float(p.max())] for c, p in planes.items()}
+
+    def _check_channels(self, channels: list[int]) -> None:
+        for channel in channels:
+            if not 0 <= channel < self._layout.c:
+                raise _wrapped("java.lang.IndexOutOfBoundsException", f"channel {channel} of {self._layout.c}")
 
     def _range(self, call: Call, channel: int, plane: Any, global_range: bool) -> tuple[float, float]:
         row = call.tx.one(
@@ -352,8 +368,13 @@ class RawPixelsStore(Service):
         self._leave()
 
 
+def _wrapped(kind: str, message: str) -> Any:
+    """What OMERO makes of a Java exception that nobody planned."""
+    return fault(omero.InternalException, f"Wrapped Exception: ({kind}): {message}")
+
+
 def _unsupported(message: str) -> Any:
-    return fault(omero.InternalException, f"Wrapped Exception: (java.lang.UnsupportedOperationException): {message}")
+    return _wrapped("java.lang.UnsupportedOperationException", message)
 
 
 def _plane_part(layout: PixelLayout, plane: Any) -> tuple[int, int, tuple[slice, slice]]:

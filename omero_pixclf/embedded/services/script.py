@@ -302,7 +302,7 @@ class Scripts(Service):
             if as_root:
                 call, user, group = call.as_admin(), 0, SYSTEM_GROUP
                 call.caller = replace(call.caller, group_id=group)
-            job = loaded_job(call, new_job(call, kind, script.ident))
+            job = loaded_job(call, new_job(call, kind, [script.ident]))
             session = open_session(
                 self.server,
                 call.tx,
