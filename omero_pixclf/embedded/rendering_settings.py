@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import omero.model
+from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint
 
 from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.fetching import load_path, readable
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer
-from omero_pixclf.embedded.rendering import ChannelLook
+from omero_pixclf.embedded.rendering import ChannelLook, picture
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
 
-__all__ = ["defaults_into", "enumeration", "looks_of", "new_settings", "save_settings", "type_range"]
+__all__ = [
+    "copy_of",
+    "defaults_into",
+    "draw",
+    "drawn_settings_id",
+    "enumeration",
+    "looks_of",
+    "new_settings",
+    "rendering_def_ids",
+    "rendering_defs",
+    "save_settings",
+    "type_range",
+]
 
 _ACTIVE_AT_FIRST = 3
 _MOST_IN_COLOUR = 10  # images of more channels are shown grey
@@ -23,6 +38,13 @@ _GREEN_FROM_NM, _RED_FROM_NM = 500.0, 560.0
 _FLOAT_RANGE = (-32768.0, 32767.0)  # what OMERO assumes of floating-point samples without statistics
 _DEPTH = 255
 _EPSILON = 1e-5
+_RENDERING = (
+    "quantization",
+    "model",
+    "waveRendering.family",
+    "waveRendering.spatialDomainEnhancement",
+    "pixels.pixelsType",
+)
 
 
 def enumeration(call: Call, kind: str, value: str) -> Any:
@@ -120,3 +142,67 @@ def save_settings(call: Call, settings: Any) -> Any:
     saved = saver.save(settings)
     saver.flush()
     return saved
+
+
+def draw(settings: Any, planes: Any) -> NDArray[np.uint8]:
+    """The picture (y, x, 3) of an image; ``planes(channel)`` gives the samples to draw."""
+    looks = [(c, look) for c, look in enumerate(looks_of(settings)) if look is not None]
+    if not looks:
+        return np.zeros((*planes(0).shape, 3), np.uint8)
+    grey = settings.model.value.val == "greyscale"
+    drawn: list[tuple[int, ChannelLook]] = looks[:1] if grey else looks
+    interval = settings.quantization.cdStart.val, settings.quantization.cdEnd.val
+    return picture([planes(c) for c, _ in drawn], [look for _, look in drawn], grey=grey, interval=interval)
+
+
+def rendering_def_ids(call: Call, pixels: int, owner: int | None = None) -> list[int]:
+    """Rendering settings of pixels that the caller may see, oldest first; of one owner where given."""
+    wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
+    rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY id", (pixels,))
+    return readable(call, "RenderingDef", [row[0] for row in rows])
+
+
+def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
+    """Rendering settings with everything that rendering needs, not yet finished."""
+    for path in _RENDERING:
+        load_path(call, "RenderingDef", ids, path)
+    return [call.graph.get("RenderingDef", i) for i in ids]
+
+
+def drawn_settings_id(call: Call, pixels: int) -> int | None:
+    """The settings an image is drawn with: the caller's own, else (where the caller may make none) its owner's."""
+    own = rendering_def_ids(call, pixels, call.caller.user_id)
+    if own:
+        return own[-1]
+    owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
+    if call.graph.rights(owner, group).annotate:
+        return None
+    return next(iter(rendering_def_ids(call, pixels, owner)[-1:]), None)
+
+
+def copy_of(settings: Any) -> Any:
+    """New settings with the values of others."""
+    made = omero.model.RenderingDefI()
+    made.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
+    for name in ("defaultZ", "defaultT", "model", "name", "compression"):
+        setattr(made, name, getattr(settings, name))
+    made.quantization = omero.model.QuantumDefI()
+    for name in ("cdStart", "cdEnd", "bitResolution"):
+        setattr(made.quantization, name, getattr(settings.quantization, name))
+    for source in settings.copyWaveRendering():
+        made.addChannelBinding(_copied_binding(source))
+    return made
+
+
+def _copied_binding(source: Any) -> Any:
+    made = omero.model.ChannelBindingI()
+    for name in ("family", "coefficient", "inputStart", "inputEnd", "active", "noiseReduction"):
+        setattr(made, name, getattr(source, name))
+    for name in ("red", "green", "blue", "alpha", "lookupTable"):
+        setattr(made, name, getattr(source, name))
+    maps = source.copySpatialDomainEnhancement() if source.isSpatialDomainEnhancementLoaded() else []
+    for found in maps:
+        copy = type(found)()
+        copy.reverse = getattr(found, "reverse", None)
+        made.addCodomainMapContext(copy)
+    return made

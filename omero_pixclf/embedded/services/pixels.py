@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import omero
@@ -15,11 +14,12 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
 from omero_pixclf.embedded.fetching import load_path, readable
 from omero_pixclf.embedded.model import find_entity
+from omero_pixclf.embedded.rendering_settings import rendering_def_ids, rendering_defs
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.service import Service, changes
 
-__all__ = ["PENDING", "Pixels", "describe_pixels", "rendering_def_ids", "rendering_defs"]
+__all__ = ["PENDING", "Pixels", "describe_pixels"]
 
 PENDING = "Pending..."  # sha1 of pixels that are not written yet
 _DESCRIPTION = (
@@ -29,13 +29,6 @@ _DESCRIPTION = (
     "channels.logicalChannel.illumination",
     "channels.logicalChannel.mode",
     "channels.logicalChannel.contrastMethod",
-)
-_RENDERING = (
-    "quantization",
-    "model",
-    "waveRendering.family",
-    "waveRendering.spatialDomainEnhancement",
-    "pixels.pixelsType",
 )
 _BITS = {"bit": 1, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32, "uint32": 32, "float": 32}
 _BITS |= {"double": 64, "complex": 64, "double-complex": 128}
@@ -48,20 +41,6 @@ def describe_pixels(call: Call, ident: int) -> Any:
     for path in _DESCRIPTION:
         load_path(call, "Pixels", [ident], path)
     return call.graph.get("Pixels", ident)
-
-
-def rendering_def_ids(call: Call, pixels: int, owner: int | None = None) -> list[int]:
-    """Rendering settings of pixels that the caller may see, oldest first; of one owner where given."""
-    wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
-    rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY id", (pixels,))
-    return readable(call, "RenderingDef", [row[0] for row in rows])
-
-
-def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
-    """Rendering settings with everything that rendering needs, not yet finished."""
-    for path in _RENDERING:
-        load_path(call, "RenderingDef", ids, path)
-    return [call.graph.get("RenderingDef", i) for i in ids]
 
 
 class Pixels(Service):

@@ -15,9 +15,15 @@ from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.faults import invalid, misuse, violation
 from omero_pixclf.embedded.fetching import readable
 from omero_pixclf.embedded.model import find_entity
-from omero_pixclf.embedded.rendering_settings import defaults_into, new_settings, save_settings
+from omero_pixclf.embedded.rendering_settings import (
+    defaults_into,
+    new_settings,
+    rendering_def_ids,
+    rendering_defs,
+    save_settings,
+)
 from omero_pixclf.embedded.service import Service, changes
-from omero_pixclf.embedded.services.pixels import describe_pixels, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.services.pixels import describe_pixels
 from omero_pixclf.embedded.services.pixels_store import open_pixels
 
 __all__ = ["RenderingSettings"]

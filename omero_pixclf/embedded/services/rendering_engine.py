@@ -17,44 +17,26 @@ from omero.rtypes import rbool, rdouble, rint, rstring
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer
-from omero_pixclf.embedded.rendering import PROJECTIONS, ChannelLook, jpeg, packed, picture
+from omero_pixclf.embedded.rendering import PROJECTIONS, jpeg, packed
 from omero_pixclf.embedded.rendering_settings import (
+    copy_of,
     defaults_into,
+    draw,
+    drawn_settings_id,
     enumeration,
-    looks_of,
     new_settings,
+    rendering_def_ids,
+    rendering_defs,
     save_settings,
     type_range,
 )
 from omero_pixclf.embedded.service import Service, untransacted
-from omero_pixclf.embedded.services.pixels import describe_pixels, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.services.pixels import describe_pixels
 from omero_pixclf.embedded.services.pixels_store import open_pixels
 
-__all__ = ["RenderingEngine", "draw", "drawn_settings_id"]
+__all__ = ["RenderingEngine"]
 
 _XY = 0  # the only slicing of a plane definition that is served
-
-
-def drawn_settings_id(call: Call, pixels: int) -> int | None:
-    """The settings an image is drawn with: the caller's own, else (where the caller may make none) its owner's."""
-    own = rendering_def_ids(call, pixels, call.caller.user_id)
-    if own:
-        return own[-1]
-    owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
-    if call.graph.rights(owner, group).annotate:
-        return None
-    return next(iter(rendering_def_ids(call, pixels, owner)[-1:]), None)
-
-
-def draw(buffer: PixelBuffer, settings: Any, planes: Any) -> NDArray[np.uint8]:
-    """The picture (y, x, 3) of an image; ``planes(channel)`` gives the samples to draw."""
-    looks = [(c, look) for c, look in enumerate(looks_of(settings)) if look is not None]
-    if not looks:
-        return np.zeros((*planes(0).shape, 3), np.uint8)
-    grey = settings.model.value.val == "greyscale"
-    drawn: list[tuple[int, ChannelLook]] = looks[:1] if grey else looks
-    interval = settings.quantization.cdStart.val, settings.quantization.cdEnd.val
-    return picture([planes(c) for c, _ in drawn], [look for _, look in drawn], grey=grey, interval=interval)
 
 
 class RenderingEngine(Service):
@@ -151,12 +133,12 @@ class RenderingEngine(Service):
         settings = self._ready()
         with self.transaction({**context, **self._group}, write=True) as call:
             own = settings.id is not None and settings.details.owner.id.val == call.caller.user_id
-            self._settings = save_settings(call, settings if own else _copied(settings))
+            self._settings = save_settings(call, settings if own else copy_of(settings))
 
     @untransacted
     def saveAsNewSettings(self, context: Any) -> int:
         with self.transaction({**context, **self._group}, write=True) as call:
-            self._settings = save_settings(call, _copied(self._ready()))
+            self._settings = save_settings(call, copy_of(self._ready()))
         return int(self._settings.id.val)
 
     # ---- settings of the whole image -------------------------------------------------------------------------
@@ -355,11 +337,7 @@ class RenderingEngine(Service):
         _check_inside(buffer, plane.z, plane.t)
         rows, columns = _part(plane.region)
         step = max(plane.stride, 0) + 1
-        return draw(
-            buffer,
-            settings,
-            lambda c: buffer.plane_array(plane.z, c, plane.t)[rows, columns][::step, ::step],
-        )
+        return draw(settings, lambda c: buffer.plane_array(plane.z, c, plane.t)[rows, columns][::step, ::step])
 
     def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
         settings = self._ready()
@@ -374,7 +352,7 @@ class RenderingEngine(Service):
         def stack(channel: int) -> Iterator[NDArray[Any]]:
             return (buffer.plane_array(z, channel, t) for z in range(start, end + 1, step))
 
-        return draw(buffer, settings, lambda c: reduce(stack(c)))
+        return draw(settings, lambda c: reduce(stack(c)))
 
     def released(self) -> None:
         if self._buffer is not None:
@@ -394,31 +372,3 @@ def _part(region: Any) -> tuple[slice, slice]:
         return slice(None), slice(None)
     x, y = max(region.x, 0), max(region.y, 0)
     return slice(y, y + region.height), slice(x, x + region.width)
-
-
-def _copied(settings: Any) -> Any:
-    """New settings with the values of others."""
-    made = omero.model.RenderingDefI()
-    made.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
-    for name in ("defaultZ", "defaultT", "model", "name", "compression"):
-        setattr(made, name, getattr(settings, name))
-    made.quantization = omero.model.QuantumDefI()
-    for name in ("cdStart", "cdEnd", "bitResolution"):
-        setattr(made.quantization, name, getattr(settings.quantization, name))
-    for source in settings.copyWaveRendering():
-        made.addChannelBinding(_copied_binding(source))
-    return made
-
-
-def _copied_binding(source: Any) -> Any:
-    made = omero.model.ChannelBindingI()
-    for name in ("family", "coefficient", "inputStart", "inputEnd", "active", "noiseReduction"):
-        setattr(made, name, getattr(source, name))
-    for name in ("red", "green", "blue", "alpha", "lookupTable"):
-        setattr(made, name, getattr(source, name))
-    maps = source.copySpatialDomainEnhancement() if source.isSpatialDomainEnhancementLoaded() else []
-    for found in maps:
-        copy = type(found)()
-        copy.reverse = getattr(found, "reverse", None)
-        made.addCodomainMapContext(copy)
-    return made

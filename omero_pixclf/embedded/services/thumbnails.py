@@ -11,11 +11,18 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.fetching import readable
 from omero_pixclf.embedded.rendering import jpeg
-from omero_pixclf.embedded.rendering_settings import defaults_into, new_settings, save_settings
+from omero_pixclf.embedded.rendering_settings import (
+    defaults_into,
+    draw,
+    drawn_settings_id,
+    new_settings,
+    rendering_def_ids,
+    rendering_defs,
+    save_settings,
+)
 from omero_pixclf.embedded.service import Service, changes
-from omero_pixclf.embedded.services.pixels import describe_pixels, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.services.pixels import describe_pixels
 from omero_pixclf.embedded.services.pixels_store import open_pixels
-from omero_pixclf.embedded.services.rendering_engine import draw, drawn_settings_id
 
 __all__ = ["ThumbnailStore"]
 
@@ -66,6 +73,24 @@ class ThumbnailStore(Service):
         finally:
             buffer.close()
         self._settings = save_settings(call.in_group(pixels.details.group.id.val), settings).id.val
+
+    @changes
+    def createThumbnail(self, call: Call, width: Any, height: Any) -> None:
+        """Thumbnails are drawn, not kept: what stays of this are the settings to draw them with."""
+        _box(width, height)
+        self._pixels_set()
+        if self._settings is None:
+            self.resetDefaults(call)
+
+    @changes
+    def createThumbnails(self, call: Call) -> None:
+        self.createThumbnail(call, None, None)
+
+    @changes
+    def createThumbnailsByLongestSideSet(self, call: Call, size: Any, ids: list[int]) -> None:
+        for ident in readable(call, "Pixels", ids):
+            self.setPixelsId(call, ident)
+            self.createThumbnail(call, size, size)
 
     def _pixels_set(self) -> int:
         if self._pixels is None:
@@ -125,7 +150,7 @@ class ThumbnailStore(Service):
             if not found:
                 defaults_into(call, settings, pixels, buffer)
             z, t = place if place is not None else (settings.defaultZ.val, settings.defaultT.val)
-            drawn = draw(buffer, settings, lambda c: buffer.plane_array(z, c, t))
+            drawn = draw(settings, lambda c: buffer.plane_array(z, c, t))
         finally:
             buffer.close()
         return jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
