@@ -13,6 +13,7 @@
     │   ├── NotAllowedError   the user may not do this there
     │   └── MissingError      the object is not there, or not visible to this user
     └── OutputError           a result could not be written (full disk, read-only)     exit 1
+        └── ConflictError     another run changed what was to be replaced: read again and repeat
 
 Messages say what was found, what was expected, and where:
 ``nuclei.ilp: trained on 2 channels, Image:51 has 3; choose with --channels``.
@@ -21,6 +22,7 @@ Messages say what was found, what was expected, and where:
 from __future__ import annotations
 
 __all__ = [
+    "ConflictError",
     "ImageError",
     "InputError",
     "LoginError",
@@ -85,3 +87,7 @@ class MissingError(ServerError):
 
 class OutputError(PixclfError):
     """A result could not be written."""
+
+
+class ConflictError(OutputError):
+    """Another run changed what was to be replaced; whoever catches this reads again and repeats."""

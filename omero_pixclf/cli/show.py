@@ -91,7 +91,8 @@ def _lines(event: Event) -> list[str]:
             return [f"{event.container} {event.name}: not finished: {event.reason}"]
         return [f"{event.container} {event.name}: {name} in {where}" for name, where in event.written]
     counts = ", ".join(f"{n} {state}" for state, n in _counts(event).items() if n)
-    return [f"run {event.run_id}: {counts or 'nothing to do'}; take it back with: omero-pixclf undo {event.run_id}"]
+    undo = f"; take it back with: omero-pixclf undo {event.run_id}" if _counts(event)["done"] else ""
+    return [f"run {event.run_id}: {counts or 'nothing to do'}{undo}"]
 
 
 def _with_bar(events: Iterable[Event]) -> Finished:

@@ -32,7 +32,7 @@ from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.standing import load_tables, store_table
 from omero_pixclf.connector.undo import made_images, remove_results
 from omero_pixclf.connector.upload import new_image, results_dataset, store_image
-from omero_pixclf.errors import OutputError, PixclfError, UsageError
+from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
 from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
@@ -238,7 +238,7 @@ class OmeroSink:
         container, recipe = entry.record.image, entry.record.recipe
         standing = next((e.annotation for e in _others(self._session, entry) if e.record.state == "complete"), None)
         if standing != self._merged.get((container, recipe), standing):
-            raise OutputError(
+            raise ConflictError(
                 f"{container}: another run stored tables of {recipe} meanwhile; they must be merged again"
             )
 

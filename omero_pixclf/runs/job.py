@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.errors import PixclfError
+from omero_pixclf.errors import ConflictError, PixclfError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import container_tables
@@ -18,6 +18,9 @@ from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.table import Table
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Planned", "perform"]
+
+
+MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,18 @@ def _finish(
 ) -> ContainerOutcome:
     """One container's tables and pictures; a refusal there does not end the run."""
     container, name = image.place.container, image.place.name
-    try:
-        standing = sink.tables(container, record.recipe) if tables else {}
-        rows = container_tables(images, manifest, standing)
-        drawn = (*pictures(images, rows), *failure_list(manifest, container))
-        written = sink.finish(container, record, rows if tables else {}, drawn)
-    except PixclfError as error:
-        return ContainerOutcome(container, name, reason=str(error))
+    for attempt in range(MERGES):
+        try:
+            standing = sink.tables(container, record.recipe) if tables else {}
+            rows = container_tables(images, manifest, standing)
+            drawn = (*pictures(images, rows), *failure_list(manifest, container))
+            written = sink.finish(container, record, rows if tables else {}, drawn)
+        except ConflictError as error:
+            if attempt + 1 == MERGES:
+                return ContainerOutcome(container, name, reason=str(error))
+        except PixclfError as error:
+            return ContainerOutcome(container, name, reason=str(error))
+        else:
+            break
     manifest.finish(container)
     return ContainerOutcome(container, name, tuple(written.items()), drawn)

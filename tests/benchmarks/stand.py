@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,32 @@ def stand(folder: Path) -> Iterator[Stand]:
 
 
 @contextmanager
-def session(at: Stand) -> Iterator[Any]:
-    """A session of the connector, as root."""
+def session(at: Stand, *, user: str = "root", password: str = PASSWORD) -> Iterator[Any]:
+    """A session of the connector, as root or as somebody else."""
     from omero_pixclf.connector.login import Login
     from omero_pixclf.connector.session import connect
 
-    login = Login(host="127.0.0.1", port=at.port, user="root")
-    with connect(login, environ={"OMERO_PASSWORD": PASSWORD}, ask=None) as opened:
+    login = Login(host="127.0.0.1", port=at.port, user=user)
+    with connect(login, environ={"OMERO_PASSWORD": password}, ask=None) as opened:
         yield opened
 
 
-def plate(at: Stand, name: str, *, rows: int = 8, columns: int = 12, fields: int = 4, side: int = 160) -> int:
+def plate(at: Stand, name: str, **extent: int) -> int:
+    """A plate of root's (see `plate_as`)."""
+    return plate_as(at, name, user="root", password=PASSWORD, **extent)
+
+
+def plate_as(
+    at: Stand,
+    name: str,
+    *,
+    user: str,
+    password: str = "",
+    rows: int = 8,
+    columns: int = 12,
+    fields: int = 4,
+    side: int = 160,
+) -> int:
     """A plate of crops of simulated fields; the same arguments give the same pixels. Returns its id."""
     from omero_pixclf.connector.upload import WellContent, create_plate
 
@@ -127,7 +142,7 @@ def plate(at: Stand, name: str, *, rows: int = 8, columns: int = 12, fields: int
                 info = ImageInfo(f"{name} {n}", f"{name} {n}", pixels.shape, "uint16", ("Nuclei", "Cytoplasm"))
                 readers.append(ArrayReader(info, pixels))
             wells.append(WellContent(row, column, readers))
-    with session(at) as opened:
+    with session(at, user=user, password=password or user) as opened:
         return int(create_plate(opened, name, wells))
 
 
@@ -137,35 +152,44 @@ def counts(at: Stand) -> dict[str, int]:
         return {kind: int(opened.rows(f"select count(o) from {kind} o")[0][0]) for kind in COUNTED}
 
 
-def results(at: Stand, plate_id: int) -> dict[str, Any]:
-    """All results on a plate and its images, without ids and times: equal for two plates with equal results."""
-    with session(at) as opened:
+def results(at: Stand, plate_id: int, *, opened: Any = None, owner: int | None = None) -> dict[str, Any]:
+    """All results on a plate and its images, without ids and times: equal for two plates with equal results.
+
+    Those of one owner only, where one is given.
+    """
+    with nullcontext(opened) if opened is not None else session(at) as opened:
+        mine = "" if owner is None else f" and l.details.owner.id = {owner}"
         images = opened.rows(
             "select i.id, i.name, w.row, w.column from WellSample s join s.image i join s.well w where w.plate.id = :p",
             p=plate_id,
         )
         order = sorted(images, key=lambda r: int(r[1].rpartition(" ")[2]))
-        found = {row[1].rpartition(" ")[2]: _of_image(opened, row[0]) for row in order}
-        tables = _tables(opened, plate_id)
-        links = "select l.child.ns, count(l) from PlateAnnotationLink l where l.parent.id = :p group by l.child.ns"
+        found = {row[1].rpartition(" ")[2]: _of_image(opened, row[0], mine) for row in order}
+        tables = _tables(opened, plate_id, mine)
+        links = (
+            f"select l.child.ns, count(l) from PlateAnnotationLink l where l.parent.id = :p{mine} group by l.child.ns"
+        )
         return {"images": found, "tables": tables, "attached": sorted(map(tuple, opened.rows(links, p=plate_id)))}
 
 
-def _of_image(opened: Any, image: int) -> dict[str, Any]:
-    shapes = opened.rows("select r.name, s.points from Polygon s join s.roi r where r.image.id = :i", i=image)
+def _of_image(opened: Any, image: int, mine: str) -> dict[str, Any]:
+    query = "select l.name, s.points from Polygon s join s.roi l where l.image.id = :i" + mine
+    shapes = opened.rows(query, i=image)
     digest = hashlib.sha256(repr(sorted(map(tuple, shapes))).encode()).hexdigest()
-    query = "select a.ns, count(l) from ImageAnnotationLink l join l.child a where l.parent.id = :i group by a.ns"
+    query = (
+        f"select a.ns, count(l) from ImageAnnotationLink l join l.child a where l.parent.id = :i{mine} group by a.ns"
+    )
     annotations = sorted(map(tuple, opened.rows(query, i=image)))
     return {"rois": len(shapes), "digest": digest, "annotations": annotations}
 
 
-def _tables(opened: Any, plate_id: int) -> dict[str, str]:
+def _tables(opened: Any, plate_id: int, mine: str) -> dict[str, str]:
     """Each table's rows as a digest, without the columns that hold ids."""
     from omero_pixclf.connector.tables import read_table
 
     query = (
         "select a.ns, a.id from PlateAnnotationLink l join l.child a where l.parent.id = :p "
-        "and a.ns in ('openmicroscopy.org/omero/bulk_annotations', 'omero_pixclf/objects')"
+        "and a.ns in ('openmicroscopy.org/omero/bulk_annotations', 'omero_pixclf/objects')" + mine
     )
     digests = {}
     for namespace, annotation in opened.rows(query, p=plate_id):

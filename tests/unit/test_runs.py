@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from omero_pixclf.config import load_recipe
-from omero_pixclf.errors import NotAllowedError, UnreachableError, UsageError
+from omero_pixclf.errors import ConflictError, NotAllowedError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageWriter
@@ -184,6 +184,21 @@ def test_a_refused_container_is_said_and_the_run_counts_as_failed(tmp_path: Path
         end = run(folder, planned(manifest, folder.all), manifest)[-1]
     assert isinstance(end, Finished) and end.failed
     assert end.containers[0].reason == "Dataset:1: read-only"
+
+
+def test_tables_that_another_run_changed_meanwhile_are_merged_again(tmp_path: Path) -> None:
+    class Contended(Folder):
+        def finish(self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]):
+            if not self.standing:
+                self.standing = {"summary": row(image(9), 3)}  # what the other run stored
+                raise ConflictError("merge again")
+            return super().finish(container, record, tables, attachments)
+
+    folder = Contended([image(1)])
+    with start(tmp_path) as manifest:
+        end = run(folder, planned(manifest, folder.all), manifest)[-1]
+    assert isinstance(end, Finished) and not end.failed
+    assert folder.finished[0][1]["summary"]["Image"].tolist() == [1, 9]
 
 
 def test_a_manifest_opened_again_knows_everything(tmp_path: Path) -> None:
