@@ -15,7 +15,7 @@ __all__ = ["BitForest", "bit_forest", "vote"]
 
 _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
 _NODE = np.dtype([("threshold", np.float32), ("column", np.int32), ("left", np.int32), ("right", np.int32)])
-_ALL, _MOST_WORDS = 0xFFFFFFFF, 4096
+_ALL, _MOST_WORDS = 0xFFFFFFFF, 768
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ _FLAT_TILE: Shape3 = (1, 128, 512)
 _DEEP_TILE: Shape3 = (64, 48, 96)
 _BLOCKS, _SMALL_BLOCK, _LARGE_BLOCK, _WIDE = 4, 2**20, 2**22, 4096
 _DEFAULT_MEMORY = 448 * 2**20
+_RESERVE = 24 * 2**20  # what the interpreter and the libraries still take once they are at work
 _PLANES_2D, _PLANES_3D = 8, 12
 
 
@@ -70,7 +71,7 @@ def free_memory(limit: int | None) -> int | None:
         return None
     with suppress(OSError):
         pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
-        return max(limit - pages * os.sysconf("SC_PAGE_SIZE"), limit // 8)
+        return max(limit - pages * os.sysconf("SC_PAGE_SIZE") - _RESERVE, limit // 8)
     return limit // 2
 
 
@@ -112,8 +113,11 @@ def _tile_bytes(tile: Shape3, cost: Cost, image: Shape3) -> int:
 
 
 def _block_bytes(block: Shape3, cost: Cost, image: Shape3) -> int:
-    """Two blocks are in flight: one is computed while the other one is taken by the caller."""
-    return 2 * (_padded(block, cost.halo, image) * cost.read + math.prod(block) * cost.written)
+    """Bytes of blocks at the worst moment.
+
+    One block is computed, one waits, one is still in the caller's hands and may be copied there.
+    """
+    return 3 * _padded(block, cost.halo, image) * cost.read + 4 * math.prod(block) * cost.written
 
 
 def _grown_block(tile: Shape3, image: Shape3, cost: Cost, budget: int) -> Shape3:
