@@ -34,9 +34,9 @@ def remove_results(session: Session, entry: Entry) -> Counter[str]:
     """Remove what an entry's run wrote on its object and, last, the entry; returns counts by kind of object."""
     kind, ident = parse_key(entry.record.image)
     gone: Counter[str] = Counter()
+    gone["Image"], gone["Dataset"] = _remove_images(session, entry)  # first: others' drawings on them may forbid it
     if kind == "Image":
         gone["Roi"] = remove(session, "Roi", rois_marked(session, ident, entry.mark), group=entry.group)
-    gone["Image"], gone["Dataset"] = _remove_images(session, entry)
     files = marked_files(session, entry.record.image, entry.mark)
     gone["FileAnnotation"] = remove(session, "FileAnnotation", files, group=entry.group)
     if entry.namespace == TABLES_NS:
