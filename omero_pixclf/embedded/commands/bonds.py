@@ -11,7 +11,18 @@ from omero_pixclf.embedded.database import Transaction, ids_parameter
 from omero_pixclf.embedded.model import entities, entity
 from omero_pixclf.embedded.schema import table
 
-__all__ = ["Bond", "Item", "Pair", "annotation_links", "bond", "items", "link_classes", "of_kind", "referrers"]
+__all__ = [
+    "Bond",
+    "Item",
+    "Pair",
+    "annotation_links",
+    "bond",
+    "items",
+    "link_classes",
+    "of_kind",
+    "referrers",
+    "text_of",
+]
 
 
 class Item(NamedTuple):
@@ -83,6 +94,11 @@ class Bond:
 def of_kind(kind: str, wanted: str) -> bool:
     """Whether a class is another or below it."""
     return wanted in entity(kind).ancestors
+
+
+def text_of(item: Item) -> str:
+    """An object as OMERO's messages name it."""
+    return f"{entity(item.kind).qualified}[{item.id}]"
 
 
 def _columns(kind: str, prefix: str) -> str:

@@ -8,10 +8,10 @@ from typing import Any
 import omero.cmd
 
 from omero_pixclf.embedded.call import Call, memberships
-from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind
+from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
 from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
-from omero_pixclf.embedded.commands.moving import TARGETS, set_column, text_of
+from omero_pixclf.embedded.commands.moving import TARGETS, check_not_alone, set_column
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.removal import Removal, is_any
@@ -23,6 +23,7 @@ __all__ = ["change_owner", "plan"]
 
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
+_OWN_ONLY = ("Channel.statsInfo", "Image.experiment")
 _OTHER_CONTENTS = tuple(hold for hold in CONTENTS if hold.bond != "Image.rois")
 
 
@@ -63,11 +64,19 @@ class Giving(Journey):
                     self.consider(pair.other)
 
     def considers(self, hold: Hold, action: Action, holder: Item, thing: Item) -> bool:
-        """Only what belongs to the holder's owner."""
-        return not hold.blocks_only and holder.owner == thing.owner
+        """Contents and statistics of the holder's owner; in private groups all else, too, has to be his."""
+        if hold.blocks_only:
+            return False
+        own = hold in CONTENTS or hold.bond in _OWN_ONLY or self._is_private(holder)
+        return not own or holder.owner == thing.owner
 
     def settled(self, thing: Item) -> Fate | None:
-        """What nobody else holds is given, contents of containers by their owner or an administrator only."""
+        """What nobody else holds is given, contents of containers by their owner or an administrator only.
+
+        Regions are given with images, not with folders.
+        """
+        if of_kind(thing.kind, "Roi"):
+            return None
         if is_any(thing, _CONTAINED):
             caller = self.call.caller
             own = caller.is_admin or thing.owner == caller.user_id
@@ -87,7 +96,7 @@ class Giving(Journey):
         if all(self.goes(end.key, Action.TAKE) for end in ends):
             if any(end.owner == link.owner for end in ends):
                 self.decide(link, Action.TAKE)
-        elif self._must_cut(link):
+        elif self._must_cut(link) and not any(end.key in self.considered and of_kind(end.kind, "Roi") for end in ends):
             self.decide(link, Action.DROP, checked=False)
 
     def _must_cut(self, link: Item) -> bool:
@@ -99,6 +108,16 @@ class Giving(Journey):
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self, user: int) -> None:
         """GraphException where something may not be given to a user."""
+        check_not_alone(self, bond("FileAnnotation.file"))
+        for roi in self.taken("Roi"):
+            if not self._is_annotatable(roi):
+                check_not_alone(self, bond("Image.rois"))
+        for thing in self.considered.values():
+            if of_kind(thing.kind, "OriginalFile"):
+                raise graph_failure(f"cannot give {text_of(thing)} while objects using it remain")
+        self._check_members(user)
+
+    def _check_members(self, user: int) -> None:
         members, _ = memberships(self.tx, user)
         for fate in self.fates.values():
             if fate.action is not Action.TAKE or fate.item.group is None or self.call.caller.is_admin:

@@ -8,13 +8,13 @@ from typing import Any
 import omero.cmd
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind
+from omero_pixclf.embedded.commands.bonds import Bond, Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.crossing import Crossing, crossings
 from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
 from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
-from omero_pixclf.embedded.commands.removal import Removal, is_any
+from omero_pixclf.embedded.commands.removal import Removal, check_filesets, is_any
 from omero_pixclf.embedded.commands.rules import (
     BORROWED_ANNOTATIONS,
     CONTENTS,
@@ -29,7 +29,7 @@ from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.security import GroupLevel
 
-__all__ = ["TARGETS", "Moving", "change_group", "plan"]
+__all__ = ["TARGETS", "Moving", "change_group", "check_not_alone", "plan", "set_column"]
 
 # fmt: off
 TARGETS = (
@@ -40,6 +40,15 @@ TARGETS = (
 # fmt: on
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
+_SHARED = (  # what some of its holders cannot take away from the others
+    "Image.imagingEnvironment",
+    "Image.instrument",
+    "Image.stageLabel",
+    "Image.experiment",
+    "Channel.statsInfo",
+    "Shape.transform",
+)
+_NEVER_ALONE = ("Image.rois", "Image.experiment", "FileAnnotation.file")  # the thing goes with its holders only
 _WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")  # both ends move, or none
 
 
@@ -161,13 +170,27 @@ class Moving(Journey):
         for thing in self.considered.values():
             if of_kind(thing.kind, "OriginalFile"):
                 raise graph_failure(f"cannot move {text_of(thing)} while objects using it remain")
+        for text in _SHARED:
+            self._check_shared(bond(text))
+        for text in _NEVER_ALONE:
+            check_not_alone(self, bond(text))
+        check_filesets(self, self.taken("Image"))
+
+    def _check_shared(self, found: Bond) -> None:
+        movers = [item.id for item in self.taken(found.holder)]
+        things = {pair.other.id: pair.known for pair in found.things(self.tx, movers)} if movers else {}
+        for pair in found.holders(self.tx, things) if things else ():
+            if not self.goes(pair.other.key):
+                raise graph_failure(
+                    f"may not move {found.holder}[{things[pair.known]}] while {text_of(pair.other)} remains as they "
+                    f"share {found.thing}[{pair.known}]"
+                )
 
     def to_unlink(self) -> list[tuple[str, str, list[int]]]:
         """(table's class, property, ids) of references to empty; GraphException where one must stand."""
-        shared = {_reference(bond(text)) for text in (*self.parts, *(h.bond for h in HOLDS), "Image.rois")}
         found = []
         for crossing in crossings(self):
-            if not crossing.nullable or (crossing.kind, crossing.name) in shared:
+            if not crossing.nullable:
                 raise graph_failure(f"may not move {text_of(crossing.item)} without {_key_text(crossing)}")
             if not self.rights(crossing.item).edit:
                 raise graph_failure(f"not permitted to update {text_of(crossing.item)}")
@@ -175,15 +198,12 @@ class Moving(Journey):
         return found
 
 
-def _reference(found: Any) -> tuple[str, str]:
-    """(class of the table, property) in which a bond is stored."""
-    column = found.thing_column if found.holder_column == "id" else found.holder_column
-    return entity(found.where).root, column
-
-
-def text_of(item: Item) -> str:
-    """An object as OMERO's messages name it."""
-    return f"{entity(item.kind).qualified}[{item.id}]"
+def check_not_alone(journey: Journey, found: Bond) -> None:
+    """GraphException where things are taken from holders that stay."""
+    things = [item.id for item in journey.taken(found.thing)]
+    for pair in found.holders(journey.tx, things) if things else ():
+        if not journey.goes(pair.other.key, Action.TAKE):
+            raise graph_failure(f"may not take {found.thing}[{pair.known}] while {text_of(pair.other)} remains")
 
 
 def _key_text(crossing: Crossing) -> str:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, items, link_classes, of_kind, referrers
+from omero_pixclf.embedded.commands.bonds import (
+    Item,
+    annotation_links,
+    bond,
+    items,
+    link_classes,
+    of_kind,
+    referrers,
+    text_of,
+)
 from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
 from omero_pixclf.embedded.commands.refusal import graph_failure
 from omero_pixclf.embedded.commands.rules import (
@@ -20,7 +29,7 @@ from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import pair_table, table
 
-__all__ = ["Removal", "delete_rows", "orphaned_references"]
+__all__ = ["Removal", "check_filesets", "delete_rows", "is_any", "orphaned_references", "pair_tables"]
 
 _FREE_PARTS = ("Pixels.settings", "Pixels.thumbnails", "~FileAnnotation.file")
 _FREE = {bond(hold.bond).thing for hold in HOLDS if hold.free} | set(FREE_ANNOTATIONS)
@@ -100,33 +109,22 @@ class Removal(Journey):
             if self.goes(pair.other.key) or self.rights(pair.other).delete:
                 self.decide(link, Action.DROP, checked=False)
             elif link.key not in self.fates:
-                raise graph_failure(f"may not delete {_text(tag)} while {_text(pair.other)} remains")
+                raise graph_failure(f"may not delete {text_of(tag)} while {text_of(pair.other)} remains")
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self) -> None:
         """GraphException where something may not be deleted or something that stays needs it."""
         for fate in self.fates.values():
             if fate.checked and not self.rights(fate.item).delete:
-                raise graph_failure(f"not permitted to delete {_text(fate.item)}")
-        images = [item.id for item in self.taken("Image", Action.DROP)]
-        self._check_wells(images)
-        self._check_filesets(images)
-
-    def _check_filesets(self, images: list[int]) -> None:
-        """A fileset's images are deleted together."""
-        filesets = bond("~Fileset.images").things(self.tx, images) if images else []
-        split = {pair.other.id: pair.known for pair in filesets if not self.goes(pair.other.key)}
-        for pair in bond("Fileset.images").things(self.tx, split) if split else ():
-            if not self.goes(pair.other.key):
-                raise graph_failure(
-                    f"within Fileset[{pair.known}] may not delete Image[{split[pair.known]}] while "
-                    f"{_text(pair.other)} remains"
-                )
+                raise graph_failure(f"not permitted to delete {text_of(fate.item)}")
+        images = self.taken("Image", Action.DROP)
+        self._check_wells([image.id for image in images])
+        check_filesets(self, images)
 
     def _check_wells(self, images: list[int]) -> None:
         for pair in bond("~WellSample.image").things(self.tx, images) if images else ():
             if not self.goes(pair.other.key):
-                raise graph_failure(f"may not delete Image[{pair.known}] while {_text(pair.other)} remains")
+                raise graph_failure(f"may not delete Image[{pair.known}] while {text_of(pair.other)} remains")
 
     def to_unlink(self) -> list[tuple[str, str, list[int]]]:
         """(table, property, ids of rows) of references to empty; GraphException where one may not be emptied."""
@@ -137,13 +135,22 @@ class Removal(Journey):
                     raise graph_failure(f"cannot null {entity(kind).qualified}.{name}")
                 for item in rows:
                     if not self.rights(item).edit:
-                        raise graph_failure(f"not permitted to update {_text(item)}")
+                        raise graph_failure(f"not permitted to update {text_of(item)}")
                 found.append((kind, name, [item.id for item in rows]))
         return found
 
 
-def _text(item: Item) -> str:
-    return f"{entity(item.kind).qualified}[{item.id}]"
+def check_filesets(journey: Journey, images: Sequence[Item]) -> None:
+    """A fileset's images go together: GraphException where some stay."""
+    ids = [image.id for image in images]
+    filesets = bond("~Fileset.images").things(journey.tx, ids) if ids else []
+    split = {pair.other.id: pair.known for pair in filesets if not journey.goes(pair.other.key)}
+    for pair in bond("Fileset.images").things(journey.tx, split) if split else ():
+        if not journey.goes(pair.other.key):
+            raise graph_failure(
+                f"within Fileset[{pair.known}] may not take Image[{split[pair.known]}] while "
+                f"{text_of(pair.other)} remains"
+            )
 
 
 def orphaned_references(journey: Journey, root: str, ids: Sequence[int]) -> list[tuple[str, str, bool, list[Item]]]:
