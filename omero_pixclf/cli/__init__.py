@@ -19,8 +19,11 @@ COMMANDS = {
     "check": ("omero_pixclf.cli.run", "check", "See what a run would do, and what stands against it."),
     "run": ("omero_pixclf.cli.run", "run", "Apply a classifier to images, datasets, plates in OMERO."),
     "predict": ("omero_pixclf.cli.predict", "predict", "Files in, files out, with ilastik's headless options."),
+    "watch": ("omero_pixclf.cli.watch", "watch", "Look after datasets and plates in OMERO, as a service."),
     "runs": ("omero_pixclf.cli.runs", "runs", "List and show earlier runs."),
     "undo": ("omero_pixclf.cli.runs", "undo", "Take back exactly what a run wrote."),
+    "script": ("omero_pixclf.cli.script", "script", "The script in OMERO.web: install it, see whether it stands."),
+    "plugin": ("omero_pixclf.cli.plugin", "plugin", "These commands as omero pixclf …, with its sessions."),
     "embedded": ("omero_pixclf.cli.embedded", "embedded", "An OMERO server in Python, for trying out and for tests."),
 }
 

@@ -1,0 +1,82 @@
+"""``omero pixclf``: the file that makes omero-py's command line find omero_pixclf."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from omero_pixclf.errors import MissingError, OutputError
+
+__all__ = ["plugin"]
+
+PLUGIN = '''"""omero pixclf, written by: omero-pixclf plugin install"""
+
+try:
+    from omero_pixclf.cli.omero_control import HELP, PixclfControl
+except ImportError:  # omero_pixclf was removed and this file left behind: omero's other commands go on
+    pass
+else:
+    register("pixclf", PixclfControl, HELP)  # noqa: F821 - omero-py provides it
+'''
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  omero-pixclf plugin install
+  omero login demo@omero.example.org && omero pixclf run Plate:3 --project nuclei.ilp
+  omero-pixclf plugin install --folder ~/omero-plugins && export PYTHONPATH=~/omero-plugins
+"""
+)
+def plugin() -> None:
+    """The commands of omero-pixclf as `omero pixclf`."""
+
+
+folder_option = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="A folder on PYTHONPATH instead of this environment's omero-py, where that cannot be written to.",
+)
+
+
+def _place(folder: Path | None) -> Path:
+    if folder is not None:
+        return folder / "omero" / "plugins" / "pixclf.py"
+    found = importlib.util.find_spec("omero")
+    if found is None or not found.submodule_search_locations:
+        raise MissingError("omero-py is not installed here")
+    return Path(found.submodule_search_locations[0]) / "plugins" / "pixclf.py"
+
+
+@plugin.command()
+@folder_option
+def install(folder: Path | None) -> None:
+    """Make `omero pixclf` work."""
+    place = _place(folder)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(PLUGIN, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be written: {error.strerror}; name another place with --folder") from error
+    click.echo(f"{place}: installed; try: omero pixclf --help")
+
+
+@plugin.command()
+@folder_option
+def remove(folder: Path | None) -> None:
+    """Take `omero pixclf` away again."""
+    place = _place(folder)
+    if not place.is_file():
+        raise MissingError(f"{place}: not installed")
+    place.unlink()
+    click.echo(f"{place}: removed")
+
+
+@plugin.command()
+@folder_option
+def show(folder: Path | None) -> None:
+    """Show where `omero pixclf` lies, and whether it does."""
+    place = _place(folder)
+    click.echo(f"{place}: {'installed' if place.is_file() else 'not installed'}")

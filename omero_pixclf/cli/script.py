@@ -1,0 +1,124 @@
+"""The OMERO.web script: put onto a server, and looked at there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+import omero_pixclf
+from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.errors import MissingError, UsageError
+
+__all__ = ["script", "script_text"]
+
+NAME = "Pixel_Classification.py"
+FOLDER = "omero_pixclf"
+_MARK = 'PYTHON = ""'
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  omero-pixclf script install -s root@omero.example.org
+  omero-pixclf script install --python /opt/omero_pixclf/bin/python
+  omero-pixclf script show
+  omero-pixclf script show --text > /opt/omero/server/OMERO.server/lib/scripts/omero_pixclf/Pixel_Classification.py
+"""
+)
+def script() -> None:
+    """The script in OMERO.web's menu."""
+
+
+def place_options(command: Any) -> Any:
+    """Where on the server, for whom, and for which Python."""
+    options = [
+        click.option(
+            "--folder", default=FOLDER, show_default=True, help="Its folder, the entry in the menu of scripts."
+        ),
+        click.option("--own", is_flag=True, help="As your own script, which `omero script serve` runs; not for all."),
+        click.option(
+            "--python",
+            metavar="PATH",
+            default="",
+            help="The Python that omero_pixclf is installed in, on the machine of the server's processor; needed where "
+            "that is not the processor's own.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def script_text(python: str = "") -> str:
+    """The script as it goes to the server; ``python`` is the one to run it with, where the processor's cannot.
+
+    Raises
+    ------
+    MissingError
+        Where this installation has no script.
+    UsageError
+        For a path that cannot be written into it.
+    """
+    text = _script_file().read_text(encoding="utf-8")
+    if not python:
+        return text
+    if not Path(python).is_absolute() or not python.isprintable():
+        raise UsageError(f"--python {python}: give the whole path, as it is on the machine of the server's processor")
+    assert text.count(_MARK) == 1
+    return text.replace(_MARK, f"PYTHON = {python!r}")
+
+
+def _script_file() -> Path:
+    """In a checkout beside the package, else where the package's files were installed."""
+    beside = Path(omero_pixclf.__file__).resolve().parents[1] / "scripts" / NAME
+    if beside.is_file():
+        return beside
+    for file in importlib.metadata.files("omero_pixclf") or []:
+        if file.name == NAME:
+            return Path(str(file.locate())).resolve()
+    raise MissingError(f"{NAME} is not part of this installation of omero_pixclf")
+
+
+@script.command()
+@place_options
+@server_options
+def install(folder: str, own: bool, python: str, **options: Any) -> None:
+    """Put the script onto the server, or bring it up to date there."""
+    from omero_pixclf.app import connected
+    from omero_pixclf.connector.scripts import install_script
+
+    text = script_text(python)
+    with connected(login_from(options)) as session:
+        done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
+    click.echo(f"{done.path}: {done.change} (script {done.ident})")
+    if own:
+        click.echo("it runs while you have a processor of your own: omero script serve user")
+
+
+@script.command()
+@place_options
+@click.option("--text", is_flag=True, help="Only write the script's text, for a server's lib/scripts folder.")
+@server_options
+def show(folder: str, own: bool, python: str, text: bool, **options: Any) -> None:
+    """Show whether the script stands on the server, and its parameters as you would see them."""
+    if text:
+        click.echo(script_text(python), nl=False)
+        return
+    from omero_pixclf.app import connected
+    from omero_pixclf.connector.scripts import find_script, script_parameters
+
+    path = f"{folder.strip('/')}/{NAME}"
+    with connected(login_from(options)) as session:
+        found = find_script(session, path, official=not own)
+        if found is None:
+            raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")
+        parameters = script_parameters(session, found.ident)
+    same = found.text == script_text(python)
+    click.echo(f"{path}: script {found.ident}, {'as here' if same else 'another version or Python than here'}")
+    for p in parameters:
+        values = f" [{', '.join(map(str, p.values))}]" if p.values else ""
+        default = "" if p.default is None else f" = {p.default}"
+        click.echo(f"  {p.name}{default}{values}")

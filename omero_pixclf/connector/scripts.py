@@ -1,0 +1,104 @@
+"""Scripts on a server: put there, replaced, found again."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from typing import Any
+
+from omero.model import OriginalFileI
+from omero.rtypes import unwrap
+
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import NotAllowedError
+
+__all__ = ["Installed", "Parameter", "find_script", "install_script", "script_parameters"]
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A script on the server.
+
+    Attributes
+    ----------
+    change
+        ``installed``, ``updated`` or ``unchanged``; empty where it was only looked up.
+    """
+
+    ident: int
+    path: str
+    text: str
+    change: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One of a script's parameters as plain values."""
+
+    name: str
+    default: Any
+    values: tuple[Any, ...]
+    description: str
+
+
+def find_script(session: Session, path: str, *, official: bool = True) -> Installed | None:
+    """The official script at a path such as ``"omero_pixclf/Pixel_Classification.py"``, or this user's own of it."""
+    folder, name = posixpath.split(path)
+    files = session.read("listing scripts", lambda sf: _listed(sf, session, official))
+    ids = [int(f.id.val) for f in files if f.name.val == name and f.path.val.strip("/") == folder.strip("/")]
+    if not ids:
+        return None
+    text = session.read(f"{path}: reading", lambda sf: sf.getScriptService().getScriptText(ids[-1]))
+    return Installed(ids[-1], path, text)
+
+
+def _listed(factory: Any, session: Session, official: bool) -> Any:
+    service = factory.getScriptService()
+    if official:
+        return service.getScripts()
+    from omero.model import ExperimenterI
+
+    return service.getUserScripts([ExperimenterI(session.user_id, False)])
+
+
+def install_script(session: Session, path: str, text: str, *, official: bool = True) -> Installed:
+    """Put a script onto the server, for all users (official) or as the user's own; one at the same path is replaced.
+
+    Raises
+    ------
+    NotAllowedError
+        Where somebody who is no administrator wants to install for all.
+    """
+    if official and not session.is_admin:
+        raise NotAllowedError(f"{session.user_name} is no administrator, who alone can install scripts for all users")
+    standing = find_script(session, path, official=official)
+    if standing is None:
+        return Installed(_upload(session, path, text, official), path, text, "installed")
+    if standing.text == text:
+        return Installed(standing.ident, path, text, "unchanged")
+    file = OriginalFileI(standing.ident, False)
+    session.write(f"{path}: replacing", lambda sf: sf.getScriptService().editScript(file, text))
+    return Installed(standing.ident, path, text, "updated")
+
+
+def _upload(session: Session, path: str, text: str, official: bool) -> int:
+    def upload(factory: Any) -> int:
+        service = factory.getScriptService()
+        return int((service.uploadOfficialScript if official else service.uploadScript)(path, text))
+
+    return session.once(f"{path}: uploading", upload)
+
+
+def script_parameters(session: Session, ident: int) -> list[Parameter]:
+    """The parameters that the server tells this user of, in the order of the form."""
+    found = session.read("script parameters", lambda sf: sf.getScriptService().getParams(ident))
+    ordered = sorted(found.inputs.items(), key=lambda item: (item[1].grouping, item[0]))
+    return [
+        Parameter(
+            name,
+            unwrap(p.prototype) if p.useDefault else None,
+            tuple(unwrap(p.values) or ()),
+            p.description or "",
+        )
+        for name, p in ordered
+    ]

@@ -1,0 +1,199 @@
+"""The OMERO script's form: made from the recipe's model, and back to a recipe; the words of its answers."""
+
+from __future__ import annotations
+
+import doctest
+from typing import Any
+
+import pytest
+from omero.rtypes import unwrap
+
+from omero_pixclf import script_form
+from omero_pixclf.cli.omero_control import needs_session
+from omero_pixclf.cli.script import script_text
+from omero_pixclf.config import Classifier, Objects, Output, Recipe
+from omero_pixclf.errors import UsageError
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.execute import Outcome
+from omero_pixclf.runs.job import ContainerOutcome, Finished
+from omero_pixclf.script import message_of
+from omero_pixclf.script_form import HERE, QUEUE, choices, key_name, order_of, parameters
+
+CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
+MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}
+KEYS = [(s, k) for s, m in MODELS.items() for k in m.model_fields if (s, k) != ("classifier", "project")]
+FORM = {p.name(): p for p in parameters([CLASSIFIER])}
+
+
+def filled(**changes: Any) -> dict[str, Any]:
+    """What a user sends who changes nothing but these, as plain values."""
+    defaults = {name: unwrap(p.prototype) for name, p in FORM.items() if p.useDefault}
+    return {**defaults, "IDs": [3], "Data_Type": "Plate", "Classifier": CLASSIFIER, **changes}
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(script_form).failed == 0
+
+
+@pytest.mark.parametrize(("section", "key"), KEYS, ids=lambda v: str(v))
+def test_every_key_of_a_recipe_is_a_parameter_with_its_description_default_and_limits(section: str, key: str) -> None:
+    field = MODELS[section].model_fields[key]
+    parameter = FORM[key_name(section, key)]
+    assert parameter.description == field.description and parameter.optional
+    shown = unwrap(parameter.prototype) if parameter.useDefault else None
+    if shown not in ("default", None):
+        assert shown == field.default
+    for limit, at in (("min", "ge"), ("max", "le")):
+        wanted = next((getattr(m, at) for m in field.metadata if hasattr(m, at)), None)
+        found = getattr(parameter, limit)
+        assert (found.val if found is not None else None) == wanted
+
+
+def test_no_two_keys_share_a_parameter_and_places_in_the_form_are_unique() -> None:
+    places = [p.grouping for p in FORM.values()]
+    assert len(set(places)) == len(places) == len(parameters([CLASSIFIER]))
+    assert {key_name(*k) for k in KEYS} <= set(FORM)
+
+
+def test_an_unchanged_form_is_the_default_recipe() -> None:
+    order = order_of(filled())
+    assert order.recipe == Recipe(classifier=Classifier(project="FileAnnotation:12"))
+    assert order.targets == ("Plate:3",) and not order.queue and not order.repeat
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "section", "key", "wanted"),
+    [
+        ("Threshold", 0.7, "objects", "threshold", 0.7),
+        ("Label", ["Nucleus", " Cell "], "objects", "label", ("Nucleus", "Cell")),
+        ("Channels", ["DAPI", "1"], "classifier", "channels", ("DAPI", 1)),
+        ("Smooth", [1.5], "objects", "smooth", (1.5, 1.5, 1.5)),
+        ("Smooth", [0.0, 1.0, 2.0], "objects", "smooth", (0.0, 1.0, 2.0)),
+        ("Connectivity", "26", "objects", "connectivity", 26),
+        ("Max_Size", 900, "objects", "max_size", 900),
+        ("Fill_Holes", True, "objects", "fill_holes", True),
+        ("Min_Size", 0, "objects", "min_size", 0),
+        ("Dimensions", "3d", "objects", "dims", "3d"),
+        ("ROIs", "mask", "output", "rois", "mask"),
+        ("Label_Images", "image", "output", "labels", "image"),
+        ("Tables", False, "output", "table", False),
+    ],
+)
+def test_a_changed_parameter_changes_its_key_and_no_other(
+    name: str, value: Any, section: str, key: str, wanted: Any
+) -> None:
+    recipe = order_of(filled(**{name: value})).recipe
+    assert getattr(getattr(recipe, section), key) == wanted
+    default = order_of(filled()).recipe
+    part = getattr(default, section).model_copy(update={key: wanted})
+    assert recipe == default.model_copy(update={section: part})
+
+
+def test_settings_below_an_unticked_box_do_not_count() -> None:
+    order = order_of(filled(Object_Settings=False, Threshold=0.9, ROIs="mask"))
+    assert order.recipe.objects.threshold == 0.5 and order.recipe.output.rois == "mask"
+
+
+@pytest.mark.parametrize("section", ["probabilities", "segmentation", "labels"])
+def test_what_only_folders_can_hold_is_not_offered(section: str) -> None:
+    values = [v.val for v in FORM[key_name("output", section)].values.val]
+    assert "image" in values and "zarr" not in values
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"IDs": []}, "no Plate is selected"),
+        ({"Classifier": ""}, "attach a trained .ilp"),
+        ({"Smooth": [1.0, 2.0]}, "smooth"),
+        ({"Method": "hysteresis", "Low": 0.9, "High": 0.5}, "below low"),
+        ({"Min_Size": 50, "Max_Size": 10}, "below min_size"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_with_words(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        order_of(filled(**changes))
+
+
+def test_targets_are_named_once_and_the_way_to_run_is_kept() -> None:
+    order = order_of(filled(Data_Type="Image", IDs=[5, 6, 5], Run=QUEUE, Most_Images=7, Repeat=True))
+    assert order.targets == ("Image:5", "Image:6")
+    assert order.queue and order.repeat and order.most_images == 7
+    assert not order_of(filled(Run=HERE)).queue
+
+
+@pytest.mark.parametrize("name", ["plate.ilp", "a (FileAnnotation:7, on Plate:1).ilp", "()", "ü, x.ilp"])
+def test_an_entry_of_the_list_leads_back_to_its_file_whatever_it_is_called(name: str) -> None:
+    (entry,) = choices([(12, name, "Dataset:7")])
+    assert order_of(filled(Classifier=entry)).recipe.classifier.project == "FileAnnotation:12"
+
+
+@pytest.mark.parametrize("given", ["FileAnnotation:12", "plate.ilp"])
+def test_clients_may_name_a_project_themselves(given: str) -> None:
+    assert order_of(filled(Classifier=given)).recipe.classifier.project == given
+
+
+def test_without_attached_projects_the_form_still_opens() -> None:
+    form = {p.name(): p for p in parameters([])}
+    assert form["Classifier"].values is None and form["Classifier"].optional
+    assert not FORM["Classifier"].optional
+
+
+PLATE = Place("Plate:3", "Screening", "A1")
+
+
+def outcome(number: int, state: Any = "done", reason: str = "", **objects: int) -> Outcome:
+    image = ImageInfo(f"Image:{number}", f"field {number}", (1, 1, 8, 8, 1), "uint8", ("",), place=PLATE)
+    return Outcome(image, state, reason, objects=tuple(objects.items()))
+
+
+def test_the_message_counts_what_was_found_and_says_where_it_is() -> None:
+    done = Finished("r-1", (outcome(1, Nucleus=5), outcome(2, Nucleus=7)), (ContainerOutcome("Plate:3", "Screening"),))
+    text = message_of(done)
+    assert text.startswith("2 of 2 images done: 12 Nucleus.")
+    assert "Screening (Plate:3)" in text and "omero-pixclf undo r-1" in text
+
+
+def test_the_message_names_the_first_failures_with_their_reasons_and_counts_the_others() -> None:
+    bad = tuple(outcome(n, "failed", f"reason {n}") for n in range(5))
+    text = message_of(Finished("r-1", (*bad, outcome(9, "skipped")), ()))
+    assert "0 of 6 images done" in text and "5 images without results" in text
+    assert "field 2: reason 2" in text and "reason 3" not in text and "2 more" in text
+    assert "1 image had these results already" in text and "undo" not in text
+
+
+def test_a_container_that_was_not_finished_is_told() -> None:
+    one = ContainerOutcome("Plate:3", "Screening", reason="refused")
+    assert "not finished: refused" in message_of(Finished("r-1", (outcome(1),), (one,)))
+
+
+def test_the_script_carries_the_python_it_is_told_and_nothing_else_changes() -> None:
+    plain, told = script_text(), script_text("/opt/it's/bin/python")
+    (line,) = set(told.splitlines()) - set(plain.splitlines())
+    space: dict[str, Any] = {}
+    exec(line, space)
+    assert space["PYTHON"] == "/opt/it's/bin/python"
+    compile(told, "script", "exec")
+    for bad in ("python3", "/opt/a\nimport os"):
+        with pytest.raises(UsageError):
+            script_text(bad)
+
+
+@pytest.mark.parametrize(
+    ("words", "needs"),
+    [
+        ("run Plate:3 --project x.ilp", True),
+        ("runs list", True),
+        ("script install", True),
+        ("run Plate:3 --out there", False),
+        ("run Plate:3 -s other", False),
+        ("run --server=other Plate:3", False),
+        ("predict --project x.ilp", False),
+        ("demo", False),
+        ("", False),
+        ("nonsense", False),
+    ],
+)
+def test_omeros_session_is_asked_for_only_by_commands_that_use_one(words: str, needs: bool) -> None:
+    assert needs_session(words.split()) is needs
+
