@@ -28,7 +28,9 @@ __all__ = [
     "rendering_def_ids",
     "rendering_defs",
     "save_settings",
+    "thumbnail_settings_id",
     "type_range",
+    "windows_into",
 ]
 
 _ACTIVE_AT_FIRST = 3
@@ -43,7 +45,6 @@ _RENDERING = (
     "model",
     "waveRendering.family",
     "waveRendering.spatialDomainEnhancement",
-    "pixels.pixelsType",
 )
 
 
@@ -83,11 +84,17 @@ def defaults_into(call: Call, settings: Any, pixels: Any, buffer: PixelBuffer | 
     linear = enumeration(call, "Family", "linear")
     channels = pixels.copyChannels()
     colours = [_colour(i, c) for i, c in enumerate(channels)]
-    for i, (binding, channel) in enumerate(zip(settings.copyWaveRendering(), channels, strict=True)):
+    for i, binding in enumerate(settings.copyWaveRendering()):
         binding.family, binding.coefficient, binding.noiseReduction = linear, rdouble(1.0), rbool(False)
         binding.active = rbool(i < _ACTIVE_AT_FIRST)
         binding.red, binding.green, binding.blue, binding.alpha = (rint(v) for v in (*colours[i][:3], colours[i][3]))
-        low, high = _window(channel, i, pixels, buffer, settings.defaultZ.val)
+    windows_into(settings, pixels, buffer)
+
+
+def windows_into(settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
+    """Make the windows of all channels as wide as their data."""
+    for i, (binding, channel) in enumerate(zip(settings.copyWaveRendering(), pixels.copyChannels(), strict=True)):
+        low, high = _window(channel, i, buffer, settings.defaultZ.val)
         binding.inputStart, binding.inputEnd = rdouble(low), rdouble(high)
 
 
@@ -103,7 +110,7 @@ def _colour(index: int, channel: Any) -> tuple[int, int, int, int]:
     return (*_COLOURS[place], 255)
 
 
-def _window(channel: Any, index: int, pixels: Any, buffer: PixelBuffer | None, z: int) -> tuple[float, float]:
+def _window(channel: Any, index: int, buffer: PixelBuffer | None, z: int) -> tuple[float, float]:
     stats = channel.statsInfo
     if stats is not None:
         low, high = stats.globalMin.val, stats.globalMax.val
@@ -156,10 +163,11 @@ def draw(settings: Any, planes: Any) -> NDArray[np.uint8]:
 
 
 def rendering_def_ids(call: Call, pixels: int, owner: int | None = None) -> list[int]:
-    """Rendering settings of pixels that the caller may see, oldest first; of one owner where given."""
+    """Rendering settings of pixels that the caller may see, the last changed one last; of one owner where given."""
     wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
-    rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY id", (pixels,))
-    return readable(call, "RenderingDef", [row[0] for row in rows])
+    rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY update_id, id", (pixels,))
+    seen = set(readable(call, "RenderingDef", [row[0] for row in rows]))
+    return [row[0] for row in rows if row[0] in seen]
 
 
 def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
@@ -170,14 +178,21 @@ def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
 
 
 def drawn_settings_id(call: Call, pixels: int) -> int | None:
-    """The settings an image is drawn with: the caller's own, else (where the caller may make none) its owner's."""
+    """The settings an image is drawn with: the caller's own, else its owner's."""
     own = rendering_def_ids(call, pixels, call.caller.user_id)
     if own:
         return own[-1]
-    owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
-    if call.graph.rights(owner, group).annotate:
-        return None
+    call.graph.get("Pixels", pixels)
+    owner = call.tx.one("SELECT owner_id FROM pixels WHERE id = ?", (pixels,))[0]
     return next(iter(rendering_def_ids(call, pixels, owner)[-1:]), None)
+
+
+def thumbnail_settings_id(call: Call, pixels: int) -> int | None:
+    """The settings a thumbnail is drawn with: the owner's stand in only where the caller may make none."""
+    found = drawn_settings_id(call, pixels)
+    owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
+    own = rendering_def_ids(call, pixels, call.caller.user_id)
+    return found if own or not call.graph.rights(owner, group).annotate else None
 
 
 def copy_of(settings: Any) -> Any:

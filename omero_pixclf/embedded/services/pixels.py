@@ -14,7 +14,7 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
 from omero_pixclf.embedded.fetching import load_path, readable
 from omero_pixclf.embedded.model import find_entity
-from omero_pixclf.embedded.rendering_settings import rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.rendering_settings import drawn_settings_id, rendering_def_ids, rendering_defs
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.service import Service, changes
@@ -76,13 +76,14 @@ class Pixels(Service):
 
     # ---- rendering settings ----------------------------------------------------------------------------------
     def retrieveRndSettings(self, call: Call, pixels: int) -> Any:
-        return self._settings(call, rendering_def_ids(call, pixels, call.caller.user_id)[-1:])
+        found = drawn_settings_id(call, pixels)
+        return self._settings(call, [] if found is None else [found])
 
     def retrieveRndSettingsFor(self, call: Call, pixels: int, user: int) -> Any:
         return self._settings(call, rendering_def_ids(call, pixels, user)[-1:])
 
     def retrieveAllRndSettings(self, call: Call, pixels: int, user: int) -> list[Any]:
-        found = rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None))
+        found = rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None)[::-1])
         call.graph.finish()
         return found
 

@@ -12,15 +12,17 @@ from omero.rtypes import rint
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.database import ids_parameter
-from omero_pixclf.embedded.faults import invalid, misuse, violation
+from omero_pixclf.embedded.faults import fault, invalid, violation
 from omero_pixclf.embedded.fetching import readable
 from omero_pixclf.embedded.model import find_entity
 from omero_pixclf.embedded.rendering_settings import (
     defaults_into,
+    drawn_settings_id,
     new_settings,
     rendering_def_ids,
     rendering_defs,
     save_settings,
+    windows_into,
 )
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
@@ -63,7 +65,8 @@ class RenderingSettings(Service):
     interface = omero.api.IRenderingSettings
 
     def getRenderingSettings(self, call: Call, pixels: int) -> Any:
-        found = rendering_defs(call, rendering_def_ids(call, pixels, call.caller.user_id)[-1:])
+        ident = drawn_settings_id(call, pixels)
+        found = rendering_defs(call, [] if ident is None else [ident])
         call.graph.finish()
         return found[0] if found else None
 
@@ -91,7 +94,22 @@ class RenderingSettings(Service):
 
     @changes
     def resetMinMaxInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
-        return self._reset(call, kind, ids)
+        """Windows as wide as the data, all else as it was; returns ids of Pixels, as OMERO does."""
+        found = self._pixels(call, kind, ids)
+        for ident in found:
+            pixels = describe_pixels(call, ident)
+            call.graph.finish()
+            settings = self._own(call, pixels)
+            buffer = open_pixels(call, ident)
+            try:
+                if settings.id is None:
+                    defaults_into(call, settings, pixels, buffer)
+                else:
+                    windows_into(settings, pixels, buffer)
+            finally:
+                buffer.close()
+            save_settings(call.in_group(pixels.details.group.id.val), settings)
+        return found
 
     @changes
     def setOriginalSettingsInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
@@ -124,7 +142,9 @@ class RenderingSettings(Service):
     def _pixels(self, call: Call, kind: str, ids: Iterable[int]) -> list[int]:
         found = find_entity(kind)
         if found is None or found.name not in _PIXELS_OF:
-            raise misuse(f"Class parameter for resetDefaults() must be in {sorted(_PIXELS_OF)}, not {kind}")
+            message = f"Class parameter for changing settings must be in {sorted(_PIXELS_OF)}, not {kind}"
+            wrapped = f"Wrapped Exception: (java.lang.IllegalArgumentException): {message}"
+            raise fault(omero.InternalException, wrapped)
         rows = call.tx.all(_PIXELS_OF[found.name], {"ids": ids_parameter(ids)})
         return readable(call, "Pixels", [row[0] for row in rows])
 
@@ -177,15 +197,15 @@ class RenderingSettings(Service):
         return not self._apply_to(call, source, "Pixels", [ident])[False]
 
     def _apply_to(self, call: Call, source: int, kind: str, ids: Iterable[int]) -> dict[bool, list[int]]:
-        if not readable(call, "Pixels", [source]):
-            raise invalid(f"Pixels {source} not found")
-        own = rendering_def_ids(call, source, call.caller.user_id) or rendering_def_ids(call, source)
-        if not own:
-            raise invalid(f"Pixels {source} have no rendering settings")
         done: dict[bool, list[int]] = {True: [], False: []}
-        for pixels in self._pixels(call, kind, ids):
+        targets = self._pixels(call, kind, ids)
+        if targets and not readable(call, "Pixels", [source]):
+            raise invalid(f"No pixels set with ID: {source}")
+        own = rendering_def_ids(call, source, call.caller.user_id)
+        for pixels in targets:
             image = call.tx.one("SELECT image FROM pixels WHERE id = ?", (pixels,))[0]
-            done[self._apply(call, own[-1], pixels)].append(image)
+            taken = pixels == source or (bool(own) and self._apply(call, own[-1], pixels))
+            done[taken].append(image)
         return done
 
     def _apply(self, call: Call, settings: int, target: int) -> bool:

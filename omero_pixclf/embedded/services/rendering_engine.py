@@ -72,7 +72,12 @@ class RenderingEngine(Service):
 
     def loadRenderingDef(self, call: Call, ident: int) -> None:
         if call.tx.one("SELECT 1 FROM renderingdef WHERE id = ?", (ident,)) is None:
-            raise invalid(f"No rendering definition exists with ID = {ident}")
+            raise invalid(f"No rendering definition exists with ID: {ident}")
+        pixels = self._pixels_set().id.val
+        sizes = "SELECT pixelsType, sizeC FROM pixels WHERE id = ?"
+        other = call.tx.one("SELECT pixels FROM renderingdef WHERE id = ?", (ident,))[0]
+        if call.tx.one(sizes, (other,)) != call.tx.one(sizes, (pixels,)):
+            raise invalid(f"The rendering definition {ident} is incompatible with pixels set {pixels}")
         self._load(call, ident)
 
     def _load(self, call: Call, ident: int) -> None:

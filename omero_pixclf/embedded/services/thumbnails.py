@@ -14,11 +14,11 @@ from omero_pixclf.embedded.rendering import jpeg
 from omero_pixclf.embedded.rendering_settings import (
     defaults_into,
     draw,
-    drawn_settings_id,
     new_settings,
     rendering_def_ids,
     rendering_defs,
     save_settings,
+    thumbnail_settings_id,
 )
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
@@ -46,7 +46,7 @@ class ThumbnailStore(Service):
         if not readable(call, "Pixels", [ident]):
             raise invalid(f"Pixels set with id {ident} not found.")
         self._pixels = ident
-        self._settings = drawn_settings_id(call, ident)
+        self._settings = thumbnail_settings_id(call, ident)
         return self._settings is not None
 
     def setRenderingDefId(self, call: Call, ident: int) -> None:
@@ -131,7 +131,7 @@ class ThumbnailStore(Service):
 
     def _of_other(self, call: Call, ident: int, size: tuple[int, int | None]) -> bytes:
         previous = self._settings
-        self._settings = drawn_settings_id(call, ident)
+        self._settings = thumbnail_settings_id(call, ident)
         try:
             return self._drawn(call, ident, size)
         finally:
