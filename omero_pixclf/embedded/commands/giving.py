@@ -11,7 +11,7 @@ from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
 from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
-from omero_pixclf.embedded.commands.moving import TARGETS, check_not_alone, set_column
+from omero_pixclf.embedded.commands.moving import SHARED, TARGETS, check_not_alone, check_shared, set_column
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.removal import Removal, is_any
@@ -70,6 +70,10 @@ class Giving(Journey):
         own = hold in CONTENTS or hold.bond in _OWN_ONLY or self._is_private(holder)
         return not own or holder.owner == thing.owner
 
+    def holding(self) -> Sequence[str]:
+        """Folders hold nothing back."""
+        return [text for text in super().holding() if "Folder" not in text]
+
     def settled(self, thing: Item) -> Fate | None:
         """What nobody else holds is given, contents of containers by their owner or an administrator only.
 
@@ -96,7 +100,7 @@ class Giving(Journey):
         if all(self.goes(end.key, Action.TAKE) for end in ends):
             if any(end.owner == link.owner for end in ends):
                 self.decide(link, Action.TAKE)
-        elif self._must_cut(link) and not any(end.key in self.considered and of_kind(end.kind, "Roi") for end in ends):
+        elif self._must_cut(link) and ends[1].key not in self.loose:
             self.decide(link, Action.DROP, checked=False)
 
     def _must_cut(self, link: Item) -> bool:
@@ -109,6 +113,8 @@ class Giving(Journey):
     def check(self, user: int) -> None:
         """GraphException where something may not be given to a user."""
         check_not_alone(self, bond("FileAnnotation.file"))
+        if any(self._is_private(fate.item) for fate in self.fates.values()):
+            self._check_private()
         for roi in self.taken("Roi"):
             if not self._is_annotatable(roi):
                 check_not_alone(self, bond("Image.rois"))
@@ -116,6 +122,16 @@ class Giving(Journey):
             if of_kind(thing.kind, "OriginalFile"):
                 raise graph_failure(f"cannot give {text_of(thing)} while objects using it remain")
         self._check_members(user)
+
+    def _check_private(self) -> None:
+        """In private groups nothing may be shared by data of several owners."""
+        for text in SHARED:
+            check_shared(self, bond(text))
+        check_not_alone(self, bond("WellSample.image"))
+        for sample in self.taken("WellSample"):
+            for pair in bond("WellSample.image").things(self.tx, [sample.id]):
+                if not self.goes(pair.other.key):
+                    raise graph_failure(f"may not give {text_of(sample)} while {text_of(pair.other)} remains")
 
     def _check_members(self, user: int) -> None:
         members, _ = memberships(self.tx, user)

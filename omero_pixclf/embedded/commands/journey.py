@@ -57,6 +57,7 @@ class Journey:
         self.stops: Sequence[str] = ()  # kinds of objects beyond which nothing is looked at
         self.fates: dict[Key, Fate] = {}
         self.considered: dict[Key, Item] = {}
+        self.loose: set[Key] = set()  # considered, held by nothing, and yet not to go
         self._fresh: list[Fate] = []
         self._rights: dict[tuple[int | None, int | None], Rights] = {}
 
@@ -148,9 +149,12 @@ class Journey:
         going = {k: v for k, v in self.considered.items() if k not in excluded}
         for key in self._held(going) - included:
             going.pop(key, None)
-        for thing in going.values():
+        self.loose = set()
+        for key, thing in going.items():
             fate = self.settled(thing)
-            if fate is not None:
+            if fate is None:
+                self.loose.add(key)
+            else:
                 self.decide(fate.item, fate.action, checked=fate.checked)
 
     def _held(self, going: dict[Key, Item]) -> set[Key]:

@@ -29,7 +29,7 @@ from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.security import GroupLevel
 
-__all__ = ["TARGETS", "Moving", "change_group", "check_not_alone", "plan", "set_column"]
+__all__ = ["SHARED", "TARGETS", "Moving", "change_group", "check_not_alone", "check_shared", "plan", "set_column"]
 
 # fmt: off
 TARGETS = (
@@ -40,7 +40,7 @@ TARGETS = (
 # fmt: on
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
-_SHARED = (  # what some of its holders cannot take away from the others
+SHARED = (  # what some of its holders cannot take away from the others
     "Image.imagingEnvironment",
     "Image.instrument",
     "Image.stageLabel",
@@ -170,21 +170,11 @@ class Moving(Journey):
         for thing in self.considered.values():
             if of_kind(thing.kind, "OriginalFile"):
                 raise graph_failure(f"cannot move {text_of(thing)} while objects using it remain")
-        for text in _SHARED:
-            self._check_shared(bond(text))
+        for text in SHARED:
+            check_shared(self, bond(text))
         for text in _NEVER_ALONE:
             check_not_alone(self, bond(text))
         check_filesets(self, self.taken("Image"))
-
-    def _check_shared(self, found: Bond) -> None:
-        movers = [item.id for item in self.taken(found.holder)]
-        things = {pair.other.id: pair.known for pair in found.things(self.tx, movers)} if movers else {}
-        for pair in found.holders(self.tx, things) if things else ():
-            if not self.goes(pair.other.key):
-                raise graph_failure(
-                    f"may not move {found.holder}[{things[pair.known]}] while {text_of(pair.other)} remains as they "
-                    f"share {found.thing}[{pair.known}]"
-                )
 
     def to_unlink(self) -> list[tuple[str, str, list[int]]]:
         """(table's class, property, ids) of references to empty; GraphException where one must stand."""
@@ -196,6 +186,18 @@ class Moving(Journey):
                 raise graph_failure(f"not permitted to update {text_of(crossing.item)}")
             found.append((crossing.kind, crossing.name, [crossing.item.id]))
         return found
+
+
+def check_shared(journey: Journey, found: Bond) -> None:
+    """GraphException where only some of a thing's holders are taken."""
+    movers = [item.id for item in journey.taken(found.holder)]
+    things = {pair.other.id: pair.known for pair in found.things(journey.tx, movers)} if movers else {}
+    for pair in found.holders(journey.tx, things) if things else ():
+        if not journey.goes(pair.other.key):
+            raise graph_failure(
+                f"may not take {found.holder}[{things[pair.known]}] while {text_of(pair.other)} remains as they share "
+                f"{found.thing}[{pair.known}]"
+            )
 
 
 def check_not_alone(journey: Journey, found: Bond) -> None:
