@@ -77,8 +77,10 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
 
     Examples
     --------
-    >>> with open_image("stack.h5/data", axes="zyx") as image:  # doctest: +SKIP
-    ...     plane = image.read(Region((0, 5, 0, 0, 0), (1, 6, 512, 512, 1)))
+    A plane of a stack::
+
+        with open_image("stack.h5/data", axes="zyx") as image:
+            plane = image.read(Region((0, 5, 0, 0, 0), (1, 6, 512, 512, 1)))
     """
     with open_stored(path, stack_along=stack_along) as stored:
         named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
