@@ -17,7 +17,13 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.faults import fault, invalid, misuse, violation
 from omero_pixclf.embedded.model import Entity, Field, entity
-from omero_pixclf.embedded.saving_rights import check_editable, check_fresh, check_links, ownership
+from omero_pixclf.embedded.saving_rights import (
+    changed_details,
+    check_editable,
+    check_fresh,
+    check_links,
+    ownership,
+)
 from omero_pixclf.embedded.schema import pair_table, table
 from omero_pixclf.embedded.storing import (
     check_present,
@@ -94,8 +100,8 @@ class Saver:
         self._visit_references(found, obj)
         row = row_of(found, obj)
         check_present(found, row)
-        owner, group = ownership(self.call, found, obj)
-        check_links(self.call, found, row)
+        owner, group = ownership(self.call, found, obj, row)
+        check_links(self.call, found, row, owner, group)
         self._complete(found, obj, row, owner, group)
         self._inserts.setdefault(found.root, []).append(row)
         self._new.append((obj, found, owner, group))
@@ -129,6 +135,7 @@ class Saver:
         wanted = self._wanted(found, obj, current)
         where = places(found.name)
         changed = {name: wanted[place] for name, place in where.items() if wanted[place] != current[place]}
+        changed.update(changed_details(self.call, found, obj, ident, current))
         pairs = self._pairs_differ(found, obj, ident)
         if changed or pairs:
             check_editable(self.call, found, ident, current, wanted)
@@ -154,12 +161,17 @@ class Saver:
         for place, column in enumerate(table(found.name).columns.values()):
             if column.field is None and wanted[place] is None:
                 wanted[place] = current[place]
-        external = self._external(obj)
-        if external is not None:
-            wanted[places(found.name)["external_id"]] = external
+        self._keep_external(found, obj, current, wanted)
         fill_defaults(found, wanted, current)
         check_present(found, wanted)
         return wanted
+
+    def _keep_external(self, found: Entity, obj: Any, current: Any, wanted: list[Any]) -> None:
+        """External information is set once and never changed."""
+        external, place = self._external(obj), places(found.name)["external_id"]
+        if external is not None and current[place] not in (None, external):
+            raise violation(f"Cannot update ExternalInfo for {found.qualified}:Id_{current[0]}")
+        wanted[place] = external if external is not None else current[place]
 
     def _write_changes(self, found: Entity, ident: int, values: dict[str, Any]) -> None:
         if "update_id" in places(found.name):

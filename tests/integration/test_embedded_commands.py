@@ -96,7 +96,7 @@ def tag(text: str = "t", ns: str | None = None) -> Any:
     return made
 
 
-def wait_for(condition: Any, seconds: float = 10) -> None:
+def wait_for(condition: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
