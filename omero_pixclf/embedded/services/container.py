@@ -57,12 +57,7 @@ class Container(Service):
 
     # ---- hierarchies -----------------------------------------------------------------------------------------
     def loadContainerHierarchy(self, call: Call, kind: str, ids: list[int] | None, given: Any) -> list[Any]:
-        options = service_options(given)
-        if not ids and options.owner is None and options.group is None:
-            raise misuse(
-                "Set of ids for loadContainerHierarchy() may not be null if experimenter and group options are null."
-            )
-        return load_hierarchy(call, kind, ids, options)
+        return load_hierarchy(call, kind, ids, service_options(given))
 
     def findContainerHierarchies(self, call: Call, kind: str, ids: list[int], given: Any) -> list[Any]:
         """What holds some images, from the top: projects, else datasets, else the images themselves."""

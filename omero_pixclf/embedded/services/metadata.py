@@ -83,7 +83,8 @@ class Metadata(Service):
             for parent, ident, name, owner in _annotations_of(call, kind, parents)
             if (not wanted or name in wanted) and (not owners or owner in owners)
         ]
-        return {**{parent: [] for parent in parents}, **_grouped(call, pairs)}
+        empty: dict[int, list[Any]] = {} if owners else {parent: [] for parent in parents}
+        return {**empty, **_grouped(call, pairs)}
 
     def loadSpecifiedAnnotations(
         self, call: Call, kind: str, include: list[str], exclude: list[str], given: Any
@@ -152,12 +153,16 @@ class Metadata(Service):
         return _with_paths(call, "LogicalChannel", readable(call, "LogicalChannel", ids or []), _CHANNEL)
 
     def loadLogFiles(self, call: Call, kind: str, ids: list[int]) -> dict[int, list[Any]]:
-        """Import logs of filesets, or of the filesets of images."""
-        filesets = {ident: [ident] for ident in ids or []}
-        if _class(kind).name == "Image":
+        """Import logs of filesets, or of the filesets of images; what has none leaves no key."""
+        name = _class(kind).name
+        if name not in ("Fileset", "Image"):
+            raise misuse("can load log files only by Fileset or Image")
+        filesets = {ident: ident for ident in ids or []}
+        if name == "Image" and ids:
             rows = projection(call, "select i.id, i.fileset.id from Image i where i.id in (:ids)", ids=list(ids))
-            filesets = {image: [fileset] for image, fileset in rows}
-        return {ident: _logs(call, found) for ident, found in filesets.items()}
+            filesets = dict(rows)
+        logs = {ident: _logs(call, [fileset]) for ident, fileset in filesets.items()}
+        return {ident: found for ident, found in logs.items() if found}
 
 
 def _class(kind: str) -> Entity:

@@ -10,7 +10,7 @@ from omero.rtypes import rint, rstring
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.enumerations import BIT_SIZES, VALUES
-from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.model import Entity, entities, entity, find_entity
 from omero_pixclf.embedded.people import must_administer
 from omero_pixclf.embedded.saving import Saver
@@ -60,6 +60,8 @@ class Types(Service):
         text = value._value._val if value._value is not None else None
         if not text:
             raise misuse(f"a new {found.name} needs a value")
+        if call.tx.one(f"SELECT 1 FROM {table(found.name).name} WHERE value = ?", (text,)) is not None:
+            raise invalid(f"could not insert: [{found.qualified}]: there is a value {text} already")
         ident = call.tx.new_id(table(found.name).name)
         call.tx.execute(f"INSERT INTO {table(found.name).name} (id, value) VALUES (?, ?)", (ident, text))
         made = call.graph.get(found.name, ident)
