@@ -87,20 +87,15 @@ def requests(session: Session) -> list[Note]:
 def _notes(session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False) -> list[Note]:
     mine = " and a.details.owner.id = :owner" if own else ""
     named: dict[str, Any] = {"ns": namespace, **({"owner": session.user_id} if own else {})}
-    where = {
-        int(ident): f"{kind}:{parent}"
-        for kind in kinds
-        for ident, parent in session.rows(
-            f"select a.id, l.parent.id from {kind}AnnotationLink l join l.child a where a.ns = :ns{mine}", **named
-        )
-    }
+    hql = "select a.id, l.parent.id from {}AnnotationLink l join l.child a where a.ns = :ns" + mine
+    links = [(int(i), f"{kind}:{parent}") for kind in kinds for i, parent in session.rows(hql.format(kind), **named)]
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
-    for page in _pages(sorted(where)):
+    for page in _pages(sorted({ident for ident, _ in links})):
         hql = "select a.id, o.omeName from MapAnnotation a join a.details.owner o where a.id in (:ids)"
         owners.update({int(ident): name for ident, name in session.rows(hql, ids=page)})
         _read_pairs(session, page, pairs)
-    return [Note(i, where[i], owners[i], tuple(pairs.get(i, ()))) for i in sorted(owners)]
+    return [Note(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in sorted(links) if i in owners]
 
 
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
@@ -240,7 +235,7 @@ def _answer_beside(session: Session, note: Note, news: dict[str, str], group: in
 
     def write(factory: Any) -> None:
         context = session.context(group)
-        mine = [n for n in _notes(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)]
+        mine = _notes(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)
         known = next((n.annotation for n in mine if n.said("Request") == str(note.annotation)), None)
         annotation = factory.getQueryService().find("MapAnnotation", known, context) if known else MapAnnotationI()
         annotation.ns = rstring(ANSWER_NS)

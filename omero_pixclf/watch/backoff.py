@@ -75,17 +75,19 @@ class Failures:
     def of(self, part: Part, recipe: str) -> dict[str, Failure]:
         """A part's failures by image, without those whose image or recipe has changed; these are forgotten."""
         versions = {i.key: version_of(part, i) for i in part.images}
-        found = {f.image: f for f in self.all() if (f.container, f.recipe) == (part.container, recipe)}
+        found = {f.image: f for f in self.all(part.container) if f.recipe == recipe}
         standing = {i.key for i in part.images if i.standing}
         stale = [k for k, f in found.items() if k in standing or versions.get(k, f.version) != f.version]
         for key in stale:
             self.forget(part.container, key, recipe)
         return {k: f for k, f in found.items() if k not in stale}
 
-    def all(self) -> list[Failure]:
-        """Everything that did not end well, by container and image."""
+    def all(self, container: str | None = None) -> list[Failure]:
+        """Everything that did not end well, everywhere or in a container, by container and image."""
+        query = select(failures).order_by(failures.c.container, failures.c.image)
         with transaction(self._engine) as db:
-            rows = db.execute(select(failures).order_by(failures.c.container, failures.c.image)).mappings().all()
+            chosen = query if container is None else query.where(failures.c.container == container)
+            rows = db.execute(chosen).mappings().all()
         return [Failure(**dict(row)) for row in rows]
 
     def begin(self, part: Part, image: Candidate, recipe: str) -> None:

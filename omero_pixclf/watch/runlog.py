@@ -107,26 +107,26 @@ class RunLog:
         self._prune()
 
     def unfinished(self, part: Part, recipe: str) -> str | None:
-        """The run to go on with on a container whose lease is held; those that cannot be gone on with are dropped."""
-        with transaction(self._engine) as db:
-            query = select(runs).where(
-                (runs.c.container == part.container)
-                & (runs.c.recipe == recipe)
-                & (runs.c.place == _host(self._holder))
-                & runs.c.state.in_(("running", "interrupted"))
-            )
-            found = [Run(**dict(row)) for row in db.execute(query.order_by(runs.c.started.desc())).mappings()]
-        usable = [r for r in found if r.recipe_hash == part.recipe_hash and Path(r.folder).is_dir()]
-        for run in found:
-            if run not in usable:
-                self.drop(run.run_id, "its recipe has changed, or its folder is gone")
-        return usable[0].run_id if usable else None
+        """The run to go on with on a container, if there is one whose folder is here."""
+        return next((r.run_id for r in self._unended(part, recipe) if _usable(r, part)), None)
 
-    def drop(self, run_id: str, reason: str) -> None:
-        """A run cannot be gone on with; what it wrote is complete image by image."""
+    def drop_stale(self, part: Part, recipe: str) -> None:
+        """Give up runs that cannot be gone on with; what they wrote is complete image by image."""
+        values = {"state": "dropped", "message": "its recipe has changed, or its folder is gone", "ended": self._now()}
+        for run in self._unended(part, recipe):
+            if not _usable(run, part):
+                with transaction(self._engine) as db:
+                    db.execute(update(runs).where(runs.c.run_id == run.run_id).values(**values))
+
+    def _unended(self, part: Part, recipe: str) -> list[Run]:
+        query = select(runs).where(
+            (runs.c.container == part.container)
+            & (runs.c.recipe == recipe)
+            & (runs.c.place == _host(self._holder))
+            & runs.c.state.in_(("running", "interrupted"))
+        )
         with transaction(self._engine) as db:
-            values = {"state": "dropped", "message": reason, "ended": self._now()}
-            db.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
+            return [Run(**dict(row)) for row in db.execute(query.order_by(runs.c.started.desc())).mappings()]
 
     def recent(self, count: int = 25) -> list[Run]:
         """The newest runs."""
@@ -147,6 +147,10 @@ class RunLog:
             for run_id, folder in db.execute(query.offset(self._keep)).all():
                 shutil.rmtree(folder, ignore_errors=True)
                 db.execute(delete(runs).where(runs.c.run_id == run_id))
+
+
+def _usable(run: Run, part: Part) -> bool:
+    return run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
 
 
 def _host(holder: Holder) -> str:

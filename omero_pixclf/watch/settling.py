@@ -27,6 +27,11 @@ class Settling:
             elif self._since.get(image.key, ("", 0.0))[0] != image.version or not image.version:
                 self._since[image.key] = (image.version, now)
 
+    def keep(self, images: Iterable[str]) -> None:
+        """Forget all others: they are gone, or nobody looks after them any more."""
+        wanted = set(images)
+        self._since = {key: known for key, known in self._since.items() if key in wanted}
+
     def settled(self, image: Candidate, now: float) -> bool:
         """Whether an image that was observed has pixels, and has looked the same for long enough."""
         if not image.version or image.key not in self._since:

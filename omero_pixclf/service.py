@@ -1,0 +1,213 @@
+"""OMERO plugged into the watcher: where its orders come from, what lies below them, and how runs are done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+from omero_pixclf.app import Request, project_of, run_in_session
+from omero_pixclf.config import Recipe, parse_size
+from omero_pixclf.connector.hierarchy import images_below
+from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.notes import recipe_content, recipe_of
+from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.watching import (
+    Note,
+    answer_request,
+    attached_project,
+    containers_named,
+    opt_ins,
+    requests,
+    standing,
+    versions,
+)
+from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.job import Event
+from omero_pixclf.runs.manifest import Manifest, state_folder
+from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
+from omero_pixclf.watch.guarded import GuardedSink, GuardedSource
+from omero_pixclf.watch.settings import Server, Service, Settings, Watch
+
+__all__ = ["OmeroFacility", "login_of", "state_url"]
+
+
+def login_of(server: Server, environ: Mapping[str, str]) -> Login:
+    """The login of the settings' server; what they leave out comes from the environment, as for other commands."""
+    port = server.port or (int(environ["OMERO_PORT"]) if environ.get("OMERO_PORT", "").isdecimal() else None)
+    return Login(
+        server.host or environ.get("OMERO_HOST", ""),
+        None if server.host and not server.port else port,
+        server.user or environ.get("OMERO_USER", ""),
+        server.group or environ.get("OMERO_GROUP", ""),
+        environ.get("OMERO_SESSION_KEY", ""),
+        password_file=server.password_file,
+    )
+
+
+class OmeroFacility:
+    """`omero_pixclf.watch.edges.Facility` over OMERO; owns a session, which it opens when it is first needed.
+
+    Parameters
+    ----------
+    recipes
+        The recipes that watches and annotations name.
+    pause
+        How to wait for a server that does not answer.
+    """
+
+    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], pause: Callable[[float], None]) -> None:
+        self._settings, self._recipes, self._pause = settings, recipes, pause
+        self._open: ExitStack | None = None
+        self._session: Session | None = None
+        self._notes: dict[int, Note] = {}
+        self._hashes: dict[tuple[str, ...], str] = {}
+
+    @property
+    def session(self) -> Session:
+        """The session; opened where there is none."""
+        if self._session is None:
+            with ExitStack() as opening:
+                login = login_of(self._settings.server, os.environ)
+                self._session = opening.enter_context(connect(login, ask=None, pause=self._pause))
+                self._open = opening.pop_all()
+        return self._session
+
+    def drop(self) -> None:
+        """Close the session, if it can still be closed."""
+        held, self._open, self._session = self._open, None, None
+        if held is not None:
+            held.close()
+
+    def orders(self) -> Iterator[Order | Refused]:
+        """Requests first, then watches in the settings' order, then opt-ins by age."""
+        service = self._settings.service
+        self._notes = {n.annotation: n for n in requests(self.session)} if service.requests else {}
+        for note in self._notes.values():
+            yield self._noted(
+                note, f"request {note.annotation} of {note.said('Requested by') or note.owner}", asked=True
+            )
+        for watch in self._settings.watches:
+            yield from self._watched(watch)
+        for note in opt_ins(self.session) if service.opt_in else ():
+            yield self._noted(note, f"opt-in {note.annotation} of {note.owner}", asked=False)
+
+    def _watched(self, watch: Watch) -> Iterator[Order]:
+        named = containers_named(self.session, watch.kind, watch.pattern) if watch.kind else []
+        for target in dict.fromkeys((*watch.targets, *named)):
+            yield Order(target, self._recipes[watch.recipe], f"watch {watch.name!r}")
+
+    def _noted(self, note: Note, origin: str, *, asked: bool) -> Order | Refused:
+        request = note.annotation if asked else None
+        try:
+            return Order(note.target, self._recipe(note), origin, request)
+        except UnreachableError:
+            raise
+        except PixclfError as error:
+            return Refused(note.target, origin, str(error), request)
+
+    def _recipe(self, note: Note) -> Recipe:
+        content = recipe_content(note.pairs, self._recipes)
+        project = content["classifier"]["project"]
+        if note.said("Recipe").strip() in self._recipes:
+            return recipe_of(content)
+        if not project.startswith("FileAnnotation:"):
+            address, file = attached_project(self.session, note.target, project)
+            content["classifier"]["project"] = address
+            content.setdefault("name", Path(file).stem)
+        return recipe_of(content)
+
+    def look(self, order: Order) -> list[Part]:
+        """What lies below an order's target, by the containers that get tables."""
+        digest = self._digest(self._resolved(order))
+        images = list(images_below(self.session, [order.target]))
+        wanted = standing(self.session, images, order.recipe.title, digest)
+        moving = versions(self.session, [i.key for i in images if i.key not in wanted])
+        parts: dict[str, list[ImageInfo]] = {}
+        for image in images:
+            parts.setdefault(image.place.container, []).append(image)
+        return [
+            Part(
+                container,
+                members[0].place.name,
+                digest,
+                tuple(Candidate(i.key, i.name, moving.get(i.key, ""), i.key in wanted) for i in members),
+            )
+            for container, members in parts.items()
+        ]
+
+    def _resolved(self, order: Order) -> Recipe:
+        """The order's recipe with its project's address, where it only names a file attached to the target."""
+        recipe = order.recipe
+        project = recipe.classifier.project
+        if project.startswith("FileAnnotation:") or os.sep in project or Path(project).is_file():
+            return recipe
+        address, _ = attached_project(self.session, order.target, project)
+        classifier = recipe.classifier.model_copy(update={"project": address})
+        return recipe.model_copy(update={"name": recipe.title, "classifier": classifier})
+
+    def _digest(self, recipe: Recipe) -> str:
+        """The recipe's hash; the project is read only where its file has changed."""
+        state = (*self._state_of(recipe.classifier.project), recipe.model_dump_json())
+        if state not in self._hashes:
+            self._hashes[state] = recipe.hash(project_of(self.session, recipe).sha256)
+        return self._hashes[state]
+
+    def _state_of(self, project: str) -> tuple[str, ...]:
+        if not project.startswith("FileAnnotation:"):
+            try:
+                found = Path(project).stat()
+            except OSError as error:
+                raise InputError(f"{project}: cannot be read: {error.strerror}") from error
+            return (project, str(found.st_size), str(found.st_mtime_ns))
+        hql = "select f.id, f.hash, f.size from FileAnnotation a join a.file f where a.id = :id"
+        rows = self.session.rows(hql, id=int(project.partition(":")[2]))
+        if not rows:
+            raise MissingError(f"{project}: not on the server, or not visible to {self.session.user_name}")
+        return (project, *map(str, rows[0]))
+
+    def run(
+        self, order: Order, part: Part, chosen: Collection[str], *, resume: str | None, guard: Guard
+    ) -> Iterator[Event]:
+        """Run on the chosen images of a part, and on what an earlier run of it has done already."""
+        service = self._settings.service
+        wanted = set(chosen) | (_done_in(_folder(service) / resume) if resume else set())
+
+        def wrap(source: ImageSource, sink: ResultSink) -> tuple[ImageSource, ResultSink]:
+            return GuardedSource(source, wanted, guard), GuardedSink(sink, guard)
+
+        request = Request(
+            (part.container,),
+            self._resolved(order),
+            resume=resume,
+            threads=service.threads,
+            memory=parse_size(service.memory) if service.memory else None,
+            folder=_folder(service),
+        )
+        yield from run_in_session(self.session, request, wrap=wrap)
+
+    def answer(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
+        """Tell who asked; a request that was removed meanwhile needs no answer."""
+        try:
+            answer_request(self.session, self._notes[request], state, message)
+        except MissingError:
+            return
+
+
+def _folder(service: Service) -> Path:
+    return service.runs or state_folder()
+
+
+def _done_in(folder: Path) -> set[str]:
+    with Manifest.open(folder) as manifest:
+        return {entry.key for entry in manifest.entries() if entry.state == "done"}
+
+
+def state_url(service: Service, environ: Mapping[str, str]) -> str:
+    """The state database: the environment's (it may hold a password), the settings', or a file beside the runs."""
+    given = environ.get("OMERO_PIXCLF_WATCH_STATE") or service.state
+    return given or f"sqlite:///{_folder(service).resolve().parent / 'watch.sqlite'}"

@@ -1,0 +1,172 @@
+"""The watcher's settings, from one TOML file, validated once."""
+
+from __future__ import annotations
+
+import fnmatch
+import ipaddress
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from omero_pixclf.config import Recipe, load_recipe
+from omero_pixclf.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["Server", "Service", "Settings", "StatusPage", "Watch", "load_settings", "recipes_of"]
+
+_TARGET = re.compile(r"(Project|Dataset|Screen|Plate|Well|Image):\d+")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(_Frozen):
+    """Which OMERO, as whom; else ``OMERO_HOST``, ``OMERO_PORT``, ``OMERO_USER``, ``OMERO_GROUP``.
+
+    The password comes from a file, ``OMERO_PASSWORD`` or ``omero login``'s session.
+    """
+
+    host: str = Field("", description="host, user@host:port or wss://… (default: where `omero login` was last)")
+    port: int | None = None
+    user: str = ""
+    group: str = Field("", description="group to log in to (default: the user's)")
+    password_file: Path | None = Field(None, description="a file of mode 0600 whose first line is the password")
+
+
+class Service(_Frozen):
+    """How the watcher works; times in seconds."""
+
+    every: float = Field(60, ge=1, description="from one pass over everything to the next")
+    settle: float = Field(60, ge=0, description="how long an image must have stayed the same before it is worked on")
+    grace: float = Field(60, ge=1, description="how long a stop may take")
+    attempts: int = Field(3, ge=1, description="how often an image that fails is tried before it is set aside")
+    backoff: float = Field(60, ge=0, description="wait after the first failure; doubles with each")
+    backoff_longest: float = Field(3600, ge=0, description="longest wait")
+    late: float = Field(3600, ge=10, description="without any progress for so long, the watcher is not healthy")
+    state: str = Field("", description="SQLAlchemy URL (or OMERO_PIXCLF_WATCH_STATE); default: SQLite beside the runs")
+    runs: Path | None = Field(None, description="where run folders are kept (default: as for omero-pixclf run)")
+    keep_runs: int = Field(500, ge=1, description="how many finished runs stay known, with their folders")
+    opt_in: bool = Field(True, description="serve containers with an omero_pixclf/watch annotation")
+    requests: bool = Field(True, description="serve omero_pixclf/request annotations")
+    threads: int | None = Field(None, ge=1, description="threads for the computation (default: all cores)")
+    memory: str | None = Field(None, description="memory to stay within, such as 2G")
+
+
+class StatusPage(_Frozen):
+    """The page, ``/healthz`` and ``/metrics``."""
+
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = Field(8787, ge=0, le=65535)
+    names: tuple[str, ...] = Field((), description="host names under which the page is reached, beside the address")
+    token_file: Path | None = Field(None, description="a file of mode 0600 with the token that people log in with")
+    proxy_header: str = Field("", description="header in which a proxy names the user it has let in, X-Remote-User")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> StatusPage:
+        if not self.loopback and not self.token_file and not self.proxy_header:
+            raise ValueError(f"host {self.host} is not loopback: set token_file or proxy_header")
+        return self
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this machine reaches the page."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+
+class Watch(_Frozen):
+    """Containers to look after: by id, or all of a kind whose names fit a pattern."""
+
+    name: str
+    recipe: str = Field(description="a name under [recipes], or a recipe's file")
+    targets: tuple[str, ...] = ()
+    kind: Literal["Project", "Dataset", "Screen", "Plate"] | None = None
+    pattern: str = Field("", description="shell pattern on names, such as *_DAPI")
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for target in value:
+            if not _TARGET.fullmatch(target):
+                raise ValueError(f"{target!r}: expected Project:1, Dataset:2, Screen:3, Plate:4")
+        return value
+
+    @model_validator(mode="after")
+    def _something(self) -> Watch:
+        if bool(self.kind) != bool(self.pattern):
+            raise ValueError("kind and pattern belong together")
+        if not self.targets and not self.pattern:
+            raise ValueError("needs targets, or kind and pattern")
+        fnmatch.translate(self.pattern)
+        return self
+
+
+class Settings(_Frozen):
+    """All of a watcher's settings; ``recipes``: name and file of the recipes that people may name in OMERO."""
+
+    server: Server = Server()
+    service: Service = Service()
+    status: StatusPage = StatusPage()
+    recipes: dict[str, Path] = {}
+    watches: tuple[Watch, ...] = ()
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings in a TOML file; paths in it are relative to it.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be read, or a key is unknown or has a bad value; says which.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+    try:
+        return Settings.model_validate(_placed(content, path.parent))
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
+        raise UsageError("\n".join(lines)) from error
+
+
+def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths made absolute, as people mean them: relative to the settings' file."""
+    for section, key in (("server", "password_file"), ("service", "runs"), ("status", "token_file")):
+        held = content.get(section)
+        if isinstance(held, dict) and isinstance(held.get(key), str):
+            held[key] = str(folder / held[key])
+    if isinstance(content.get("recipes"), dict):
+        content["recipes"] = {n: str(folder / p) if isinstance(p, str) else p for n, p in content["recipes"].items()}
+    for watch in content.get("watches", []) if isinstance(content.get("watches"), list) else []:
+        recipe = watch.get("recipe") if isinstance(watch, dict) else None
+        if isinstance(recipe, str) and recipe not in content.get("recipes", {}):
+            watch["recipe"] = str(folder / recipe)
+    return content
+
+
+def recipes_of(settings: Settings) -> Mapping[str, Recipe]:
+    """The recipes that annotations may name, and those of the watches, by what the settings call them.
+
+    Raises
+    ------
+    UsageError
+        Where one cannot be read or is none.
+    """
+    known = {name: load_recipe(path, {}) for name, path in settings.recipes.items()}
+    files = {w.recipe for w in settings.watches} - set(known)
+    return known | {file: load_recipe(Path(file), {}) for file in files}
