@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import omero.api
@@ -20,6 +20,8 @@ from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.storage import file_path, pixels_path
 
 __all__ = ["disk_usage"]
+
+_PEOPLE = {"Experimenter": "owner_id", "ExperimenterGroup": "group_id"}  # targets that stand for all they own
 
 
 def disk_usage(call: Call, request: Any) -> Any:
@@ -43,13 +45,28 @@ def _plain(counters: dict[Any, Counter[str]]) -> dict[Any, dict[str, int]]:
 
 def _targets(call: Call, request: Any) -> list[Item]:
     journey = Journey(call, ChildOptions())
-    found = named_targets(journey, TARGETS, request.targetObjects)
+    given = {named_class(name).name: ids for name, ids in (request.targetObjects or {}).items()}
+    found = _belongings(call, {name: given.pop(name) for name in _PEOPLE if name in given})
+    found += named_targets(journey, TARGETS, given)
     for name in request.targetClasses or []:
         kind = named_class(name)
         where = table(kind.name)
         condition = call.caller.filter_sql(where.name)
         sql = f"SELECT id FROM {where.name}{' WHERE ' + condition if condition else ''}"
         found += items(call.tx, kind.name, [row[0] for row in call.tx.all(sql)])
+    return found
+
+
+def _belongings(call: Call, people: Mapping[str, Iterable[int]]) -> list[Item]:
+    """Everything with bytes that belongs to users or groups, as far as the caller may see it."""
+    found: list[Item] = []
+    for name, ids in people.items():
+        for kind in ("Pixels", "OriginalFile"):
+            where = table(kind).name
+            condition = call.caller.filter_sql(where)
+            sql = f"SELECT id FROM {where} WHERE {_PEOPLE[name]} IN (SELECT value FROM json_each(?))"
+            rows = call.tx.all(f"{sql}{' AND ' + condition if condition else ''}", (ids_parameter(ids),))
+            found += items(call.tx, kind, [row[0] for row in rows])
     return found
 
 
