@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -125,7 +126,7 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
 
 
 def _read(root: Branch, sha256: str) -> Project:
-    version = text(root, "ilastikVersion") if root.has("ilastikVersion") else "unknown"
+    version = _read_version(root)
     workflow = text(root, "workflowName") if root.has("workflowName") else PIXEL
     suffixes = {PIXEL: ("",), AUTOCONTEXT: ("", "01")}.get(workflow)
     if suffixes is None:
@@ -138,6 +139,23 @@ def _read(root: Branch, sha256: str) -> Project:
         before = stages[-1] if stages else None
         stages.append(_read_stage(root, suffix, lane, before))
     return Project(root.file, sha256, version, workflow, lane, tuple(stages))
+
+
+def _read_version(root: Branch) -> str:
+    """The version of ilastik that wrote the file; files of versions that nobody has compared with are refused."""
+    if not root.has("ilastikVersion"):
+        return "unknown"
+    stored = root.array("ilastikVersion")
+    if stored.dtype.kind in "SO":
+        version = text(root, "ilastikVersion")
+        if not re.match(r"(0|1\.[01])(\.|$)", version):
+            return version
+    else:
+        version = str(stored.ravel()[:1].tolist())
+    raise root.refuse(
+        "ilastikVersion",
+        f"is {version!r:.40}: what ilastik before 1.2 wrote is not established; open and save it in ilastik 1.4",
+    )
 
 
 def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> Stage:

@@ -101,8 +101,12 @@ static inline float pick(uint32_t mask, float yes, float no) {
 #undef LANES
 
 #ifdef HAVE_X86
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")
+#endif
 #define LEVEL avx2
 #define LEVEL_NAME "avx2"
 #define LANES 8
@@ -110,10 +114,14 @@ static inline float pick(uint32_t mask, float yes, float no) {
 #undef LEVEL
 #undef LEVEL_NAME
 #undef LANES
+#ifdef __clang__
+#pragma clang attribute pop
+#pragma clang attribute push(__attribute__((target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl"))), apply_to = function)
+#else
 #pragma GCC pop_options
-
 #pragma GCC push_options
 #pragma GCC target("avx2,fma,avx512f,avx512dq,avx512bw,avx512vl,prefer-vector-width=512")
+#endif
 #define LEVEL avx512
 #define LEVEL_NAME "avx512"
 #define LANES 16
@@ -121,7 +129,11 @@ static inline float pick(uint32_t mask, float yes, float no) {
 #undef LEVEL
 #undef LEVEL_NAME
 #undef LANES
+#ifdef __clang__
+#pragma clang attribute pop
+#else
 #pragma GCC pop_options
+#endif
 #endif
 
 static const Loops *loops = &loops_portable;

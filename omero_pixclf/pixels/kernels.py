@@ -5,6 +5,7 @@ Set ``OMERO_PIXCLF_PURE=1`` to use numpy's in any case. Both give the same numbe
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -12,13 +13,16 @@ from omero_pixclf.pixels import pure
 
 __all__ = ["NATIVE", "kernels"]
 
+_log = logging.getLogger(__name__)
+
 
 def _native() -> Any:
     if os.environ.get("OMERO_PIXCLF_PURE", "") not in ("", "0"):
         return None
     try:
         from omero_pixclf.pixels import _native as compiled  # type: ignore[attr-defined]
-    except ImportError:
+    except ImportError as missing:
+        _log.warning("compiled kernels are missing (%s): numpy gives the same numbers, many times slower", missing)
         return None
     return compiled
 

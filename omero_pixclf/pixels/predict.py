@@ -38,8 +38,11 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
             f"{project.name}: trained on {project.channels} channel(s), {image.key} has {channels}; "
             "choose with --channels"
         )
-    if np.dtype(image.dtype).kind not in "biuf":
-        return f"{image.key}: pixels are {image.dtype}, expected integers or real numbers"
+    if np.dtype(image.dtype).kind not in "iuf":
+        return (
+            f"{image.key}: pixels are {image.dtype}, of which ilastik's treatment is not established; "
+            "expected integers or real numbers"
+        )
     if len(project.stages) > 1 and np.dtype(image.dtype).kind not in "uf":
         return (
             f"{image.key}: pixels are {image.dtype}; what ilastik's Autocontext makes of such is not established, "

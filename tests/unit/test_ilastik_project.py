@@ -107,6 +107,8 @@ def test_known_labels_and_type_may_be_absent_in_old_files() -> None:
     [
         (_without(FORESTS), "ClassifierForests is missing: open the project in ilastik, train"),
         (replaced("workflowName", data=b"Object Classification"), "workflowName is 'Object Classification'"),
+        (replaced("ilastikVersion", data=b"1.1.9"), "ilastikVersion is '1.1.9': .* not established"),
+        (replaced("ilastikVersion", data=0.5), "ilastikVersion is '.0.5.': .* not established"),
         (_without("FeatureSelections"), "expected a trained Pixel Classification project"),
         (_without(f"{FORESTS}/Forest0000", f"{FORESTS}/Forest0001"), "saved without a trained classifier"),
         (replaced("FeatureSelections/SelectionMatrix", data=np.eye(4, dtype=bool)), "looks at 14 features"),
