@@ -29,6 +29,7 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, estimate
+from omero_pixclf.runs.execute import execute
 from omero_pixclf.runs.find import Found, find_in, needs_blocks
 from omero_pixclf.runs.job import Event, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader, new_run_id, state_folder
@@ -329,7 +330,13 @@ def _perform(
         return picture_files(manifest, replace(record, finished=now()), images, tables, sought)
 
     yield from perform(
-        items, manifest, sink, record, lambda image: run_image(image, work), pictures, tables=recipe.output.table
+        items,
+        manifest,
+        sink,
+        record,
+        partial(execute, work=lambda image: run_image(image, work)),
+        pictures,
+        tables=recipe.output.table,
     )
 
 

@@ -28,7 +28,7 @@ from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.scratch import Make
 from omero_pixclf.table import Table
 
-__all__ = ["DEFAULT_MEMORY", "Found", "find_in", "needs_blocks"]
+__all__ = ["DEFAULT_MEMORY", "Found", "array_bytes", "find_in", "find_in_pixels", "needs_blocks", "read_pixels"]
 
 DEFAULT_MEMORY = 4 * 2**30
 """Bytes that one image's arrays may take where nothing else is said."""
@@ -68,10 +68,15 @@ class Found:
         return outlines(self.labels[name], kind=kind, simplify=simplify)
 
 
+def array_bytes(image: ImageInfo, project: Project) -> int:
+    """What an image's pixels, probabilities, labels and masks take together."""
+    per_pixel = image.shape[4] * np.dtype(image.dtype).itemsize + 4 * len(project.classes) + 16  # 16: labels, masks
+    return prod(image.shape[:4]) * per_pixel
+
+
 def needs_blocks(image: ImageInfo, project: Project, memory: int | None) -> bool:
     """Whether an image's arrays would not fit into the memory allowed."""
-    per_pixel = image.shape[4] * np.dtype(image.dtype).itemsize + 4 * len(project.classes) + 16  # 16: labels, masks
-    return prod(image.shape[:4]) * per_pixel > (memory or DEFAULT_MEMORY)
+    return array_bytes(image, project) > (memory or DEFAULT_MEMORY)
 
 
 def find_in(
@@ -84,11 +89,33 @@ def find_in(
     threads: int | None = None,
     memory: int | None = None,
 ) -> Found:
-    """Predict, find and measure; ``make`` makes the arrays, in files where ``large``."""
+    """Read, predict, find and measure; ``make`` makes the arrays, in files where ``large``."""
+    pixels = read_pixels(reader, make)
+    limits: dict[str, Any] = {"large": large, "threads": threads, "memory": memory}
+    return find_in_pixels(reader.info, pixels, recipe, project, make, **limits)
+
+
+def read_pixels(reader: PixelReader, make: Make) -> NDArray[Any]:
+    """All pixels of an image, ``(t, z, y, x, c)``."""
     image = reader.info
     pixels = make(image.shape, image.dtype)
     for region in _bands(image.shape, np.dtype(image.dtype).itemsize):
         pixels[region.slices] = reader.read(region)
+    return pixels
+
+
+def find_in_pixels(
+    image: ImageInfo,
+    pixels: NDArray[Any],
+    recipe: Recipe,
+    project: Project,
+    make: Make,
+    *,
+    large: bool = False,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Found:
+    """Predict, find and measure in pixels that `read_pixels` has read."""
     chosen: PixelReader = ArrayReader(image, pixels)
     channels = applied_channels(recipe, project, image)
     if channels != tuple(range(image.shape[4])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,13 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import container_tables
 from omero_pixclf.runs.edges import ResultSink
-from omero_pixclf.runs.execute import Outcome, execute
+from omero_pixclf.runs.execute import Executor, Outcome
 from omero_pixclf.runs.failures import failure_list
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.table import Table
 
-__all__ = ["ContainerOutcome", "Event", "Finished", "Planned", "perform"]
+__all__ = ["ContainerOutcome", "Event", "Finished", "Pictures", "Planned", "finish_container", "perform"]
 
 
 MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
@@ -60,49 +61,56 @@ class Finished:
 Event = Planned | Outcome | ContainerOutcome | Finished
 
 
+Pictures = Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]]
+
+
 def perform(
     items: Sequence[PlanItem],
     manifest: Manifest,
     sink: ResultSink,
     record: RunRecord,
-    work: Callable[[ImageInfo], dict[str, int]],
-    pictures: Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]],
+    executor: Executor,
+    pictures: Pictures,
     *,
     tables: bool = True,
+    finish: bool = True,
 ) -> Iterator[Event]:
     """Carry out a plan and yield what happens.
 
     A container is finished as soon as its last image is, so that a run that stops early leaves finished containers.
-    Its tables and pictures are left alone where none of its images was worked on.
+    Its tables and pictures are left alone where none of its images was worked on, and where ``finish`` is off: a shard
+    knows only some of the images.
     """
     yield Planned(record.run_id, manifest.folder, tuple(items))
     outcomes: list[Outcome] = []
     containers: list[ContainerOutcome] = []
-    last = {item.image.place.container: n for n, item in enumerate(items)}
+    left = Counter(item.image.place.container for item in items)
     members: dict[str, list[ImageInfo]] = {}
-    for n, outcome in enumerate(execute(items, manifest, work)):
+    for item in items:
+        members.setdefault(item.image.place.container, []).append(item.image)
+    for outcome in executor(items, manifest):
         outcomes.append(outcome)
         yield outcome
-        place = outcome.image.place
-        members.setdefault(place.container, []).append(outcome.image)
-        if last[place.container] == n and manifest.unfinished(place.container):
-            done = _finish(outcome.image, members[place.container], manifest, sink, record, pictures, tables)
+        container = outcome.image.place.container
+        left[container] -= 1
+        if finish and not left[container] and manifest.unfinished(container):
+            done = finish_container(members[container], manifest, sink, record, pictures, tables=tables)
             containers.append(done)
             yield done
     yield Finished(record.run_id, tuple(outcomes), tuple(containers))
 
 
-def _finish(
-    image: ImageInfo,
+def finish_container(
     images: Sequence[ImageInfo],
     manifest: Manifest,
     sink: ResultSink,
     record: RunRecord,
-    pictures: Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]],
-    tables: bool,
+    pictures: Pictures,
+    *,
+    tables: bool = True,
 ) -> ContainerOutcome:
-    """One container's tables and pictures; a refusal there does not end the run."""
-    container, name = image.place.container, image.place.name
+    """One container's tables and pictures, from what its images left; a refusal there does not end the run."""
+    container, name = images[0].place.container, images[0].place.name
     for attempt in range(MERGES):
         try:
             standing = sink.tables(container, record.recipe) if tables else {}

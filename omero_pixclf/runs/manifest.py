@@ -5,10 +5,8 @@ Whatever moment the process dies at, the folder says which images are done, and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -17,10 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.table import Column, Table
+from omero_pixclf.runs.kept import ImageFiles
 
 __all__ = ["Entry", "Manifest", "RunHeader", "new_run_id", "state_folder"]
 
@@ -76,11 +72,11 @@ def state_folder() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "omero_pixclf" / "runs"
 
 
-class Manifest:
+class Manifest(ImageFiles):
     """An open run folder. Use as a context manager; one process writes at a time."""
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, header: RunHeader) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.header = header
         self._db = connection
 
@@ -159,54 +155,8 @@ class Manifest:
         answers = [self._db.execute(query, (container,)).fetchone() for query in (done, finished)]
         return answers[0] is not None and answers[1] is None
 
-    def keep(self, key: str, name: str, table: Table) -> None:
-        """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
-        target = self._path(key, name)
-        part = target.with_suffix(".part")
-        with part.open("wb") as out:
-            np.savez_compressed(out, **_arrays(table))
-        part.replace(target)
-
-    def kept(self, key: str, name: str) -> Table | None:
-        """A table kept earlier, or None where there is none."""
-        path = self._path(key, name)
-        if not path.is_file():
-            return None
-        with np.load(path, allow_pickle=False) as arrays:
-            described = json.loads(str(arrays["columns"]))
-            return Table(
-                tuple(
-                    Column(d["name"], d["kind"], arrays[f"values{i}"].tolist(), d["unit"], d["description"])
-                    for i, d in enumerate(described)
-                )
-            )
-
-    def picture(self, key: str) -> Path:
-        """Where an image's preview lies or will lie (PNG)."""
-        return self.folder / "images" / f"{_safe(key)}.png"
-
-    def _path(self, key: str, name: str) -> Path:
-        return self.folder / "images" / f"{_safe(key)}.{name}.npz"
-
 
 def _connect(folder: Path) -> sqlite3.Connection:
     db = sqlite3.connect(folder / "manifest.sqlite", timeout=30)
     db.execute("pragma journal_mode = wal")
     return db
-
-
-def _safe(key: str) -> str:
-    """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
-    plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
-    if plain == key.replace(":", "_") and len(plain) < 80:
-        return plain
-    return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
-
-
-def _arrays(table: Table) -> dict[str, Any]:
-    described = [{"name": c.name, "kind": c.kind, "unit": c.unit, "description": c.description} for c in table.columns]
-    values = {
-        f"values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
-        for i, c in enumerate(table.columns)
-    }
-    return {"columns": np.asarray(json.dumps(described)), **values}

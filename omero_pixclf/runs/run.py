@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.objects.outline import Outline
 from omero_pixclf.pixels.maps import segmentation
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
-from omero_pixclf.runs.find import Found, find_in, needs_blocks
-from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.find import Found, find_in_pixels, needs_blocks, read_pixels
+from omero_pixclf.runs.gates import OPEN, Gates
+from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.scratch import Make, scratch
 from omero_pixclf.table import Column, Table, concatenate
 
@@ -37,43 +39,68 @@ class Work:
     recipe: Recipe
     project: Project
     record: RunRecord
-    manifest: Manifest
+    files: ImageFiles
     now: Callable[[], datetime]
     preview: Callable[[Found], bytes] | None = None
     threads: int | None = None
     memory: int | None = None
+    gates: Gates = OPEN
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What is to be stored for an image; ``outlines`` for each class that is drawn."""
+
+    found: Found
+    kind: RoiKind
+    outlines: Mapping[str, Iterable[Outline]]
+    preview: bytes | None
 
 
 def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
     """Take an image from its pixels to its stored results; returns the number of objects per class.
 
-    The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
-    says ``complete``, and what was written before that is debris which the next run removes.
+    It waits for its turn before it reads, computes and writes, so that several images may be on their way at a time.
     """
     record = replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
     large = needs_blocks(image, work.project, work.memory)
-    with work.sink.begin(image, record) as writer, scratch(work.manifest.folder if large else None) as make:
-        with work.source.open(image) as reader:
-            found = find_in(
-                reader,
-                work.recipe,
-                work.project,
-                make,
-                large=large,
-                threads=work.threads,
-                memory=work.memory,
-            )
-        kind = _roi_kind(found, work.recipe.output)
-        rows = [_store_objects(found, label, kind, work, writer) for label in found.labels]
-        _store_maps(found, work, writer, make, labelled=kind == "labels")
-        work.manifest.keep(image.key, "objects", concatenate(rows))
-        work.manifest.keep(image.key, "summary", summary_row(image, found.summary, found.objects))
-        if work.preview is not None:
-            work.manifest.picture(image.key).write_bytes(work.preview(found))
-        counts = dict(found.summary.objects)
-        uncertainty = found.summary.uncertainty
-        done = replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=uncertainty)
-        writer.complete(done)
+    with scratch(work.files.folder if large else None) as make:
+        with work.gates.reading(), work.source.open(image) as reader:
+            pixels = read_pixels(reader, make)
+        with work.gates.computing():
+            limits: dict[str, Any] = {"large": large, "threads": work.threads, "memory": work.memory}
+            results = _results(find_in_pixels(image, pixels, work.recipe, work.project, make, **limits), work)
+        with work.gates.writing(), work.sink.begin(image, record) as writer:
+            return _store(results, record, work, writer, make)
+
+
+def _results(found: Found, work: Work) -> _Results:
+    kind = _roi_kind(found, work.recipe.output)
+    preview = None if work.preview is None else work.preview(found)
+    if kind == "none" or kind == "labels":
+        return _Results(found, kind, {}, preview)
+    simplify = work.recipe.output.simplify
+    drawn = {label: found.outlines(label, kind=kind, simplify=simplify) for label in found.labels}
+    # Whoever holds the writing gate should not compute; those of a large image would not fit into memory.
+    return _Results(found, kind, drawn if found.large else {k: list(v) for k, v in drawn.items()}, preview)
+
+
+def _store(results: _Results, record: RunRecord, work: Work, writer: ImageWriter, make: Make) -> dict[str, int]:
+    """Store an image's results.
+
+    The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
+    says ``complete``, and what was written before that is debris which the next run removes.
+    """
+    found, key = results.found, record.image
+    rows = [_store_objects(results, label, work, writer) for label in found.labels]
+    _store_maps(found, work, writer, make, labelled=results.kind == "labels")
+    work.files.keep(key, "objects", concatenate(rows))
+    work.files.keep(key, "summary", summary_row(found.image, found.summary, found.objects))
+    if results.preview is not None:
+        work.files.picture(key).write_bytes(results.preview)
+    counts = dict(found.summary.objects)
+    uncertainty = found.summary.uncertainty
+    writer.complete(replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=uncertainty))
     return counts
 
 
@@ -101,14 +128,13 @@ def _roi_kind(found: Found, output: Output) -> RoiKind:
     return kind
 
 
-def _store_objects(found: Found, label: str, kind: RoiKind, work: Work, writer: ImageWriter) -> Table:
+def _store_objects(results: _Results, label: str, work: Work, writer: ImageWriter) -> Table:
     """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
-    table = locate(found.objects[label], found.image)
-    if kind == "none" or kind == "labels":
+    table = locate(results.found.objects[label], results.found.image)
+    if label not in results.outlines:
         return table
-    shapes = found.outlines(label, kind=kind, simplify=work.recipe.output.simplify)
     color = next(c.color for c in work.project.classes if c.name == label)
-    return table.with_column(Column("Roi", "roi", writer.rois(shapes, name=label, color=color)))
+    return table.with_column(Column("Roi", "roi", writer.rois(results.outlines[label], name=label, color=color)))
 
 
 _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}

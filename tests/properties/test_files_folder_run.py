@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.pixels.predict import refusal
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.execute import Outcome
+from omero_pixclf.runs.execute import Outcome, execute
 from omero_pixclf.runs.job import ContainerOutcome, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.plan import PlanItem, plan_images
@@ -57,7 +58,8 @@ def run(run_id: str, data: Path, results: Path, **changes: object) -> tuple[list
     with Manifest.create(data.parent / run_id, header) as manifest:
         manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
         work = Work(source, sink, recipe, project, record, manifest, lambda: NOW)
-        events = list(perform(items, manifest, sink, record, lambda i: run_image(i, work), lambda *_: ()))
+        executor = partial(execute, work=lambda i: run_image(i, work))
+        events = list(perform(items, manifest, sink, record, executor, lambda *_: ()))
     outcomes = [e for e in events if isinstance(e, Outcome)]
     tables = [path for e in events if isinstance(e, ContainerOutcome) for _, path in e.written]
     return items, outcomes, tables

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from omero_pixclf.errors import ConflictError, NotAllowedError, UnreachableError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageWriter
-from omero_pixclf.runs.execute import Outcome
+from omero_pixclf.runs.execute import Outcome, execute
 from omero_pixclf.runs.job import ContainerOutcome, Finished, perform
 from omero_pixclf.runs.manifest import Manifest, RunHeader
 from omero_pixclf.runs.plan import PlanItem, plan_images
@@ -112,7 +113,7 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
         return {"Nucleus": 7}
 
     manifest.add([])
-    return list(perform(plan, manifest, folder, record(image(0), "new"), work, lambda *_: ()))
+    return list(perform(plan, manifest, folder, record(image(0), "new"), partial(execute, work=work), lambda *_: ()))
 
 
 def planned(manifest: Manifest, images: Sequence[ImageInfo]) -> list[PlanItem]:
@@ -148,7 +149,7 @@ def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> 
     with start(tmp_path) as manifest:
         plan = planned(manifest, images)
         with pytest.raises(UnreachableError):
-            list(perform(plan, manifest, folder, record(images[0], "new"), work, lambda *_: ()))
+            list(perform(plan, manifest, folder, record(images[0], "new"), partial(execute, work=work), lambda *_: ()))
         assert [e.state for e in manifest.entries()] == ["due", "due"]
 
 

@@ -1,0 +1,127 @@
+"""How many images may be read, computed and written at a time, also by processes that know nothing of each other.
+
+A server's gates are locks on files of one folder: whoever dies lets go of them, since the system closes its files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from omero_pixclf.errors import OutputError
+
+__all__ = ["OPEN", "READERS", "WRITERS", "Gate", "Gates", "Stopped", "server_gates"]
+
+READERS, WRITERS = 3, 1
+"""A server with default settings has five threads for its users: so many may read and write at a time."""
+
+_LOOK_S = 0.01  # how often somebody who waits looks
+
+Gate = Callable[[], AbstractContextManager[object]]
+"""Entered before a stage, left after it; waits while the stage is full."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop before this image had its turn
+    """The run ends; the image that waited was not begun."""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """One gate for each stage of an image's work."""
+
+    reading: Gate = nullcontext
+    computing: Gate = nullcontext
+    writing: Gate = nullcontext
+
+
+OPEN = Gates()
+"""Nobody waits: for one image after the other."""
+
+
+def server_gates(
+    folder: Path, server: str, stopping: threading.Event, *, readers: int = READERS, writers: int = WRITERS
+) -> Gates:
+    """Gates for one process among those that work with a server: one image of the process computes at a time.
+
+    Parameters
+    ----------
+    folder
+        Where the locks lie, the same for all processes that share the limits; made where it is missing.
+    server
+        Whose limits these are.
+    stopping
+        Once set, whoever waits or comes gets `Stopped`.
+    readers, writers
+        How many images may be read and written at a time.
+    """
+    home = folder / hashlib.sha256(server.encode()).hexdigest()[:12]
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{home}: cannot be made for locks: {error.strerror}") from error
+    turn = threading.Semaphore(1)
+    reading = [home / f"reader-{n}" for n in range(readers)]
+    writing = [home / f"writer-{n}" for n in range(writers)]
+    return Gates(
+        lambda: _one_of(reading, stopping),
+        lambda: _turn(turn, stopping),
+        lambda: _one_of(writing, stopping),
+    )
+
+
+@contextmanager
+def _turn(turn: threading.Semaphore, stopping: threading.Event) -> Iterator[None]:
+    while not turn.acquire(timeout=0.1):
+        _refuse(stopping)
+    try:
+        _refuse(stopping)
+        yield
+    finally:
+        turn.release()
+
+
+@contextmanager
+def _one_of(places: Sequence[Path], stopping: threading.Event) -> Iterator[None]:
+    """Hold a lock on one of some files, whichever is free first."""
+    held: IO[str] | None = None
+    while held is None:
+        _refuse(stopping)
+        held = next((lock for lock in map(_locked, places) if lock is not None), None)
+        if held is None:
+            stopping.wait(_LOOK_S)
+    with held:
+        yield
+
+
+def _refuse(stopping: threading.Event) -> None:
+    if stopping.is_set():
+        raise Stopped
+
+
+def _locked(place: Path) -> IO[str] | None:
+    """The open file, locked; None where somebody else holds it.
+
+    Raises
+    ------
+    OutputError
+        On a file system without locks.
+    """
+    try:
+        file = place.open("a", encoding="ascii")
+    except OSError as error:
+        raise OutputError(f"{place}: cannot be opened: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    except OSError as error:
+        file.close()
+        raise OutputError(f"{place}: cannot be locked: {error.strerror}") from error
+    return file

@@ -1,0 +1,74 @@
+"""What each image of a run leaves on disk for its container: tables and a preview, as files of the run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omero_pixclf.table import Column, Table
+
+__all__ = ["ImageFiles"]
+
+
+class ImageFiles:
+    """The files of a run's images; any process that works on an image may write them.
+
+    Attributes
+    ----------
+    folder
+        The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, key: str, name: str, table: Table) -> None:
+        """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
+        target = self._path(key, name)
+        part = target.with_suffix(".part")
+        with part.open("wb") as out:
+            np.savez_compressed(out, **_arrays(table))
+        part.replace(target)
+
+    def kept(self, key: str, name: str) -> Table | None:
+        """A table kept earlier, or None where there is none."""
+        path = self._path(key, name)
+        if not path.is_file():
+            return None
+        with np.load(path, allow_pickle=False) as arrays:
+            described = json.loads(str(arrays["columns"]))
+            return Table(
+                tuple(
+                    Column(d["name"], d["kind"], arrays[f"values{i}"].tolist(), d["unit"], d["description"])
+                    for i, d in enumerate(described)
+                )
+            )
+
+    def picture(self, key: str) -> Path:
+        """Where an image's preview lies or will lie (PNG)."""
+        return self.folder / "images" / f"{_safe(key)}.png"
+
+    def _path(self, key: str, name: str) -> Path:
+        return self.folder / "images" / f"{_safe(key)}.{name}.npz"
+
+
+def _safe(key: str) -> str:
+    """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
+    if plain == key.replace(":", "_") and len(plain) < 80:
+        return plain
+    return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+
+
+def _arrays(table: Table) -> dict[str, Any]:
+    described = [{"name": c.name, "kind": c.kind, "unit": c.unit, "description": c.description} for c in table.columns]
+    values = {
+        f"values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
+        for i, c in enumerate(table.columns)
+    }
+    return {"columns": np.asarray(json.dumps(described)), **values}
