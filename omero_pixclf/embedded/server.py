@@ -23,6 +23,7 @@ from omero_pixclf.embedded.folder import lock
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS, service_class
+from omero_pixclf.embedded.repositories import repository_files
 from omero_pixclf.embedded.router import make_router
 from omero_pixclf.embedded.seed import set_password, sow
 from omero_pixclf.embedded.service import Service, servant
@@ -77,6 +78,7 @@ class Server:
         self.sessions = Sessions(self._session_closed)
         self._stopped = threading.Event()
         self._prepare(password)
+        repository_files(self.database)  # a server has its repositories from its first start
         self.communicator = _communicator(folder)
         self.adapter = self._adapter(host, port)
         self.port = int(self.adapter.getEndpoints()[0].getInfo().port)
