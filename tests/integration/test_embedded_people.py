@@ -140,3 +140,14 @@ def test_a_second_group_of_a_name_and_a_second_user_of_a_name_are_refused(lab: L
     person.ldap = rbool(False)
     with pytest.raises(omero.ValidationException):
         admin.createUser(person, lab.name)
+
+
+def test_a_photo_is_the_users_own(lab: Lab) -> None:
+    alice, bob = lab.member("alice"), lab.member("bob")
+    ident = admin_of(alice).uploadMyUserPhoto("me.png", "image/png", b"PNG")
+    assert [f.id.val for f in admin_of(alice).getMyUserPhotos()] == [ident]
+    assert admin_of(bob).getMyUserPhotos() == []
+    store = alice.client().getSession().createRawFileStore()
+    store.setFileId(ident, {"omero.group": "-1"})
+    assert store.read(0, 3) == b"PNG"
+    store.close()

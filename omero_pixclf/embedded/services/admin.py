@@ -7,15 +7,19 @@ from typing import Any
 
 import omero
 import omero.api
+import omero.cmd
 import omero.sys
 from omero import rtypes
 
 from omero_pixclf.embedded import people
 from omero_pixclf.embedded.call import Call, memberships
+from omero_pixclf.embedded.commands.perform import perform
+from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.enumerations import VALUES
 from omero_pixclf.embedded.faults import invalid, misuse, violation
 from omero_pixclf.embedded.logins import password_fits
+from omero_pixclf.embedded.photos import photos, store_photo
 from omero_pixclf.embedded.queries import objects
 from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.service import Service, changes
@@ -26,6 +30,18 @@ _MAP = "left outer join fetch {0}.groupExperimenterMap m left outer join fetch m
 _USERS = "select distinct e from Experimenter e " + _MAP.format("e") + "parent"
 _GROUPS = "select distinct g from ExperimenterGroup g " + _MAP.format("g") + "child"
 _PRIVILEGE = "AdminPrivilege:"
+
+
+def _target(obj: Any) -> dict[str, list[int]]:
+    return {type(obj).__name__.removesuffix("I"): [obj.id.val]}
+
+
+def _perform(call: Call, request: Any) -> None:
+    """Carry out a request that goes by the rules of the object graph."""
+    try:
+        perform(call, request)
+    except Refused as refused:
+        raise violation(str(refused)) from refused
 
 
 def _ids(objects_: list[Any] | None) -> list[int]:
@@ -102,11 +118,11 @@ class _Lookups(Service):
         return memberships(call.tx, user.id.val)[1]
 
     def getMyUserPhotos(self, call: Call) -> list[Any]:
-        return objects(
-            call,
-            "select f from ExperimenterAnnotationLink l join l.child a join a.file f where l.parent.id = :i",
-            i=call.caller.user_id,
-        )
+        return photos(call)
+
+    @changes
+    def uploadMyUserPhoto(self, call: Call, filename: str, mimetype: str, data: bytes) -> int:
+        return store_photo(call, filename, mimetype, bytes(data))
 
     def canUpdate(self, call: Call, obj: Any) -> bool:
         row = call.graph.get(type(obj).__name__[:-1], obj.id.val)
@@ -193,6 +209,20 @@ class _Groups(_Lookups):
         people.must_lead(call, [group.id.val])
         for owner in _ids(owners):
             people.set_leadership(call, owner, group.id.val, False)
+
+    @changes
+    def changeOwner(self, call: Call, obj: Any, name: str) -> None:
+        _perform(call, omero.cmd.Chown2(targetObjects=_target(obj), userId=people.user_by_name(call, name)))
+
+    @changes
+    def changeGroup(self, call: Call, obj: Any, name: str) -> None:
+        _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=people.group_by_name(call, name)))
+
+    @changes
+    def moveToCommonSpace(self, call: Call, moved: list[Any]) -> None:
+        people.must_administer(call)
+        for obj in moved:
+            _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=USER_GROUP))
 
     @changes
     def changePermissions(self, call: Call, obj: Any, perms: Any) -> None:

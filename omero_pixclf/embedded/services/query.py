@@ -13,6 +13,7 @@ from omero_pixclf.embedded.faults import fault, misuse
 from omero_pixclf.embedded.model import Entity, find_entity
 from omero_pixclf.embedded.queries import run_objects, run_projection
 from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.words import matching, terms
 
 __all__ = ["Query", "concrete_class"]
 
@@ -77,6 +78,13 @@ class Query(Service):
 
     def findAllByExample(self, call: Call, example: Any, page: Any) -> list[Any]:
         return _by_example(call, example, page)
+
+    def findAllByFullText(self, call: Call, klass: str, query: str, params: Any) -> list[Any]:
+        found = concrete_class(klass)
+        ids = matching(call, found, terms(query))
+        text = f"select x from {found.name} x where x.id in (:ids) order by x.id"
+        given = {"ids": omero.rtypes.rlist([omero.rtypes.rlong(i) for i in ids])}
+        return run_objects(call, text, given, _page(params)) if ids else []
 
     def refresh(self, call: Call, obj: Any) -> Any:
         return self.get(call, type(obj).__name__, obj.id.val)
