@@ -159,7 +159,7 @@ class _Translator(Expressions):
         if isinstance(item.value, syntax.Make):
             parts = [self._column(scope, part, places) for part in item.value.items]
             return Column(Value(""), -1, item.alias, parts, item.value.kind)
-        value = self.value(scope, item.value)
+        value = self._elements_selected(scope, item.value) or self.value(scope, item.value)
         if isinstance(item.value, syntax.Path) and value.kind == "entity" and not value.sql.endswith(".id"):
             value = self._joined_entity(scope, value)
         if item.alias:
@@ -168,6 +168,19 @@ class _Translator(Expressions):
         if value.extra:
             places.append(value.extra)
         return Column(value, len(places) - (2 if value.extra else 1), item.alias)
+
+    def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
+        """``select d.imageLinks``: the elements of a collection, by a join."""
+        if not isinstance(node, syntax.Path) or len(node.parts) < 2 or scope.find(node.parts[0]) is None:
+            return None
+        if node.parts[-1] in ("id", "class", "version") or "details" in node.parts:
+            return None
+        owner, name = self._owner(scope, node, outer=False)
+        if owner.entity is None or owner.unit is not None or self._property(owner, name).kind != "children":
+            return None
+        made = self._join_property(scope, owner, name, syntax.Join(node, "", False, False, None))
+        assert made.entity is not None
+        return Value(f"{made.sql}.id", "entity", made.entity.name)
 
     def _joined_entity(self, scope: Scope, value: Value) -> Value:
         alias, column = value.sql.split(".", 1)

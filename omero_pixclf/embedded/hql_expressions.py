@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
-from omero_pixclf.embedded.faults import invalid
+from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.hql_paths import HqlError, Paths, Scope, Source
 from omero_pixclf.embedded.hql_values import Value, check_comparable, check_number, check_text
 from omero_pixclf.embedded.model import entity
@@ -23,12 +23,17 @@ _FUNCTIONS = {  # HQL name: SQL name, kind of the result ("=" as the argument)
     "coalesce": ("coalesce", "="),
     "nullif": ("nullif", "="),
     "sqrt": ("sqrt", "double"),
+    "sign": ("sign", "int"),
+    "round": ("round", "="),
+    "ltrim": ("ltrim", "string"),
+    "rtrim": ("rtrim", "string"),
     "min": ("min", "="),
     "max": ("max", "="),
     "avg": ("avg", "double"),
 }
 _OF_TEXTS = ("lower", "upper", "length", "trim", "substr")
 _OF_NUMBERS = ("abs", "sqrt", "avg")
+_DATE_PARTS = {"year": "%Y", "month": "%m", "day": "%d", "hour": "%H", "minute": "%M", "second": "%S"}
 _CASTS = {"string": "TEXT", "text": "TEXT", "long": "INTEGER", "integer": "INTEGER", "int": "INTEGER", "double": "REAL"}
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 
@@ -186,6 +191,8 @@ class Expressions(Paths):
         if special is not None:
             made: Value = special(scope, node)
             return made
+        if node.name in _DATE_PARTS:
+            return self._date_part(scope, node)
         if node.name not in _FUNCTIONS:
             raise HqlError(f"there is no function {node.name}")
         name, kind = _FUNCTIONS[node.name]
@@ -198,6 +205,14 @@ class Expressions(Paths):
         return Value(
             f"{name}({inside})", values[0].kind if kind == "=" else kind, values[0].target if kind == "=" else ""
         )
+
+    def _date_part(self, scope: Scope, node: syntax.Function) -> Value:
+        inner = self.value(scope, node.arguments[0])
+        if inner.kind != "time":
+            raise misuse(f"could not execute query: {node.name}() needs a time")
+        form = _DATE_PARTS[node.name]
+        sql = f"CAST(strftime('{form}', {inner.sql} / 1000, 'unixepoch', 'localtime') AS INTEGER)"
+        return Value(sql, "int")
 
     def _call_count(self, scope: Scope, node: syntax.Function) -> Value:
         if not node.arguments:

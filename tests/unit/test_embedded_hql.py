@@ -127,3 +127,22 @@ def test_values_never_stand_in_the_sql() -> None:
     found = translate(text, ADMIN, {"n": rstring("'; drop table image")})
     assert "drop" not in found.sql
     assert "--" not in found.sql
+
+
+def test_a_selected_collection_gives_its_elements(database: sqlite3.Connection) -> None:
+    assert rows(database, "select i.rois from Image i where i.id = 1") == [(1,)]
+    assert rows(database, "select i.rois from Image i where i.id = 2") == []
+
+
+def test_ungrouped_columns_and_foreign_orders_of_distinct_rows_are_refused() -> None:
+    for text in (
+        "select i.name, count(r) from Image i left join i.rois r",
+        "select distinct i.name from Image i order by lower(i.name)",
+    ):
+        with pytest.raises(omero.ApiUsageException):
+            translate(text, ADMIN, {})
+
+
+def test_a_grouped_id_stands_for_its_row(database: sqlite3.Connection) -> None:
+    text = "select i.name, count(r.id) from Image i left join i.rois r group by i.id order by i.id"
+    assert rows(database, text) == [("a", 1), ("b", 0), ("c", 0)]
