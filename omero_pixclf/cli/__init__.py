@@ -24,6 +24,7 @@ COMMANDS = {
     "undo": ("omero_pixclf.cli.runs", "undo", "Take back exactly what a run wrote."),
     "script": ("omero_pixclf.cli.script", "script", "The script in OMERO.web: install it, see whether it stands."),
     "plugin": ("omero_pixclf.cli.plugin", "plugin", "These commands as omero pixclf …, with its sessions."),
+    "doctor": ("omero_pixclf.cli.doctor", "doctor", "See whether this machine and the server are fit for it."),
     "embedded": ("omero_pixclf.cli.embedded", "embedded", "An OMERO server in Python, for trying out and for tests."),
 }
 
