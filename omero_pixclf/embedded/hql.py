@@ -16,6 +16,7 @@ from omero_pixclf.embedded.hql_expressions import Expressions
 from omero_pixclf.embedded.hql_paths import HqlError, Scope, Source
 from omero_pixclf.embedded.hql_syntax import parse
 from omero_pixclf.embedded.hql_values import Parameters, Value
+from omero_pixclf.embedded.model import Entity, entity
 from omero_pixclf.embedded.security import Caller
 
 __all__ = ["Column", "HqlError", "Source", "Translation", "translate"]
@@ -171,13 +172,10 @@ class _Translator(Expressions):
 
     def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
         """``select d.imageLinks``: the elements of a collection, by a join."""
-        if not isinstance(node, syntax.Path) or len(node.parts) < 2 or scope.find(node.parts[0]) is None:
-            return None
-        if node.parts[-1] in ("id", "class", "version") or "details" in node.parts:
+        source = scope.find(node.parts[0]) if isinstance(node, syntax.Path) else None
+        if source is None or source.unit is not None or not _ends_in_collection(source.entity, node.parts[1:]):
             return None
         owner, name = self._owner(scope, node, outer=False)
-        if owner.entity is None or owner.unit is not None or self._property(owner, name).kind != "children":
-            return None
         made = self._join_property(scope, owner, name, syntax.Join(node, "", False, False, None))
         assert made.entity is not None
         return Value(f"{made.sql}.id", "entity", made.entity.name)
@@ -207,6 +205,18 @@ class _Translator(Expressions):
             if source.index:
                 places.append(source.index)
         return found
+
+
+def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:
+    """Whether a path crosses references only and ends in a collection of objects."""
+    for place, step in enumerate(steps):
+        found = here.fields.get(step) if here is not None else None
+        if found is None or found.kind not in ("entity", "children"):
+            return False
+        if found.kind == "children":
+            return place == len(steps) - 1
+        here = entity(found.target)
+    return False
 
 
 def _aggregates(node: Any) -> bool:

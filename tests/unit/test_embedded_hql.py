@@ -146,3 +146,8 @@ def test_ungrouped_columns_and_foreign_orders_of_distinct_rows_are_refused() -> 
 def test_a_grouped_id_stands_for_its_row(database: sqlite3.Connection) -> None:
     text = "select i.name, count(r.id) from Image i left join i.rois r group by i.id order by i.id"
     assert rows(database, text) == [("a", 1), ("b", 0), ("c", 0)]
+
+
+def test_a_quantity_is_selected_whole_or_in_parts() -> None:
+    found = translate("select p.physicalSizeX.value, p.physicalSizeX.unit, p.physicalSizeX from Pixels p", ADMIN, {})
+    assert [c.value.kind for c in found.columns] == ["double", "string", "unit"]
