@@ -250,13 +250,16 @@ def _blocks(
     cut = plan(_image(work.reader), cost, memory=free_memory(memory), threads=count)
     area = Span(whole.start[1:4], whole.stop[1:4])
     under_way: deque[_Block] = deque()
-    with ThreadPoolExecutor(count) as pool:
+    pool = ThreadPoolExecutor(count)
+    try:
         for t, target in product(range(whole.start[0], whole.stop[0]), spans(area, cut.block)):
             under_way.append(_begin(work, pool, cut, t, target))
             if len(under_way) > 1:
                 yield _finish(under_way.popleft())
         while under_way:
             yield _finish(under_way.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)  # an error, or a caller who has seen enough, waits for no further tile
 
 
 def _finish(block: _Block) -> tuple[Region, NDArray[np.float32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -119,6 +120,15 @@ def test_an_error_in_a_reader_ends_the_blocks_with_that_error(flat: Project) -> 
 
     with pytest.raises(ImageError, match="the disk is gone"):
         list(predict_blocks(flat, Broken()))
+
+
+def test_a_caller_who_stops_early_leaves_no_thread_behind(flat: Project) -> None:
+    before = threading.active_count()
+    blocks = predict_blocks(flat, reader(image((1, 3, 300, 400, 1))), memory=1, threads=3)
+    next(blocks)
+    assert threading.active_count() > before
+    blocks.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
 
 
 def test_a_second_stage_sees_probabilities_in_the_images_own_type() -> None:
