@@ -205,6 +205,16 @@ def test_images_of_a_fileset_are_deleted_together_or_not_at_all(client):
     assert of(client.delete(Image=images)) == {"Image": 2, "Fileset": 1}
 
 
+def test_a_dataset_with_all_images_of_a_fileset_takes_them_along(client):
+    fileset = model.FilesetI()
+    fileset.templatePrefix = rstring("x")
+    ident = client.save(fileset)
+    dataset = client.named("Dataset")
+    for _ in range(2):
+        client.link("DatasetImageLink", dataset, client.named("Image", fileset=model.FilesetI(ident, False)))
+    assert of(client.delete(Dataset=[dataset])) == {"Dataset": 1, "DatasetImageLink": 2, "Image": 2, "Fileset": 1}
+
+
 def test_a_dataset_of_a_split_fileset_leaves_its_images(client):
     fileset = model.FilesetI()
     fileset.templatePrefix = rstring("x")
@@ -541,6 +551,17 @@ def test_a_long_request_does_not_hold_up_its_client(client):
     handle.close()
     with pytest.raises(ObjectNotExistException):
         handle.getResponse()
+
+
+def test_a_running_request_can_be_cancelled(client):
+    handle = client.sf.submit(omero.cmd.Timing(1000, 10))
+    began = time.monotonic()
+    assert handle.cancel() is True
+    assert time.monotonic() - began < 2
+    assert handle.getResponse().name in ("not-ready", "cancel-called")
+    assert omero.cmd.State.CANCELLED in handle.getStatus().flags
+    assert handle.cancel() is False
+    handle.close()
 
 
 def test_requests_of_many_clients_at_once_are_all_carried_out(user):

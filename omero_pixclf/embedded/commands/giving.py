@@ -11,11 +11,17 @@ from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
 from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
-from omero_pixclf.embedded.commands.moving import SHARED, TARGETS, check_not_alone, check_shared, set_column
+from omero_pixclf.embedded.commands.moving import (
+    SHARED,
+    TARGETS,
+    check_not_alone,
+    check_shared,
+    set_column,
+)
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
-from omero_pixclf.embedded.commands.removal import Removal, is_any
-from omero_pixclf.embedded.commands.rules import BORROWED_ANNOTATIONS, CONTENTS, HOLDS, PARTS, SETTINGS, Hold
+from omero_pixclf.embedded.commands.removal import Removal, check_filesets, is_any
+from omero_pixclf.embedded.commands.rules import BORROWED_ANNOTATIONS, CONTENTS, HOLDS, PARTS, SETTINGS, UNOWNED, Hold
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 
@@ -32,6 +38,7 @@ class Giving(Journey):
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[Hold] = (*HOLDS, *_OTHER_CONTENTS)
+    companions: Sequence[str] = (*Journey.companions, "~FileAnnotation.file")
 
     # ---- what goes along -------------------------------------------------------------------------------------
     def spread(self, action: Action, batch: list[Item]) -> None:
@@ -67,7 +74,7 @@ class Giving(Journey):
         """Contents and statistics of the holder's owner; in private groups all else, too, has to be his."""
         if hold.blocks_only:
             return False
-        own = hold in CONTENTS or hold.bond in _OWN_ONLY or self._is_private(holder)
+        own = (hold in CONTENTS and hold.bond not in UNOWNED) or hold.bond in _OWN_ONLY or self._is_private(holder)
         return not own or holder.owner == thing.owner
 
     def holding(self) -> Sequence[str]:
@@ -85,7 +92,16 @@ class Giving(Journey):
             caller = self.call.caller
             own = caller.is_admin or thing.owner == caller.user_id
             return Fate(thing, Action.TAKE, True) if own else None
+        if of_kind(thing.kind, "Annotation"):
+            return self._settled_annotation(thing)
         return Fate(thing, Action.TAKE, True)
+
+    def _settled_annotation(self, thing: Item) -> Fate | None:
+        for name in annotation_links():
+            for pair in bond(name).holders(self.tx, [thing.id]):
+                if pair.other.owner == thing.owner and self.goes(pair.other.key, Action.TAKE):
+                    return Fate(thing, Action.TAKE, True)
+        return Fate(thing, Action.DROP, True) if self._is_private(thing) else None
 
     # ---- links -----------------------------------------------------------------------------------------------
     def round_off(self) -> None:
@@ -121,6 +137,7 @@ class Giving(Journey):
         for thing in self.considered.values():
             if of_kind(thing.kind, "OriginalFile"):
                 raise graph_failure(f"cannot give {text_of(thing)} while objects using it remain")
+        check_filesets(self, self.taken("Image"))
         self._check_members(user)
 
     def _check_private(self) -> None:

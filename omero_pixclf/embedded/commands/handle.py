@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import Ice
+import omero
 import omero.cmd
 
 from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.interruption import go_on, interruptible
 from omero_pixclf.embedded.commands.perform import context_of, perform, step_count, unplanned, writes
-from omero_pixclf.embedded.commands.refusal import error_response
+from omero_pixclf.embedded.commands.refusal import Refused, error_response
 from omero_pixclf.embedded.service import Service, untransacted
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["RequestHandle", "submit"]
 
 _log = logging.getLogger(__name__)
+_CANCEL_WAIT_S = 5.0
+_CANCELLED = ("cancel-called", "not-ready")
 _FAILED = [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
 
 
@@ -40,7 +45,8 @@ class RequestHandle(Service):
         self._status.flags, self._status.parameters = [], {}
         self._status.stepStartTimes, self._status.stepStopTimes = [], []
         self._status.currentStep, self._status.steps = 0, step_count(request)
-        self._cancelled = False
+        self._cancelled = threading.Event()
+        self._finished = threading.Event()
 
     # ---- operations ------------------------------------------------------------------------------------------
     def addCallback(self, call: Call, callback: Any) -> None:
@@ -74,19 +80,19 @@ class RequestHandle(Service):
 
     @untransacted
     def cancel(self, context: Any) -> bool:
-        """Give the request up where it has not begun; whether that was so."""
-        with self.lock:
-            if self._response is not None or self._status.startTime:
-                return False
-            self._cancelled = True
-            return True
+        """Give the request up; False where it was done already, LockTimeout where it does not listen."""
+        if self._finished.is_set():
+            return False
+        self._cancelled.set()
+        if not self._finished.wait(_CANCEL_WAIT_S):
+            raise omero.LockTimeout("", "", "timed out while waiting on CANCELLED state", 5000, int(_CANCEL_WAIT_S))
+        return isinstance(self._response, omero.cmd.ERR) and self._response.name in _CANCELLED
 
     # ---- the work --------------------------------------------------------------------------------------------
     def run(self) -> None:
         """Carry the request out in one transaction; every failure becomes the response."""
         with self.lock:
-            if not self._cancelled:
-                self._status.startTime = _now()
+            self._status.startTime = _now()
         response, flags = self._outcome()
         with self.lock:
             self._status.stopTime = _now()
@@ -95,18 +101,24 @@ class RequestHandle(Service):
                 self._status.currentStep = max(0, self._status.steps - 1)
             self._response = response
             listeners = list(self._callbacks.values())
+        self._finished.set()
         for listener in listeners:
             self._announce(listener)
 
     def _outcome(self) -> tuple[Any, list[Any]]:
         try:
-            if self._cancelled:
-                raise InterruptedError("cancelled before it began")
-            with self.transaction(self._context, write=writes(self._request)) as call:
-                return perform(call, self._request), []
+            with interruptible(self._cancelled), self._transaction() as call:
+                answer = perform(call, self._request)
+                go_on()  # the last moment at which nothing has changed yet
+                return answer, []
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             _log.debug("%s failed", type(self._request).__name__, exc_info=True)
             return error_response(self._request, error, unplanned(self._request)), list(_FAILED)
+
+    def _transaction(self) -> AbstractContextManager[Call]:
+        if self._cancelled.is_set():
+            raise Refused("cancel-called", "cancelled before it began")
+        return self.transaction(self._context, write=writes(self._request))
 
     def _announce(self, listener: Any) -> None:
         try:

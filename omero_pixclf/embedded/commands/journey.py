@@ -14,6 +14,7 @@ from typing import Any
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.bonds import Bond, Item, annotation_links, bond, items, link_classes, of_kind
+from omero_pixclf.embedded.commands.interruption import go_on
 from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.commands.refusal import graph_failure
 from omero_pixclf.embedded.commands.rules import Hold
@@ -48,6 +49,7 @@ class Journey:
 
     parts: Sequence[str] = ()
     holds: Sequence[Hold] = ()
+    companions: Sequence[str] = ("~Fileset.images",)  # considered along with what holds them
 
     def __init__(self, call: Call, options: ChildOptions, ignored: Sequence[str] = ()) -> None:
         self.call = call
@@ -87,6 +89,7 @@ class Journey:
             self.decide(target, action)
         while self._fresh:
             while self._fresh:
+                go_on()
                 fresh, self._fresh = self._fresh, []
                 for act in Action:
                     batch = [fate.item for fate in fresh if fate.action is act]
@@ -139,9 +142,15 @@ class Journey:
                 self.consider(pair.other)
 
     def consider(self, thing: Item) -> None:
-        """Let a thing go as soon as nothing holds it any more."""
-        if thing.key not in self.fates:
-            self.considered[thing.key] = thing
+        """Let a thing go as soon as nothing holds it any more, and whatever can only go together with it."""
+        if thing.key in self.fates or thing.key in self.considered:
+            return
+        self.considered[thing.key] = thing
+        for text in self.companions:
+            found = bond(text)
+            if of_kind(thing.kind, found.holder):
+                for pair in found.things(self.tx, [thing.id]):
+                    self.consider(pair.other)
 
     def _settle(self) -> None:
         """Decide about what has been considered: what nobody holds goes."""

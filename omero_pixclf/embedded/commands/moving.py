@@ -22,6 +22,7 @@ from omero_pixclf.embedded.commands.rules import (
     HOLDS,
     PARTS,
     SETTINGS,
+    UNOWNED,
     Hold,
 )
 from omero_pixclf.embedded.database import ids_parameter
@@ -29,7 +30,16 @@ from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.security import GroupLevel
 
-__all__ = ["SHARED", "TARGETS", "Moving", "change_group", "check_not_alone", "check_shared", "plan", "set_column"]
+__all__ = [
+    "SHARED",
+    "TARGETS",
+    "Moving",
+    "change_group",
+    "check_not_alone",
+    "check_shared",
+    "plan",
+    "set_column",
+]
 
 # fmt: off
 TARGETS = (
@@ -48,7 +58,7 @@ SHARED = (  # what some of its holders cannot take away from the others
     "Channel.statsInfo",
     "Shape.transform",
 )
-_NEVER_ALONE = ("Image.rois", "Image.experiment", "FileAnnotation.file")  # the thing goes with its holders only
+_NEVER_ALONE = ("Image.rois", "Image.experiment")  # the thing goes with its holders only
 _WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")  # both ends move, or none
 
 
@@ -57,6 +67,7 @@ class Moving(Journey):
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[Hold] = (*HOLDS, *CONTENTS)
+    companions: Sequence[str] = (*Journey.companions, "~FileAnnotation.file")
 
     def __init__(self, call: Call, options: Any, group: int, ignored: Sequence[str] = ()) -> None:
         super().__init__(call, options, ignored)
@@ -91,7 +102,8 @@ class Moving(Journey):
         """Own things are considered, others' only outside private groups."""
         if hold.blocks_only:
             return False
-        if holder.owner == thing.owner or hold not in CONTENTS or of_kind(thing.kind, "Roi"):
+        free = hold not in CONTENTS or hold.bond in UNOWNED or of_kind(thing.kind, "Roi")
+        if free or holder.owner == thing.owner:
             return True
         return not self.to_private and (self.rights(thing).delete or self.rights(holder).chgrp)
 
@@ -116,10 +128,10 @@ class Moving(Journey):
         return Fate(thing, Action.TAKE, False) if may and not self.to_private else None
 
     def _settled_annotation(self, thing: Item) -> Fate | None:
-        deletable = self.rights(thing).delete
-        if any(holder.owner == thing.owner for holder in self._movers(thing)):
+        deletable, movers = self.rights(thing).delete, self._movers(thing)
+        if any(holder.owner == thing.owner for holder in movers):
             return Fate(thing, Action.TAKE, True)
-        if not self.to_private and deletable:
+        if movers and not self.to_private and deletable:
             return Fate(thing, Action.TAKE, True)
         if deletable or is_any(thing, FREE_ANNOTATIONS):
             return Fate(thing, Action.DROP, deletable)
@@ -174,6 +186,7 @@ class Moving(Journey):
             check_shared(self, bond(text))
         for text in _NEVER_ALONE:
             check_not_alone(self, bond(text))
+        check_not_alone(self, bond("FileAnnotation.file"), Action.TAKE)
         check_filesets(self, self.taken("Image"))
 
     def to_unlink(self) -> list[tuple[str, str, list[int]]]:
@@ -200,11 +213,11 @@ def check_shared(journey: Journey, found: Bond) -> None:
             )
 
 
-def check_not_alone(journey: Journey, found: Bond) -> None:
-    """GraphException where things are taken from holders that stay."""
+def check_not_alone(journey: Journey, found: Bond, action: Action | None = None) -> None:
+    """GraphException where things are taken from holders that stay, or do not have the fate they need to have."""
     things = [item.id for item in journey.taken(found.thing)]
     for pair in found.holders(journey.tx, things) if things else ():
-        if not journey.goes(pair.other.key, Action.TAKE):
+        if not journey.goes(pair.other.key, action):
             raise graph_failure(f"may not take {found.thing}[{pair.known}] while {text_of(pair.other)} remains")
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "HOLDS",
     "PARTS",
     "SETTINGS",
+    "UNOWNED",
     "Hold",
 ]
 
@@ -81,5 +82,6 @@ CONTENTS = (
     Hold("Image.rois", deletable=True),
 )
 
+UNOWNED = ("WellSample.image", "WellReagentLink", "Screen.reagents")  # contents that go whoever owns them
 FREE_ANNOTATIONS = ("BasicAnnotation", "CommentAnnotation")  # go with their object whoever wrote them
 BORROWED_ANNOTATIONS = ("FileAnnotation", "TagAnnotation")  # go only with objects of their own owner

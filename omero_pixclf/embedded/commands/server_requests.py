@@ -12,6 +12,7 @@ from omero.rtypes import rtime, unwrap
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands import deletion, levels, moving, relatives
 from omero_pixclf.embedded.commands.deletion import is_legal
+from omero_pixclf.embedded.commands.interruption import go_on
 from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.model import entities
@@ -46,7 +47,8 @@ def timing(call: Call, request: Any) -> Any:
     wait = request.steps * request.millisPerStep / 1000
     if request.steps < 0 or request.millisPerStep < 0 or wait > _MAX_WAIT_S:
         raise Refused("timing-range", f"between 0 and {_MAX_WAIT_S:.0f} seconds, not {wait}")
-    time.sleep(wait)
+    for _ in range(request.steps):
+        go_on(request.millisPerStep / 1000)
     return omero.cmd.OK()
 
 
