@@ -119,6 +119,14 @@ def _external_storage(file: h5py.File) -> None:
     file.create_dataset("FeatureSelections/Scales", (7,), "f8", external=[("/etc/passwd", 0, 56)])
 
 
+def chain(count: int) -> np.ndarray:
+    """The topology of a tree that is as deep as it has nodes: each has the next one and a leaf of its own."""
+    at = 2 + 7 * np.arange(count)
+    zero = np.zeros_like(at)
+    nodes = np.stack([zero, zero, at + 7, at + 5, zero, zero + 2**30, zero], axis=1)
+    return np.concatenate([[14, 2], nodes.ravel(), [2**30, 0]]).astype(np.int32)
+
+
 TOPOLOGY = f"{FORESTS}/Forest0000/Tree_00/topology"
 HOSTILE: dict[str, Edit] = {
     "tree that leads back to its root": _tree(_put(4, 2)),
@@ -138,12 +146,7 @@ HOSTILE: dict[str, Edit] = {
     "tree of no nodes": replaced(TOPOLOGY, data=np.zeros(0, np.int32)),
     "tree of text": replaced(TOPOLOGY, data=np.array([b"two", b"three"])),
     "tree of floats": replaced(TOPOLOGY, data=np.linspace(0, 1, 20)),
-    "tree as a chain of a million nodes": replaced(
-        TOPOLOGY,
-        data=np.concatenate(
-            [[14, 2], np.ravel([(0, 0, 2 + 7 * (i + 1), 7 + 7 * i, 0, 2**30, 0) for i in range(10**6)]), [2**30, 0]]
-        ).astype(np.int32),
-    ),
+    "tree as a chain of a million nodes": replaced(TOPOLOGY, data=chain(10**6)),
     "gigabytes of tree, none of them stored": replaced(TOPOLOGY, shape=(2**33,), dtype="i4"),
     "gigabytes of tree, compressed": replaced(
         TOPOLOGY, shape=(2**34,), dtype="i4", chunks=(2**20,), compression="gzip"
