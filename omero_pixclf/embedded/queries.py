@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable
 from typing import Any
@@ -28,7 +29,11 @@ _TO_RTYPE = {
     "double": lambda v: rtypes.rdouble(float(v)),
     "bool": lambda v: rtypes.rbool(bool(v)),
     "time": rtypes.rtime,
+    "strings": lambda v: rtypes.rlist([rtypes.rstring(s) for s in json.loads(v)]),
 }
+
+
+_RIGHTS = "_details_permissions"  # of an object in a map, asked for by such a name, as OMERO.web's tree does
 
 
 def parameters(**values: Any) -> dict[str, Any]:
@@ -238,6 +243,10 @@ def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: 
     if column.gathered == "list":
         return rtypes.rlist(cells)
     names = [part.alias or str(i) for i, part in enumerate(column.parts)]
+    for i, name in enumerate(names):
+        if name.endswith(_RIGHTS) and isinstance(cells[i], omero.RObject) and cells[i].val is not None:
+            details = cells[i].val.details
+            cells[i] = _permissions(call, details.owner.id.val, details.group.id.val)
     return rtypes.rmap(dict(zip(names, cells, strict=True)))
 
 

@@ -7,6 +7,7 @@ abstract class that was not fetched comes unloaded as a whole: OMERO cannot name
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -39,6 +40,7 @@ _TO_ICE: dict[str, Callable[[Any], Any]] = {
     "bool": lambda v: rtypes.rbool(bool(v)),
     "time": rtypes.rtime,
     "bytes": bytes,
+    "strings": json.loads,
 }
 
 

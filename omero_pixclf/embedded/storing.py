@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import Any
 
@@ -87,7 +88,7 @@ def row_of(found: Entity, obj: Any) -> list[Any]:
         elif kind == "bytes":
             row[place] = bytes(value)
         elif kind == "strings":
-            row[place] = "\n".join(value)
+            row[place] = json.dumps(list(value))
         elif kind == "double":
             row[place] = value._val if value._val == value._val else "NaN"  # SQLite keeps no NaN
         else:
