@@ -33,10 +33,13 @@ Examples:
   omero-pixclf demo
   omero-pixclf check Plate:3 --project nuclei.ilp
   omero-pixclf run Dataset:7 Plate:3 --recipe nuclei.toml
-  omero-pixclf predict --project nuclei.ilp --export_source "Simple Segmentation" stack.h5/data
+  omero-pixclf predict --project nuclei.ilp stack.h5/data
+  omero-pixclf run --help                       more of them
 
 \b
-Exit codes: 0 all done · 1 some images failed · 2 wrong usage or refused input · 3 server unreachable or not allowed
+Exit codes:
+  0 all done · 1 some images failed · 2 wrong usage or refused input
+  3 server unreachable or not allowed
 """
 
 

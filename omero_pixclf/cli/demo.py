@@ -40,7 +40,7 @@ USER, LAB = "demo", "Demo lab"
     epilog="""\b
 Examples:
   omero-pixclf demo
-  omero-pixclf demo --folder /tmp/demo --serve      (leaves the server running, to look around)
+  omero-pixclf demo --folder /tmp/demo --serve      leaves the server running
 """
 )
 @click.option(

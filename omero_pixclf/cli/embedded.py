@@ -21,7 +21,7 @@ __all__ = ["embedded"]
     epilog="""\b
 Examples:
   omero-pixclf embedded start --folder my-omero --port 4064
-  omero-pixclf embedded import *.ome.tif --dataset "My stacks" -s root@localhost:4064
+  omero-pixclf embedded import *.tif --dataset Stacks -s root@localhost
   omero-pixclf embedded reset --folder my-omero
 """
 )
@@ -29,7 +29,13 @@ def embedded() -> None:
     """An OMERO-compatible server in Python, for trying out and for tests."""
 
 
-@embedded.command()
+@embedded.command(
+    epilog="""\b
+Examples:
+  omero-pixclf embedded start --folder my-omero
+  omero-pixclf embedded start --folder my-omero --port 0     a free port
+"""
+)
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where its data lies.")
 @click.option("--port", type=click.IntRange(0, 65535), default=4064, show_default=True, help="SSL port; 0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -53,7 +59,14 @@ def start(folder: Path, port: int, host: str) -> None:
     click.echo("stopped")
 
 
-@embedded.command("import")
+@embedded.command(
+    "import",
+    epilog="""\b
+Examples:
+  omero-pixclf embedded import *.ome.tif --dataset Stacks -s root@localhost
+  omero-pixclf embedded import stack.npy --axes zyx -s root@localhost
+""",
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
 @click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
@@ -70,7 +83,13 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, **options: 
         click.echo(f"{key}\t{path}")
 
 
-@embedded.command()
+@embedded.command(
+    epilog="""\b
+Examples:
+  omero-pixclf embedded reset --folder my-omero
+  omero-pixclf embedded reset --folder my-omero --yes
+"""
+)
 @click.option(
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="The server's data."
 )

@@ -26,8 +26,8 @@ else:
     epilog="""\b
 Examples:
   omero-pixclf plugin install
-  omero login demo@omero.example.org && omero pixclf run Plate:3 --project nuclei.ilp
-  omero-pixclf plugin install --folder ~/omero-plugins && export PYTHONPATH=~/omero-plugins
+  omero login demo@omero.example.org
+  omero pixclf run Plate:3 --project nuclei.ilp
 """
 )
 def plugin() -> None:
@@ -50,7 +50,14 @@ def _place(folder: Path | None) -> Path:
     return Path(found.submodule_search_locations[0]) / "plugins" / "pixclf.py"
 
 
-@plugin.command()
+@plugin.command(
+    epilog="""\b
+Examples:
+  omero-pixclf plugin install
+  omero-pixclf plugin install --folder ~/omero-plugins
+  export PYTHONPATH=~/omero-plugins            then omero finds it there
+"""
+)
 @folder_option
 def install(folder: Path | None) -> None:
     """Make `omero pixclf` work."""
@@ -63,7 +70,12 @@ def install(folder: Path | None) -> None:
     click.echo(f"{place}: installed; try: omero pixclf --help")
 
 
-@plugin.command()
+@plugin.command(
+    epilog="""\b
+Examples:
+  omero-pixclf plugin remove
+"""
+)
 @folder_option
 def remove(folder: Path | None) -> None:
     """Take `omero pixclf` away again."""
@@ -74,7 +86,12 @@ def remove(folder: Path | None) -> None:
     click.echo(f"{place}: removed")
 
 
-@plugin.command()
+@plugin.command(
+    epilog="""\b
+Examples:
+  omero-pixclf plugin show
+"""
+)
 @folder_option
 def show(folder: Path | None) -> None:
     """Show where `omero pixclf` lies, and whether it does."""

@@ -115,8 +115,10 @@ def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | 
 _EXAMPLES = """\b
 Examples:
   omero-pixclf predict --project nuclei.ilp stack.h5/data
-  omero-pixclf predict --project nuclei.ilp --export_source "Simple Segmentation" \\
-      --output_format tiff --output_filename_format "results/{nickname}_seg" *.tif
+  omero-pixclf predict --project nuclei.ilp stack.h5/data --json
+  omero-pixclf predict --project nuclei.ilp --output_format tiff \\
+      --export_source "Simple Segmentation" \\
+      --output_filename_format "results/{nickname}_seg" *.tif
 """
 
 
@@ -136,7 +138,7 @@ Examples:
     help="File name; {dataset_dir} {nickname} {result_type} {roi} {x_start} {x_stop} ... {slice_index} are filled in.",
 )
 @_option("output_internal_path", help="Name of the array in an HDF5 file (default: exported_data).")
-@_option("export_dtype", type=click.Choice(_DTYPES), help="Stored type.")
+@_option("export_dtype", type=click.Choice(_DTYPES), metavar="TYPE", help=f"Stored type: {', '.join(_DTYPES)}.")
 @_option("pipeline_result_drange", callback=_range, metavar="(MIN,MAX)", help="Range of the result, as (0.0,1.0) ...")
 @_option("export_drange", callback=_range, metavar="(MIN,MAX)", help="... and the one it is mapped onto, as (0,255).")
 @_option("output_axis_order", help="Axes of the file, as cyx; axes left out must have size 1.")

@@ -25,7 +25,14 @@ def runs() -> None:
     """List and show earlier runs, as the ledger in OMERO has them."""
 
 
-@runs.command("list")
+@runs.command(
+    "list",
+    epilog="""\b
+Examples:
+  omero-pixclf runs list
+  omero-pixclf runs list --json -s ada@omero.example.org
+""",
+)
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
 @server_options
 def list_(machine: bool, **options: Any) -> None:
@@ -40,7 +47,13 @@ def list_(machine: bool, **options: Any) -> None:
             click.echo(f"{run.run_id}  {run.recipe:<20} {run.complete} of {run.images} images complete  {found}")
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  omero-pixclf runs show 20261121T053012-ab12cd
+  omero-pixclf runs show 20261121T053012-ab12cd --json
+"""
+)
 @click.argument("run_id", metavar="RUN")
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
 @server_options
@@ -52,7 +65,12 @@ def show(run_id: str, machine: bool, **options: Any) -> None:
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
 
 
-@runs.command()
+@runs.command(
+    epilog="""\b
+Examples:
+  omero-pixclf runs diff 20261121T053012-ab12cd 20261121T061540-88ef01
+"""
+)
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
 @click.option("--json", "machine", is_flag=True, help="One JSON object, for machines.")
@@ -72,8 +90,10 @@ def diff(one: str, other: str, machine: bool, **options: Any) -> None:
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   omero-pixclf undo 20261121T053012-ab12cd
+  omero-pixclf undo 20261121T053012-ab12cd --yes
+  omero-pixclf undo 20261121T053012-ab12cd --out results
 """
 )
 @click.argument("run_id", metavar="RUN")

@@ -25,7 +25,7 @@ Examples:
   omero-pixclf script install -s root@omero.example.org
   omero-pixclf script install --python /opt/omero_pixclf/bin/python
   omero-pixclf script show
-  omero-pixclf script show --text > /opt/omero/server/OMERO.server/lib/scripts/omero_pixclf/Pixel_Classification.py
+  omero-pixclf script show --text > Pixel_Classification.py
 """
 )
 def script() -> None:
@@ -82,7 +82,14 @@ def _script_file() -> Path:
     raise MissingError(f"{NAME} is not part of this installation of omero_pixclf")
 
 
-@script.command()
+@script.command(
+    epilog="""\b
+Examples:
+  omero-pixclf script install -s root@omero.example.org
+  omero-pixclf script install --python /opt/omero_pixclf/bin/python
+  omero-pixclf script install --own
+"""
+)
 @place_options
 @server_options
 def install(folder: str, own: bool, python: str, **options: Any) -> None:
@@ -98,7 +105,13 @@ def install(folder: str, own: bool, python: str, **options: Any) -> None:
         click.echo("it runs while you have a processor of your own: omero script serve user")
 
 
-@script.command()
+@script.command(
+    epilog="""\b
+Examples:
+  omero-pixclf script show -s root@omero.example.org
+  omero-pixclf script show --text > Pixel_Classification.py
+"""
+)
 @place_options
 @click.option("--text", is_flag=True, help="Only write the script's text, for a server's lib/scripts folder.")
 @server_options
