@@ -8,7 +8,7 @@ from omero.model import PermissionsI
 
 from omero_pixclf.embedded.database import Transaction, now_ms
 from omero_pixclf.embedded.enumerations import BIT_SIZES, VALUES
-from omero_pixclf.embedded.passwords import hashed
+from omero_pixclf.embedded.passwords import OPEN, hashed
 from omero_pixclf.embedded.schema import table
 
 __all__ = ["set_password", "sow"]
@@ -40,6 +40,7 @@ def sow(tx: Transaction, root_password: str) -> None:
         )
     _privileges(tx)
     set_password(tx, 0, root_password)
+    tx.execute("INSERT INTO password VALUES (1, ?, ?)", (OPEN, now_ms()))
     _skip_ids(tx, "experimentergroup", len(_GROUPS))
     _skip_ids(tx, "experimenter", len(_USERS))
     tx.execute("INSERT INTO configuration VALUES ('omero.db.uuid', ?)", (str(uuid.uuid4()),))

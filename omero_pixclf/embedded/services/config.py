@@ -40,10 +40,14 @@ _PUBLIC = {  # settings that everybody may read, as a fresh server has them
     "omero.client.viewer.interpolate_pixels": "true",
     "omero.client.viewer.roi_limit": "2000",
     "omero.client.web.host": "",
+    "omero.mail.config": "false",
     "omero.pixeldata.max_plane_height": "3192",
     "omero.pixeldata.max_plane_width": "3192",
     "omero.policy.binary_access": "+read,+write,+image",
+    "omero.router.insecure": "",  # there is none: gateways without ``secure`` stay on SSL
     "omero.sessions.timeout": "600000",
+    "omero.upgrades.url": "",  # nobody is asked
+    "omero.version": VERSION,
 }
 _CLIENT = "omero.client."
 _SECRET = re.compile(r"pass|uuid|secret|key", re.IGNORECASE)
