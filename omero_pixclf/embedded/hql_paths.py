@@ -135,7 +135,7 @@ class Paths:
             scope.joins[-1] += f" AND {self.condition(scope, item.condition)}"
 
     def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[Source, str]:
-        """The source of the last but one step of a path, and the last step's name."""
+        """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
         source = scope.find(path.parts[0])
         if source is None or len(path.parts) < 2:
             raise HqlError(f"{'.'.join(path.parts)} starts with no alias")
@@ -144,9 +144,9 @@ class Paths:
             step = steps.pop(0)
             if step == "details":
                 if steps:
-                    source = self._implicit_details(scope, source, steps.pop(0))
+                    source = self._implicit_details(scope, source, steps.pop(0), outer=outer)
                 continue
-            source = self._implicit(scope, source, self._property(source, step))
+            source = self._implicit(scope, source, self._property(source, step), outer=outer)
         return source, path.parts[-1]
 
     def _join_details(self, scope: Scope, owner: Source, name: str, outer: bool) -> Source:
@@ -195,22 +195,22 @@ class Paths:
             raise HqlError(f"could not resolve property: {name} of: {source.entity.qualified}")
         return found
 
-    def _implicit(self, scope: Scope, source: Source, step: Field) -> Source:
+    def _implicit(self, scope: Scope, source: Source, step: Field, *, outer: bool = False) -> Source:
         if step.kind != "entity":
             raise HqlError(f"illegal attempt to dereference {step.name}")
-        return self._follow(scope, source, f'"{step.name}"', step.target)
+        return self._follow(scope, source, f'"{step.name}"', step.target, outer)
 
-    def _implicit_details(self, scope: Scope, source: Source, name: str) -> Source:
+    def _implicit_details(self, scope: Scope, source: Source, name: str, *, outer: bool = False) -> Source:
         if name not in _DETAILS:
             raise HqlError(f"could not resolve property: details.{name}")
         column, target = _DETAILS[name]
-        return self._follow(scope, source, column, target)
+        return self._follow(scope, source, column, target, outer)
 
-    def _follow(self, scope: Scope, source: Source, column: str, target: str) -> Source:
+    def _follow(self, scope: Scope, source: Source, column: str, target: str, outer: bool) -> Source:
         key = (source.sql, column)
         if key not in scope.implicit:
-            made = Source(self._fresh(), entity(target))
-            scope.joins.append(f" JOIN {table(target).name} {made.sql} ON {made.sql}.id = {source.sql}.{column}")
+            made, kind = Source(self._fresh(), entity(target)), "LEFT JOIN" if outer else "JOIN"
+            scope.joins.append(f" {kind} {table(target).name} {made.sql} ON {made.sql}.id = {source.sql}.{column}")
             scope.implicit[key] = made
         return scope.implicit[key]
 
