@@ -7,7 +7,9 @@ joined as a collection, as OMERO's own filters do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
@@ -19,8 +21,10 @@ from omero_pixclf.embedded.hql_values import Parameters, Value
 from omero_pixclf.embedded.model import Entity, entity
 from omero_pixclf.embedded.security import Caller
 
-__all__ = ["Column", "HqlError", "Source", "Translation", "translate"]
+__all__ = ["Column", "HqlError", "Page", "Source", "Translation", "translate"]
 
+_OUTER = re.compile(r" LEFT JOIN \S+ (t\d+) ON")
+_TO_ONE = re.compile(r" ON t\d+\.id = ")
 _AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
 
 
@@ -35,6 +39,15 @@ class Column:
     gathered: str = ""
 
 
+@dataclass(frozen=True)
+class Page:
+    """How to take a page of a query that fetches collections: first the ids of its objects, then their rows."""
+
+    ids_sql: str
+    exact: bool  # each id comes once, so that SQL may count; else the reader counts different ids
+    rows_sql: str  # for the objects whose ids are in the parameter ``page``
+
+
 @dataclass
 class Translation:
     """A query in SQL and how to read its rows."""
@@ -43,15 +56,23 @@ class Translation:
     parameters: dict[str, Any]
     columns: list[Column]
     fetches: list[tuple[Source, int]]  # fetched sources and the place of their id; the index follows where there is one
-    root: Source | None
     root_place: int
-    page_sql: str  # the root's ids in order, for paging over fetched collections
-    paged_sql: str  # the query for the roots whose ids are in the parameter ``page``
+    page: Page | None  # where one object may span several rows
 
     @property
     def fetches_collections(self) -> bool:
         """Whether one object may span several rows."""
         return any(source.is_collection for source, _ in self.fetches)
+
+
+@dataclass(frozen=True)
+class _Clauses:
+    """What follows from: conditions, group by, having, order by."""
+
+    conditions: list[str]
+    group: str
+    having: str
+    order: str
 
 
 class _Translator(Expressions):
@@ -67,29 +88,19 @@ class _Translator(Expressions):
             values = [self._whole(next(iter(scope.names.values())))]
         self._in_condition = outside
         columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
-        return self._assemble(query, scope, columns), values[0].kind
+        return _joined(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
 
-    def _assemble(
-        self, query: syntax.Select, scope: Scope, columns: str, extra_order: str = "", condition: str = ""
-    ) -> str:
-        conditions = [*scope.filters, *([condition] if condition else [])]
+    def _clauses(self, query: syntax.Select, scope: Scope, default_order: str = "") -> _Clauses:
+        """Everything behind from; may add joins to the scope."""
+        conditions = list(scope.filters)
         if query.where is not None:
             outside, self._in_condition = self._in_condition, True
             conditions.append(self.condition(scope, query.where))
             self._in_condition = outside
         group = ", ".join(self.value(scope, g).sql for g in query.group)
         having = self.condition(scope, query.having) if query.having is not None else ""
-        order = ", ".join(self._ordered(scope, o) for o in query.order) or extra_order
-        # everything above may have added joins
-        sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{columns} FROM {''.join(scope.joins)}"
-        for word, text in (
-            ("WHERE", " AND ".join(conditions)),
-            ("GROUP BY", group),
-            ("HAVING", having),
-            ("ORDER BY", order),
-        ):
-            sql += f" {word} {text}" if text else ""
-        return sql
+        order = ", ".join(self._ordered(scope, o) for o in query.order) or default_order
+        return _Clauses(conditions, group, having, order)
 
     def _ordered(self, scope: Scope, term: syntax.Order) -> str:
         value = self.value(scope, term.value)
@@ -108,15 +119,14 @@ class _Translator(Expressions):
         fetches = self._fetches(scope, selected, places)
         chosen, root_place = self._root(scope, columns, root)
         extra = self._default_order(query, scope, places)
-        sql = self._assemble(query, scope, ", ".join(places), extra)
+        clauses = self._clauses(query, scope, extra)
         self._check_groups(query, scope, places)
         self._check_distinct_order(query, scope, places)
-        page = paged = ""
+        sql = _joined(query, ", ".join(places), clauses, scope.joins)
+        page = None
         if root_place >= 0 and any(source.is_collection for source, _ in fetches):
-            page = self._assemble(query, scope, f"{chosen.sql}.id", extra)
-            inside = f"{chosen.sql}.id IN (SELECT value FROM json_each(:page))"
-            paged = self._assemble(query, scope, ", ".join(places), extra, inside)
-        return Translation(sql, self.parameters.bound, columns, fetches, chosen, root_place, page, paged)
+            page = _page(query, clauses, scope.joins, ", ".join(places), f"{chosen.sql}.id")
+        return Translation(sql, self.parameters.bound, columns, fetches, root_place, page)
 
     def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
         """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""
@@ -205,6 +215,37 @@ class _Translator(Expressions):
             if source.index:
                 places.append(source.index)
         return found
+
+
+def _joined(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequence[str]) -> str:
+    sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{columns} FROM {''.join(joins)}"
+    for word, text in (
+        ("WHERE", " AND ".join(clauses.conditions)),
+        ("GROUP BY", clauses.group),
+        ("HAVING", clauses.having),
+        ("ORDER BY", clauses.order),
+    ):
+        sql += f" {word} {text}" if text else ""
+    return sql
+
+
+def _page(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], columns: str, root: str) -> Page:
+    order = clauses.order if query.order else root
+    needed = _needed(joins, [*clauses.conditions, order, root])
+    exact = all(_TO_ONE.search(join) for join in needed[1:])
+    ids_sql = _joined(query, root, replace(clauses, order=order), needed)
+    inside = [*clauses.conditions, f"{root} IN (SELECT value FROM json_each(:page))"]
+    return Page(ids_sql, exact, _joined(query, columns, replace(clauses, conditions=inside), joins))
+
+
+def _needed(joins: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Joins without those that only fetch: outer ones whose alias nothing else speaks of."""
+    kept: list[str] = []
+    for join in reversed(joins):
+        outer = _OUTER.match(join)
+        if outer is None or any(f"{outer[1]}." in text for text in (*texts, *kept)):
+            kept.insert(0, join)
+    return kept
 
 
 def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:

@@ -14,7 +14,7 @@ from omero import rtypes
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.faults import fault, misuse
-from omero_pixclf.embedded.hql import Column, HqlError, Translation, translate
+from omero_pixclf.embedded.hql import Column, HqlError, Page, Translation, translate
 from omero_pixclf.embedded.hql_syntax import HqlSyntaxError
 from omero_pixclf.embedded.model import entity, unit_names
 from omero_pixclf.embedded.security import level_text
@@ -117,24 +117,27 @@ def _rows(call: Call, found: Translation, page: Any) -> list[Any]:
     try:
         if limit is None and not offset:
             return call.tx.all(found.sql, found.parameters)
-        if found.paged_sql:
-            return _rows_of_page(call, found, limit, offset)
+        if found.page is not None:
+            ids = _page_ids(call, found.page, found.parameters, limit, offset)
+            return call.tx.all(found.page.rows_sql, {**found.parameters, "page": ids_parameter(ids)})
         return call.tx.all(f"{found.sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}", found.parameters)
     except sqlite3.OperationalError as error:
         raise misuse(f"could not execute query: {error}") from error
 
 
-def _rows_of_page(call: Call, found: Translation, limit: int | None, offset: int) -> list[Any]:
-    """Whole objects count, not rows: first the ids of the page, then their rows."""
+def _page_ids(call: Call, page: Page, given: dict[str, Any], limit: int | None, offset: int) -> list[int]:
+    """The ids of a page's objects: whole objects count, not rows."""
+    if page.exact:
+        sql = f"{page.ids_sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
+        return [ident for (ident,) in call.tx.execute(sql, given)]
     wanted: dict[int, None] = {}
     end = None if limit is None else offset + limit
     if end is None or end > 0:
-        for (ident,) in call.tx.execute(found.page_sql, found.parameters):
+        for (ident,) in call.tx.execute(page.ids_sql, given):
             wanted[ident] = None
             if end is not None and len(wanted) == end:
                 break
-    ids = list(wanted)[offset:]
-    return call.tx.all(found.paged_sql, {**found.parameters, "page": ids_parameter(ids)})
+    return list(wanted)[offset:]
 
 
 # ---- objects -------------------------------------------------------------------------------------------------

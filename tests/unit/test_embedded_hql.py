@@ -151,3 +151,14 @@ def test_a_grouped_id_stands_for_its_row(database: sqlite3.Connection) -> None:
 def test_a_quantity_is_selected_whole_or_in_parts() -> None:
     found = translate("select p.physicalSizeX.value, p.physicalSizeX.unit, p.physicalSizeX from Pixels p", ADMIN, {})
     assert [c.value.kind for c in found.columns] == ["double", "string", "unit"]
+
+
+def test_pages_leave_out_joins_that_only_fetch() -> None:
+    fetched = translate("select r from Roi r left join fetch r.shapes s where r.image.id = 1 order by r.id", ADMIN, {})
+    assert fetched.page is not None
+    assert fetched.page.exact
+    assert "shape" not in fetched.page.ids_sql
+    asked = translate("select r from Roi r left join fetch r.shapes s where s.theZ = 1", ADMIN, {})
+    assert asked.page is not None
+    assert not asked.page.exact
+    assert translate("select r from Roi r", ADMIN, {}).page is None
