@@ -394,6 +394,25 @@ def test_a_plate_moves_as_a_whole(mover):
     assert {alice.group_of("Well", well), alice.group_of("Image", image)} == {group}
 
 
+def test_images_that_share_an_instrument_move_together_or_not_at_all(mover):
+    alice, group, _bob = mover()
+    instrument = alice.save(model.InstrumentI())
+    images = [alice.named("Image", instrument=model.InstrumentI(instrument, False)) for _ in range(2)]
+    alone = omero.cmd.Chgrp2(targetObjects={"Image": images[:1]}, groupId=group)
+    assert isinstance(alice.run(alone), omero.cmd.GraphException)
+    together = omero.cmd.Chgrp2(targetObjects={"Image": images}, groupId=group)
+    assert of(alice.run(together), "includedObjects") == {"Image": 2, "Instrument": 1}
+
+
+def test_an_instrument_that_moves_alone_is_forgotten_by_its_images(mover):
+    alice, group, _bob = mover()
+    instrument = alice.save(model.InstrumentI())
+    image = alice.named("Image", instrument=model.InstrumentI(instrument, False))
+    answer = alice.run(omero.cmd.Chgrp2(targetObjects={"Instrument": [instrument]}, groupId=group))
+    assert of(answer, "includedObjects") == {"Instrument": 1}
+    assert alice.query.get("Image", image).instrument is None
+
+
 def test_a_colleagues_image_cannot_be_moved(mover):
     alice, group, bob = mover()
     image = bob.named("Image")
@@ -443,6 +462,26 @@ def test_giving_an_image_cuts_it_out_of_the_former_owners_dataset(team):
     alice.link("DatasetImageLink", dataset, image)
     answer = root.run(omero.cmd.Chown2(targetObjects={"Image": [image]}, userId=bob.person.ident))
     assert of(answer) == {"DatasetImageLink": 1}
+
+
+def test_a_group_owner_gives_within_the_group_only(team):
+    alice, bob, root = team("rwr---")
+    stranger = team("rwr---", 1)[0]
+    group = model.ExperimenterGroupI(alice.person.group, False)
+    root.sf.getAdminService().setGroupOwner(group, model.ExperimenterI(alice.person.ident, False))
+    owner = Client(alice.person, alice.person.client().getSession())
+    image = bob.named("Image")
+    outside = omero.cmd.Chown2(targetObjects={"Image": [image]}, userId=stranger.person.ident)
+    assert isinstance(owner.run(outside), omero.cmd.GraphException)
+    inside = omero.cmd.Chown2(targetObjects={"Image": [image]}, userId=alice.person.ident)
+    assert of(owner.run(inside), "includedObjects") == {"Image": 1}
+
+
+def test_a_region_is_not_given_out_of_its_image_in_a_read_only_group(team):
+    alice, bob, root = team("rwr---")
+    roi = alice.roi(alice.named("Image"))
+    answer = root.run(omero.cmd.Chown2(targetObjects={"Roi": [roi]}, userId=bob.person.ident))
+    assert isinstance(answer, omero.cmd.GraphException)
 
 
 # ---- levels --------------------------------------------------------------------------------------------------

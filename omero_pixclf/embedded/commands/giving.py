@@ -14,6 +14,7 @@ from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
 from omero_pixclf.embedded.commands.moving import (
     SHARED,
     TARGETS,
+    WHOLE_LINKS,
     check_not_alone,
     check_shared,
     set_column,
@@ -21,7 +22,16 @@ from omero_pixclf.embedded.commands.moving import (
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.removal import Removal, check_filesets, is_any
-from omero_pixclf.embedded.commands.rules import BORROWED_ANNOTATIONS, CONTENTS, HOLDS, PARTS, SETTINGS, UNOWNED, Hold
+from omero_pixclf.embedded.commands.rules import (
+    BORROWED_ANNOTATIONS,
+    CONTENTS,
+    FILE_USERS,
+    HOLDS,
+    PARTS,
+    SETTINGS,
+    UNOWNED,
+    Hold,
+)
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 
@@ -38,7 +48,7 @@ class Giving(Journey):
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[Hold] = (*HOLDS, *_OTHER_CONTENTS)
-    companions: Sequence[str] = (*Journey.companions, "~FileAnnotation.file")
+    companions: Sequence[str] = (*Journey.companions, *FILE_USERS)
 
     # ---- what goes along -------------------------------------------------------------------------------------
     def spread(self, action: Action, batch: list[Item]) -> None:
@@ -86,7 +96,7 @@ class Giving(Journey):
 
         Regions are given with images, not with folders.
         """
-        if of_kind(thing.kind, "Roi"):
+        if is_any(thing, ("Roi", "Pixels", "FilesetEntry")):
             return None
         if is_any(thing, _CONTAINED):
             caller = self.call.caller
@@ -116,6 +126,8 @@ class Giving(Journey):
         if all(self.goes(end.key, Action.TAKE) for end in ends):
             if any(end.owner == link.owner for end in ends):
                 self.decide(link, Action.TAKE)
+        elif link.kind in WHOLE_LINKS:
+            raise graph_failure(f"may not give {text_of(ends[0])} without {text_of(ends[1])}, nor the other way")
         elif self._must_cut(link) and ends[1].key not in self.loose:
             self.decide(link, Action.DROP, checked=False)
 

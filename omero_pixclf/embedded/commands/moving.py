@@ -18,6 +18,7 @@ from omero_pixclf.embedded.commands.removal import Removal, check_filesets, is_a
 from omero_pixclf.embedded.commands.rules import (
     BORROWED_ANNOTATIONS,
     CONTENTS,
+    FILE_USERS,
     FREE_ANNOTATIONS,
     HOLDS,
     PARTS,
@@ -33,6 +34,7 @@ from omero_pixclf.embedded.security import GroupLevel
 __all__ = [
     "SHARED",
     "TARGETS",
+    "WHOLE_LINKS",
     "Moving",
     "change_group",
     "check_not_alone",
@@ -48,6 +50,7 @@ TARGETS = (
     "Roi", "Screen", "ScreenPlateLink", "WellReagentLink",
 )
 # fmt: on
+_WITH_IMAGE = ("Pixels", "FilesetEntry")  # move as parts only
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
 SHARED = (  # what some of its holders cannot take away from the others
@@ -59,7 +62,7 @@ SHARED = (  # what some of its holders cannot take away from the others
     "Shape.transform",
 )
 _NEVER_ALONE = ("Image.rois", "Image.experiment")  # the thing goes with its holders only
-_WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")  # both ends move, or none
+WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")  # both ends move, or none
 
 
 class Moving(Journey):
@@ -67,7 +70,7 @@ class Moving(Journey):
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[Hold] = (*HOLDS, *CONTENTS)
-    companions: Sequence[str] = (*Journey.companions, "~FileAnnotation.file")
+    companions: Sequence[str] = (*Journey.companions, *FILE_USERS)
 
     def __init__(self, call: Call, options: Any, group: int, ignored: Sequence[str] = ()) -> None:
         super().__init__(call, options, ignored)
@@ -112,13 +115,19 @@ class Moving(Journey):
         if of_kind(thing.kind, "Annotation"):
             return self._settled_annotation(thing)
         if of_kind(thing.kind, "Roi"):
-            own = any(holder.owner == thing.owner for holder in self._movers(thing))
-            if own or not self.to_private:
-                return Fate(thing, Action.TAKE, own)
-            return Fate(thing, Action.DROP, False)
+            return self._settled_region(thing)
+        if is_any(thing, _WITH_IMAGE):
+            return None
         if is_any(thing, _CONTAINED):
             return self._settled_content(thing)
         return Fate(thing, Action.TAKE, not of_kind(thing.kind, "StatsInfo"))
+
+    def _settled_region(self, thing: Item) -> Fate | None:
+        movers = self._movers(thing)
+        own = any(holder.owner == thing.owner for holder in movers)
+        if movers and (own or not self.to_private):
+            return Fate(thing, Action.TAKE, own)
+        return Fate(thing, Action.DROP, False) if movers else None
 
     def _settled_content(self, thing: Item) -> Fate | None:
         if self.call.caller.is_admin or thing.owner == self.call.caller.user_id:
@@ -160,7 +169,7 @@ class Moving(Journey):
         both = all(self.goes(end.key, Action.TAKE) for end in (parent, child))
         if both and (not self.to_private or parent.owner == child.owner or entity(link.kind).is_annotation_link):
             self.decide(link, Action.TAKE, checked=False)
-        elif both or link.kind not in _WHOLE_LINKS:
+        elif both or link.kind not in WHOLE_LINKS:
             self._check_tag(parent, child)
             self.decide(link, Action.DROP, checked=False)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 __all__ = [
     "BORROWED_ANNOTATIONS",
     "CONTENTS",
+    "FILE_USERS",
     "FREE_ANNOTATIONS",
     "HOLDS",
     "PARTS",
@@ -82,6 +83,12 @@ CONTENTS = (
     Hold("Image.rois", deletable=True),
 )
 
+FILE_USERS = (  # considered along with their file
+    "~FileAnnotation.file",
+    "~FilesetEntry.originalFile",
+    "~Roi.source",
+    "PixelsOriginalFileMap",
+)
 UNOWNED = ("WellSample.image", "WellReagentLink", "Screen.reagents")  # contents that go whoever owns them
 FREE_ANNOTATIONS = ("BasicAnnotation", "CommentAnnotation")  # go with their object whoever wrote them
 BORROWED_ANNOTATIONS = ("FileAnnotation", "TagAnnotation")  # go only with objects of their own owner
