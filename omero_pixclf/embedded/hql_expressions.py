@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
@@ -41,9 +42,9 @@ _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 class Expressions(Paths):
     """Turns nodes into SQL; sub-selects are left to the subclass."""
 
+    @abstractmethod
     def subquery(self, outer: Scope, query: syntax.Select) -> tuple[str, str]:
         """A select within another: its SQL and the kind of its first column."""
-        raise NotImplementedError
 
     # ---- expressions -----------------------------------------------------------------------------------------
     def condition(self, scope: Scope, node: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Scope:
         return None
 
 
-class Paths:
+class Paths(ABC):
     """Resolves what a query names; collects the joins in its scopes."""
 
     def __init__(self, caller: Caller, parameters: Parameters) -> None:
@@ -330,9 +331,9 @@ class Paths:
         kind = f"{source.sql}.kind"
         return Value(f"CASE {kind} {whens} ELSE {kind} END" if whens else kind, "discriminator", kind)
 
+    @abstractmethod
     def condition(self, scope: Scope, node: Any) -> str:
         """A condition in SQL."""
-        raise NotImplementedError
 
 
 def _declaring(owner: Entity, name: str) -> Entity:

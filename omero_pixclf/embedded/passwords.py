@@ -16,6 +16,7 @@ OPEN = ""
 
 _N, _R, _P = 2**14, 8, 1
 _FIRST_S, _LONGEST_S, _FORGET_S = 0.1, 5.0, 300.0
+_REMEMBERED = 1000  # names, before old ones are thrown out
 
 
 def hashed(password: str) -> str:
@@ -48,6 +49,8 @@ class Throttle:
             count, when = self._failures.get(user, (0, 0.0))
             now = self._clock()
             count = 0 if now - when > _FORGET_S else count
+            if len(self._failures) > _REMEMBERED:
+                self._failures = {u: f for u, f in self._failures.items() if now - f[1] <= _FORGET_S}
             self._failures[user] = (count + 1, now)
             return float(min(_FIRST_S * 2**count, _LONGEST_S))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import sqlite3
 import sys
 import threading
 from functools import cached_property
@@ -71,7 +72,7 @@ class Server:
         self.folder = folder
         self.host = host
         self.new_password: str | None = None
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
         self._lock = lock(folder)
         self.database = Database(folder / "omero.sqlite")
         self.throttle = Throttle()
@@ -214,8 +215,11 @@ class Server:
             self.close_service(service)
         for category in session.categories:
             self._remove_category(session, category)
-        with self.database.writing() as tx:
-            close_row(tx, session)
+        try:
+            with self.database.writing() as tx:
+                close_row(tx, session)
+        except sqlite3.Error:  # a full disk keeps nobody from leaving
+            _log.exception("the end of session %s could not be noted", session.ident)
 
 
 def _communicator(folder: Path) -> Any:
