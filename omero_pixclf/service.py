@@ -11,7 +11,7 @@ from typing import Literal
 from omero_pixclf.app import Request, project_of, run_in_session
 from omero_pixclf.config import Recipe, parse_size
 from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.login import Login, read_password_file
 from omero_pixclf.connector.notes import recipe_content, recipe_of
 from omero_pixclf.connector.session import Session, connect
 from omero_pixclf.connector.watching import (
@@ -31,9 +31,9 @@ from omero_pixclf.runs.job import Event
 from omero_pixclf.runs.manifest import Manifest, state_folder
 from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.guarded import GuardedSink, GuardedSource
-from omero_pixclf.watch.settings import Server, Service, Settings, Watch
+from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch
 
-__all__ = ["OmeroFacility", "login_of", "state_url"]
+__all__ = ["OmeroFacility", "login_of", "state_url", "status_token"]
 
 
 def login_of(server: Server, environ: Mapping[str, str]) -> Login:
@@ -211,3 +211,8 @@ def state_url(service: Service, environ: Mapping[str, str]) -> str:
     """The state database: the environment's (it may hold a password), the settings', or a file beside the runs."""
     given = environ.get("OMERO_PIXCLF_WATCH_STATE") or service.state
     return given or f"sqlite:///{_folder(service).resolve().parent / 'watch.sqlite'}"
+
+
+def status_token(page: StatusPage) -> str:
+    """The status page's token, from a file that only its owner can read; "" where none is asked for."""
+    return read_password_file(page.token_file) if page.token_file else ""

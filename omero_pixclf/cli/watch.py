@@ -56,10 +56,12 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
 
 
 def _run(settings: Settings, *, once: bool) -> int:
-    from omero_pixclf.service import OmeroFacility, state_url
+    from omero_pixclf.service import OmeroFacility, state_url, status_token
+    from omero_pixclf.watch.gate import Gate
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
     from omero_pixclf.watch.settings import recipes_of
     from omero_pixclf.watch.state import open_state
+    from omero_pixclf.watch.status import StatusSite, served
     from omero_pixclf.watch.watchman import Stop
 
     stop = Stop()
@@ -72,6 +74,9 @@ def _run(settings: Settings, *, once: bool) -> int:
         desk = assemble(facility, engine, settings.service, stop)
         if once:
             return _tell(run_once(desk))
+        if settings.status.enabled:
+            site = StatusSite(desk.watcher, Gate(settings.status, status_token(settings.status)), time.time)
+            logging.getLogger("omero_pixclf.watch").info("status page: %s", stack.enter_context(served(site)))
         orderly = run_forever(desk)
         if not orderly:
             os._exit(1)  # a thread is still at it: ending in the usual way would wait for it

@@ -52,7 +52,8 @@ class GuardedSource:
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[PixelReader]:
-        """An image, open for reading until the context ends."""
+        """Tell the guard that work on the image begins, and open it until the context ends."""
+        self.guard.begin(image.key)
         with self.source.open(image) as reader:
             yield _Reader(reader, self.guard)
 
@@ -93,8 +94,8 @@ class GuardedSink:
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[ImageWriter]:
-        """Tell the guard that work on the image begins, and open its results."""
-        self.guard.begin(image.key)
+        """Open the results of an image."""
+        self.guard.check()
         with self.sink.begin(image, record) as writer:
             yield _Writer(writer, self.guard)
 

@@ -71,6 +71,8 @@ class StatusPage(_Frozen):
     token_file: Path | None = Field(None, description="a file of mode 0600 with the token that people log in with")
     proxy_header: str = Field("", description="header in which a proxy names the user it has let in, X-Remote-User")
 
+    proxies: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses from which that header counts")
+
     @model_validator(mode="after")
     def _guarded(self) -> StatusPage:
         if not self.loopback and not self.token_file and not self.proxy_header:

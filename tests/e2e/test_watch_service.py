@@ -172,13 +172,13 @@ def test_a_dataset_is_opted_in_by_an_annotation_and_its_attached_project(
     done = omero.command("watch", str(settings(opt_in=True)), "--once", code=1)
     results = image_results(second_client, image)
     assert results.run["Recipe"] == "plate" and results.run["Param_objects.min_size"] == "40"
-    assert image_results(second_client, second).run["Recipe"] == "nuclei"
+    assert image_results(second_client, second).run["Param_objects.min_size"] == "40"
     assert f"Dataset:{spying}" in done.stderr and "is a path" in done.stderr
 
 
 def answer(session: Session, annotation: int) -> dict[str, str]:
     hql = "select v.name, v.value from MapAnnotation a join a.mapValue v where a.id = :a"
-    return {name: value for name, value in session.rows(hql, a=annotation)}
+    return dict(session.rows(hql, a=annotation))
 
 
 def test_a_request_is_served_once_and_answered(

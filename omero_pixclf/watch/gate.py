@@ -1,0 +1,88 @@
+"""Who may see the status page, and whose clicks count.
+
+Without a token or a proxy only this machine reaches the page; its address must then be one of its own names, so that
+no foreign site can be resolved to it. A form counts only with a mark made from a cookie that other sites cannot send.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from omero_pixclf.watch.settings import StatusPage
+
+__all__ = ["VISIT", "Gate"]
+
+ENTRY, VISIT = "pixclf_entry", "pixclf_visit"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The page's guard; ``token`` empty: none is asked for."""
+
+    page: StatusPage
+    token: str = field(default="", repr=False)
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
+
+    def known_name(self, request: Request) -> bool:
+        """Whether the page was asked for under one of its own names."""
+        if not self.page.names and not self.page.loopback:
+            return True  # names are not known; token or proxy guard the page
+        asked = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+        return asked in {*self.page.names, self.page.host, "localhost", "127.0.0.1", "::1"}
+
+    def admits(self, request: Request) -> bool:
+        """Whether whoever asks may see the page."""
+        header, peer = self.page.proxy_header, request.client.host if request.client else ""
+        if header and peer in self.page.proxies and request.headers.get(header):
+            return True
+        if not self.token:
+            return not header
+        bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+        return self.opens(bearer) or self._same(request.cookies.get(ENTRY, ""), self._sign("entry"))
+
+    def opens(self, token: str) -> bool:
+        """Whether this is the token."""
+        return bool(self.token) and self._same(token, self.token)
+
+    def enter(self, response: Response, *, secure: bool) -> None:
+        """Let a browser in from now on."""
+        _set(response, ENTRY, self._sign("entry"), secure=secure)
+
+    def visit(self, request: Request, response: Response, *, secure: bool) -> None:
+        """Give a browser its visit's cookie, if it has none."""
+        if VISIT not in request.cookies:
+            _set(response, VISIT, getattr(request.state, "visit", secrets.token_urlsafe(16)), secure=secure)
+
+    def mark(self, request: Request) -> str:
+        """What a form on the page must carry."""
+        visit = request.cookies.get(VISIT)
+        if visit is None:
+            visit = request.state.visit = secrets.token_urlsafe(16)
+        return self._sign(f"visit {visit}")
+
+    def counts(self, request: Request, form: Mapping[str, str]) -> bool:
+        """Whether a form comes from the page that this browser was given."""
+        origin = request.headers.get("origin")
+        if origin and urlsplit(origin).netloc != request.headers.get("host"):
+            return False
+        visit = request.cookies.get(VISIT)
+        return visit is not None and self._same(form.get("mark", ""), self._sign(f"visit {visit}"))
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(self.secret, text.encode(), hashlib.sha256).hexdigest()
+
+    @staticmethod
+    def _same(one: str, other: str) -> bool:
+        return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _set(response: Response, name: str, value: str, *, secure: bool) -> None:
+    response.set_cookie(name, value, httponly=True, samesite="strict", secure=secure, path="/")
