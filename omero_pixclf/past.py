@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app import connected
-from omero_pixclf.errors import MissingError
+from omero_pixclf.app import connected, runs_in
+from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.manifest import Manifest, state_folder
 
@@ -69,15 +71,30 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
 
 
 def undo_in_folder(out: Path, run_id: str) -> Mapping[str, int]:
-    """Take back exactly what a run over files wrote."""
+    """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
     from omero_pixclf.files.folder import undo_folder
 
-    return undo_folder(out, run_id)
+    return _undo_all(run_id, runs_in(out), lambda one: undo_folder(out, one))
 
 
 def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
-    """Take back exactly what a run wrote; returns how many objects of each kind were removed."""
+    """Take back exactly what a run wrote, and of a merged run its parts; how many objects of each kind were removed."""
     from omero_pixclf.connector.undo import undo
 
     with connected(login) as session:
-        return undo(session, run_id)
+        return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
+
+
+def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Mapping[str, int]]) -> Mapping[str, int]:
+    """Undo a run, then the runs that it put together, as far as this machine knows of them."""
+    parts: tuple[str, ...] = ()
+    if (folder / run_id / "manifest.sqlite").is_file():
+        with Manifest.open(folder / run_id) as manifest:
+            parts = manifest.header.merged
+    if not parts:
+        return undo(run_id)
+    gone: Counter[str] = Counter()
+    for one in (run_id, *parts):
+        with suppress(MissingError, InputError):  # nothing of it is left, or it never wrote anything
+            gone.update(undo(one))
+    return gone

@@ -21,7 +21,7 @@ from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
 
-__all__ = ["login_from", "machine_options", "recipe_from", "recipe_options", "server_options"]
+__all__ = ["login_from", "machine_options", "recipe_from", "recipe_options", "server_options", "worker_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -62,6 +62,30 @@ def machine_options(command: Command) -> Command:
         click.option("--memory", metavar="SIZE", callback=_size, help="Memory to stay within, such as 2G."),
     ]
     return _add(command, options)
+
+
+def worker_options(command: Command) -> Command:
+    """Who does the work."""
+    options = [
+        click.option(
+            "--workers",
+            type=click.IntRange(1),
+            help="Processes that work (default: as many as cores and images are good for).",
+        ),
+        click.option(
+            "--shard",
+            metavar="I/N",
+            callback=lambda _, __, value: None if value is None else _shard(value),
+            help="Only the I-th of N shares of the images; put them together with: omero-pixclf runs merge RUN…",
+        ),
+    ]
+    return _add(command, options)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    from omero_pixclf.runs.shards import parse_shard
+
+    return parse_shard(text)
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | None:

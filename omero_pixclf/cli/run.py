@@ -19,7 +19,14 @@ from omero_pixclf.app import (
     run_in_omero,
     runs_in,
 )
-from omero_pixclf.cli.options import login_from, machine_options, recipe_from, recipe_options, server_options
+from omero_pixclf.cli.options import (
+    login_from,
+    machine_options,
+    recipe_from,
+    recipe_options,
+    server_options,
+    worker_options,
+)
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
 
@@ -51,9 +58,9 @@ def folder_options(command: Any) -> Any:
 What stands already is skipped; results of another version of the same recipe are replaced once the new ones stand.""",
     epilog="""\b
 Examples:
-  omero-pixclf run Plate:3 --project nuclei.ilp --label Nucleus --threshold 0.6
+  omero-pixclf run Plate:3 --project nuclei.ilp --threshold 0.6
   omero-pixclf run Dataset:7 Dataset:8 --recipe nuclei.toml --json
-  omero-pixclf run Plate:3 --project FileAnnotation:12 --rois mask --probabilities attachment
+  omero-pixclf run Plate:3 --project FileAnnotation:12 --rois mask
   omero-pixclf run Plate:3 --recipe nuclei.toml --dry-run
   omero-pixclf run stacks/*.tif --out results --recipe nuclei.toml
   omero-pixclf run --resume 20261121T053012-ab12cd
@@ -67,6 +74,7 @@ Examples:
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
 @folder_options
 @machine_options
+@worker_options
 @server_options
 def run(
     targets: tuple[str, ...],
@@ -79,16 +87,19 @@ def run(
     machine: bool,
     threads: int | None,
     memory: int | None,
+    workers: int | None,
+    shard: tuple[int, int] | None,
     **options: Any,
 ) -> int:
     """Apply a classifier to images in OMERO."""
     login = login_from(options)
+    machinery: dict[str, Any] = {"threads": threads, "memory": memory, "workers": workers}
     if bool(targets) == bool(resume):
         raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
     if resume:
-        request = resumed(resume, threads=threads, memory=memory, folder=runs_in(out) if out else None)
+        request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
     else:
-        request = Request(targets, recipe_from(recipe_file, options), force, None, threads, memory)
+        request = Request(targets, recipe_from(recipe_file, options), force, shard=shard, **machinery)
     if dry_run:
         return _show_plan(_preview(login, out, axes, request, samples=2), machine)
     events = run_in_folder(out, request, axes=axes) if out else run_in_omero(login, request)

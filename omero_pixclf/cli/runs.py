@@ -88,6 +88,32 @@ def diff(one: str, other: str, machine: bool, **options: Any) -> None:
         click.echo("the same")
 
 
+@runs.command(
+    epilog="""\b
+Examples:
+  omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01
+  omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01 --out results
+"""
+)
+@click.argument("run_ids", metavar="RUN…", nargs=-1, required=True)
+@click.option(
+    "--out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The runs were over files, and their results are in this folder.",
+)
+@click.option("--axes", help="With --out: as given to the runs.")
+@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@server_options
+def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
+    """Put the shares of a run (--shard) together: tables and pictures for their containers."""
+    from omero_pixclf.cli.show import exit_code, show_events
+    from omero_pixclf.merging import merge_in_folder, merge_in_omero
+
+    login = login_from(options)
+    events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
+    return exit_code(show_events(events, machine=machine))
+
+
 @click.command(
     epilog="""\b
 Examples:

@@ -16,7 +16,7 @@ from typing import IO
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["OPEN", "READERS", "WRITERS", "Gate", "Gates", "Stopped", "server_gates"]
+__all__ = ["OPEN", "READERS", "WRITERS", "Gate", "Gates", "Stopped", "process_gates", "server_gates"]
 
 READERS, WRITERS = 3, 1
 """A server with default settings has five threads for its users: so many may read and write at a time."""
@@ -44,6 +44,12 @@ OPEN = Gates()
 """Nobody waits: for one image after the other."""
 
 
+def process_gates(stopping: threading.Event) -> Gates:
+    """Gates where there is no server to spare: one image of the process computes at a time."""
+    turn = threading.Semaphore(1)
+    return Gates(computing=lambda: _turn(turn, stopping))
+
+
 def server_gates(
     folder: Path, server: str, stopping: threading.Event, *, readers: int = READERS, writers: int = WRITERS
 ) -> Gates:
@@ -65,12 +71,11 @@ def server_gates(
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{home}: cannot be made for locks: {error.strerror}") from error
-    turn = threading.Semaphore(1)
     reading = [home / f"reader-{n}" for n in range(readers)]
     writing = [home / f"writer-{n}" for n in range(writers)]
     return Gates(
         lambda: _one_of(reading, stopping),
-        lambda: _turn(turn, stopping),
+        process_gates(stopping).computing,
         lambda: _one_of(writing, stopping),
     )
 

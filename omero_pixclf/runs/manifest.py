@@ -35,7 +35,15 @@ create table finished (container text primary key);
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What a run is about, as needed to resume it."""
+    """What a run is about, as needed to resume it.
+
+    Attributes
+    ----------
+    shard
+        ``"2/8"``: only this share of the images; "" for all.
+    merged
+        The ids of the runs that this one put together.
+    """
 
     run_id: str
     recipe: dict[str, Any]
@@ -44,6 +52,8 @@ class RunHeader:
     server: str
     user: str
     started: str
+    shard: str = ""
+    merged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,8 @@ class Manifest(ImageFiles):
             raise UsageError(f"{folder}: no such run; list them with: omero-pixclf runs list")
         with closing(_connect(folder)) as db:
             content = json.loads(db.execute("select content from header").fetchone()[0])
-            yield cls(folder, db, RunHeader(**{**content, "targets": tuple(content["targets"])}))
+            listed = {key: tuple(content.get(key, ())) for key in ("targets", "merged")}
+            yield cls(folder, db, RunHeader(**{**content, **listed}))
 
     def add(self, entries: list[Entry]) -> None:
         """Put the plan's images in, keeping what is already known of one."""

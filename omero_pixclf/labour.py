@@ -1,0 +1,160 @@
+"""A plan carried out where the request wants it: in this process, in several, on a cluster, or only a share of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from omero_pixclf import __version__
+from omero_pixclf.config import Recipe
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.channels import class_indices
+from omero_pixclf.runs.crew import Crew, crew_for
+from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.execute import Executor, execute
+from omero_pixclf.runs.job import Event, Pictures, perform
+from omero_pixclf.runs.manifest import Entry, Manifest, state_folder
+from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.processes import Pool, in_processes
+from omero_pixclf.runs.shards import share
+from omero_pixclf.table import Table
+from omero_pixclf.workplace import Edges, Workplace, at_work
+
+__all__ = ["Request", "Site", "carry_out", "crew_of", "pictures_of", "record_of"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run.
+
+    Attributes
+    ----------
+    targets
+        ``"Dataset:7"``, ``"Plate:3"``, …, or paths.
+    force
+        Repeat what is done.
+    resume
+        The id of a run to go on with.
+    threads, memory
+        How much of the machine to use; None: all cores, no bound.
+    folder
+        Where run folders are kept; None: the user's state folder.
+    workers
+        Processes that work; 1: this one; None: as many as the cores and the images are good for.
+    dask
+        Address of a scheduler whose workers do the work, instead.
+    shard
+        ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.merging`.
+    """
+
+    targets: tuple[str, ...]
+    recipe: Recipe
+    force: bool = False
+    resume: str | None = None
+    threads: int | None = None
+    memory: int | None = None
+    folder: Path | None = None
+    workers: int | None = 1
+    dask: str = ""
+    shard: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run takes place.
+
+    Attributes
+    ----------
+    server
+        Whose limits count; "" where there is none.
+    renew
+        How another process opens both edges for itself, asked anew for each; None: the run stays in this process.
+    """
+
+    source: ImageSource
+    sink: ResultSink
+    project: Project
+    server: str = ""
+    renew: Callable[[], Callable[[], AbstractContextManager[Edges]]] | None = None
+
+
+def carry_out(
+    items: Sequence[PlanItem], site: Site, request: Request, manifest: Manifest, now: Callable[[], datetime]
+) -> Iterator[Event]:
+    """Do what is planned, where the request wants it, and yield what happens."""
+    recipe, shard = request.recipe, request.shard
+    record = record_of(manifest, recipe, site.project, now())
+    if shard is not None:
+        items = share(items, *shard)
+    manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
+    executor = _executor(items, site, request, manifest, record, now)
+    drawn = pictures_of(manifest, record, site.project, recipe, now)
+    tables, finish = recipe.output.table, shard is None
+    yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
+
+
+def record_of(manifest: Manifest, recipe: Recipe, project: Project, started: datetime) -> RunRecord:
+    """What the ledger says of every image of a run."""
+    return RunRecord(
+        manifest.header.run_id,
+        "",
+        recipe.title,
+        recipe.hash(project.sha256),
+        "",
+        project.name,
+        project.sha256,
+        __version__,
+        started,
+        settings=recipe.flat(),
+    )
+
+
+def pictures_of(
+    manifest: Manifest, record: RunRecord, project: Project, recipe: Recipe, now: Callable[[], datetime]
+) -> Pictures:
+    """What draws a container's pictures, where the recipe wants them."""
+
+    def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
+        from omero_pixclf.runs.report import picture_files  # matplotlib is slow to import
+
+        if not recipe.output.contact_sheet:
+            return ()
+        colors = {c.name: c.color for c in project.classes}
+        sought = {name: colors[name] for name in class_indices(recipe, project)}
+        return picture_files(manifest, replace(record, finished=now()), images, tables, sought)
+
+    return pictures
+
+
+def _executor(
+    items: Sequence[PlanItem],
+    site: Site,
+    request: Request,
+    manifest: Manifest,
+    record: RunRecord,
+    now: Callable[[], datetime],
+) -> Executor:
+    """Who works on the images."""
+    crew = crew_of(items, site.project, request if site.renew else replace(request, workers=1))
+    locks = (request.folder or state_folder()) / ".locks"
+    fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
+    place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
+    if renew is None or crew.workers == 1:
+        stopping = threading.Event()
+        work = place.work(site.source, site.sink, stopping, now)
+        return partial(execute, work=work, lanes=crew.lanes if renew else 1, stopping=stopping)
+    return partial(in_processes, pool=Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes))
+
+
+def crew_of(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
+    """The workers that a request gets for what is due in a plan."""
+    due = [item.image for item in items if item.decision in ("due", "replace")]
+    wanted = {"workers": request.workers, "threads": request.threads, "memory": request.memory}
+    return crew_for(due, project, **wanted)

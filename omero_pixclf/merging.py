@@ -1,0 +1,106 @@
+"""Shares of a run (``--shard``) put together: their containers get tables and pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omero_pixclf.app import connected, project_of, runs_in
+from omero_pixclf.config import Recipe
+from omero_pixclf.errors import UsageError
+from omero_pixclf.ilastik.project import Project, read_project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.labour import pictures_of, record_of
+from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.job import Event, Finished, Planned, finish_container
+from omero_pixclf.runs.manifest import RunHeader, new_run_id, state_folder
+from omero_pixclf.runs.merge import Part, merged_header, merged_manifest, outcomes_of, parts_of
+from omero_pixclf.workplace import folder_edges, omero_edges, utc_now
+
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+
+__all__ = ["merge_in_folder", "merge_in_omero"]
+
+
+def merge_in_omero(
+    login: Login,
+    run_ids: Sequence[str],
+    *,
+    now: Callable[[], datetime] = utc_now,
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Iterator[Event]:
+    """Finish the containers of runs that are the shares of one request.
+
+    Raises
+    ------
+    UsageError
+        Where they are not, or were made by somebody else or elsewhere.
+    """
+    parts = parts_of(state_folder(), run_ids)
+    header = parts[0][0]
+    with connected(login) as session:
+        if (header.server, header.user) != (session.host, session.user_name):
+            here = f"{session.user_name}'s on {session.host}"
+            raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {here}")
+        recipe = Recipe.model_validate(header.recipe)
+        source, sink = omero_edges(session, recipe)
+        project = _unchanged(project_of(session, recipe, header.targets), recipe, header)
+        yield from _merge(state_folder(), parts, source, sink, recipe, project, now, salt)
+
+
+def merge_in_folder(
+    out: Path,
+    run_ids: Sequence[str],
+    *,
+    axes: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+    salt: Callable[[int], bytes] = os.urandom,
+) -> Iterator[Event]:
+    """`merge_in_omero` for runs over files."""
+    parts = parts_of(runs_in(out), run_ids)
+    recipe = Recipe.model_validate(parts[0][0].recipe)
+    project = _unchanged(read_project(Path(recipe.classifier.project)), recipe, parts[0][0])
+    with folder_edges(out, axes) as (source, sink):
+        yield from _merge(runs_in(out), parts, source, sink, recipe, project, now, salt)
+
+
+def _unchanged(project: Project, recipe: Recipe, header: RunHeader) -> Project:
+    if recipe.hash(project.sha256) != header.recipe_hash:
+        raise UsageError(f"run {header.run_id}: its project has changed since; the shares must be run again")
+    return project
+
+
+def _merge(
+    folder: Path,
+    parts: Sequence[Part],
+    source: ImageSource,
+    sink: ResultSink,
+    recipe: Recipe,
+    project: Project,
+    now: Callable[[], datetime],
+    salt: Callable[[int], bytes],
+) -> Iterator[Event]:
+    started = now()
+    header = merged_header(new_run_id(started, salt(3)), started.isoformat(timespec="seconds"), parts)
+    images = {image.key: image for image in source.images(header.targets)}
+    with merged_manifest(folder, header, parts) as manifest:
+        yield Planned(header.run_id, manifest.folder, ())
+        record = record_of(manifest, recipe, project, started)
+        drawn = pictures_of(manifest, record, project, recipe, now)
+        outcomes = tuple(outcomes_of(manifest, images))
+        yield from outcomes
+        known = {o.image.key for o in outcomes}
+        members: dict[str, list[ImageInfo]] = {}
+        for image in images.values():
+            if image.key in known:
+                members.setdefault(image.place.container, []).append(image)
+        finished = []
+        for container, of_it in members.items():
+            if manifest.unfinished(container):
+                finished.append(finish_container(of_it, manifest, sink, record, drawn, tables=recipe.output.table))
+                yield finished[-1]
+        yield Finished(header.run_id, outcomes, tuple(finished))

@@ -1,0 +1,107 @@
+"""How many workers a run gets on a machine, with how many threads and how much memory each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from omero_pixclf.errors import UsageError
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.pixels.tiling import processors
+from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes
+
+__all__ = ["Crew", "crew_for", "free_memory_of_machine"]
+
+LANES = 3  # one image is read, one computed, one written
+PROCESS = 200 * 2**20  # what a worker takes before it has an image
+TILES = 448 * 2**20  # what the computation takes besides an image's arrays
+LEAST = 512 * 2**20  # below that a worker is not worth its name
+IMAGES_PER_WORKER = 8  # fewer do not pay for the seconds that a process takes to start
+
+
+@dataclass(frozen=True)
+class Crew:
+    """The workers of a run.
+
+    Attributes
+    ----------
+    workers
+        Processes; 1 is the run's own.
+    threads
+        Threads that compute, for each worker.
+    lanes
+        How many images a worker has on their way at a time.
+    memory
+        What a worker may take, in bytes; None where nothing is said and one worker has the machine.
+    expected
+        What a worker will take at most, in bytes, by the images' sizes.
+    """
+
+    workers: int
+    threads: int
+    lanes: int
+    memory: int | None
+    expected: int
+
+
+def crew_for(
+    images: Sequence[ImageInfo],
+    project: Project,
+    *,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory: int | None = None,
+    cores: int | None = None,
+    free: int | None = None,
+) -> Crew:
+    """Share a machine's cores and memory among workers.
+
+    Parameters
+    ----------
+    images, project
+        What is to be worked on, and with what.
+    workers, threads
+        As many as the user wants; None: such that workers times threads are the cores, and no worker has few images.
+    memory
+        For all workers together, in bytes.
+    cores, free
+        The machine's processors and free memory in bytes; None: as found.
+
+    Raises
+    ------
+    UsageError
+        Where so many workers do not fit into the memory.
+    """
+    cores, free = cores or processors(), free or free_memory_of_machine()
+    room = memory or free
+    if workers is None:
+        useful = min(cores // (threads or 1), ceil(len(images) / IMAGES_PER_WORKER))
+        workers = max(1, useful if room is None else min(useful, room // LEAST))
+    each = None if room is None else room // workers
+    if workers > 1 and room is not None and room // workers < LEAST:
+        raise UsageError(
+            f"{workers} workers do not fit: each needs {LEAST >> 20} MB, and there are {room >> 20} MB for all; "
+            f"use --workers {max(1, room // LEAST)}"
+        )
+    limit = each if memory is not None or workers > 1 else None
+    arrays = min(limit, DEFAULT_MEMORY) if limit else DEFAULT_MEMORY
+    largest = max((array_bytes(image, project) for image in images), default=1)
+    lanes = max(1, min(LANES, arrays // largest))
+    expected = PROCESS + TILES + min(largest, arrays) * lanes
+    return Crew(workers, threads or max(1, cores // workers), lanes, limit, min(expected, limit) if limit else expected)
+
+
+def free_memory_of_machine() -> int | None:
+    """Bytes that processes may still take; None where the system does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,262 @@
+"""Many images over a pool of spawned processes; whoever dies gives its images back."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import Literal
+
+from omero_pixclf.errors import LoginError, OutputError, UnreachableError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.execute import Ended, Outcome, failure, settle
+from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.worker import Broken, Lost, Message, OpenWork, Returned, serve
+
+__all__ = ["Pool", "in_processes"]
+
+log = logging.getLogger(__name__)
+
+BEAT_S, SILENCE_S = 5.0, 120.0
+GRACE_S = 30.0  # for workers to end what they are at, when the run ends
+TRIES = 2  # how often an image may be in the hands of a worker that dies
+LOSSES = 5  # times in a row that workers may lose the server without one image done
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many processes, and what they are.
+
+    Attributes
+    ----------
+    renew
+        What a new worker opens; asked each time one starts, since the session that it joins may be another by then.
+        Raises where the server is gone for good.
+    lanes
+        How many images one worker has on their way at a time.
+    beat_s, silence_s
+        How often a worker says that it lives, and after how long a silence it is killed.
+    """
+
+    workers: int
+    renew: Callable[[], OpenWork]
+    lanes: int = 1
+    beat_s: float = BEAT_S
+    silence_s: float = SILENCE_S
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    connection: Connection
+    heard: float
+    hands: dict[str, ImageInfo] = field(default_factory=dict)
+    leaving: bool = False
+
+
+def in_processes(
+    items: Iterable[PlanItem], manifest: Manifest, pool: Pool, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Outcome]:
+    """Work on the items in other processes (`omero_pixclf.runs.execute.Executor`); only this one writes the manifest.
+
+    An image whose worker dies is tried once more by another worker that has nothing else in its hands.
+
+    Raises
+    ------
+    UnreachableError, LoginError
+        The server is gone and does not come back. `--resume` goes on later.
+    """
+    due: deque[ImageInfo] = deque()
+    for item in items:
+        if settled := settle(item, manifest):
+            yield settled
+        else:
+            due.append(item.image)
+    crew = _Crew(due, manifest, pool, clock)
+    try:
+        while crew.busy:
+            crew.staff()
+            for ended in crew.listen():
+                yield ended.record(manifest)
+        crew.dismiss()
+    finally:
+        crew.disband()
+
+
+class _Crew:
+    """The workers of a run, and the images that are left to do."""
+
+    def __init__(self, due: deque[ImageInfo], manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
+        self._due, self._manifest, self._pool, self._clock = due, manifest, pool, clock
+        self._context = multiprocessing.get_context("spawn")  # a forked Ice communicator is of no use
+        self._workers: list[_Worker] = []
+        self._deaths: dict[str, int] = {}
+        self._losses = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether images are left, in hands or not."""
+        return bool(self._due) or any(w.hands for w in self._workers)
+
+    def staff(self) -> None:
+        """Start workers where some are missing, and give images to those that have hands free."""
+        staying = [w for w in self._workers if not w.leaving]
+        in_hands = sum(len(w.hands) for w in self._workers)
+        for _ in range(min(self._pool.workers, len(self._due) + in_hands) - len(staying)):
+            staying.append(self._start())
+        for worker in sorted(staying, key=lambda w: len(w.hands)):
+            while self._due and len(worker.hands) < self._pool.lanes and self._may_have(worker):
+                self._hand(worker, self._due.popleft())
+
+    def _may_have(self, worker: _Worker) -> bool:
+        """Whether the next image may go there: one that was in a dead worker's hands is tried alone."""
+        suspects = [*worker.hands, *([self._due[0].key] if worker.hands else ())]
+        return not any(self._deaths.get(key) for key in suspects)
+
+    def _start(self) -> _Worker:
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, self._pool.renew(), self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
+        process = self._context.Process(target=serve, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        worker = _Worker(process, ours, self._clock())
+        self._workers.append(worker)
+        return worker
+
+    def _hand(self, worker: _Worker, image: ImageInfo) -> None:
+        worker.hands[image.key] = image
+        self._manifest.mark(image.key, "running")
+        _tell(worker, image)
+
+    def listen(self) -> list[Ended]:
+        """Wait for news, and return what has ended."""
+        handles = [w.connection for w in self._workers]
+        wait(handles, timeout=self._pool.beat_s)
+        ended: list[Ended] = []
+        for worker in list(self._workers):
+            alive = self._drain(worker, ended)
+            if alive and self._clock() - worker.heard > self._pool.silence_s:
+                log.warning("worker %s has not been heard of for %g s", worker.process.pid, self._pool.silence_s)
+                worker.process.kill()
+                alive = False
+            if not alive:
+                ended += self._bury(worker)
+        return ended
+
+    def _drain(self, worker: _Worker, ended: list[Ended]) -> bool:
+        """Take what a worker has sent; False where it is gone."""
+        try:
+            while worker.connection.poll():
+                message: Message = worker.connection.recv()
+                worker.heard = self._clock()
+                if isinstance(message, Ended):
+                    worker.hands.pop(message.outcome.image.key)
+                    self._losses = 0
+                    ended.append(message)
+                elif isinstance(message, Lost | Returned):
+                    self._take_back(worker, message)
+                elif isinstance(message, Broken):
+                    self._return_all(worker)
+                    self._lose(message.error)
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def _take_back(self, worker: _Worker, message: Lost | Returned) -> None:
+        """An image comes back without being at fault; a worker that lost the server is replaced."""
+        self._return(worker.hands.pop(message.image.key))
+        if isinstance(message, Lost) and not worker.leaving:
+            log.warning("worker %s: %s; its images go to another", worker.process.pid, message.error)
+            worker.leaving = True
+            _tell(worker, "stop")
+            self._lose(message.error)
+
+    def _return_all(self, worker: _Worker) -> None:
+        worker.leaving = True
+        for image in worker.hands.values():
+            self._return(image)
+        worker.hands.clear()
+
+    def _return(self, image: ImageInfo) -> None:
+        self._manifest.mark(image.key, "due")
+        self._due.appendleft(image)
+
+    def _lose(self, error: Exception) -> None:
+        self._losses += 1
+        if self._losses > LOSSES * self._pool.workers or not isinstance(error, UnreachableError | LoginError):
+            raise error
+
+    def _bury(self, worker: _Worker) -> list[Ended]:
+        """Give back what a worker that is gone had in its hands; what has now failed too often."""
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        failed: list[Ended] = []
+        said = f"the worker process died ({_how(worker.process.exitcode)})"
+        if not worker.leaving:
+            log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
+            self._losses += 1
+        if self._losses > LOSSES * self._pool.workers:
+            raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
+        for image in worker.hands.values():
+            self._deaths[image.key] = self._deaths.get(image.key, 0) + 1
+            if self._deaths[image.key] >= TRIES:
+                failed.append(failure(image, f"{image.key}: {said}, {TRIES} times with this image"))
+            else:
+                self._manifest.mark(image.key, "due")
+                self._due.append(image)
+        return failed
+
+    def dismiss(self) -> None:
+        """All is done: workers close what they have opened."""
+        for worker in self._workers:
+            worker.leaving = True
+            _tell(worker, None)
+        self._see_off()
+
+    def disband(self) -> None:
+        """The run ends early: workers end at their next stage, or are killed; their images are due again."""
+        for worker in self._workers:
+            _tell(worker, "stop")
+        self._see_off()
+
+    def _see_off(self) -> None:
+        deadline = self._clock() + GRACE_S
+        for worker in self._workers:
+            while worker.process.is_alive() and self._clock() < deadline:
+                wait([worker.process.sentinel], timeout=0.1)
+                self._last_words(worker)
+            if worker.process.is_alive():
+                worker.process.kill()
+            worker.process.join()
+            self._last_words(worker)
+            for key in worker.hands:
+                self._manifest.mark(key, "due")
+            worker.connection.close()
+        self._workers.clear()
+
+    def _last_words(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                if isinstance(message, Ended):
+                    worker.hands.pop(message.outcome.image.key, None)
+                    message.record(self._manifest)
+        except (EOFError, OSError):
+            return
+
+
+def _tell(worker: _Worker, what: ImageInfo | Literal["stop"] | None) -> None:
+    with suppress(OSError):  # it is gone: whoever listens next finds out and gives its images back
+        worker.connection.send(what)
+
+
+def _how(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,44 @@
+"""Static shares of a run's images, for workers that know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from omero_pixclf.errors import UsageError
+from omero_pixclf.runs.plan import PlanItem
+
+__all__ = ["parse_shard", "share"]
+
+
+def share(items: Sequence[PlanItem], number: int, count: int) -> list[PlanItem]:
+    """The images of one of ``count`` shares, ``number`` from 1, in the order of the plan.
+
+    Shares have about the same number of pixels. They follow from the images alone, not from what is done already, so
+    that shares which are planned at different times fit together.
+    """
+    loads = [0] * count
+    mine = set()
+    for item in sorted(items, key=lambda i: (-prod(i.image.shape), i.image.key)):
+        lightest = loads.index(min(loads))
+        loads[lightest] += max(1, prod(item.image.shape))
+        if lightest == number - 1:
+            mine.add(item.image.key)
+    return [item for item in items if item.image.key in mine]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Number and count of ``"2/8"``.
+
+    Raises
+    ------
+    UsageError
+        Where it is something else.
+
+    >>> parse_shard("2/8")
+    (2, 8)
+    """
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise UsageError(f"shard {text!r}: expected i/N with i from 1 to N, such as 2/8")
+    return int(number), int(count)

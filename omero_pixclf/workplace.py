@@ -1,0 +1,175 @@
+"""All that work on a run's images needs, in this process or in another: both edges, and what is the same for all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from omero_pixclf.config import Recipe
+from omero_pixclf.errors import UsageError
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import AXES, ImageInfo
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.execute import Perform
+from omero_pixclf.runs.find import Found
+from omero_pixclf.runs.gates import process_gates, server_gates
+from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.runs.overlay import overlay
+from omero_pixclf.runs.run import Work, run_image
+
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import Session
+
+__all__ = ["Edges", "Workplace", "at_work", "folder_edges", "joined_edges", "joining", "omero_edges", "utc_now"]
+
+LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
+
+Edges = tuple[ImageSource, ResultSink]
+
+
+def utc_now() -> datetime:
+    """The time, aware of its zone."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker opens; can be pickled.
+
+    Attributes
+    ----------
+    record
+        What the ledger says of every image.
+    folder
+        The run's folder.
+    locks, server
+        Where the locks lie that keep the load on a server within its limits, and which server that is;
+        "" for files.
+    threads, memory
+        For this worker.
+    """
+
+    recipe: Recipe
+    project: Project
+    record: RunRecord
+    folder: Path
+    locks: Path
+    server: str
+    threads: int | None = None
+    memory: int | None = None
+
+    def work(
+        self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
+    ) -> Perform:
+        """The work on edges that are open."""
+        gates = server_gates(self.locks, self.server, stopping) if self.server else process_gates(stopping)
+        work = Work(
+            source,
+            sink,
+            self.recipe,
+            self.project,
+            self.record,
+            ImageFiles(self.folder),
+            now,
+            self._preview if self.recipe.output.contact_sheet else None,
+            self.threads,
+            self.memory,
+            gates,
+        )
+        return partial(run_image, work=work)
+
+    def _preview(self, found: Found) -> bytes:
+        step = -(-max(found.image.shape[2:4]) // LARGEST_PREVIEW)
+        pixels = found.pixels[:, :, ::step, ::step]
+        labels = {name: image[:, :, ::step, ::step] for name, image in found.labels.items()}
+        width = found.image.pixel_size_um[2]
+        colors = {c.name: c.color for c in self.project.classes}
+        return overlay(pixels, labels, colors, pixel_um=None if width is None else width * step)
+
+
+@contextmanager
+def at_work(
+    place: Workplace, edges: Callable[[], AbstractContextManager[Edges]], stopping: threading.Event
+) -> Iterator[Perform]:
+    """Open edges of one's own, and give what takes an image from its pixels to its stored results."""
+    with edges() as (source, sink):
+        yield place.work(source, sink, stopping)
+
+
+def joining(session: Session, login: Login) -> Login:
+    """How another process joins a session; makes sure that the session stands.
+
+    Raises
+    ------
+    UnreachableError, LoginError
+        Where the server is gone, or does not let this user in again.
+    """
+    from omero_pixclf.connector.login import Login
+
+    session.read("still there", lambda sf: sf.getAdminService().getEventContext())
+    if "://" in login.host:
+        return Login(login.host, login.port, group=login.group, key=session.key)
+    port = int(session.client.getProperty("omero.port"))
+    return Login(session.host, port, group=login.group, key=session.key)
+
+
+@contextmanager
+def joined_edges(login: Login, recipe: Recipe) -> Iterator[Edges]:
+    """Edges on a session of one's own."""
+    from omero_pixclf.connector.session import connect
+
+    with connect(login, ask=None) as session:
+        yield omero_edges(session, recipe)
+
+
+def omero_edges(session: Session, recipe: Recipe) -> Edges:
+    """Source and sink on a session.
+
+    Raises
+    ------
+    UsageError
+        Where the recipe asks for what OMERO does not take.
+    """
+    from omero_pixclf.connector.sink import OmeroSink
+    from omero_pixclf.connector.source import OmeroSource
+
+    output = recipe.output
+    forms = {output.probabilities, output.segmentation, output.labels}
+    if "zarr" in forms:
+        raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
+    new_images = "image" in forms or output.rois == "labels"
+    return OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images)
+
+
+@contextmanager
+def folder_edges(out: Path, axes: str | None) -> Iterator[Edges]:
+    """Source and sink over files."""
+    from omero_pixclf.files.folder import FolderSink, FolderSource
+
+    yield FolderSource(axes=axes), FolderSink(out)
+
+
+def _encode(path: Path, pixels: NDArray[Any], image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
+    """A result image as a file that is attached in OMERO, with the source's pixel sizes."""
+    from omero_pixclf.files.axes import Axis
+    from omero_pixclf.files.export import save_image
+
+    sizes = dict(zip("zyx", image.pixel_size_um, strict=True))
+    axes = tuple(Axis(key, resolution=sizes.get(key) or 0.0, unit="um" if sizes.get(key) else "") for key in AXES)
+    save_image(path, pixels, axes=axes, output_format=output_format, channels=tuple(channels))
+
+
+_ENCODERS = {
+    "attachment-h5": partial(_encode, output_format="compressed hdf5"),
+    "attachment-tiff": partial(_encode, output_format="multipage tiff"),
+}
