@@ -207,7 +207,7 @@ class Paths(ABC):
         column, target = _DETAILS[name]
         return self._follow(scope, source, column, target, outer)
 
-    def _follow(self, scope: Scope, source: Source, column: str, target: str, outer: bool) -> Source:
+    def _follow(self, scope: Scope, source: Source, column: str, target: str, outer: bool = False) -> Source:
         key = (source.sql, column)
         if key not in scope.implicit:
             made, kind = Source(self._fresh(), entity(target)), "LEFT JOIN" if outer else "JOIN"

@@ -162,3 +162,13 @@ def test_pages_leave_out_joins_that_only_fetch() -> None:
     assert asked.page is not None
     assert not asked.page.exact
     assert translate("select r from Roi r", ADMIN, {}).page is None
+
+
+def test_a_selected_reference_is_joined(database: sqlite3.Connection) -> None:
+    assert rows(database, "select r.image from Roi r") == [(1,)]
+    assert rows(database, "select r.image, r.image.name from Roi r where r.image.name = 'a'") == [(1, "a")]
+
+
+def test_paths_of_outer_joins_are_outer(database: sqlite3.Connection) -> None:
+    text = "select i.id from Image i left outer join i.fileset.usedFiles f order by i.id"
+    assert rows(database, text) == [(1,), (2,), (3,)]
