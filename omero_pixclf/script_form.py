@@ -102,7 +102,7 @@ def parameters(classifiers: Sequence[str]) -> list[scripts.Type]:
                        description=f"'{HERE}' works in this script; '{QUEUE}' asks omero-pixclf's watcher and returns"),
         scripts.Long("Most_Images", optional=False, grouping="08.1", default=MOST_IMAGES, min=1, max=LIMIT,
                      description=f"'{HERE}' refuses, before any work, to do more images than this"),
-        scripts.Bool("Repeat", grouping="08.2", default=False, description="Here and now: also do again what stands already"),
+        scripts.Bool("Repeat", grouping="08.2", default=False, description="Here and now: redo what stands already"),
     ]  # fmt: skip
 
 
