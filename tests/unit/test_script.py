@@ -196,4 +196,3 @@ def test_the_script_carries_the_python_it_is_told_and_nothing_else_changes() -> 
 )
 def test_omeros_session_is_asked_for_only_by_commands_that_use_one(words: str, needs: bool) -> None:
     assert needs_session(words.split()) is needs
-
