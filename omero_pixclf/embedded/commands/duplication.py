@@ -16,7 +16,7 @@ from omero_pixclf.embedded.commands.journey import Action, Fate, Journey
 from omero_pixclf.embedded.commands.options import child_options, named_class
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.relatives import TARGETS
-from omero_pixclf.embedded.commands.removal import pair_tables
+from omero_pixclf.embedded.commands.removal import check_filesets, pair_tables
 from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
 from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.model import entity
@@ -116,6 +116,7 @@ def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Duplication:
 def duplicate(call: Call, request: Any) -> Any:
     """Answer a Duplicate request."""
     found = plan(call, request)
+    check_filesets(found, found.taken("Image"))
     if request.dryRun:
         return omero.cmd.DuplicateResponse(found.by_class(Action.TAKE))
     copies = {key: call.tx.new_id(table(key[0]).name) for key in found.fates}

@@ -13,6 +13,7 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.bonds import Item, bond, items, link_classes
 from omero_pixclf.embedded.commands.deletion import carry_out, named_targets
 from omero_pixclf.embedded.commands.journey import Action
+from omero_pixclf.embedded.commands.moving import WHOLE_LINKS
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.removal import Removal
@@ -23,13 +24,25 @@ __all__ = ["TARGETS", "change_permissions"]
 
 TARGETS = ("ExperimenterGroup",)
 _FORM = re.compile(r"([Rr_-][AaWw_-]){3}")
-_CUT = ("Pixels.settings", "Pixels.thumbnails", "Image.rois")  # others' things that go
-_FORBIDDEN = (
+_CUT = (  # others' things that go
+    "Pixels.settings",
+    "Pixels.thumbnails",
+    "Image.rois",
+    "Channel.statsInfo",
+    "LogicalChannel.detectorSettings",
+    "LogicalChannel.lightSourceSettings",
+    "Image.objectiveSettings",
+)
+_FORBIDDEN = (  # what cannot be cut between owners
     "Image.imagingEnvironment",
     "Image.instrument",
     "Image.stageLabel",
     "Image.experiment",
+    "Channel.logicalChannel",
     "WellSample.image",
+    "WellReagentLink",
+    "Screen.reagents",
+    "JobOriginalFileLink",
 )
 
 
@@ -66,19 +79,21 @@ def _connections(removal: Removal, groups: Sequence[int]) -> Iterator[Item]:
             for ident in _across(removal, text, group):
                 raise graph_failure(f"cannot downgrade to private as {text} of {ident} has another owner")
         for text in _CUT:
-            yield from items(removal.tx, bond(text).thing, _across(removal, text, group))
+            yield from items(removal.tx, bond(text).thing, _across(removal, text, group, "t"))
         for name in link_classes():
+            if name in WHOLE_LINKS:
+                continue
             yield from items(removal.tx, name, _across(removal, name, group))
 
 
-def _across(removal: Removal, text: str, group: int) -> list[int]:
-    """Rows that tie a holder and a thing of different owners."""
+def _across(removal: Removal, text: str, group: int, answer: str = "r") -> list[int]:
+    """Rows that tie a holder and a thing of different owners, or (``t``) the things."""
     found = bond(text)
     holder, thing, row = table(found.holder), table(found.thing), table(found.where)
     if "owner_id" not in holder.columns or "owner_id" not in thing.columns:
         return []
     sql = (
-        f'SELECT r.id FROM {row.name} r JOIN {holder.name} h ON h.id = r."{found.holder_column}" '
+        f'SELECT DISTINCT {answer}.id FROM {row.name} r JOIN {holder.name} h ON h.id = r."{found.holder_column}" '
         f'JOIN {thing.name} t ON t.id = r."{found.thing_column}" WHERE r.group_id = ? AND h.owner_id <> t.owner_id'
     )
     return [ident for (ident,) in removal.tx.all(sql, (group,))]
