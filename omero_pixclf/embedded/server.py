@@ -201,9 +201,10 @@ class Server:
 
     # ---- ends ------------------------------------------------------------------------------------------------
     def forget_client(self, session: ClientSession, category: str) -> None:
-        """Remove what was opened for one client of a session."""
-        for service in [s for s in session.services.values() if s.category == category]:
-            self.close_service(service)
+        """Remove the stateless services of one client; others of the session may go on using the stateful ones.
+
+        OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
+        """
         self._remove_category(session, category)
 
     def _remove_category(self, session: ClientSession, category: str) -> None:

@@ -13,6 +13,7 @@ import omero
 import omero.api
 import omero.grid
 import omero.model
+from omero.constants.categories import PROCESSCALLBACK
 from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import RSetI, rlist, robject, rstring
 
@@ -288,7 +289,7 @@ class Scripts(Service):
             raise
         reachable = processor.reach(process)
         running = ScriptProcess(self.server, self.session, job, session, reachable)
-        return self.server.add_object(self.session, self.category, running, "omero.grid.ScriptProcess")
+        return self.server.add_object(self.session, PROCESSCALLBACK, running, "omero.grid.ScriptProcess")
 
     def _fail(self, job: int, error: Any) -> None:
         with self.server.database.writing() as tx:
