@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,10 @@ import click
 from omero_pixclf.errors import PixclfError
 
 __all__ = ["main"]
+
+# The kernels have threads of their own; OpenBLAS's, made when numpy is imported, only take their turns. Whoever sets
+# the number before is obeyed.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # name: (module, attribute, line in the overview)
 COMMANDS = {
