@@ -84,6 +84,8 @@ class Pixels(Service):
 
     def retrieveAllRndSettings(self, call: Call, pixels: int, user: int) -> list[Any]:
         found = rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None)[::-1])
+        owners = call.tx.all("SELECT DISTINCT owner_id FROM renderingdef WHERE pixels = ?", (pixels,))
+        call.graph.load("Experimenter", [owner for (owner,) in owners])
         call.graph.finish()
         return found
 

@@ -15,7 +15,8 @@ from omero.rtypes import rstring
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
-from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.resolutions import OneResolution
+from omero_pixclf.embedded.service import untransacted
 from omero_pixclf.embedded.storage import pixels_path
 
 __all__ = ["RawPixelsStore", "open_pixels", "pixel_layout"]
@@ -46,7 +47,7 @@ def open_pixels(call: Call, ident: int, *, write: bool = False) -> PixelBuffer:
     return PixelBuffer(path, layout, writable=write and new and call.graph.rights(owner, group).edit)
 
 
-class RawPixelsStore(Service):
+class RawPixelsStore(OneResolution):
     """omero.api.RawPixelsStore."""
 
     interface = omero.api.RawPixelsStore
@@ -147,36 +148,6 @@ class RawPixelsStore(Service):
     @untransacted
     def getTimepointOffset(self, context: Any, t: int) -> int:
         return self._layout.offset(0, 0, 0, t)
-
-    # ---- resolutions: there is only the full one -------------------------------------------------------------
-    @untransacted
-    def requiresPixelsPyramid(self, context: Any) -> bool:
-        return self._layout.is_big
-
-    @untransacted
-    def getTileSize(self, context: Any) -> list[int]:
-        return list(self._layout.tile_size)
-
-    @untransacted
-    def getResolutionLevels(self, context: Any) -> int:
-        self._buffer  # noqa: B018 - raises before setPixelsId
-        return 1
-
-    @untransacted
-    def getResolutionLevel(self, context: Any) -> int:
-        self._buffer  # noqa: B018 - raises before setPixelsId
-        return 0
-
-    @untransacted
-    def getResolutionDescriptions(self, context: Any) -> list[Any]:
-        return [omero.api.ResolutionDescription(self._layout.x, self._layout.y)]
-
-    @untransacted
-    def setResolutionLevel(self, context: Any, level: int) -> None:
-        if not self._layout.is_big:
-            raise _unsupported("Cannot set resolution levels on a ROMIO pixel buffer.")
-        if level != 0:
-            raise misuse(f"resolution level {level} of 1")
 
     # ---- reading ---------------------------------------------------------------------------------------------
     @untransacted

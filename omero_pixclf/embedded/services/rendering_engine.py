@@ -16,7 +16,7 @@ from omero.rtypes import rbool, rdouble, rint, rstring
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
-from omero_pixclf.embedded.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
 from omero_pixclf.embedded.rendering import PROJECTIONS, jpeg, packed
 from omero_pixclf.embedded.rendering_settings import (
     copy_of,
@@ -30,7 +30,8 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     type_range,
 )
-from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.resolutions import OneResolution
+from omero_pixclf.embedded.service import untransacted
 from omero_pixclf.embedded.services.pixels import describe_pixels
 from omero_pixclf.embedded.services.pixels_store import open_pixels
 
@@ -39,7 +40,7 @@ __all__ = ["RenderingEngine"]
 _XY = 0  # the only slicing of a plane definition that is served
 
 
-class RenderingEngine(Service):
+class RenderingEngine(OneResolution):
     """omero.api.RenderingEngine."""
 
     interface = omero.api.RenderingEngine
@@ -92,6 +93,12 @@ class RenderingEngine(Service):
     @untransacted
     def updateSettings(self, context: Any, settings: Any) -> None:
         raise misuse("updateSettings takes no settings in the embedded OMERO: set them one by one")
+
+    @property
+    def _layout(self) -> PixelLayout:
+        self._pixels_set()
+        assert self._buffer is not None
+        return self._buffer.layout
 
     def _pixels_set(self) -> Any:
         if self._pixels is None or self._buffer is None:
