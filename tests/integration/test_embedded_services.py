@@ -179,6 +179,27 @@ def test_images_are_found_by_time(client):
     assert service.getImagesByOptions(until) == []
 
 
+def test_what_is_deleted_by_iupdate_leaves_contents_and_annotations(client):
+    dataset, image = client.named("Dataset"), client.named("Image")
+    client.link("DatasetImageLink", dataset, image)
+    comment = model.CommentAnnotationI()
+    comment.textValue = rstring("c")
+    note = client.annotate(("Dataset", dataset), comment)
+    client.sf.getUpdateService().deleteObject(model.DatasetI(dataset, False))
+    assert not client.there("Dataset", dataset)
+    assert client.there("Image", image)
+    assert client.there("CommentAnnotation", note)
+
+
+def test_unlinking_leaves_both_ends(client):
+    dataset, image = client.named("Dataset"), client.named("Image")
+    link = client.link("DatasetImageLink", dataset, image)
+    client.sf.getContainerService().unlink([model.DatasetImageLinkI(link, False)], None)
+    assert not client.there("DatasetImageLink", link)
+    assert client.there("Dataset", dataset)
+    assert client.there("Image", image)
+
+
 # ---- annotations ---------------------------------------------------------------------------------------------
 def test_annotations_are_loaded_by_annotator(team):  # noqa: F811 a fixture
     alice, bob, _root = team("rwra--")

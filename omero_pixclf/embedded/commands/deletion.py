@@ -10,9 +10,9 @@ import omero.cmd
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.bonds import Item
 from omero_pixclf.embedded.commands.journey import Action, Journey
-from omero_pixclf.embedded.commands.options import child_options, named_class
+from omero_pixclf.embedded.commands.options import ChildOptions, child_options, named_class
 from omero_pixclf.embedded.commands.refusal import Refused
-from omero_pixclf.embedded.commands.removal import Removal, delete_rows
+from omero_pixclf.embedded.commands.removal import PlainRemoval, Removal, delete_rows
 from omero_pixclf.embedded.model import Entity
 from omero_pixclf.embedded.schema import table
 
@@ -71,8 +71,10 @@ def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Removal:
 
 
 def delete_objects(call: Call, targets: Mapping[str, Sequence[int]]) -> None:
-    """Delete objects by class with what belongs to them, outside of a request; Refused when that cannot be."""
-    removal = plan(call, omero.cmd.Delete2(targetObjects=dict(targets)))
+    """Delete objects with their parts and links but nothing else, as IUpdate does; Refused when that cannot be."""
+    removal = PlainRemoval(call, ChildOptions())
+    named = [item for kind, ids in targets.items() for item in removal.targets(kind, list(ids))]
+    removal.run(named, Action.DROP)
     removal.check()
     carry_out(removal, removal.to_unlink())
 

@@ -29,7 +29,7 @@ from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import pair_table, table
 
-__all__ = ["Removal", "check_filesets", "delete_rows", "is_any", "orphaned_references", "pair_tables"]
+__all__ = ["PlainRemoval", "Removal", "check_filesets", "delete_rows", "is_any", "orphaned_references", "pair_tables"]
 
 _FREE_PARTS = ("Pixels.settings", "Pixels.thumbnails", "~FileAnnotation.file")
 _FREE = {bond(hold.bond).thing for hold in HOLDS if hold.free} | set(FREE_ANNOTATIONS)
@@ -138,6 +138,13 @@ class Removal(Journey):
                         raise graph_failure(f"not permitted to update {text_of(item)}")
                 found.append((kind, name, [item.id for item in rows]))
         return found
+
+
+class PlainRemoval(Removal):
+    """The spread of a deletion that takes along parts and links only: contents and annotations stay."""
+
+    def consider(self, thing: Item) -> None:
+        """Leave alone what others might use."""
 
 
 def check_filesets(journey: Journey, images: Sequence[Item]) -> None:

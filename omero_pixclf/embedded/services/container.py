@@ -19,6 +19,7 @@ from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.services.update import Update
 
 __all__ = ["Container", "load_hierarchy"]
 
@@ -147,6 +148,12 @@ class Container(Service):
     @changes
     def updateDataObjects(self, call: Call, objects: list[Any], given: Any) -> list[Any]:
         return _save(call, objects)
+
+    @changes
+    def unlink(self, call: Call, links: list[Any], given: Any) -> None:
+        update = Update(self.server, self.session)
+        for link in links:
+            update.deleteObject(call, link)
 
     @changes
     def link(self, call: Call, links: list[Any], given: Any) -> list[Any]:
