@@ -42,7 +42,7 @@ def look_at_server(
     try:
         found = credentials(login, environ, ask)
     except LoginError as error:
-        yield from _without_secret(login, error)
+        yield from _without_secret(login, targets, error)
         return
     reached = check_reachable(found.host, found.port)
     yield reached
@@ -50,11 +50,12 @@ def look_at_server(
         yield from _logged_in(login, targets, environ, ask)
 
 
-def _without_secret(login: Login, error: LoginError) -> Iterator[Finding]:
+def _without_secret(login: Login, targets: Sequence[str], error: LoginError) -> Iterator[Finding]:
     address = parse_address(login)
     if not address.host:
         advice = "omero login USER@HOST, or name it: omero-pixclf doctor -s USER@HOST"
-        yield Finding("server", "warning", "none named, and no session of omero login: not looked at", advice)
+        found = "none named, and no session of omero login"
+        yield Finding("server", "fail" if targets else "warning", f"{found}: not looked at", advice)
         return
     yield check_reachable(address.host, address.port)
     yield Finding("login", "fail", str(error))

@@ -42,6 +42,12 @@ def test_without_a_server_this_machine_is_looked_at(alone: dict[str, str]) -> No
     assert "login" not in found
 
 
+def test_rights_cannot_be_told_without_a_server(alone: dict[str, str]) -> None:
+    code, found = doctor(alone, "Plate:3")
+    assert code == 3
+    assert found["server"][0]["state"] == "fail"
+
+
 def test_offline_does_not_ask_about_a_server(alone: dict[str, str]) -> None:
     code, found = doctor(alone | {"OMERO_HOST": "127.0.0.1", "OMERO_PORT": "1"}, "--offline")
     assert code == 0

@@ -1,0 +1,57 @@
+"""The pages of documentation: their links lead somewhere, and the commands they show exist with those options."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from omero_pixclf.cli import COMMANDS
+from tests.e2e.test_cli_help import FOLDERS, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+each = pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def shown(page: Path) -> list[list[str]]:
+    """The commands of ``omero-pixclf`` on a page, as a shell would split them: in console blocks, after ``$``."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[1:] for line in words if line[0] == "omero-pixclf"]
+
+
+@each
+def test_links_lead_to_files_that_exist(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+    local = [link.partition("#")[0] for link in links if not re.match(r"https?:", link)]
+    assert [link for link in local if link and not (page.parent / link).exists()] == []
+
+
+@each
+def test_commands_on_the_page_are_accepted(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in FOLDERS:
+        Path(folder).mkdir()
+    for words in shown(page):
+        parse([word.replace("*", "a") for word in words])
+
+
+def test_pages_with_commands_are_found() -> None:
+    assert sum(len(shown(page)) for page in PAGES) > 20
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    missing = [page.name for page in PAGES[1:] if page.name != "README.md" and f"]({page.name})" not in index]
+    assert missing == []
+
+
+def test_commands_named_in_the_index_exist() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`omero-pixclf ([a-z]+)", index))
+    assert named
+    assert named <= set(COMMANDS)
