@@ -75,8 +75,7 @@ class Database:
         self._writer_lock = threading.Lock()
         self._writer = self._connect()
         self._all = [self._writer]
-        self.is_new = self._writer.execute("PRAGMA user_version").fetchone()[0] == 0
-        if self.is_new:
+        if self._writer.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._create()
 
     def _connect(self) -> sqlite3.Connection:

@@ -7,6 +7,7 @@ import secrets
 import sqlite3
 import sys
 import threading
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +33,7 @@ from omero_pixclf.embedded.sessions import ClientSession, Sessions, new_uuid
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.processors import Processors
+from omero_pixclf.errors import UsageError
 
 __all__ = ["Server", "start"]
 
@@ -73,15 +75,19 @@ class Server:
         self.host = host
         self.new_password: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
-        self._lock = lock(folder)
-        self.database = Database(folder / "omero.sqlite")
         self.throttle = Throttle()
         self.sessions = Sessions(self._session_closed)
         self._stopped = threading.Event()
-        self._prepare(password)
-        repository_files(self.database)  # a server has its repositories from its first start
-        self.communicator = _communicator(folder)
-        self.adapter = self._adapter(host, port)
+        with ExitStack() as held:  # what was taken is given back where starting fails
+            held.callback(lock(folder).close)
+            self.database = Database(folder / "omero.sqlite")
+            held.callback(self.database.close)
+            self._prepare(password)
+            repository_files(self.database)  # a server has its repositories from its first start
+            self.communicator = _communicator(folder)
+            held.callback(self.communicator.destroy)
+            self.adapter = self._adapter(host, port)
+            self._held = held.pop_all()
         self.port = int(self.adapter.getEndpoints()[0].getInfo().port)
         self.adapter.add(make_router(self), Ice.Identity("router", "OMERO.Glacier2"))
         self.adapter.activate()
@@ -90,23 +96,25 @@ class Server:
 
     # ---- starting and stopping -------------------------------------------------------------------------------
     def _prepare(self, password: str | None) -> None:
-        if self.database.is_new:
-            if password is None:
-                self.new_password = password = secrets.token_urlsafe(12)
-            with self.database.writing() as tx:
-                sow(tx, password)
-            return
         with self.database.writing() as tx:
+            if tx.one("SELECT 1 FROM experimenter") is None:
+                if password is None:
+                    self.new_password = password = secrets.token_urlsafe(12)
+                return sow(tx, password)
             tx.execute("UPDATE session SET closed = started WHERE closed IS NULL")
             if password is not None:
                 set_password(tx, 0, password)
+        return None
 
     def _adapter(self, host: str, port: int) -> Any:
         if host not in _LOOPBACK:
             _log.warning(
                 "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
             )
-        return self.communicator.createObjectAdapterWithEndpoints("omero", f"ssl -h {host} -p {port}")
+        try:
+            return self.communicator.createObjectAdapterWithEndpoints("omero", f"ssl -h {host} -p {port}")
+        except Ice.LocalException as error:
+            raise UsageError(f"{host}:{port}: cannot listen there ({type(error).__name__}); is it in use?") from error
 
     def stop(self) -> None:
         """End all sessions and release port, threads and files."""
@@ -117,10 +125,8 @@ class Server:
             self.scripts.stop()
         for session in self.sessions.all():
             self.sessions.close(session)
-        self.communicator.destroy()
         self._sweeper.join(_SWEEP_S)
-        self.database.close()
-        self._lock.close()
+        self._held.close()
 
     def __enter__(self) -> Server:
         return self
@@ -256,5 +262,10 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
     -------
     Server
         Ready for clients; use it as a context manager or call its `stop`.
+
+    Raises
+    ------
+    UsageError
+        Where another server runs on the folder, or the address cannot be listened on.
     """
     return Server(Path(folder), port, password, host)

@@ -109,6 +109,14 @@ def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
         start(tmp_path / "data")
 
 
+def test_a_port_in_use_is_told_and_leaves_the_folder_free(tmp_path: Path) -> None:
+    with start(tmp_path / "one", password="x") as server:
+        with pytest.raises(UsageError, match="cannot listen"):
+            start(tmp_path / "two", port=server.port, password="x")
+        with start(tmp_path / "two", password="x") as second, connected(second.port, password="x") as session:
+            assert session.getAdminService().getEventContext().isAdmin
+
+
 def test_a_full_disk_is_told_to_the_client_and_loses_nothing(tmp_path: Path) -> None:
     with start(tmp_path / "data", password=ROOT_PASSWORD) as server, connected(server.port) as session:
         update = session.getUpdateService()
