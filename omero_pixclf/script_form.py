@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal
 
 from omero import scripts
@@ -36,6 +37,7 @@ GROUPS = {
 # What a key's own name would not say in a form
 NAMES = {"objects.dims": "Dimensions", "output.rois": "ROIs", "output.roi_budget": "ROI_Budget",
          "output.labels": "Label_Images", "output.table": "Tables"}  # fmt: skip
+CHOOSE = "choose one"
 UNSET = "default"
 FOLDERS_ONLY = {"zarr"}
 
@@ -78,16 +80,18 @@ def choices(attached: Iterable[tuple[int, str, str]]) -> list[str]:
     ]
 
 
-def _chosen(text: str) -> str:
-    """The project of a list's entry; what is no entry is a reference already (``FileAnnotation:12``, a file's name)."""
-    head, marker, tail = text.strip().rpartition("(FileAnnotation:")
+def _chosen(text: str) -> dict[str, str]:
+    """The recipe's project and name by a list's entry; what is no entry is a reference (``FileAnnotation:12``)."""
+    name, marker, tail = text.strip().rpartition(" (FileAnnotation:")
     number = tail.partition(",")[0]
-    return f"FileAnnotation:{number}" if head and marker and number.isdecimal() else text.strip()
+    if not (marker and number.isdecimal()):
+        return {"classifier.project": text.strip()}
+    return {"classifier.project": f"FileAnnotation:{number}", "name": PurePath(name).stem}
 
 
 def parameters(classifiers: Sequence[str]) -> list[scripts.Type]:
     """The script's parameters; ``classifiers`` are the entries of `choices`."""
-    shown = list(classifiers)
+    shown = [CHOOSE, *classifiers] if len(classifiers) > 1 else list(classifiers)
     return [
         scripts.String("Data_Type", optional=False, grouping="01", values=[rstring(k) for k in KINDS], default="Image",
                        description="What the IDs are of"),
@@ -171,9 +175,9 @@ def order_of(inputs: Mapping[str, Any]) -> Order:
     kind, idents = inputs["Data_Type"], inputs.get("IDs") or []
     if not idents:
         raise UsageError(f"no {kind} is selected: choose some before opening the script, or fill in their IDs")
-    if not inputs.get("Classifier"):
-        raise UsageError("no classifier: attach a trained .ilp to the dataset or plate, then open the script again")
-    changes = {"classifier.project": _chosen(inputs["Classifier"])}
+    if inputs.get("Classifier", CHOOSE) in ("", CHOOSE):
+        raise UsageError("no classifier is chosen: attach a trained .ilp to a dataset or plate, and it is in the list")
+    changes: dict[str, Any] = _chosen(inputs["Classifier"])
     if inputs.get("Recipe_Name"):
         changes["name"] = inputs["Recipe_Name"].strip()
     for section in SECTIONS:

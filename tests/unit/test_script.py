@@ -57,7 +57,7 @@ def test_no_two_keys_share_a_parameter_and_places_in_the_form_are_unique() -> No
 
 def test_an_unchanged_form_is_the_default_recipe() -> None:
     order = order_of(filled())
-    assert order.recipe == Recipe(classifier=Classifier(project="FileAnnotation:12"))
+    assert order.recipe == Recipe(name="plate", classifier=Classifier(project="FileAnnotation:12"))
     assert order.targets == ("Plate:3",) and not order.queue and not order.repeat
 
 
@@ -105,6 +105,7 @@ def test_what_only_folders_can_hold_is_not_offered(section: str) -> None:
     [
         ({"IDs": []}, "no Plate is selected"),
         ({"Classifier": ""}, "attach a trained .ilp"),
+        ({"Classifier": "choose one"}, "no classifier is chosen"),
         ({"Smooth": [1.0, 2.0]}, "smooth"),
         ({"Method": "hysteresis", "Low": 0.9, "High": 0.5}, "below low"),
         ({"Min_Size": 50, "Max_Size": 10}, "below min_size"),
@@ -131,6 +132,16 @@ def test_an_entry_of_the_list_leads_back_to_its_file_whatever_it_is_called(name:
 @pytest.mark.parametrize("given", ["FileAnnotation:12", "plate.ilp"])
 def test_clients_may_name_a_project_themselves(given: str) -> None:
     assert order_of(filled(Classifier=given)).recipe.classifier.project == given
+
+
+def test_of_several_projects_none_is_taken_unasked_and_the_only_one_is() -> None:
+    several = next(p for p in parameters([CLASSIFIER, "b"]) if p.name() == "Classifier")
+    assert [v.val for v in several.values.val] == ["choose one", CLASSIFIER, "b"]
+    assert [v.val for v in FORM["Classifier"].values.val] == [CLASSIFIER]
+
+
+def test_a_name_of_ones_own_goes_before_the_files() -> None:
+    assert order_of(filled(Recipe_Name=" nuclei, strict ")).recipe.name == "nuclei, strict"
 
 
 def test_without_attached_projects_the_form_still_opens() -> None:
