@@ -92,7 +92,7 @@ def diff(one: str, other: str, machine: bool, **options: Any) -> None:
     epilog="""\b
 Examples:
   omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01
-  omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01 --out results
+  omero-pixclf runs merge 20261121T053012-ab12cd --out results
 """
 )
 @click.argument("run_ids", metavar="RUN…", nargs=-1, required=True)
