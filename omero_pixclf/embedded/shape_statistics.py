@@ -138,14 +138,7 @@ def image_statistics(
     omero.ApiUsageException
         For no or unknown shapes, shapes of several images, planes or channels outside.
     """
-    if not shapes or channels == []:
-        raise misuse(
-            "Provide a non empty list of shape ids." if not shapes else "Provide a non empty array of channels."
-        )
-    loaded = call.graph.load("Shape", shapes)
-    if len(loaded) != len(set(shapes)):
-        raise misuse("Given shape id(s) invalid")
-    call.graph.finish()
+    loaded = _loaded(call, shapes, channels)
     pixels, image, roi = _pixels_of(call, shapes)
     buffer = open_pixels(call, pixels)
     try:
@@ -155,9 +148,25 @@ def image_statistics(
         per_shape = [_statistics(buffer, loaded[i], i, plane, wanted) for i in shapes]
     finally:
         buffer.close()
-    empty = omero.api.ShapeStats(-1, wanted, *([[0.0] * len(wanted)] * 6))
-    empty.pointsCount = [0] * len(wanted)
-    return omero.api.RoiStats(roi, image, pixels, empty, per_shape)
+    return omero.api.RoiStats(roi, image, pixels, _nothing(wanted), per_shape)
+
+
+def _loaded(call: Call, shapes: Sequence[int], channels: Sequence[int] | None) -> dict[int, Any]:
+    if not shapes:
+        raise misuse("Provide a non empty list of shape ids.")
+    if channels is not None and not channels:
+        raise misuse("Provide a non empty array of channels.")
+    loaded = call.graph.load("Shape", shapes)
+    if len(loaded) != len(set(shapes)):
+        raise misuse("Given shape id(s) invalid")
+    call.graph.finish()
+    return loaded
+
+
+def _nothing(channels: Sequence[int]) -> Any:
+    """Statistics of no shape: OMERO never combines those of several."""
+    zeros = [0.0] * len(channels)
+    return omero.api.ShapeStats(-1, list(channels), [0] * len(channels), zeros, zeros, zeros, zeros, zeros)
 
 
 def _pixels_of(call: Call, shapes: Sequence[int]) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import omero.clients
 import omero.cmd
 import omero.model as model
@@ -310,3 +311,18 @@ def test_the_newest_annotation_links_are_found_by_namespace(client):
     service = client.sf.getTimelineService()
     found = service.getMostRecentAnnotationLinks(["Image"], ["TagAnnotation"], ["ns/a"], None)
     assert [link.child.textValue.val for link in found] == ["a"]
+
+
+def test_statistics_of_a_region_are_those_of_its_pixels(user, client):
+    plane = np.arange(100, dtype=np.uint8).reshape(10, 10)
+    image = user.gateway().createImageFromNumpySeq(iter([plane]), "n")
+    roi = model.RoiI()
+    roi.image = model.ImageI(image.getId(), False)
+    box = model.RectangleI()
+    box.x, box.y, box.width, box.height = rdouble(2), rdouble(3), rdouble(4), rdouble(5)
+    roi.addShape(box)
+    stats = client.sf.getRoiService().getRoiStats(client.save(roi)).perShape[0]
+    inside = plane[3:8, 2:6].astype(float)
+    assert (stats.pointsCount, stats.min, stats.max) == ([20], [inside.min()], [inside.max()])
+    assert stats.mean == [inside.mean()]
+    assert stats.stdDev == [pytest.approx(inside.std(ddof=1))]
