@@ -83,8 +83,7 @@ def in_processes(
     try:
         while crew.busy:
             crew.staff()
-            for ended in crew.listen():
-                yield ended.record(manifest)
+            yield from [ended.record(manifest) for ended in crew.listen()]  # all known before any is told
         crew.dismiss()
     finally:
         crew.disband()
@@ -204,6 +203,7 @@ class _Crew:
             log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
             self._losses += 1
         if self._losses > LOSSES * self._pool.workers:
+            self._return_all(worker)
             raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
         for image in worker.hands.values():
             self._deaths[image.key] = self._deaths.get(image.key, 0) + 1

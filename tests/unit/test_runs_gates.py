@@ -1,0 +1,127 @@
+"""Stages: how many may be in one at a time, over threads and processes, and that they overlap."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.execute import execute
+from omero_pixclf.runs.gates import Gate, Stopped, process_gates, server_gates
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.plan import PlanItem
+
+
+def most_at_a_time(gate: Gate, threads: int) -> int:
+    """How many of some threads were behind a gate at the same time."""
+    lock, inside, most = threading.Lock(), 0, 0
+
+    def enter() -> None:
+        nonlocal inside, most
+        with gate():
+            with lock:
+                inside += 1
+                most = max(most, inside)
+            time.sleep(0.05)
+            with lock:
+                inside -= 1
+
+    crowd = [threading.Thread(target=enter) for _ in range(threads)]
+    for one in crowd:
+        one.start()
+    for one in crowd:
+        one.join()
+    return most
+
+
+def test_each_stage_takes_as_many_as_it_is_said(tmp_path: Path) -> None:
+    gates = server_gates(tmp_path, "server:4064", threading.Event(), readers=3, writers=1)
+    assert most_at_a_time(gates.reading, 8) == 3
+    assert most_at_a_time(gates.writing, 4) == 1
+    assert most_at_a_time(gates.computing, 4) == 1
+    assert most_at_a_time(process_gates(threading.Event()).computing, 4) == 1
+    assert most_at_a_time(process_gates(threading.Event()).writing, 4) == 4
+
+
+HOLD = """
+import sys, threading, time
+from pathlib import Path
+from omero_pixclf.runs.gates import server_gates
+with server_gates(Path(sys.argv[1]), "s", threading.Event()).writing():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_another_process_holds_the_gate_until_it_dies(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        stopping = threading.Event()
+        threading.Timer(0.3, stopping.set).start()
+        with pytest.raises(Stopped), server_gates(tmp_path, "s", stopping).writing():
+            pass
+        with server_gates(tmp_path, "other", threading.Event()).writing():
+            pass
+        os.kill(holder.pid, signal.SIGKILL)
+        with server_gates(tmp_path, "s", threading.Event()).writing():
+            pass
+
+
+def image(number: int) -> ImageInfo:
+    shape = (1, 1, 8, 8, 1)
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=Place("Dataset:1"))
+
+
+@contextmanager
+def manifest_of(folder: Path, count: int) -> Iterator[tuple[Manifest, list[PlanItem]]]:
+    with Manifest.create(folder / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
+        manifest.add([Entry(image(n).key, "Dataset:1", f"i{n}", "due") for n in range(count)])
+        yield manifest, [PlanItem(image(n), "due") for n in range(count)]
+
+
+def test_the_next_image_is_read_and_the_former_written_while_one_is_computed(tmp_path: Path) -> None:
+    gates = server_gates(tmp_path, "s", threading.Event())
+    began = {(stage, n): threading.Event() for stage in ("read", "write") for n in range(3)}
+
+    def work(one: ImageInfo) -> dict[str, int]:
+        n = int(one.key[6:])
+        with gates.reading():
+            began["read", n].set()
+        with gates.computing():
+            if n < 2:
+                assert began["read", n + 1].wait(10), "the next image is not read meanwhile"
+        with gates.writing():
+            began["write", n].set()
+        return {}
+
+    with manifest_of(tmp_path, 3) as (manifest, items):
+        outcomes = list(execute(items, manifest, work, lanes=3))
+        assert [o.reason for o in outcomes] == ["", "", ""]
+        assert {e.state for e in manifest.entries()} == {"done"}
+
+
+def test_an_interrupt_lets_the_stage_end_and_leaves_what_waited_due(tmp_path: Path) -> None:
+    stopping = threading.Event()
+    gates = process_gates(stopping)
+
+    def work(one: ImageInfo) -> dict[str, int]:
+        with gates.computing():
+            time.sleep(0.1)
+        if one.key == "Image:0":
+            raise KeyboardInterrupt
+        return {}
+
+    with manifest_of(tmp_path, 6) as (manifest, items):
+        with pytest.raises(KeyboardInterrupt):
+            list(execute(items, manifest, work, lanes=3, stopping=stopping))
+        states = [e.state for e in manifest.entries()]
+    assert states[0] == "due" and "running" not in states and states.count("due") >= 4

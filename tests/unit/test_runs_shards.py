@@ -1,0 +1,113 @@
+"""Shares of a run's images, what puts them together, and how a machine is shared among workers."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from omero_pixclf.demo import images
+from omero_pixclf.errors import UsageError
+from omero_pixclf.ilastik.project import read_project
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.crew import crew_for
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.merge import merged_header, merged_manifest, parts_of
+from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.shards import parse_shard, share
+from omero_pixclf.table import Column, Table
+
+PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
+GIB = 2**30
+
+
+def image(number: int, side: int = 64) -> ImageInfo:
+    shape = (1, 1, side, side, 2)
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=Place("Dataset:1"))
+
+
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 9))
+def test_shares_are_disjoint_complete_and_even(sides: list[int], count: int) -> None:
+    items = [PlanItem(image(n, side), "due") for n, side in enumerate(sides)]
+    shares = [share(items, number, count) for number in range(1, count + 1)]
+    assert sorted(i.image.key for s in shares for i in s) == sorted(i.image.key for i in items)
+    loads = [sum(prod(i.image.shape) for i in s) for s in shares]
+    assert max(loads) - min(loads) <= max(prod(i.image.shape) for i in items)
+
+
+def test_a_share_does_not_depend_on_what_is_done_already() -> None:
+    fresh = [PlanItem(image(n), "due") for n in range(9)]
+    later = [PlanItem(i.image, "done" if n % 2 else "due") for n, i in enumerate(fresh)]
+    for number in (1, 2, 3):
+        assert [i.image for i in share(fresh, number, 3)] == [i.image for i in share(later, number, 3)]
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/", "-1/3"])
+def test_a_share_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="i/N"):
+        parse_shard(text)
+
+
+def part(folder: Path, number: int, shard: str, state: str = "done", digest: str = "h") -> str:
+    header = RunHeader(f"run{number}", {}, digest, ("Dataset:1",), "s", "ada", "now", shard)
+    with Manifest.create(folder / header.run_id, header) as manifest:
+        manifest.add([Entry(f"Image:{number}", "Dataset:1", f"i{number}", "due")])
+        manifest.mark(f"Image:{number}", state)  # type: ignore[arg-type]
+        manifest.keep(f"Image:{number}", "summary", Table((Column("Image", "image", np.array([number])),)))
+    return header.run_id
+
+
+def test_shares_become_one_run_that_knows_all_they_knew(tmp_path: Path) -> None:
+    runs = [part(tmp_path, 1, "2/3"), part(tmp_path, 2, "1/3", "running"), part(tmp_path, 3, "3/3")]
+    parts = parts_of(tmp_path, runs)
+    header = merged_header("whole", "now", parts)
+    assert header.merged == ("run2", "run1", "run3") and header.shard == ""
+    with merged_manifest(tmp_path, header, parts) as manifest:
+        states = {e.key: e.state for e in manifest.entries()}
+        assert states == {"Image:1": "done", "Image:2": "failed", "Image:3": "done"}
+        assert "--resume run2" in manifest.entries()[0].reason
+        kept = manifest.kept("Image:3", "summary")
+        assert kept is not None and kept["Image"].tolist() == [3]
+    with Manifest.open(tmp_path / "whole") as again:
+        assert again.header.merged == ("run2", "run1", "run3")
+
+
+def test_what_is_not_a_whole_set_of_shares_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    one, two, other = part(tmp_path, 1, "1/3"), part(tmp_path, 2, "2/3"), part(tmp_path, 3, "3/3", digest="x")
+    whole = part(tmp_path, 4, "")
+    with pytest.raises(UsageError, match="missing 3/3"):
+        parts_of(tmp_path, [one, two])
+    with pytest.raises(UsageError, match="not the same recipe hash"):
+        parts_of(tmp_path, [one, two, other])
+    with pytest.raises(UsageError, match="is no share"):
+        parts_of(tmp_path, [whole])
+    with pytest.raises(UsageError, match="no such run"):
+        parts_of(tmp_path, ["nothing"])
+
+
+def test_workers_times_threads_are_the_cores() -> None:
+    many = [image(n) for n in range(384)]
+    crew = crew_for(many, PROJECT, cores=8, free=64 * GIB)
+    assert (crew.workers, crew.threads, crew.lanes) == (8, 1, 3)
+    assert crew_for(many, PROJECT, workers=2, cores=8, free=64 * GIB).threads == 4
+    assert crew_for(many, PROJECT, threads=4, cores=8, free=64 * GIB).workers == 2
+    assert crew_for(many[:3], PROJECT, cores=8, free=64 * GIB).workers == 1
+
+
+def test_workers_share_the_memory_and_those_that_do_not_fit_are_refused() -> None:
+    many = [image(n) for n in range(384)]
+    assert crew_for(many, PROJECT, memory=2 * GIB, cores=16, free=64 * GIB).workers == 4
+    assert crew_for(many, PROJECT, workers=2, memory=2 * GIB, cores=16, free=64 * GIB).memory == GIB
+    with pytest.raises(UsageError, match="use --workers 4"):
+        crew_for(many, PROJECT, workers=8, memory=2 * GIB, cores=16, free=64 * GIB)
+
+
+def test_images_that_fill_the_memory_go_one_by_one() -> None:
+    large = [image(n, 8000) for n in range(20)]
+    crew = crew_for(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
+    assert crew.lanes == 1
+    assert crew.expected <= 3 * GIB
