@@ -315,7 +315,9 @@ def test_the_newest_annotation_links_are_found_by_namespace(client):
 
 def test_statistics_of_a_region_are_those_of_its_pixels(user, client):
     plane = np.arange(100, dtype=np.uint8).reshape(10, 10)
-    image = user.gateway().createImageFromNumpySeq(iter([plane]), "n")
+    gateway = user.gateway()
+    gateway.SERVICE_OPTS.setOmeroGroup(str(user.group))
+    image = gateway.createImageFromNumpySeq(iter([plane]), "n")
     roi = model.RoiI()
     roi.image = model.ImageI(image.getId(), False)
     box = model.RectangleI()
