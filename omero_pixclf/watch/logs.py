@@ -31,5 +31,9 @@ def log_settings(*, as_json: bool, level: str = "INFO") -> dict[str, Any]:
         "formatters": {"line": {"()": JsonFormatter} if as_json else plain},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
-        "loggers": {"omero_pixclf": {"level": level}, "uvicorn.error": {"level": "WARNING"}},
+        "loggers": {
+            "omero_pixclf": {"level": level},
+            "uvicorn.error": {"level": "WARNING"},
+            "apscheduler": {"level": "ERROR"},
+        },
     }

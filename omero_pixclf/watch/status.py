@@ -169,6 +169,7 @@ def served(site: StatusSite) -> Iterator[str]:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((page.host, page.port))
+            listening.listen(64)  # whoever asks before the thread is up waits
         except OSError as error:
             raise UsageError(f"status page: {page.host}:{page.port}: {error.strerror}") from error
         config = uvicorn.Config(

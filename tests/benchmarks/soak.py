@@ -146,7 +146,9 @@ def arrive(soak: Soak, opened: Any, count: int, dice: random.Random, fields: lis
         image = int(upload_image(opened, ArrayReader(info, part), dataset=dice.choice(soak.datasets)))
         if poison and n == count - 1:
             number = opened.ids("select p.id from Pixels p where p.image.id = :i", i=image)[0]
-            pixels_path(soak.at.folder / "server", number).write_bytes(b"")
+            damaged = pixels_path(soak.at.folder / "server", number)
+            damaged.unlink()
+            damaged.mkdir()  # reading it is an error of the server's disk
             soak.poison.append(image)
             soak.say(f"Image:{image} is poison")
         else:

@@ -22,6 +22,7 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import WATCH_NS, queue_request
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.readback import image_results
+from omero_pixclf.embedded.storage import pixels_path
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 
@@ -214,9 +215,9 @@ def test_a_poison_image_is_set_aside_with_its_reason_and_the_others_go_on(
     good = put(session, dataset, "good")
     poison = put(session, dataset, "poison")
     pixels = session.ids("select p.id from Pixels p where p.image.id = :i", i=poison)[0]
-    where = Path(omero.environment["HOME"]) / "server"
-    (damaged,) = [p for p in where.rglob(str(pixels)) if p.is_file()]
-    damaged.write_bytes(b"")
+    damaged = pixels_path(Path(omero.environment["HOME"]) / "server", pixels)
+    damaged.unlink()
+    damaged.mkdir()  # reading it is an error of the server's disk
     config = str(settings(watched(f"Dataset:{dataset}"), backoff=0, attempts=2))
     for _ in range(2):
         omero.command("watch", config, "--once", code=1)
