@@ -16,6 +16,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import class_indices
+from omero_pixclf.runs.cluster import Cluster, on_dask
 from omero_pixclf.runs.crew import Crew, crew_for
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Executor, execute
@@ -25,7 +26,7 @@ from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.shards import share
 from omero_pixclf.table import Table
-from omero_pixclf.workplace import Edges, Workplace, at_work
+from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
 __all__ = ["Request", "Site", "carry_out", "crew_of", "pictures_of", "record_of"]
 
@@ -146,6 +147,10 @@ def _executor(
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
     place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
+    if request.dask and renew is not None:
+        # Workers are elsewhere: each has its own threads, and may take all of the memory allowed.
+        given = replace(place, threads=request.threads, memory=request.memory)
+        return partial(on_dask, cluster=Cluster(request.dask, lambda: partial(at_work_with, given, renew())))
     if renew is None or crew.workers == 1:
         stopping = threading.Event()
         work = place.work(site.source, site.sink, stopping, now)

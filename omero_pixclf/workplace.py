@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
     from omero_pixclf.connector.session import Session
 
-__all__ = ["Edges", "Workplace", "at_work", "folder_edges", "joined_edges", "joining", "omero_edges", "utc_now"]
+__all__ = [
+    "Edges",
+    "Workplace",
+    "at_work",
+    "at_work_with",
+    "folder_edges",
+    "joined_edges",
+    "joining",
+    "omero_edges",
+    "utc_now",
+]
 
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 
@@ -104,6 +114,13 @@ def at_work(
     """Open edges of one's own, and give what takes an image from its pixels to its stored results."""
     with edges() as (source, sink):
         yield place.work(source, sink, stopping)
+
+
+def at_work_with(
+    place: Workplace, edges: Callable[[], AbstractContextManager[Edges]], threads: int, stopping: threading.Event
+) -> AbstractContextManager[Perform]:
+    """`at_work` for a worker that knows only by itself how many threads it has."""
+    return at_work(replace(place, threads=place.threads or threads), edges, stopping)
 
 
 def joining(session: Session, login: Login) -> Login:

@@ -73,6 +73,12 @@ def worker_options(command: Command) -> Command:
             help="Processes that work (default: as many as cores and images are good for).",
         ),
         click.option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Let the workers of this dask scheduler (tcp://host:8786) do the work; --memory is for each of them. "
+            "They need omero_pixclf and the same OMERO_PIXCLF_STATE folder.",
+        ),
+        click.option(
             "--shard",
             metavar="I/N",
             callback=lambda _, __, value: None if value is None else _shard(value),

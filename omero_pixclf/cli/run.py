@@ -88,12 +88,13 @@ def run(
     threads: int | None,
     memory: int | None,
     workers: int | None,
+    dask: str | None,
     shard: tuple[int, int] | None,
     **options: Any,
 ) -> int:
     """Apply a classifier to images in OMERO."""
     login = login_from(options)
-    machinery: dict[str, Any] = {"threads": threads, "memory": memory, "workers": workers}
+    machinery: dict[str, Any] = {"threads": threads, "memory": memory, "workers": workers, "dask": dask or ""}
     if bool(targets) == bool(resume):
         raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
     if resume:

@@ -1,0 +1,243 @@
+"""Many images over the workers of a dask.distributed cluster, on this machine or on others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.execute import Ended, Outcome, Perform, attempt, failure, settle
+from omero_pixclf.runs.gates import Stopped
+from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.worker import Lost, Returned
+
+__all__ = ["Cluster", "OpenSized", "on_dask"]
+
+log = logging.getLogger(__name__)
+
+LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
+LOOK_S = 0.1
+LOSSES = 5  # times in a row that workers may lose OMERO without one image done
+
+
+OpenSized = Callable[[int, threading.Event], AbstractContextManager[Perform]]
+"""`omero_pixclf.runs.worker.OpenWork`, told how many threads the worker has."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the workers are, and what they open.
+
+    Attributes
+    ----------
+    address
+        The scheduler's, ``tcp://host:8786``.
+    renew
+        What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
+        that traffic can act in OMERO as this user for as long as the run lasts.
+    waits_s
+        How long to wait before each attempt to find a lost scheduler again.
+    """
+
+    address: str
+    renew: Callable[[], OpenSized]
+    waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
+
+
+class _Post:
+    """A run on a dask worker: opens what it needs with the first image, closes it with the worker or the run."""
+
+    def __init__(self, name: str, open_work: OpenSized) -> None:
+        self.name, self._open_work = name, open_work
+
+    def setup(self, worker: Any) -> None:
+        """On the worker, when it gets to know the run."""
+        self._lock, self._stopping, self._open = threading.Lock(), threading.Event(), ExitStack()
+        self._work: Perform | None = None
+        self._threads = int(worker.state.nthreads)
+
+    def perform(self) -> Perform:
+        """What does the work; connections are made by the first who asks."""
+        with self._lock:
+            if self._work is None:
+                self._work = self._open.enter_context(self._open_work(self._threads, self._stopping))
+            return self._work
+
+    def teardown(self, worker: Any) -> None:
+        """On the worker, at the end."""
+        self._stopping.set()
+        self._open.close()
+
+
+def _work_on(image: ImageInfo, post: str) -> Ended | Lost | Returned:
+    """A task: one image, on a worker that knows the run."""
+    from distributed import get_worker
+
+    try:
+        return attempt(image, get_worker().plugins[post].perform())
+    except (UnreachableError, LoginError) as error:
+        return Lost(image, error)
+    except Stopped:
+        return Returned(image)
+
+
+def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[Outcome]:
+    """Work on the items on a cluster (`omero_pixclf.runs.execute.Executor`); only this process writes the manifest.
+
+    The run's folder must be the same for all workers. dask gives the image of a dead worker to another one, three
+    times at most.
+
+    Raises
+    ------
+    UsageError
+        Where ``distributed`` is not installed.
+    UnreachableError, LoginError, OutputError
+        OMERO or the scheduler is gone and does not come back. `--resume` goes on later.
+    """
+    due: deque[ImageInfo] = deque()
+    for item in items:
+        if settled := settle(item, manifest):
+            yield settled
+        else:
+            due.append(item.image)
+    shift = _Shift(due, manifest, cluster)
+    try:
+        while shift.busy:
+            yield from [ended.record(manifest) for ended in shift.turn()]
+    finally:
+        shift.end()
+
+
+@dataclass
+class _Shift:
+    """The images of a run that are left to do or on their way, and the connection to the scheduler."""
+
+    due: deque[ImageInfo]
+    manifest: Manifest
+    cluster: Cluster
+    client: Any = None
+    posts: list[str] = field(default_factory=list)
+    losses: int = 0
+    away: dict[Any, tuple[ImageInfo, str]] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.due or self.away)
+
+    def turn(self) -> list[Ended]:
+        """Send images, wait a moment, and return what has ended."""
+        try:
+            self._fill()
+            time.sleep(LOOK_S)
+            if self.client.status == "running":
+                return self._listen()
+        except OSError as error:
+            log.debug("the scheduler does not answer: %s", error)
+        self._lose_scheduler()
+        return []
+
+    def _fill(self) -> None:
+        client = self._connected()
+        room = LANES * max(1, len(client.nthreads())) if self.due else 0
+        while self.due and len(self.away) < room:
+            image = self.due[0]
+            future = client.submit(_work_on, image, self.posts[-1], pure=False, retries=0)
+            self.away[future] = (self.due.popleft(), self.posts[-1])
+            self.manifest.mark(image.key, "running")
+
+    def _listen(self) -> list[Ended]:
+        news = [f for f in self.away if f.status != "pending"]
+        return [ended for future in news for ended in self._taken(future, *self.away.pop(future))]
+
+    def _taken(self, future: Any, image: ImageInfo, post: str) -> list[Ended]:
+        if future.status == "finished":
+            message: Ended | Lost | Returned = future.result()
+            if isinstance(message, Ended):
+                self.losses = 0
+                return [message]
+            self._return(image)
+            if isinstance(message, Lost) and post == self.posts[-1]:  # the first who says so
+                self._renew(message.error)
+            return []
+        if future.status == "error":
+            error = future.exception()
+            return [failure(image, f"{image.key}: {type(error).__name__}: {error}")]
+        self._return(image)  # cancelled or lost: the scheduler forgot it
+        return []
+
+    def _return(self, image: ImageInfo) -> None:
+        self.manifest.mark(image.key, "due")
+        self.due.appendleft(image)
+
+    def _renew(self, error: UnreachableError | LoginError) -> None:
+        """Workers lost OMERO: they get another session."""
+        log.warning("a worker: %s; its image goes to another", error)
+        self.losses += 1
+        if self.losses > LOSSES:
+            raise error
+        if self.client is not None:
+            self._register(self.client)
+
+    def _connected(self) -> Any:
+        if self.client is None:
+            self.client = _client(self.cluster)
+            self._register(self.client)
+        return self.client
+
+    def _register(self, client: Any) -> None:
+        from distributed import WorkerPlugin
+
+        class Post(_Post, WorkerPlugin):  # type: ignore[misc]  # an optional library
+            """As dask wants it."""
+
+        name = f"omero_pixclf {self.manifest.header.run_id} {time.time_ns()}"
+        client.register_plugin(Post(name, self.cluster.renew()), name=name)
+        self.posts.append(name)
+
+    def _lose_scheduler(self) -> None:
+        log.warning("the scheduler at %s is gone; its images go out again", self.cluster.address)
+        self.losses += 1
+        if self.losses > LOSSES:
+            raise OutputError(f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row")
+        for image, _ in self.away.values():
+            self._return(image)
+        self.away.clear()
+        if self.client is not None:
+            self.client.close(timeout=2)
+        self.client = None
+        self.posts.clear()
+
+    def end(self) -> None:
+        """Whatever is on its way is due again; workers close what they opened for this run."""
+        for image, _ in self.away.values():
+            self.manifest.mark(image.key, "due")
+        if self.client is None:
+            return
+        if self.client.status == "running":
+            self.client.cancel(list(self.away), force=True)
+            for post in self.posts:
+                self.client.unregister_worker_plugin(post)
+        self.client.close(timeout=5)
+
+
+def _client(cluster: Cluster) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--dask needs dask.distributed: pip install 'omero_pixclf[dask]'") from error
+    for wait in (*cluster.waits_s, None):
+        try:
+            return Client(cluster.address, timeout=10, set_as_default=False)
+        except (OSError, ValueError) as error:
+            if wait is None:
+                raise OutputError(f"no dask scheduler at {cluster.address}: {error}") from error
+            time.sleep(wait)
+    raise AssertionError("the last wait is None")

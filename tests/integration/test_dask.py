@@ -1,0 +1,178 @@
+"""Images over dask workers: the same as in this process, also when workers, the scheduler or OMERO's session go."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: dask)")
+
+from omero_pixclf.errors import LoginError, OutputError
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.cluster import Cluster, on_dask
+from omero_pixclf.runs.execute import Perform
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.plan import PlanItem
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNT = 8
+
+
+def image(number: int) -> ImageInfo:
+    shape = (1, 1, 8, 8, 1)
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=Place("Dataset:1"))
+
+
+@contextmanager
+def at_work(folder: Path, what: str, key: str, threads: int, stopping: threading.Event) -> Iterator[Perform]:
+    assert threads == 2
+
+    def work(one: ImageInfo) -> dict[str, int]:
+        with (folder / one.key).open("a") as notes:
+            notes.write(f"{os.getpid()}\n")
+        first = len((folder / one.key).read_text().split()) == 1
+        if one.key == "Image:3" and what == "die" and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if one.key == "Image:3" and what == "fail":
+            raise ValueError("bad plane")
+        if what == "session" and key == "1":
+            raise LoginError("session expired")
+        if what == "slow":
+            time.sleep(0.7)
+        return {"Nucleus": int(one.key[6:])}
+
+    yield work
+    (folder / f"closed {os.getpid()}").touch()
+
+
+def dask(*arguments: str) -> subprocess.Popen[str]:
+    code = "import sys; from dask.__main__ import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__WORKER__DAEMON": "True"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=environment, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def scheduler_at(port: int) -> subprocess.Popen[str]:
+    return dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+
+
+def workers_of(port: int, folder: Path) -> subprocess.Popen[str]:
+    return dask(
+        "worker", f"tcp://127.0.0.1:{port}", "--nworkers", "2", "--nthreads", "2", "--host", "127.0.0.1",
+        "--no-dashboard", "--local-directory", str(folder), "--death-timeout", "60",
+    )  # fmt: skip
+
+
+def stop(*processes: subprocess.Popen[str]) -> None:
+    for process in processes:
+        process.send_signal(signal.SIGINT)
+    for process in processes:
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    scheduler = scheduler_at(port)
+    workers = workers_of(port, tmp_path_factory.mktemp("dask"))
+    try:
+        yield f"tcp://127.0.0.1:{port}"
+    finally:
+        stop(workers, scheduler)
+
+
+def run(address: str, folder: Path, what: str) -> tuple[list[str], dict[str, str], list[str]]:
+    keys = iter("123456789")
+
+    def renew() -> partial[object]:
+        return partial(at_work, folder, what, next(keys))
+
+    items = [PlanItem(image(n), "due") for n in range(COUNT)]
+    with Manifest.create(folder / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
+        manifest.add([Entry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
+        outcomes = list(on_dask(items, manifest, Cluster(address, renew)))  # type: ignore[arg-type]
+        entries = {e.key: e.state for e in manifest.entries()}
+    return [o.image.key for o in outcomes], entries, [o.reason for o in outcomes if o.reason]
+
+
+DONE = {f"Image:{n}": "done" for n in range(COUNT)}
+
+
+def test_every_image_is_done_once_by_two_workers_and_connections_are_closed(cluster: str, tmp_path: Path) -> None:
+    told, states, reasons = run(cluster, tmp_path, "fail")
+    assert sorted(told) == sorted(DONE)
+    assert states == DONE | {"Image:3": "failed"}
+    assert reasons == ["ValueError: bad plane"]
+    used = {pid for n in range(COUNT) for pid in (tmp_path / f"Image:{n}").read_text().split()}
+    deadline = time.monotonic() + 10
+    while len(list(tmp_path.glob("closed *"))) < len(used) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert {p.name.split()[1] for p in tmp_path.glob("closed *")} == used
+
+
+def test_a_dead_workers_image_is_done_by_another(cluster: str, tmp_path: Path) -> None:
+    told, states, _ = run(cluster, tmp_path, "die")
+    assert states == DONE and sorted(told) == sorted(DONE)
+    assert len((tmp_path / "Image:3").read_text().split()) == 2
+
+
+def test_workers_that_lost_their_session_get_another(cluster: str, tmp_path: Path) -> None:
+    told, states, _ = run(cluster, tmp_path, "session")
+    assert states == DONE and sorted(told) == sorted(DONE)
+
+
+def test_a_scheduler_that_comes_back_costs_what_was_in_work(tmp_path: Path) -> None:
+    port = free_port()
+    first, workers = scheduler_at(port), workers_of(port, tmp_path / "dask")
+    others: list[subprocess.Popen[str]] = []
+
+    def disturb() -> None:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("Image:*")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.kill()
+        workers.kill()
+        others.extend([scheduler_at(port), workers_of(port, tmp_path / "dask 2")])
+
+    trouble = threading.Thread(target=disturb)
+    trouble.start()
+    try:
+        told, states, _ = run(f"tcp://127.0.0.1:{port}", tmp_path, "slow")
+    finally:
+        trouble.join()
+        stop(workers, first, *others)
+    assert states == DONE and sorted(told) == sorted(DONE)
+
+
+def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:
+    port = free_port()
+    items = [PlanItem(image(1), "due")]
+    where = Cluster(f"tcp://127.0.0.1:{port}", lambda: None, waits_s=())  # type: ignore[arg-type, return-value]
+    with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
+        manifest.add([Entry("Image:1", "Dataset:1", "i1", "due")])
+        with pytest.raises(OutputError, match=str(port)):
+            list(on_dask(items, manifest, where))
+        assert manifest.entries()[0].state == "due"
