@@ -15,7 +15,7 @@ from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, read_table, write
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Table
 
-__all__ = ["forget_images", "load_tables", "store_table", "stored_tables"]
+__all__ = ["forget_images", "load_tables", "showable", "store_table", "stored_tables"]
 
 _NAMESPACES = {"summary": BULK_NS, "objects": OBJECTS_NS}
 
@@ -28,12 +28,29 @@ def store_table(session: Session, entry: Entry, name: str, table: Table, *, vers
     return write_table(
         session,
         entry.record.image,
-        table,
+        showable(table, everywhere=name == "summary"),
         group=entry.group,
         name=f"{table_prefix(entry)}{name}{version}.h5",
         namespace=_NAMESPACES.get(name, OBJECTS_NS),
         description=entry.mark,
     )
+
+
+def showable(table: Table, *, everywhere: bool) -> Table:
+    """The table as OMERO.web and OMERO.parade can show it: they read it as JSON, in which a NaN spoils everything.
+
+    Columns without any value are left out; ``everywhere``: what is missing in others, such as the mean area of no
+    objects, is 0 (parade reads the summary of all images at once).
+    """
+    filled = []
+    for column in table.columns:
+        unknown = np.isnan(column.values) if column.kind == "double" else np.zeros(len(table), bool)
+        if len(table) and unknown.all():
+            continue
+        filled.append(
+            replace(column, values=np.where(unknown, 0.0, column.values)) if everywhere and unknown.any() else column
+        )
+    return Table(tuple(filled))
 
 
 def stored_tables(session: Session, entry: Entry) -> dict[str, int]:
