@@ -100,4 +100,4 @@ class Board:
                 return False, f"no progress for {quiet:.0f} s{f' on {self.in_work}' if self.in_work else ''}"
             if self.last is None:
                 return True, "the first pass is under way"
-            return not self.last.error, self.last.error or f"{self.passes} passes, the last one without an error"
+            return not self.last.error, self.last.error or f"passes so far: {self.passes}, the last one without an error"
