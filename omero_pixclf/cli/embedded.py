@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,16 +46,17 @@ def start(folder: Path, port: int, host: str) -> None:
     """
     from omero_pixclf.embedded.server import start as start_server
 
-    stop = threading.Event()
+    stopped: list[int] = []  # no Event: a second signal within its lock would wait for itself
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda got, _: stopped.append(got))
     with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
         if server.new_password:
             click.echo(f"root's password, shown this once: {server.new_password}")
         if host not in ("127.0.0.1", "localhost", "::1"):
             click.echo(f"warning: {host} can be reached by others; this server is for trying out and tests", err=True)
         click.echo(f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops")
-        stop.wait()
+        while not stopped:
+            time.sleep(0.1)
     click.echo("stopped")
 
 

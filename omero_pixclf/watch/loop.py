@@ -170,9 +170,9 @@ def stopped_by_signals(stop: Stop) -> Iterator[None]:
     """SIGTERM and SIGINT stop the watcher; a second one does so at once."""
 
     def handle(number: int, _: FrameType | None) -> None:
-        if stop.wanted.is_set():
-            stop.at_once.set()
-        stop.wanted.set()
+        # In a thread: setting an event takes its lock, which this thread may hold where the signal interrupts it.
+        event = stop.at_once if stop.wanted.is_set() else stop.wanted
+        threading.Thread(target=event.set, daemon=True).start()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
