@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,9 @@ class Processor:
     """A registered processor and how to reach it over its client's connection."""
 
     session: ClientSession
-    connection: Any
+    connection: Any = field(repr=False)
     identity: Any
-    proxy: Any
+    proxy: Any = field(repr=False)  # Ice ends the process that prints such a proxy
 
     def reach(self, process: Any) -> Any:
         """A proxy of one of its processes."""
@@ -151,7 +151,7 @@ class Processors:
             Where its process does not come up.
         """
         with self._arrived:
-            if self._process is None or self._process.poll() is not None:
+            if self._process is None or self._process.poll() is not None or self._unreachable():
                 self._start()
             if not self._arrived.wait_for(lambda: self._found() is not None, _START_S):
                 raise fault(omero.InternalException, f"the script processor was not ready after {_START_S:g} s")
@@ -161,6 +161,18 @@ class Processors:
 
     def _found(self) -> Processor | None:
         return next((p for p in self._known if p.session is self._session and not p.session.closed), None)
+
+    def _unreachable(self) -> bool:
+        """Whether the own processor's connection is lost; what is left of its process is ended then."""
+        assert self._session is not None
+        assert self._process is not None
+        found = self._found()
+        if not self._session.closed and (found is None or _answers(found)):
+            return False  # it is there, or on its way
+        _log.warning("the script processor is gone and is started again")
+        self._process.kill()
+        self._process.wait()
+        return True
 
     # ---- the server's own process ----------------------------------------------------------------------------
     def _start(self) -> None:
@@ -196,6 +208,15 @@ class Processors:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _answers(processor: Processor) -> bool:
+    try:
+        processor.proxy.ice_ping()
+    except Ice.Exception as error:
+        _log.info("a processor does not answer: %s", error)
+        return False
+    return True
 
 
 def _spawned(home: Path) -> subprocess.Popen[bytes]:
