@@ -1,0 +1,137 @@
+"""A user in OMERO.web, in headless Chromium: logs in, looks at a plate, runs the script, sees the results.
+
+Run by the Python that omero-web and Playwright are installed in; the arguments come as JSON, what was seen goes out
+as JSON. Pictures of each step are put into a folder.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+SIZE = {"width": 1300, "height": 820}
+WAIT_MS, SCRIPT_S = 30_000, 180
+DONE = re.compile(r"images? done|Nothing was done|Queued for|ailed")
+
+
+class User:
+    """Who sits before the browser, and what they have seen so far."""
+
+    def __init__(self, context: BrowserContext, told: dict[str, Any]) -> None:
+        self.context, self.told = context, told
+        self.seen: dict[str, Any] = {"wrong": []}
+        self.page = self.watched(context.new_page())
+
+    def watched(self, page: Page) -> Page:
+        """Errors of pages and answers of the server that say so are noted."""
+        page.set_default_timeout(WAIT_MS)
+        wrong = self.seen["wrong"]
+        page.on("response", lambda r: wrong.append(f"{r.status} {r.url}") if r.status >= 400 else None)
+        page.on("pageerror", lambda e: wrong.append(str(e)))
+        return page
+
+    def picture(self, name: str, page: Page | None = None) -> None:
+        (page or self.page).screenshot(path=str(Path(self.told["pictures"]) / f"{name}.png"))
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.told["url"] + path)
+
+    def log_in(self) -> None:
+        self.go("/webclient/login/")
+        self.page.fill("#id_username", self.told["user"])
+        self.page.fill("#id_password", self.told["password"])
+        self.page.click("input[type=submit]")
+        self.page.get_by_text("Dose response").wait_for()
+        self.seen["tree"] = self.page.eval_on_selector_all(".jstree-anchor", "e => e.map(a => a.textContent.trim())")
+
+    def look_at_plate(self) -> None:
+        self.go(f"/webclient/?show=plate-{self.told['plate']}")
+        self.page.wait_for_function("n => document.querySelectorAll('#spw td.well img').length >= n", arg=6)
+        self.page.wait_for_function("[...document.querySelectorAll('#spw td.well img')].every(i => i.naturalWidth > 0)")
+        sizes = "e => e.map(i => i.naturalWidth)"
+        self.seen["thumbnails"] = self.page.eval_on_selector_all("#spw td.well img", sizes)
+        self.page.get_by_text("Plate ID:").wait_for()
+        self.picture("1-plate")
+
+    def run_script(self, name: str, classifier: str, changes: dict[str, str]) -> str:
+        """Open the script's form from the menu, fill it in, run it; returns its message."""
+        self.page.click("#scriptButton")
+        entry = self.page.locator("#scriptList a", has_text="Pixel Classification")
+        entry.wait_for(state="attached")
+        with self.context.expect_page() as opened:
+            entry.evaluate("a => a.click()")
+        form = self.watched(opened.value)
+        form.set_viewport_size({"width": 720, "height": 980})
+        form.wait_for_selector("#script_form")
+        self.seen[name] = {key: form.input_value(f"[name={key}]") for key in ("Data_Type", "IDs", "Threshold")}
+        listed = "e => e.map(o => o.value)"
+        self.seen[name]["classifiers"] = form.eval_on_selector_all("[name=Classifier] option", listed)
+        chosen = next(c for c in self.seen[name]["classifiers"] if c.startswith(classifier))
+        form.select_option("[name=Classifier]", chosen)
+        for key, value in changes.items():
+            (form.select_option if key == "Run" else form.fill)(f"[name={key}]", value)
+        self.picture(f"2-form-{name}", form)
+        form.evaluate("document.querySelector('#submit').click()")
+        return self._message(name)
+
+    def _message(self, name: str) -> str:
+        end = time.monotonic() + SCRIPT_S
+        while time.monotonic() < end:
+            told = self.page.eval_on_selector_all("span.message", "e => e.map(m => m.textContent)")
+            if told and DONE.search(told[0]):
+                self.seen[name]["message"] = told[0]
+                buttons = "e => e.map(b => b.title)"
+                self.seen[name]["buttons"] = self.page.eval_on_selector_all("ul.menu_btns a", buttons)
+                self.picture(f"3-message-{name}")
+                self.page.evaluate("document.querySelector('#clear_activities')?.click()")
+                return str(told[0])
+            time.sleep(0.5)
+        self.picture(f"3-message-{name}-missing")
+        raise AssertionError(f"{name}: no message after {SCRIPT_S} s")
+
+    def look_at_results(self) -> None:
+        self.page.set_viewport_size({"width": 1300, "height": 1000})
+        self.go(f"/webclient/?show=image-{self.told['image']}")
+        panel = self.page.locator("#general_tab")
+        panel.get_by_text("ROI Count:").wait_for()
+        for title in ("Key-Value Pairs", "Tables"):
+            panel.locator("h1", has_text=title).first.click()
+        panel.get_by_text("Run ID").first.wait_for()
+        self.page.wait_for_timeout(1000)  # panels slide open
+        self.seen["details"] = panel.inner_text()
+        self.picture("4-image")
+        self.page.locator("#bulk_annotations_list li a.tooltip", has_text="_summary").click()
+        row = self.page.locator("#bulk_annotations_list table", has_text="Count_Nucleus")
+        row.wait_for()
+        row.scroll_into_view_if_needed()
+        self.seen["table"] = row.inner_text()
+        self.picture("5-table")
+
+
+def main() -> None:
+    told = json.loads(sys.argv[1])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=told["browser"], args=FLAGS)
+        user = User(browser.new_context(viewport=SIZE), told)
+        try:
+            user.log_in()
+            user.look_at_plate()
+            user.run_script("run", "plate.ilp", {"Min_Size": "40"})
+            user.look_at_results()
+            user.look_at_plate()
+            user.run_script("queue", "stack.ilp", {"Run": "Queue for the service"})
+        finally:
+            print(json.dumps(user.seen))
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
