@@ -40,6 +40,10 @@ class Passed:
 
     Attributes
     ----------
+    done, failed
+        How many images ended so; refused ones count as failed.
+    settling
+        How many images of standing orders and of requests have not been left alone for long enough yet.
     error
         Why the pass could not be finished; empty where it was.
     """
@@ -48,12 +52,8 @@ class Passed:
     problems: tuple[Refused, ...] = ()
     done: int = 0
     failed: int = 0
+    settling: int = 0
     error: str = ""
-
-    @property
-    def settling(self) -> int:
-        """How many images have pixels but were not left alone for long enough yet."""
-        return sum(o.settling for o in self.outlooks)
 
 
 @dataclass
@@ -100,4 +100,7 @@ class Board:
                 return False, f"no progress for {quiet:.0f} s{f' on {self.in_work}' if self.in_work else ''}"
             if self.last is None:
                 return True, "the first pass is under way"
-            return not self.last.error, self.last.error or f"passes so far: {self.passes}, the last one without an error"
+            return (
+                not self.last.error,
+                self.last.error or f"passes so far: {self.passes}, the last one without an error",
+            )

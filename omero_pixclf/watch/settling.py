@@ -18,19 +18,22 @@ class Settling:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self._since: dict[str, tuple[str, float]] = {}
+        self._observed: set[str] = set()
 
     def observe(self, images: Iterable[Candidate], now: float) -> None:
         """Note how images look at a moment of the steady clock; those that stand already are forgotten."""
         for image in images:
             if image.standing:
                 self._since.pop(image.key, None)
-            elif self._since.get(image.key, ("", 0.0))[0] != image.version or not image.version:
+                continue
+            self._observed.add(image.key)
+            if self._since.get(image.key, ("", 0.0))[0] != image.version or not image.version:
                 self._since[image.key] = (image.version, now)
 
-    def keep(self, images: Iterable[str]) -> None:
-        """Forget all others: they are gone, or nobody looks after them any more."""
-        wanted = set(images)
-        self._since = {key: known for key, known in self._since.items() if key in wanted}
+    def forget_others(self) -> None:
+        """Forget what was not observed since the last call: it is gone, or nobody looks after it any more."""
+        self._since = {key: known for key, known in self._since.items() if key in self._observed}
+        self._observed.clear()
 
     def settled(self, image: Candidate, now: float) -> bool:
         """Whether an image that was observed has pixels, and has looked the same for long enough."""

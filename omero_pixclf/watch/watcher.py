@@ -68,7 +68,7 @@ class Watcher:
     def look_after(self) -> Passed:
         """Do one pass; whatever goes wrong ends up in the result and is told on the board, never raised."""
         start = self._steady()
-        tally = _Tally([], [], [])
+        tally = _Tally([], [], [], [])
         try:
             self._pass(tally)
             error = ""
@@ -83,7 +83,8 @@ class Watcher:
             _log.exception("the pass ends early: %s", error)
         states = [o.state for o in tally.outcomes]
         done, failed = states.count("done"), states.count("failed") + states.count("refused")
-        result = Passed(tuple(tally.outlooks), tuple(tally.problems), done, failed, error)
+        settling = sum(o.settling for o in tally.outlooks) + sum(tally.waiting)
+        result = Passed(tuple(tally.outlooks), tuple(tally.problems), done, failed, settling, error)
         self.board.passed(result)
         self.metrics.passed(result, self._steady() - start)
         return result
@@ -106,7 +107,7 @@ class Watcher:
         for n, outlook in enumerate(tally.outlooks):
             with self._telling(outlook.order, tally):
                 tally.outlooks[n] = self._attend(outlook, tally)
-        self.settling.keep(i.key for o in tally.outlooks for i in o.part.images if not i.standing)
+        self.settling.forget_others()
 
     @contextmanager
     def _telling(self, order: Order, tally: _Tally) -> Iterator[None]:
@@ -190,7 +191,10 @@ class Watcher:
         if self.memory.pauses.all() & {"*", *(p.container for p in parts)}:
             return
         now = self._steady()
-        if any(i.version and not i.standing and not self.settling.settled(i, now) for p in parts for i in p.images):
+        moving = [i for p in parts for i in p.images if i.version and not i.standing]
+        waiting = sum(not self.settling.settled(image, now) for image in moving)
+        if waiting:
+            tally.waiting.append(waiting)
             return  # it stays queued until the next pass
         for part in parts:
             tried = self.memory.failures.of(part, title)
@@ -253,6 +257,7 @@ class _Tally:
     outlooks: list[Outlook]
     problems: list[Refused]
     outcomes: list[Outcome]
+    waiting: list[int]
 
 
 class _Recorder:

@@ -1,0 +1,126 @@
+"""Leases by beats instead of clocks, failures that hold for one version, runs that are gone on with, presence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.errors import UsageError
+from omero_pixclf.runs.job import ContainerOutcome, Finished, Planned
+from omero_pixclf.watch.backoff import Backoff, Failures
+from omero_pixclf.watch.edges import Candidate, Order, Part
+from omero_pixclf.watch.leases import EXPIRY_S, Leases
+from omero_pixclf.watch.presence import Presence, seen
+from omero_pixclf.watch.runlog import RunLog
+from omero_pixclf.watch.state import Holder, open_state
+
+ORDER = Order("Dataset:1", Recipe(classifier=Classifier(project="n.ilp")), "watch")
+PART = Part("Dataset:1", "d", "hash", (Candidate("Image:1", "one", "v1", False),))
+
+
+class Steady:
+    """A clock that is turned by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_lease_is_held_by_one_and_free_again_when_released() -> None:
+    engine, steady = open_state("sqlite://"), Steady()
+    one = Leases(engine, Holder("a", "here", 1), steady, lambda pid: True)
+    two = Leases(engine, Holder("b", "here", 2), steady, lambda pid: True)
+    assert one.take("Dataset:1") and not two.take("Dataset:1") and two.take("Dataset:2")
+    one.release("Dataset:1")
+    assert two.take("Dataset:1") and not one.beat("Dataset:1")
+
+
+def test_a_lease_of_a_process_that_is_gone_from_this_place_is_taken_at_once() -> None:
+    engine, steady = open_state("sqlite://"), Steady()
+    assert Leases(engine, Holder("a", "here", 1), steady).take("Dataset:1")
+    assert not Leases(engine, Holder("b", "there", 2), steady, lambda pid: False).take("Dataset:1")
+    assert Leases(engine, Holder("c", "here", 3), steady, lambda pid: False).take("Dataset:1")
+    assert Leases(engine, Holder("d", "here", 3), steady, lambda pid: True).take("Dataset:1")  # its own number
+
+
+def test_a_lease_from_elsewhere_is_taken_only_after_it_has_stood_still() -> None:
+    engine, steady = open_state("sqlite://"), Steady()
+    one, two = Leases(engine, Holder("a", "here", 1), steady), Leases(engine, Holder("b", "there", 2), steady)
+    assert one.take("Dataset:1") and not two.take("Dataset:1")
+    for _ in range(5):
+        steady.now += EXPIRY_S - 1
+        assert one.beat("Dataset:1") and not two.take("Dataset:1")
+    steady.now += EXPIRY_S
+    assert two.take("Dataset:1") and not one.beat("Dataset:1")
+
+
+def test_failures_hold_for_one_version_of_image_and_recipe() -> None:
+    failures = Failures(open_state("sqlite://"), Backoff(), lambda: 0.0)
+    failures.fail(PART, PART.images[0], "n", "failed", "bad")
+    assert set(failures.of(PART, "n")) == {"Image:1"} and failures.of(PART, "other") == {}
+    changed = Part("Dataset:1", "d", "other hash", PART.images)
+    assert failures.of(changed, "n") == {} and failures.all() == []
+
+
+def test_what_the_plan_refuses_is_never_set_aside() -> None:
+    failures = Failures(open_state("sqlite://"), Backoff(attempts=2, longest=100), lambda: 0.0)
+    for _ in range(10):
+        failure = failures.fail(PART, PART.images[0], "n", "refused", "may not annotate")
+    assert failure.kind == "refused" and failure.retry_at == 100
+
+
+def test_an_attempt_counts_before_it_is_made_and_not_where_the_server_went() -> None:
+    failures = Failures(open_state("sqlite://"), Backoff(attempts=2), lambda: 0.0)
+    for _ in range(3):
+        failures.begin(PART, PART.images[0], "n")
+        failures.interrupted("Dataset:1", "n")
+    assert failures.all() == []
+    for kind in ("failed", "aside"):
+        failures.begin(PART, PART.images[0], "n")
+        failures.crashed("Dataset:1", "n")
+        assert [f.kind for f in failures.all()] == [kind]
+
+
+def test_only_the_newest_runs_are_kept_with_their_folders(tmp_path: Path) -> None:
+    times = iter(range(100))
+    log = RunLog(open_state("sqlite://"), Holder("a", "here x", 1), lambda: float(next(times)), keep=2)
+    for n in range(4):
+        (tmp_path / str(n)).mkdir()
+        log.planned(ORDER, PART, Planned(f"run{n}", tmp_path / str(n), ()))
+        log.ended(f"run{n}", Finished(f"run{n}", (), ()))
+    assert [r.run_id for r in log.recent()] == ["run3", "run2"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
+
+
+def test_a_run_without_its_tables_is_gone_on_with_where_its_folder_is(tmp_path: Path) -> None:
+    engine = open_state("sqlite://")
+    log, elsewhere = (RunLog(engine, Holder("a", place, 1), lambda: 0.0) for place in ("here x", "there x"))
+    log.planned(ORDER, PART, Planned("run1", tmp_path, ()))
+    log.ended("run1", Finished("run1", (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
+    assert log.unfinished(PART, "n") == "run1" and elsewhere.unfinished(PART, "n") is None
+    log.ended("run1", Finished("run1", (), ()))
+    assert log.unfinished(PART, "n") is None
+
+
+def test_watchers_say_how_they_are_until_they_leave_or_are_gone() -> None:
+    engine, here = open_state("sqlite://"), Holder("a", "here", 1)
+    presence = Presence(engine, here, lambda: 1000.0)
+    presence.tell(False, "no connection", 3)
+    (found,) = seen(engine, here, lambda: 1010.0, lambda pid: True)
+    assert found.there and not found.healthy and found.message == "no connection"
+    presence.tell(True, "", 4)
+    assert seen(engine, here, lambda: 1010.0, lambda pid: True)[0].healthy
+    assert not seen(engine, here, lambda: 2000.0, lambda pid: True)[0].there
+    assert seen(engine, here, lambda: 1010.0, lambda pid: True) == []
+    presence.tell(True, "", 5)
+    presence.leave()
+    assert seen(engine, here, lambda: 1010.0) == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "oracle://x/y"])
+def test_a_wrong_address_of_the_state_is_wrong_usage(url: str) -> None:
+    with pytest.raises(UsageError):
+        open_state(url)
