@@ -40,9 +40,9 @@ def test_guest_logs_in_with_any_password_and_reads_the_version(endpoint: Endpoin
 def test_an_empty_password_opens_nothing_and_other_accounts_keep_theirs(endpoint: Endpoint, user: Person) -> None:
     for name, password in (("guest", ""), (user.name, "whatever"), ("root", "whatever")):
         client = omero.client(host=endpoint.host, port=endpoint.port)
-        with pytest.raises(Glacier2.PermissionDeniedException):
+        with pytest.raises((Glacier2.PermissionDeniedException, omero.ClientError)):
             client.createSession(name, password)
-        client.closeSession()
+        client.__del__()  # closes the client, not a session
 
 
 @pytest.fixture
