@@ -1,0 +1,72 @@
+"""The watcher's state in PostgreSQL, where ``OMERO_PIXCLF_TEST_POSTGRES`` names an empty, throw-away database."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+from omero_pixclf.watch.backoff import Backoff, Failures
+from omero_pixclf.watch.edges import Candidate, Part
+from omero_pixclf.watch.leases import EXPIRY_S, Leases
+from omero_pixclf.watch.presence import Presence, seen
+from omero_pixclf.watch.runlog import Pauses
+from omero_pixclf.watch.state import Holder, leases, open_state, transaction
+
+URL = os.environ.get("OMERO_PIXCLF_TEST_POSTGRES", "")
+pytestmark = pytest.mark.skipif(not URL, reason="OMERO_PIXCLF_TEST_POSTGRES names no database")
+PART = Part("Dataset:1", "d", "hash", (Candidate("Image:1", "one", "v1", False),))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    made = open_state(URL)
+    yield made
+    with transaction(made) as db:
+        for table in reversed(leases.metadata.sorted_tables):
+            db.execute(table.delete())
+    made.dispose()
+
+
+def test_of_many_that_reach_for_a_lease_at_once_one_gets_it(engine: Engine) -> None:
+    holders = [Leases(engine, Holder(str(n), "here", n), lambda: 0.0, lambda pid: True) for n in range(12)]
+    got: list[bool] = []
+    start = threading.Barrier(len(holders))
+
+    def reach(one: Leases) -> None:
+        start.wait()
+        got.append(one.take("Dataset:1"))
+
+    threads = [threading.Thread(target=reach, args=(one,)) for one in holders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == [False] * 11 + [True]
+
+
+def test_of_many_that_take_over_a_dead_lease_one_gets_it(engine: Engine) -> None:
+    now = [0.0]
+    assert Leases(engine, Holder("dead", "there", 1), lambda: 0.0).take("Dataset:1")
+    others = [Leases(engine, Holder(str(n), "here", n), lambda: now[0], lambda pid: True) for n in range(8)]
+    assert not any(one.take("Dataset:1") for one in others)
+    now[0] = EXPIRY_S
+    assert sum(one.take("Dataset:1") for one in others) == 1
+
+
+def test_failures_pauses_and_presence_are_kept(engine: Engine) -> None:
+    failures, pauses = Failures(engine, Backoff(attempts=2), lambda: 0.0), Pauses(engine)
+    for _ in range(2):
+        failures.begin(PART, PART.images[0], "n")
+        failures.fail(PART, PART.images[0], "n", "failed", "bad")
+    failures.interrupted("Dataset:1", "n")
+    assert [(f.kind, f.attempts) for f in failures.all()] == [("aside", 2)]
+    pauses.set("Dataset:1", True)
+    pauses.set("Dataset:1", True)
+    assert pauses.all() == {"Dataset:1"}
+    here = Holder("a", "here", 1)
+    Presence(engine, here, lambda: 0.0).tell(True, "well", 1)
+    assert seen(engine, here, lambda: 1.0, lambda pid: True)[0].healthy
