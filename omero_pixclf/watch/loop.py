@@ -20,6 +20,7 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.board import Board, Passed
 from omero_pixclf.watch.edges import Facility
+from omero_pixclf.watch.foreman import Memory
 from omero_pixclf.watch.leases import BEAT_S, Leases
 from omero_pixclf.watch.metrics import Metrics
 from omero_pixclf.watch.notify import notify
@@ -28,7 +29,7 @@ from omero_pixclf.watch.runlog import Pauses, RunLog
 from omero_pixclf.watch.settings import Service
 from omero_pixclf.watch.settling import Settling
 from omero_pixclf.watch.state import Holder
-from omero_pixclf.watch.watcher import Memory, Watcher
+from omero_pixclf.watch.watcher import Watcher
 from omero_pixclf.watch.watchman import Stop, Watchman
 
 __all__ = ["Desk", "assemble", "run_forever", "run_once", "stopped_by_signals"]

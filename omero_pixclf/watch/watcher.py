@@ -5,33 +5,24 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError, UsageError
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
-from omero_pixclf.watch.backoff import Failure, Failures, Kind
+from omero_pixclf.watch.backoff import Failure
 from omero_pixclf.watch.board import Board, Outlook, Passed
 from omero_pixclf.watch.edges import Candidate, Facility, Order, Part, Refused
+from omero_pixclf.watch.foreman import Foreman, Memory, Tally
 from omero_pixclf.watch.guarded import Abandoned
 from omero_pixclf.watch.metrics import Metrics
-from omero_pixclf.watch.runlog import Pauses, RunLog
 from omero_pixclf.watch.settling import Settling
 from omero_pixclf.watch.watchman import Stop, Watchman
 
-__all__ = ["Memory", "Watcher"]
+__all__ = ["Watcher"]
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Memory:
-    """What outlives the process."""
-
-    failures: Failures
-    runs: RunLog
-    pauses: Pauses
+Answer = Literal["running", "done", "failed"]
 
 
 class Watcher:
@@ -59,6 +50,7 @@ class Watcher:
     ) -> None:
         self.facility, self.memory, self.watchman, self.settling = facility, memory, watchman, settling
         self.board, self.metrics, self._steady, self._now = board, metrics, steady, now
+        self.foreman = Foreman(facility, memory, watchman, board, metrics)
 
     @property
     def stop(self) -> Stop:
@@ -68,7 +60,7 @@ class Watcher:
     def look_after(self) -> Passed:
         """Do one pass; whatever goes wrong ends up in the result and is told on the board, never raised."""
         start = self._steady()
-        tally = _Tally([], [], [], [])
+        tally = Tally()
         try:
             self._pass(tally)
             error = ""
@@ -89,7 +81,7 @@ class Watcher:
         self.metrics.passed(result, self._steady() - start)
         return result
 
-    def _pass(self, tally: _Tally) -> None:
+    def _pass(self, tally: Tally) -> None:
         orders = list(self.facility.orders())
         tally.problems.extend(o for o in orders if isinstance(o, Refused))
         asked = [o for o in orders if isinstance(o, Order) and o.request is not None]
@@ -98,9 +90,8 @@ class Watcher:
             if isinstance(order, Order) and order.request is None:
                 with self._telling(order, tally):
                     tally.outlooks.extend(self._claimed(order, claims, tally))
-        for refused in tally.problems:
-            if refused.request is not None:
-                self.facility.answer(refused.request, "failed", refused.reason)
+        for refused in [p for p in tally.problems if p.request is not None]:
+            self._answered(refused, "failed", refused.reason, tally)
         for order in asked:
             with self._telling(order, tally):
                 self._serve(order, claims, tally)
@@ -110,7 +101,7 @@ class Watcher:
         self.settling.forget_others()
 
     @contextmanager
-    def _telling(self, order: Order, tally: _Tally) -> Iterator[None]:
+    def _telling(self, order: Order, tally: Tally) -> Iterator[None]:
         """One order's trouble is told, and does not keep the others waiting."""
         self.stop.check()
         self.board.moved()
@@ -123,10 +114,23 @@ class Watcher:
             _log.error("%s, %s: %s", order.target, order.origin, error, exc_info=None if known else error)
             reason = str(error) if known else f"{type(error).__name__}: {error}"
             tally.problems.append(Refused(order.target, order.origin, reason, order.request))
-            if order.request is not None:
-                self.facility.answer(order.request, "failed", reason)
+            self._answered(order, "failed", reason, tally)
 
-    def _claimed(self, order: Order, claims: dict[tuple[str, str], str], tally: _Tally) -> list[Outlook]:
+    def _answered(self, order: Order | Refused, state: Answer, message: str, tally: Tally) -> bool:
+        """Answer an order that is a request; False where that is refused, which must not end the pass."""
+        if order.request is None:
+            return True
+        try:
+            self.facility.answer(order.request, state, message)
+        except (UnreachableError, LoginError):
+            raise
+        except PixclfError as error:
+            _log.warning("%s, %s: cannot be answered: %s", order.target, order.origin, error)
+            tally.problems.append(Refused(order.target, order.origin, f"cannot be answered ({error}): {message}"))
+            return False
+        return True
+
+    def _claimed(self, order: Order, claims: dict[tuple[str, str], str], tally: Tally) -> list[Outlook]:
         """An order's parts that no earlier order has; two recipes of one name would replace each other for ever."""
         mine = []
         for part in self._look(order):
@@ -162,7 +166,7 @@ class Watcher:
             return "resting"
         return "due" if self.settling.settled(image, self._steady()) else "settling"
 
-    def _attend(self, outlook: Outlook, tally: _Tally) -> Outlook:
+    def _attend(self, outlook: Outlook, tally: Tally) -> Outlook:
         """Work on what is due in a part of a standing order, and finish what an interrupted run left."""
         order, part = outlook.order, outlook.part
         if self.memory.pauses.all() & {part.container, "*"}:
@@ -172,7 +176,7 @@ class Watcher:
         with self.watchman.lease(part.container) as held:
             if not held:
                 return replace(outlook, note="another watcher is working on it")
-            self._run(order, part, outlook.due, tally)
+            self.foreman.work(order, part, outlook.due, tally)
         return outlook
 
     def _unfinished(self, order: Order, part: Part) -> str | None:
@@ -182,7 +186,7 @@ class Watcher:
             return None
         return self.memory.runs.unfinished(part, order.recipe.title)
 
-    def _serve(self, order: Order, claims: dict[tuple[str, str], str], tally: _Tally) -> None:
+    def _serve(self, order: Order, claims: dict[tuple[str, str], str], tally: Tally) -> None:
         """Serve a request: each image once, as soon as all have settled; then answer by what stands."""
         title, parts = order.recipe.title, self._look(order)
         for part in parts:
@@ -204,123 +208,26 @@ class Watcher:
             with self.watchman.lease(part.container) as held:
                 if not held:
                     return
-                self.facility.answer(_number(order), "running", f"working on {len(chosen)} images in {part.container}")
-                self._run(order, part, chosen, tally)
-        self._answer(order)
+                message = f"working on {len(chosen)} images in {part.container}"
+                if not self._answered(order, "running", message, tally):
+                    return
+                self.foreman.work(order, part, chosen, tally)
+        self._conclude(order, tally)
 
-    def _answer(self, order: Order) -> None:
+    def _conclude(self, order: Order, tally: Tally) -> None:
         parts, title = self._look(order), order.recipe.title
         images = [i for part in parts for i in part.images]
         standing = sum(i.standing for i in images)
         failed = [f for part in parts for f in self.memory.failures.of(part, title).values()]
         reasons = "".join(f"; {f.image}: {f.reason}" for f in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
-        state: Literal["done", "failed"] = "done" if standing else "failed"
+        state: Answer = "done" if standing else "failed"
         message = f"{standing} of {len(images)} images have their results{reasons}{more}"
-        self.facility.answer(_number(order), state, message if images else f"{order.target}: holds no images")
+        if not self._answered(order, state, message if images else f"{order.target}: holds no images", tally):
+            return
         for failure in failed:
             self.memory.failures.forget(failure.container, failure.image, title)
-
-    def _run(self, order: Order, part: Part, chosen: Sequence[str], tally: _Tally) -> None:
-        """Run on the chosen images of a part whose lease is held."""
-        title = order.recipe.title
-        self.memory.failures.crashed(part.container, title)
-        self.memory.runs.drop_stale(part, title)
-        recorder = _Recorder(self, order, part, tally)
-        try:
-            self._drive(recorder, chosen, self.memory.runs.unfinished(part, title))
-        except (Abandoned, UnreachableError, LoginError) as reason:
-            self.memory.failures.interrupted(part.container, title)
-            recorder.interrupted(str(reason))
-            if self.stop.may_finish and recorder.run_id and recorder.done:
-                self._drive(recorder, (), recorder.run_id)  # at least the tables of what is done
-            raise
-        except BaseException as error:
-            recorder.interrupted(f"{type(error).__name__}: {error}")
-            raise
-
-    def _drive(self, recorder: _Recorder, chosen: Sequence[str], resume: str | None) -> None:
-        order, part = recorder.order, recorder.part
-        guard = self.watchman.guard(part.container, recorder.begin)
-        events = self.facility.run(order, part, chosen, resume=resume, guard=guard)
-        try:
-            for event in events:
-                recorder.record(event)
-                if chosen and not isinstance(event, Finished):
-                    self.stop.check()
-        finally:
-            events.close()  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class _Tally:
-    outlooks: list[Outlook]
-    problems: list[Refused]
-    outcomes: list[Outcome]
-    waiting: list[int]
-
-
-class _Recorder:
-    """Writes down what a run tells."""
-
-    def __init__(self, watcher: Watcher, order: Order, part: Part, tally: _Tally) -> None:
-        self.order, self.part, self._tally = order, part, tally
-        self._memory, self._board, self._metrics = watcher.memory, watcher.board, watcher.metrics
-        self._images = {i.key: i for i in part.images}
-        self.run_id, self.done = "", 0
-
-    def begin(self, image: str) -> None:
-        self._board.moved(f"{image} in {self.part.container}")
-        self._memory.failures.begin(self.part, self._image(image), self.order.recipe.title)
-
-    def interrupted(self, reason: str) -> None:
-        if self.run_id:
-            self._memory.runs.ended(self.run_id, reason)
-
-    def record(self, event: Event) -> None:
-        self._board.moved("")
-        if isinstance(event, Planned):
-            self.run_id = event.run_id
-            self._memory.runs.planned(self.order, self.part, event)
-            _log.info("run %s on %s: %d images", event.run_id, self.part.container, len(event.items))
-        elif isinstance(event, Outcome):
-            self._outcome(event)
-        elif isinstance(event, ContainerOutcome):
-            self._container(event)
-        else:
-            self._memory.runs.ended(self.run_id, event)
-            _log.info("run %s on %s: finished", event.run_id, self.part.container)
-
-    def _outcome(self, outcome: Outcome) -> None:
-        image, title = self._image(outcome.image.key), self.order.recipe.title
-        if outcome.state in ("done", "skipped"):
-            self._memory.failures.forget(self.part.container, image.key, title)
-        else:
-            kind: Kind = "refused" if outcome.state == "refused" else "failed"
-            ended = self._memory.failures.fail(self.part, image, title, kind, outcome.reason)
-            _log.warning("%s %s, attempt %d: %s", image.key, ended.kind, ended.attempts, outcome.reason)
-        self._memory.runs.outcome(self.run_id, outcome)
-        self.done += outcome.state == "done"
-        self._tally.outcomes.append(outcome)
-        self._metrics.image(outcome)
-
-    def _container(self, outcome: ContainerOutcome) -> None:
-        title, tables = self.order.recipe.title, Candidate(self.part.container, self.part.name, "tables", False)
-        self._memory.runs.container(self.run_id, outcome)
-        if outcome.reason:
-            _log.warning("%s: tables are not finished: %s", self.part.container, outcome.reason)
-            self._memory.failures.fail(self.part, tables, title, "refused", outcome.reason)
-        else:
-            self._memory.failures.forget(self.part.container, self.part.container, title)
-
-    def _image(self, key: str) -> Candidate:
-        return self._images.get(key) or Candidate(key, "", "", False)
 
 
 def _untried(failure: Failure | None) -> bool:
     return failure is None or failure.kind == "working" or failure.retry_at == 0
-
-
-def _number(order: Order) -> int:
-    assert order.request is not None
-    return order.request

@@ -235,6 +235,7 @@ def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
     with running(omero, config) as one, running(omero, config) as two:
         until(lambda: sum(complete(second_client, i) for i in images) >= 2)
         one.kill()
+        one.wait()  # until it is reaped, its number counts as alive
         until(lambda: all(complete(second_client, i) for i in images), seconds=120)
         time.sleep(3)
         two.send_signal(signal.SIGTERM)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.config import Classifier, Recipe
-from omero_pixclf.errors import MissingError, UnreachableError
+from omero_pixclf.errors import MissingError, NotAllowedError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
@@ -17,12 +17,13 @@ from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.board import Board
 from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
+from omero_pixclf.watch.foreman import Memory
 from omero_pixclf.watch.leases import Leases
 from omero_pixclf.watch.metrics import Metrics
 from omero_pixclf.watch.runlog import Pauses, RunLog
 from omero_pixclf.watch.settling import Settling
 from omero_pixclf.watch.state import Holder, open_state
-from omero_pixclf.watch.watcher import Memory, Watcher
+from omero_pixclf.watch.watcher import Watcher
 from omero_pixclf.watch.watchman import Stop, Watchman
 
 RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
@@ -59,6 +60,7 @@ class FakeFacility:
     dropped: int = 0
     folder: Path = Path("/")
     during: object = None
+    mute: bool = False
 
     def orders(self) -> Iterator[Order | Refused]:
         yield from self.listed
@@ -99,6 +101,8 @@ class FakeFacility:
         return Outcome(info, "done")
 
     def answer(self, request: int, state: str, message: str) -> None:
+        if self.mute:
+            raise NotAllowedError("may not annotate")
         self.answers.append((request, state, message))
 
     def drop(self) -> None:
@@ -342,3 +346,14 @@ def test_without_progress_the_watcher_is_not_well(clock: Clock) -> None:
     clock.on(101)
     healthy, message = board.health
     assert not healthy and "Image:1" in message
+
+
+def test_a_request_that_cannot_be_answered_keeps_nobody_waiting(engine: object, clock: Clock) -> None:
+    asked = Order("Dataset:1", RECIPE.model_copy(update={"name": "asked"}), "request 7 of ada", 7)
+    unclear = Refused("Dataset:1", "request 8", "no recipe", 8)
+    facility = FakeFacility({"Image:1": "a"}, listed=[asked, unclear, ORDER], mute=True)
+    watcher = made(facility, engine, clock)
+    passes(watcher, clock, 2)
+    assert facility.worked == ["Image:1"] and watcher.board.health[0]
+    told = [p.reason for p in watcher.board.last.problems]  # type: ignore[union-attr]
+    assert sum("cannot be answered" in reason for reason in told) == 2
