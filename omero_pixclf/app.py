@@ -21,9 +21,10 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.labour import Request, Site, carry_out
+from omero_pixclf.labour import Request, Site, carry_out, crew_of
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.runs.channels import applied_channels, class_indices
+from omero_pixclf.runs.crew import Crew, refusal_of_room
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, estimate
 from omero_pixclf.runs.find import find_in, needs_blocks
@@ -31,7 +32,7 @@ from omero_pixclf.runs.job import Event
 from omero_pixclf.runs.manifest import Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.runs.scratch import scratch
-from omero_pixclf.runs.shards import parse_shard
+from omero_pixclf.runs.shards import parse_shard, share
 from omero_pixclf.workplace import Edges, folder_edges, joined_edges, joining, omero_edges, utc_now
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Preview:
 
     project: Project
     items: tuple[PlanItem, ...]
+    crew: Crew
     estimate: Estimate | None
 
 
@@ -148,15 +150,19 @@ def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samp
 
 def _preview(source: ImageSource, sink: ResultSink, project: Project, request: Request, samples: int) -> Preview:
     items = _plan(source, sink, project, request)
+    if request.shard is not None:
+        items = share(items, *request.shard)
+    crew = crew_of(items, project, request)
 
     def look(image: ImageInfo) -> dict[str, int]:
-        large = needs_blocks(image, project, request.memory)
+        large = needs_blocks(image, project, crew.memory)
         with source.open(image) as reader, scratch(Path(tempfile.gettempdir()) if large else None) as make:
-            limits = {"threads": request.threads, "memory": request.memory}
+            limits = {"threads": crew.threads, "memory": crew.memory}
             found = find_in(reader, request.recipe, project, make, large=large, **limits)
             return dict(found.summary.objects)
 
-    return Preview(project, tuple(items), estimate(items, look, samples=samples) if samples else None)
+    expected = estimate(items, look, samples=samples, workers=crew.workers) if samples else None
+    return Preview(project, tuple(items), crew, expected)
 
 
 def connected(login: Login) -> AbstractContextManager[Session]:
@@ -190,7 +196,8 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
             channels = applied_channels(recipe, project, image)
         except ImageError as error:
             return str(error)
-        return engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
+        room = refusal_of_room(image, project, request.memory, request.folder or state_folder())
+        return room or engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
     digest = recipe.hash(project.sha256)
     items = list(plan_images(source, sink, request.targets, recipe, digest, refusal, force=request.force))

@@ -157,9 +157,9 @@ def _show_plan(preview: Preview, machine: bool) -> int:
         elif item.decision != "due" or len(items) <= 50:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
-    expected = preview.estimate
+    expected, crew = preview.estimate, preview.crew
     if machine and expected is not None:
-        click.echo(json.dumps({"estimate": asdict(expected)}))
+        click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
         counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
         click.echo(f"{len(items)} images: {counts}")
@@ -167,4 +167,6 @@ def _show_plan(preview: Preview, machine: bool) -> int:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)
             click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
+            size = f"up to {crew.expected / 2**20:.0f} MB"
+            click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}")
     return 1 if "refused" in decisions else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
-from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes
+from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes, needs_blocks
 
-__all__ = ["Crew", "crew_for", "free_memory_of_machine"]
+__all__ = ["Crew", "crew_for", "free_memory_of_machine", "refusal_of_room"]
 
 LANES = 3  # one image is read, one computed, one written
 PROCESS = 200 * 2**20  # what a worker takes before it has an image
@@ -94,6 +95,17 @@ def crew_for(
     lanes = max(1, min(LANES, arrays // largest))
     expected = PROCESS + TILES + min(largest, arrays) * lanes
     return Crew(workers, threads or max(1, cores // workers), lanes, limit, min(expected, limit) if limit else expected)
+
+
+def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
+    """Why a large image's maps would not fit below a folder, or None."""
+    if not needs_blocks(image, project, memory):
+        return None
+    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    needed, free = array_bytes(image, project), shutil.disk_usage(place).free
+    if needed <= free:
+        return None
+    return f"{image.key}: {needed / 2**30:.1f} GiB are needed for its maps in {folder}, {free / 2**30:.1f} are free"
 
 
 def free_memory_of_machine() -> int | None:

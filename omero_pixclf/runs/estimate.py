@@ -24,7 +24,7 @@ class Estimate:
     sampled
         The images that were looked at.
     seconds
-        Reading, predicting and measuring; writing is not in it.
+        Reading, predicting and measuring, by all workers together; writing is not in it.
     objects
         Number of objects per class.
     """
@@ -39,11 +39,13 @@ def estimate(
     look: Callable[[ImageInfo], dict[str, int]],
     *,
     samples: int = 2,
+    workers: int = 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> Estimate | None:
     """Look at evenly spaced images of those that are due, without storing anything; None where none is due.
 
-    ``look`` gives the number of objects per class in an image. One that fails counts for nothing: the run says why.
+    ``look`` gives the number of objects per class in an image, with as many threads as one of the ``workers`` has. One
+    that fails counts for nothing: the run says why.
     """
     due = [item.image for item in items if item.decision in ("due", "replace")]
     if not due:
@@ -57,5 +59,5 @@ def estimate(
         except PixclfError:
             continue
     scale = sum(prod(i.shape) for i in due) / sum(prod(i.shape) for i in chosen)
-    seconds = (clock() - start) * scale
+    seconds = (clock() - start) * scale / min(workers, len(due))
     return Estimate(tuple(i.key for i in chosen), seconds, {name: round(n * scale) for name, n in found.items()})

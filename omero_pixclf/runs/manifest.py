@@ -139,8 +139,16 @@ class Manifest(ImageFiles):
     def mark(
         self, key: str, state: EntryState, *, reason: str = "", traceback: str = "", seconds: float | None = None
     ) -> None:
-        """Record an image's new state; durable when this returns. What is done stays done, also when met again."""
+        """Record an image's new state; durable when this returns. What is done stays done, also when met again.
+
+        A container that gains an image by this is unfinished again.
+        """
+        gained = (
+            "delete from finished where container = (select container from image where key = ? and state <> 'done')"
+        )
         with self._db:
+            if state == "done":
+                self._db.execute(gained, (key,))
             self._db.execute(
                 "update image set state = ?, reason = ?, traceback = ?, seconds = ? "
                 "where key = ? and not (state = 'done' and ? = 'skipped')",

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 BEAT_S, SILENCE_S = 5.0, 120.0
 GRACE_S = 30.0  # for workers to end what they are at, when the run ends
-TRIES = 2  # how often an image may be in the hands of a worker that dies
+TRIES = 3  # how often an image may be in the hands of a worker that dies
 LOSSES = 5  # times in a row that workers may lose the server without one image done
 
 
@@ -66,7 +66,7 @@ def in_processes(
 ) -> Iterator[Outcome]:
     """Work on the items in other processes (`omero_pixclf.runs.execute.Executor`); only this one writes the manifest.
 
-    An image whose worker dies is tried once more by another worker that has nothing else in its hands.
+    An image whose worker dies is tried again, three times in all, by a worker that has nothing else in its hands.
 
     Raises
     ------

@@ -167,6 +167,16 @@ def test_containers_finish_one_by_one_and_keep_rows_of_other_images(tmp_path: Pa
     assert dict(zip(first["Image"].tolist(), first["Count"].tolist(), strict=True)) == {1: 7, 2: 7, 99: 5}
 
 
+def test_a_container_is_finished_again_when_a_failed_image_is_done_later(tmp_path: Path) -> None:
+    images = [image(1), image(2)]
+    folder = Folder(images)
+    with start(tmp_path) as manifest:
+        run(folder, planned(manifest, images), manifest, broken="Image:1")
+        run(folder, [PlanItem(images[0], "due"), PlanItem(images[1], "done", "same")], manifest)
+        run(folder, [PlanItem(i, "done", "same") for i in images], manifest)
+    assert [tables["summary"]["Image"].tolist() for _, tables in folder.finished] == [[2], [1, 2]]
+
+
 def test_nothing_is_written_on_a_container_where_nothing_was_done(tmp_path: Path) -> None:
     folder = Folder([image(1)])
     with start(tmp_path) as manifest:

@@ -125,8 +125,8 @@ def test_what_a_dead_worker_had_is_done_by_another(manifest: Manifest, tmp_path:
 def test_an_image_that_kills_its_workers_fails_and_takes_no_other_with_it(manifest: Manifest, tmp_path: Path) -> None:
     outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path, "_die")))
     assert states(manifest) == ALL_DONE | {"Image:2": "failed"}
-    assert "the worker process died (signal 9), 2 times" in next(o.reason for o in outcomes if o.state == "failed")
-    assert len((tmp_path / "Image:2").read_text().split()) == 2
+    assert "the worker process died (signal 9), 3 times" in next(o.reason for o in outcomes if o.state == "failed")
+    assert len((tmp_path / "Image:2").read_text().split()) == 3
 
 
 def test_a_worker_that_falls_silent_is_killed_and_replaced(manifest: Manifest, tmp_path: Path) -> None:

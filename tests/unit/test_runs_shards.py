@@ -14,7 +14,8 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.crew import crew_for
+from omero_pixclf.runs.crew import crew_for, refusal_of_room
+from omero_pixclf.runs.estimate import estimate
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.runs.plan import PlanItem
@@ -111,3 +112,18 @@ def test_images_that_fill_the_memory_go_one_by_one() -> None:
     crew = crew_for(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
     assert crew.lanes == 1
     assert crew.expected <= 3 * GIB
+
+
+def test_an_image_whose_maps_have_no_room_is_refused_before_work(tmp_path: Path) -> None:
+    huge = image(1, 10_000_000)
+    reason = refusal_of_room(huge, PROJECT, GIB, tmp_path / "not" / "there")
+    assert reason is not None and "GiB are needed for its maps" in reason
+    assert refusal_of_room(image(1), PROJECT, GIB, tmp_path) is None
+
+
+def test_the_estimate_is_shared_by_the_workers() -> None:
+    items = [PlanItem(image(n), "due") for n in range(10)]
+    for workers, seconds in ((1, 10.0), (2, 5.0), (50, 1.0)):
+        clock = iter([0.0, 2.0])
+        expected = estimate(items, lambda _: {"Nucleus": 3}, workers=workers, clock=lambda c=clock: next(c))
+        assert expected is not None and expected.seconds == seconds and expected.objects == {"Nucleus": 30}
