@@ -31,6 +31,7 @@ __all__ = [
 
 BATCH = 500
 BATCH_BYTES = 16 << 20
+UNFILLED = 1  # of 255: OMERO.web's own viewer takes 0 for "not said" and paints polygons over the image
 MASK_ALPHA = 100
 Color = tuple[int, int, int]
 
@@ -92,7 +93,7 @@ def roi_of(outline: Outline, *, image: int, name: str, color: Color, channel: in
 def _polygon(shape: PolygonShape, color: Color) -> PolygonI:
     model = PolygonI()
     model.points = rstring(points_text(shape.points))
-    model.strokeColor, model.fillColor = rint(signed_rgba(color)), rint(signed_rgba(color, 0))
+    model.strokeColor, model.fillColor = rint(signed_rgba(color)), rint(signed_rgba(color, UNFILLED))
     model.strokeWidth = LengthI(1.0, UnitsLength.PIXEL)
     return model
 

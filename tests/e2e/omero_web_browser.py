@@ -115,6 +115,16 @@ class User:
         self.seen["table"] = row.inner_text()
         self.picture("5-table")
 
+    def look_at_viewer(self) -> None:
+        """OMERO.web's own viewer, with the ROIs drawn over the image."""
+        self.go(f"/webclient/img_detail/{self.told['image']}/")
+        self.page.get_by_text("Show ROIs").click()
+        self.page.locator("svg path").first.wait_for(state="attached")
+        self.page.wait_for_timeout(1500)
+        shapes = "e => e.map(s => [s.tagName, Number(s.getAttribute('fill-opacity') ?? 1)])"
+        self.seen["shapes"] = self.page.eval_on_selector_all("svg path[stroke], svg image", shapes)
+        self.picture("6-viewer")
+
 
 def main() -> None:
     told = json.loads(sys.argv[1])
@@ -126,6 +136,7 @@ def main() -> None:
             user.look_at_plate()
             user.run_script("run", "plate.ilp", {"Min_Size": "40"})
             user.look_at_results()
+            user.look_at_viewer()
             user.look_at_plate()
             user.run_script("queue", "stack.ilp", {"Run": "Queue for the service"})
         finally:

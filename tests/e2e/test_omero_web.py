@@ -126,6 +126,11 @@ def test_the_image_shows_its_rois_key_values_and_row(seen: dict[str, Any], stage
     assert re.search(rf"Count_Nucleus:\s+{count}\b", seen["table"])
 
 
+def test_the_viewer_draws_outlines_and_the_cells_stay_visible(seen: dict[str, Any]) -> None:
+    outlines = [opacity for kind, opacity in seen["shapes"] if kind == "path"]
+    assert len(outlines) > 50 and max(outlines) < 0.05
+
+
 def test_a_request_for_the_service_returns_at_once(seen: dict[str, Any], stage: Any) -> None:
     assert f"Queued for the service: Plate:{stage['plate']}" in seen["queue"]["message"]
 
