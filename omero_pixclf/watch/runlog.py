@@ -29,6 +29,8 @@ class Run:
         Where the run's folder lies: only a watcher there can go on with it.
     started, ended
         Seconds since 1970.
+    images, done, failed
+        How many images were to be worked on, and how they ended; refused ones count as failed.
     sheet
         The path of its contact sheet; empty before there is one.
     """
@@ -67,7 +69,7 @@ class RunLog:
 
     def planned(self, order: Order, part: Part, plan: Planned) -> None:
         """A run begins, or an earlier one goes on."""
-        images = sum(i.decision in ("due", "replace") for i in plan.items)
+        images = sum(i.decision != "done" for i in plan.items)
         with transaction(self._engine) as db:
             same = runs.c.run_id == plan.run_id
             known = db.execute(select(runs.c.done).where(same)).scalar_one_or_none()
@@ -85,7 +87,7 @@ class RunLog:
 
     def outcome(self, run_id: str, outcome: Outcome) -> None:
         """An image ended."""
-        column = {"done": runs.c.done, "failed": runs.c.failed}.get(outcome.state)
+        column = {"done": runs.c.done, "failed": runs.c.failed, "refused": runs.c.failed}.get(outcome.state)
         if column is not None:
             with transaction(self._engine) as db:
                 db.execute(update(runs).where(runs.c.run_id == run_id).values({column: column + 1}))

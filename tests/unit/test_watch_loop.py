@@ -1,0 +1,52 @@
+"""The end of the service: kindly first, then at once, and in time in any case; and a clock that is set."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from omero_pixclf.watch import loop
+from omero_pixclf.watch.guarded import Abandoned
+from omero_pixclf.watch.settings import Service
+from omero_pixclf.watch.state import open_state
+from omero_pixclf.watch.watchman import Stop
+
+
+def test_a_pass_that_ends_in_time_is_waited_for() -> None:
+    stop, resting = Stop(), threading.Event()
+    threading.Timer(0.2, resting.set).start()
+    assert loop._ended(stop, resting, 5.0) and not stop.at_once.is_set()
+
+
+def test_a_pass_that_does_not_end_is_first_abandoned_and_then_left() -> None:
+    stop, resting, begin = Stop(), threading.Event(), time.monotonic()
+    assert not loop._ended(stop, resting, 0.6)
+    assert stop.at_once.is_set() and time.monotonic() - begin < 3
+
+
+def test_a_pass_that_lets_itself_be_abandoned_ends_in_order() -> None:
+    stop, resting = Stop(), threading.Event()
+    threading.Thread(target=lambda: (stop.at_once.wait(5), resting.set())).start()
+    assert loop._ended(stop, resting, 1.0)
+
+
+def test_waiting_for_a_server_is_ended_by_a_stop() -> None:
+    stop = Stop()
+    threading.Timer(0.2, stop.wanted.set).start()
+    begin = time.monotonic()
+    with pytest.raises(Abandoned):
+        stop.pause(60)
+    assert time.monotonic() - begin < 10
+
+
+def test_passes_go_on_at_once_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "BEAT_S", 0.05)
+    desk = loop.assemble(None, open_state("sqlite://"), Service(), Stop())  # type: ignore[arg-type]
+    monkeypatch.setattr(loop.Desk, "beat", lambda self: None)
+    jumped, wall = threading.Event(), time.time
+    with loop._heart(desk, jumped.set):
+        assert not jumped.wait(0.3)
+        monkeypatch.setattr(time, "time", lambda: wall() - 3600)
+        assert jumped.wait(5)
