@@ -214,7 +214,7 @@ def eigen3(
     size = [np.abs(v) for v in (a, b, c, d, e, f)]
     most = _greater(_greater(_greater(size[0], size[1]), _greater(size[2], size[3])), _greater(size[4], size[5]))
     most = np.where(most == 0, one, most)
-    a, b, c, d, e, f = (v / most for v in (a, b, c, d, e, f))
+    a, b, c, d, e, f = (np.asarray(v / most, np.float32) for v in (a, b, c, d, e, f))
     c0 = a * d * f + two * b * c * e - a * e * e - d * c * c - f * b * b
     c1 = a * d - b * b + a * f - c * c + d * f - e * e
     c2 = a + d + f
@@ -298,7 +298,10 @@ def _lowest(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
 
 def _mean(found: Iterable[NDArray[Any]], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]) -> _Floats:
     """The forests' mean, out of each tree's leaves for all pixels."""
-    mean, sums, totals = np.float32(0), np.float32(0), np.float64(0)
+    mean: Any
+    sums: Any
+    totals: Any
+    mean, sums, totals = np.float32(0), np.float32(0), np.float64(0)  # arrays after the first tree
     ends = forest_ends.tolist()
     begin = 0
     for tree, at in enumerate(found, 1):
