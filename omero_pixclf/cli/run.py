@@ -97,6 +97,12 @@ def run(
     machinery: dict[str, Any] = {"threads": threads, "memory": memory, "workers": workers, "dask": dask or ""}
     if bool(targets) == bool(resume):
         raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
+    if dask and workers:
+        raise UsageError(
+            "--workers are processes of this machine, --dask has workers of its own: choose one of the two"
+        )
+    if resume and shard:
+        raise UsageError("a run that is resumed keeps its share of the images: leave --shard out")
     if resume:
         request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
     else:
