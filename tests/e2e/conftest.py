@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+# Runs in the environment of OMERO.web, with Playwright, which this one has not; pytest would import it for doctests.
+collect_ignore = ["omero_web_browser.py"]
+
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 PASSWORD = "e2e-root-password"
 
