@@ -7,7 +7,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-SOURCES = $(wildcard setup.py omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
+SOURCES = $(wildcard omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint setup setup-dev clean

@@ -24,6 +24,7 @@ from omero_pixclf.connector.faults import missing
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
+from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord
 
 __all__ = [
@@ -159,19 +160,9 @@ def in_work(session: Session, entry: Entry, run_id: str) -> bool:
     if entry.record.state == "complete" or entry.record.run_id == run_id or found is None:
         return False
     if found["host"] == socket.gethostname():
-        return int(found["pid"]) != os.getpid() and _lives(int(found["pid"]))
+        return int(found["pid"]) != os.getpid() and lives(int(found["pid"]))
     opened = session.read("sessions", lambda sf: sf.getSessionService().getMyOpenSessions())
     return int(found["session"]) in {int(s.id.val) for s in opened}
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:

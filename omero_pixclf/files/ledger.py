@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.files.atomic import write_bytes
+from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord
 
 __all__ = ["LEDGER", "in_work", "read_record", "write_record"]
@@ -54,7 +55,7 @@ def in_work(folder: Path, run_id: str) -> bool:
     host, _, pid = str(facts.get("worker", "")).rpartition(" ")
     if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():
         return False
-    return pid.isdecimal() and int(pid) != os.getpid() and _lives(int(pid))
+    return pid.isdecimal() and int(pid) != os.getpid() and lives(int(pid))
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:
@@ -67,13 +68,3 @@ def _facts(folder: Path) -> dict[str, Any] | None:
 
 def _worker() -> str:
     return f"{socket.gethostname()} {os.getpid()}"
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -7,30 +7,19 @@ still for `EXPIRY_S` seconds of the observer's own steady clock.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from omero_pixclf.process import lives
 from omero_pixclf.watch.state import Holder, leases, transaction
 
-__all__ = ["BEAT_S", "EXPIRY_S", "Leases", "lives"]
+__all__ = ["BEAT_S", "EXPIRY_S", "Leases"]
 
 BEAT_S = 10.0
 EXPIRY_S = 90.0
-
-
-def lives(pid: int) -> bool:
-    """Whether a process of this host is there."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Leases:

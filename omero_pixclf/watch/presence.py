@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from omero_pixclf.watch.leases import EXPIRY_S, lives
+from omero_pixclf.process import lives
+from omero_pixclf.watch.leases import EXPIRY_S
 from omero_pixclf.watch.state import Holder, transaction, watchers
 
 __all__ = ["Presence", "Seen", "seen"]
