@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import xml.etree.ElementTree as ET
 from typing import Any
 
 from omero_pixclf.files.axes import Axes, Axis
 
-__all__ = ["imagej_axes", "ome_axes", "ome_channels"]
+__all__ = ["imagej_axes", "ome_axes", "ome_channels", "parsed"]
 
 _SIZES = {
     "x": ("PhysicalSizeX", "PhysicalSizeXUnit", "µm"),
@@ -18,9 +19,9 @@ _SIZES = {
 }
 
 
-def ome_axes(xml: str, keys: str) -> Axes:
-    """The axes of the first image of an OME-XML text; sizes that are missing or not numbers count as not known."""
-    pixels = _pixels(xml)
+def ome_axes(xml: str, keys: str, image: int = 0) -> Axes:
+    """The axes of an image of an OME-XML text; sizes that are missing or not numbers count as not known."""
+    pixels = _pixels(xml, image)
     if pixels is None:
         return tuple(Axis(k) for k in keys)
     return tuple(_ome_axis(pixels, k) for k in keys)
@@ -34,23 +35,31 @@ def _ome_axis(pixels: ET.Element, key: str) -> Axis:
     return Axis(key, size, pixels.get(unit_name, default_unit)) if size else Axis(key)
 
 
-def ome_channels(xml: str) -> tuple[str, ...]:
-    """The names of the channels of the first image, empty strings where a channel has none."""
-    pixels = _pixels(xml)
+def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
+    """The names of the channels of an image, empty strings where a channel has none."""
+    pixels = _pixels(xml, image)
     if pixels is None:
         return ()
     return tuple(c.get("Name", "") for c in pixels if c.tag.rpartition("}")[2] == "Channel")
 
 
-def _pixels(xml: str) -> ET.Element | None:
-    """The first ``Pixels`` element, whatever the version of the schema; None in a text that is no XML."""
+def _pixels(xml: str, image: int) -> ET.Element | None:
+    """The ``Pixels`` element of the image of that number; None where there are not so many, or the text is no XML."""
+    root = parsed(xml)
+    if root is None:
+        return None
+    found = (e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels")
+    return next(itertools.islice(found, image, None), None)
+
+
+def parsed(xml: str) -> ET.Element | None:
+    """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML."""
     if "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml:  # OME-XML has none; entities could be made to explode
         return None
     try:
-        root = ET.fromstring(xml)
+        return ET.fromstring(xml)
     except ET.ParseError:
         return None
-    return next((e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels"), None)
 
 
 def _number(text: Any) -> float:

@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
+from omero_pixclf.files.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat import read_flat
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import AXES
 
-__all__ = ["open_tiff"]
+__all__ = ["open_tiff", "series_reader", "tiff_errors"]
 
 _CACHE_BYTES = 64 << 20
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
@@ -32,26 +33,39 @@ _Segment = tuple[NDArray[Any], tuple[int, int, int, int, int]]
 
 
 @contextmanager
-def open_tiff(path: Path) -> Iterator[StoredArray]:
-    """The one image of a TIFF file, ImageJ's or OME's metadata included; no more of it is read than is asked for.
+def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> Iterator[StoredArray]:
+    """An image of a TIFF file, ImageJ's or OME's metadata included; no more of it is read than is asked for.
+
+    Parameters
+    ----------
+    series
+        Which image, from 0; None: the only one.
+    exact
+        Refuse what other readers may decode otherwise, and images that lie in several files
+        (`omero_pixclf.files.exact`).
 
     Raises
     ------
     ImageError
-        Where the file cannot be read, holds several images, or has axes other than ``t z y x c``.
+        Where the file cannot be read, holds several images or not so many, or has axes other than ``t z y x c``.
     """
     import tifffile
 
     with ExitStack() as opened:
         try:
             tiff = opened.enter_context(tifffile.TiffFile(path))
-            stored = _stored(path, tiff)
-        except _broken() as error:
+            if exact:
+                refuse_companions(tiff)
+            chosen = _one_series(path, tiff, series)
+            if exact:
+                refuse_inexact(str(path), chosen)
+            stored = _stored(path, tiff, chosen, series or 0)
+        except tiff_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         yield stored
 
 
-def _broken() -> tuple[type[Exception], ...]:
+def tiff_errors() -> tuple[type[Exception], ...]:
     """What tifffile raises over files that are damaged, beside its own error."""
     import tifffile
 
@@ -59,26 +73,38 @@ def _broken() -> tuple[type[Exception], ...]:
     return (tifffile.TiffFileError, OSError, RuntimeError, MemoryError, struct.error, zlib.error, *known)
 
 
-def _stored(path: Path, tiff: Any) -> StoredArray:
-    series = _one_series(path, tiff)
+def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
     keys = _keys(path, series)
     flat = _in_one_piece(path, tiff, series)
     return StoredArray(
         name=str(path),
         shape=tuple(series.shape),
         dtype=np.dtype(series.dtype).newbyteorder("="),
-        axes=_axes(tiff, keys),
+        axes=_axes(tiff, keys, number),
         read=flat or _Pages(path, series).read,
-        channels=ome_channels(tiff.ome_metadata) if tiff.ome_metadata else (),
+        channels=ome_channels(tiff.ome_metadata, number) if tiff.ome_metadata else (),
         held=0 if flat else _CACHE_BYTES,
     )
 
 
-def _one_series(path: Path, tiff: Any) -> Any:
+def series_reader(path: Path, tiff: Any, series: Any) -> tuple[str, Callable[[tuple[slice, ...]], NDArray[Any]]]:
+    """Axes of one of tifffile's series, or of a resolution level of one, and a function that reads parts of it.
+
+    Raises
+    ------
+    ImageError
+        Where it has axes other than ``t z y x c``.
+    """
+    return _keys(path, series), _in_one_piece(path, tiff, series) or _Pages(path, series).read
+
+
+def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
     count = len(tiff.series)
-    if count != 1:
+    if number is None and count != 1:
         raise ImageError(f"{path}: holds {count} images, expected one")
-    series = tiff.series[0]
+    if number is not None and not 0 <= number < count:
+        raise ImageError(f"{path}: holds {count} images, none of number {number}")
+    series = tiff.series[number or 0]
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
     return series
@@ -114,9 +140,9 @@ def _in_one_piece(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, 
     return read
 
 
-def _axes(tiff: Any, keys: str) -> Axes:
+def _axes(tiff: Any, keys: str, number: int) -> Axes:
     if tiff.ome_metadata:
-        return ome_axes(tiff.ome_metadata, keys)
+        return ome_axes(tiff.ome_metadata, keys, number)
     if tiff.imagej_metadata:
         return imagej_axes(tiff.imagej_metadata, tiff.pages[0].tags, keys)
     return axes_of(keys)
@@ -145,7 +171,7 @@ class _Pages:
             number = int(np.ravel_multi_index(where, self.outer)) if where else 0
             try:
                 self._fill(result[index], number, slices[split:])
-            except _broken() as error:
+            except tiff_errors() as error:
                 raise ImageError(f"{self.path}: page {number} cannot be decoded: {error}") from error
         return result
 
