@@ -38,6 +38,8 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
 
     Parameters
     ----------
+    path
+        The file.
     series
         Which image, from 0; None: the only one.
     exact
