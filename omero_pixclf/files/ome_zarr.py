@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import lzma
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 from omero_pixclf.image import AXES
 
-__all__ = ["open_zarr", "write_zarr", "zarr_waiting"]
+__all__ = ["group_attributes", "level_names", "open_zarr", "write_zarr", "zarr_waiting"]
 
 _CHUNK_BYTES = 1_024_000.0
 _ARRAY = "s0"
@@ -59,6 +61,20 @@ def open_zarr(path: Path, inside: str | None) -> Iterator[StoredArray]:
     )
 
 
+def level_names(path: Path) -> tuple[str, ...]:
+    """Names of the arrays that are an image's resolutions, the largest first; an empty one where the store is an array.
+
+    Raises
+    ------
+    ImageError
+        Where there is no store.
+    """
+    group, spec, name = _locate(path, None)
+    if spec is None:
+        return (name,)
+    return tuple((group.relative_to(path) / str(entry["path"])).as_posix() for entry in spec["datasets"])
+
+
 def _metadata_error() -> type[Exception]:
     """What zarr 2 raises over broken metadata; zarr 3 raises errors that Python knows."""
     import zarr.errors
@@ -70,7 +86,7 @@ def _metadata_error() -> type[Exception]:
 def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(array[slices], dtype.newbyteorder("="))
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, zlib.error, lzma.LZMAError) as error:
         raise ImageError(f"{path}: pixels cannot be read: {error}") from error
 
 
@@ -82,14 +98,14 @@ def _locate(path: Path, inside: str | None) -> tuple[Path, Mapping[str, Any] | N
         spec = _multiscale(group)
         if spec is not None:
             return group, spec, "/".join(parts[depth:]) or str(spec["datasets"][0]["path"])
-    if not parts and _attributes(path).get("bioformats2raw.layout") is not None:
+    if not parts and group_attributes(path).get("bioformats2raw.layout") is not None:
         return _locate(path, "0")
     if not path.is_dir():
         raise ImageError(f"{path}: no such store")
     return path, None, inside or ""
 
 
-def _attributes(group: Path) -> Mapping[str, Any]:
+def group_attributes(group: Path) -> Mapping[str, Any]:
     """The attributes of a group of either version; those of OME in version 3 without their envelope."""
     for name in (".zattrs", "zarr.json"):
         file = group / name
@@ -107,7 +123,7 @@ def _attributes(group: Path) -> Mapping[str, Any]:
 
 
 def _multiscale(group: Path) -> Mapping[str, Any] | None:
-    entries = _attributes(group).get("multiscales")
+    entries = group_attributes(group).get("multiscales")
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         return None
     datasets = entries[0].get("datasets")
@@ -142,7 +158,7 @@ def _scale(entry: Mapping[str, Any], count: int) -> NDArray[Any] | None:
 
 def _channels(group: Path) -> tuple[str, ...]:
     """Names of channels in the ``omero`` part of the metadata."""
-    omero = _attributes(group).get("omero")
+    omero = group_attributes(group).get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     return tuple(str(c.get("label", "")) for c in channels if isinstance(c, dict)) if isinstance(channels, list) else ()
 

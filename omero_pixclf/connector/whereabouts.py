@@ -1,0 +1,84 @@
+"""Where a server keeps the pixels of its images: OME-Zarr it was told of, imported files, files of planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.session import Session
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.whereabouts import StoredFile, Whereabouts
+
+__all__ = ["NGFF_ENTITY", "OmeroStorage", "planes_path"]
+
+NGFF_ENTITY = ("com.glencoesoftware.ngff:multiscales", 3)
+"""Type and id of the external info by which OMERO's Zarr pixel buffer knows an image; its LSID is the group."""
+_SHA1 = "SHA1-160"
+
+
+def planes_path(pixels: int) -> str:
+    """Where OMERO keeps pixels that were uploaded without files, below its data directory.
+
+    Examples
+    --------
+    >>> planes_path(51), planes_path(1234567)
+    ('Pixels/51', 'Pixels/Dir-001/Dir-234/1234567')
+    """
+    folders = ""
+    rest = pixels // 1000
+    while rest:
+        rest, digits = divmod(rest, 1000)
+        folders = f"Dir-{digits:03}/{folders}"
+    return f"Pixels/{folders}{pixels}"
+
+
+@dataclass
+class OmeroStorage:
+    """A server's answers to where pixels lie."""
+
+    session: Session
+
+    @cached_property
+    def roots(self) -> dict[str, str]:
+        """The folders of the repositories on the server, by what files say of theirs."""
+        found = self.session.read("repositories", lambda sf: sf.sharedResources().repositories())
+        return {d.hash.val: f"{d.path.val.rstrip('/')}/{d.name.val}" for d in found.descriptions if d.hash is not None}
+
+    def whereabouts(self, image: ImageInfo) -> Whereabouts:
+        """Where an image's pixels lie, in the order in which a server looks for them itself."""
+        ident = parse_key(image.key)[1]
+        roots = tuple(self.roots.values())
+        if group := self._multiscales(ident):
+            return Whereabouts("multiscales", StoredFile(group), roots=roots)
+        if imported := self._imported(ident):
+            series, file = imported
+            return Whereabouts("fileset", file, series, roots)
+        pixels, _, digest = image.fingerprint.removeprefix("Pixels:").partition(" sha1:")
+        return Whereabouts("planes", StoredFile(planes_path(int(pixels)), sha1=digest), roots=roots)
+
+    def _multiscales(self, image: int) -> str:
+        rows = self.session.rows(
+            "select e.entityType, e.entityId, e.lsid from Image i join i.details.externalInfo e where i.id = :id",
+            id=image,
+        )
+        return next((lsid for kind, ident, lsid in rows if lsid and (kind, ident) == NGFF_ENTITY), "")
+
+    def _imported(self, image: int) -> tuple[int, StoredFile] | None:
+        """The image's number in its fileset, and the file by which that was imported: the first one."""
+        rows = self.session.rows(
+            "select i.series, f.path, f.name, f.size, f.repo, f.hash, h.value from Image i join i.fileset s "
+            "join s.usedFiles u join u.originalFile f left outer join f.hasher h "
+            "where i.id = :id and index(u) = 0",
+            id=image,
+        )
+        if not rows:
+            return None
+        series, path, name, size, repository, digest, hasher = rows[0]
+        root = self.roots.get(repository, "")
+        return int(series or 0), _file(path, name, size, root, digest if hasher == _SHA1 else "")
+
+
+def _file(path: str, name: str, size: Any, root: str, digest: str | None) -> StoredFile:
+    return StoredFile(f"{path.strip('/')}/{name}".lstrip("/"), root, None if size is None else int(size), digest or "")

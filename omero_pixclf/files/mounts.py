@@ -1,0 +1,143 @@
+"""A server's storage as it is mounted here: from its paths to ours, and never out of what the user named."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.whereabouts import Whereabouts
+
+__all__ = ["Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
+
+_LINKS = 8  # of symbolic links in a row
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A folder of the server's that is mounted here.
+
+    Attributes
+    ----------
+    local
+        Where it is mounted.
+    server
+        Its path on the server; "" where it is a repository's folder or the one that holds those.
+    """
+
+    local: Path
+    server: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.server}={self.local}" if self.server else str(self.local)
+
+    def covers(self, path: PurePosixPath) -> bool:
+        """Whether this is the mount of a path on the server, as far as that was said."""
+        return bool(self.server) and path.is_relative_to(self.server)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """What may be read past the server.
+
+    Attributes
+    ----------
+    check
+        ``sample``: a few places of each image are compared with what the server says; ``all``: every pixel.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    check: Literal["sample", "all"] = "sample"
+
+
+class NotMounted(ImageError):  # noqa: N818 - tells where a file is, like ImageError
+    """A file lies in none of the folders that are mounted here."""
+
+
+def parse_mount(text: str) -> Mount:
+    """A mount from ``"/mnt/omero"`` or ``"/OMERO=/mnt/omero"`` (on the server, and here).
+
+    Raises
+    ------
+    UsageError
+        Where one of the paths is missing, or the server's is not absolute.
+
+    Examples
+    --------
+    >>> parse_mount("/OMERO=/mnt/omero").server
+    '/OMERO'
+    """
+    server, sign, local = text.partition("=")
+    if not sign:
+        server, local = "", text
+    if not local or (sign and not server.startswith("/")):
+        raise UsageError(f"--direct {text!r}: expected a folder here, or SERVER_PATH=LOCAL_PATH with an absolute one")
+    return Mount(Path(local).expanduser().absolute(), server.rstrip("/") or ("/" if sign else ""))
+
+
+def located(mounts: Sequence[Mount], where: Whereabouts) -> Path:
+    """Where the file is here, with all symbolic links followed.
+
+    Raises
+    ------
+    NotMounted
+        Where it is in none of the mounts, or none of those is mounted here.
+    ImageError
+        Where it is not there although its folder is mounted, or its path or a link leads out of the mounts.
+    """
+    file = where.file
+    if ".." in PurePosixPath(str(file)).parts or "\0" in str(file):
+        raise ImageError(f"{file}: a path that leads out of its folder is not followed")
+    tried = [path for mount in mounts for folder, path in _candidates(mount, where) if folder.is_dir()]
+    if not tried:
+        raise NotMounted(f"{file}: in none of {', '.join(map(str, mounts))}")
+    found = next((path for path in tried if os.path.lexists(path)), None)
+    if found is None:
+        raise ImageError(f"{file}: not found here as {' or '.join(map(str, tried))}")
+    return within(mounts, found)
+
+
+def _candidates(mount: Mount, where: Whereabouts) -> Iterator[tuple[Path, Path]]:
+    """The paths that a file can have here, each with the folder that must be there for it."""
+    file, on_server = where.file, PurePosixPath(str(where.file))
+    roots = [PurePosixPath(root) for root in ((file.root,) if file.root else where.roots)]
+    if not on_server.is_absolute():  # below the data directory, which is a repository's folder or holds them
+        holders = dict.fromkeys(folder for root in roots for folder in (root, root.parent))
+        known = [mount.local / f.relative_to(mount.server) for f in holders if mount.covers(f)]
+        for folder in known if mount.server else [mount.local]:
+            yield folder / on_server.parts[0], folder / on_server
+    elif mount.server:
+        if mount.covers(on_server):
+            yield mount.local, mount.local / on_server.relative_to(mount.server)
+    else:
+        for root in roots:
+            if on_server.is_relative_to(root):
+                for folder in (mount.local, mount.local / root.name):
+                    yield folder, folder / on_server.relative_to(root)
+
+
+def within(mounts: Sequence[Mount], path: Path) -> Path:
+    """The path with all symbolic links followed; those that name files of the server's lead to where they are here.
+
+    Raises
+    ------
+    ImageError
+        Where a link leads out of the mounts or nowhere.
+    """
+    at = path
+    for _ in range(_LINKS):
+        if not at.is_symlink():
+            break
+        target = PurePosixPath(os.readlink(at))
+        known = (m.local / target.relative_to(m.server) for m in mounts if m.covers(target))
+        at = next(known, at.parent / target)
+    try:
+        found = at.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise ImageError(f"{path}: its links cannot be followed: {error}") from error
+    if not any(found.is_relative_to(m.local.resolve()) for m in mounts):
+        raise ImageError(f"{path}: a link leads to {found}, out of what is mounted; name that with --direct, too")
+    return found
