@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import UsageError
 
 __all__ = ["embedded"]
@@ -39,7 +40,8 @@ Examples:
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where its data lies.")
 @click.option("--port", type=click.IntRange(0, 65535), default=4064, show_default=True, help="SSL port; 0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-def start(folder: Path, port: int, host: str) -> None:
+@json_option
+def start(folder: Path, port: int, host: str, machine: bool) -> None:
     """Run a server until interrupted (Ctrl-C).
 
     At the first start root's password is that in OMERO_PASSWORD, else one is made up and shown, this once.
@@ -51,13 +53,14 @@ def start(folder: Path, port: int, host: str) -> None:
         signal.signal(number, lambda got, _: stopped.append(got))
     with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
         if server.new_password:
-            click.echo(f"root's password, shown this once: {server.new_password}")
+            tell(machine, f"root's password, shown this once: {server.new_password}", password=server.new_password)
         if host not in ("127.0.0.1", "localhost", "::1"):
             click.echo(f"warning: {host} can be reached by others; this server is for trying out and tests", err=True)
-        click.echo(f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops")
+        text = f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops"
+        tell(machine, text, host=server.host, port=server.port, user="root", folder=str(folder))
         while not stopped:
             time.sleep(0.1)
-    click.echo("stopped")
+    tell(machine, "stopped", stopped=True)
 
 
 @embedded.command(
@@ -71,8 +74,9 @@ Examples:
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
 @click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
+@json_option
 @server_options
-def import_(files: tuple[Path, ...], dataset: str, axes: str | None, **options: Any) -> None:
+def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bool, **options: Any) -> None:
     """Put image files (OME-TIFF, TIFF, HDF5, NumPy, PNG, OME-Zarr) into a dataset.
 
     It speaks OMERO's own protocol, so it works with any server; a real one is better served by its own `omero import`,
@@ -81,7 +85,7 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, **options: 
     from omero_pixclf.app import import_files
 
     for key, path in import_files(login_from(options), files, dataset=dataset, axes=axes):
-        click.echo(f"{key}\t{path}")
+        tell(machine, f"{key}\t{path}", image=key, file=str(path))
 
 
 @embedded.command(
@@ -95,7 +99,8 @@ Examples:
     "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="The server's data."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def reset(folder: Path, yes: bool) -> None:
+@json_option
+def reset(folder: Path, yes: bool, machine: bool) -> None:
     """Delete a server's data, everything in it."""
     from omero_pixclf.embedded.folder import is_running, is_server_folder
 
@@ -104,6 +109,6 @@ def reset(folder: Path, yes: bool) -> None:
     if is_running(folder):
         raise UsageError(f"{folder}: its server is running; stop it first")
     if not yes:
-        click.confirm(f"Delete all data in {folder}?", abort=True)
+        click.confirm(f"Delete all data in {folder}?", abort=True, err=True)
     shutil.rmtree(folder)
-    click.echo(f"{folder}: deleted")
+    tell(machine, f"{folder}: deleted", folder=str(folder), deleted=True)
