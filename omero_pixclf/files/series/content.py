@@ -1,0 +1,97 @@
+"""What a set of files holds: images with resolution levels, channels and sizes, and the plates they lie on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Channel", "Content", "Level", "PlaneReader", "Plate", "Series", "Spot"]
+
+PlaneReader = Callable[[int, int, int, slice], NDArray[Any]]
+"""``read(z, c, t, rows)`` gives these rows of a plane, ``(rows, x)``."""
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A channel as its file describes it; None where it says nothing."""
+
+    name: str | None = None
+    color: tuple[int, int, int, int] | None = None  # red, green, blue, alpha
+    emission_nm: float | None = None
+    excitation_nm: float | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of an image."""
+
+    width: int
+    height: int
+    read: PlaneReader
+
+
+@dataclass(frozen=True)
+class Series:
+    """One image.
+
+    Attributes
+    ----------
+    name
+        What the file calls it; empty where it has no name.
+    z, c, t
+        Numbers of planes.
+    dtype
+        Type of the samples, native byte order.
+    levels
+        Its resolutions, the largest first.
+    pixel_size
+        ``{"x": (0.1, "µm")}``: sizes of a pixel and their units, as far as they are known.
+    acquired_ms
+        When it was acquired, in milliseconds since 1970.
+    """
+
+    name: str
+    z: int
+    c: int
+    t: int
+    dtype: np.dtype[Any]
+    levels: tuple[Level, ...]
+    channels: tuple[Channel, ...]
+    pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    description: str = ""
+    acquired_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where an image of a plate was taken: row, column and field count from 0, and so does the run."""
+
+    series: int
+    row: int
+    column: int
+    field: int
+    run: int = 0
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A plate whose fields are images of the same content."""
+
+    name: str
+    rows: int
+    columns: int
+    runs: int
+    spots: tuple[Spot, ...]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a set of files holds; ``format`` is OMERO's name of the format, such as ``OMETiff``."""
+
+    format: str
+    series: tuple[Series, ...]
+    plates: tuple[Plate, ...] = ()

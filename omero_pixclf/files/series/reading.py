@@ -1,0 +1,113 @@
+"""Which files belong together, and what they hold: the way in to `omero_pixclf.files.series`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.series.content import Content
+from omero_pixclf.files.series.fake import open_fake
+from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr_image
+from omero_pixclf.files.series.tiff import open_tiff_series, tiff_companions
+from omero_pixclf.files.series.vsi import open_vsi, vsi_companions
+
+__all__ = ["FORMATS", "FileSet", "file_set", "find_file_sets", "main_file", "open_series"]
+
+_OPENERS: dict[str, Callable[[Path], AbstractContextManager[Content]]] = {
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_series),
+    **dict.fromkeys(PICTURES, open_picture),
+    ".fake": open_fake,
+    ".vsi": open_vsi,
+    ".zarr": open_zarr_image,
+}
+_COMPANIONS: dict[str, Callable[[Path], tuple[Path, ...]]] = {
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), tiff_companions),
+    ".vsi": vsi_companions,
+}
+
+FORMATS = tuple(sorted(_OPENERS))
+"""Extensions of the files that can be read."""
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Files that are imported together; ``main`` (a folder for OME-Zarr) is the one that is opened."""
+
+    main: Path
+    files: tuple[Path, ...]
+
+
+def open_series(path: Path) -> AbstractContextManager[Content]:
+    """All images behind a path, open until the context ends.
+
+    Raises
+    ------
+    ImageError
+        Where it is of no known format, or cannot be read.
+    """
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise ImageError(f"{path.name}: unknown kind of file, expected one of {' '.join(FORMATS)}")
+    return opener(path)
+
+
+def main_file(files: Sequence[Path]) -> Path:
+    """The path to open of files that belong together, the first one leading."""
+    for folder in files[0].parents:
+        if folder.suffix.lower() == ".zarr":
+            return folder
+    return files[0]
+
+
+def file_set(path: Path) -> FileSet:
+    """A file (or an OME-Zarr folder) with all files that belong to it.
+
+    Raises
+    ------
+    ImageError
+        Where it is not there, of no known format, or one of its files is missing.
+    """
+    kind = path.suffix.lower()
+    if kind not in _OPENERS:
+        raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(FORMATS)}")
+    if kind == ".zarr":
+        files = tuple(sorted((f for f in path.rglob("*") if f.is_file()), key=lambda f: (len(f.parts), f)))
+        if not files:
+            raise ImageError(f"{path}: no such store, or an empty one")
+        return FileSet(path, files)
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file")
+    others = _COMPANIONS[kind](path) if kind in _COMPANIONS else ()
+    return FileSet(path, (path, *(other for other in others if other != path)))
+
+
+def find_file_sets(paths: Sequence[Path], depth: int = 4) -> Iterator[FileSet | ImageError]:
+    """The sets of files below some paths, or why there is none; a file that belongs to an earlier set is none itself.
+
+    Files that are named must be readable; in folders, which are searched ``depth`` levels down, others are passed over.
+    """
+    taken: set[Path] = set()
+    for path in paths:
+        is_folder = path.is_dir() and path.suffix.lower() != ".zarr"
+        for candidate in _below(path, depth) if is_folder else (path,):
+            if candidate in taken:
+                continue
+            try:
+                found = file_set(candidate)
+            except ImageError as error:
+                yield error
+                continue
+            taken.update(found.files)
+            yield found
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            if depth > 1:
+                yield from _below(path, depth - 1)
+        elif path.suffix.lower() in _OPENERS:
+            yield path

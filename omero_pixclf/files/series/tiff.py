@@ -1,0 +1,116 @@
+"""TIFF and OME-TIFF: every image of a file, with the resolution levels that its SubIFDs hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.series.content import Channel, Content, Level, Series
+from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts, named_files
+from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
+from omero_pixclf.files.tiff import series_reader, tiff_errors
+
+__all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
+
+_CENTIMETRE = 3  # as ResolutionUnit
+_UM_PER_CENTIMETRE = 1e4
+
+
+@contextmanager
+def open_tiff_series(path: Path) -> Iterator[Content]:
+    """All images of a TIFF file.
+
+    Raises
+    ------
+    ImageError
+        Where it cannot be read or an image has axes other than ``t z y x c``.
+    """
+    with ExitStack() as opened:
+        tiff = _opened(path, opened)
+        yield Content("OMETiff" if tiff.is_ome else "Tiff", tiff_series(path, tiff))
+
+
+def _opened(path: Path, opened: ExitStack) -> Any:
+    import tifffile
+
+    try:
+        return opened.enter_context(tifffile.TiffFile(path))
+    except tiff_errors() as error:
+        raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
+
+
+def tiff_series(path: Path, tiff: Any) -> tuple[Series, ...]:
+    """The images of an open TIFF file."""
+    facts = image_facts(tiff.ome_metadata)
+    try:
+        found = list(tiff.series)
+        return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))
+    except tiff_errors() as error:
+        raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
+
+
+def _series(path: Path, tiff: Any, series: Any, facts: ImageFacts | None) -> Series:
+    levels = tuple(_level(path, tiff, level) for level in series.levels)
+    keys, _ = series_reader(path, tiff, series)
+    z, c, t = plane_counts(keys, tuple(series.shape))
+    return Series(
+        name=facts.name if facts else "",
+        z=z,
+        c=c,
+        t=t,
+        dtype=checked_type(path, series.dtype),
+        levels=levels,
+        channels=_channels(series, c, facts),
+        pixel_size=facts.pixel_size if facts else _resolution(tiff, series, keys),
+        description=facts.description if facts else "",
+        acquired_ms=facts.acquired_ms if facts else None,
+    )
+
+
+def _level(path: Path, tiff: Any, level: Any) -> Level:
+    keys, read = series_reader(path, tiff, level)
+    return level_of(keys, tuple(level.shape), read)
+
+
+def _channels(series: Any, count: int, facts: ImageFacts | None) -> tuple[Channel, ...]:
+    colour = rgb_channels(count) if series.keyframe.samplesperpixel in (3, 4) else (Channel(),) * count
+    if facts is None or len(facts.channels) != count:
+        return colour
+    return tuple(
+        known if known.color else Channel(known.name, plain.color, known.emission_nm, known.excitation_nm)
+        for known, plain in zip(facts.channels, colour, strict=True)
+    )
+
+
+def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str]]:
+    """Sizes of pixels where a file without OME-XML has them: ImageJ's own, else resolution tags in centimetres."""
+    if tiff.imagej_metadata:
+        from omero_pixclf.files.ome_xml import imagej_axes
+
+        axes = imagej_axes(tiff.imagej_metadata, series.keyframe.tags, keys)
+        return {a.key: (a.resolution, a.unit) for a in axes if a.key in "xyz" and a.resolution > 0 and a.unit}
+    tags = series.keyframe.tags
+    if tags.valueof("ResolutionUnit") != _CENTIMETRE:  # inches are printers' and screens' resolutions
+        return {}
+    found = {}
+    for axis in "xy":
+        pixels, units = tags.valueof(f"{axis.upper()}Resolution") or (0, 1)
+        if pixels > 0 and units > 0:
+            found[axis] = (_UM_PER_CENTIMETRE * units / pixels, "µm")
+    return found
+
+
+def tiff_companions(path: Path) -> tuple[Path, ...]:
+    """The other files that an OME-TIFF file's planes lie in; ImageError where one is missing."""
+    with ExitStack() as opened:
+        xml = _opened(path, opened).ome_metadata
+    found = [path.parent / name for name in named_files(xml) if Path(name).name == name and name != path.name]
+    missing = [other.name for other in found if not other.is_file()]
+    if missing:
+        if len(missing) == len(found) == 1:
+            return ()  # one file that was renamed since it was written
+        raise ImageError(f"{path.name}: its planes lie in {', '.join(missing)}, too, which are not beside it")
+    return tuple(found)

@@ -1,0 +1,93 @@
+"""The tags of a cellSens ``.vsi`` file, as its files show them: nested volumes of numbered tags, little-endian."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+__all__ = ["Dimension", "Tag", "dimensions", "tags"]
+
+_HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, where its tags begin, how many
+_FIELD = struct.Struct("<iiIi")  # type and flags, tag, where the next one begins, bytes
+_FIRST = 8
+_HAS_NUMBER, _IS_VOLUME, _IS_INLINE = 1 << 27, 1 << 28, 1 << 30
+_TEXT = 8192
+_MOST_DEPTH = 30
+
+_IMAGES, _DIMENSION, _ALONG, _MEANING, _NAME = 2001, 2007, 2008, 2023, 2021
+_MEANINGS = {1: "z", 2: "t", 4: "c"}
+
+Path = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class Tag:
+    """One value and where it stands: pairs of tag and number (-1 where a tag has none) from the outside in."""
+
+    path: Path
+    kind: int
+    value: bytes
+    inline: int
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """An axis of an image beyond x and y: what it means (``z``, ``c``, ``t`` or nothing known) and names along it."""
+
+    meaning: str
+    names: tuple[str, ...]
+
+
+def tags(data: bytes) -> Iterator[Tag]:
+    """All values of a file; those of volumes that are damaged are left out."""
+    yield from _volume(data, _FIRST, ())
+
+
+def _volume(data: bytes, start: int, path: Path) -> Iterator[Tag]:
+    if len(path) > _MOST_DEPTH or not 0 <= start <= len(data) - _HEADER.size:
+        return
+    *_, first, count = _HEADER.unpack_from(data, start)
+    at = start + first
+    for _ in range(count & 0xFFFFFFF):
+        if not 0 <= at <= len(data) - _FIELD.size:
+            return
+        flags, tag, following, size = _FIELD.unpack_from(data, at)
+        begin = at + _FIELD.size
+        number = -1
+        if flags & _HAS_NUMBER and begin + 4 <= len(data):
+            (number,) = struct.unpack_from("<i", data, begin)
+            begin += 4
+        here = (*path, (tag, number))
+        if flags & _IS_VOLUME and flags & 0xFFFFFF in (0, 1, 2):
+            yield from _volume(data, begin, here)
+        else:
+            inline = bool(flags & _IS_INLINE)
+            yield Tag(here, flags & 0xFFFFFF, b"" if inline else data[begin : begin + max(0, size)], size)
+        if following == 0 or start + following <= at:
+            return
+        at = start + following
+
+
+def dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
+    """The axes of the image with a number, in the order of its tiles' places."""
+    meanings: dict[int, str] = {}
+    names: dict[int, dict[int, str]] = {}
+    for tag in found:
+        place = _place(tag.path, image)
+        if place is None:
+            continue
+        axis, along = place
+        names.setdefault(axis, {})
+        if tag.path[-1][0] == _MEANING:
+            meanings[axis] = _MEANINGS.get(tag.inline, "")
+        elif tag.path[-1][0] == _NAME and tag.kind == _TEXT:
+            names[axis][along] = tag.value.decode("utf-16-le", "replace").rstrip("\0")
+    return tuple(Dimension(meanings.get(i, ""), tuple(n for _, n in sorted(names[i].items()))) for i in sorted(names))
+
+
+def _place(path: Path, image: int) -> tuple[int, int] | None:
+    """Number of the axis and of the place along it that a tag of the image describes; None for other tags."""
+    if len(path) < 4 or path[-4] != (_IMAGES, image) or path[-3][0] != _DIMENSION or path[-2][0] != _ALONG:
+        return None
+    return path[-3][1], path[-2][1]
