@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omero_pixclf.config import Recipe
+from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
@@ -54,6 +55,8 @@ __all__ = [
     "runs_in",
 ]
 
+TRIED = 8  # images of a plan that are opened to see whether they can be read directly
+
 
 def run_in_omero(
     login: Login,
@@ -83,19 +86,14 @@ def run_in_session(
     """
     recipe = request.recipe
     project = project_of(session, recipe, request.targets)
-    source, sink = omero_edges(session, recipe)
-    if wrap is not None:
-        source, sink = wrap(source, sink)
-    site = Site(
-        source,
-        sink,
-        project,
-        server=f"{session.host}:{session.client.getProperty('omero.port')}",
-        renew=None if login is None else lambda: partial(joined_edges, joining(session, login), recipe),
-    )
-    items = _plan(source, sink, project, request)
-    with _manifest(request, project, session.host, session.user_name, now, salt) as manifest:
-        yield from carry_out(items, site, request, manifest, now)
+    server = f"{session.host}:{session.client.getProperty('omero.port')}"
+    renew = None if login is None else lambda: partial(joined_edges, joining(session, login), recipe, request.direct)
+    with omero_edges(session, recipe, request.direct) as (source, sink):
+        if wrap is not None:
+            source, sink = wrap(source, sink)
+        items = _plan(source, sink, project, request)
+        with _manifest(request, project, session.host, session.user_name, now, salt) as manifest:
+            yield from carry_out(items, Site(source, sink, project, server, renew), request, manifest, now)
 
 
 def run_in_folder(
@@ -127,19 +125,21 @@ def runs_in(out: Path) -> Path:
 
 @dataclass(frozen=True)
 class Preview:
-    """A run before it is done."""
+    """A run before it is done; ``direct``: how some of its images could be read, where that was to be direct."""
 
     project: Project
     items: tuple[PlanItem, ...]
     crew: Crew
     estimate: Estimate | None
+    direct: str = ""
 
 
 def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Preview:
     """What `run_in_omero` would do, without doing it; with ``samples`` images tried, to estimate time and objects."""
     with connected(login) as session:
         project = project_of(session, request.recipe, request.targets)
-        return _preview(*omero_edges(session, request.recipe), project, request, samples)
+        with omero_edges(session, request.recipe, request.direct) as (source, sink):
+            return _preview(source, sink, project, request, samples)
 
 
 def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samples: int = 0) -> Preview:
@@ -162,7 +162,20 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
             return dict(found.summary.objects)
 
     expected = estimate(items, look, samples=samples, workers=crew.workers) if samples else None
-    return Preview(project, tuple(items), crew, expected)
+    return Preview(project, tuple(items), crew, expected, _tried(source, items))
+
+
+def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
+    """How some evenly spaced images can be read, where the source reads them directly; those of the estimate, if any."""
+    if not isinstance(source, DirectSource):
+        return ""
+    if source.tally:
+        return str(source.tally)
+    readable = [item.image for item in items if item.decision != "refused"]
+    for image in readable[:: max(1, len(readable) // TRIED)][:TRIED]:
+        with source.open(image):
+            pass
+    return str(source.tally)
 
 
 def connected(login: Login) -> AbstractContextManager[Session]:
@@ -246,7 +259,7 @@ def _reopened(folder: Path, digest: str, server: str, user: str) -> Iterator[Man
 def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Request:
     """The request of an earlier run, to go on with it; ``folder`` is where run folders are kept, if elsewhere.
 
-    ``machine``: ``threads``, ``memory``, ``workers`` and ``dask`` of the `Request`.
+    ``machine``: ``threads``, ``memory``, ``workers``, ``dask`` and ``direct`` of the `Request`.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from omero_pixclf import __version__
 from omero_pixclf.config import Recipe
+from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
@@ -53,6 +54,8 @@ class Request:
         Address of a scheduler whose workers do the work, instead.
     shard
         ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.merging`.
+    direct
+        The server's storage as it is mounted here, and on every other machine that works; results do not depend on it.
     """
 
     targets: tuple[str, ...]
@@ -65,6 +68,7 @@ class Request:
     workers: int | None = 1
     dask: str = ""
     shard: tuple[int, int] | None = None
+    direct: Direct = NOTHING_MOUNTED
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def merge_in_omero(
             here = f"{session.user_name}'s on {session.host}"
             raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {here}")
         recipe = Recipe.model_validate(header.recipe)
-        source, sink = omero_edges(session, recipe)
         project = _unchanged(project_of(session, recipe, header.targets), recipe, header)
-        yield from _merge(state_folder(), parts, source, sink, recipe, project, now, salt)
+        with omero_edges(session, recipe) as (source, sink):
+            yield from _merge(state_folder(), parts, source, sink, recipe, project, now, salt)
 
 
 def merge_in_folder(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import UsageError
+from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.record import RunRecord
@@ -43,6 +45,8 @@ __all__ = [
 ]
 
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
+
+_log = logging.getLogger(__name__)
 
 Edges = tuple[ImageSource, ResultSink]
 
@@ -141,16 +145,17 @@ def joining(session: Session, login: Login) -> Login:
 
 
 @contextmanager
-def joined_edges(login: Login, recipe: Recipe) -> Iterator[Edges]:
+def joined_edges(login: Login, recipe: Recipe, direct: Direct = NOTHING_MOUNTED) -> Iterator[Edges]:
     """Edges on a session of one's own."""
     from omero_pixclf.connector.session import connect
 
-    with connect(login, ask=None) as session:
-        yield omero_edges(session, recipe)
+    with connect(login, ask=None) as session, omero_edges(session, recipe, direct) as edges:
+        yield edges
 
 
-def omero_edges(session: Session, recipe: Recipe) -> Edges:
-    """Source and sink on a session.
+@contextmanager
+def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNTED) -> Iterator[Edges]:
+    """Source and sink on a session; pixels come from the server's files where they are mounted here.
 
     Raises
     ------
@@ -165,7 +170,26 @@ def omero_edges(session: Session, recipe: Recipe) -> Edges:
     if "zarr" in forms:
         raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
     new_images = "image" in forms or output.rois == "labels"
-    return OmeroSource(session), OmeroSink(session, encode=_ENCODERS, new_images=new_images)
+    sink = OmeroSink(session, encode=_ENCODERS, new_images=new_images)
+    if not direct.mounts:
+        yield OmeroSource(session), sink
+        return
+    with _reading_directly(session, direct) as source:
+        yield source, sink
+
+
+@contextmanager
+def _reading_directly(session: Session, direct: Direct) -> Iterator[ImageSource]:
+    """A source that knows what is mounted here; at the end it tells what came of it."""
+    from omero_pixclf.connector.source import OmeroSource
+    from omero_pixclf.connector.whereabouts import OmeroStorage
+    from omero_pixclf.direct.source import DirectSource
+
+    source = DirectSource(OmeroSource(session), OmeroStorage(session).whereabouts, direct)
+    try:
+        yield source
+    finally:
+        _log.info("%s", source.tally)
 
 
 @contextmanager

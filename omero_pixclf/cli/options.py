@@ -17,11 +17,21 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
+from omero_pixclf.files.mounts import Direct, parse_mount
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
 
-__all__ = ["login_from", "machine_options", "recipe_from", "recipe_options", "server_options", "worker_options"]
+__all__ = [
+    "direct_from",
+    "login_from",
+    "machine_options",
+    "recipe_from",
+    "recipe_options",
+    "server_options",
+    "storage_options",
+    "worker_options",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -86,6 +96,35 @@ def worker_options(command: Command) -> Command:
         ),
     ]
     return _add(command, options)
+
+
+def storage_options(command: Command) -> Command:
+    """Where the server's storage is mounted."""
+    options = [
+        click.option(
+            "--direct",
+            "mounted",
+            metavar="[SERVER_PATH=]PATH",
+            multiple=True,
+            help="Read pixels straight from the server's files: PATH is where its ManagedRepository or its data "
+            "directory is mounted here, or what is mounted of another SERVER_PATH of it. Repeatable. What is not "
+            "there, or gives other pixels than the server, comes through the server.",
+        ),
+        click.option(
+            "--direct-check",
+            type=click.Choice(["sample", "all"]),
+            default="sample",
+            show_default=True,
+            help="With --direct: compare a few places of each image with what the server gives, or all pixels.",
+        ),
+    ]
+    return _add(command, options)
+
+
+def direct_from(options: dict[str, Any]) -> Direct:
+    """What may be read past the server by a command's arguments; takes them out of ``options``."""
+    mounts = tuple(parse_mount(text) for text in options.pop("mounted"))
+    return Direct(mounts, options.pop("direct_check"))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -20,11 +20,13 @@ from omero_pixclf.app import (
     runs_in,
 )
 from omero_pixclf.cli.options import (
+    direct_from,
     login_from,
     machine_options,
     recipe_from,
     recipe_options,
     server_options,
+    storage_options,
     worker_options,
 )
 from omero_pixclf.cli.show import exit_code, show_events
@@ -63,6 +65,7 @@ Examples:
   omero-pixclf run Plate:3 --project FileAnnotation:12 --rois mask
   omero-pixclf run Plate:3 --recipe nuclei.toml --dry-run
   omero-pixclf run stacks/*.tif --out results --recipe nuclei.toml
+  omero-pixclf run Plate:3 --recipe nuclei.toml --direct /mnt/omero
   omero-pixclf run --resume 20261121T053012-ab12cd
 """,
 )
@@ -75,6 +78,7 @@ Examples:
 @folder_options
 @machine_options
 @worker_options
+@storage_options
 @server_options
 def run(
     targets: tuple[str, ...],
@@ -93,14 +97,22 @@ def run(
     **options: Any,
 ) -> int:
     """Apply a classifier to images in OMERO."""
-    login = login_from(options)
-    machinery: dict[str, Any] = {"threads": threads, "memory": memory, "workers": workers, "dask": dask or ""}
+    login, direct = login_from(options), direct_from(options)
+    machinery: dict[str, Any] = {
+        "threads": threads,
+        "memory": memory,
+        "workers": workers,
+        "dask": dask or "",
+        "direct": direct,
+    }
     if bool(targets) == bool(resume):
         raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
     if dask and workers:
         raise UsageError(
             "--workers are processes of this machine, --dask has workers of its own: choose one of the two"
         )
+    if direct.mounts and out:
+        raise UsageError("--direct is for images in OMERO, --out for files: choose one of the two")
     if resume and shard:
         raise UsageError("a run that is resumed keeps its share of the images: leave --shard out")
     if resume:
@@ -133,6 +145,7 @@ Examples:
 @recipe_options
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
 @folder_options
+@storage_options
 @server_options
 def check(
     targets: tuple[str, ...],
@@ -143,8 +156,9 @@ def check(
     **options: Any,
 ) -> int:
     """See what a run would do."""
-    login = login_from(options)
-    preview = _preview(login, out, axes, Request(targets, recipe_from(recipe_file, options)), samples=0)
+    login, direct = login_from(options), direct_from(options)
+    request = Request(targets, recipe_from(recipe_file, options), direct=direct)
+    preview = _preview(login, out, axes, request, samples=0)
     project = preview.project
     if not machine:
         classes = ", ".join(c.name for c in project.classes)
@@ -164,11 +178,15 @@ def _show_plan(preview: Preview, machine: bool) -> int:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
     expected, crew = preview.estimate, preview.crew
+    if machine and preview.direct:
+        click.echo(json.dumps({"direct": preview.direct}))
     if machine and expected is not None:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
         counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
         click.echo(f"{len(items)} images: {counts}")
+        if preview.direct:
+            click.echo(f"tried: {preview.direct}")
         if expected is not None:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)

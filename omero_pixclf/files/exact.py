@@ -12,11 +12,15 @@ from typing import Any
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_xml import parsed
 
-__all__ = ["refuse_companions", "refuse_inexact"]
+__all__ = ["ServerOnly", "refuse_companions", "refuse_inexact"]
 
 _LOSSLESS = {1: "none", 5: "LZW", 8: "deflate", 32773: "packbits", 32946: "deflate", 34925: "LZMA", 50000: "zstd"}
 _PHOTOMETRICS = (1, 2)  # grey with black as 0, and RGB: others are turned into colours, or not, as a reader likes
 _DEPTHS = (8, 16, 32, 64)
+
+
+class ServerOnly(ImageError):  # noqa: N818 - says who can read it
+    """What only the server reads, or may read otherwise than we do; nothing is wrong with the file."""
 
 
 def refuse_companions(tiff: Any) -> None:
@@ -24,7 +28,7 @@ def refuse_companions(tiff: Any) -> None:
 
     Raises
     ------
-    ImageError
+    ServerOnly
         Where the metadata says that pixels lie in other files, or that it lies in another file itself.
     """
     root = parsed(tiff.ome_metadata) if tiff.ome_metadata else None
@@ -34,9 +38,9 @@ def refuse_companions(tiff: Any) -> None:
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
         if kind == "BinaryOnly":
-            raise ImageError(f"{tiff.filename}: its OME metadata lies in another file, {element.get('MetadataFile')!r}")
+            raise ServerOnly("an OME-TIFF whose metadata lies in another file")
         if kind == "UUID" and not _is_own(element, own, tiff.filename):
-            raise ImageError(f"{tiff.filename}: is one of several files of an image, with {element.get('FileName')!r}")
+            raise ServerOnly("one of several OME-TIFF files of an image")
 
 
 def _is_own(element: ET.Element, own: set[str | None], name: str) -> bool:
@@ -48,15 +52,21 @@ def refuse_inexact(name: str, series: Any) -> None:
 
     Raises
     ------
+    ServerOnly
+        For lossy compression, palettes, inverted grey and packed bits.
     ImageError
-        For lossy compression, palettes, inverted grey, packed bits, and planes that the file does not hold.
+        For planes that the file does not hold.
     """
     page = series.keyframe
     if int(page.compression) not in _LOSSLESS:
-        raise ImageError(f"{name}: {page.compression.name} compression is not decoded alike by every reader")
+        raise ServerOnly(f"{_name_of(page.compression)} compression, which not every reader decodes alike")
     if int(page.photometric) not in _PHOTOMETRICS:
-        raise ImageError(f"{name}: {page.photometric.name} pixels are not shown alike by every reader")
+        raise ServerOnly(f"{_name_of(page.photometric)} pixels, which not every reader gives alike")
     if page.bitspersample not in _DEPTHS or page.sampleformat not in (1, 2, 3):
-        raise ImageError(f"{name}: {page.bitspersample} bits per sample are not read alike by every reader")
+        raise ServerOnly(f"{page.bitspersample} bits per sample, which not every reader gives alike")
     if series.kind == "ome" and any(p is None for p in series.pages):
         raise ImageError(f"{name}: does not hold all planes of its image")
+
+
+def _name_of(value: Any) -> str:
+    return str(getattr(value, "name", value))

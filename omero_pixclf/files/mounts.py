@@ -11,7 +11,7 @@ from typing import Literal
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.whereabouts import Whereabouts
 
-__all__ = ["Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
+__all__ = ["NOTHING_MOUNTED", "Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
 
 _LINKS = 8  # of symbolic links in a row
 
@@ -51,6 +51,9 @@ class Direct:
 
     mounts: tuple[Mount, ...] = ()
     check: Literal["sample", "all"] = "sample"
+
+
+NOTHING_MOUNTED = Direct()
 
 
 class NotMounted(ImageError):  # noqa: N818 - tells where a file is, like ImageError
@@ -131,7 +134,7 @@ def within(mounts: Sequence[Mount], path: Path) -> Path:
     for _ in range(_LINKS):
         if not at.is_symlink():
             break
-        target = PurePosixPath(os.readlink(at))
+        target = PurePosixPath(at.readlink())
         known = (m.local / target.relative_to(m.server) for m in mounts if m.covers(target))
         at = next(known, at.parent / target)
     try:

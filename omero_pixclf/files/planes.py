@@ -22,7 +22,7 @@ __all__ = ["open_planes"]
 
 @contextmanager
 def open_planes(path: Path, shape: Shape5, dtype: str) -> Iterator[StoredArray]:
-    """All planes of an image of this shape ``(t, z, y, x, c)`` one after the other, z first, then c, then t; big-endian.
+    """All planes of an image of this shape ``(t, z, y, x, c)``, big-endian, one after the other: z, then c, then t.
 
     Raises
     ------

@@ -86,9 +86,12 @@ def _stages(at: Stand, tiles: int) -> dict[str, float]:
     project = read_project(PROJECT)
     spent = {"read": 0.0, "compute": 0.0, "write": 0.0}
     record = RunRecord(f"model{number}", "", "m", "h", "", project.name, project.sha256, "0", utc_now())
-    with session(at) as opened, tempfile.TemporaryDirectory() as folder:
+    with (
+        session(at) as opened,
+        tempfile.TemporaryDirectory() as folder,
+        omero_edges(opened, recipe) as (source, sink),
+    ):
         (Path(folder) / "images").mkdir()
-        source, sink = omero_edges(opened, recipe)
         place = Workplace(recipe, project, record, Path(folder), Path(folder), "", 1)
         perform = place.work(source, sink, threading.Event())
         gates = Gates(*(lambda stage=stage: _timed(spent, stage) for stage in spent))

@@ -1,0 +1,82 @@
+"""Whether a file and the server give the same pixels, by a few places that tell most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.image import PixelReader, Region
+
+__all__ = ["SIDE", "compare", "differing", "samples"]
+
+SIDE = 64
+"""Pixels along y and x of a place that is compared."""
+LOOK = 1024  # pixels along y and x around the middle, among which the liveliest place of a channel is looked for
+
+
+def compare(file: PixelReader, served: PixelReader) -> None:
+    """Read some places from both.
+
+    Raises
+    ------
+    ImageError
+        Where they differ by a bit.
+    """
+    for region in samples(file):
+        count = differing(file.read(region), served.read(region))
+        if count:
+            raise ImageError(
+                f"{count} of {prod(region.shape)} pixels at (t, z, y, x, c) {region.start} are others than the server's"
+            )
+
+
+def samples(file: PixelReader) -> Iterator[Region]:
+    """Corners of an image's first and last plane, places at the ends of z and t, and a lively one in each channel.
+
+    Black corners are the same in many images. So in every channel the place is taken that differs most within itself,
+    among those around the middle of the middle plane.
+    """
+    t, z, y, x, c = file.info.shape
+    height, width = min(SIDE, y), min(SIDE, x)
+    bottom, right = y - height, x - width
+    first, last, middle = (0, 0, 0), (t - 1, z - 1, c - 1), (bottom // 2, right // 2)
+    places = [(first, (0, 0)), (first, (bottom, right)), (last, (0, right)), (last, (bottom, 0))]
+    places += [((t - 1, 0, 0), middle), ((0, z - 1, 0), middle)] if t > 1 and z > 1 else []
+    places += [((t // 2, z // 2, n), _liveliest(file, t // 2, z // 2, n)) for n in range(c)]
+    for (at_t, at_z, at_c), (top, left) in dict.fromkeys(places):
+        start = (at_t, at_z, top, left, at_c)
+        yield Region(start, (at_t + 1, at_z + 1, top + height, left + width, at_c + 1))
+
+
+def _liveliest(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
+    """The top left corner of the square whose values lie farthest apart."""
+    _, _, y, x, _ = file.info.shape
+    spans = []
+    for size in (y, x):
+        count = max(1, min(size, LOOK) // SIDE)
+        begin = max(0, (size - count * SIDE) // 2)
+        spans.append((begin, count, min(SIDE, size)))
+    (top, rows, height), (left, columns, width) = spans
+    region = Region((t, z, top, left, c), (t + 1, z + 1, top + rows * height, left + columns * width, c + 1))
+    squares = file.read(region)[0, 0, :, :, 0].astype(float).reshape(rows, height, columns, width)
+    with np.errstate(invalid="ignore"):  # infinite values
+        spread = np.nan_to_num(np.ptp(squares, axis=(1, 3)), nan=0.0)
+    row, column = divmod(int(np.argmax(spread)), columns)
+    return top + row * height, left + column * width
+
+
+def differing(one: NDArray[Any], other: NDArray[Any]) -> int:
+    """How many pixels are not the same bit for bit; not numbers may be.
+
+    >>> differing(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+    0
+    """
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return max(one.size, other.size)
+    bits = np.dtype(f"u{one.dtype.itemsize}")
+    return int(np.count_nonzero(np.ascontiguousarray(one).view(bits) != np.ascontiguousarray(other).view(bits)))

@@ -1,0 +1,113 @@
+"""The file that holds an image's pixels, opened here as the image that the server knows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import Axis, five_shape, keys_of
+from omero_pixclf.files.exact import ServerOnly
+from omero_pixclf.files.mounts import Mount, located, within
+from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.image import AXES, ImageInfo
+from omero_pixclf.whereabouts import StoredFile, Whereabouts
+
+__all__ = ["open_directly"]
+
+HASHED = 16 << 20
+"""Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
+
+_TIFF = (".tif", ".tiff")
+_BLOCK = 1 << 20
+
+
+@contextmanager
+def open_directly(image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount]) -> Iterator[StoredArray]:
+    """The file with an image's pixels, its extents and type being those that the server says.
+
+    Raises
+    ------
+    NotMounted, ServerOnly
+        Where the file is not to be had here, or is of no format that is read here.
+    ImageError, OSError
+        Where it is missing, damaged, not to be read by this user, or another one than the server's.
+    """
+    if "://" in where.file.path:
+        raise ServerOnly(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
+    with _opened(image, where, located(mounts, where), mounts) as stored:
+        named = _as_known(stored, image)
+        if five_shape(named.shape, keys_of(named.axes)) != image.shape or named.dtype != np.dtype(image.dtype):
+            has = f"{stored.dtype} {keys_of(stored.axes)} {stored.shape}"
+            raise ImageError(f"{stored.name}: holds {has}, the server says {image.dtype} {AXES} {image.shape}")
+        yield named
+
+
+def _opened(
+    image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount]
+) -> AbstractContextManager[StoredArray]:
+    from omero_pixclf.files.planes import open_planes
+    from omero_pixclf.files.tiff import open_tiff
+    from omero_pixclf.files.zarr_images import image_group, store_of
+
+    if where.kind == "planes":
+        _same_bytes(path, where.file)
+        return open_planes(path, image.shape, image.dtype)
+    if where.kind == "multiscales":
+        return _open_group(path, mounts)
+    if store := store_of(path):
+        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts)
+    if path.suffix.lower() not in _TIFF:
+        raise ServerOnly(f"{path.suffix or path.name}: not a format that is read directly")
+    _same_bytes(path, where.file)
+    return open_tiff(path, series=where.series, exact=True)
+
+
+def _open_group(group: Path, mounts: Sequence[Mount]) -> AbstractContextManager[StoredArray]:
+    """The full resolution of an OME-Zarr image, all of it being there."""
+    from omero_pixclf.files.ome_zarr import level_names, open_zarr
+    from omero_pixclf.files.zarr_images import refuse_incomplete
+
+    name = level_names(group)[0]
+    refuse_incomplete(_inside(group, name, mounts))
+    return open_zarr(group, name or None)
+
+
+def _inside(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
+    """A part of a store by what its own metadata calls it, which anybody may have written."""
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise ImageError(f"{folder}: its metadata names {name!r}, out of the store")
+    return within(mounts, folder / name)
+
+
+def _same_bytes(path: Path, known: StoredFile) -> None:
+    """Compare a file with its size on the server and, where that is cheap, with its checksum."""
+    size = path.stat().st_size
+    if known.size not in (None, size):
+        raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
+    if known.sha1 and size <= HASHED:
+        digest = hashlib.sha1(usedforsecurity=False)
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        if digest.hexdigest() != known.sha1:
+            raise ImageError(f"{path}: its SHA-1 is {digest.hexdigest()}, the server says {known.sha1}")
+
+
+def _as_known(stored: StoredArray, image: ImageInfo) -> StoredArray:
+    """The array with its one sequence of planes called as the server calls it: many files leave that open."""
+    leading = [i for i, axis in enumerate(stored.axes) if axis.key not in "yx" and stored.shape[i] > 1]
+    known = [key for key, size in zip(AXES, image.shape, strict=True) if key not in "yx" and size > 1]
+    if len(leading) != 1 or len(known) != 1 or known[0] == stored.axes[leading[0]].key:
+        return stored
+    spare = next((i for i, axis in enumerate(stored.axes) if axis.key == known[0]), None)
+    axes = list(stored.axes)
+    if spare is not None:
+        axes[spare] = Axis(axes[leading[0]].key)
+    axes[leading[0]] = Axis(known[0])
+    return replace(stored, axes=tuple(axes))

@@ -1,0 +1,198 @@
+"""A source whose pixels come from files where they can, and from the server where they cannot."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.direct.check import compare, differing
+from omero_pixclf.direct.opening import open_directly
+from omero_pixclf.errors import ImageError, LoginError, PixclfError, UnreachableError
+from omero_pixclf.files.axes import keys_of, region_slices, to_five
+from omero_pixclf.files.exact import ServerOnly
+from omero_pixclf.files.mounts import Direct, NotMounted
+from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.image import ImageInfo, PixelReader, Region, Shape5
+from omero_pixclf.runs.edges import ImageSource
+from omero_pixclf.whereabouts import Whereabouts
+
+__all__ = ["DirectSource", "Tally"]
+
+log = logging.getLogger(__name__)
+
+TOLD = 20  # images of which a warning is given one by one; the others are counted
+
+
+@dataclass
+class Tally:
+    """How images were read, and why some were not read directly; may be told from several threads."""
+
+    direct: int = 0
+    served: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def read(self) -> None:
+        """An image is read directly."""
+        with self._lock:
+            self.direct += 1
+
+    def left(self, image: ImageInfo, reason: str) -> None:
+        """An image that cannot be read directly, as expected; the reason is told once."""
+        with self._lock:
+            self.served[reason] += 1
+            first = self.served[reason] == 1
+        log.log(logging.INFO if first else logging.DEBUG, "%s: read through the server: %s", image.key, reason)
+
+    def refused(self, image: ImageInfo, error: Exception, *, begun: bool = False) -> None:
+        """An image whose file is not believed; what was begun counts as read by the server."""
+        with self._lock:
+            self.direct -= begun
+            self.served["files not as they should be"] += 1
+            told = self.served["files not as they should be"] <= TOLD
+        said = f"{type(error).__name__}: {error}" if not isinstance(error, PixclfError) else str(error)
+        log.log(
+            logging.WARNING if told else logging.INFO, "%s: not read directly, but through the server: %s",
+            image.key, said,
+        )  # fmt: skip
+
+    def __bool__(self) -> bool:
+        return bool(self.direct or self.served)
+
+    def __str__(self) -> str:
+        """What came of it, in one line."""
+        reasons = "; ".join(f"{reason} ({n})" for reason, n in self.served.most_common())
+        through = f", {self.served.total()} through the server: {reasons}" if self.served else ""
+        return f"{self.direct} images read directly{through}"
+
+
+@dataclass(frozen=True)
+class _FileReader:
+    """A file's array under the facts that the server has of the image."""
+
+    info: ImageInfo
+    array: StoredArray
+
+    def read(self, region: Region) -> NDArray[Any]:
+        keys = keys_of(self.array.axes)
+        part = to_five(self.array.read(region_slices(region, keys)), keys)
+        if part.shape != region.shape:
+            raise ImageError(f"{self.array.name}: gave {part.shape} for a region of {region.shape}")
+        return np.ascontiguousarray(part, dtype=self.info.dtype)
+
+
+class _Reader:
+    """An open image that is read from a file for as long as that goes well; from then on by the server."""
+
+    def __init__(
+        self, file: PixelReader, served: PixelReader, broke: Callable[[Exception], None], *, compared: bool
+    ) -> None:
+        self.info = served.info
+        self._file: PixelReader | None = file
+        self._served, self._broke, self._compared = served, broke, compared
+        self._lock = threading.Lock()
+
+    def read(self, region: Region) -> NDArray[Any]:
+        """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
+        file = self._file
+        if file is None or not _is_inside(region, self.info.shape):
+            return self._served.read(region)
+        try:
+            pixels = file.read(region)
+        except _broken() as error:
+            self._give_up(error)
+            return self._served.read(region)
+        if not self._compared:
+            return pixels
+        served = self._served.read(region)
+        if count := differing(pixels, served):
+            found = f"{count} of {pixels.size} pixels from (t, z, y, x, c) {region.start} on"
+            self._give_up(ImageError(f"{found} are others than the server's"))
+        return served
+
+    def _give_up(self, error: Exception) -> None:
+        with self._lock:
+            known, self._file = self._file is None, None
+        if not known:
+            self._broke(error)
+
+
+def _is_inside(region: Region, shape: Shape5) -> bool:
+    return all(a >= 0 and b <= size for a, b, size in zip(region.start, region.stop, shape, strict=True))
+
+
+def _broken() -> tuple[type[Exception], ...]:
+    """What reading a damaged or vanished file can raise."""
+    from omero_pixclf.files.tiff import tiff_errors
+
+    return (ImageError, EOFError, *tiff_errors())
+
+
+@dataclass(frozen=True)
+class DirectSource:
+    """Another source, read past it where that gives the same pixels (`omero_pixclf.runs.edges.ImageSource`).
+
+    Attributes
+    ----------
+    source
+        Lists the images, and reads what cannot be read directly.
+    locate
+        Where the server keeps an image.
+    how
+        What is mounted here, and how closely files are looked at.
+    """
+
+    source: ImageSource
+    locate: Callable[[ImageInfo], Whereabouts]
+    how: Direct
+    tally: Tally = field(default_factory=Tally)
+
+    def __post_init__(self) -> None:
+        for mount in self.how.mounts:
+            if not mount.local.is_dir():
+                log.warning("--direct %s: no such folder on this machine; pixels come through the server", mount)
+
+    def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
+        """Every image below the targets, as the other source has them."""
+        return self.source.images(targets)
+
+    @contextmanager
+    def open(self, image: ImageInfo) -> Iterator[PixelReader]:
+        """An image, open until the context ends; from its file where that is there and gives the same pixels."""
+        with self.source.open(image) as served, ExitStack() as files:
+            file = self._believed(image, served, files)
+            if file is None:
+                yield served
+                return
+            compared = self.how.check == "all"
+            yield _Reader(file, served, lambda e: self.tally.refused(image, e, begun=True), compared=compared)
+
+    def _believed(self, image: ImageInfo, served: PixelReader, files: ExitStack) -> PixelReader | None:
+        """The image's file, where it gives the server's pixels at some places."""
+        if not any(mount.local.is_dir() for mount in self.how.mounts):
+            self.tally.left(image, "nothing is mounted here")
+            return None
+        with ExitStack() as opened:
+            try:
+                where = self.locate(image)
+                file = _FileReader(image, opened.enter_context(open_directly(image, where, self.how.mounts)))
+                compare(file, served)
+            except (UnreachableError, LoginError):
+                raise
+            except (NotMounted, ServerOnly) as error:
+                quiet = "lies in none of the folders given" if isinstance(error, NotMounted) else str(error)
+                self.tally.left(image, quiet)
+                return None
+            except (PixclfError, *_broken()) as error:
+                self.tally.refused(image, error)
+                return None
+            files.enter_context(opened.pop_all())
+        self.tally.read()
+        return file
