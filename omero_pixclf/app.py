@@ -8,12 +8,12 @@ from __future__ import annotations
 import getpass
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +27,11 @@ from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.crew import Crew, refusal_of_room
 from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.estimate import Estimate, estimate
-from omero_pixclf.runs.find import find_in, needs_blocks
+from omero_pixclf.runs.estimate import Estimate, Looked, estimate, middle_of
+from omero_pixclf.runs.find import find_in
 from omero_pixclf.runs.job import Event
 from omero_pixclf.runs.manifest import Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.scratch import scratch
 from omero_pixclf.runs.shards import parse_shard, share
 from omero_pixclf.workplace import Edges, folder_edges, joined_edges, joining, omero_edges, utc_now
 
@@ -154,19 +153,18 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
         items = share(items, *request.shard)
     crew = crew_of(items, project, request)
 
-    def look(image: ImageInfo) -> dict[str, int]:
-        large = needs_blocks(image, project, crew.memory)
-        with source.open(image) as reader, scratch(Path(tempfile.gettempdir()) if large else None) as make:
-            limits = {"threads": crew.threads, "memory": crew.memory}
-            found = find_in(reader, request.recipe, project, make, large=large, **limits)
-            return dict(found.summary.objects)
+    def look(image: ImageInfo) -> Looked:
+        with source.open(image) as reader:
+            part = middle_of(reader)
+            found = find_in(part, request.recipe, project, threads=crew.threads, memory=crew.memory)
+            return Looked(prod(part.info.shape), dict(found.summary.objects))
 
     expected = estimate(items, look, samples=samples, workers=crew.workers) if samples else None
     return Preview(project, tuple(items), crew, expected, _tried(source, items))
 
 
 def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
-    """How some evenly spaced images can be read, where the source reads them directly; those of the estimate, if any."""
+    """How some evenly spaced images can be read, or those of the estimate, where the source reads directly."""
     if not isinstance(source, DirectSource):
         return ""
     if source.tally:

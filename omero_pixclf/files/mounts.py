@@ -143,4 +143,6 @@ def within(mounts: Sequence[Mount], path: Path) -> Path:
         raise ImageError(f"{path}: its links cannot be followed: {error}") from error
     if not any(found.is_relative_to(m.local.resolve()) for m in mounts):
         raise ImageError(f"{path}: a link leads to {found}, out of what is mounted; name that with --direct, too")
+    if not (found.is_file() or found.is_dir()):
+        raise ImageError(f"{path}: is neither a file nor a folder")
     return found
