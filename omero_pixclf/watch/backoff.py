@@ -93,7 +93,8 @@ class Failures:
     def begin(self, part: Part, image: Candidate, recipe: str) -> None:
         """Count an attempt before it is made: if it takes the process down with it, it has been counted."""
         known = self._one(part.container, image.key, recipe)
-        attempts = (known.attempts if known else 0) + 1
+        # How often the plan refused it before says nothing of how often it may fail in the work.
+        attempts = (known.attempts if known and known.kind != "refused" else 0) + 1
         reason = "the watcher ended while it worked on this image"
         self._put(part, image, recipe, attempts=attempts, kind="working", reason=reason, retry_at=0.0)
 

@@ -72,6 +72,17 @@ def test_what_the_plan_refuses_is_never_set_aside() -> None:
     assert failure.kind == "refused" and failure.retry_at == 100
 
 
+def test_refusals_are_not_counted_among_the_attempts_of_the_work() -> None:
+    failures = Failures(open_state("sqlite://"), Backoff(attempts=2), lambda: 0.0)
+    for _ in range(5):
+        failures.fail(PART, PART.images[0], "n", "refused", "may not annotate")
+    ends = []
+    for _ in range(2):
+        failures.begin(PART, PART.images[0], "n")
+        ends.append(failures.fail(PART, PART.images[0], "n", "failed", "bad"))
+    assert [(f.kind, f.attempts) for f in ends] == [("failed", 1), ("aside", 2)]
+
+
 def test_an_attempt_counts_before_it_is_made_and_not_where_the_server_went() -> None:
     failures = Failures(open_state("sqlite://"), Backoff(attempts=2), lambda: 0.0)
     for _ in range(3):
