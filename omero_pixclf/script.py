@@ -145,14 +145,17 @@ def _queue(session: Session, order: Order) -> Answer:
     """Leave requests for the watcher service."""
     from omero_pixclf.connector.watching import queue_request
 
+    waited = []
     for target in order.targets:
-        request = queue_request(session, target, order.recipe)
-        log.info("%s: queued as MapAnnotation:%d", target, request)
-    named = _few(order.targets)
+        queued = queue_request(session, target, order.recipe)
+        log.info("%s: %s as MapAnnotation:%d", target, "queued" if queued.new else "waits already", queued.annotation)
+        waited += [] if queued.new else [target]
     message = (
-        f"Queued for the service: {named}. Its key-values (omero_pixclf/request) say how far it is; results appear "
-        "when the watcher has done it."
+        f"Queued for the service: {_few(order.targets)}. Its key-values (omero_pixclf/request) say how far it is; "
+        "results appear when the watcher has done it."
     )
+    if waited:
+        message += f" The same had been asked for and waits since: {_few(waited)}."
     return Answer(message, {"Container": order.targets[0]})
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "REQUEST_NS",
     "WATCH_NS",
     "Note",
+    "Queued",
     "answer_request",
     "attached_project",
     "containers_named",
@@ -46,6 +47,9 @@ TARGETS = (*CONTAINERS, "Image", "Well")
 PAGE = 500
 RequestState = Literal["queued", "running", "done", "failed"]
 _OPEN = ("queued", "running")
+_WHERE = "the watcher answers here or, where it may not edit this, in key-values of its own beside these"
+_ABOUT = ("Requested by", "State", "Message", "Served by")
+"""Keys of a request that say nothing of what is to be done."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,14 @@ class Note:
     def said(self, key: str) -> str:
         """A key's value, or ""."""
         return dict(self.pairs).get(key, "")
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A request that waits: its annotation's id, and whether it was made now or stood already."""
+
+    annotation: int
+    new: bool
 
 
 def containers_named(session: Session, kind: str, pattern: str) -> list[str]:
@@ -84,10 +96,16 @@ def requests(session: Session) -> list[Note]:
     return [n for n in asked if answers.get(n.annotation, "queued") in _OPEN]
 
 
-def _notes(session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False) -> list[Note]:
-    mine = " and a.details.owner.id = :owner" if own else ""
-    named: dict[str, Any] = {"ns": namespace, **({"owner": session.user_id} if own else {})}
-    hql = "select a.id, l.parent.id from {}AnnotationLink l join l.child a where a.ns = :ns" + mine
+def _notes(
+    session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False, on: int | None = None
+) -> list[Note]:
+    """Notes of a namespace on objects of some kinds; this user's own only, or on the object of one number only."""
+    named: dict[str, Any] = {"ns": namespace}
+    hql = "select a.id, l.parent.id from {}AnnotationLink l join l.child a where a.ns = :ns"
+    if own:
+        hql, named["owner"] = f"{hql} and a.details.owner.id = :owner", session.user_id
+    if on is not None:
+        hql, named["on"] = f"{hql} and l.parent.id = :on", on
     links = [(int(i), f"{kind}:{parent}") for kind in kinds for i, parent in session.rows(hql.format(kind), **named)]
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
@@ -181,8 +199,8 @@ def _entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
     return entries
 
 
-def queue_request(session: Session, target: str, recipe: Recipe) -> int:
-    """Ask the watcher to apply a recipe to an object; returns the request's annotation id.
+def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
+    """Ask the watcher to apply a recipe to an object; where this user asks for the very same already, that counts.
 
     Raises
     ------
@@ -191,16 +209,35 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> int:
     """
     if not recipe.classifier.project.startswith("FileAnnotation:"):
         raise UsageError(f"{recipe.classifier.project}: the watcher needs the project in OMERO, as FileAnnotation:12")
+    waiting = _waiting(session, target, recipe)
+    if waiting is not None:
+        return Queued(waiting, new=False)
     annotation = MapAnnotationI()
     annotation.ns = rstring(REQUEST_NS)
-    pairs = [*pairs_of(recipe), ("Requested by", session.user_name), ("State", "queued")]
+    about = (("Requested by", session.user_name), ("State", "queued"), ("Message", _WHERE))
+    pairs = [*pairs_of(recipe), *about]
     annotation.setMapValue([NamedValue(*pair) for pair in pairs])
     made, group = link(target, annotation), group_of(session, target)
     saved = session.once(
         f"{target}: queueing a request",
         lambda sf: sf.getUpdateService().saveAndReturnObject(made, session.context(group)),
     )
-    return int(saved.child.id.val)
+    return Queued(int(saved.child.id.val), new=True)
+
+
+def _waiting(session: Session, target: str, recipe: Recipe) -> int | None:
+    """This user's request for the same, as long as nobody works on it: what arrives later is not in its images."""
+    kind, ident = parse_key(target)
+    asked = _notes(session, REQUEST_NS, (kind,), own=True, on=ident)
+    if not asked:
+        return None
+    begun = {n.said("Request") for n in _notes(session, ANSWER_NS, (kind,), on=ident)}
+    wanted = dict(pairs_of(recipe))
+    for note in asked:
+        said = {key: value for key, value in note.pairs if key not in _ABOUT}
+        if said == wanted and note.said("State") in ("", "queued") and str(note.annotation) not in begun:
+            return note.annotation
+    return None
 
 
 def answer_request(session: Session, note: Note, state: RequestState, message: str) -> None:

@@ -20,6 +20,7 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import (
     REQUEST_NS,
     WATCH_NS,
+    Queued,
     answer_request,
     attached_project,
     containers_named,
@@ -95,8 +96,9 @@ def test_opt_ins_are_found_on_every_kind_of_container_and_everywhere_they_hang(s
 
 def test_a_request_is_open_until_it_is_answered(user: Person, session: Session) -> None:
     dataset = create_container(session, "Dataset", "asked for")
-    asked = queue_request(session, f"Dataset:{dataset}", RECIPE)
+    asked = queue_request(session, f"Dataset:{dataset}", RECIPE).annotation
     (stored,) = pairs_of_stored(user.client(), REQUEST_NS, asked)
+    assert "beside these" in stored.pop("Message")
     assert stored == {
         "Recipe": "asked", "Project": "FileAnnotation:1", "objects.threshold": "0.6", "Requested by": user.name,
         "State": "queued",
@@ -111,6 +113,28 @@ def test_a_request_is_open_until_it_is_answered(user: Person, session: Session) 
     assert (stored["State"], stored["Message"], stored["objects.threshold"]) == ("done", "2 of 2", "0.6")
 
 
+def test_the_same_asked_for_twice_is_one_request_until_somebody_works_on_it(
+    endpoint: Endpoint, new_lab: Callable[..., Lab]
+) -> None:
+    lab = new_lab(endpoint, "rwra--")
+    ada, bob, watcher = lab.member("ada"), lab.member("bob"), lab.member("watcher")
+    hers, his, service = ada.session(), bob.session(), watcher.session()
+    one, two = (f"Dataset:{create_container(hers, 'Dataset', name)}" for name in "ab")
+    first = queue_request(hers, one, RECIPE)
+    assert first.new and queue_request(hers, one, RECIPE) == Queued(first.annotation, new=False)
+    other = RECIPE.model_copy(update={"objects": Objects(threshold=0.7)})
+    assert queue_request(hers, one, other).new and queue_request(hers, two, RECIPE).new
+    assert queue_request(his, one, RECIPE).new  # hers is hers to take back
+    (seen,) = [n for n in requests(service) if n.annotation == first.annotation]
+    answer_request(service, seen, "running", "at it")  # beside it: the watcher may not edit it
+    second = queue_request(hers, one, RECIPE)
+    assert second.new
+    assert len([n for n in requests(service) if n.target == one]) == 4
+    (mine,) = [n for n in requests(hers) if n.annotation == second.annotation]
+    answer_request(hers, mine, "done", "all")
+    assert queue_request(hers, one, RECIPE).new
+
+
 def test_a_request_that_may_not_be_edited_is_answered_beside_it(
     endpoint: Endpoint, new_lab: Callable[..., Lab]
 ) -> None:
@@ -118,7 +142,7 @@ def test_a_request_that_may_not_be_edited_is_answered_beside_it(
     ada, watcher = lab.member("ada"), lab.member("watcher")
     hers, his = ada.session(), watcher.session()
     dataset = create_container(hers, "Dataset", "asked for")
-    asked = queue_request(hers, f"Dataset:{dataset}", RECIPE)
+    asked = queue_request(hers, f"Dataset:{dataset}", RECIPE).annotation
     (seen,) = requests(his)
     for state, message in (("running", "at it"), ("done", "all")):
         answer_request(his, seen, state, message)  # type: ignore[arg-type]

@@ -207,6 +207,10 @@ def test_queueing_leaves_a_request_with_the_recipe_and_returns(stage: Stage) -> 
     assert [a.getId() for a in links] == [note.annotation]
     assert roi_count(stage, stage.field) == before
 
+    again = run(stage, "Plate", [stage.plate], Run=rstring(QUEUE), Threshold=rdouble(0.625), Recipe_Name=rstring("q"))
+    assert again.code == 0 and f"waits since: Plate:{stage.plate}" in again.message
+    assert [n.annotation for n in requests(session) if n.target == f"Plate:{stage.plate}"] == [note.annotation]
+
 
 @pytest.mark.parametrize(
     ("inputs", "words"),
