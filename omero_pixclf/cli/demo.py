@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ USER, LAB = "demo", "Demo lab"
 Examples:
   omero-pixclf demo
   omero-pixclf demo --folder /tmp/demo --serve      leaves the server running
+  omero-pixclf demo --json > demo.jsonl
 """
 )
 @click.option(
@@ -51,22 +53,27 @@ Examples:
     help="Where the demo's server and pictures lie; made anew each time.",
 )
 @click.option("--serve", is_flag=True, help="Leave the server running at the end, until Ctrl-C.")
-def demo(folder: Path, serve: bool) -> int:
+@json_option
+def demo(folder: Path, serve: bool, machine: bool) -> int:
     """Show the main job: images into OMERO, stored classifiers over them, results back, read by another client."""
     from rich.console import Console
 
-    from omero_pixclf.demo.tell import tell
+    from omero_pixclf.demo.tell import tell as tell_results
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, stderr=machine)
     start = time.monotonic()
     _clear(folder)
     password = secrets.token_urlsafe(9)
     with _server(folder / "omero", console) as (server, root), _user(server, root, password) as login:
         stage = _stage(login, console)
-        ends = [_run(login, stage, name, folder, console) for name in RECIPES]
-        tell(console, server.host, server.port, (USER, password), stage, folder)
+        ends = [_run(login, stage, name, folder, console, machine) for name in RECIPES]
+        tell_results(console, server.host, server.port, (USER, password), stage, folder)
         failed = any(end.failed for end in ends)
         console.print(f"\n{'Some images failed' if failed else 'All done'} in {time.monotonic() - start:.0f} s.")
+        if machine:
+            server_at = {"host": server.host, "port": server.port, "user": USER, "password": password}
+            containers = {"plate": stage.plate, "stacks": stage.stacks, "lapses": stage.lapses}
+            tell(machine, "", event="demo", folder=str(folder.resolve()), failed=failed, **server_at, **containers)
         if serve:
             console.print(
                 f"The server stays at {server.host}:{server.port}, user {USER}, password {password}; Ctrl-C ends."
@@ -133,7 +140,7 @@ def _stage(login: Login, console: Console) -> Stage:
         return build(session, scenes)
 
 
-def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console) -> Finished:
+def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> Finished:
     """One project over its container, through the same door as `omero-pixclf run`."""
     from omero_pixclf.app import Request, run_in_omero
     from omero_pixclf.cli.show import show_events
@@ -144,7 +151,7 @@ def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console) 
     project = Path(str(files("omero_pixclf.demo") / f"{name}.ilp"))
     recipe = load_recipe(None, {"classifier.project": str(project), "objects.label": "Nucleus", **changes})
     console.print(f"\n[bold]omero-pixclf run {target} --project {name}.ilp --label Nucleus[/bold]")
-    end = show_events(run_in_omero(login, Request((target,), recipe, folder=folder / "runs")), machine=False)
+    end = show_events(run_in_omero(login, Request((target,), recipe, folder=folder / "runs")), machine=machine)
     for outcome in end.outcomes:
         if outcome.state != "done":
             raise PixclfError(f"{outcome.image.name}: {outcome.state}: {outcome.reason}")

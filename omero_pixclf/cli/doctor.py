@@ -15,6 +15,7 @@ import click
 
 from omero_pixclf.cli.finding import Finding
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.telling import json_option
 
 __all__ = ["doctor", "verdict"]
 
@@ -37,7 +38,7 @@ Exit codes:
 )
 @click.argument("targets", nargs=-1)
 @click.option("--offline", is_flag=True, help="Look at this machine only.")
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@json_option
 @server_options
 def doctor(targets: tuple[str, ...], offline: bool, machine: bool, **options: Any) -> int:
     """See whether all is in place: this installation, this machine, the server, your rights.

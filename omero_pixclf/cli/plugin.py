@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, OutputError
 
 __all__ = ["plugin"]
@@ -59,7 +60,8 @@ Examples:
 """
 )
 @folder_option
-def install(folder: Path | None) -> None:
+@json_option
+def install(folder: Path | None, machine: bool) -> None:
     """Make `omero pixclf` work."""
     place = _place(folder)
     try:
@@ -67,7 +69,7 @@ def install(folder: Path | None) -> None:
         place.write_text(PLUGIN, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{place}: cannot be written: {error.strerror}; name another place with --folder") from error
-    click.echo(f"{place}: installed; try: omero pixclf --help")
+    tell(machine, f"{place}: installed; try: omero pixclf --help", path=str(place), installed=True)
 
 
 @plugin.command(
@@ -77,13 +79,14 @@ Examples:
 """
 )
 @folder_option
-def remove(folder: Path | None) -> None:
+@json_option
+def remove(folder: Path | None, machine: bool) -> None:
     """Take `omero pixclf` away again."""
     place = _place(folder)
     if not place.is_file():
         raise MissingError(f"{place}: not installed")
     place.unlink()
-    click.echo(f"{place}: removed")
+    tell(machine, f"{place}: removed", path=str(place), installed=False)
 
 
 @plugin.command(
@@ -93,7 +96,9 @@ Examples:
 """
 )
 @folder_option
-def show(folder: Path | None) -> None:
+@json_option
+def show(folder: Path | None, machine: bool) -> None:
     """Show where `omero pixclf` lies, and whether it does."""
     place = _place(folder)
-    click.echo(f"{place}: {'installed' if place.is_file() else 'not installed'}")
+    there = place.is_file()
+    tell(machine, f"{place}: {'installed' if there else 'not installed'}", path=str(place), installed=there)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.telling import json_option, tell
 
 __all__ = ["runs", "undo"]
 
@@ -33,7 +34,7 @@ Examples:
   omero-pixclf runs list --json -s ada@omero.example.org
 """,
 )
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@json_option
 @server_options
 def list_(machine: bool, **options: Any) -> None:
     """List your runs, newest first."""
@@ -55,7 +56,7 @@ Examples:
 """
 )
 @click.argument("run_id", metavar="RUN")
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@json_option
 @server_options
 def show(run_id: str, machine: bool, **options: Any) -> None:
     """Show what a run did to each image, with its reasons where it failed."""
@@ -73,7 +74,7 @@ Examples:
 )
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
-@click.option("--json", "machine", is_flag=True, help="One JSON object, for machines.")
+@json_option
 @server_options
 def diff(one: str, other: str, machine: bool, **options: Any) -> None:
     """Show what differs between two runs: settings, and objects per image."""
@@ -102,7 +103,7 @@ Examples:
     help="The runs were over files, and their results are in this folder.",
 )
 @click.option("--axes", help="With --out: as given to the runs.")
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@json_option
 @server_options
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
     """Put the shares of a run (--shard) together: tables and pictures for their containers."""
@@ -129,12 +130,15 @@ Examples:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The run was over files, and its results are in this folder.",
 )
+@json_option
 @server_options
-def undo(run_id: str, yes: bool, out: Path | None, **options: Any) -> None:
+def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any) -> None:
     """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries."""
     from omero_pixclf.past import undo_in_folder, undo_run
 
     if not yes:
-        click.confirm(f"Remove everything that run {run_id} wrote?", abort=True)
+        click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
     removed = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
-    click.echo("removed: " + (", ".join(f"{n} {kind}" for kind, n in removed.items() if n) or "nothing"))
+    counts = {kind: n for kind, n in removed.items() if n}
+    found = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    tell(machine, f"removed: {found or 'nothing'}", run=run_id, removed=counts)

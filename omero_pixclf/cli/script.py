@@ -10,6 +10,7 @@ import click
 
 import omero_pixclf
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, UsageError
 
 __all__ = ["script", "script_text"]
@@ -91,8 +92,9 @@ Examples:
 """
 )
 @place_options
+@json_option
 @server_options
-def install(folder: str, own: bool, python: str, **options: Any) -> None:
+def install(folder: str, own: bool, python: str, machine: bool, **options: Any) -> None:
     """Put the script onto the server, or bring it up to date there."""
     from omero_pixclf.app import connected
     from omero_pixclf.connector.scripts import install_script
@@ -100,8 +102,9 @@ def install(folder: str, own: bool, python: str, **options: Any) -> None:
     text = script_text(python)
     with connected(login_from(options)) as session:
         done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
-    click.echo(f"{done.path}: {done.change} (script {done.ident})")
-    if own:
+    text = f"{done.path}: {done.change} (script {done.ident})"
+    tell(machine, text, path=done.path, change=done.change, script=done.ident)
+    if own and not machine:
         click.echo("it runs while you have a processor of your own: omero script serve user")
 
 
@@ -114,9 +117,12 @@ Examples:
 )
 @place_options
 @click.option("--text", is_flag=True, help="Only write the script's text, for a server's lib/scripts folder.")
+@json_option
 @server_options
-def show(folder: str, own: bool, python: str, text: bool, **options: Any) -> None:
+def show(folder: str, own: bool, python: str, text: bool, machine: bool, **options: Any) -> None:
     """Show whether the script stands on the server, and its parameters as you would see them."""
+    if text and machine:
+        raise UsageError("--text writes the script itself, --json facts about it: choose one of the two")
     if text:
         click.echo(script_text(python), nl=False)
         return
@@ -130,8 +136,9 @@ def show(folder: str, own: bool, python: str, text: bool, **options: Any) -> Non
             raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")
         parameters = script_parameters(session, found.ident)
     same = found.text == script_text(python)
-    click.echo(f"{path}: script {found.ident}, {'as here' if same else 'another version or Python than here'}")
+    state = "as here" if same else "another version or Python than here"
+    tell(machine, f"{path}: script {found.ident}, {state}", path=path, script=found.ident, same=same)
     for p in parameters:
         values = f" [{', '.join(map(str, p.values))}]" if p.values else ""
         default = "" if p.default is None else f" = {p.default}"
-        click.echo(f"  {p.name}{default}{values}")
+        tell(machine, f"  {p.name}{default}{values}", parameter=p.name, default=p.default, values=list(p.values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging.config
 import os
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from omero_pixclf.cli.telling import tell
 
 if TYPE_CHECKING:
     from omero_pixclf.watch.board import Passed
@@ -27,6 +28,7 @@ Examples:
   omero-pixclf watch watch.toml
   omero-pixclf watch watch.toml --once          one pass, for cron
   omero-pixclf watch watch.toml --check         is the watcher well?
+  omero-pixclf watch watch.toml --once --json
 """
 )
 @click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -36,7 +38,8 @@ Examples:
 @click.option(
     "--json-logs/--plain-logs", default=None, help="Log lines as JSON (default: where stderr is no terminal)."
 )
-def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs: bool | None) -> int:
+@click.option("--json", "machine", is_flag=True, help="With --once and --check: one JSON object per line.")
+def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs: bool | None, machine: bool) -> int:
     """Look after the containers that CONFIG names, those opted in within OMERO, and queued requests.
 
     Whatever the recipe has not been applied to is worked on as soon as its import has settled. Stops on SIGTERM and
@@ -49,13 +52,13 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
     if grace is not None:
         settings = settings.model_copy(update={"service": settings.service.model_copy(update={"grace": grace})})
     if check:
-        return _check(settings)
+        return _check(settings, machine)
     as_json = not sys.stderr.isatty() if json_logs is None else json_logs
     logging.config.dictConfig(log_settings(as_json=as_json))
-    return _run(settings, once=once)
+    return _run(settings, once=once, machine=machine)
 
 
-def _run(settings: Settings, *, once: bool) -> int:
+def _run(settings: Settings, *, once: bool, machine: bool) -> int:
     from omero_pixclf.service import OmeroFacility, state_url, status_token
     from omero_pixclf.watch.gate import Gate
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
@@ -73,7 +76,7 @@ def _run(settings: Settings, *, once: bool) -> int:
         stack.enter_context(stopped_by_signals(stop))
         desk = assemble(facility, engine, settings.service, stop)
         if once:
-            return _tell(run_once(desk))
+            return _told(run_once(desk), machine)
         if settings.status.enabled:
             site = StatusSite(desk.watcher, Gate(settings.status, status_token(settings.status)), time.time)
             logging.getLogger("omero_pixclf.watch").info("status page: %s", stack.enter_context(served(site)))
@@ -83,22 +86,28 @@ def _run(settings: Settings, *, once: bool) -> int:
     return 0
 
 
-def _tell(passed: Passed) -> int:
+def _told(passed: Passed, machine: bool) -> int:
+    """Say what a pass came to; returns the exit code."""
     for outlook in passed.outlooks:
         part = outlook.part
-        counts = {k: getattr(outlook, k) for k in ("settling", "resting", "aside") if getattr(outlook, k)}
-        others = "".join(f", {n} {state}" for state, n in counts.items())
-        click.echo(f"{part.container} {part.name}: {len(outlook.due)} were due{others} {outlook.note}".rstrip())
+        counts = {k: getattr(outlook, k) for k in ("standing", "settling", "resting", "aside")}
+        others = "".join(f", {n} {state}" for state, n in counts.items() if n and state != "standing")
+        text = f"{part.container} {part.name}: {len(outlook.due)} were due{others} {outlook.note}".rstrip()
+        facts = {"container": part.container, "name": part.name, "due": len(outlook.due), **counts}
+        tell(machine, text, **facts, note=outlook.note)
     for problem in passed.problems:
         click.echo(f"{problem.target}, {problem.origin}: {problem.reason}", err=True)
-    click.echo(f"{passed.done} images done, {passed.failed} failed")
+    problems = [asdict(problem) for problem in passed.problems]
+    numbers = {"done": passed.done, "failed": passed.failed, "settling": passed.settling}
+    text = f"{passed.done} image{'' if passed.done == 1 else 's'} done, {passed.failed} failed"
+    tell(machine, text, **numbers, problems=problems, error=passed.error)
     if passed.error:
         click.echo(f"error: {passed.error}", err=True)
         return 3
     return 1 if passed.failed or passed.problems else 0
 
 
-def _check(settings: Settings) -> int:
+def _check(settings: Settings, machine: bool) -> int:
     from omero_pixclf.service import state_url
     from omero_pixclf.watch.presence import seen
     from omero_pixclf.watch.state import Holder, open_state
@@ -109,7 +118,8 @@ def _check(settings: Settings) -> int:
     finally:
         engine.dispose()
     for one in found:
-        click.echo(json.dumps(asdict(one)))
+        state = "well" if one.healthy else "not well" if one.there else "gone"
+        tell(machine, f"{state}: process {one.pid} on {one.place.split()[0]}: {one.message}", **asdict(one))
     if not found:
         click.echo("no watcher is running", err=True)
     return 0 if found and all(one.healthy for one in found) else 1

@@ -60,6 +60,13 @@ def test_help_fits_eighty_columns(words: tuple[str, ...]) -> None:
 
 
 @each
+def test_every_command_speaks_to_machines(words: tuple[str, ...]) -> None:
+    if isinstance(ALL[words], click.Group):
+        return
+    assert "--json" in {name for parameter in ALL[words].params for name in parameter.opts}
+
+
+@each
 def test_every_command_shows_itself_in_an_example(words: tuple[str, ...]) -> None:
     shown = [of_ours(example) for example in examples(words)]
     assert any(ours is not None and tuple(ours[: len(words)]) == words for ours in shown), help_text(words)
