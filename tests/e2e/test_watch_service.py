@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
@@ -25,6 +26,7 @@ from omero_pixclf.demo.readback import image_results
 from omero_pixclf.embedded.storage import pixels_path
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
+from tests.integration.postgres import MISSING, PROGRAMS, postgres
 
 PROJECT = Path(__file__).resolve().parents[2] / "omero_pixclf" / "demo" / "plate.ilp"
 FIELD = plate_field("A2", 3).pixels[:, :, :160, :160]
@@ -47,14 +49,12 @@ def settings(tmp_path: Path) -> Callable[..., Path]:
     """Writes a watcher's settings with quick times; ``settings("[[watches]]…", settle=1)``."""
 
     def write(text: str = "", **service: object) -> Path:
-        given = {"every": 1, "settle": 0, "grace": 20, "opt_in": False, "requests": False, **service}
+        here = {"state": f"sqlite:///{tmp_path}/state/watch.sqlite", "runs": f"{tmp_path}/runs"}
+        given = {"every": 1, "settle": 0, "grace": 20, "opt_in": False, "requests": False, **here, **service}
         lines = [f"{key} = {json.dumps(value)}" for key, value in given.items()]
         recipe = f'[classifier]\nproject = "{PROJECT}"\n[objects]\nmin_size = 40\n'
         (tmp_path / "nuclei.toml").write_text(recipe)
-        state = f'state = "sqlite:///{tmp_path}/state/watch.sqlite"\nruns = "{tmp_path}/runs"'
-        head = (
-            f'[service]\n{state}\n{chr(10).join(lines)}\n[status]\nenabled = false\n[recipes]\nnuclei = "nuclei.toml"\n'
-        )
+        head = f'[service]\n{chr(10).join(lines)}\n[status]\nenabled = false\n[recipes]\nnuclei = "nuclei.toml"\n'
         path = tmp_path / "watch.toml"
         path.write_text(head + text)
         return path
@@ -109,7 +109,9 @@ def test_one_pass_does_what_is_due_and_a_second_one_nothing(
     again = omero.command("watch", config, "--once")
     assert "0 images done, 0 failed" in again.stdout
     third = put(session, dataset, "three")
-    assert "1 images done, 0 failed" in omero.command("watch", config, "--once").stdout
+    container, end = map(json.loads, omero.command("watch", config, "--once", "--json").stdout.splitlines())
+    assert (container["container"], container["due"], container["standing"]) == (f"Dataset:{dataset}", 1, 2)
+    assert (end["done"], end["failed"], end["problems"], end["error"]) == (1, 0, [], "")
     assert complete(second_client, third)
 
 
@@ -135,7 +137,9 @@ def test_the_service_finds_containers_by_name_and_stops_on_a_signal(
         other = create_container(session, "Dataset", "screen 7 left_GFP")
         image, left_alone = put(session, fits, "one"), put(session, other, "two")
         until(lambda: complete(second_client, image))
-        assert omero.command("watch", str(config), "--check").stdout.count('"healthy": true') == 1
+        told = json.loads(omero.command("watch", str(config), "--check", "--json").stdout)
+        assert told["healthy"] and told["pid"] == process.pid
+        assert omero.command("watch", str(config), "--check").stdout.startswith(f"well: process {process.pid} on ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert ledger_entries(session, left_alone) == 0
@@ -193,7 +197,7 @@ def test_a_request_is_served_once_and_answered(
         classifier=Classifier(project=f"FileAnnotation:{number}"),
         objects=Objects(min_size=40, label="Nucleus"),
     )
-    request = queue_request(session, f"Dataset:{dataset}", recipe)
+    request = queue_request(session, f"Dataset:{dataset}", recipe).annotation
     assert answer(session, request)["State"] == "queued"
     config = str(settings(requests=True))
     omero.command("watch", config, "--once", code=1)
@@ -201,9 +205,8 @@ def test_a_request_is_served_once_and_answered(
     assert told["State"] == "done" and "1 of 2 images" in told["Message"] and "trained on 2 channels" in told["Message"]
     assert told["Requested by"] == "root" and complete(second_client, good) and not complete(second_client, bad)
     assert "0 images done, 0 failed" in omero.command("watch", config, "--once").stdout
-    wrong = queue_request(
-        session, f"Dataset:{dataset}", recipe.model_copy(update={"name": "b", "objects": Objects(label="X")})
-    )
+    other = recipe.model_copy(update={"name": "b", "objects": Objects(label="X")})
+    wrong = queue_request(session, f"Dataset:{dataset}", other).annotation
     omero.command("watch", config, "--once", code=1)
     assert answer(session, wrong)["State"] == "failed" and "'X'" in answer(session, wrong)["Message"]
 
@@ -226,12 +229,28 @@ def test_a_poison_image_is_set_aside_with_its_reason_and_the_others_go_on(
     assert complete(second_client, good) and ledger_entries(session, poison) == 0
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared_state(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
+    """Where two watchers keep what they must both know."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    if not (PROGRAMS or os.environ.get("OMERO_PIXCLF_TEST_POSTGRES")):
+        pytest.skip(MISSING)
+    with postgres() as url:
+        yield {"state": url}
+
+
 def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
-    omero: Omero, session: Session, second_client: Any, settings: Callable[..., Path]
+    omero: Omero,
+    session: Session,
+    second_client: Any,
+    settings: Callable[..., Path],
+    shared_state: dict[str, str],
 ) -> None:
     datasets = [create_container(session, "Dataset", f"shared {n}") for n in range(2)]
     images = [put(session, d, f"{d} {n}") for d in datasets for n in range(6)]
-    config = settings(watched(*(f"Dataset:{d}" for d in datasets)))
+    config = settings(watched(*(f"Dataset:{d}" for d in datasets)), **shared_state)
     with running(omero, config) as one, running(omero, config) as two:
         until(lambda: sum(complete(second_client, i) for i in images) >= 2)
         one.kill()

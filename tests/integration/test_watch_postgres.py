@@ -1,4 +1,4 @@
-"""The watcher's state in PostgreSQL, where ``OMERO_PIXCLF_TEST_POSTGRES`` names an empty, throw-away database."""
+"""The watcher's state in PostgreSQL: one of the tests' own, or what ``OMERO_PIXCLF_TEST_POSTGRES`` names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from omero_pixclf.watch.leases import EXPIRY_S, Leases
 from omero_pixclf.watch.presence import Presence, seen
 from omero_pixclf.watch.runlog import Pauses
 from omero_pixclf.watch.state import Holder, leases, open_state, transaction
+from tests.integration.postgres import MISSING, PROGRAMS, postgres
 
-URL = os.environ.get("OMERO_PIXCLF_TEST_POSTGRES", "")
-pytestmark = pytest.mark.skipif(not URL, reason="OMERO_PIXCLF_TEST_POSTGRES names no database")
+pytestmark = pytest.mark.skipif(not (PROGRAMS or os.environ.get("OMERO_PIXCLF_TEST_POSTGRES")), reason=MISSING)
 PART = Part("Dataset:1", "d", "hash", (Candidate("Image:1", "one", "v1", False),))
 
 
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with postgres() as made:
+        yield made
+
+
 @pytest.fixture
-def engine() -> Iterator[Engine]:
-    made = open_state(URL)
+def engine(url: str) -> Iterator[Engine]:
+    made = open_state(url)
     yield made
     with transaction(made) as db:
         for table in reversed(leases.metadata.sorted_tables):
