@@ -30,6 +30,7 @@ from omero_pixclf.record import RunRecord
 __all__ = [
     "RUN_NS",
     "TABLES_NS",
+    "WORKER",
     "Entry",
     "close_entry",
     "entries_of",
@@ -47,7 +48,9 @@ RUN_NS = "omero_pixclf/run"
 TABLES_NS = "omero_pixclf/run/tables"
 """Entries of containers: the tables and pictures of a run over their images."""
 
-_WORKER = "In work by"
+WORKER = "In work by"
+"""The key of a ``running`` entry that says which process is at it."""
+
 _OBJECTS = "Objects: "
 _PARAMETER = "Param_"
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -176,7 +179,7 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
 
     annotation = MapAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(f"omero_pixclf: recipe {record.recipe}")
-    annotation.setMapValue(_named([*to_pairs(record), (_WORKER, worker)]))
+    annotation.setMapValue(_named([*to_pairs(record), (WORKER, worker)]))
     made = link(record.image, annotation)
     saved = session.write(
         f"{record.image}: opening the ledger's entry",
@@ -251,7 +254,7 @@ def _load(session: Session, ids: Sequence[int]) -> list[Entry]:
 
 def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Entry | None:
     try:
-        return Entry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(_WORKER, ""))
+        return Entry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(WORKER, ""))
     except (KeyError, ValueError):
         return None  # somebody's own key-value pairs under our namespace: not ours to touch
 

@@ -36,8 +36,8 @@ class Server(_Frozen):
     """
 
     host: str = Field("", description="host, user@host:port or wss://… (default: where `omero login` was last)")
-    port: int | None = None
-    user: str = ""
+    port: int | None = Field(None, description="SSL port (default: 4064, or as host says)")
+    user: str = Field("", description="whom to work as; results are theirs")
     group: str = Field("", description="group to log in to (default: the user's)")
     password_file: Path | None = Field(None, description="a file of mode 0600 whose first line is the password")
 
@@ -64,13 +64,12 @@ class Service(_Frozen):
 class StatusPage(_Frozen):
     """The page, ``/healthz`` and ``/metrics``."""
 
-    enabled: bool = True
-    host: str = "127.0.0.1"
-    port: int = Field(8787, ge=0, le=65535)
+    enabled: bool = Field(True, description="serve the page at all")
+    host: str = Field("127.0.0.1", description="address to listen on; beyond this machine only with one of the below")
+    port: int = Field(8787, ge=0, le=65535, description="port to listen on; 0: a free one, which the log names")
     names: tuple[str, ...] = Field((), description="host names under which the page is reached, beside the address")
     token_file: Path | None = Field(None, description="a file of mode 0600 with the token that people log in with")
     proxy_header: str = Field("", description="header in which a proxy names the user it has let in, X-Remote-User")
-
     proxies: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses from which that header counts")
 
     @model_validator(mode="after")
@@ -91,10 +90,12 @@ class StatusPage(_Frozen):
 class Watch(_Frozen):
     """Containers to look after: by id, or all of a kind whose names fit a pattern."""
 
-    name: str
+    name: str = Field(description="what the page and the log call it")
     recipe: str = Field(description="a name under [recipes], or a recipe's file")
-    targets: tuple[str, ...] = ()
-    kind: Literal["Project", "Dataset", "Screen", "Plate"] | None = None
+    targets: tuple[str, ...] = Field((), description="Project:1, Dataset:2, Screen:3, Plate:4")
+    kind: Literal["Project", "Dataset", "Screen", "Plate"] | None = Field(
+        None, description="with pattern: of which kind"
+    )
     pattern: str = Field("", description="shell pattern on names, such as *_DAPI")
 
     @field_validator("targets")

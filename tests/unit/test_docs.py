@@ -5,7 +5,11 @@
 
 from __future__ import annotations
 
+import re
 import typing
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +17,17 @@ import numpy as np
 import pytest
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
+from omero_pixclf.connector.files import FILES_NS
+from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
+from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS
+from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarise
+from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.table import Column, Table
+from omero_pixclf.watch.settings import Server, Service, StatusPage, Watch
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/unit/test_docs.py: begin -->", "<!-- end -->"
@@ -44,13 +54,15 @@ def _values(annotation: Any) -> str:
         return "three numbers" if len(arguments) == 3 and arguments[0] is float else "one or a list"
     if arguments:
         return _values(next(a for a in arguments if a is not type(None)))
-    return {int: "whole number", float: "number", bool: "`true` · `false`", str: "text"}[annotation]
+    return {int: "whole number", float: "number", bool: "`true` · `false`", str: "text", Path: "path"}[annotation]
 
 
 def _default(field: Any) -> str:
     if field.is_required():
         return "required"
     value = field.default
+    if isinstance(value, tuple) and value and isinstance(value[0], str):
+        return ", ".join(f"`{one}`" for one in value)
     return "" if value in (None, (), "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
@@ -72,22 +84,101 @@ def _columns(table: Table) -> list[str]:
     return [f"| `{c.name}` | {c.kind} | {c.unit} | {c.description} |" for c in table.columns]
 
 
-REFERENCES = {"recipe.md": recipe_reference, "results.md": tables_reference}
+# What each key of a ledger entry says, by what the key is made of; a key without a line here fails the test.
+KEYS = {
+    "Run ID": "shared by all images of a run; sortable by time",
+    "State": "`running`, then `complete`",
+    "Image": "what the entry is of: on images",
+    "Container": "what the entry is of: on datasets and plates",
+    "Recipe": "the recipe's name: results of the same name replace each other",
+    "Recipe hash": "SHA-256 over everything that changes results",
+    "Pixels": "pixels id and SHA-1: which pixels these were",
+    "Project file": "the `.ilp`'s name",
+    "Project SHA-256": "of the `.ilp`'s bytes",
+    "Version": "of omero_pixclf",
+    "Started": "UTC",
+    "Finished": "UTC; once complete",
+    "Objects: Nucleus": "number of objects, a key per class",
+    "Uncertainty": "mean of 1 - (highest - second highest probability)",
+    "Workflow_ID": "the run, under BIOMERO's name",
+    "Name": "the recipe, under BIOMERO's name",
+    "Created_On": "the start, under BIOMERO's name",
+    "Param_objects.threshold": "a key per setting of the recipe, named as BIOMERO names parameters",
+    WORKER: "while `running`: host, process and session that are at it",
+}
 
 
-def _with(name: str, made: str) -> str:
-    text = (DOCS / name).read_text(encoding="utf-8")
-    head, _, rest = text.partition(BEGIN)
-    return f"{head}{BEGIN}\n\n{made}\n{END}{rest.partition(END)[2]}"
+def ledger_reference() -> str:
+    moment = datetime(2026, 11, 21, 5, 30, 12, tzinfo=timezone.utc)
+    record = RunRecord(
+        "20261121T053012-ab12cd", "Image:51", "nuclei", "5f0c…", "Pixels:51 sha1:9a1b…", "nuclei.ilp", "77d0…", "0.1.0",
+        moment, moment, "complete", {"Nucleus": 119}, 0.0821, {"objects.threshold": "0.6"},
+    )  # fmt: skip
+    pairs = to_pairs(record)
+    pairs[3:3] = [("Container", "Plate:3")]
+    assert ("Container", "Plate:3") in to_pairs(replace(record, image="Plate:3"))
+    pairs.append((WORKER, "node7 process 4711 session 812"))
+    lines = [f"| `{key}` | {value} | {KEYS[key]} |" for key, value in pairs]
+    return "\n".join(["| key | such as | meaning |", "|---|---|---|", *lines, ""])
+
+
+def namespaces_reference() -> str:
+    kinds = (
+        (RUN_NS, "map annotation on an image", "the ledger"),
+        (TABLES_NS, "map annotation on a dataset or plate", "the ledger of tables and pictures"),
+        (BULK_NS, "file annotation on a dataset or plate", "the summary table, where OMERO.parade and OMERO.web look"),
+        (OBJECTS_NS, "file annotation on a dataset or plate", "the object table"),
+        (FILES_NS, "file annotation", "maps (images); pictures, report and `failures.csv` (datasets, plates)"),
+        (WATCH_NS, "map annotation on a container, by people", "opts it in for the [watcher](watch.md)"),
+        (REQUEST_NS, "map annotation, by people or the script", "a request to the watcher"),
+        (ANSWER_NS, "map annotation, by the watcher", "its answer, where it may not edit the request"),
+    )
+    lines = [f"| `{namespace}` | {where} | {what} |" for namespace, where, what in kinds]
+    return "\n".join(["| namespace | on | what |", "|---|---|---|", *lines, ""])
+
+
+def settings_reference() -> str:
+    parts = []
+    for section, model in (("server", Server), ("service", Service), ("status", StatusPage), ("[watches]", Watch)):
+        says = " ".join((model.__doc__ or "").split()).replace("``", "`")
+        rows = [
+            f"| `{name}` | {_values(field.annotation)} | {_default(field)} | {field.description or ''} |"
+            for name, field in model.model_fields.items()
+        ]
+        parts += [f"`[{section}]`: {says}", "", "| key | values | default | meaning |", "|---|---|---|---|", *rows, ""]
+    return "\n".join(parts)
+
+
+REFERENCES: dict[str, tuple[Callable[[], str], ...]] = {
+    "recipe.md": (recipe_reference,),
+    "results.md": (namespaces_reference, ledger_reference, tables_reference),
+    "watch.md": (settings_reference,),
+}
+
+
+def _with(name: str) -> str:
+    """A page with its made parts made anew, in their order."""
+    head, *rest = (DOCS / name).read_text(encoding="utf-8").split(BEGIN)
+    tails = [part.partition(END)[2] for part in rest]
+    made = [f"{BEGIN}\n\n{make()}\n{END}{tail}" for make, tail in zip(REFERENCES[name], tails, strict=True)]
+    return "".join([head, *made])
 
 
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_reference_says_what_the_program_does(name: str) -> None:
-    assert (DOCS / name).read_text(encoding="utf-8") == _with(name, REFERENCES[name]()), (
+    assert (DOCS / name).read_text(encoding="utf-8") == _with(name), (
         f"docs/{name} is out of date: write it anew with python -m tests.unit.test_docs"
     )
 
 
+def test_every_namespace_of_the_program_is_in_the_reference() -> None:
+    named = re.compile(r'^\w+_NS = "([^"]+)"', re.MULTILINE)
+    sources = (DOCS.parent / "omero_pixclf" / "connector").glob("*.py")
+    found = {ns for source in sources for ns in named.findall(source.read_text(encoding="utf-8"))}
+    assert len(found) == 8
+    assert [ns for ns in found if f"`{ns}`" not in (DOCS / "results.md").read_text(encoding="utf-8")] == []
+
+
 if __name__ == "__main__":
-    for name, make in REFERENCES.items():
-        (DOCS / name).write_text(_with(name, make()), encoding="utf-8")
+    for name in REFERENCES:
+        (DOCS / name).write_text(_with(name), encoding="utf-8")
