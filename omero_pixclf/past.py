@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.app import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
+from omero_pixclf.record import Undone
 from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.manifest import Manifest, state_folder
 
@@ -70,22 +71,22 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     return differences(*both)
 
 
-def undo_in_folder(out: Path, run_id: str) -> Mapping[str, int]:
+def undo_in_folder(out: Path, run_id: str) -> Undone:
     """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
     from omero_pixclf.files.folder import undo_folder
 
-    return _undo_all(run_id, runs_in(out), lambda one: undo_folder(out, one))
+    return _undo_all(run_id, runs_in(out), lambda one: Undone(undo_folder(out, one)))
 
 
-def undo_run(login: Login, run_id: str) -> Mapping[str, int]:
-    """Take back exactly what a run wrote, and of a merged run its parts; how many objects of each kind were removed."""
+def undo_run(login: Login, run_id: str) -> Undone:
+    """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
     from omero_pixclf.connector.undo import undo
 
     with connected(login) as session:
         return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
 
 
-def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Mapping[str, int]]) -> Mapping[str, int]:
+def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undone:
     """Undo a run, then the runs that it put together, as far as this machine knows of them."""
     parts: tuple[str, ...] = ()
     if (folder / run_id / "manifest.sqlite").is_file():
@@ -94,7 +95,10 @@ def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Mapping[str, int]
     if not parts:
         return undo(run_id)
     gone: Counter[str] = Counter()
+    kept: list[str] = []
     for one in (run_id, *parts):
         with suppress(MissingError, InputError):  # nothing of it is left, or it never wrote anything
-            gone.update(undo(one))
-    return gone
+            undone = undo(one)
+            gone.update(undone.removed)
+            kept += undone.kept
+    return Undone(gone, tuple(kept))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["RunRecord", "State"]
+__all__ = ["RunRecord", "State", "Undone"]
 
 State = Literal["running", "complete"]
 
@@ -58,3 +59,19 @@ class RunRecord:
     def identity(self) -> tuple[str, str]:
         """What makes two runs the same: recipe hash and pixels."""
         return (self.recipe_hash, self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What came of taking a run back.
+
+    Attributes
+    ----------
+    removed
+        Number of objects that went, by kind.
+    kept
+        What had to stay, each with the reason.
+    """
+
+    removed: Mapping[str, int]
+    kept: tuple[str, ...] = ()

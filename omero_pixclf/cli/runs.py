@@ -132,13 +132,18 @@ Examples:
 )
 @json_option
 @server_options
-def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any) -> None:
-    """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries."""
+def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any) -> int:
+    """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries.
+
+    Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
+    """
     from omero_pixclf.past import undo_in_folder, undo_run
 
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
-    removed = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
-    counts = {kind: n for kind, n in removed.items() if n}
+    undone = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
+    counts = {kind: n for kind, n in undone.removed.items() if n}
     found = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    tell(machine, f"removed: {found or 'nothing'}", run=run_id, removed=counts)
+    stays = "".join(f"\nstays: {kept}" for kept in undone.kept)
+    tell(machine, f"removed: {found or 'nothing'}{stays}", run=run_id, removed=counts, kept=undone.kept)
+    return 1 if undone.kept else 0

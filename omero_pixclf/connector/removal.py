@@ -14,7 +14,7 @@ from omero.cmd.graphs import ChildOption
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["own", "remove"]
+__all__ = ["drawn_on_by_others", "own", "remove"]
 
 BATCH = 1000
 POLL_S = (0.005, 0.02, 0.1, 0.25)
@@ -40,19 +40,20 @@ def remove(session: Session, kind: str, ids: Sequence[int], *, group: int) -> in
         Where somebody else's ROIs lie on an image that would go.
     """
     targets = own(session, kind, ids)
-    if kind == "Image":
-        _refuse_where_others_drew(session, targets)
+    if kind == "Image" and (drawn := drawn_on_by_others(session, targets)):
+        raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: others drew ROIs on it; not removed")
     for page in _pages(targets):
         _delete(session, kind, page, group)
     return len(targets)
 
 
-def _refuse_where_others_drew(session: Session, images: Sequence[int]) -> None:
+def drawn_on_by_others(session: Session, images: Sequence[int]) -> list[int]:
+    """Which of these images carry somebody else's ROIs."""
+    found: set[int] = set()
     for page in _pages(images):
         hql = "select r.image.id from Roi r where r.image.id in (:ids) and r.details.owner.id <> :owner"
-        drawn = sorted(set(session.ids(hql, ids=page, owner=session.user_id)))
-        if drawn:
-            raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: others drew ROIs on it; not removed")
+        found.update(session.ids(hql, ids=page, owner=session.user_id))
+    return sorted(found)
 
 
 def _delete(session: Session, kind: str, ids: Sequence[int], group: int) -> None:

@@ -76,7 +76,7 @@ def parse_points(text: str) -> NDArray[np.float64]:
     return np.array([[float(v) for v in pair.split(",")] for pair in text.split()], dtype=float).reshape(-1, 2)
 
 
-def roi_of(outline: Outline, *, image: int, name: str, color: Color, channel: int | None, mark: str) -> RoiI:
+def roi_of(outline: Outline, *, image: int, name: str, color: Color, mark: str) -> RoiI:
     """The Roi of one object, not saved; ``mark`` goes into its description and says which run it belongs to."""
     roi = RoiI()
     roi.image = ImageI(image, False)
@@ -84,7 +84,6 @@ def roi_of(outline: Outline, *, image: int, name: str, color: Color, channel: in
     for shape in outline.shapes:
         model = _polygon(shape, color) if isinstance(shape, PolygonShape) else _mask(shape, color)
         model.theT, model.theZ = rint(shape.t), rint(shape.z)
-        model.theC = None if channel is None else rint(channel)
         model.textValue = rstring(name)
         roi.addShape(model)
     return roi
@@ -134,14 +133,13 @@ def save_outlines(
     group: int,
     name: str,
     color: Color,
-    channel: int | None,
     mark: str,
 ) -> NDArray[np.int64]:
     """Save outlines on an image; returns the Roi ids in the order of the outlines, 0 for one without shapes."""
     known = set(rois_marked(session, image, mark))
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for batch in batches(outlines):
-        rois = [roi_of(o, image=image, name=name, color=color, channel=channel, mark=mark) for o in batch if o.shapes]
+        rois = [roi_of(o, image=image, name=name, color=color, mark=mark) for o in batch if o.shapes]
         ids = _save(session, rois, image=image, group=group, mark=mark, known=known) if rois else []
         known.update(ids)
         numbers = np.zeros(len(batch), np.int64)

@@ -58,9 +58,7 @@ class OmeroWriter:
         self.saved_rois: list[int] = []
         self.completed = False
 
-    def rois(
-        self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int], channel: int | None = None
-    ) -> NDArray[np.int64]:
+    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
         """Save the outlines of one class; returns the Roi ids in their order, 0 for one without shapes."""
         ids = save_outlines(
             self._session,
@@ -69,7 +67,6 @@ class OmeroWriter:
             group=self._entry.group,
             name=name,
             color=color,
-            channel=channel,
             mark=self._entry.mark,
         )
         self.saved_rois += [int(i) for i in ids if i]

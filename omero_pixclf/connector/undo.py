@@ -1,22 +1,26 @@
-"""Taking back exactly what a run wrote."""
+"""Taking back exactly what a run wrote, but for images on which others have drawn: their drawings would go, too."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from omero_pixclf.connector.attachments import marked_files
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, table_prefix
-from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.removal import drawn_on_by_others, own, remove
 from omero_pixclf.connector.rois import rois_marked
 from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.standing import forget_images
 from omero_pixclf.connector.tables import remove_tables
 from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
+from omero_pixclf.record import Undone
 
 __all__ = ["made_images", "remove_results", "undo"]
+
+log = logging.getLogger(__name__)
 
 
 def made_images(session: Session, entry: Entry) -> list[int]:
@@ -31,10 +35,13 @@ def made_images(session: Session, entry: Entry) -> list[int]:
 
 
 def remove_results(session: Session, entry: Entry) -> Counter[str]:
-    """Remove what an entry's run wrote on its object and, last, the entry; returns counts by kind of object."""
+    """Remove what an entry's run wrote on its object and, last, the entry; returns counts by kind of object.
+
+    Made images on which others drew stay, as images of this user's; their descriptions still say which run made them.
+    """
     kind, ident = parse_key(entry.record.image)
     gone: Counter[str] = Counter()
-    gone["Image"], gone["Dataset"] = _remove_images(session, entry)  # first: others' drawings on them may forbid it
+    gone += _remove_images(session, made_images(session, entry), entry.group)
     if kind == "Image":
         gone["Roi"] = remove(session, "Roi", rois_marked(session, ident, entry.mark), group=entry.group)
     files = marked_files(session, entry.record.image, entry.mark)
@@ -45,41 +52,45 @@ def remove_results(session: Session, entry: Entry) -> Counter[str]:
     return +gone
 
 
-def _remove_images(session: Session, entry: Entry) -> tuple[int, int]:
-    """Remove what `made_images` lists, and the datasets that were made for such images and are empty now."""
-    images = made_images(session, entry)
-    if not images:
-        return 0, 0
+def _remove_images(session: Session, images: Sequence[int], group: int) -> Counter[str]:
+    """Remove images that a run made, and the datasets that were made for such images and are empty now."""
+    kept = drawn_on_by_others(session, images)
+    for image in kept:
+        log.warning("Image:%d: stays, since others drew ROIs on it", image)
+    going = [i for i in images if i not in kept]
+    if not going:
+        return Counter()
     made = session.ids(
         "select d.id from DatasetImageLink l join l.parent d where l.child.id in (:images) "
         "and d.description like :mark",
-        images=images,
+        images=going,
         mark=f"{RESULTS_MARK}%",
     )
-    gone = remove(session, "Image", images, group=entry.group)
+    gone = remove(session, "Image", going, group=group)
     still = (
         session.ids("select l.parent.id from DatasetImageLink l where l.parent.id in (:ids)", ids=made) if made else []
     )
-    return gone, remove(session, "Dataset", sorted(set(made) - set(still)), group=entry.group)
+    empty = sorted(set(made) - set(still))
+    return +Counter({"Image": gone, "Dataset": remove(session, "Dataset", empty, group=group)})
 
 
-def undo(session: Session, run_id: str) -> Mapping[str, int]:
-    """Remove everything that one of this user's runs wrote, and nothing else; returns counts by kind of object.
+def undo(session: Session, run_id: str) -> Undone:
+    """Remove everything that one of this user's runs wrote, and nothing else.
 
-    Tables that also hold rows of other runs' images lose only the rows of the images undone.
+    Tables that also hold rows of other runs' images lose only the rows of the images undone. Images that the run made
+    and on which others have drawn stay; once those drawings are gone, undoing the run again removes them.
 
     Raises
     ------
     MissingError
         Where this user has no run of that id.
-    NotAllowedError
-        Where others drew on an image that the run made; what else belongs to that image's entry stays, too.
     """
-    entries = entries_of(session, run_id)
-    if not entries:
+    entries, marked = entries_of(session, run_id), _images_of(session, run_id)
+    if not entries and not marked:
         raise MissingError(f"run {run_id}: nothing of it by {session.user_name} is on the server")
     gone: Counter[str] = Counter()
     images = [e for e in entries if e.namespace == RUN_NS]
+    made = [i for e in images for i in made_images(session, e)] + [i for some in marked.values() for i in some]
     for entry in images:
         gone += remove_results(session, entry)
     undone = {parse_key(e.record.image)[1] for e in images}
@@ -88,4 +99,23 @@ def undo(session: Session, run_id: str) -> Mapping[str, int]:
     for entry in entries:
         if entry.namespace == TABLES_NS:
             gone += remove_results(session, entry)
-    return dict(gone)
+    for group, of_group in _images_of(session, run_id).items():  # kept by an earlier undoing
+        gone += _remove_images(session, of_group, group)
+    kept = own(session, "Image", made)
+    return Undone(dict(gone), tuple(f"Image:{i}: others drew ROIs on it" for i in kept))
+
+
+def _images_of(session: Session, run_id: str) -> dict[int, list[int]]:
+    """The images that a run made, by their descriptions, which last longer than its entries; by group."""
+    mark = f"{RUN_NS} {run_id} #"
+    rows = session.rows(
+        "select i.details.group.id, i.id, i.description from Image i where i.description like :mark "
+        "and i.details.owner.id = :owner order by i.id",
+        mark=f"{mark}%",
+        owner=session.user_id,
+    )
+    found: dict[int, list[int]] = {}
+    for group, ident, description in rows:
+        if description.startswith(mark):
+            found.setdefault(int(group), []).append(int(ident))
+    return found

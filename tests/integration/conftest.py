@@ -24,6 +24,12 @@ from omero.rtypes import rbool, rstring
 
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.connector.upload import create_container, upload_image
+from omero_pixclf.image import ImageInfo
+from tests.integration.results import ENCODE
+from tests.integration.test_connector_pixels import reader
 
 ROOT_PASSWORD = "root-pw-1"
 PASSWORD = "pw-Test-1"
@@ -203,3 +209,29 @@ def user(endpoint: Endpoint, new_lab: Callable[..., Lab]) -> Person:
 def session(user: Person) -> Session:
     """A session of `user`."""
     return user.session()
+
+
+@pytest.fixture
+def dataset(session: Session) -> int:
+    """A dataset of `user`."""
+    return create_container(session, "Dataset", "data")
+
+
+@pytest.fixture
+def info(session: Session, dataset: int) -> ImageInfo:
+    """An image in it."""
+    image = upload_image(session, reader((1, 1, 20, 30, 1), name="a.tif"), dataset=dataset)
+    return next(OmeroSource(session).images([f"Image:{image}"]))
+
+
+@pytest.fixture
+def sink(session: Session) -> OmeroSink:
+    """Where results of `user` go."""
+    return OmeroSink(session, encode=ENCODE)
+
+
+@pytest.fixture
+def two(session: Session, dataset: int) -> list[ImageInfo]:
+    """Two images in one dataset."""
+    images = [upload_image(session, reader((1, 1, 20, 30, 1), name=n), dataset=dataset) for n in ("a.tif", "b.tif")]
+    return list(OmeroSource(session).images([f"Image:{i}" for i in images]))

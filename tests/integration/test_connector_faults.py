@@ -22,8 +22,8 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
 from tests.integration.conftest import ROOT_PASSWORD, Endpoint
+from tests.integration.results import ENCODE, counts, dots, record, summary
 from tests.integration.test_connector_pixels import reader
-from tests.integration.test_connector_sink import ENCODE, counts, dots, record, summary
 
 WAITS = (0.3,) * 60
 
@@ -62,7 +62,7 @@ def whole_run(session, info, run_id, objects):
     said = record(run_id)
     maps = np.random.default_rng(0).random((1, 1, 64, 64, 2)).astype(np.float32)
     with sink.begin(info, said) as out:
-        ids = out.rois(dots(objects), name="nuclei", color=(255, 0, 0), channel=None)
+        ids = out.rois(dots(objects), name="nuclei", color=(255, 0, 0))
         out.map("probabilities", maps, channels=["a", "b"], form="attachment-h5")
         out.map("probabilities", maps, channels=["a", "b"], form="image")
         out.complete(replace(said, finished=said.started))

@@ -33,7 +33,7 @@ def labels():
 
 def save(session, image, found, mark="m"):
     return save_outlines(
-        session, found, image=image, group=session.group_id, name="nuclei", color=(255, 0, 0), channel=0, mark=mark
+        session, found, image=image, group=session.group_id, name="nuclei", color=(255, 0, 0), mark=mark
     )
 
 

@@ -65,17 +65,12 @@ def test_an_object_is_one_roi_with_a_shape_per_plane():
     outline = Outline(
         7, 2, (PolygonShape(2, 0, square), PolygonShape(2, 1, square), MaskShape(2, 3, 5, 6, np.ones((2, 3), bool)))
     )
-    roi = roi_of(outline, image=51, name="nuclei", color=(0, 255, 0), channel=1, mark="m")
+    roi = roi_of(outline, image=51, name="nuclei", color=(0, 255, 0), mark="m")
     polygons, mask = roi.copyShapes()[:2], roi.copyShapes()[2]
     assert (roi.image.id.val, roi.name.val, roi.description.val) == (51, "nuclei", "m")
-    assert [(p.theT.val, p.theZ.val, p.theC.val) for p in polygons] == [(2, 0, 1), (2, 1, 1)]
+    assert [(p.theT.val, p.theZ.val, p.theC) for p in polygons] == [(2, 0, None), (2, 1, None)]  # in all channels
     assert (mask.x.val, mask.y.val, mask.width.val, mask.height.val) == (5.0, 6.0, 3.0, 2.0)
     assert mask.bytes == b"\xfc"
-
-
-def test_a_shape_for_all_channels_has_no_channel():
-    outline = Outline(1, 0, (MaskShape(0, 0, 0, 0, np.ones((1, 1), bool)),))
-    assert roi_of(outline, image=1, name="", color=(0, 0, 0), channel=None, mark="").copyShapes()[0].theC is None
 
 
 def test_batches_are_bounded_in_number_and_weight():

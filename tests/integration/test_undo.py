@@ -1,0 +1,164 @@
+"""A run is taken back exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from omero_pixclf.connector.ledger import records
+from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.rois import read_outlines, save_outlines
+from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
+from omero_pixclf.errors import MissingError
+from tests.integration.results import (
+    ENCODE,
+    counts,
+    dots,
+    record,
+    rows_of,
+    store_tables,
+    write,
+    write_container,
+)
+from tests.integration.test_connector_pixels import reader
+
+
+def test_undo_removes_exactly_what_the_run_wrote(session, user, sink, info):
+    write(sink, info, record("run-0", recipe="cells"))
+    before = counts(user)
+    write(sink, info, record("run-1"), objects=1200, form="image")
+    write_container(sink, info, "run-1")
+    assert counts(user) != before
+    gone = undo(session, "run-1").removed
+    assert counts(user) == before
+    assert gone["Roi"] == 1200
+    assert [r.run_id for r in records(session)] == ["run-0"]
+
+
+def test_undo_of_a_run_that_is_not_there_says_so(session):
+    with pytest.raises(MissingError, match="run nowhere"):
+        undo(session, "nowhere")
+
+
+def test_maps_of_a_plate_lie_in_a_dataset_that_goes_with_them(session, user, sink):
+    plate = create_plate(session, "plate", [WellContent(0, 0, [reader((1, 1, 8, 8, 1)), reader((1, 1, 8, 8, 1))])])
+    infos = list(OmeroSource(session).images([f"Plate:{plate}"]))
+    before = counts(user)
+    for info in infos:
+        with sink.begin(info, record("run-1")) as out:
+            out.map("segmentation", np.zeros((1, 1, 8, 8, 1), np.uint8), channels=["s"], form="image")
+            out.complete(record("run-1"))
+    after = counts(user)
+    assert (after["Dataset"] - before["Dataset"], after["Image"] - before["Image"]) == (1, 2)
+    undo(session, "run-1")
+    assert counts(user) == before
+
+
+def test_undo_of_the_later_run_leaves_the_rows_of_the_earlier(session, user, sink, two):
+    first, second = two
+    write(sink, first, record("run-1"))
+    store_tables(sink, "run-1", [first])
+    before = counts(user)
+    write(sink, second, record("run-2"))
+    store_tables(sink, "run-2", two)
+    undo(session, "run-2")
+    assert rows_of(sink, first) == [first.key]
+    assert counts(user) == before
+    undo(session, "run-1")
+    assert sink.tables(first.place.container, "nuclei") == {}
+
+
+def test_undo_of_the_earlier_run_takes_its_rows_out_of_the_later_tables(session, user, sink, two):
+    first, second = two
+    write(sink, second, record("run-2"))
+    store_tables(sink, "run-2", [second])
+    before = counts(user)
+    undo(session, "run-2")
+    empty = counts(user)
+    write(sink, first, record("run-1"))
+    store_tables(sink, "run-1", [first])
+    write(sink, second, record("run-2"))
+    store_tables(sink, "run-2", two)
+    undo(session, "run-1")
+    assert rows_of(sink, second) == [second.key]
+    assert counts(user) == before
+    undo(session, "run-2")
+    assert counts(user) == empty
+
+
+@pytest.fixture
+def lab(endpoint, new_lab):
+    return new_lab(endpoint, "rwra--")
+
+
+@pytest.fixture
+def drawn(lab):
+    """A run with two made images, on the first of which a colleague has drawn."""
+    owner, colleague = lab.member("owner"), lab.member("colleague")
+    mine = owner.session()
+    dataset = create_container(mine, "Dataset", "data")
+    image = upload_image(mine, reader((1, 1, 20, 30, 1)), dataset=dataset)
+    info = next(OmeroSource(mine).images([f"Image:{image}"]))
+    sink = OmeroSink(mine, encode=ENCODE)
+    with sink.begin(info, record("run-1")) as out:
+        out.rois(dots(3), name="nuclei", color=(255, 0, 0))
+        for kind in ("probabilities", "labels"):
+            out.map(kind, np.zeros((1, 1, 4, 5, 1), np.float32), channels=["a"], form="image")
+        out.map("segmentation", np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="attachment-h5")
+        out.complete(record("run-1", finished=record("run-1").started))
+    write_container(sink, info, "run-1")
+    made = [i for i in mine.ids("select i.id from Image i order by i.id", group=lab.group) if i != image]
+    theirs = colleague.session()
+    save_outlines(theirs, dots(2), image=made[0], group=lab.group, name="mine", color=(0, 0, 0), mark="")
+    return owner, mine, sink, info, made, theirs
+
+
+def standing(owner):
+    """What of a run's results stands, without the images."""
+    return {k: n for k, n in counts(owner).items() if k in ("Roi", "Annotation", "OriginalFile")}
+
+
+def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
+    owner, mine, sink, info, made, theirs = drawn
+    undone = undo(mine, "run-1")
+    assert undone.kept == (f"Image:{made[0]}: others drew ROIs on it",)
+    assert (undone.removed["Roi"], undone.removed["Image"], undone.removed["MapAnnotation"]) == (3, 1, 2)
+    assert standing(owner) == {"Roi": 2, "Annotation": 0, "OriginalFile": 0}
+    assert len(read_outlines(theirs, made[0])) == 2
+    assert mine.ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
+    assert sink.previous(info, "nuclei") == []
+
+
+def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
+    owner, mine, _, _, made, theirs = drawn
+    undo(mine, "run-1")
+    again = undo(mine, "run-1")
+    assert (dict(again.removed), again.kept) == ({}, (f"Image:{made[0]}: others drew ROIs on it",))
+    remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
+    last = undo(mine, "run-1")
+    assert (dict(last.removed), last.kept) == ({"Image": 1}, ())
+    assert counts(owner)["Image"] == 1
+    with pytest.raises(MissingError, match="run-1"):
+        undo(mine, "run-1")
+
+
+def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog):
+    _, mine, sink, info, made, theirs = drawn
+    write(sink, info, record("run-2", recipe_hash="hash-2"), objects=4)
+    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["run-2"]
+    assert f"Image:{made[0]}: stays, since others drew ROIs on it" in caplog.text
+    assert mine.ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
+    assert len(read_outlines(theirs, made[0])) == 2
+    undo(mine, "run-2")
+    assert undo(mine, "run-1").kept  # what stays is still known as that run's
+
+
+def test_an_own_drawing_keeps_no_image(drawn):
+    """Whoever undoes a run knows of the own ones."""
+    _, mine, _, _, made, theirs = drawn
+    remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
+    save_outlines(mine, dots(1), image=made[1], group=mine.group_id, name="own", color=(0, 0, 0), mark="")
+    assert undo(mine, "run-1").kept == ()
