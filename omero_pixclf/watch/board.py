@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from omero_pixclf.watch.edges import Order, Part, Refused
 
-__all__ = ["Board", "Outlook", "Passed"]
+__all__ = ["Asked", "Board", "Outlook", "Passed"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class Outlook:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A request that is not answered yet, and how it stands."""
+
+    order: Order
+    note: str
+
+
+@dataclass(frozen=True)
 class Passed:
     """What one pass over everything came to.
 
@@ -44,6 +52,8 @@ class Passed:
         How many images ended so; refused ones count as failed.
     settling
         How many images of standing orders and of requests have not been left alone for long enough yet.
+    asked
+        How many requests are still to be served.
     error
         Why the pass could not be finished; empty where it was.
     """
@@ -53,6 +63,7 @@ class Passed:
     done: int = 0
     failed: int = 0
     settling: int = 0
+    asked: int = 0
     error: str = ""
 
 
@@ -74,6 +85,7 @@ class Board:
     in_work: str = ""
     passes: int = 0
     _moved: float = field(default=0.0, init=False)
+    _queue: dict[int, Asked] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +97,25 @@ class Board:
             self._moved = self.steady()
             if in_work is not None:
                 self.in_work = in_work
+
+    def queued(self, orders: Sequence[Order]) -> None:
+        """These requests are to be served, in this order."""
+        with self._lock:
+            self._queue = {o.request: Asked(o, "waits for its turn") for o in orders if o.request is not None}
+
+    def stands(self, order: Order, note: str) -> None:
+        """How a request stands; with an empty note it is answered, and not in the queue any more."""
+        with self._lock:
+            if order.request is not None and note:
+                self._queue[order.request] = Asked(order, note)
+            elif order.request is not None:
+                self._queue.pop(order.request, None)
+
+    @property
+    def queue(self) -> tuple[Asked, ...]:
+        """The requests that are not answered yet, in the order in which they are served."""
+        with self._lock:
+            return tuple(self._queue.values())
 
     def passed(self, result: Passed) -> None:
         """A pass has ended."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from omero_pixclf.image import ImageInfo, PixelReader, Region
+from omero_pixclf.image import ImageInfo, PixelArray, PixelReader, Region
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
@@ -67,7 +67,7 @@ class _Writer:
         self.guard.check()
         return self.writer.rois(outlines, name=name, color=color)
 
-    def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
+    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
         self.guard.check()
         self.writer.map(kind, pixels, channels=channels, form=form)
 

@@ -28,6 +28,7 @@ class Metrics:
         self._pass_seconds = Gauge("omero_pixclf_last_pass_seconds", "How long the last pass took.", registry=store)
         self._watched = Gauge("omero_pixclf_watched_images", "Watched images, by state.", ["state"], registry=store)
         self._problems = Gauge("omero_pixclf_problems", "Orders that cannot be carried out.", registry=store)
+        self._asked = Gauge("omero_pixclf_requests", "Requests that are not answered yet.", registry=store)
         self._healthy = Gauge("omero_pixclf_healthy", "1 where the last pass had no error.", registry=store)
 
     def image(self, outcome: Outcome) -> None:
@@ -41,6 +42,7 @@ class Metrics:
         self._passes.labels("error" if result.error else "ok").inc()
         self._pass_seconds.set(seconds)
         self._healthy.set(not result.error)
+        self._asked.set(result.asked)
         if not result.error:
             self._problems.set(len(result.problems))
             for state in _STATES:

@@ -78,6 +78,8 @@ def render(memory: Memory, board: Board, *, now: float, mark: str) -> str:
         "all_paused": "*" in paused,
         "watched": [_Watched(o, o.part.container in paused) for o in outlooks[:MOST]],
         "more_watched": max(0, len(outlooks) - MOST),
+        "queue": board.queue[:MOST],
+        "more_asked": max(0, len(board.queue) - MOST),
         "problems": last.problems if last else (),
         "failures": [(f, _next_try(f, now)) for f in failures[:MOST]],
         "more_failures": max(0, len(failures) - MOST),

@@ -76,7 +76,8 @@ class Watcher:
         states = [o.state for o in tally.outcomes]
         done, failed = states.count("done"), states.count("failed") + states.count("refused")
         settling = sum(o.settling for o in tally.outlooks) + sum(tally.waiting)
-        result = Passed(tuple(tally.outlooks), tuple(tally.problems), done, failed, settling, error)
+        asked = len(self.board.queue)
+        result = Passed(tuple(tally.outlooks), tuple(tally.problems), done, failed, settling, asked, error)
         self.board.passed(result)
         self.metrics.passed(result, self._steady() - start)
         return result
@@ -85,6 +86,7 @@ class Watcher:
         orders = list(self.facility.orders())
         tally.problems.extend(o for o in orders if isinstance(o, Refused))
         asked = [o for o in orders if isinstance(o, Order) and o.request is not None]
+        self.board.queued(asked)
         claims: dict[tuple[str, str], str] = {}
         for order in orders:
             if isinstance(order, Order) and order.request is None:
@@ -128,6 +130,8 @@ class Watcher:
             _log.warning("%s, %s: cannot be answered: %s", order.target, order.origin, error)
             tally.problems.append(Refused(order.target, order.origin, f"cannot be answered ({error}): {message}"))
             return False
+        if isinstance(order, Order):
+            self.board.stands(order, message if state == "running" else "")
         return True
 
     def _claimed(self, order: Order, claims: dict[tuple[str, str], str], tally: Tally) -> list[Outlook]:
@@ -193,12 +197,14 @@ class Watcher:
             if claims.get((part.container, title), part.recipe_hash) != part.recipe_hash:
                 raise UsageError(f"{part.container}: is watched with another recipe called {title}; rename this one")
         if self.memory.pauses.all() & {"*", *(p.container for p in parts)}:
+            self.board.stands(order, "paused")
             return
         now = self._steady()
         moving = [i for p in parts for i in p.images if i.version and not i.standing]
         waiting = sum(not self.settling.settled(image, now) for image in moving)
         if waiting:
             tally.waiting.append(waiting)
+            self.board.stands(order, f"waits until the import of {_images(waiting)} has settled")
             return  # it stays queued until the next pass
         for part in parts:
             tried = self.memory.failures.of(part, title)
@@ -207,8 +213,9 @@ class Watcher:
                 continue
             with self.watchman.lease(part.container) as held:
                 if not held:
+                    self.board.stands(order, f"another watcher is working on {part.container}")
                     return
-                message = f"working on {len(chosen)} images in {part.container}"
+                message = f"working on {_images(len(chosen))} in {part.container}"
                 if not self._answered(order, "running", message, tally):
                     return
                 self.foreman.work(order, part, chosen, tally)
@@ -222,11 +229,15 @@ class Watcher:
         reasons = "".join(f"; {f.image}: {f.reason}" for f in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         state: Answer = "done" if standing else "failed"
-        message = f"{standing} of {len(images)} images have their results{reasons}{more}"
+        message = f"results on {standing} of {_images(len(images))}{reasons}{more}"
         if not self._answered(order, state, message if images else f"{order.target}: holds no images", tally):
             return
         for failure in failed:
             self.memory.failures.forget(failure.container, failure.image, title)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
 
 
 def _untried(failure: Failure | None) -> bool:

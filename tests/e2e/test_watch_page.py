@@ -60,6 +60,9 @@ def watcher(tmp_path: Path) -> Iterator[Watcher]:
     runs.planned(order, one, Planned("20261121T060000-cd34ef", tmp_path, ()))
     info = ImageInfo("Image:10", "", (1, 1, 1, 1, 1), "uint8", ())
     runs.outcome("20261121T060000-cd34ef", Outcome(info, "done"))
+    asked = [Order(f"Image:{n}", RECIPE, f"request {n} of ada", n) for n in (51, 52)]
+    made.board.queued(asked)
+    made.board.stands(asked[0], "working on 1 image in Dataset:1")
     made.board.moved("Image:19 in Dataset:1")
     yield made
     engine.dispose()
@@ -123,6 +126,9 @@ def test_the_page_shows_what_is_watched_what_failed_and_why(tab: Tab, site: Call
         assert words in text
     assert "Image:19 in Dataset:1" in text and "running" in text and "20261121T053012-ab12cd" in text
     assert tab.run("document.querySelector('#health').className") == "well"
+    queue = tab.run("[...document.querySelectorAll('#queue tbody tr')].map(r => r.innerText)")
+    assert ["working on 1 image" in queue[0], "waits for its turn" in queue[1]] == [True, True]
+    assert "request 51 of ada" in queue[0] and "Image:52" in queue[1]
 
 
 @needs_browser

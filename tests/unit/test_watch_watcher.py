@@ -340,6 +340,25 @@ def test_a_request_is_answered_with_what_stands_and_what_failed(engine: object, 
     assert facility.worked == ["Image:1", "Image:2"] and watcher.memory.failures.all() == []
 
 
+def test_the_queue_shows_how_each_request_stands_until_it_is_answered(engine: object, clock: Clock) -> None:
+    first, second = (Order("Dataset:1", RECIPE.model_copy(update={"name": f"r{n}"}), f"request {n}", n) for n in (7, 8))
+    facility = FakeFacility({"Image:1": "a", "Image:2": "a"}, listed=[first, second])
+    watcher = made(facility, engine, clock)
+    assert watcher.look_after().asked == 2
+    waits = "waits until the import of 2 images has settled"
+    assert [(a.order.request, a.note) for a in watcher.board.queue] == [(7, waits), (8, waits)]
+    clock.on(SETTLE)
+    watcher.memory.pauses.set("Dataset:1", True)
+    watcher.look_after()
+    assert [a.note for a in watcher.board.queue] == ["paused", "paused"]
+    watcher.memory.pauses.set("Dataset:1", False)
+    seen: list[list[str]] = []
+    facility.during = lambda: seen.append([a.note for a in watcher.board.queue])
+    assert watcher.look_after().asked == 0 and watcher.board.queue == ()
+    assert seen == [["working on 2 images in Dataset:1", "waits for its turn"]] * 2
+    assert facility.answers[-1] == (8, "done", "results on 2 of 2 images")
+
+
 def test_without_progress_the_watcher_is_not_well(clock: Clock) -> None:
     board = Board(lambda: clock.steady, 100)
     board.moved("Image:1")
