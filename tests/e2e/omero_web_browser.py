@@ -1,4 +1,4 @@
-"""A user in OMERO.web, in headless Chromium: logs in, looks at a plate, runs the script, sees the results.
+"""A user in OMERO.web, in headless Chromium: logs in, runs the script, queues a request, sees what came of both.
 
 Run by the Python that omero-web and Playwright are installed in; the arguments come as JSON, what was seen goes out
 as JSON. Pictures of each step are put into a folder.
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
@@ -61,6 +61,17 @@ class User:
         self.page.get_by_text("Plate ID:").wait_for()
         self.picture("1-plate")
 
+    def choose_stacks(self) -> None:
+        """Select the images of the dataset of stacks by clicks in the middle, as people do."""
+        self.go(f"/webclient/?show=dataset-{self.told['stacks']}")
+        icons = self.page.locator("#dataIcons li.row:has(img)")
+        icons.nth(1).wait_for()
+        icons.nth(0).click()
+        icons.nth(1).click(modifiers=["Control"])
+        self.page.locator("#batch_ann_title, #batch_general_tab, #general_tab").first.wait_for()
+        self.page.wait_for_function("document.querySelectorAll('#dataIcons li.ui-selected').length === 2")
+        self.picture("7-chosen")
+
     def run_script(self, name: str, classifier: str, changes: dict[str, str]) -> str:
         """Open the script's form from the menu, fill it in, run it; returns its message."""
         self.page.click("#scriptButton")
@@ -97,23 +108,55 @@ class User:
         self.picture(f"3-message-{name}-missing")
         raise AssertionError(f"{name}: no message after {SCRIPT_S} s")
 
-    def look_at_results(self) -> None:
-        self.page.set_viewport_size({"width": 1300, "height": 1000})
-        self.go(f"/webclient/?show=image-{self.told['image']}")
-        panel = self.page.locator("#general_tab")
-        panel.get_by_text("ROI Count:").wait_for()
-        for title in ("Key-Value Pairs", "Tables"):
-            panel.locator("h1", has_text=title).first.click()
+    def look_at_results(self, image: int, name: str, pictures: tuple[str, str]) -> None:
+        """An image's right panel: ROI count, key-values, and its row of the summary table."""
+        panel = self._panel(image)
+        panel.locator("h1", has_text="Tables").first.click()
         panel.get_by_text("Run ID").first.wait_for()
         self.page.wait_for_timeout(1000)  # panels slide open
-        self.seen["details"] = panel.inner_text()
-        self.picture("4-image")
+        self.seen[name]["details"] = panel.inner_text()
+        self.picture(pictures[0])
         self.page.locator("#bulk_annotations_list li a.tooltip", has_text="_summary").click()
         row = self.page.locator("#bulk_annotations_list table", has_text="Count_Nucleus")
         row.wait_for()
         row.scroll_into_view_if_needed()
-        self.seen["table"] = row.inner_text()
-        self.picture("5-table")
+        self.seen[name]["table"] = row.inner_text()
+        self.picture(pictures[1])
+
+    def _panel(self, image: int) -> Locator:
+        """An image's right panel with its key-values open."""
+        self.page.set_viewport_size({"width": 1300, "height": 1000})
+        self.go(f"/webclient/?show=image-{image}")
+        panel = self.page.locator("#general_tab")
+        panel.get_by_text("ROI Count:").wait_for()
+        panel.locator("h1", has_text="Key-Value Pairs").first.click()
+        return panel
+
+    def wait_for_answer(self, image: int) -> None:
+        """Look at a queued image now and then, until the watcher's answer stands in its key-values."""
+        end = time.monotonic() + SCRIPT_S
+        while time.monotonic() < end:
+            panel = self._panel(image)
+            panel.get_by_text("Requested by").first.wait_for()
+            self.page.wait_for_timeout(1000)
+            text = panel.inner_text()
+            if re.search(r"State\s+(done|failed)", text):
+                self.seen["queue"]["answer"] = text
+                self.picture("9-answer")
+                return
+        self.picture("9-answer-missing")
+        raise AssertionError(f"Image:{image}: not answered after {SCRIPT_S} s")
+
+    def look_at_watcher(self, moment: str) -> None:
+        """The watcher's status page, on a screen and on a phone."""
+        page = self.watched(self.context.new_page())
+        for width, height in ((1280, 900), (390, 844)):
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(self.told["status"])
+            page.locator("#runs").wait_for()
+            page.screenshot(path=str(Path(self.told["pictures"]) / f"8-watcher-{moment}-{width}.png"), full_page=True)
+        self.seen[f"watcher {moment}"] = page.locator("body").inner_text()
+        page.close()
 
     def look_at_viewer(self) -> None:
         """OMERO.web's own viewer, with the ROIs drawn over the image."""
@@ -135,10 +178,15 @@ def main() -> None:
             user.log_in()
             user.look_at_plate()
             user.run_script("run", "plate.ilp", {"Min_Size": "40"})
-            user.look_at_results()
+            user.look_at_results(told["image"], "run", ("4-image", "5-table"))
             user.look_at_viewer()
-            user.look_at_plate()
-            user.run_script("queue", "stack.ilp", {"Run": "Queue for the service"})
+            user.choose_stacks()
+            user.run_script("queue", "stack.ilp", {"Min_Size": "60", "Run": "Queue for the service"})
+            user.look_at_watcher("asked")
+            for image in reversed(told["queued"]):
+                user.wait_for_answer(image)
+            user.look_at_results(told["queued"][0], "queue", ("10-served", "11-served-table"))
+            user.look_at_watcher("answered")
         finally:
             print(json.dumps(user.seen))
             browser.close()

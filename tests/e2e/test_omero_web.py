@@ -1,7 +1,7 @@
-"""The script in the real OMERO.web, in a browser, over the embedded OMERO.
+"""The script in the real OMERO.web, in a browser, over the embedded OMERO, with a watcher that serves what is queued.
 
-Needs an environment with omero-web and Playwright, which ``OMERO_WEB_PYTHON`` names (docs/omero-web.md says how to
-make one), and Chromium. ``OMERO_WEB_PICTURES`` keeps the pictures in that folder.
+Needs an environment with omero-web and Playwright, which ``OMERO_WEB_PYTHON`` names (``make setup-web`` makes one), and
+Chromium. ``OMERO_WEB_PICTURES`` keeps the pictures in that folder.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -22,20 +23,33 @@ import pytest
 
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
-from omero_pixclf.demo.readback import image_results
+from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.demo.readback import ImageResults, image_results
 from omero_pixclf.demo.stage import build, create_user, simulate
-from tests.e2e.conftest import PASSWORD, Omero
+from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 
 HERE = Path(__file__).parent
 DEMO = HERE.parents[1] / "omero_pixclf" / "demo"
-WEB = os.environ.get("OMERO_WEB_PYTHON")
+BESIDE = Path(f"{sys.prefix}-web", "bin", "python")  # where `make setup-web` puts it
+WEB = os.environ.get("OMERO_WEB_PYTHON") or (str(BESIDE) if BESIDE.exists() else None)
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
-    pytest.mark.skipif(not WEB, reason="needs OMERO.web: OMERO_WEB_PYTHON names no Python that has it"),
+    pytest.mark.skipif(not WEB, reason="needs OMERO.web: make setup-web, or name its Python in OMERO_WEB_PYTHON"),
     pytest.mark.skipif(not BROWSER, reason="needs Chromium, which is not installed here"),
 ]
-USER = ("web-user", "web-password")
+USER, SERVICE = ("web-user", "web-password"), ("pixclf", "service-password")
+SETTINGS = """
+[server]
+user = "pixclf"
+password_file = "password"
+[service]
+every = 2
+settle = 2
+state = "sqlite:///{folder}/watch.sqlite"
+runs = "{folder}/runs"
+[status]
+port = {port}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +59,59 @@ def stage(omero: Omero) -> Iterator[dict[str, Any]]:
     root = Login(omero.host, port=omero.port, user="root")
     with connect(root, environ={"OMERO_PASSWORD": PASSWORD}) as admin:
         create_user(admin, *USER, "Web lab")
+        add_member(admin, *SERVICE, "Web lab")
     with connect(Login(omero.host, port=omero.port, user=USER[0]), environ={"OMERO_PASSWORD": USER[1]}) as session:
         made = build(session, list(simulate()))
         attach_file(session, f"Plate:{made.plate}", DEMO / "plate.ilp")
         attach_file(session, f"Dataset:{made.stacks}", DEMO / "stack.ilp")
         hql = "select s.image.id from WellSample s where s.well.plate.id = :id order by s.image.id"
-        yield {"plate": made.plate, "image": session.ids(hql, id=made.plate)[0]}
+        stacks = session.ids("select l.child.id from DatasetImageLink l where l.parent.id = :id", id=made.stacks)
+        images = {"image": session.ids(hql, id=made.plate)[0], "queued": sorted(stacks)}
+        yield {"plate": made.plate, "stacks": made.stacks, **images}
+
+
+def add_member(admin: Session, name: str, password: str, group: str) -> None:
+    """The watcher's user, a plain member of a lab's group."""
+    from omero.model import ExperimenterI
+    from omero.rtypes import rbool, rstring
+
+    service = admin.client.sf.getAdminService()
+    person = ExperimenterI()
+    person.omeName, person.firstName, person.lastName = rstring(name), rstring("Pixel"), rstring("Classifier")
+    person.ldap = rbool(False)
+    lab, everybody = service.lookupGroup(group), service.lookupGroup("user")
+    service.createExperimenterWithPassword(person, rstring(password), lab, [lab, everybody])
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def watcher(omero: Omero, stage: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the page of a watcher that serves requests, in a process of its own."""
+    folder, port = tmp_path_factory.mktemp("watcher"), free_port()
+    password = folder / "password"
+    password.write_text(SERVICE[1])
+    password.chmod(0o600)
+    (folder / "watch.toml").write_text(SETTINGS.format(folder=folder, port=port))
+    kept = {k: v for k, v in omero.environment.items() if k not in ("OMERO_USER", "OMERO_PASSWORD")}
+    environment = {**kept, "OMERO_USERDIR": str(folder / "omero")}
+    with (folder / "watch.log").open("w") as log:
+        process = subprocess.Popen([str(PROGRAM), "watch", str(folder / "watch.toml")], env=environment, stderr=log)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0, (folder / "watch.log").read_text()
 
 
 @pytest.fixture(scope="module")
 def web(omero: Omero, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an OMERO.web that serves this OMERO."""
-    home = tmp_path_factory.mktemp("omero-web")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    home, port = tmp_path_factory.mktemp("omero-web"), free_port()
     command = [str(WEB), str(HERE / "omero_web_server.py"), str(home), str(omero.port), str(port)]
     with (home / "server.log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "HOME": str(home)})
@@ -82,11 +134,12 @@ def _answering(url: str, server: subprocess.Popen[bytes], log: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def seen(stage: dict[str, Any], web: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(stage: dict[str, Any], web: str, watcher: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a user saw, from the login to the results."""
     pictures = Path(os.environ.get("OMERO_WEB_PICTURES") or tmp_path_factory.mktemp("pictures"))
     pictures.mkdir(exist_ok=True)
-    told = {**stage, "url": web, "user": USER[0], "password": USER[1], "browser": BROWSER, "pictures": str(pictures)}
+    person = {"user": USER[0], "password": USER[1], "browser": BROWSER, "pictures": str(pictures)}
+    told = {**stage, **person, "url": web, "status": watcher}
     done = subprocess.run(
         [str(WEB), str(HERE / "omero_web_browser.py"), json.dumps(told)],
         capture_output=True, text=True, timeout=500, check=False,
@@ -114,16 +167,25 @@ def test_the_message_says_what_was_found_and_the_buttons_lead_there(seen: dict[s
     assert "Navigate to Plate" in titles and "Show file in new window" in titles and "Download" in titles
 
 
-def test_the_image_shows_its_rois_key_values_and_row(seen: dict[str, Any], stage: Any, omero: Omero) -> None:
+def in_omero(omero: Omero, image: int) -> ImageResults:
+    """What a second client reads of an image's results."""
+    from omero.gateway import BlitzGateway
+
     login = Login(omero.host, port=omero.port, user=USER[0])
     with connect(login, environ={"OMERO_PASSWORD": USER[1]}) as session:
-        from omero.gateway import BlitzGateway
+        return image_results(BlitzGateway(client_obj=session.client), image)
 
-        stored = image_results(BlitzGateway(client_obj=session.client), stage["image"])
+
+@pytest.mark.parametrize(("way", "recipe"), [("run", "plate"), ("queue", "stack")])
+def test_the_image_shows_its_rois_key_values_and_row(
+    seen: dict[str, Any], stage: Any, omero: Omero, way: str, recipe: str
+) -> None:
+    stored = in_omero(omero, stage["image"] if way == "run" else stage["queued"][0])
+    shown = seen[way]
     count = stored.rois["Nucleus"]
-    assert re.search(rf"ROI Count:\s*{count}\b", seen["details"])
-    assert stored.run["Run ID"] in seen["details"] and re.search(r"Recipe\s+plate\b", seen["details"])
-    assert re.search(rf"Count_Nucleus:\s+{count}\b", seen["table"])
+    assert re.search(rf"ROI Count:\s*{count}\b", shown["details"])
+    assert stored.run["Run ID"] in shown["details"] and re.search(rf"Recipe\s+{recipe}\b", shown["details"])
+    assert re.search(rf"Count_Nucleus:\s+{count}\b", shown["table"])
 
 
 def test_the_viewer_draws_outlines_and_the_cells_stay_visible(seen: dict[str, Any]) -> None:
@@ -132,7 +194,16 @@ def test_the_viewer_draws_outlines_and_the_cells_stay_visible(seen: dict[str, An
 
 
 def test_a_request_for_the_service_returns_at_once(seen: dict[str, Any], stage: Any) -> None:
-    assert f"Queued for the service: Plate:{stage['plate']}" in seen["queue"]["message"]
+    form = seen["queue"]
+    assert (form["Data_Type"], form["IDs"]) == ("Image", ",".join(map(str, stage["queued"])))
+    assert f"Queued for the service: {', '.join(f'Image:{i}' for i in stage['queued'])}." in form["message"]
+
+
+def test_a_watcher_serves_the_request_and_answers_who_asked(seen: dict[str, Any]) -> None:
+    answer = seen["queue"]["answer"]
+    assert re.search(r"Message\s+results on 1 of 1 image\b", answer)
+    assert re.search(rf"Served by\s+{SERVICE[0]}", answer) and re.search(rf"Requested by\s+{USER[0]}", answer)
+    assert re.search(r"1 of 1\b", seen["watcher answered"]) and "finished" in seen["watcher answered"]
 
 
 def test_nothing_went_wrong_on_any_page(seen: dict[str, Any]) -> None:
