@@ -83,8 +83,9 @@ def run_in_session(
     ``login``: how it was opened, where other processes shall join it; ``wrap`` may put something around both edges of
     the run, which then stays in this process.
     """
+    project = project_of(session, request.recipe, request.targets)
+    request = _titled(request, project)
     recipe = request.recipe
-    project = project_of(session, recipe, request.targets)
     server = f"{session.host}:{session.client.getProperty('omero.port')}"
     renew = None if login is None else lambda: partial(joined_edges, joining(session, login), recipe, request.direct)
     with omero_edges(session, recipe, request.direct) as (source, sink):
@@ -105,12 +106,18 @@ def run_in_folder(
 ) -> Iterator[Event]:
     """Apply a recipe to image files, results into a folder; the state of runs lies there too."""
     project = _project_file(request)
+    request = _titled(request, project)
     placed = replace(request, folder=request.folder or runs_in(out))
     with folder_edges(out, axes) as (source, sink):
         site = Site(source, sink, project, renew=lambda: partial(folder_edges, out, axes))
         items = _plan(source, sink, project, request)
         with _manifest(placed, project, str(out), "", now, salt) as manifest:
             yield from carry_out(items, site, placed, manifest, now)
+
+
+def _titled(request: Request, project: Project) -> Request:
+    """The request with its recipe called after the project where it has no name: what stands is found by that."""
+    return replace(request, recipe=request.recipe.called_after(project.name))
 
 
 def _project_file(request: Request) -> Project:
@@ -138,13 +145,14 @@ def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Previe
     with connected(login) as session:
         project = project_of(session, request.recipe, request.targets)
         with omero_edges(session, request.recipe, request.direct) as (source, sink):
-            return _preview(source, sink, project, request, samples)
+            return _preview(source, sink, project, _titled(request, project), samples)
 
 
 def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samples: int = 0) -> Preview:
     """What `run_in_folder` would do, without doing it."""
     with folder_edges(out, axes) as (source, sink):
-        return _preview(source, sink, _project_file(request), request, samples)
+        project = _project_file(request)
+        return _preview(source, sink, project, _titled(request, project), samples)
 
 
 def _preview(source: ImageSource, sink: ResultSink, project: Project, request: Request, samples: int) -> Preview:

@@ -23,7 +23,17 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["RESULT_VERSION", "Classifier", "Objects", "Output", "Recipe", "load_recipe", "parse_recipe", "parse_size"]
+__all__ = [
+    "RESULT_VERSION",
+    "Classifier",
+    "Objects",
+    "Output",
+    "Recipe",
+    "load_recipe",
+    "parse_recipe",
+    "parse_size",
+    "title_of",
+]
 
 RESULT_VERSION = 1
 """Raised whenever the engine or the objects give other results than before for the same recipe."""
@@ -129,8 +139,15 @@ class Recipe(_Frozen):
 
     @property
     def title(self) -> str:
-        """The recipe's name, or the project's file name without its ending."""
-        return self.name or Path(self.classifier.project).stem or self.classifier.project
+        """What the recipe is called; one without a name is called after its project, once `called_after` says how."""
+        return self.name or title_of(self.classifier.project)
+
+    def called_after(self, project_file: str) -> Recipe:
+        """The same recipe, its name being its own or else that of the project's file, however that was named.
+
+        Every door asks this before it looks for results: those of one title replace each other.
+        """
+        return self if self.name else self.model_copy(update={"name": title_of(project_file)})
 
     def hash(self, project_sha256: str) -> str:
         """SHA-256 over everything that changes results: project bytes, settings, the engine's result version."""
@@ -149,6 +166,15 @@ class Recipe(_Frozen):
             for key, value in dump[section].items()
             if value is not None
         }
+
+
+def title_of(project_file: str) -> str:
+    """What a recipe without a name is called: its project's file name without the ending.
+
+    >>> title_of("projects/nuclei.ilp")
+    'nuclei'
+    """
+    return Path(project_file).stem or project_file
 
 
 def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:

@@ -10,7 +10,6 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any, Literal
 
 from omero import scripts
@@ -18,7 +17,7 @@ from omero.rtypes import rdouble, rlong, rstring
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe
+from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, title_of
 from omero_pixclf.errors import UsageError
 
 __all__ = ["HERE", "KINDS", "QUEUE", "Order", "choices", "key_name", "order_of", "parameters"]
@@ -86,7 +85,7 @@ def _chosen(text: str) -> dict[str, str]:
     number = tail.partition(",")[0]
     if not (marker and number.isdecimal()):
         return {"classifier.project": text.strip()}
-    return {"classifier.project": f"FileAnnotation:{number}", "name": PurePath(name).stem}
+    return {"classifier.project": f"FileAnnotation:{number}", "name": title_of(name)}
 
 
 def parameters(classifiers: Sequence[str]) -> list[scripts.Type]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from omero_pixclf.app import Request, project_of, run_in_session
-from omero_pixclf.config import Recipe, parse_size
+from omero_pixclf.config import Recipe, parse_size, title_of
+from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import images_below
 from omero_pixclf.connector.login import Login, read_password_file
 from omero_pixclf.connector.notes import recipe_content, recipe_of
@@ -96,19 +97,23 @@ class OmeroFacility:
         for note in opt_ins(self.session) if service.opt_in else ():
             yield self._noted(note, f"opt-in {note.annotation} of {note.owner}", asked=False)
 
-    def _watched(self, watch: Watch) -> Iterator[Order]:
+    def _watched(self, watch: Watch) -> Iterator[Order | Refused]:
         named = containers_named(self.session, watch.kind, watch.pattern) if watch.kind else []
         for target in dict.fromkeys((*watch.targets, *named)):
-            yield Order(target, self._recipes[watch.recipe], f"watch {watch.name!r}")
+            yield self._order(target, lambda: self._recipes[watch.recipe], f"watch {watch.name!r}")
 
     def _noted(self, note: Note, origin: str, *, asked: bool) -> Order | Refused:
-        request = note.annotation if asked else None
+        return self._order(note.target, lambda: self._recipe(note), origin, note.annotation if asked else None)
+
+    def _order(
+        self, target: str, recipe: Callable[[], Recipe], origin: str, request: int | None = None
+    ) -> Order | Refused:
         try:
-            return Order(note.target, self._recipe(note), origin, request)
+            return Order(target, titled(self.session, recipe()), origin, request)
         except UnreachableError:
             raise
         except PixclfError as error:
-            return Refused(note.target, origin, str(error), request)
+            return Refused(target, origin, str(error), request)
 
     def _recipe(self, note: Note) -> Recipe:
         content = recipe_content(note.pairs, self._recipes)
@@ -118,7 +123,7 @@ class OmeroFacility:
         if not project.startswith("FileAnnotation:"):
             address, file = attached_project(self.session, note.target, project)
             content["classifier"]["project"] = address
-            content.setdefault("name", Path(file).stem)
+            content.setdefault("name", title_of(file))
         return recipe_of(content)
 
     def look(self, order: Order) -> list[Part]:

@@ -11,6 +11,7 @@ import omero.clients  # noqa: F401 - first: the other modules of omero are compl
 from omero.model import ChecksumAlgorithmI, OriginalFileI
 from omero.rtypes import rlong, rstring
 
+from omero_pixclf.config import Recipe
 from omero_pixclf.connector.attachments import file_annotation, group_of, link, marked_files
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
@@ -24,6 +25,7 @@ __all__ = [
     "attached_projects",
     "download",
     "read_project_bytes",
+    "titled",
 ]
 
 FILES_NS = "openmicroscopy.org/omero/scripts/results/created/omero_pixclf"
@@ -127,6 +129,24 @@ def download(session: Session, annotation: int) -> tuple[str, bytes]:
             return b"".join(bytes(store.read(at, min(BLOCK, size - at))) for at in range(0, size, BLOCK))
 
     return name, session.read(f"FileAnnotation:{annotation}: downloading {name}", fetch)
+
+
+def titled(session: Session, recipe: Recipe) -> Recipe:
+    """The recipe under its own name or, where it has none, under that of its project's file, which may be attached.
+
+    Raises
+    ------
+    MissingError
+        Where there is no such FileAnnotation, or it is not visible.
+    """
+    project = recipe.classifier.project
+    if not recipe.name and project.startswith("FileAnnotation:"):
+        annotation = parse_key(project)[1]
+        found = session.rows("select a.file.name from FileAnnotation a where a.id = :id", id=annotation)
+        if not found:
+            raise missing("FileAnnotation", annotation)
+        project = str(found[0][0])
+    return recipe.called_after(project)
 
 
 def read_project_bytes(session: Session, reference: str, targets: Sequence[str] = ()) -> tuple[str, bytes]:

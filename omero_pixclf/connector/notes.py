@@ -53,7 +53,6 @@ def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]
     text = said.get("Recipe", "").strip()
     if text in known:
         content = known[text].model_dump(mode="json", exclude_defaults=True)
-        content["name"] = known[text].title
     else:
         content = _toml(text) if "=" in text else ({"name": text} if text else {})
         project = said.get("Project", "").strip() or content.get("classifier", {}).get("project")

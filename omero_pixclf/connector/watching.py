@@ -14,6 +14,7 @@ from omero.rtypes import rstring
 from omero_pixclf.config import Recipe
 from omero_pixclf.connector.attachments import group_of, link
 from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, from_pairs
 from omero_pixclf.connector.notes import Pairs, pairs_of
@@ -209,6 +210,7 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
     """
     if not recipe.classifier.project.startswith("FileAnnotation:"):
         raise UsageError(f"{recipe.classifier.project}: the watcher needs the project in OMERO, as FileAnnotation:12")
+    recipe = titled(session, recipe)
     waiting = _waiting(session, target, recipe)
     if waiting is not None:
         return Queued(waiting, new=False)

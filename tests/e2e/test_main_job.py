@@ -114,10 +114,15 @@ def test_the_project_may_be_attached_in_omero(omero: Omero, tmp_path: Path, seco
     dataset, (image,) = put(omero, tmp_path, "attached project", field=plate_field("B3", 5).pixels)
     annotation = second_client.createFileAnnfromLocalFile(str(DEMO / "plate.ilp"), mimetype="application/x-hdf5")
     second_client.getObject("Dataset", dataset).linkAnnotation(annotation)
-    for named in (f"FileAnnotation:{annotation.getId()}", "plate.ilp"):
+    attached = f"FileAnnotation:{annotation.getId()}"
+    for named in (attached, "plate.ilp"):
         done = omero.command("run", f"Dataset:{dataset}", "--project", named, "--force", "--json")
         assert events(done.stdout)[-1]["done"] == 1
-    assert image_results(second_client, image).run["Project file"] == "plate.ilp"
+    run = image_results(second_client, image).run  # of one run: the second has replaced the first
+    assert (run["Project file"], run["Recipe"]) == ("plate.ilp", "plate")
+    for named in (attached, "plate.ilp", str(DEMO / "plate.ilp")):
+        done = omero.command("run", f"Dataset:{dataset}", "--project", named, "--json")
+        assert events(done.stdout)[-1]["skipped"] == 1
 
 
 @pytest.mark.parametrize(

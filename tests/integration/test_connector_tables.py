@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.files import FILES_NS, attach_file, attached_projects, download, read_project_bytes
+from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.connector.files import FILES_NS, attach_file, attached_projects, download, read_project_bytes, titled
 from omero_pixclf.connector.tables import BULK_NS, read_table, remove_tables, write_table
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
@@ -115,6 +116,18 @@ def test_a_project_is_found_by_name_or_number(session, dataset, tmp_path):
     assert read_project_bytes(session, f"FileAnnotation:{annotation}") == expected
     assert read_project_bytes(session, "nuclei.ilp", [f"Dataset:{dataset}"]) == expected
     assert (annotation, "nuclei.ilp", f"Dataset:{dataset}") in attached_projects(session)
+
+
+def test_a_recipe_is_called_after_the_attached_file(session, tmp_path):
+    dataset = create_container(session, "Dataset", "data")
+    path = tmp_path / "nuclei.ilp"
+    path.write_bytes(b"ilp")
+    annotation = attach_file(session, f"Dataset:{dataset}", path)
+    recipe = Recipe(classifier=Classifier(project=f"FileAnnotation:{annotation}"))
+    assert titled(session, recipe).title == "nuclei"
+    assert titled(session, recipe.model_copy(update={"name": "own"})).title == "own"
+    with pytest.raises(MissingError, match="FileAnnotation:99999999"):
+        titled(session, Recipe(classifier=Classifier(project="FileAnnotation:99999999")))
 
 
 def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tmp_path):

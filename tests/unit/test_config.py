@@ -74,3 +74,11 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_what_is_not_a_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         parse_size(text)
+
+
+def test_a_recipe_without_a_name_is_called_after_its_projects_file() -> None:
+    """However the project was named: results are found by what the recipe is called."""
+    attached = recipe(**{"classifier.project": "FileAnnotation:12"})
+    assert attached.called_after("nuclei.ilp").title == recipe().called_after("nuclei.ilp").title == "nuclei"
+    assert attached.called_after("nuclei.ilp").hash("aa") == attached.hash("aa")
+    assert recipe(name="own").called_after("nuclei.ilp").title == "own"
