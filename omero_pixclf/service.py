@@ -192,6 +192,7 @@ class OmeroFacility:
             threads=service.threads,
             memory=parse_size(service.memory) if service.memory else None,
             folder=_folder(service),
+            direct=service.reading,
         )
         yield from run_in_session(self.session, request, wrap=wrap)
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omero_pixclf.config import Recipe, load_recipe
 from omero_pixclf.errors import UsageError
+from omero_pixclf.files.mounts import Direct, parse_mount
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -59,6 +60,25 @@ class Service(_Frozen):
     requests: bool = Field(True, description="serve omero_pixclf/request annotations")
     threads: int | None = Field(None, ge=1, description="threads for the computation (default: all cores)")
     memory: str | None = Field(None, description="memory to stay within, such as 2G")
+    direct: tuple[str, ...] = Field(
+        (), description="where the server's storage is mounted: folders, or SERVER_PATH=LOCAL_PATH (see operations.md)"
+    )
+    direct_check: Literal["sample", "all"] = Field("sample", description="which pixels of files are compared")
+
+    @field_validator("direct")
+    @classmethod
+    def _mounts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                parse_mount(text)
+            except UsageError as error:
+                raise ValueError(str(error)) from error
+        return value
+
+    @property
+    def reading(self) -> Direct:
+        """What may be read past the server."""
+        return Direct(tuple(map(parse_mount, self.direct)), self.direct_check)
 
 
 class StatusPage(_Frozen):

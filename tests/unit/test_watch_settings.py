@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ('[[watches]]\nname = "a"\nrecipe = "r"\npattern = "x*"', "kind and pattern"),
         ('[status]\nhost = "0.0.0.0"', "not loopback"),
         ("[service]\nevery = 0", "service.every"),
+        ('[service]\ndirect = ["/OMERO="]', "service.direct"),
         ("not toml", "not TOML"),
         ("watches = 3\nrecipes = 4", "watches"),
     ],

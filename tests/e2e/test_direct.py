@@ -1,0 +1,162 @@
+"""A run whose pixels come straight from the server's files: the same results as through the server, whoever works."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from omero_pixclf.connector.whereabouts import planes_path
+from omero_pixclf.embedded.storage import pixels_path
+from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
+
+SIZES = {"rows": 2, "columns": 2, "fields": 2, "side": 128}
+IMAGES = 8
+
+
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    with stand(tmp_path_factory.mktemp("stand")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def expected(at: Stand) -> dict[str, object]:
+    """What a run through the server leaves."""
+    number = plate(at, "plain", **SIZES)
+    run(at, number)
+    return results(at, number)
+
+
+def run(at: Stand, number: int, *options: str) -> str:
+    """The log of a run, which must do all images."""
+    out, err = said(
+        at, "-v", "run", f"Plate:{number}", "--project", str(PROJECT), "--min-size", "40", "--json", *options
+    )
+    assert json.loads(out.splitlines()[-1])["done"] == IMAGES
+    return err
+
+
+def said(at: Stand, *arguments: str) -> tuple[str, str]:
+    with at.start(*arguments) as process:
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    return out, err
+
+
+def mounted(at: Stand, number: int, folder: Path) -> list[Path]:
+    """A data directory as OMERO has it, with the files of a plate's pixels."""
+    with session(at) as opened:
+        ids = opened.ids(
+            "select p.id from WellSample s join s.image i join i.pixels p where s.well.plate.id = :p", p=number
+        )
+    files = []
+    for ident in ids:
+        files.append(folder / planes_path(ident))
+        files[-1].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(pixels_path(at.folder / "server", ident), files[-1])
+        os.utime(files[-1], ns=(0, 10**18))  # never read
+    return files
+
+
+def direct(log: str) -> int:
+    return sum(int(n) for n in re.findall(r"(\d+) images read directly", log))
+
+
+@pytest.mark.parametrize(
+    "options", [["--workers", "1"], ["--workers", "2"], ["--workers", "1", "--direct-check", "all"]]
+)
+def test_results_are_the_same(at, expected, tmp_path, options):
+    number = plate(at, f"direct {tmp_path.name}", **SIZES)
+    mounted(at, number, tmp_path)
+    log = run(at, number, "--direct", str(tmp_path), *options)
+    assert direct(log) == IMAGES, log
+    assert results(at, number) == expected
+
+
+def test_results_are_the_same_where_files_are_missing_or_damaged(at, expected, tmp_path):
+    number = plate(at, "damaged", **SIZES)
+    missing, short, other, *_ = mounted(at, number, tmp_path)
+    for file in (short, other):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content[:-2] if file == short else bytes(2) + content[2:])
+    missing.unlink()
+    log = run(at, number, "--direct", str(tmp_path), "--workers", "1")
+    assert direct(log) == IMAGES - 3
+    for reason in ("not found here", "bytes, expected", "its SHA-1 is"):
+        assert len([line for line in log.splitlines() if line.startswith("WARNING") and reason in line]) == 1, log
+    assert results(at, number) == expected
+
+
+def test_shares_read_directly_where_it_is_mounted(at, expected, tmp_path):
+    number = plate(at, "shares", **SIZES)
+    mounted(at, number, tmp_path)
+    runs = []
+    for n, folder in ((1, tmp_path), (2, tmp_path / "not here")):
+        base = ["-v", "run", f"Plate:{number}", "--project", str(PROJECT), "--min-size", "40", "--json"]
+        out, err = said(at, *base, "--shard", f"{n}/2", "--direct", str(folder))
+        runs.append(json.loads(out.splitlines()[0])["run"])
+        assert direct(err) == (IMAGES // 2 if n == 1 else 0), err
+        assert ("no such folder on this machine" in err) == (n == 2)
+    said(at, "runs", "merge", *runs)
+    assert results(at, number) == expected
+
+
+def test_a_second_run_with_or_without_it_has_nothing_to_do(at, tmp_path):
+    """What is read where does not change what the run is."""
+    number = plate(at, "again", **SIZES)
+    mounted(at, number, tmp_path)
+    run(at, number, "--direct", str(tmp_path))
+    out, _ = said(at, "run", f"Plate:{number}", "--project", str(PROJECT), "--min-size", "40", "--json")
+    assert json.loads(out.splitlines()[-1])["skipped"] == IMAGES
+
+
+def test_check_tells_what_could_be_read(at, tmp_path):
+    number = plate(at, "check", **SIZES)
+    first, *_ = mounted(at, number, tmp_path)
+    first.unlink()
+    base = ["check", f"Plate:{number}", "--project", str(PROJECT), "--direct", str(tmp_path)]
+    out, _ = said(at, *base)
+    assert "tried: 7 images read directly, 1 through the server" in out
+    machine, _ = said(at, *base, "--json")
+    assert any("7 images read directly" in json.loads(line).get("direct", "") for line in machine.splitlines())
+
+
+def test_dask_workers_read_directly(at, expected, tmp_path):
+    pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: dask)")
+    from tests.benchmarks.scaling import dask_workers
+
+    if not noted_when_read(tmp_path):
+        pytest.skip("this file system does not say when a file was read")
+    number = plate(at, "dask", **SIZES)
+    files = mounted(at, number, tmp_path)
+    with dask_workers(at) as (address, _):
+        run(at, number, "--direct", str(tmp_path), "--dask", address, "--threads", "1")
+    assert results(at, number) == expected
+    assert all(was_read(file) for file in files)
+
+
+def noted_when_read(folder: Path) -> bool:
+    file = folder / "try"
+    file.write_bytes(b"x")
+    os.utime(file, ns=(0, 10**18))
+    file.read_bytes()
+    return was_read(file)
+
+
+def was_read(file: Path) -> bool:
+    return file.stat().st_atime_ns >= file.stat().st_mtime_ns
+
+
+@pytest.mark.parametrize("options", [["--direct", "=x"], ["--direct", "x", "--out", "y"]])
+def test_what_cannot_be_meant_is_refused(at, options):
+    with at.start("run", "Image:1", "--project", str(PROJECT), *options) as process:
+        _, err = process.communicate()
+    assert process.returncode == 2, err
+    assert "--direct" in err
