@@ -19,7 +19,7 @@ from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import Region
 from omero_pixclf.whereabouts import StoredFile
 from tests.integration.test_connector_pixels import reader
-from tests.unit.test_direct import in_store, planes_file
+from tests.unit.direct_files import in_store, planes_file
 
 
 @pytest.fixture
