@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from docs.layers import PICTURE, SAYS, drawn, layers
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.files import FILES_NS
 from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
@@ -169,6 +170,11 @@ def test_a_reference_says_what_the_program_does(name: str) -> None:
     assert (DOCS / name).read_text(encoding="utf-8") == _with(name), (
         f"docs/{name} is out of date: write it anew with python -m tests.unit.test_docs"
     )
+
+
+def test_the_picture_of_the_layers_shows_what_is_declared() -> None:
+    assert {name for row in layers() for name in row} == set(SAYS), "docs/layers.py: SAYS has a line for each module"
+    assert PICTURE.read_text(encoding="utf-8") == drawn(layers()), "draw it anew: python docs/layers.py"
 
 
 def test_every_namespace_of_the_program_is_in_the_reference() -> None:

@@ -1,0 +1,108 @@
+"""Draws docs/layers.svg from the layers that pyproject.toml declares and a test enforces: python docs/layers.py."""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from pathlib import Path
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs" / "layers.svg"
+
+WIDTH, LEFT, RIGHT, TOP = 940, 118, 150, 44
+HEIGHT, GAP = 42, 8
+FILLS = {"door": "#dbe9fb", "order": "#e4f4ef", "edge": "#fdebd8", "science": "#e6f4de", "ground": "#ededf0"}
+
+# module: (what colour, what it is for)
+SAYS = {
+    "cli": ("door", "command line, omero pixclf"),
+    "script": ("door", "OMERO.web's script"),
+    "script_form": ("door", "its form, made from the recipe's model"),
+    "demo": ("door", "a stage with known truth"),
+    "past": ("order", "list, compare, undo runs"),
+    "service": ("order", "OMERO plugged into the watcher"),
+    "app": ("order", "the one place where edges meet runs"),
+    "direct": ("edge", "pixels from the server's own files"),
+    "watch": ("order", "passes, leases, back-off, status page"),
+    "runs": ("order", "plan, execute, report"),
+    "connector": ("edge", "OMERO: pixels, ROIs, ledger"),
+    "files": ("edge", "the same, over folders"),
+    "embedded": ("edge", "an OMERO in Python"),
+    "objects": ("science", "threshold, label, outline, measure"),
+    "pixels": ("science", "features, random forest, exact tiles"),
+    "ilastik": ("science", "the project as frozen data, nothing executed"),
+    "image": ("ground", "pixels with axes"),
+    "table": ("ground", "typed columns"),
+    "record": ("ground", "what a run was"),
+    "process": ("ground", "who lives"),
+    "whereabouts": ("ground", "where pixels lie"),
+    "config": ("ground", "recipes, validated once"),
+    "errors": ("ground", "one tree"),
+}
+# What comes in and goes out, beside the row of a module.
+COMES, GOES = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}
+
+
+def layers() -> list[list[str]]:
+    """The declared layers from the top, each with its modules."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    (contract,) = [c for c in declared["contracts"] if c["type"] == "layers"]
+    return [[name.strip().removeprefix("omero_pixclf.") for name in row.split("|")] for row in contract["layers"]]
+
+
+def drawn(rows: list[list[str]]) -> str:
+    """The picture, as SVG."""
+    height = TOP + len(rows) * (HEIGHT + GAP) + 14
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        'font-family="system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif">',
+        "<title>The layers of omero_pixclf: each imports only from those below</title>",
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
+        '<path d="M0 0 8 4 0 8z" fill="#555"/></marker></defs>',
+        f'<rect width="{WIDTH}" height="{height}" rx="10" fill="#fff"/>',
+        _text(LEFT, 27, "each layer imports only from those below it; a test holds it", size=13, fill="#555"),
+    ]
+    for n, row in enumerate(rows):
+        parts += _row(row, TOP + n * (HEIGHT + GAP))
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def _row(row: list[str], y: int) -> list[str]:
+    width = (WIDTH - LEFT - RIGHT - GAP * (len(row) - 1)) / len(row)
+    middle = y + HEIGHT / 2
+    parts = []
+    for n, name in enumerate(row):
+        x = LEFT + n * (width + GAP)
+        colour, says = SAYS[name]
+        parts.append(
+            f'<rect x="{x:g}" y="{y}" width="{width:g}" height="{HEIGHT}" rx="6" fill="{FILLS[colour]}" '
+            'stroke="#0002"/>'
+        )
+        parts.append(_text(x + width / 2, y + 17, name, size=14, weight="600", anchor="middle"))
+        parts.append(_text(x + width / 2, y + 33, says, size=11, fill="#444", anchor="middle"))
+        if name in COMES:
+            parts.append(_text(14, middle + 5, COMES[name], size=14))
+            parts.append(_arrow(70, LEFT - 6, middle))
+        for line, text in enumerate(GOES.get(name, ())):
+            parts.append(_text(WIDTH - RIGHT + 44, middle - 3 + 17 * line, text, size=13))
+        if name in GOES:
+            parts.append(_arrow(WIDTH - RIGHT + 4, WIDTH - RIGHT + 38, middle))
+    return parts
+
+
+def _text(x: float, y: float, text: str, *, size: int, fill: str = "#111", weight: str = "", anchor: str = "") -> str:
+    more = (f' font-weight="{weight}"' if weight else "") + (f' text-anchor="{anchor}"' if anchor else "")
+    return f'<text x="{x:g}" y="{y:g}" font-size="{size}" fill="{fill}"{more}>{escape(text)}</text>'
+
+
+def _arrow(start: float, end: float, y: float) -> str:
+    return f'<path d="M{start:g} {y:g}H{end:g}" stroke="#555" stroke-width="1.5" fill="none" marker-end="url(#tip)"/>'
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(drawn(layers()), encoding="utf-8")
