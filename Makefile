@@ -1,5 +1,6 @@
 # make demo   sets everything up (once) and shows the main job on an OMERO server of its own
-# make test   the whole suite, as CI runs it
+# make test   the whole suite, as CI runs it; what needs OMERO.web, Chromium or PostgreSQL is skipped where these are
+#             missing, and says so (make setup-web; Debian: apt-get install chromium postgresql)
 #
 # Both make .venv from the machine's own python3 (3.10 to 3.13). PYTHON=python3.12 takes another interpreter,
 # VENV=.venv312 another folder, ICE_WHEEL=path/to.whl a published zeroc-ice wheel instead of compiling one.
@@ -7,10 +8,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+WEB = $(VENV)-web
 SOURCES = $(wildcard omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint setup setup-dev clean
+.PHONY: demo test lint setup setup-dev setup-web clean
 
 demo: $(VENV)/.ready
 	@$(BIN)/omero-pixclf demo
@@ -26,6 +28,7 @@ lint: $(VENV)/.ready-dev
 
 setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
+setup-web: $(WEB)/.ready
 
 $(VENV)/.ready: pyproject.toml deploy/build_ice.py $(SOURCES)
 	@$(PYTHON) -c "import sys; (3, 10) <= sys.version_info[:2] <= (3, 13) or sys.exit('$(PYTHON) is Python %d.%d: omero_pixclf needs 3.10 to 3.13, name one with PYTHON=python3.12' % sys.version_info[:2])"
@@ -42,5 +45,13 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	@$(PIP) install --quiet --editable ".[dev]"
 	@touch $@
 
+# OMERO.web has dependencies of its own, so it lives in an environment of its own, where the tests look for it.
+$(WEB)/.ready: $(VENV)/.ready
+	@test -x $(WEB)/bin/python || $(BIN)/python -m venv $(WEB)
+	@echo "setting up $(WEB), once: OMERO.web and Playwright, for the tests in a browser"
+	@$(WEB)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip setuptools wheel
+	@$(WEB)/bin/python -m pip --disable-pip-version-check install --quiet "$$(cat $(VENV)/ice-wheel)" omero-web playwright
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(WEB) build *.egg-info
