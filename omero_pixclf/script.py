@@ -151,8 +151,8 @@ def _queue(session: Session, order: Order) -> Answer:
         log.info("%s: %s as MapAnnotation:%d", target, "queued" if queued.new else "waits already", queued.annotation)
         waited += [] if queued.new else [target]
     message = (
-        f"Queued for the service: {_few(order.targets)}. The key-values there (omero_pixclf/request) say how far it is; "
-        "results appear when the watcher has done it."
+        f"Queued for the service: {_few(order.targets)}. The key-values there (omero_pixclf/request) say how far "
+        "it is; results appear when the watcher has done it."
     )
     if waited:
         message += f" The same had been asked for and waits since: {_few(waited)}."
