@@ -47,6 +47,7 @@ __all__ = [
     "plan_in_folder",
     "plan_in_omero",
     "project_of",
+    "resolved_target",
     "resumed",
     "run_in_folder",
     "run_in_omero",
@@ -282,12 +283,55 @@ def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Reque
 def import_files(
     login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None
 ) -> Iterator[tuple[str, Path]]:
-    """Upload image files into a dataset, found by name or made; yields ``("Image:51", path)`` for each."""
+    """Import image files into a dataset, found by name or made; yields ``("Image:51", path)`` for each image or plate.
+
+    The server is given the files themselves and reads them. What has no format that OMERO imports (HDF5, NumPy), and
+    files whose axes are named, are uploaded as pixels. Plates lie in no dataset.
+    """
+    from omero_pixclf.connector.importing import ImportOptions, import_file_set
     from omero_pixclf.connector.upload import create_container, find_container, upload_image
     from omero_pixclf.files.opening import open_image
+    from omero_pixclf.files.series.reading import FORMATS, file_set
 
     with connected(login) as session:
         number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
         for path in files:
-            with open_image(path, axes=axes) as reader:
-                yield f"Image:{upload_image(session, reader, dataset=number)}", path
+            if axes is not None or path.suffix.lower() not in FORMATS:
+                with open_image(path, axes=axes) as reader:
+                    yield f"Image:{upload_image(session, reader, dataset=number)}", path
+                continue
+            made = import_file_set(session, file_set(path).files, ImportOptions(target=f"Dataset:{number}"))
+            yield from ((f"Plate:{plate}", path) for plate in made.plates)
+            yield from ((f"Image:{image}", path) for image in made.images if not made.plates)
+
+
+def resolved_target(session: Session, text: str) -> str:
+    """The container that a target of OMERO's importer names, as ``"Dataset:7"``; made where it may be.
+
+    ``Dataset:7`` is a number, ``Dataset:name:Mitosis`` the latest one of that name, ``Dataset:-name:…`` the earliest,
+    ``Dataset:%name:…`` the only one, ``Dataset:@name:…`` always a new one. The same for ``Screen``.
+
+    Raises
+    ------
+    UsageError
+        For other targets, and where ``%`` finds several.
+    """
+    from omero_pixclf.connector.upload import create_container, find_containers
+
+    kind, _, rest = text.partition(":")
+    how, colon, name = rest.partition(":")
+    if kind not in ("Dataset", "Screen") or (not colon and not rest.isdigit()):
+        raise UsageError(f"target {text!r}: expected Dataset:ID, Screen:ID or Dataset:name:NAME")
+    if not colon:
+        return text
+    if how == "id" and name.isdigit():
+        return f"{kind}:{name}"
+    sign = how.removesuffix("name")
+    if sign not in ("", "+", "-", "%", "@") or not how.endswith("name") or not name:
+        raise UsageError(f"target {text!r}: of templates this importer knows id and name, with +, -, % or @ before it")
+    known = [] if sign == "@" else find_containers(session, kind, name)
+    if sign == "%" and len(known) > 1:
+        raise UsageError(f"target {text!r}: {len(known)} of that name, expected one")
+    if known:
+        return f"{kind}:{known[0] if sign == '-' else known[-1]}"
+    return f"{kind}:{create_container(session, kind, name)}"

@@ -77,15 +77,48 @@ Examples:
 @json_option
 @server_options
 def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bool, **options: Any) -> None:
-    """Put image files (OME-TIFF, TIFF, HDF5, NumPy, PNG, OME-Zarr) into a dataset.
+    """Import image files into a dataset; the server keeps them and reads them.
 
-    It speaks OMERO's own protocol, so it works with any server; a real one is better served by its own `omero import`,
-    which keeps the original files.
+    TIFF, OME-TIFF with its pyramids, PNG, JPEG, BMP, GIF, OME-Zarr, cellSens .vsi and Bio-Formats' .fake names are
+    imported by OMERO's own protocol. HDF5 and NumPy, which OMERO has no format for, and files with --axes are uploaded
+    as pixels. Plates lie in no dataset.
     """
     from omero_pixclf.app import import_files
 
     for key, path in import_files(login_from(options), files, dataset=dataset, axes=axes):
         tell(machine, f"{key}\t{path}", image=key, file=str(path))
+
+
+@embedded.command(
+    epilog="""\b
+Examples:
+  omero-pixclf embedded importer --folder my-java
+  PATH=my-java:$PATH omero import --clientdir my-java stack.ome.tif
+  omero-pixclf embedded importer --folder my-java --user-cache    then without --clientdir
+"""
+)
+@click.option(
+    "--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the program `java` goes."
+)
+@click.option(
+    "--user-cache", is_flag=True, help="Also note it in omero-py's cache of jars, where `omero import` looks by itself."
+)
+def importer(folder: Path, user_cache: bool) -> None:
+    """Make a stand-in for Java, so that `omero import` works without it.
+
+    OME's importer is a Java program that omero-py downloads. This one is not OME's: it is omero-pixclf's own importer
+    behind the same command line, and has none of Bio-Formats' readers (see `omero-pixclf embedded import --help`).
+    omero-py itself is not changed; nothing happens unless the folder is first in PATH.
+    """
+    from omero_pixclf.cli.importer_folder import make_cache_entry, make_importer_folder
+
+    made = make_importer_folder(folder)
+    click.echo(f"{made}: made; it is not Java and not OME's importer, see {made.with_name('README.txt')}")
+    if user_cache:
+        click.echo(f"{make_cache_entry()}: noted in omero-py's cache of jars")
+        click.echo(f"use it with: PATH={made.parent}:$PATH omero import FILE")
+    else:
+        click.echo(f"use it with: PATH={made.parent}:$PATH omero import --clientdir {made.parent} FILE")
 
 
 @embedded.command(

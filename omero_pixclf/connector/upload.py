@@ -40,6 +40,7 @@ __all__ = [
     "create_container",
     "create_plate",
     "find_container",
+    "find_containers",
     "new_image",
     "results_dataset",
     "store_image",
@@ -92,9 +93,14 @@ def create_container(
 
 def find_container(session: Session, kind: str, name: str) -> int | None:
     """The id of this user's first container of that name in the session's group, or None."""
-    hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
-    found = session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
+    found = find_containers(session, kind, name)
     return found[0] if found else None
+
+
+def find_containers(session: Session, kind: str, name: str) -> list[int]:
+    """Ids of this user's containers of that name in the session's group, the oldest first."""
+    hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
+    return session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
 
 
 def results_dataset(session: Session, container: str, name: str, *, group: int) -> int:

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.embedded.schema import statements
+from omero_pixclf.embedded.schema import UPGRADES, statements
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _WRITER_WAIT_S = 60.0
 
 
@@ -75,8 +75,11 @@ class Database:
         self._writer_lock = threading.Lock()
         self._writer = self._connect()
         self._all = [self._writer]
-        if self._writer.execute("PRAGMA user_version").fetchone()[0] == 0:
-            self._create()
+        version = self._writer.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
+            self._bring_up(
+                statements() if version == 0 else [s for v, made in UPGRADES.items() if v >= version for s in made]
+            )
 
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(
@@ -90,9 +93,10 @@ class Database:
         made.create_function("upper", 1, _upper, deterministic=True)
         return made
 
-    def _create(self) -> None:
+    def _bring_up(self, changes: Iterable[str]) -> None:
+        """Make the tables that are missing, all or none."""
         self._writer.execute("BEGIN IMMEDIATE")
-        for statement in statements():
+        for statement in changes:
             self._writer.execute(statement)
         self._writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         self._writer.execute("COMMIT")

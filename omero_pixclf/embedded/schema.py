@@ -12,7 +12,7 @@ from functools import cache, cached_property
 
 from omero_pixclf.embedded.model import Entity, Field, entities, entity
 
-__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "Column", "Table", "pair_table", "statements", "table"]
+__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "UPGRADES", "Column", "Table", "pair_table", "statements", "table"]
 
 DETAILS = ("owner_id", "group_id", "creation_id", "update_id", "external_id")
 _AFFINITY = {"int": "INTEGER", "long": "INTEGER", "bool": "INTEGER", "time": "INTEGER", "double": "REAL"}
@@ -25,6 +25,15 @@ _UNIQUE = {
     "Node": ("uuid",),
 }
 DEFAULTS = {("Image", "series"): 0}  # the server's database fills these where a client leaves them out
+_RESOLUTION = (  # smaller copies of pixels beside the full one; level 1 is the largest of them
+    "CREATE TABLE resolution (pixels INTEGER NOT NULL, level INTEGER NOT NULL, sizeX INTEGER NOT NULL, "
+    "sizeY INTEGER NOT NULL, PRIMARY KEY (pixels, level)) WITHOUT ROWID"
+)
+_MANAGED = (  # where a file lies below the managed repository's folder: clients may set a row's path, but not this
+    "CREATE TABLE managed (file INTEGER PRIMARY KEY, place TEXT NOT NULL)"
+)
+UPGRADES = {1: (_RESOLUTION, _MANAGED)}
+"""What brings an older version of the schema to the next one."""
 DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apart; seen by queries that ask for x.class
     "BooleanAnnotation": "/basic/bool/",
     "TimestampAnnotation": "/basic/time/",
@@ -144,6 +153,7 @@ def statements() -> tuple[str, ...]:
     made: list[str] = ["CREATE TABLE sequence (name TEXT PRIMARY KEY, next INTEGER NOT NULL)"]
     made.append("CREATE TABLE password (experimenter_id INTEGER PRIMARY KEY, hash TEXT NOT NULL, changed INTEGER)")
     made.append("CREATE TABLE configuration (name TEXT PRIMARY KEY, value TEXT)")
+    made.extend((_RESOLUTION, _MANAGED))
     pairs = set()
     for found in entities().values():
         if found.name == found.root:

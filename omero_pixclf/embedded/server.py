@@ -22,6 +22,7 @@ from omero_pixclf.embedded.certificate import PASSWORD, certificate
 from omero_pixclf.embedded.database import Database
 from omero_pixclf.embedded.factory import ServiceFactory
 from omero_pixclf.embedded.folder import lock
+from omero_pixclf.embedded.imports.planes import clear_temporary
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS, service_class
@@ -30,6 +31,7 @@ from omero_pixclf.embedded.router import make_router
 from omero_pixclf.embedded.seed import set_password, sow
 from omero_pixclf.embedded.service import Service, servant
 from omero_pixclf.embedded.sessions import ClientSession, Sessions, new_uuid
+from omero_pixclf.embedded.storage import remove_strays
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.processors import Processors
@@ -84,6 +86,7 @@ class Server:
             held.callback(self.database.close)
             self._prepare(password)
             repository_files(self.database)  # a server has its repositories from its first start
+            self._clear_debris()
             self.communicator = _communicator(folder)
             held.callback(self.communicator.destroy)
             self.adapter = self._adapter(host, port)
@@ -105,6 +108,13 @@ class Server:
             if password is not None:
                 set_password(tx, 0, password)
         return None
+
+    def _clear_debris(self) -> None:
+        """Remove what a server that was killed in the middle of something left behind; no row knows of it."""
+        clear_temporary(self.folder)
+        with self.database.reading() as tx:
+            row = tx.one("SELECT next FROM sequence WHERE name = 'pixels'")
+        remove_strays(self.folder, "Pixels", row[0] if row else 1)
 
     def _adapter(self, host: str, port: int) -> Any:
         if host not in _LOOPBACK:

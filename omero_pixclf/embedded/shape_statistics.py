@@ -17,7 +17,7 @@ from omero.rtypes import unwrap
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import misuse
-from omero_pixclf.embedded.services.pixels_store import open_pixels
+from omero_pixclf.embedded.resolutions import open_pixels
 
 __all__ = ["image_statistics", "shape_points"]
 

@@ -10,7 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["file_path", "pixels_path", "read_all", "remove_files", "require_space", "sha1_of", "write_all"]
+__all__ = [
+    "file_path",
+    "level_path",
+    "pixels_path",
+    "read_all",
+    "remove_files",
+    "remove_strays",
+    "require_space",
+    "sha1_of",
+    "write_all",
+]
 
 _BLOCK = 1 << 22
 _FOLDERS = {"Pixels": "pixels", "OriginalFile": "files", "Thumbnail": "thumbnails"}
@@ -27,6 +37,11 @@ def pixels_path(folder: Path, ident: int) -> Path:
     return _path(folder, "Pixels", ident)
 
 
+def level_path(folder: Path, ident: int, level: int) -> Path:
+    """The file of a smaller resolution of a Pixels object; 1 is the largest of them."""
+    return pixels_path(folder, ident).with_name(f"{ident}.{level}")
+
+
 def file_path(folder: Path, ident: int) -> Path:
     """The file of an OriginalFile object."""
     return _path(folder, "OriginalFile", ident)
@@ -37,7 +52,20 @@ def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
     if kind not in _FOLDERS:
         return
     for ident in ids:
-        _path(folder, kind, ident).unlink(missing_ok=True)
+        path = _path(folder, kind, ident)
+        path.unlink(missing_ok=True)
+        if kind == "Pixels" and path.parent.is_dir():
+            for level in path.parent.glob(f"{ident}.*"):
+                level.unlink(missing_ok=True)
+
+
+def remove_strays(folder: Path, kind: str, first: int) -> None:
+    """Remove the bytes of rows that never came to be: all from the id that is to be given next."""
+    for part in (folder / _FOLDERS[kind]).glob("[0-9]*"):
+        if int(part.name) >= first // _PER_FOLDER:
+            for file in part.iterdir():
+                if int(file.name.partition(".")[0]) >= first:
+                    file.unlink()
 
 
 @contextmanager

@@ -13,7 +13,9 @@ from omero_pixclf.embedded.commands.journey import Action, Journey
 from omero_pixclf.embedded.commands.options import ChildOptions, child_options, named_class
 from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.commands.removal import PlainRemoval, Removal, delete_rows
+from omero_pixclf.embedded.managed import forget_managed, remove_managed
 from omero_pixclf.embedded.model import Entity
+from omero_pixclf.embedded.resolutions import forget_levels
 from omero_pixclf.embedded.schema import table
 
 __all__ = ["TARGETS", "carry_out", "delete", "delete_objects", "is_legal", "named_targets", "plan"]
@@ -89,9 +91,12 @@ def carry_out(journey: Journey, unlinked: Iterable[tuple[str, str, list[int]]]) 
         journey.tx.executemany(
             f'UPDATE {table(kind).name} SET "{name}" = NULL WHERE id = ?', [(ident,) for ident in ids]
         )
-    delete_rows(journey)
     dropped = journey.of_action(Action.DROP)
     folder = journey.call.folder
+    managed = forget_managed(journey.tx, folder, dropped.get("OriginalFile", ()))
+    forget_levels(journey.tx, dropped.get("Pixels", ()))
+    delete_rows(journey)
+    journey.tx.after_commit.append(lambda: remove_managed(managed))
     for kind in _FILES:
         if dropped.get(kind):
             journey.tx.after_commit.append(_remover(folder, kind, dropped[kind]))

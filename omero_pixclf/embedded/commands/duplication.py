@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import omero.cmd
@@ -19,7 +18,9 @@ from omero_pixclf.embedded.commands.relatives import TARGETS
 from omero_pixclf.embedded.commands.removal import check_filesets, pair_tables
 from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
 from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.managed import file_place
 from omero_pixclf.embedded.model import entity
+from omero_pixclf.embedded.resolutions import copy_levels
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.storage import file_path, pixels_path
 
@@ -168,10 +169,15 @@ def _copied(found: Duplication, root: str, row: dict[str, Any], copies: _Copies)
 
 
 def _copy_files(call: Call, root: str, ids: list[int], copies: _Copies) -> None:
-    paths = {"Pixels": pixels_path, "OriginalFile": file_path}
-    for ident in ids if root in paths else ():
-        source: Path = paths[root](call.folder, ident)
+    """Copy the bytes of pixels and files; a copy of an imported file lies among the files that were not imported."""
+    for ident in ids if root in ("Pixels", "OriginalFile") else ():
+        copy = copies[(root, ident)]
+        if root == "Pixels":
+            source, target = pixels_path(call.folder, ident), pixels_path(call.folder, copy)
+        else:
+            source, target = file_place(call.tx, call.folder, ident), file_path(call.folder, copy)
         if source.exists():
-            target = paths[root](call.folder, copies[(root, ident)])
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
+        if root == "Pixels":
+            copy_levels(call, ident, copy)

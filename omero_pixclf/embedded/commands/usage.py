@@ -16,8 +16,9 @@ from omero_pixclf.embedded.commands.journey import Journey
 from omero_pixclf.embedded.commands.options import ChildOptions, named_class
 from omero_pixclf.embedded.commands.relatives import TARGETS, within
 from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.managed import file_place
 from omero_pixclf.embedded.schema import table
-from omero_pixclf.embedded.storage import file_path, pixels_path
+from omero_pixclf.embedded.storage import pixels_path
 
 __all__ = ["disk_usage"]
 
@@ -80,7 +81,7 @@ def _files(call: Call, found: Iterable[Item]) -> Iterator[tuple[Any, str, int, i
             yield _whose(item), "Pixels", 1, path.stat().st_size
     sql = "SELECT id, size FROM originalfile WHERE id IN (SELECT value FROM json_each(?))"
     for ident, size in call.tx.all(sql, (ids_parameter(originals),)):
-        path = file_path(call.folder, ident)
+        path = file_place(call.tx, call.folder, ident)
         yield _whose(originals[ident]), "FileAnnotation", 1, path.stat().st_size if path.exists() else size or 0
 
 

@@ -18,8 +18,8 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import misuse
 from omero_pixclf.embedded.fetching import readable
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.resolutions import open_pixels
 from omero_pixclf.embedded.service import Service
-from omero_pixclf.embedded.services.pixels_store import open_pixels
 from omero_pixclf.embedded.storage import read_all, require_space
 
 __all__ = ["Exporter"]

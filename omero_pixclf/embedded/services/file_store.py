@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +11,14 @@ import omero
 import omero.api
 from omero.rtypes import rlong, rstring, rtime
 
+from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, misuse, violation
+from omero_pixclf.embedded.managed import file_place
 from omero_pixclf.embedded.service import Service, untransacted
-from omero_pixclf.embedded.storage import file_path, read_all, sha1_of, write_all
+from omero_pixclf.embedded.storage import read_all, write_all
 
-__all__ = ["RawFileStore", "checksum"]
-
-
-class _Sum32:
-    """adler32 and crc32 with the interface of hashlib."""
-
-    def __init__(self, function: Callable[[bytes, int], int], start: int) -> None:
-        self._function, self._value = function, start
-
-    def update(self, data: bytes) -> None:
-        self._value = self._function(data, self._value)
-
-    def hexdigest(self) -> str:
-        return f"{self._value:08x}"
-
-
-_HASHERS: dict[str, Callable[[], Any]] = {
-    "SHA1-160": lambda: hashlib.sha1(usedforsecurity=False),
-    "MD5-128": lambda: hashlib.md5(usedforsecurity=False),
-    "Adler-32": lambda: _Sum32(zlib.adler32, 1),
-    "CRC-32": lambda: _Sum32(zlib.crc32, 0),
-}
-
-
-def checksum(path: Path, algorithm: str) -> str:
-    """A file's checksum as OMERO writes it."""
-    if algorithm == "File-Size-64":
-        return f"{path.stat().st_size:016x}"
-    if algorithm not in _HASHERS:
-        raise misuse(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
-    return str(sha1_of(path, _HASHERS[algorithm]).hexdigest())
+__all__ = ["RawFileStore"]
 
 
 class RawFileStore(Service):
@@ -74,7 +43,9 @@ class RawFileStore(Service):
         self._leave()
         call.graph.get("OriginalFile", ident)
         owner, group, size = call.tx.one("SELECT owner_id, group_id, size FROM originalfile WHERE id = ?", (ident,))
-        self.open_path(file_path(call.folder, ident), ident, group, call.graph.rights(owner, group).edit)
+        path = file_place(call.tx, call.folder, ident)
+        imported = call.tx.one("SELECT 1 FROM filesetentry WHERE originalFile = ?", (ident,)) is not None
+        self.open_path(path, ident, group, call.graph.rights(owner, group).edit and not imported)
         self._stored_size = size
 
     def open_path(self, path: Path, ident: int, group: int, writable: bool) -> None:
@@ -165,7 +136,7 @@ class RawFileStore(Service):
             )
         if self._descriptor is not None:
             os.fsync(self._descriptor)
-        found = self._store(context, size, checksum(self._path, algorithm[0]) if algorithm else None)
+        found = self._store(context, size, _digest(self._path, algorithm[0]) if algorithm else None)
         self._modified, self._stored_size = False, size
         return found
 
@@ -195,3 +166,9 @@ class RawFileStore(Service):
 
     def released(self) -> None:
         self._leave()
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    if algorithm not in ALGORITHMS:
+        raise misuse(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
+    return checksum(path, algorithm)

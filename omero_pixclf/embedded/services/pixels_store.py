@@ -13,41 +13,17 @@ import omero.romio
 from omero.rtypes import rstring
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, invalid, misuse
+from omero_pixclf.embedded.faults import fault, misuse
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
-from omero_pixclf.embedded.resolutions import OneResolution
+from omero_pixclf.embedded.resolutions import Pyramid, Resolutions, open_pyramid
 from omero_pixclf.embedded.service import untransacted
-from omero_pixclf.embedded.storage import pixels_path
 
-__all__ = ["RawPixelsStore", "open_pixels", "pixel_layout"]
+__all__ = ["RawPixelsStore"]
 
 _HISTOGRAM_BINS = 256
 
 
-def pixel_layout(call: Call, ident: int) -> tuple[PixelLayout, int, int] | None:
-    """Sizes and type of a Pixels object, its owner and group; None where the caller sees no such object."""
-    row = call.tx.one(
-        "SELECT p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT, k.value, p.owner_id, p.group_id FROM pixels p "
-        "JOIN pixelstype k ON k.id = p.pixelsType WHERE p.id = ?",
-        (ident,),
-    )
-    if row is None or not call.caller.may_read(row[6], row[7]):
-        return None
-    return PixelLayout(*row[:6]), row[6], row[7]
-
-
-def open_pixels(call: Call, ident: int, *, write: bool = False) -> PixelBuffer:
-    """The pixel file of a Pixels object; it is written once, by the first store that touches it."""
-    found = pixel_layout(call, ident)
-    if found is None:
-        raise invalid(f"Cannot read pixels id={ident}")
-    layout, owner, group = found
-    path = pixels_path(call.folder, ident)
-    new = not path.exists()
-    return PixelBuffer(path, layout, writable=write and new and call.graph.rights(owner, group).edit)
-
-
-class RawPixelsStore(OneResolution):
+class RawPixelsStore(Resolutions):
     """omero.api.RawPixelsStore."""
 
     interface = omero.api.RawPixelsStore
@@ -56,7 +32,7 @@ class RawPixelsStore(OneResolution):
     def __init__(self, server: Any, session: Any) -> None:
         super().__init__(server, session)
         self._ident: int | None = None
-        self._open: PixelBuffer | None = None
+        self._open: Pyramid | None = None
         self._modified = False
         self._incomplete = False
         self._group: dict[str, str] = {}
@@ -65,7 +41,7 @@ class RawPixelsStore(OneResolution):
         if self._ident == ident:
             return
         self._leave()
-        self._open = open_pixels(call, ident, write=True)
+        self._open = open_pyramid(call, ident, write=True)
         self._ident = ident
         group = call.tx.one("SELECT group_id FROM pixels WHERE id = ?", (ident,))[0]
         self._group = {"omero.group": str(group)}
@@ -74,7 +50,7 @@ class RawPixelsStore(OneResolution):
         """Nothing to prepare: opening is quick."""
 
     @property
-    def _buffer(self) -> PixelBuffer:
+    def _pyramid(self) -> Pyramid:
         if self._open is None:
             raise misuse(
                 "This RawPixelsStore has not been properly initialized.\n"
@@ -83,8 +59,8 @@ class RawPixelsStore(OneResolution):
         return self._open
 
     @property
-    def _layout(self) -> PixelLayout:
-        return self._buffer.layout
+    def _buffer(self) -> PixelBuffer:
+        return self._pyramid.current
 
     def _leave(self) -> None:
         if self._open is not None:
@@ -316,7 +292,7 @@ class RawPixelsStore(OneResolution):
             return None
         if self._incomplete:
             raise fault(omero.ResourceError, "not everything could be written: the pixels are not whole")
-        digest = self._open.digest()
+        digest = self._open.full.digest()
         with self.transaction({**context, **self._group}) as call:
             found = call.graph.get("Pixels", self._ident or 0)
             call.graph.finish()
@@ -329,7 +305,7 @@ class RawPixelsStore(OneResolution):
         """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
         try:
             if self._modified and not self._incomplete and self._open is not None:
-                digest = self._open.digest()
+                digest = self._open.full.digest()
                 with self.transaction(self._group, write=True) as call:
                     call.tx.execute("UPDATE pixels SET sha1 = ? WHERE id = ?", (digest.hex(), self._ident))
         finally:

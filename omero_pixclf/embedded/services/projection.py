@@ -15,9 +15,9 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import invalid
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer, sample_type
 from omero_pixclf.embedded.rendering import PROJECTIONS
+from omero_pixclf.embedded.resolutions import open_pixels
 from omero_pixclf.embedded.service import Service, untransacted
 from omero_pixclf.embedded.services.pixels import Pixels
-from omero_pixclf.embedded.services.pixels_store import open_pixels
 
 __all__ = ["Projection"]
 

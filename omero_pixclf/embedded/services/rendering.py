@@ -24,9 +24,9 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     windows_into,
 )
+from omero_pixclf.embedded.resolutions import open_pixels
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
-from omero_pixclf.embedded.services.pixels_store import open_pixels
 
 __all__ = ["RenderingSettings"]
 

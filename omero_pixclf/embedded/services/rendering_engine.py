@@ -16,7 +16,7 @@ from omero.rtypes import rbool, rdouble, rint, rstring
 
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, invalid, misuse
-from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
+from omero_pixclf.embedded.pixel_buffer import PixelBuffer
 from omero_pixclf.embedded.rendering import PROJECTIONS, jpeg, packed
 from omero_pixclf.embedded.rendering_settings import (
     copy_of,
@@ -30,17 +30,16 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     type_range,
 )
-from omero_pixclf.embedded.resolutions import OneResolution
+from omero_pixclf.embedded.resolutions import Pyramid, Resolutions, open_pyramid
 from omero_pixclf.embedded.service import untransacted
 from omero_pixclf.embedded.services.pixels import describe_pixels
-from omero_pixclf.embedded.services.pixels_store import open_pixels
 
 __all__ = ["RenderingEngine"]
 
 _XY = 0  # the only slicing of a plane definition that is served
 
 
-class RenderingEngine(OneResolution):
+class RenderingEngine(Resolutions):
     """omero.api.RenderingEngine."""
 
     interface = omero.api.RenderingEngine
@@ -50,7 +49,7 @@ class RenderingEngine(OneResolution):
         super().__init__(server, session)
         self._pixels: Any = None
         self._settings: Any = None
-        self._buffer: PixelBuffer | None = None
+        self._open: Pyramid | None = None
         self._group: dict[str, str] = {}
         self._quality = 0.85
 
@@ -62,7 +61,7 @@ class RenderingEngine(OneResolution):
             raise invalid(f"Pixels object with id {ident} not found.")
         self.released()
         self._pixels, self._settings = found, None
-        self._buffer = open_pixels(call, ident)
+        self._open = open_pyramid(call, ident)
         self._group = {"omero.group": str(found.details.group.id.val)}
 
     def lookupRenderingDef(self, call: Call, pixels: int) -> bool:
@@ -95,13 +94,17 @@ class RenderingEngine(OneResolution):
         raise misuse("updateSettings takes no settings in the embedded OMERO: set them one by one")
 
     @property
-    def _layout(self) -> PixelLayout:
+    def _pyramid(self) -> Pyramid:
         self._pixels_set()
-        assert self._buffer is not None
-        return self._buffer.layout
+        assert self._open is not None
+        return self._open
+
+    @property
+    def _buffer(self) -> PixelBuffer:
+        return self._pyramid.current
 
     def _pixels_set(self) -> Any:
-        if self._pixels is None or self._buffer is None:
+        if self._pixels is None or self._open is None:
             raise misuse("RenderingEngine not ready: Pixels object not set.")
         return self._pixels
 
@@ -212,7 +215,6 @@ class RenderingEngine(OneResolution):
 
     def _samples(self) -> np.dtype[Any]:
         self._pixels_set()
-        assert self._buffer is not None
         return self._buffer.layout.dtype
 
     # ---- settings of a channel -------------------------------------------------------------------------------
@@ -342,7 +344,6 @@ class RenderingEngine(OneResolution):
 
     def _plane(self, plane: Any) -> NDArray[np.uint8]:
         settings = self._ready()
-        assert self._buffer is not None
         buffer = self._buffer
         if plane.slice != _XY:
             raise misuse("of slicings the embedded OMERO draws XY only")
@@ -353,7 +354,6 @@ class RenderingEngine(OneResolution):
 
     def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
         settings = self._ready()
-        assert self._buffer is not None
         buffer = self._buffer
         for z in (start, end):
             _check_inside(buffer, z, t)
@@ -367,8 +367,8 @@ class RenderingEngine(OneResolution):
         return draw(settings, lambda c: reduce(stack(c)))
 
     def released(self) -> None:
-        if self._buffer is not None:
-            self._buffer.close()
+        if self._open is not None:
+            self._open.close()
 
 
 def _check_inside(buffer: PixelBuffer, z: int, t: int) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import omero
 import omero.grid
 import omero.model
-from omero.rtypes import rstring
+from omero.rtypes import rlong, rmap, rstring
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import invalid
+from omero_pixclf.embedded.faults import invalid, violation
 from omero_pixclf.embedded.repositories import repository_uuid
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.service import Service, changes, untransacted
@@ -21,13 +21,6 @@ from omero_pixclf.embedded.services.file_store import RawFileStore
 __all__ = ["Repository"]
 
 _DIRECTORY = "Directory"
-
-
-def _split(path: str) -> tuple[str, str]:
-    """Folder (with slashes at both ends) and name of a path."""
-    whole = posixpath.normpath("/" + path.strip("/"))
-    folder, name = posixpath.split(whole)
-    return folder.rstrip("/") + "/", name
 
 
 class Repository(Service):
@@ -40,6 +33,32 @@ class Repository(Service):
         super().__init__(server, session)
         self._name = name
 
+    # ---- how rows name places --------------------------------------------------------------------------------
+    def row_place(self, path: str) -> tuple[str, str]:
+        """Folder (with a slash at its end) and name that the row of a path has."""
+        whole = posixpath.normpath("/" + path.strip("/"))
+        folder, name = posixpath.split(whole)
+        return folder.rstrip("/") + "/", name
+
+    def inside(self, path: str) -> str:
+        """The folder that rows of files directly below a path have."""
+        folder, name = self.row_place(path)
+        return f"{folder}{name}/" if name else folder
+
+    def children(self, call: Call, path: str) -> list[tuple[str, int]]:
+        """Names and ids of files directly below a folder that the caller may see."""
+        condition = call.caller.filter_sql("originalfile") or "1"
+        sql = f"SELECT name, id FROM originalfile WHERE repo = ? AND path = ? AND {condition} ORDER BY name, id"
+        return list(call.tx.all(sql, (repository_uuid(call.tx, self._name), self.inside(path))))
+
+    def find(self, call: Call, path: str) -> int | None:
+        """The id of the file or folder at a path."""
+        folder, name = self.row_place(path)
+        sql = "SELECT id FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id"
+        row = call.tx.one(sql, (repository_uuid(call.tx, self._name), folder, name))
+        return row[0] if row else None
+
+    # ---- looking ---------------------------------------------------------------------------------------------
     def root(self, call: Call) -> Any:
         sql = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
         graph = call.as_admin().graph
@@ -47,59 +66,63 @@ class Repository(Service):
         graph.finish()
         return found
 
-    def _ids(self, call: Call, path: str) -> list[int]:
-        """Files directly below a folder that the caller may see."""
-        folder, name = _split(path)
-        inside = f"{folder}{name}/" if name else folder
-        condition = call.caller.filter_sql("originalfile") or "1"
-        sql = f"SELECT id FROM originalfile WHERE repo = ? AND path = ? AND {condition} ORDER BY name, id"
-        return [row[0] for row in call.tx.all(sql, (repository_uuid(call.tx, self._name), inside))]
-
-    def _find(self, call: Call, path: str) -> int | None:
-        folder, name = _split(path)
-        sql = "SELECT id FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id"
-        row = call.tx.one(sql, (repository_uuid(call.tx, self._name), folder, name))
-        return row[0] if row else None
-
     def list(self, call: Call, path: str) -> list[str]:
-        found = call.graph.load("OriginalFile", self._ids(call, path)).values()
-        return [f.path.val + f.name.val for f in found]
+        ids = [ident for _, ident in self.children(call, path)]
+        found = call.graph.load("OriginalFile", ids)
+        return [found[i].path.val + found[i].name.val for i in ids]
 
     def listFiles(self, call: Call, path: str) -> Any:
-        ids = self._ids(call, path)
+        ids = [ident for _, ident in self.children(call, path)]
         found = call.graph.load("OriginalFile", ids)
         call.graph.finish()
         return [found[i] for i in ids]
 
+    def treeList(self, call: Call, path: str) -> Any:
+        """Maps by name: id, mimetype, size, and for folders ``files``, a map of the same kind."""
+        ident = self.find(call, path) if path.strip("/") else None
+        if ident is None:
+            return rmap({name: self._tree(call, f"{path}/{name}", i) for name, i in self.children(call, path)})
+        return rmap({self.row_place(path)[1]: self._tree(call, path, ident)})
+
+    def _tree(self, call: Call, path: str, ident: int) -> Any:
+        mimetype, size = call.tx.one("SELECT mimetype, size FROM originalfile WHERE id = ?", (ident,))
+        found = {"id": rlong(ident), "mimetype": rstring(mimetype), "size": rlong(size or 0)}
+        if mimetype == _DIRECTORY:
+            inner = {name: self._tree(call, f"{path}/{name}", i) for name, i in self.children(call, path)}
+            found["files"] = rmap(inner)
+        return rmap(found)
+
     def fileExists(self, call: Call, path: str) -> bool:
-        return self._find(call, path) is not None
+        return self.find(call, path) is not None
 
     def mimetype(self, call: Call, path: str) -> str:
-        ident = self._find(call, path)
+        ident = self.find(call, path)
         if ident is None:
             raise invalid(f"{path} is not in the repository {self._name}")
         return str(call.tx.one("SELECT coalesce(mimetype, '') FROM originalfile WHERE id = ?", (ident,))[0])
 
+    # ---- changing --------------------------------------------------------------------------------------------
     @changes
     def makeDir(self, call: Call, path: str, parents: bool) -> None:
-        folder, name = _split(path)
-        if self._find(call, path) is not None:
+        folder, _ = self.row_place(path)
+        if self.find(call, path) is not None:
             if parents:
                 return
             raise invalid(f"{path} exists already")
-        if folder != "/" and self._find(call, folder) is None:
+        if folder != "/" and self.find(call, folder) is None:
             if not parents:
                 raise invalid(f"{folder} does not exist")
             self.makeDir(call, folder, True)
-        self._save(call, folder, name, _DIRECTORY)
+        self.save_file(call, path, _DIRECTORY)
 
     @changes
     def register(self, call: Call, path: str, mimetype: Any) -> Any:
-        folder, name = _split(path)
-        return self._save(call, folder, name, mimetype.val if mimetype is not None else "")
+        return self.save_file(call, path, mimetype.val if mimetype is not None else "")
 
-    def _save(self, call: Call, folder: str, name: str, mimetype: str) -> Any:
+    def save_file(self, call: Call, path: str, mimetype: str) -> Any:
+        """A new file at a path."""
         file = omero.model.OriginalFileI()
+        folder, name = self.row_place(path)
         file.path, file.name, file.mimetype = rstring(folder), rstring(name), rstring(mimetype)
         file.repo = rstring(repository_uuid(call.tx, self._name))
         saver = Saver(call)
@@ -110,12 +133,16 @@ class Repository(Service):
     @untransacted
     def file(self, context: Any, path: str, mode: str) -> Any:
         with self.transaction(context) as call:
-            ident = self._find(call, path)
+            ident = self.find(call, path)
+            if ident is not None and "w" in mode:
+                owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
+                if not call.graph.rights(owner, group).edit:
+                    raise violation("requiresWrite is true but cannot modify")
         if ident is None:
             if "w" not in mode:
                 raise invalid(f"{path} is not in the repository {self._name}")
             with self.transaction(context, write=True) as call:
-                ident = self._save(call, *_split(path), "application/octet-stream").id.val
+                ident = self.save_file(call, path, "application/octet-stream").id.val
         return self.fileById(context, ident)
 
     @untransacted

@@ -15,9 +15,10 @@ from omero.rtypes import rstring, rtime
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.database import now_ms
 from omero_pixclf.embedded.faults import fault, invalid
-from omero_pixclf.embedded.repositories import SCRIPTS, repository_files
+from omero_pixclf.embedded.repositories import MANAGED, SCRIPTS, repository_files
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.services.managed_repository import ManagedRepository
 from omero_pixclf.embedded.services.repository import Repository
 from omero_pixclf.embedded.services.table import Table, register_columns
 from omero_pixclf.embedded.storage import file_path
@@ -61,8 +62,14 @@ class SharedResources(Service):
     def _repository(self, name: str) -> Any:
         with self.lock:
             if name not in self._opened:
-                service = Repository(self.server, self.session, name)
-                proxy = self.server.add_object(self.session, self.category, service, "omero.grid.Repository")
+                managed = name == MANAGED
+                service: Repository = (
+                    ManagedRepository(self.server, self.session)
+                    if managed
+                    else Repository(self.server, self.session, name)
+                )
+                kind = "omero.grid.ManagedRepository" if managed else "omero.grid.Repository"
+                proxy = self.server.add_object(self.session, self.category, service, kind)
                 self._opened[name] = proxy
             return self._opened[name]
 

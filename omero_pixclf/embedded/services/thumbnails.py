@@ -20,9 +20,9 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     thumbnail_settings_id,
 )
+from omero_pixclf.embedded.resolutions import open_pixels, open_pyramid
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
-from omero_pixclf.embedded.services.pixels_store import open_pixels
 
 __all__ = ["ThumbnailStore"]
 
@@ -144,15 +144,16 @@ class ThumbnailStore(Service):
         pixels = describe_pixels(call, ident)
         found = rendering_defs(call, [self._settings]) if self._settings is not None else []
         call.graph.finish()
-        buffer = open_pixels(call, ident)
+        pyramid = open_pyramid(call, ident)
         try:
             settings = found[0] if found else new_settings(call, pixels)
             if not found:
-                defaults_into(call, settings, pixels, buffer)
+                defaults_into(call, settings, pixels, pyramid.full)
             z, t = place if place is not None else (settings.defaultZ.val, settings.defaultT.val)
+            buffer = pyramid.at_least(max(size[0], size[1] or 0))
             drawn = draw(settings, lambda c: buffer.plane_array(z, c, t))
         finally:
-            buffer.close()
+            pyramid.close()
         return jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
 
 

@@ -1,0 +1,238 @@
+"""Files into OMERO as they are, by its import protocol: the server reads them and makes images of them."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import omero
+import omero.clients  # first: the other modules of omero are complete only after it
+import omero.cmd
+import omero.grid
+import omero.model
+from omero.rtypes import rbool, rstring
+
+from omero_pixclf import __version__
+from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.connector.attachments import unloaded
+from omero_pixclf.connector.faults import FOREIGN, explain, missing
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
+
+__all__ = ["ImportOptions", "Imported", "import_file_set", "is_imported"]
+
+_BLOCK = 4 << 20
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
+_TARGETS = ("Dataset", "Screen")
+
+Pause = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What an import may be told.
+
+    Attributes
+    ----------
+    target
+        ``"Dataset:7"`` or ``"Screen:2"``; None leaves images and plates without a container.
+    name, description
+        Instead of those of the files; None keeps these.
+    algorithm
+        The checksums' algorithm; None takes what the server prefers.
+    thumbnails, statistics
+        Whether the server shall draw thumbnails and find the range of each channel.
+    comments
+        Pairs of namespace and text, one comment each on whatever is made.
+    annotations
+        Ids of annotations to link to whatever is made.
+    """
+
+    target: str | None = None
+    name: str | None = None
+    description: str | None = None
+    algorithm: str | None = None
+    thumbnails: bool = True
+    statistics: bool = True
+    comments: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Ids of what an import made, in the order of the files' images."""
+
+    fileset: int
+    pixels: tuple[int, ...]
+    images: tuple[int, ...]
+    plates: tuple[int, ...]
+
+
+def import_file_set(
+    session: Session,
+    files: Sequence[Path],
+    options: ImportOptions | None = None,
+    *,
+    tell: Callable[[str], None] | None = None,
+    pause: Pause = time.sleep,
+) -> Imported:
+    """Import files that belong together, the one to open first; ``tell`` hears what is going on.
+
+    Raises
+    ------
+    MissingError
+        Where the target is not there.
+    InputError
+        Where the server cannot read the files.
+    ServerError
+        Where it says no for another reason, or a file did not arrive as it is.
+    """
+    wanted = options or ImportOptions()
+    say = tell or (lambda _: None)
+    target, group = _target(session, wanted.target)
+    fileset = _fileset(files)
+
+    def attempt(factory: Any) -> Imported:
+        context = session.context(group)
+        repository = _managed_repository(factory)
+        settings = _settings(repository, wanted, target)
+        process = repository.importFileset(fileset, settings, context)
+        try:
+            hashes = [_upload(process, index, file, settings, say) for index, file in enumerate(files)]
+            handle = process.verifyUpload(hashes)
+            say("files verified")
+            try:
+                return _answer(handle, files, pause)
+            finally:
+                with suppress(*FOREIGN):
+                    handle.close()
+        finally:
+            with suppress(*FOREIGN):
+                process.close()
+
+    return session.once(f"importing {files[0].name}", attempt)
+
+
+def _target(session: Session, key: str | None) -> tuple[Any, int]:
+    """The container as an unloaded object, and the group to import into."""
+    if key is None:
+        return None, session.group_id
+    kind, ident = parse_key(key)
+    if kind not in _TARGETS:
+        raise UsageError(f"{key}: imports go into {' or '.join(_TARGETS)}")
+    found = session.ids(f"select o.details.group.id from {kind} o where o.id = :id", id=ident)
+    if not found:
+        raise missing(kind, ident)
+    return unloaded(kind, ident), found[0]
+
+
+def _fileset(files: Sequence[Path]) -> Any:
+    made = omero.model.FilesetI()
+    for file in files:
+        entry = omero.model.FilesetEntryI()
+        entry.clientPath = rstring(file.resolve().as_posix().lstrip("/"))  # as OMERO's own clients: without a root
+        made.addFilesetEntry(entry)
+    upload = omero.model.UploadJobI()
+    facts = {"omero_pixclf.version": __version__, "os.name": platform.system(), "os.version": platform.release()}
+    upload.setVersionInfo([omero.model.NamedValue(name, value) for name, value in facts.items()])
+    made.linkJob(upload)
+    return made
+
+
+def _managed_repository(factory: Any) -> Any:
+    found = factory.sharedResources().repositories()
+    for proxy in found.proxies:
+        managed = omero.grid.ManagedRepositoryPrx.checkedCast(proxy) if proxy is not None else None
+        if managed is not None:
+            return managed
+    raise MissingError("the server has no managed repository: it takes no imports")
+
+
+def _settings(repository: Any, options: ImportOptions, target: Any) -> Any:
+    made = omero.grid.ImportSettings()
+    made.userSpecifiedTarget = target
+    made.userSpecifiedName = rstring(options.name) if options.name is not None else None
+    made.userSpecifiedDescription = rstring(options.description) if options.description is not None else None
+    made.doThumbnails, made.noStatsInfo = rbool(options.thumbnails), rbool(not options.statistics)
+    made.userSpecifiedAnnotationList = [*map(_comment, options.comments), *map(_existing, options.annotations)]
+    made.checksumAlgorithm = _algorithm(repository, options.algorithm)
+    return made
+
+
+def _comment(pair: tuple[str, str]) -> Any:
+    made = omero.model.CommentAnnotationI()
+    made.ns, made.textValue = rstring(pair[0]), rstring(pair[1])
+    return made
+
+
+def _existing(ident: int) -> Any:
+    return omero.model.CommentAnnotationI(ident, False)
+
+
+def _algorithm(repository: Any, wanted: str | None) -> Any:
+    """The algorithm to use, as both sides know it."""
+    if wanted is not None and wanted not in ALGORITHMS:
+        raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(ALGORITHMS)}")
+    known = []
+    for name in (wanted,) if wanted is not None else ALGORITHMS:
+        algorithm = omero.model.ChecksumAlgorithmI()
+        algorithm.value = rstring(name)
+        known.append(algorithm)
+    found = repository.suggestChecksumAlgorithm(known)
+    if found is None:
+        raise ServerError(f"the server knows none of the checksum algorithms {', '.join(a.value.val for a in known)}")
+    return found
+
+
+def _upload(process: Any, index: int, file: Path, settings: Any, say: Callable[[str], None]) -> str:
+    """Send a file's bytes; returns their checksum."""
+    say(f"uploading {file}")
+    store = process.getUploader(index)
+    try:
+        offset = 0
+        with file.open("rb") as source:
+            store.write(b"", 0, 0)  # an empty file is one, too
+            while block := source.read(_BLOCK):
+                store.write(block, offset, len(block))
+                offset += len(block)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from error
+    finally:
+        store.close()
+    return checksum(file, settings.checksumAlgorithm.value.val)
+
+
+def _answer(handle: Any, files: Sequence[Path], pause: Pause) -> Imported:
+    wait = _FIRST_PAUSE_S
+    while (answer := handle.getResponse()) is None:
+        pause(wait)
+        wait = min(_LONGEST_PAUSE_S, wait * 1.5)
+    if isinstance(answer, omero.cmd.ERR):
+        raise _refusal(answer, files)
+    request = handle.getRequest()
+    return Imported(
+        fileset=int(request.activity.parent.id.val),
+        pixels=tuple(int(p.id.val) for p in answer.pixels),
+        images=tuple(int(p.image.id.val) for p in answer.pixels),
+        plates=tuple(int(o.id.val) for o in answer.objects if isinstance(o, omero.model.Plate)),
+    )
+
+
+def _refusal(answer: Any, files: Sequence[Path]) -> InputError | ServerError:
+    text = explain(omero.CmdError(answer)).partition(": ")[2] or answer.name
+    kind = InputError if answer.name in ("import-unknown-format", "import-file-exception") else ServerError
+    return kind(f"{files[0].name}: not imported: {text} ({answer.name})")
+
+
+def is_imported(session: Session, main: Path, *, by_path: bool) -> bool:
+    """Whether this user has imported a file of that name before, or one of that very path."""
+    value = main.resolve().as_posix().lstrip("/") if by_path else main.name
+    field = "e.clientPath" if by_path else "e.originalFile.name"
+    hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
+    return bool(session.ids(hql, value=value, owner=session.user_id))

@@ -1,0 +1,239 @@
+"""The rows of a set of files that is being imported: folders, files, the Fileset and its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+
+import omero.model
+from omero.rtypes import rlong, rstring, rtime
+
+from omero_pixclf.checksums import ALGORITHMS
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.commands.deletion import carry_out
+from omero_pixclf.embedded.commands.journey import Action
+from omero_pixclf.embedded.commands.options import ChildOptions
+from omero_pixclf.embedded.commands.removal import Removal
+from omero_pixclf.embedded.database import now_ms
+from omero_pixclf.embedded.faults import invalid, misuse
+from omero_pixclf.embedded.jobs import new_job
+from omero_pixclf.embedded.managed import (
+    common_folder,
+    forget_managed,
+    managed_folder,
+    note_managed,
+    remove_managed,
+    safe_path,
+    template_folders,
+)
+from omero_pixclf.embedded.repositories import MANAGED, repository_uuid
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.security import USER_GROUP
+
+__all__ = ["DIRECTORY", "LOG_MIMETYPE", "Begun", "add_folder", "add_folders", "begin", "discard", "new_file"]
+
+DIRECTORY = "Directory"
+LOG_MIMETYPE = "application/omero-log-file"
+_SERVER_JOBS = ("MetadataImportJob", "PixelDataJob", "ThumbnailGenerationJob", "IndexingJob")
+_LOG_SUFFIX = ".log"
+
+
+@dataclass(frozen=True)
+class Begun:
+    """An import whose rows stand and whose files are to come.
+
+    Attributes
+    ----------
+    fileset
+        The saved Fileset with its entries and jobs.
+    folder
+        Where its files lie, below the managed repository.
+    files
+        Ids of the OriginalFiles in the order of the entries, and where they lie below the managed repository.
+    log
+        The OriginalFile of the import's log.
+    group
+        The group of all of it.
+    """
+
+    fileset: Any
+    folder: PurePosixPath
+    files: tuple[tuple[int, PurePosixPath], ...]
+    log: Any
+    log_place: PurePosixPath
+    group: int
+
+
+def begin(call: Call, fileset: Any, settings: Any) -> Begun:
+    """Make folders and rows for a client's Fileset; within an open transaction that writes.
+
+    Raises
+    ------
+    ApiUsageException, ValidationException
+        Where there are no files, no algorithm for checksums, or something else than one upload job.
+    """
+    entries = list(fileset.copyUsedFiles()) if fileset is not None else []
+    if not entries:
+        raise misuse("No paths provided")
+    algorithm = _algorithm(settings)
+    upload = _upload_job(fileset)
+    folder = _new_folder(call)
+    inner = _inner_paths(entries)
+    add_folders(call, folder, inner)
+    files = []
+    for entry, path in zip(entries, inner, strict=True):
+        entry.originalFile = new_file(call, folder / path, algorithm)
+        files.append(entry.originalFile)
+    fileset.templatePrefix = rstring(f"{folder}/")
+    log = new_file(call, folder.with_name(folder.name + _LOG_SUFFIX), None, LOG_MIMETYPE)
+    upload.linkOriginalFile(log)
+    _describe_upload(call, upload)
+    _add_jobs(call, fileset, settings)
+    saver = Saver(call)
+    saved = saver.save(fileset)
+    saver.flush()
+    for file, path in zip(files, inner, strict=True):
+        note_managed(call.tx, file.id.val, folder / path)
+    log_place = folder.with_name(folder.name + _LOG_SUFFIX)
+    note_managed(call.tx, log.id.val, log_place)
+    places = tuple((file.id.val, folder / path) for file, path in zip(files, inner, strict=True))
+    return Begun(saved, folder, places, log, log_place, call.write_group)
+
+
+def _algorithm(settings: Any) -> str:
+    if settings is None or settings.checksumAlgorithm is None:
+        raise misuse("must specify checksum algorithm")
+    value = settings.checksumAlgorithm.value
+    if value is None or value.val not in ALGORITHMS:
+        raise invalid(f"unknown checksum algorithm: {value.val if value is not None else None}")
+    return str(value.val)
+
+
+def _upload_job(fileset: Any) -> Any:
+    links = list(fileset.copyJobLinks())
+    if len(links) != 1:
+        raise invalid(f"Found {len(links)} job links. Link only uploadJob on creation!")
+    job = links[0].child
+    if not isinstance(job, omero.model.UploadJob):
+        raise invalid(f"Found non-UploadJob on creation: {type(job).__name__}")
+    return job
+
+
+def _describe_upload(call: Call, job: Any) -> None:
+    """What the server says of a client's job."""
+    now = rtime(now_ms())
+    group = call.tx.one("SELECT name FROM experimentergroup WHERE id = ?", (call.write_group,))[0]
+    job.username, job.groupname = rstring(call.caller.user_name), rstring(group)
+    job.type, job.message = rstring(call.session.event_type), rstring("Uploading")
+    job.submitted, job.scheduledFor, job.started = now, now, now
+    job.status = omero.model.JobStatusI()
+    job.status.value = rstring("Running")
+
+
+# ---- folders and files -------------------------------------------------------------------------------------------
+def _new_folder(call: Call) -> PurePosixPath:
+    """The folder of an import that begins now, which no other has."""
+    now = datetime.now()
+    while True:
+        first, *others = template_folders(call.caller.user_name, call.caller.user_id, now)
+        folder = PurePosixPath(first, *others)
+        if not (managed_folder(call.folder) / folder).exists():
+            break
+        now += timedelta(milliseconds=1)
+    add_folder(call, PurePosixPath(first), owner=0, group=USER_GROUP)
+    for depth in range(1, len(others) + 1):
+        add_folder(call, PurePosixPath(first, *others[:depth]))
+    return folder
+
+
+def _inner_paths(entries: Sequence[Any]) -> list[PurePosixPath]:
+    """Where files lie below their import's folder: what their own paths have in common is left out."""
+    if any(entry is None or entry.clientPath is None for entry in entries):
+        raise invalid("a FilesetEntry has no clientPath")
+    paths = [safe_path(entry.clientPath.val) for entry in entries]
+    if len(set(paths)) != len(paths):
+        raise invalid("a path is given twice")
+    shared = common_folder(paths)
+    return [path.relative_to(shared) for path in paths]
+
+
+def add_folders(call: Call, folder: PurePosixPath, inner: Sequence[PurePosixPath]) -> None:
+    """Make the folders below an import's own that its files lie in."""
+    for parent in sorted({parent for path in inner for parent in path.parents if parent.parts}):
+        add_folder(call, folder / parent)
+
+
+def add_folder(call: Call, folder: PurePosixPath, *, owner: int | None = None, group: int | None = None) -> None:
+    """The row of a folder, where there is none yet, and the folder itself once that is committed."""
+    on_disk = managed_folder(call.folder) / folder
+    call.tx.after_commit.append(lambda: on_disk.mkdir(mode=0o700, parents=True, exist_ok=True))
+    repository = repository_uuid(call.tx, MANAGED)
+    path, name = _row_place(folder)
+    sql = "SELECT 1 FROM originalfile WHERE repo = ? AND path = ? AND name = ?"
+    if call.tx.one(sql, (repository, path, name)) is not None:
+        return
+    ident = call.tx.new_id("originalfile")
+    call.tx.execute(
+        "INSERT INTO originalfile (id, owner_id, group_id, creation_id, update_id, path, name, mimetype, repo, size, "
+        "ctime, mtime, atime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
+        (
+            ident,
+            call.caller.user_id if owner is None else owner,
+            call.write_group if group is None else group,
+            *(call.event_id, call.event_id, path, name, DIRECTORY, repository),
+            *([now_ms()] * 3),
+        ),
+    )
+    note_managed(call.tx, ident, folder)
+
+
+def _row_place(place: PurePosixPath) -> tuple[str, str]:
+    """What columns ``path`` and ``name`` say of a place in the managed repository."""
+    return ("/" if place.parent == PurePosixPath() else f"{place.parent}/"), place.name
+
+
+def new_file(
+    call: Call, place: PurePosixPath, algorithm: str | None, mimetype: str = "application/octet-stream"
+) -> Any:
+    """An OriginalFile at a place in the managed repository, not yet saved."""
+    made, now = omero.model.OriginalFileI(), rtime(now_ms())
+    path, name = _row_place(place)
+    made.path, made.name, made.mimetype, made.size = rstring(path), rstring(name), rstring(mimetype), rlong(0)
+    made.repo = rstring(repository_uuid(call.tx, MANAGED))
+    made.ctime, made.mtime, made.atime = now, now, now
+    if algorithm is not None:
+        made.hasher = omero.model.ChecksumAlgorithmI()
+        made.hasher.value = rstring(algorithm)
+    return made
+
+
+def _add_jobs(call: Call, fileset: Any, settings: Any) -> None:
+    """Link the server's own jobs in their order, as OMERO does."""
+    wants_thumbnails = settings.doThumbnails is not None and settings.doThumbnails.val
+    for kind in _SERVER_JOBS:
+        if kind == "ThumbnailGenerationJob" and not wants_thumbnails:
+            continue
+        fileset.linkJob(getattr(omero.model, kind + "I")(new_job(call, kind, []), False))
+
+
+# ---- giving up ---------------------------------------------------------------------------------------------------
+def discard(call: Call, begun: Begun) -> None:
+    """Take back the rows and files of an import that came to nothing; its folder goes as well."""
+    tx = call.tx
+    if tx.one("SELECT 1 FROM fileset WHERE id = ?", (begun.fileset.id.val,)) is None:
+        return
+    removal = Removal(call.as_admin(), ChildOptions())
+    removal.run(removal.targets("Fileset", [begun.fileset.id.val]), Action.DROP)
+    carry_out(removal, removal.to_unlink())
+    below = f"{begun.folder}/"
+    sql = (
+        "SELECT o.id FROM originalfile o JOIN managed m ON m.file = o.id "
+        "WHERE o.mimetype = ? AND (m.place = ? OR substr(m.place, 1, ?) = ?)"
+    )
+    folders = [row[0] for row in tx.all(sql, (DIRECTORY, str(begun.folder), len(below), below))]
+    places = forget_managed(tx, call.folder, folders)
+    tx.executemany("DELETE FROM originalfile WHERE id = ?", [(ident,) for ident in folders])
+    tx.after_commit.append(lambda: remove_managed(places))

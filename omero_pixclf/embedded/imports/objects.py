@@ -1,0 +1,205 @@
+"""Images, plates and what belongs to them, as model objects made from what files hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import omero.constants.namespaces as namespaces
+import omero.model
+from omero.model.enums import UnitsLength
+from omero.rtypes import rdouble, rint, rstring, rtime
+
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.imports.planes import Unpacked
+from omero_pixclf.embedded.model import unit_names
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.schema import table
+from omero_pixclf.embedded.services.pixels import PENDING
+from omero_pixclf.files.series.content import Channel, Content, Plate, Series
+
+__all__ = ["Wishes", "link_wishes", "new_images", "new_plates", "omero_type"]
+
+_TYPES = {"float32": "float", "float64": "double"}
+_UNIT_WORDS = {"micron": "µm", "microns": "µm", "um": "µm", "\u03bcm": "µm", "micrometre": "µm", "\\u00B5m": "µm"}
+_INTERNAL = (namespaces.NSAUTOCLOSE, namespaces.NSTARGETTEMPLATE, namespaces.NSFILETRANSFER)
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the client asked for in its ImportSettings."""
+
+    target: Any
+    name: str | None
+    description: str | None
+    pixel_size: tuple[float | None, ...]
+    annotations: tuple[Any, ...]
+    thumbnails: bool
+    statistics: bool
+
+    @classmethod
+    def of(cls, settings: Any) -> Wishes:
+        """The wishes of omero.grid.ImportSettings; whatever is not said has OMERO's default."""
+        given = settings.userSpecifiedAnnotationList or []
+        name, description = settings.userSpecifiedName, settings.userSpecifiedDescription
+        return cls(
+            target=settings.userSpecifiedTarget,
+            name=name.val if name is not None else None,
+            description=description.val if description is not None else None,
+            pixel_size=tuple(settings.userSpecifiedPixels or ()),
+            annotations=tuple(a for a in given if a is not None and not _is_internal(a)),
+            thumbnails=settings.doThumbnails is None or settings.doThumbnails.val,
+            statistics=settings.noStatsInfo is None or not settings.noStatsInfo.val,
+        )
+
+
+def _is_internal(annotation: Any) -> bool:
+    """Whether an annotation only tells the server how to import."""
+    return annotation.isLoaded() and annotation.ns is not None and annotation.ns.val in _INTERNAL
+
+
+def omero_type(series: Series) -> str:
+    """OMERO's name of the samples' type."""
+    return _TYPES.get(series.dtype.name, series.dtype.name)
+
+
+# ---- images ------------------------------------------------------------------------------------------------------
+def new_images(
+    call: Call, content: Content, pixels: Sequence[Unpacked], fileset: int, file_name: str, wishes: Wishes
+) -> list[Any]:
+    """One unsaved image per series, in their order."""
+    kind = _format(call, content.format)
+    made = []
+    for number, (series, found) in enumerate(zip(content.series, pixels, strict=True)):
+        image = omero.model.ImageI()
+        image.name = rstring(_name(series, number, len(content.series), wishes.name or file_name))
+        image.description = rstring(wishes.description if wishes.description is not None else series.description)
+        image.acquisitionDate = rtime(series.acquired_ms) if series.acquired_ms is not None else None
+        image.series, image.format = rint(number), kind
+        image.fileset = omero.model.FilesetI(fileset, False)
+        image.addPixels(_pixels(series, found, wishes))
+        made.append(image)
+    return made
+
+
+def _name(series: Series, number: int, count: int, base: str) -> str:
+    """Images that share a file carry their own name, or number, in brackets."""
+    return base if count == 1 else f"{base} [{series.name or number}]"
+
+
+def _format(call: Call, value: str) -> Any:
+    row = call.tx.one("SELECT id FROM format WHERE value = ?", (value,))
+    if row is not None:
+        return omero.model.FormatI(row[0], False)
+    ident = call.tx.new_id(table("Format").name)
+    call.tx.execute(
+        "INSERT INTO format (id, creation_id, update_id, value) VALUES (?, ?, ?, ?)",
+        (ident, call.event_id, call.event_id, value),
+    )
+    return omero.model.FormatI(ident, False)
+
+
+def _pixels(series: Series, found: Unpacked, wishes: Wishes) -> Any:
+    full = series.levels[0]
+    made = omero.model.PixelsI()
+    made.sizeX, made.sizeY = rint(full.width), rint(full.height)
+    made.sizeZ, made.sizeC, made.sizeT = rint(series.z), rint(series.c), rint(series.t)
+    made.pixelsType, made.dimensionOrder = omero.model.PixelsTypeI(), omero.model.DimensionOrderI()
+    made.pixelsType.value, made.dimensionOrder.value = rstring(omero_type(series)), rstring("XYZCT")
+    made.significantBits = rint(series.dtype.itemsize * 8)
+    made.sha1 = rstring(found.sha1 if wishes.statistics else PENDING)
+    for place, axis in enumerate("xyz"):
+        asked = wishes.pixel_size[place] if place < len(wishes.pixel_size) else None
+        size = _length(asked, "µm") if asked else _length(*series.pixel_size.get(axis, (None, "")))
+        setattr(made, f"physicalSize{axis.upper()}", size)
+    for channel, extent in zip(series.channels, found.ranges, strict=True):
+        made.addChannel(_channel(channel, extent if wishes.statistics else None))
+    return made
+
+
+def _length(value: float | None, unit: str) -> Any:
+    """A length in OMERO's units; None for sizes that are not above zero and for units that OMERO does not have."""
+    symbol = _UNIT_WORDS.get(unit, unit)
+    names = {text: name for name, text in omero.model.LengthI.SYMBOLS.items()}
+    name = names.get(symbol, symbol.upper())
+    if value is None or not value > 0 or not math.isfinite(value) or name not in unit_names("Length"):
+        return None
+    return omero.model.LengthI(value, unit_names("Length")[name])
+
+
+def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
+    made, logical = omero.model.ChannelI(), omero.model.LogicalChannelI()
+    logical.name = rstring(channel.name) if channel.name else None
+    for name, nm in (("emissionWave", channel.emission_nm), ("excitationWave", channel.excitation_nm)):
+        setattr(logical, name, omero.model.LengthI(nm, UnitsLength.NANOMETER) if nm is not None else None)
+    made.logicalChannel = logical
+    if channel.color is not None:
+        made.red, made.green, made.blue, made.alpha = (rint(part) for part in channel.color)
+    if extent is not None and extent[0] <= extent[1]:
+        made.statsInfo = omero.model.StatsInfoI()
+        made.statsInfo.globalMin, made.statsInfo.globalMax = rdouble(extent[0]), rdouble(extent[1])
+    return made
+
+
+# ---- plates ------------------------------------------------------------------------------------------------------
+def new_plates(content: Content, images: Sequence[Any], wishes: Wishes, file_name: str) -> list[Any]:
+    """One unsaved plate per plate of the content, with wells whose samples are the images."""
+    names = _plate_names(content.plates, wishes.name or file_name)
+    return [_plate(plate, name, images, wishes) for plate, name in zip(content.plates, names, strict=True)]
+
+
+def _plate_names(plates: Sequence[Plate], base: str) -> Iterator[str]:
+    for plate in plates:
+        yield base if len(plates) == 1 else f"{base} [{plate.name}]"
+
+
+def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: Wishes) -> Any:
+    made = omero.model.PlateI()
+    made.name, made.rows, made.columns = rstring(name), rint(plate.rows), rint(plate.columns)
+    made.description = rstring(wishes.description) if wishes.description is not None else None
+    made.rowNamingConvention, made.columnNamingConvention = rstring("letter"), rstring("number")
+    runs = [_run(number) for number in range(plate.runs)]
+    for run in runs:
+        made.addPlateAcquisition(run)
+    wells: dict[tuple[int, int], Any] = {}
+    for spot in plate.spots:
+        where = spot.row, spot.column
+        if where not in wells:
+            wells[where] = _well(*where)
+            made.addWell(wells[where])
+        sample = omero.model.WellSampleI()
+        sample.image = images[spot.series]
+        sample.plateAcquisition = runs[spot.run]
+        wells[where].addWellSample(sample)
+    return made
+
+
+def _run(number: int) -> Any:
+    made = omero.model.PlateAcquisitionI()
+    made.name = rstring(f"PlateAcquisition {number}")
+    return made
+
+
+def _well(row: int, column: int) -> Any:
+    made = omero.model.WellI()
+    made.row, made.column = rint(row), rint(column)
+    return made
+
+
+def link_wishes(call: Call, images: Sequence[Any], plates: Sequence[Any], wishes: Wishes) -> None:
+    """Put what was saved where the client wants it: images into a dataset, plates into a screen; annotate it."""
+    saver = Saver(call)
+    holders = [("Plate", p) for p in plates] or [("Image", i) for i in images]
+    for kind, held in holders:
+        container = {"Image": "Dataset", "Plate": "Screen"}[kind]
+        if isinstance(wishes.target, getattr(omero.model, container)):
+            link = getattr(omero.model, f"{container}{kind}LinkI")()
+            link.parent, link.child = wishes.target, held
+            saver.save(link)
+        for annotation in wishes.annotations:
+            link = getattr(omero.model, f"{kind}AnnotationLinkI")()
+            link.parent, link.child = held, annotation
+            saver.save(link)
+    saver.flush()

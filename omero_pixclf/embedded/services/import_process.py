@@ -1,0 +1,160 @@
+"""omero.grid.ImportProcess: one set of files on its way in."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import uuid
+from typing import Any
+
+import omero
+import omero.grid
+import omero.model
+
+from omero_pixclf.checksums import checksum
+from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.faults import misuse
+from omero_pixclf.embedded.imports.filesets import Begun, discard
+from omero_pixclf.embedded.imports.handle import ImportHandle
+from omero_pixclf.embedded.jobs import set_job_state
+from omero_pixclf.embedded.managed import managed_folder
+from omero_pixclf.embedded.repositories import MANAGED, repository_uuid
+from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.services.file_store import RawFileStore
+
+__all__ = ["ImportProcess"]
+
+_log = logging.getLogger(__name__)
+
+
+class ImportProcess(Service):
+    """omero.grid.ImportProcess.
+
+    Closing it, or the end of its session, before all files have been verified takes the import back.
+    """
+
+    interface = omero.grid.ImportProcess
+    stateful = True
+
+    def __init__(self, server: Any, session: Any, begun: Begun, settings: Any, context: dict[str, str]) -> None:
+        super().__init__(server, session)
+        self._begun = begun
+        self._settings = settings
+        self._context = context
+        self._uploaders: dict[int, RawFileStore] = {}
+        self._handle: Any = None
+
+    @property
+    def group(self) -> int:
+        """The group that is imported into."""
+        return self._begun.group
+
+    def _file(self, index: int) -> tuple[int, Any]:
+        if not 0 <= index < len(self._begun.files):
+            raise misuse(f"no file {index} of {len(self._begun.files)}")
+        ident, place = self._begun.files[index]
+        return ident, managed_folder(self.server.folder) / place
+
+    # ---- uploading -------------------------------------------------------------------------------------------
+    @untransacted
+    def getUploader(self, context: Any, index: int) -> Any:
+        """The store that takes a file's bytes; the same one until it is closed."""
+        if self._handle is not None:
+            raise misuse("the upload has been verified already")
+        ident, path = self._file(index)
+        store = self._uploaders.get(index)
+        if store is None or store.name not in self.session.services:
+            store = RawFileStore(self.server, self.session)
+            store.open_path(path, ident, self.group, True)
+            self._uploaders[index] = store
+            return self.server.add_object(self.session, self.category, store, "omero.api.RawFileStore")
+        return self.server.proxy_of(store)
+
+    @untransacted
+    def getUploadOffset(self, context: Any, index: int) -> int:
+        """How much of a file has come, to go on from there."""
+        _, path = self._file(index)
+        return path.stat().st_size if path.exists() else 0
+
+    @untransacted
+    def verifyUpload(self, context: Any, hashes: list[str]) -> Any:
+        """Compare the client's checksums with those of the files that came, and begin to read them."""
+        files = self._begun.files
+        if hashes is None:
+            raise misuse("hashes list cannot be null")
+        if len(hashes) != len(files):
+            raise misuse(f"hashes size should be {len(files)} not {len(hashes)}")
+        if self._handle is not None:
+            return self._handle
+        for store in self._uploaders.values():
+            store.save(self._context)
+        failing = self._failing(hashes)
+        if failing:
+            raise omero.ChecksumValidationException(
+                "", "omero.ChecksumValidationException", "A checksum mismatch has occurred.", failing
+            )
+        with self.transaction(self._in_group(), write=True) as call:
+            upload = self._begun.fileset.copyJobLinks()[0].child.id.val
+            set_job_state(call.tx, upload, "Finished", "Finished")
+            request = self._request(call)
+        handle = ImportHandle(self.server, self.session, request, self._in_group(), self._begun)
+        self._handle = self.server.add_object(self.session, self.category, handle, "omero.cmd.Handle")
+        threading.Thread(target=handle.run, name="omero-import", daemon=True).start()
+        return self._handle
+
+    def _failing(self, hashes: list[str]) -> dict[int, str]:
+        """The server's checksums of files whose client has another one."""
+        algorithm = self._settings.checksumAlgorithm.value.val
+        failing = {}
+        for index, wanted in enumerate(hashes):
+            _, path = self._file(index)
+            found = checksum(path, algorithm) if path.exists() else ""
+            if found != wanted:
+                failing[index] = found
+        return failing
+
+    def _in_group(self) -> dict[str, str]:
+        return {**self._context, "omero.group": str(self.group)}
+
+    def _request(self, call: Call) -> Any:
+        fileset = self._begun.fileset
+        sql = "SELECT id, child FROM filesetjoblink WHERE parent = ? ORDER BY id"
+        link, job = call.tx.all(sql, (fileset.id.val,))[1]
+        made = omero.grid.ImportRequest()
+        made.clientUuid = str(uuid.uuid4())
+        made.repoUuid = repository_uuid(call.tx, MANAGED)
+        made.process = self.server.proxy_of(self)
+        made.activity = omero.model.FilesetJobLinkI(link, True)
+        made.activity.parent = fileset
+        made.activity.child = omero.model.MetadataImportJobI(job, False)
+        made.settings = self._settings
+        made.location = omero.grid.ImportLocation(
+            sharedPath=str(self._begun.folder),
+            omittedLevels=0,
+            usedFiles=[str(place.relative_to(self._begun.folder)) for _, place in self._begun.files],
+            directory=None,
+        )
+        made.logFile = omero.model.OriginalFileI(self._begun.log.id.val, False)
+        return made
+
+    @untransacted
+    def getHandle(self, context: Any) -> Any:
+        return self._handle
+
+    @untransacted
+    def getImportSettings(self, context: Any) -> Any:
+        return self._settings
+
+    # ---- the end ---------------------------------------------------------------------------------------------
+    def released(self) -> None:
+        for store in self._uploaders.values():
+            store.released()
+        if self._handle is not None:
+            return
+        try:
+            with self.transaction(self._in_group(), write=True) as call:
+                discard(call, self._begun)
+        except (omero.ServerError, sqlite3.Error):  # the session goes on ending
+            _log.exception("the upload of %s could not be taken back", self._begun.folder)
