@@ -6,13 +6,26 @@ the boundary; nothing else does.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "ArrayReader", "ChannelReader", "ImageInfo", "PixelReader", "Place", "Region", "Shape5"]
+__all__ = [
+    "AXES",
+    "ArrayReader",
+    "ChannelReader",
+    "ImageInfo",
+    "PixelArray",
+    "PixelReader",
+    "Place",
+    "Region",
+    "Shape5",
+    "bands",
+]
 
 AXES = "tzyxc"
 Shape5 = tuple[int, int, int, int, int]
@@ -40,6 +53,22 @@ class Region:
     def slices(self) -> tuple[slice, ...]:
         """Five slices that cut this box out of an array of the image."""
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
+
+
+def bands(shape: Shape5, itemsize: int, *, most: int = 2**26, rows: int = 64) -> Iterator[Region]:
+    """Boxes that tile an image, whole where it has at most ``most`` bytes, else some rows of a plane, all channels.
+
+    Bands start at multiples of ``rows``, which is also the least that a band has.
+    """
+    t, z, y, x, c = shape
+    if prod(shape) * itemsize <= most:
+        yield Region.whole(shape)
+        return
+    step = max(1, most // max(1, x * c * itemsize * rows)) * rows
+    for n in range(t):
+        for plane in range(z):
+            for row in range(0, y, step):
+                yield Region((n, plane, row, 0, 0), (n + 1, plane + 1, min(row + step, y), x, c))
 
 
 @dataclass(frozen=True)
@@ -105,12 +134,26 @@ class PixelReader(Protocol):
         """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
 
 
+class PixelArray(Protocol):
+    """Pixels ``(t, z, y, x, c)`` that are had by slices: an array in memory, or one that lies in files."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents."""
+
+    @property
+    def dtype(self) -> Any:
+        """Numpy's."""
+
+    def __getitem__(self, place: Any, /) -> NDArray[Any]: ...
+
+
 @dataclass(frozen=True)
 class ArrayReader:
-    """An image that is already in memory."""
+    """An image that is already in memory, or in files that are read by slices."""
 
     info: ImageInfo
-    pixels: NDArray[Any]
+    pixels: PixelArray
 
     def read(self, region: Region) -> NDArray[Any]:
         """The pixels of a region, ``(t, z, y, x, c)``."""

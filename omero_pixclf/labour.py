@@ -23,6 +23,7 @@ from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Executor, execute
 from omero_pixclf.runs.job import Event, Pictures, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, state_folder
+from omero_pixclf.runs.pieces import shared
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.shards import share
@@ -151,15 +152,16 @@ def _executor(
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
     place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
+    cut = partial(shared, recipe=request.recipe, project=site.project, files=manifest, memory=crew.memory)
     if request.dask and renew is not None:
         # Workers are elsewhere: each has its own threads, and may take all of the memory allowed.
         given = replace(place, threads=request.threads, memory=request.memory)
-        return partial(on_dask, cluster=Cluster(request.dask, lambda: partial(at_work_with, given, renew())))
+        return partial(on_dask, cluster=Cluster(request.dask, lambda: partial(at_work_with, given, renew()), cut))
     if renew is None or crew.workers == 1:
         stopping = threading.Event()
         work = place.work(site.source, site.sink, stopping, now)
         return partial(execute, work=work, lanes=crew.lanes if renew else 1, stopping=stopping)
-    return partial(in_processes, pool=Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes))
+    return partial(in_processes, pool=Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes, cut))
 
 
 def crew_of(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:

@@ -10,23 +10,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.image import AXES, ImageInfo
+from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Perform
 from omero_pixclf.runs.find import Found
 from omero_pixclf.runs.gates import process_gates, server_gates
 from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.overlay import overlay
-from omero_pixclf.runs.run import Work, run_image
+from omero_pixclf.runs.overlay import Thinned, overlay
+from omero_pixclf.runs.piecework import run_task
+from omero_pixclf.runs.run import Work
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -45,6 +44,7 @@ __all__ = [
 ]
 
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
+LARGEST_STACK = 2**26  # and of all planes of a time point
 
 _log = logging.getLogger(__name__)
 
@@ -100,15 +100,18 @@ class Workplace:
             self.memory,
             gates,
         )
-        return partial(run_image, work=work)
+        return partial(run_task, work=work)
 
     def _preview(self, found: Found) -> bytes:
-        step = -(-max(found.image.shape[2:4]) // LARGEST_PREVIEW)
-        pixels = found.pixels[:, :, ::step, ::step]
-        labels = {name: image[:, :, ::step, ::step] for name, image in found.labels.items()}
-        width = found.image.pixel_size_um[2]
+        _, depth, height, width, _ = found.image.shape
+        step = -(-max(height, width) // LARGEST_PREVIEW)
+        while depth * -(-height // step) * -(-width // step) > LARGEST_STACK:
+            step += 1
+        labels = {name: Thinned(image, step) for name, image in found.labels.items()}
+        across = found.image.pixel_size_um[2]
         colors = {c.name: c.color for c in self.project.classes}
-        return overlay(pixels, labels, colors, pixel_um=None if width is None else width * step)
+        pixel_um = None if across is None else across * step
+        return overlay(Thinned(found.pixels, step), labels, colors, pixel_um=pixel_um)
 
 
 @contextmanager
@@ -200,7 +203,7 @@ def folder_edges(out: Path, axes: str | None) -> Iterator[Edges]:
     yield FolderSource(axes=axes), FolderSink(out)
 
 
-def _encode(path: Path, pixels: NDArray[Any], image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
+def _encode(path: Path, pixels: PixelArray, image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
     """A result image as a file that is attached in OMERO, with the source's pixel sizes."""
     from omero_pixclf.files.axes import Axis
     from omero_pixclf.files.export import save_image

@@ -33,7 +33,7 @@ from omero_pixclf.connector.standing import load_tables, store_table
 from omero_pixclf.connector.undo import made_images, remove_results
 from omero_pixclf.connector.upload import new_image, results_dataset, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
-from omero_pixclf.image import ArrayReader, ImageInfo
+from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Table
@@ -42,7 +42,7 @@ __all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
 
 log = logging.getLogger(__name__)
 
-Encoder = Callable[[Path, NDArray[Any], ImageInfo, Sequence[str]], None]
+Encoder = Callable[[Path, PixelArray, ImageInfo, Sequence[str]], None]
 """Writes pixels ``(t, z, y, x, c)`` of a result of an image, with channel names, to a file."""
 
 FINISH_WAITS, FINISH_WAIT_S = 240, 0.5
@@ -72,7 +72,7 @@ class OmeroWriter:
         self.saved_rois += [int(i) for i in ids if i]
         return ids
 
-    def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
+    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
         """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image beside it.
 
         Raises
@@ -87,7 +87,7 @@ class OmeroWriter:
         else:
             raise UsageError(f"results as {form!r}: expected one of {', '.join(('image', *self._encode))}")
 
-    def _attach(self, kind: str, pixels: NDArray[Any], channels: Sequence[str], form: str) -> None:
+    def _attach(self, kind: str, pixels: PixelArray, channels: Sequence[str], form: str) -> None:
         stem = Path(self._image.name).stem or self._image.key.replace(":", "_")
         with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
             path = Path(folder) / f"{stem.replace('/', '_')}_{kind}{_SUFFIXES[form]}"
@@ -95,7 +95,7 @@ class OmeroWriter:
             target, mark = self._image.key, self._entry.mark
             attach_file(self._session, target, path, namespace=f"{FILES_NS}/{kind}", description=mark)
 
-    def _new_image(self, kind: str, pixels: NDArray[Any], channels: Sequence[str]) -> None:
+    def _new_image(self, kind: str, pixels: PixelArray, channels: Sequence[str]) -> None:
         session, entry = self._session, self._entry
         t, z, y, x, c = pixels.shape
         info = replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from omero_pixclf.files.convert import converter, exported_range
 from omero_pixclf.files.formats import arranged, format_named
 from omero_pixclf.files.naming import DEFAULT_TEMPLATE, coordinates, fill, output_path
 from omero_pixclf.files.target import Target
-from omero_pixclf.image import AXES, Region
+from omero_pixclf.image import AXES, PixelArray, Region, bands
 
 __all__ = ["Export", "Planned", "Result", "plan_export", "save_image", "write_result"]
 
@@ -222,7 +222,7 @@ def _minus(point: tuple[int, ...], origin: tuple[int, ...]) -> tuple[int, int, i
 
 def save_image(
     path: Path,
-    pixels: NDArray[Any],
+    pixels: PixelArray,
     *,
     axes: str | Axes = AXES,
     output_format: str | None = None,
@@ -231,6 +231,8 @@ def save_image(
     drange: tuple[float, float] | None = None,
 ) -> None:
     """Write a ``(t, z, y, x, c)`` array to a file with these axes, by default in the format of its extension.
+
+    Large ones are read and written band by band.
 
     Raises
     ------
@@ -245,9 +247,10 @@ def save_image(
     if name is None:
         raise UsageError(f"{path}: no format is known for {path.suffix!r}, expected one of {sorted(by_extension)}")
     tags = tuple(Axis(k) for k in axes) if isinstance(axes, str) else axes
-    native = from_five(pixels, keys_of(tags))
-    target = Target(native.shape, pixels.dtype, tags, drange=drange, channels=channels)
+    shape = from_five(np.broadcast_to(np.empty((), pixels.dtype), pixels.shape), keys_of(tags)).shape
+    target = Target(shape, np.dtype(pixels.dtype), tags, drange=drange, channels=channels)
     final = arranged(target, format_named(name).keys)
-    planned = Planned(path, inside, Region.whole(five_shape(native.shape, target.keys)), final, lambda v: v, name)
-    with write_result(replace(planned)) as take:
-        take(planned.region, pixels)
+    planned = Planned(path, inside, Region.whole(five_shape(shape, target.keys)), final, lambda v: v, name)
+    with write_result(planned) as take:
+        for region in bands(planned.region.shape, target.dtype.itemsize):
+            take(region, np.asarray(pixels[region.slices]))

@@ -30,7 +30,7 @@ from omero_pixclf.files.geojson import features_of
 from omero_pixclf.files.ledger import LEDGER, in_work, read_record, write_record
 from omero_pixclf.files.opening import EXTENSIONS, open_image
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
-from omero_pixclf.image import AXES, ImageInfo, PixelReader
+from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Table
@@ -118,7 +118,7 @@ class FolderWriter:
         self.features.extend(features_of(taken, name=name, color=color))
         return np.zeros(len(taken), np.int64)
 
-    def map(self, kind: str, pixels: NDArray[Any], *, channels: Sequence[str], form: str) -> None:
+    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
         """Save a result image ``(t, z, y, x, c)`` as ``<kind>.h5``, ``.ome.tiff`` or ``.zarr``.
 
         Raises

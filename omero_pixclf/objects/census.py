@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.geometry import geometry_of
 from omero_pixclf.objects.spans import spans_of
 
-__all__ = ["Block", "Census", "Keep", "census_of", "kept_in_order", "merged"]
+__all__ = ["Block", "Census", "Keep", "census_of", "kept_in_order", "merged", "numbered", "stacked", "taken"]
 
 Block = tuple[slice, slice, slice]
 Ints = NDArray[np.int64]
@@ -43,6 +43,10 @@ class Census:
     start: Ints
     stop: Ints
 
+    def renumbered(self, by: int) -> Census:
+        """The same objects, each number so much higher."""
+        return replace(self, number=self.number + by)
+
 
 @dataclass(frozen=True)
 class Keep:
@@ -72,10 +76,7 @@ def census_of(labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, hol
 
 def merged(parts: Sequence[Census], *, group: Ints | None = None) -> Census:
     """One row per object, from the rows of its parts: those of one number, or those of one ``group[number]``."""
-    number, size, first, held, start, stop = (
-        np.concatenate([getattr(part, name) for part in parts])
-        for name in ("number", "size", "first", "held", "start", "stop")
-    )
+    number, size, first, held, start, stop = (getattr(stacked(parts), f.name) for f in fields(Census))
     names = number if group is None else group[number]
     order = np.argsort(names, kind="stable")
     names = names[order]
@@ -92,10 +93,25 @@ def merged(parts: Sequence[Census], *, group: Ints | None = None) -> Census:
     )
 
 
-def kept_in_order(objects: Census, keep: Keep, shape: tuple[int, ...]) -> Ints:
-    """The numbers of the objects that are kept, in raster order of their first pixels."""
+def kept_in_order(objects: Census, keep: Keep, shape: tuple[int, ...]) -> Census:
+    """The objects that are kept, in raster order of their first pixels."""
     good = objects.held & (objects.size >= max(keep.min_size, 1)) & (objects.size <= keep.max_size)
     for axis in keep.clear_of:
         good &= (objects.start[:, axis] > 0) & (objects.stop[:, axis] < shape[axis])
     chosen = np.flatnonzero(good)
-    return objects.number[chosen[np.argsort(objects.first[chosen], kind="stable")]]
+    return taken(objects, chosen[np.argsort(objects.first[chosen], kind="stable")])
+
+
+def numbered(objects: Census) -> Census:
+    """The same objects, called 1, 2, 3, … in their order."""
+    return replace(objects, number=np.arange(1, len(objects.number) + 1))
+
+
+def taken(objects: Census, rows: NDArray[Any]) -> Census:
+    """Some of the objects, by index or mask."""
+    return Census(*(getattr(objects, f.name)[rows] for f in fields(Census)))
+
+
+def stacked(parts: Sequence[Census]) -> Census:
+    """All rows, one after the other; there must be a part."""
+    return Census(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Census)))

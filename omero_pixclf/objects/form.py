@@ -19,7 +19,10 @@ from omero_pixclf.objects.hull import hull_sizes
 from omero_pixclf.objects.spans import Spans
 from omero_pixclf.table import Column
 
-__all__ = ["form_columns", "nearest", "spacing_of"]
+__all__ = ["CORNER", "form_columns", "nearest", "spacing_of"]
+
+CORNER = (0.0, 0.5, 0.5)
+"""From a pixel's indices (z, y, x) to where tables say it is."""
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +55,7 @@ def form_columns(
     yield Column(
         "Orientation_deg", "double", turn, "°", "major axis in the xy plane, from x counter-clockwise, -90 to 90"
     )
-    distance = nearest(geometry.centroid, dims=dims, spacing=spacing)
+    distance = nearest(geometry.centroid + CORNER, dims=dims, spacing=spacing)
     yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
     yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
 

@@ -7,26 +7,43 @@ few boxes, a few numbers per object, and in the end the table or the outlines of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.census import Block
+from omero_pixclf.objects.census import Block, Census
 from omero_pixclf.objects.find import foreground, sigma_of, spacing_in
 from omero_pixclf.objects.form import nearest, spacing_of
 from omero_pixclf.objects.label import Connectivity, complement, neighbours
-from omero_pixclf.objects.measure import PixelSize, measure
+from omero_pixclf.objects.measure import Box, PixelSize, measure
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
-from omero_pixclf.objects.seams import Readable, Writable, blocks_of, filter_blocks, label_blocks, place_in
+from omero_pixclf.objects.seams import (
+    Readable,
+    Writable,
+    blocks_of,
+    filter_blocks,
+    label_block,
+    label_blocks,
+    place_in,
+)
 from omero_pixclf.objects.split import SMOOTHING, by_distance, by_probability
 from omero_pixclf.objects.threshold import reach
 from omero_pixclf.objects.windows import Window, grown, windows
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["find_blocks", "measure_blocks", "outline_blocks"]
+__all__ = [
+    "Facts",
+    "find_blocks",
+    "label_box",
+    "measure_blocks",
+    "measure_window",
+    "outline_blocks",
+    "outline_window",
+    "whole_table",
+]
 
 Extents = tuple[int, int, int]
 
@@ -99,42 +116,77 @@ def find_blocks(
     return filter_blocks(out, block=block, min_size=settings.min_size, max_size=settings.max_size, clear_of=faces)
 
 
+def label_box(
+    probabilities: Readable, index: int, settings: Objects, t: int, place: Block
+) -> tuple[NDArray[np.int32], Census]:
+    """The objects of one box by itself, numbered from 1, where a recipe neither fills holes nor splits.
+
+    What boxes give is put together by `omero_pixclf.objects.seams.joined`.
+    """
+    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
+    wide, core = _both(probabilities, index, settings, connectivity, t, place)
+    return label_block(wide, place, probabilities.shape[1:4], connectivity, holding=core)
+
+
 def measure_blocks(
-    labels: Readable,
-    image: Readable,
-    probabilities: Readable | None,
-    *,
-    block: Extents,
-    class_name: str,
-    class_index: int = 0,
-    dims: Literal[2, 3],
-    pixel_size_um: PixelSize = (None, None, None),
-    channels: Sequence[str] = (),
+    labels: Readable, image: Readable, probabilities: Readable | None, *, block: Extents, facts: Facts
 ) -> Table:
     """The table that `measure` gives for the same arguments."""
+    found = [measure_window(w, image, probabilities, facts) for w in windows(labels, block=block)]
+    return whole_table([facts.nothing(image.shape[4]), *found], facts)
 
-    def measured(part: NDArray[Any], pixels: NDArray[Any], maps: NDArray[Any] | None) -> Table:
+
+@dataclass(frozen=True)
+class Facts:
+    """What `measure` has to know of a class and an image besides arrays; see there."""
+
+    class_name: str
+    class_index: int
+    dims: Literal[2, 3]
+    pixel_size_um: PixelSize
+    channels: Sequence[str]
+
+    def measured(
+        self, labels: NDArray[Any], image: NDArray[Any], maps: NDArray[Any] | None, *, box: Box | None = None
+    ) -> Table:
+        """`measure`."""
         return measure(
-            part,
-            pixels,
+            labels,
+            image,
             maps,
-            class_name=class_name,
-            class_index=class_index,
-            dims=dims,
-            pixel_size_um=pixel_size_um,
-            channels=channels,
+            class_name=self.class_name,
+            class_index=self.class_index,
+            dims=self.dims,
+            pixel_size_um=self.pixel_size_um,
+            channels=self.channels,
+            box=box,
         )
 
-    nothing = np.zeros((1, 1, 1, 1), dtype=np.int32)
-    tables = [measured(nothing, np.zeros((*nothing.shape, image.shape[4])), None)]
-    for window in windows(labels, block=block):
-        at = place_in(window.t, window.place)
-        maps = None if probabilities is None else np.asarray(probabilities[at])[None]
-        table = measured(_own(window)[None], np.asarray(image[at])[None], maps)
-        tables.append(_moved(table, window, labels.shape))
+    def nothing(self, channels: int) -> Table:
+        """The table of an image of so many channels without objects."""
+        return self.measured(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels)), None)
+
+
+def measure_window(window: Window, image: Readable, probabilities: Readable | None, facts: Facts) -> Table:
+    """A row for each object of a window."""
+    z, y, x = (side.start for side in window.place)
+    box = Box(window.t, (z, y, x), (image.shape[1], image.shape[2], image.shape[3]))
+    at = place_in(window.t, window.place)
+    maps = None if probabilities is None else np.asarray(probabilities[at])[None]
+    return facts.measured(_own(window)[None], np.asarray(image[at])[None], maps, box=box)
+
+
+def whole_table(tables: Sequence[Table], facts: Facts) -> Table:
+    """The windows' rows in the order of `measure`, with the distances to nearest neighbours, which may be anywhere."""
     table = concatenate(tables)
     table = table.take(np.lexsort((table["Label"], table["T"])))
-    return _with_neighbours(table, dims, pixel_size_um)
+    spacing, scale = spacing_of(tuple(float("nan") if s is None else float(s) for s in facts.pixel_size_um), facts.dims)
+    places = np.stack([table[name] for name in ("Centroid_Z", "Centroid_Y_px", "Centroid_X_px")], axis=1)
+    distance = np.full(len(table), np.nan)
+    for t in np.unique(table["T"]):
+        rows = table["T"] == t
+        distance[rows] = nearest(places[rows], dims=facts.dims, spacing=spacing)
+    return _changed(_changed(table, "Neighbor_px", distance), "Neighbor_um", distance * scale)
 
 
 def outline_blocks(
@@ -146,28 +198,39 @@ def outline_blocks(
         if found and found[0].t != window.t:
             yield from sorted(found, key=lambda outline: outline.label)
             found = []
-        for outline in outlines(_own(window)[None], kind=kind, simplify=simplify):
-            shapes = tuple(_shifted(shape, window) for shape in outline.shapes)
-            found.append(Outline(outline.label, window.t, shapes))
+        found += outline_window(window, kind=kind, simplify=simplify)
     yield from sorted(found, key=lambda outline: outline.label)
+
+
+def outline_window(
+    window: Window, *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0
+) -> Iterator[Outline]:
+    """The outlines of a window's objects, in the order of their numbers."""
+    for outline in outlines(_own(window)[None], kind=kind, simplify=simplify):
+        yield Outline(outline.label, window.t, tuple(_shifted(shape, window) for shape in outline.shapes))
 
 
 def _mask(
     probabilities: Readable, index: int, settings: Objects, connectivity: Connectivity, *, cores: bool
 ) -> _Computed:
-    """The foreground, or its cores: each box is computed from a larger one, by as much as smoothing looks around."""
-    margin = reach(sigma_of(settings, connectivity))
+    """The foreground, or its cores."""
 
     def at(t: int, place: Block) -> NDArray[np.bool_]:
-        larger = grown(place, margin, probabilities.shape[1:4])
-        maps = np.asarray(probabilities[place_in(t, larger)])[None]
-        wide, core = foreground(maps, index, settings, connectivity=connectivity)
-        chosen = core if cores and core is not None else wide
-        z, y, x = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(place, larger, strict=True))
-        inner: NDArray[np.bool_] = chosen[0][z, y, x]
-        return inner
+        wide, core = _both(probabilities, index, settings, connectivity, t, place)
+        return core if cores and core is not None else wide
 
     return _Computed(probabilities.shape[:4], at)
+
+
+def _both(
+    probabilities: Readable, index: int, settings: Objects, connectivity: Connectivity, t: int, place: Block
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Foreground and cores of a box, computed from a larger one, by as much as smoothing looks around."""
+    larger = grown(place, reach(sigma_of(settings, connectivity)), probabilities.shape[1:4])
+    maps = np.asarray(probabilities[place_in(t, larger)])[None]
+    wide, core = foreground(maps, index, settings, connectivity=connectivity)
+    z, y, x = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(place, larger, strict=True))
+    return wide[0, z, y, x], None if core is None else core[0, z, y, x]
 
 
 def _filled(mask: _Computed, holes: Writable, block: Extents, connectivity: Connectivity) -> _Computed:
@@ -218,30 +281,6 @@ def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | 
     if isinstance(shape, MaskShape):
         return MaskShape(window.t, shape.z + z, shape.x + x, shape.y + y, shape.bits)
     return PolygonShape(window.t, shape.z + z, shape.points + (x, y))
-
-
-def _moved(table: Table, window: Window, shape: tuple[int, ...]) -> Table:
-    """A window's rows as rows of the image."""
-    z, y, x = (side.start for side in window.place)
-    by = {"T": window.t, "Z": z, "Centroid_Z": z, "BBox_Z0": z, "BBox_Z1": z}
-    by |= {f"{name}_px": x for name in ("Centroid_X", "BBox_X0", "BBox_X1")}
-    by |= {f"{name}_px": y for name in ("Centroid_Y", "BBox_Y0", "BBox_Y1")}
-    columns = [replace(c, values=c.values + by[c.name]) if c.name in by else c for c in table.columns]
-    moved = Table(tuple(columns))
-    touches = (moved["BBox_X0_px"] == 0) | (moved["BBox_X1_px"] == shape[3])
-    touches |= (moved["BBox_Y0_px"] == 0) | (moved["BBox_Y1_px"] == shape[2])
-    return _changed(moved, "Touches_border", touches)
-
-
-def _with_neighbours(table: Table, dims: Literal[2, 3], pixel_size_um: PixelSize) -> Table:
-    """With the distances to nearest neighbours, which may be in other windows."""
-    spacing, scale = spacing_of(tuple(float("nan") if s is None else float(s) for s in pixel_size_um), dims)
-    places = np.stack([table[name] for name in ("Centroid_Z", "Centroid_Y_px", "Centroid_X_px")], axis=1)
-    distance = np.full(len(table), np.nan)
-    for t in np.unique(table["T"]):
-        rows = table["T"] == t
-        distance[rows] = nearest(places[rows], dims=dims, spacing=spacing)
-    return _changed(_changed(table, "Neighbor_px", distance), "Neighbor_um", distance * scale)
 
 
 def _changed(table: Table, name: str, values: NDArray[Any]) -> Table:

@@ -19,24 +19,34 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.form import form_columns
+from omero_pixclf.objects.form import CORNER, form_columns
 from omero_pixclf.objects.geometry import Geometry, geometry_of
 from omero_pixclf.objects.intensity import Intensity, intensities, uncertainty
 from omero_pixclf.objects.spans import Spans, spans_of
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["PixelSize", "channel_names", "measure"]
+__all__ = ["Box", "PixelSize", "channel_names", "measure"]
 
 PixelSize = tuple[float | None, float | None, float | None]
 """Micrometres along ``(z, y, x)``; None where unknown."""
 
 
 @dataclass(frozen=True)
+class Box:
+    """A part of an image: its first t, where it starts along (z, y, x), and the whole image's extents along these."""
+
+    t: int
+    start: tuple[int, int, int]
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
 class _Frame:
-    """One time point under measurement."""
+    """One time point under measurement: ``here`` are the spans in the arrays given, ``spans`` those in the image."""
 
     t: int
     labels: NDArray[Any]
+    here: Spans
     spans: Spans
     geometry: Geometry
 
@@ -51,6 +61,7 @@ def measure(
     dims: Literal[2, 3],
     pixel_size_um: PixelSize = (None, None, None),
     channels: Sequence[str] = (),
+    box: Box | None = None,
 ) -> Table:
     """Measure every object of a label image.
 
@@ -70,6 +81,9 @@ def measure(
         Micrometres per pixel along (z, y, x).
     channels
         The image's channel names; missing or empty ones are counted: ``Channel_1``.
+    box
+        Where the arrays lie in their image, where they are a part of it. Objects are measured as they are in the whole
+        image, to the last bit, but for the distances of their neighbours.
 
     Returns
     -------
@@ -86,8 +100,9 @@ def measure(
     names = channel_names(channels, image.shape[-1])
     parts = []
     for t in range(labels.shape[0]):
-        spans = spans_of(labels[t])
-        frame = _Frame(t, labels[t], spans, geometry_of(spans))
+        here = spans_of(labels[t])
+        spans = here if box is None else here.moved(box.start, box.shape)
+        frame = _Frame(t + (box.t if box else 0), labels[t], here, spans, geometry_of(spans))
         columns = [
             *_identity(frame, class_name),
             *_extent(frame.geometry, dims, size),
@@ -141,9 +156,9 @@ def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[
     yield Column("Area_um2", "double", flat * size[1] * size[2], "µm²", "area (2D)")
     yield Column("Volume_px", "double", solid, "px", "voxels (3D)")
     yield Column("Volume_um3", "double", solid * size[0] * size[1] * size[2], "µm³", "volume (3D)")
-    z, y, x = geometry.centroid.T
-    yield Column("Centroid_X_px", "double", x + 0.5, "px", "pixel corners: the first pixel covers 0 to 1")
-    yield Column("Centroid_Y_px", "double", y + 0.5, "px", "pixel corners: the first pixel covers 0 to 1")
+    z, y, x = (geometry.centroid + CORNER).T
+    yield Column("Centroid_X_px", "double", x, "px", "pixel corners: the first pixel covers 0 to 1")
+    yield Column("Centroid_Y_px", "double", y, "px", "pixel corners: the first pixel covers 0 to 1")
     yield Column("Centroid_Z", "double", z, "planes", "0 is the first plane")
     for axis, name in ((2, "X"), (1, "Y"), (0, "Z")):
         unit = "planes" if name == "Z" else "px"
@@ -154,7 +169,7 @@ def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[
 
 
 def _channels(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
-    for name, found in zip(names, intensities(image, frame.spans, frame.geometry), strict=True):
+    for name, found in zip(names, intensities(image, frame.here, frame.geometry), strict=True):
         yield from _channel(name, found)
 
 
@@ -170,7 +185,7 @@ def _certainty(frame: _Frame, probabilities: NDArray[Any] | None, index: int) ->
     mean = least = doubt = np.full(len(frame.geometry), np.nan)
     if probabilities is not None:
         pair = np.stack((probabilities[..., index], uncertainty(probabilities)), axis=-1)
-        own, unsure = intensities(pair, frame.spans, frame.geometry)
+        own, unsure = intensities(pair, frame.here, frame.geometry)
         mean, least, doubt = own.mean, own.least, unsure.mean
     yield Column("Probability_mean", "double", mean, "", "mean probability of the class")
     yield Column("Probability_min", "double", least, "", "lowest probability of the class")

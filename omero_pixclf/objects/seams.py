@@ -1,8 +1,9 @@
 """Labelling images larger than memory: block by block, with the seams between blocks joined exactly.
 
-The result equals `label.components` of the whole, number for number. The first pass labels each block by itself,
-writes provisional numbers, and notes which numbers meet across a seam; the second replaces them by the final ones. In
-memory are one block, one plane of provisional numbers at most, and two numbers per provisional object.
+The result equals `label.components` of the whole, number for number. The first pass labels each block by itself and
+writes provisional numbers; then follows which of them meet across a seam; the second pass replaces them by the final
+ones. In memory are one block, and some numbers per provisional object. Each step needs one block and the layer of
+pixels before it, so that blocks can be worked on by different processes (`label_block`, `meetings`, `joined`).
 
 Seams are joined by connected components of the graph of meeting labels; compare Hoshen and Kopelman 1976,
 doi:10.1103/PhysRevB.14.3438.
@@ -20,10 +21,21 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from omero_pixclf.objects.census import Block, Census, Keep, census_of, kept_in_order, merged
+from omero_pixclf.objects.census import Block, Census, Keep, census_of, kept_in_order, merged, numbered
 from omero_pixclf.objects.label import Connectivity, structure
 
-__all__ = ["Readable", "Writable", "blocks_of", "count_blocks", "filter_blocks", "label_blocks", "place_in"]
+__all__ = [
+    "Readable",
+    "Writable",
+    "blocks_of",
+    "count_blocks",
+    "filter_blocks",
+    "joined",
+    "label_block",
+    "label_blocks",
+    "meetings",
+    "place_in",
+]
 
 Ints = NDArray[np.int64]
 
@@ -67,7 +79,7 @@ def label_blocks(
         ``(t, z, y, x)``; every block of it is read once.
     out
         ``(t, z, y, x)``, an integer type that holds as many numbers as there are objects in all blocks of one t.
-        Written twice and read once; blocks that are multiples of its chunks cost least.
+        Written twice and read about once; blocks that are multiples of its chunks cost least.
     block
         Extents of a block along (z, y, x).
     connectivity
@@ -92,14 +104,60 @@ def label_blocks(
     keep = Keep(min_size, int(np.prod(mask.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
     for t in range(mask.shape[0]):
-        parts, meetings, total = _first_pass(mask, out, t, block, connectivity, holding)
-        _, component = connected_components(_graph(meetings, total + 1), directed=False)
-        order = kept_in_order(merged(parts, group=component.astype(np.int64)), keep, mask.shape[1:])
-        final = np.zeros(total + 1, dtype=out.dtype)
-        final[order] = np.arange(1, len(order) + 1)  # by component first, of which there are no more
-        _replace(out, t, block, final[component])
-        counts.append(len(order))
+        parts, total = _first_pass(mask, out, t, block, connectivity, holding)
+        found = [meetings(out, t, place, connectivity) for place in blocks_of(mask.shape[1:], block)]
+        final, objects = joined(parts, found, total, keep, mask.shape[1:])
+        _replace(out, t, block, final.astype(out.dtype))
+        counts.append(len(objects.number))
     return tuple(counts)
+
+
+def label_block(
+    mask: NDArray[Any], place: Block, shape: tuple[int, ...], connectivity: Connectivity, *, holding: Any = None
+) -> tuple[NDArray[np.int32], Census]:
+    """The components of one ``(z, y, x)`` block by itself, numbered from 1, and what is known of them."""
+    labels = np.empty(mask.shape, dtype=np.int32)
+    ndimage.label(np.ascontiguousarray(mask), structure(connectivity), output=labels)
+    return labels, census_of(labels, place, shape, holding=holding)
+
+
+def meetings(ids: Readable, t: int, place: Block, connectivity: Connectivity) -> Ints:
+    """Pairs of numbers that touch across a block's three near faces, ``(n, 2)``.
+
+    ``ids`` has the numbers that blocks have by themselves, each number once at a t.
+    """
+    around, found = structure(connectivity), [np.empty((0, 2), dtype=np.int64)]
+    for axis in range(3):
+        allowed = np.moveaxis(around, axis, 0)[0]
+        if place[axis].start > 0 and allowed.any():
+            here = _layer(ids, t, place, axis, place[axis].start, 0)
+            found.append(_touching(_layer(ids, t, place, axis, place[axis].start - 1, 1), here, allowed))
+    return np.concatenate(found)
+
+
+def joined(
+    parts: Sequence[Census], meetings: Sequence[Ints], total: int, keep: Keep, shape: tuple[int, ...]
+) -> tuple[Ints, Census]:
+    """What the numbers of blocks become, and the objects that they then are.
+
+    Parameters
+    ----------
+    parts, meetings, total
+        Of all blocks of a t, their numbers from 1 to ``total``, each number once.
+    keep
+        Which objects are kept.
+    shape
+        ``(z, y, x)`` of the image.
+
+    Returns
+    -------
+    (total + 1,) the final number of each number, 0 where its object is not kept; and the objects in raster order.
+    """
+    _, component = connected_components(_graph(np.concatenate(meetings), total + 1), directed=False)
+    objects = kept_in_order(merged(parts, group=component.astype(np.int64)), keep, shape)
+    final = np.zeros(total + 1, dtype=np.int64)
+    final[objects.number] = np.arange(1, len(objects.number) + 1)  # by component first, of which there are no more
+    return final[component], numbered(objects)
 
 
 def filter_blocks(
@@ -118,11 +176,11 @@ def filter_blocks(
     counts = []
     for t in range(out.shape[0]):
         objects = count_blocks(out, t, block=block)
-        order = kept_in_order(objects, keep, out.shape[1:])
+        kept = kept_in_order(objects, keep, out.shape[1:])
         final = np.zeros(int(objects.number.max(initial=0)) + 1, dtype=out.dtype)
-        final[order] = np.arange(1, len(order) + 1)
+        final[kept.number] = np.arange(1, len(kept.number) + 1)
         _replace(out, t, block, final)
-        counts.append(len(order))
+        counts.append(len(kept.number))
     return tuple(counts)
 
 
@@ -158,35 +216,18 @@ def _replace(out: Writable, t: int, block: tuple[int, int, int], number: NDArray
         out[at] = number[np.asarray(out[at])]
 
 
-class _Frontier:
-    """Provisional numbers of the pixels just before the block in work, with a border of zeros."""
-
-    def __init__(self, shape: tuple[int, ...], around: NDArray[np.bool_]) -> None:
-        _, self.height, self.width = shape
-        self.around = around
-        self.plane = self.next_plane = self._zeros(self.height)
-        self.row = self.next_row = self._zeros(0)
-        self.column = np.zeros((0, 0), dtype=np.int64)
-
-    def _zeros(self, rows: int) -> Ints:
-        return np.zeros((rows + 2, self.width + 2), dtype=np.int64)
-
-    def meet(self, ids: Ints, place: Block) -> Ints:
-        """Pairs of numbers that touch across the block's three near faces, ``(n, 2)``; moves the frontier over it."""
-        (_, y, x), depth = place, ids.shape[0]
-        if y.start == 0 and x.start == 0:
-            self.plane, self.next_plane = self.next_plane, self._zeros(self.height)
-            self.next_row = self._zeros(depth)
-        if x.start == 0:
-            self.row, self.next_row = self.next_row, self._zeros(depth)
-            self.column = np.zeros((depth + 2, ids.shape[1] + 2), dtype=np.int64)
-        pairs = [_touching(self.column, ids[:, :, 0], self.around[:, :, 0])]
-        pairs.append(_touching(self.row[:, x.start : x.stop + 2], ids[:, 0], self.around[:, 0]))
-        pairs.append(_touching(self.plane[y.start : y.stop + 2, x.start : x.stop + 2], ids[0], self.around[0]))
-        self.next_plane[y.start + 1 : y.stop + 1, x.start + 1 : x.stop + 1] = ids[-1]
-        self.next_row[1:-1, x.start + 1 : x.stop + 1] = ids[:, -1]
-        self.column[1:-1, 1:-1] = ids[:, :, -1]
-        return np.concatenate(pairs)
+def _layer(ids: Readable, t: int, place: Block, axis: int, at: int, margin: int) -> Ints:
+    """A block's numbers in one layer across an axis, with so many pixels more along the others: 0 outside the image."""
+    wanted, pads = [], []
+    for n, (side, extent) in enumerate(zip(place, ids.shape[1:], strict=True)):
+        if n == axis:
+            wanted.append(slice(at, at + 1))
+            continue
+        low, high = max(side.start - margin, 0), min(side.stop + margin, extent)
+        wanted.append(slice(low, high))
+        pads.append((margin - (side.start - low), margin - (high - side.stop)))
+    layer = np.asarray(ids[place_in(t, (wanted[0], wanted[1], wanted[2]))]).squeeze(axis)
+    return np.pad(layer.astype(np.int64), pads)
 
 
 def _touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
@@ -207,19 +248,17 @@ def _first_pass(
     block: tuple[int, int, int],
     connectivity: Connectivity,
     holding: Readable | None,
-) -> tuple[list[Census], Ints, int]:
-    """Write provisional numbers; returns what they are, which of them meet, and how many there are."""
-    around, shape = structure(connectivity), mask.shape[1:]
-    frontier = _Frontier(shape, around)
-    parts, meetings, total = [], [np.empty((0, 2), dtype=np.int64)], 0
-    for place in blocks_of(shape, block):
+) -> tuple[list[Census], int]:
+    """Write the numbers that blocks have by themselves; returns what they are, and how many there are."""
+    parts, total = [], 0
+    for place in blocks_of(mask.shape[1:], block):
         at = place_in(t, place)
-        labels, count = ndimage.label(np.ascontiguousarray(mask[at]), around)
+        held = None if holding is None else holding[at]
+        labels, census = label_block(mask[at], place, mask.shape[1:], connectivity, holding=held)
+        count = len(census.number)
         if total + count > np.iinfo(out.dtype).max:
             raise OverflowError(f"more than {np.iinfo(out.dtype).max} objects in blocks do not fit into {out.dtype}")
-        ids = np.where(labels > 0, labels.astype(np.int64) + total, 0)
-        out[at] = ids.astype(out.dtype)
-        meetings.append(frontier.meet(ids, place))
-        parts.append(census_of(ids, place, shape, holding=None if holding is None else holding[at]))
+        out[at] = np.where(labels > 0, labels.astype(np.int64) + total, 0).astype(out.dtype)
+        parts.append(census.renumbered(total))
         total += count
-    return parts, np.concatenate(meetings), total
+    return parts, total

@@ -51,6 +51,11 @@ class Spans:
         label, z, y, x0, x1 = (part[chosen] for part in parts)
         return Spans(label, z, y, x0, x1, self.shape)
 
+    def moved(self, by: tuple[int, int, int], shape: tuple[int, int, int]) -> Spans:
+        """The same spans in a larger image of this shape, in which they lie so far along (z, y, x)."""
+        z, y, x = by
+        return Spans(self.label, self.z + z, self.y + y, self.x0 + x, self.x1 + x, shape)
+
     def __len__(self) -> int:
         return len(self.label)
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.objects.census import Block
 from omero_pixclf.objects.intensity import uncertainty
 from omero_pixclf.objects.seams import Readable
+from omero_pixclf.objects.windows import grown
 
-__all__ = ["ImageSummary", "focus_score", "summarise"]
+__all__ = ["TILE", "ImageSummary", "Sums", "focus_score", "summarise", "summed", "sums_of"]
+
+TILE = 256
+"""Pixels along y and x of what is summed up at a time; the last digits of a summary depend on it."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class ImageSummary:
 
 
 def summarise(image: Readable, probabilities: Readable | None, labels: Mapping[str, Readable]) -> ImageSummary:
-    """Sum up one image, plane by plane; arrays of numpy, zarr or h5py.
+    """Sum up one image, tile by tile; arrays of numpy, zarr or h5py.
 
     Parameters
     ----------
@@ -52,22 +58,114 @@ def summarise(image: Readable, probabilities: Readable | None, labels: Mapping[s
     counts = {name: [_counted(found, t) for t in range(found.shape[0])] for name, found in labels.items()}
     objects = {name: sum(int(np.count_nonzero(c)) for c in found) for name, found in counts.items()}
     covered = {name: sum(int(c.sum()) for c in found) for name, found in counts.items()}
-    return ImageSummary(
-        objects=objects,
-        area_fraction={name: pixels / int(np.prod(labels[name].shape)) for name, pixels in covered.items()},
-        uncertainty=float("nan") if probabilities is None else _mean_uncertainty(probabilities),
-        focus=tuple(focus_score(image, c) for c in range(image.shape[4])),
-    )
+    depth, height, width = image.shape[1:4]
+    whole = (slice(0, depth), slice(0, height), slice(0, width))
+    sums = [sums_of(image, probabilities, t, whole) for t in range(image.shape[0])]
+    return summed(sums, objects, covered, certain=probabilities is not None)
 
 
 def _counted(labels: Readable, t: int) -> NDArray[np.int64]:
     """Pixels of each label at one t, the background's left out."""
     total = np.zeros(1, dtype=np.int64)
-    for z in range(labels.shape[1]):
-        count = np.bincount(np.asarray(labels[t, z]).ravel(), minlength=len(total))
+    for place in _tiles((slice(0, labels.shape[1]), slice(0, labels.shape[2]), slice(0, labels.shape[3]))):
+        count = np.bincount(np.asarray(labels[(t, *place)]).ravel(), minlength=len(total))
         count[: len(total)] += total
         total = count
     return total[1:]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a summary is made of: a row per tile, of a whole image or of a part of it.
+
+    Attributes
+    ----------
+    at
+        (n, 4) t, z, y, x of the tile's first pixel.
+    pixels
+        (n,) how many there are.
+    doubt
+        (n,) sum of their uncertainties; 0 without probabilities.
+    light
+        (n, c) sum of each channel.
+    inner
+        (n,) pixels with four neighbours in their plane.
+    bend, spread
+        (n, c) the mean of these pixels' Laplacians, and the sum of the squared distances from it.
+    """
+
+    at: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    doubt: NDArray[np.float64]
+    light: NDArray[np.float64]
+    inner: NDArray[np.int64]
+    bend: NDArray[np.float64]
+    spread: NDArray[np.float64]
+
+
+def sums_of(image: Readable, probabilities: Readable | None, t: int, place: Block) -> Sums:
+    """The sums of a box of one t, which starts on multiples of `TILE`, so that any boxes give the same tiles."""
+    rows = [_sums(image, probabilities, t, tile) for tile in _tiles(place)]
+    return Sums(*(np.array(values) for values in zip(*rows, strict=True)))
+
+
+def summed(
+    parts: Sequence[Sums], objects: Mapping[str, int], covered: Mapping[str, int], *, certain: bool = True
+) -> ImageSummary:
+    """The summary of an image from the sums of its parts, in any order.
+
+    ``objects`` and ``covered`` are the number of objects and of pixels in them, per class; ``certain``: there were
+    probabilities.
+    """
+    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Sums)]
+    order = np.lexsort(joined[0].T[::-1])
+    at, pixels, doubt, light, inner, bend, spread = (values[order] for values in joined)
+    total = int(pixels.sum())
+    planes = np.flatnonzero(np.diff(at[:, 0] * (int(at[:, 1].max()) + 1) + at[:, 1], prepend=-1))
+    weight = np.add.reduceat(inner, planes)[:, None]
+    with np.errstate(invalid="ignore", divide="ignore"):  # no inner pixels; planes that are all zero
+        mean = np.add.reduceat(inner[:, None] * bend, planes) / weight
+        apart = bend - np.repeat(mean, np.diff(planes, append=len(at)), axis=0)
+        variance = np.add.reduceat(spread + inner[:, None] * apart**2, planes) / weight
+        level = np.add.reduceat(light, planes) / np.add.reduceat(pixels, planes)[:, None]
+        sharpness = np.where(level == 0, np.where(weight > 0, 0.0, np.nan), variance / level**2)
+    times = np.flatnonzero(np.diff(at[planes, 0], prepend=-1))
+    return ImageSummary(
+        objects=objects,
+        area_fraction={name: inside / total for name, inside in covered.items()},
+        uncertainty=float(doubt.sum() / total) if certain else float("nan"),
+        focus=tuple(np.maximum.reduceat(sharpness, times).mean(axis=0).tolist()),
+    )
+
+
+def _tiles(place: Block) -> Iterator[Block]:
+    """Pieces of planes."""
+    rows, columns = (range(side.start, side.stop, TILE) for side in place[1:])
+    for z, y, x in product(range(place[0].start, place[0].stop), rows, columns):
+        yield slice(z, z + 1), slice(y, min(y + TILE, place[1].stop)), slice(x, min(x + TILE, place[2].stop))
+
+
+def _sums(image: Readable, probabilities: Readable | None, t: int, tile: Block) -> tuple[Any, ...]:
+    z, y, x = tile
+    _, around_y, around_x = grown(tile, (0, 1, 1), image.shape[1:4])
+    near = np.asarray(image[t, z.start, around_y, around_x])
+    own = near[y.start - around_y.start : y.stop - around_y.start, x.start - around_x.start : x.stop - around_x.start]
+    doubt = 0.0
+    if probabilities is not None:
+        doubt = float(uncertainty(np.asarray(probabilities[t, z.start, y, x])).sum(dtype=np.float64))
+    light, bend, spread = [], [], []
+    inner = max(near.shape[0] - 2, 0) * max(near.shape[1] - 2, 0)
+    for c in range(image.shape[4]):
+        light.append(float(np.ascontiguousarray(own[..., c]).sum(dtype=np.float64)))
+        curve = _laplacian(near[..., c].astype(np.float64))
+        bend.append(float(curve.mean()) if inner else 0.0)
+        spread.append(float(((curve - bend[-1]) ** 2).sum()))
+    return (t, z.start, y.start, x.start), own.shape[0] * own.shape[1], doubt, light, inner, bend, spread
+
+
+def _laplacian(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the pixels with four neighbours."""
+    return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
 
 
 def focus_score(image: Readable, channel: int) -> float:
@@ -78,23 +176,4 @@ def focus_score(image: Readable, channel: int) -> float:
     for a plane that is all zero. The "normalised variance of the Laplacian" is that of Pech-Pacheco et al. 2000,
     doi:10.1109/ICPR.2000.903548, made independent of brightness.
     """
-    times, planes, height, width = image.shape[:4]
-    if min(height, width) < 3:
-        return float("nan")
-    sharpest = [max(_sharpness(np.asarray(image[t, z, :, :, channel])) for z in range(planes)) for t in range(times)]
-    return float(np.mean(sharpest))
-
-
-def _sharpness(plane: NDArray[Any]) -> float:
-    values = plane.astype(np.float64)
-    mean = values.mean()
-    inner = values[1:-1, 1:-1]
-    laplacian = values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * inner
-    return float(laplacian.var() / mean**2) if mean else 0.0
-
-
-def _mean_uncertainty(probabilities: Readable) -> float:
-    times, planes, height, width = probabilities.shape[:4]
-    places = [(t, z) for t in range(times) for z in range(planes)]
-    total = sum(float(uncertainty(np.asarray(probabilities[place])).sum(dtype=np.float64)) for place in places)
-    return total / (len(places) * height * width)
+    return summarise(image, None, {}).focus[channel]

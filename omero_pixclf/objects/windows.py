@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.census import Block, Census
 from omero_pixclf.objects.seams import Readable, count_blocks, place_in
 
-__all__ = ["Window", "grown", "windows"]
+__all__ = ["Window", "grown", "windows", "windows_on"]
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,24 @@ def windows(
     """
     for t in range(labels.shape[0]):
         objects = count_blocks(labels, t, block=block)
-        for rows in _groups(objects, block):
-            start, stop = objects.start[rows].min(axis=0), objects.stop[rows].max(axis=0)
-            box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-            place = grown((box[0], box[1], box[2]), margin, labels.shape[1:])
-            here = np.asarray(labels[place_in(t, place)])
-            yield Window(t, place, here, _among(here, objects.number[rows]))
+        yield from windows_on(labels, t, objects, block=block, margin=margin)
+
+
+def windows_on(
+    labels: Readable,
+    t: int,
+    objects: Census,
+    *,
+    block: tuple[int, int, int],
+    margin: tuple[int, int, int] = (0, 0, 0),
+) -> Iterator[Window]:
+    """Windows that together own some objects of one t."""
+    for rows in _groups(objects, block):
+        start, stop = objects.start[rows].min(axis=0), objects.stop[rows].max(axis=0)
+        box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
+        place = grown((box[0], box[1], box[2]), margin, labels.shape[1:])
+        here = np.asarray(labels[place_in(t, place)])
+        yield Window(t, place, here, _among(here, objects.number[rows]))
 
 
 def grown(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Block:

@@ -20,7 +20,7 @@ from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
 from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
 
-__all__ = ["feature_blocks", "predict_blocks", "probabilities", "refusal", "stage_input"]
+__all__ = ["feature_blocks", "predict_blocks", "probabilities", "reach", "refusal", "stage_input"]
 
 _Array = NDArray[Any]
 _Task = Callable[[_Array, Span, Span], _Array]
@@ -60,6 +60,11 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
         except ImageError as problem:
             return str(problem)
     return None
+
+
+def reach(project: Project, depth: int) -> Shape3:
+    """How many pixels along (z, y, x) a prediction looks away from its own, in an image of so many planes."""
+    return _total([halo(stage.selection, depth) for stage in project.stages])
 
 
 def predict_blocks(

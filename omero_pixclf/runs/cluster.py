@@ -1,11 +1,10 @@
-"""Many images over the workers of a dask.distributed cluster, on this machine or on others."""
+"""Many images, whole or in pieces, over the workers of a dask.distributed cluster, on this machine or on others."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -13,10 +12,12 @@ from typing import Any
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.agenda import Agenda, Cutter, whole
 from omero_pixclf.runs.execute import Ended, Outcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.gates import Stopped
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.task import Task, image_of
 from omero_pixclf.runs.worker import Lost, Returned
 
 __all__ = ["Cluster", "OpenSized", "on_dask"]
@@ -25,7 +26,8 @@ log = logging.getLogger(__name__)
 
 LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
 LOOK_S = 0.1
-LOSSES = 5  # times in a row that workers may lose OMERO without one image done
+LOSSES = 5  # times in a row that workers may lose OMERO without one task done
+EXPECTED = 8  # workers that images are cut for where there are fewer: clusters grow
 
 
 OpenSized = Callable[[int, threading.Event], AbstractContextManager[Perform]]
@@ -43,12 +45,15 @@ class Cluster:
     renew
         What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
         that traffic can act in OMERO as this user for as long as the run lasts.
+    cut
+        Which images the workers share.
     waits_s
         How long to wait before each attempt to find a lost scheduler again.
     """
 
     address: str
     renew: Callable[[], OpenSized]
+    cut: Cutter = whole
     waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
 
 
@@ -77,22 +82,22 @@ class _Post:
         self._open.close()
 
 
-def _work_on(image: ImageInfo, post: str) -> Ended | Lost | Returned:
-    """A task: one image, on a worker that knows the run."""
+def _work_on(task: Task, post: str) -> Ended | Lost | Returned:
+    """What dask's workers do: one image or piece, on a worker that knows the run."""
     from distributed import get_worker
 
     try:
-        return attempt(image, get_worker().plugins[post].perform())
+        return attempt(task, get_worker().plugins[post].perform())
     except (UnreachableError, LoginError) as error:
-        return Lost(image, error)
+        return Lost(task, error)
     except Stopped:
-        return Returned(image)
+        return Returned(task)
 
 
 def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[Outcome]:
     """Work on the items on a cluster (`omero_pixclf.runs.execute.Executor`); only this process writes the manifest.
 
-    The run's folder must be the same for all workers. dask gives the image of a dead worker to another one, three
+    The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three
     times at most.
 
     Raises
@@ -102,7 +107,7 @@ def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> 
     UnreachableError, LoginError, OutputError
         OMERO or the scheduler is gone and does not come back. `--resume` goes on later.
     """
-    due: deque[ImageInfo] = deque()
+    due: list[ImageInfo] = []
     for item in items:
         if settled := settle(item, manifest):
             yield settled
@@ -118,22 +123,23 @@ def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> 
 
 @dataclass
 class _Shift:
-    """The images of a run that are left to do or on their way, and the connection to the scheduler."""
+    """What is left to do of a run or on its way, and the connection to the scheduler."""
 
-    due: deque[ImageInfo]
+    images: list[ImageInfo]
     manifest: Manifest
     cluster: Cluster
     client: Any = None
+    agenda: Agenda | None = None
     posts: list[str] = field(default_factory=list)
     losses: int = 0
-    away: dict[Any, tuple[ImageInfo, str]] = field(default_factory=dict)
+    away: dict[Any, tuple[Task, str]] = field(default_factory=dict)
 
     @property
     def busy(self) -> bool:
-        return bool(self.due or self.away)
+        return bool(self.away or (self.images if self.agenda is None else self.agenda))
 
     def turn(self) -> list[Ended]:
-        """Send images, wait a moment, and return what has ended."""
+        """Send tasks, wait a moment, and return what has ended."""
         try:
             self._fill()
             time.sleep(LOOK_S)
@@ -146,40 +152,43 @@ class _Shift:
 
     def _fill(self) -> None:
         client = self._connected()
-        room = LANES * max(1, len(client.nthreads())) if self.due else 0
-        while self.due and len(self.away) < room:
-            image = self.due[0]
-            future = client.submit(_work_on, image, self.posts[-1], pure=False, retries=0)
-            self.away[future] = (self.due.popleft(), self.posts[-1])
-            self.manifest.mark(image.key, "running")
+        workers = len(client.nthreads())
+        if self.agenda is None:
+            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, max(workers, EXPECTED))
+        while self.agenda and len(self.away) < LANES * max(1, workers):
+            task = self.agenda.take()
+            try:
+                future = client.submit(_work_on, task, self.posts[-1], pure=False, retries=0)
+            except BaseException:
+                self.agenda.give_back(task)
+                raise
+            self.away[future] = (task, self.posts[-1])
 
     def _listen(self) -> list[Ended]:
         news = [f for f in self.away if f.status != "pending"]
         return [ended for future in news for ended in self._taken(future, *self.away.pop(future))]
 
-    def _taken(self, future: Any, image: ImageInfo, post: str) -> list[Ended]:
+    def _taken(self, future: Any, task: Task, post: str) -> list[Ended]:
+        assert self.agenda is not None  # it gave the task
         if future.status == "finished":
             message: Ended | Lost | Returned = future.result()
             if isinstance(message, Ended):
                 self.losses = 0
-                return [message]
-            self._return(image)
+                return self.agenda.end(task, message)
+            self.agenda.give_back(task)
             if isinstance(message, Lost) and post == self.posts[-1]:  # the first who says so
                 self._renew(message.error)
             return []
         if future.status == "error":
             error = future.exception()
-            return [failure(image, f"{image.key}: {type(error).__name__}: {error}")]
-        self._return(image)  # cancelled or lost: the scheduler forgot it
+            reason = f"{task.key}: {type(error).__name__}: {error}"
+            return self.agenda.end(task, failure(image_of(task), reason))
+        self.agenda.give_back(task)  # cancelled or lost: the scheduler forgot it
         return []
-
-    def _return(self, image: ImageInfo) -> None:
-        self.manifest.mark(image.key, "due")
-        self.due.appendleft(image)
 
     def _renew(self, error: UnreachableError | LoginError) -> None:
         """Workers lost OMERO: they get another session."""
-        log.warning("a worker: %s; its image goes to another", error)
+        log.warning("a worker: %s; its work goes to another", error)
         self.losses += 1
         if self.losses > LOSSES:
             raise error
@@ -203,26 +212,32 @@ class _Shift:
         self.posts.append(name)
 
     def _lose_scheduler(self) -> None:
-        log.warning("the scheduler at %s is gone; its images go out again", self.cluster.address)
+        log.warning("the scheduler at %s is gone; its work goes out again", self.cluster.address)
         self.losses += 1
         if self.losses > LOSSES:
             raise OutputError(f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row")
-        for image, _ in self.away.values():
-            self._return(image)
-        self.away.clear()
+        self._return_all()
         if self.client is not None:
             self.client.close(timeout=2)
         self.client = None
         self.posts.clear()
 
+    def _return_all(self) -> None:
+        for task, _ in self.away.values():
+            assert self.agenda is not None  # it gave them
+            self.agenda.give_back(task)
+        self.away.clear()
+
     def end(self) -> None:
         """Whatever is on its way is due again; workers close what they opened for this run."""
-        for image, _ in self.away.values():
-            self.manifest.mark(image.key, "due")
+        futures = list(self.away)
+        self._return_all()
+        if self.agenda is not None:
+            self.agenda.leave()
         if self.client is None:
             return
         if self.client.status == "running":
-            self.client.cancel(list(self.away), force=True)
+            self.client.cancel(futures, force=True)
             for post in self.posts:
                 self.client.unregister_worker_plugin(post)
         self.client.close(timeout=5)

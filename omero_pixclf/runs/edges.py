@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from omero_pixclf.image import ImageInfo, PixelReader
+from omero_pixclf.image import ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Table
@@ -40,7 +40,7 @@ class ImageWriter(Protocol):
     def map(
         self,
         kind: str,
-        pixels: NDArray[Any],
+        pixels: PixelArray,
         *,
         channels: Sequence[str],
         form: str,

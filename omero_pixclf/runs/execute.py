@@ -15,11 +15,12 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.gates import Stopped
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.task import Task, image_of
 
 __all__ = ["Ended", "Executor", "Outcome", "Perform", "attempt", "execute", "failure", "settle"]
 
-Perform = Callable[[ImageInfo], dict[str, int]]
-"""Takes an image from its pixels to its stored results; returns the number of objects per class."""
+Perform = Callable[[Task], dict[str, int]]
+"""Takes an image from its pixels to its stored results, or does a piece of that; returns the objects per class."""
 
 Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["Outcome"]]
 """Works on every item that is due and yields each one's outcome once; the manifest knows it before the caller does."""
@@ -57,6 +58,8 @@ class Ended:
         state: Literal["done", "failed"] = "done" if done.state == "done" else "failed"
         trace = self.traceback
         manifest.mark(done.image.key, state, reason=done.reason, traceback=trace, seconds=done.seconds)
+        if state == "done":
+            manifest.drop_pieces(done.image.key)
         return done
 
 
@@ -118,21 +121,23 @@ def settle(item: PlanItem, manifest: Manifest) -> Outcome | None:
     state: Literal["skipped", "refused"] = "skipped" if item.decision == "done" else "refused"
     # A run that was killed between the ledger and the manifest meets its own image as done: its rows are here.
     own = state == "skipped" and manifest.kept(item.image.key, "summary") is not None
+    if own:
+        manifest.drop_pieces(item.image.key)
     manifest.mark(item.image.key, "done" if own else state, reason="" if own else item.reason)
     return Outcome(item.image, state, item.reason)
 
 
-def attempt(image: ImageInfo, work: Perform, clock: Callable[[], float] = time.monotonic) -> Ended:
-    """Work on one image; a failure is an outcome, too.
+def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monotonic) -> Ended:
+    """Work on one image, or on a piece of it; a failure is an outcome, too.
 
     Raises
     ------
     UnreachableError, LoginError, Stopped
         What is not the image's fault.
     """
-    start = clock()
+    start, image = clock(), image_of(task)
     try:
-        objects = work(image)
+        objects = work(task)
     except (UnreachableError, LoginError, Stopped):
         raise
     except Exception as error:  # noqa: BLE001 - the one outermost catch per image; the traceback is kept

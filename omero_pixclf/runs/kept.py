@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,9 @@ import numpy as np
 
 from omero_pixclf.table import Column, Table
 
-__all__ = ["ImageFiles"]
+__all__ = ["PIECES", "ImageFiles", "table_arrays", "table_from"]
+
+PIECES = "pieces"  # the folder in a run's folder
 
 
 class ImageFiles:
@@ -32,7 +37,7 @@ class ImageFiles:
         target = self._path(key, name)
         part = target.with_suffix(".part")
         with part.open("wb") as out:
-            np.savez_compressed(out, **_arrays(table))
+            np.savez_compressed(out, **table_arrays(table))
         part.replace(target)
 
     def kept(self, key: str, name: str) -> Table | None:
@@ -41,17 +46,21 @@ class ImageFiles:
         if not path.is_file():
             return None
         with np.load(path, allow_pickle=False) as arrays:
-            described = json.loads(str(arrays["columns"]))
-            return Table(
-                tuple(
-                    Column(d["name"], d["kind"], arrays[f"values{i}"].tolist(), d["unit"], d["description"])
-                    for i, d in enumerate(described)
-                )
-            )
+            return table_from(arrays)
 
     def picture(self, key: str) -> Path:
         """Where an image's preview lies or will lie (PNG)."""
         return self.folder / "images" / f"{_safe(key)}.png"
+
+    def pieces(self, key: str) -> Path:
+        """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.pieces`)."""
+        return self.folder / PIECES / _safe(key)
+
+    def drop_pieces(self, key: str) -> None:
+        """Remove an image's pieces: it is done."""
+        shutil.rmtree(self.pieces(key), ignore_errors=True)
+        with suppress(OSError):  # others are left, or there is none
+            (self.folder / PIECES).rmdir()
 
     def _path(self, key: str, name: str) -> Path:
         return self.folder / "images" / f"{_safe(key)}.{name}.npz"
@@ -65,10 +74,22 @@ def _safe(key: str) -> str:
     return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
-def _arrays(table: Table) -> dict[str, Any]:
+def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
+    """A table as arrays to save, their names led by ``prefix``."""
     described = [{"name": c.name, "kind": c.kind, "unit": c.unit, "description": c.description} for c in table.columns]
     values = {
-        f"values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
+        f"{prefix}values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
         for i, c in enumerate(table.columns)
     }
-    return {"columns": np.asarray(json.dumps(described)), **values}
+    return {f"{prefix}columns": np.asarray(json.dumps(described)), **values}
+
+
+def table_from(arrays: Mapping[str, Any], prefix: str = "") -> Table:
+    """The table that `table_arrays` has made arrays of."""
+    described = json.loads(str(arrays[f"{prefix}columns"]))
+    return Table(
+        tuple(
+            Column(d["name"], d["kind"], arrays[f"{prefix}values{i}"].tolist(), d["unit"], d["description"])
+            for i, d in enumerate(described)
+        )
+    )

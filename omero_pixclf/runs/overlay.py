@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from scipy import ndimage
 
 from omero_pixclf.objects.label import Labels
 
-__all__ = ["CHANNEL_COLORS", "Color", "coarse", "font", "line_color", "overlay", "png"]
+__all__ = ["CHANNEL_COLORS", "Color", "Thinned", "coarse", "font", "line_color", "overlay", "png"]
 
 Color = tuple[int, int, int]
 
@@ -32,9 +33,38 @@ STEP = 4  # of the colours: noise in finer steps is not seen, but is a third of 
 DIMMEST_LINE = 105  # of 255: darker class colours are lightened, or nobody sees them on a dark image
 
 
+@dataclass(frozen=True)
+class Thinned:
+    """Every so-many-th pixel along y and x of an array that is had by slices; read where it is asked for."""
+
+    array: Any
+    step: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Extents of what is left."""
+        t, z, y, x, *rest = self.array.shape
+        return (t, z, -(-y // self.step), -(-x // self.step), *rest)
+
+    @property
+    def dtype(self) -> Any:
+        """The array's."""
+        return self.array.dtype
+
+    def __getitem__(self, place: Any, /) -> NDArray[Any]:
+        asked = place if isinstance(place, tuple) else (place,)
+        t, z, *sides = [*asked, *[slice(None)] * (4 - len(asked))]
+        rows, columns = (self._steps(side, extent) for side, extent in zip(sides, self.array.shape[2:4], strict=True))
+        return np.asarray(self.array[t, z, rows, columns])
+
+    def _steps(self, side: slice, extent: int) -> slice:
+        start, stop, _ = side.indices(-(-extent // self.step))
+        return slice(start * self.step, min(stop * self.step, extent), self.step)
+
+
 def overlay(
-    pixels: NDArray[Any],
-    labels: Mapping[str, Labels],
+    pixels: NDArray[Any] | Thinned,
+    labels: Mapping[str, Labels | Thinned],
     colors: Mapping[str, Color],
     *,
     pixel_um: float | None = None,

@@ -1,11 +1,10 @@
-"""Many images over a pool of spawned processes; whoever dies gives its images back."""
+"""Many images, whole or in pieces, over a pool of spawned processes; whoever dies gives its work back."""
 
 from __future__ import annotations
 
 import logging
 import multiprocessing
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.agenda import Agenda, Cutter, whole
 from omero_pixclf.runs.execute import Ended, Outcome, failure, settle
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
-from omero_pixclf.runs.worker import Broken, Lost, Message, OpenWork, Returned, serve
+from omero_pixclf.runs.task import Piece, Task, image_of
+from omero_pixclf.runs.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
 
 __all__ = ["Pool", "in_processes"]
 
@@ -40,7 +41,9 @@ class Pool:
         What a new worker opens; asked each time one starts, since the session that it joins may be another by then.
         Raises where the server is gone for good.
     lanes
-        How many images one worker has on their way at a time.
+        How many images, or pieces of them, one worker has on their way at a time.
+    cut
+        Which images the workers share.
     beat_s, silence_s
         How often a worker says that it lives, and after how long a silence it is killed.
     """
@@ -48,6 +51,7 @@ class Pool:
     workers: int
     renew: Callable[[], OpenWork]
     lanes: int = 1
+    cut: Cutter = whole
     beat_s: float = BEAT_S
     silence_s: float = SILENCE_S
 
@@ -57,7 +61,7 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     heard: float
-    hands: dict[str, ImageInfo] = field(default_factory=dict)
+    hands: dict[str, Task] = field(default_factory=dict)
     leaving: bool = False
 
 
@@ -66,20 +70,21 @@ def in_processes(
 ) -> Iterator[Outcome]:
     """Work on the items in other processes (`omero_pixclf.runs.execute.Executor`); only this one writes the manifest.
 
-    An image whose worker dies is tried again, three times in all, by a worker that has nothing else in its hands.
+    An image or piece whose worker dies is tried again, three times in all, by a worker that has nothing else in its
+    hands.
 
     Raises
     ------
     UnreachableError, LoginError
         The server is gone and does not come back. `--resume` goes on later.
     """
-    due: deque[ImageInfo] = deque()
+    due: list[ImageInfo] = []
     for item in items:
         if settled := settle(item, manifest):
             yield settled
         else:
             due.append(item.image)
-    crew = _Crew(due, manifest, pool, clock)
+    crew = _Crew(Agenda(due, manifest, pool.cut, pool.workers), manifest, pool, clock)
     try:
         while crew.busy:
             crew.staff()
@@ -90,10 +95,10 @@ def in_processes(
 
 
 class _Crew:
-    """The workers of a run, and the images that are left to do."""
+    """The workers of a run, and what is left to do."""
 
-    def __init__(self, due: deque[ImageInfo], manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
-        self._due, self._manifest, self._pool, self._clock = due, manifest, pool, clock
+    def __init__(self, agenda: Agenda, manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
+        self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
         self._context = multiprocessing.get_context("spawn")  # a forked Ice communicator is of no use
         self._workers: list[_Worker] = []
         self._deaths: dict[str, int] = {}
@@ -101,22 +106,27 @@ class _Crew:
 
     @property
     def busy(self) -> bool:
-        """Whether images are left, in hands or not."""
-        return bool(self._due) or any(w.hands for w in self._workers)
+        """Whether tasks are left, in hands or not."""
+        return bool(self._agenda) or any(w.hands for w in self._workers)
 
     def staff(self) -> None:
-        """Start workers where some are missing, and give images to those that have hands free."""
+        """Start workers where some are missing, and give tasks to those that have hands free."""
         staying = [w for w in self._workers if not w.leaving]
         in_hands = sum(len(w.hands) for w in self._workers)
-        for _ in range(min(self._pool.workers, len(self._due) + in_hands) - len(staying)):
+        for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
             staying.append(self._start())
         for worker in sorted(staying, key=lambda w: len(w.hands)):
-            while self._due and len(worker.hands) < self._pool.lanes and self._may_have(worker):
-                self._hand(worker, self._due.popleft())
+            while len(worker.hands) < self._pool.lanes and self._may_have(worker):
+                task = self._agenda.take()
+                worker.hands[task.key] = task
+                _tell(worker, task)
 
     def _may_have(self, worker: _Worker) -> bool:
-        """Whether the next image may go there: one that was in a dead worker's hands is tried alone."""
-        suspects = [*worker.hands, *([self._due[0].key] if worker.hands else ())]
+        """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""
+        task = self._agenda.first
+        if task is None:
+            return False
+        suspects = [*worker.hands, *([task.key] if worker.hands else ())]
         return not any(self._deaths.get(key) for key in suspects)
 
     def _start(self) -> _Worker:
@@ -128,11 +138,6 @@ class _Crew:
         worker = _Worker(process, ours, self._clock())
         self._workers.append(worker)
         return worker
-
-    def _hand(self, worker: _Worker, image: ImageInfo) -> None:
-        worker.hands[image.key] = image
-        self._manifest.mark(image.key, "running")
-        _tell(worker, image)
 
     def listen(self) -> list[Ended]:
         """Wait for news, and return what has ended."""
@@ -155,10 +160,10 @@ class _Crew:
             while worker.connection.poll():
                 message: Message = worker.connection.recv()
                 worker.heard = self._clock()
-                if isinstance(message, Ended):
-                    worker.hands.pop(message.outcome.image.key)
+                if isinstance(message, Done):
+                    worker.hands.pop(message.task.key)
                     self._losses = 0
-                    ended.append(message)
+                    ended += self._agenda.end(message.task, message.ended)
                 elif isinstance(message, Lost | Returned):
                     self._take_back(worker, message)
                 elif isinstance(message, Broken):
@@ -169,23 +174,19 @@ class _Crew:
         return True
 
     def _take_back(self, worker: _Worker, message: Lost | Returned) -> None:
-        """An image comes back without being at fault; a worker that lost the server is replaced."""
-        self._return(worker.hands.pop(message.image.key))
+        """A task comes back without being at fault; a worker that lost the server is replaced."""
+        self._agenda.give_back(worker.hands.pop(message.task.key))
         if isinstance(message, Lost) and not worker.leaving:
-            log.warning("worker %s: %s; its images go to another", worker.process.pid, message.error)
+            log.warning("worker %s: %s; its work goes to another", worker.process.pid, message.error)
             worker.leaving = True
             _tell(worker, "stop")
             self._lose(message.error)
 
     def _return_all(self, worker: _Worker) -> None:
         worker.leaving = True
-        for image in worker.hands.values():
-            self._return(image)
+        for task in worker.hands.values():
+            self._agenda.give_back(task)
         worker.hands.clear()
-
-    def _return(self, image: ImageInfo) -> None:
-        self._manifest.mark(image.key, "due")
-        self._due.appendleft(image)
 
     def _lose(self, error: Exception) -> None:
         self._losses += 1
@@ -205,13 +206,13 @@ class _Crew:
         if self._losses > LOSSES * self._pool.workers:
             self._return_all(worker)
             raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
-        for image in worker.hands.values():
-            self._deaths[image.key] = self._deaths.get(image.key, 0) + 1
-            if self._deaths[image.key] >= TRIES:
-                failed.append(failure(image, f"{image.key}: {said}, {TRIES} times with this image"))
+        for task in worker.hands.values():
+            self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
+            if self._deaths[task.key] >= TRIES:
+                reason = f"{task.key}: {said}, {TRIES} times with this image"
+                failed += self._agenda.end(task, failure(image_of(task), reason))
             else:
-                self._manifest.mark(image.key, "due")
-                self._due.append(image)
+                self._agenda.give_back(task, last=not isinstance(task, Piece))
         return failed
 
     def dismiss(self) -> None:
@@ -237,23 +238,25 @@ class _Crew:
                 worker.process.kill()
             worker.process.join()
             self._last_words(worker)
-            for key in worker.hands:
-                self._manifest.mark(key, "due")
+            for task in worker.hands.values():
+                self._agenda.give_back(task)
             worker.connection.close()
         self._workers.clear()
+        self._agenda.leave()
 
     def _last_words(self, worker: _Worker) -> None:
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
-                if isinstance(message, Ended):
-                    worker.hands.pop(message.outcome.image.key, None)
-                    message.record(self._manifest)
+                if isinstance(message, Done):
+                    worker.hands.pop(message.task.key, None)
+                    for ended in self._agenda.end(message.task, message.ended):
+                        ended.record(self._manifest)
         except (EOFError, OSError):
             return
 
 
-def _tell(worker: _Worker, what: ImageInfo | Literal["stop"] | None) -> None:
+def _tell(worker: _Worker, what: Task | Literal["stop"] | None) -> None:
     with suppress(OSError):  # it is gone: whoever listens next finds out and gives its images back
         worker.connection.send(what)
 

@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 
 from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.image import ImageInfo
-from omero_pixclf.objects.outline import Outline
+from omero_pixclf.image import ImageInfo, PixelArray
+from omero_pixclf.objects.outline import Outline, outlines
 from omero_pixclf.pixels.maps import segmentation
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
-from omero_pixclf.runs.find import Found, find_in_pixels, needs_blocks, read_pixels
+from omero_pixclf.runs.find import Found, find_in_pixels, read_pixels
 from omero_pixclf.runs.gates import OPEN, Gates
 from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.scratch import Make, scratch
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["RoiKind", "Work", "roi_kind", "run_image"]
+__all__ = ["Results", "RoiKind", "Work", "record_for", "roi_kind", "roi_kind_of", "run_image", "store"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ class Work:
 
 
 @dataclass(frozen=True)
-class _Results:
+class Results:
     """What is to be stored for an image; ``outlines`` for each class that is drawn."""
 
     found: Found
@@ -62,38 +61,45 @@ def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
 
     It waits for its turn before it reads, computes and writes, so that several images may be on their way at a time.
     """
-    record = replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
-    large = needs_blocks(image, work.project, work.memory)
-    with scratch(work.files.folder if large else None) as make:
-        with work.gates.reading(), work.source.open(image) as reader:
-            pixels = read_pixels(reader, make)
-        with work.gates.computing():
-            limits: dict[str, Any] = {"large": large, "threads": work.threads, "memory": work.memory}
-            results = _results(find_in_pixels(image, pixels, work.recipe, work.project, make, **limits), work)
-        with work.gates.writing(), work.sink.begin(image, record) as writer:
-            return _store(results, record, work, writer, make)
+    record = record_for(image, work)
+    with work.gates.reading(), work.source.open(image) as reader:
+        pixels = read_pixels(reader)
+    with work.gates.computing():
+        limits: dict[str, Any] = {"threads": work.threads, "memory": work.memory}
+        results = _results(find_in_pixels(image, pixels, work.recipe, work.project, **limits), work)
+    with work.gates.writing(), work.sink.begin(image, record) as writer:
+        return store(results, record, work, writer)
 
 
-def _results(found: Found, work: Work) -> _Results:
-    kind = _roi_kind(found, work.recipe.output)
+def record_for(image: ImageInfo, work: Work) -> RunRecord:
+    """The ledger's entry for an image whose work begins."""
+    return replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
+
+
+def _results(found: Found, work: Work) -> Results:
+    total = sum(len(table) for table in found.objects.values())
+    kind = roi_kind_of(total, work.recipe.output)
     preview = None if work.preview is None else work.preview(found)
     if kind == "none" or kind == "labels":
-        return _Results(found, kind, {}, preview)
+        return Results(found, kind, {}, preview)
     simplify = work.recipe.output.simplify
-    drawn = {label: found.outlines(label, kind=kind, simplify=simplify) for label in found.labels}
-    # Whoever holds the writing gate should not compute; those of a large image would not fit into memory.
-    return _Results(found, kind, drawn if found.large else {k: list(v) for k, v in drawn.items()}, preview)
+    # Whoever holds the writing gate should not compute.
+    drawn = {
+        label: list(outlines(np.asarray(image), kind=kind, simplify=simplify)) for label, image in found.labels.items()
+    }
+    return Results(found, kind, drawn, preview)
 
 
-def _store(results: _Results, record: RunRecord, work: Work, writer: ImageWriter, make: Make) -> dict[str, int]:
+def store(results: Results, record: RunRecord, work: Work, writer: ImageWriter) -> dict[str, int]:
     """Store an image's results.
 
     The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
     says ``complete``, and what was written before that is debris which the next run removes.
     """
     found, key = results.found, record.image
+    _tell_kind(results, work.recipe.output)
     rows = [_store_objects(results, label, work, writer) for label in found.labels]
-    _store_maps(found, work, writer, make, labelled=results.kind == "labels")
+    _store_maps(found, work, writer, labelled=results.kind == "labels")
     work.files.keep(key, "objects", concatenate(rows))
     work.files.keep(key, "summary", summary_row(found.image, found.summary, found.objects))
     if results.preview is not None:
@@ -120,15 +126,19 @@ def roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"], count
     return "mask" if count <= 10 * budget else "labels"
 
 
-def _roi_kind(found: Found, output: Output) -> RoiKind:
-    total = sum(len(table) for table in found.objects.values())
-    kind = roi_kind(output.rois, total, output.roi_budget)
-    if output.rois == "auto" and kind != "polygon":
-        _log.warning("%s: %d objects, more than %d: shown as %s", found.image.key, total, output.roi_budget, kind)
-    return kind
+def roi_kind_of(total: int, output: Output) -> RoiKind:
+    """How so many objects of an image are shown."""
+    return roi_kind(output.rois, total, output.roi_budget)
 
 
-def _store_objects(results: _Results, label: str, work: Work, writer: ImageWriter) -> Table:
+def _tell_kind(results: Results, output: Output) -> None:
+    if output.rois == "auto" and results.kind != "polygon":
+        found, total = results.found, sum(len(table) for table in results.found.objects.values())
+        said = "%s: %d objects, more than %d: shown as %s"
+        _log.warning(said, found.image.key, total, output.roi_budget, results.kind)
+
+
+def _store_objects(results: Results, label: str, work: Work, writer: ImageWriter) -> Table:
     """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
     table = locate(results.found.objects[label], results.found.image)
     if label not in results.outlines:
@@ -140,7 +150,7 @@ def _store_objects(results: _Results, label: str, work: Work, writer: ImageWrite
 _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}
 
 
-def _store_maps(found: Found, work: Work, writer: ImageWriter, make: Make, *, labelled: bool) -> None:
+def _store_maps(found: Found, work: Work, writer: ImageWriter, *, labelled: bool) -> None:
     """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
     output, names = work.recipe.output, [c.name for c in work.project.classes]
     if output.probabilities != "none":
@@ -148,19 +158,37 @@ def _store_maps(found: Found, work: Work, writer: ImageWriter, make: Make, *, la
         writer.map("probabilities", found.probabilities, channels=names, form=form)
     if output.segmentation != "none":
         form = _FORMS[output.segmentation]
-        writer.map("segmentation", _segmented(found, make), channels=["Segmentation"], form=form)
+        writer.map("segmentation", _segmented(found), channels=["Segmentation"], form=form)
     labels = "image" if labelled and output.labels == "none" else output.labels
     if labels != "none":
-        stacked = make((*found.image.shape[:4], len(found.labels)), np.int32)
-        for n, image in enumerate(found.labels.values()):
-            stacked[..., n] = image
-        writer.map("labels", stacked, channels=list(found.labels), form=_FORMS[labels])
+        writer.map("labels", _stacked(found), channels=list(found.labels), form=_FORMS[labels])
 
 
-def _segmented(found: Found, make: Make) -> NDArray[Any]:
-    """The simple segmentation, plane by plane."""
-    segmented = make((*found.image.shape[:4], 1), np.uint8)
-    for t in range(found.image.shape[0]):
-        for z in range(found.image.shape[1]):
-            segmented[t, z] = segmentation(np.asarray(found.probabilities[t, z]))
-    return segmented
+@dataclass(frozen=True)
+class _Made:
+    """Pixels ``(t, z, y, x, c)`` that are made of an image's arrays where they are read."""
+
+    shape: tuple[int, ...]
+    dtype: Any
+    make: Callable[[tuple[Any, ...]], NDArray[Any]]
+
+    def __getitem__(self, place: Any, /) -> NDArray[Any]:
+        return self.make(place[:4])[..., place[4]]
+
+
+def _segmented(found: Found) -> PixelArray:
+    """The simple segmentation."""
+
+    def make(place: tuple[Any, ...]) -> NDArray[Any]:
+        return segmentation(np.asarray(found.probabilities[place]))
+
+    return _Made((*found.image.shape[:4], 1), np.dtype(np.uint8), make)
+
+
+def _stacked(found: Found) -> PixelArray:
+    """The labels of all classes, a channel for each."""
+
+    def make(place: tuple[Any, ...]) -> NDArray[Any]:
+        return np.stack([image[place] for image in found.labels.values()], axis=-1)
+
+    return _Made((*found.image.shape[:4], len(found.labels)), np.dtype(np.int32), make)

@@ -1,4 +1,4 @@
-"""A worker process: takes images from its parent, works on them, and tells how each ended."""
+"""A worker process: takes images, or pieces of them, from its parent, works on them, and tells how each ended."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execute import Ended, Perform, attempt
 from omero_pixclf.runs.gates import Stopped
+from omero_pixclf.runs.task import Piece, Task
 
-__all__ = ["Beat", "Broken", "Lost", "Message", "OpenWork", "Returned", "serve"]
+__all__ = ["Beat", "Broken", "Done", "Lost", "Message", "OpenWork", "Returned", "serve"]
 
 OpenWork = Callable[[threading.Event], AbstractContextManager[Perform]]
 """Opens all that a worker needs (a session of its own); can be pickled. The event tells it to stop early."""
@@ -31,17 +32,25 @@ class Beat:
 
 @dataclass(frozen=True)
 class Lost:
-    """The connection to the server is gone; the image is given back."""
+    """The connection to the server is gone; the task is given back."""
 
-    image: ImageInfo
+    task: Task
     error: UnreachableError | LoginError
 
 
 @dataclass(frozen=True)
 class Returned:
-    """The run ends; the image is given back as it was."""
+    """The run ends; the task is given back as it was."""
 
-    image: ImageInfo
+    task: Task
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task has ended, well or not."""
+
+    task: Task
+    ended: Ended
 
 
 @dataclass(frozen=True)
@@ -51,12 +60,12 @@ class Broken:
     error: PixclfError
 
 
-Message = Beat | Ended | Lost | Returned | Broken
-Orders = queue.SimpleQueue[ImageInfo | None]
+Message = Beat | Done | Lost | Returned | Broken
+Orders = queue.SimpleQueue[Task | None]
 
 
 def serve(connection: Connection, open_work: OpenWork, lanes: int, beat_s: float, level: int) -> None:
-    """Work on the images that come until None comes, ``lanes`` of them on their way at a time.
+    """Work on the tasks that come until None comes, ``lanes`` of them on their way at a time.
 
     A parent that is gone means that the run was killed: another one may take over at any moment, so this one ends at
     once, whatever it was doing.
@@ -83,7 +92,7 @@ def serve(connection: Connection, open_work: OpenWork, lanes: int, beat_s: float
 
 
 def _listen(connection: Connection, orders: Orders, stopping: threading.Event, lanes: int) -> None:
-    """Pass orders on; None ends every lane after its image, "stop" also at its next stage."""
+    """Pass orders on; None ends every lane after its task, "stop" also at its next stage."""
     while True:
         try:
             order = connection.recv()
@@ -92,7 +101,7 @@ def _listen(connection: Connection, orders: Orders, stopping: threading.Event, l
         if order == "stop":
             stopping.set()
         for _ in range(lanes if order in (None, "stop") else 1):
-            orders.put(order if isinstance(order, ImageInfo) else None)
+            orders.put(order if isinstance(order, ImageInfo | Piece) else None)
 
 
 def _beat(send: Callable[[Message], None], beat_s: float) -> None:
@@ -102,10 +111,10 @@ def _beat(send: Callable[[Message], None], beat_s: float) -> None:
 
 
 def _lane(orders: Orders, work: Perform, send: Callable[[Message], None]) -> None:
-    while (image := orders.get()) is not None:
+    while (task := orders.get()) is not None:
         try:
-            send(attempt(image, work))
+            send(Done(task, attempt(task, work)))
         except (UnreachableError, LoginError) as error:
-            send(Lost(image, error))
+            send(Lost(task, error))
         except Stopped:
-            send(Returned(image))
+            send(Returned(task))

@@ -14,11 +14,11 @@ from scipy.ndimage import gaussian_filter
 
 from omero_pixclf.config import Objects
 from omero_pixclf.objects.find import dimensions, find
-from omero_pixclf.objects.large import find_blocks, measure_blocks, outline_blocks
-from omero_pixclf.objects.measure import measure
+from omero_pixclf.objects.large import Facts, find_blocks, measure_blocks, outline_blocks
 from omero_pixclf.objects.outline import outlines
 from omero_pixclf.objects.rasterise import rasterise
-from omero_pixclf.objects.summary import summarise
+from omero_pixclf.objects.seams import blocks_of
+from omero_pixclf.objects.summary import TILE, summarise, summed, sums_of
 
 blocks = st.tuples(st.integers(1, 5), st.integers(3, 20), st.integers(3, 20))
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(3, 24), st.integers(3, 24))
@@ -73,20 +73,26 @@ def test_tables_are_the_same_in_blocks(shape: Any, block: Any, dims: Any, seed: 
     image = np.random.default_rng(seed).integers(0, 999, (*shape, 2)).astype(np.uint16)
     recipe = Objects(dims=dims, threshold=0.4, min_size=0)
     labels = find(probabilities, 0, recipe)
-    options = {
-        "class_name": "a",
-        "dims": dimensions(recipe, shape[1]),
-        "pixel_size_um": (2.0, 0.5, 0.5),
-        "channels": ["one", "two"],
-    }
-    whole = measure(labels, image, probabilities, **options)
-    parts = measure_blocks(labels, image, probabilities, block=block, **options)
+    facts = Facts("a", 0, dimensions(recipe, shape[1]), (2.0, 0.5, 0.5), ["one", "two"])
+    whole = facts.measured(labels, image, probabilities)
+    parts = measure_blocks(labels, image, probabilities, block=block, facts=facts)
     assert parts.names == whole.names
     for name in whole.names:
-        if whole[name].dtype == np.float64:
-            assert np.allclose(parts[name], whole[name], rtol=1e-9, atol=1e-7, equal_nan=True), name
-        else:
-            assert np.array_equal(parts[name], whole[name]), name
+        assert np.array_equal(parts[name], whole[name], equal_nan=whole[name].dtype == np.float64), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(shapes, st.tuples(st.integers(1, 3), st.integers(1, 2), st.integers(1, 2)), st.integers(0, 2**31))
+def test_summaries_are_the_same_to_the_last_bit_whatever_the_boxes(shape: Any, times: Any, seed: int) -> None:
+    times_t, planes, rows, columns = shape
+    random = np.random.default_rng(seed)
+    image = random.random((times_t, planes, rows * 25, columns * 25, 2)).astype(np.float32)
+    probabilities = maps(image.shape[:4], seed)
+    block = (times[0], TILE * times[1], TILE * times[2])
+    places = [(t, place) for t in range(times_t) for place in blocks_of(image.shape[1:4], block)]
+    random.shuffle(places)
+    parts = [sums_of(image, probabilities, t, place) for t, place in places]
+    assert summed(parts, {}, {}) == summarise(image, probabilities, {})
 
 
 @settings(deadline=None, max_examples=60)
@@ -115,7 +121,7 @@ def test_arrays_on_disk_do(tmp_path: Path) -> None:
     expected = find(probabilities, 0, recipe)
     assert expected.max() > 3
     assert np.array_equal(np.asarray(out[:]), expected)
-    table = measure_blocks(out, stored, stored, block=(1, 64, 64), class_name="a", dims=2)
+    table = measure_blocks(out, stored, stored, block=(1, 64, 64), facts=Facts("a", 0, 2, (None,) * 3, []))
     assert table["Area_px"].sum() == np.count_nonzero(expected)
     summary = summarise(stored, stored, {"a": out})
     assert summary.objects == {"a": len(table)}

@@ -1,60 +1,213 @@
-"""An image worked on block by block over files gives what it gives in memory, and leaves nothing behind."""
+"""An image worked on in pieces gives what it gives in one, to the byte, whoever does the pieces and how often."""
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from omero_pixclf.config import load_recipe
+from omero_pixclf.demo import images
 from omero_pixclf.demo.images import plate_field, z_stack
 from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.image import ArrayReader, ImageInfo
-from omero_pixclf.runs import find
-from omero_pixclf.runs.find import find_in, needs_blocks
-from omero_pixclf.runs.scratch import scratch
+from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray, Region
+from omero_pixclf.objects.outline import Outline, PolygonShape
+from omero_pixclf.pixels.predict import reach
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs import tiled
+from omero_pixclf.runs.find import needs_blocks
+from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.runs.piecework import cutting_of, run_task
+from omero_pixclf.runs.run import Work, run_image
+from omero_pixclf.table import Table
 
-DEMO = Path(find.__file__).parents[1] / "demo"
+DEMO = Path(images.__file__).parent
+NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+
+
+class Memory:
+    """An image in memory as the source, and a sink that keeps what it is given."""
+
+    def __init__(self, info: ImageInfo, pixels: NDArray[Any]) -> None:
+        self.info, self.pixels = info, pixels
+        self.read: list[Region] = []
+        self.kept: dict[str, Any] = {}
+
+    @contextmanager
+    def open(self, image: ImageInfo) -> Iterator[ArrayReader]:
+        owner = self
+
+        class Noting(ArrayReader):
+            def read(self, region: Region) -> NDArray[Any]:
+                owner.read.append(region)
+                return super().read(region)
+
+        yield Noting(self.info, self.pixels)
+
+    @contextmanager
+    def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[Memory]:
+        yield self
+
+    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+        self.kept[f"rois {name}"] = [(o.t, o.label, [_plain(s) for s in o.shapes]) for o in outlines]
+        return np.arange(len(self.kept[f"rois {name}"]))
+
+    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
+        whole = np.asarray(pixels[tuple(slice(None) for _ in pixels.shape)])
+        self.kept[kind] = (whole.shape, whole.dtype.str, whole.tobytes(), tuple(channels))
+
+    def complete(self, record: RunRecord) -> None:
+        self.kept["ledger"] = (record.state, record.objects, record.uncertainty)
+
+
+def _plain(shape: Any) -> tuple[Any, ...]:
+    if isinstance(shape, PolygonShape):
+        return (shape.t, shape.z, shape.points.tobytes())
+    return (shape.t, shape.z, shape.x, shape.y, shape.bits.shape, shape.bits.tobytes())
+
+
+def scene(name: str) -> NDArray[Any]:
+    if name == "stack":
+        return z_stack(7).pixels[:, 2:22, :64, :72]
+    field = plate_field("A1", 7).pixels[:, :, :130, :140]
+    return np.concatenate([field, field[:, :, ::-1]])
+
+
+def work_on(folder: Path, name: str, **changes: Any) -> tuple[Work, Memory]:
+    project = read_project(DEMO / f"{name}.ilp")
+    pixels = np.ascontiguousarray(scene(name))
+    channels = ("a", "b")[: pixels.shape[4]]
+    info = ImageInfo("Image:1", "i", pixels.shape, "uint16", channels, (1.0, 0.5, 0.5), fingerprint="f")
+    given = {
+        "classifier.project": "x.ilp",
+        "objects.label": [c.name for c in project.classes][:2],
+        "output.labels": "attachment",
+        "output.segmentation": "attachment",
+        "output.probabilities": "attachment",
+        **changes,
+    }
+    recipe = load_recipe(None, given)
+    (folder / "images").mkdir(parents=True)
+    memory = Memory(info, pixels)
+    record = RunRecord("r", "", "n", "h", "", project.name, project.sha256, "0", NOW)
+    see = lambda found: np.asarray(found.pixels[:, :, ::3, ::3]).tobytes()  # noqa: E731
+    work = Work(memory, memory, recipe, project, record, ImageFiles(folder), lambda: NOW, see, 1)  # type: ignore[arg-type]
+    return work, memory
+
+
+def left(work: Work, memory: Memory) -> dict[str, Any]:
+    """All that an image has left: what was stored, and its tables and its picture in the run's folder."""
+    tables = {name: _rows(work.files.kept("Image:1", name)) for name in ("objects", "summary")}
+    return {**memory.kept, **tables, "picture": work.files.picture("Image:1").read_bytes()}
+
+
+def _rows(table: Table | None) -> list[tuple[str, list[str]]]:
+    assert table is not None
+    return [(c.name, [repr(v) for v in c.values.tolist()]) for c in table.columns]
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled, "PIXELS", 6 * 40 * 40)
+    monkeypatch.setattr(tiled, "FLAT", (1, 70, 80))
+    monkeypatch.setattr(tiled, "DEEP", (6, 40, 40))
+
+
+RECIPES: list[dict[str, Any]] = [
+    {},
+    {"output.rois": "mask", "objects.method": "hysteresis", "objects.smooth": 1.3, "objects.border": "remove"},
+    {"objects.split": "distance", "objects.fill_holes": True, "output.simplify": 0.4},
+    {"output.roi_budget": 1, "objects.dims": "2d", "objects.connectivity": 8},
+]
 
 
 @pytest.mark.parametrize("name", ["plate", "stack"])
-@pytest.mark.parametrize("split", ["none", "distance"])
-def test_blocks_over_files_give_what_memory_gives(
-    name: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("changes", RECIPES)
+@pytest.mark.usefixtures("small_blocks")
+def test_pieces_in_any_order_and_done_twice_leave_what_the_whole_leaves(
+    name: str, changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pixels = plate_field("A1", 7).pixels[:, :, :200, :210] if name == "plate" else z_stack(7).pixels
-    info = ImageInfo("Image:1", "i", pixels.shape, "uint16", ("a", "b")[: pixels.shape[4]], (1.0, 0.5, 0.5))
-    project = read_project(DEMO / f"{name}.ilp")
-    label = [c.name for c in project.classes][:2]
-    recipe = load_recipe(
-        None,
-        {"classifier.project": "x.ilp", "objects.label": label, "objects.split": split, "objects.fill_holes": True},
-    )
-    reader = ArrayReader(info, np.ascontiguousarray(pixels))
-    with scratch(None) as make:
-        whole = find_in(reader, recipe, project, make)
-    monkeypatch.setattr(find, "BLOCK", (9, 64, 70))
-    monkeypatch.setattr(find, "BAND", 50_000)
-    with scratch(tmp_path) as make:
-        parts = find_in(reader, recipe, project, make, large=True)
-        assert isinstance(parts.probabilities, np.memmap)
-        assert parts.summary == whole.summary
-        for n in label:
-            np.testing.assert_array_equal(parts.labels[n], whole.labels[n])
-            assert parts.objects[n].names == whole.objects[n].names
-            for column in whole.objects[n].columns:
-                if column.kind == "string":
-                    assert parts.objects[n][column.name].tolist() == column.values.tolist()
-                else:
-                    np.testing.assert_allclose(parts.objects[n][column.name], column.values, rtol=1e-9, atol=1e-9)
-            ours = [o.shapes for o in parts.outlines(n, kind="mask", simplify=0.0)]
-            theirs = [o.shapes for o in whole.outlines(n, kind="mask", simplify=0.0)]
-            assert [[(s.t, s.z, s.x, s.y, s.bits.tobytes()) for s in o] for o in ours] == [
-                [(s.t, s.z, s.x, s.y, s.bits.tobytes()) for s in o] for o in theirs
-            ]
-    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr("omero_pixclf.objects.summary.TILE", 10)
+    one, whole = work_on(tmp_path / "one", name, **changes)
+    counts = run_image(whole.info, one)
+    other, pieces = work_on(tmp_path / "other", name, **changes)
+    cutting = cutting_of(pieces.info, other)
+    assert len(cutting.grid) >= 8
+    assert sum(counts.values()) > 4 or (name == "stack" and "objects.border" in changes)  # all touch it
+    dice = random.Random(1)
+    for stage in cutting.stages:
+        todo = cutting.left(stage)
+        assert len(todo) == len(cutting.pieces(stage))
+        dice.shuffle(todo)
+        for piece in todo + todo[:1]:
+            found = run_task(piece, other)
+        assert stage == "store" or cutting.left(stage) == []
+    assert found == counts
+    ours, theirs = left(other, pieces), left(one, whole)
+    assert {k: ours[k] == v for k, v in theirs.items()} == dict.fromkeys(theirs, True)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_an_image_that_does_not_fit_is_worked_on_in_pieces_by_one_worker_and_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omero_pixclf.objects.summary.TILE", 10)
+    one, whole = work_on(tmp_path / "one", "plate")
+    run_image(whole.info, one)
+    work, memory = work_on(tmp_path / "other", "plate")
+    small = replace(work, memory=2**18)
+    cutting = cutting_of(memory.info, small)
+    first = cutting.pieces("maps")[:5]
+    for piece in first:
+        run_task(piece, small)
+    memory.read.clear()
+    run_task(memory.info, small)
+    assert len(memory.read) == len(cutting.grid) - len(first)
+    assert left(small, memory) == left(one, whole)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_path: Path) -> None:
+    work, memory = work_on(tmp_path / "run", "plate")
+    cutting = cutting_of(memory.info, work)
+    run_task(cutting.pieces("maps")[4], work)
+    [region] = memory.read
+    own = cutting.grid.place(4)
+    far = (0, *reach(work.project, 1))
+    assert region.start[:4] == tuple(max(0, side.start - n) for side, n in zip(own, far, strict=True))
+    extents = memory.info.shape
+    assert region.stop[:4] == tuple(min(e, side.stop + n) for side, n, e in zip(own, far, extents, strict=False))
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_pieces_of_other_pixels_do_not_count(tmp_path: Path) -> None:
+    work, memory = work_on(tmp_path / "run", "plate")
+    cutting = cutting_of(memory.info, work)
+    run_task(cutting.pieces("maps")[0], work)
+    assert len(cutting.left("maps")) == len(cutting.grid) - 1
+    changed = cutting_of(replace(memory.info, fingerprint="other"), work)
+    assert len(changed.left("maps")) == len(cutting.grid)
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_piece_that_is_broken_on_disk_is_said_with_its_file(tmp_path: Path) -> None:
+    work, memory = work_on(tmp_path / "run", "plate")
+    cutting = cutting_of(memory.info, work)
+    for piece in cutting.pieces("maps"):
+        run_task(piece, work)
+    cutting.probabilities.path(2).write_bytes(b"no")
+    with pytest.raises(OutputError, match="probabilities-2"):
+        for piece in cutting.pieces("labels"):
+            run_task(piece, work)
 
 
 def test_only_an_image_that_does_not_fit_is_worked_on_in_blocks() -> None:
@@ -63,8 +216,3 @@ def test_only_an_image_that_does_not_fit_is_worked_on_in_blocks() -> None:
     assert not needs_blocks(small, project, None)
     assert needs_blocks(small, project, 2**20)
     assert needs_blocks(ImageInfo("Image:2", "i", (1, 1, 40_000, 40_000, 2), "uint16", ("a", "b")), project, None)
-
-
-def test_no_room_on_disk_is_said_before_the_work(tmp_path: Path) -> None:
-    with scratch(tmp_path) as make, pytest.raises(OutputError, match="GiB are needed"):
-        make((2**20, 2**20, 2**10), np.float32)

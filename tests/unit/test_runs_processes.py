@@ -130,7 +130,7 @@ def test_an_image_that_kills_its_workers_fails_and_takes_no_other_with_it(manife
 
 
 def test_a_worker_that_falls_silent_is_killed_and_replaced(manifest: Manifest, tmp_path: Path) -> None:
-    list(in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", silence_s=6.0)))
+    list(in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", silence_s=15.0)))
     assert states(manifest) == ALL_DONE
 
 

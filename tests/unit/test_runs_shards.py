@@ -15,7 +15,7 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.crew import crew_for, refusal_of_room
-from omero_pixclf.runs.estimate import estimate
+from omero_pixclf.runs.estimate import Looked, estimate
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.runs.plan import PlanItem
@@ -125,5 +125,6 @@ def test_the_estimate_is_shared_by_the_workers() -> None:
     items = [PlanItem(image(n), "due") for n in range(10)]
     for workers, seconds in ((1, 10.0), (2, 5.0), (50, 1.0)):
         clock = iter([0.0, 2.0])
-        expected = estimate(items, lambda _: {"Nucleus": 3}, workers=workers, clock=lambda c=clock: next(c))
+        look = lambda image: Looked(prod(image.shape), {"Nucleus": 3})  # noqa: E731
+        expected = estimate(items, look, workers=workers, clock=lambda c=clock: next(c))
         assert expected is not None and expected.seconds == seconds and expected.objects == {"Nucleus": 30}

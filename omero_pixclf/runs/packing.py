@@ -1,0 +1,115 @@
+"""What pieces of an image leave, as arrays to save: objects counted, outlines, sums."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.objects.census import Census, stacked
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
+from omero_pixclf.objects.summary import Sums
+
+__all__ = ["Roll", "outline_arrays", "outlines_in_order", "roll_arrays", "roll_from", "sums_arrays", "sums_from"]
+
+Arrays = dict[str, NDArray[Any]]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Objects of several time points: (n,) the t of each, and what is known of it."""
+
+    t: Ints
+    objects: Census
+
+    @classmethod
+    def of(cls, frames: Sequence[tuple[int, Census]]) -> Roll:
+        """The objects of each t."""
+        t = np.repeat([t for t, _ in frames], [len(found.number) for _, found in frames])
+        return cls(t.astype(np.int64), stacked([found for _, found in frames]))
+
+
+def roll_arrays(roll: Roll, prefix: str) -> Arrays:
+    """A roll as arrays, their names led by ``prefix``."""
+    return {f"{prefix}t": roll.t, **{f"{prefix}{f.name}": getattr(roll.objects, f.name) for f in fields(Census)}}
+
+
+def roll_from(arrays: Mapping[str, Any], prefix: str) -> Roll:
+    """The roll that `roll_arrays` has made arrays of."""
+    return Roll(arrays[f"{prefix}t"], Census(*(arrays[f"{prefix}{f.name}"] for f in fields(Census))))
+
+
+def sums_arrays(sums: Sequence[Sums]) -> Arrays:
+    """What a summary is made of, as arrays."""
+    return {f"sums.{f.name}": np.concatenate([getattr(part, f.name) for part in sums]) for f in fields(Sums)}
+
+
+def sums_from(arrays: Mapping[str, Any]) -> Sums:
+    """The sums that `sums_arrays` has made arrays of."""
+    return Sums(*(arrays[f"sums.{f.name}"] for f in fields(Sums)))
+
+
+def outline_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
+    """Outlines as arrays: a row per object, a row per shape, and all points and bits one after the other."""
+    shapes = [shape for outline in outlines for shape in outline.shapes]
+    polygons = [shape.points for shape in shapes if isinstance(shape, PolygonShape)]
+    masks = [np.packbits(shape.bits) for shape in shapes if isinstance(shape, MaskShape)]
+    objects = [(outline.t, outline.label, len(outline.shapes)) for outline in outlines]
+    return {
+        f"{prefix}objects": np.array(objects, dtype=np.int64).reshape(-1, 3),
+        f"{prefix}shapes": np.array([_row(shape) for shape in shapes], dtype=np.int64).reshape(-1, 5),
+        f"{prefix}points": np.concatenate([np.empty((0, 2)), *polygons]),
+        f"{prefix}bits": np.concatenate([np.empty(0, np.uint8), *masks]),
+    }
+
+
+def _row(shape: PolygonShape | MaskShape) -> tuple[int, int, int, int, int]:
+    """Plane, x, y, height and width; of a polygon: plane, -1, -1, its points, 0."""
+    if isinstance(shape, PolygonShape):
+        return (shape.z, -1, -1, len(shape.points), 0)
+    return (shape.z, shape.x, shape.y, *shape.bits.shape)
+
+
+def outlines_in_order(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[Outline]:
+    """The outlines of all pieces by t, then label; those of one object lie in one piece."""
+    packed = [_Packed(*(arrays[f"{prefix}{name}"] for name in _NAMES)) for arrays in saved]
+    rows = [(t, label, piece, n) for piece, p in enumerate(packed) for n, (t, label) in enumerate(p.keys())]
+    for _, _, piece, n in sorted(rows):
+        yield packed[piece].outline(n)
+
+
+_NAMES = ("objects", "shapes", "points", "bits")
+
+
+class _Packed:
+    """The outlines of a piece."""
+
+    def __init__(self, objects: Ints, shapes: Ints, points: NDArray[Any], bits: NDArray[np.uint8]) -> None:
+        self._objects, self._shapes, self._points, self._bits = objects, shapes, points, bits
+        polygon = shapes[:, 1] < 0
+        size = np.where(polygon, shapes[:, 3], -(-(shapes[:, 3] * shapes[:, 4]) // 8))
+        before = [np.cumsum(np.where(kind, size, 0)) - np.where(kind, size, 0) for kind in (polygon, ~polygon)]
+        self._first = np.where(polygon, *before)
+        self._ends = np.concatenate(([0], np.cumsum(objects[:, 2])))
+
+    def keys(self) -> list[tuple[int, int]]:
+        """Time point and label of each."""
+        return [(int(t), int(label)) for t, label, _ in self._objects]
+
+    def outline(self, n: int) -> Outline:
+        """The n-th."""
+        t, label, _ = (int(v) for v in self._objects[n])
+        return Outline(label, t, tuple(self._shape(t, i) for i in range(self._ends[n], self._ends[n + 1])))
+
+    def _shape(self, t: int, i: int) -> PolygonShape | MaskShape:
+        z, x, y, height, width = (int(v) for v in self._shapes[i])
+        first = int(self._first[i])
+        if x < 0:
+            return PolygonShape(t, z, self._points[first : first + height])
+        count = height * width
+        bits = np.unpackbits(self._bits[first : first + -(-count // 8)], count=count)
+        return MaskShape(t, z, x, y, bits.astype(np.bool_).reshape(height, width))
