@@ -15,6 +15,7 @@ from omero_pixclf.files.axes import Axis, five_shape, keys_of
 from omero_pixclf.files.exact import ServerOnly
 from omero_pixclf.files.mounts import Mount, located, within
 from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.zarr_images import image_group, refuse_incomplete, store_of
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.whereabouts import StoredFile, Whereabouts
 
@@ -28,8 +29,12 @@ _BLOCK = 1 << 20
 
 
 @contextmanager
-def open_directly(image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount]) -> Iterator[StoredArray]:
+def open_directly(
+    image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount], *, known: bool = False
+) -> Iterator[StoredArray]:
     """The file with an image's pixels, its extents and type being those that the server says.
+
+    ``known``: this was done before, so that the bytes are not counted once more.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def open_directly(image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount])
     """
     if "://" in where.file.path:
         raise ServerOnly(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
-    with _opened(image, where, located(mounts, where), mounts) as stored:
+    with _opened(image, where, located(mounts, where), mounts, known) as stored:
         named = _as_known(stored, image)
         if five_shape(named.shape, keys_of(named.axes)) != image.shape or named.dtype != np.dtype(image.dtype):
             has = f"{stored.dtype} {keys_of(stored.axes)} {stored.shape}"
@@ -49,32 +54,31 @@ def open_directly(image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount])
 
 
 def _opened(
-    image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount]
+    image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount], known: bool
 ) -> AbstractContextManager[StoredArray]:
     from omero_pixclf.files.planes import open_planes
     from omero_pixclf.files.tiff import open_tiff
-    from omero_pixclf.files.zarr_images import image_group, store_of
 
-    if where.kind == "planes":
-        _same_bytes(path, where.file)
-        return open_planes(path, image.shape, image.dtype)
     if where.kind == "multiscales":
-        return _open_group(path, mounts)
-    if store := store_of(path):
-        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts)
-    if path.suffix.lower() not in _TIFF:
+        return _open_group(path, mounts, known)
+    if where.kind == "fileset" and (store := store_of(path)):
+        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts, known)
+    if where.kind == "fileset" and path.suffix.lower() not in _TIFF:
         raise ServerOnly(f"{path.suffix or path.name}: not a format that is read directly")
-    _same_bytes(path, where.file)
+    _same_bytes(path, where.file, hashed=not known)
+    if where.kind == "planes":
+        return open_planes(path, image.shape, image.dtype)
     return open_tiff(path, series=where.series, exact=True)
 
 
-def _open_group(group: Path, mounts: Sequence[Mount]) -> AbstractContextManager[StoredArray]:
+def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractContextManager[StoredArray]:
     """The full resolution of an OME-Zarr image, all of it being there."""
     from omero_pixclf.files.ome_zarr import level_names, open_zarr
-    from omero_pixclf.files.zarr_images import refuse_incomplete
 
     name = level_names(group)[0]
-    refuse_incomplete(_inside(group, name, mounts))
+    folder = _inside(group, name, mounts)
+    if not known:
+        refuse_incomplete(folder)
     return open_zarr(group, name or None)
 
 
@@ -85,12 +89,12 @@ def _inside(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
     return within(mounts, folder / name)
 
 
-def _same_bytes(path: Path, known: StoredFile) -> None:
+def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> None:
     """Compare a file with its size on the server and, where that is cheap, with its checksum."""
     size = path.stat().st_size
     if known.size not in (None, size):
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
-    if known.sha1 and size <= HASHED:
+    if hashed and known.sha1 and size <= HASHED:
         digest = hashlib.sha1(usedforsecurity=False)
         with path.open("rb") as file:
             while block := file.read(_BLOCK):

@@ -147,12 +147,16 @@ class DirectSource:
         Where the server keeps an image.
     how
         What is mounted here, and how closely files are looked at.
+    seen
+        Where the files are of images that were looked at and believed; None for those that the server reads. Whoever
+        opens an image for each of its pieces need not look again.
     """
 
     source: ImageSource
     locate: Callable[[ImageInfo], Whereabouts]
     how: Direct
     tally: Tally = field(default_factory=Tally)
+    seen: dict[str, Whereabouts | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for mount in self.how.mounts:
@@ -171,20 +175,27 @@ class DirectSource:
             if file is None:
                 yield served
                 return
-            compared = self.how.check == "all"
-            yield _Reader(file, served, lambda e: self.tally.refused(image, e, begun=True), compared=compared)
+            yield _Reader(file, served, lambda e: self._broke(image, e), compared=self.how.check == "all")
+
+    def _broke(self, image: ImageInfo, error: Exception) -> None:
+        self.seen[image.key] = None
+        self.tally.refused(image, error, begun=True)
 
     def _believed(self, image: ImageInfo, served: PixelReader, files: ExitStack) -> PixelReader | None:
         """The image's file, where it gives the server's pixels at some places."""
+        if image.key in self.seen:
+            return self._again(image, files)
+        self.seen[image.key] = None
         if not any(mount.local.is_dir() for mount in self.how.mounts):
             self.tally.left(image, "nothing is mounted here")
             return None
         with ExitStack() as opened:
             try:
                 where = self.locate(image)
-                file = _FileReader(image, opened.enter_context(open_directly(image, where, self.how.mounts)))
+                file = self._opened(image, where, opened)
                 compare(file, served)
             except (UnreachableError, LoginError):
+                del self.seen[image.key]
                 raise
             except (NotMounted, ServerOnly) as error:
                 quiet = "lies in none of the folders given" if isinstance(error, NotMounted) else str(error)
@@ -194,5 +205,20 @@ class DirectSource:
                 self.tally.refused(image, error)
                 return None
             files.enter_context(opened.pop_all())
+        self.seen[image.key] = where
         self.tally.read()
         return file
+
+    def _again(self, image: ImageInfo, files: ExitStack) -> PixelReader | None:
+        """The file of an image that was opened before, if that went well."""
+        where = self.seen[image.key]
+        if where is None:
+            return None
+        try:
+            return self._opened(image, where, files, known=True)
+        except _broken() as error:
+            self._broke(image, error)
+            return None
+
+    def _opened(self, image: ImageInfo, where: Whereabouts, files: ExitStack, *, known: bool = False) -> PixelReader:
+        return _FileReader(image, files.enter_context(open_directly(image, where, self.how.mounts, known=known)))

@@ -19,6 +19,7 @@ from omero_pixclf.whereabouts import StoredFile, Whereabouts
 from tests.unit.direct_files import (
     ROOT,
     Server,
+    altered,
     assert_served,
     direct,
     fileset,
@@ -118,8 +119,9 @@ def test_a_file_that_may_not_be_read(tmp_path, told):
 def test_what_is_not_mounted_here_is_said_once(tmp_path, told):
     server = Server(pixels())
     source = direct(server, fileset("a.tif"), tmp_path / "nowhere")
-    for _ in range(3):
-        assert_array_equal(read_all(source, server), server.pixels)
+    for n in range(3):
+        with source.open(replace(server.info, key=f"Image:{n}")) as reader:
+            assert_array_equal(reader.read(Region.whole(server.info.shape)), server.pixels)
     said = [r.getMessage() for r in told.records if r.levelno == logging.WARNING]
     assert said == [f"--direct {tmp_path / 'nowhere'}: no such folder on this machine; pixels come through the server"]
     assert "nothing is mounted here (3)" in str(source.tally)
@@ -154,3 +156,28 @@ def test_regions_out_of_the_image_are_the_servers_to_refuse(tmp_path):
         outside = Region((0, 0, 80, 0, 0), (1, 1, 99, 9, 1))
         reader.read(outside)
     assert server.reads[-1] == outside
+
+
+def test_an_image_that_is_opened_for_each_of_its_pieces_is_looked_at_once(tmp_path):
+    server = Server(pixels())
+    source = direct(server, in_planes(tmp_path, server.pixels), tmp_path)
+    assert_array_equal(read_all(source, server), server.pixels)
+    asked = len(server.reads)
+    assert asked > 0
+    assert_array_equal(read_all(source, server), server.pixels)
+    assert (len(server.reads), source.tally.direct) == (asked, 1)
+    (tmp_path / "Pixels" / "1").unlink()
+    assert_array_equal(read_all(source, server), server.pixels)
+    assert (source.tally.direct, source.tally.served.total()) == (0, 1)
+    asked = len(server.reads)
+    read_all(source, server)
+    assert len(server.reads) == asked + 1  # the image itself, and nothing compared
+
+
+def test_an_image_that_is_not_believed_is_not_looked_at_again(tmp_path, told):
+    server = Server(pixels())
+    source = direct(server, in_planes(tmp_path, altered(server.pixels, (0, 0, 0, 0, 0))), tmp_path)
+    for _ in range(3):
+        assert_array_equal(read_all(source, server), server.pixels)
+    assert source.tally.served.total() == 1
+    assert len([r for r in told.records if r.levelno == logging.WARNING]) == 1
