@@ -12,6 +12,7 @@ from omero_pixclf.app import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.record import Undone
 from omero_pixclf.runs.history import RunOverview, differences, overviews
+from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.manifest import Manifest, state_folder
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undon
     if (folder / run_id / "manifest.sqlite").is_file():
         with Manifest.open(folder / run_id) as manifest:
             parts = manifest.header.merged
+    for one in (run_id, *parts):
+        ImageFiles(folder / one).drop_all_pieces()
     if not parts:
         return undo(run_id)
     gone: Counter[str] = Counter()

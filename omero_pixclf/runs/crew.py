@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, prod
 from pathlib import Path
 
 from omero_pixclf.errors import UsageError
@@ -15,6 +15,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
 from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes, needs_blocks
+from omero_pixclf.runs.pieces import blocks_of, in_pieces
 
 __all__ = ["Crew", "crew_for", "free_memory_of_machine", "refusal_of_room"]
 
@@ -22,7 +23,8 @@ LANES = 3  # one image is read, one computed, one written
 PROCESS = 200 * 2**20  # what a worker takes before it has an image
 TILES = 448 * 2**20  # what the computation takes besides an image's arrays
 LEAST = 512 * 2**20  # below that a worker is not worth its name
-IMAGES_PER_WORKER = 8  # fewer do not pay for the seconds that a process takes to start
+IMAGES_PER_WORKER = 8  # fewer (or blocks of large ones) do not pay for the seconds that a process takes to start
+WINDOW = 2  # blocks that an image's objects reach over where one of its blocks is measured
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Crew:
         What a worker may take, in bytes; None where nothing is said and one worker has the machine.
     expected
         What a worker will take at most, in bytes, by the images' sizes.
+    shared
+        How many images the workers share, in pieces.
     """
 
     workers: int
@@ -48,6 +52,7 @@ class Crew:
     lanes: int
     memory: int | None
     expected: int
+    shared: int = 0
 
 
 def crew_for(
@@ -81,7 +86,8 @@ def crew_for(
     cores, free = cores or processors(), free or free_memory_of_machine()
     room = memory or free
     if workers is None:
-        useful = min(cores // (threads or 1), ceil(len(images) / IMAGES_PER_WORKER))
+        tasks = sum(len(blocks_of(image, project)) for image in images)
+        useful = min(cores // (threads or 1), ceil(tasks / IMAGES_PER_WORKER))
         workers = max(1, useful if room is None else min(useful, room // LEAST))
     each = None if room is None else room // workers
     if workers > 1 and room is not None and room // workers < LEAST:
@@ -91,10 +97,22 @@ def crew_for(
         )
     limit = each if memory is not None or workers > 1 else None
     arrays = min(limit, DEFAULT_MEMORY) if limit else DEFAULT_MEMORY
-    largest = max((array_bytes(image, project) for image in images), default=1)
+    cut = in_pieces(images, workers, project, limit)
+    largest = _largest(images, {image.key for image in cut}, project)
     lanes = max(1, min(LANES, arrays // largest))
     expected = PROCESS + TILES + min(largest, arrays) * lanes
-    return Crew(workers, threads or max(1, cores // workers), lanes, limit, min(expected, limit) if limit else expected)
+    expected = min(expected, limit) if limit else expected
+    return Crew(workers, threads or max(1, cores // workers), lanes, limit, expected, len(cut) if workers > 1 else 0)
+
+
+def _largest(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:
+    """Bytes that the arrays of one task take at most."""
+    sizes = [1]
+    for image in images:
+        whole = array_bytes(image, project)
+        block = WINDOW * prod(blocks_of(image, project).block)
+        sizes.append(whole * min(block, prod(image.shape[:4])) // prod(image.shape[:4]) if image.key in cut else whole)
+    return max(sizes)
 
 
 def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:

@@ -62,6 +62,10 @@ class ImageFiles:
         with suppress(OSError):  # others are left, or there is none
             (self.folder / PIECES).rmdir()
 
+    def drop_all_pieces(self) -> None:
+        """Remove what is left of images that were not done."""
+        shutil.rmtree(self.folder / PIECES, ignore_errors=True)
+
     def _path(self, key: str, name: str) -> Path:
         return self.folder / "images" / f"{_safe(key)}.{name}.npz"
 

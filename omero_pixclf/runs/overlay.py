@@ -53,7 +53,8 @@ class Thinned:
 
     def __getitem__(self, place: Any, /) -> NDArray[Any]:
         asked = place if isinstance(place, tuple) else (place,)
-        t, z, *sides = [*asked, *[slice(None)] * (4 - len(asked))]
+        everything: list[Any] = [slice(None)] * (4 - len(asked))
+        t, z, *sides = [*asked, *everything]
         rows, columns = (self._steps(side, extent) for side, extent in zip(sides, self.array.shape[2:4], strict=True))
         return np.asarray(self.array[t, z, rows, columns])
 

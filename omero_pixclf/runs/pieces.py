@@ -35,7 +35,7 @@ from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.task import Piece, Stage
 from omero_pixclf.runs.tiled import Grid, Tiled, grid_of
 
-__all__ = ["Cutting", "shared", "worth_cutting"]
+__all__ = ["Cutting", "blocks_of", "in_pieces", "shared", "worth_cutting"]
 
 UNEVEN = 0.25  # the part of a worker's share of a run above which a single image is cut: so much may be lost at the end
 
@@ -58,8 +58,7 @@ class Cutting:
     @cached_property
     def grid(self) -> Grid:
         """The blocks."""
-        deep = reach(self.project, self.image.shape[1])[0] > 0
-        return grid_of(self.image.shape[:4], deep=deep)
+        return blocks_of(self.image, self.project)
 
     @cached_property
     def folder(self) -> Path:
@@ -114,6 +113,18 @@ class Cutting:
         return facts_of(self.image, self.recipe, name, self.classes[name])
 
 
+def blocks_of(image: ImageInfo, project: Project) -> Grid:
+    """How an image is cut, where it is."""
+    return grid_of(image.shape[:4], deep=reach(project, image.shape[1])[0] > 0)
+
+
+def in_pieces(images: Sequence[ImageInfo], workers: int, project: Project, memory: int | None) -> list[ImageInfo]:
+    """The images that workers share: those worth it, and those that do not fit into a worker's memory."""
+    wanted = worth_cutting(images, workers)
+    chosen = [image for image in images if image.key in wanted or needs_blocks(image, project, memory)]
+    return [image for image in chosen if len(blocks_of(image, project)) > 1]
+
+
 def shared(
     images: Sequence[ImageInfo],
     workers: int,
@@ -123,11 +134,9 @@ def shared(
     files: ImageFiles,
     memory: int | None,
 ) -> dict[str, Cutting]:
-    """The images that several workers shall share: those worth it, and those that do not fit into a worker's memory."""
-    wanted = worth_cutting(images, workers)
-    chosen = [image for image in images if image.key in wanted or needs_blocks(image, project, memory)]
-    cut = [Cutting(image, recipe, project, files.pieces(image.key)) for image in chosen]
-    return {one.image.key: one for one in cut if len(one.grid) > 1}
+    """How the images are cut that several workers shall share."""
+    chosen = in_pieces(images, workers, project, memory)
+    return {image.key: Cutting(image, recipe, project, files.pieces(image.key)) for image in chosen}
 
 
 def worth_cutting(images: Sequence[ImageInfo], workers: int) -> set[str]:

@@ -1,0 +1,127 @@
+"""What is left to do of a run whose images are cut: each stage after the one before, each image with one end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from omero_pixclf.config import load_recipe
+from omero_pixclf.demo import images
+from omero_pixclf.ilastik.project import read_project
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.agenda import Agenda, whole
+from omero_pixclf.runs.execute import Ended, Outcome, failure
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.pieces import Cutting, shared, worth_cutting
+from omero_pixclf.runs.task import Piece, Task, image_of
+
+PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
+RECIPE = load_recipe(None, {"classifier.project": "x.ilp"})
+
+
+def image(number: int, side: int) -> ImageInfo:
+    shape = (1, 1, side, side, 2)
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=Place("Dataset:1"))
+
+
+LARGE, SMALL = image(1, 4000), [image(n, 64) for n in (2, 3)]
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Iterator[Manifest]:
+    with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "h", (), "", "", "now")) as made:
+        made.add([Entry(i.key, "Dataset:1", i.name, "due") for i in (LARGE, *SMALL)])
+        yield made
+
+
+def agenda(manifest: Manifest) -> Agenda:
+    def cut(given: list[ImageInfo], workers: int) -> dict[str, Cutting]:
+        return shared(given, workers, recipe=RECIPE, project=PROJECT, files=manifest, memory=None)
+
+    return Agenda([*SMALL, LARGE], manifest, cut, 2)
+
+
+def done(task: Task, manifest: Manifest) -> Ended:
+    """A worker does a task: a piece leaves its file."""
+    if isinstance(task, Piece) and task.stage != "store":
+        path = Cutting(LARGE, RECIPE, PROJECT, manifest.pieces(LARGE.key)).mark(task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return Ended(Outcome(image_of(task), "done", "", 1.0, (("Nucleus", 3),)))
+
+
+def states(manifest: Manifest) -> dict[str, str]:
+    return {e.key: e.state for e in manifest.entries()}
+
+
+def test_a_large_image_is_shared_stage_by_stage_and_small_ones_fill_the_gaps(manifest: Manifest) -> None:
+    todo, order, ends = agenda(manifest), [], []
+    while todo:
+        task = todo.take()
+        order.append(task.stage if isinstance(task, Piece) else task.key)
+        ends += todo.end(task, done(task, manifest))
+    stages = ["maps"] * 4 + ["labels"] * 4 + ["join"] + ["objects"] * 4 + ["store"]
+    assert order == [*stages, "Image:2", "Image:3"]
+    assert [(e.outcome.image.key, e.outcome.seconds) for e in ends] == [("Image:1", 14.0), ("Image:2", 1.0), ("Image:3", 1.0)]  # fmt: skip
+    assert states(manifest) == {
+        "Image:1": "running",
+        "Image:2": "running",
+        "Image:3": "running",
+    }  # whoever asks marks it
+
+
+def test_a_stage_waits_for_the_last_piece_of_the_one_before_also_when_it_comes_back(manifest: Manifest) -> None:
+    todo = agenda(manifest)
+    maps = [todo.take() for _ in range(4)]
+    assert isinstance(todo.first, ImageInfo)
+    todo.give_back(maps[2])
+    for task in (maps[0], maps[1], maps[3]):
+        assert todo.end(task, done(task, manifest)) == []
+    again = todo.take()
+    assert again == maps[2]
+    todo.end(again, done(again, manifest))
+    assert isinstance(todo.first, Piece) and todo.first.stage == "labels"
+
+
+def test_what_is_done_on_disk_is_not_due(manifest: Manifest) -> None:
+    first = agenda(manifest)
+    for _ in range(3):
+        task = first.take()
+        first.end(task, done(task, manifest))
+    first.leave()
+    assert states(manifest)["Image:1"] == "due"
+    later = agenda(manifest)
+    assert [later.take().key, later.take().key] == ["Image:1 maps 3", "Image:2"]
+
+
+def test_a_failed_piece_fails_its_image_once_and_takes_no_other_with_it(manifest: Manifest) -> None:
+    todo = agenda(manifest)
+    one, two = todo.take(), todo.take()
+    [end] = todo.end(one, failure(LARGE, "bad block"))
+    assert (end.outcome.image, end.outcome.state, end.outcome.reason) == (LARGE, "failed", "bad block")
+    assert todo.end(two, failure(LARGE, "bad block")) == []
+    todo.give_back(two)
+    assert [todo.take().key for _ in range(len(todo))] == ["Image:2", "Image:3"]
+
+
+def test_images_are_cut_only_where_one_of_them_would_keep_the_others_waiting(manifest: Manifest) -> None:
+    many = [image(n, 3000) for n in range(16)]
+    assert worth_cutting(many, 2) == set()
+    assert worth_cutting(many, 16) == {i.key for i in many}
+    assert worth_cutting([*many, image(99, 30_000)], 2) == {"Image:99"}
+    assert worth_cutting(many[:1], 1) == set()
+    options = {"recipe": RECIPE, "project": PROJECT, "files": manifest}
+    assert shared([SMALL[0]], 8, memory=None, **options) == {}  # it has but one block
+    assert set(shared(many, 2, memory=2**20, **options)) == {i.key for i in many}
+    assert whole(many, 16) == {}
+
+
+def test_a_recipe_that_splits_finds_its_objects_in_one_piece(manifest: Manifest) -> None:
+    split = load_recipe(None, {"classifier.project": "x.ilp", "objects.split": "distance"})
+    cutting = Cutting(LARGE, split, PROJECT, manifest.pieces(LARGE.key))
+    assert cutting.stages == ("maps", "find", "objects", "store")
+    assert [len(cutting.pieces(stage)) for stage in cutting.stages] == [4, 1, 4, 1]
+    assert replace(cutting, image=replace(LARGE, fingerprint="x")).folder != cutting.folder
