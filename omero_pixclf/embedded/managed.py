@@ -18,7 +18,6 @@ __all__ = [
     "file_place",
     "forget_managed",
     "managed_folder",
-    "move_managed",
     "note_managed",
     "remove_managed",
     "safe_path",
@@ -74,16 +73,6 @@ def file_place(tx: Transaction, folder: Path, ident: int) -> Path:
 def note_managed(tx: Transaction, ident: int, place: PurePosixPath) -> None:
     """Say where a file of the managed repository lies; the place is the server's to choose."""
     tx.execute("INSERT INTO managed VALUES (?, ?)", (ident, str(place)))
-
-
-def move_managed(tx: Transaction, source: PurePosixPath, target: PurePosixPath) -> None:
-    """Note that a file or folder was moved, with all that lies below it."""
-    old, new = str(source), str(target)
-    tx.execute("UPDATE managed SET place = ? WHERE place = ?", (new, old))
-    tx.execute(
-        "UPDATE managed SET place = ? || substr(place, ?) WHERE substr(place, 1, ?) = ?",
-        (new, len(old) + 1, len(old) + 1, old + "/"),
-    )
 
 
 def forget_managed(tx: Transaction, folder: Path, ids: Iterable[int]) -> list[Path]:

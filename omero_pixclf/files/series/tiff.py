@@ -47,6 +47,8 @@ def tiff_series(path: Path, tiff: Any) -> tuple[Series, ...]:
     facts = image_facts(tiff.ome_metadata)
     try:
         found = list(tiff.series)
+        if not found:
+            raise ImageError(f"{path.name}: holds no images")
         return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))
     except tiff_errors() as error:
         raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error

@@ -1,0 +1,115 @@
+"""``omero import`` of omero-py's unmodified command line, with the stand-in for Java, and ``embedded import``."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import yaml
+
+from omero_pixclf.cli.importer import java
+from omero_pixclf.cli.importer_arguments import CLASS, parse_importer
+from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.errors import UsageError
+
+PROGRAM = Path(sys.executable).with_name("omero-pixclf")
+# What bin/omero does, but for its refusal to run as the superuser, who runs tests in containers.
+OMERO = [sys.executable, "-c", "import sys; from omero.cli import argv; sys.exit(argv(['omero', *sys.argv[1:]]))"]
+PASSWORD = "pw-import"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with start(tmp_path_factory.mktemp("importer") / "omero", password=PASSWORD) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def environment(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Somebody with a home of their own, the stand-in first in PATH and in omero-py's cache, and a session."""
+    home = tmp_path_factory.mktemp("home")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("OMERO_")}
+    java = home / "java"
+    made = {**kept, "HOME": str(home), "OMERO_USERDIR": str(home / "user")}
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "importer", "--folder", str(java), "--user-cache"],
+        env=made, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "not OME's importer" in done.stdout
+    made["PATH"] = f"{java}{os.pathsep}{made['PATH']}"
+    omero(made, "login", f"root@{server.host}:{server.port}", "-w", PASSWORD)
+    return made
+
+
+def omero(environment: dict[str, str], *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*OMERO, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def test_omero_import_works_without_java(environment: dict[str, str], server: Server, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.arange(200, dtype=np.uint16).reshape(10, 20))
+    (tmp_path / "p&plates=1&sizeX=8&sizeY=8.fake").touch()
+    (tmp_path / "broken.tif").write_bytes(b"no TIFF")
+    done = omero(environment, "import", "--output", "yaml", "-T", "Dataset:name:new one", str(tmp_path / "a.ome.tif"))
+    (made,) = yaml.safe_load(done.stdout)
+    assert sorted(made) == ["Fileset", "Image"] and len(made["Image"]) == 1
+    assert "1 file uploaded, 1 fileset created, 1 image imported, 0 errors in" in done.stderr
+    with server.database.reading() as tx:
+        sql = "SELECT l.child FROM dataset d JOIN datasetimagelink l ON l.parent = d.id WHERE d.name = 'new one'"
+        assert tx.all(sql) == [(made["Image"][0],)]
+    omero(environment, "download", f"Fileset:{made['Fileset']}", str(tmp_path / "back"))
+    assert (tmp_path / "back" / "a.ome.tif").read_bytes() == (tmp_path / "a.ome.tif").read_bytes()
+    assert omero(environment, "fs", "ls", f"Fileset:{made['Fileset']}").stdout.strip().endswith("/a.ome.tif")
+    both = omero(environment, "import", "-c", "--depth", "1", str(tmp_path), code=2)
+    assert [line.partition(":")[0] for line in both.stdout.splitlines()] == ["Image", "Plate"]
+    assert "broken.tif" in both.stderr and "1 error in" in both.stderr
+
+
+def test_files_keep_their_format_and_arrays_their_pixels(server: Server, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((8, 8), np.uint8))
+    np.save(tmp_path / "b.npy", np.zeros((8, 9), np.uint8))
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "import", str(tmp_path / "a.ome.tif"), str(tmp_path / "b.npy"), "-s",
+         f"root@{server.host}:{server.port}"],
+        env={**os.environ, "OMERO_PASSWORD": PASSWORD}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first, second = (line.split("\t")[0].removeprefix("Image:") for line in done.stdout.splitlines())
+    with server.database.reading() as tx:
+        filesets = [tx.one("SELECT fileset FROM image WHERE id = ?", (int(i),))[0] for i in (first, second)]
+    assert filesets[0] is not None and filesets[1] is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--transfer=ln_s", "a.tif"], ["-l", "readers.txt", "a.tif"], ["--output=xml"], ["-d", "x"], ["--nothing"]],
+)
+def test_what_only_the_real_importer_can_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UsageError):
+        parse_importer(arguments)
+    assert java(["-Xmx1024M", "-cp", "x.jar", CLASS, *arguments]) == 1
+    assert "not OME's" in capsys.readouterr().err
+
+
+def test_it_is_no_java(capsys: pytest.CaptureFixture[str]) -> None:
+    assert java(["-version"]) == 0
+    assert java(["-jar", "game.jar"]) == 1
+    assert "this is no Java" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_real_java_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "java").write_text("#!/bin/sh\nthe real one\n")
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "importer", "--folder", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "the real one" in (tmp_path / "java").read_text()
