@@ -59,8 +59,10 @@ def safe_path(path: str) -> PurePosixPath:
 
 
 def common_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:
-    """The deepest folder that all files lie in."""
-    return PurePosixPath(os.path.commonpath([path.parent for path in paths]))
+    """The deepest folder that all files lie in; that of a Zarr store where they are its parts: it needs its name."""
+    common = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
+    store = next((folder for folder in (common, *common.parents) if folder.suffix.lower() == ".zarr"), None)
+    return store.parent if store is not None else common
 
 
 # ---- where a file lies -------------------------------------------------------------------------------------------
