@@ -135,6 +135,11 @@ def _broken() -> tuple[type[Exception], ...]:
     return (ImageError, EOFError, *tiff_errors())
 
 
+def _doubtful() -> tuple[type[Exception], ...]:
+    """What can go wrong before a file is believed; whatever it is, the server is asked for the image."""
+    return (PixclfError, *_broken())
+
+
 @dataclass(frozen=True)
 class DirectSource:
     """Another source, read past it where that gives the same pixels (`omero_pixclf.runs.edges.ImageSource`).
@@ -201,7 +206,7 @@ class DirectSource:
                 quiet = "lies in none of the folders given" if isinstance(error, NotMounted) else str(error)
                 self.tally.left(image, quiet)
                 return None
-            except (PixclfError, *_broken()) as error:
+            except _doubtful() as error:
                 self.tally.refused(image, error)
                 return None
             files.enter_context(opened.pop_all())
