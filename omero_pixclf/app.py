@@ -22,7 +22,7 @@ from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.labour import Request, Site, carry_out, crew_of
+from omero_pixclf.labour import Request, Site, carry_out, planned_crew
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.crew import Crew, refusal_of_room
@@ -47,7 +47,6 @@ __all__ = [
     "plan_in_folder",
     "plan_in_omero",
     "project_of",
-    "resolved_target",
     "resumed",
     "run_in_folder",
     "run_in_omero",
@@ -160,7 +159,7 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
     items = _plan(source, sink, project, request)
     if request.shard is not None:
         items = share(items, *request.shard)
-    crew = crew_of(items, project, request)
+    crew = planned_crew(items, project, request)
 
     def look(image: ImageInfo) -> Looked:
         with source.open(image) as reader:
@@ -303,35 +302,3 @@ def import_files(
             made = import_file_set(session, file_set(path).files, ImportOptions(target=f"Dataset:{number}"))
             yield from ((f"Plate:{plate}", path) for plate in made.plates)
             yield from ((f"Image:{image}", path) for image in made.images if not made.plates)
-
-
-def resolved_target(session: Session, text: str) -> str:
-    """The container that a target of OMERO's importer names, as ``"Dataset:7"``; made where it may be.
-
-    ``Dataset:7`` is a number, ``Dataset:name:Mitosis`` the latest one of that name, ``Dataset:-name:…`` the earliest,
-    ``Dataset:%name:…`` the only one, ``Dataset:@name:…`` always a new one. The same for ``Screen``.
-
-    Raises
-    ------
-    UsageError
-        For other targets, and where ``%`` finds several.
-    """
-    from omero_pixclf.connector.upload import create_container, find_containers
-
-    kind, _, rest = text.partition(":")
-    how, colon, name = rest.partition(":")
-    if kind not in ("Dataset", "Screen") or (not colon and not rest.isdigit()):
-        raise UsageError(f"target {text!r}: expected Dataset:ID, Screen:ID or Dataset:name:NAME")
-    if not colon:
-        return text
-    if how == "id" and name.isdigit():
-        return f"{kind}:{name}"
-    sign = how.removesuffix("name")
-    if sign not in ("", "+", "-", "%", "@") or not how.endswith("name") or not name:
-        raise UsageError(f"target {text!r}: of templates this importer knows id and name, with +, -, % or @ before it")
-    known = [] if sign == "@" else find_containers(session, kind, name)
-    if sign == "%" and len(known) > 1:
-        raise UsageError(f"target {text!r}: {len(known)} of that name, expected one")
-    if known:
-        return f"{kind}:{known[0] if sign == '-' else known[-1]}"
-    return f"{kind}:{create_container(session, kind, name)}"

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -154,18 +155,18 @@ def _import_all(
     return _FAILED if tally.errors else _DONE
 
 
-def _session(given: ImporterArguments):  # type: ignore[no-untyped-def]
-    from omero_pixclf.app import connected
+def _session(given: ImporterArguments) -> AbstractContextManager[Session]:
+    """The session that `omero import` opened, joined."""
     from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import connect
 
     if given.password:
         raise UsageError("-w: passwords in arguments can be seen by others; log in with `omero login`")
-    return connected(Login(host=given.host, port=given.port, user=given.user, key=given.key))
+    return connect(Login(host=given.host, port=given.port, user=given.user, key=given.key))
 
 
 def _import(session: Session, given: ImporterArguments, one: FileSet, say: Callable[[str], None]) -> Imported:
-    from omero_pixclf.app import resolved_target
-    from omero_pixclf.connector.importing import ImportOptions, import_file_set
+    from omero_pixclf.connector.importing import ImportOptions, import_file_set, resolved_target
 
     options = ImportOptions(
         target=resolved_target(session, given.target) if given.target else None,

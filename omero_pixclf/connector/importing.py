@@ -23,9 +23,10 @@ from omero_pixclf.connector.attachments import unloaded
 from omero_pixclf.connector.faults import FOREIGN, explain, missing
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
 
-__all__ = ["ImportOptions", "Imported", "import_file_set", "is_imported"]
+__all__ = ["ImportOptions", "Imported", "import_file_set", "is_imported", "resolved_target"]
 
 _BLOCK = 4 << 20
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
@@ -236,3 +237,33 @@ def is_imported(session: Session, main: Path, *, by_path: bool) -> bool:
     field = "e.clientPath" if by_path else "e.originalFile.name"
     hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
     return bool(session.ids(hql, value=value, owner=session.user_id))
+
+
+def resolved_target(session: Session, text: str) -> str:
+    """The container that a target of OMERO's importer names, as ``"Dataset:7"``; made where it may be.
+
+    ``Dataset:7`` is a number, ``Dataset:name:Mitosis`` the latest one of that name, ``Dataset:-name:…`` the earliest,
+    ``Dataset:%name:…`` the only one, ``Dataset:@name:…`` always a new one. The same for ``Screen``.
+
+    Raises
+    ------
+    UsageError
+        For other targets, and where ``%`` finds several.
+    """
+    kind, _, rest = text.partition(":")
+    how, colon, name = rest.partition(":")
+    if kind not in ("Dataset", "Screen") or (not colon and not rest.isdigit()):
+        raise UsageError(f"target {text!r}: expected Dataset:ID, Screen:ID or Dataset:name:NAME")
+    if not colon:
+        return text
+    if how == "id" and name.isdigit():
+        return f"{kind}:{name}"
+    sign = how.removesuffix("name")
+    if sign not in ("", "+", "-", "%", "@") or not how.endswith("name") or not name:
+        raise UsageError(f"target {text!r}: of templates this importer knows id and name, with +, -, % or @ before it")
+    known = [] if sign == "@" else find_containers(session, kind, name)
+    if sign == "%" and len(known) > 1:
+        raise UsageError(f"target {text!r}: {len(known)} of that name, expected one")
+    if known:
+        return f"{kind}:{known[0] if sign == '-' else known[-1]}"
+    return f"{kind}:{create_container(session, kind, name)}"
