@@ -185,7 +185,7 @@ def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
     UsageError
         Where the file cannot be read or parsed, or a key is unknown or has a bad value; says which, and where.
     """
-    content = _read_toml(path) if path else {}
+    content = _recipe_file(path) if path else {}
     for dotted, value in changes.items():
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content
@@ -210,13 +210,25 @@ def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
         raise UsageError("\n".join(lines)) from error
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be read or parsed.
+    """
     try:
         content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
+    return content
+
+
+def _recipe_file(path: Path) -> dict[str, Any]:
+    content = read_toml(path)
     project = content.get("classifier", {}).get("project")
     if isinstance(project, str) and ":" not in project and (path.parent / project).is_file():
         content["classifier"]["project"] = str(path.parent / project)  # relative to the recipe, as people mean it

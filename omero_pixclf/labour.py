@@ -16,9 +16,11 @@ from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.batch import Batch, load_batch, on_batch
 from omero_pixclf.runs.channels import class_indices
-from omero_pixclf.runs.cluster import Cluster, on_dask
-from omero_pixclf.runs.crew import Crew, crew_for
+from omero_pixclf.runs.cluster import LANES as DASK_LANES
+from omero_pixclf.runs.cluster import Cluster, on_dask, strength_of
+from omero_pixclf.runs.crew import Crew, Strength, crew_for, crew_there
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Executor, execute
 from omero_pixclf.runs.job import Event, Pictures, perform
@@ -30,7 +32,7 @@ from omero_pixclf.runs.shards import share
 from omero_pixclf.table import Table
 from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
-__all__ = ["Request", "Site", "carry_out", "crew_of", "pictures_of", "record_of"]
+__all__ = ["Request", "Site", "carry_out", "crew_of", "pictures_of", "planned_crew", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Request:
     workers
         Processes that work; 1: this one; None: as many as the cores and the images are good for.
     dask
-        Address of a scheduler whose workers do the work, instead.
+        Address of a scheduler whose workers do the work instead, or a TOML file that says which jobs shall be workers.
     shard
         ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.merging`.
     direct
@@ -154,9 +156,13 @@ def _executor(
     place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
     cut = partial(shared, recipe=request.recipe, project=site.project, files=manifest, memory=crew.memory)
     if request.dask and renew is not None:
-        # Workers are elsewhere: each has its own threads, and may take all of the memory allowed.
-        given = replace(place, threads=request.threads, memory=request.memory)
-        return partial(on_dask, cluster=Cluster(request.dask, lambda: partial(at_work_with, given, renew()), cut))
+        # Workers are elsewhere: each has its own threads, and may take all of the memory allowed, for all its lanes.
+        batch = _batch_of(request)
+        memory = request.memory or (batch.worker_memory if batch else None)
+        given = replace(place, threads=request.threads, memory=memory)
+        cut = partial(cut, memory=memory // DASK_LANES if memory else None)
+        cluster = Cluster(request.dask, lambda: partial(at_work_with, given, renew()), cut)
+        return partial(on_batch, batch=batch, cluster=cluster) if batch else partial(on_dask, cluster=cluster)
     if renew is None or crew.workers == 1:
         stopping = threading.Event()
         work = place.work(site.source, site.sink, stopping, now)
@@ -165,7 +171,35 @@ def _executor(
 
 
 def crew_of(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
-    """The workers that a request gets for what is due in a plan."""
-    due = [item.image for item in items if item.decision in ("due", "replace")]
+    """The workers that a request gets on this machine for what is due in a plan."""
     wanted = {"workers": request.workers, "threads": request.threads, "memory": request.memory}
-    return crew_for(due, project, **wanted)
+    return crew_for(_due(items), project, **wanted)
+
+
+def planned_crew(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
+    """The workers that a request would get, wherever they are: those of a scheduler are asked for.
+
+    Raises
+    ------
+    UsageError
+        Where the work would not fit into their memory.
+    OutputError
+        Where the scheduler does not answer.
+    """
+    if not request.dask:
+        return crew_of(items, project, request)
+    batch = _batch_of(request)
+    if batch is not None:
+        there = Strength(batch.workers, batch.cores // batch.processes, batch.worker_memory)
+    else:
+        there = strength_of(request.dask)
+    return crew_there(_due(items), project, there, threads=request.threads, memory=request.memory)
+
+
+def _due(items: Sequence[PlanItem]) -> list[ImageInfo]:
+    return [item.image for item in items if item.decision in ("due", "replace")]
+
+
+def _batch_of(request: Request) -> Batch | None:
+    """The jobs that a request's workers are, where it names a file of settings instead of a scheduler."""
+    return load_batch(Path(request.dask)) if request.dask.endswith(".toml") else None

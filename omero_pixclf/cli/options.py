@@ -84,9 +84,10 @@ def worker_options(command: Command) -> Command:
         ),
         click.option(
             "--dask",
-            metavar="ADDRESS",
-            help="Let the workers of this dask scheduler (tcp://host:8786) do the work; --memory is for each of them. "
-            "They need omero_pixclf and the same OMERO_PIXCLF_STATE folder.",
+            metavar="ADDRESS|FILE",
+            help="Let the workers of this dask scheduler (tcp://host:8786) do the work, or jobs of Slurm or PBS as a "
+            "TOML file says; --memory is for each of them. They need omero_pixclf and the same folder "
+            "OMERO_PIXCLF_STATE.",
         ),
         click.option(
             "--shard",

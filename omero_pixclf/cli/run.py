@@ -191,6 +191,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)
             click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
-            size = f"up to {crew.expected / 2**20:.0f} MB"
-            click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}")
+        size, share = f"up to {crew.expected / 2**20:.0f} MB", f", images that they share: {crew.shared}"
+        together = share if crew.shared else ""
+        click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}{together}")
     return 1 if "refused" in decisions else 0

@@ -13,6 +13,7 @@ from typing import Any
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.agenda import Agenda, Cutter, whole
+from omero_pixclf.runs.crew import Strength
 from omero_pixclf.runs.execute import Ended, Outcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.gates import Stopped
 from omero_pixclf.runs.manifest import Manifest
@@ -20,14 +21,14 @@ from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.task import Task, image_of
 from omero_pixclf.runs.worker import Lost, Returned
 
-__all__ = ["Cluster", "OpenSized", "on_dask"]
+__all__ = ["LANES", "Cluster", "OpenSized", "on_dask", "strength_of"]
 
 log = logging.getLogger(__name__)
 
 LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
 LOOK_S = 0.1
 LOSSES = 5  # times in a row that workers may lose OMERO without one task done
-EXPECTED = 8  # workers that images are cut for where there are fewer: clusters grow
+EXPECTED = 8
 
 
 OpenSized = Callable[[int, threading.Event], AbstractContextManager[Perform]]
@@ -47,6 +48,10 @@ class Cluster:
         that traffic can act in OMERO as this user for as long as the run lasts.
     cut
         Which images the workers share.
+    security
+        What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
+    expected
+        Workers that images are cut for where there are fewer yet: clusters grow.
     waits_s
         How long to wait before each attempt to find a lost scheduler again.
     """
@@ -54,6 +59,8 @@ class Cluster:
     address: str
     renew: Callable[[], OpenSized]
     cut: Cutter = whole
+    security: Any = None
+    expected: int = EXPECTED
     waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
 
 
@@ -154,7 +161,7 @@ class _Shift:
         client = self._connected()
         workers = len(client.nthreads())
         if self.agenda is None:
-            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, max(workers, EXPECTED))
+            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, max(workers, self.cluster.expected))
         while self.agenda and len(self.away) < LANES * max(1, workers):
             task = self.agenda.take()
             try:
@@ -243,6 +250,28 @@ class _Shift:
         self.client.close(timeout=5)
 
 
+def strength_of(address: str) -> Strength:
+    """The workers that a scheduler has at this moment.
+
+    Raises
+    ------
+    OutputError
+        Where it does not answer.
+    """
+    client = _client(Cluster(address, _nothing, waits_s=()))
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        limits = [int(w["memory_limit"]) for w in workers if w.get("memory_limit")]
+        threads = min((int(w["nthreads"]) for w in workers), default=1)
+        return Strength(len(workers), threads, min(limits, default=None))
+    finally:
+        client.close(timeout=5)
+
+
+def _nothing() -> OpenSized:
+    raise AssertionError("nobody works")
+
+
 def _client(cluster: Cluster) -> Any:
     try:
         from distributed import Client
@@ -250,7 +279,7 @@ def _client(cluster: Cluster) -> Any:
         raise UsageError("--dask needs dask.distributed: pip install 'omero_pixclf[dask]'") from error
     for wait in (*cluster.waits_s, None):
         try:
-            return Client(cluster.address, timeout=10, set_as_default=False)
+            return Client(cluster.address, timeout=10, set_as_default=False, security=cluster.security)
         except (OSError, ValueError) as error:
             if wait is None:
                 raise OutputError(f"no dask scheduler at {cluster.address}: {error}") from error

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Container, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from omero_pixclf.pixels.tiling import processors
 from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes, needs_blocks
 from omero_pixclf.runs.pieces import blocks_of, in_pieces
 
-__all__ = ["Crew", "crew_for", "free_memory_of_machine", "refusal_of_room"]
+__all__ = ["Crew", "Strength", "crew_for", "crew_there", "free_memory_of_machine", "refusal_of_room"]
 
 LANES = 3  # one image is read, one computed, one written
 PROCESS = 200 * 2**20  # what a worker takes before it has an image
@@ -103,6 +103,41 @@ def crew_for(
     expected = PROCESS + TILES + min(largest, arrays) * lanes
     expected = min(expected, limit) if limit else expected
     return Crew(workers, threads or max(1, cores // workers), lanes, limit, expected, len(cut) if workers > 1 else 0)
+
+
+@dataclass(frozen=True)
+class Strength:
+    """Workers somewhere else: how many, with how many threads, and how many bytes the weakest has (None: no limit)."""
+
+    workers: int
+    threads: int
+    memory: int | None
+
+
+def crew_there(
+    images: Sequence[ImageInfo], project: Project, there: Strength, *, threads: int | None, memory: int | None
+) -> Crew:
+    """What workers elsewhere will need for these images; ``threads`` and ``memory`` are what each is allowed.
+
+    Raises
+    ------
+    UsageError
+        Where they have less.
+    """
+    workers, allowed = max(1, there.workers), memory or there.memory
+    if allowed is not None and allowed < LEAST:
+        raise UsageError(f"a worker needs {LEAST >> 20} MB, and may take {allowed >> 20} MB; give each more (--memory)")
+    room = None if allowed is None else allowed * workers
+    wanted = {"workers": workers, "threads": threads or there.threads, "memory": room, "free": room}
+    crew = crew_for(images, project, **wanted, cores=workers * there.threads)
+    needed = PROCESS + TILES + (crew.expected - PROCESS - TILES) // crew.lanes * LANES  # dask's have all lanes, always
+    needed = min(needed, memory) if memory else needed
+    if there.memory is not None and needed > there.memory:
+        raise UsageError(
+            f"the scheduler's workers have {there.memory >> 20} MB each, and this may take {needed >> 20} MB; "
+            "give a limit that they have (--memory), or larger workers"
+        )
+    return replace(crew, lanes=LANES, expected=needed)
 
 
 def _largest(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:
