@@ -180,7 +180,10 @@ class OmeroFacility:
     ) -> Iterator[Event]:
         """Run on the chosen images of a part, and on what an earlier run of it has done already."""
         service = self._settings.service
-        wanted = set(chosen) | (_done_in(_folder(service) / resume) if resume else set())
+        standing = {image.key for image in part.images if image.standing}
+        wanted = set(chosen) | (_done_in(_folder(service) / resume, standing) if resume else set())
+        if not wanted:
+            return  # the earlier run was cut off before its first image: it goes on when there is something to do
 
         def wrap(source: ImageSource, sink: ResultSink) -> tuple[ImageSource, ResultSink]:
             return GuardedSource(source, wanted, guard), GuardedSink(sink, guard)
@@ -208,9 +211,12 @@ def _folder(service: Service) -> Path:
     return service.runs or state_folder()
 
 
-def _done_in(folder: Path) -> set[str]:
+def _done_in(folder: Path, standing: Collection[str]) -> set[str]:
+    """The images of an earlier run that its tables must show: done, or cut off after the ledger was told."""
     with Manifest.open(folder) as manifest:
-        return {entry.key for entry in manifest.entries() if entry.state == "done"}
+        entries = manifest.entries()
+        kept = {e.key for e in entries if e.key in standing and manifest.kept(e.key, "summary") is not None}
+        return kept | {entry.key for entry in entries if entry.state == "done"}
 
 
 def state_url(service: Service, environ: Mapping[str, str]) -> str:

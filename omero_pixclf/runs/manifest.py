@@ -151,7 +151,7 @@ class Manifest(ImageFiles):
                 self._db.execute(gained, (key,))
             self._db.execute(
                 "update image set state = ?, reason = ?, traceback = ?, seconds = ? "
-                "where key = ? and not (state = 'done' and ? = 'skipped')",
+                "where key = ? and not (state = 'done' and ? in ('skipped', 'refused'))",
                 (state, reason, traceback, seconds, key, state),
             )
 

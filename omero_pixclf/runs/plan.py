@@ -44,18 +44,17 @@ def plan_images(
     """Decide on every image below the targets, one at a time.
 
     ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
+    What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
     for image in source.images(targets):
-        reason = refusal(image) or sink.refusal(image)
-        if reason:
-            yield PlanItem(image, "refused", reason)
-            continue
         earlier = sink.previous(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.
         same = len(earlier) == 1 and bool(complete) and complete[0].identity == (recipe_hash, image.fingerprint)
         if same and not force:
             yield PlanItem(image, "done", f"run {complete[0].run_id} did the same")
+        elif reason := refusal(image) or sink.refusal(image):
+            yield PlanItem(image, "refused", reason)
         elif complete:
             yield PlanItem(image, "replace", f"replaces run {complete[0].run_id}")
         else:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pytest
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session, connect
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import WATCH_NS, queue_request
@@ -67,10 +70,11 @@ def watched(*targets: str) -> str:
 
 
 @contextmanager
-def running(omero: Omero, config: Path) -> Iterator[subprocess.Popen[str]]:
+def running(omero: Omero, config: Path, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """A watcher that runs; it must be ended by the test."""
     log = (config.parent / "watch.log").open("a")
-    process = subprocess.Popen([str(PROGRAM), "watch", str(config)], env=omero.environment, stderr=log, text=True)
+    command = [str(PROGRAM), "watch", str(config), *options]
+    process = subprocess.Popen(command, env={**omero.environment, **variables}, stderr=log, text=True)
     try:
         yield process
     finally:
@@ -147,6 +151,85 @@ def test_the_service_finds_containers_by_name_and_stops_on_a_signal(
     assert {"time", "level", "logger", "message"} <= set(lines[0])
     assert PASSWORD not in (config.parent / "watch.log").read_text()
     assert "no watcher is running" in omero.command("watch", str(config), "--check", code=1).stderr
+
+
+def test_images_completed_just_before_a_kill_get_their_rows(
+    omero: Omero, session: Session, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    dataset = create_container(session, "Dataset", "cut off")
+    images = [put(session, dataset, name) for name in ("one", "two")]
+    config = str(settings(watched(f"Dataset:{dataset}")))
+    omero.command("watch", config, "--once")
+    hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d"
+    remove(session, "Annotation", session.ids(hql, d=dataset), group=session.group_id)  # as before it had any tables
+    (manifest,) = (tmp_path / "runs").glob("*/manifest.sqlite")
+    change(manifest, "update image set state = 'running'", "delete from finished")
+    change(tmp_path / "state" / "watch.sqlite", "update run set state = 'running', done = 0")
+    assert "0 images done, 0 failed" in omero.command("watch", config, "--once").stdout
+    assert rows_of(session, dataset) == 2 and [ledger_entries(session, i) for i in images] == [1, 1]
+
+
+def change(database: Path, *statements: str) -> None:
+    """Change a database as a process that ended at some moment would have left it."""
+    with closing(sqlite3.connect(database)) as db, db:
+        for statement in statements:
+            db.execute(statement)
+
+
+def test_systemd_is_told_when_it_is_ready_that_it_is_well_and_that_it_stops(
+    omero: Omero, settings: Callable[..., Path], tmp_path: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(30)
+        heard = []
+        with running(omero, settings(), NOTIFY_SOCKET=str(tmp_path / "notify")) as process:
+            while not any("WATCHDOG=1" in text for text in heard) or "READY=1" not in heard:
+                heard.append(systemd.recv(4096).decode())
+            process.send_signal(signal.SIGTERM)
+            while heard[-1] != "STOPPING=1":
+                heard.append(systemd.recv(4096).decode())
+            assert process.wait(20) == 0
+    assert any("STATUS=" in text for text in heard)
+
+
+def test_a_stop_within_the_grace_leaves_no_half_written_image(
+    omero: Omero, session: Session, second_client: Any, settings: Callable[..., Path]
+) -> None:
+    dataset = create_container(session, "Dataset", "stopped")
+    large = np.tile(FIELD, (1, 1, 12, 12, 1))
+    image = put(session, dataset, "large", large)
+    config = settings(watched(f"Dataset:{dataset}"))
+    with running(omero, config, "--grace", "1") as process:
+        until(lambda: ledger_entries(session, image) == 1)
+        process.send_signal(signal.SIGTERM)
+        begin = time.monotonic()
+        process.wait(30)
+        assert time.monotonic() - begin < 10
+    with running(omero, config):
+        until(lambda: complete(second_client, image), seconds=120)
+    results = image_results(second_client, image)
+    assert ledger_entries(session, image) == 1
+    assert results.rois["Nucleus"] == int(results.run["Objects: Nucleus"])
+
+
+def test_a_session_that_ends_under_the_watcher_is_replaced_by_a_new_one(
+    omero: Omero, session: Session, second_client: Any, settings: Callable[..., Path]
+) -> None:
+    dataset = create_container(session, "Dataset", "session ends")
+    first = put(session, dataset, "one")
+    with running(omero, settings(watched(f"Dataset:{dataset}"))) as process:
+        until(lambda: complete(second_client, first))
+        service = session.client.sf.getSessionService()
+        kept = {session.key, second_client.c.getSessionId()}
+        ended = [one for one in service.getMyOpenSessions() if one.uuid.val not in kept]
+        for one in ended:
+            while service.closeSession(one) > 0:
+                pass
+        assert ended
+        second = put(session, dataset, "two")
+        until(lambda: complete(second_client, second))
+        assert process.poll() is None
 
 
 def annotate(session: Session, kind: str, ident: int, namespace: str, **pairs: str) -> int:

@@ -18,7 +18,7 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageWriter
 from omero_pixclf.runs.execute import Outcome, execute
 from omero_pixclf.runs.job import ContainerOutcome, Finished, perform
-from omero_pixclf.runs.manifest import Manifest, RunHeader
+from omero_pixclf.runs.manifest import EntryState, Manifest, RunHeader
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.table import Column, Table
 
@@ -89,6 +89,23 @@ def test_the_plan_says_for_every_image_what_will_happen_and_why() -> None:
     plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda i: "too small" if i.key == "Image:4" else None))
     assert [p.decision for p in plan] == ["due", "done", "replace", "refused", "refused"]
     assert [p.reason for p in plan][3:] == ["may not", "too small"]
+
+
+def test_what_stands_is_done_also_where_rights_are_gone_since() -> None:
+    one = image(1)
+    folder = Folder([one], [record(one, "new")], forbidden="Image:1")
+    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None)] == ["done"]
+    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "newer", lambda _: None)] == ["refused"]
+
+
+@pytest.mark.parametrize("state", ["skipped", "refused"])
+def test_an_image_that_a_run_has_done_stays_done_when_it_is_met_again(tmp_path: Path, state: EntryState) -> None:
+    with start(tmp_path) as manifest:
+        planned(manifest, [image(1)])
+        manifest.mark("Image:1", "done")
+        manifest.mark("Image:1", state, reason="may not annotate")
+        assert [(e.state, e.reason) for e in manifest.entries()] == [("done", "")]
+        assert manifest.unfinished(image(1).place.container)
 
 
 def test_force_repeats_what_is_done() -> None:
