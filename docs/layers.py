@@ -40,6 +40,7 @@ SAYS = {
     "table": ("ground", "typed columns"),
     "record": ("ground", "what a run was"),
     "process": ("ground", "who lives"),
+    "checksums": ("ground", "files, summed up"),
     "whereabouts": ("ground", "where pixels lie"),
     "config": ("ground", "recipes, validated once"),
     "errors": ("ground", "one tree"),
