@@ -9,11 +9,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from omero_pixclf.connector.whereabouts import planes_path
+from omero_pixclf.demo.images import plate_field
 from omero_pixclf.embedded.storage import pixels_path
 from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
+from tests.unit.direct_files import in_store
 
 SIZES = {"rows": 2, "columns": 1, "fields": 2, "side": 96}
 IMAGES = 4
@@ -153,6 +157,47 @@ def noted_when_read(folder: Path) -> bool:
 
 def was_read(file: Path) -> bool:
     return file.stat().st_atime_ns >= file.stat().st_mtime_ns
+
+
+def imported(at: Stand, folder: Path) -> str:
+    """A dataset of imported files of several formats, seven images in all."""
+    folder.mkdir()
+    fields = [plate_field("A1", n).pixels[:, :, :96, :96] for n in range(7)]
+    with tifffile.TiffWriter(folder / "two.ome.tif") as file:
+        for pixels in fields[:2]:
+            file.write(pixels[0, 0].transpose(2, 0, 1), metadata={"axes": "CYX"}, compression="zlib")
+    tifffile.imwrite(folder / "pages.tif", fields[2][0, 0].transpose(2, 0, 1), metadata={"axes": "CYX"}, imagej=True)
+    eight = (fields[3][0, 0] >> 4).astype("uint8").transpose(2, 0, 1)
+    tifffile.imwrite(folder / "jpeg.ome.tif", eight, compression="jpeg", metadata={"axes": "CYX"})
+    in_store(folder / "store.ome.zarr", fields[4])
+    with tifffile.TiffWriter(folder / "pyramid.ome.tif", ome=True) as file:
+        content = fields[5][0, 0].transpose(2, 0, 1)
+        file.write(content, subifds=1, metadata={"axes": "CYX"}, tile=(32, 32))
+        file.write(np.ascontiguousarray(content[:, ::2, ::2]), subfiletype=1, tile=(32, 32))
+    np.save(folder / "planes.npy", fields[6])  # no format of OMERO's: uploaded
+    name = f"imported {folder.parent.name}"
+    files = [str(path) for path in sorted(folder.iterdir()) if path.suffix != ".npy"]
+    said(at, "embedded", "import", *files, "--dataset", name)
+    said(at, "embedded", "import", str(folder / "planes.npy"), "--axes", "tzyxc", "--dataset", name)
+    with session(at) as opened:
+        (dataset,) = opened.ids("select d.id from Dataset d where d.name = :name", name=name)
+    return f"Dataset:{dataset}"
+
+
+def test_imported_files_are_read_from_the_managed_repository(at, tmp_path):
+    base = ["--project", str(PROJECT), "--min-size", "40", "--json", "--workers", "1"]
+    counted = []
+    for folder, options in ((tmp_path / "plain", []), (tmp_path / "direct", ["--direct", str(at.folder / "server")])):
+        (folder).mkdir()
+        dataset = imported(at, folder / "files")
+        out, err = said(at, "-v", "run", dataset, *base, *options)
+        events = [json.loads(line) for line in out.splitlines()]
+        counted.append({e["name"]: e["objects"] for e in events if e["event"] == "outcome"})
+    assert counted[0] == counted[1]
+    assert len(counted[0]) == 7 and sum(counts["Nucleus"] > 0 for counts in counted[0].values()) == 6
+    assert direct(err) == 5, err
+    assert "JPEG compression" in err
+    assert "WARNING" not in err
 
 
 @pytest.mark.parametrize("options", [["--direct", "=x"], ["--direct", "x", "--out", "y"]])
