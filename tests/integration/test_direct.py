@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 import numpy as np
 import omero.model
@@ -32,6 +33,8 @@ def image(session):
 
 def imported(user, info, path, name, *, series=0, size=0):
     """Say of an image, by another client, that it was imported from a file."""
+    if os.environ.get("OMERO_HOST"):
+        pytest.skip("a real server lets nobody but itself say where files are")
     client = user.client()
     update, query = client.getSession().getUpdateService(), client.getSession().getQueryService()
     repository = next(
