@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from omero_pixclf.checksums import checksum
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, five_shape, keys_of
 from omero_pixclf.files.exact import ServerOnly
@@ -25,7 +25,6 @@ HASHED = 16 << 20
 """Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
 
 _TIFF = (".tif", ".tiff")
-_BLOCK = 1 << 20
 
 
 @contextmanager
@@ -95,12 +94,9 @@ def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> None:
     if known.size not in (None, size):
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
     if hashed and known.sha1 and size <= HASHED:
-        digest = hashlib.sha1(usedforsecurity=False)
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-        if digest.hexdigest() != known.sha1:
-            raise ImageError(f"{path}: its SHA-1 is {digest.hexdigest()}, the server says {known.sha1}")
+        found = checksum(path, "SHA1-160")
+        if found != known.sha1:
+            raise ImageError(f"{path}: its SHA-1 is {found}, the server says {known.sha1}")
 
 
 def _as_known(stored: StoredArray, image: ImageInfo) -> StoredArray:
