@@ -59,6 +59,13 @@ class Call:
         self.current = current
         self.caller = self._caller()
 
+    @classmethod
+    def of_server(cls, server: Server, tx: Transaction) -> Call:
+        """A request of the server's own, by no session: with root's rights over all groups."""
+        made = cls.__new__(cls)
+        made.server, made.tx, made.context, made.current = server, tx, {}, None
+        return made.as_admin()
+
     @property
     def folder(self) -> Path:
         """The server's data folder."""

@@ -13,7 +13,6 @@ from omero_pixclf.embedded.repositories import MANAGED
 from omero_pixclf.embedded.storage import file_path
 
 __all__ = [
-    "TEMPLATE",
     "common_folder",
     "file_place",
     "forget_managed",
@@ -24,7 +23,6 @@ __all__ = [
     "template_folders",
 ]
 
-TEMPLATE = "%user%_%userId%//%year%-%month%/%day%/%time%"
 _REPLACED = {'"': "'", "*": "x", ":": ";", "<": "[", ">": "]", "?": "%", "\\": "/", "|": "!"}
 _SAFE = str.maketrans(_REPLACED | {chr(code): "_" for code in range(32)})
 

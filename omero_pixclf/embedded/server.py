@@ -18,11 +18,11 @@ import omero.api
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
+from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.certificate import PASSWORD, certificate
 from omero_pixclf.embedded.database import Database
 from omero_pixclf.embedded.factory import ServiceFactory
 from omero_pixclf.embedded.folder import lock
-from omero_pixclf.embedded.imports.planes import clear_temporary
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS, service_class
@@ -31,7 +31,7 @@ from omero_pixclf.embedded.router import make_router
 from omero_pixclf.embedded.seed import set_password, sow
 from omero_pixclf.embedded.service import Service, servant
 from omero_pixclf.embedded.sessions import ClientSession, Sessions, new_uuid
-from omero_pixclf.embedded.storage import remove_strays
+from omero_pixclf.embedded.storage import clear_temporary, remove_strays
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.processors import Processors
@@ -110,9 +110,13 @@ class Server:
         return None
 
     def _clear_debris(self) -> None:
-        """Remove what a server that was killed in the middle of something left behind; no row knows of it."""
+        """Remove what a server that was killed in the middle of something left behind."""
         clear_temporary(self.folder)
-        with self.database.reading() as tx:
+        with self.database.writing() as tx:
+            if tx.one("SELECT 1 FROM fileset") is not None:
+                from omero_pixclf.embedded.imports.filesets import discard_unfinished
+
+                discard_unfinished(Call.of_server(self, tx))
             row = tx.one("SELECT next FROM sequence WHERE name = 'pixels'")
         remove_strays(self.folder, "Pixels", row[0] if row else 1)
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "clear_temporary",
     "file_path",
     "level_path",
     "pixels_path",
@@ -19,10 +22,12 @@ __all__ = [
     "remove_strays",
     "require_space",
     "sha1_of",
+    "temporary_folder",
     "write_all",
 ]
 
 _BLOCK = 1 << 22
+_TEMPORARY = "import-"
 _FOLDERS = {"Pixels": "pixels", "OriginalFile": "files", "Thumbnail": "thumbnails"}
 _PER_FOLDER = 1000
 _RESERVE = 8 << 20  # left for the database, so that something can still be deleted when data fills the disk
@@ -121,3 +126,20 @@ def sha1_of(path: Path, make: Callable[[], Any] = hashlib.sha1) -> Any:
         while block := source.read(_BLOCK):
             digest.update(block)
     return digest
+
+
+@contextmanager
+def temporary_folder(folder: Path) -> Iterator[Path]:
+    """A folder within the server's own that is gone at the end."""
+    made = folder / "tmp" / f"{_TEMPORARY}{uuid.uuid4()}"
+    made.mkdir(mode=0o700, parents=True)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def clear_temporary(folder: Path) -> None:
+    """Remove what imports left behind when the server was killed."""
+    for left in (folder / "tmp").glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(left, ignore_errors=True)

@@ -346,6 +346,20 @@ def test_a_killed_server_leaves_whole_imports(own_server: EmbeddedProcess, tmp_p
         assert len(made.images) == 1
 
 
+def test_an_upload_that_a_kill_cut_off_is_taken_back(own_server: EmbeddedProcess, tmp_path: Path) -> None:
+    client = omero.client(host="127.0.0.1", port=own_server.port)
+    client.createSession("root", ROOT_PASSWORD)
+    upload(begun(client, [tmp_path / "half.tif"]), 0, b"half of it")
+    own_server.kill()
+    client.__del__()
+    assert list((own_server.folder / "ManagedRepository").rglob("half.tif"))
+    own_server.start()
+    login = Login("127.0.0.1", port=own_server.port, user="root")
+    with connect(login, environ={"OMERO_PASSWORD": ROOT_PASSWORD}) as session:
+        assert session.ids("select f.id from Fileset f") == []
+        assert not list((own_server.folder / "ManagedRepository").rglob("half.tif"))
+
+
 # ---- the repository ----------------------------------------------------------------------------------------------
 def test_the_repository_shows_what_was_imported(user: Person, session: Session, tmp_path: Path) -> None:
     made = imported(session, fake(tmp_path / "t&sizeX=8&sizeY=8.fake"))

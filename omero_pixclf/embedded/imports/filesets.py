@@ -33,7 +33,17 @@ from omero_pixclf.embedded.repositories import MANAGED, repository_uuid
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.security import USER_GROUP
 
-__all__ = ["DIRECTORY", "LOG_MIMETYPE", "Begun", "add_folder", "add_folders", "begin", "discard", "new_file"]
+__all__ = [
+    "DIRECTORY",
+    "LOG_MIMETYPE",
+    "Begun",
+    "add_folder",
+    "add_folders",
+    "begin",
+    "discard",
+    "discard_unfinished",
+    "new_file",
+]
 
 DIRECTORY = "Directory"
 LOG_MIMETYPE = "application/omero-log-file"
@@ -220,20 +230,31 @@ def _add_jobs(call: Call, fileset: Any, settings: Any) -> None:
 
 
 # ---- giving up ---------------------------------------------------------------------------------------------------
-def discard(call: Call, begun: Begun) -> None:
+def discard_unfinished(call: Call) -> None:
+    """Take back uploads that nobody goes on with, since the server they went to was killed."""
+    sql = (
+        "SELECT DISTINCT f.id, f.templatePrefix FROM fileset f JOIN filesetjoblink l ON l.parent = f.id "
+        "JOIN job j ON j.id = l.child JOIN jobstatus s ON s.id = j.status WHERE j.kind = 'UploadJob' "
+        "AND s.value = 'Running' AND NOT EXISTS (SELECT 1 FROM image i WHERE i.fileset = f.id)"
+    )
+    for ident, prefix in call.tx.all(sql):
+        discard(call, ident, PurePosixPath(prefix))
+
+
+def discard(call: Call, fileset: int, folder: PurePosixPath) -> None:
     """Take back the rows and files of an import that came to nothing; its folder goes as well."""
     tx = call.tx
-    if tx.one("SELECT 1 FROM fileset WHERE id = ?", (begun.fileset.id.val,)) is None:
+    if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is None:
         return
     removal = Removal(call.as_admin(), ChildOptions())
-    removal.run(removal.targets("Fileset", [begun.fileset.id.val]), Action.DROP)
+    removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
     carry_out(removal, removal.to_unlink())
-    below = f"{begun.folder}/"
+    below = f"{folder}/"
     sql = (
         "SELECT o.id FROM originalfile o JOIN managed m ON m.file = o.id "
         "WHERE o.mimetype = ? AND (m.place = ? OR substr(m.place, 1, ?) = ?)"
     )
-    folders = [row[0] for row in tx.all(sql, (DIRECTORY, str(begun.folder), len(below), below))]
+    folders = [row[0] for row in tx.all(sql, (DIRECTORY, str(folder), len(below), below))]
     places = forget_managed(tx, call.folder, folders)
     tx.executemany("DELETE FROM originalfile WHERE id = ?", [(ident,) for ident in folders])
     tx.after_commit.append(lambda: remove_managed(places))

@@ -17,14 +17,14 @@ from omero_pixclf.embedded.commands.interruption import go_on, interruptible
 from omero_pixclf.embedded.commands.refusal import Refused, error_response
 from omero_pixclf.embedded.imports.filesets import Begun
 from omero_pixclf.embedded.imports.objects import Wishes, link_wishes, new_images, new_plates
-from omero_pixclf.embedded.imports.planes import Unpacked, put_in_place, temporary_folder, unpack
+from omero_pixclf.embedded.imports.planes import Unpacked, put_in_place, unpack
 from omero_pixclf.embedded.jobs import set_job_state
 from omero_pixclf.embedded.managed import managed_folder
 from omero_pixclf.embedded.rendering_settings import defaults_into, new_settings, save_settings
 from omero_pixclf.embedded.resolutions import open_pixels
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.services.pixels import describe_pixels
-from omero_pixclf.embedded.storage import remove_files
+from omero_pixclf.embedded.storage import remove_files, temporary_folder
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.series.content import Content
 from omero_pixclf.files.series.reading import main_file, open_series

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +16,9 @@ from omero_pixclf.embedded.commands.interruption import go_on
 from omero_pixclf.embedded.storage import level_path, opened, pixels_path, require_space, write_all
 from omero_pixclf.files.series.content import Content, Level, Series
 
-__all__ = ["Unpacked", "clear_temporary", "put_in_place", "temporary_folder", "unpack"]
+__all__ = ["Unpacked", "put_in_place", "unpack"]
 
 _BAND_BYTES = 8 << 20
-_PREFIX = "import-"
 
 
 @dataclass(frozen=True)
@@ -32,23 +28,6 @@ class Unpacked:
     files: tuple[Path, ...]
     sha1: str
     ranges: tuple[tuple[float, float], ...]
-
-
-@contextmanager
-def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A folder within the server's own that is gone at the end."""
-    made = folder / "tmp" / f"{_PREFIX}{uuid.uuid4()}"
-    made.mkdir(mode=0o700, parents=True)
-    try:
-        yield made
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
-
-
-def clear_temporary(folder: Path) -> None:
-    """Remove what imports that were killed left behind."""
-    for left in (folder / "tmp").glob(f"{_PREFIX}*"):
-        shutil.rmtree(left, ignore_errors=True)
 
 
 def unpack(content: Content, folder: Path) -> Iterator[Unpacked]:

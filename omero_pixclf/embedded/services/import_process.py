@@ -155,6 +155,6 @@ class ImportProcess(Service):
             return
         try:
             with self.transaction(self._in_group(), write=True) as call:
-                discard(call, self._begun)
+                discard(call, self._begun.fileset.id.val, self._begun.folder)
         except (omero.ServerError, sqlite3.Error):  # the session goes on ending
             _log.exception("the upload of %s could not be taken back", self._begun.folder)
