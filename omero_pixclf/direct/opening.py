@@ -24,7 +24,7 @@ __all__ = ["open_directly"]
 HASHED = 16 << 20
 """Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
 
-_TIFF = (".tif", ".tiff")
+_TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.image import Region
@@ -74,6 +76,27 @@ def test_zarr_that_the_server_was_told_of(tmp_path):
     server = Server(pixels((2, 3, 65, 64, 2)))
     in_store(tmp_path / "a.zarr" / "0", server.pixels)
     assert_direct(direct(server, group(f"{ROOT}/a.zarr/0"), tmp_path), server)
+
+
+@pytest.mark.parametrize("shards", [None, (1, 1, 1, 64, 64)])
+def test_zarr_of_version_3(tmp_path, shards):
+    server = Server(pixels((2, 1, 130, 100, 2)))
+    content = server.pixels.transpose(0, 4, 1, 2, 3)
+    store = tmp_path / "a.zarr"
+    array = zarr.create_array(
+        store=str(store / "0"), shape=content.shape, chunks=(1, 1, 1, 32, 32), shards=shards, dtype="uint16",
+        config={"write_empty_chunks": True},
+    )  # fmt: skip
+    array[:] = content
+    multiscales = [{"axes": [{"name": key} for key in "tczyx"], "datasets": [{"path": "0"}]}]
+    attributes = {"ome": {"version": "0.5", "multiscales": multiscales}}
+    (store / "zarr.json").write_text(json.dumps({"zarr_format": 3, "node_type": "group", "attributes": attributes}))
+    assert_direct(direct(server, group(f"{ROOT}/a.zarr"), tmp_path), server)
+    piece = next(p for p in sorted((store / "0" / "c").rglob("*")) if p.is_file())
+    piece.unlink()
+    again = direct(server, group(f"{ROOT}/a.zarr"), tmp_path)
+    assert_array_equal(read_all(again, server), server.pixels)
+    assert again.tally.direct == 0
 
 
 def test_a_store_that_was_imported(tmp_path):

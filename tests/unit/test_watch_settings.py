@@ -12,6 +12,7 @@ import pytest
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.notes import pairs_of, project_named, recipe_content, recipe_of
 from omero_pixclf.errors import UsageError
+from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.watch.logs import JsonFormatter
 from omero_pixclf.watch.notify import notify
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings
@@ -106,3 +107,10 @@ def test_log_lines_for_machines_are_one_json_object_each() -> None:
     record = logging.LogRecord("a", logging.INFO, "f", 1, "two\nlines of %s", ("x",), None)
     line = JsonFormatter().format(record)
     assert "\n" not in line and json.loads(line)["message"] == "two\nlines of x"
+
+
+def test_the_servers_storage_may_be_mounted(tmp_path: Path) -> None:
+    path = tmp_path / "watch.toml"
+    path.write_text('[service]\ndirect = ["/mnt/omero", "/data=/mnt/data"]\ndirect_check = "all"\n')
+    mounts = (Mount(Path("/mnt/omero")), Mount(Path("/mnt/data"), "/data"))
+    assert load_settings(path).service.reading == Direct(mounts, "all")
