@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +78,47 @@ def test_one_process_two_processes_and_shares_give_the_same_files(tmp_path: Path
     )  # fmt: skip
     assert undone.returncode == 0, undone.stderr
     assert found(tmp_path / "three") == {}
+
+
+def put_large(folder: Path) -> list[str]:
+    """An image of three blocks, and what a run over it is asked for."""
+    folder.mkdir()
+    field = plate_field("A1", 3).pixels[:, :, :150]
+    np.save(folder / "slide.npy", np.tile(field, (1, 1, 1, 9, 1))[:, :, :, :4300])
+    base = ["run", str(folder), "--project", str(DEMO / "plate.ilp"), "--axes", "tzyxc", "--labels", "attachment"]
+    return [*base, "--probabilities", "attachment", "--label", "Nucleus", "--json"]
+
+
+def test_an_image_that_workers_share_leaves_what_one_process_leaves_also_after_a_kill(tmp_path: Path) -> None:
+    base = put_large(tmp_path / "data")
+    command(*base, "--out", str(tmp_path / "one"), "--workers", "1")
+    one = found(tmp_path / "one")
+    assert {Path(name).name for name in one} >= {"labels.h5", "probabilities.h5", "objects.geojson", "objects.csv"}
+    command(*base, "--out", str(tmp_path / "two"), "--workers", "2")
+    assert found(tmp_path / "two") == one
+    out = tmp_path / "three"
+    killed = subprocess.Popen([str(PROGRAM), *base, "--out", str(out), "--workers", "2"], stdout=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while not list(out.rglob("probabilities-*.npy")) and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL and found(out) == {}
+    [run] = [p.name for p in (out / ".runs").iterdir() if not p.name.startswith(".")]
+    assert list((out / ".runs" / run / "pieces").rglob("probabilities-*.npy"))
+    command("run", "--resume", run, "--out", str(out), "--axes", "tzyxc", "--workers", "2", "--json")
+    assert found(out) == one
+    assert not (out / ".runs" / run / "pieces").exists()
+
+
+def test_the_plan_says_which_workers_share_an_image_and_what_they_take(tmp_path: Path) -> None:
+    base = put_large(tmp_path / "data")[:-1]
+    run = [str(PROGRAM), *base, "--out", str(tmp_path / "out"), "--workers", "2", "--dry-run"]
+    told = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "workers: 2" in told and "images that they share: 1" in told and "MB" in told
+    small = subprocess.run([*run, "--memory", "600M"], capture_output=True, text=True, timeout=120, check=False)
+    assert small.returncode == 2 and "do not fit" in small.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.fixture
