@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +19,17 @@ import pytest
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: dask)")
 
+from omero_pixclf.config import load_recipe
+from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
+from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.cluster import Cluster, on_dask
 from omero_pixclf.runs.execute import Perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.pieces import Cutting
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.task import Piece, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 8
@@ -165,6 +171,49 @@ def test_a_scheduler_that_comes_back_costs_what_was_in_work(tmp_path: Path) -> N
         trouble.join()
         stop(workers, first, *others)
     assert states == DONE and sorted(told) == sorted(DONE)
+
+
+@contextmanager
+def piece_work(folder: Path, threads: int, stopping: threading.Event) -> Iterator[Perform]:
+    def work(task: Task) -> dict[str, int]:
+        with (folder / f"did {task.key}").open("a") as notes:
+            notes.write(f"{os.getpid()}\n")
+        first = len((folder / f"did {task.key}").read_text().split()) == 1
+        if task.key == "Image:9 maps 1" and first:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if isinstance(task, Piece):
+            path = cutting(folder, task.image).mark(task)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return {"Nucleus": 9}
+
+    yield work
+
+
+def cutting(folder: Path, one: ImageInfo) -> Cutting:
+    recipe = load_recipe(None, {"classifier.project": "x.ilp"})
+    return Cutting(one, recipe, read_project(Path(images.__file__).parent / "plate.ilp"), folder / "pieces")
+
+
+def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by_another(
+    cluster: str, tmp_path: Path
+) -> None:
+    large = replace(image(9), shape=(1, 1, 2048, 8000, 2), channels=("a", "b"))
+    items = [PlanItem(image(1), "due"), PlanItem(large, "due")]
+
+    def cut(given: list[ImageInfo], workers: int) -> dict[str, Cutting]:
+        assert given == [i.image for i in items] and workers >= 2
+        return {large.key: cutting(tmp_path, large)}
+
+    where = Cluster(cluster, lambda: partial(piece_work, tmp_path), cut)
+    with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
+        manifest.add([Entry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
+        outcomes = list(on_dask(items, manifest, where))
+        assert {e.key: e.state for e in manifest.entries()} == {"Image:1": "done", "Image:9": "done"}
+    assert sorted(o.image.key for o in outcomes) == ["Image:1", "Image:9"]
+    times = {p.name: len(p.read_text().split()) for p in tmp_path.glob("did *")}
+    assert len(times) == 1 + 4 + 4 + 1 + 4 + 1
+    assert times["did Image:9 maps 1"] == 2 and times["did Image:9 store 0"] == 1
 
 
 def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:
