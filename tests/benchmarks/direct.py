@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,27 +98,38 @@ def reading(at: Stand, images: int, side: int, rounds: int) -> None:
             upload_image(opened, ArrayReader(info, pixels), dataset=dataset)
         served = OmeroSource(opened)
         infos = list(served.images([f"Dataset:{dataset}"]))
-        sources: dict[str, Any] = {"through the server": served}
+        sources: dict[str, Callable[[], Any]] = {"through the server": lambda: served}
         for kind, write in KINDS.items():
             folder = Path(scratch) / kind
             folder.mkdir()
             places = {i.key: write(folder, i.key[6:], p) for i, p in zip(infos, contents, strict=True)}
-            sources[kind] = DirectSource(served, lambda i, known=places: known[i.key], Direct((Mount(folder),)))
+            # A new one each time: what it has looked at once it does not look at again.
+            sources[kind] = partial(DirectSource, served, places_of(places), Direct((Mount(folder),)))
         spent: dict[str, list[float]] = {kind: [] for kind in sources}
         for turn in range(rounds + 1):
-            for kind, source in sources.items():
-                for info, pixels in zip(infos, contents, strict=True):
-                    start = time.perf_counter()
-                    with source.open(info) as reader:
-                        found = reader.read(Region.whole(info.shape))
-                    seconds = time.perf_counter() - start
-                    assert np.array_equal(found, pixels), f"{kind}: other pixels"
-                    if turn:  # the first is for caches
-                        spent[kind].append(seconds)
-        for kind, source in sources.items():
-            if isinstance(source, DirectSource):
-                assert source.tally.direct == images * (rounds + 1), f"{kind}: {source.tally}"
+            for kind, make in sources.items():
+                source = make()
+                seconds = [timed(source, info, pixels) for info, pixels in zip(infos, contents, strict=True)]
+                if isinstance(source, DirectSource):
+                    assert source.tally.direct == images, f"{kind}: {source.tally}"
+                if turn:  # the first is for caches
+                    spent[kind] += seconds
         _tell(spent, contents[0].nbytes)
+
+
+def places_of(places: dict[str, Whereabouts]) -> Callable[[ImageInfo], Whereabouts]:
+    """What a server would say."""
+    return lambda image: places[image.key]
+
+
+def timed(source: Any, info: ImageInfo, expected: NDArray[Any]) -> float:
+    """Seconds to read an image, which must be as expected."""
+    start = time.perf_counter()
+    with source.open(info) as reader:
+        found = reader.read(Region.whole(info.shape))
+    seconds = time.perf_counter() - start
+    assert np.array_equal(found, expected), f"{info.key}: other pixels"
+    return seconds
 
 
 def _tell(spent: dict[str, list[float]], size: int) -> None:
