@@ -1,6 +1,6 @@
 """Measured stage rates, and what they predict for a plate of 384 wells with 1 to 64 workers.
 
-python -m tests.benchmarks.plate_model [--side 1080] [--network 110e6]
+python -m tests.benchmarks.plate_model [--wells 384 --fields 9 --times 50 --side 1080] [--network 110e6]
 
 Assumptions
 - Each worker has a core of its own, computes with one thread and overlaps its stages (three images on their way), so
@@ -10,6 +10,9 @@ Assumptions
 - Reading and computing cost by the pixel, writing by the object and by the image; planes of the plate look like the
   simulated fields that the rates come from (objects per pixel, channels).
 - Starting a worker costs what it costs here, once; the container is finished at the end, by one process.
+- Where there are so few images that each is more than a quarter of a worker's share, they are cut into pieces, as the
+  program does: at the end workers then wait for one block, not for one image; storing an image stays with one worker,
+  and reading what lies around blocks is not counted (fields of this size are cut along t, where there is nothing).
 Not in it: failures, other users of the server, database growth, memory bandwidth shared by many workers of one machine.
 The rates are those of the embedded server on this machine; a real server's are better for reading, see --network.
 """
@@ -32,6 +35,8 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.gates import READERS, WRITERS, Gates
+from omero_pixclf.runs.pieces import UNEVEN
+from omero_pixclf.runs.tiled import grid_of
 from omero_pixclf.workplace import Workplace, omero_edges, utc_now
 from tests.benchmarks.scaling import large_plate
 from tests.benchmarks.stand import PROJECT, Stand, session, stand
@@ -53,11 +58,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class Plate:
-    """Images, their pixels and bytes."""
+    """How many images; pixels, bytes and blocks of each."""
 
     images: int
     pixels: int
     size: int
+    blocks: int
 
 
 def measured(at: Stand) -> Rates:
@@ -124,12 +130,18 @@ def predicted(rates: Rates, plate: Plate, workers: int, network: float) -> tuple
         "one worker's turns": (read + compute + write) / (3 * workers),
     }
     slowest = max(pace, key=lambda name: pace[name])
-    return rates.start + read + compute + write + plate.images * pace[slowest], slowest
+    cut = workers > 1 and plate.blocks > 1 and 1 > UNEVEN * plate.images / workers
+    last = (read + compute) / (plate.blocks if cut else 1) + write  # after which nobody has anything left to do
+    if not cut and workers > plate.images:
+        return rates.start + read + compute + write, "too few images"
+    return rates.start + last + plate.images * pace[slowest], slowest
 
 
 def main() -> int:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("--wells", 384), ("--fields", 9), ("--times", 50)):
+        parser.add_argument(name, type=int, default=default)
     parser.add_argument("--side", type=int, default=1080, help="pixels along y and x of a field")
     parser.add_argument("--network", type=float, default=110e6, help="bytes per second between server and workers")
     wanted = parser.parse_args()
@@ -141,10 +153,14 @@ def main() -> int:
         f"writing    {rates.write_image:8.3f} s per image + {1 / max(rates.write_object, 1e-9):.0f} objects per second"
     )
     print(f"objects    {rates.objects * 1e6:8.0f} per megapixel;  starting a worker {rates.start:.1f} s")
-    pixels = wanted.side**2 * 50
-    whole = Plate(384 * 9, pixels, pixels * 3 * 2)
+    pixels = wanted.side**2 * wanted.times
+    blocks = len(grid_of((wanted.times, 1, wanted.side, wanted.side), deep=False))
+    whole = Plate(wanted.wells * wanted.fields, pixels, pixels * 3 * 2, blocks)
     per_channel = replace(rates, read=rates.read * 3 / 2, compute=rates.compute * 3 / 2)
-    print(f"384 wells x 9 fields x 3 channels x 50 time points of {wanted.side} x {wanted.side}:")
+    print(
+        f"{wanted.wells} wells x {wanted.fields} fields x 3 channels x {wanted.times} time points of "
+        f"{wanted.side} x {wanted.side}:"
+    )
     print(f"{'workers':>7} {'hours':>8} {'efficiency':>10}  bottleneck")
     one = predicted(per_channel, whole, 1, wanted.network)[0]
     for workers in WORKERS:

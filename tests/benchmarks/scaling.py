@@ -1,10 +1,22 @@
 """One plate by one process, two processes, dask workers and shares: time, efficiency, memory, results; then faults.
 
-python -m tests.benchmarks.scaling [--rows 2 --columns 3 --tiles 4] [--faults --every 20]
+python -m tests.benchmarks.scaling [--rows 2 --columns 3 --tiles 4] [--project all_features.ilp]
+python -m tests.benchmarks.scaling --faults [--every 20]
 
 Each way works on a plate of its own with equal pixels. One process with one thread is what efficiency is measured
 against: on N cores N workers with one thread each should take an Nth of its time. The embedded server of this stand
-runs on the same cores and takes its share of them, so processor time is told, too.
+runs on the same cores and takes its share of them, and so does what starts and plans a run. So three numbers are told:
+
+- efficiency: of the wall time, as it is;
+- by cpu: processor time of one process against that of all workers together, which is what the work itself loses by
+  being spread (compute-bound: every worker on a core that is its own);
+- cores: how busy all processes including the server kept as many cores as there are workers.
+
+The work must be worth it: with a few seconds of computing, starting processes is what is measured. ``--tiles`` makes
+images larger, ``--project`` takes one with more features. Fewer images than eight for each worker are cut into pieces.
+
+Faults: worker processes are killed at random every so many seconds, and the server once; then the same over dask,
+where the scheduler is killed once, too. Everything must be finished once.
 """
 
 from __future__ import annotations
@@ -31,7 +43,6 @@ from omero_pixclf.demo.images import plate_field
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.benchmarks.stand import PROJECT, Stand, counts, results, session, stand
 
-RECIPE = ("--project", str(PROJECT), "--min-size", "40", "--json")
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -106,27 +117,65 @@ def _collect(process: subprocess.Popen[str]) -> Callable[[], tuple[str, str]]:
     return output
 
 
-@contextmanager
-def dask_workers(at: Stand) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+@dataclass
+class Dask:
     """A scheduler and two workers, two threads each: one image computes, another is read or written."""
+
+    at: Stand
+    port: int
+    scheduler: subprocess.Popen[bytes] | None = None
+    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        return f"tcp://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Both kinds of processes."""
+        place = str(self.at.folder / f"dask {time.monotonic_ns()}")
+        limits = ("--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--local-directory", place)
+        where = ("--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
+        self.scheduler = _dask(self.at, "scheduler", *where)
+        self.workers = [_dask(self.at, "worker", self.address, *limits) for _ in range(2)]
+
+    def restart(self) -> None:
+        """The scheduler is killed, and with it go its workers; others come."""
+        assert self.scheduler is not None
+        self.scheduler.kill()
+        self.scheduler.wait()
+        self.stop()
+        self.start()
+
+    def victims(self) -> list[int]:
+        """The processes that work, which are children of those that look after them."""
+        return [pid for worker in self.workers for pid in _spawned(worker.pid)]
+
+    def stop(self) -> None:
+        """End them all."""
+        processes = [p for p in (*self.workers, self.scheduler) if p is not None]
+        for process in processes:
+            process.send_signal(signal.SIGTERM)
+        for process in processes:
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def dask_workers(at: Stand) -> Iterator[Dask]:
+    """A cluster that stands while the context lasts."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    scheduler = _dask(at, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-    place = str(at.folder / "dask")
-    workers = [
-        _dask(at, "worker", address, "--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--local-directory", place)
-        for _ in range(2)
-    ]
+        cluster = Dask(at, free.getsockname()[1])
+    cluster.start()
     try:
         time.sleep(6)
-        yield address, workers
+        yield cluster
     finally:
-        for process in (*workers, scheduler):
-            process.send_signal(signal.SIGTERM)
-        for process in (*workers, scheduler):
-            process.wait()
+        cluster.stop()
 
 
 def _dask(at: Stand, *arguments: str) -> subprocess.Popen[bytes]:
@@ -151,35 +200,35 @@ def large_plate(at: Stand, rows: int, columns: int, tiles: int) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """One way to do the work: its name, how many workers it has, and what does it on a plate."""
+    """One way to do the work: its name, how many workers it has, and what does it on a plate by a recipe's options."""
 
     name: str
     workers: int
-    do: Callable[[Stand, int], tuple[float, list[Watch]]]
+    do: Callable[[Stand, int, Sequence[str]], tuple[float, list[Watch]]]
 
 
 def in_processes(count: int) -> Way:
     """A pool of processes with one thread each; one is the run's own."""
 
-    def do(at: Stand, number: int) -> tuple[float, list[Watch]]:
-        command = ["run", f"Plate:{number}", *RECIPE, "--workers", str(count), "--threads", "1"]
+    def do(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, list[Watch]]:
+        command = ["run", f"Plate:{number}", *recipe, "--workers", str(count), "--threads", "1"]
         seconds, watches, _ = watched(at, [command])
         return seconds, watches
 
     return Way(f"{count} local process{'es' if count > 1 else ''}", count, do)
 
 
-def by_dask(at: Stand, number: int) -> tuple[float, list[Watch]]:
+def by_dask(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, list[Watch]]:
     """Two workers of a dask cluster, which stands already."""
-    with dask_workers(at) as (address, workers):
-        command = ["run", f"Plate:{number}", *RECIPE, "--dask", address, "--threads", "1"]
-        seconds, watches, _ = watched(at, [command], [w.pid for w in workers])
+    with dask_workers(at) as cluster:
+        command = ["run", f"Plate:{number}", *recipe, "--dask", cluster.address, "--threads", "1"]
+        seconds, watches, _ = watched(at, [command], [w.pid for w in cluster.workers])
     return seconds, watches
 
 
-def in_shares(at: Stand, number: int) -> tuple[float, list[Watch]]:
+def in_shares(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, list[Watch]]:
     """Four shares, two at a time, and their merging."""
-    base = ["run", f"Plate:{number}", *RECIPE, "--workers", "1", "--threads", "1"]
+    base = ["run", f"Plate:{number}", *recipe, "--workers", "1", "--threads", "1"]
     total, seen, runs = 0.0, [], []
     for pair in ((1, 2), (3, 4)):
         seconds, watches, texts = watched(at, [[*base, "--shard", f"{n}/4"] for n in pair])
@@ -192,16 +241,19 @@ def in_shares(at: Stand, number: int) -> tuple[float, list[Watch]]:
 WAYS = (in_processes(1), in_processes(2), Way("2 dask workers", 2, by_dask), Way("4 shares, 2 at a time", 2, in_shares))
 
 
-def table(at: Stand, rows: int, columns: int, tiles: int) -> bool:
+def table(at: Stand, size: Sequence[int], recipe: Sequence[str]) -> bool:
     """Do each way on a plate of its own and tell how it went; whether all results are equal."""
     print(
-        f"{'way':<24} {'wall s':>7} {'cpu s':>7} {'efficiency':>10} {'efficiency by cpu':>18} {'peak MB':>8}  results"
+        f"{'way':<24} {'wall s':>7} {'cpu s':>7} {'server s':>8} {'efficiency':>10} {'by cpu':>7} {'cores':>6} "
+        f"{'peak MB':>8}  results"
     )
     first: tuple[float, float, object] | None = None
     equal = True
     for way in WAYS:
-        number = large_plate(at, rows, columns, tiles)
-        seconds, watches = way.do(at, number)
+        number = large_plate(at, *size)
+        before = _seconds(at.server.pid)
+        seconds, watches = way.do(at, number, recipe)
+        server = _seconds(at.server.pid) - before
         cpu = sum(sum(w.seconds.values()) for w in watches)
         peak = max(max(w.peaks.values()) for w in watches) / 1024
         found = results(at, number)
@@ -209,53 +261,109 @@ def table(at: Stand, rows: int, columns: int, tiles: int) -> bool:
         same = found == first[2]
         equal &= same
         efficiency, by_cpu = first[0] / (way.workers * seconds), first[1] / cpu
+        busy = (cpu + server) / (way.workers * seconds)
         print(
-            f"{way.name:<24} {seconds:7.1f} {cpu:7.1f} {efficiency:10.2f} {by_cpu:18.2f} {peak:8.0f}  "
-            f"{'equal' if same else 'DIFFERENT'}",
+            f"{way.name:<24} {seconds:7.1f} {cpu:7.1f} {server:8.1f} {efficiency:10.2f} {by_cpu:7.2f} {busy:6.2f} "
+            f"{peak:8.0f}  {'equal' if same else 'DIFFERENT'}",
             flush=True,
         )
     return equal
 
 
-def faults(at: Stand, rows: int, columns: int, tiles: int, every: float, dice: random.Random) -> bool:
-    """Kill a worker every so many seconds, and the server once; everything is finished once."""
-    calm = large_plate(at, rows, columns, tiles)
-    rough = large_plate(at, rows, columns, tiles)
+def _seconds(pid: int) -> float:
+    """Processor time of a process and its children."""
+    watch = Watch(pid)
+    watch.look()
+    return sum(watch.seconds.values())
+
+
+@dataclass
+class Disturber:
+    """Kills one of some processes every so many seconds, and does other damage in between, each once."""
+
+    every: float
+    dice: random.Random
+    victims: Callable[[], list[int]]
+    damage: list[Callable[[], None]]
+    kills: int = 0
+    done: int = 0
+
+    def disturb(self, process: subprocess.Popen[str]) -> None:
+        """Until the process ends."""
+        start = struck = time.monotonic()
+        while process.poll() is None:
+            time.sleep(0.1)
+            now = time.monotonic()
+            if now - struck > self.every and (there := self.victims()):
+                os.kill(self.dice.choice(there), signal.SIGKILL)
+                self.kills, struck = self.kills + 1, now
+            if self.done < len(self.damage) and now - start > self.every * (self.done + 1.5):
+                self.damage[self.done]()
+                self.done += 1
+
+
+def faults(at: Stand, size: Sequence[int], recipe: Sequence[str], every: float, seed: int) -> bool:
+    """A run over processes and one over dask, both disturbed, against one that is not."""
+    calm = large_plate(at, *size)
     before = counts(at)
-    at.command("run", f"Plate:{calm}", *RECIPE)
+    at.command("run", f"Plate:{calm}", *recipe)
     one = counts(at)
-    process = at.start("run", f"Plate:{rough}", *RECIPE, "--workers", "2")
+    left = {name: one[name] - before[name] for name in one}
+
+    def server() -> None:
+        at.restart(kill=True)
+
+    rough = large_plate(at, *size)
+    process, before = _begun(at, rough, recipe, "--workers", "2")
+    disturber = Disturber(every, random.Random(seed), lambda: _spawned(process.pid), [server])
+    good = _finished(at, process, before, disturber, "processes", (calm, rough), left)
+    rough = large_plate(at, *size)
+    with dask_workers(at) as cluster:
+        process, before = _begun(at, rough, recipe, "--dask", cluster.address)
+        disturber = Disturber(every, random.Random(seed), cluster.victims, [cluster.restart, server])
+        return _finished(at, process, before, disturber, "dask", (calm, rough), left) and good
+
+
+def _begun(at: Stand, number: int, recipe: Sequence[str], *how: str) -> tuple[subprocess.Popen[str], dict[str, int]]:
+    """A run under way, and what was there before it."""
+    before = counts(at)
+    return at.start("run", f"Plate:{number}", *recipe, *how), before
+
+
+def _finished(
+    at: Stand,
+    process: subprocess.Popen[str],
+    before: dict[str, int],
+    disturber: Disturber,
+    name: str,
+    plates: tuple[int, int],
+    left: dict[str, int],
+) -> bool:
+    """Let a run be disturbed, go on with it if it stopped, and compare it with the calm one."""
     output = _collect(process)
-    kills, restarted, start = 0, False, time.monotonic()
-    struck = start
-    while process.poll() is None:
-        time.sleep(0.1)
-        now = time.monotonic()
-        if now - struck > every:
-            workers = _workers(process.pid)
-            if workers:
-                os.kill(dice.choice(workers), signal.SIGKILL)
-                kills, struck = kills + 1, now
-        if not restarted and now - start > every * 1.5:
-            at.restart(kill=True)
-            restarted = True
+    start = time.monotonic()
+    disturber.disturb(process)
     out, err = output()
     ends = [json.loads(line) for line in out.splitlines()]
-    failed = [e for e in ends if e["event"] == "outcome" and e["state"] == "failed"]
-    print(f"     {kills} workers killed, the server {'once' if restarted else 'never'}; exit {process.returncode}")
+    failed = [e["reason"] for e in ends if e["event"] == "outcome" and e["state"] == "failed"]
+    print(
+        f"{name:<10} {time.monotonic() - start:.0f} s, {disturber.kills} workers killed, {disturber.done} of "
+        f"{len(disturber.damage)} other faults (scheduler, server); exit {process.returncode}",
+        flush=True,
+    )
     if process.returncode:
-        print(f"     {[e['reason'] for e in failed] or err[-300:]}; going on with --resume")
+        print(f"{'':<10} {failed or err[-300:]}; going on with --resume")
         run = next(e["run"] for e in ends if e["event"] == "planned")
         at.command("run", "--resume", run)
-    left = {k: v - one[k] - (one[k] - before[k]) for k, v in counts(at).items()}
-    equal, once = results(at, calm) == results(at, rough), not any(left.values())
-    print(f"{'yes' if equal else 'NO':<4} results equal those of an undisturbed run")
-    print(f"{'yes' if once else 'NO':<4} nothing twice, nothing left over", "" if once else left)
-    return equal and once
+    over = {k: v - before[k] - left[k] for k, v in counts(at).items() if v - before[k] != left[k]}
+    equal = results(at, plates[0]) == results(at, plates[1])
+    print(f"{'':<10} {'yes' if equal else 'NO':<4} results equal those of an undisturbed run")
+    print(f"{'':<10} {'NO' if over else 'yes':<4} nothing twice, nothing left over", over or "", flush=True)
+    return equal and not over and disturber.done == len(disturber.damage)
 
 
-def _workers(root: int) -> list[int]:
-    """The spawned workers of a run, which are its children, without multiprocessing's own tracker."""
+def _spawned(root: int) -> list[int]:
+    """The spawned workers below a process, without multiprocessing's own tracker."""
     found = []
     for pid in family(root):
         try:
@@ -269,17 +377,23 @@ def _workers(root: int) -> list[int]:
 
 def main() -> int:
     """Carry it out; 1 where results differ or something is left over."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("--rows", 2), ("--columns", 3), ("--tiles", 4), ("--seed", 1)):
         parser.add_argument(name, type=int, default=default)
+    parser.add_argument("--project", type=Path, default=PROJECT, help="the classifier (default: the demo's)")
+    parser.add_argument("--channels", help="the plate's channels that it takes: 0 or 1 (default: both)")
+    parser.add_argument("--label", help="its label that is an object (default: its first)")
     parser.add_argument("--every", type=float, default=20.0, help="seconds between kills")
-    parser.add_argument("--faults", action="store_true", help="the fault run only")
+    parser.add_argument("--faults", action="store_true", help="the fault runs only")
     wanted = parser.parse_args()
     size = (wanted.rows, wanted.columns, wanted.tiles)
+    chosen = {"--label": wanted.label, "--channels": wanted.channels}
+    more = [text for option, value in chosen.items() if value for text in (option, value)]
+    recipe = ("--project", str(wanted.project.absolute()), "--min-size", "40", *more, "--json")
     with tempfile.TemporaryDirectory() as scratch, stand(Path(scratch)) as at:
         if wanted.faults:
-            return 0 if faults(at, *size, wanted.every, random.Random(wanted.seed)) else 1
-        return 0 if table(at, *size) else 1
+            return 0 if faults(at, size, recipe, wanted.every, wanted.seed) else 1
+        return 0 if table(at, size, recipe) else 1
 
 
 if __name__ == "__main__":
