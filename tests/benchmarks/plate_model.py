@@ -130,7 +130,7 @@ def predicted(rates: Rates, plate: Plate, workers: int, network: float) -> tuple
         "one worker's turns": (read + compute + write) / (3 * workers),
     }
     slowest = max(pace, key=lambda name: pace[name])
-    cut = workers > 1 and plate.blocks > 1 and 1 > UNEVEN * plate.images / workers
+    cut = workers > 1 and plate.blocks > 1 and UNEVEN * plate.images / workers < 1
     last = (read + compute) / (plate.blocks if cut else 1) + write  # after which nobody has anything left to do
     if not cut and workers > plate.images:
         return rates.start + read + compute + write, "too few images"
