@@ -63,9 +63,11 @@ def _liveliest(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
         spans.append((begin, count, min(SIDE, size)))
     (top, rows, height), (left, columns, width) = spans
     region = Region((t, z, top, left, c), (t + 1, z + 1, top + rows * height, left + columns * width, c + 1))
-    squares = file.read(region)[0, 0, :, :, 0].astype(float).reshape(rows, height, columns, width)
+    bands = file.read(region)[0, 0, :, :, 0].reshape(rows, height, columns * width)
     with np.errstate(invalid="ignore"):  # infinite values
-        spread = np.nan_to_num(np.ptp(squares, axis=(1, 3)), nan=0.0)
+        high = bands.max(axis=1).reshape(rows, columns, width).max(axis=2).astype(float)
+        low = bands.min(axis=1).reshape(rows, columns, width).min(axis=2).astype(float)
+        spread = np.nan_to_num(high - low, nan=0.0)
     row, column = divmod(int(np.argmax(spread)), columns)
     return top + row * height, left + column * width
 

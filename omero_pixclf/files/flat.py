@@ -25,7 +25,7 @@ from omero_pixclf.files.target import Target, Write
 __all__ = ["open_npy", "read_flat", "spooled", "write_flat", "write_npy"]
 
 _PIECE_BYTES = 32 << 20  # no read is larger than this, as long as it can be divided
-_SMALL_BYTES = 64 << 10  # reading so much costs no more than reading little
+_SMALL_BYTES = 256 << 10  # reading so much costs no more than reading little in many pieces
 
 
 def write_flat(file: int, offset: int, shape: tuple[int, ...], slices: tuple[slice, ...], block: NDArray[Any]) -> None:
