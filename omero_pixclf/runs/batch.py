@@ -42,7 +42,7 @@ class Batch(BaseModel):
     cores: int = Field(ge=1, description="processors of a job")
     memory: Text = Field(description="memory of a job, such as 16G")
     processes: int = Field(1, ge=1, description="workers of a job, which share its cores and memory")
-    walltime: Text = Field("01:00:00", description="a job may take so long; what it had is done by another")
+    walltime: Text = Field("01:00:00", description="a job may take so long; then another is submitted")
     queue: Text | None = Field(None, description="queue or partition")
     account: Text | None = Field(None, description="account or project that pays")
     interface: Text | None = Field(None, description="network interface that workers reach this machine by: ib0")
@@ -123,6 +123,7 @@ def batch_workers(batch: Batch, folder: Path) -> Iterator[tuple[str, Any]]:
         made = _made(batch, _certificates(keys), logs)
         _submit(made, batch.jobs, submit)
         with made:
+            made.adapt(minimum_jobs=batch.jobs, maximum_jobs=batch.jobs)  # a job that ends early is submitted again
             yield made.scheduler_address, made.security
     finally:
         shutil.rmtree(keys, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -108,6 +109,23 @@ def test_jobs_do_a_run_and_are_gone_with_it(slurm: Path, tmp_path: Path) -> None
         assert line in scripts[0]  # fmt: skip
     assert alive(slurm) == []
     assert not list((tmp_path / "out").rglob("keys-*")), "certificates are removed"
+
+
+def test_a_job_that_ends_early_is_submitted_again(slurm: Path, tmp_path: Path) -> None:
+    from distributed import Client
+
+    with (
+        batch_workers(load_batch(settings(tmp_path)), tmp_path) as (address, security),
+        Client(address, security=security, set_as_default=False) as client,
+    ):
+        client.wait_for_workers(2, timeout=60)
+        os.killpg(int((slurm / "jobs").read_text().split()[0]), signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while len((slurm / "jobs").read_text().split()) < 3 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        client.wait_for_workers(2, timeout=60)
+    assert len((slurm / "jobs").read_text().split()) >= 3
+    assert alive(slurm) == []
 
 
 def test_a_job_that_is_refused_is_said_as_slurm_says_it(
