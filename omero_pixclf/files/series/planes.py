@@ -20,7 +20,7 @@ RGB = ((255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255))
 
 def checked_type(path: Path, dtype: Any) -> np.dtype[Any]:
     """The samples' type in native byte order, bits as bytes; ImageError for what OMERO has no type for."""
-    found = np.dtype(dtype).newbyteorder("=")
+    found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if found.kind == "b":
         return np.dtype(np.uint8)
     if found.name not in _TYPES:
