@@ -10,7 +10,9 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 WEB = $(VENV)-web
 SOURCES = $(wildcard omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
-PIP = $(BIN)/python -m pip --disable-pip-version-check
+# What build backends warn their developers of is nothing to whoever installs.
+QUIET_PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
+PIP = $(QUIET_PIP) $(BIN)/python -m pip
 
 .PHONY: demo test lint setup setup-dev setup-web clean
 
@@ -49,8 +51,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 $(WEB)/.ready: $(VENV)/.ready
 	@test -x $(WEB)/bin/python || $(BIN)/python -m venv $(WEB)
 	@echo "setting up $(WEB), once: OMERO.web and Playwright, for the tests in a browser"
-	@$(WEB)/bin/python -m pip --disable-pip-version-check install --quiet --upgrade pip setuptools wheel
-	@$(WEB)/bin/python -m pip --disable-pip-version-check install --quiet "$$(cat $(VENV)/ice-wheel)" omero-web playwright
+	@$(QUIET_PIP) $(WEB)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	@$(QUIET_PIP) $(WEB)/bin/python -m pip install --quiet "$$(cat $(VENV)/ice-wheel)" omero-web playwright
 	@touch $@
 
 clean:
