@@ -86,15 +86,14 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bo
     from omero_pixclf.app import import_files
 
     for key, path in import_files(login_from(options), files, dataset=dataset, axes=axes):
-        tell(machine, f"{key}\t{path}", image=key, file=str(path))
+        tell(machine, f"{key}\t{path}", **{key.partition(":")[0].lower(): key}, file=str(path))
 
 
 @embedded.command(
     epilog="""\b
 Examples:
   omero-pixclf embedded importer --folder my-java
-  PATH=my-java:$PATH omero import --clientdir my-java stack.ome.tif
-  omero-pixclf embedded importer --folder my-java --user-cache    then without --clientdir
+  omero-pixclf embedded importer --folder my-java --user-cache
 """
 )
 @click.option(
@@ -103,8 +102,11 @@ Examples:
 @click.option(
     "--user-cache", is_flag=True, help="Also note it in omero-py's cache of jars, where `omero import` looks by itself."
 )
-def importer(folder: Path, user_cache: bool) -> None:
+@json_option
+def importer(folder: Path, user_cache: bool, machine: bool) -> None:
     """Make a stand-in for Java, so that `omero import` works without it.
+
+    It is used by PATH=my-java:$PATH omero import --clientdir my-java FILE, after --user-cache without --clientdir.
 
     OME's importer is a Java program that omero-py downloads. This one is not OME's: it is omero-pixclf's own importer
     behind the same command line, and has none of Bio-Formats' readers (see `omero-pixclf embedded import --help`).
@@ -113,12 +115,14 @@ def importer(folder: Path, user_cache: bool) -> None:
     from omero_pixclf.cli.importer_folder import make_cache_entry, make_importer_folder
 
     made = make_importer_folder(folder)
-    click.echo(f"{made}: made; it is not Java and not OME's importer, see {made.with_name('README.txt')}")
+    about = made.with_name("README.txt")
+    tell(machine, f"{made}: made; it is not Java and not OME's importer, see {about}", program=str(made))
     if user_cache:
-        click.echo(f"{make_cache_entry()}: noted in omero-py's cache of jars")
-        click.echo(f"use it with: PATH={made.parent}:$PATH omero import FILE")
-    else:
-        click.echo(f"use it with: PATH={made.parent}:$PATH omero import --clientdir {made.parent} FILE")
+        cache = make_cache_entry()
+        tell(machine, f"{cache}: noted in omero-py's cache of jars", cache=str(cache))
+    where = "" if user_cache else f" --clientdir {made.parent}"
+    command = f"PATH={made.parent}:$PATH omero import{where} FILE"
+    tell(machine, f"use it with: {command}", command=command)
 
 
 @embedded.command(
