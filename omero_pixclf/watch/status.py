@@ -171,7 +171,8 @@ def served(site: StatusSite) -> Iterator[str]:
             listening.bind((page.host, page.port))
             listening.listen(64)  # whoever asks before the thread is up waits
         except OSError as error:
-            raise UsageError(f"status page: {page.host}:{page.port}: {error.strerror}") from error
+            advice = "name another port under [status] (8787 is also that of dask's own page)"
+            raise UsageError(f"status page: {page.host}:{page.port}: {error.strerror}; {advice}") from error
         config = uvicorn.Config(
             application(site), log_config=None, access_log=False, lifespan="off", server_header=False
         )
