@@ -166,6 +166,18 @@ class PixelBuffer:
         layout = self.layout
         return np.frombuffer(self.plane(z, c, t), layout.dtype).reshape(layout.y, layout.x)
 
+    def xz_array(self, y: int, c: int, t: int) -> NDArray[Any]:
+        """The rows of all planes along z at one y, as (z, x)."""
+        layout = self.layout
+        data = self.cube((0, y, 0, c, t), (layout.x, 1, layout.z, 1, 1), (1,) * 5)
+        return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.x)
+
+    def zy_array(self, x: int, c: int, t: int) -> NDArray[Any]:
+        """The columns of all planes along z at one x, as (y, z)."""
+        layout = self.layout
+        data = self.cube((x, 0, 0, c, t), (1, layout.y, layout.z, 1, 1), (1,) * 5)
+        return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.y).T
+
     def column(self, x: int, z: int, c: int, t: int) -> bytes:
         """The bytes of a column of a plane."""
         self.layout.check(x=x)

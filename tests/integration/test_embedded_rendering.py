@@ -173,3 +173,21 @@ def test_projected_stacks_are_those_of_numpy(gateway: Any, name: str, reduce: An
     flat = gateway.getObject("Image", made)
     assert (flat.getName(), flat.getSizeZ()) == ("flat", 1)
     assert np.array_equal(flat.getPrimaryPixels().getPlane(), expected)
+
+
+def test_slices_along_z_are_drawn(user: Person) -> None:
+    gateway = user.gateway()
+    gateway.SERVICE_OPTS.setOmeroGroup(str(user.group))
+    stack = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(4, 5, 6) * 2  # z y x
+    image = gateway.createImageFromNumpySeq(iter(stack), "a stack", sizeZ=4)
+    engine = gateway.c.sf.createRenderingEngine()
+    engine.lookupPixels(image.getPixelsId())
+    engine.resetDefaultSettings(True)
+    engine.setChannelWindow(0, 0.0, 255.0)
+    expected = {omero.romio.XZ: stack[:, 3, :], omero.romio.ZY: stack[:, :, 2].T}
+    for slicing, wanted in expected.items():
+        drawn = engine.renderAsPackedInt(omero.romio.PlaneDef(slicing, 2, 3, 0, 0, None, 0))
+        assert np.array_equal(np.array(drawn).reshape(wanted.shape) & 255, wanted)
+    with pytest.raises(omero.ApiUsageException):
+        engine.renderAsPackedInt(omero.romio.PlaneDef(omero.romio.XZ, 0, 5, 0, 0, None, 0))
+    engine.close()

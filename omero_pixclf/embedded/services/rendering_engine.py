@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,6 @@ from omero_pixclf.embedded.service import untransacted
 from omero_pixclf.embedded.services.pixels import describe_pixels
 
 __all__ = ["RenderingEngine"]
-
-_XY = 0  # the only slicing of a plane definition that is served
 
 
 class RenderingEngine(Resolutions):
@@ -345,12 +343,10 @@ class RenderingEngine(Resolutions):
     def _plane(self, plane: Any) -> NDArray[np.uint8]:
         settings = self._ready()
         buffer = self._buffer
-        if plane.slice != _XY:
-            raise misuse("of slicings the embedded OMERO draws XY only")
-        _check_inside(buffer, plane.z, plane.t)
         rows, columns = _part(plane.region)
         step = max(plane.stride, 0) + 1
-        return draw(settings, lambda c: buffer.plane_array(plane.z, c, plane.t)[rows, columns][::step, ::step])
+        samples = _slicing(buffer, plane)
+        return draw(settings, lambda c: samples(c)[rows, columns][::step, ::step])
 
     def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
         settings = self._ready()
@@ -369,6 +365,21 @@ class RenderingEngine(Resolutions):
     def released(self) -> None:
         if self._open is not None:
             self._open.close()
+
+
+def _slicing(buffer: PixelBuffer, plane: Any) -> Callable[[int], NDArray[Any]]:
+    """A function that gives the samples of a channel which a plane definition asks for."""
+    if plane.slice == omero.romio.XY:
+        _check_inside(buffer, plane.z, plane.t)
+        return lambda c: buffer.plane_array(plane.z, c, plane.t)
+    _check_inside(buffer, 0, plane.t)
+    if plane.slice == omero.romio.XZ:
+        buffer.layout.check(y=plane.y)
+        return lambda c: buffer.xz_array(plane.y, c, plane.t)
+    if plane.slice == omero.romio.ZY:
+        buffer.layout.check(x=plane.x)
+        return lambda c: buffer.zy_array(plane.x, c, plane.t)
+    raise misuse(f"slicing {plane.slice}: expected 0 (XY), 1 (ZY) or 2 (XZ)")
 
 
 def _check_inside(buffer: PixelBuffer, z: int, t: int) -> None:
