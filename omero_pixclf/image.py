@@ -83,6 +83,8 @@ class Place:
         The container's name.
     well, well_id, field, acquisition
         ``"B3"``, the Well's id, the 1-based field number and the plate acquisition's name; None off plates.
+    plate
+        Rows and columns of the plate, where the source says so.
     """
 
     container: str
@@ -91,6 +93,7 @@ class Place:
     well_id: int | None = None
     field: int | None = None
     acquisition: str | None = None
+    plate: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

@@ -199,18 +199,19 @@ def _name_of(session: Session, kind: str, ident: int) -> str:
 def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
     """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition."""
     rows = session.rows(
-        "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name "
+        "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name, "
+        "w.plate.rows, w.plate.columns "
         f"from Well w join w.wellSamples s left outer join s.plateAcquisition a where {where}",
         id=ident,
     )
     counts: dict[tuple[int, int | None], int] = {}
-    for plate, name, well, row, column, _, image, acquisition, title in sorted(rows, key=lambda r: (r[3], r[4], r[5])):
+    ordered = sorted(rows, key=lambda r: (r[3], r[4], r[5]))
+    for plate, name, well, row, column, _, image, acquisition, title, *extents in ordered:
         counts[well, acquisition] = counts.get((well, acquisition), 0) + 1
         called = None if acquisition is None else (title or f"Run {acquisition}")
-        yield (
-            image,
-            Place(f"Plate:{plate}", name or "", well_name(row, column), well, counts[well, acquisition], called),
-        )
+        shape = (extents[0], extents[1]) if all(extents) else None
+        field = counts[well, acquisition]
+        yield image, Place(f"Plate:{plate}", name or "", well_name(row, column), well, field, called, shape)
 
 
 def _describe(session: Session, page: Sequence[Located]) -> Iterator[ImageInfo]:

@@ -38,6 +38,8 @@ class Account:
         Of each class that objects were looked for.
     channels
         The images' channel names, where all have the same.
+    plate
+        Rows and columns of the plate, where that is known.
     """
 
     record: RunRecord
@@ -49,6 +51,7 @@ class Account:
     tables: Mapping[str, Table]
     colors: Mapping[str, Color]
     channels: tuple[str, ...] = ()
+    plate: tuple[int, int] | None = None
 
     @property
     def title(self) -> str:

@@ -30,6 +30,9 @@ SMALLEST_TEXT = 5.0  # points: smaller numbers are left out
 Floats = NDArray[np.float64]
 
 
+Shape = tuple[int, int]  # rows and columns
+
+
 @dataclass(frozen=True)
 class Wells:
     """One number per well.
@@ -46,9 +49,10 @@ class Wells:
     fields: NDArray[np.int64]
 
 
-def well_means(summary: Table, column: str) -> Wells | None:
+def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells | None:
     """The mean of a column over the images of each well, by ``Well_Name``; None where there is nothing to show.
 
+    ``plate`` has the plate's rows and columns; None: the smallest usual plate that has these wells.
     NaN is left out of means; wells whose names are none (``well_position``) are left out, too.
     """
     if "Well_Name" not in summary:
@@ -58,7 +62,9 @@ def well_means(summary: Table, column: str) -> Wells | None:
     if not known.any():
         return None
     rows, columns = np.array([p for p in places if p is not None], dtype=np.int64).T
-    shape = plate_shape(int(rows.max()) + 1, int(columns.max()) + 1)
+    least = (int(rows.max()) + 1, int(columns.max()) + 1)
+    known_shape = plate is not None and plate[0] >= least[0] and plate[1] >= least[1]
+    shape = plate if plate is not None and known_shape else plate_shape(*least)
     numbers = summary[column][known].astype(np.float64)
     there = np.isfinite(numbers)
     if not there.any():
@@ -70,7 +76,7 @@ def well_means(summary: Table, column: str) -> Wells | None:
         return Wells((total / count).reshape(shape), count.reshape(shape).astype(np.int64))
 
 
-def heat_map(summary: Table, *, title: str) -> bytes | None:
+def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> bytes | None:
     """A PNG with a plate for each class's mean count and area fraction; wells without images are hatched.
 
     Parameters
@@ -79,33 +85,35 @@ def heat_map(summary: Table, *, title: str) -> bytes | None:
         One row per image: ``Well_Name``, and ``Count_<class>``, ``Area_fraction_<class>`` for each class.
     title
         Written at the top.
+    plate
+        Rows and columns of the plate; None: guessed by the wells.
 
     Returns
     -------
     bytes or None
         None where no row names a well.
     """
-    plates = _plates(summary)
+    plates = _plates(summary, plate)
     if not plates:
         return None
     cell, panel = _sizes(plates[0])
     down = -(-len(plates) // ACROSS)
     figure = _figure(min(ACROSS, len(plates)) * panel[0], down * panel[1] + HEAD)
     _title(figure, title, hatched=any(bool(np.isnan(p.wells.values).any()) for p in plates))
-    for n, plate in enumerate(plates):
-        _panel(figure, (n % ACROSS * panel[0], (down - 1 - n // ACROSS) * panel[1]), plate, cell)
+    for n, one in enumerate(plates):
+        _panel(figure, (n % ACROSS * panel[0], (down - 1 - n // ACROSS) * panel[1]), one, cell)
     return _saved(figure)
 
 
-def heat_map_panels(summary: Table) -> list[Panel]:
+def heat_map_panels(summary: Table, plate: Shape | None = None) -> list[Panel]:
     """The plates of `heat_map` one by one, each with a text for those who do not see it; none off plates."""
     panels = []
-    for plate in _plates(summary):
-        cell, (width, height) = _sizes(plate)
+    for one in _plates(summary, plate):
+        cell, (width, height) = _sizes(one)
         figure = _figure(width, height)
-        _panel(figure, (0, 0), plate, cell)
-        least, most = (_written(plate.wells.values)(float(f(plate.wells.values))) for f in (np.nanmin, np.nanmax))
-        panels.append(Panel(_saved(figure), f"Plate heat map. {plate.title}: from {least} to {most}"))
+        _panel(figure, (0, 0), one, cell)
+        least, most = (_written(one.wells.values)(float(f(one.wells.values))) for f in (np.nanmin, np.nanmax))
+        panels.append(Panel(_saved(figure), f"Plate heat map. {one.title}: from {least} to {most}"))
     return panels
 
 
@@ -118,12 +126,12 @@ class _Plate:
     wells: Wells
 
 
-def _plates(summary: Table) -> list[_Plate]:
+def _plates(summary: Table, shape: Shape | None) -> list[_Plate]:
     """Class by class: its count, its area fraction."""
     plates = []
     for tag, name in class_names(summary).items():
         for prefix, (called, factor, colors) in MEASURES.items():
-            wells = well_means(summary, prefix + tag) if prefix + tag in summary else None
+            wells = well_means(summary, prefix + tag, shape) if prefix + tag in summary else None
             if wells is not None:
                 fields = np.unique(wells.fields[wells.fields > 0]).tolist()
                 span = f"{fields[0]} to {fields[-1]}" if len(fields) > 1 else f"{fields[0]}"

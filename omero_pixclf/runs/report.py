@@ -57,7 +57,7 @@ def picture_files(
     alike = {i.channels for i in drawn}
     channels = alike.pop() if len(alike) == 1 else ()
     account = Account(
-        record, place.container, place.name, header.server, header.user, entries, tables, colors, channels
+        record, place.container, place.name, header.server, header.user, entries, tables, colors, channels, place.plate
     )
     folder = manifest.folder / "pictures" / re.sub(r"[^A-Za-z0-9.-]", "_", place.container)[-80:]
     return _written(container_pictures(account, tiles), folder)
@@ -100,7 +100,7 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
             classes=account.colors,
             channels=account.channels if any(account.channels) else (),
         )
-    plate = heat_map(account.summary, title=title)
+    plate = heat_map(account.summary, title=title, plate=account.plate)
     if plate is not None:
         made["heat_map.png"] = plate
     made["histograms.png"] = histograms(account.objects, title=title, colors=account.colors)
@@ -113,7 +113,9 @@ def report(account: Account, tiles: Sequence[Tile]) -> str:
     sections = (
         _opening(account),
         _section("Without results", failure_table(account)),
-        _section("Plate", _panels(heat_map_panels(account.summary)), _details("By well", well_table(account))),
+        _section(
+            "Plate", _panels(heat_map_panels(account.summary, account.plate)), _details("By well", well_table(account))
+        ),
         _section("Objects", _panels(histogram_panels(account.objects, colors=account.colors), "panels small")),
         _section("Images and what was found in them", _tiles(account, tiles)),
         _section("Image by image", image_table(account)),

@@ -57,6 +57,14 @@ def test_nan_is_left_out_of_means() -> None:
     assert wells.values[0, 0] == 0.5 and np.isnan(wells.values[0, 1])
 
 
+def test_a_plate_that_is_known_is_drawn_as_it_is_unless_a_well_lies_outside() -> None:
+    table = summary(["A1", "B2"], [1, 2])
+    known = well_means(table, "Count_Cell_body", (8, 12))
+    assert known is not None and known.values.shape == (8, 12)
+    wrong = well_means(table, "Count_Cell_body", (1, 1))
+    assert wrong is not None and wrong.values.shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     "table",
     [
