@@ -22,13 +22,13 @@ from omero.rtypes import rstring
 from omero.testlib import AbstractRepoTest
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
-from omero_pixclf.connector.importing import Imported, ImportOptions, import_file_set
+from omero_pixclf.connector.importing import Imported, ImportOptions, import_file_set, is_imported, resolved_target
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import Session, connect
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.embedded.database import SCHEMA_VERSION
 from omero_pixclf.embedded.server import start
-from omero_pixclf.errors import InputError
+from omero_pixclf.errors import InputError, UsageError
 from omero_pixclf.files.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
 
@@ -422,3 +422,26 @@ def test_folders_of_an_older_version_are_brought_up_to_date(tmp_path: Path) -> N
     database = sqlite3.connect(tmp_path / "old" / "omero.sqlite")
     assert database.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     database.close()
+
+
+# ---- what the importer asks for ----------------------------------------------------------------------------------
+def test_targets_are_found_or_made(session: Session) -> None:
+    first, second = (create_container(session, "Dataset", "of one name") for _ in range(2))
+    assert resolved_target(session, f"Dataset:{first}") == f"Dataset:{first}"
+    assert resolved_target(session, "Dataset:name:of one name") == f"Dataset:{second}"
+    assert resolved_target(session, "Dataset:-name:of one name") == f"Dataset:{first}"
+    assert resolved_target(session, "Dataset:@name:of one name") not in (f"Dataset:{first}", f"Dataset:{second}")
+    made = resolved_target(session, "Screen:name:new: with a colon")
+    assert resolved_target(session, "Screen:%name:new: with a colon") == made
+    for wrong in ("Dataset:%name:of one name", "Project:1", "Dataset:x", "Dataset:regex:(?<C1>.*)", "Dataset:name:"):
+        with pytest.raises(UsageError, match="target"):
+            resolved_target(session, wrong)
+
+
+def test_what_was_imported_before_is_known(session: Session, tmp_path: Path) -> None:
+    path = fake(tmp_path / "known&sizeX=8&sizeY=8.fake")
+    assert not is_imported(session, path, by_path=False)
+    imported(session, path)
+    elsewhere = tmp_path / "elsewhere" / path.name
+    assert is_imported(session, path, by_path=True) and is_imported(session, elsewhere, by_path=False)
+    assert not is_imported(session, elsewhere, by_path=True)
