@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import resource
 import signal
-import stat
 import subprocess
 import sys
 import textwrap
@@ -19,23 +18,12 @@ import tifffile
 
 from omero_pixclf.demo import images
 from omero_pixclf.files.export import save_image
-from omero_pixclf.files.opening import open_stored
-
-DEMO = Path(images.__file__).parent
-PROGRAM = Path(sys.executable).with_name("omero-pixclf")
-PLATE = ["--project", str(DEMO / "plate.ilp")]
-
-
-def predict(*arguments: object, cwd: Path, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [str(PROGRAM), "predict", *(str(a) for a in arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False, **more)  # type: ignore[call-overload, no-any-return]
+from tests.e2e.predicting import DEMO, PLATE, PROGRAM, content, corner, predict
 
 
 @pytest.fixture(scope="module")
 def raw() -> np.ndarray:
-    """A corner of a plate's field, (y, x, c) uint16."""
-    pixels: np.ndarray = images.plate_field("B2", 3).pixels[0, 0, :130, :150]
-    return pixels
+    return corner()
 
 
 @pytest.fixture
@@ -43,11 +31,6 @@ def folder(tmp_path: Path, raw: np.ndarray) -> Path:
     with h5py.File(tmp_path / "raw.h5", "w") as file:
         file["data"] = raw
     return tmp_path
-
-
-def content(path: Path | str) -> np.ndarray:
-    with open_stored(path) as stored:
-        return stored.read(tuple(slice(0, n) for n in stored.shape))
 
 
 def test_all_formats_hold_the_same_pixels(folder: Path) -> None:
@@ -335,82 +318,3 @@ def test_the_way_of_predict_imports_nothing_heavy(folder: Path) -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
-
-
-FAKE = '''\
-#!{python}
-"""Not ilastik: a stand-in that notes its command line and lets omero_pixclf compute, then changes one pixel."""
-import subprocess, sys, json, h5py
-json.dump(sys.argv[1:], open({note!r}, "a")); open({note!r}, "a").write("\\n")
-if "--fail" in open({mode!r}).read():
-    print("a line of a log"); sys.exit(1)
-code = subprocess.call([{program!r}, "predict", *sys.argv[1:]])
-made = next(a for a in sys.argv if a.startswith("--output_filename_format=")).partition("=")[2] + ".h5"
-with h5py.File(made, "r+") as file:
-    file["exported_data"][0, 0, 0] += 0.25
-sys.exit(code)
-'''
-
-
-@pytest.fixture
-def fake(folder: Path) -> Path:
-    tools = folder / "tools"
-    tools.mkdir()
-    program = tools / "stand_in_that_is_not_ilastik.py"
-    facts = {
-        "python": sys.executable,
-        "note": str(tools / "calls"),
-        "mode": str(tools / "mode"),
-        "program": str(PROGRAM),
-    }
-    program.write_text(FAKE.format(**facts))
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    (tools / "mode").write_text("")
-    return program
-
-
-def test_another_engine_is_given_ilastiks_own_command_line(folder: Path, fake: Path) -> None:
-    done = predict(
-        *PLATE,
-        *("--engine", f"ilastik={fake}", "--export_source", "probabilities", "--output_format", "hdf5"),
-        *("--export_dtype", "float64", "--cutout_subregion", "[(0,0,0),(90,None,3)]", "--input_axes", "yxc"),
-        "raw.h5/data",
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
-    [call] = [json.loads(line) for line in (fake.parent / "calls").read_text().splitlines()]
-    template = next(a for a in call if a.startswith("--output_filename_format="))
-    assert Path(template).name == "raw-data_Probabilities"
-    assert [a for a in call if a != template] == [
-        "--headless",
-        "--readonly",
-        f"--project={DEMO / 'plate.ilp'}",
-        "--export_source=Probabilities",
-        "--output_format=hdf5",
-        "--output_internal_path=exported_data",
-        "--export_dtype=float64",
-        "--cutout_subregion=[(0,0,0),(90,None,3)]",
-        "--input_axes=yxc,yxc",
-        "--raw_data",
-        "raw.h5/data",
-    ]
-    assert content(folder / "raw-data_Probabilities.h5").shape == (90, 150, 3)
-    assert {p.name for p in folder.iterdir()} == {"raw.h5", "tools", "raw-data_Probabilities.h5"}
-
-
-def test_a_comparison_writes_ours_and_tells_what_differs(folder: Path, fake: Path) -> None:
-    done = predict(*PLATE, "--engine", f"ilastik={fake}", "--compare", "--json", "raw.h5/data", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    notes = json.loads(done.stdout.splitlines()[0])["notes"]
-    assert notes == ["pixels: 1 of 58500 values differ, by 0.25 at most"]
-    assert predict(*PLATE, "--output_filename_format=own", "raw.h5/data", cwd=folder).returncode == 0
-    assert np.array_equal(content(folder / "raw-data_Probabilities.h5"), content(folder / "own.h5"))
-
-
-def test_an_engine_that_fails_is_a_failed_image_with_its_last_words(folder: Path, fake: Path) -> None:
-    (fake.parent / "mode").write_text("--fail")
-    done = predict(*PLATE, "--engine", f"ilastik={fake}", "raw.h5/data", cwd=folder)
-    assert done.returncode == 1
-    assert "ilastik ended with code 1" in done.stderr
-    assert "a line of a log" in done.stderr
-    assert {p.name for p in folder.iterdir()} == {"raw.h5", "tools"}
