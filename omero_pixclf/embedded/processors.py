@@ -176,7 +176,7 @@ class Processors:
 
     # ---- the server's own process ----------------------------------------------------------------------------
     def _start(self) -> None:
-        home = self._server.folder / "processor"
+        home = (self._server.folder / "processor").resolve()  # it works in there, where a relative path leads elsewhere
         for part in ("etc", "tmp", "lib/server"):
             (home / part).mkdir(parents=True, exist_ok=True)
         host, port = self._address(), self._server.port
@@ -185,7 +185,7 @@ class Processors:
             self._session = open_session(
                 self._server, tx, 0, SYSTEM_GROUP, agent="OMERO.processor", idle_ms=0, event_type="Processing"
             )
-        settings = {"host": host, "port": port, "session": self._session.uuid, "home": str(home.resolve())}
+        settings = {"host": host, "port": port, "session": self._session.uuid, "home": str(home)}
         self._process = _spawned(home)
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings).encode() + b"\n")
