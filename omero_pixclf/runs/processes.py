@@ -131,11 +131,14 @@ class _Crew:
 
     def _start(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._pool.renew(), self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
+        open_work = self._pool.renew()
+        arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
         process = self._context.Process(target=serve, args=arguments, daemon=True)
         process.start()
         theirs.close()
         worker = _Worker(process, ours, self._clock())
+        # Not among the arguments: whoever starts a process waits for ever where it dies before it has read long ones.
+        _tell(worker, open_work)
         self._workers.append(worker)
         return worker
 
@@ -256,7 +259,7 @@ class _Crew:
             return
 
 
-def _tell(worker: _Worker, what: Task | Literal["stop"] | None) -> None:
+def _tell(worker: _Worker, what: OpenWork | Task | Literal["stop"] | None) -> None:
     with suppress(OSError):  # it is gone: whoever listens next finds out and gives its images back
         worker.connection.send(what)
 

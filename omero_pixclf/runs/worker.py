@@ -64,11 +64,11 @@ Message = Beat | Done | Lost | Returned | Broken
 Orders = queue.SimpleQueue[Task | None]
 
 
-def serve(connection: Connection, open_work: OpenWork, lanes: int, beat_s: float, level: int) -> None:
+def serve(connection: Connection, lanes: int, beat_s: float, level: int) -> None:
     """Work on the tasks that come until None comes, ``lanes`` of them on their way at a time.
 
-    A parent that is gone means that the run was killed: another one may take over at any moment, so this one ends at
-    once, whatever it was doing.
+    The first message is what opens the work (`OpenWork`). A parent that is gone means that the run was killed: another
+    one may take over at any moment, so this one ends at once, whatever it was doing.
     """
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
@@ -81,6 +81,10 @@ def serve(connection: Connection, open_work: OpenWork, lanes: int, beat_s: float
             except OSError:
                 os._exit(1)
 
+    try:
+        open_work: OpenWork = connection.recv()
+    except (EOFError, OSError):
+        os._exit(1)
     threading.Thread(target=_listen, args=(connection, orders, stopping, lanes), daemon=True).start()
     threading.Thread(target=_beat, args=(send, beat_s), daemon=True).start()
     try:
