@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -151,6 +152,30 @@ def test_a_server_that_stays_away_ends_the_run_and_leaves_the_rest_due(
     with pytest.raises(UnreachableError, match="gone"):
         list(in_processes(ITEMS[2:3], manifest, pool(tmp_path, "_lose")))
     assert states(manifest)["Image:2"] == "due"
+
+
+@contextmanager
+def at_large_work(folder: Path, ballast: bytes, stopping: threading.Event) -> Iterator[Perform]:
+    with at_work(folder, "", "", "", stopping) as work:
+        yield work
+
+
+def test_a_worker_that_is_killed_while_it_starts_keeps_nobody_waiting(manifest: Manifest, tmp_path: Path) -> None:
+    opened = partial(at_large_work, tmp_path, bytes(2**22))  # more than a pipe holds
+
+    def kill_first() -> None:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for child in multiprocessing.active_children():
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGKILL)
+                    return
+
+    killer = threading.Thread(target=kill_first)
+    killer.start()
+    list(in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: opened)))
+    killer.join()
+    assert states(manifest) == ALL_DONE
 
 
 @contextmanager
