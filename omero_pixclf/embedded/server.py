@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -212,8 +212,9 @@ class Server:
         service.released()
 
     def _remove(self, identity: Any) -> None:
-        if self.adapter.find(identity) is not None:
-            self.adapter.remove(identity)
+        with suppress(Ice.ObjectAdapterDeactivatedException):  # the server stops: everything goes with it
+            if self.adapter.find(identity) is not None:
+                self.adapter.remove(identity)
 
     def own_proxy(self) -> Any:
         """A proxy that carries this server's endpoint."""
