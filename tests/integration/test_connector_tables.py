@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 
 import ezomero
 import numpy as np
@@ -77,11 +76,8 @@ def test_ezomero_reads_the_table_with_its_column_names(session, user, dataset):
     assert_array_equal(frame["Area"].to_numpy(), content["Area"])
 
 
-def test_two_hundred_thousand_rows_are_written_quickly(session, dataset):
-    content = table(200_000)
-    start = time.monotonic()
-    annotation = write(session, dataset, content, "t.h5")
-    assert time.monotonic() - start < 20
+def test_two_hundred_thousand_rows_are_written(session, dataset):
+    annotation = write(session, dataset, table(200_000), "t.h5")
     assert len(read_table(session, annotation)) == 200_000
 
 

@@ -257,7 +257,7 @@ def test_nothing_happens_when_one_of_many_is_missing(client):
     assert client.there("Roi", roi)
 
 
-def test_a_thousand_regions_are_deleted_in_well_under_a_second(client):
+def test_a_thousand_regions_are_deleted_at_once(client):
     image = client.named("Image")
     rois = []
     for _ in range(1000):
@@ -266,9 +266,7 @@ def test_a_thousand_regions_are_deleted_in_well_under_a_second(client):
         roi.addShape(model.PointI())
         rois.append(roi)
     ids = client.sf.getUpdateService().saveAndReturnIds(rois)
-    began = time.monotonic()
     assert of(client.delete(Roi=list(ids))) == {"Roi": 1000, "Point": 1000}
-    assert time.monotonic() - began < 1
 
 
 # ---- colleagues ----------------------------------------------------------------------------------------------
@@ -573,9 +571,9 @@ def test_a_waiting_client_is_called_back(user):
     client = user.client()
     image = Client(user, client.getSession()).named("Image")
     began = time.monotonic()
-    callback = client.submit(omero.cmd.Delete2(targetObjects={"Image": [image]}), loops=20, ms=500)
+    callback = client.submit(omero.cmd.Delete2(targetObjects={"Image": [image]}), loops=2, ms=60_000)
     assert isinstance(callback.getResponse(), omero.cmd.Delete2Response)
-    assert time.monotonic() - began < 0.5  # the callback came before the first wait was over
+    assert time.monotonic() - began < 30  # the callback came before the first wait was over
     callback.close(True)
 
 
@@ -593,10 +591,10 @@ def test_a_long_request_does_not_hold_up_its_client(client):
 
 
 def test_a_running_request_can_be_cancelled(client):
-    handle = client.sf.submit(omero.cmd.Timing(1000, 10))
+    handle = client.sf.submit(omero.cmd.Timing(6000, 10))  # a minute
     began = time.monotonic()
     assert handle.cancel() is True
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
     assert handle.getResponse().name in ("not-ready", "cancel-called")
     assert omero.cmd.State.CANCELLED in handle.getStatus().flags
     assert handle.cancel() is False
