@@ -29,6 +29,7 @@ from omero_pixclf.runs.pieces import shared
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.shards import share
+from omero_pixclf.runs.takeover import take_over
 from omero_pixclf.table import Table
 from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
@@ -102,6 +103,8 @@ def carry_out(
     if shard is not None:
         items = share(items, *shard)
     manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
+    if recipe.output.table and shard is None:
+        take_over(items, manifest, site.sink, record.recipe)
     executor = _executor(items, site, request, manifest, record, now)
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None

@@ -13,7 +13,7 @@ from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["column_tags", "container_tables", "locate", "summary_row"]
+__all__ = ["column_tags", "container_tables", "locate", "summary_row", "without_row"]
 
 
 def locate(table: Table, image: ImageInfo) -> Table:
@@ -115,6 +115,11 @@ def container_tables(
         if fresh:
             tables[name] = _in_order(concatenate(fresh))
     return tables
+
+
+def without_row(image: ImageInfo, standing: Mapping[str, Table]) -> bool:
+    """Whether an image has no row in a container's summary as it stands."""
+    return "summary" not in standing or _identity(image) not in standing["summary"]["Image"].tolist()
 
 
 def _identity(image: ImageInfo) -> int | str:

@@ -48,6 +48,19 @@ class ImageFiles:
         with np.load(path, allow_pickle=False) as arrays:
             return table_from(arrays)
 
+    def take(self, other: ImageFiles, key: str) -> bool:
+        """Copy what another run's folder keeps of an image, its summary last; whether there was anything."""
+        if not other._path(key, "summary").is_file():
+            return False
+        paths = {other.picture(key): self.picture(key)}
+        paths |= {other._path(key, name): self._path(key, name) for name in ("objects", "summary")}
+        for source, target in paths.items():
+            if source.is_file():
+                part = target.with_suffix(".part")
+                shutil.copy2(source, part)
+                part.replace(target)
+        return True
+
     def picture(self, key: str) -> Path:
         """Where an image's preview lies or will lie (PNG)."""
         return self.folder / "images" / f"{_safe(key)}.png"

@@ -167,12 +167,14 @@ class Manifest(ImageFiles):
         with self._db:
             self._db.execute("insert or ignore into finished values (?)", (container,))
 
+    def finished(self, container: str) -> bool:
+        """Whether the container has its tables and pictures."""
+        return self._db.execute("select 1 from finished where container = ?", (container,)).fetchone() is not None
+
     def unfinished(self, container: str) -> bool:
         """Whether images of the container are done but its tables and pictures do not stand."""
-        done = "select 1 from image where container = ? and state = 'done'"
-        finished = "select 1 from finished where container = ?"
-        answers = [self._db.execute(query, (container,)).fetchone() for query in (done, finished)]
-        return answers[0] is not None and answers[1] is None
+        done = self._db.execute("select 1 from image where container = ? and state = 'done'", (container,)).fetchone()
+        return done is not None and not self.finished(container)
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

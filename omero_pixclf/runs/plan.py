@@ -24,11 +24,14 @@ class PlanItem:
     decision
         ``due``: no results yet; ``replace``: results of this recipe name, made otherwise, will go once the new ones
         stand; ``done``: the same run stands already; ``refused``: it cannot be done, ``reason`` says why.
+    earlier
+        The id of the run that did what is ``done``.
     """
 
     image: ImageInfo
     decision: Decision
     reason: str = ""
+    earlier: str = ""
 
 
 def plan_images(
@@ -52,7 +55,8 @@ def plan_images(
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.
         same = len(earlier) == 1 and bool(complete) and complete[0].identity == (recipe_hash, image.fingerprint)
         if same and not force:
-            yield PlanItem(image, "done", f"run {complete[0].run_id} did the same")
+            run_id = complete[0].run_id
+            yield PlanItem(image, "done", f"run {run_id} did the same", run_id)
         elif reason := refusal(image) or sink.refusal(image):
             yield PlanItem(image, "refused", reason)
         elif complete:

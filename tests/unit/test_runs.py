@@ -20,6 +20,7 @@ from omero_pixclf.runs.execute import Outcome, execute
 from omero_pixclf.runs.job import ContainerOutcome, Finished, perform
 from omero_pixclf.runs.manifest import EntryState, Manifest, RunHeader
 from omero_pixclf.runs.plan import PlanItem, plan_images
+from omero_pixclf.runs.takeover import take_over
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -251,3 +252,55 @@ def test_a_manifest_opened_again_knows_everything(tmp_path: Path) -> None:
 def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such run"), Manifest.open(tmp_path / "nothing"):
         pass
+
+
+def cut_off(folder: Path, image: ImageInfo) -> None:
+    """A run that has done an image and was killed before its container was finished."""
+    header = RunHeader("old", RECIPE.model_dump(), "new", ("Dataset:1",), "", "", "now")
+    with Manifest.create(folder / "old", header) as manifest:
+        planned(manifest, [image])
+        manifest.keep(image.key, "summary", row(image, 3))
+        manifest.picture(image.key).write_bytes(b"picture")
+        manifest.mark(image.key, "running")
+
+
+def test_a_run_started_anew_shows_what_one_that_was_cut_off_has_done(tmp_path: Path) -> None:
+    images = [image(1), image(2)]
+    cut_off(tmp_path, images[0])
+    folder = Folder(images, [record(images[0], "new")])
+    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    with start(tmp_path) as manifest:
+        planned(manifest, images)
+        take_over(plan, manifest, folder, "nuclei")
+        run(folder, plan, manifest)
+        assert manifest.picture("Image:1").read_bytes() == b"picture"
+    ((_, tables),) = folder.finished
+    assert (tables["summary"]["Image"].tolist(), tables["summary"]["Count"].tolist()) == ([1, 2], [3, 7])
+
+
+@pytest.mark.parametrize("shown", ["by its own container", "by another run"])
+def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> None:
+    one = image(1)
+    cut_off(tmp_path, one)
+    folder = Folder([one], [record(one, "new")])
+    if shown == "by another run":
+        folder.standing = {"summary": row(one, 3)}
+    else:
+        with Manifest.open(tmp_path / "old") as earlier:
+            earlier.finish(one.place.container)
+    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    with start(tmp_path) as manifest:
+        planned(manifest, [one])
+        take_over(plan, manifest, folder, "nuclei")
+        run(folder, plan, manifest)
+    assert folder.finished == []
+
+
+def test_what_another_machine_has_done_is_left_as_it_is(tmp_path: Path) -> None:
+    one = image(1)
+    folder = Folder([one], [record(one, "new")])
+    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    with start(tmp_path) as manifest:
+        planned(manifest, [one])
+        take_over(plan, manifest, folder, "nuclei")
+        assert [o.state for o in run(folder, plan, manifest) if isinstance(o, Outcome)] == ["skipped"]

@@ -1,0 +1,45 @@
+"""What a run that was cut off kept for its containers, taken over by a later run that finds its images done.
+
+The rows of an image stand on its container only once that is finished. `--resume` finishes it; whoever starts anew
+instead meets images that are done and whose rows are nowhere but in the earlier run's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.containers import without_row
+from omero_pixclf.runs.edges import ResultSink
+from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.plan import PlanItem
+
+__all__ = ["take_over"]
+
+_log = logging.getLogger(__name__)
+
+
+def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, recipe: str) -> None:
+    """Copy what other runs' folders keep of images that are done but have no row on their container.
+
+    These folders lie beside this run's. Such an image counts among those that this run has done
+    (`omero_pixclf.runs.execute.settle`), so its container gets its row and its picture. What was done on another
+    machine is not known here.
+    """
+    done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
+    for run_id in dict.fromkeys(item.earlier for item in done):
+        if not (manifest.folder.with_name(run_id) / "manifest.sqlite").is_file():
+            continue
+        with Manifest.open(manifest.folder.with_name(run_id)) as earlier:
+            images = [item.image for item in done if item.earlier == run_id]
+            images = [image for image in images if not earlier.finished(image.place.container)]
+            taken = [image for image in _rowless(images, sink, recipe) if manifest.take(earlier, image.key)]
+        if taken:
+            _log.info("run %s was cut off: what it kept of %d images goes into their tables now", run_id, len(taken))
+
+
+def _rowless(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
+    containers = dict.fromkeys(image.place.container for image in images)
+    standing = {container: sink.tables(container, recipe) for container in containers}
+    return [i for i in images if without_row(i, standing[i.place.container])]
