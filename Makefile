@@ -9,6 +9,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 WEB = $(VENV)-web
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 SOURCES = $(wildcard omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
 # What build backends warn their developers of is nothing to whoever installs.
 QUIET_PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1

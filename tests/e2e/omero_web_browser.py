@@ -18,7 +18,7 @@ from playwright.sync_api import BrowserContext, Locator, Page, sync_playwright
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 SIZE = {"width": 1300, "height": 820}
-WAIT_MS, SCRIPT_S = 30_000, 180
+WAIT_MS, SCRIPT_S = 120_000, 300
 DONE = re.compile(r"images? done|Nothing was done|Queued for|ailed")
 
 

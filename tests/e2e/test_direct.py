@@ -141,8 +141,8 @@ def test_dask_workers_read_directly(at, expected, tmp_path):
         pytest.skip("this file system does not say when a file was read")
     number = plate(at, "dask", **SIZES)
     files = mounted(at, number, tmp_path)
-    with dask_workers(at) as (address, _):
-        run(at, number, "--direct", str(tmp_path), "--dask", address, "--threads", "1")
+    with dask_workers(at) as cluster:
+        run(at, number, "--direct", str(tmp_path), "--dask", cluster.address, "--threads", "1")
     assert results(at, number) == expected
     assert all(was_read(file) for file in files)
 

@@ -142,7 +142,7 @@ def seen(stage: dict[str, Any], web: str, watcher: str, tmp_path_factory: pytest
     told = {**stage, **person, "url": web, "status": watcher}
     done = subprocess.run(
         [str(WEB), str(HERE / "omero_web_browser.py"), json.dumps(told)],
-        capture_output=True, text=True, timeout=500, check=False,
+        capture_output=True, text=True, timeout=800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stderr}\nseen until then: {done.stdout}"
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -84,7 +84,7 @@ def running(omero: Omero, config: Path, *options: str, **variables: str) -> Iter
         process.wait(10)
 
 
-def until(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], *, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
@@ -207,7 +207,7 @@ def test_a_stop_within_the_grace_leaves_no_half_written_image(
         process.wait(30)
         assert time.monotonic() - begin < 10
     with running(omero, config):
-        until(lambda: complete(second_client, image), seconds=120)
+        until(lambda: complete(second_client, image), seconds=300)
     results = image_results(second_client, image)
     assert ledger_entries(session, image) == 1
     assert results.rois["Nucleus"] == int(results.run["Objects: Nucleus"])
@@ -338,7 +338,7 @@ def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
         until(lambda: sum(complete(second_client, i) for i in images) >= 2)
         one.kill()
         one.wait()  # until it is reaped, its number counts as alive
-        until(lambda: all(complete(second_client, i) for i in images), seconds=120)
+        until(lambda: all(complete(second_client, i) for i in images), seconds=300)
         time.sleep(3)
         two.send_signal(signal.SIGTERM)
         assert two.wait(30) == 0
