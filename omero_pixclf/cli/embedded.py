@@ -66,7 +66,7 @@ def start(folder: Path, port: int, host: str, machine: bool) -> None:
 
 
 def _spare_the_collector() -> None:
-    """Looking for cycles among what stays, and after every few hundred objects, took a third of a large answer."""
+    """A large answer makes objects by the ten thousand: look for cycles less often, and not among what stays."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
