@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import numpy as np
 import pytest
 import tifffile
@@ -20,12 +18,6 @@ from tests.unit.direct_files import (
     in_planes,
     pixels,
 )
-
-
-@pytest.fixture
-def told(caplog):
-    caplog.set_level(logging.INFO, "omero_pixclf")
-    return caplog
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,6 @@ from tests.unit.direct_files import (
 )
 
 
-@pytest.fixture
-def told(caplog):
-    caplog.set_level(logging.INFO, "omero_pixclf")
-    return caplog
-
-
 def test_a_file_that_breaks_in_the_middle_of_reading(tmp_path, told):
     """What was read before stays; the rest comes from the server."""
     server = Server(pixels((8, 1, 200, 200, 1)))

@@ -34,12 +34,6 @@ from tests.unit.direct_files import (
 )
 
 
-@pytest.fixture
-def told(caplog):
-    caplog.set_level(logging.INFO, "omero_pixclf")
-    return caplog
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_planes(tmp_path, shape, dtype):
