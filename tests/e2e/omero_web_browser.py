@@ -102,11 +102,17 @@ class User:
                 buttons = "e => e.map(b => b.title)"
                 self.seen[name]["buttons"] = self.page.eval_on_selector_all("ul.menu_btns a", buttons)
                 self.picture(f"3-message-{name}")
-                self.page.evaluate("document.querySelector('#clear_activities')?.click()")
+                self._clear_activities()
                 return str(told[0])
             time.sleep(0.5)
         self.picture(f"3-message-{name}-missing")
         raise AssertionError(f"{name}: no message after {SCRIPT_S} s")
+
+    def _clear_activities(self) -> None:
+        """Empty the list of what was run, here and in the server, so that the next message is the next script's."""
+        with self.page.expect_response(lambda r: "activities_update" in r.url and r.request.method == "POST"):
+            self.page.evaluate("document.querySelector('#clear_activities').click()")
+        self.page.wait_for_function("document.querySelectorAll('span.message').length === 0")
 
     def look_at_results(self, image: int, name: str, pictures: tuple[str, str]) -> None:
         """An image's right panel: ROI count, key-values, and its row of the summary table."""
@@ -161,7 +167,8 @@ class User:
     def look_at_viewer(self) -> None:
         """OMERO.web's own viewer, with the ROIs drawn over the image."""
         self.go(f"/webclient/img_detail/{self.told['image']}/")
-        self.page.get_by_text("Show ROIs").click()
+        # Grey and without effect until the image is loaded.
+        self.page.locator("#show-rois-a:not([style*=gray])", has_text="Show ROIs").click()
         self.page.locator("svg path").first.wait_for(state="attached")
         self.page.wait_for_timeout(1500)
         shapes = "e => e.map(s => [s.tagName, Number(s.getAttribute('fill-opacity') ?? 1)])"
