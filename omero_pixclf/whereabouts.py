@@ -1,11 +1,29 @@
-"""Where a server keeps the pixels of an image, in its own words."""
+"""Where a server keeps the pixels of an image, in its own words; where its numbered files lie."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["StoredFile", "Whereabouts"]
+__all__ = ["StoredFile", "Whereabouts", "numbered_path"]
+
+
+def numbered_path(holder: Literal["Pixels", "Files"], ident: int) -> str:
+    """Where OMERO keeps the bytes of what has no place in a repository, below its data directory.
+
+    A thousand of them lie in a folder, which stands within that of the thousand before the last three digits.
+
+    Examples
+    --------
+    >>> numbered_path("Pixels", 51), numbered_path("Files", 1234567)
+    ('Pixels/51', 'Files/Dir-001/Dir-234/1234567')
+    """
+    folders = ""
+    rest = ident // 1000
+    while rest:
+        rest, digits = divmod(rest, 1000)
+        folders = f"Dir-{digits:03}/{folders}"
+    return f"{holder}/{folders}{ident}"
 
 
 @dataclass(frozen=True)

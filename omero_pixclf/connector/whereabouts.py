@@ -9,29 +9,13 @@ from typing import Any
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.whereabouts import StoredFile, Whereabouts, numbered_path
 
-__all__ = ["NGFF_ENTITY", "OmeroStorage", "planes_path"]
+__all__ = ["NGFF_ENTITY", "OmeroStorage"]
 
 NGFF_ENTITY = ("com.glencoesoftware.ngff:multiscales", 3)
 """Type and id of the external info by which OMERO's Zarr pixel buffer knows an image; its LSID is the group."""
 _SHA1 = "SHA1-160"
-
-
-def planes_path(pixels: int) -> str:
-    """Where OMERO keeps pixels that were uploaded without files, below its data directory.
-
-    Examples
-    --------
-    >>> planes_path(51), planes_path(1234567)
-    ('Pixels/51', 'Pixels/Dir-001/Dir-234/1234567')
-    """
-    folders = ""
-    rest = pixels // 1000
-    while rest:
-        rest, digits = divmod(rest, 1000)
-        folders = f"Dir-{digits:03}/{folders}"
-    return f"Pixels/{folders}{pixels}"
 
 
 @dataclass
@@ -56,7 +40,7 @@ class OmeroStorage:
             series, file = imported
             return Whereabouts("fileset", file, series, roots)
         pixels, _, digest = image.fingerprint.removeprefix("Pixels:").partition(" sha1:")
-        return Whereabouts("planes", StoredFile(planes_path(int(pixels)), sha1=digest), roots=roots)
+        return Whereabouts("planes", StoredFile(numbered_path("Pixels", int(pixels)), sha1=digest), roots=roots)
 
     def _multiscales(self, image: int) -> str:
         rows = self.session.rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from omero_pixclf.files.zarr_images import image_group, refuse_incomplete, store
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.whereabouts import StoredFile, Whereabouts
 
-__all__ = ["open_directly"]
+__all__ = ["Opened", "open_directly"]
 
 HASHED = 16 << 20
 """Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
@@ -27,10 +27,25 @@ HASHED = 16 << 20
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A file with an image's pixels.
+
+    Attributes
+    ----------
+    proven
+        By the checksum that the server has of them, these are the pixels, of which a file of planes holds nothing but
+        the bytes; what else there is can be decoded in more than one way.
+    """
+
+    array: StoredArray
+    proven: bool
+
+
 @contextmanager
 def open_directly(
     image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount], *, known: bool = False
-) -> Iterator[StoredArray]:
+) -> Iterator[Opened]:
     """The file with an image's pixels, its extents and type being those that the server says.
 
     ``known``: this was done before, so that the bytes are not counted once more.
@@ -44,30 +59,31 @@ def open_directly(
     """
     if "://" in where.file.path:
         raise ServerOnly(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
-    with _opened(image, where, located(mounts, where), mounts, known) as stored:
+    opened, proven = _opened(image, where, located(mounts, where), mounts, known)
+    with opened as stored:
         named = _as_known(stored, image)
         if five_shape(named.shape, keys_of(named.axes)) != image.shape or named.dtype != np.dtype(image.dtype):
             has = f"{stored.dtype} {keys_of(stored.axes)} {stored.shape}"
             raise ImageError(f"{stored.name}: holds {has}, the server says {image.dtype} {AXES} {image.shape}")
-        yield named
+        yield Opened(named, proven)
 
 
 def _opened(
     image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount], known: bool
-) -> AbstractContextManager[StoredArray]:
+) -> tuple[AbstractContextManager[StoredArray], bool]:
     from omero_pixclf.files.planes import open_planes
     from omero_pixclf.files.tiff import open_tiff
 
     if where.kind == "multiscales":
-        return _open_group(path, mounts, known)
+        return _open_group(path, mounts, known), False
     if where.kind == "fileset" and (store := store_of(path)):
-        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts, known)
+        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts, known), False
     if where.kind == "fileset" and path.suffix.lower() not in _TIFF:
         raise ServerOnly(f"{path.suffix or path.name}: not a format that is read directly")
-    _same_bytes(path, where.file, hashed=not known)
+    same = _same_bytes(path, where.file, hashed=not known)
     if where.kind == "planes":
-        return open_planes(path, image.shape, image.dtype)
-    return open_tiff(path, series=where.series, exact=True)
+        return open_planes(path, image.shape, image.dtype), same
+    return open_tiff(path, series=where.series, exact=True), False
 
 
 def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractContextManager[StoredArray]:
@@ -88,15 +104,17 @@ def _inside(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
     return within(mounts, folder / name)
 
 
-def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> None:
-    """Compare a file with its size on the server and, where that is cheap, with its checksum."""
+def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
+    """Compare a file with its size on the server and, where that is cheap, with its checksum; whether that was done."""
     size = path.stat().st_size
     if known.size not in (None, size):
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
-    if hashed and known.sha1 and size <= HASHED:
-        found = checksum(path, "SHA1-160")
-        if found != known.sha1:
-            raise ImageError(f"{path}: its SHA-1 is {found}, the server says {known.sha1}")
+    if not (hashed and known.sha1 and size <= HASHED):
+        return False
+    found = checksum(path, "SHA1-160")
+    if found != known.sha1:
+        raise ImageError(f"{path}: its SHA-1 is {found}, the server says {known.sha1}")
+    return True
 
 
 def _as_known(stored: StoredArray, image: ImageInfo) -> StoredArray:

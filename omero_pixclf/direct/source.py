@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from omero_pixclf.direct.check import compare, differing
 from omero_pixclf.direct.opening import open_directly
 from omero_pixclf.errors import ImageError, LoginError, PixclfError, UnreachableError
-from omero_pixclf.files.axes import keys_of, region_slices, to_five
+from omero_pixclf.files.axes import keys_of, region_slices, solid_five
 from omero_pixclf.files.exact import ServerOnly
 from omero_pixclf.files.mounts import Direct, NotMounted
 from omero_pixclf.files.stored import StoredArray
-from omero_pixclf.image import ImageInfo, PixelReader, Region, Shape5
+from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
 from omero_pixclf.runs.edges import ImageSource
 from omero_pixclf.whereabouts import Whereabouts
 
@@ -28,6 +29,8 @@ __all__ = ["DirectSource", "Tally"]
 
 log = logging.getLogger(__name__)
 
+HELD = 16 << 20
+"""Bytes of an image whose places are looked at in memory: one by one, they would decode most of it again."""
 TOLD = 20  # images of which a warning is given one by one; the others are counted
 
 
@@ -82,10 +85,18 @@ class _FileReader:
 
     def read(self, region: Region) -> NDArray[Any]:
         keys = keys_of(self.array.axes)
-        part = to_five(self.array.read(region_slices(region, keys)), keys)
+        part = solid_five(self.array.read(region_slices(region, keys)), keys, np.dtype(self.info.dtype))
         if part.shape != region.shape:
             raise ImageError(f"{self.array.name}: gave {part.shape} for a region of {region.shape}")
-        return np.ascontiguousarray(part, dtype=self.info.dtype)
+        return part
+
+
+def _held(file: PixelReader, most: int) -> PixelReader:
+    """An image in memory, where that takes up to ``most`` bytes."""
+    whole = Region.whole(file.info.shape)
+    if prod(whole.shape) * np.dtype(file.info.dtype).itemsize > most:
+        return file
+    return ArrayReader(file.info, file.read(whole))
 
 
 class _Reader:
@@ -155,6 +166,8 @@ class DirectSource:
     seen
         Where the files are of images that were looked at and believed; None for those that the server reads. Whoever
         opens an image for each of its pieces need not look again.
+    held
+        Images of up to so many bytes are read once and whole.
     """
 
     source: ImageSource
@@ -162,6 +175,7 @@ class DirectSource:
     how: Direct
     tally: Tally = field(default_factory=Tally)
     seen: dict[str, Whereabouts | None] = field(default_factory=dict)
+    held: int = HELD
 
     def __post_init__(self) -> None:
         for mount in self.how.mounts:
@@ -197,8 +211,10 @@ class DirectSource:
         with ExitStack() as opened:
             try:
                 where = self.locate(image)
-                file = self._opened(image, where, opened)
-                compare(file, served)
+                file, proven = self._opened(image, where, opened)
+                if not proven:
+                    file = _held(file, self.held)
+                    compare(file, served)
             except (UnreachableError, LoginError):
                 del self.seen[image.key]
                 raise
@@ -220,10 +236,14 @@ class DirectSource:
         if where is None:
             return None
         try:
-            return self._opened(image, where, files, known=True)
+            return self._opened(image, where, files, known=True)[0]
         except _broken() as error:
             self._broke(image, error)
             return None
 
-    def _opened(self, image: ImageInfo, where: Whereabouts, files: ExitStack, *, known: bool = False) -> PixelReader:
-        return _FileReader(image, files.enter_context(open_directly(image, where, self.how.mounts, known=known)))
+    def _opened(
+        self, image: ImageInfo, where: Whereabouts, files: ExitStack, *, known: bool = False
+    ) -> tuple[PixelReader, bool]:
+        """The file, and whether nothing is left to compare."""
+        found = files.enter_context(open_directly(image, where, self.how.mounts, known=known))
+        return _FileReader(image, found.array), found.proven

@@ -1,4 +1,4 @@
-"""Where the bytes of pixels and files lie in the data folder."""
+"""Where the bytes of pixels and files lie in the data folder: as in OMERO's data directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from omero_pixclf.whereabouts import numbered_path
 
 __all__ = [
     "clear_temporary",
@@ -28,13 +30,14 @@ __all__ = [
 
 _BLOCK = 1 << 22
 _TEMPORARY = "import-"
-_FOLDERS = {"Pixels": "pixels", "OriginalFile": "files", "Thumbnail": "thumbnails"}
+_HOLDERS: dict[str, Literal["Pixels", "Files"]] = {"Pixels": "Pixels", "OriginalFile": "Files"}
 _PER_FOLDER = 1000
+_LARGEST_SAVE = 1_000_000  # more objects than any transaction makes
 _RESERVE = 8 << 20  # left for the database, so that something can still be deleted when data fills the disk
 
 
 def _path(folder: Path, kind: str, ident: int) -> Path:
-    return folder / _FOLDERS[kind] / str(ident // _PER_FOLDER) / str(ident)
+    return folder / numbered_path(_HOLDERS[kind], ident)
 
 
 def pixels_path(folder: Path, ident: int) -> Path:
@@ -54,7 +57,7 @@ def file_path(folder: Path, ident: int) -> Path:
 
 def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
     """Remove the bytes of deleted Pixels or OriginalFile rows; call it after the deletion is committed."""
-    if kind not in _FOLDERS:
+    if kind not in _HOLDERS:
         return
     for ident in ids:
         path = _path(folder, kind, ident)
@@ -66,11 +69,11 @@ def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
 
 def remove_strays(folder: Path, kind: str, first: int) -> None:
     """Remove the bytes of rows that never came to be: all from the id that is to be given next."""
-    for part in (folder / _FOLDERS[kind]).glob("[0-9]*"):
-        if int(part.name) >= first // _PER_FOLDER:
-            for file in part.iterdir():
-                if int(file.name.partition(".")[0]) >= first:
-                    file.unlink()
+    for ident in range(first, first + _LARGEST_SAVE, _PER_FOLDER):
+        part = _path(folder, kind, ident).parent
+        for file in part.glob("[0-9]*") if part.is_dir() else ():
+            if int(file.name.partition(".")[0]) >= first:
+                file.unlink()
 
 
 @contextmanager

@@ -24,6 +24,7 @@ __all__ = [
     "keys_of",
     "parse_axistags",
     "region_slices",
+    "solid_five",
     "to_five",
     "with_channel_axis",
 ]
@@ -165,6 +166,20 @@ def to_five(array: NDArray[Any], keys: str) -> NDArray[Any]:
     present = [k for k in AXES if k in keys]
     ordered: NDArray[Any] = array.transpose([keys.index(k) for k in present])
     return ordered[tuple(slice(None) if k in keys else np.newaxis for k in AXES)]
+
+
+def solid_five(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """An array with these axes as a C-contiguous ``(t, z, y, x, c)`` array of a type.
+
+    Channels that lie apart are laid beside each other one by one: that goes through memory in order.
+    """
+    part = to_five(array, keys)
+    if part.flags.c_contiguous:
+        return part.astype(dtype, copy=False)
+    solid = np.empty(part.shape, dtype)
+    for channel in range(part.shape[4]):
+        solid[..., channel] = part[..., channel]
+    return solid
 
 
 def from_five(array: NDArray[Any], keys: str) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, five_shape, keys_of, region_slices, to_five
+from omero_pixclf.files.axes import Axes, five_shape, keys_of, region_slices, solid_five
 from omero_pixclf.image import ImageInfo, Place, Region
 
 __all__ = ["FileReader", "StoredArray", "fingerprint", "renamed"]
@@ -103,8 +103,7 @@ class FileReader:
     def read(self, region: Region) -> NDArray[Any]:
         """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
         keys = keys_of(self.array.axes)
-        part = self.array.read(region_slices(region, keys))
-        return np.ascontiguousarray(to_five(part, keys), dtype=self.array.dtype)
+        return solid_five(self.array.read(region_slices(region, keys)), keys, self.array.dtype)
 
 
 def pixel_size_um(axes: Axes) -> tuple[float | None, float | None, float | None]:

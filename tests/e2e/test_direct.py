@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from omero_pixclf.connector.whereabouts import planes_path
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.embedded.storage import pixels_path
+from omero_pixclf.whereabouts import numbered_path
 from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
 from tests.unit.direct_files import in_store
 
@@ -54,16 +53,17 @@ def said(at: Stand, *arguments: str) -> tuple[str, str]:
 
 
 def mounted(at: Stand, number: int, folder: Path) -> list[Path]:
-    """A data directory as OMERO has it, with the files of a plate's pixels."""
+    """A copy of the server's data directory, with the files of a plate's pixels."""
     with session(at) as opened:
         ids = opened.ids(
             "select p.id from WellSample s join s.image i join i.pixels p where s.well.plate.id = :p", p=number
         )
     files = []
     for ident in ids:
-        files.append(folder / planes_path(ident))
+        path = numbered_path("Pixels", ident)
+        files.append(folder / path)
         files[-1].parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(pixels_path(at.folder / "server", ident), files[-1])
+        shutil.copyfile(at.folder / "server" / path, files[-1])
         os.utime(files[-1], ns=(0, 10**18))  # never read
     return files
 
@@ -195,7 +195,7 @@ def test_imported_files_are_read_from_the_managed_repository(at, tmp_path):
         counted.append({e["name"]: e["objects"] for e in events if e["event"] == "outcome"})
     assert counted[0] == counted[1]
     assert len(counted[0]) == 7 and sum(counts["Nucleus"] > 0 for counts in counted[0].values()) == 6
-    assert direct(err) == 5, err
+    assert direct(err) == 6, err
     assert "JPEG compression" in err
     assert "WARNING" not in err
 

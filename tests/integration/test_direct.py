@@ -14,11 +14,11 @@ from omero.rtypes import rint, rlong, rstring
 
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.connector.whereabouts import NGFF_ENTITY, OmeroStorage, planes_path
+from omero_pixclf.connector.whereabouts import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import Region
-from omero_pixclf.whereabouts import StoredFile
+from omero_pixclf.whereabouts import StoredFile, numbered_path
 from tests.integration.test_connector_pixels import reader
 from tests.unit.direct_files import in_store, planes_file
 
@@ -76,7 +76,7 @@ def test_uploaded_pixels_lie_in_a_file_of_planes(session, image, tmp_path):
     info, pixels = image
     where = OmeroStorage(session).whereabouts(info)
     number, digest = info.fingerprint.removeprefix("Pixels:").split(" sha1:")
-    assert (where.kind, where.file) == ("planes", StoredFile(planes_path(int(number)), sha1=digest))
+    assert (where.kind, where.file) == ("planes", StoredFile(numbered_path("Pixels", int(number)), sha1=digest))
     planes_file(tmp_path / where.file.path, pixels)
     back, tally = read(session, info, tmp_path)
     assert_array_equal(back, pixels)

@@ -310,7 +310,7 @@ def test_filesets_are_deleted_whole_and_their_files_with_them(
     gateway = user.gateway()
     gateway.SERVICE_OPTS.setOmeroGroup(str(user.group))
     prefix = prefix_of(session, made)
-    pixels = [p for i in made.pixels for p in (folder / "pixels").rglob(f"{i}*") if p.name.partition(".")[0] == str(i)]
+    pixels = [p for i in made.pixels for p in (folder / "Pixels").rglob(f"{i}*") if p.name.partition(".")[0] == str(i)]
     assert len(pixels) == 4
     with pytest.raises(omero.CmdError) as refused:
         gateway.deleteObjects("Image", list(made.images[:1]), wait=True)
@@ -333,15 +333,17 @@ def test_a_killed_server_leaves_whole_imports(own_server: EmbeddedProcess, tmp_p
     time.sleep(0.3)
     own_server.kill()
     client.__del__()
-    stray = own_server.folder / "pixels" / "0" / "1.2"  # as if it had died between renaming and committing
-    stray.parent.mkdir(parents=True, exist_ok=True)
-    stray.touch()
+    first, later = (own_server.folder / "Pixels" / name for name in ("1.2", "Dir-002/2001"))
+    for stray in (first, later):  # as if it had died between renaming and committing
+        stray.parent.mkdir(parents=True, exist_ok=True)
+        stray.touch()
     own_server.start()
     with connect(login, environ={"OMERO_PASSWORD": ROOT_PASSWORD}) as session:
         images = session.ids("select i.id from Image i")
         assert len(images) in (0, 4)
         assert not list((own_server.folder / "tmp").glob("import-*"))
-        assert stray.exists() == bool(images)
+        assert first.exists() == bool(images)
+        assert not later.exists()
         made = imported(session, fake(tmp_path / "after&sizeX=8&sizeY=8.fake"))
         assert len(made.images) == 1
 

@@ -153,9 +153,9 @@ def test_deleting_an_image_removes_its_bytes(own_server: EmbeddedProcess, new_la
     lab: Lab = new_lab(Endpoint("127.0.0.1", own_server.port, ROOT_PASSWORD))
     gateway = at_home(lab.member())
     image = image_of(gateway, [np.ones((50, 50), np.uint8)])
-    assert len(files_in(own_server.folder / "pixels")) == 1
+    assert len(files_in(own_server.folder / "Pixels")) == 1
     gateway.deleteObjects("Image", [image.getId()], wait=True)
-    assert files_in(own_server.folder / "pixels") == []
+    assert files_in(own_server.folder / "Pixels") == []
 
 
 @settings(max_examples=60, deadline=None)

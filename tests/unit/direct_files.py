@@ -55,8 +55,8 @@ def group(path):
     return Whereabouts("multiscales", StoredFile(path), roots=(ROOT,))
 
 
-def direct(server, where, *folders, check="sample"):
-    return DirectSource(server, lambda image: where, Direct(tuple(Mount(f) for f in folders), check))
+def direct(server, where, *folders, check="sample", **options):
+    return DirectSource(server, lambda image: where, Direct(tuple(Mount(f) for f in folders), check), **options)
 
 
 def read_all(source, server):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tifffile
@@ -12,6 +15,7 @@ from tests.unit.direct_files import (
     SHAPES,
     Server,
     altered,
+    assert_direct,
     assert_served,
     direct,
     fileset,
@@ -83,6 +87,23 @@ def test_a_file_of_another_length_or_checksum(tmp_path, told):
     for known, reason in (({"size": size + 1}, f"has {size} bytes"), ({"sha1": "0" * 40}, "its SHA-1 is")):
         told.clear()
         assert_served(direct(server, fileset("a.tif", **known), tmp_path), server, reason, told)
+
+
+def test_of_planes_with_the_right_checksum_nothing_is_left_to_compare(tmp_path):
+    server = Server(pixels((2, 3, 90, 100, 2)))
+    where = in_planes(tmp_path, server.pixels)
+    sha1 = hashlib.sha1((tmp_path / "Pixels" / "1").read_bytes()).hexdigest()
+    source = direct(server, replace(where, file=replace(where.file, sha1=sha1)), tmp_path)
+    assert_direct(source, server)
+    assert server.reads == []
+
+
+def test_a_file_of_the_right_checksum_may_still_be_decoded_otherwise(tmp_path, told):
+    server = Server(pixels((1, 1, 90, 100, 2)))
+    path = tmp_path / "a.ome.tif"
+    tifffile.imwrite(path, server.pixels[0, 0, :, :, ::-1].transpose(2, 0, 1), metadata={"axes": "CYX"})
+    where = fileset(path.name, sha1=hashlib.sha1(path.read_bytes()).hexdigest())
+    assert_served(direct(server, where, tmp_path), server, "are others than the server's", told)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1, 1, 1), (50, 20, 2000, 1500, 4)])

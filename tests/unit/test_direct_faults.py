@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.direct.source import DirectSource
+from omero_pixclf.direct.source import HELD, DirectSource
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import Region
@@ -35,7 +35,7 @@ def test_a_file_that_breaks_in_the_middle_of_reading(tmp_path, told):
     """What was read before stays; the rest comes from the server."""
     server = Server(pixels((8, 1, 200, 200, 1)))
     where = in_planes(tmp_path, server.pixels)
-    source = direct(server, where, tmp_path)
+    source = direct(server, where, tmp_path, held=0)
     with source.open(server.info) as reader:
         first = reader.read(Region((0, 0, 0, 0, 0), (4, 1, 200, 200, 1)))
         os.truncate(tmp_path / "Pixels" / "1", 4 * 200 * 200 * 2)
@@ -47,7 +47,8 @@ def test_a_file_that_breaks_in_the_middle_of_reading(tmp_path, told):
     assert (source.tally.direct, source.tally.served.total()) == (0, 1)
 
 
-def test_a_damaged_tiff_breaks_in_the_middle_of_reading(tmp_path, told):
+@pytest.mark.parametrize("held", [0, HELD])
+def test_a_damaged_tiff_breaks_in_the_middle_of_reading(tmp_path, held, told):
     server = Server(pixels((8, 1, 200, 200, 1)))
     tifffile.imwrite(tmp_path / "a.ome.tif", server.pixels[:, 0, :, :, 0], metadata={"axes": "TYX"}, compression="zlib")
     with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
@@ -55,16 +56,17 @@ def test_a_damaged_tiff_breaks_in_the_middle_of_reading(tmp_path, told):
     with (tmp_path / "a.ome.tif").open("r+b") as file:
         file.seek(offset)
         file.write(bytes(count))
-    source = direct(server, fileset("a.ome.tif"), tmp_path)
+    source = direct(server, fileset("a.ome.tif"), tmp_path, held=held)
     assert_served(source, server, "page 2 cannot be decoded", told)
 
 
+@pytest.mark.parametrize("held", [0, HELD])
 @pytest.mark.parametrize("content", [b"", b"no chunk", bytes(300)])
-def test_a_damaged_chunk_breaks_in_the_middle_of_reading(tmp_path, content, told):
+def test_a_damaged_chunk_breaks_in_the_middle_of_reading(tmp_path, content, held, told):
     server = Server(pixels((6, 1, 64, 64, 1)))
     in_store(tmp_path / "a.zarr", server.pixels)
     (tmp_path / "a.zarr" / "0" / "1" / "0" / "0" / "1" / "1").write_bytes(content)
-    assert_served(direct(server, group(f"{ROOT}/a.zarr"), tmp_path), server, "cannot be read", told)
+    assert_served(direct(server, group(f"{ROOT}/a.zarr"), tmp_path, held=held), server, "cannot be read", told)
 
 
 def test_a_store_in_which_chunks_are_missing_is_not_believed(tmp_path, told):

@@ -18,6 +18,7 @@ from omero_pixclf.files.axes import (
     keys_of,
     parse_axistags,
     region_slices,
+    solid_five,
     to_five,
     with_channel_axis,
 )
@@ -47,6 +48,14 @@ GOLDEN_TAGS = """{
 
 def test_tags_are_written_byte_for_byte_as_vigra_writes_them() -> None:
     assert axistags_json(axes_of("yc")) == GOLDEN_TAGS
+
+
+@pytest.mark.parametrize("keys", ["tczyx", "tzyxc", "cyx", "yx", "xy", "zcxy"])
+def test_five_axes_laid_out_in_memory_are_the_same_as_a_view(keys: str) -> None:
+    array = np.arange(2 ** len(keys) * 3, dtype=">u2").reshape(*[2] * (len(keys) - 1), 6)
+    found = solid_five(array, keys, np.dtype("uint16"))
+    assert found.flags.c_contiguous and found.dtype == np.dtype("uint16")
+    np.testing.assert_array_equal(found, to_five(array, keys))
 
 
 def test_resolution_is_printed_with_six_digits_and_whole_numbers_without_a_point() -> None:
