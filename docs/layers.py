@@ -16,6 +16,7 @@ PICTURE = ROOT / "docs" / "layers.svg"
 
 WIDTH, LEFT, RIGHT, TOP = 940, 118, 150, 44
 HEIGHT, GAP = 42, 8
+NAME_EM, SAYS_EM = 9.6, 6.2  # pixels of a letter on average, in a wide typeface
 FILLS = {"door": "#dbe9fb", "order": "#e4f4ef", "edge": "#fdebd8", "science": "#e6f4de", "ground": "#ededf0"}
 
 # module: (what colour, what it is for)
@@ -44,6 +45,7 @@ SAYS = {
     "whereabouts": ("ground", "where pixels lie"),
     "config": ("ground", "recipes, validated once"),
     "errors": ("ground", "one tree"),
+    "wording": ("ground", "one image, two images"),
 }
 # What comes in and goes out, beside the row of a module.
 COMES, GOES = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}
@@ -74,11 +76,10 @@ def drawn(rows: list[list[str]]) -> str:
 
 
 def _row(row: list[str], y: int) -> list[str]:
-    width = (WIDTH - LEFT - RIGHT - GAP * (len(row) - 1)) / len(row)
     middle = y + HEIGHT / 2
     parts = []
-    for n, name in enumerate(row):
-        x = LEFT + n * (width + GAP)
+    x: float = LEFT
+    for name, width in zip(row, _widths(row), strict=True):
         colour, says = SAYS[name]
         parts.append(
             f'<rect x="{x:g}" y="{y}" width="{width:g}" height="{HEIGHT}" rx="6" fill="{FILLS[colour]}" '
@@ -93,7 +94,17 @@ def _row(row: list[str], y: int) -> list[str]:
             parts.append(_text(WIDTH - RIGHT + 44, middle - 3 + 17 * line, text, size=13))
         if name in GOES:
             parts.append(_arrow(WIDTH - RIGHT + 4, WIDTH - RIGHT + 38, middle))
+        x += width + GAP
     return parts
+
+
+def _widths(row: list[str]) -> list[float]:
+    """Boxes of one width, or, where some text would not fit, each as much wider than its text as the others."""
+    room = WIDTH - LEFT - RIGHT - GAP * (len(row) - 1)
+    needs = [max(NAME_EM * len(name), SAYS_EM * len(SAYS[name][1])) for name in row]
+    if max(needs) + GAP <= room / len(row):
+        return [room / len(row)] * len(row)
+    return [need + (room - sum(needs)) / len(row) for need in needs]
 
 
 def _text(x: float, y: float, text: str, *, size: int, fill: str = "#111", weight: str = "", anchor: str = "") -> str:

@@ -30,6 +30,7 @@ from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.script_form import HERE, QUEUE, Order, choices, order_of, parameters
+from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.session import Session
@@ -206,9 +207,9 @@ def message_of(finished: Finished) -> str:
     for outcome in finished.outcomes:
         found.update(dict(outcome.objects))
     objects = ", ".join(f"{count} {name}" for name, count in found.items())
-    parts = [f"{counts['done']} of {_images(len(finished.outcomes))} done{f': {objects}' if objects else ''}."]
+    parts = [f"{counts['done']} of {counted(len(finished.outcomes), 'image')} done{f': {objects}' if objects else ''}."]
     if counts["skipped"]:
-        parts.append(f"{_images(counts['skipped'])} had these results already.")
+        parts.append(f"{counted(counts['skipped'], 'image')} had these results already.")
     parts += _failures(finished.outcomes)
     parts += [f"{c.container} {c.name} was not finished: {c.reason}." for c in finished.containers if c.reason]
     if finished.containers:
@@ -226,11 +227,7 @@ def _failures(outcomes: Iterable[Outcome]) -> list[str]:
         return []
     listed = [f"{o.image.name or o.image.key}: {o.reason}." for o in bad[:REASONS]]
     more = [f"… and {len(bad) - REASONS} more: see Info."] if len(bad) > REASONS else []
-    return [f"{_images(len(bad))} without results:", *listed, *more]
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+    return [f"{counted(len(bad), 'image')} without results:", *listed, *more]
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

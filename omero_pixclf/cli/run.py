@@ -31,6 +31,7 @@ from omero_pixclf.cli.options import (
 )
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
+from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -163,7 +164,7 @@ def check(
     if not machine:
         classes = ", ".join(c.name for c in project.classes)
         version = f"ilastik {project.ilastik_version}"
-        click.echo(f"{project.name}: {version}, {project.channels} channel(s), labels: {classes}")
+        click.echo(f"{project.name}: {version}, {counted(project.channels, 'channel')}, labels: {classes}")
     return _show_plan(preview, machine)
 
 
@@ -184,7 +185,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
         counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
-        click.echo(f"{len(items)} images: {counts}")
+        click.echo(f"{counted(len(items), 'image')}: {counts}")
         if preview.direct:
             click.echo(f"tried: {preview.direct}")
         if expected is not None:

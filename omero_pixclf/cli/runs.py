@@ -10,6 +10,7 @@ import click
 
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
+from omero_pixclf.wording import counted
 
 __all__ = ["runs", "undo"]
 
@@ -45,7 +46,9 @@ def list_(machine: bool, **options: Any) -> None:
             click.echo(json.dumps(run.as_dict()))
         else:
             found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
-            click.echo(f"{run.run_id}  {run.recipe:<20} {run.complete} of {run.images} images complete  {found}")
+            click.echo(
+                f"{run.run_id}  {run.recipe:<20} {run.complete} of {counted(run.images, 'image')} complete  {found}"
+            )
 
 
 @runs.command(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omero_pixclf.cli.telling import tell
+from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.watch.board import Passed
@@ -99,7 +100,7 @@ def _told(passed: Passed, machine: bool) -> int:
         click.echo(f"{problem.target}, {problem.origin}: {problem.reason}", err=True)
     problems = [asdict(problem) for problem in passed.problems]
     numbers = {"done": passed.done, "failed": passed.failed, "settling": passed.settling}
-    text = f"{passed.done} image{'' if passed.done == 1 else 's'} done, {passed.failed} failed"
+    text = f"{counted(passed.done, 'image')} done, {passed.failed} failed"
     tell(machine, text, **numbers, problems=problems, error=passed.error)
     if passed.error:
         click.echo(f"error: {passed.error}", err=True)

@@ -24,6 +24,7 @@ from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
 from omero_pixclf.runs.edges import ImageSource
 from omero_pixclf.whereabouts import Whereabouts
+from omero_pixclf.wording import counted
 
 __all__ = ["DirectSource", "Tally"]
 
@@ -73,7 +74,7 @@ class Tally:
         """What came of it, in one line."""
         reasons = "; ".join(f"{reason} ({n})" for reason, n in self.served.most_common())
         through = f", {self.served.total()} through the server: {reasons}" if self.served else ""
-        return f"{self.direct} images read directly{through}"
+        return f"{counted(self.direct, 'image')} read directly{through}"
 
 
 @dataclass(frozen=True)

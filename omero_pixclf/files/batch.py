@@ -17,6 +17,7 @@ from omero_pixclf.files.paths import expand, nickname
 from omero_pixclf.files.sources import Computation, Source
 from omero_pixclf.files.stored import FileReader
 from omero_pixclf.image import ChannelReader, PixelReader, Region
+from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
@@ -58,7 +59,7 @@ class Inputs:
         if not self.images:
             raise UsageError("no images: give --raw_data FILE ... or the files at the end")
         if self.masks and len(self.masks) != len(self.images):
-            raise UsageError(f"{len(self.masks)} prediction masks for {len(self.images)} images")
+            raise UsageError(f"{counted(len(self.masks), 'prediction mask')} for {counted(len(self.images), 'image')}")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from omero_pixclf.files.atomic import part_path, remove
 from omero_pixclf.files.batch import Engine, Inputs, Progress, Task, native_engine
 from omero_pixclf.files.compare import differences, pixel_difference
 from omero_pixclf.files.export import Export
+from omero_pixclf.wording import counted
 
 __all__ = ["command_line", "comparing_engine", "ilastik_engine"]
 
@@ -137,7 +138,8 @@ def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Ta
         if done.returncode != 0 or not made:
             last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
             raise PixclfError(
-                f"{task.image_path}: ilastik ended with code {done.returncode} and {len(made)} files:\n{last}"
+                f"{task.image_path}: ilastik ended with code {done.returncode} and {counted(len(made), 'file')}:\n"
+                f"{last}"
             )
         yield made
     except OSError as error:

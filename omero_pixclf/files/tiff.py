@@ -22,6 +22,7 @@ from omero_pixclf.files.flat import read_flat
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import AXES
+from omero_pixclf.wording import counted
 
 __all__ = ["open_tiff", "series_reader", "tiff_errors"]
 
@@ -105,7 +106,7 @@ def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
     if number is None and count != 1:
         raise ImageError(f"{path}: holds {count} images, expected one")
     if number is not None and not 0 <= number < count:
-        raise ImageError(f"{path}: holds {count} images, none of number {number}")
+        raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}")
     series = tiff.series[number or 0]
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")

@@ -9,6 +9,7 @@ from typing import Any
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr import group_attributes
+from omero_pixclf.wording import counted
 
 __all__ = ["image_group", "refuse_incomplete", "store_of"]
 
@@ -41,7 +42,7 @@ def image_group(store: Path, series: int) -> str:
     else:
         groups = [""]
     if not 0 <= series < len(groups):
-        raise ImageError(f"{store}: holds {len(groups)} images, none of number {series}")
+        raise ImageError(f"{store}: holds {counted(len(groups), 'image')}, none of number {series}")
     return groups[series]
 
 

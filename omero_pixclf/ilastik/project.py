@@ -11,6 +11,7 @@ from omero_pixclf.ilastik.forest import Forests, read_forests
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, opened, text, texts
 from omero_pixclf.ilastik.lane import Lane, read_lane
 from omero_pixclf.ilastik.selection import FeatureSelection, read_selection
+from omero_pixclf.wording import counted
 
 __all__ = ["ClassLabel", "Project", "Stage", "read_project"]
 
@@ -102,7 +103,7 @@ class Project:
             It has no such stage.
         """
         if not 1 <= number <= len(self.stages):
-            raise ProjectError(f"{self.name}: has {len(self.stages)} stage(s), there is no stage {number}")
+            raise ProjectError(f"{self.name}: has {counted(len(self.stages), 'stage')}, there is no stage {number}")
         return replace(self, stages=self.stages[:number])
 
 

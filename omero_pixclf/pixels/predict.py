@@ -19,6 +19,7 @@ from omero_pixclf.pixels.box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
 from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
+from omero_pixclf.wording import counted
 
 __all__ = ["feature_blocks", "predict_blocks", "probabilities", "reach", "refusal", "stage_input"]
 
@@ -35,7 +36,7 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
     _, depth, height, width, channels = image.shape
     if channels != project.channels:
         return (
-            f"{project.name}: trained on {project.channels} channel(s), {image.key} has {channels}; "
+            f"{project.name}: trained on {counted(project.channels, 'channel')}, {image.key} has {channels}; "
             "choose with --channels"
         )
     if np.dtype(image.dtype).kind not in "iuf":

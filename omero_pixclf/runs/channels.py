@@ -8,6 +8,7 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.wording import counted
 
 __all__ = ["applied_channels", "class_indices"]
 
@@ -44,7 +45,7 @@ def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tupl
         indices = tuple(_index(channel, image) for channel in chosen)
     if len(indices) != project.channels:
         raise ImageError(
-            f"{project.name}: trained on {_channels(project.channels)}, {image.key} has {count}"
+            f"{project.name}: trained on {counted(project.channels, 'channel')}, {image.key} has {count}"
             f"{_named(image.channels)}; choose with --channels"
         )
     return indices
@@ -58,12 +59,8 @@ def _index(channel: int | str, image: ImageInfo) -> int:
         return channel
     raise ImageError(
         f"{image.key}: no channel {channel!r} (by name, or by number from 0); "
-        f"it has {_channels(image.shape[4])}{_named(image.channels)}"
+        f"it has {counted(image.shape[4], 'channel')}{_named(image.channels)}"
     )
-
-
-def _channels(count: int) -> str:
-    return f"{count} channel" if count == 1 else f"{count} channels"
 
 
 def _named(names: Sequence[str]) -> str:

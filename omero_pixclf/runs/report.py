@@ -23,6 +23,7 @@ from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, line_color
 from omero_pixclf.runs.pictures import Panel, Tile, contact_sheet, sampled
 from omero_pixclf.runs.report_tables import failure_table, image_table, well_table
 from omero_pixclf.table import Table
+from omero_pixclf.wording import counted
 
 __all__ = ["container_pictures", "picture_files", "report"]
 
@@ -91,7 +92,7 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
     record, title, made = account.record, account.title, {}
     if tiles:
         done = account.count("done")
-        which = f"{len(tiles)} of {done} images" if len(tiles) < done else f"{done} images"
+        which = f"{len(tiles)} of {done} images" if len(tiles) < done else counted(done, "image")
         made["contact_sheet.png"] = contact_sheet(
             title,
             tiles,

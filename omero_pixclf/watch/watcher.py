@@ -17,6 +17,7 @@ from omero_pixclf.watch.guarded import Abandoned
 from omero_pixclf.watch.metrics import Metrics
 from omero_pixclf.watch.settling import Settling
 from omero_pixclf.watch.watchman import Stop, Watchman
+from omero_pixclf.wording import counted
 
 __all__ = ["Watcher"]
 
@@ -204,7 +205,7 @@ class Watcher:
         waiting = sum(not self.settling.settled(image, now) for image in moving)
         if waiting:
             tally.waiting.append(waiting)
-            self.board.stands(order, f"waits until the import of {_images(waiting)} has settled")
+            self.board.stands(order, f"waits until the import of {counted(waiting, 'image')} has settled")
             return  # it stays queued until the next pass
         for part in parts:
             tried = self.memory.failures.of(part, title)
@@ -215,7 +216,7 @@ class Watcher:
                 if not held:
                     self.board.stands(order, f"another watcher is working on {part.container}")
                     return
-                message = f"working on {_images(len(chosen))} in {part.container}"
+                message = f"working on {counted(len(chosen), 'image')} in {part.container}"
                 if not self._answered(order, "running", message, tally):
                     return
                 self.foreman.work(order, part, chosen, tally)
@@ -229,15 +230,11 @@ class Watcher:
         reasons = "".join(f"; {f.image}: {f.reason}" for f in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         state: Answer = "done" if standing else "failed"
-        message = f"results on {standing} of {_images(len(images))}{reasons}{more}"
+        message = f"results on {standing} of {counted(len(images), 'image')}{reasons}{more}"
         if not self._answered(order, state, message if images else f"{order.target}: holds no images", tally):
             return
         for failure in failed:
             self.memory.failures.forget(failure.container, failure.image, title)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
 
 
 def _untried(failure: Failure | None) -> bool:

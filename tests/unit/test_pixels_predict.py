@@ -38,7 +38,7 @@ def image(shape: Shape5, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "dtype", "words"),
     [
-        ((1, 1, 50, 50, 3), "uint8", r"flat.ilp: trained on 1 channel\(s\), Image:51 has 3; choose with --channels"),
+        ((1, 1, 50, 50, 3), "uint8", r"flat.ilp: trained on 1 channel, Image:51 has 3; choose with --channels"),
         ((1, 1, 50, 9, 1), "uint8", "Image:51: 50 x 9 pixels; the project's filters need at least 22 x 22"),
         ((1, 1, 50, 50, 1), "complex64", "Image:51: pixels are complex64, .* not established"),
         ((1, 1, 50, 50, 1), "bool", "Image:51: pixels are bool, .* not established"),
