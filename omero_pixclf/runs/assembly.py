@@ -16,6 +16,7 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.objects.census import Census, Keep, taken
 from omero_pixclf.objects.label import Connectivity, neighbours
 from omero_pixclf.objects.seams import Readable, count_blocks, joined, meetings
+from omero_pixclf.runs.kept import UNREADABLE
 from omero_pixclf.runs.packing import Arrays, Roll, roll_arrays, roll_from
 from omero_pixclf.runs.pieces import Cutting
 from omero_pixclf.runs.task import Piece
@@ -70,7 +71,7 @@ def load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise OutputError(f"{path}: cannot be read: {error}; start a new run") from error
 
 

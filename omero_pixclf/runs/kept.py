@@ -6,6 +6,8 @@ import hashlib
 import json
 import re
 import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from omero_pixclf.errors import InputError
 from omero_pixclf.table import Column, Table
 
-__all__ = ["PIECES", "ImageFiles", "table_arrays", "table_from"]
+__all__ = ["PIECES", "UNREADABLE", "ImageFiles", "table_arrays", "table_from"]
 
 PIECES = "pieces"  # the folder in a run's folder
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises on an ``.npz`` that is cut off or changed."""
 
 
 class ImageFiles:
@@ -41,17 +46,33 @@ class ImageFiles:
         part.replace(target)
 
     def kept(self, key: str, name: str) -> Table | None:
-        """A table kept earlier, or None where there is none."""
+        """A table kept earlier, or None where there is none.
+
+        Raises
+        ------
+        InputError
+            Where its file is damaged.
+        """
         path = self._path(key, name)
         if not path.is_file():
             return None
-        with np.load(path, allow_pickle=False) as arrays:
-            return table_from(arrays)
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return table_from(arrays)
+        except UNREADABLE as error:
+            raise InputError(f"{path}: is damaged: {error}; repeat {key} with --force") from error
 
     def take(self, other: ImageFiles, key: str) -> bool:
-        """Copy what another run's folder keeps of an image, its summary last; whether there was anything."""
-        if not other._path(key, "summary").is_file():
+        """Copy what another run's folder keeps of an image, its summary last; whether there was anything.
+
+        Raises
+        ------
+        InputError
+            Where that is damaged; then nothing is copied.
+        """
+        if other.kept(key, "summary") is None:
             return False
+        other.kept(key, "objects")
         paths = {other.picture(key): self.picture(key)}
         paths |= {other._path(key, name): self._path(key, name) for name in ("objects", "summary")}
         for source, target in paths.items():

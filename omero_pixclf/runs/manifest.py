@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from omero_pixclf.errors import OutputError, UsageError
+from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.kept import ImageFiles
 
 __all__ = ["Entry", "Manifest", "RunHeader", "new_run_id", "state_folder"]
@@ -97,7 +97,7 @@ class Manifest(ImageFiles):
         part = folder.with_name(f".{folder.name}.part")
         try:
             (part / "images").mkdir(parents=True)
-            with closing(_connect(part)) as db, db:
+            with _translated(folder), closing(_connect(part)) as db, db:
                 db.executescript(_SCHEMA)
                 db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
             part.rename(folder)  # whole or not at all
@@ -115,13 +115,15 @@ class Manifest(ImageFiles):
         ------
         UsageError
             Where there is no such run.
+        InputError
+            Where its manifest is damaged, at once or when a damaged part of it is read.
+        OutputError
+            Where it cannot be written: a full disk, no right to.
         """
         if not (folder / "manifest.sqlite").is_file():
             raise UsageError(f"{folder}: no such run; list them with: omero-pixclf runs list")
-        with closing(_connect(folder)) as db:
-            content = json.loads(db.execute("select content from header").fetchone()[0])
-            listed = {key: tuple(content.get(key, ())) for key in ("targets", "merged")}
-            yield cls(folder, db, RunHeader(**{**content, **listed}))
+        with _translated(folder), closing(_connect(folder)) as db:
+            yield cls(folder, db, _header(folder, db))
 
     def add(self, entries: list[Entry]) -> None:
         """Put the plan's images in, keeping what is already known of one."""
@@ -175,6 +177,26 @@ class Manifest(ImageFiles):
         """Whether images of the container are done but its tables and pictures do not stand."""
         done = self._db.execute("select 1 from image where container = ? and state = 'done'", (container,)).fetchone()
         return done is not None and not self.finished(container)
+
+
+@contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OutputError(f"{folder}: the run's manifest cannot be used: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{folder}: the run's manifest is damaged: {error}") from error
+
+
+def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
+    try:
+        (text,) = db.execute("select content from header").fetchone()
+        content = json.loads(text)
+        listed = {key: tuple(content.get(key, ())) for key in ("targets", "merged")}
+        return RunHeader(**{**content, **listed})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{folder}: the run's manifest has no readable header: {error}") from error
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
+from omero_pixclf.errors import InputError, OutputError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.containers import without_row
 from omero_pixclf.runs.edges import ResultSink
+from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
 
@@ -25,21 +28,41 @@ def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, r
 
     These folders lie beside this run's. Such an image counts among those that this run has done
     (`omero_pixclf.runs.execute.settle`), so its container gets its row and its picture. What was done on another
-    machine is not known here.
+    machine is not known here. What is damaged is left out, and the log says so.
     """
     done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
     for run_id in dict.fromkeys(item.earlier for item in done):
-        if not (manifest.folder.with_name(run_id) / "manifest.sqlite").is_file():
-            continue
-        with Manifest.open(manifest.folder.with_name(run_id)) as earlier:
-            images = [item.image for item in done if item.earlier == run_id]
-            images = [image for image in images if not earlier.finished(image.place.container)]
-            taken = [image for image in _rowless(images, sink, recipe) if manifest.take(earlier, image.key)]
+        folder = manifest.folder.with_name(run_id)
+        images = _rowless(_unfinished(folder, [i.image for i in done if i.earlier == run_id]), sink, recipe)
+        taken = [image for image in images if _taken(manifest, folder, image)]
         if taken:
             _log.info("run %s was cut off: what it kept of %d images goes into their tables now", run_id, len(taken))
+
+
+def _unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
+    """Images on whose containers a run has not put its tables, by what its folder says."""
+    if not (folder / "manifest.sqlite").is_file():
+        return []
+    try:
+        with Manifest.open(folder) as earlier:
+            return [image for image in images if not earlier.finished(image.place.container)]
+    except (InputError, OutputError) as error:
+        said = (
+            "%s; what it kept of %d images (%s, …) is left out of their tables; to have it there, repeat them: --force"
+        )
+        _log.warning(said, error, len(images), images[0].key)
+        return []
 
 
 def _rowless(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
     containers = dict.fromkeys(image.place.container for image in images)
     standing = {container: sink.tables(container, recipe) for container in containers}
     return [i for i in images if without_row(i, standing[i.place.container])]
+
+
+def _taken(manifest: Manifest, folder: Path, image: ImageInfo) -> bool:
+    try:
+        return manifest.take(ImageFiles(folder), image.key)
+    except InputError as error:
+        _log.warning("%s: left out of the tables of %s: %s", image.key, image.place.container, error)
+        return False

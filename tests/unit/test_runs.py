@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from omero_pixclf.config import load_recipe
-from omero_pixclf.errors import ConflictError, NotAllowedError, UnreachableError, UsageError
+from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageWriter
@@ -294,6 +295,61 @@ def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> 
         take_over(plan, manifest, folder, "nuclei")
         run(folder, plan, manifest)
     assert folder.finished == []
+
+
+def _no_database(folder: Path) -> None:
+    (folder / "manifest.sqlite").write_bytes(b"no database" * 1000)
+
+
+def _empty_database(folder: Path) -> None:
+    (folder / "manifest.sqlite").write_bytes(b"")
+
+
+def _damaged_pages(folder: Path) -> None:
+    """The first page, with the list of tables, is whole; every other one is not."""
+    path = folder / "manifest.sqlite"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+
+
+def _another_header(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "manifest.sqlite")) as db, db:
+        db.execute("update header set content = '[1, 2]'")
+
+
+def _damaged_table(folder: Path) -> None:
+    path = folder / "images" / "Image_1.summary.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+DAMAGES = [_no_database, _empty_database, _damaged_pages, _another_header]
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, _damaged_table])
+def test_what_an_earlier_run_kept_is_left_out_where_it_is_damaged_and_the_run_goes_on(
+    tmp_path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    images = [image(1), image(2)]
+    cut_off(tmp_path, images[0])
+    damage(tmp_path / "old")
+    folder = Folder(images, [record(images[0], "new")])
+    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    with start(tmp_path) as manifest:
+        planned(manifest, images)
+        take_over(plan, manifest, folder, "nuclei")
+        run(folder, plan, manifest)
+    ((_, tables),) = folder.finished
+    assert tables["summary"]["Image"].tolist() == [2]
+    (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert "Image:1" in said and "--force" in said and str(tmp_path / "old") in said
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_manifest_is_refused_with_its_place(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    cut_off(tmp_path, image(1))
+    damage(tmp_path / "old")
+    with pytest.raises((InputError, OutputError), match="old"), Manifest.open(tmp_path / "old") as manifest:
+        manifest.entries()
 
 
 def test_what_another_machine_has_done_is_left_as_it_is(tmp_path: Path) -> None:
