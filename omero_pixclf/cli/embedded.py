@@ -73,6 +73,7 @@ def _spare_the_collector() -> None:
 
 @embedded.command(
     "import",
+    short_help="Import image files into a dataset.",
     epilog="""\b
 Examples:
   omero-pixclf embedded import *.ome.tif --dataset Stacks -s root@localhost
@@ -98,11 +99,12 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bo
 
 
 @embedded.command(
+    short_help="A stand-in for Java, so that `omero import` works.",
     epilog="""\b
 Examples:
   omero-pixclf embedded importer --folder my-java
   omero-pixclf embedded importer --folder my-java --user-cache
-"""
+""",
 )
 @click.option(
     "--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the program `java` goes."

@@ -148,7 +148,7 @@ def recipe_options(command: Command) -> Command:
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             help="A recipe (TOML); single keys can be changed by the options below.",
         ),
-        click.option("--name", help=Recipe.model_fields["name"].description),
+        click.option("--name", help=_sentence(Recipe.model_fields["name"].description or "")),
     ]
     for section, model in SECTIONS.items():
         for key, field in model.model_fields.items():
@@ -191,14 +191,27 @@ def _option(section: str, key: str, field: FieldInfo) -> Callable[[Any], Any]:
     flag = f"--{key.replace('_', '-')}"
     text = field.description or ""
     if field.default is not None and field.default != () and not field.is_required():
-        shown = ("yes" if field.default else "no") if isinstance(field.default, bool) else field.default
-        text = f"{text} (default: {shown})"
+        text = f"{text} (default: {_written(field.default)})"
+    text = _sentence(text)
     name = _parameter(section, key)
     if kind is bool:
         return click.option(f"{flag}/--no-{key.replace('_', '-')}", name, default=None, help=text)
     if key == "smooth":
         return click.option(flag, name, type=float, nargs=3, default=None, metavar="Z Y X", help=text)
     return click.option(flag, name, type=kind, multiple=multiple, default=None, help=text)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _written(value: Any) -> str:
+    """A default as one would give it on the command line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return " ".join(f"{v:g}" for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _click_type(annotation: Any) -> tuple[Any, bool]:

@@ -29,6 +29,7 @@ from omero_pixclf.cli.options import (
     storage_options,
     worker_options,
 )
+from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.wording import counted
@@ -54,6 +55,7 @@ def folder_options(command: Any) -> Any:
 
 
 @click.command(
+    cls=SectionedCommand,
     help=f"""Apply a classifier to images in OMERO and write what it finds back.
 
 {TARGETS}
@@ -133,6 +135,7 @@ def _preview(login: Login, out: Path | None, axes: str | None, request: Request,
 
 
 @click.command(
+    cls=SectionedCommand,
     help=f"""See what a run would do: project against images, permissions, what stands already. Nothing is written.
 
 {TARGETS}""",

@@ -52,11 +52,12 @@ def list_(machine: bool, **options: Any) -> None:
 
 
 @runs.command(
+    short_help="What a run did to each image.",
     epilog="""\b
 Examples:
   omero-pixclf runs show 20261121T053012-ab12cd
   omero-pixclf runs show 20261121T053012-ab12cd --json
-"""
+""",
 )
 @click.argument("run_id", metavar="RUN")
 @json_option
@@ -70,10 +71,11 @@ def show(run_id: str, machine: bool, **options: Any) -> None:
 
 
 @runs.command(
+    short_help="What differs between two runs.",
     epilog="""\b
 Examples:
   omero-pixclf runs diff 20261121T053012-ab12cd 20261121T061540-88ef01
-"""
+""",
 )
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
@@ -93,11 +95,12 @@ def diff(one: str, other: str, machine: bool, **options: Any) -> None:
 
 
 @runs.command(
+    short_help="Put the shares of a run together.",
     epilog="""\b
 Examples:
   omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01
   omero-pixclf runs merge 20261121T053012-ab12cd --out results
-"""
+""",
 )
 @click.argument("run_ids", metavar="RUN…", nargs=-1, required=True)
 @click.option(

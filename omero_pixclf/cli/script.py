@@ -109,11 +109,12 @@ def install(folder: str, own: bool, python: str, machine: bool, **options: Any) 
 
 
 @script.command(
+    short_help="Whether it stands there, and its form as you see it.",
     epilog="""\b
 Examples:
   omero-pixclf script show -s root@omero.example.org
   omero-pixclf script show --text > Pixel_Classification.py
-"""
+""",
 )
 @place_options
 @click.option("--text", is_flag=True, help="Only write the script's text, for a server's lib/scripts folder.")

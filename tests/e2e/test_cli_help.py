@@ -60,6 +60,21 @@ def test_help_fits_eighty_columns(words: tuple[str, ...]) -> None:
 
 
 @each
+def test_no_line_of_an_overview_is_cut_off(words: tuple[str, ...]) -> None:
+    listed = help_text(words).partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert bool(listed) == isinstance(ALL[words], click.Group)
+    assert [line for line in listed if line.endswith("...")] == []
+
+
+@each
+def test_no_option_is_left_out_of_the_help(words: tuple[str, ...]) -> None:
+    text = help_text(words)
+    for parameter in ALL[words].params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            assert any(name in text for name in parameter.opts), parameter.name
+
+
+@each
 def test_every_command_speaks_to_machines(words: tuple[str, ...]) -> None:
     if isinstance(ALL[words], click.Group):
         return
