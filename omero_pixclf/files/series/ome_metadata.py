@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from omero_pixclf.files.ome_xml import parsed
 from omero_pixclf.files.series.content import Channel
 
 __all__ = ["ImageFacts", "image_facts", "named_files"]
@@ -31,26 +32,17 @@ class ImageFacts:
 
 def image_facts(xml: str | None) -> tuple[ImageFacts, ...]:
     """The facts of all images of an OME-XML text in its order; none where it is no OME-XML."""
-    root = _root(xml)
+    root = parsed(xml or "")
     return () if root is None else tuple(_facts(image) for image in _children(root, "Image"))
 
 
 def named_files(xml: str | None) -> tuple[str, ...]:
     """Names of the files that an OME-XML text spreads its planes over."""
-    root = _root(xml)
+    root = parsed(xml or "")
     if root is None:
         return ()
     found = (element.get("FileName", "") for element in root.iter() if _tag(element) == "UUID")
     return tuple(dict.fromkeys(name for name in found if name))
-
-
-def _root(xml: str | None) -> ET.Element | None:
-    if not xml or "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml:  # OME-XML has none; entities could be made to explode
-        return None
-    try:
-        return ET.fromstring(xml)
-    except ET.ParseError:
-        return None
 
 
 def _tag(element: ET.Element) -> str:
