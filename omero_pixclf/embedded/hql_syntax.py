@@ -245,7 +245,7 @@ class _Parser:
             word = self._word()
             if word in _COMPARISONS:
                 self._at += 1
-                left = tree.Binary("<>" if word == "!=" else word, left, self._sum())
+                left = _compared("<>" if word == "!=" else word, left, self._sum())
             elif word in ("is", "in", "like", "between", "not", "member"):
                 left = self._predicate(left)
             else:
@@ -378,6 +378,14 @@ class _Parser:
         otherwise = self._expression() if self._accept("else") else None
         self._expect("end")
         return tree.Case(subject, tuple(whens), otherwise)
+
+
+def _compared(operator: str, left: Any, right: Any) -> Any:
+    """A comparison; as in Hibernate ``x = null`` and ``x <> null`` are ``x is null`` and ``x is not null``."""
+    empty = tree.Literal(None, "null")
+    if operator in ("=", "<>") and (left == empty) != (right == empty):
+        return tree.IsNull(right if left == empty else left, operator == "<>")
+    return tree.Binary(operator, left, right)
 
 
 def _collection_path(node: Any) -> tree.Path:

@@ -84,6 +84,14 @@ def test_correlated_selects(database: sqlite3.Connection) -> None:
     assert rows(database, "select i.id from Image i where i.rois is not empty") == [(1,)]
 
 
+def test_a_comparison_with_null_asks_whether_there_is_a_value(database: sqlite3.Connection) -> None:
+    every = rows(database, "select i.id from Image i order by i.id")
+    assert rows(database, "select i.id from Image i where i.fileset <> null or null = i.fileset order by i.id") == every
+    without = rows(database, "select i.id from Image i where i.fileset is null order by i.id")
+    assert without
+    assert rows(database, "select i.id from Image i where i.fileset = null order by i.id") == without
+
+
 def test_nulls_come_last_and_first_when_descending(database: sqlite3.Connection) -> None:
     assert rows(database, "select s.points from Shape s order by s.points") == [("0,0 1,1",), (None,)]
     assert rows(database, "select s.points from Shape s order by s.points desc") == [(None,), ("0,0 1,1",)]
