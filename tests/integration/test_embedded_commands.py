@@ -561,6 +561,20 @@ def test_a_skipped_head_stays_with_its_dataset(client):
     assert client.there("Dataset", dataset)
 
 
+def test_a_copy_below_a_skipped_head_is_loose(client):
+    project, dataset = client.named("Project"), client.named("Dataset")
+    client.link("ProjectDatasetLink", project, dataset)
+    request = omero.cmd.SkipHead(
+        targetObjects={"Project": [project]}, startFrom=["Dataset"], request=omero.cmd.Duplicate()
+    )
+    answer = client.run(request)
+    assert isinstance(answer, omero.cmd.DuplicateResponse)
+    (copied,) = answer.duplicates["ome.model.containers.Dataset"]
+    assert list(answer.duplicates) == ["ome.model.containers.Dataset"]
+    links = client.query.findAllByQuery(f"from ProjectDatasetLink l where l.child.id = {copied}", None)
+    assert links == [] and client.there("Project", project)
+
+
 def test_a_request_of_an_unknown_kind_answers_an_err(client):
     answer = client.run(omero.cmd.SendEmailRequest(subject="a", body="b"))
     assert isinstance(answer, omero.cmd.Unknown)

@@ -56,7 +56,7 @@ REQUESTS = {
     "ManageImageBinaries": Command("images.image_binaries"),
     "OriginalMetadataRequest": Command("images.original_metadata"),
     "Save": Command("save.save", writes=True, failure="save-failed"),
-    "SkipHead": Command("several.skip_head", all_groups=True, steps=7, failure="graph-fail"),
+    "SkipHead": Command("several.skip_head", steps=7, failure="graph-fail"),
     "Timing": Command("server_requests.timing"),
     "UpdateSessionTimeoutRequest": Command("server_requests.update_timeout", writes=True),
     "UsedFilesRequest": Command("images.used_files"),
@@ -93,8 +93,9 @@ def writes(request: Any) -> bool:
 
 
 def context_of(request: Any, context: dict[str, str]) -> dict[str, str]:
-    """The call context a request runs in."""
-    spans = _found(request).all_groups
+    """The call context a request runs in; a SkipHead's is that of the request it wraps."""
+    wrapped = _parts(request) if _name(request) == "SkipHead" else []
+    spans = _found(wrapped[0] if wrapped else request).all_groups
     return {**context, "omero.group": "-1"} if spans else dict(context)
 
 
