@@ -46,6 +46,7 @@ SAYS = {
     "config": ("ground", "recipes, validated once"),
     "errors": ("ground", "one tree"),
     "wording": ("ground", "one image, two images"),
+    "validation": ("ground", "what a settings file got wrong"),
 }
 # What comes in and goes out, beside the row of a module.
 COMES, GOES = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}

@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.errors import UsageError
+from omero_pixclf.validation import complaints
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -206,8 +207,7 @@ def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [f"{where}: {'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()]
-        raise UsageError("\n".join(lines)) from error
+        raise UsageError(complaints(error, Recipe, where)) from error
 
 
 def read_toml(path: Path) -> dict[str, Any]:

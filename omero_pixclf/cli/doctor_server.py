@@ -153,6 +153,5 @@ def _rights(session: Session, target: str) -> Finding:
         reason = str(error)
     if reason is None:
         return Finding("rights", "ok", f"{target}: {session.user_name} may write results there")
-    return Finding(
-        "rights", "fail", reason, "results go to the image's group; its owner, or somebody who may, must run it"
-    )
+    advice = "is the number right? results go to the image's group: its owner, or somebody who may, must run it"
+    return Finding("rights", "fail", reason, advice)

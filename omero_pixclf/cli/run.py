@@ -114,6 +114,8 @@ def run(
         raise UsageError(
             "--workers are processes of this machine, --dask has workers of its own: choose one of the two"
         )
+    if not out:
+        _refuse_files(targets)
     if direct.mounts and out:
         raise UsageError("--direct is for images in OMERO, --out for files: choose one of the two")
     if resume and shard:
@@ -126,6 +128,13 @@ def run(
         return _show_plan(_preview(login, out, axes, request, samples=2), machine)
     events = run_in_folder(out, request, axes=axes) if out else run_in_omero(login, request)
     return exit_code(show_events(events, machine=machine))
+
+
+def _refuse_files(targets: tuple[str, ...]) -> None:
+    """Say what is missing where somebody names files, before a server is asked for."""
+    file = next((target for target in targets if Path(target).exists()), None)
+    if file is not None:
+        raise UsageError(f"{file}: is a file here: name the folder for its results with --out, or images as Image:1")
 
 
 def _preview(login: Login, out: Path | None, axes: str | None, request: Request, *, samples: int) -> Preview:
@@ -161,6 +170,8 @@ def check(
 ) -> int:
     """See what a run would do."""
     login, direct = login_from(options), direct_from(options)
+    if not out:
+        _refuse_files(targets)
     request = Request(targets, recipe_from(recipe_file, options), direct=direct)
     preview = _preview(login, out, axes, request, samples=0)
     project = preview.project

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
+from omero_pixclf.errors import UsageError
 from omero_pixclf.wording import counted
 
 __all__ = ["runs", "undo"]
@@ -145,6 +147,8 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
     """
     from omero_pixclf.past import undo_in_folder, undo_run
 
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("nobody is there to be asked: confirm with --yes")
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
     undone = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)

@@ -37,7 +37,7 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ..
     ((omero.WrappedCreateSessionException,), LoginError, "no session was given"),
     ((Glacier2.CannotCreateSessionException, omero.SessionException), LoginError, "no session was given"),
     ((Ice.DNSException,), UnreachableError, "no such host"),
-    ((Ice.ConnectFailedException,), UnreachableError, "no connection"),
+    ((Ice.ConnectFailedException,), UnreachableError, "no connection; is the address right, does the server run?"),
     ((Ice.SocketException, Ice.TimeoutException, Ice.InvocationTimeoutException), UnreachableError, "connection lost"),
     ((Ice.MarshalException,), ServerError, "the server's answer was not understood"),
     ((Ice.ProtocolException,), UnreachableError, "connection lost"),  # also SSL that breaks off

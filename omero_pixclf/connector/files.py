@@ -172,7 +172,9 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
             )
         )
     if not hanging:
-        raise MissingError(f"{reference}: no file of that name is attached to {', '.join(targets) or 'any target'}")
+        raise MissingError(
+            f"{reference}: no such file here, and none of that name is attached to {', '.join(targets) or 'any target'}"
+        )
     if len(hanging) > 1:
         choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(hanging))
         raise UsageError(f"{reference}: several files of that name ({choices}); name one of them")

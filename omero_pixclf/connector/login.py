@@ -175,8 +175,11 @@ def _where(login: Login, environ: Mapping[str, str]) -> tuple[str, int | None]:
 
 
 def _how_to(login: Login) -> str:
-    who = f"{login.user or 'user'}@{login.host or 'server'}"
+    if not login.host:
+        return "no server is named, and `omero login` keeps no session: use it, or --server USER@HOST (or OMERO_HOST)"
+    who = f"{login.user or 'USER'}@{login.host}"
+    address = f"{who}:{login.port}" if login.port not in (None, DEFAULT_PORT) else who
     return (
-        f"not logged in to {who}: use `omero login {who}`, or name user and server and set OMERO_PASSWORD, "
+        f"not logged in to {address}: use `omero login {address}`, or name the user and set OMERO_PASSWORD, "
         "a password file with mode 0600, or a session key"
     )

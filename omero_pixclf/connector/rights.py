@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import ALL_GROUPS, Session
-from omero_pixclf.errors import ServerError, UnreachableError
+from omero_pixclf.errors import NotAllowedError
 
 __all__ = ["refusal"]
 
@@ -23,12 +24,12 @@ def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
 
     With ``links``, whether images may be put into it is asked as well, where it is a dataset.
     """
-    try:
-        rights = _get(session, key).details.permissions
-    except UnreachableError:
-        raise
-    except ServerError as error:
-        return f"{key}: not visible to {session.user_name} ({error})"
+    found = None
+    with suppress(NotAllowedError):
+        found = _found(session, key)
+    if found is None:
+        return f"{key}: not on the server, or not visible to {session.user_name}"
+    rights = found.details.permissions
     if not rights.canAnnotate():
         return _because(session, key, "annotate")
     if links and key.startswith("Dataset:") and not rights.canLink():
@@ -36,9 +37,9 @@ def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
     return None
 
 
-def _get(session: Session, key: str) -> Any:
+def _found(session: Session, key: str) -> Any:
     kind, ident = parse_key(key)
-    return session.read(key, lambda sf: sf.getQueryService().get(kind, ident, session.context(ALL_GROUPS)))
+    return session.read(key, lambda sf: sf.getQueryService().find(kind, ident, session.context(ALL_GROUPS)))
 
 
 def _because(session: Session, key: str, verb: str) -> str:

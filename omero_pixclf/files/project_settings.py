@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -49,12 +49,15 @@ def export_settings(project: Path, given: dict[str, Any]) -> Export:
     if "pipeline_result_drange" in given and "export_drange" not in given:
         merged.pop("export_drange", None)
     try:
-        return replace(Export(output_format="hdf5"), **merged)
+        return _export(merged)
     except UsageError as error:
-        from_project = sorted(set(stored) - set(given))
-        raise UsageError(
-            f"{error} (from the project's own export settings: {from_project})" if from_project else str(error)
-        ) from error
+        _export(given)  # what the user said may be wrong by itself
+        theirs = ", ".join(sorted(set(stored) - set(given)))
+        raise UsageError(f"{error} (from the project's own export settings: {theirs})") from error
+
+
+def _export(settings: Mapping[str, Any]) -> Export:
+    return replace(Export(output_format="hdf5"), **settings)
 
 
 def _stays(template: str) -> bool:

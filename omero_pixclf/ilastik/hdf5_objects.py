@@ -48,7 +48,7 @@ def part(data: bytes, offset: int, count: int) -> bytes:
 def root_address(source: Source) -> int:
     """Where the root group's header lies."""
     if source.size < 48 or source.take(0, 8) != _SIGNATURE:
-        raise BrokenFileError("is not an HDF5 file")
+        raise BrokenFileError("is not an HDF5 file; expected an ilastik project (.ilp)")
     version = source.take(8, 1)[0]
     at = {0: (13, 24, 64), 1: (13, 28, 68), 2: (9, 12, 36), 3: (9, 12, 36)}.get(version)
     if at is None:

@@ -24,6 +24,7 @@ from omero_pixclf.runs.cluster import Cluster, on_dask
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.validation import complaints
 from omero_pixclf.wording import counted
 
 __all__ = ["Batch", "batch_workers", "load_batch", "on_batch"]
@@ -78,8 +79,7 @@ def load_batch(path: Path) -> Batch:
     try:
         batch = Batch.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: dask.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise UsageError("\n".join(lines)) from error
+        raise UsageError(complaints(error, Batch, f"{path}: [dask]")) from error
     if batch.processes > batch.cores:
         raise UsageError(
             f"{path}: dask.processes: {counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"

@@ -102,7 +102,9 @@ class Manifest(ImageFiles):
                 db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
             part.rename(folder)  # whole or not at all
         except OSError as error:
-            raise OutputError(f"{folder}: cannot be made for the run's state: {error.strerror}") from error
+            raise OutputError(
+                f"{folder}: cannot be made for the run's state: {error.strerror}; OMERO_PIXCLF_STATE names another"
+            ) from error
         with cls.open(folder) as made:
             yield made
 

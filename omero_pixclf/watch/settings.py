@@ -5,21 +5,16 @@ from __future__ import annotations
 import fnmatch
 import ipaddress
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from omero_pixclf.config import Recipe, load_recipe
+from omero_pixclf.config import Recipe, load_recipe, read_toml
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct, parse_mount
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from omero_pixclf.validation import complaints
 
 __all__ = ["Server", "Service", "Settings", "StatusPage", "Watch", "load_settings", "recipes_of"]
 
@@ -155,16 +150,9 @@ def load_settings(path: Path) -> Settings:
         Where it cannot be read, or a key is unknown or has a bad value; says which.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    try:
-        return Settings.model_validate(_placed(content, path.parent))
+        return Settings.model_validate(_placed(read_toml(path), path.parent))
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors()]
-        raise UsageError("\n".join(lines)) from error
+        raise UsageError(complaints(error, Settings, str(path))) from error
 
 
 def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -39,8 +39,15 @@ def test_a_project_beside_the_recipe_is_found_from_anywhere(tmp_path: Path) -> N
     ("content", "words"),
     [
         ("threshold = 1", "no classifier"),
-        ('[classifier]\nproject = "x"\n[objects]\ntreshold = 0.5', "objects.treshold"),
-        ('[classifier]\nproject = "x"\n[objects]\nthreshold = 2', "objects.threshold"),
+        (
+            '[classifier]\nproject = "x"\n[objects]\ntreshold = 0.5',
+            "objects.treshold: .*did you mean 'threshold'",
+        ),
+        (
+            '[classifier]\nproject = "x"\n[objects]\nthreshold = 2',
+            "objects.threshold: .* 1, found 2",
+        ),
+        ('[classifier]\nproject = "x"\n[objekts]', "objekts: no such key; did you mean 'objects'?"),
         ('[classifier]\nproject = "x"\n[objects]\nmethod = "hysteresis"\nlow = 0.9\nhigh = 0.5', "below low"),
         ('[classifier]\nproject = "x"\n[objects]\nmin_size = 9\nmax_size = 3', "below min_size"),
         ("[classifier", "not TOML"),

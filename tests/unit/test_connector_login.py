@@ -107,6 +107,14 @@ def test_the_prompt_names_who_is_asked(tmp_path):
     assert (asked, found.secret) == (["Password for root@omero.example: "], "s3cret")
 
 
-def test_without_any_secret_the_ways_are_named(tmp_path):
-    with pytest.raises(LoginError, match=r"omero login ada@here.*OMERO_PASSWORD"):
-        credentials(Login("ada@here"), {"OMERO_SESSIONDIR": str(tmp_path)}, None)
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("ada@here", r"omero login ada@here`.*OMERO_PASSWORD"),
+        ("ada@here:14064", r"omero login ada@here:14064`"),
+        ("", r"no server is named.*--server"),
+    ],
+)
+def test_without_any_secret_the_ways_are_named(tmp_path, host, words):
+    with pytest.raises(LoginError, match=words):
+        credentials(Login(host), {"OMERO_SESSIONDIR": str(tmp_path)}, None)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[service]\nevry = 1", "service.evry"),
+        ("[service]\nevry = 1", "service.evry: no such key; did you mean 'every'?"),
         ('[[watches]]\nname = "a"\nrecipe = "r"', "needs targets"),
         ('[[watches]]\nname = "a"\nrecipe = "r"\ntargets = ["Datset:1"]', "Datset:1"),
         ('[[watches]]\nname = "a"\nrecipe = "r"\npattern = "x*"', "kind and pattern"),
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ("[service]\nevery = 0", "service.every"),
         ('[service]\ndirect = ["/OMERO="]', "service.direct"),
         ("not toml", "not TOML"),
+        ('[[watches]]\nname = "a"\nrecipe = "r"\ntarget = ["Dataset:1"]', "watches.0.target: .*did you mean 'targets'"),
         ("watches = 3\nrecipes = 4", "watches"),
     ],
 )
