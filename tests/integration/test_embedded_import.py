@@ -251,6 +251,14 @@ def test_made_up_plates_go_into_screens(session: Session, tmp_path: Path) -> Non
     assert [row[1:] for row in session.rows(hql, id=screen)] == [[6, 12, 1]] * 2
 
 
+def test_the_screens_that_a_file_names_are_made(session: Session, tmp_path: Path) -> None:
+    made = imported(session, fake(tmp_path / "p&screens=1&plates=2&sizeX=8&sizeY=8.fake"))
+    hql = "select l.parent.id, l.child.id from ScreenPlateLink l where l.child.id in (:ids) order by l.child.id"
+    links = session.rows(hql, ids=list(made.plates))
+    assert len({screen for screen, _ in links}) == 1
+    assert [plate for _, plate in links] == sorted(made.plates)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_every_checksum_is_verified(user: Person, tmp_path: Path, algorithm: str) -> None:
     path = pyramid(tmp_path / "c.ome.tif", np.zeros((1, 8, 8), np.uint8), 1)

@@ -162,6 +162,12 @@ def test_names_describe_plates() -> None:
     assert {(s.row, s.column, s.run, s.field) for s in plate.spots} == set(np.ndindex(2, 3, 2, 2))
 
 
+def test_names_describe_screens_of_plates() -> None:
+    content = fake("p&screens=2&plates=3&plateRows=1&plateCols=2&sizeX=8&sizeY=8.fake")
+    assert [plate.screen for plate in content.plates] == ["Screen 0"] * 3 + ["Screen 1"] * 3
+    assert [spot.series for plate in content.plates for spot in plate.spots] == list(range(12))
+
+
 @pytest.mark.parametrize(
     "keys",
     [

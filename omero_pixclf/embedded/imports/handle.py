@@ -16,7 +16,7 @@ from omero_pixclf.embedded.commands.handle import RequestHandle
 from omero_pixclf.embedded.commands.interruption import go_on, interruptible
 from omero_pixclf.embedded.commands.refusal import Refused, error_response
 from omero_pixclf.embedded.imports.filesets import Begun
-from omero_pixclf.embedded.imports.objects import Wishes, link_wishes, new_images, new_plates
+from omero_pixclf.embedded.imports.objects import Wishes, link_screens, link_wishes, new_images, new_plates
 from omero_pixclf.embedded.imports.planes import Unpacked, put_in_place, unpack
 from omero_pixclf.embedded.jobs import set_job_state
 from omero_pixclf.embedded.managed import managed_folder
@@ -123,6 +123,7 @@ class ImportHandle(RequestHandle):
             placed.append(one.id.val)
             put_in_place(found, call.folder, one.id.val)
         _note_levels(call, content, made)
+        link_screens(call, content, plates)
         link_wishes(call, images, plates, wishes)
         self._step(3, "metadata")
         if wishes.thumbnails:

@@ -20,7 +20,7 @@ from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.services.pixels import PENDING
 from omero_pixclf.files.series.content import Channel, Content, Plate, Series
 
-__all__ = ["Wishes", "link_wishes", "new_images", "new_plates", "omero_type"]
+__all__ = ["Wishes", "link_screens", "link_wishes", "new_images", "new_plates", "omero_type"]
 
 _TYPES = {"float32": "float", "float64": "double"}
 _UNIT_WORDS = {"micron": "µm", "microns": "µm", "um": "µm", "\u03bcm": "µm", "micrometre": "µm", "\\u00B5m": "µm"}
@@ -186,6 +186,22 @@ def _well(row: int, column: int) -> Any:
     made = omero.model.WellI()
     made.row, made.column = rint(row), rint(column)
     return made
+
+
+def link_screens(call: Call, content: Content, plates: Sequence[Any]) -> None:
+    """Make the screens that the files name, and put the saved plates into them."""
+    saver = Saver(call)
+    screens: dict[str, Any] = {}
+    for described, plate in zip(content.plates, plates, strict=True):
+        if described.screen is None:
+            continue
+        if described.screen not in screens:
+            screens[described.screen] = omero.model.ScreenI()
+            screens[described.screen].name = rstring(described.screen)
+        link = omero.model.ScreenPlateLinkI()
+        link.parent, link.child = screens[described.screen], plate
+        saver.save(link)
+    saver.flush()
 
 
 def link_wishes(call: Call, images: Sequence[Any], plates: Sequence[Any], wishes: Wishes) -> None:

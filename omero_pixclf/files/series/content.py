@@ -79,13 +79,14 @@ class Spot:
 
 @dataclass(frozen=True)
 class Plate:
-    """A plate whose fields are images of the same content."""
+    """A plate whose fields are images of the same content; ``screen`` names the screen that the file puts it into."""
 
     name: str
     rows: int
     columns: int
     runs: int
     spots: tuple[Spot, ...]
+    screen: str | None = None
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _content(path: Path) -> Content:
     if on_plates:
         sizes.update({part: max(1, sizes[part]) for part in _PLATE_PARTS})
     per_plate = sizes["plateRows"] * sizes["plateCols"] * sizes["fields"] * sizes["plateAcqs"]
-    count = sizes["plates"] * per_plate if on_plates else sizes["series"]
+    count = max(1, sizes["screens"]) * sizes["plates"] * per_plate if on_plates else sizes["series"]
     if not 1 <= count <= _MOST_IMAGES:
         raise ImageError(f"{path.name}: describes {count} images, expected 1 to {_MOST_IMAGES}")
     made = tuple(_series(path, i, name if i == 0 else f"{name} {i + 1}", sizes, keys) for i in range(count))
@@ -153,11 +153,14 @@ def _pattern(series: int, width: int, shrunk: int, dtype: np.dtype[Any]) -> Plan
 
 
 def _plates(name: str, sizes: Mapping[str, int]) -> Iterator[Plate]:
+    """The plates, one screen after the other: every screen has as many as ``plates`` says."""
     rows, columns, runs, fields = (sizes[key] for key in ("plateRows", "plateCols", "plateAcqs", "fields"))
     size = rows * columns * runs * fields
-    for number in range(sizes["plates"]):
-        spots = (_spot(number * size, i, (rows, columns, runs, fields)) for i in range(size))
-        yield Plate(name if sizes["plates"] == 1 else f"{name} {number + 1}", rows, columns, runs, tuple(spots))
+    count = max(1, sizes["screens"]) * sizes["plates"]
+    for number in range(count):
+        spots = tuple(_spot(number * size, i, (rows, columns, runs, fields)) for i in range(size))
+        screen = f"Screen {number // sizes['plates']}" if sizes["screens"] else None
+        yield Plate(name if count == 1 else f"{name} {number + 1}", rows, columns, runs, spots, screen)
 
 
 def _spot(first: int, index: int, shape: tuple[int, int, int, int]) -> Spot:
