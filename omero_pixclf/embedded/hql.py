@@ -23,8 +23,8 @@ from omero_pixclf.embedded.security import Caller
 
 __all__ = ["Column", "HqlError", "Page", "Source", "Translation", "translate"]
 
-_OUTER = re.compile(r" LEFT JOIN \S+ (t\d+) ON")
-_TO_ONE = re.compile(r" ON t\d+\.id = ")
+_JOIN = re.compile(r" (LEFT )?JOIN (\S+ (t\d+)) ON (.*)", re.DOTALL)
+_TO_ONE = re.compile(r" ON t\d+\.id = t\d+\.(?!id$)")  # pairs, of which there are several, say ``= t1.id``
 _AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
 
 
@@ -231,21 +231,34 @@ def _joined(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequen
 
 def _page(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], columns: str, root: str) -> Page:
     order = clauses.order if query.order else root
-    needed = _needed(joins, [*clauses.conditions, order, root])
+    needed, exist = _needed(joins, [*clauses.conditions, order, root])
     exact = all(_TO_ONE.search(join) for join in needed[1:])
-    ids_sql = _joined(query, root, replace(clauses, order=order), needed)
+    within = replace(clauses, order=order, conditions=[*clauses.conditions, *exist])
     inside = [*clauses.conditions, f"{root} IN (SELECT value FROM json_each(:page))"]
-    return Page(ids_sql, exact, _joined(query, columns, replace(clauses, conditions=inside), joins))
+    rows_sql = _joined(query, columns, replace(clauses, conditions=inside), joins)
+    return Page(_joined(query, root, within, needed), exact, rows_sql)
 
 
-def _needed(joins: Sequence[str], texts: Sequence[str]) -> list[str]:
-    """Joins without those that only fetch: outer ones whose alias nothing else speaks of."""
+def _needed(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The joins that decide which objects there are and in what order, and conditions in place of others.
+
+    Of joins that only fetch, whose alias nothing else speaks of, outer ones go, and inner ones of collections need no
+    rows: something must exist.
+    """
     kept: list[str] = []
+    exist: list[str] = []
     for join in reversed(joins):
-        outer = _OUTER.match(join)
-        if outer is None or any(f"{outer[1]}." in text for text in (*texts, *kept)):
+        found = _JOIN.fullmatch(join)
+        if found is None or any(f"{found[3]}." in text for text in (*texts, *kept)):
             kept.insert(0, join)
-    return kept
+            continue
+        within = [text for text in exist if f"{found[3]}." in text]
+        if found[1] is None and not _TO_ONE.search(join):
+            exist = [text for text in exist if text not in within]
+            exist.append(f"EXISTS (SELECT 1 FROM {found[2]} WHERE {' AND '.join([found[4], *within])})")
+        elif found[1] is None or within:
+            kept.insert(0, join)
+    return kept, exist
 
 
 def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:

@@ -188,8 +188,7 @@ def _fill_collection(call: Call, found: Translation, source: Any, place: int, ro
         if child_id is None or (owner_id, child_id) in seen:
             continue
         seen.add((owner_id, child_id))
-        child = graph.load(source.entity.name, [child_id])[child_id]
-        _put(started[owner_id], child, row[place + 1] if source.index else None)
+        _put(started[owner_id], graph.loaded(source.entity.name, child_id), row[place + 1] if source.index else None)
 
 
 def _put(collection: list[Any], child: Any, index: int | None) -> None:

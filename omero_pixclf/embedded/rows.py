@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -18,7 +19,7 @@ from omero import rtypes
 from omero_pixclf.embedded.database import Transaction, ids_parameter
 from omero_pixclf.embedded.faults import no_row, unreadable
 from omero_pixclf.embedded.model import Entity, Field, entity, unit_names
-from omero_pixclf.embedded.schema import pair_table, table
+from omero_pixclf.embedded.schema import DETAILS, pair_table, table
 from omero_pixclf.embedded.security import ALL, Caller, GroupLevel, Rights, permissions
 
 __all__ = ["Graph", "scalar_to_ice"]
@@ -44,6 +45,9 @@ _TO_ICE: dict[str, Callable[[Any], Any]] = {
 }
 
 
+_IMMUTABLE = ("string", "int", "long", "double", "bool", "time")
+
+
 def scalar_to_ice(field: Field, value: Any) -> Any:
     """A column's value as the model object holds it; not for units, references and collections."""
     return _TO_ICE[field.kind](value)
@@ -54,22 +58,52 @@ def _unit_class(quantity: str) -> Any:
     return getattr(omero.model, quantity + "I")
 
 
+class _Shared(dict[Any, Any]):
+    """A kind's values as the model holds them, made once for equal ones: they never change, and travel once."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._convert = _TO_ICE[kind]
+
+    def __missing__(self, value: Any) -> Any:
+        made = self[value] = self._convert(value)
+        return made
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where a class's values stand within a row of its table."""
+
+    places: dict[str, int]
+    scalars: tuple[tuple[str, int, str], ...]  # attribute, place, kind
+    units: tuple[tuple[str, int, int, str], ...]  # attribute, place, place of the unit's name, quantity
+    references: tuple[tuple[str, int, str, str], ...]  # attribute, place, class, the class's root
+    details: tuple[
+        int | None, int | None, int | None, int | None, int | None
+    ]  # of owner, group, creation, update and external info, where there are columns
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether rows belong to somebody."""
+        return self.details[0] is not None
+
+
 @cache
-def _plan(kind: str) -> tuple[list[tuple[str, int, Any]], list[tuple[str, int, int, str]], list[tuple[str, int, str]]]:
-    """Where a class's scalars, units and references stand within a row of its table."""
+def _plan(kind: str) -> _Plan:
     places = {name: i for i, name in enumerate(table(kind).columns)}
     scalars, units, references = [], [], []
     for field in entity(kind).fields.values():
         attribute = "_" + field.name
         if field.kind in _TO_ICE:
-            scalars.append((attribute, places[field.name], _TO_ICE[field.kind]))
+            scalars.append((attribute, places[field.name], field.kind))
         elif field.kind == "unit":
             units.append((attribute, places[field.name], places[field.name + "_unit"], field.target))
         elif field.kind == "entity":
-            references.append((attribute, places[field.name], field.target))
+            references.append((attribute, places[field.name], field.target, entity(field.target).root))
     if "version" in places and not entity(kind).is_enum:
-        scalars.append(("_version", places["version"], rtypes.rint))
-    return scalars, units, references
+        scalars.append(("_version", places["version"], "int"))
+    owner, group, creation, update, external = (places.get(name) for name in DETAILS)
+    return _Plan(places, tuple(scalars), tuple(units), tuple(references), (owner, group, creation, update, external))
 
 
 class Graph:
@@ -83,6 +117,9 @@ class Graph:
         self._proxies: dict[tuple[str, int], Any] = {}
         self._levels: dict[int, GroupLevel] = {}
         self._permissions: dict[Any, Any] = {}
+        self._owned: dict[tuple[int, int], Any] = {}
+        self._details: dict[Any, dict[str, Any]] = {}
+        self._shared = {kind: _Shared(kind) for kind in _IMMUTABLE}
 
     # ---- objects ---------------------------------------------------------------------------------------------
     def find(self, kind: str, ident: int) -> Any:
@@ -108,6 +145,10 @@ class Graph:
         kinds = {name + "I" for name in wanted.concrete}
         return {i: o for i, o in found.items() if o is not None and type(o).__name__ in kinds}
 
+    def loaded(self, kind: str, ident: int) -> Any:
+        """An object that was loaded before; KeyError otherwise."""
+        return self._loaded[(entity(kind).root, ident)]
+
     def adopt(self, kind: str, ident: int, obj: Any) -> None:
         """Let an object made elsewhere stand for its row."""
         self._loaded[(entity(kind).root, ident)] = obj
@@ -120,11 +161,12 @@ class Graph:
     def refresh_details(self, kind: str, ident: int, obj: Any) -> None:
         """Read the details of a changed object again."""
         key = (entity(kind).root, ident)
-        found, _, places = self._rows[key]
-        columns = ", ".join(f'"{c}"' for c in places)
+        found, _ = self._rows[key]
+        columns = ", ".join(f'"{c}"' for c in table(kind).columns)
         row = self.tx.one(f"SELECT {columns} FROM {table(kind).name} WHERE id = ?", (ident,))
         self._load_groups()
-        obj._details = self._details(found, row, places)
+        self._details.clear()
+        obj._details = self._row_details(found, row)
 
     def _fetch(self, wanted: Entity, ids: Sequence[int]) -> None:
         where = table(wanted.name)
@@ -134,38 +176,51 @@ class Graph:
         else:
             sql = f"SELECT {columns} FROM {where.name} WHERE id IN (SELECT value FROM json_each(?))"
             rows = self.tx.all(sql, (ids_parameter(ids),))
-        places = {name: i for i, name in enumerate(where.columns)}
-        made: dict[str, list[int]] = {}
-        for row in rows:
-            kind = row[places["kind"]] if where.polymorphic else wanted.root
-            self._check_readable(kind, row, places)
-            made.setdefault(kind, []).append(row[0])
-            self._loaded[(wanted.root, row[0])] = self._build(kind, row)
-            self._rows[(wanted.root, row[0])] = (kind, row, places)
-        for kind, of_kind in made.items():
-            self._load_pairs(entity(kind), of_kind)
-            self._load_eager(entity(kind), of_kind)
+        by_kind: dict[str, list[Any]] = {} if where.polymorphic else {wanted.root: rows}
+        if where.polymorphic:
+            place = _plan(wanted.concrete[0]).places["kind"]
+            for row in rows:
+                by_kind.setdefault(row[place], []).append(row)
+        for kind, of_kind in by_kind.items():
+            self._check_readable(kind, of_kind)
+            self._build(kind, of_kind)
+        for kind, of_kind in by_kind.items():
+            made = [row[0] for row in of_kind]
+            self._load_pairs(entity(kind), made)
+            self._load_eager(entity(kind), made)
 
-    def _check_readable(self, kind: str, row: Any, places: dict[str, int]) -> None:
-        if "owner_id" not in places:
+    def _check_readable(self, kind: str, rows: Sequence[Any]) -> None:
+        plan = _plan(kind)
+        if not plan.is_owned:
             return
-        if not self.caller.may_read(row[places["owner_id"]], row[places["group_id"]]):
-            raise unreadable(entity(kind).qualified, row[0])
+        owner, group = plan.details[:2]
+        readable = {pair: self.caller.may_read(*pair) for pair in {(row[owner], row[group]) for row in rows}}
+        for row in rows:
+            if not readable[row[owner], row[group]]:
+                raise unreadable(entity(kind).qualified, row[0])
 
-    def _build(self, kind: str, row: Any) -> Any:
-        found = entity(kind)
-        made = found.factory.__new__(found.factory)
-        state = made.__dict__
-        state.update(found.template)
-        state["_id"] = rtypes.rlong(row[0])
-        scalars, units, _ = _plan(kind)
-        for attribute, place, convert in scalars:
-            if row[place] is not None:
-                state[attribute] = convert(row[place])
-        for attribute, place, unit_place, quantity in units:
-            if row[place] is not None:
-                state[attribute] = _unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
-        return made
+    def _build(self, kind: str, rows: Sequence[Any]) -> None:
+        """Make the objects of rows of one class, without references and details."""
+        found, plan = entity(kind), _plan(kind)
+        factory, template, root, shared = found.factory, found.template, found.root, self._shared
+        scalars = [(name, place, shared[form]) for name, place, form in plan.scalars if form in shared]
+        others = [(name, place, _TO_ICE[form]) for name, place, form in plan.scalars if form not in shared]
+        for row in rows:
+            made = factory.__new__(factory)
+            state = made.__dict__
+            state.update(template)
+            state["_id"] = shared["long"][row[0]]
+            for attribute, place, values in scalars:
+                if row[place] is not None:
+                    state[attribute] = values[row[place]]
+            for attribute, place, convert in others:
+                if row[place] is not None:
+                    state[attribute] = convert(row[place])
+            for attribute, place, unit_place, quantity in plan.units:
+                if row[place] is not None:
+                    state[attribute] = _unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
+            self._loaded[(root, row[0])] = made
+            self._rows[(root, row[0])] = (kind, row)
 
     def _load_pairs(self, found: Entity, ids: list[int]) -> None:
         for field in found.fields.values():
@@ -196,8 +251,8 @@ class Graph:
         name = _EAGER_UNLESS.get(found.root)
         if name is None:
             return False
-        _, row, places = self._rows[(found.root, ident)]
-        return row[places[name]] is not None
+        kind, row = self._rows[(found.root, ident)]
+        return row[_plan(kind).places[name]] is not None
 
     # ---- collections -----------------------------------------------------------------------------------------
     def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
@@ -233,25 +288,31 @@ class Graph:
     def finish(self) -> None:
         """Resolve all references and fill in details; call once everything is loaded."""
         self._load_groups()
-        for (root, _), (kind, row, places) in list(self._rows.items()):
-            obj = self._loaded[(root, row[0])]
+        self._details.clear()  # of what was loaded less then
+        for (root, ident), (kind, row) in self._rows.items():
+            obj = self._loaded[(root, ident)]
             if obj._details is not None:
                 continue
-            complete = True
-            for attribute, place, target in _plan(kind)[2]:
-                if row[place] is not None:
-                    complete &= self._refer(obj, attribute, target, row[place])
-            if complete:
-                obj._details = self._details(kind, row, places)
+            if self._refer(obj, kind, row):
+                obj._details = self._row_details(kind, row)
             else:
                 obj._loaded = False
 
-    def _refer(self, obj: Any, attribute: str, target: str, ident: int) -> bool:
-        found = self._loaded.get((entity(target).root, ident))
-        if found is None and entity(target).abstract:
-            return False
-        obj.__dict__[attribute] = found if found is not None else self.proxy(target, ident)
-        return True
+    def _refer(self, obj: Any, kind: str, row: Any) -> bool:
+        """Set an object's references; False where one of them cannot be named."""
+        state, complete = obj.__dict__, True
+        for attribute, place, target, root in _plan(kind).references:
+            ident = row[place]
+            if ident is None:
+                continue
+            found = self._loaded.get((root, ident))
+            if found is not None:
+                state[attribute] = found
+            elif entity(target).abstract:
+                complete = False
+            else:
+                state[attribute] = self.proxy(target, ident)
+        return complete
 
     def proxy(self, kind: str, ident: int) -> Any:
         """The unloaded reference to a row of a concrete class."""
@@ -261,7 +322,8 @@ class Graph:
         return self._proxies[key]
 
     def _load_groups(self) -> None:
-        groups = {row[places["group_id"]] for _, row, places in self._rows.values() if "group_id" in places}
+        places = {kind: _plan(kind).details[1] for kind in {kind for kind, _ in self._rows.values()}}
+        groups = {row[places[kind]] for kind, row in self._rows.values() if places[kind] is not None}
         self.load("ExperimenterGroup", [g for g in groups if g is not None])
 
     def _reference(self, kind: str, ident: int | None) -> Any:
@@ -269,17 +331,19 @@ class Graph:
             return None
         return self._loaded.get((kind, ident)) or self.proxy(kind, ident)
 
-    def _details(self, kind: str, row: Any, places: dict[str, int]) -> Any:
-        cell: Callable[[str], Any] = lambda name: row[places[name]] if name in places else None  # noqa: E731
-        owner, group = cell("owner_id"), cell("group_id")
-        return self.details(
-            owner,
-            group,
-            cell("creation_id"),
-            cell("update_id"),
-            cell("external_id"),
-            self._row_permissions(kind, row, places),
-        )
+    def _row_details(self, kind: str, row: Any) -> Any:
+        """Details of a row: an object of its own, of parts that are the same for many."""
+        plan = _plan(kind)
+        owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
+        key = (owner, group, creation, update, external)
+        if plan.is_owned and key in self._details:
+            made = omero.model.DetailsI.__new__(omero.model.DetailsI)
+            made.__dict__.update(self._details[key])
+            return made
+        made = self.details(*key, self._row_permissions(kind, row))
+        if plan.is_owned:
+            self._details[key] = dict(made.__dict__)
+        return made
 
     def details(
         self,
@@ -307,17 +371,21 @@ class Graph:
         """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
         return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self._global_rights())
 
-    def _row_permissions(self, kind: str, row: Any, places: dict[str, int]) -> Any:
+    def _row_permissions(self, kind: str, row: Any) -> Any:
+        plan = _plan(kind)
         if kind == "ExperimenterGroup":
-            return self._shared_permissions(row[places["permissions"]], self._global_rights())
-        if "owner_id" not in places:
+            return self._shared_permissions(row[plan.places["permissions"]], self._global_rights())
+        if not plan.is_owned:
             return self._shared_permissions(_NO_LEVEL, self._global_rights())
-        return self.permissions(row[places["owner_id"]], row[places["group_id"]])
+        return self.permissions(row[plan.details[0]], row[plan.details[1]])
 
     def permissions(self, owner: int, group: int) -> Any:
         """Permissions of an object of that owner in that group, as the caller has them."""
-        level = self.level(group)
-        return self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
+        key = (owner, group)
+        if key not in self._owned:
+            level = self.level(group)
+            self._owned[key] = self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
+        return self._owned[key]
 
     def rights(self, owner: int, group: int) -> Rights:
         """What the caller may do to an object of that owner in that group."""

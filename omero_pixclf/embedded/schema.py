@@ -12,7 +12,7 @@ from functools import cache, cached_property
 
 from omero_pixclf.embedded.model import Entity, Field, entities, entity
 
-__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "UPGRADES", "Column", "Table", "pair_table", "statements", "table"]
+__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "Column", "Table", "pair_table", "statements", "table", "upgrades"]
 
 DETAILS = ("owner_id", "group_id", "creation_id", "update_id", "external_id")
 _AFFINITY = {"int": "INTEGER", "long": "INTEGER", "bool": "INTEGER", "time": "INTEGER", "double": "REAL"}
@@ -32,8 +32,6 @@ _RESOLUTION = (  # smaller copies of pixels beside the full one; level 1 is the 
 _MANAGED = (  # where a file lies below the managed repository's folder: clients may set a row's path, but not this
     "CREATE TABLE managed (file INTEGER PRIMARY KEY, place TEXT NOT NULL)"
 )
-UPGRADES = {1: (_RESOLUTION, _MANAGED)}
-"""What brings an older version of the schema to the next one."""
 DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apart; seen by queries that ask for x.class
     "BooleanAnnotation": "/basic/bool/",
     "TimestampAnnotation": "/basic/time/",
@@ -117,14 +115,24 @@ class Table:
         """SQL statements that make the table and its indexes."""
         columns = (f'"{c.name}" {c.affinity}' for c in self.columns.values())
         made = [f"CREATE TABLE {self.name} ({', '.join(columns)})"]
-        keyed = [c.name for c in self.columns.values() if c.field and c.field.kind == "entity"]
-        for name in keyed:
-            where = f'("{name}") WHERE "{name}" IS NOT NULL'
-            made.append(f'CREATE INDEX "{self.name}_{name}" ON {self.name} {where}')
+        made.extend(self.indexes().values())
         unique = self._unique()
         if unique:
             made.append(f"CREATE UNIQUE INDEX {self.name}_unique ON {self.name} ({', '.join(unique)})")
         return made
+
+    def indexes(self) -> dict[str, str]:
+        """Names of the indexes on references and the statements that make them.
+
+        With the columns by which what may be read is told, so that one collection out of many needs no rows for that.
+        """
+        told = ', "id", "group_id", "owner_id"' if "owner_id" in self.columns else ""
+        return {
+            f"{self.name}_{c.name}": f'CREATE INDEX "{self.name}_{c.name}" ON {self.name} ("{c.name}"{told}) '
+            f'WHERE "{c.name}" IS NOT NULL'
+            for c in self.columns.values()
+            if c.field and c.field.kind == "entity"
+        }
 
     def _unique(self) -> tuple[str, ...]:
         if self.root.is_enum:
@@ -166,3 +174,14 @@ def statements() -> tuple[str, ...]:
         )
         made.append(f"CREATE INDEX {name}_by_name ON {name} (name, value)")
     return tuple(made)
+
+
+def upgrades(version: int) -> list[str]:
+    """What brings a database of an older version of the schema up to date."""
+    made = [_RESOLUTION, _MANAGED] if version < 2 else []
+    if version < 3:
+        for found in entities().values():
+            if found.name == found.root:
+                for name, statement in table(found.name).indexes().items():
+                    made.extend((f'DROP INDEX "{name}"', statement))
+    return made

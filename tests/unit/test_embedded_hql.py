@@ -172,6 +172,37 @@ def test_pages_leave_out_joins_that_only_fetch() -> None:
     assert translate("select r from Roi r", ADMIN, {}).page is None
 
 
+@pytest.mark.parametrize(
+    ("joins", "found"),
+    [
+        ("join fetch i.rois r", [1]),
+        ("join fetch i.rois r join fetch r.shapes s", [1]),
+        ("left join fetch i.rois r left join fetch r.shapes s", [1, 2, 3]),
+    ],
+)
+def test_collections_that_are_only_fetched_must_be_there_and_need_no_rows(
+    database: sqlite3.Connection, joins: str, found: list[int]
+) -> None:
+    page = translate(f"select i from Image i {joins} order by i.id", ADMIN, {}).page
+    assert page is not None
+    assert page.exact
+    assert [ident for (ident,) in database.execute(page.ids_sql)] == found
+
+
+def test_what_a_fetched_collection_must_lead_to_is_looked_for(database: sqlite3.Connection) -> None:
+    text = "select i from Image i join fetch i.rois r left join fetch r.shapes s join fetch s.transform t"
+    page = translate(text, ADMIN, {}).page
+    assert page is not None
+    assert database.execute(page.ids_sql).fetchall() == []
+
+
+def test_pairs_are_several(database: sqlite3.Connection) -> None:
+    text = "select a from MapAnnotation a join fetch a.mapValue v where v.name like 'k%' order by a.id"
+    page = translate(text, ADMIN, {}).page
+    assert page is not None
+    assert not page.exact
+
+
 def test_a_selected_reference_is_joined(database: sqlite3.Connection) -> None:
     assert rows(database, "select r.image from Roi r") == [(1,)]
     assert rows(database, "select r.image, r.image.name from Roi r where r.image.name = 'a'") == [(1, "a")]
