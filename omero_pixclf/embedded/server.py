@@ -1,4 +1,4 @@
-"""The server: one Ice communicator, one SSL endpoint, one data folder."""
+"""The server: one Ice communicator, one SSL endpoint and a plain one beside it on the loopback, one data folder."""
 
 from __future__ import annotations
 
@@ -66,6 +66,8 @@ class Server:
     ----------
     host, port
         Where clients connect (SSL).
+    plain_port
+        Where they may go on without encryption, as gateways without ``secure`` do; on the loopback only, else None.
     new_password
         Root's password where it was made up at this start, else None.
     folder
@@ -91,7 +93,8 @@ class Server:
             held.callback(self.communicator.destroy)
             self.adapter = self._adapter(host, port)
             self._held = held.pop_all()
-        self.port = int(self.adapter.getEndpoints()[0].getInfo().port)
+        self.port, *plain = (int(endpoint.getInfo().port) for endpoint in self.adapter.getEndpoints())
+        self.plain_port = plain[0] if plain else None
         self.adapter.add(make_router(self), Ice.Identity("router", "OMERO.Glacier2"))
         self.adapter.activate()
         self._sweeper = threading.Thread(target=self._sweep, name="omero-sessions", daemon=True)
@@ -125,8 +128,11 @@ class Server:
             _log.warning(
                 "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
             )
+        endpoints = [f"ssl -h {host} -p {port}"]
+        if host in _LOOPBACK:  # OMERO's second port: for clients that, logged in, ask for transfer without encryption
+            endpoints.append(f"tcp -h {host} -p 0")
         try:
-            return self.communicator.createObjectAdapterWithEndpoints("omero", f"ssl -h {host} -p {port}")
+            return self.communicator.createObjectAdapterWithEndpoints("omero", ":".join(endpoints))
         except Ice.LocalException as error:
             raise UsageError(f"{host}:{port}: cannot listen there ({type(error).__name__}); is it in use?") from error
 

@@ -27,7 +27,7 @@ client.closeSession()
 
 @pytest.mark.parametrize("secure", [True, False])
 def test_guest_logs_in_with_any_password_and_reads_the_version(endpoint: Endpoint, secure: bool) -> None:
-    """Without ``secure``, gateways ask for the address of an unencrypted router and stay on SSL where there is none."""
+    """Without ``secure``, gateways ask for the address of an unencrypted router and go on there."""
     gateway = BlitzGateway("guest", "whatever", host=endpoint.host, port=endpoint.port, secure=secure)
     try:
         assert gateway.connect()

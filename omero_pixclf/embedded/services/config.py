@@ -44,7 +44,7 @@ _PUBLIC = {  # settings that everybody may read, as a fresh server has them
     "omero.pixeldata.max_plane_height": "3192",
     "omero.pixeldata.max_plane_width": "3192",
     "omero.policy.binary_access": "+read,+write,+image",
-    "omero.router.insecure": "",  # there is none: gateways without ``secure`` stay on SSL
+    "omero.router.insecure": "",  # see _values
     "omero.sessions.timeout": "600000",
     "omero.upgrades.url": "",  # nobody is asked
     "omero.version": VERSION,
@@ -119,7 +119,13 @@ def _values(call: Call) -> dict[str, str]:
     shown = {k: v for k, v in stored.items() if k in _PUBLIC or k.startswith(_CLIENT)}
     if call.caller.is_admin:
         shown = {k: v for k, v in stored.items() if not _SECRET.search(k)}
-    return {**_PUBLIC, **shown}
+    return {**_PUBLIC, "omero.router.insecure": _insecure_router(call), **shown}
+
+
+def _insecure_router(call: Call) -> str:
+    """Where clients go on without encryption, the host for them to fill in; "" where they cannot."""
+    port = call.server.plain_port
+    return "" if port is None else f"OMERO.Glacier2/router:tcp -p {port} -h @omero.host@"
 
 
 def _store(call: Call, key: str, value: str) -> None:
