@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.embedded.schema import UPGRADES, statements
+from omero_pixclf.embedded.schema import statements, upgrades
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _WRITER_WAIT_S = 60.0
 
 
@@ -53,11 +53,15 @@ class Transaction:
 
     def new_id(self, table: str) -> int:
         """The next id of a table; ids are never given twice."""
+        return self.new_ids(table, 1)
+
+    def new_ids(self, table: str, count: int) -> int:
+        """The first of so many ids in a row."""
         if table not in self._next:
             row = self.one("SELECT next FROM sequence WHERE name = ?", (table,))
             self._next[table] = row[0] if row else 1
-        self._next[table] += 1
-        return self._next[table] - 1
+        self._next[table] += count
+        return self._next[table] - count
 
     def _store_ids(self) -> None:
         rows = list(self._next.items())
@@ -77,9 +81,7 @@ class Database:
         self._all = [self._writer]
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
-            self._bring_up(
-                statements() if version == 0 else [s for v, made in UPGRADES.items() if v >= version for s in made]
-            )
+            self._bring_up(statements() if version == 0 else upgrades(version))
 
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(

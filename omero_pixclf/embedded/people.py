@@ -10,6 +10,7 @@ from omero import rtypes
 
 from omero_pixclf.embedded.call import Call, memberships
 from omero_pixclf.embedded.faults import invalid, misuse, no_row, violation
+from omero_pixclf.embedded.history import note
 from omero_pixclf.embedded.model import entities
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _PRIVATE = "rw----"
+_MEMBERSHIP = "ome.model.meta.GroupExperimenterMap"
 _OWN = ("firstName", "middleName", "lastName", "email", "institution")
 _SPECIAL_USERS, _SPECIAL_GROUPS = ("root", "guest"), ("system", "user", "guest")
 
@@ -114,10 +116,12 @@ def join_groups(call: Call, user: int, groups: Iterable[int], *, leader: bool = 
         if group in known:
             continue
         place = 0 if place is None else place + 1
+        ident = call.tx.new_id("groupexperimentermap")
         call.tx.execute(
             "INSERT INTO groupexperimentermap (id, parent, child, owner, child_index) VALUES (?, ?, ?, ?, ?)",
-            (call.tx.new_id("groupexperimentermap"), group, user, leader, place),
+            (ident, group, user, leader, place),
         )
+        note(call, "INSERT", _MEMBERSHIP, [ident])
 
 
 def leave_groups(call: Call, user: int, groups: Iterable[int]) -> None:
@@ -129,7 +133,10 @@ def leave_groups(call: Call, user: int, groups: Iterable[int]) -> None:
     if not [g for g in known if g not in gone and g != USER_GROUP]:
         raise invalid("Users must have at least one group besides the group of all users")
     for group in gone:
-        call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ? AND parent = ?", (user, group))
+        pair = (user, group)
+        row = call.tx.one("SELECT id FROM groupexperimentermap WHERE child = ? AND parent = ?", pair)
+        call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ? AND parent = ?", pair)
+        note(call, "DELETE", _MEMBERSHIP, row or ())
     _renumber(call, user, memberships(call.tx, user)[0])
 
 
@@ -219,3 +226,4 @@ def store_password(call: Call, user: int, password: Any) -> None:
     if not text:
         raise misuse("a password cannot be empty")
     set_password(call.tx, user, text)
+    note(call, "PASSWORD", "ome.model.meta.Experimenter", [user])

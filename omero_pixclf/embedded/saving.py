@@ -16,6 +16,7 @@ from omero import rtypes
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.faults import fault, invalid, misuse, violation
+from omero_pixclf.embedded.history import note, note_all
 from omero_pixclf.embedded.model import Entity, Field, entity
 from omero_pixclf.embedded.saving_rights import (
     changed_details,
@@ -52,6 +53,7 @@ class Saver:
         self._listed: dict[int, tuple[str, int]] = {}  # elements of ordered collections: index column and place
         self._new: list[tuple[Any, Entity, int, int]] = []
         self._changed: list[tuple[Entity, int, Any]] = []
+        self._written: dict[str, list[int]] = {}  # ids of rows that were changed, by the server's name of their class
 
     # ---- walking the graph -----------------------------------------------------------------------------------
     def save(self, obj: Any) -> Any:
@@ -140,6 +142,7 @@ class Saver:
         if changed or pairs:
             check_editable(self.call, found, ident, current, wanted)
             self._write_changes(found, ident, changed)
+            self._written.setdefault(found.qualified, []).append(ident)
         if pairs:
             self._collect_pairs(found, obj, ident)
         self._store_place(found, obj, ident, current)
@@ -243,11 +246,12 @@ class Saver:
             kept = [c._id._val for c in getattr(obj, f"_{name}Seq") or [] if c is not None]
             if not getattr(obj, f"_{name}Loaded") or not kept:
                 continue
-            sql = (
-                f'DELETE FROM {table(field.target).name} WHERE "{field.inverse}" = ? '
-                "AND id NOT IN (SELECT value FROM json_each(?))"
+            where = (
+                f'{table(field.target).name} WHERE "{field.inverse}" = ? AND id NOT IN (SELECT value FROM json_each(?))'
             )
-            self.call.tx.execute(sql, (ident, ids_parameter(kept)))
+            gone = [row[0] for row in self.call.tx.all(f"SELECT id FROM {where}", (ident, ids_parameter(kept)))]
+            self.call.tx.execute(f"DELETE FROM {where}", (ident, ids_parameter(kept)))
+            note(self.call, "DELETE", entity(field.target).qualified, gone)
 
     # ---- name-value pairs ------------------------------------------------------------------------------------
     def _collect_pairs(self, found: Entity, obj: Any, ident: int) -> None:
@@ -278,7 +282,16 @@ class Saver:
             values = [(ident, i, p.name, p.value) for i, p in enumerate(pairs) if p is not None]
             self.call.tx.executemany(f"INSERT INTO {name} VALUES (?, ?, ?, ?)", values)
         self._inserts, self._pairs = {}, []
+        self._log()
         self._fill_details()
+
+    def _log(self) -> None:
+        made: dict[str, list[int]] = {}
+        for obj, found, *_ in self._new:
+            made.setdefault(found.qualified, []).append(obj._id._val)
+        note_all(self.call, "INSERT", made)
+        note_all(self.call, "UPDATE", self._written)
+        self._written = {}
 
     def _fill_details(self) -> None:
         if self._new:

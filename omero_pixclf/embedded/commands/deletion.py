@@ -13,6 +13,7 @@ from omero_pixclf.embedded.commands.journey import Action, Journey
 from omero_pixclf.embedded.commands.options import ChildOptions, child_options, named_class
 from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.commands.removal import PlainRemoval, Removal, delete_rows
+from omero_pixclf.embedded.history import note_all
 from omero_pixclf.embedded.managed import forget_managed, remove_managed
 from omero_pixclf.embedded.model import Entity
 from omero_pixclf.embedded.resolutions import forget_levels
@@ -96,6 +97,7 @@ def carry_out(journey: Journey, unlinked: Iterable[tuple[str, str, list[int]]]) 
     managed = forget_managed(journey.tx, folder, dropped.get("OriginalFile", ()))
     forget_levels(journey.tx, dropped.get("Pixels", ()))
     delete_rows(journey)
+    note_all(journey.call, "DELETE", journey.by_class(Action.DROP))
     journey.tx.after_commit.append(lambda: remove_managed(managed))
     for kind in _FILES:
         if dropped.get(kind):

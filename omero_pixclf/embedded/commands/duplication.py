@@ -18,6 +18,7 @@ from omero_pixclf.embedded.commands.relatives import TARGETS
 from omero_pixclf.embedded.commands.removal import check_filesets, pair_tables
 from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
 from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.history import note_all
 from omero_pixclf.embedded.managed import file_place
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.resolutions import copy_levels
@@ -127,6 +128,7 @@ def duplicate(call: Call, request: Any) -> Any:
     for root, ids in found.of_action(Action.TAKE).items():
         _copy_rows(found, root, ids, copies)
         _copy_files(call, root, ids, copies)
+    note_all(call, "INSERT", answer)
     return omero.cmd.DuplicateResponse(answer)
 
 

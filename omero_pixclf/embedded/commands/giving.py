@@ -32,6 +32,7 @@ from omero_pixclf.embedded.commands.rules import (
     UNOWNED,
     Hold,
 )
+from omero_pixclf.embedded.history import note_all
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 
@@ -216,5 +217,6 @@ def change_owner(call: Call, request: Any) -> Any:
     if not request.dryRun:
         for root, ids in giving.of_action(Action.TAKE).items():
             set_column(call, root, "owner_id", request.userId, ids)
+        note_all(call, "UPDATE", giving.by_class(Action.TAKE))
         carry_out(giving, unlinked)
     return omero.cmd.Chown2Response(giving.by_class(Action.TAKE), giving.by_class(Action.DROP))

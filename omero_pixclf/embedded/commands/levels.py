@@ -17,8 +17,9 @@ from omero_pixclf.embedded.commands.moving import WHOLE_LINKS
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.refusal import Refused, graph_failure
 from omero_pixclf.embedded.commands.removal import Removal
+from omero_pixclf.embedded.history import note
 from omero_pixclf.embedded.schema import table
-from omero_pixclf.embedded.security import GroupLevel
+from omero_pixclf.embedded.security import GroupLevel, level_text
 
 __all__ = ["TARGETS", "change_permissions"]
 
@@ -61,6 +62,8 @@ def change_permissions(call: Call, request: Any) -> Any:
         for group in groups:
             sql = "UPDATE experimentergroup SET permissions = ?, update_id = ? WHERE id = ?"
             call.tx.execute(sql, (wanted, call.event_id, group.id))
+            for action in ("UPDATE", f"CHMOD({level_text(wanted)})"):
+                note(call, action, "ome.model.meta.ExperimenterGroup", [group.id])
         carry_out(removal, unlinked)
     included = {"ome.model.meta.ExperimenterGroup": sorted(group.id for group in groups)} if groups else {}
     return omero.cmd.Chmod2Response(included, removal.by_class(Action.DROP))

@@ -27,6 +27,7 @@ from omero_pixclf.embedded.commands.rules import (
     Hold,
 )
 from omero_pixclf.embedded.database import ids_parameter
+from omero_pixclf.embedded.history import note_all
 from omero_pixclf.embedded.model import entity
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.security import GroupLevel
@@ -264,6 +265,7 @@ def change_group(call: Call, request: Any) -> Any:
     if not request.dryRun:
         for root, ids in moving.of_action(Action.TAKE).items():
             set_column(call, root, "group_id", request.groupId, ids)
+        note_all(call, "UPDATE", moving.by_class(Action.TAKE))
         carry_out(moving, unlinked)
     return omero.cmd.Chgrp2Response(moving.by_class(Action.TAKE), moving.by_class(Action.DROP))
 
