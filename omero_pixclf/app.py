@@ -22,18 +22,27 @@ from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.labour import Request, Site, carry_out, planned_crew
+from omero_pixclf.labour import Request, Site, carry_out, get_ready, planned_crew
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.runs.channels import applied_channels, class_indices
-from omero_pixclf.runs.crew import Crew, refusal_of_room
+from omero_pixclf.runs.crew import Crew
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, Looked, estimate, middle_of
-from omero_pixclf.runs.find import find_in
 from omero_pixclf.runs.job import Event
 from omero_pixclf.runs.manifest import Manifest, RunHeader, new_run_id, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
+from omero_pixclf.runs.room import refusal_of_room
 from omero_pixclf.runs.shards import parse_shard, share
-from omero_pixclf.workplace import Edges, folder_edges, joined_edges, joining, omero_edges, utc_now
+from omero_pixclf.workplace import (
+    FILE_MODULES,
+    OMERO_MODULES,
+    Edges,
+    folder_edges,
+    joined_edges,
+    joining,
+    omero_edges,
+    utc_now,
+)
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -65,6 +74,7 @@ def run_in_omero(
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to everything below the targets in OMERO, and yield what happens."""
+    get_ready(request, OMERO_MODULES)
     with connected(login) as session:
         yield from run_in_session(session, request, login=login, now=now, salt=salt)
 
@@ -93,7 +103,9 @@ def run_in_session(
             source, sink = wrap(source, sink)
         items = _plan(source, sink, project, request)
         with _manifest(request, project, session.host, session.user_name, now, salt) as manifest:
-            yield from carry_out(items, Site(source, sink, project, server, renew), request, manifest, now)
+            yield from carry_out(
+                items, Site(source, sink, project, server, renew, OMERO_MODULES), request, manifest, now
+            )
 
 
 def run_in_folder(
@@ -105,11 +117,12 @@ def run_in_folder(
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to image files, results into a folder; the state of runs lies there too."""
+    get_ready(request, FILE_MODULES)
     project = _project_file(request)
     request = _titled(request, project)
     placed = replace(request, folder=request.folder or runs_in(out))
     with folder_edges(out, axes) as (source, sink):
-        site = Site(source, sink, project, renew=lambda: partial(folder_edges, out, axes))
+        site = Site(source, sink, project, renew=lambda: partial(folder_edges, out, axes), modules=FILE_MODULES)
         items = _plan(source, sink, project, request)
         with _manifest(placed, project, str(out), "", now, salt) as manifest:
             yield from carry_out(items, site, placed, manifest, now)
@@ -162,6 +175,8 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
     crew = planned_crew(items, project, request)
 
     def look(image: ImageInfo) -> Looked:
+        from omero_pixclf.runs.find import find_in  # slow to import, and most who plan look at nothing
+
         with source.open(image) as reader:
             part = middle_of(reader)
             found = find_in(part, request.recipe, project, threads=crew.threads, memory=crew.memory)

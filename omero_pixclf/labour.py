@@ -29,11 +29,12 @@ from omero_pixclf.runs.pieces import shared
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.shards import share
+from omero_pixclf.runs.starting import prepare
 from omero_pixclf.runs.takeover import take_over
 from omero_pixclf.table import Table
 from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
-__all__ = ["Request", "Site", "carry_out", "crew_of", "pictures_of", "planned_crew", "record_of"]
+__all__ = ["Request", "Site", "carry_out", "crew_of", "get_ready", "pictures_of", "planned_crew", "record_of"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Site:
         Whose limits count; "" where there is none.
     renew
         How another process opens both edges for itself, asked anew for each; None: the run stays in this process.
+    modules
+        What such a process imports first.
     """
 
     source: ImageSource
@@ -92,6 +95,13 @@ class Site:
     project: Project
     server: str = ""
     renew: Callable[[], Callable[[], AbstractContextManager[Edges]]] | None = None
+    modules: tuple[str, ...] = ()
+
+
+def get_ready(request: Request, modules: Sequence[str]) -> None:
+    """Begin with what worker processes need in any case, while the run is still being planned."""
+    if (request.workers or 1) > 1 and not request.dask:
+        prepare(modules)
 
 
 def carry_out(
@@ -170,7 +180,8 @@ def _executor(
         stopping = threading.Event()
         work = place.work(site.source, site.sink, stopping, now)
         return partial(execute, work=work, lanes=crew.lanes if renew else 1, stopping=stopping)
-    return partial(in_processes, pool=Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes, cut))
+    pool = Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes, cut, site.modules)
+    return partial(in_processes, pool=pool)
 
 
 def crew_of(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:

@@ -6,6 +6,7 @@ them from being guessed from the values (and from going wrong on zero rows).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Kind", "Table", "concatenate"]
+__all__ = ["Column", "Kind", "Table", "column_names", "concatenate"]
 
 Kind = Literal["image", "roi", "well", "plate", "dataset", "long", "double", "string", "bool"]
 
@@ -134,3 +135,21 @@ def _values(table: Table, column: Column) -> NDArray[Any]:
     if column.name in table:
         return table[column.name]
     return np.full(len(table), _MISSING.get(column.kind, -1), dtype=_DTYPES.get(column.kind, np.int64))
+
+
+def column_names(channels: Sequence[str], count: int) -> tuple[str, ...]:
+    """Names fit for columns, one per channel: letters, digits and underscores, unique, never empty.
+
+    >>> column_names(["DAPI (405 nm)", "", "DAPI 405 nm"], 3)
+    ('DAPI_405_nm', 'Channel_2', 'DAPI_405_nm_2')
+    """
+    names: list[str] = []
+    for c in range(count):
+        given = re.sub(r"[^0-9A-Za-z]+", "_", channels[c] if c < len(channels) else "").strip("_")
+        plain = given or f"Channel_{c + 1}"
+        name, times = plain, 1
+        while name.lower() in (n.lower() for n in names):
+            times += 1
+            name = f"{plain}_{times}"
+        names.append(name)
+    return tuple(names)

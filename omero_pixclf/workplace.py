@@ -20,18 +20,17 @@ from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Perform
-from omero_pixclf.runs.find import Found
 from omero_pixclf.runs.gates import process_gates, server_gates
 from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.overlay import Thinned, overlay
-from omero_pixclf.runs.piecework import run_task
-from omero_pixclf.runs.run import Work
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
     from omero_pixclf.connector.session import Session
+    from omero_pixclf.runs.find import Found
 
 __all__ = [
+    "FILE_MODULES",
+    "OMERO_MODULES",
     "Edges",
     "Workplace",
     "at_work",
@@ -45,6 +44,13 @@ __all__ = [
 
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 LARGEST_STACK = 2**26  # and of all planes of a time point
+
+_COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.piecework", "omero_pixclf.runs.overlay")
+FILE_MODULES = (*_COMPUTING, "omero_pixclf.files.folder")
+"""What a worker imports in the end that opens `folder_edges`."""
+
+OMERO_MODULES = (*_COMPUTING, "omero_pixclf.connector.sink", "omero_pixclf.connector.source")
+"""And `joined_edges`."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +92,9 @@ class Workplace:
         self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
     ) -> Perform:
         """The work on edges that are open."""
+        from omero_pixclf.runs.piecework import run_task  # who only hands work out needs none of the slow imports
+        from omero_pixclf.runs.run import Work
+
         gates = server_gates(self.locks, self.server, stopping) if self.server else process_gates(stopping)
         work = Work(
             source,
@@ -103,6 +112,8 @@ class Workplace:
         return partial(run_task, work=work)
 
     def _preview(self, found: Found) -> bytes:
+        from omero_pixclf.runs.overlay import Thinned, overlay
+
         _, depth, height, width, _ = found.image.shape
         step = -(-max(height, width) // LARGEST_PREVIEW)
         while depth * -(-height // step) * -(-width // step) > LARGEST_STACK:

@@ -11,7 +11,6 @@ are in pixel corners: pixel (0, 0) covers 0 to 1, its centre is (0.5, 0.5), and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,9 +22,9 @@ from omero_pixclf.objects.form import CORNER, form_columns
 from omero_pixclf.objects.geometry import Geometry, geometry_of
 from omero_pixclf.objects.intensity import Intensity, intensities, uncertainty
 from omero_pixclf.objects.spans import Spans, spans_of
-from omero_pixclf.table import Column, Table, concatenate
+from omero_pixclf.table import Column, Table, column_names, concatenate
 
-__all__ = ["Box", "PixelSize", "channel_names", "measure"]
+__all__ = ["Box", "PixelSize", "measure"]
 
 PixelSize = tuple[float | None, float | None, float | None]
 """Micrometres along ``(z, y, x)``; None where unknown."""
@@ -97,7 +96,7 @@ def measure(
     """
     _check(labels, image, probabilities)
     size = tuple(float("nan") if s is None else float(s) for s in pixel_size_um)
-    names = channel_names(channels, image.shape[-1])
+    names = column_names(channels, image.shape[-1])
     parts = []
     for t in range(labels.shape[0]):
         here = spans_of(labels[t])
@@ -112,24 +111,6 @@ def measure(
         ]
         parts.append(Table(tuple(columns)))
     return concatenate(parts)
-
-
-def channel_names(channels: Sequence[str], count: int) -> tuple[str, ...]:
-    """Names fit for columns, one per channel: letters, digits and underscores, unique, never empty.
-
-    >>> channel_names(["DAPI (405 nm)", "", "DAPI 405 nm"], 3)
-    ('DAPI_405_nm', 'Channel_2', 'DAPI_405_nm_2')
-    """
-    names: list[str] = []
-    for c in range(count):
-        given = re.sub(r"[^0-9A-Za-z]+", "_", channels[c] if c < len(channels) else "").strip("_")
-        plain = given or f"Channel_{c + 1}"
-        name, times = plain, 1
-        while name.lower() in (n.lower() for n in names):
-            times += 1
-            name = f"{plain}_{times}"
-        names.append(name)
-    return tuple(names)
 
 
 def _check(labels: NDArray[Any], image: NDArray[Any], probabilities: NDArray[Any] | None) -> None:

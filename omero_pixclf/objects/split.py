@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from skimage.morphology import local_maxima
-from skimage.segmentation import watershed
 
 from omero_pixclf.objects.label import Connectivity, Labels, in_raster_order, structure
 from omero_pixclf.objects.threshold import smooth
@@ -112,6 +110,9 @@ def _each(
 
 def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity, depth: float) -> Labels:
     """New numbers for the objects of a plane or volume; only those with several peaks are flooded."""
+    from skimage.morphology import local_maxima  # slow to import, and most recipes split nothing
+    from skimage.segmentation import watershed
+
     around = structure(connectivity) if objects.ndim == 3 else structure(connectivity)[1]
     framed = np.full([n + 2 for n in objects.shape], landscape.min() - 1.0)  # lower all around: peaks at the border
     inner = (slice(1, -1),) * objects.ndim

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.objects.measure import channel_names
-from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.manifest import Manifest
-from omero_pixclf.table import Column, Table, concatenate
+from omero_pixclf.table import Column, Table, column_names, concatenate
+
+if TYPE_CHECKING:
+    from omero_pixclf.objects.summary import ImageSummary
 
 __all__ = ["column_tags", "container_tables", "locate", "summary_row", "without_row"]
 
@@ -64,7 +66,7 @@ def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, T
     columns.append(Column("Uncertainty", "double", doubt, description="mean of 1 - (highest - second highest)"))
     columns += [
         Column(f"Focus_{channel}", "double", np.array([score]), description="larger is sharper")
-        for channel, score in zip(channel_names(image.channels, image.shape[4]), summary.focus, strict=True)
+        for channel, score in zip(column_names(image.channels, image.shape[4]), summary.focus, strict=True)
     ]
     return locate(Table(tuple(columns)), image)
 
@@ -91,7 +93,7 @@ def column_tags(classes: Iterable[str]) -> dict[str, str]:
     """
     names = list(classes)
     fallback = [n if re.search("[0-9A-Za-z]", n) else f"Class_{i}" for i, n in enumerate(names, 1)]
-    return dict(zip(names, channel_names(fallback, len(names)), strict=True))
+    return dict(zip(names, column_names(fallback, len(names)), strict=True))
 
 
 def container_tables(

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Container, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil, prod
-from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
-from omero_pixclf.runs.find import DEFAULT_MEMORY, array_bytes, needs_blocks
 from omero_pixclf.runs.pieces import blocks_of, in_pieces
+from omero_pixclf.runs.room import DEFAULT_MEMORY, array_bytes, free_memory_of_machine
 
-__all__ = ["Crew", "Strength", "crew_for", "crew_there", "free_memory_of_machine", "refusal_of_room"]
+__all__ = ["Crew", "Strength", "crew_for", "crew_there"]
 
 LANES = 3  # one image is read, one computed, one written
 PROCESS = 200 * 2**20  # what a worker takes before it has an image
@@ -148,25 +144,3 @@ def _largest(images: Sequence[ImageInfo], cut: Container[str], project: Project)
         block = WINDOW * prod(blocks_of(image, project).block)
         sizes.append(whole * min(block, prod(image.shape[:4])) // prod(image.shape[:4]) if image.key in cut else whole)
     return max(sizes)
-
-
-def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
-    """Why a large image's maps would not fit below a folder, or None."""
-    if not needs_blocks(image, project, memory):
-        return None
-    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    needed, free = array_bytes(image, project), shutil.disk_usage(place).free
-    if needed <= free:
-        return None
-    return f"{image.key}: {needed / 2**30:.1f} GiB are needed for its maps in {folder}, {free / 2**30:.1f} are free"
-
-
-def free_memory_of_machine() -> int | None:
-    """Bytes that processes may still take; None where the system does not say."""
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    with suppress(ValueError, OSError, AttributeError):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -26,19 +25,13 @@ from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.table import Table
 
 __all__ = [
-    "DEFAULT_MEMORY",
     "Found",
     "applied",
-    "array_bytes",
     "facts_of",
     "find_in",
     "find_in_pixels",
-    "needs_blocks",
     "read_pixels",
 ]
-
-DEFAULT_MEMORY = 4 * 2**30
-"""Bytes that one image's arrays may take where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +54,6 @@ class Found:
     labels: Mapping[str, Readable]
     objects: Mapping[str, Table]
     summary: ImageSummary
-
-
-def array_bytes(image: ImageInfo, project: Project) -> int:
-    """What an image's pixels, probabilities, labels and masks take together."""
-    per_pixel = image.shape[4] * np.dtype(image.dtype).itemsize + 4 * len(project.classes) + 16  # 16: labels, masks
-    return prod(image.shape[:4]) * per_pixel
-
-
-def needs_blocks(image: ImageInfo, project: Project, memory: int | None) -> bool:
-    """Whether an image's arrays would not fit into the memory allowed."""
-    return array_bytes(image, project) > (memory or DEFAULT_MEMORY)
 
 
 def find_in(

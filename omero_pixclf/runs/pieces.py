@@ -21,19 +21,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.objects.large import Facts
 from omero_pixclf.pixels.predict import reach
 from omero_pixclf.runs.channels import class_indices
-from omero_pixclf.runs.find import facts_of, needs_blocks
 from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.runs.room import needs_blocks
 from omero_pixclf.runs.task import Piece, Stage
 from omero_pixclf.runs.tiled import Grid, Tiled, grid_of
+
+if TYPE_CHECKING:
+    from omero_pixclf.objects.large import Facts
 
 __all__ = ["Cutting", "blocks_of", "in_pieces", "shared", "worth_cutting"]
 
@@ -110,6 +113,8 @@ class Cutting:
 
     def facts(self, name: str) -> Facts:
         """What measuring has to know of a class."""
+        from omero_pixclf.runs.find import facts_of  # only who works on pieces needs the slow imports behind it
+
         return facts_of(self.image, self.recipe, name, self.classes[name])
 
 

@@ -19,7 +19,7 @@ from omero_pixclf.objects.windows import windows_on
 from omero_pixclf.pixels.box import Span
 from omero_pixclf.pixels.predict import predict_blocks, reach
 from omero_pixclf.runs.assembly import Joined, counted_arrays, joined_arrays, joined_of, load, save
-from omero_pixclf.runs.find import Found, applied, needs_blocks
+from omero_pixclf.runs.find import Found, applied
 from omero_pixclf.runs.kept import table_arrays, table_from
 from omero_pixclf.runs.packing import (
     Arrays,
@@ -31,6 +31,7 @@ from omero_pixclf.runs.packing import (
     sums_from,
 )
 from omero_pixclf.runs.pieces import Cutting
+from omero_pixclf.runs.room import needs_blocks
 from omero_pixclf.runs.run import Results, RoiKind, Work, record_for, roi_kind_of, run_image, store
 from omero_pixclf.runs.task import Piece, Stage, Task
 from omero_pixclf.runs.tiled import Tiled, region_of

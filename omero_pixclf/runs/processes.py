@@ -1,15 +1,14 @@
-"""Many images, whole or in pieces, over a pool of spawned processes; whoever dies gives its work back."""
+"""Many images, whole or in pieces, over a pool of processes; whoever dies gives its work back."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Literal
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError
@@ -18,6 +17,7 @@ from omero_pixclf.runs.agenda import Agenda, Cutter, whole
 from omero_pixclf.runs.execute import Ended, Outcome, failure, settle
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.starting import worker_context
 from omero_pixclf.runs.task import Piece, Task, image_of
 from omero_pixclf.runs.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
 
@@ -44,6 +44,8 @@ class Pool:
         How many images, or pieces of them, one worker has on their way at a time.
     cut
         Which images the workers share.
+    modules
+        What workers import before they open anything (`omero_pixclf.runs.starting`).
     beat_s, silence_s
         How often a worker says that it lives, and after how long a silence it is killed.
     """
@@ -52,13 +54,14 @@ class Pool:
     renew: Callable[[], OpenWork]
     lanes: int = 1
     cut: Cutter = whole
+    modules: tuple[str, ...] = ()
     beat_s: float = BEAT_S
     silence_s: float = SILENCE_S
 
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
+    process: BaseProcess
     connection: Connection
     heard: float
     hands: dict[str, Task] = field(default_factory=dict)
@@ -88,8 +91,10 @@ def in_processes(
     try:
         while crew.busy:
             crew.staff()
-            yield from [ended.record(manifest) for ended in crew.listen()]  # all known before any is told
-        crew.dismiss()
+            outcomes = [ended.record(manifest) for ended in crew.listen()]  # all known before any is told
+            if not crew.busy:
+                crew.dismiss()  # workers close what they have open while the last container is finished
+            yield from outcomes
     finally:
         crew.disband()
 
@@ -99,7 +104,7 @@ class _Crew:
 
     def __init__(self, agenda: Agenda, manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
         self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
-        self._context = multiprocessing.get_context("spawn")  # a forked Ice communicator is of no use
+        self._context = worker_context(pool.modules)
         self._workers: list[_Worker] = []
         self._deaths: dict[str, int] = {}
         self._losses = 0
@@ -114,7 +119,7 @@ class _Crew:
         staying = [w for w in self._workers if not w.leaving]
         in_hands = sum(len(w.hands) for w in self._workers)
         for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
-            staying.append(self._start())
+            staying += self._start()
         for worker in sorted(staying, key=lambda w: len(w.hands)):
             while len(worker.hands) < self._pool.lanes and self._may_have(worker):
                 task = self._agenda.take()
@@ -129,18 +134,27 @@ class _Crew:
         suspects = [*worker.hands, *([task.key] if worker.hands else ())]
         return not any(self._deaths.get(key) for key in suspects)
 
-    def _start(self) -> _Worker:
+    def _start(self) -> list[_Worker]:
+        """One more worker; none where it died before it was there."""
         ours, theirs = self._context.Pipe()
         open_work = self._pool.renew()
         arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
-        process = self._context.Process(target=serve, args=arguments, daemon=True)
-        process.start()
-        theirs.close()
+        process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        try:
+            process.start()
+        except (EOFError, OSError) as error:
+            ours.close()
+            said = f"a worker process could not be started ({type(error).__name__}: {error})"
+            log.warning("%s", said)
+            self._count_loss(said)
+            return []
+        finally:
+            theirs.close()
         worker = _Worker(process, ours, self._clock())
         # Not among the arguments: whoever starts a process waits for ever where it dies before it has read long ones.
         _tell(worker, open_work)
         self._workers.append(worker)
-        return worker
+        return [worker]
 
     def listen(self) -> list[Ended]:
         """Wait for news, and return what has ended."""
@@ -205,10 +219,11 @@ class _Crew:
         said = f"the worker process died ({_how(worker.process.exitcode)})"
         if not worker.leaving:
             log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
-            self._losses += 1
-        if self._losses > LOSSES * self._pool.workers:
-            self._return_all(worker)
-            raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
+            try:
+                self._count_loss(said)
+            except OutputError:
+                self._return_all(worker)
+                raise
         for task in worker.hands.values():
             self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
             if self._deaths[task.key] >= TRIES:
@@ -218,15 +233,19 @@ class _Crew:
                 self._agenda.give_back(task, last=not isinstance(task, Piece))
         return failed
 
+    def _count_loss(self, said: str) -> None:
+        self._losses += 1
+        if self._losses > LOSSES * self._pool.workers:
+            raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
+
     def dismiss(self) -> None:
-        """All is done: workers close what they have opened."""
+        """All is done: workers close what they have opened, which nobody waits for yet."""
         for worker in self._workers:
             worker.leaving = True
             _tell(worker, None)
-        self._see_off()
 
     def disband(self) -> None:
-        """The run ends early: workers end at their next stage, or are killed; their images are due again."""
+        """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
         for worker in self._workers:
             _tell(worker, "stop")
         self._see_off()

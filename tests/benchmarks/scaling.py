@@ -363,14 +363,14 @@ def _finished(
 
 
 def _spawned(root: int) -> list[int]:
-    """The spawned workers below a process, without multiprocessing's own tracker."""
+    """The workers below a process: not multiprocessing's own tracker, nor the process that workers are forked from."""
     found = []
     for pid in family(root):
         try:
-            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             continue
-        if b"spawn_main" in line:
+        if b"spawn_main" in line or (b"forkserver" in line and not family(pid)):
             found.append(pid)
     return found
 

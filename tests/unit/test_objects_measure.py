@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.measure import channel_names, measure
+from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.outline import outlines
-from omero_pixclf.table import Table, concatenate
+from omero_pixclf.table import Table, column_names, concatenate
 
 SIZE = (2.0, 0.5, 0.5)
 
@@ -117,8 +117,8 @@ def test_labels_with_gaps_keep_their_numbers() -> None:
     assert measured(labels, image)["Label"].tolist() == [1, 40, 1]
 
 
-def test_channel_names_fit_columns_and_differ() -> None:
-    assert channel_names(["a b", "A_b", "", "µ"], 5) == ("a_b", "A_b_2", "Channel_3", "Channel_4", "Channel_5")
+def test_column_names_fit_columns_and_differ() -> None:
+    assert column_names(["a b", "A_b", "", "µ"], 5) == ("a_b", "A_b_2", "Channel_3", "Channel_4", "Channel_5")
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

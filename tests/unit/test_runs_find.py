@@ -24,9 +24,9 @@ from omero_pixclf.objects.outline import Outline, PolygonShape
 from omero_pixclf.pixels.predict import reach
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs import tiled
-from omero_pixclf.runs.find import needs_blocks
 from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.piecework import cutting_of, run_task
+from omero_pixclf.runs.room import needs_blocks
 from omero_pixclf.runs.run import Work, run_image
 from omero_pixclf.table import Table
 

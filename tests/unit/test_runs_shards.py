@@ -14,11 +14,12 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.crew import crew_for, refusal_of_room
+from omero_pixclf.runs.crew import crew_for
 from omero_pixclf.runs.estimate import Looked, estimate
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.room import refusal_of_room
 from omero_pixclf.runs.shards import parse_shard, share
 from omero_pixclf.table import Column, Table
 
