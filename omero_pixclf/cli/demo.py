@@ -76,7 +76,9 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
             tell(machine, "", event="demo", folder=str(folder.resolve()), failed=failed, **server_at, **containers)
         if serve:
             console.print(
-                f"The server stays at {server.host}:{server.port}, user {USER}, password {password}; Ctrl-C ends."
+                f"The server stays until Ctrl-C: omero login {USER}@{server.host}:{server.port}, password {password}"
+                f"\n(its administrator is root, password {root})",
+                soft_wrap=True,
             )
             threading.Event().wait()
     return int(failed)

@@ -19,7 +19,7 @@ BULK = "openmicroscopy.org/omero/bulk_annotations"
 
 
 def tell(console: Console, host: str, port: int, user: tuple[str, str], stage: Stage, folder: Path) -> None:
-    """Print what stands in OMERO, and save its contact sheets beside the demo's data."""
+    """Print what stands in OMERO, and save its pictures and reports beside the demo's data."""
     conn = BlitzGateway(*user, host=host, port=port, secure=True)
     if not conn.connect():
         raise ConnectionError(f"BlitzGateway cannot log in to {host}:{port}: {conn.getLastError()}")
@@ -76,22 +76,22 @@ def _lapses(console: Console, conn: BlitzGateway, stage: Stage) -> None:
 
 
 def _files(console: Console, conn: BlitzGateway, stage: Stage, folder: Path) -> None:
-    """List what is attached, and download the contact sheets."""
+    """List what is attached, and download what a browser shows."""
     console.print("Attached in OMERO:")
     pictures = []
     containers = (("Plate", stage.plate), ("Dataset", stage.stacks), ("Dataset", stage.lapses))
     for kind, number in containers:
         for attachment in attachments(conn, kind, number):
             console.print(f"  {kind}:{number}  {_described(attachment)}", soft_wrap=True)
-            if attachment.name.endswith(".png"):
+            if attachment.name.endswith((".png", ".html")):
                 target = folder / f"{kind}_{number}_{attachment.name}"
                 download(conn, attachment.annotation_id, target)
                 pictures.append(target)
-    console.print("Pictures (outlines over the images, heat map, histograms), downloaded from OMERO:")
+    console.print("Pictures (outlines over the images, heat map, histograms) and reports, downloaded from OMERO:")
     for picture in pictures:
         console.print(f"  {picture.resolve()}", soft_wrap=True)
 
 
 def _described(a: Attachment) -> str:
-    kind = "table" if a.mimetype == "OMERO.tables" else "file"
-    return f"FileAnnotation:{a.annotation_id} {kind} {a.name} ({a.namespace}, {a.size / 1024:.0f} KiB)"
+    kind = f"table for {a.namespace}" if a.mimetype == "OMERO.tables" else a.name
+    return f"FileAnnotation:{a.annotation_id} {kind} ({a.size / 1024:.0f} KiB)"
