@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from omero_pixclf.embedded.server import Server
     from omero_pixclf.embedded.sessions import ClientSession
 
-__all__ = ["Call", "caller_of", "memberships"]
+__all__ = ["PRIVILEGE", "Call", "caller_of", "denied_privileges", "memberships"]
+
+PRIVILEGE = "AdminPrivilege:"  # begins the names of a user's settings that take a privilege away
+_ROOT = 0
 
 
 def memberships(tx: Transaction, user_id: int) -> tuple[list[int], list[int]]:
@@ -25,8 +29,18 @@ def memberships(tx: Transaction, user_id: int) -> tuple[list[int], list[int]]:
     return [row[0] for row in rows], [row[0] for row in rows if row[1]]
 
 
-def caller_of(tx: Transaction, user_id: int, group_id: int | None) -> Caller:
-    """The user with memberships as they stand now."""
+def denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
+    """Privileges that a user would lack as an administrator."""
+    if user_id == _ROOT:
+        return frozenset()
+    rows = tx.all(
+        "SELECT name, value FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user_id,)
+    )
+    return frozenset(name.removeprefix(PRIVILEGE) for name, value in rows if (value or "").lower() != "true")
+
+
+def caller_of(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
+    """The user with memberships as they stand now; who acts as another administrator gains no privileges by that."""
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user_id,))
     members, leads = memberships(tx, user_id)
     levels = tx.all(
@@ -35,6 +49,9 @@ def caller_of(tx: Transaction, user_id: int, group_id: int | None) -> Caller:
         (user_id,),
     )
     readable = frozenset(g for g, perm1 in levels if GroupLevel(perm1).readable)
+    denied: frozenset[str] = frozenset()
+    if SYSTEM_GROUP in members:
+        denied = denied.union(*(denied_privileges(tx, u) for u in (user_id, sudoer_id) if u is not None))
     return Caller(
         user_id,
         name[0] if name else "",
@@ -43,6 +60,7 @@ def caller_of(tx: Transaction, user_id: int, group_id: int | None) -> Caller:
         frozenset(members),
         frozenset(leads),
         readable,
+        denied,
     )
 
 
@@ -89,7 +107,7 @@ class Call:
         return made
 
     def _caller(self) -> Caller:
-        own = caller_of(self.tx, self.session.user_id, self.session.group_id)
+        own = caller_of(self.tx, self.session.user_id, self.session.group_id, self.session.sudoer_id)
         wanted = self._number("omero.group")
         group = self.session.group_id if wanted is None else wanted
         user = self._number("omero.user")
@@ -99,15 +117,7 @@ class Call:
             if not own.leads(group):
                 raise violation(f"User {own.user_id} is not an admin or leader and may not act for user {user}")
             own = caller_of(self.tx, user, None)
-        return Caller(
-            own.user_id,
-            own.user_name,
-            None if group < 0 else group,
-            own.is_admin,
-            own.member_of,
-            own.leader_of,
-            own.readable_groups,
-        )
+        return replace(own, group_id=None if group < 0 else group)
 
     def _number(self, key: str) -> int | None:
         text = self.context.get(key, "")

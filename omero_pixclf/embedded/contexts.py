@@ -26,7 +26,7 @@ def event_context(call: Call) -> Any:
     group = call.tx.one("SELECT name, permissions FROM experimentergroup WHERE id = ?", (made.groupId,))
     made.groupName = group[0] if group else ""
     made.isAdmin = caller.is_admin
-    made.adminPrivileges = list(VALUES["AdminPrivilege"]) if caller.is_admin else []
+    made.adminPrivileges = [name for name in VALUES["AdminPrivilege"] if caller.has(name)]
     made.eventId, made.eventType = -1, "Internal"
     made.memberOfGroups, made.leaderOfGroups = _in_order(call)
     made.groupPermissions = permissions(group[1] if group else 0, ALL)

@@ -26,6 +26,7 @@ __all__ = [
     "join_groups",
     "leave_groups",
     "must_administer",
+    "must_have",
     "must_lead",
     "set_default_group",
     "set_leadership",
@@ -47,10 +48,16 @@ def must_administer(call: Call) -> None:
         raise violation(f"No matching roles found for session {call.session.uuid} (allowed: [system])")
 
 
-def must_lead(call: Call, groups: Iterable[int]) -> None:
-    """SecurityViolation unless the caller is an administrator or leads all of the groups."""
+def must_have(call: Call, privilege: str) -> None:
+    """SecurityViolation for everybody but administrators with a privilege."""
+    if not call.caller.has(privilege):
+        raise violation("Current user is not admin for the given user(s)")
+
+
+def must_lead(call: Call, groups: Iterable[int], privilege: str) -> None:
+    """SecurityViolation unless the caller is an administrator with a privilege or leads all of the groups."""
     wanted = [g for g in groups if g != USER_GROUP]
-    if call.caller.is_admin or (wanted and all(g in call.caller.leader_of for g in wanted)):
+    if call.caller.has(privilege) or (wanted and all(g in call.caller.leader_of for g in wanted)):
         return
     raise violation("Current user is neither admin nor group-leader for the given user(s)/group(s)")
 

@@ -7,9 +7,10 @@ import uuid
 from omero_pixclf.embedded.database import Database, Transaction, now_ms
 from omero_pixclf.embedded.security import USER_GROUP
 
-__all__ = ["DATA", "MANAGED", "SCRIPTS", "repository_files", "repository_uuid"]
+__all__ = ["DATA", "MANAGED", "SCRIPTS", "file_domain", "repository_files", "repository_uuid"]
 
 DATA, MANAGED, SCRIPTS = "data", "ManagedRepository", "scripts"
+_DOMAINS = {MANAGED: "ManagedRepo", SCRIPTS: "ScriptRepo"}
 _FIND = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
 
 
@@ -30,6 +31,16 @@ def repository_uuid(tx: Transaction, name: str) -> str:
     """What the column ``repo`` of a repository's files holds."""
     row = tx.one("SELECT hash FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0", (name,))
     return str(row[0])
+
+
+def file_domain(tx: Transaction, ident: int) -> str:
+    """Which administrators' privileges count for a file: ``ManagedRepo``, ``ScriptRepo``, or ``File`` elsewhere."""
+    row = tx.one(
+        "SELECT r.name FROM originalfile f JOIN originalfile r ON r.hash = f.repo AND r.mimetype = 'Repository' "
+        "WHERE f.id = ?",
+        (ident,),
+    )
+    return _DOMAINS.get(row[0], "File") if row is not None else "File"
 
 
 def _find(tx: Transaction) -> dict[str, int]:

@@ -19,6 +19,7 @@ from omero import rtypes
 from omero_pixclf.embedded.database import Transaction, ids_parameter
 from omero_pixclf.embedded.faults import no_row, unreadable
 from omero_pixclf.embedded.model import Entity, Field, entity, unit_names
+from omero_pixclf.embedded.repositories import file_domain
 from omero_pixclf.embedded.schema import DETAILS, pair_table, table
 from omero_pixclf.embedded.security import ALL, Caller, GroupLevel, Rights, permissions
 
@@ -288,7 +289,7 @@ class Graph:
     def finish(self) -> None:
         """Resolve all references and fill in details; call once everything is loaded."""
         self._load_groups()
-        self._details.clear()  # of what was loaded less then
+        self._details.clear()  # they name what had been loaded by then
         for (root, ident), (kind, row) in self._rows.items():
             obj = self._loaded[(root, ident)]
             if obj._details is not None:
@@ -336,12 +337,13 @@ class Graph:
         plan = _plan(kind)
         owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
         key = (owner, group, creation, update, external)
-        if plan.is_owned and key in self._details:
+        shared = plan.is_owned and not (kind == "OriginalFile" and self.caller.denied)
+        if shared and key in self._details:
             made = omero.model.DetailsI.__new__(omero.model.DetailsI)
             made.__dict__.update(self._details[key])
             return made
         made = self.details(*key, self._row_permissions(kind, row))
-        if plan.is_owned:
+        if shared:
             self._details[key] = dict(made.__dict__)
         return made
 
@@ -377,7 +379,10 @@ class Graph:
             return self._shared_permissions(row[plan.places["permissions"]], self._global_rights())
         if not plan.is_owned:
             return self._shared_permissions(_NO_LEVEL, self._global_rights())
-        return self.permissions(row[plan.details[0]], row[plan.details[1]])
+        owner, group = row[plan.details[0]], row[plan.details[1]]
+        if kind == "OriginalFile" and self.caller.denied:
+            return self._shared_permissions(self.level(group).perm1, self.rights(owner, group, file=row[0]))
+        return self.permissions(owner, group)
 
     def permissions(self, owner: int, group: int) -> Any:
         """Permissions of an object of that owner in that group, as the caller has them."""
@@ -387,9 +392,10 @@ class Graph:
             self._owned[key] = self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
         return self._owned[key]
 
-    def rights(self, owner: int, group: int) -> Rights:
-        """What the caller may do to an object of that owner in that group."""
-        return self.caller.rights(owner, group, self.level(group))
+    def rights(self, owner: int, group: int, *, file: int | None = None) -> Rights:
+        """What the caller may do to an object of that owner in that group; ``file`` is the id of an OriginalFile."""
+        domain = "Owned" if file is None or not self.caller.denied else file_domain(self.tx, file)
+        return self.caller.rights(owner, group, self.level(group), domain)
 
     def _global_rights(self) -> Rights:
         return ALL if self.caller.is_admin else Rights(True, False, False, False, False, False)

@@ -23,6 +23,7 @@ from omero_pixclf.embedded.saving_rights import (
     check_editable,
     check_fresh,
     check_links,
+    may_alter,
     ownership,
 )
 from omero_pixclf.embedded.schema import pair_table, table
@@ -92,7 +93,7 @@ class Saver:
         return self._insert(found, obj)
 
     def _insert(self, found: Entity, obj: Any) -> Any:
-        if found.is_global and not self.call.caller.is_admin:
+        if found.is_global and not may_alter(self.call, found):
             raise violation(f"Cannot create {found.qualified}: only administrators may")
         ident = self.call.tx.new_id(table(found.name).name)
         obj._id = rtypes.rlong(ident)

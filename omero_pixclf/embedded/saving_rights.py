@@ -15,7 +15,13 @@ from omero_pixclf.embedded.model import Entity, entity
 from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, GroupLevel
 from omero_pixclf.embedded.storing import places
 
-__all__ = ["changed_details", "check_editable", "check_fresh", "check_links", "ownership"]
+__all__ = ["changed_details", "check_editable", "check_fresh", "check_links", "may_alter", "ownership"]
+
+_PRIVILEGES = {
+    "Experimenter": "ModifyUser",
+    "ExperimenterGroup": "ModifyGroup",
+    "GroupExperimenterMap": "ModifyGroupMembership",
+}
 
 _NO_GROUP = (
     "No valid permissions available! DUMMY permissions are not intended for copying. "
@@ -36,6 +42,12 @@ class _Linked:
         return f"{self.kind.qualified}:Id_{self.ident}"
 
 
+def may_alter(call: Call, found: Entity) -> bool:
+    """Whether the caller may make, change and delete what belongs to nobody; users and groups take a privilege."""
+    privilege = _PRIVILEGES.get(found.name)
+    return call.caller.is_admin if privilege is None else call.caller.has(privilege)
+
+
 # ---- new objects ---------------------------------------------------------------------------------------------
 def ownership(call: Call, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
     """Owner and group of a new object: the caller and the request's group.
@@ -47,7 +59,7 @@ def ownership(call: Call, found: Entity, obj: Any, row: list[Any]) -> tuple[int,
     if found.is_global:
         return caller.user_id, -1
     wanted = _wanted(obj, "_owner")
-    if wanted not in (None, caller.user_id) and not caller.is_admin:
+    if wanted not in (None, caller.user_id) and not caller.has("WriteOwned"):
         raise violation(f"You are not authorized to set the Experimenter for {found.qualified} to {wanted}")
     return caller.user_id if wanted is None else wanted, _group(call, found, obj, row)
 
@@ -106,7 +118,7 @@ def check_links(call: Call, found: Entity, row: list[Any], owner: int, group: in
         if linked.owner == call.caller.user_id:
             continue
         level = call.graph.level(linked.group)
-        if not call.caller.leads(linked.group):
+        if not (call.caller.has("WriteOwned") or linked.group in call.caller.leader_of):
             _check_member(found, linked, level, linked.group in call.caller.member_of)
         elif not level.readable and owner != linked.owner:
             raise fault(omero.ReadOnlyGroupSecurityViolation, f"Cannot link to {linked}")
@@ -134,7 +146,7 @@ def changed_details(call: Call, found: Entity, obj: Any, ident: int, current: An
     changed = {}
     owner, group = _wanted(obj, "_owner"), _wanted(obj, "_group")
     if owner not in (None, current[where["owner_id"]]):
-        if not call.caller.is_admin:
+        if not call.caller.has("WriteOwned"):
             raise violation(f"You are not authorized to change the owner for {found.qualified}:Id_{ident}")
         changed["owner_id"] = int(owner or 0)
     if group not in (None, current[where["group_id"]]):
@@ -148,14 +160,14 @@ def check_editable(call: Call, found: Entity, ident: int, current: Any, wanted: 
     """SecurityViolation unless the caller may turn the current row into the wanted one."""
     where, what = places(found.name), f"{found.qualified}:Id_{ident}"
     if "owner_id" not in where:
-        if not call.caller.is_admin:
+        if not may_alter(call, found):
             raise violation(f"Updating {what} not allowed.")
         return
     owner, group = current[where["owner_id"]], current[where["group_id"]]
     check_links(call, found, wanted, owner, group)
     if call.caller.group_id != group and group != USER_GROUP:
         raise violation(f"Currently logged into group {call.caller.group_id}. Cannot alter {what} in group {group}")
-    if not call.graph.rights(owner, group).edit:
+    if not call.graph.rights(owner, group, file=ident if found.name == "OriginalFile" else None).edit:
         raise violation(f"Updating {what} not allowed.")
 
 

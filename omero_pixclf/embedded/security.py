@@ -82,6 +82,11 @@ class Caller:
     member_of: frozenset[int]
     leader_of: frozenset[int]
     readable_groups: frozenset[int]  # of those the user is a member of: where colleagues' objects are visible
+    denied: frozenset[str] = frozenset()  # privileges that this administrator, or who acts as one, lacks
+
+    def has(self, privilege: str) -> bool:
+        """Whether the caller is an administrator with a privilege, such as ``ModifyUser``."""
+        return self.is_admin and privilege not in self.denied
 
     def leads(self, group_id: int) -> bool:
         """Whether the caller has a leader's rights in a group."""
@@ -108,15 +113,40 @@ class Caller:
         groups = ", ".join(str(g) for g in sorted(self.readable_groups | self.leader_of | {USER_GROUP}))
         return f"({alias}.owner_id = {self.user_id} OR {alias}.group_id IN ({groups}))"
 
-    def rights(self, owner_id: int, group_id: int, level: GroupLevel) -> Rights:
-        """What the caller may do to an object of that owner in that group."""
-        leads = self.leads(group_id)
+    def rights(self, owner_id: int, group_id: int, level: GroupLevel, domain: str = "Owned") -> Rights:
+        """What the caller may do to an object of that owner in that group.
+
+        ``domain`` says which privileges count where an administrator lacks some: those for ``Owned`` objects, or for
+        an OriginalFile those for a plain ``File``, one of the ``ManagedRepo`` or of the ``ScriptRepo``.
+        """
         if owner_id == self.user_id:
             return ALL
-        if leads:
-            return Rights(level.readable, True, True, level.readable, self.is_admin, True)
+        if self.is_admin and self.denied:
+            return self._restricted(self._as_member(group_id, level), level, domain)
+        if self.is_admin:
+            return Rights(level.readable, True, True, level.readable, True, True)
+        return self._as_member(group_id, level)
+
+    def _restricted(self, plain: Rights, level: GroupLevel, domain: str) -> Rights:
+        """What an administrator's privileges add to what anybody in the same place may do."""
+        writes = self.has(f"Write{domain}")
+        connects = writes and level.readable
+        return Rights(
+            plain.link or connects,
+            plain.edit or writes,
+            plain.delete or self.has(f"Delete{domain}"),
+            plain.annotate or connects,
+            plain.chgrp or self.has("Chgrp"),
+            plain.chown or self.has("Chown"),
+        )
+
+    def _as_member(self, group_id: int, level: GroupLevel) -> Rights:
+        if group_id in self.leader_of:
+            return Rights(level.readable, True, True, level.readable, False, True)
         if group_id == USER_GROUP:
             return Rights(True, False, False, True, False, False)
+        if group_id not in self.member_of:
+            return NOTHING
         if level.writable:
             return Rights(True, True, True, True, False, False)
         return Rights(False, False, False, level.readable and level.annotatable, False, False)

@@ -101,7 +101,7 @@ class Giving(Journey):
             return None
         if is_any(thing, _CONTAINED):
             caller = self.call.caller
-            own = caller.is_admin or thing.owner == caller.user_id
+            own = caller.has("Chown") or thing.owner == caller.user_id
             return Fate(thing, Action.TAKE, True) if own else None
         if of_kind(thing.kind, "Annotation"):
             return self._settled_annotation(thing)
@@ -166,9 +166,9 @@ class Giving(Journey):
     def _check_members(self, user: int) -> None:
         members, _ = memberships(self.tx, user)
         for fate in self.fates.values():
-            if fate.action is not Action.TAKE or fate.item.group is None or self.call.caller.is_admin:
+            if fate.action is not Action.TAKE or fate.item.group is None or self.call.caller.has("Chown"):
                 continue
-            if fate.checked and not self.call.caller.leads(fate.item.group):
+            if fate.checked and fate.item.group not in self.call.caller.leader_of:
                 raise graph_failure(f"not an owner of the group of {text_of(fate.item)}")
             if fate.item.group not in members:
                 raise graph_failure(f"user {user} is not a member of the group of {text_of(fate.item)}")
@@ -177,14 +177,14 @@ class Giving(Journey):
 def _check_request(call: Call, user: int) -> None:
     if call.tx.one("SELECT 1 FROM experimenter WHERE id = ?", (user,)) is None:
         raise Refused("bad-user", f"no user {user}")
-    if not call.caller.is_admin and not call.caller.leader_of:
+    if not call.caller.has("Chown") and not call.caller.leader_of:
         raise Refused("steps-cancel", "ome.services.graphs.GraphException(message=not an owner of any group)")
 
 
 def _all_of(call: Call, journey: Journey, users: Sequence[int]) -> list[Item]:
     """Everything of some users that the caller may give away."""
     found: list[Item] = []
-    groups = None if call.caller.is_admin else call.caller.leader_of
+    groups = None if call.caller.has("Chown") else call.caller.leader_of
     for kind in TARGETS:
         names = annotation_links() if kind == "AnnotationLink" else (kind,)
         for name in names:

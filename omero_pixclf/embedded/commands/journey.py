@@ -226,6 +226,8 @@ class Journey:
     # ---- rights ----------------------------------------------------------------------------------------------
     def rights(self, item: Item) -> Rights:
         """What the caller may do to an object."""
+        if item.kind == "OriginalFile" and item.owner is not None and item.group is not None:
+            return self.call.graph.rights(item.owner, item.group, file=item.id)
         key = (item.owner, item.group)
         if key not in self._rights:
             if item.owner is None or item.group is None:

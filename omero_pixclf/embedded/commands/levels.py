@@ -53,7 +53,7 @@ def change_permissions(call: Call, request: Any) -> Any:
     removal = Removal(call.as_admin(), child_options(request.childOptions))
     groups = named_targets(removal, TARGETS, request.targetObjects)
     for group in groups:
-        if not call.caller.leads(group.id):
+        if not (call.caller.has("ModifyGroup") or group.id in call.caller.leader_of):
             raise graph_failure(f"not permitted to change the permissions of group {group.id}")
     closing = [] if GroupLevel(wanted).readable else [g.id for g in groups if removal.call.graph.level(g.id).readable]
     removal.run(list(_connections(removal, closing)), Action.DROP)

@@ -131,7 +131,7 @@ class Moving(Journey):
         return Fate(thing, Action.DROP, False) if movers else None
 
     def _settled_content(self, thing: Item) -> Fate | None:
-        if self.call.caller.is_admin or thing.owner == self.call.caller.user_id:
+        if self.call.caller.has("Chgrp") or thing.owner == self.call.caller.user_id:
             return Fate(thing, Action.TAKE, True)
         rights = self.rights(thing)
         may = rights.delete or rights.chgrp
@@ -242,7 +242,7 @@ def _level(call: Call, group: int) -> GroupLevel:
 def check_destination(call: Call, group: int) -> None:
     """Refused where the caller cannot move data to a group."""
     exists = call.tx.one("SELECT 1 FROM experimentergroup WHERE id = ?", (group,)) is not None
-    if not exists or not (call.caller.is_admin or group in call.caller.member_of):
+    if not exists or not (call.caller.has("Chgrp") or group in call.caller.member_of):
         raise Refused("not-in-group", "not a member of the chgrp destination group")
 
 

@@ -67,7 +67,7 @@ def _request(name: str) -> Any:
 def current_sessions(call: Call, request: Any) -> Any:
     """Answer a CurrentSessionsRequest: of others' sessions only administrators see more than user and group."""
     found = call.server.sessions.all()
-    full = [s for s in found if call.caller.is_admin or s.user_id == call.session.user_id]
+    full = [s for s in found if call.caller.has("ReadSession") or s.user_id == call.session.user_id]
     loaded = call.graph.load("Session", [s.ident for s in full])
     call.graph.finish()
     contexts = [event_context(Call(call.server, s, call.tx, {}, call.current)) for s in found]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import omero
@@ -12,16 +13,17 @@ import omero.sys
 from omero import rtypes
 
 from omero_pixclf.embedded import people
-from omero_pixclf.embedded.call import Call, memberships
+from omero_pixclf.embedded.call import PRIVILEGE, Call, denied_privileges, memberships
 from omero_pixclf.embedded.commands.perform import perform
 from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.enumerations import VALUES
 from omero_pixclf.embedded.faults import invalid, misuse, violation
+from omero_pixclf.embedded.history import note
 from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.photos import photos, store_photo
 from omero_pixclf.embedded.queries import objects
-from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, level_text
 from omero_pixclf.embedded.service import Service, changes
 
 __all__ = ["Admin"]
@@ -29,7 +31,9 @@ __all__ = ["Admin"]
 _MAP = "left outer join fetch {0}.groupExperimenterMap m left outer join fetch m."
 _USERS = "select distinct e from Experimenter e " + _MAP.format("e") + "parent"
 _GROUPS = "select distinct g from ExperimenterGroup g " + _MAP.format("g") + "child"
-_PRIVILEGE = "AdminPrivilege:"
+_ALL_PRIVILEGES = VALUES["AdminPrivilege"]
+_MEMBERSHIPS = "ModifyGroupMembership"
+_ROOT = 0
 
 
 def _target(obj: Any) -> dict[str, list[int]]:
@@ -42,6 +46,47 @@ def _perform(call: Call, request: Any) -> None:
         perform(call, request)
     except Refused as refused:
         raise violation(str(refused)) from refused
+
+
+def _group_of(call: Call, obj: Any) -> int:
+    """The group of a stored object that the caller may read."""
+    found = call.graph.get(type(obj).__name__.removesuffix("I"), obj.id.val)
+    call.graph.finish()
+    return int(found.details.group.id.val)
+
+
+def _privileges(call: Call, user: int) -> list[str]:
+    """What a user may do as an administrator; nothing for who is none."""
+    if SYSTEM_GROUP not in memberships(call.tx, user)[0]:
+        return []
+    denied = denied_privileges(call.tx, user)
+    return [name for name in _ALL_PRIVILEGES if name not in denied]
+
+
+def _enumerated(call: Call, names: list[str]) -> list[Any]:
+    return objects(call, "select p from AdminPrivilege p where p.value in (:v)", v=names) if names else []
+
+
+def _check_elevation(call: Call, user: int, before: Iterable[str] = ()) -> None:
+    """SecurityViolation where a user has got a privilege that the caller has not."""
+    gained = set(_privileges(call, user)) - set(before)
+    if any(not call.caller.has(name) for name in gained):
+        raise violation("cannot give administrator privileges that current user does not have")
+
+
+def _deny(call: Call, user: int, denied: Iterable[str]) -> None:
+    """Store which privileges a user shall not have as an administrator."""
+    call.tx.execute("DELETE FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user,))
+    start = call.tx.one("SELECT coalesce(max(position), -1) FROM experimenter_config WHERE id = ?", (user,))[0] + 1
+    rows = [(user, start + place, PRIVILEGE + name, "false") for place, name in enumerate(sorted(denied))]
+    call.tx.executemany("INSERT INTO experimenter_config VALUES (?, ?, ?, ?)", rows)
+
+
+def _known(privileges: list[Any]) -> set[str]:
+    names = {str(rtypes.unwrap(p.value)) for p in privileges or []}
+    for name in names.difference(_ALL_PRIVILEGES):
+        raise misuse(f"unknown light administrator privilege: {name}")
+    return names
 
 
 def _ids(objects_: list[Any] | None) -> list[int]:
@@ -130,26 +175,15 @@ class _Lookups(Service):
         return bool(row.details.permissions.canEdit())
 
     def getCurrentAdminPrivileges(self, call: Call) -> list[Any]:
-        return self._privileges(call, call.caller.user_id)
+        return _enumerated(call, [name for name in _ALL_PRIVILEGES if call.caller.has(name)])
 
     def getAdminPrivileges(self, call: Call, user: Any) -> list[Any]:
-        return self._privileges(call, user.id.val)
-
-    def _privileges(self, call: Call, user: int) -> list[Any]:
-        if SYSTEM_GROUP not in memberships(call.tx, user)[0]:
-            return []
-        rows = dict(call.tx.all("SELECT name, value FROM experimenter_config WHERE id = ?", (user,)))
-        denied = {n for n in VALUES["AdminPrivilege"] if rows.get(_PRIVILEGE + n, "true") == "false"}
-        return objects(
-            call,
-            "select p from AdminPrivilege p where p.value in (:v)",
-            v=[n for n in VALUES["AdminPrivilege"] if n not in denied],
-        )
+        return _enumerated(call, _privileges(call, user.id.val))
 
     def getAdminsWithPrivileges(self, call: Call, privileges: list[Any]) -> list[Any]:
         wanted = {rtypes.unwrap(p.value) for p in privileges}
         admins = self.containedExperimenters(call, SYSTEM_GROUP)
-        return [a for a in admins if wanted <= {p.value.val for p in self._privileges(call, a.id.val)}]
+        return [a for a in admins if wanted <= set(_privileges(call, a.id.val))]
 
 
 class _Groups(_Lookups):
@@ -158,55 +192,58 @@ class _Groups(_Lookups):
     @changes
     def createGroup(self, call: Call, group: Any) -> int:
         people.must_administer(call)
+        people.must_lead(call, [], "ModifyGroup")
         return people.create_group(call, group)
 
     @changes
     def updateGroup(self, call: Call, group: Any) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], "ModifyGroup")
         people.update_group(call, group)
 
     @changes
     def deleteGroup(self, call: Call, group: Any) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], "ModifyGroup")
         people.delete_group(call, group.id.val)
 
     @changes
     def addGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
         if not groups:
             raise invalid("Nothing to do.")
-        people.must_lead(call, _ids(groups))
+        people.must_lead(call, _ids(groups), _MEMBERSHIPS)
+        before = _privileges(call, user.id.val)
         people.join_groups(call, user.id.val, _ids(groups))
+        _check_elevation(call, user.id.val, before)
 
     @changes
     def removeGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
-        people.must_lead(call, _ids(groups))
+        people.must_lead(call, _ids(groups), _MEMBERSHIPS)
         people.leave_groups(call, user.id.val, _ids(groups))
 
     @changes
     def setDefaultGroup(self, call: Call, user: Any, group: Any) -> None:
-        if user.id.val != call.caller.user_id and not call.caller.is_admin:
+        if user.id.val != call.caller.user_id and not call.caller.has("ModifyUser"):
             raise violation(f"User {user.id.val} can only set own default group.")
         people.set_default_group(call, user.id.val, group.id.val)
 
     @changes
     def setGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
         people.set_leadership(call, owner.id.val, group.id.val, True)
 
     @changes
     def unsetGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
         people.set_leadership(call, owner.id.val, group.id.val, False)
 
     @changes
     def addGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
         for owner in _ids(owners):
             people.set_leadership(call, owner, group.id.val, True)
 
     @changes
     def removeGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
-        people.must_lead(call, [group.id.val])
+        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
         for owner in _ids(owners):
             people.set_leadership(call, owner, group.id.val, False)
 
@@ -220,16 +257,17 @@ class _Groups(_Lookups):
 
     @changes
     def moveToCommonSpace(self, call: Call, moved: list[Any]) -> None:
-        people.must_administer(call)
         for obj in moved:
+            people.must_lead(call, [_group_of(call, obj)], "ModifyGroup")
             _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=USER_GROUP))
 
     @changes
     def changePermissions(self, call: Call, obj: Any, perms: Any) -> None:
         if not isinstance(obj, omero.model.ExperimenterGroup):
             raise misuse("Only the permissions of groups can be changed")
-        people.must_lead(call, [obj.id.val])
+        people.must_lead(call, [obj.id.val], "ModifyGroup")
         call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perms._perm1, obj.id.val))
+        note(call, f"CHMOD({level_text(perms._perm1)})", "ome.model.meta.ExperimenterGroup", [obj.id.val])
 
 
 class Admin(_Groups):
@@ -241,13 +279,13 @@ class Admin(_Groups):
     @changes
     def createUser(self, call: Call, person: Any, group: str) -> int:
         ident = people.group_by_name(call, group)
-        people.must_lead(call, [ident])
+        people.must_lead(call, [ident], "ModifyUser")
         return people.create_user(call, person, None, [ident])
 
     @changes
     def createSystemUser(self, call: Call, person: Any) -> int:
         people.must_administer(call)
-        return people.create_user(call, person, None, [SYSTEM_GROUP])
+        return self._experimenter(call, person, None, [SYSTEM_GROUP])
 
     @changes
     def createRestrictedSystemUser(self, call: Call, person: Any, privileges: list[Any]) -> int:
@@ -261,24 +299,26 @@ class Admin(_Groups):
 
     def _restricted(self, call: Call, person: Any, privileges: list[Any], password: str | None) -> int:
         people.must_administer(call)
-        user = people.create_user(call, person, password, [SYSTEM_GROUP])
-        self._store_privileges(call, user, privileges)
-        return user
+        return self._experimenter(call, person, password, [SYSTEM_GROUP], _known(privileges))
 
     @changes
     def createExperimenter(self, call: Call, person: Any, default: Any, groups: list[Any]) -> int:
-        return self._experimenter(call, person, None, default, groups)
+        return self._experimenter(call, person, None, [default.id.val, *_ids(groups)])
 
     @changes
     def createExperimenterWithPassword(
         self, call: Call, person: Any, password: Any, default: Any, groups: list[Any]
     ) -> int:
-        return self._experimenter(call, person, rtypes.unwrap(password), default, groups)
+        return self._experimenter(call, person, rtypes.unwrap(password), [default.id.val, *_ids(groups)])
 
-    def _experimenter(self, call: Call, person: Any, password: str | None, default: Any, groups: list[Any]) -> int:
-        wanted = [default.id.val, *_ids(groups)]
-        people.must_lead(call, wanted)
-        return people.create_user(call, person, password, wanted)
+    def _experimenter(
+        self, call: Call, person: Any, password: str | None, groups: list[int], kept: Iterable[str] = _ALL_PRIVILEGES
+    ) -> int:
+        people.must_lead(call, groups, "ModifyUser")
+        user = people.create_user(call, person, password, groups)
+        _deny(call, user, set(_ALL_PRIVILEGES).difference(kept))
+        _check_elevation(call, user)
+        return user
 
     @changes
     def updateSelf(self, call: Call, person: Any) -> None:
@@ -286,37 +326,37 @@ class Admin(_Groups):
 
     @changes
     def updateExperimenter(self, call: Call, person: Any) -> None:
-        self._must_manage(call, person.id.val)
-        people.update_user(call, person.id.val, person, everything=call.caller.is_admin)
+        if person.id.val != call.caller.user_id:
+            people.must_have(call, "ModifyUser")
+        people.update_user(call, person.id.val, person, everything=call.caller.has("ModifyUser"))
 
     @changes
     def updateExperimenterWithPassword(self, call: Call, person: Any, password: Any) -> None:
         self._must_manage(call, person.id.val)
-        people.update_user(call, person.id.val, person, everything=call.caller.is_admin)
+        people.update_user(call, person.id.val, person, everything=True)
         people.store_password(call, person.id.val, password)
 
     @changes
     def deleteExperimenter(self, call: Call, person: Any) -> None:
-        people.must_lead(call, [])
+        people.must_have(call, "ModifyUser")
         people.delete_user(call, person.id.val)
 
     @changes
     def setAdminPrivileges(self, call: Call, user: Any, privileges: list[Any]) -> None:
         people.must_administer(call)
-        self._store_privileges(call, user.id.val, privileges)
-
-    def _store_privileges(self, call: Call, user: int, privileges: list[Any]) -> None:
-        kept = {rtypes.unwrap(p.value) for p in privileges}
-        call.tx.execute("DELETE FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user,))
-        start = call.tx.one("SELECT coalesce(max(position), -1) FROM experimenter_config WHERE id = ?", (user,))[0] + 1
-        rows = [
-            (user, start + i, _PRIVILEGE + n, str(n in kept).lower()) for i, n in enumerate(VALUES["AdminPrivilege"])
-        ]
-        call.tx.executemany("INSERT INTO experimenter_config VALUES (?, ?, ?, ?)", rows)
+        denied = set(_ALL_PRIVILEGES) - _known(privileges)
+        if user.id.val == _ROOT and denied:
+            raise misuse("cannot remove light administrator privileges from the root user")
+        people.must_have(call, "ModifyUser")
+        before = _privileges(call, user.id.val)
+        _deny(call, user.id.val, denied)
+        _check_elevation(call, user.id.val, before)
 
     def _must_manage(self, call: Call, user: int) -> None:
-        if user != call.caller.user_id:
-            people.must_lead(call, [])
+        """Whose password is changed must not be able to do more than the caller."""
+        people.must_have(call, "ModifyUser")
+        if any(not call.caller.has(name) for name in _privileges(call, user)):
+            raise violation("Cannot change the password of a more privileged user.")
 
     # ---- passwords -------------------------------------------------------------------------------------------
     @changes

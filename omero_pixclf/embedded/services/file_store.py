@@ -45,7 +45,7 @@ class RawFileStore(Service):
         owner, group, size = call.tx.one("SELECT owner_id, group_id, size FROM originalfile WHERE id = ?", (ident,))
         path = file_place(call.tx, call.folder, ident)
         imported = call.tx.one("SELECT 1 FROM filesetentry WHERE originalFile = ?", (ident,)) is not None
-        self.open_path(path, ident, group, call.graph.rights(owner, group).edit and not imported)
+        self.open_path(path, ident, group, call.graph.rights(owner, group, file=ident).edit and not imported)
         self._stored_size = size
 
     def open_path(self, path: Path, ident: int, group: int, writable: bool) -> None:

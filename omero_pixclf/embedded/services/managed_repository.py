@@ -122,7 +122,7 @@ class ManagedRepository(Repository):
         return owner, group
 
     def _check_editable(self, call: Call, ident: int) -> None:
-        if not call.graph.rights(*self._owner(call, ident)).edit:
+        if not call.graph.rights(*self._owner(call, ident), file=ident).edit:
             raise violation(f"OriginalFile:{ident} is not editable")
 
     def _sum(self, call: Call, ident: int, algorithm: str) -> str | None:
@@ -149,7 +149,9 @@ class ManagedRepository(Repository):
         if (managed_folder(call.folder) / folder).exists() or folder.parent == PurePosixPath():
             return
         parent = self.find(call, str(folder.parent))
-        if parent is not None and not call.graph.rights(*self._owner(call, parent)).edit and folder.parent.parent.parts:
+        if parent is None or not folder.parent.parent.parts:
+            return
+        if not call.graph.rights(*self._owner(call, parent), file=parent).edit:
             raise violation(f"{folder.parent} is not editable.")
 
     def save_file(self, call: Call, path: str, mimetype: str) -> Any:

@@ -136,7 +136,7 @@ class Repository(Service):
             ident = self.find(call, path)
             if ident is not None and "w" in mode:
                 owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
-                if not call.graph.rights(owner, group).edit:
+                if not call.graph.rights(owner, group, file=ident).edit:
                     raise violation("requiresWrite is true but cannot modify")
         if ident is None:
             if "w" not in mode:

@@ -101,7 +101,7 @@ class SharedResources(Service):
 
     def _may_write(self, call: Call, ident: int) -> bool:
         owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
-        return call.graph.rights(owner, group).edit
+        return call.graph.rights(owner, group, file=ident).edit
 
     def _table(self, file: Any, *, writable: bool) -> Any:
         """The proxy of an open table; None where the file holds none, which is what OMERO answers."""

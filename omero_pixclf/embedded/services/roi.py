@@ -9,12 +9,17 @@ from typing import Any
 
 import omero
 import omero.api
+import omero.model
 from omero.rtypes import unwrap
 
 from omero_pixclf.embedded.call import Call
+from omero_pixclf.embedded.coloured_masks import coloured_masks
+from omero_pixclf.embedded.faults import misuse
 from omero_pixclf.embedded.fetching import load_path
-from omero_pixclf.embedded.queries import objects
-from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.queries import objects, projection
+from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.service import Service, changes, untransacted
+from omero_pixclf.embedded.services.resources import SharedResources
 from omero_pixclf.embedded.shape_statistics import image_statistics, shape_points
 
 __all__ = ["Roi"]
@@ -22,7 +27,8 @@ __all__ = ["Roi"]
 _UNSET = -1  # key of shapes that lie on every plane
 _MEASUREMENTS = (
     "select distinct fa from Image i join i.wellSamples ws join ws.well well join well.plate plate "
-    "join plate.annotationLinks links join links.child fa where fa.ns = :ns and i.id = :i"
+    "join plate.annotationLinks links join links.child fa where fa.ns = :ns and i.id = :i and exists "
+    "(select l.id from RoiAnnotationLink l where l.child.id = fa.id and l.parent.image.id = i.id)"
 )
 _NS_MEASUREMENT = "openmicroscopy.org/omero/measurement"
 _MEASURED = (
@@ -83,10 +89,32 @@ class Roi(Service):
     def getMeasuredRoisMap(self, call: Call, image: int, annotations: list[int], options: Any) -> dict[int, Any]:
         return {ident: _measured(call, image, ident, options) for ident in annotations or []}
 
+    @untransacted
+    def getTable(self, context: Any, annotation: int) -> Any:
+        """The table in the file of an annotation, open."""
+        with self.transaction(context) as call:
+            files = projection(call, "select fa.file.id from FileAnnotation fa where fa.id = :i", i=annotation)
+        if not files:
+            raise misuse(f"No such file annotation: {annotation}")
+        resources = SharedResources(self.server, self.session)
+        resources.category = self.category
+        return resources.openTable(context, omero.model.OriginalFileI(files[0][0], False))
+
+    # ---- storing ---------------------------------------------------------------------------------------------
+    @changes
+    def uploadMask(self, call: Call, image: int, z: int, t: int, picture: bytes) -> None:
+        """A ROI with a locked mask per colour of a picture but black."""
+        call.graph.get("Image", image)
+        saver = Saver(call)
+        for mask in coloured_masks(bytes(picture), z, t):
+            roi = omero.model.RoiI()
+            roi.image = omero.model.ImageI(image, False)
+            roi.addShape(mask)
+            saver.save(roi)
+        saver.flush()
+
 
 def _measured(call: Call, image: int, annotation: int, options: Any) -> Any:
-    from omero_pixclf.embedded.queries import projection
-
     ids = [row[0] for row in projection(call, _MEASURED, a=annotation, i=image)]
     return _result(call, ids, options)
 

@@ -142,7 +142,7 @@ class Scripts(Service):
     def uploadOfficialScript(self, context: Any, path: str, text: str) -> int:
         repository_files(self.server.database)
         with self.transaction(context, write=True) as call:
-            if not call.caller.is_admin:
+            if not call.caller.has("WriteScriptRepo"):
                 raise violation("No permission to upload script")
             if self._official_id(call, path) is not None:
                 raise misuse(f"Path already exists: {path}\nUse editScript to modify existing official scripts.")
@@ -201,7 +201,7 @@ class Scripts(Service):
             row = call.tx.one("SELECT owner_id, group_id, name FROM originalfile WHERE id = ?", (ident,))
             if row is None or not call.caller.may_read(row[0], row[1]):
                 raise misuse(f"could not find file: {ident}")
-            if not call.graph.rights(row[0], row[1]).edit:
+            if not call.graph.rights(row[0], row[1], file=ident).edit:
                 raise violation(f"Updating ome.model.core.OriginalFile:Id_{ident} not allowed.")
             call.tx.execute("UPDATE originalfile SET mimetype = ? WHERE id = ?", (_mimetype(row[2]), ident))
             _write(call, ident, text)
@@ -212,7 +212,7 @@ class Scripts(Service):
         script = find_script(call, ident)
         if script is None:
             raise misuse(f"No script with id {ident} on server.")
-        if not call.graph.rights(script.owner, script.group).delete:
+        if not call.graph.rights(script.owner, script.group, file=ident).delete:
             raise violation(f"No permission to delete script with id {ident}")
         call.tx.execute("DELETE FROM joboriginalfilelink WHERE child = ?", (ident,))
         call.tx.execute("DELETE FROM originalfile WHERE id = ?", (ident,))

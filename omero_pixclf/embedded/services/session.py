@@ -55,7 +55,7 @@ class Session(Service):
         user = _known_user(call, principal.name)
         group = pick_group(call.tx, user, principal.group or "")
         target = caller_of(call.tx, user, group)
-        if not call.caller.is_admin and (group not in call.caller.leader_of or target.is_admin):
+        if not call.caller.has("Sudo") and (group not in call.caller.leader_of or target.is_admin):
             raise violation(f"Group sudo is not permitted for group {principal.group} (gid={group})")
         behind = (self.session.user_id, self.session.user_name)
         if self.session.sudoer_id is not None:

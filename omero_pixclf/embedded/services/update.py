@@ -15,6 +15,7 @@ from omero_pixclf.embedded.faults import fault, misuse, violation
 from omero_pixclf.embedded.model import Entity
 from omero_pixclf.embedded.people import must_administer
 from omero_pixclf.embedded.saving import Saver
+from omero_pixclf.embedded.saving_rights import may_alter
 from omero_pixclf.embedded.service import Service, changes
 from omero_pixclf.embedded.storing import kind_of, places
 
@@ -74,8 +75,9 @@ class Update(Service):
     def _may_delete(self, call: Call, found: Entity, ident: int) -> bool:
         row, where = call.graph.row(found.name, ident), places(found.name)
         if "owner_id" not in where:
-            return call.caller.is_admin
-        return call.graph.rights(row[where["owner_id"]], row[where["group_id"]]).delete
+            return may_alter(call, found)
+        file = ident if found.name == "OriginalFile" else None
+        return call.graph.rights(row[where["owner_id"]], row[where["group_id"]], file=file).delete
 
     def _save_one(self, call: Call, obj: Any) -> Any:
         if obj is None:
