@@ -28,6 +28,7 @@ from omero_pixclf.connector.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.image import ImageInfo
+from tests.integration.commands import Client
 from tests.integration.results import ENCODE
 from tests.integration.test_connector_pixels import reader
 
@@ -235,3 +236,21 @@ def two(session: Session, dataset: int) -> list[ImageInfo]:
     """Two images in one dataset."""
     images = [upload_image(session, reader((1, 1, 20, 30, 1), name=n), dataset=dataset) for n in ("a.tif", "b.tif")]
     return list(OmeroSource(session).images([f"Image:{i}" for i in images]))
+
+
+@pytest.fixture
+def client(user: Person) -> Client:
+    """The services of `user`, and what tests of them make."""
+    return Client(user, user.client().getSession())
+
+
+@pytest.fixture
+def team(endpoint: Endpoint, new_lab: Callable[..., Lab]) -> Callable[..., list[Client]]:
+    """Makes clients of members of one new group, and root: ``team("rwra--")``."""
+
+    def make(permissions: str, count: int = 2) -> list[Client]:
+        lab = new_lab(endpoint, permissions)
+        people = [lab.member() for _ in range(count)] + [lab.root()]
+        return [Client(p, p.client().getSession()) for p in people]
+
+    return make
