@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getopt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from omero_pixclf.errors import UsageError
@@ -100,62 +100,28 @@ def _dashed(argument: str) -> str:
 
 
 def _take(made: ImporterArguments, option: str, value: str) -> None:
-    match option:
-        case "s":
-            made.host = value
-        case "p":
-            made.port = _number(value, "port")
-        case "k":
-            made.key = value
-        case "u":
-            made.user = value
-        case "w":
-            made.password = value
-        case "d":
-            made.target = _target("Dataset", value)
-        case "r":
-            made.target = _target("Screen", value)
-        case "T" | "target":
-            made.target = value
-        case "n" | "name" | "plate-name":
-            made.name = value
-        case "x" | "description" | "plate-description":
-            made.description = value
-        case "c":
-            made.goes_on = True
-        case "f":
-            made.shows_files = True
-        case "h" | "advanced-help":
-            made.shows_help = True
-        case "output":
-            made.output = _one_of(value, _OUTPUTS, "output")
-        case "exclude":
-            made.exclude = _one_of(value, _EXCLUSIONS, "exclude")
-        case "checksum-algorithm":
-            made.algorithm = value
-        case "no-thumbnails":
-            made.thumbnails = False
-        case "no-stats-info":
-            made.statistics = False
-        case "annotation-ns":
-            made.namespaces.append(value)
-        case "annotation-text":
-            made.texts.append(value)
-        case "annotation-link":
-            made.annotations.append(_number(value, "annotation"))
-        case "report" | "upload" | "logs" | "email":
-            made.sends_reports = True
-        case "transfer":
-            _check_transfer(value)
-        case "l":
-            raise UsageError(f"-l {value}: Bio-Formats' lists of readers mean nothing to this importer")
-        case _:  # debug, encrypted, agent, numbers of threads, upgrade check: nothing to do for them
-            pass
+    """Note one option; those that are not in the tables ask for nothing that is done here."""
+    if option in _TEXTS:
+        setattr(made, _TEXTS[option], value)
+    elif option in _SWITCHES:
+        setattr(made, *_SWITCHES[option])
+    elif option in _READ:
+        name, read = _READ[option]
+        setattr(made, name, read(value))
+    elif option in _GATHERED:
+        name, read = _GATHERED[option]
+        getattr(made, name).append(read(value))
+    elif option in _CHECKED:
+        _CHECKED[option](value)
 
 
 def _check_transfer(value: str) -> None:
     if value != "upload":
         raise UsageError(f"--transfer={value}: this importer uploads files and changes nothing here")
+
+
+def _refuse_readers(value: str) -> None:
+    raise UsageError(f"-l {value}: Bio-Formats' lists of readers mean nothing to this importer")
 
 
 def _target(kind: str, value: str) -> str:
@@ -173,3 +139,30 @@ def _number(text: str, name: str) -> int:
         return int(text)
     except ValueError as error:
         raise UsageError(f"{name} {text!r}: expected a number") from error
+
+
+_TEXTS = {
+    "s": "host", "k": "key", "u": "user", "w": "password", "T": "target", "target": "target",
+    "n": "name", "name": "name", "plate-name": "name",
+    "x": "description", "description": "description", "plate-description": "description",
+    "checksum-algorithm": "algorithm",
+}  # fmt: skip
+_SWITCHES = {
+    "c": ("goes_on", True), "f": ("shows_files", True),
+    "no-thumbnails": ("thumbnails", False), "no-stats-info": ("statistics", False),
+    **dict.fromkeys(("h", "advanced-help"), ("shows_help", True)),
+    **dict.fromkeys(("report", "upload", "logs", "email"), ("sends_reports", True)),
+}  # fmt: skip
+_READ: dict[str, tuple[str, Callable[[str], object]]] = {
+    "p": ("port", lambda value: _number(value, "port")),
+    "d": ("target", lambda value: _target("Dataset", value)),
+    "r": ("target", lambda value: _target("Screen", value)),
+    "output": ("output", lambda value: _one_of(value, _OUTPUTS, "output")),
+    "exclude": ("exclude", lambda value: _one_of(value, _EXCLUSIONS, "exclude")),
+}
+_GATHERED: dict[str, tuple[str, Callable[[str], object]]] = {
+    "annotation-ns": ("namespaces", str),
+    "annotation-text": ("texts", str),
+    "annotation-link": ("annotations", lambda value: _number(value, "annotation")),
+}
+_CHECKED = {"transfer": _check_transfer, "l": _refuse_readers}
