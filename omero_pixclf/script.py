@@ -179,7 +179,7 @@ def _run(login: Login, session: Session, order: Order) -> Answer:
         number = 0
         for event in run_in_omero(login, request):
             if isinstance(event, Planned):
-                log.info("run %s: %d images, %d to be done", event.run_id, len(event.items), due)
+                log.info("run %s: %s, %d to be done", event.run_id, counted(len(event.items), "image"), due)
             elif isinstance(event, Outcome):
                 number += 1
                 found = ", ".join(f"{count} {name}" for name, count in event.objects)

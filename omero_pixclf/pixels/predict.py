@@ -53,8 +53,8 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
         found = stage.selection.width(depth) * stage.channels
         if found != stage.forests.column_count:
             return (
-                f"{project.name}: trained on {stage.forests.column_count} features, an image of {depth} z-plane(s) "
-                f"such as {image.key} gives {found}"
+                f"{project.name}: trained on {stage.forests.column_count} features, an image of "
+                f"{counted(depth, 'z-plane')} such as {image.key} gives {found}: it was trained on images of another depth"
             )
         try:
             stage.selection.check_size(image.key, depth, height, width)

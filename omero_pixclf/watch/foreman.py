@@ -16,6 +16,7 @@ from omero_pixclf.watch.guarded import Abandoned
 from omero_pixclf.watch.metrics import Metrics
 from omero_pixclf.watch.runlog import Pauses, RunLog
 from omero_pixclf.watch.watchman import Watchman
+from omero_pixclf.wording import counted
 
 __all__ = ["Foreman", "Memory", "Tally"]
 
@@ -110,7 +111,7 @@ class _Recorder:
         if isinstance(event, Planned):
             self.run_id = event.run_id
             self._memory.runs.planned(self.order, self.part, event)
-            _log.info("run %s on %s: %d images", event.run_id, self.part.container, len(event.items))
+            _log.info("run %s on %s: %s", event.run_id, self.part.container, counted(len(event.items), "image"))
         elif isinstance(event, Outcome):
             self._outcome(event)
         elif isinstance(event, ContainerOutcome):
