@@ -181,7 +181,8 @@ class _Translator(Expressions):
         return Column(value, len(places) - (2 if value.extra else 1), item.alias)
 
     def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
-        """``select d.imageLinks``: the elements of a collection, by a join."""
+        """``select d.imageLinks`` or ``elements(d.imageLinks)``: the elements of a collection, by a join."""
+        node = node.path if isinstance(node, syntax.Collection) else node
         source = scope.find(node.parts[0]) if isinstance(node, syntax.Path) else None
         if source is None or source.unit is not None or not _ends_in_collection(source.entity, node.parts[1:]):
             return None

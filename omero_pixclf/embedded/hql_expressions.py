@@ -6,6 +6,7 @@ from abc import abstractmethod
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
+from omero_pixclf.embedded.database import now_ms
 from omero_pixclf.embedded.faults import invalid, misuse
 from omero_pixclf.embedded.hql_paths import HqlError, Paths, Scope, Source
 from omero_pixclf.embedded.hql_values import Value, check_comparable, check_number, check_text
@@ -58,6 +59,8 @@ class Expressions(Paths):
         return found
 
     def _on_path(self, scope: Scope, node: syntax.Path, expected: str) -> Value:
+        if len(node.parts) > 2 and node.parts[-1] == "size":
+            return self._call_size(scope, syntax.Function("size", (syntax.Path(node.parts[:-1]),)))
         return self._path(scope, node)
 
     def _on_literal(self, scope: Scope, node: syntax.Literal, expected: str) -> Value:
@@ -230,6 +233,22 @@ class Expressions(Paths):
     def _call_concat(self, scope: Scope, node: syntax.Function) -> Value:
         return Value(f"({' || '.join(self.value(scope, a).sql for a in node.arguments)})", "string")
 
+    def _call_locate(self, scope: Scope, node: syntax.Function) -> Value:
+        """Where a text begins within another, from a place on, counted from 1; 0 for nowhere."""
+        wanted, text, *start = (self.value(scope, a).sql for a in node.arguments)
+        if not start:
+            return Value(f"instr({text}, {wanted})", "int")
+        place = f"instr(substr({text}, {start[0]}), {wanted})"
+        return Value(f"(CASE {place} WHEN 0 THEN 0 ELSE {place} + {start[0]} - 1 END)", "int")
+
+    def _call_bit_length(self, scope: Scope, node: syntax.Function) -> Value:
+        inner = self.value(scope, node.arguments[0])
+        check_text(inner)
+        return Value(f"(8 * length(CAST({inner.sql} AS BLOB)))", "int")
+
+    def _call_current_timestamp(self, scope: Scope, node: syntax.Function) -> Value:
+        return Value(str(now_ms()), "time")
+
     def _call_mod(self, scope: Scope, node: syntax.Function) -> Value:
         left, right = (self.value(scope, a) for a in node.arguments)
         return Value(f"({left.sql} % {right.sql})", left.kind)
@@ -257,10 +276,22 @@ class Expressions(Paths):
         return Value(self._index_of(scope, node), "int")
 
     def _call_minindex(self, scope: Scope, node: syntax.Function) -> Value:
-        return Value(f"min({self._index_of(scope, node)})", "int")
+        return self._extreme_index(scope, node, "min")
 
     def _call_maxindex(self, scope: Scope, node: syntax.Function) -> Value:
-        return Value(f"max({self._index_of(scope, node)})", "int")
+        return self._extreme_index(scope, node, "max")
+
+    def _extreme_index(self, scope: Scope, node: syntax.Function, function: str) -> Value:
+        """Of an alias within a group, ``maxindex(c)``, or of a collection, ``maxindex(p.channels)``."""
+        path = node.arguments[0] if node.arguments else None
+        if not isinstance(path, syntax.Path) or len(path.parts) == 1:
+            return Value(f"{function}({self._index_of(scope, node)})", "int")
+        self._check_not_in_condition(node.name)
+        _, found = self._collection(scope, path)
+        if not found.ordered:
+            raise HqlError(f"{node.name}() needs an ordered collection")
+        index, rows = f"{found.inverse}_index", table(found.target).name
+        return Value(f"(SELECT {function}({index}) FROM {rows} WHERE id IN ({self._elements(scope, path)}))", "int")
 
     def _index_of(self, scope: Scope, node: syntax.Function) -> str:
         source = self._alias_of(scope, node)
@@ -282,10 +313,13 @@ class Expressions(Paths):
             raise HqlError(f"{path.parts[0]} is no alias")
         return source
 
-    def _call_size(self, scope: Scope, node: syntax.Function) -> Value:
+    def _check_not_in_condition(self, name: str) -> None:
         """Hibernate does not bind the security filters' parameters where size() stands in a condition."""
         if self._in_condition:
-            raise invalid("could not execute query: size() of a collection within a condition")
+            raise invalid(f"could not execute query: {name}() of a collection within a condition")
+
+    def _call_size(self, scope: Scope, node: syntax.Function) -> Value:
+        self._check_not_in_condition("size")
         inner = self._elements(scope, node.arguments[0])
         return Value(f"(SELECT count(*) FROM ({inner}))", "long")
 

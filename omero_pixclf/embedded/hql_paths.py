@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from omero_pixclf.embedded import hql_nodes as syntax
+from omero_pixclf.embedded.database import now_ms
 from omero_pixclf.embedded.hql_values import Parameters, Value
 from omero_pixclf.embedded.model import Entity, Field, entity, find_entity
 from omero_pixclf.embedded.schema import DISCRIMINATORS, pair_table, table
@@ -238,6 +239,8 @@ class Paths(ABC):
         named = find_entity(".".join(path.parts)) if path.parts[-1][:1].isupper() else None
         if named is not None:
             return Value(f"'{named.name}'", "class", named.name)
+        if path.parts == ("current_timestamp",):
+            return Value(str(now_ms()), "time")
         if len(scope.names) != 1:
             raise HqlError(f"{path.parts[0]} is no alias")
         return self._walk(scope, next(iter(scope.names.values())), list(path.parts))
@@ -319,6 +322,8 @@ class Paths(ABC):
         return Value(sql, "long") if len(steps) == 2 else Value(sql, "entity", target)
 
     def _permissions(self, source: Source) -> Value:
+        if source.entity is not None and source.entity.name == "ExperimenterGroup":
+            return Value(f"{source.sql}.permissions", "permissions", "ExperimenterGroup", f"{source.sql}.id")
         return Value(f"{source.sql}.owner_id", "permissions", extra=f"{source.sql}.group_id")
 
     def _discriminator(self, source: Source) -> Value:

@@ -339,6 +339,9 @@ class _Parser:
             return tree.Literal(None, "null")
         if self._accept("case"):
             return self._case()
+        if word == "exists" and self._word(1) == "elements":
+            self._at += 1
+            return tree.IsEmpty(self._primary().path, True)
         if word in ("exists", "any", "some", "all") and self._word(1) == "(":
             return self._quantified(word)
         if word in _RESERVED:

@@ -17,7 +17,7 @@ from omero_pixclf.embedded.faults import fault, misuse
 from omero_pixclf.embedded.hql import Column, HqlError, Page, Translation, translate
 from omero_pixclf.embedded.hql_syntax import HqlSyntaxError
 from omero_pixclf.embedded.model import entity, unit_names
-from omero_pixclf.embedded.security import level_text
+from omero_pixclf.embedded.security import Rights, level_text
 
 __all__ = ["objects", "parameters", "projection", "run_objects", "run_projection"]
 
@@ -219,6 +219,8 @@ def _cell(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Colu
         return rtypes.robject(loaded[(value.target, cell)])
     if value.kind == "type":
         return rtypes.rclass(entity(cell).qualified)
+    if value.kind == "permissions" and value.target:
+        return _rights_map(cell, call.graph.global_rights())
     if value.kind == "permissions":
         return _permissions(call, cell, row[column.place + 1])
     if value.kind == "unit":
@@ -253,6 +255,9 @@ def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: 
 
 
 def _permissions(call: Call, owner: int, group: int) -> Any:
-    rights = call.graph.rights(owner, group)
+    return _rights_map(call.graph.level(group).perm1, call.graph.rights(owner, group))
+
+
+def _rights_map(perm1: int, rights: Rights) -> Any:
     made = {f"can{name.title()}": rtypes.rbool(value) for name, value in vars(rights).items()}
-    return rtypes.rmap({**made, "perm": rtypes.rstring(level_text(call.graph.level(group).perm1))})
+    return rtypes.rmap({**made, "perm": rtypes.rstring(level_text(perm1))})

@@ -371,14 +371,14 @@ class Graph:
 
     def new_permissions(self, perm1: int | None) -> Any:
         """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
-        return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self._global_rights())
+        return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self.global_rights())
 
     def _row_permissions(self, kind: str, row: Any) -> Any:
         plan = _plan(kind)
         if kind == "ExperimenterGroup":
-            return self._shared_permissions(row[plan.places["permissions"]], self._global_rights())
+            return self._shared_permissions(row[plan.places["permissions"]], self.global_rights())
         if not plan.is_owned:
-            return self._shared_permissions(_NO_LEVEL, self._global_rights())
+            return self._shared_permissions(_NO_LEVEL, self.global_rights())
         owner, group = row[plan.details[0]], row[plan.details[1]]
         if kind == "OriginalFile" and self.caller.denied:
             return self._shared_permissions(self.level(group).perm1, self.rights(owner, group, file=row[0]))
@@ -397,7 +397,8 @@ class Graph:
         domain = "Owned" if file is None or not self.caller.denied else file_domain(self.tx, file)
         return self.caller.rights(owner, group, self.level(group), domain)
 
-    def _global_rights(self) -> Rights:
+    def global_rights(self) -> Rights:
+        """What the caller may do to what belongs to nobody."""
         return ALL if self.caller.is_admin else Rights(True, False, False, False, False, False)
 
     def _shared_permissions(self, perm1: int, rights: Rights) -> Any:

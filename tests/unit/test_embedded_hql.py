@@ -151,6 +151,30 @@ def test_ungrouped_columns_and_foreign_orders_of_distinct_rows_are_refused() -> 
             translate(text, ADMIN, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("select locate('o', 'foo'), locate('o', 'foo', 3), locate('x', 'foo') from Roi r", (2, 3, 0)),
+        ("select bit_length(i.name) from Image i where i.id = 1", (8,)),
+        ("select r.id from Roi r where current_timestamp > r.details.creationEvent.time", None),
+        ("select i.id from Image i where exists elements(i.rois)", (1,)),
+        ("select elements(i.rois) from Image i", (1,)),
+        ("select maxindex(r.shapes), minindex(r.shapes), r.shapes.size from Roi r", (1, 0, 2)),
+    ],
+)
+def test_functions_of_texts_times_and_collections(
+    database: sqlite3.Connection, text: str, found: tuple[object, ...] | None
+) -> None:
+    assert rows(database, text) == ([] if found is None else [found])
+
+
+@pytest.mark.parametrize("term", ["size(i.rois)", "i.rois.size"])
+def test_how_many_there_are_is_no_condition(term: str) -> None:
+    """As on a real server, where it fails in the database."""
+    with pytest.raises(omero.ValidationException):
+        translate(f"select i.id from Image i where {term} > 0", ADMIN, {})
+
+
 def test_a_grouped_id_stands_for_its_row(database: sqlite3.Connection) -> None:
     text = "select i.name, count(r.id) from Image i left join i.rois r group by i.id order by i.id"
     assert rows(database, text) == [("a", 1), ("b", 0), ("c", 0)]
