@@ -29,6 +29,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
+from omero_pixclf.files.mounts import Direct, parse_mount
 from omero_pixclf.script_form import HERE, QUEUE, Order, choices, order_of, parameters
 from omero_pixclf.wording import counted
 
@@ -67,8 +68,10 @@ class Answer:
     code: int = 0
 
 
-def main() -> None:
+def main(direct: Sequence[str] = ()) -> None:
     """The script, in a process of the server's processor.
+
+    ``direct``: where the server's storage is mounted there, as for ``--direct``; whoever installs the script says it.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def main() -> None:
         # On stdout, behind OMERO.web's button Info; what is on stderr would be called an error there.
         logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout, force=True)
         logging.getLogger("omero_pixclf").setLevel(logging.INFO)
-        answer = _answer(client)
+        answer = _answer(client, direct)
         _tell(client, answer)
     finally:
         client.closeSession()
@@ -109,12 +112,14 @@ def _choices() -> list[str]:
         client.closeSession()
 
 
-def _answer(client: Any) -> Answer:
+def _answer(client: Any, direct: Sequence[str]) -> Answer:
     """Do what the form asks for; what is refused is an answer, too."""
     try:
         order = order_of(client.getInputs(unwrap=True))
         with connect(_login(client)) as session:
-            return _queue(session, order) if order.queue else _run(_login(client), session, order)
+            if order.queue:
+                return _queue(session, order)
+            return _run(_login(client), order, Direct(tuple(map(parse_mount, direct))))
     except PixclfError as error:
         log.error("%s", error)
         return Answer(f"Nothing was done: {error}", code=1)
@@ -160,7 +165,7 @@ def _queue(session: Session, order: Order) -> Answer:
     return Answer(message, {"Container": order.targets[0]})
 
 
-def _run(login: Login, session: Session, order: Order) -> Answer:
+def _run(login: Login, order: Order, direct: Direct) -> Answer:
     """Work here and now, if it is not too much."""
     from omero_pixclf.app import Request, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execute import Outcome
@@ -168,7 +173,9 @@ def _run(login: Login, session: Session, order: Order) -> Answer:
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
-        request = Request(order.targets, order.recipe, force=order.repeat, threads=threads, folder=Path(folder))
+        request = Request(
+            order.targets, order.recipe, force=order.repeat, threads=threads, folder=Path(folder), direct=direct
+        )
         planned = plan_in_omero(login, request)
         due = sum(item.decision in ("due", "replace") for item in planned.items)
         if due > order.most_images:

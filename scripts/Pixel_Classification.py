@@ -3,7 +3,7 @@
 Installed by ``omero-pixclf script install``. This file only finds omero_pixclf, which does the work: in the Python
 that the server's processor runs scripts with, or, where it is not installed there, in another one, which is (in this
 order) what OMERO_PIXCLF_PYTHON names, what `script install --python` wrote below, or the one beside an omero-pixclf
-command on the processor's PATH.
+command on the processor's PATH. `script install --direct` writes where the server's storage is mounted there.
 """
 
 import os
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 PYTHON = ""
+DIRECT = ()
 
 
 def elsewhere() -> None:
@@ -36,4 +37,4 @@ if __name__ == "__main__":
         if not (error.name or "").startswith("omero_pixclf"):
             raise
         elsewhere()
-    main()
+    main(DIRECT)

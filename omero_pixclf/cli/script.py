@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import omero_pixclf
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, UsageError
+from omero_pixclf.files.mounts import parse_mount
 
 __all__ = ["script", "script_text"]
 
 NAME = "Pixel_Classification.py"
 FOLDER = "omero_pixclf"
-_MARK = 'PYTHON = ""'
+_PYTHON, _DIRECT = 'PYTHON = ""', "DIRECT = ()"
 
 
 @click.group(
@@ -34,7 +36,7 @@ def script() -> None:
 
 
 def place_options(command: Any) -> Any:
-    """Where on the server, for whom, and for which Python."""
+    """Where on the server, for whom, and what it is to know of the machine that it runs on."""
     options = [
         click.option(
             "--folder", default=FOLDER, show_default=True, help="Its folder, the entry in the menu of scripts."
@@ -47,14 +49,23 @@ def place_options(command: Any) -> Any:
             help="The Python that omero_pixclf is installed in, on the machine of the server's processor; needed where "
             "that is not the processor's own.",
         ),
+        click.option(
+            "--direct",
+            metavar="[SERVER_PATH=]PATH",
+            multiple=True,
+            help="Where the server's storage lies on that machine, so that the script reads pixels from its files, as "
+            "`omero-pixclf run --direct` does. Repeatable.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def script_text(python: str = "") -> str:
-    """The script as it goes to the server; ``python`` is the one to run it with, where the processor's cannot.
+def script_text(python: str = "", direct: Sequence[str] = ()) -> str:
+    """The script as it goes to the server.
+
+    ``python`` is the one to run it with, where the processor's cannot; ``direct`` where storage is mounted there.
 
     Raises
     ------
@@ -63,13 +74,16 @@ def script_text(python: str = "") -> str:
     UsageError
         For a path that cannot be written into it.
     """
+    paths = {"--python": [python] if python else [], "--direct": [entry.rpartition("=")[2] for entry in direct]}
+    for option, path in ((option, path) for option, listed in paths.items() for path in listed):
+        if not Path(path).is_absolute() or not path.isprintable():
+            raise UsageError(f"{option} {path}: give the whole path, as it is on the machine of the server's processor")
+    for entry in direct:
+        parse_mount(entry)
     text = _script_file().read_text(encoding="utf-8")
-    if not python:
-        return text
-    if not Path(python).is_absolute() or not python.isprintable():
-        raise UsageError(f"--python {python}: give the whole path, as it is on the machine of the server's processor")
-    assert text.count(_MARK) == 1
-    return text.replace(_MARK, f"PYTHON = {python!r}")
+    assert text.count(_PYTHON) == text.count(_DIRECT) == 1
+    told = text.replace(_PYTHON, f"PYTHON = {python!r}") if python else text
+    return told.replace(_DIRECT, f"DIRECT = {tuple(direct)!r}")
 
 
 def _script_file() -> Path:
@@ -88,18 +102,19 @@ def _script_file() -> Path:
 Examples:
   omero-pixclf script install -s root@omero.example.org
   omero-pixclf script install --python /opt/omero_pixclf/bin/python
+  omero-pixclf script install --direct /OMERO
   omero-pixclf script install --own
 """
 )
 @place_options
 @json_option
 @server_options
-def install(folder: str, own: bool, python: str, machine: bool, **options: Any) -> None:
+def install(folder: str, own: bool, python: str, direct: tuple[str, ...], machine: bool, **options: Any) -> None:
     """Put the script onto the server, or bring it up to date there."""
     from omero_pixclf.app import connected
     from omero_pixclf.connector.scripts import install_script
 
-    text = script_text(python)
+    text = script_text(python, direct)
     with connected(login_from(options)) as session:
         done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
     text = f"{done.path}: {done.change} (script {done.ident})"
@@ -120,12 +135,14 @@ Examples:
 @click.option("--text", is_flag=True, help="Only write the script's text, for a server's lib/scripts folder.")
 @json_option
 @server_options
-def show(folder: str, own: bool, python: str, text: bool, machine: bool, **options: Any) -> None:
+def show(
+    folder: str, own: bool, python: str, direct: tuple[str, ...], text: bool, machine: bool, **options: Any
+) -> None:
     """Show whether the script stands on the server, and its parameters as you would see them."""
     if text and machine:
         raise UsageError("--text writes the script itself, --json facts about it: choose one of the two")
     if text:
-        click.echo(script_text(python), nl=False)
+        click.echo(script_text(python, direct), nl=False)
         return
     from omero_pixclf.app import connected
     from omero_pixclf.connector.scripts import find_script, script_parameters
@@ -136,8 +153,8 @@ def show(folder: str, own: bool, python: str, text: bool, machine: bool, **optio
         if found is None:
             raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")
         parameters = script_parameters(session, found.ident)
-    same = found.text == script_text(python)
-    state = "as here" if same else "another version or Python than here"
+    same = found.text == script_text(python, direct)
+    state = "as here" if same else "another version, Python or storage than here"
     tell(machine, f"{path}: script {found.ident}, {state}", path=path, script=found.ident, same=same)
     for p in parameters:
         values = f" [{', '.join(map(str, p.values))}]" if p.values else ""

@@ -54,7 +54,7 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
         if found != stage.forests.column_count:
             return (
                 f"{project.name}: trained on {stage.forests.column_count} features, an image of "
-                f"{counted(depth, 'z-plane')} such as {image.key} gives {found}: it was trained on images of another depth"
+                f"{counted(depth, 'z-plane')} such as {image.key} gives {found}; train it on images like this one"
             )
         try:
             stage.selection.check_size(image.key, depth, height, width)

@@ -104,6 +104,15 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
 
 
 @pytest.fixture
+def folder(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder of the server that most tests share."""
+    places = sorted(tmp_path_factory.getbasetemp().glob("omero*/data"))
+    if not places:
+        pytest.skip("the server's data is not on this machine")
+    return next(p for p in places if (p / "omero.sqlite").is_file())
+
+
+@pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[EmbeddedProcess]:
     """An embedded server that the test may kill and start again."""
     server = EmbeddedProcess(tmp_path / "data")

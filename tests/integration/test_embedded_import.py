@@ -36,13 +36,6 @@ pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into t
 SAME = np.random.default_rng(5)
 
 
-@pytest.fixture
-def folder(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder of the server that tests share."""
-    places = sorted(tmp_path_factory.getbasetemp().glob("omero*/data"))
-    return next(p for p in places if (p / "omero.sqlite").is_file())
-
-
 def pyramid(path: Path, data: NDArray[Any], levels: int = 3) -> Path:
     """An OME-TIFF of (c, y, x) with smaller copies of every plane in SubIFDs."""
     with tifffile.TiffWriter(path, ome=True) as tiff:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +261,20 @@ def test_only_administrators_install_for_all_and_again_is_an_update(stage: Stage
         session.write("tidy", lambda sf: sf.getScriptService().deleteScript(first.ident))
         assert find_script(session, path) is None
     finally:
+        root._open.close()
+
+
+def test_pixels_come_from_the_servers_files_where_the_installer_said_so(stage: Stage, folder: Path) -> None:
+    root = stage.lab.root()
+    session = root.session()
+    path = f"direct-of-test-{os.getpid()}/{NAME}"
+    script = install_script(session, path, script_text(direct=[str(folder)])).ident
+    try:
+        done = run(replace(stage, script=script), "Image", [stage.field], Recipe_Name=rstring("read directly"))
+        assert done.code == 0, done.log
+        assert "1 image read directly" in done.log
+    finally:
+        session.write("tidy", lambda sf: sf.getScriptService().deleteScript(script))
         root._open.close()
 
 

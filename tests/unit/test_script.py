@@ -190,6 +190,17 @@ def test_the_script_carries_the_python_it_is_told_and_nothing_else_changes() -> 
             script_text(bad)
 
 
+def test_the_script_carries_where_the_servers_storage_is_mounted() -> None:
+    told = script_text(direct=("/OMERO", "/data=/mnt/it's"))
+    (line,) = set(told.splitlines()) - set(script_text().splitlines())
+    space: dict[str, Any] = {}
+    exec(line, space)
+    assert space["DIRECT"] == ("/OMERO", "/data=/mnt/it's")
+    for bad in ("OMERO", "/data=mnt", "data=/mnt", "/mnt\nimport os"):
+        with pytest.raises(UsageError):
+            script_text(direct=[bad])
+
+
 @pytest.mark.parametrize(
     ("words", "needs"),
     [
