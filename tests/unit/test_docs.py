@@ -64,6 +64,8 @@ def _default(field: Any) -> str:
     value = field.default
     if isinstance(value, tuple) and value and isinstance(value[0], str):
         return ", ".join(f"`{one}`" for one in value)
+    if isinstance(value, tuple) and value:
+        return f"`[{', '.join(f'{one:g}' for one in value)}]`"
     return "" if value in (None, (), "") else f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
