@@ -41,10 +41,13 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "main", "message_of"]
 
 TITLE = "Pixel_Classification"
-DESCRIPTION = """Applies a pixel classifier that was trained in ilastik to images, datasets, projects, wells, plates or
-screens. Objects come back as ROIs with their class, measurements as tables, and a contact sheet and a report as
-attachments; the key-values of each image say what was done.
-Attach the trained .ilp to a dataset or plate first, and it can be chosen here."""
+# OMERO.web shows line breaks as they are.
+DESCRIPTION = (
+    "Applies a pixel classifier that was trained in ilastik to images, datasets, projects, wells, plates or screens. "
+    "Objects come back as ROIs with their class, measurements as tables, and a contact sheet and a report as "
+    "attachments; the key-values of each image say what was done.\n"
+    "Attach the trained .ilp to a dataset or plate first, and it can be chosen here."
+)
 REASONS = 3
 SHEET, REPORT = "contact_sheet.png", "report.html"
 
