@@ -134,6 +134,11 @@ class Call:
         if not own.is_admin:
             raise violation(f"User {own.user_id} is not a member of group {group} and cannot login")
 
+    def must_be_user(self) -> None:
+        """SecurityViolation for guests, and for users who were deactivated: taken out of the group of all users."""
+        if USER_GROUP not in self.caller.member_of:
+            raise violation(f"No matching roles found for session {self.session.uuid} (allowed: [user])")
+
     @property
     def write_group(self) -> int:
         """The group new objects go to; there is none when the request spans all groups."""

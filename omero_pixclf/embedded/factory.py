@@ -11,6 +11,7 @@ import omero.constants
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.handle import submit
 from omero_pixclf.embedded.faults import misuse, violation
+from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS
 from omero_pixclf.embedded.service import Service, untransacted
 
@@ -21,6 +22,7 @@ class ServiceFactory(Service):
     """omero.api.ServiceFactory (omero.cmd.Session)."""
 
     interface = omero.api.ServiceFactory
+    is_for_everybody = True
 
     # ---- services --------------------------------------------------------------------------------------------
     @untransacted
@@ -70,9 +72,11 @@ class ServiceFactory(Service):
         call.graph.finish()
         return old
 
-    @untransacted
-    def setSecurityPassword(self, context: Any, password: str) -> None:
-        """Accepted for old clients; logging in has checked the password already."""
+    def setSecurityPassword(self, call: Call, password: str) -> None:
+        """What changing passwords takes of a client that joined the session by its uuid."""
+        if not password_fits(call.tx, self.session.user_id, password or ""):
+            raise violation(f"Bad password for {self.session.user_name}")
+        self.session.proven.add(self.category)
 
     @untransacted
     def setCallback(self, context: Any, callback: Any) -> None:

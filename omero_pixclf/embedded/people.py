@@ -96,7 +96,7 @@ def create_user(call: Call, person: Any, password: str | None, groups: Sequence[
     made.ldap = person.ldap if person.ldap is not None else rtypes.rbool(False)
     user = _saved(call, made)
     join_groups(call, user, [*dict.fromkeys(groups), *(() if USER_GROUP in groups else (USER_GROUP,))])
-    if password is not None:
+    if password and password.strip():
         set_password(call.tx, user, password)
     return user
 
@@ -228,9 +228,10 @@ def _must_be_free(call: Call, column: str, ident: int) -> None:
 
 
 def store_password(call: Call, user: int, password: Any) -> None:
-    """Change a user's password (an rstring)."""
+    """Change a user's password (an rstring); none, or a blank one, locks the account."""
     text = rtypes.unwrap(password)
-    if not text:
-        raise misuse("a password cannot be empty")
-    set_password(call.tx, user, text)
+    if text and text.strip():
+        set_password(call.tx, user, text)
+    else:
+        call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (user,))
     note(call, "PASSWORD", "ome.model.meta.Experimenter", [user])

@@ -32,10 +32,13 @@ class _Gate:
 
     def enter(self, user: str, password: str, current: Any) -> Any:
         """A proxy of the session's service factory; None when refused."""
-        session = self._session(user, password, current.ctx)
+        joined = self._joined_session(user, password)
+        session = joined or self._new_session(user, password, current.ctx)
         if session is None:
             return None
         category = current.ctx.get(constants.CLIENTUUID) or session.uuid
+        if joined is None:
+            session.proven.add(category)
         self.server.sessions.join(session)
         peer = _peer(current.con)
         with self._lock:
@@ -43,11 +46,11 @@ class _Gate:
         current.con.setCallback(_ClosedConnection(self, peer))
         return self.server.factory_proxy(session, category)
 
-    def _session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
-        for text in (password, user):
-            joined = self.server.sessions.find(text)
-            if joined is not None:
-                return joined
+    def _joined_session(self, user: str, password: str) -> ClientSession | None:
+        """The open session whose uuid stands in place of a name or password."""
+        return self.server.sessions.find(password) or self.server.sessions.find(user)
+
+    def _new_session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
         with self.server.database.reading() as tx:
             found = user_id(tx, user)
             if found is None or not password_fits(tx, found, password):

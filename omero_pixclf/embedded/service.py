@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from omero_pixclf.embedded.server import Server
     from omero_pixclf.embedded.sessions import ClientSession
 
-__all__ = ["Service", "changes", "servant", "untransacted"]
+__all__ = ["Service", "changes", "for_everybody", "servant", "untransacted"]
 
 _log = logging.getLogger(__name__)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -43,11 +43,18 @@ def untransacted(method: _Method) -> _Method:
     return method
 
 
+def for_everybody(method: _Method) -> _Method:
+    """Mark a method that guests and deactivated users may call, too; all others are for members of the group user."""
+    method.for_everybody = True  # type: ignore[attr-defined]
+    return method
+
+
 class Service:
     """A service of one session; a stateful one lives until `close`, and only one of its calls runs at a time."""
 
     interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
     stateful: ClassVar[bool] = False
+    is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `for_everybody`)
 
     def __init__(self, server: Server, session: ClientSession) -> None:
         self.server = server
@@ -62,6 +69,14 @@ class Service:
         opened = self.server.database.writing() if write else self.server.database.reading()
         with opened as tx:
             yield Call(self.server, self.session, tx, context or {})
+
+    def must_have_password(self) -> None:
+        """SecurityViolation for a client that has only joined the session, and given no password."""
+        if self.category not in self.session.proven:
+            raise fault(
+                omero.SecurityViolation,
+                "Bad authentication credentials for this action.\nSee setSecurityPassword for more information",
+            )
 
     def released(self) -> None:
         """Let go of what the service holds; called once, by the client's close or the session's end."""
@@ -156,4 +171,7 @@ def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], curre
         return method(service, current.ctx, *arguments)
     opened = service.server.database.writing() if mode == "write" else service.server.database.reading()
     with opened as tx:
-        return method(service, Call(service.server, service.session, tx, current.ctx, current), *arguments)
+        call = Call(service.server, service.session, tx, current.ctx, current)
+        if not (service.is_for_everybody or getattr(method, "for_everybody", False)):
+            call.must_be_user()
+        return method(service, call, *arguments)

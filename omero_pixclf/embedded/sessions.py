@@ -36,6 +36,7 @@ class ClientSession:
     outputs: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)  # open services by the name of their identity
     categories: set[str] = field(default_factory=set)  # of its clients' identities
+    proven: set[str] = field(default_factory=set)  # categories of clients that gave the password, not the uuid only
     handles: dict[str, Any] = field(default_factory=dict)  # running and finished omero.cmd requests
     lock: threading.RLock = field(default_factory=threading.RLock)
     closed: bool = False

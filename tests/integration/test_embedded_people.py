@@ -104,6 +104,59 @@ def test_a_new_password_replaces_the_old_one(endpoint: Endpoint, lab: Lab) -> No
     client.closeSession()
 
 
+def test_who_joined_a_session_by_its_uuid_gives_the_password_before_changing_it(endpoint: Endpoint, lab: Lab) -> None:
+    person = lab.member()
+    first, joined = person.client(), omero.client(host=endpoint.host, port=endpoint.port)
+    session = joined.joinSession(first.getSessionId())
+    admin, sessions = session.getAdminService(), session.getSessionService()
+    with pytest.raises(omero.SecurityViolation):
+        admin.changePassword(rstring("new"))
+    with pytest.raises(omero.SecurityViolation):
+        sessions.createUserSession(0, 60_000, None)
+    with pytest.raises(omero.SecurityViolation):
+        session.setSecurityPassword("wrong")
+    session.setSecurityPassword(PASSWORD)
+    admin.changePassword(rstring("new"))
+    assert sessions.createUserSession(0, 60_000, None).uuid.val
+    joined.closeSession()
+
+
+def test_who_is_taken_out_of_the_group_of_all_users_may_do_nothing(lab: Lab) -> None:
+    person, everybody = lab.member(), group(1)
+    admin_of(lab.root()).removeGroups(user(person), [everybody])
+    session = person.client().sf
+    assert session.getAdminService().getEventContext().userId == person.ident
+    for refused in (
+        lambda: session.getQueryService().find("Image", -1),
+        lambda: session.getUpdateService().saveObject(model.TagAnnotationI()),
+        lambda: session.createRawFileStore().setFileId(1),
+    ):
+        with pytest.raises(omero.SecurityViolation):
+            refused()
+    admin_of(lab.root()).addGroups(user(person), [everybody])
+    assert session.getQueryService().find("Image", -1) is None
+
+
+@pytest.mark.parametrize("password", [None, rstring(""), rstring(" ")])
+def test_no_password_locks_an_account(endpoint: Endpoint, lab: Lab, password: Any) -> None:
+    person = lab.member()
+    admin = admin_of(person)
+    admin.changePassword(password)
+    with pytest.raises(omero.SecurityViolation):
+        admin.changePasswordWithOldPassword(rstring(PASSWORD), rstring("new"))
+    with pytest.raises(omero.ApiUsageException):
+        admin.changePasswordWithOldPassword(None, rstring("new"))
+    for text in (PASSWORD, " "):
+        client = omero.client(host=endpoint.host, port=endpoint.port)
+        with pytest.raises(Glacier2.PermissionDeniedException):
+            client.createSession(person.name, text)
+        client.__del__()  # closes the client, not a session
+    admin_of(lab.root()).changeUserPassword(person.name, rstring("again"))
+    again = omero.client(host=endpoint.host, port=endpoint.port)
+    again.createSession(person.name, "again")
+    again.closeSession()
+
+
 def test_groups_are_renamed_and_opened_by_those_who_lead_them(lab: Lab) -> None:
     admin = admin_of(lab.root())
     found = admin.getGroup(lab.group)

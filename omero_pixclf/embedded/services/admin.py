@@ -24,7 +24,7 @@ from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.photos import photos, store_photo
 from omero_pixclf.embedded.queries import objects
 from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, level_text
-from omero_pixclf.embedded.service import Service, changes
+from omero_pixclf.embedded.service import Service, changes, for_everybody
 
 __all__ = ["Admin"]
 
@@ -96,9 +96,11 @@ def _ids(objects_: list[Any] | None) -> list[int]:
 class _Lookups(Service):
     """What anybody may ask."""
 
+    @for_everybody
     def getEventContext(self, call: Call) -> Any:
         return event_context(call)
 
+    @for_everybody
     def getSecurityRoles(self, call: Call) -> Any:
         made = omero.sys.Roles()
         made.rootId, made.rootName, made.systemGroupId, made.systemGroupName = 0, "root", 0, "system"
@@ -361,24 +363,30 @@ class Admin(_Groups):
     # ---- passwords -------------------------------------------------------------------------------------------
     @changes
     def changePassword(self, call: Call, password: Any) -> None:
+        self.must_have_password()
         people.store_password(call, call.caller.user_id, password)
 
     @changes
     def changePasswordWithOldPassword(self, call: Call, old: Any, new: Any) -> None:
-        if not password_fits(call.tx, call.caller.user_id, rtypes.unwrap(old) or ""):
+        if rtypes.unwrap(old) is None:
+            raise misuse("Value for digesting may not be null")
+        if not password_fits(call.tx, call.caller.user_id, rtypes.unwrap(old)):
             raise violation("Old password is invalid")
         people.store_password(call, call.caller.user_id, new)
 
     @changes
     def changeUserPassword(self, call: Call, name: str, password: Any) -> None:
+        self.must_have_password()
         user = people.user_by_name(call, name)
         self._must_manage(call, user)
         people.store_password(call, user, password)
 
+    @for_everybody
     @changes
     def changeExpiredCredentials(self, call: Call, name: str, old: str, new: str) -> None:
         raise violation("passwords do not expire here")
 
+    @for_everybody
     def reportForgottenPassword(self, call: Call, name: str, email: str) -> None:
         raise misuse("no mail is sent from here: ask an administrator for a new password")
 

@@ -57,6 +57,7 @@ class Config(Service):
     """omero.api.IConfig."""
 
     interface = omero.api.IConfig
+    is_for_everybody = True
 
     @untransacted
     def getVersion(self, context: Any) -> str:
@@ -87,8 +88,8 @@ class Config(Service):
             raise misuse(f"{pattern} is no regular expression: {error}") from error
         return {key: value for key, value in _values(call).items() if wanted.search(key)}
 
-    @untransacted
-    def getConfigDefaults(self, context: Any) -> dict[str, str]:
+    def getConfigDefaults(self, call: Call) -> dict[str, str]:
+        must_administer(call)
         return dict(_PUBLIC)
 
     def getClientConfigValues(self, call: Call) -> dict[str, str]:

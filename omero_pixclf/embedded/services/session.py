@@ -12,7 +12,7 @@ from omero.rtypes import unwrap
 from omero_pixclf.embedded.call import Call, caller_of
 from omero_pixclf.embedded.faults import fault, misuse, violation
 from omero_pixclf.embedded.logins import open_session, password_fits, pick_group, user_id
-from omero_pixclf.embedded.service import Service, changes, untransacted
+from omero_pixclf.embedded.service import Service, changes, for_everybody, untransacted
 from omero_pixclf.embedded.sessions import IDLE_MS, ClientSession
 
 __all__ = ["Session"]
@@ -28,6 +28,7 @@ class Session(Service):
     interface = omero.api.ISession
 
     # ---- making and ending -----------------------------------------------------------------------------------
+    @for_everybody
     @changes
     def createSession(self, call: Call, principal: Any, credentials: str) -> Any:
         user = _known_user(call, principal.name)
@@ -38,6 +39,7 @@ class Session(Service):
 
     @changes
     def createUserSession(self, call: Call, live_ms: int, idle_ms: int, group: str | None) -> Any:
+        self.must_have_password()
         own = pick_group(call.tx, self.session.user_id, group or "")
         made = _opened(call, self.session.user_id, own, _AGENT, idle_ms=idle_ms, live_ms=live_ms)
         return _described(call, made)
@@ -78,6 +80,7 @@ class Session(Service):
         return left
 
     # ---- looking up ------------------------------------------------------------------------------------------
+    @for_everybody
     def getSession(self, call: Call, uuid: str) -> Any:
         return _described(call, self._open(uuid))
 
