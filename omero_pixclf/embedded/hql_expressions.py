@@ -59,7 +59,7 @@ class Expressions(Paths):
         return found
 
     def _on_path(self, scope: Scope, node: syntax.Path, expected: str) -> Value:
-        if len(node.parts) > 2 and node.parts[-1] == "size":
+        if len(node.parts) > 2 and node.parts[-1] == "size" and self._is_collection(scope, node.parts[:-1]):
             return self._call_size(scope, syntax.Function("size", (syntax.Path(node.parts[:-1]),)))
         return self._path(scope, node)
 

@@ -216,6 +216,10 @@ class Paths(ABC):
             scope.implicit[key] = made
         return scope.implicit[key]
 
+    def _is_collection(self, scope: Scope, parts: tuple[str, ...]) -> bool:
+        owner, name = self._owner(scope, syntax.Path(parts), outer=False)
+        return self._property(owner, name).kind == "children"
+
     def _collection(self, scope: Scope, path: syntax.Path) -> tuple[Source, Field]:
         owner, name = self._owner(scope, path, outer=False)
         found = self._property(owner, name)

@@ -168,6 +168,12 @@ def test_functions_of_texts_times_and_collections(
     assert rows(database, text) == ([] if found is None else [found])
 
 
+def test_a_files_size_is_no_number_of_elements(database: sqlite3.Connection) -> None:
+    """OMERO.web asks so for what an image was imported from."""
+    files = "select count(e), sum(e.originalFile.size) from FilesetEntry e where e.originalFile.size > 0"
+    assert rows(database, files) == [(0, None)]
+
+
 @pytest.mark.parametrize("term", ["size(i.rois)", "i.rois.size"])
 def test_how_many_there_are_is_no_condition(term: str) -> None:
     """As on a real server, where it fails in the database."""
