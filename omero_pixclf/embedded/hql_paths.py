@@ -49,6 +49,7 @@ class Scope:
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
         self.names: dict[str, Source] = {}
+        self.details: dict[str, tuple[str, ...]] = {}  # aliases of an object's details, and the paths they stand for
         self.joins: list[str] = []
         self.filters: list[str] = []
         self.implicit: dict[tuple[str, str], Source] = {}
@@ -124,13 +125,18 @@ class Paths(ABC):
         return found
 
     def _join(self, scope: Scope, item: syntax.Join) -> None:
+        if item.path.parts[-1] == "details" and item.alias:
+            self._owner(scope, item.path, outer=item.outer)  # what is on the way is joined
+            scope.details[item.alias] = self._spelled_out(scope, item.path.parts)
+            return
         owner, name = self._owner(scope, item.path, outer=item.outer)
-        if name in _DETAILS and item.path.parts[-2:-1] == ("details",):
+        of_details = self._spelled_out(scope, item.path.parts)[-2] == "details"
+        if name in _DETAILS and of_details:
             source = self._join_details(scope, owner, name, item.outer)
         else:
             source = self._join_property(scope, owner, name, item)
         source.parent, source.field_name, source.fetched = owner, name, item.fetch
-        if item.path.parts[-2:-1] == ("details",):
+        if of_details:
             source.field_name = "details." + name
         scope.names[item.alias or f" {len(scope.names)}"] = source
         if item.condition is not None:
@@ -138,10 +144,11 @@ class Paths(ABC):
 
     def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[Source, str]:
         """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
-        source = scope.find(path.parts[0])
-        if source is None or len(path.parts) < 2:
-            raise HqlError(f"{'.'.join(path.parts)} starts with no alias")
-        steps = list(path.parts[1:-1])
+        parts = self._spelled_out(scope, path.parts)
+        source = scope.find(parts[0])
+        if source is None or len(parts) < 2:
+            raise HqlError(f"{'.'.join(parts)} starts with no alias")
+        steps = list(parts[1:-1])
         while steps:
             step = steps.pop(0)
             if step == "details":
@@ -149,7 +156,11 @@ class Paths(ABC):
                     source = self._implicit_details(scope, source, steps.pop(0), outer=outer)
                 continue
             source = self._implicit(scope, source, self._property(source, step), outer=outer)
-        return source, path.parts[-1]
+        return source, parts[-1]
+
+    def _spelled_out(self, scope: Scope, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """A path with what an alias of details stands for in the alias's place."""
+        return (*scope.details[parts[0]], *parts[1:]) if parts[0] in scope.details else parts
 
     def _join_details(self, scope: Scope, owner: Source, name: str, outer: bool) -> Source:
         column, target = _DETAILS[name]
@@ -228,7 +239,7 @@ class Paths(ABC):
         return owner, found
 
     def _path(self, scope: Scope, path: syntax.Path) -> Value:
-        first, rest = path.parts[0], list(path.parts[1:])
+        first, *rest = self._spelled_out(scope, path.parts)
         source = scope.find(first)
         if source is None:
             return self._bare(scope, path)

@@ -84,6 +84,16 @@ def test_correlated_selects(database: sqlite3.Connection) -> None:
     assert rows(database, "select i.id from Image i where i.rois is not empty") == [(1,)]
 
 
+def test_details_have_aliases_of_their_own(database: sqlite3.Connection) -> None:
+    spelled_out = rows(database, "select i.id, i.details.owner.id from Image i order by i.id")
+    assert spelled_out
+    assert rows(database, "select i.id, d.owner.id from Image i join i.details as d order by i.id") == spelled_out
+    joined = "select count(o.id) from Image i join i.details d left join d.owner as o"
+    assert rows(database, joined) == rows(database, "select count(o.id) from Image i left join i.details.owner as o")
+    behind = "select count(i.id) from Image i join i.fileset.details as d"
+    assert rows(database, behind) == rows(database, "select count(i.id) from Image i where i.fileset is not null")
+
+
 def test_a_comparison_with_null_asks_whether_there_is_a_value(database: sqlite3.Connection) -> None:
     every = rows(database, "select i.id from Image i order by i.id")
     assert rows(database, "select i.id from Image i where i.fileset <> null or null = i.fileset order by i.id") == every
