@@ -69,7 +69,7 @@ def mounted(at: Stand, number: int, folder: Path) -> list[Path]:
 
 
 def direct(log: str) -> int:
-    return sum(int(n) for n in re.findall(r"(\d+) images read directly", log))
+    return sum(int(n) for n in re.findall(r"(\d+) images? read directly", log))
 
 
 @pytest.mark.parametrize(
