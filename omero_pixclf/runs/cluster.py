@@ -51,7 +51,8 @@ class Cluster:
     security
         What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
     expected
-        Workers that images are cut for where there are fewer yet: clusters grow.
+        Workers that images are cut for where there are fewer yet; 0: as many as there are, or `EXPECTED` where there
+        are none.
     waits_s
         How long to wait before each attempt to find a lost scheduler again.
     """
@@ -60,7 +61,7 @@ class Cluster:
     renew: Callable[[], OpenSized]
     cut: Cutter = whole
     security: Any = None
-    expected: int = EXPECTED
+    expected: int = 0
     waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
 
 
@@ -161,7 +162,8 @@ class _Shift:
         client = self._connected()
         workers = len(client.nthreads())
         if self.agenda is None:
-            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, max(workers, self.cluster.expected))
+            share = max(workers, self.cluster.expected) or EXPECTED
+            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, share)
         while self.agenda and len(self.away) < LANES * max(1, workers):
             task = self.agenda.take()
             try:

@@ -16,9 +16,10 @@ that are missing.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heapreplace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Cutting", "blocks_of", "in_pieces", "shared", "worth_cutting"]
 
-UNEVEN = 0.25  # the part of a worker's share of a run above which a single image is cut: so much may be lost at the end
+UNEVEN = 0.1  # the part of a worker's share of a run that may be lost at its end before images are cut
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,22 @@ def shared(
 
 
 def worth_cutting(images: Sequence[ImageInfo], workers: int) -> set[str]:
-    """The keys of images that would keep one worker busy while the others have nothing left to do."""
-    share = sum(prod(image.shape) for image in images) / max(1, workers)
-    return {image.key for image in images if workers > 1 and prod(image.shape) > UNEVEN * share}
+    """The keys of images that would keep one worker busy while the others have nothing left to do.
+
+    The largest, until the others, taken in turn, end no later than the part `UNEVEN` of a worker's share after it.
+    """
+    sizes = {image.key: prod(image.shape) for image in images}
+    ascending, cut = sorted(sizes, key=lambda key: sizes[key]), set[str]()
+    share = sum(sizes.values()) / max(1, workers)
+    while workers > 1 and _last_end(sizes, cut, workers) > (1 + UNEVEN) * share:
+        cut.add(ascending.pop())
+    return cut
+
+
+def _last_end(sizes: Mapping[str, int], cut: Container[str], workers: int) -> float:
+    """When the last worker is done, in pixels: all share what is cut; then whoever is free takes the next image."""
+    ends = [sum(size for key, size in sizes.items() if key in cut) / workers] * workers
+    for key, size in sizes.items():
+        if key not in cut:
+            heapreplace(ends, ends[0] + size)
+    return max(ends)

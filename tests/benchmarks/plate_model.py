@@ -10,9 +10,9 @@ Assumptions
 - Reading and computing cost by the pixel, writing by the object and by the image; planes of the plate look like the
   simulated fields that the rates come from (objects per pixel, channels).
 - Starting a worker costs what it costs here, once; the container is finished at the end, by one process.
-- Where there are so few images that each is more than a quarter of a worker's share, they are cut into pieces, as the
-  program does: at the end workers then wait for one block, not for one image; storing an image stays with one worker,
-  and reading what lies around blocks is not counted (fields of this size are cut along t, where there is nothing).
+- Where whole images would keep some workers waiting for the others, images are cut into pieces, as the program does: at
+  the end workers then wait for one block, not for one image; storing an image stays with one worker, and reading what
+  lies around blocks is not counted (fields of this size are cut along t, where there is nothing).
 Not in it: failures, other users of the server, database growth, memory bandwidth shared by many workers of one machine.
 The rates are those of the embedded server on this machine; a real server's are better for reading, see --network.
 """
@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 
 from omero_pixclf.config import load_recipe
@@ -130,7 +130,8 @@ def predicted(rates: Rates, plate: Plate, workers: int, network: float) -> tuple
         "one worker's turns": (read + compute + write) / (3 * workers),
     }
     slowest = max(pace, key=lambda name: pace[name])
-    cut = workers > 1 and plate.blocks > 1 and UNEVEN * plate.images / workers < 1
+    uneven = ceil(plate.images / workers) > (1 + UNEVEN) * plate.images / workers
+    cut = workers > 1 and plate.blocks > 1 and uneven
     last = (read + compute) / (plate.blocks if cut else 1) + write  # after which nobody has anything left to do
     if not cut and workers > plate.images:
         return rates.start + read + compute + write, "too few images"

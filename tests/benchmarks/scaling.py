@@ -41,6 +41,7 @@ import numpy as np
 
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.image import ArrayReader, ImageInfo
+from omero_pixclf.workplace import OMERO_MODULES
 from tests.benchmarks.stand import PROJECT, Stand, counts, results, session, stand
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -53,6 +54,19 @@ class Watch:
     root: int
     peaks: dict[int, int] = field(default_factory=dict)
     seconds: dict[int, float] = field(default_factory=dict)
+    before: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """Processor time of all processes since the watch began, or since they did."""
+        return sum(self.seconds.values()) - sum(self.before.values())
+
+    @classmethod
+    def begun(cls, root: int) -> Watch:
+        """Of processes that may be there already."""
+        watch = cls(root)
+        watch.look()
+        return cls(root, before=watch.seconds)
 
     def look(self) -> None:
         """Note peak memory (kB) and processor time of each process."""
@@ -89,10 +103,11 @@ def watched(
     at: Stand, commands: Sequence[Sequence[str]], roots: Sequence[int] = ()
 ) -> tuple[float, list[Watch], list[str]]:
     """Run commands side by side to their ends, looking at them (and at other processes) meanwhile."""
+    standing = [Watch.begun(pid) for pid in roots]
     start = time.monotonic()
     processes = [at.start(*command) for command in commands]
     outputs = [_collect(process) for process in processes]
-    watches = [Watch(p.pid) for p in processes] + [Watch(pid) for pid in roots]
+    watches = [Watch(p.pid) for p in processes] + standing
     while any(process.poll() is None for process in processes):
         for watch in watches:
             watch.look()
@@ -119,7 +134,10 @@ def _collect(process: subprocess.Popen[str]) -> Callable[[], tuple[str, str]]:
 
 @dataclass
 class Dask:
-    """A scheduler and two workers, two threads each: one image computes, another is read or written."""
+    """A scheduler and two workers, two threads each: one image computes, another is read or written.
+
+    Workers import the program when they start: the cluster stands before the run.
+    """
 
     at: Stand
     port: int
@@ -135,9 +153,17 @@ class Dask:
         """Both kinds of processes."""
         place = str(self.at.folder / f"dask {time.monotonic_ns()}")
         limits = ("--nworkers", "1", "--nthreads", "2", "--no-dashboard", "--local-directory", place)
+        ready = [text for module in OMERO_MODULES for text in ("--preload", module)]
         where = ("--host", "127.0.0.1", "--port", str(self.port), "--no-dashboard")
         self.scheduler = _dask(self.at, "scheduler", *where)
-        self.workers = [_dask(self.at, "worker", self.address, *limits) for _ in range(2)]
+        self.workers = [_dask(self.at, "worker", self.address, *limits, *ready) for _ in range(2)]
+
+    def wait(self) -> None:
+        """Until both workers are there."""
+        from distributed import Client
+
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            client.wait_for_workers(len(self.workers), timeout=120)
 
     def restart(self) -> None:
         """The scheduler is killed, and with it go its workers; others come."""
@@ -172,7 +198,7 @@ def dask_workers(at: Stand) -> Iterator[Dask]:
         cluster = Dask(at, free.getsockname()[1])
     cluster.start()
     try:
-        time.sleep(6)
+        cluster.wait()
         yield cluster
     finally:
         cluster.stop()
@@ -254,7 +280,7 @@ def table(at: Stand, size: Sequence[int], recipe: Sequence[str]) -> bool:
         before = _seconds(at.server.pid)
         seconds, watches = way.do(at, number, recipe)
         server = _seconds(at.server.pid) - before
-        cpu = sum(sum(w.seconds.values()) for w in watches)
+        cpu = sum(watch.total for watch in watches)
         peak = max(max(w.peaks.values()) for w in watches) / 1024
         found = results(at, number)
         first = first or (seconds, cpu, found)
@@ -305,8 +331,9 @@ class Disturber:
 def faults(at: Stand, size: Sequence[int], recipe: Sequence[str], every: float, seed: int) -> bool:
     """A run over processes and one over dask, both disturbed, against one that is not."""
     calm = large_plate(at, *size)
-    before = counts(at)
+    before, start = counts(at), time.monotonic()
     at.command("run", f"Plate:{calm}", *recipe)
+    print(f"{'calm':<10} {time.monotonic() - start:.0f} s", flush=True)
     one = counts(at)
     left = {name: one[name] - before[name] for name in one}
 
@@ -352,7 +379,7 @@ def _finished(
         flush=True,
     )
     if process.returncode:
-        print(f"{'':<10} {failed or err[-300:]}; going on with --resume")
+        print(f"{'':<10} {failed or err[-300:]}; going on with --resume", flush=True)
         run = next(e["run"] for e in ends if e["event"] == "planned")
         at.command("run", "--resume", run)
     over = {k: v - before[k] - left[k] for k, v in counts(at).items() if v - before[k] != left[k]}

@@ -111,7 +111,10 @@ def test_a_failed_piece_fails_its_image_once_and_takes_no_other_with_it(manifest
 def test_images_are_cut_only_where_one_of_them_would_keep_the_others_waiting(manifest: Manifest) -> None:
     many = [image(n, 3000) for n in range(16)]
     assert worth_cutting(many, 2) == set()
-    assert worth_cutting(many, 16) == {i.key for i in many}
+    assert worth_cutting(many, 16) == set()
+    assert len(worth_cutting(many, 15)) == 1  # who has a second one would keep fourteen waiting
+    assert worth_cutting(many, 32) == {i.key for i in many}
+    assert worth_cutting([], 2) == set()
     assert worth_cutting([*many, image(99, 30_000)], 2) == {"Image:99"}
     assert worth_cutting(many[:1], 1) == set()
     options = {"recipe": RECIPE, "project": PROJECT, "files": manifest}
