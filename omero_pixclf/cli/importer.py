@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from omero_pixclf import __version__
-from omero_pixclf.cli.importer_arguments import CLASS, ImporterArguments, parse_importer, split_java
+from omero_pixclf.cli.importer_arguments import CLASS, ImporterArguments, anchors_of, parse_importer, split_java
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _import_all(
     tally, begun = _Tally(errors=errors), time.monotonic()
     with _session(given) as session:
         printer = _PRINTERS[given.output]
-        for one in _wanted(session, found, given.exclude, say):
+        for one in _wanted(session, found, given, say):
             try:
                 made = _import(session, given, one, say)
             except PixclfError as error:
@@ -177,19 +177,21 @@ def _import(session: Session, given: ImporterArguments, one: FileSet, say: Calla
         statistics=given.statistics,
         comments=tuple(zip(given.namespaces, given.texts, strict=True)),
         annotations=tuple(given.annotations),
+        anchors=anchors_of(given.paths),
     )
     return import_file_set(session, one.files, options, tell=say)
 
 
 def _wanted(
-    session: Session, found: Sequence[FileSet], exclude: str | None, say: Callable[[str], None]
+    session: Session, found: Sequence[FileSet], given: ImporterArguments, say: Callable[[str], None]
 ) -> Iterator[FileSet]:
     """The sets of files but for those that were imported before, as far as that counts."""
     from omero_pixclf.connector.importing import is_imported
 
+    by_path, anchors = given.exclude == "clientpath", anchors_of(given.paths)
     for one in found:
-        if exclude is not None and is_imported(session, one.main, by_path=exclude == "clientpath"):
-            say(f"{one.main}: skipped, since it was imported before (--exclude={exclude})")
+        if given.exclude is not None and is_imported(session, one.main, by_path=by_path, anchors=anchors):
+            say(f"{one.main}: skipped, since it was imported before (--exclude={given.exclude})")
         else:
             yield one
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import getopt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["CLASS", "ImporterArguments", "parse_importer", "split_java"]
+__all__ = ["CLASS", "ImporterArguments", "anchors_of", "parse_importer", "split_java"]
 
 CLASS = "ome.formats.importer.cli.CommandLineImporter"
 _SHORT = "cfl:s:u:w:d:r:T:k:x:n:p:h"
@@ -89,6 +90,16 @@ def parse_importer(arguments: Sequence[str], depth: int = ImporterArguments.dept
     if len(made.namespaces) != len(made.texts):
         raise UsageError(f"{len(made.namespaces)} namespaces of annotations and {len(made.texts)} texts")
     return made
+
+
+def anchors_of(paths: Sequence[str]) -> tuple[Path, ...]:
+    """The folders before a ``/./``, by which people mark what belongs to a file's name wherever it goes.
+
+    >>> anchors_of(["/data/./plate/a.tif", "/other/b.tif"])
+    (PosixPath('/data'),)
+    """
+    marked = (path.partition("/./") for path in paths)
+    return tuple(dict.fromkeys(Path(head or "/").resolve() for head, mark, _ in marked if mark))
 
 
 def _dashed(argument: str) -> str:

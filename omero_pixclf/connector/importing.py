@@ -26,7 +26,7 @@ from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
 
-__all__ = ["ImportOptions", "Imported", "import_file_set", "is_imported", "resolved_target"]
+__all__ = ["ImportOptions", "Imported", "client_path", "import_file_set", "is_imported", "resolved_target"]
 
 _BLOCK = 4 << 20
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
@@ -53,6 +53,9 @@ class ImportOptions:
         Pairs of namespace and text, one comment each on whatever is made.
     annotations
         Ids of annotations to link to whatever is made.
+    anchors
+        Folders that were named as ``folder/./below``: the server is told paths that keep the mark, so that others find
+        files again by what follows it.
     """
 
     target: str | None = None
@@ -63,6 +66,7 @@ class ImportOptions:
     statistics: bool = True
     comments: tuple[tuple[str, str], ...] = ()
     annotations: tuple[int, ...] = ()
+    anchors: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ def import_file_set(
     wanted = options or ImportOptions()
     say = tell or (lambda _: None)
     target, group = _target(session, wanted.target)
-    fileset = _fileset(files)
+    fileset = _fileset(files, wanted.anchors)
 
     def attempt(factory: Any) -> Imported:
         context = session.context(group)
@@ -133,11 +137,23 @@ def _target(session: Session, key: str | None) -> tuple[Any, int]:
     return unloaded(kind, ident), found[0]
 
 
-def _fileset(files: Sequence[Path]) -> Any:
+def client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
+    """A file's path as OMERO's own clients tell it: absolute, and without a root; see `ImportOptions.anchors`.
+
+    >>> client_path(Path("/data/plate/a.tif"), [Path("/data")])
+    'data/./plate/a.tif'
+    """
+    whole = file.resolve()
+    anchor = next((a.resolve() for a in anchors if whole.is_relative_to(a.resolve())), None)
+    text = whole.as_posix() if anchor is None else f"{anchor.as_posix()}/./{whole.relative_to(anchor).as_posix()}"
+    return text.lstrip("/")
+
+
+def _fileset(files: Sequence[Path], anchors: Sequence[Path]) -> Any:
     made = omero.model.FilesetI()
     for file in files:
         entry = omero.model.FilesetEntryI()
-        entry.clientPath = rstring(file.resolve().as_posix().lstrip("/"))  # as OMERO's own clients: without a root
+        entry.clientPath = rstring(client_path(file, anchors))
         made.addFilesetEntry(entry)
     upload = omero.model.UploadJobI()
     facts = {"omero_pixclf.version": __version__, "os.name": platform.system(), "os.version": platform.release()}
@@ -231,9 +247,9 @@ def _refusal(answer: Any, files: Sequence[Path]) -> InputError | ServerError:
     return kind(f"{files[0].name}: not imported: {text} ({answer.name})")
 
 
-def is_imported(session: Session, main: Path, *, by_path: bool) -> bool:
+def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequence[Path] = ()) -> bool:
     """Whether this user has imported a file of that name before, or one of that very path."""
-    value = main.resolve().as_posix().lstrip("/") if by_path else main.name
+    value = client_path(main, anchors) if by_path else main.name
     field = "e.clientPath" if by_path else "e.originalFile.name"
     hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
     return bool(session.ids(hql, value=value, owner=session.user_id))

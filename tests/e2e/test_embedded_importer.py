@@ -75,6 +75,20 @@ def test_omero_import_works_without_java(environment: dict[str, str], server: Se
     assert "broken.tif" in both.stderr and "1 error in" in both.stderr
 
 
+def test_a_mark_in_a_path_is_kept_for_those_who_look_for_what_follows_it(
+    environment: dict[str, str], server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "plate").mkdir()
+    tifffile.imwrite(tmp_path / "plate" / "a.tif", np.zeros((8, 8), np.uint8))
+    named = f"{tmp_path}/./plate/a.tif"
+    omero(environment, "import", named)
+    with server.database.reading() as tx:
+        ((told,),) = tx.all("SELECT clientpath FROM filesetentry ORDER BY id DESC LIMIT 1")
+    assert f"/{told}" == f"{tmp_path.resolve()}/./plate/a.tif"
+    again = omero(environment, "import", "--exclude", "clientpath", named)
+    assert "1 image imported" not in again.stderr and "imported before" in again.stderr
+
+
 def test_files_keep_their_format_and_arrays_their_pixels(server: Server, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((8, 8), np.uint8))
     np.save(tmp_path / "b.npy", np.zeros((8, 9), np.uint8))
