@@ -30,7 +30,7 @@ from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.files.mounts import Direct, parse_mount
-from omero_pixclf.script_form import HERE, QUEUE, Order, choices, order_of, parameters
+from omero_pixclf.script_form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _answer(client: Any, direct: Sequence[str]) -> Answer:
             return _run(_login(client), order, Direct(tuple(map(parse_mount, direct))))
     except PixclfError as error:
         log.error("%s", error)
-        return Answer(f"Nothing was done: {error}", code=1)
+        return Answer(f"Nothing was done: {in_form(str(error))}", code=1)
 
 
 def _login(client: Any) -> Login:
@@ -221,7 +221,7 @@ def message_of(finished: Finished) -> str:
     if counts["skipped"]:
         parts.append(f"{counted(counts['skipped'], 'image')} had these results already.")
     parts += _failures(finished.outcomes)
-    parts += [f"{c.container} {c.name} was not finished: {c.reason}." for c in finished.containers if c.reason]
+    parts += [f"{c.container} {c.name} was not finished: {in_form(c.reason)}." for c in finished.containers if c.reason]
     if finished.containers:
         parts.append(
             f"Tables, contact sheet and report: {_few([f'{c.name} ({c.container})' for c in finished.containers])}."
@@ -235,7 +235,7 @@ def _failures(outcomes: Iterable[Outcome]) -> list[str]:
     bad = [o for o in outcomes if o.state in ("failed", "refused")]
     if not bad:
         return []
-    listed = [f"{o.image.name or o.image.key}: {o.reason}." for o in bad[:REASONS]]
+    listed = [f"{o.image.name or o.image.key}: {in_form(o.reason)}." for o in bad[:REASONS]]
     more = [f"… and {len(bad) - REASONS} more: see Info."] if len(bad) > REASONS else []
     return [f"{counted(len(bad), 'image')} without results:", *listed, *more]
 

@@ -6,6 +6,7 @@ and fills in ``Data_Type`` and ``IDs`` from what is selected.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ from pydantic.fields import FieldInfo
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, title_of
 from omero_pixclf.errors import UsageError
 
-__all__ = ["HERE", "KINDS", "QUEUE", "Order", "choices", "key_name", "order_of", "parameters"]
+__all__ = ["HERE", "KINDS", "QUEUE", "Order", "choices", "in_form", "key_name", "order_of", "parameters"]
 
 KINDS = ("Image", "Dataset", "Project", "Well", "Plate", "Screen")
 HERE, QUEUE = "Here and now", "Queue for the service"
@@ -107,6 +108,16 @@ def parameters(classifiers: Sequence[str]) -> list[scripts.Type]:
                      description=f"'{HERE}' refuses, before any work, to do more images than this"),
         scripts.Bool("Repeat", grouping="08.2", default=False, description="Here and now: redo what stands already"),
     ]  # fmt: skip
+
+
+def in_form(text: str) -> str:
+    """A message in which settings are called as in the form, in place of the command line's options.
+
+    >>> in_form("Image:51 has 3; choose with --channels, or a smaller --roi-budget")
+    'Image:51 has 3; choose with Channels, or a smaller ROI Budget'
+    """
+    named = {key.replace("_", "-"): key_name(section, key) for section in SECTIONS for key, _ in _keys(section)}
+    return re.sub(r"--([a-z][a-z-]*[a-z])", lambda m: named.get(m[1], m[0]).replace("_", " "), text)
 
 
 def _group(section: str) -> Iterator[scripts.Type]:

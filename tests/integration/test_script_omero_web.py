@@ -179,7 +179,8 @@ def test_an_image_that_does_not_fit_fails_with_its_reason_and_the_others_are_don
     done = run(stage, "Dataset", [stage.dataset], Repeat=rbool(True))
     assert done.code == 1
     assert "1 of 2 images done" in done.message and "grey" in done.message
-    assert "trained on 2 channels" in done.message and "Traceback" not in done.errors
+    assert "trained on 2 channels" in done.message and "choose with Channels" in done.message
+    assert "Traceback" not in done.errors
 
 
 def test_wells_are_wells(stage: Stage) -> None:
