@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
+from omero_pixclf.files.axes import five_shape, keys_of
 from omero_pixclf.files.export import Export, Planned, plan_export, write_result
 from omero_pixclf.files.formats import format_named
-from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import expand, nickname
 from omero_pixclf.files.sources import Computation, Source
 from omero_pixclf.files.stored import FileReader
@@ -160,6 +161,8 @@ def run_batch(
         except PixclfError as problem:
             log.debug("%s failed", path, exc_info=True)
             error = problem
+            if isinstance(problem, ImageError) and (other := _better_axes(project, inputs, path)):
+                error = ImageError(f"{problem}; {other}")
         except Exception as problem:
             log.warning("%s failed", path, exc_info=True)
             error = PixclfError(f"{path}: unexpected {type(problem).__name__}: {problem}")
@@ -230,6 +233,22 @@ def _chosen(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
             shown = f" ({', '.join(n or '?' for n in names)})" if any(names) else ""
             raise ImageError(f"{image.info.key}: no channel {wanted!r} by name or number from 0; it has {count}{shown}")
     return ChannelReader(image, tuple(indices))
+
+
+def _better_axes(project: Project, inputs: Inputs, path: str) -> str:
+    """What to say of an image that has the project's channels by its own axes, but not by the training image's."""
+    imposed = _axes(project, inputs)
+    if imposed is None or imposed == inputs.axes[0]:
+        return ""
+    with suppress(PixclfError), open_stored(path, stack_along=inputs.stack_along) as stored:
+        own = keys_of(stored.axes)
+        counts = [five_shape(stored.shape, keys)[4] for keys in (own, imposed) if len(keys) == len(stored.shape)]
+        if counts[0] == project.channels and counts[1:] != counts[:1]:
+            return (
+                f"its axes were taken as {imposed}, the training image's; by its own, {own}, it has "
+                f"{counted(counts[0], 'channel')}: --ignore_training_axistags takes those"
+            )
+    return ""
 
 
 def _axes(project: Project, inputs: Inputs) -> str | None:
