@@ -92,7 +92,15 @@ class Call:
     @cached_property
     def graph(self) -> Graph:
         """Model objects loaded by this request."""
-        return Graph(self.tx, self.caller)
+        return Graph(self.tx, self.caller, self._described if hasattr(self, "session") else None)
+
+    def _described(self) -> Any:
+        """The event context as objects carry it: without the session's uuid, which is as good as a password."""
+        from omero_pixclf.embedded.contexts import event_context
+
+        made = event_context(self)
+        made.sessionUuid = "*********"
+        return made
 
     def in_group(self, group_id: int | None) -> Call:
         """The same request within another group (None: all of the user's groups)."""

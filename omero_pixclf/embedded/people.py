@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import omero.model
@@ -14,10 +14,11 @@ from omero_pixclf.embedded.history import note
 from omero_pixclf.embedded.model import entities
 from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
-from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, GroupLevel, level_text
 from omero_pixclf.embedded.seed import set_password
 
 __all__ = [
+    "change_level",
     "create_group",
     "create_user",
     "delete_group",
@@ -195,7 +196,33 @@ def update_group(call: Call, group: Any) -> None:
     _saved(call, current)
     perms = group._details._permissions if group._details is not None else None
     if perms is not None:
-        call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perms._perm1, ident))
+        change_level(call, ident, perms._perm1)
+
+
+def change_level(call: Call, group: int, perm1: int) -> None:
+    """Change what a group's members may do; SecurityViolation where closing it would part what refers to each other."""
+    before = call.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))[0]
+    if before == perm1:
+        return
+    if GroupLevel(before).readable and not GroupLevel(perm1).readable:
+        for text in _references_across_owners(call, group):
+            raise violation(f"Cannot change permissions of group {group} to {level_text(perm1)} due to locks: {text}")
+    call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perm1, group))
+    note(call, f"CHMOD({level_text(perm1)})", "ome.model.meta.ExperimenterGroup", [group])
+
+
+def _references_across_owners(call: Call, group: int) -> Iterator[str]:
+    """Class and property of references within a group between objects of different owners."""
+    for found in (e for e in entities().values() if e.name == e.root and not e.is_global):
+        for name, field in table(found.name).fields.items():
+            if field.kind != "entity" or "owner_id" not in table(field.target).columns:
+                continue
+            sql = (
+                f'SELECT 1 FROM {table(found.name).name} x JOIN {table(field.target).name} y ON y.id = x."{name}" '
+                "WHERE x.group_id = ? AND y.group_id = ? AND x.owner_id <> y.owner_id LIMIT 1"
+            )
+            if call.tx.one(sql, (group, group)) is not None:
+                yield f"{found.name}.{name}"
 
 
 def delete_user(call: Call, user: int) -> None:

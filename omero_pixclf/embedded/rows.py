@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import omero.model
@@ -110,9 +110,10 @@ def _plan(kind: str) -> _Plan:
 class Graph:
     """The model objects of one request by class and id."""
 
-    def __init__(self, tx: Transaction, caller: Caller) -> None:
+    def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any] | None = None) -> None:
         self.tx = tx
         self.caller = caller
+        self._event = event  # makes the event context that all details carry
         self._loaded: dict[tuple[str, int], Any] = {}
         self._rows: dict[tuple[str, int], Any] = {}
         self._proxies: dict[tuple[str, int], Any] = {}
@@ -366,8 +367,14 @@ class Graph:
             _updateEvent=self._reference("Event", update),
             _externalInfo=self._reference("ExternalInfo", external),
             _permissions=perms,
+            _event=self._event_context,
+            _call={},
         )
         return made
+
+    @cached_property
+    def _event_context(self) -> Any:
+        return self._event() if self._event is not None else None
 
     def new_permissions(self, perm1: int | None) -> Any:
         """Permissions of a new object that belongs to nobody (a group has a level of its own)."""

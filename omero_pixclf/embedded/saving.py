@@ -39,6 +39,8 @@ from omero_pixclf.embedded.storing import (
 
 __all__ = ["Saver"]
 
+_MASK = "********"
+
 
 class Saver:
     """Saves graphs of one request; `flush` writes the rows."""
@@ -151,6 +153,7 @@ class Saver:
         self._changed.append((found, ident, obj))
         self._visit_collections(found, obj)
         self._delete_removed(found, obj, ident)
+        self._cut_links(found, obj, ident)
         return obj
 
     def _current(self, found: Entity, ident: int) -> Any:
@@ -254,6 +257,27 @@ class Saver:
             self.call.tx.execute(f"DELETE FROM {where}", (ident, ids_parameter(kept)))
             note(self.call, "DELETE", entity(field.target).qualified, gone)
 
+    def _cut_links(self, found: Entity, obj: Any, ident: int) -> None:
+        """Delete the links that are not in a loaded collection of links, as Hibernate does with orphans.
+
+        An object that was saved has its collections loaded: saved again, it loses what has been linked to it since.
+        """
+        for name, field in found.children.items():
+            link = entity(field.target)
+            if link.is_link and not link.is_global and getattr(obj, f"_{name}Loaded"):
+                kept = {child._id._val for child in getattr(obj, f"_{name}Seq") if child is not None}
+                self._delete_links(link, field.inverse, ident, kept)
+
+    def _delete_links(self, link: Entity, end: str, ident: int, kept: set[int]) -> None:
+        where, seen = table(link.name).name, self.call.caller.filter_sql(table(link.name).name)
+        sql = f'SELECT id, owner_id, group_id FROM {where} WHERE "{end}" = ?{" AND " + seen if seen else ""}'
+        gone = [row for row in self.call.tx.all(sql, (ident,)) if row[0] not in kept]
+        for link_id, owner, group in gone:
+            if not self.graph.rights(owner, group).delete:
+                raise violation(f"Deleting {link.qualified}:Id_{link_id} not allowed.")
+        self.call.tx.executemany(f"DELETE FROM {where} WHERE id = ?", [(row[0],) for row in gone])
+        note(self.call, "DELETE", link.qualified, [row[0] for row in gone])
+
     # ---- name-value pairs ------------------------------------------------------------------------------------
     def _collect_pairs(self, found: Entity, obj: Any, ident: int) -> None:
         for field in pair_fields(found.name):
@@ -292,11 +316,11 @@ class Saver:
             made.setdefault(found.qualified, []).append(obj._id._val)
         note_all(self.call, "INSERT", made)
         note_all(self.call, "UPDATE", self._written)
-        self._written = {}
 
     def _fill_details(self) -> None:
+        if self._new or self._written:
+            self._load_event()
         if self._new:
-            self.graph.load("Event", [self.call.event_id])
             self.graph.load("Experimenter", [self.call.caller.user_id])
             self.graph.load("ExperimenterGroup", {group for *_, group in self._new if group >= 0})
         for obj, found, owner, group in self._new:
@@ -307,8 +331,15 @@ class Saver:
                     setattr(obj, f"_{name}Seq", [])
         for found, ident, obj in self._changed:
             self.graph.refresh_details(found.name, ident, obj)
-        self._new, self._changed = [], []
+        self._new, self._changed, self._written = [], [], {}
         self.graph.finish()
+
+    def _load_event(self) -> None:
+        """The event of this request comes loaded, with its session, whose uuid is as good as a password."""
+        self.graph.load("Event", [self.call.event_id])
+        session = self.graph.load("Session", [self.call.session.ident]).get(self.call.session.ident)
+        if session is not None:
+            session._uuid = rtypes.rstring(_MASK)
 
     def _details(self, found: Entity, obj: Any, owner: int, group: int) -> Any:
         event = self.call.event_id

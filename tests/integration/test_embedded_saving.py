@@ -187,3 +187,54 @@ def test_wells_and_fields_keep_their_order(user_session: Any) -> None:
     text = "select index(s), s.image.name from Well w join w.wellSamples s where w.plate.id = :i order by index(s)"
     rows = user_session.getQueryService().projection(text, params(i=ident))
     assert [(r[0].val, r[1].val) for r in rows] == [(0, "field 0"), (1, "field 1"), (2, "field 2")]
+
+
+# ---- links of saved objects --------------------------------------------------------------------------------------
+def tagged(update: Any, project: Any) -> int:
+    """Link a new tag to a project, past the object that a client holds; the link's id."""
+    link = model.ProjectAnnotationLinkI()
+    link.parent, link.child = model.ProjectI(project.id.val, False), model.TagAnnotationI()
+    return int(update.saveAndReturnObject(link).id.val)
+
+
+def test_a_saved_object_that_is_saved_again_loses_what_was_linked_since(user: Person) -> None:
+    session = user.client().sf
+    update, query = session.getUpdateService(), session.getQueryService()
+    project = model.ProjectI()
+    project.name = rstring("p")
+    project = update.saveAndReturnObject(project)
+    link = tagged(update, project)
+    stored = query.get("Project", project.id.val)  # its collections are not loaded
+    stored.description = rstring("x")
+    update.saveObject(stored)
+    assert query.find("ProjectAnnotationLink", link) is not None
+    held = query.findByQuery(
+        "select p from Project p left join fetch p.annotationLinks l left join fetch l.child where p.id = :id",
+        omero.sys.ParametersI().addId(project.id.val),
+    )
+    assert held.sizeOfAnnotationLinks() == 1
+    held.clearAnnotationLinks()
+    update.saveObject(held)
+    assert query.find("ProjectAnnotationLink", link) is None
+
+
+def test_a_colleagues_link_is_not_cut_by_who_may_not_delete_it(new_lab: Any, endpoint: Any) -> None:
+    lab = new_lab(endpoint, "rwra--")
+    owner, colleague = (lab.member().client().sf.getUpdateService() for _ in range(2))
+    project = model.ProjectI()
+    project.name = rstring("p")
+    project = owner.saveAndReturnObject(project)
+    tagged(colleague, project)
+    with pytest.raises(omero.SecurityViolation):
+        owner.saveObject(project)
+
+
+def test_what_was_saved_says_who_saved_it_and_when(user: Person) -> None:
+    update = user.client().sf.getUpdateService()
+    note = update.saveAndReturnObject(model.TagAnnotationI())
+    note.textValue = rstring("changed")
+    details = update.saveAndReturnObject(note).details
+    assert details.updateEvent.session.userAgent.val
+    assert details.updateEvent.session.uuid.val == "********"
+    assert details.getEventContext().userId == user.ident
+    assert details.getEventContext().sessionUuid == "*********"

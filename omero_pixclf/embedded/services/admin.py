@@ -19,11 +19,10 @@ from omero_pixclf.embedded.commands.refusal import Refused
 from omero_pixclf.embedded.contexts import event_context
 from omero_pixclf.embedded.enumerations import VALUES
 from omero_pixclf.embedded.faults import invalid, misuse, violation
-from omero_pixclf.embedded.history import note
 from omero_pixclf.embedded.logins import password_fits
 from omero_pixclf.embedded.photos import photos, store_photo
 from omero_pixclf.embedded.queries import objects
-from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, level_text
+from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.service import Service, changes, for_everybody
 
 __all__ = ["Admin"]
@@ -268,8 +267,7 @@ class _Groups(_Lookups):
         if not isinstance(obj, omero.model.ExperimenterGroup):
             raise misuse("Only the permissions of groups can be changed")
         people.must_lead(call, [obj.id.val], "ModifyGroup")
-        call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perms._perm1, obj.id.val))
-        note(call, f"CHMOD({level_text(perms._perm1)})", "ome.model.meta.ExperimenterGroup", [obj.id.val])
+        people.change_level(call, obj.id.val, perms._perm1)
 
 
 class Admin(_Groups):
