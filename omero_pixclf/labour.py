@@ -28,6 +28,7 @@ from omero_pixclf.runs.manifest import Entry, Manifest, state_folder
 from omero_pixclf.runs.pieces import shared
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
+from omero_pixclf.runs.room import refuse_full_disk
 from omero_pixclf.runs.shards import share
 from omero_pixclf.runs.starting import prepare
 from omero_pixclf.runs.takeover import take_over
@@ -164,6 +165,7 @@ def _executor(
 ) -> Executor:
     """Who works on the images."""
     crew = crew_of(items, site.project, request if site.renew else replace(request, workers=1))
+    refuse_full_disk(crew.disk, manifest.folder)
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
     place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
@@ -198,10 +200,14 @@ def planned_crew(items: Sequence[PlanItem], project: Project, request: Request) 
     UsageError
         Where the work would not fit into their memory.
     OutputError
-        Where the scheduler does not answer.
+        Where the scheduler does not answer, or the disk has no room for what the run would leave.
     """
-    if not request.dask:
-        return crew_of(items, project, request)
+    crew = _crew_there(items, project, request) if request.dask else crew_of(items, project, request)
+    refuse_full_disk(crew.disk, request.folder or state_folder())
+    return crew
+
+
+def _crew_there(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
     batch = _batch_of(request)
     if batch is not None:
         there = Strength(batch.workers, batch.cores // batch.processes, batch.worker_memory)

@@ -20,6 +20,7 @@ PROCESS = 200 * 2**20  # what a worker takes before it has an image
 TILES = 448 * 2**20  # what the computation takes besides an image's arrays
 LEAST = 512 * 2**20  # below that a worker is not worth its name
 IMAGES_PER_WORKER = 8  # fewer (or blocks of large ones) do not pay for the seconds that a process takes to start
+KEPT = 2**20  # of disk for an image's rows and picture
 WINDOW = 2  # blocks that an image's objects reach over where one of its blocks is measured
 
 
@@ -41,6 +42,9 @@ class Crew:
         What a worker will take at most, in bytes, by the images' sizes.
     shared
         How many images the workers share, in pieces.
+    disk
+        What the run will take below its folder at most, in bytes, roughly: pieces of images on their way, and what all
+        images leave for tables and pictures.
     """
 
     workers: int
@@ -49,6 +53,7 @@ class Crew:
     memory: int | None
     expected: int
     shared: int = 0
+    disk: int = 0
 
 
 def crew_for(
@@ -98,7 +103,17 @@ def crew_for(
     lanes = max(1, min(LANES, arrays // largest))
     expected = PROCESS + TILES + min(largest, arrays) * lanes
     expected = min(expected, limit) if limit else expected
-    return Crew(workers, threads or max(1, cores // workers), lanes, limit, expected, len(cut) if workers > 1 else 0)
+    disk = len(images) * KEPT + _pieces_bytes(cut, workers * lanes, project)
+    shared = len(cut) if workers > 1 else 0
+    return Crew(workers, threads or max(1, cores // workers), lanes, limit, expected, shared, disk)
+
+
+def _pieces_bytes(cut: Sequence[ImageInfo], tasks: int, project: Project) -> int:
+    """Of the largest images that are on their way together where so many of their pieces are."""
+    if not cut:
+        return 0
+    together = 1 + ceil(tasks / min(len(blocks_of(image, project)) for image in cut))
+    return sum(sorted(array_bytes(image, project) for image in cut)[-together:])
 
 
 @dataclass(frozen=True)

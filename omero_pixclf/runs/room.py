@@ -10,10 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 
-__all__ = ["DEFAULT_MEMORY", "array_bytes", "free_memory_of_machine", "needs_blocks", "refusal_of_room"]
+__all__ = [
+    "DEFAULT_MEMORY",
+    "array_bytes",
+    "free_memory_of_machine",
+    "needs_blocks",
+    "refusal_of_room",
+    "refuse_full_disk",
+]
 
 DEFAULT_MEMORY = 4 * 2**30
 """Bytes that one image's arrays may take where nothing else is said."""
@@ -34,11 +42,31 @@ def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, fold
     """Why a large image's maps would not fit below a folder, or None."""
     if not needs_blocks(image, project, memory):
         return None
-    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    needed, free = array_bytes(image, project), shutil.disk_usage(place).free
+    needed, free = array_bytes(image, project), _free_below(folder)
     if needed <= free:
         return None
     return f"{image.key}: {needed / 2**30:.1f} GiB are needed for its maps in {folder}, {free / 2**30:.1f} are free"
+
+
+def refuse_full_disk(needed: int, folder: Path) -> None:
+    """See that a run of so many bytes fits below a folder, which need not exist yet.
+
+    Raises
+    ------
+    OutputError
+        Where it does not; says how much is missing where.
+    """
+    free = _free_below(folder)
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the run may take {needed / 2**30:.1f} GiB here, {free / 2**30:.1f} are free; "
+            "make room, or name another place with OMERO_PIXCLF_STATE"
+        )
+
+
+def _free_below(folder: Path) -> int:
+    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(place).free
 
 
 def free_memory_of_machine() -> int | None:

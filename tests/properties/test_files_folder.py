@@ -22,7 +22,7 @@ from omero_pixclf.files.ledger import LEDGER, read_record, write_record
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, Place, Region
-from omero_pixclf.objects.outline import outlines
+from omero_pixclf.objects.outline import MaskShape, Outline, outlines
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Column, Table
 
@@ -236,6 +236,19 @@ def test_geojson_covers_exactly_the_objects_pixels(plane: list[list[int]], kind:
             inside = sum(_even_odd(polygon, x + 0.5, y + 0.5) for polygon in polygons)
             covered[0, 0, y, x] += inside * feature["properties"]["label"]
     assert np.array_equal(covered, labels)
+
+
+def test_masks_together_give_the_features_that_each_gives_alone() -> None:
+    dice = np.random.default_rng(7)
+    sizes = [(3, 4), (1, 1), (700, 900), (5, 2), (900, 1300), *[(40, 30)] * 30]
+    full = [1 - min(0.2, 40 / np.prod(size)) for size in sizes]  # some pixels are missing, in large ones, too
+    shapes = [MaskShape(0, 0, 11 * n, 7 * n, dice.random(s) < full[n]) for n, s in enumerate(sizes)]
+    shapes[1] = replace(shapes[1], bits=np.ones((1, 1), np.bool_))
+    given_all = [Outline(n + 1, 0, (shape,)) for n, shape in enumerate(shapes)]
+    told = {"name": "A", "color": (0, 0, 0)}
+    alone = [feature for one in given_all for feature in features_of([one], **told)]  # type: ignore[arg-type]
+    assert list(features_of(given_all, **told)) == alone  # type: ignore[arg-type]
+    assert [f["properties"]["label"] for f in alone] == list(range(1, len(sizes) + 1))
 
 
 def _even_odd(rings: list[list[list[float]]], x: float, y: float) -> int:

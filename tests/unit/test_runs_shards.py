@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omero_pixclf.demo import images
-from omero_pixclf.errors import UsageError
+from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.crew import crew_for
@@ -19,7 +19,7 @@ from omero_pixclf.runs.estimate import Looked, estimate
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.runs.plan import PlanItem
-from omero_pixclf.runs.room import refusal_of_room
+from omero_pixclf.runs.room import array_bytes, refusal_of_room, refuse_full_disk
 from omero_pixclf.runs.shards import parse_shard, share
 from omero_pixclf.table import Column, Table
 
@@ -120,6 +120,18 @@ def test_an_image_whose_maps_have_no_room_is_refused_before_work(tmp_path: Path)
     reason = refusal_of_room(huge, PROJECT, GIB, tmp_path / "not" / "there")
     assert reason is not None and "GiB are needed for its maps" in reason
     assert refusal_of_room(image(1), PROJECT, GIB, tmp_path) is None
+
+
+def test_a_run_that_has_no_room_on_disk_is_refused_with_what_is_missing(tmp_path: Path) -> None:
+    few, many = ([image(n) for n in range(count)] for count in (3, 30))
+    alone = {"workers": 1, "cores": 2, "free": 64 * GIB}
+    assert crew_for(many, PROJECT, **alone).disk == 10 * crew_for(few, PROJECT, **alone).disk > 0
+    slide = image(1, 20_000)
+    shared = crew_for([slide], PROJECT, workers=2, cores=2, free=64 * GIB)
+    assert shared.disk > array_bytes(slide, PROJECT)  # its pieces lie there until it is done
+    refuse_full_disk(few[0].shape[2], tmp_path / "not" / "there")
+    with pytest.raises(OutputError, match=r"1048576\.0 GiB here"):
+        refuse_full_disk(2**50, tmp_path / "not" / "there")
 
 
 def test_the_estimate_is_shared_by_the_workers() -> None:
