@@ -140,6 +140,7 @@ class _Shift:
     agenda: Agenda | None = None
     posts: list[str] = field(default_factory=list)
     losses: int = 0
+    told_of_none: bool = False
     away: dict[Any, tuple[Task, str]] = field(default_factory=dict)
 
     @property
@@ -161,6 +162,9 @@ class _Shift:
     def _fill(self) -> None:
         client = self._connected()
         workers = len(client.nthreads())
+        if workers == 0 and not self.told_of_none:
+            log.warning("the scheduler at %s has no workers at this moment: waiting for some", self.cluster.address)
+        self.told_of_none = workers == 0
         if self.agenda is None:
             share = max(workers, self.cluster.expected) or EXPECTED
             self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, share)
@@ -264,6 +268,8 @@ def strength_of(address: str) -> Strength:
     try:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [int(w["memory_limit"]) for w in workers if w.get("memory_limit")]
+        if not workers:
+            log.warning("the scheduler at %s has no workers at this moment: this is the plan for one", address)
         threads = min((int(w["nthreads"]) for w in workers), default=1)
         return Strength(len(workers), threads, min(limits, default=None))
     finally:

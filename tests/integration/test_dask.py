@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.cluster import Cluster, on_dask
+from omero_pixclf.runs.cluster import Cluster, on_dask, strength_of
 from omero_pixclf.runs.execute import Perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.pieces import Cutting
@@ -214,6 +214,23 @@ def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by
     times = {p.name: len(p.read_text().split()) for p in tmp_path.glob("did *")}
     assert len(times) == 1 + 4 + 4 + 1 + 4 + 1
     assert times["did Image:9 maps 1"] == 2 and times["did Image:9 store 0"] == 1
+
+
+def test_the_plan_asks_which_workers_there_are_and_says_where_there_are_none(
+    cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = strength_of(cluster)
+    assert (there.workers, there.threads) == (2, 2)
+    port = free_port()
+    alone = scheduler_at(port)
+    try:
+        deadline = time.monotonic() + 60
+        while "no workers" not in caplog.text and time.monotonic() < deadline:
+            with suppress(OutputError):  # it is not there yet
+                assert strength_of(f"tcp://127.0.0.1:{port}").workers == 0
+    finally:
+        stop(alone)
+    assert "no workers" in caplog.text and str(port) in caplog.text
 
 
 def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:
