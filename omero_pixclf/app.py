@@ -170,8 +170,6 @@ def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samp
 
 def _preview(source: ImageSource, sink: ResultSink, project: Project, request: Request, samples: int) -> Preview:
     items = _plan(source, sink, project, request)
-    if request.shard is not None:
-        items = share(items, *request.shard)
     crew = planned_crew(items, project, request)
 
     def look(image: ImageInfo) -> Looked:
@@ -234,10 +232,12 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
         return room or engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
     digest = recipe.hash(project.sha256)
-    items = list(plan_images(source, sink, request.targets, recipe, digest, refusal, force=request.force))
-    if not items:
+    images = list(source.images(request.targets))
+    if not images:
         raise UsageError(f"no images in {' '.join(request.targets)}")
-    return items
+    if request.shard is not None:
+        images = share(images, *request.shard)
+    return list(plan_images(images, sink, recipe, digest, refusal, force=request.force))
 
 
 def _manifest(

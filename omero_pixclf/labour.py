@@ -29,7 +29,6 @@ from omero_pixclf.runs.pieces import shared
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.room import refuse_full_disk
-from omero_pixclf.runs.shards import share
 from omero_pixclf.runs.starting import prepare
 from omero_pixclf.runs.takeover import take_over
 from omero_pixclf.table import Table
@@ -111,8 +110,6 @@ def carry_out(
     """Do what is planned, where the request wants it, and yield what happens."""
     recipe, shard = request.recipe, request.shard
     record = record_of(manifest, recipe, site.project, now())
-    if shard is not None:
-        items = share(items, *shard)
     manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
     if recipe.output.table and shard is None:
         take_over(items, manifest, site.sink, record.recipe)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.edges import ImageSource, ResultSink
+from omero_pixclf.runs.edges import ResultSink
 
 __all__ = ["PlanItem", "plan_images"]
 
@@ -35,21 +35,20 @@ class PlanItem:
 
 
 def plan_images(
-    source: ImageSource,
+    images: Iterable[ImageInfo],
     sink: ResultSink,
-    targets: Sequence[str],
     recipe: Recipe,
     recipe_hash: str,
     refusal: Callable[[ImageInfo], str | None],
     *,
     force: bool = False,
 ) -> Iterator[PlanItem]:
-    """Decide on every image below the targets, one at a time.
+    """Decide on every image, one at a time.
 
     ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
     What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
-    for image in source.images(targets):
+    for image in images:
         earlier = sink.previous(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.

@@ -6,25 +6,25 @@ from collections.abc import Sequence
 from math import prod
 
 from omero_pixclf.errors import UsageError
-from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.image import ImageInfo
 
 __all__ = ["parse_shard", "share"]
 
 
-def share(items: Sequence[PlanItem], number: int, count: int) -> list[PlanItem]:
-    """The images of one of ``count`` shares, ``number`` from 1, in the order of the plan.
+def share(images: Sequence[ImageInfo], number: int, count: int) -> list[ImageInfo]:
+    """The images of one of ``count`` shares, ``number`` from 1, in their order.
 
     Shares have about the same number of pixels. They follow from the images alone, not from what is done already, so
     that shares which are planned at different times fit together.
     """
     loads = [0] * count
     mine = set()
-    for item in sorted(items, key=lambda i: (-prod(i.image.shape), i.image.key)):
+    for image in sorted(images, key=lambda i: (-prod(i.shape), i.key)):
         lightest = loads.index(min(loads))
-        loads[lightest] += max(1, prod(item.image.shape))
+        loads[lightest] += max(1, prod(image.shape))
         if lightest == number - 1:
-            mine.add(item.image.key)
-    return [item for item in items if item.image.key in mine]
+            mine.add(image.key)
+    return [image for image in images if image.key in mine]
 
 
 def parse_shard(text: str) -> tuple[int, int]:

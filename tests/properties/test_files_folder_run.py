@@ -52,7 +52,7 @@ def run(run_id: str, data: Path, results: Path, **changes: object) -> tuple[list
     sink: ResultSink = FolderSink(results)
     digest = recipe.hash(project.sha256)
     refused: Callable[[ImageInfo], str | None] = lambda image: refusal(project, image)  # noqa: E731
-    items = list(plan_images(source, sink, [str(data)], recipe, digest, refused))
+    items = list(plan_images(source.images([str(data)]), sink, recipe, digest, refused))
     header = RunHeader(run_id, {}, digest, (str(data),), "", "", NOW.isoformat())
     record = RunRecord(run_id, "", recipe.title, digest, "", project.name, project.sha256, "0", NOW)
     with Manifest.create(data.parent / run_id, header) as manifest:

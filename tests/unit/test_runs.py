@@ -88,7 +88,7 @@ def row(of: ImageInfo, count: int) -> Table:
 def test_the_plan_says_for_every_image_what_will_happen_and_why() -> None:
     images = [image(n) for n in range(5)]
     folder = Folder(images, [record(images[1], "new"), record(images[2], "other")], forbidden="Image:3")
-    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda i: "too small" if i.key == "Image:4" else None))
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda i: "too small" if i.key == "Image:4" else None))
     assert [p.decision for p in plan] == ["due", "done", "replace", "refused", "refused"]
     assert [p.reason for p in plan][3:] == ["may not", "too small"]
 
@@ -96,8 +96,8 @@ def test_the_plan_says_for_every_image_what_will_happen_and_why() -> None:
 def test_what_stands_is_done_also_where_rights_are_gone_since() -> None:
     one = image(1)
     folder = Folder([one], [record(one, "new")], forbidden="Image:1")
-    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None)] == ["done"]
-    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "newer", lambda _: None)] == ["refused"]
+    assert [p.decision for p in plan_images(folder.all, folder, RECIPE, "new", lambda _: None)] == ["done"]
+    assert [p.decision for p in plan_images(folder.all, folder, RECIPE, "newer", lambda _: None)] == ["refused"]
 
 
 @pytest.mark.parametrize("state", ["skipped", "refused"])
@@ -113,7 +113,7 @@ def test_an_image_that_a_run_has_done_stays_done_when_it_is_met_again(tmp_path: 
 def test_force_repeats_what_is_done() -> None:
     one = image(1)
     folder = Folder([one], [record(one, "new")])
-    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None, force=True)] == [
+    assert [p.decision for p in plan_images(folder.all, folder, RECIPE, "new", lambda _: None, force=True)] == [
         "replace"
     ]
 
@@ -121,7 +121,7 @@ def test_force_repeats_what_is_done() -> None:
 def test_an_interrupted_replacement_is_done_again() -> None:
     one = image(1)
     folder = Folder([one], [record(one, "new"), record(one, "other", "older")])
-    assert [p.decision for p in plan_images(folder, folder, [], RECIPE, "new", lambda _: None)] == ["replace"]
+    assert [p.decision for p in plan_images(folder.all, folder, RECIPE, "new", lambda _: None)] == ["replace"]
 
 
 def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = "") -> list[object]:
@@ -269,7 +269,7 @@ def test_a_run_started_anew_shows_what_one_that_was_cut_off_has_done(tmp_path: P
     images = [image(1), image(2)]
     cut_off(tmp_path, images[0])
     folder = Folder(images, [record(images[0], "new")])
-    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(tmp_path) as manifest:
         planned(manifest, images)
         take_over(plan, manifest, folder, "nuclei")
@@ -289,7 +289,7 @@ def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> 
     else:
         with Manifest.open(tmp_path / "old") as earlier:
             earlier.finish(one.place.container)
-    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(tmp_path) as manifest:
         planned(manifest, [one])
         take_over(plan, manifest, folder, "nuclei")
@@ -333,7 +333,7 @@ def test_what_an_earlier_run_kept_is_left_out_where_it_is_damaged_and_the_run_go
     cut_off(tmp_path, images[0])
     damage(tmp_path / "old")
     folder = Folder(images, [record(images[0], "new")])
-    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(tmp_path) as manifest:
         planned(manifest, images)
         take_over(plan, manifest, folder, "nuclei")
@@ -355,7 +355,7 @@ def test_a_damaged_manifest_is_refused_with_its_place(tmp_path: Path, damage: Ca
 def test_what_another_machine_has_done_is_left_as_it_is(tmp_path: Path) -> None:
     one = image(1)
     folder = Folder([one], [record(one, "new")])
-    plan = list(plan_images(folder, folder, [], RECIPE, "new", lambda _: None))
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(tmp_path) as manifest:
         planned(manifest, [one])
         take_over(plan, manifest, folder, "nuclei")
