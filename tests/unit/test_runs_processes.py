@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -192,6 +194,60 @@ def test_workers_that_cannot_even_start_end_the_run(
     with pytest.raises(OutputError, match="died"):
         list(in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: unable)))
     assert set(states(manifest).values()) == {"due"}
+
+
+class NoProcesses:
+    """A system that starts none."""
+
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+    class Process:
+        def __init__(self, **options: object) -> None:
+            pass
+
+        def start(self) -> None:
+            raise EOFError
+
+    def __init__(self, modules: object) -> None:
+        pass
+
+
+def test_a_system_that_starts_no_process_ends_the_run_and_leaves_all_due(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "LOSSES", 1)
+    monkeypatch.setattr(processes, "worker_context", NoProcesses)
+    with pytest.raises(OutputError, match="could not be started"):
+        list(in_processes(ITEMS, manifest, pool(tmp_path)))
+    assert set(states(manifest).values()) == {"due"}
+
+
+STARTED = """
+import sys, threading
+from omero_pixclf.runs.starting import prepare, worker_context
+
+def look(connection):
+    connection.send(("colorsys" in sys.modules, threading.active_count()))
+
+if __name__ == "__main__":
+    prepare(["colorsys"])
+    context = worker_context(["colorsys"])
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=look, args=(theirs,))
+        process.start()
+        print(*ours.recv(), "colorsys" in sys.modules)
+        process.join()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are spawned elsewhere")
+def test_workers_find_imported_what_was_named_and_their_parent_imports_nothing(tmp_path: Path) -> None:
+    (tmp_path / "started.py").write_text(STARTED)
+    done = subprocess.run(
+        [sys.executable, "started.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["True", "1", "False"] * 2
 
 
 def test_what_the_plan_has_decided_starts_no_worker(manifest: Manifest, tmp_path: Path) -> None:
