@@ -22,6 +22,7 @@ _DETAILS = {
     "updateEvent": ("update_id", "Event"),
     "externalInfo": ("external_id", "ExternalInfo"),
 }
+_COUNTS = "CountPerOwner"
 _MASKED = {"Node": "0", "Session": "{0}.owner = {1}"}  # what plain users see of the server's own bookkeeping
 
 
@@ -41,6 +42,7 @@ class Source:
     is_collection: bool = False
     fetched: bool = False
     unit: Field | None = None  # the alias stands for a quantity of the rows
+    counted: Field | None = None  # the alias stands for the numbers of children by owner
 
 
 class Scope:
@@ -170,6 +172,8 @@ class Paths(ABC):
         return source
 
     def _join_property(self, scope: Scope, owner: Source, name: str, item: syntax.Join) -> Source:
+        if name.endswith(_COUNTS):
+            return self._join_counts(scope, owner, name, item)
         found = self._property(owner, name)
         kind = "LEFT JOIN" if item.outer else "JOIN"
         alias = self._fresh()
@@ -194,6 +198,16 @@ class Paths(ABC):
             condition = " AND ".join([condition, *self._conditions(source)])
         scope.joins.append(f" {kind} {table(target.name).name} {alias} ON {condition}")
         return source
+
+    def _join_counts(self, scope: Scope, owner: Source, name: str, item: syntax.Join) -> Source:
+        """``join fetch i.annotationLinksCountPerOwner``: how many there are of each owner."""
+        found = owner.entity.children.get(name.removesuffix(_COUNTS)) if owner.entity is not None else None
+        if found is None:
+            raise HqlError(f"could not resolve property: {name}")
+        alias, kind = self._fresh(), "LEFT JOIN" if item.outer else "JOIN"
+        counted = f'(SELECT DISTINCT "{found.inverse}" AS counted FROM {table(found.target).name})'
+        scope.joins.append(f" {kind} {counted} {alias} ON {alias}.counted = {owner.sql}.id")
+        return Source(alias, None, counted=found)
 
     # ---- paths -----------------------------------------------------------------------------------------------
     def _property(self, source: Source, name: str) -> Field:

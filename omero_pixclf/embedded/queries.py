@@ -151,6 +151,8 @@ def _load(call: Call, found: Translation, rows: list[Any]) -> dict[tuple[str, in
     for source, place in found.fetches:
         if source.entity is not None and source.is_collection:
             _fill_collection(call, found, source, place, rows)
+        if source.counted is not None:
+            _fill_counts(call, found, source, rows)
     graph.finish()
     return made
 
@@ -170,6 +172,12 @@ def _entities(found: Translation) -> list[tuple[str, list[int]]]:
 def _flat(columns: Iterable[Column]) -> Iterable[Column]:
     for column in columns:
         yield from _flat(column.parts) if column.parts else (column,)
+
+
+def _fill_counts(call: Call, found: Translation, source: Any, rows: list[Any]) -> None:
+    place = _place_of(found, source.parent)
+    owners = list(dict.fromkeys(row[place] for row in rows if row[place] is not None))
+    call.graph.load_counts(source.parent.entity.name, owners, source.counted)
 
 
 def _fill_collection(call: Call, found: Translation, source: Any, place: int, rows: list[Any]) -> None:

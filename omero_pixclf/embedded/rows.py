@@ -277,6 +277,18 @@ class Graph:
             getattr(self._loaded[(owner.root, parent)], f"_{name}Seq").append(children.get(child))
         return [child for _, child in pairs]
 
+    def load_counts(self, kind: str, ids: Iterable[int], field: Field) -> None:
+        """Fill in how many children of a collection belong to each owner, of those the caller may see."""
+        where, seen = table(field.target).name, self.caller.filter_sql(table(field.target).name)
+        sql = (
+            f'SELECT "{field.inverse}", owner_id, count(*) FROM {where} '
+            f'WHERE "{field.inverse}" IN (SELECT value FROM json_each(?)){" AND " + seen if seen else ""} GROUP BY 1, 2'
+        )
+        for ident in ids:
+            setattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner", {})
+        for ident, owner, count in self.tx.all(sql, (ids_parameter(ids),)):
+            getattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner")[owner] = count
+
     def start_collection(self, kind: str, ident: int, name: str) -> list[Any]:
         """Make a collection of a loaded object loaded (empty at first) and return it for filling."""
         obj = self._loaded[(entity(kind).root, ident)]

@@ -320,6 +320,34 @@ def test_the_table_of_an_annotation_is_opened_by_the_annotation(client):
         client.sf.getRoiService().getTable(10**9)
 
 
+def test_annotations_are_counted_by_owner(team):
+    alice, bob, _root = team("rwra--")
+    image = alice.named("Image")
+    for one in (alice, alice, bob):
+        one.annotate(("Image", image), tag())
+    text = "select i from Image i left join fetch i.annotationLinksCountPerOwner where i.id = :id"
+    found = alice.query.findByQuery(text, ParametersI().addId(image))
+    assert found.getAnnotationLinksCountPerOwner() == {alice.person.ident: 2, bob.person.ident: 1}
+
+
+def test_what_is_searched_for_comes_in_the_order_asked_for(client):
+    for name in ("needle b", "needle a", "needle c"):
+        project = model.ProjectI()
+        project.name = rstring(name)
+        client.save(project)
+    search = client.sf.createSearchService()
+    search.onlyType("Project")
+    search.addOrderByDesc("name")
+    search.byFullText("needle")
+    assert [p.name.val for p in search.results()] == ["needle c", "needle b", "needle a"]
+    search.unordered()
+    search.addOrderByAsc("name")
+    search.onlyModifiedBetween(rtime(0), None)
+    search.byFullText("needle")
+    assert [p.name.val for p in search.results()] == ["needle a", "needle b", "needle c"]
+    search.close()
+
+
 # ---- lately --------------------------------------------------------------------------------------------------
 def test_the_newest_of_all_kinds_come_first(client):
     projects = [client.named("Project") for _ in range(2)]

@@ -236,6 +236,14 @@ def test_what_a_fetched_collection_must_lead_to_is_looked_for(database: sqlite3.
     assert database.execute(page.ids_sql).fetchall() == []
 
 
+def test_numbers_of_children_by_owner_are_fetched_with_what_has_any(database: sqlite3.Connection) -> None:
+    text = "select i from Image i {} i.roisCountPerOwner order by i.id"
+    assert [row[0] for row in rows(database, text.format("join fetch"))] == [1]
+    assert [row[0] for row in rows(database, text.format("left join fetch"))] == [1, 2, 3]
+    with pytest.raises(HqlError):
+        translate("select i from Image i join fetch i.nothingCountPerOwner", ADMIN, {})
+
+
 def test_pairs_are_several(database: sqlite3.Connection) -> None:
     text = "select a from MapAnnotation a join fetch a.mapValue v where v.name like 'k%' order by a.id"
     page = translate(text, ADMIN, {}).page

@@ -40,6 +40,8 @@ class Search(Service):
         self._owner: int | None = None
         self._not_owner: int | None = None
         self._created: tuple[int, int] | None = None
+        self._modified: tuple[int, int] | None = None
+        self._orders: list[str] = []
         self._batch = 1000
         self._case_sensitive = False
         self._wildcards = False
@@ -63,8 +65,22 @@ class Search(Service):
         self._not_owner = _owner_of(details)
 
     def onlyCreatedBetween(self, call: Call, start: Any, stop: Any) -> None:
-        first, last = (rtypes.unwrap(t) for t in (start, stop))
-        self._created = (first or 0, last if last is not None else _LAST)
+        self._created = _period(start, stop)
+
+    def onlyModifiedBetween(self, call: Call, start: Any, stop: Any) -> None:
+        self._modified = _period(start, stop)
+
+    # ---- in what order ---------------------------------------------------------------------------------------
+    def addOrderByAsc(self, call: Call, path: str) -> None:
+        self._orders.append(f"x.{path} asc")
+
+    def addOrderByDesc(self, call: Call, path: str) -> None:
+        self._orders.append(f"x.{path} desc")
+
+    def unordered(self, call: Call) -> None:
+        self._orders = []
+
+    # ---- how -------------------------------------------------------------------------------------------------
 
     def setBatchSize(self, call: Call, size: int) -> None:
         if size < 1:
@@ -126,12 +142,13 @@ class Search(Service):
             if value is not None:
                 conditions.append(condition)
                 given[name] = rtypes.rlong(value)
-        if self._created is not None:
-            conditions.append("x.details.creationEvent.time between :first and :last")
-            given["first"], given["last"] = (rtypes.rtime(t) for t in self._created)
-        return run_objects(
-            call, f"select x from {kind.name} x where {' and '.join(conditions)} order by x.id", given, None
-        )
+        for event, period in (("creation", self._created), ("update", self._modified)):
+            if period is not None:
+                conditions.append(f"x.details.{event}Event.time between :{event}1 and :{event}2")
+                given[f"{event}1"], given[f"{event}2"] = (rtypes.rtime(t) for t in period)
+        order = ", ".join([*self._orders, "x.id"])
+        text = f"select x from {kind.name} x where {' and '.join(conditions)} order by {order}"
+        return run_objects(call, text, given, None)
 
     def _enqueue(self, found: list[Any]) -> None:
         self._queue = [found] if found else []
@@ -158,6 +175,12 @@ class Search(Service):
 
     def clearQueries(self, call: Call) -> None:
         self._queue = []
+
+
+def _period(start: Any, stop: Any) -> tuple[int, int]:
+    """Milliseconds since 1970; open where an end is not given."""
+    first, last = (rtypes.unwrap(t) for t in (start, stop))
+    return first or 0, last if last is not None else _LAST
 
 
 def _owner_of(details: Any) -> int | None:
