@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import ceil
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Literal
@@ -120,11 +121,12 @@ class _Crew:
         in_hands = sum(len(w.hands) for w in self._workers)
         for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
             staying += self._start()
-        for worker in sorted(staying, key=lambda w: len(w.hands)):
-            while len(worker.hands) < self._pool.lanes and self._may_have(worker):
-                task = self._agenda.take()
-                worker.hands[task.key] = task
-                _tell(worker, task)
+        # Nobody takes more ahead than the others would get: at the end they would have nothing left to do.
+        most = min(self._pool.lanes, ceil((len(self._agenda) + in_hands) / self._pool.workers))
+        while free := [w for w in staying if len(w.hands) < most and self._may_have(w)]:
+            worker, task = min(free, key=lambda w: len(w.hands)), self._agenda.take()
+            worker.hands[task.key] = task
+            _tell(worker, task)
 
     def _may_have(self, worker: _Worker) -> bool:
         """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""

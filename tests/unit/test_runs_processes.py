@@ -117,6 +117,12 @@ def test_a_failed_image_is_recorded_and_every_other_is_done_once(manifest: Manif
     assert str(os.getpid()) not in {notes[0] for notes in workers}
 
 
+def test_few_images_are_spread_over_all_workers_however_many_one_may_have(manifest: Manifest, tmp_path: Path) -> None:
+    list(in_processes(ITEMS[:4], manifest, pool(tmp_path, lanes=3)))
+    by = [(tmp_path / image(n).key).read_text().split()[0] for n in range(4)]
+    assert sorted(map(by.count, set(by))) == [2, 2]
+
+
 def test_what_a_dead_worker_had_is_done_by_another(manifest: Manifest, tmp_path: Path) -> None:
     outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path, "_die_once")))
     assert states(manifest) == ALL_DONE
