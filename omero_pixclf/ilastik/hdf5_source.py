@@ -45,7 +45,8 @@ class Source:
         if self.takes > _MOST_TAKES:
             raise BrokenFileError("takes more steps to read than any project needs")
         if offset < 0 or count < 0 or offset + count > self.size:
-            raise BrokenFileError(f"points to bytes {offset} to {offset + count} of a file of {self.size}; was it copied whole?")
+            place = f"points to bytes {offset} to {offset + count} of a file of {self.size}"
+            raise BrokenFileError(f"{place}; was it copied whole?")
         if isinstance(self.content, bytes):
             return self.content[offset : offset + count]
         part = os.pread(self.content, count, offset)
