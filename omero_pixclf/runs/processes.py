@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 BEAT_S, SILENCE_S = 5.0, 120.0
 GRACE_S = 30.0  # for workers to end what they are at, when the run ends
-TRIES = 3  # how often an image may be in the hands of a worker that dies
+TRIES = 3  # how often an image may be all that a worker has in its hands when it dies
 LOSSES = 5  # times in a row that workers may lose the server without one image done
 
 
@@ -74,8 +74,8 @@ def in_processes(
 ) -> Iterator[Outcome]:
     """Work on the items in other processes (`omero_pixclf.runs.execute.Executor`); only this one writes the manifest.
 
-    An image or piece whose worker dies is tried again, three times in all, by a worker that has nothing else in its
-    hands.
+    An image or piece whose worker dies is tried again by a worker that has nothing else in its hands, until three such
+    have died.
 
     Raises
     ------
@@ -134,7 +134,7 @@ class _Crew:
         if task is None:
             return False
         suspects = [*worker.hands, *([task.key] if worker.hands else ())]
-        return not any(self._deaths.get(key) for key in suspects)
+        return not any(key in self._deaths for key in suspects)
 
     def _start(self) -> list[_Worker]:
         """One more worker; none where it died before it was there."""
@@ -226,8 +226,9 @@ class _Crew:
             except OutputError:
                 self._return_all(worker)
                 raise
+        alone = len(worker.hands) == 1  # else nobody knows which of them it was, and each is tried alone
         for task in worker.hands.values():
-            self._deaths[task.key] = self._deaths.get(task.key, 0) + 1
+            self._deaths[task.key] = self._deaths.get(task.key, 0) + alone
             if self._deaths[task.key] >= TRIES:
                 reason = f"{task.key}: {said}, {TRIES} times with this image"
                 failed += self._agenda.end(task, failure(image_of(task), reason))

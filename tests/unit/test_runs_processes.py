@@ -135,7 +135,7 @@ def test_an_image_that_kills_its_workers_fails_and_takes_no_other_with_it(manife
     outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path, "_die")))
     assert states(manifest) == ALL_DONE | {"Image:2": "failed"}
     assert "the worker process died (signal 9), 3 times" in next(o.reason for o in outcomes if o.state == "failed")
-    assert len((tmp_path / "Image:2").read_text().split()) == 3
+    assert len((tmp_path / "Image:2").read_text().split()) in (3, 4)  # once perhaps beside another, three times alone
 
 
 def test_a_worker_that_falls_silent_is_killed_and_replaced(manifest: Manifest, tmp_path: Path) -> None:
