@@ -12,10 +12,10 @@ from omero_pixclf.embedded.database import Transaction, now_ms
 from omero_pixclf.embedded.faults import misuse, no_row, violation
 from omero_pixclf.embedded.rows import Graph
 from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, Caller, GroupLevel
+from omero_pixclf.embedded.sessions import ClientSession
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server import Server
-    from omero_pixclf.embedded.sessions import ClientSession
 
 __all__ = ["PRIVILEGE", "Call", "caller_of", "denied_privileges", "memberships"]
 
@@ -79,9 +79,10 @@ class Call:
 
     @classmethod
     def of_server(cls, server: Server, tx: Transaction) -> Call:
-        """A request of the server's own, by no session: with root's rights over all groups."""
+        """A request of the server's own, in the session that stands for it: with root's rights over all groups."""
         made = cls.__new__(cls)
         made.server, made.tx, made.context, made.current = server, tx, {}, None
+        made.session = ClientSession("-", 0, 0, "root", SYSTEM_GROUP, event_type="Internal")
         return made.as_admin()
 
     @property
@@ -92,7 +93,7 @@ class Call:
     @cached_property
     def graph(self) -> Graph:
         """Model objects loaded by this request."""
-        return Graph(self.tx, self.caller, self._described if hasattr(self, "session") else None)
+        return Graph(self.tx, self.caller, self._described)
 
     def _described(self) -> Any:
         """The event context as objects carry it: without the session's uuid, which is as good as a password."""

@@ -110,7 +110,7 @@ def _plan(kind: str) -> _Plan:
 class Graph:
     """The model objects of one request by class and id."""
 
-    def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any] | None = None) -> None:
+    def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any]) -> None:
         self.tx = tx
         self.caller = caller
         self._event = event  # makes the event context that all details carry
@@ -386,7 +386,7 @@ class Graph:
 
     @cached_property
     def _event_context(self) -> Any:
-        return self._event() if self._event is not None else None
+        return self._event()
 
     def new_permissions(self, perm1: int | None) -> Any:
         """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
