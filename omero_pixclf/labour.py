@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from omero_pixclf import __version__
@@ -114,6 +115,9 @@ def carry_out(
     if recipe.output.table and shard is None:
         take_over(items, manifest, site.sink, record.recipe)
     executor = _executor(items, site, request, manifest, record, now)
+    if recipe.output.contact_sheet and shard is None:
+        # Slow to import: now, while workers start, and not when all is done but the last container's pictures.
+        threading.Thread(target=import_module, args=("omero_pixclf.runs.report",), daemon=True).start()
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None
     yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
