@@ -82,12 +82,12 @@ def load_batch(path: Path) -> Batch:
         raise UsageError(complaints(error, Batch, f"{path}: [dask]")) from error
     if batch.processes > batch.cores:
         raise UsageError(
-            f"{path}: dask.processes: {counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"
+            f"{path}: [dask]: processes: {counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"
         )
     try:
         parse_size(batch.memory)
     except UsageError as error:
-        raise UsageError(f"{path}: dask.memory: {error}") from error
+        raise UsageError(f"{path}: [dask]: memory: {error}") from error
     return batch
 
 

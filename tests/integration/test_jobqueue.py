@@ -160,7 +160,7 @@ def test_jobs_of_pbs_have_its_own_head(tmp_path: Path, monkeypatch: pytest.Monke
         (('"slurm"', '"condor"'), r"\[dask\]: cluster: expected 'slurm' or 'pbs', found 'condor'"),
         (("jobs = 2", "jobs = 0"), r"\[dask\]: jobs: expected .* 1, found 0"),
         (("jobs = 2", "job = 2"), r"\[dask\]: job: no such key; did you mean 'jobs'\?"),
-        (('"2G"', '"much"'), "dask.memory"),
+        (('"2G"', '"much"'), r"\[dask\]: memory"),
         (("jobs = 2", "jobs = 2\nprocesses = 3"), "3 workers of a job with 1 core"),
         (("jobs = 2", "jobs 2"), "not TOML"),
     ],
