@@ -5,9 +5,12 @@ python -m tests.benchmarks.scaling --faults [processes|dask] [--every 20]
 
 Each way works on a plate of its own with equal pixels. One process with one thread is what efficiency is measured
 against: on N cores N workers with one thread each should take an Nth of its time. The embedded server of this stand
-runs on the same cores and takes its share of them, and so does what starts and plans a run. So three numbers are told:
+runs on the same cores and takes its share of them, and so does what starts and plans a run. So four numbers are told:
 
-- efficiency: of the wall time, as it is;
+- efficiency: of the wall time, as it is; beside one process the server has a core of its own, beside as many workers as
+  there are cores it has none, so that 1.00 cannot be had here;
+- of ideal: against the least that it can take here: a share of one process's time, or all cores busy with nothing but
+  what one process and its server have to do, whichever is more;
 - by cpu: processor time of one process against that of all workers together, which is what the work itself loses by
   being spread (compute-bound: every worker on a core that is its own);
 - cores: how busy all processes including the server kept as many cores as there are workers.
@@ -277,10 +280,10 @@ WAYS = (in_processes(1), in_processes(2), Way("2 dask workers", 2, by_dask), Way
 def table(at: Stand, size: Sequence[int], recipe: Sequence[str]) -> bool:
     """Do each way on a plate of its own and tell how it went; whether all results are equal."""
     print(
-        f"{'way':<24} {'wall s':>7} {'cpu s':>7} {'server s':>8} {'efficiency':>10} {'by cpu':>7} {'cores':>6} "
-        f"{'peak MB':>8}  results"
+        f"{'way':<24} {'wall s':>7} {'cpu s':>7} {'server s':>8} {'efficiency':>10} {'of ideal':>8} "
+        f"{'by cpu':>7} {'cores':>6} {'peak MB':>8}  results"
     )
-    first: tuple[float, float, object] | None = None
+    first: tuple[float, float, float, object] | None = None
     equal = True
     for way in WAYS:
         number = large_plate(at, *size)
@@ -290,14 +293,15 @@ def table(at: Stand, size: Sequence[int], recipe: Sequence[str]) -> bool:
         cpu = sum(watch.total for watch in watches)
         peak = max(max(w.peaks.values()) for w in watches) / 1024
         found = results(at, number)
-        first = first or (seconds, cpu, found)
-        same = found == first[2]
+        first = first or (seconds, cpu, server, found)
+        same = found == first[3]
         equal &= same
         efficiency, by_cpu = first[0] / (way.workers * seconds), first[1] / cpu
+        ideal = max(first[0] / way.workers, (first[1] + first[2]) / (os.cpu_count() or 1))
         busy = (cpu + server) / (way.workers * seconds)
         print(
-            f"{way.name:<24} {seconds:7.1f} {cpu:7.1f} {server:8.1f} {efficiency:10.2f} {by_cpu:7.2f} {busy:6.2f} "
-            f"{peak:8.0f}  {'equal' if same else 'DIFFERENT'}",
+            f"{way.name:<24} {seconds:7.1f} {cpu:7.1f} {server:8.1f} {efficiency:10.2f} {ideal / seconds:8.2f} "
+            f"{by_cpu:7.2f} {busy:6.2f} {peak:8.0f}  {'equal' if same else 'DIFFERENT'}",
             flush=True,
         )
     return equal
