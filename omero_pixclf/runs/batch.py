@@ -81,9 +81,8 @@ def load_batch(path: Path) -> Batch:
     except ValidationError as error:
         raise UsageError(complaints(error, Batch, f"{path}: [dask]")) from error
     if batch.processes > batch.cores:
-        raise UsageError(
-            f"{path}: [dask]: processes: {counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"
-        )
+        too_many = f"{counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"
+        raise UsageError(f"{path}: [dask]: processes: {too_many}")
     try:
         parse_size(batch.memory)
     except UsageError as error:
