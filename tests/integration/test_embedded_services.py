@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import omero.clients
@@ -13,6 +15,7 @@ import omero.sys
 import pytest
 from omero.rtypes import rdouble, rint, rlong, rstring, rtime, unwrap
 from omero.sys import ParametersI
+from omero.util import long_to_path
 from PIL import Image
 
 from omero_pixclf.embedded.services.config import VERSION
@@ -94,6 +97,15 @@ def test_only_administrators_change_settings_and_clients_read_them(client, root)
         client.sf.getConfigService().getConfigValue(name)
     with pytest.raises(omero.SecurityViolation):
         client.sf.getConfigService().setConfigValue(name, "4")
+
+
+@pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server's own folder")
+def test_administrators_are_told_where_the_data_lie(user, client, root):
+    held = user.client().upload(__file__)
+    folder = Path(root.sf.getConfigService().getConfigValue("omero.data.dir"))
+    assert (folder / "Files" / long_to_path(held.id.val)).is_file()
+    with pytest.raises(omero.SecurityViolation):
+        client.sf.getConfigService().getConfigValue("omero.data.dir")
 
 
 def test_settings_of_others_stay_hidden(client, root):

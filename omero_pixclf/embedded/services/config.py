@@ -120,6 +120,7 @@ def _values(call: Call) -> dict[str, str]:
     shown = {k: v for k, v in stored.items() if k in _PUBLIC or k.startswith(_CLIENT)}
     if call.caller.is_admin:
         shown = {k: v for k, v in stored.items() if not _SECRET.search(k)}
+        shown["omero.data.dir"] = str(call.folder.resolve())
     return {**_PUBLIC, "omero.router.insecure": _insecure_router(call), **shown}
 
 
