@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
 LOOK_S = 0.1
 LOSSES = 5  # times in a row that workers may lose OMERO without one task done
+GIVEN_UP = 3  # times that dask may give a task up: it counts a worker's death against all that the worker had in hand
 EXPECTED = 8
 
 
@@ -106,7 +108,7 @@ def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> 
     """Work on the items on a cluster (`omero_pixclf.runs.execute.Executor`); only this process writes the manifest.
 
     The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three
-    times at most.
+    times at most (its setting ``allowed-failures``); what it then gives up goes out again, `GIVEN_UP` times in all.
 
     Raises
     ------
@@ -142,6 +144,7 @@ class _Shift:
     losses: int = 0
     told_of_none: bool = False
     away: dict[Any, tuple[Task, str]] = field(default_factory=dict)
+    given_up: Counter[str] = field(default_factory=Counter)  # by the task's key
 
     @property
     def busy(self) -> bool:
@@ -194,10 +197,25 @@ class _Shift:
             return []
         if future.status == "error":
             error = future.exception()
+            if self._goes_out_again(task, error):
+                self.agenda.give_back(task)
+                return []
             reason = f"{task.key}: {type(error).__name__}: {error}"
             return self.agenda.end(task, failure(image_of(task), reason))
         self.agenda.give_back(task)  # cancelled or lost: the scheduler forgot it
         return []
+
+    def _goes_out_again(self, task: Task, error: BaseException) -> bool:
+        """Whether a task failed only because its workers died, which may have been another task's doing."""
+        from distributed import KilledWorker
+
+        if not isinstance(error, KilledWorker):
+            return False
+        self.given_up[task.key] += 1
+        if self.given_up[task.key] >= GIVEN_UP:
+            return False
+        log.warning("%s: all workers died that had it, with others; it goes out again", task.key)
+        return True
 
     def _renew(self, error: UnreachableError | LoginError) -> None:
         """Workers lost OMERO: they get another session."""

@@ -33,6 +33,7 @@ from omero_pixclf.runs.task import Piece, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNT = 8
+DEATHS = {"die": 1, "die often": 5, "die always": 100}  # how many workers an image kills
 
 
 def image(number: int) -> ImageInfo:
@@ -47,8 +48,9 @@ def at_work(folder: Path, what: str, key: str, threads: int, stopping: threading
     def work(one: ImageInfo) -> dict[str, int]:
         with (folder / one.key).open("a") as notes:
             notes.write(f"{os.getpid()}\n")
-        first = len((folder / one.key).read_text().split()) == 1
-        if one.key == "Image:3" and what == "die" and first:
+        times = len((folder / one.key).read_text().split())
+        if one.key == "Image:3" and times <= DEATHS.get(what, 0):
+            time.sleep(0.5)  # until the worker has started
             os.kill(os.getpid(), signal.SIGKILL)
         if one.key == "Image:3" and what == "fail":
             raise ValueError("bad plane")
@@ -75,9 +77,9 @@ def scheduler_at(port: int) -> subprocess.Popen[str]:
     return dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
 
 
-def workers_of(port: int, folder: Path) -> subprocess.Popen[str]:
+def workers_of(port: int, folder: Path, count: int = 2) -> subprocess.Popen[str]:
     return dask(
-        "worker", f"tcp://127.0.0.1:{port}", "--nworkers", "2", "--nthreads", "2", "--host", "127.0.0.1",
+        "worker", f"tcp://127.0.0.1:{port}", "--nworkers", str(count), "--nthreads", "2", "--host", "127.0.0.1",
         "--no-dashboard", "--local-directory", str(folder), "--death-timeout", "60",
     )  # fmt: skip
 
@@ -99,15 +101,29 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def started(folder: Path, count: int) -> Iterator[str]:
+    """The address of a scheduler with so many workers."""
     port = free_port()
     scheduler = scheduler_at(port)
-    workers = workers_of(port, tmp_path_factory.mktemp("dask"))
+    workers = workers_of(port, folder, count)
     try:
         yield f"tcp://127.0.0.1:{port}"
     finally:
         stop(workers, scheduler)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with started(tmp_path_factory.mktemp("dask"), 2) as address:
+        yield address
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> Iterator[str]:
+    """More workers than a test needs: dask replaces none that dies while it starts."""
+    with started(tmp_path / "many", 4) as address:
+        yield address
 
 
 def run(address: str, folder: Path, what: str) -> tuple[list[str], dict[str, str], list[str]]:
@@ -143,6 +159,21 @@ def test_a_dead_workers_image_is_done_by_another(cluster: str, tmp_path: Path) -
     told, states, _ = run(cluster, tmp_path, "die")
     assert states == DONE and sorted(told) == sorted(DONE)
     assert len((tmp_path / "Image:3").read_text().split()) == 2
+
+
+def test_an_image_that_dask_gives_up_goes_out_again(many: str, tmp_path: Path) -> None:
+    told, states, _ = run(many, tmp_path, "die often")
+    assert states == DONE and sorted(told) == sorted(DONE)
+    assert len((tmp_path / "Image:3").read_text().split()) == 6
+
+
+def test_an_image_that_kills_every_worker_fails_alone(
+    many: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("omero_pixclf.runs.cluster.GIVEN_UP", 2)
+    told, states, reasons = run(many, tmp_path, "die always")
+    assert states == DONE | {"Image:3": "failed"} and sorted(told) == sorted(DONE)
+    assert len(reasons) == 1 and reasons[0].startswith("Image:3: KilledWorker")
 
 
 def test_workers_that_lost_their_session_get_another(cluster: str, tmp_path: Path) -> None:
@@ -219,7 +250,9 @@ def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by
 def test_the_plan_asks_which_workers_there_are_and_says_where_there_are_none(
     cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    there = strength_of(cluster)
+    deadline = time.monotonic() + 60
+    while (there := strength_of(cluster)).workers < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)  # one was killed by the test before, and is on its way again
     assert (there.workers, there.threads) == (2, 2)
     port = free_port()
     alone = scheduler_at(port)
