@@ -66,6 +66,15 @@ class Scope:
             scope = scope.outer
         return None
 
+    def spelled_out(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        """A path with what an alias of details, here or in an enclosing query, stands for in the alias's place."""
+        scope: Scope | None = self
+        while scope is not None and parts[0] not in scope.names:
+            if parts[0] in scope.details:
+                return (*scope.details[parts[0]], *parts[1:])
+            scope = scope.outer
+        return parts
+
 
 class Paths(ABC):
     """Resolves what a query names; collects the joins in its scopes."""
@@ -129,10 +138,10 @@ class Paths(ABC):
     def _join(self, scope: Scope, item: syntax.Join) -> None:
         if item.path.parts[-1] == "details" and item.alias:
             self._owner(scope, item.path, outer=item.outer)  # what is on the way is joined
-            scope.details[item.alias] = self._spelled_out(scope, item.path.parts)
+            scope.details[item.alias] = scope.spelled_out(item.path.parts)
             return
         owner, name = self._owner(scope, item.path, outer=item.outer)
-        of_details = self._spelled_out(scope, item.path.parts)[-2] == "details"
+        of_details = scope.spelled_out(item.path.parts)[-2] == "details"
         if name in _DETAILS and of_details:
             source = self._join_details(scope, owner, name, item.outer)
         else:
@@ -146,7 +155,7 @@ class Paths(ABC):
 
     def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[Source, str]:
         """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
-        parts = self._spelled_out(scope, path.parts)
+        parts = scope.spelled_out(path.parts)
         source = scope.find(parts[0])
         if source is None or len(parts) < 2:
             raise HqlError(f"{'.'.join(parts)} starts with no alias")
@@ -159,10 +168,6 @@ class Paths(ABC):
                 continue
             source = self._implicit(scope, source, self._property(source, step), outer=outer)
         return source, parts[-1]
-
-    def _spelled_out(self, scope: Scope, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """A path with what an alias of details stands for in the alias's place."""
-        return (*scope.details[parts[0]], *parts[1:]) if parts[0] in scope.details else parts
 
     def _join_details(self, scope: Scope, owner: Source, name: str, outer: bool) -> Source:
         column, target = _DETAILS[name]
@@ -253,7 +258,7 @@ class Paths(ABC):
         return owner, found
 
     def _path(self, scope: Scope, path: syntax.Path) -> Value:
-        first, *rest = self._spelled_out(scope, path.parts)
+        first, *rest = scope.spelled_out(path.parts)
         source = scope.find(first)
         if source is None:
             return self._bare(scope, path)

@@ -90,6 +90,8 @@ def test_details_have_aliases_of_their_own(database: sqlite3.Connection) -> None
     assert rows(database, "select i.id, d.owner.id from Image i join i.details as d order by i.id") == spelled_out
     joined = "select count(o.id) from Image i join i.details d left join d.owner as o"
     assert rows(database, joined) == rows(database, "select count(o.id) from Image i left join i.details.owner as o")
+    inner = "select i.id from Image i join i.details d where exists (select j.id from Image j where j.id = i.id and "
+    assert rows(database, f"{inner}d.owner.id >= 0) order by i.id") == [row[:1] for row in spelled_out]
     behind = "select count(i.id) from Image i join i.fileset.details as d"
     assert rows(database, behind) == rows(database, "select count(i.id) from Image i where i.fileset is not null")
 
