@@ -164,7 +164,7 @@ def _made(batch: Batch, security: Any, logs: Path) -> Any:
     try:
         from dask_jobqueue import PBSCluster, SLURMCluster
     except ImportError as error:
-        raise UsageError("jobs as workers need dask-jobqueue: pip install 'omero_pixclf[jobqueue]'") from error
+        raise UsageError("jobs as workers need dask-jobqueue: pip install '.[jobqueue]' in the checkout") from error
     wanted = {"queue": batch.queue, "account": batch.account, "python": batch.python, "interface": batch.interface}
     kind = SLURMCluster if batch.cluster == "slurm" else PBSCluster
     scheduler = {"dashboard": False, **({"host": batch.host} if batch.host else {})}

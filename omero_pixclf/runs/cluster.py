@@ -302,7 +302,7 @@ def _client(cluster: Cluster) -> Any:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UsageError("--dask needs dask.distributed: pip install 'omero_pixclf[dask]'") from error
+        raise UsageError("--dask needs dask.distributed: pip install '.[dask]' in the checkout") from error
     for wait in (*cluster.waits_s, None):
         try:
             return Client(cluster.address, timeout=10, set_as_default=False, security=cluster.security)
