@@ -17,6 +17,7 @@ from omero_pixclf.runs.agenda import Agenda, Cutter, whole
 from omero_pixclf.runs.crew import Strength
 from omero_pixclf.runs.execute import Ended, Outcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.gates import Stopped
+from omero_pixclf.runs.heap import keep_freed_memory
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.task import Task, image_of
@@ -75,6 +76,7 @@ class _Post:
 
     def setup(self, worker: Any) -> None:
         """On the worker, when it gets to know the run."""
+        keep_freed_memory()
         self._lock, self._stopping, self._open = threading.Lock(), threading.Event(), ExitStack()
         self._work: Perform | None = None
         self._threads = int(worker.state.nthreads)

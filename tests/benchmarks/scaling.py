@@ -48,6 +48,8 @@ from omero_pixclf.workplace import OMERO_MODULES
 from tests.benchmarks.stand import PROJECT, Stand, counts, results, session, stand
 
 TICK = os.sysconf("SC_CLK_TCK")
+Said = tuple[str, str]
+"""Both outputs of a command."""
 
 
 @dataclass
@@ -103,32 +105,34 @@ def family(root: int) -> list[int]:
 
 
 def watched(
-    at: Stand, commands: Sequence[Sequence[str]], roots: Sequence[int] = ()
+    at: Stand, commands: Sequence[Sequence[str]], roots: Sequence[int] = (), *, together: int = 1
 ) -> tuple[float, list[Watch], list[str]]:
-    """Run commands side by side to their ends, looking at them (and at other processes) meanwhile."""
-    standing = [Watch.begun(pid) for pid in roots]
-    start = time.monotonic()
-    processes = [at.start(*command) for command in commands]
-    outputs = [_collect(process) for process in processes]
-    watches = [Watch(p.pid) for p in processes] + standing
-    while any(process.poll() is None for process in processes):
+    """Run commands to their ends, so many ``together``, looking at them (and at other processes) meanwhile."""
+    watches, started = [Watch.begun(pid) for pid in roots], list[tuple[subprocess.Popen[str], Callable[[], Said]]]()
+    waiting, start = list(commands), time.monotonic()
+    while (running := sum(process.poll() is None for process, _ in started)) or waiting:
+        for command in waiting[: max(0, together - running)]:
+            process = at.start(*command)
+            started.append((process, _collect(process)))
+            watches.append(Watch(process.pid))
+        del waiting[: max(0, together - running)]
         for watch in watches:
             watch.look()
         time.sleep(0.1)
     seconds = time.monotonic() - start
-    texts = [output() for output in outputs]
-    for process, (_, err) in zip(processes, texts, strict=True):
+    texts = [(process, *said()) for process, said in started]
+    for process, _, err in texts:
         if process.returncode:
             raise RuntimeError(f"exit {process.returncode}\n{err[-4000:]}")
-    return seconds, watches, [out for out, _ in texts]
+    return seconds, watches, [out for _, out, _ in texts]
 
 
-def _collect(process: subprocess.Popen[str]) -> Callable[[], tuple[str, str]]:
-    said: list[tuple[str, str]] = []
+def _collect(process: subprocess.Popen[str]) -> Callable[[], Said]:
+    said: list[Said] = []
     reader = threading.Thread(target=lambda: said.append(process.communicate()))
     reader.start()
 
-    def output() -> tuple[str, str]:
+    def output() -> Said:
         reader.join()
         return said[0]
 
@@ -263,15 +267,12 @@ def by_dask(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, list[
 
 
 def in_shares(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, list[Watch]]:
-    """Four shares, two at a time, and their merging."""
+    """Four shares, two at a time as a batch system would start them, and their merging."""
     base = ["run", f"Plate:{number}", *recipe, "--workers", "1", "--threads", "1"]
-    total, seen, runs = 0.0, [], []
-    for pair in ((1, 2), (3, 4)):
-        seconds, watches, texts = watched(at, [[*base, "--shard", f"{n}/4"] for n in pair])
-        total, seen = total + seconds, seen + watches
-        runs += [json.loads(text.splitlines()[0])["run"] for text in texts]
-    seconds, watches, _ = watched(at, [["runs", "merge", *runs]])
-    return total + seconds, seen + watches
+    seconds, seen, texts = watched(at, [[*base, "--shard", f"{n}/4"] for n in range(1, 5)], together=2)
+    runs = [json.loads(text.splitlines()[0])["run"] for text in texts]
+    merging, watches, _ = watched(at, [["runs", "merge", *runs]])
+    return seconds + merging, seen + watches
 
 
 WAYS = (in_processes(1), in_processes(2), Way("2 dask workers", 2, by_dask), Way("4 shares, 2 at a time", 2, in_shares))
