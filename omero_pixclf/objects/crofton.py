@@ -30,7 +30,7 @@ def border_size(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -
     Borders between objects and at the image's edge count for each object, as any other does. ``spacing`` is the
     distance of pixels along (z, y, x).
     """
-    padded = np.pad(frame, 1)
+    padded = np.pad(frame, ((dims - 2, dims - 2), (1, 1), (1, 1)))
     total = np.zeros(int(frame.max(initial=0)) + 1)
     for step, weight in zip(*_directions(dims, spacing), strict=True):
         total += weight * _crossings(padded, step, len(total))

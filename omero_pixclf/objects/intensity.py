@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.geometry import Geometry
 from omero_pixclf.objects.spans import Spans
 
-__all__ = ["Intensity", "intensities", "uncertainty"]
+__all__ = ["Intensity", "intensities", "pixels_in", "uncertainty"]
 
 Floats = NDArray[np.float64]
 
@@ -31,21 +31,30 @@ class Intensity:
     integrated: Floats
 
 
-def intensities(frame: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[Intensity]:
-    """The statistics of each channel of a ``(z, y, x, c)`` image, channel by channel.
+def pixels_in(frame: NDArray[Any], spans: Spans) -> NDArray[Any]:
+    """The pixels of a ``(z, y, x, c)`` image that lie in spans, ``(n, c)``, span by span; no others are read."""
+    _, height, width = spans.shape
+    start = (spans.z * height + spans.y) * width + spans.x0
+    before = np.cumsum(spans.length) - spans.length
+    places = np.repeat(start - before, spans.length) + np.arange(int(spans.length.sum()))
+    chosen: NDArray[Any] = frame.reshape(-1, frame.shape[-1])[places]
+    return chosen
 
-    Only the pixels in spans are read. The spread is computed about each object's own mean, in a second pass.
+
+def intensities(pixels: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[Intensity]:
+    """The statistics of each channel of the pixels ``(n, c)`` that `pixels_in` gives, channel by channel.
+
+    The spread is computed about each object's own mean, in a second pass.
     """
     if not len(spans):
         empty = np.empty(0)
-        yield from (Intensity(empty, empty, empty, empty, empty) for _ in range(frame.shape[-1]))
+        yield from (Intensity(empty, empty, empty, empty, empty) for _ in range(pixels.shape[-1]))
         return
     length = spans.length
     first = np.cumsum(length) - length  # of each span, among the pixels of all spans
     by_object = np.argsort(geometry.row, kind="stable")
     of_object = np.searchsorted(geometry.row[by_object], np.arange(len(geometry)))
-    pixels = frame.reshape(-1, frame.shape[-1])[_places(spans, first)]
-    for c in range(frame.shape[-1]):
+    for c in range(pixels.shape[-1]):
         values = pixels[:, c].astype(np.float64)
         total = np.bincount(geometry.row, np.add.reduceat(values, first)).astype(np.float64)
         least = np.minimum.reduceat(np.minimum.reduceat(values, first)[by_object], of_object)
@@ -73,10 +82,3 @@ def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
         highest = np.maximum(highest, value)
     result: NDArray[np.float32] = np.float32(1) - (highest - second)
     return result
-
-
-def _places(spans: Spans, first: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Flat index of every pixel of every span."""
-    _, height, width = spans.shape
-    start = (spans.z * height + spans.y) * width + spans.x0
-    return np.repeat(start - first, spans.length) + np.arange(int(spans.length.sum()))

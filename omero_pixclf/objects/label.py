@@ -6,7 +6,7 @@ Label images are ``(t, z, y, x)`` int32, 0 is background. Objects of a time poin
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ Connectivity = Literal[4, 6, 8, 26]
 Labels = NDArray[Any]
 
 _ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
+_SOME = 2**17
 _BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}
 
 
@@ -86,7 +87,21 @@ def components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
 
 def sizes(labels: Labels) -> list[NDArray[np.int64]]:
     """Pixels (voxels) of each label at each t, the background's at index 0."""
-    return [np.bincount(frame.ravel(), minlength=1) for frame in labels]
+    return [_counted(frame) for frame in labels]
+
+
+def _counted(frame: Labels) -> NDArray[np.int64]:
+    """Pixels of each label of a time point, some at a time: counting takes them as 64-bit integers."""
+    total = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.int64)
+    for part in _parts(frame):
+        total += np.bincount(part, minlength=len(total))
+    return total
+
+
+def _parts(frame: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Views of a contiguous array's elements, in their order, so many at a time as caches hold."""
+    flat = frame.reshape(-1)
+    return (flat[start : start + _SOME] for start in range(0, flat.size, _SOME))
 
 
 def select(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
@@ -94,12 +109,13 @@ def select(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
 
     ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is not looked at.
     """
-    result = np.empty_like(labels)
+    result = np.empty(labels.shape, labels.dtype)  # contiguous, so that its parts are views
     for t, keep in enumerate(wanted):
         counted = np.array(keep, dtype=np.bool_)
         counted[0] = False
         number = np.where(counted, np.cumsum(counted), 0).astype(labels.dtype)
-        np.take(number, labels[t], out=result[t])
+        for part, into in zip(_parts(labels[t]), _parts(result[t]), strict=True):
+            into[...] = number[part]
     return result
 
 
@@ -115,7 +131,7 @@ def off_border(labels: Labels) -> Labels:
 
 
 def _inside(frame: Labels) -> NDArray[np.bool_]:
-    wanted = np.bincount(frame.ravel(), minlength=1) > 0
+    wanted = _counted(frame) > 0
     for face in (frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]):
         wanted[face] = False
     return wanted

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.objects.form import CORNER, form_columns
 from omero_pixclf.objects.geometry import Geometry, geometry_of
-from omero_pixclf.objects.intensity import Intensity, intensities, uncertainty
+from omero_pixclf.objects.intensity import Intensity, intensities, pixels_in, uncertainty
 from omero_pixclf.objects.spans import Spans, spans_of
 from omero_pixclf.table import Column, Table, column_names, concatenate
 
@@ -150,7 +150,7 @@ def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[
 
 
 def _channels(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
-    for name, found in zip(names, intensities(image, frame.here, frame.geometry), strict=True):
+    for name, found in zip(names, intensities(pixels_in(image, frame.here), frame.here, frame.geometry), strict=True):
         yield from _channel(name, found)
 
 
@@ -165,7 +165,8 @@ def _channel(name: str, found: Intensity) -> Iterator[Column]:
 def _certainty(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:
     mean = least = doubt = np.full(len(frame.geometry), np.nan)
     if probabilities is not None:
-        pair = np.stack((probabilities[..., index], uncertainty(probabilities)), axis=-1)
+        found = pixels_in(probabilities, frame.here)
+        pair = np.stack((found[:, index], uncertainty(found)), axis=-1)
         own, unsure = intensities(pair, frame.here, frame.geometry)
         mean, least, doubt = own.mean, own.least, unsure.mean
     yield Column("Probability_mean", "double", mean, "", "mean probability of the class")

@@ -76,6 +76,7 @@ def predict_blocks(
     threads: int | None = None,
     mask: PixelReader | None = None,
     region: Region | None = None,
+    out: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[Region, NDArray[np.float32]]]:
     """Probabilities of the classes, block by block.
 
@@ -96,6 +97,9 @@ def predict_blocks(
     region
         Which part of the image to hand out (its c range is ignored); the whole image if None. The pixels around it
         are read, so that the result is the crop of the whole image's.
+    out
+        An array for the whole region, ``(t, z, y, x, classes)`` float32, that takes all blocks; what is handed out are
+        views of it then. It is computed in place, which spares its memory a second time.
 
     Yields
     ------
@@ -119,7 +123,7 @@ def predict_blocks(
 
     tasks = [classify(stage, forest) for stage, forest in zip(project.stages, forests, strict=True)]
     halos = [halo(stage.selection, depth) for stage in project.stages]
-    yield from _blocks(_Work(project, reader, mask, tasks, halos, len(project.classes)), region, memory, threads)
+    yield from _blocks(_Work(project, reader, mask, tasks, halos, len(project.classes), out), region, memory, threads)
 
 
 def feature_blocks(
@@ -177,8 +181,7 @@ def probabilities(
     """
     out = np.empty((*image.shape[:4], len(project.classes)), np.float32)
     masked = None if mask is None else _array_reader("mask", mask)
-    for region, block in predict_blocks(project, _array_reader("image", image), mask=masked, threads=threads):
-        out[region.slices] = block
+    deque(predict_blocks(project, _array_reader("image", image), mask=masked, threads=threads, out=out), 0)
     return out
 
 
@@ -204,6 +207,7 @@ class _Work:
     tasks: list[_Task]
     halos: list[Shape3]
     width: int
+    out: _Array | None = None
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,7 @@ def _blocks(
     """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
     info = work.reader.info
     whole = region or Region.whole(info.shape)
+    _refuse_size(work, whole)
     count = threads or processors()
     cost = Cost(
         np.dtype(info.dtype).itemsize * info.shape[4] * len(work.tasks),
@@ -259,7 +264,7 @@ def _blocks(
     pool = ThreadPoolExecutor(count)
     try:
         for t, target in product(range(whole.start[0], whole.stop[0]), spans(area, cut.block)):
-            under_way.append(_begin(work, pool, cut, t, target))
+            under_way.append(_begin(work, pool, cut, t, target, whole))
             if len(under_way) > 1:
                 yield _finish(under_way.popleft())
         while under_way:
@@ -274,7 +279,21 @@ def _finish(block: _Block) -> tuple[Region, NDArray[np.float32]]:
     return block.region, block.result
 
 
-def _begin(work: _Work, pool: ThreadPoolExecutor, cut: Cut, t: int, target: Span) -> _Block:
+def _refuse_size(work: _Work, whole: Region) -> None:
+    expected = (*whole.shape[:4], work.width)
+    if work.out is not None and (work.out.shape != expected or work.out.dtype != np.float32):
+        raise ValueError(f"out is {work.out.dtype} {work.out.shape}, expected float32 {expected}")
+
+
+def _room(work: _Work, whole: Region, t: int, target: Span) -> _Array:
+    """Where a block's result goes, ``(z, y, x, n)``."""
+    if work.out is None:
+        return np.empty((*target.shape, work.width), np.float32)
+    place: _Array = work.out[(t - whole.start[0], *target.within(Span(whole.start[1:4], whole.stop[1:4])))]
+    return place
+
+
+def _begin(work: _Work, pool: ThreadPoolExecutor, cut: Cut, t: int, target: Span, whole: Region) -> _Block:
     image, channels = _image(work.reader), work.reader.info.shape[4]
     span = target.grown(_total(work.halos), image)
     pixels = work.reader.read(Region((t, *span.start, 0), (t + 1, *span.stop, channels)))[0]
@@ -284,9 +303,9 @@ def _begin(work: _Work, pool: ThreadPoolExecutor, cut: Cut, t: int, target: Span
         before = np.empty((*nearer.shape, len(work.project.stages[number].classes)), np.float32)
         _wait(_submit(pool, task, pixels, span, nearer, cut.tile, before, None))
         pixels, span = stage_input(pixels[nearer.within(span)], before), nearer
-    result = np.empty((1, *target.shape, work.width), np.float32)
-    pending = _submit(pool, work.tasks[-1], pixels, span, target, cut.tile, result[0], inside)
-    return _Block(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result, pending)
+    result = _room(work, whole, t, target)
+    pending = _submit(pool, work.tasks[-1], pixels, span, target, cut.tile, result, inside)
+    return _Block(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result[None], pending)
 
 
 def _inside(mask: PixelReader | None, t: int, target: Span) -> NDArray[np.bool_] | None:

@@ -6,6 +6,7 @@ workers share, in pieces (`omero_pixclf.runs.pieces`), with the same results.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -67,8 +68,11 @@ def find_in(
 def read_pixels(reader: PixelReader) -> NDArray[Any]:
     """All pixels of an image, ``(t, z, y, x, c)``."""
     image = reader.info
+    regions = list(bands(image.shape, np.dtype(image.dtype).itemsize))
+    if len(regions) == 1:
+        return reader.read(regions[0])
     pixels = np.empty(image.shape, image.dtype)
-    for region in bands(image.shape, pixels.itemsize):
+    for region in regions:
         pixels[region.slices] = reader.read(region)
     return pixels
 
@@ -85,8 +89,7 @@ def find_in_pixels(
     """Predict, find and measure in pixels that `read_pixels` has read."""
     chosen = applied(ArrayReader(image, pixels), recipe, project)
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
-    for region, block in predict_blocks(project, chosen, memory=memory, threads=threads):
-        probabilities[region.slices[:4]] = block
+    deque(predict_blocks(project, chosen, memory=memory, threads=threads, out=probabilities), 0)
     labels, tables = {}, {}
     for name, index in class_indices(recipe, project).items():
         labels[name] = find(probabilities, index, recipe.objects, pixel_size_um=image.pixel_size_um)

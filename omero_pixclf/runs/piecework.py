@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,9 +99,7 @@ def _maps(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
         chosen = applied(_BoxReader(image, box, pixels), work.recipe, work.project)
         found = np.empty((*own.shape[:4], len(work.project.classes)), np.float32)
         limits: dict[str, Any] = {"memory": work.memory, "threads": work.threads, "region": own}
-        for region, block in predict_blocks(work.project, chosen, **limits):
-            at = zip(region.start[:4], region.stop[:4], own.start, strict=False)
-            found[tuple(slice(a - o, b - o) for a, b, o in at)] = block
+        deque(predict_blocks(work.project, chosen, **limits, out=found), 0)
         cutting.pixels.write(number, pixels[(slice(None), *span.within(wide))])
         cutting.probabilities.write(number, found)  # the last: it says that the piece is done
     return {}
