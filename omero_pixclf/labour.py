@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -100,9 +100,19 @@ class Site:
 
 
 def get_ready(request: Request, modules: Sequence[str]) -> None:
-    """Begin with what worker processes need in any case, while the run is still being planned."""
-    if (request.workers or 1) > 1 and not request.dask:
+    """Begin with what workers or their scheduler's client need in any case, while the run is still being planned."""
+    if request.dask:
+        _import_meanwhile("distributed")
+    elif (request.workers or 1) > 1:
         prepare(modules)
+
+
+def _import_meanwhile(module: str) -> None:
+    def attempt() -> None:
+        with suppress(ImportError):  # whoever needs it says what is missing
+            import_module(module)
+
+    threading.Thread(target=attempt, daemon=True).start()
 
 
 def carry_out(
@@ -117,7 +127,7 @@ def carry_out(
     executor = _executor(items, site, request, manifest, record, now)
     if recipe.output.contact_sheet and shard is None:
         # Slow to import: now, while workers start, and not when all is done but the last container's pictures.
-        threading.Thread(target=import_module, args=("omero_pixclf.runs.report",), daemon=True).start()
+        _import_meanwhile("omero_pixclf.runs.report")
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None
     yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
 from omero_pixclf.objects.find import dimensions, find
-from omero_pixclf.objects.label import neighbours
+from omero_pixclf.objects.label import neighbours, sizes, within_sizes
 
 
 def maps(foreground: NDArray[Any]) -> NDArray[Any]:
@@ -88,3 +88,15 @@ def test_auto_follows_the_number_of_planes() -> None:
     assert [dimensions(Objects(dims=d), z) for d, z in (("auto", 1), ("auto", 5), ("2d", 5), ("3d", 1))] == [2, 3, 2, 3]
     assert [neighbours("2d", c, 9) for c in (None, 4, 6, 8, 26)] == [4, 4, 4, 8, 8]
     assert [neighbours("3d", c, 9) for c in (None, 4, 6, 8, 26)] == [6, 6, 6, 26, 26]
+
+
+def test_labels_are_counted_and_chosen_the_same_however_they_lie_in_memory() -> None:
+    squares = np.zeros((2, 1, 700, 500), np.int32)  # more than is counted at a time
+    for number, side in enumerate((3, 40, 5, 20, 4), 1):
+        squares[1, 0, 100 * number : 100 * number + side, :side] = number
+    across = np.asfortranarray(squares)
+    for labels in (squares, across):
+        assert sizes(labels)[1].tolist() == [350_000 - 2050, 9, 1600, 25, 400, 16]
+        assert sizes(labels)[0].tolist() == [350_000]
+    kept = within_sizes(across, min_size=16, max_size=400)
+    assert np.array_equal(kept, np.array([0, 0, 0, 1, 2, 3])[squares])

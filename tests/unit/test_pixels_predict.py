@@ -86,6 +86,23 @@ def test_a_region_is_the_crop_of_the_whole(mixed: Project, memory: int | None) -
     assert np.isnan(out).all()
 
 
+@pytest.mark.parametrize("memory", [None, 1])
+def test_an_array_given_takes_the_whole_region(mixed: Project, memory: int | None) -> None:
+    raw = image((2, 30, 50, 60, 1))
+    region = Region((1, 3, 10, 7, 0), (2, 20, 33, 55, 1))
+    out = np.full((1, 17, 23, 48, len(mixed.classes)), np.nan, np.float32)
+    for part, block in predict_blocks(mixed, reader(raw), region=region, memory=memory, threads=2, out=out):
+        assert np.shares_memory(block, out)
+        assert block.shape == part.shape
+    np.testing.assert_array_equal(out, probabilities(mixed, raw)[1:2, 3:20, 10:33, 7:55])
+
+
+@pytest.mark.parametrize("unfit", [np.empty((1, 1, 60, 70, 1), np.float32), np.empty((1, 1, 60, 70, 2))])
+def test_an_array_given_must_fit(flat: Project, unfit: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="expected float32"):
+        list(predict_blocks(flat, reader(image((1, 1, 60, 70, 1))), out=unfit))
+
+
 def test_nothing_is_predicted_outside_of_a_mask(flat: Project) -> None:
     raw = image((1, 2, 60, 70, 1))
     mask = np.zeros((1, 2, 60, 70, 2), np.uint8)
