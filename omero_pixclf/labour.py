@@ -175,8 +175,7 @@ def _executor(
     now: Callable[[], datetime],
 ) -> Executor:
     """Who works on the images."""
-    crew = crew_of(items, site.project, request if site.renew else replace(request, workers=1))
-    refuse_full_disk(crew.disk, manifest.folder)
+    crew = planned_crew(items, site.project, request if site.renew else replace(request, workers=1, dask=""))
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
     place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
@@ -213,7 +212,8 @@ def planned_crew(items: Sequence[PlanItem], project: Project, request: Request) 
     OutputError
         Where the scheduler does not answer, or the disk has no room for what the run would leave.
     """
-    crew = _crew_there(items, project, request) if request.dask else crew_of(items, project, request)
+    there = request.dask and _due(items)  # with nothing to do, nobody is asked
+    crew = _crew_there(items, project, request) if there else crew_of(items, project, request)
     refuse_full_disk(crew.disk, request.folder or state_folder())
     return crew
 

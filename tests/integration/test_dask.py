@@ -15,6 +15,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed (extra: dask)")
@@ -32,6 +33,7 @@ from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.task import Piece, Task
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 COUNT = 8
 DEATHS = {"die": 1, "die often": 5, "die always": 100}  # how many workers an image kills
 
@@ -77,10 +79,10 @@ def scheduler_at(port: int) -> subprocess.Popen[str]:
     return dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
 
 
-def workers_of(port: int, folder: Path, count: int = 2) -> subprocess.Popen[str]:
+def workers_of(port: int, folder: Path, count: int = 2, memory: str = "auto") -> subprocess.Popen[str]:
     return dask(
         "worker", f"tcp://127.0.0.1:{port}", "--nworkers", str(count), "--nthreads", "2", "--host", "127.0.0.1",
-        "--no-dashboard", "--local-directory", str(folder), "--death-timeout", "60",
+        "--no-dashboard", "--local-directory", str(folder), "--death-timeout", "60", "--memory-limit", memory,
     )  # fmt: skip
 
 
@@ -102,11 +104,11 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(folder: Path, count: int) -> Iterator[str]:
+def started(folder: Path, count: int, memory: str = "auto") -> Iterator[str]:
     """The address of a scheduler with so many workers."""
     port = free_port()
     scheduler = scheduler_at(port)
-    workers = workers_of(port, folder, count)
+    workers = workers_of(port, folder, count, memory)
     try:
         yield f"tcp://127.0.0.1:{port}"
     finally:
@@ -264,6 +266,28 @@ def test_the_plan_asks_which_workers_there_are_and_says_where_there_are_none(
     finally:
         stop(alone)
     assert "no workers" in caplog.text and str(port) in caplog.text
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_workers_with_too_little_memory_are_refused_before_they_work(more: tuple[str, ...], tmp_path: Path) -> None:
+    np.save(tmp_path / "field.npy", images.plate_field("A1", 1).pixels)
+    project = str(Path(images.__file__).parent / "plate.ilp")
+    to = ("--project", project, "--axes", "tzyxc", "--out", str(tmp_path / "out"))
+    with started(tmp_path / "dask", 1, "300MiB") as address:
+        deadline = time.monotonic() + 60
+        while not _workers(address) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        command = [str(PROGRAM), "run", str(tmp_path / "field.npy"), *to, "--dask", address, *more]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "needs 512 MB, and may take 300 MB" in done.stderr
+    assert not list((tmp_path / "out").rglob("*.csv"))
+
+
+def _workers(address: str) -> int:
+    with suppress(OutputError):
+        return strength_of(address).workers
+    return 0
 
 
 def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:

@@ -112,6 +112,7 @@ def test_jobs_do_a_run_and_are_gone_with_it(slurm: Path, tmp_path: Path) -> None
 
 
 def test_a_job_that_ends_early_is_submitted_again(slurm: Path, tmp_path: Path) -> None:
+    from dask import config
     from distributed import Client
 
     with (
@@ -119,6 +120,8 @@ def test_a_job_that_ends_early_is_submitted_again(slurm: Path, tmp_path: Path) -
         Client(address, security=security, set_as_default=False) as client,
     ):
         client.wait_for_workers(2, timeout=60)
+        profiled = client.run(config.get, "distributed.worker.profile.enabled")
+        assert list(profiled.values()) == [False, False]
         os.killpg(int((slurm / "jobs").read_text().split()[0]), signal.SIGKILL)
         deadline = time.monotonic() + 60
         while len((slurm / "jobs").read_text().split()) < 3 and time.monotonic() < deadline:
