@@ -45,7 +45,8 @@ Examples:
 def start(folder: Path, port: int, host: str, machine: bool) -> None:
     """Run a server until interrupted (Ctrl-C).
 
-    At the first start root's password is that in OMERO_PASSWORD, else one is made up and shown, this once.
+    Root's password is that in OMERO_PASSWORD; without it the first start makes one up and shows it, this once, and
+    later ones leave it as it is.
     """
     from omero_pixclf.embedded.server import start as start_server
 

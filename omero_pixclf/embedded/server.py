@@ -274,8 +274,8 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
     port
         The port to listen on; 0 picks a free one.
     password
-        Root's password. At the first start one is made up where none is given (`Server.new_password`); later the
-        stored one stays unless another is given.
+        Root's password, set at every start. Where none is given, the first start makes one up (`Server.new_password`),
+        and later ones leave it as it is.
     host
         The address to listen on.
 

@@ -3,9 +3,10 @@
 python -m tests.benchmarks.scaling [--rows 2 --columns 3 --tiles 4] [--project all_features.ilp]
 python -m tests.benchmarks.scaling --faults [processes|dask] [--every 20]
 
-Each way works on a plate of its own with equal pixels. One process with one thread is what efficiency is measured
-against: on N cores N workers with one thread each should take an Nth of its time. The embedded server of this stand
-runs on the same cores and takes its share of them, and so does what starts and plans a run. So four numbers are told:
+Each way works on a plate of its own with equal pixels; with ``--rounds`` all ways take turns, and medians are told. One
+process with one thread is what efficiency is measured against: on N cores N workers with one thread each should take an
+Nth of its time. The embedded server of this stand runs on the same cores and takes its share of them, and so does what
+starts and plans a run. So four numbers are told:
 
 - efficiency: of the wall time, as it is; beside one process the server has a core of its own, beside as many workers as
   there are cores it has none, so that 1.00 cannot be had here;
@@ -30,6 +31,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -280,34 +282,53 @@ def in_shares(at: Stand, number: int, recipe: Sequence[str]) -> tuple[float, lis
 WAYS = (in_processes(1), in_processes(2), Way("2 dask workers", 2, by_dask), Way("4 shares, 2 at a time", 2, in_shares))
 
 
-def table(at: Stand, size: Sequence[int], recipe: Sequence[str]) -> bool:
-    """Do each way on a plate of its own and tell how it went; whether all results are equal."""
+@dataclass(frozen=True)
+class Taken:
+    """What one way took: seconds on the clock, of processor time, and of the server's; peak memory (MB); results."""
+
+    seconds: float
+    cpu: float
+    server: float
+    peak: float
+    found: object
+
+
+def taken(at: Stand, way: Way, size: Sequence[int], recipe: Sequence[str]) -> Taken:
+    """Do the work one way, on a plate of its own."""
+    number = large_plate(at, *size)
+    before = _seconds(at.server.pid)
+    seconds, watches = way.do(at, number, recipe)
+    server = _seconds(at.server.pid) - before
+    cpu, peak = sum(watch.total for watch in watches), max(max(w.peaks.values()) for w in watches) / 1024
+    print(f"  {way.name}: {seconds:.1f} s, processor {cpu:.1f} s, server {server:.1f} s", file=sys.stderr, flush=True)
+    return Taken(seconds, cpu, server, peak, results(at, number))
+
+
+def table(at: Stand, size: Sequence[int], recipe: Sequence[str], rounds: int) -> bool:
+    """Do each way so many times in turn and tell the medians; whether all results are equal."""
+    took: dict[str, list[Taken]] = {way.name: [] for way in WAYS}
+    for _ in range(rounds):
+        for way in WAYS:
+            took[way.name].append(taken(at, way, size, recipe))
+    alone = {
+        name: statistics.median(getattr(t, name) for t in took[WAYS[0].name]) for name in ("seconds", "cpu", "server")
+    }
+    first = took[WAYS[0].name][0].found
     print(
         f"{'way':<24} {'wall s':>7} {'cpu s':>7} {'server s':>8} {'efficiency':>10} {'of ideal':>8} "
         f"{'by cpu':>7} {'cores':>6} {'peak MB':>8}  results"
     )
-    first: tuple[float, float, float, object] | None = None
-    equal = True
     for way in WAYS:
-        number = large_plate(at, *size)
-        before = _seconds(at.server.pid)
-        seconds, watches = way.do(at, number, recipe)
-        server = _seconds(at.server.pid) - before
-        cpu = sum(watch.total for watch in watches)
-        peak = max(max(w.peaks.values()) for w in watches) / 1024
-        found = results(at, number)
-        first = first or (seconds, cpu, server, found)
-        same = found == first[3]
-        equal &= same
-        efficiency, by_cpu = first[0] / (way.workers * seconds), first[1] / cpu
-        ideal = max(first[0] / way.workers, (first[1] + first[2]) / (os.cpu_count() or 1))
-        busy = (cpu + server) / (way.workers * seconds)
+        several = took[way.name]
+        seconds, cpu, server = (statistics.median(getattr(t, name) for t in several) for name in alone)
+        ideal = max(alone["seconds"] / way.workers, (alone["cpu"] + alone["server"]) / (os.cpu_count() or 1))
+        efficiency, busy = alone["seconds"] / (way.workers * seconds), (cpu + server) / (way.workers * seconds)
+        peak, same = max(t.peak for t in several), all(t.found == first for t in several)
         print(
             f"{way.name:<24} {seconds:7.1f} {cpu:7.1f} {server:8.1f} {efficiency:10.2f} {ideal / seconds:8.2f} "
-            f"{by_cpu:7.2f} {busy:6.2f} {peak:8.0f}  {'equal' if same else 'DIFFERENT'}",
-            flush=True,
+            f"{alone['cpu'] / cpu:7.2f} {busy:6.2f} {peak:8.0f}  {'equal' if same else 'DIFFERENT'}"
         )
-    return equal
+    return all(t.found == first for several in took.values() for t in several)
 
 
 def _seconds(pid: int) -> float:
@@ -422,7 +443,7 @@ def _spawned(root: int) -> list[int]:
 def main() -> int:
     """Carry it out; 1 where results differ or something is left over."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("--rows", 2), ("--columns", 3), ("--tiles", 4), ("--seed", 1)):
+    for name, default in (("--rows", 2), ("--columns", 3), ("--tiles", 4), ("--rounds", 1), ("--seed", 1)):
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--project", type=Path, default=PROJECT, help="the classifier (default: the demo's)")
     parser.add_argument("--channels", help="the plate's channels that it takes: 0 or 1 (default: both)")
@@ -438,7 +459,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, stand(Path(scratch)) as at:
         if wanted.faults:
             return 0 if faults(at, size, recipe, wanted.faults, wanted.every, wanted.seed) else 1
-        return 0 if table(at, size, recipe) else 1
+        return 0 if table(at, size, recipe, wanted.rounds) else 1
 
 
 if __name__ == "__main__":

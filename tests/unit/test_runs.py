@@ -265,16 +265,22 @@ def cut_off(folder: Path, image: ImageInfo) -> None:
         manifest.mark(image.key, "running")
 
 
+def started_anew(place: Path, folder: Folder) -> None:
+    """The same run once more, over all images of the folder."""
+    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
+    with start(place) as manifest:
+        planned(manifest, folder.all)
+        take_over(plan, manifest, folder, "nuclei")
+        run(folder, plan, manifest)
+
+
 def test_a_run_started_anew_shows_what_one_that_was_cut_off_has_done(tmp_path: Path) -> None:
     images = [image(1), image(2)]
     cut_off(tmp_path, images[0])
     folder = Folder(images, [record(images[0], "new")])
-    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
-    with start(tmp_path) as manifest:
-        planned(manifest, images)
-        take_over(plan, manifest, folder, "nuclei")
-        run(folder, plan, manifest)
-        assert manifest.picture("Image:1").read_bytes() == b"picture"
+    started_anew(tmp_path, folder)
+    (picture,) = (p for p in tmp_path.rglob("*.png") if "old" not in p.parts)
+    assert picture.read_bytes() == b"picture"
     ((_, tables),) = folder.finished
     assert (tables["summary"]["Image"].tolist(), tables["summary"]["Count"].tolist()) == ([1, 2], [3, 7])
 
@@ -289,11 +295,7 @@ def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> 
     else:
         with Manifest.open(tmp_path / "old") as earlier:
             earlier.finish(one.place.container)
-    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
-    with start(tmp_path) as manifest:
-        planned(manifest, [one])
-        take_over(plan, manifest, folder, "nuclei")
-        run(folder, plan, manifest)
+    started_anew(tmp_path, folder)
     assert folder.finished == []
 
 
@@ -333,11 +335,7 @@ def test_what_an_earlier_run_kept_is_left_out_where_it_is_damaged_and_the_run_go
     cut_off(tmp_path, images[0])
     damage(tmp_path / "old")
     folder = Folder(images, [record(images[0], "new")])
-    plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
-    with start(tmp_path) as manifest:
-        planned(manifest, images)
-        take_over(plan, manifest, folder, "nuclei")
-        run(folder, plan, manifest)
+    started_anew(tmp_path, folder)
     ((_, tables),) = folder.finished
     assert tables["summary"]["Image"].tolist() == [2]
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
