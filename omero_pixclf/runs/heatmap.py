@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from omero_pixclf.runs.account import class_names
-from omero_pixclf.runs.pictures import Panel
+from omero_pixclf.runs.pages import Page, blank, printed
 from omero_pixclf.runs.wells import plate_shape, well_name, well_position
 from omero_pixclf.table import Table
 
-__all__ = ["Wells", "heat_map", "heat_map_panels", "well_means"]
+__all__ = ["Wells", "heat_map", "well_means"]
 
 # column prefix: (what it is called, factor, colours)
 MEASURES = {"Count_": ("objects per image", 1.0, "YlGnBu"), "Area_fraction_": ("area in %", 100.0, "YlOrBr")}
@@ -76,8 +74,8 @@ def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells
         return Wells((total / count).reshape(shape), count.reshape(shape).astype(np.int64))
 
 
-def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> bytes | None:
-    """A PNG with a plate for each class's mean count and area fraction; wells without images are hatched.
+def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> Page | None:
+    """A page with a plate for each class's mean count and area fraction; wells without images are hatched.
 
     Parameters
     ----------
@@ -90,31 +88,28 @@ def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> bytes
 
     Returns
     -------
-    bytes or None
+    Page or None
         None where no row names a well.
     """
     plates = _plates(summary, plate)
     if not plates:
         return None
-    cell, panel = _sizes(plates[0])
+    cell, (width, height) = _sizes(plates[0])
     down = -(-len(plates) // ACROSS)
-    figure = _figure(min(ACROSS, len(plates)) * panel[0], down * panel[1] + HEAD)
-    _title(figure, title, hatched=any(bool(np.isnan(p.wells.values).any()) for p in plates))
-    for n, one in enumerate(plates):
-        _panel(figure, (n % ACROSS * panel[0], (down - 1 - n // ACROSS) * panel[1]), one, cell)
-    return _saved(figure)
-
-
-def heat_map_panels(summary: Table, plate: Shape | None = None) -> list[Panel]:
-    """The plates of `heat_map` one by one, each with a text for those who do not see it; none off plates."""
+    page = blank(min(ACROSS, len(plates)) * width, down * height + HEAD, DPI)
+    _title(page, title, hatched=any(bool(np.isnan(p.wells.values).any()) for p in plates))
     panels = []
-    for one in _plates(summary, plate):
-        cell, (width, height) = _sizes(one)
-        figure = _figure(width, height)
-        _panel(figure, (0, 0), one, cell)
-        least, most = (_written(one.wells.values)(float(f(one.wells.values))) for f in (np.nanmin, np.nanmax))
-        panels.append(Panel(_saved(figure), f"Plate heat map. {one.title}: from {least} to {most}"))
-    return panels
+    for n, one in enumerate(plates):
+        corner = (n % ACROSS * width, (down - 1 - n // ACROSS) * height)
+        _panel(page, corner, one, cell)
+        panels.append(((*corner, width, height), _in_words(one)))
+    return printed(page, panels)
+
+
+def _in_words(plate: _Plate) -> str:
+    values = plate.wells.values
+    least, most = (_written(values)(float(f(values))) for f in (np.nanmin, np.nanmax))
+    return f"Plate heat map. {plate.title}: from {least} to {most}"
 
 
 @dataclass(frozen=True)
@@ -145,18 +140,6 @@ def _sizes(plate: _Plate) -> tuple[float, tuple[float, float]]:
     rows, columns = plate.wells.values.shape
     cell = float(np.clip(6.6 / columns, 0.34, 1.1))
     return cell, (columns * cell + 1.35, rows * cell + 0.85)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _saved(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor="white")
-    return out.getvalue()
 
 
 def _title(figure: Figure, title: str, *, hatched: bool) -> None:

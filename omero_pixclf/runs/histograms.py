@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from omero_pixclf.runs.overlay import Color
-from omero_pixclf.runs.pictures import Panel
+from omero_pixclf.runs.pages import Page, blank, printed
 from omero_pixclf.table import Column, Table
 
-__all__ = ["histogram_panels", "histograms", "ink_color"]
+__all__ = ["histograms", "ink_color"]
 
 # The first of each row that has numbers is shown: in µm where pixels have a size.
 SIZES = (("Area_um2", "Area_px"), ("Volume_um3", "Volume_px"))
@@ -53,13 +51,14 @@ class _Measure:
         return low - margin, end + margin
 
 
-def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> bytes:
-    """A PNG page of histograms: size, mean intensity of each channel, and mean probability, for each class.
+def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> Page:
+    """A page of histograms: size, mean intensity of each channel, and mean probability, for each class.
 
     Parameters
     ----------
     objects
-        One row per object, as `measure` makes them; zero rows give a page that says so. NaN is left out.
+        One row per object, as `measure` makes them; zero rows give a page that says so, without panels. NaN is left
+        out.
     title
         Written at the top.
     colors
@@ -69,26 +68,21 @@ def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> by
     across = 2 if len(measures) in (0, 1, 2, 4) else ACROSS
     down = max(1, -(-len(measures) // across))
     width, height = across * PANEL[0], down * PANEL[1] + 0.45
-    figure = Figure(figsize=(width, height), dpi=DPI)
-    FigureCanvasAgg(figure)
-    figure.text(0.25 / width, 1 - 0.18 / height, title, fontsize=14, weight="bold", va="top")
+    page = blank(width, height, DPI)
+    page.text(0.25 / width, 1 - 0.18 / height, title, fontsize=14, weight="bold", va="top")
     if not measures:
-        figure.text(0.5, 0.45, "No objects were found.", fontsize=13, ha="center", color="#444444")
-    for n, measure in enumerate(measures):
-        _draw(figure, (n % across * PANEL[0], (down - 1 - n // across) * PANEL[1]), measure, colors)
-    return _saved(figure)
-
-
-def histogram_panels(objects: Table, *, colors: Mapping[str, Color]) -> list[Panel]:
-    """The histograms of `histograms` one by one, each with a text for those who do not see it."""
+        page.text(0.5, 0.45, "No objects were found.", fontsize=13, ha="center", color="#444444")
     panels = []
-    for measure in _measures(objects, colors):
-        figure = Figure(figsize=PANEL, dpi=DPI)
-        FigureCanvasAgg(figure)
-        _draw(figure, (0, 0), measure, colors)
-        medians = [_median(name, values, measure.unit) for name, values in measure.values.items() if len(values)]
-        panels.append(Panel(_saved(figure), f"Histogram of {measure.title}. {'; '.join(medians)}"))
-    return panels
+    for n, measure in enumerate(measures):
+        corner = (n % across * PANEL[0], (down - 1 - n // across) * PANEL[1])
+        _draw(page, corner, measure, colors)
+        panels.append(((*corner, *PANEL), _in_words(measure)))
+    return printed(page, panels)
+
+
+def _in_words(measure: _Measure) -> str:
+    medians = [_median(name, values, measure.unit) for name, values in measure.values.items() if len(values)]
+    return f"Histogram of {measure.title}. {'; '.join(medians)}"
 
 
 def ink_color(color: Color) -> Color:
@@ -173,9 +167,3 @@ def _dress(axes: Axes, measure: _Measure, note: str) -> None:
     axes.legend(fontsize=8.5, loc="upper right", framealpha=0.8, edgecolor="none", handlelength=1.2, borderaxespad=0.1)
     if note:
         axes.text(1, -0.14, note, transform=axes.transAxes, ha="right", va="top", fontsize=8, color="#555555")
-
-
-def _saved(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="png", facecolor="white")
-    return out.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from importlib.resources import files
@@ -15,8 +16,8 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.account import Account, class_names, mean_fraction, summary_rows, total
-from omero_pixclf.runs.heatmap import heat_map, heat_map_panels
-from omero_pixclf.runs.histograms import histogram_panels, histograms
+from omero_pixclf.runs.heatmap import heat_map
+from omero_pixclf.runs.histograms import histograms
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.markup import definitions, figure, swatch, thumbnail
 from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, line_color
@@ -25,7 +26,7 @@ from omero_pixclf.runs.report_tables import failure_table, image_table, well_tab
 from omero_pixclf.table import Table
 from omero_pixclf.wording import counted
 
-__all__ = ["container_pictures", "picture_files", "report"]
+__all__ = ["container_pictures", "picture_files"]
 
 MOST_TILES = 96  # images on a contact sheet
 REPORTED_TILES = 48  # and on the page, which is to be sent around
@@ -103,22 +104,31 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
         )
     plate = heat_map(account.summary, title=title, plate=account.plate)
     if plate is not None:
-        made["heat_map.png"] = plate
-    made["histograms.png"] = histograms(account.objects, title=title, colors=account.colors)
-    made["report.html"] = report(account, tiles).encode()
+        made["heat_map.png"] = plate.picture
+    distributions = histograms(account.objects, title=title, colors=account.colors)
+    made["histograms.png"] = distributions.picture
+    drawn = Drawn(() if plate is None else plate.panels, distributions.panels, tiles)
+    made["report.html"] = _report(account, drawn).encode()
     return made
 
 
-def report(account: Account, tiles: Sequence[Tile]) -> str:
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures on a report's page: plates, histograms, and images with what was found in them."""
+
+    plates: Sequence[Panel] = ()
+    histograms: Sequence[Panel] = ()
+    tiles: Sequence[Tile] = ()
+
+
+def _report(account: Account, drawn: Drawn) -> str:
     """The HTML page about a container: readable by itself, on any screen, with nothing loaded from elsewhere."""
     sections = (
         _opening(account),
         _section("Without results", failure_table(account)),
-        _section(
-            "Plate", _panels(heat_map_panels(account.summary, account.plate)), _details("By well", well_table(account))
-        ),
-        _section("Objects", _panels(histogram_panels(account.objects, colors=account.colors), "panels small")),
-        _section("Images and what was found in them", _tiles(account, tiles)),
+        _section("Plate", _panels(drawn.plates), _details("By well", well_table(account))),
+        _section("Objects", _panels(drawn.histograms, "panels small")),
+        _section("Images and what was found in them", _tiles(account, drawn.tiles)),
         _section("Image by image", image_table(account)),
         _section("How it was made", definitions(_facts(account)), _details("All settings", _settings(account))),
         _section("Taking it back", _undo(account)),

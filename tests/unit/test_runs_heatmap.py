@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.runs.heatmap import heat_map, heat_map_panels, well_means
+from omero_pixclf.runs.heatmap import heat_map, well_means
+from omero_pixclf.runs.pages import Page
 from omero_pixclf.runs.wells import plate_shape, plate_slots, well_name, well_position
 from omero_pixclf.table import Column, Table
+
+
+def page(table: Table, title: str = "x") -> Page:
+    made = heat_map(table, title=title)
+    assert made is not None
+    return made
 
 
 def summary(wells: Sequence[str], counts: Sequence[int], shares: Sequence[float] | None = None) -> Table:
@@ -76,11 +83,11 @@ def test_a_plate_that_is_known_is_drawn_as_it_is_unless_a_well_lies_outside() ->
     ids=["nothing", "a dataset", "no rows", "no wells"],
 )
 def test_there_is_no_heat_map_off_plates(table: Table) -> None:
-    assert heat_map(table, title="x") is None and heat_map_panels(table) == []
+    assert heat_map(table, title="x") is None
 
 
 def test_the_heat_map_is_darker_where_there_is_more() -> None:
-    panel = heat_map_panels(summary(["A1", "A2", "A3", "B1", "B2", "B3"], [0, 50, 100, 100, 100, 100]))[0]
+    panel = page(summary(["A1", "A2", "A3", "B1", "B2", "B3"], [0, 50, 100, 100, 100, 100])).panels[0]
     image = np.asarray(Image.open(io.BytesIO(panel.picture)).convert("L")).astype(float)
     height, width = image.shape
     dots, left, cell = 150, 0.45, 1.1  # per inch; inches: where the wells begin, and how large they are
@@ -91,7 +98,7 @@ def test_the_heat_map_is_darker_where_there_is_more() -> None:
 
 
 def test_panels_say_in_words_what_they_show() -> None:
-    texts = [p.text for p in heat_map_panels(summary(["A1", "A1", "A2"], [4, 6, 90], [0.1, 0.1, 0.5]))]
+    texts = [p.text for p in page(summary(["A1", "A1", "A2"], [4, 6, 90], [0.1, 0.1, 0.5])).panels]
     assert texts == [
         "Plate heat map. Cell body: objects per image, mean of 1 to 2 images: from 5 to 90",
         "Plate heat map. Cell body: area in %, mean of 1 to 2 images: from 10 to 50",
@@ -100,8 +107,7 @@ def test_panels_say_in_words_what_they_show() -> None:
 
 @pytest.mark.parametrize("counts", [[0, 0], [1, 10**7]])
 def test_extreme_numbers_are_drawn(counts: list[int]) -> None:
-    content = heat_map(summary(["A1", "P24"], counts), title="x" * 300)
-    assert content is not None and content.startswith(b"\x89PNG")
+    assert page(summary(["A1", "P24"], counts), title="x" * 300).picture.startswith(b"\x89PNG")
 
 
 def test_images_of_a_sparse_or_very_wide_plate_are_not_laid_out_as_a_plate() -> None:
@@ -113,6 +119,15 @@ def test_images_of_a_sparse_or_very_wide_plate_are_not_laid_out_as_a_plate() -> 
 
 def test_the_same_numbers_give_the_same_picture() -> None:
     table = summary(["A1", "B2"], [3, 4])
-    first, second = (heat_map(table, title="x") for _ in range(2))
-    assert first == second and first is not None
-    assert re.search(rb"Software", first)  # what matplotlib writes into the file holds no date
+    first, second = (page(table) for _ in range(2))
+    assert first == second
+    assert not re.search(rb"tIME|[Dd]ate", first.picture[:100])
+
+
+def test_panels_are_parts_of_the_page() -> None:
+    made = page(summary(["A1", "B2"], [3, 4]))
+    whole, *parts = (np.asarray(Image.open(io.BytesIO(p))) for p in (made.picture, *(p.picture for p in made.panels)))
+    assert len(parts) == 2 and parts[0].shape == parts[1].shape
+    assert np.array_equal(whole[-len(parts[0]) :, : parts[0].shape[1]], parts[0])
+    assert np.array_equal(whole[-len(parts[1]) :, -parts[1].shape[1] :], parts[1])
+    assert all((part < 128).any() and (part[:, -1] == 255).all() for part in parts), "nothing reaches over the edge"

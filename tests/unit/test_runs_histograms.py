@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.runs.histograms import histogram_panels, histograms, ink_color
+from omero_pixclf.runs.histograms import histograms, ink_color
 from omero_pixclf.table import Column, Table
 
 COLORS = {"Nucleus": (255, 0, 0), "Cytoplasm": (0, 255, 0)}
@@ -26,7 +26,7 @@ def objects(areas: list[float], classes: list[str] | None = None, **more: list[f
 
 
 def texts(table: Table) -> list[str]:
-    return [p.text for p in histogram_panels(table, colors=COLORS)]
+    return [p.text for p in histograms(table, title="", colors=COLORS).panels]
 
 
 def test_every_main_measurement_has_a_panel_that_names_its_median() -> None:
@@ -56,19 +56,19 @@ def test_classes_are_told_apart_in_the_order_of_their_colours_and_nan_is_left_ou
 
 @pytest.mark.parametrize("table", [Table(()), objects([]), objects([NAN])], ids=["no columns", "no rows", "only NaN"])
 def test_without_objects_there_is_a_page_that_says_so(table: Table) -> None:
-    assert histogram_panels(table, colors=COLORS) == []
-    page = Image.open(io.BytesIO(histograms(table, title="", colors=COLORS))).convert("L")
-    assert np.asarray(page).min() < 100
+    page = histograms(table, title="", colors=COLORS)
+    assert page.panels == ()
+    assert np.asarray(Image.open(io.BytesIO(page.picture)).convert("L")).min() < 100
 
 
 @pytest.mark.parametrize("areas", [[5.0], [5.0, 5.0], [0.0, 0.0], [-3.0, 4.0], [1e-12, 1e12], [1.0] * 999 + [1e9]])
 def test_any_numbers_can_be_drawn(areas: list[float]) -> None:
-    assert histograms(objects(areas), title="x", colors=COLORS).startswith(b"\x89PNG")
+    assert histograms(objects(areas), title="x", colors=COLORS).picture.startswith(b"\x89PNG")
 
 
 def test_a_few_huge_values_do_not_squeeze_the_others() -> None:
     values = [*np.linspace(10, 20, 999).tolist(), 1e9]
-    plain, tailed = (histogram_panels(objects(v), colors=COLORS)[0].picture for v in (values[:-1], values))
+    plain, tailed = (histograms(objects(v), title="", colors=COLORS).panels[0].picture for v in (values[:-1], values))
     ink = [(np.asarray(Image.open(io.BytesIO(p)).convert("RGB"))[..., 1] < 230).mean() for p in (plain, tailed)]
     assert ink[1] > 0.8 * ink[0]  # as much of the panel is filled
 

@@ -21,7 +21,7 @@ from omero_pixclf.runs.account import Account
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.markup import thumbnail
 from omero_pixclf.runs.pictures import Tile
-from omero_pixclf.runs.report import container_pictures, picture_files, report
+from omero_pixclf.runs.report import container_pictures, picture_files
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
@@ -94,6 +94,10 @@ def account(entries: Sequence[Entry], tables: Mapping[str, Table], name: str = "
 
 def entry(number: int, state: str = "done", reason: str = "", name: str = "") -> Entry:
     return Entry(f"Image:{number}", "Plate:3", name or f"i{number}", state, reason, seconds=1.5)  # type: ignore[arg-type]
+
+
+def report(account: Account, tiles: Sequence[Tile]) -> str:
+    return container_pictures(account, tiles)["report.html"].decode()
 
 
 def row_of(page: Page, first: str) -> list[str]:
