@@ -1,6 +1,6 @@
 """One plate by one process, two processes, dask workers and shares: time, efficiency, memory, results; then faults.
 
-python -m tests.benchmarks.scaling [--rows 2 --columns 3 --tiles 4] [--project all_features.ilp]
+python -m tests.benchmarks.scaling [--rows 2 --columns 3 --tiles 4] [--project all_features.ilp] [-- --rois none]
 python -m tests.benchmarks.scaling --faults [processes|dask] [--every 20]
 
 Each way works on a plate of its own with equal pixels; with ``--rounds`` all ways take turns, and medians are told. One
@@ -17,7 +17,8 @@ starts and plans a run. So four numbers are told:
 - cores: how busy all processes including the server kept as many cores as there are workers.
 
 The work must be worth it: with a few seconds of computing, starting processes is what is measured. ``--tiles`` makes
-images larger, ``--project`` takes one with more features. Fewer images than eight for each worker are cut into pieces.
+images larger, ``--project`` takes one with more features, and with ``-- --rois none`` (options of the runs) only tables
+and pictures are written, which leaves the server little to do.
 
 Faults: worker processes are killed at random every so many seconds, and the server once; then the same over dask,
 where the scheduler is killed once, too. Everything must be finished once.
@@ -451,11 +452,12 @@ def main() -> int:
     parser.add_argument("--every", type=float, default=20.0, help="seconds between kills")
     faults_of = {"nargs": "?", "const": "both", "choices": ("both", "processes", "dask")}
     parser.add_argument("--faults", **faults_of, help="the fault runs only, both or one of them")  # type: ignore[arg-type]
+    parser.add_argument("options", nargs="*", help="options for the runs themselves, after --")
     wanted = parser.parse_args()
     size = (wanted.rows, wanted.columns, wanted.tiles)
     chosen = {"--label": wanted.label, "--channels": wanted.channels}
     more = [text for option, value in chosen.items() if value for text in (option, value)]
-    recipe = ("--project", str(wanted.project.absolute()), "--min-size", "40", *more, "--json")
+    recipe = ("--project", str(wanted.project.absolute()), "--min-size", "40", *more, *wanted.options, "--json")
     with tempfile.TemporaryDirectory() as scratch, stand(Path(scratch)) as at:
         if wanted.faults:
             return 0 if faults(at, size, recipe, wanted.faults, wanted.every, wanted.seed) else 1
