@@ -22,7 +22,7 @@ from omero_pixclf.runs.account import Account
 from omero_pixclf.runs.manifest import Entry
 from omero_pixclf.runs.overlay import overlay
 from omero_pixclf.runs.pictures import Tile
-from omero_pixclf.runs.report import report
+from omero_pixclf.runs.report import container_pictures
 from omero_pixclf.table import Column, Table, concatenate
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -87,7 +87,8 @@ def page() -> str:
     entries.append(Entry("Image:8", "Plate:3", "bad", "failed", f"<b>{LONG}</b>"))
     record = RunRecord("r-1", "", "nuclei", "9f" * 32, "", "n.ilp", "ab" * 32, "1", NOW, NOW, "complete")
     tables = {"summary": concatenate(rows), "objects": concatenate(objects)}
-    return report(Account(record, "Plate:3", LONG, "server", "demo", entries, tables, COLORS, ("Nuclei", "")), tiles)
+    account = Account(record, "Plate:3", LONG, "server", "demo", entries, tables, COLORS, ("Nuclei", ""))
+    return container_pictures(account, tiles)["report.html"].decode()
 
 
 def seen(folder: Path, width: int) -> dict[str, Any]:
