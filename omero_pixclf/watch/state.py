@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ from omero_pixclf.errors import OutputError, UsageError
 
 __all__ = ["Holder", "failures", "leases", "open_state", "paused", "runs", "transaction", "watchers"]
 
+_WAITS_S = (0.1, 0.5)  # "create if missing" of two at once fails for one of them
 _metadata = MetaData()
 
 leases = Table(
@@ -144,10 +146,23 @@ def open_state(url: str) -> Engine:
     if lite:
         event.listen(engine, "connect", _write_ahead)
     try:
-        _metadata.create_all(engine)
+        _make_tables(engine)
     except SQLAlchemyError as error:
         raise OutputError(f"{shown}: the state database cannot be opened: {_first_line(error)}") from error
     return engine
+
+
+def _make_tables(engine: Engine) -> None:
+    """Make the tables that are missing; where another watcher makes them at the same time, these are found then."""
+    for wait in (*_WAITS_S, None):
+        try:
+            _metadata.create_all(engine)
+        except SQLAlchemyError:
+            if wait is None:
+                raise
+            time.sleep(wait)
+        else:
+            return
 
 
 def _write_ahead(connection: object, _: object) -> None:

@@ -336,6 +336,7 @@ def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
     config = settings(watched(*(f"Dataset:{d}" for d in datasets)), **shared_state)
     with running(omero, config) as one, running(omero, config) as two:
         until(lambda: sum(complete(second_client, i) for i in images) >= 2)
+        assert one.poll() is None and two.poll() is None
         one.kill()
         one.wait()  # until it is reaped, its number counts as alive
         until(lambda: all(complete(second_client, i) for i in images), seconds=300)

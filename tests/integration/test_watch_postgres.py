@@ -37,6 +37,28 @@ def engine(url: str) -> Iterator[Engine]:
     made.dispose()
 
 
+def test_many_watchers_that_start_at_once_on_an_empty_database_all_find_its_tables(engine: Engine, url: str) -> None:
+    for _ in range(5):
+        leases.metadata.drop_all(engine)
+        made: list[Engine] = []
+        start = threading.Barrier(8)
+
+        def begin(start: threading.Barrier = start, made: list[Engine] = made) -> None:
+            start.wait()
+            made.append(open_state(url))
+
+        threads = [threading.Thread(target=begin) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for one in made:
+            with transaction(one) as db:
+                assert db.execute(leases.select()).all() == []
+            one.dispose()
+        assert len(made) == 8
+
+
 def test_of_many_that_reach_for_a_lease_at_once_one_gets_it(engine: Engine) -> None:
     holders = [Leases(engine, Holder(str(n), "here", n), lambda: 0.0, lambda pid: True) for n in range(12)]
     got: list[bool] = []
