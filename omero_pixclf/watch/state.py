@@ -146,6 +146,7 @@ def open_state(url: str) -> Engine:
     if lite:
         event.listen(engine, "connect", _write_ahead)
     try:
+        engine.connect().close()  # one that cannot be reached is told at once
         _make_tables(engine)
     except SQLAlchemyError as error:
         raise OutputError(f"{shown}: the state database cannot be opened: {_first_line(error)}") from error
