@@ -35,7 +35,7 @@ from omero_pixclf.runs.takeover import take_over
 from omero_pixclf.table import Table
 from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
-__all__ = ["Request", "Site", "carry_out", "crew_of", "get_ready", "pictures_of", "planned_crew", "record_of"]
+__all__ = ["Request", "Site", "carry_out", "get_ready", "pictures_of", "planned_crew", "record_of"]
 
 
 @dataclass(frozen=True)

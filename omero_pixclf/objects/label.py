@@ -34,7 +34,7 @@ Connectivity = Literal[4, 6, 8, 26]
 Labels = NDArray[Any]
 
 _ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
-_SOME = 2**17
+_SOME = 2**17  # labels that are counted or renumbered at a time
 _BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}
 
 

@@ -116,9 +116,9 @@ def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, byt
 class Drawn:
     """The pictures on a report's page: plates, histograms, and images with what was found in them."""
 
-    plates: Sequence[Panel] = ()
-    histograms: Sequence[Panel] = ()
-    tiles: Sequence[Tile] = ()
+    plates: Sequence[Panel]
+    histograms: Sequence[Panel]
+    tiles: Sequence[Tile]
 
 
 def _report(account: Account, drawn: Drawn) -> str:
