@@ -9,7 +9,7 @@ from typing import Any
 
 from omero_pixclf.files.axes import Axes, Axis
 
-__all__ = ["imagej_axes", "ome_axes", "ome_channels", "parsed"]
+__all__ = ["imagej_axes", "named_files", "ome_axes", "ome_channels", "parsed"]
 
 _SIZES = {
     "x": ("PhysicalSizeX", "PhysicalSizeXUnit", "µm"),
@@ -41,6 +41,15 @@ def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
     if pixels is None:
         return ()
     return tuple(c.get("Name", "") for c in pixels if c.tag.rpartition("}")[2] == "Channel")
+
+
+def named_files(xml: str | None) -> tuple[str, ...]:
+    """Names of the files that an OME-XML text spreads its planes over, as the text has them."""
+    root = parsed(xml or "")
+    if root is None:
+        return ()
+    found = (e.get("FileName", "") for e in root.iter() if e.tag.rpartition("}")[2] == "UUID")
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _pixels(xml: str, image: int) -> ET.Element | None:

@@ -20,6 +20,7 @@ from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import Axes, Axis, axes_of, axistags_json, guess_keys
 from omero_pixclf.files.chunks import near_cube, waiting_bytes
+from omero_pixclf.files.references import resolve_reference
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 from omero_pixclf.image import AXES
@@ -72,7 +73,8 @@ def level_names(path: Path) -> tuple[str, ...]:
     group, spec, name = _locate(path, None)
     if spec is None:
         return (name,)
-    return tuple((group.relative_to(path) / str(entry["path"])).as_posix() for entry in spec["datasets"])
+    found = (resolve_reference(group, entry["path"], within=path) for entry in spec["datasets"])
+    return tuple(level.relative_to(path).as_posix() for level in found)
 
 
 def _metadata_error() -> type[Exception]:
@@ -97,12 +99,19 @@ def _locate(path: Path, inside: str | None) -> tuple[Path, Mapping[str, Any] | N
         group = path.joinpath(*parts[:depth])
         spec = _multiscale(group)
         if spec is not None:
-            return group, spec, "/".join(parts[depth:]) or str(spec["datasets"][0]["path"])
+            return group, spec, "/".join(parts[depth:]) or _full_resolution(path, group, spec)
     if not parts and group_attributes(path).get("bioformats2raw.layout") is not None:
         return _locate(path, "0")
     if not path.is_dir():
         raise ImageError(f"{path}: no such store")
     return path, None, inside or ""
+
+
+def _full_resolution(store: Path, group: Path, spec: Mapping[str, Any]) -> str:
+    """The name of the largest array in its group."""
+    name = str(spec["datasets"][0]["path"])
+    resolve_reference(group, name, within=store, source=group)
+    return name
 
 
 def group_attributes(group: Path) -> Mapping[str, Any]:

@@ -19,12 +19,13 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat import read_flat
-from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
+from omero_pixclf.files.ome_xml import imagej_axes, named_files, ome_axes, ome_channels
+from omero_pixclf.files.references import check_opened_files, resolve_reference
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import AXES
 from omero_pixclf.wording import counted
 
-__all__ = ["open_tiff", "series_reader", "tiff_errors"]
+__all__ = ["open_tiff", "read_series", "series_reader", "tiff_errors"]
 
 _CACHE_BYTES = 64 << 20
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
@@ -76,6 +77,29 @@ def tiff_errors() -> tuple[type[Exception], ...]:
     return (tifffile.TiffFileError, OSError, RuntimeError, MemoryError, struct.error, zlib.error, *known)
 
 
+def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[Any]:
+    """The images of an open TIFF file, as tifffile finds them, in this file and those that it names.
+
+    Parameters
+    ----------
+    path, tiff
+        The file, and tifffile's object of it.
+    within
+        The folder that the files may lie in; the file's own by default.
+
+    Raises
+    ------
+    ImageError
+        Where the file names one outside of the folder; no such file is read.
+    """
+    root = within or path.parent
+    for name in named_files(tiff.ome_metadata):
+        resolve_reference(path.parent, name, within=root, source=path)
+    found = list(tiff.series)
+    check_opened_files(tiff, found, root)
+    return found
+
+
 def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
     keys = _keys(path, series)
     flat = _in_one_piece(path, tiff, series)
@@ -102,12 +126,13 @@ def series_reader(path: Path, tiff: Any, series: Any) -> tuple[str, Callable[[tu
 
 
 def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
-    count = len(tiff.series)
+    found = read_series(path, tiff)
+    count = len(found)
     if number is None and count != 1:
         raise ImageError(f"{path}: holds {count} images, expected one")
     if number is not None and not 0 <= number < count:
         raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}")
-    series = tiff.series[number or 0]
+    series = found[number or 0]
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
     return series

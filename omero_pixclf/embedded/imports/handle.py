@@ -70,9 +70,10 @@ class ImportHandle(RequestHandle):
     def _import(self) -> Any:
         wishes = Wishes.of(self._request.settings)
         root = managed_folder(self.server.folder)
-        files = [root / place for _, place in self._begun.files]
+        own = root / self._begun.folder
+        main = main_file([root / place for _, place in self._begun.files], own)
         with ExitStack() as held:
-            content = held.enter_context(open_series(main_file(files)))
+            content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
             self._step(1, f"{content.format}: {len(content.series)} images")
             pixels = []
@@ -80,7 +81,7 @@ class ImportHandle(RequestHandle):
                 pixels.append(found)
                 self.session.touch()  # what works for a client is not idle
             self._step(2, f"{len(pixels)} images unpacked")
-            return self._saved(content, pixels, wishes, main_file(files))
+            return self._saved(content, pixels, wishes, main)
 
     def _saved(self, content: Content, pixels: Sequence[Unpacked], wishes: Wishes, main: Path) -> Any:
         placed: list[int] = []

@@ -12,7 +12,7 @@ from typing import Any
 from omero_pixclf.files.ome_xml import parsed
 from omero_pixclf.files.series.content import Channel
 
-__all__ = ["ImageFacts", "image_facts", "named_files"]
+__all__ = ["ImageFacts", "image_facts"]
 
 _AXES = ("x", "y", "z")
 _DEFAULT_UNIT = "µm"
@@ -34,15 +34,6 @@ def image_facts(xml: str | None) -> tuple[ImageFacts, ...]:
     """The facts of all images of an OME-XML text in its order; none where it is no OME-XML."""
     root = parsed(xml or "")
     return () if root is None else tuple(_facts(image) for image in _children(root, "Image"))
-
-
-def named_files(xml: str | None) -> tuple[str, ...]:
-    """Names of the files that an OME-XML text spreads its planes over."""
-    root = parsed(xml or "")
-    if root is None:
-        return ()
-    found = (element.get("FileName", "") for element in root.iter() if _tag(element) == "UUID")
-    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _tag(element: ET.Element) -> str:

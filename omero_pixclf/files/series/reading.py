@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.references import check_within
 from omero_pixclf.files.series.content import Content
 from omero_pixclf.files.series.fake import open_fake
 from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr_image
@@ -16,7 +17,9 @@ from omero_pixclf.files.series.vsi import open_vsi, vsi_companions
 
 __all__ = ["FORMATS", "FileSet", "file_set", "find_file_sets", "main_file", "open_series"]
 
-_OPENERS: dict[str, Callable[[Path], AbstractContextManager[Content]]] = {
+_Opener = Callable[[Path, Path], AbstractContextManager[Content]]  # of a path, and of the folder not to be left
+
+_OPENERS: dict[str, _Opener] = {
     **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_series),
     **dict.fromkeys(PICTURES, open_picture),
     ".fake": open_fake,
@@ -40,25 +43,34 @@ class FileSet:
     files: tuple[Path, ...]
 
 
-def open_series(path: Path) -> AbstractContextManager[Content]:
+def open_series(path: Path, *, within: Path | None = None) -> AbstractContextManager[Content]:
     """All images behind a path, open until the context ends.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of an OME-Zarr.
+    within
+        The folder that everything read must lie in, whatever names the files give; the path's own by default.
 
     Raises
     ------
     ImageError
-        Where it is of no known format, or cannot be read.
+        Where it is of no known format, cannot be read, or names files outside of the folder.
     """
     opener = _OPENERS.get(path.suffix.lower())
     if opener is None:
         raise ImageError(f"{path.name}: unknown kind of file, expected one of {' '.join(FORMATS)}")
-    return opener(path)
+    return opener(path, within or path.parent)
 
 
-def main_file(files: Sequence[Path]) -> Path:
-    """The path to open of files that belong together, the first one leading."""
-    for folder in files[0].parents:
-        if folder.suffix.lower() == ".zarr":
-            return folder
+def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
+    """The path to open of files that belong together, the first one leading; ``folder`` is the one they all lie in."""
+    for parent in files[0].parents:
+        if parent == folder:
+            break
+        if parent.suffix.lower() == ".zarr":
+            return parent
     return files[0]
 
 
@@ -74,7 +86,7 @@ def file_set(path: Path) -> FileSet:
     if kind not in _OPENERS:
         raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(FORMATS)}")
     if kind == ".zarr":
-        files = tuple(sorted((f for f in path.rglob("*") if f.is_file()), key=lambda f: (len(f.parts), f)))
+        files = tuple(sorted(_store_files(path, path), key=lambda f: (len(f.parts), f)))
         if not files:
             raise ImageError(f"{path}: no such store, or an empty one")
         return FileSet(path, files)
@@ -82,6 +94,19 @@ def file_set(path: Path) -> FileSet:
         raise ImageError(f"{path}: no such file")
     others = _COMPANIONS[kind](path) if kind in _COMPANIONS else ()
     return FileSet(path, (path, *(other for other in others if other != path)))
+
+
+def _store_files(folder: Path, store: Path) -> Iterator[Path]:
+    """All files of a store; links are followed within it, ImageError where one leads out or back to where it lies."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink():
+            check_within(path, store)
+            if folder.resolve().is_relative_to(path.resolve()):
+                raise ImageError(f"{path}: a link to a folder that it lies in; remove the link")
+        if path.is_dir():
+            yield from _store_files(path, store)
+        elif path.is_file():
+            yield path
 
 
 def find_file_sets(paths: Sequence[Path], depth: int = 4) -> Iterator[FileSet | ImageError]:

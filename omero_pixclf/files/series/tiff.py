@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.ome_xml import named_files
+from omero_pixclf.files.references import resolve_reference
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
-from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts, named_files
+from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
-from omero_pixclf.files.tiff import series_reader, tiff_errors
+from omero_pixclf.files.tiff import read_series, series_reader, tiff_errors
 
 __all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
 
@@ -20,17 +22,17 @@ _UM_PER_CENTIMETRE = 1e4
 
 
 @contextmanager
-def open_tiff_series(path: Path) -> Iterator[Content]:
-    """All images of a TIFF file.
+def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
+    """All images of a TIFF file, and of the files ``within`` a folder that it names.
 
     Raises
     ------
     ImageError
-        Where it cannot be read or an image has axes other than ``t z y x c``.
+        Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
     """
     with ExitStack() as opened:
         tiff = _opened(path, opened)
-        yield Content("OMETiff" if tiff.is_ome else "Tiff", tiff_series(path, tiff))
+        yield Content("OMETiff" if tiff.is_ome else "Tiff", tiff_series(path, tiff, within))
 
 
 def _opened(path: Path, opened: ExitStack) -> Any:
@@ -42,11 +44,11 @@ def _opened(path: Path, opened: ExitStack) -> Any:
         raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
 
 
-def tiff_series(path: Path, tiff: Any) -> tuple[Series, ...]:
+def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
     """The images of an open TIFF file."""
     facts = image_facts(tiff.ome_metadata)
     try:
-        found = list(tiff.series)
+        found = read_series(path, tiff, within=within)
         if not found:
             raise ImageError(f"{path.name}: holds no images")
         return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))
@@ -109,7 +111,8 @@ def tiff_companions(path: Path) -> tuple[Path, ...]:
     """The other files that an OME-TIFF file's planes lie in; ImageError where one is missing."""
     with ExitStack() as opened:
         xml = _opened(path, opened).ome_metadata
-    found = [path.parent / name for name in named_files(xml) if Path(name).name == name and name != path.name]
+    names = [name for name in named_files(xml) if name != path.name]
+    found = [resolve_reference(path.parent, name, source=path) for name in names]
     missing = [other.name for other in found if not other.is_file()]
     if missing:
         if len(missing) == len(found) == 1:

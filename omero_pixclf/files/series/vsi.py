@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.references import check_within
 from omero_pixclf.files.series.content import Channel, Content, Level, PlaneReader, Series
 from omero_pixclf.files.series.ets import EtsFile
 from omero_pixclf.files.series.planes import checked_type, rgb_channels
@@ -25,11 +26,14 @@ _STACK = re.compile(r"stack(\d+)")
 
 def vsi_companions(path: Path) -> tuple[Path, ...]:
     """The files of tiles that belong to a ``.vsi``."""
-    return tuple(sorted((path.parent / f"_{path.stem}_").glob("stack*/*.ets")))
+    found = tuple(sorted((path.parent / f"_{path.stem}_").glob("stack*/*.ets")))
+    for file in found:
+        check_within(file, path.parent)
+    return found
 
 
 @contextmanager
-def open_vsi(path: Path) -> Iterator[Content]:
+def open_vsi(path: Path, within: Path) -> Iterator[Content]:
     """The images of a slide: those of tiles first, then those that the ``.vsi`` itself holds.
 
     Raises
@@ -43,7 +47,7 @@ def open_vsi(path: Path) -> Iterator[Content]:
         for file in vsi_companions(path):
             ets = opened.enter_context(closing(EtsFile(file)))
             found.append(_series(ets, _axes(file, ets, described)))
-        whole = opened.enter_context(open_tiff_series(path))
+        whole = opened.enter_context(open_tiff_series(path, within))
         yield Content("CellSens", (*found, *whole.series))
 
 

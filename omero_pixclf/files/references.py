@@ -1,0 +1,96 @@
+"""Paths that files name: OME-XML's ``FileName``, the ``path`` entries of OME-Zarr metadata, and their like.
+
+A name that is read from a file is somebody else's input. It may name only what lies in the folder that was given.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.errors import ImageError
+
+__all__ = ["check_opened_files", "check_within", "resolve_reference"]
+
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def resolve_reference(
+    base: Path, name: object, *, within: Path | None = None, source: Path | None = None, follow_links: bool = False
+) -> Path:
+    """Return the path that a name read from a file stands for; it never leaves a folder.
+
+    Parameters
+    ----------
+    base
+        The folder that names are relative to.
+    name
+        What the file says.
+    within
+        The folder that may not be left, ``base`` or a folder above it; ``base`` by default.
+    source
+        The file that holds the name, for the message.
+    follow_links
+        Accept symbolic links whose targets lie outside. For files of the user who runs the program, never for files
+        that were sent to a server.
+
+    Raises
+    ------
+    ImageError
+        Where the name is no relative path, or leads out of the folder, by ``..`` or by a symbolic link.
+
+    Examples
+    --------
+    >>> resolve_reference(Path("/data/plate.zarr/A"), "../B/1", within=Path("/data/plate.zarr"))
+    PosixPath('/data/plate.zarr/B/1')
+    """
+    root, said = within or base, str(source or base)
+    if not isinstance(name, str) or "\0" in name:
+        raise ImageError(f"{said}: names {name!r}, expected the path of a file")
+    if Path(name).is_absolute() or _DRIVE.match(name):
+        raise _outside(said, name, root)
+    found = Path(os.path.normpath(base / name))
+    if not found.is_relative_to(os.path.normpath(root)):
+        raise _outside(said, name, root)
+    if not follow_links:
+        check_within(found, root, name=name, source=said)
+    return found
+
+
+def check_within(path: Path, root: Path, *, name: str | None = None, source: str | None = None) -> None:
+    """Refuse a path that symbolic links lead out of a folder; ImageError where they do."""
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+        inside = False
+    if not inside:
+        raise _outside(source or str(path), name or path.name, root)
+
+
+def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, follow_links: bool = False) -> None:
+    """Refuse a TIFF whose series tifffile has read from files outside a folder.
+
+    tifffile follows several kinds of metadata to other files (OME-XML, Micro-Manager, NDTiff.index), not all of which
+    can be looked through before. ``series`` are tifffile's.
+
+    Raises
+    ------
+    ImageError
+        Where a page lies in a file outside.
+    """
+    parents = {id(p.parent): p.parent for one in series for p in one.pages if p is not None}
+    for parent in parents.values():
+        if parent is not tiff:
+            path = Path(parent.filehandle.path)
+            name = os.path.relpath(path, root)
+            resolve_reference(root, name, source=Path(tiff.filehandle.path), follow_links=follow_links)
+
+
+def _outside(source: str, name: str, root: Path) -> ImageError:
+    return ImageError(
+        f"{source}: names {name!r}, which lies outside of {root.name or root}; a file may name only files that lie "
+        "with it: put all of them into one folder, and let the names be relative"
+    )
