@@ -1,0 +1,130 @@
+"""What the libraries that read image files report by their log: an error here, where pixels could be lost by it.
+
+tifffile and imagecodecs do not raise over many files that are incomplete: they log a warning, and give an image that
+is shorter than the file says, or one with planes of zeros.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from omero_pixclf.errors import ImageError
+
+__all__ = ["BENIGN", "is_benign", "reports_as_errors"]
+
+READERS = ("tifffile", "imagecodecs")
+"""Names of the loggers of the libraries that decode pixels."""
+
+BENIGN: tuple[tuple[str, str], ...] = (
+    (r"TiffTag (?!270 )\d+ @\d+> coercing invalid ASCII", "a text in another encoding; only the description counts"),
+    (r"OME series expected \d+ frames, got \d+", "more pages than OME-XML declares: all declared planes are there"),
+    (r"OME series contains invalid TiffData index", "ImageJ leaves such when it crops; missing planes are found"),
+    (r"OME series level \d+ is empty", "a smaller copy is missing, not the image"),
+    (r"incorrect Strip(ByteCounts|Offsets) count \((\d+) != (\d+)\)", "more strips than the image has rows for"),
+    (r"invalid self\.subfiletype", "says what the page is for, not what it holds"),
+    (r"invalid subfiletype", "says what the page is for, not what it holds"),
+    (r"GDAL_NODATA", "the value of pixels that were never written; 0 in its place"),
+    (r"GeoKeyDirectoryTag", "maps of the Earth: no part of an image's axes"),
+    (r"<(nuvu|andor|epics|ndpi)_tags>", "settings of a camera"),
+    (r"<(imagej|fluoview|eer_xml|olympus_ini)_metadata>", "checked by the numbers of planes where axes depend on it"),
+    (r"STK Datetime|read_lsm_(timestamps|channelcolors|lookuptable|scaninfo)", "times and colours, no pixels"),
+    (r"read_uic|read_json|read_colormap|read_tvips|scanimage_artist|read_utf8", "settings of a microscope"),
+    (r"BIF series tiles are not stitched", "is said of every such file"),
+    (r"Philips series page", "tifffile corrects a size that such files always have wrong"),
+    (r"<get_resolution>", "pixel sizes are read by the program itself"),
+    (r"SVS series focal planes do not match", "the baseline image is one plane"),
+)
+"""Reports that are no error, each a pattern in the message, and the reason: no pixels and no planes depend on it."""
+
+_BENIGN = [re.compile(pattern) for pattern, _ in BENIGN]
+
+
+class _Collected(threading.local):
+    """The lists that this thread's reports go to, the innermost last."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[str]] = []
+
+
+_collected = _Collected()
+_install_lock = threading.Lock()
+
+
+class _CollectingLogger(logging.Logger):
+    """A reader's logger: while a thread collects, its warnings go to the list, whatever levels and filters are set."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        if _collected.lists and level >= logging.WARNING:
+            return True
+        return super().isEnabledFor(level)
+
+    def handle(self, record: logging.LogRecord) -> None:
+        if _collected.lists and record.levelno >= logging.WARNING:
+            _collected.lists[-1].append(record.getMessage())
+        else:
+            super().handle(record)
+
+
+def _install() -> None:
+    """Give the readers' loggers the class that collects; an application's handlers and levels stay as they are."""
+    with _install_lock:
+        for name in READERS:
+            logger = logging.getLogger(name)
+            if type(logger) is logging.Logger:
+                logger.__class__ = _CollectingLogger
+
+
+@contextmanager
+def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None) -> Iterator[None]:
+    """Collect what readers log in this thread within the context; raise at its end where pixels could be lost.
+
+    Other threads are not affected. An exception that is raised within the context passes as it is.
+
+    Parameters
+    ----------
+    path
+        What is read, for the message.
+    explain
+        Called where there is something to raise: more about what is missing, such as
+        ``"it says 8 images, 1 is there"``; may return ``""``.
+
+    Raises
+    ------
+    ImageError
+        Where a reader logged a warning or an error that is not among `BENIGN`.
+
+    Examples
+    --------
+    >>> import logging
+    >>> with reports_as_errors("cut.tif", lambda: "it has 1 of 8 images"):
+    ...     logging.getLogger("tifffile").error("bad page")
+    Traceback (most recent call last):
+    omero_pixclf.errors.ImageError: cut.tif is incomplete or damaged: it has 1 of 8 images (bad page); copy or export it again
+    """  # noqa: E501
+    _install()
+    reports: list[str] = []
+    _collected.lists.append(reports)
+    try:
+        yield
+    finally:
+        _collected.lists.remove(reports)
+    severe = [report for report in reports if not is_benign(report)]
+    if severe:
+        reader = re.sub(r"^<tifffile\.\w+ '[^']*'> |^<tifffile\.", "", severe[0])
+        more = explain() if explain is not None else ""
+        found = f"{more} ({reader})" if more else reader
+        raise ImageError(f"{path} is incomplete or damaged: {found}; copy or export it again")
+
+
+def is_benign(report: str) -> bool:
+    """Whether a reader's report says nothing of pixels or planes that would be lost or invented.
+
+    >>> is_benign("<tifffile.TiffTag 305 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError")
+    True
+    """
+    return any(pattern.search(report) for pattern in _BENIGN)
