@@ -106,20 +106,20 @@ def import_file_set(
     def attempt(factory: Any) -> Imported:
         context = session.context(group)
         repository = _managed_repository(factory)
-        settings = _settings(repository, wanted, target)
+        settings = _settings(repository, wanted, target, context)
         process = repository.importFileset(fileset, settings, context)
         try:
-            hashes = [_upload(process, index, file, settings, say) for index, file in enumerate(files)]
-            handle = process.verifyUpload(hashes)
+            hashes = [_upload(process, index, file, settings, say, context) for index, file in enumerate(files)]
+            handle = process.verifyUpload(hashes, context)
             say("files verified")
             try:
-                return _answer(handle, files, pause)
+                return _answer(handle, files, pause, context)
             finally:
                 with suppress(*FOREIGN):
-                    handle.close()
+                    handle.close(context)
         finally:
             with suppress(*FOREIGN):
-                process.close()
+                process.close(context)
 
     return session.once(f"importing {files[0].name}", attempt)
 
@@ -171,14 +171,14 @@ def _managed_repository(factory: Any) -> Any:
     raise MissingError("the server has no managed repository: it takes no imports")
 
 
-def _settings(repository: Any, options: ImportOptions, target: Any) -> Any:
+def _settings(repository: Any, options: ImportOptions, target: Any, context: dict[str, str]) -> Any:
     made = omero.grid.ImportSettings()
     made.userSpecifiedTarget = target
     made.userSpecifiedName = rstring(options.name) if options.name is not None else None
     made.userSpecifiedDescription = rstring(options.description) if options.description is not None else None
     made.doThumbnails, made.noStatsInfo = rbool(options.thumbnails), rbool(not options.statistics)
     made.userSpecifiedAnnotationList = [*map(_comment, options.comments), *map(_existing, options.annotations)]
-    made.checksumAlgorithm = _algorithm(repository, options.algorithm)
+    made.checksumAlgorithm = _algorithm(repository, options.algorithm, context)
     return made
 
 
@@ -192,7 +192,7 @@ def _existing(ident: int) -> Any:
     return omero.model.CommentAnnotationI(ident, False)
 
 
-def _algorithm(repository: Any, wanted: str | None) -> Any:
+def _algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> Any:
     """The algorithm to use, as both sides know it."""
     if wanted is not None and wanted not in ALGORITHMS:
         raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(ALGORITHMS)}")
@@ -201,38 +201,40 @@ def _algorithm(repository: Any, wanted: str | None) -> Any:
         algorithm = omero.model.ChecksumAlgorithmI()
         algorithm.value = rstring(name)
         known.append(algorithm)
-    found = repository.suggestChecksumAlgorithm(known)
+    found = repository.suggestChecksumAlgorithm(known, context)
     if found is None:
         raise ServerError(f"the server knows none of the checksum algorithms {', '.join(a.value.val for a in known)}")
     return found
 
 
-def _upload(process: Any, index: int, file: Path, settings: Any, say: Callable[[str], None]) -> str:
+def _upload(
+    process: Any, index: int, file: Path, settings: Any, say: Callable[[str], None], context: dict[str, str]
+) -> str:
     """Send a file's bytes; returns their checksum."""
     say(f"uploading {file}")
-    store = process.getUploader(index)
+    store = process.getUploader(index, context)
     try:
         offset = 0
         with file.open("rb") as source:
-            store.write(b"", 0, 0)  # an empty file is one, too
+            store.write(b"", 0, 0, context)  # an empty file is one, too
             while block := source.read(_BLOCK):
-                store.write(block, offset, len(block))
+                store.write(block, offset, len(block), context)
                 offset += len(block)
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     finally:
-        store.close()
+        store.close(context)
     return checksum(file, settings.checksumAlgorithm.value.val)
 
 
-def _answer(handle: Any, files: Sequence[Path], pause: Pause) -> Imported:
+def _answer(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str, str]) -> Imported:
     wait = _FIRST_PAUSE_S
-    while (answer := handle.getResponse()) is None:
+    while (answer := handle.getResponse(context)) is None:
         pause(wait)
         wait = min(_LONGEST_PAUSE_S, wait * 1.5)
     if isinstance(answer, omero.cmd.ERR):
         raise _refusal(answer, files)
-    request = handle.getRequest()
+    request = handle.getRequest(context)
     return Imported(
         fileset=int(request.activity.parent.id.val),
         pixels=tuple(int(p.id.val) for p in answer.pixels),

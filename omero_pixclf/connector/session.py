@@ -139,13 +139,18 @@ class Session:
         return True
 
     def context(self, group: int) -> dict[str, str]:
-        """The call context that selects a group (`ALL_GROUPS`: all of the user's)."""
-        return {"omero.group": str(group)}
+        """The context for a call, which selects a group (`ALL_GROUPS`: all of the user's).
+
+        An explicit context replaces the implicit one, without which a server refuses calls on repositories: what that
+        holds (the session's uuid) is in it. Ask for it anew in each attempt: a new connection may have a new session.
+        """
+        with translated("call context"):
+            return dict(self.client.getContext(str(group)))
 
     def rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
         """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
-        context, bound = self.context(group), _parameters(named)
-        found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound, context))
+        bound = _parameters(named)
+        found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound, self.context(group)))
         return [[unwrap(cell) for cell in row] for row in found]
 
     def ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
@@ -154,8 +159,9 @@ class Session:
 
     def objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
         """Model objects by a query."""
-        context, bound = self.context(group), _parameters(named)
-        return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound, context)))
+        bound = _parameters(named)
+        found = self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound, self.context(group)))
+        return list(found)
 
     def close(self) -> None:
         """End the session for everybody who joined it, or leave it where it was joined; threads and sockets end."""

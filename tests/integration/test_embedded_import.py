@@ -26,6 +26,7 @@ from omero_pixclf.connector.importing import Imported, ImportOptions, import_fil
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import Session, connect
 from omero_pixclf.connector.upload import create_container
+from omero_pixclf.embedded import service
 from omero_pixclf.embedded.database import SCHEMA_VERSION
 from omero_pixclf.embedded.server import start
 from omero_pixclf.errors import InputError, UsageError
@@ -448,3 +449,37 @@ def test_what_was_imported_before_is_known(session: Session, tmp_path: Path) -> 
     elsewhere = tmp_path / "elsewhere" / path.name
     assert is_imported(session, path, by_path=True) and is_imported(session, elsewhere, by_path=False)
     assert not is_imported(session, elsewhere, by_path=True)
+
+
+# ---- what a real server wants of each call -----------------------------------------------------------------------
+def test_every_call_of_an_import_names_its_session_and_its_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real server refuses calls on its repositories without the session's uuid ("Uuid cannot be null")."""
+    calls: list[tuple[str, dict[str, str]]] = []
+    run = service._run
+
+    def recorded(*given: Any) -> Any:
+        calls.append((f"{type(given[0]).__name__}.{given[2]}", dict(given[4].ctx)))
+        return run(*given)
+
+    monkeypatch.setattr(service, "_run", recorded)
+    path = fake(tmp_path / "c&sizeX=8&sizeY=8.fake")
+    with (
+        start(tmp_path / "omero", password="pw") as server,
+        connect(Login("127.0.0.1", port=server.port, user="root"), environ={"OMERO_PASSWORD": "pw"}) as session,
+    ):
+        calls.clear()
+        target = f"Dataset:{create_container(session, 'Dataset', 'd')}"
+        imported(session, path, target=target)
+        assert session.key
+        without = {name for name, context in calls if context.get("omero.session.uuid") != session.key}
+        assert not without
+        of_import = [
+            (name, context) for name, context in calls
+            if name.split(".")[0] in ("ManagedRepository", "ImportProcess", "RawFileStore", "ImportHandle")
+        ]  # fmt: skip
+        assert len(of_import) > 8
+        group = str(session.group_id)
+        casts = (".ice_isA", ".ice_ping")
+        assert not {n for n, c in of_import if c.get("omero.group") != group and not n.endswith(casts)}

@@ -32,7 +32,7 @@ _MOST_IMAGES = 100_000
 
 
 @contextmanager
-def open_fake(path: Path, _: Path) -> Iterator[Content]:
+def open_fake(path: Path, _within: Path) -> Iterator[Content]:
     """The images that a file's name describes.
 
     Raises

@@ -19,7 +19,7 @@ PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gi
 
 
 @contextmanager
-def open_picture(path: Path, _: Path) -> Iterator[Content]:
+def open_picture(path: Path, _within: Path) -> Iterator[Content]:
     """The image of a PNG, JPEG, BMP or GIF file; ImageError where it cannot be read."""
     with open_stored(path) as stored:
         _, count, _ = plane_counts(keys_of(stored.axes), stored.shape)
@@ -27,7 +27,7 @@ def open_picture(path: Path, _: Path) -> Iterator[Content]:
 
 
 @contextmanager
-def open_zarr_image(path: Path, _: Path) -> Iterator[Content]:
+def open_zarr_image(path: Path, _within: Path) -> Iterator[Content]:
     """The image of an OME-Zarr folder, all its resolutions; ImageError where it cannot be read."""
     from omero_pixclf.files.ome_zarr import level_names
 
