@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping
@@ -42,8 +43,17 @@ RESULT_VERSION = 1
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
+MOST_TOML = 100_000
+"""Characters of a settings file or annotation that are parsed at all."""
+
+DEEPEST_TOML = 8
+"""Levels of tables and arrays; a recipe needs three."""
+
+_INT64 = 2**63
+
+
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Classifier(_Frozen):
@@ -92,7 +102,7 @@ class Objects(_Frozen):
     @field_validator("smooth", mode="before")
     @classmethod
     def _same_for_all_axes(cls, value: Any) -> Any:
-        return (float(value),) * 3 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+        return (value,) * 3 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Objects:
@@ -202,12 +212,48 @@ def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
     UsageError
         Where there is no project, or a key is unknown or has a bad value; says which.
     """
-    if not content.get("classifier", {}).get("project"):
+    _check_values(content, where)
+    classifier = content.get("classifier", {})
+    if isinstance(classifier, Mapping) and not classifier.get("project"):
         raise UsageError(f"{where}: no classifier; give the .ilp with --project or as project under [classifier]")
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise UsageError(complaints(error, Recipe, where)) from error
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """The content of a TOML document, also of a hostile one; ``where`` it comes from, for messages.
+
+    Raises
+    ------
+    UsageError
+        Where it is no TOML, longer than `MOST_TOML` characters, nested deeper than `DEEPEST_TOML` levels, or has a
+        number that TOML does not allow (beyond 64 bits, not finite).
+    """
+    if len(text) > MOST_TOML:
+        raise UsageError(f"{where}: {len(text)} characters, expected at most {MOST_TOML}; is this the right text?")
+    try:
+        content: dict[str, Any] = tomllib.loads(text.removeprefix("\ufeff"))
+    except RecursionError:
+        raise UsageError(f"{where}: not TOML: nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # TOMLDecodeError is a ValueError; so are numbers of 5000 digits
+        raise UsageError(f"{where}: not TOML: {error}") from error
+    _check_values(content, where)
+    return content
+
+
+def _check_values(value: Any, where: str, depth: int = 0) -> None:
+    """Refuse what no setting can be: deep nesting, numbers that other code cannot hold."""
+    if depth > DEEPEST_TOML:
+        raise UsageError(f"{where}: nested deeper than {DEEPEST_TOML} levels; a recipe has three")
+    if isinstance(value, int) and not -_INT64 <= value < _INT64:
+        raise UsageError(f"{where}: a number of {value.bit_length()} bits; numbers have at most 64")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where}: {value} is no number that a setting can have; write a finite one")
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    for one in inner:
+        _check_values(one, where, depth + 1)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -219,17 +265,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         Where it cannot be read or parsed.
     """
     try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    return content
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:  # UnicodeDecodeError, and names with a NUL
+        reason = getattr(error, "strerror", None) or f"not UTF-8: {error}; save it as UTF-8"
+        raise UsageError(f"{path}: cannot be read: {reason}") from error
+    return parse_toml(text, str(path))
 
 
 def _recipe_file(path: Path) -> dict[str, Any]:
     content = read_toml(path)
-    project = content.get("classifier", {}).get("project")
+    classifier = content.get("classifier", {})
+    project = classifier.get("project") if isinstance(classifier, dict) else None
     if isinstance(project, str) and ":" not in project and (path.parent / project).is_file():
         content["classifier"]["project"] = str(path.parent / project)  # relative to the recipe, as people mean it
     return content

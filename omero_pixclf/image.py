@@ -25,10 +25,25 @@ __all__ = [
     "Region",
     "Shape5",
     "bands",
+    "parse_id",
 ]
 
 AXES = "tzyxc"
 Shape5 = tuple[int, int, int, int, int]
+_LONGEST_ID = 19  # digits of 2**63
+
+
+def parse_id(text: str) -> int | None:
+    """The id of an OMERO object, or None where the text is none.
+
+    Ids are 64-bit numbers in ASCII digits: other scripts' digits and numbers that no database holds are none.
+
+    >>> parse_id("51"), parse_id("²"), parse_id("9" * 5000), parse_id("-1")
+    (51, None, None, None)
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= _LONGEST_ID):
+        return None
+    return int(text) if int(text) < 2**63 else None
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,13 @@ import os
 
 __all__ = ["lives"]
 
+_MOST_PID = 2**31  # what the system call takes
+
 
 def lives(pid: int) -> bool:
-    """Whether a process of this host is there."""
+    """Whether a process of this host is there; numbers that no process can have are not."""
+    if not 0 < pid < _MOST_PID:
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from omero.rtypes import robject, rstring
 
 from omero_pixclf import __version__
 from omero_pixclf.connector.attachments import unloaded
-from omero_pixclf.connector.files import attached_projects
+from omero_pixclf.connector.files import attached_projects, project_address, titled
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import adopt, connect
@@ -122,10 +122,19 @@ def _answer(client: Any, direct: Sequence[str]) -> Answer:
         with connect(_login(client)) as session:
             if order.queue:
                 return _queue(session, order)
+            order = _addressed(session, order)
             return _run(_login(client), order, Direct(tuple(map(parse_mount, direct))))
     except PixclfError as error:
         log.error("%s", error)
         return Answer(f"Nothing was done: {in_form(str(error))}", code=1)
+
+
+def _addressed(session: Session, order: Order) -> Order:
+    """The order with its project as an attachment; a file on the server's own disk is not for the users of the script."""
+    classifier = order.recipe.classifier
+    address = project_address(session, classifier.project, order.targets)
+    placed = classifier.model_copy(update={"project": address})
+    return replace(order, recipe=titled(session, order.recipe.model_copy(update={"classifier": placed})))
 
 
 def _login(client: Any) -> Login:

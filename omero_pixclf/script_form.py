@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from omero import scripts
 from omero.rtypes import rdouble, rlong, rstring
@@ -19,7 +19,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, title_of
+from omero_pixclf.connector.notes import project_named
 from omero_pixclf.errors import UsageError
+from omero_pixclf.image import parse_id
 
 __all__ = ["HERE", "KINDS", "QUEUE", "Order", "choices", "in_form", "key_name", "order_of", "parameters"]
 
@@ -38,6 +40,7 @@ GROUPS = {
 NAMES = {"objects.dims": "Dimensions", "output.rois": "ROIs", "output.roi_budget": "ROI_Budget",
          "output.labels": "Label_Images", "output.table": "Tables"}  # fmt: skip
 CHOOSE = "choose one"
+T = TypeVar("T")
 UNSET = "default"
 FOLDERS_ONLY = {"zarr"}
 
@@ -81,11 +84,17 @@ def choices(attached: Iterable[tuple[int, str, str]]) -> list[str]:
 
 
 def _chosen(text: str) -> dict[str, str]:
-    """The recipe's project and name by a list's entry; what is no entry is a reference (``FileAnnotation:12``)."""
+    """The recipe's project and name by a list's entry, by ``FileAnnotation:12`` or by the name of an attached file.
+
+    Raises
+    ------
+    UsageError
+        For a path: the script must not read files of the server's own disk for its users.
+    """
     name, marker, tail = text.strip().rpartition(" (FileAnnotation:")
     number = tail.partition(",")[0]
-    if not (marker and number.isdecimal()):
-        return {"classifier.project": text.strip()}
+    if not marker or parse_id(number) is None:
+        return {"classifier.project": project_named(text.strip())}
     return {"classifier.project": f"FileAnnotation:{number}", "name": title_of(name)}
 
 
@@ -182,24 +191,40 @@ def order_of(inputs: Mapping[str, Any]) -> Order:
     UsageError
         Where something is missing or contradicts itself.
     """
-    kind, idents = inputs["Data_Type"], inputs.get("IDs") or []
+    kind, idents = _entry(inputs, "Data_Type", str, ""), _entry(inputs, "IDs", list, [])
+    if kind not in KINDS:
+        raise UsageError(f"Data Type: expected one of {', '.join(KINDS)}, found {kind[:40]!r}")
     if not idents:
         raise UsageError(f"no {kind} is selected: choose some before opening the script, or fill in their IDs")
-    if inputs.get("Classifier", CHOOSE) in ("", CHOOSE):
+    if any(parse_id(str(i)) is None for i in idents):
+        raise UsageError(f"IDs: expected the numbers of {kind}s, such as 51")
+    classifier = _entry(inputs, "Classifier", str, CHOOSE)
+    if classifier in ("", CHOOSE):
         raise UsageError("no classifier is chosen: attach a trained .ilp to a dataset or plate, and it is in the list")
-    changes: dict[str, Any] = _chosen(inputs["Classifier"])
-    if inputs.get("Recipe_Name"):
-        changes["name"] = inputs["Recipe_Name"].strip()
+    changes: dict[str, Any] = _chosen(classifier)
+    name = _entry(inputs, "Recipe_Name", str, "").strip()
+    if name:
+        changes["name"] = name
     for section in SECTIONS:
         if section not in GROUPS or inputs.get(GROUPS[section][1], True):
             changes.update(_given(section, inputs))
     return Order(
-        tuple(dict.fromkeys(f"{kind}:{int(i)}" for i in idents)),
+        tuple(dict.fromkeys(f"{kind}:{i}" for i in idents)),
         load_recipe(None, changes),
         inputs.get("Run", HERE) == QUEUE,
-        int(inputs.get("Most_Images", MOST_IMAGES)),
+        _entry(inputs, "Most_Images", int, MOST_IMAGES),
         bool(inputs.get("Repeat", False)),
     )
+
+
+def _entry(inputs: Mapping[str, Any], name: str, kind: type[T], default: T) -> T:
+    """An input of the form; clients other than OMERO.web may send anything under its name."""
+    value = inputs.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise UsageError(f"{name.replace('_', ' ')}: expected a {kind.__name__}, found {str(value)[:40]!r}")
+    return value
 
 
 def _given(section: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -214,10 +239,10 @@ def _typed(value: Any, annotation: Any) -> Any:
     arguments = typing.get_args(annotation)
     if typing.get_origin(annotation) is Literal:
         return next((v for v in arguments if str(v) == value), value)
-    if typing.get_origin(annotation) is not tuple:
+    if typing.get_origin(annotation) is not tuple or not isinstance(value, (list, tuple)):
         return value
     if float in arguments:
         return value[0] if len(value) == 1 else tuple(value)
-    texts = [v.strip() for v in value if v.strip()]
+    texts = [v.strip() for v in map(str, value) if v.strip()]
     numbered = any(a is int or int in typing.get_args(a) for a in arguments)
-    return tuple(int(v) if numbered and v.isdecimal() else v for v in texts)
+    return tuple(int(v) if numbered and parse_id(v) is not None else v for v in texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
@@ -34,7 +35,9 @@ from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.guarded import GuardedSink, GuardedSource
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch
 
-__all__ = ["OmeroFacility", "login_of", "state_url", "status_token"]
+_log = logging.getLogger(__name__)
+
+__all__ = ["OmeroFacility", "login_of", "runs_folder", "state_url", "status_token"]
 
 
 def login_of(server: Server, environ: Mapping[str, str]) -> Login:
@@ -114,6 +117,9 @@ class OmeroFacility:
             raise
         except PixclfError as error:
             return Refused(target, origin, str(error), request)
+        except Exception as error:  # noqa: BLE001 - the one guard at this door: one note must not end the pass for all
+            _log.exception("%s, %s: an unexpected error", target, origin)
+            return Refused(target, origin, f"unexpected {type(error).__name__}: {error}", request)
 
     def _recipe(self, note: Note) -> Recipe:
         content = recipe_content(note.pairs, self._recipes)
@@ -181,7 +187,7 @@ class OmeroFacility:
         """Run on the chosen images of a part, and on what an earlier run of it has done already."""
         service = self._settings.service
         standing = {image.key for image in part.images if image.standing}
-        wanted = set(chosen) | (_done_in(_folder(service) / resume, standing) if resume else set())
+        wanted = set(chosen) | (_done_in(runs_folder(service) / resume, standing) if resume else set())
         if not wanted:
             return  # the earlier run was cut off before its first image: it goes on when there is something to do
 
@@ -194,7 +200,7 @@ class OmeroFacility:
             resume=resume,
             threads=service.threads,
             memory=parse_size(service.memory) if service.memory else None,
-            folder=_folder(service),
+            folder=runs_folder(service),
             direct=service.reading,
         )
         yield from run_in_session(self.session, request, wrap=wrap)
@@ -207,7 +213,8 @@ class OmeroFacility:
             return
 
 
-def _folder(service: Service) -> Path:
+def runs_folder(service: Service) -> Path:
+    """Where the watcher keeps its run folders."""
     return service.runs or state_folder()
 
 
@@ -222,7 +229,7 @@ def _done_in(folder: Path, standing: Collection[str]) -> set[str]:
 def state_url(service: Service, environ: Mapping[str, str]) -> str:
     """The state database: the environment's (it may hold a password), the settings', or a file beside the runs."""
     given = environ.get("OMERO_PIXCLF_WATCH_STATE") or service.state
-    return given or f"sqlite:///{_folder(service).resolve().parent / 'watch.sqlite'}"
+    return given or f"sqlite:///{runs_folder(service).resolve().parent / 'watch.sqlite'}"
 
 
 def status_token(page: StatusPage) -> str:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
 from omero_pixclf.files.mounts import Direct, parse_mount
+from omero_pixclf.image import parse_id
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -175,7 +176,7 @@ def recipe_from(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
 
 
 def _whole_numbers(values: tuple[str, ...]) -> tuple[int | str, ...]:
-    return tuple(int(v) if v.isdecimal() else v for text in values for v in text.split(","))
+    return tuple(int(v) if parse_id(v) is not None else v for text in values for v in text.split(","))
 
 
 _CONVERTED: dict[str, Callable[[Any], Any]] = {"channels": _whole_numbers, "connectivity": int}

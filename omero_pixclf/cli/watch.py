@@ -60,8 +60,9 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
 
 
 def _run(settings: Settings, *, once: bool, machine: bool) -> int:
-    from omero_pixclf.service import OmeroFacility, state_url, status_token
+    from omero_pixclf.service import OmeroFacility, runs_folder, state_url, status_token
     from omero_pixclf.watch.gate import Gate
+    from omero_pixclf.watch.installation import installation_id
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
     from omero_pixclf.watch.settings import recipes_of
     from omero_pixclf.watch.state import open_state
@@ -75,7 +76,8 @@ def _run(settings: Settings, *, once: bool, machine: bool) -> int:
         facility = OmeroFacility(settings, recipes_of(settings), stop.pause)
         stack.callback(facility.drop)
         stack.enter_context(stopped_by_signals(stop))
-        desk = assemble(facility, engine, settings.service, stop)
+        installation = installation_id(runs_folder(settings.service))
+        desk = assemble(facility, engine, settings.service, stop, site=installation)
         if once:
             return _told(run_once(desk), machine)
         if settings.status.enabled:

@@ -24,6 +24,7 @@ __all__ = [
     "attach_file",
     "attached_projects",
     "download",
+    "project_address",
     "read_project_bytes",
     "titled",
 ]
@@ -150,7 +151,18 @@ def titled(session: Session, recipe: Recipe) -> Recipe:
 
 
 def read_project_bytes(session: Session, reference: str, targets: Sequence[str] = ()) -> tuple[str, bytes]:
-    """An ``.ilp`` by ``"FileAnnotation:12"``, or by the name of a file attached to one of the targets.
+    """Name and content of an ``.ilp`` that `project_address` finds.
+
+    Raises
+    ------
+    MissingError, UsageError
+        As `project_address`.
+    """
+    return download(session, parse_key(project_address(session, reference, targets))[1])
+
+
+def project_address(session: Session, reference: str, targets: Sequence[str] = ()) -> str:
+    """The address, ``"FileAnnotation:12"``, of that reference itself or of a file of that name attached to a target.
 
     Raises
     ------
@@ -160,7 +172,7 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
         Where several files of that name hang on the targets.
     """
     if reference.startswith("FileAnnotation:"):
-        return download(session, parse_key(reference)[1])
+        return reference
     hanging: set[int] = set()
     for kind, ident in parse_targets(targets):
         hanging.update(
@@ -178,7 +190,7 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
     if len(hanging) > 1:
         choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(hanging))
         raise UsageError(f"{reference}: several files of that name ({choices}); name one of them")
-    return download(session, hanging.pop())
+    return f"FileAnnotation:{hanging.pop()}"
 
 
 def attached_projects(session: Session) -> list[tuple[int, str, str]]:

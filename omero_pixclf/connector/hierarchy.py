@@ -9,7 +9,7 @@ from typing import Any
 from omero_pixclf.connector.faults import missing
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, Place, parse_id
 
 __all__ = ["DTYPES", "images_below", "micrometres", "parse_key", "parse_targets", "well_name"]
 
@@ -86,10 +86,11 @@ def parse_key(key: str) -> tuple[str, int]:
     UsageError
         For anything else.
     """
-    kind, _, ident = key.partition(":")
-    if not (kind.isalpha() and ident.isdecimal()):
-        raise UsageError(f"{key!r}: expected an object such as Image:51")
-    return kind, int(ident)
+    kind, _, number = key.partition(":")
+    ident = parse_id(number)
+    if ident is None or not (kind.isascii() and kind.isalpha()):
+        raise UsageError(f"{key[:60]!r}: expected an object such as Image:51")
+    return kind, ident
 
 
 def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
@@ -103,9 +104,10 @@ def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
     found = []
     for target in targets:
         kind, _, idents = target.partition(":")
-        if kind not in KINDS or not all(i.isdecimal() for i in idents.split(",")):
-            raise UsageError(f"target {target!r}: expected one of {', '.join(k + ':ID' for k in KINDS)}")
-        found += [(kind, int(i)) for i in idents.split(",")]
+        numbers = [parse_id(i) for i in idents.split(",")]
+        if kind not in KINDS or None in numbers:
+            raise UsageError(f"target {target[:60]!r}: expected one of {', '.join(k + ':ID' for k in KINDS)}")
+        found += [(kind, i) for i in numbers if i is not None]
     return found
 
 

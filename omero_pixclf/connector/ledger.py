@@ -159,7 +159,7 @@ def in_work(session: Session, entry: Entry, run_id: str) -> bool:
     A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
     hosts it is known whether their OMERO session is still open.
     """
-    found = re.fullmatch(r"(?P<host>.*) process (?P<pid>\d+) session (?P<session>\d+)", entry.worker)
+    found = re.fullmatch(r"(?P<host>.*) process (?P<pid>[0-9]{1,18}) session (?P<session>[0-9]{1,18})", entry.worker)
     if entry.record.state == "complete" or entry.record.run_id == run_id or found is None:
         return False
     if found["host"] == socket.gethostname():

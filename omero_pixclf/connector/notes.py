@@ -8,22 +8,22 @@ TOML value or plain text.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from omero_pixclf.config import Recipe, parse_recipe
+from omero_pixclf.config import Recipe, parse_recipe, parse_toml
 from omero_pixclf.errors import UsageError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from omero_pixclf.image import parse_id
 
 __all__ = ["Pairs", "pairs_of", "project_named", "recipe_content", "recipe_of"]
 
 Pairs = list[tuple[str, str]]
 SECTIONS = ("classifier", "objects", "output")
+MOST_KEYS = 500
+"""Key-value pairs of an annotation that are looked at."""
+
+LONGEST_VALUE = 1000
+"""Characters of a single key's value that can be TOML."""
 
 
 def pairs_of(recipe: Recipe) -> Pairs:
@@ -50,6 +50,8 @@ def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]
         Where it is no recipe, or names a project on the watcher's own disk.
     """
     said = dict(pairs)
+    if len(said) > MOST_KEYS:
+        raise UsageError(f"annotation: {len(said)} keys, expected at most {MOST_KEYS}; a recipe has about thirty")
     text = said.get("Recipe", "").strip()
     if text in known:
         content = known[text].model_dump(mode="json", exclude_defaults=True)
@@ -74,12 +76,14 @@ def project_named(project: object) -> str:
     """
     if project is None or project == "":
         return ""
-    kind, colon, number = str(project).partition(":")
-    if colon and not (kind == "FileAnnotation" and number.isdecimal()):
-        raise UsageError(f"project {project!r}: expected FileAnnotation:12 or the name of an attached file")
-    if "/" in str(project) or "\\" in str(project):
+    if not isinstance(project, str) or len(project) > LONGEST_VALUE or not project.isprintable():
+        raise UsageError(f"project {str(project)[:40]!r}: expected FileAnnotation:12 or the name of an attached file")
+    if "/" in project or "\\" in project:
         raise UsageError(f"project {project!r}: is a path; attach the .ilp to the container and name it")
-    return str(project)
+    kind, colon, number = project.partition(":")
+    if colon and (kind != "FileAnnotation" or parse_id(number) is None):
+        raise UsageError(f"project {project!r}: expected FileAnnotation:12 or the name of an attached file")
+    return project
 
 
 def recipe_of(content: Mapping[str, Any]) -> Recipe:
@@ -94,10 +98,7 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
 
 
 def _toml(text: str) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"annotation: Recipe is not TOML: {error}") from error
+    content = parse_toml(text, "annotation: Recipe")
     for section in SECTIONS:
         if not isinstance(content.get(section, {}), dict):
             raise UsageError(f"annotation: Recipe: {section} is {content[section]!r}, expected a section")
@@ -110,7 +111,11 @@ def _value(text: str) -> Any:
     >>> _value("0.6"), _value("[1, 2.0]"), _value("Nucleus"), _value("true")
     (0.6, [1, 2.0], 'Nucleus', True)
     """
+    if len(text) > LONGEST_VALUE:
+        raise UsageError(f"annotation: a value of {len(text)} characters, expected at most {LONGEST_VALUE}")
+    if "\n" in text or "\r" in text:
+        return text  # a second line would be a key of its own
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", "annotation")["value"]
+    except UsageError:
         return text

@@ -20,7 +20,7 @@ from omero_pixclf.connector.ledger import RUN_NS, from_pairs
 from omero_pixclf.connector.notes import Pairs, pairs_of
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import MissingError, UsageError
-from omero_pixclf.image import ImageInfo
+from omero_pixclf.image import ImageInfo, parse_id
 
 __all__ = [
     "ANSWER_NS",
@@ -93,7 +93,7 @@ def requests(session: Session) -> list[Note]:
     asked = [n for n in _notes(session, REQUEST_NS, TARGETS) if n.said("State") in ("", *_OPEN)]
     if not asked:
         return []
-    answers = {int(n.said("Request") or 0): n.said("State") for n in _notes(session, ANSWER_NS, TARGETS, own=True)}
+    answers = {parse_id(n.said("Request")): n.said("State") for n in _notes(session, ANSWER_NS, TARGETS, own=True)}
     return [n for n in asked if answers.get(n.annotation, "queued") in _OPEN]
 
 

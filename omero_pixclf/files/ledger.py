@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.files.atomic import write_bytes
+from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord
 
@@ -55,7 +56,8 @@ def in_work(folder: Path, run_id: str) -> bool:
     host, _, pid = str(facts.get("worker", "")).rpartition(" ")
     if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():
         return False
-    return pid.isdecimal() and int(pid) != os.getpid() and lives(int(pid))
+    number = parse_id(pid)
+    return number is not None and number != os.getpid() and lives(number)
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:

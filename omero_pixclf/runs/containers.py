@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omero_pixclf.image import ImageInfo
+from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import Column, Table, column_names, concatenate
 
@@ -39,8 +39,9 @@ def locate(table: Table, image: ImageInfo) -> Table:
 
 def _image_column(image: ImageInfo, rows: int) -> Column:
     kind, _, number = image.key.partition(":")
-    if kind == "Image" and number.isdecimal():
-        return Column("Image", "image", np.full(rows, int(number)))
+    ident = parse_id(number) if kind == "Image" else None
+    if ident is not None:
+        return Column("Image", "image", np.full(rows, ident))
     return Column("Image", "string", np.full(rows, image.key, object))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from omero_pixclf.errors import UsageError
-from omero_pixclf.image import ImageInfo
+from omero_pixclf.image import ImageInfo, parse_id
 
 __all__ = ["parse_shard", "share"]
 
@@ -38,7 +38,8 @@ def parse_shard(text: str) -> tuple[int, int]:
     >>> parse_shard("2/8")
     (2, 8)
     """
-    number, slash, count = text.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise UsageError(f"shard {text!r}: expected i/N with i from 1 to N, such as 2/8")
-    return int(number), int(count)
+    first, _, second = text.partition("/")
+    number, count = parse_id(first), parse_id(second)
+    if number is None or count is None or not 1 <= number <= count:
+        raise UsageError(f"shard {text[:40]!r}: expected i/N with i from 1 to N, such as 2/8")
+    return number, count

@@ -39,14 +39,23 @@ class Gate:
         return asked in {*self.page.names, self.page.host, "localhost", "127.0.0.1", "::1"}
 
     def admits(self, request: Request) -> bool:
-        """Whether whoever asks may see the page."""
-        header, peer = self.page.proxy_header, request.client.host if request.client else ""
-        if header and peer in self.page.proxies and request.headers.get(header):
+        """Whether this request may see the page."""
+        header = self.page.proxy_header
+        if header and self.is_from_proxy(request) and request.headers.get(header):
             return True
         if not self.token:
             return not header
         bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
         return self.opens(bearer) or self._same(request.cookies.get(ENTRY, ""), self._sign("entry"))
+
+    def is_from_proxy(self, request: Request) -> bool:
+        """Whether the connection comes from one of the proxies: by its peer's address, never by what a header says."""
+        return request.client is not None and request.client.host in self.page.proxies
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether the browser speaks HTTPS, with this page or with the proxy in front of it."""
+        proto = request.headers.get("x-forwarded-proto", "") if self.is_from_proxy(request) else ""
+        return request.url.scheme == "https" or proto.strip().lower() == "https"
 
     def opens(self, token: str) -> bool:
         """Whether this is the token."""

@@ -68,11 +68,12 @@ def assemble(
     service: Service,
     stop: Stop,
     *,
+    site: str = "",
     now: Callable[[], float] = time.time,
     steady: Callable[[], float] = time.monotonic,
 ) -> Desk:
-    """Put a watcher together."""
-    holder = Holder.this_process()
+    """Put a watcher together; ``site`` is the id of its installation, whose interrupted runs it resumes."""
+    holder = Holder.this_process(site)
     backoff = Backoff(service.attempts, service.backoff, service.backoff_longest)
     runs = RunLog(engine, holder, now, keep=service.keep_runs)
     memory = Memory(Failures(engine, backoff, now), runs, Pauses(engine))
@@ -106,7 +107,7 @@ def run_forever(desk: Desk, *, ready: Callable[[], None] = lambda: None) -> bool
         finally:
             resting.set()
 
-    scheduler = BackgroundScheduler()
+    scheduler = BackgroundScheduler(timezone=timezone.utc)  # the machine's own need not be one that zoneinfo knows
     # A pass that is late is done all the same, and those missed during a long one become a single one.
     often = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     first = datetime.now(timezone.utc)

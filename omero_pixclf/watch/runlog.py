@@ -26,7 +26,7 @@ class Run:
     state
         ``running``; ``interrupted``: to be gone on with; ``finished``; ``dropped``: cannot be gone on with.
     place, folder
-        Where the run's folder lies: only a watcher there can go on with it.
+        The installation that keeps the run's folder, and the folder: only a watcher of that installation can resume it.
     started, ended
         Seconds since 1970.
     images, done, failed
@@ -65,7 +65,7 @@ class RunLog:
     """
 
     def __init__(self, engine: Engine, holder: Holder, now: Callable[[], float], *, keep: int = 500) -> None:
-        self._engine, self._holder, self._now, self._keep = engine, holder, now, keep
+        self._engine, self._now, self._keep, self._site = engine, now, keep, holder.site
 
     def planned(self, order: Order, part: Part, plan: Planned) -> None:
         """A run begins, or an earlier one goes on."""
@@ -79,7 +79,7 @@ class RunLog:
                 return
             row = {
                 "run_id": plan.run_id, "container": part.container, "name": part.name, "recipe": order.recipe.title,
-                "recipe_hash": part.recipe_hash, "origin": order.origin, "place": _host(self._holder),
+                "recipe_hash": part.recipe_hash, "origin": order.origin, "place": self._site,
                 "folder": str(plan.folder), "state": "running", "started": self._now(), "ended": None,
                 "images": images, "done": 0, "failed": 0, "message": "", "sheet": "",
             }  # fmt: skip
@@ -124,7 +124,7 @@ class RunLog:
         query = select(runs).where(
             (runs.c.container == part.container)
             & (runs.c.recipe == recipe)
-            & (runs.c.place == _host(self._holder))
+            & (runs.c.place == self._site)
             & runs.c.state.in_(("running", "interrupted"))
         )
         with transaction(self._engine) as db:
@@ -143,7 +143,7 @@ class RunLog:
         return Run(**dict(row)) if row else None
 
     def _prune(self) -> None:
-        ended = runs.c.state.in_(("finished", "dropped")) & (runs.c.place == _host(self._holder))
+        ended = runs.c.state.in_(("finished", "dropped")) & (runs.c.place == self._site)
         with transaction(self._engine) as db:
             query = select(runs.c.run_id, runs.c.folder).where(ended).order_by(runs.c.started.desc())
             for run_id, folder in db.execute(query.offset(self._keep)).all():
@@ -153,11 +153,6 @@ class RunLog:
 
 def _usable(run: Run, part: Part) -> bool:
     return run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
-
-
-def _host(holder: Holder) -> str:
-    """The host alone: run folders outlive a container's process space, and ``folder`` is checked to be there."""
-    return holder.place.split(" ")[0]
 
 
 class Pauses:

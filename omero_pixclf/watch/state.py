@@ -104,20 +104,24 @@ class Holder:
         Unique, also among processes that have the same number after each other.
     place
         The host and its space of process numbers: within one place, whether a process lives can be asked.
+    site
+        The installation that the process belongs to (`omero_pixclf.watch.installation`), which has the run folders;
+        "" where the database serves a single one.
     """
 
     name: str
     place: str
     pid: int
+    site: str = ""
 
     @classmethod
-    def this_process(cls) -> Holder:
+    def this_process(cls, site: str = "") -> Holder:
         """The process that calls."""
         try:
             space = Path("/proc/self/ns/pid").readlink().name  # containers may share a host name, not this
         except OSError:
             space = ""
-        return cls(uuid.uuid4().hex, f"{socket.gethostname()} {space}".strip(), os.getpid())
+        return cls(uuid.uuid4().hex, f"{socket.gethostname()} {space}".strip(), os.getpid(), site)
 
 
 def open_state(url: str) -> Engine:

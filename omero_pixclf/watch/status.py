@@ -52,7 +52,7 @@ class StatusSite:
         """The page itself."""
         watcher, mark = self.watcher, self.gate.mark(request)
         response = HTMLResponse(render(watcher.memory, watcher.board, now=self.now(), mark=mark))
-        self.gate.visit(request, response, secure=request.url.scheme == "https")
+        self.gate.visit(request, response, secure=self.gate.is_secure(request))
         return response
 
     def style(self, request: Request) -> Response:
@@ -84,7 +84,7 @@ class StatusSite:
             await asyncio.sleep(WRONG_TOKEN_S)
             return HTMLResponse(render_login("That is not the token."), 403)
         response = RedirectResponse("/", 303)
-        self.gate.enter(response, secure=request.url.scheme == "https")
+        self.gate.enter(response, secure=self.gate.is_secure(request))
         return response
 
     async def retry(self, request: Request) -> Response:
@@ -174,7 +174,12 @@ def served(site: StatusSite) -> Iterator[str]:
             advice = "name another port under [status] (8787 is also that of dask's own page)"
             raise UsageError(f"status page: {page.host}:{page.port}: {error.strerror}; {advice}") from error
         config = uvicorn.Config(
-            application(site), log_config=None, access_log=False, lifespan="off", server_header=False
+            application(site),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            server_header=False,
+            proxy_headers=False,  # the peer's own address decides who is the proxy; X-Forwarded-For is anybody's word
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, args=([listening],), name="status", daemon=True)

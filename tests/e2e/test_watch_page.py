@@ -203,6 +203,26 @@ def test_a_proxys_header_counts_only_from_the_proxy(site: Callable[..., str]) ->
     assert ask(foreign, "GET", "/", **named)[0] == 401
 
 
+def test_forwarded_addresses_neither_lock_out_a_proxys_users_nor_pass_for_the_proxy(site: Callable[..., str]) -> None:
+    trusted, foreign = site(proxy_header="X-Remote-User"), site(proxy_header="X-Remote-User", proxies=("10.0.0.5",))
+    named = {"X-Remote-User": "ada"}
+    assert ask(trusted, "GET", "/", **named, **{"X-Forwarded-For": "192.0.2.7"})[0] == 200
+    for claimed in ("10.0.0.5", "192.0.2.7, 10.0.0.5", "10.0.0.5, 127.0.0.1"):
+        headers = {"X-Forwarded-For": claimed, "Forwarded": f"for={claimed}", "X-Real-IP": claimed}
+        assert ask(foreign, "GET", "/", **named, **headers)[0] == 401
+
+
+def test_cookies_are_for_https_only_where_the_proxy_says_that_the_browser_speaks_it(site: Callable[..., str]) -> None:
+    for proxies, proto, secure in ((("127.0.0.1",), "https", True), (("127.0.0.1",), "http", False),
+                                   (("10.0.0.5",), "https", False)):  # fmt: skip
+        address = site(token="s3cret-token", proxy_header="X-Remote-User", proxies=proxies)
+        connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=20)
+        connection.request("POST", "/login", urlencode({"token": "s3cret-token"}), {"X-Forwarded-Proto": proto})
+        cookie = connection.getresponse().headers["set-cookie"]
+        connection.close()
+        assert ("secure" in cookie.lower()) is secure, (proxies, proto)
+
+
 def test_metrics_and_health_say_how_the_watcher_is(site: Callable[..., str], watcher: Watcher) -> None:
     address = site()
     watcher.metrics.passed(watcher.board.last, 1.5)  # type: ignore[arg-type]

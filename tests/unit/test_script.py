@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 from typing import Any
 
@@ -218,3 +219,25 @@ def test_the_script_carries_where_the_servers_storage_is_mounted() -> None:
 )
 def test_omeros_session_is_asked_for_only_by_commands_that_use_one(words: str, needs: bool) -> None:
     assert needs_session(words.split()) is needs
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["/etc/passwd", "./plate.ilp", "../plate.ilp", "~/plate.ilp", "C:\\plate.ilp", "File:12", "FileAnnotation:x",
+     "FileAnnotation:²", "FileAnnotation:" + "1" * 5000, "plate\n.ilp", "file:plate.ilp"],
+)  # fmt: skip
+def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
+    with pytest.raises(UsageError, match="project"):
+        order_of(filled(Classifier=given))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"Classifier": 12}, {"Data_Type": ["Plate"]}, {"Data_Type": "Roi"}, {"IDs": "3"}, {"IDs": ["x"]}, {"IDs": [-1]},
+     {"IDs": [10**400]}, {"Recipe_Name": 5}, {"Most_Images": "many"}, {"Min_Size": 10**400}, {"Threshold": 10**400},
+     {"Threshold": float("nan")}, {"Smooth": [float("inf")]}, {"Smooth": [10**400]}, {"Smooth": 7 * [1.0]},
+     {"Label": {"a": 1}}, {"Channels": ["1" * 5000] * 3 + [[[]]]}],
+)  # fmt: skip
+def test_whatever_a_client_sends_is_understood_or_refused(changes: dict[str, Any]) -> None:
+    with contextlib.suppress(UsageError):
+        order_of(filled(**changes))

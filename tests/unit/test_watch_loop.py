@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,14 @@ def test_passes_go_on_at_once_when_the_clock_is_set_back(monkeypatch: pytest.Mon
         assert not jumped.wait(0.3)
         monkeypatch.setattr(time, "time", lambda: wall() - 3600)
         assert jumped.wait(5)
+
+
+@pytest.mark.parametrize("zone", ["CET-1CEST", '"Europe/Rome"', "Nowhere/Land", ":"])
+def test_the_watcher_starts_in_a_time_zone_that_python_does_not_know(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, zone: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    stop = Stop()
+    stop.wanted.set()
+    desk = loop.assemble(None, open_state(f"sqlite:///{tmp_path}/watch.sqlite"), Service(), stop)  # type: ignore[arg-type]
+    assert loop.run_forever(desk)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from omero_pixclf.config import Classifier, Recipe
-from omero_pixclf.errors import UsageError
+from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.job import ContainerOutcome, Finished, Planned
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.edges import Candidate, Order, Part
+from omero_pixclf.watch.installation import installation_id
 from omero_pixclf.watch.leases import EXPIRY_S, Leases
 from omero_pixclf.watch.presence import Presence, seen
 from omero_pixclf.watch.runlog import RunLog
@@ -108,12 +110,32 @@ def test_only_the_newest_runs_are_kept_with_their_folders(tmp_path: Path) -> Non
 
 def test_a_run_without_its_tables_is_gone_on_with_where_its_folder_is(tmp_path: Path) -> None:
     engine = open_state("sqlite://")
-    log, elsewhere = (RunLog(engine, Holder("a", place, 1), lambda: 0.0) for place in ("here x", "there x"))
+    log, elsewhere = (RunLog(engine, Holder("a", "here x", 1, site), lambda: 0.0) for site in ("one", "other"))
     log.planned(ORDER, PART, Planned("run1", tmp_path, ()))
     log.ended("run1", Finished("run1", (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
     assert log.unfinished(PART, "n") == "run1" and elsewhere.unfinished(PART, "n") is None
     log.ended("run1", Finished("run1", (), ()))
     assert log.unfinished(PART, "n") is None
+
+
+def test_a_watcher_under_a_new_host_name_resumes_its_runs(tmp_path: Path) -> None:
+    engine = open_state("sqlite://")
+    before, after = (
+        RunLog(engine, Holder(name * 32, f"{host} pid:1", 1, installation_id(tmp_path)), lambda: 0.0, keep=1)
+        for name, host in (("a", "3f2a9c1d"), ("b", "77ab01ee"))
+    )
+    before.planned(ORDER, PART, Planned("run1", tmp_path, ()))
+    assert after.unfinished(PART, "n") == "run1"
+
+
+def test_an_installation_keeps_its_id_and_another_has_another(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(installation_id, [tmp_path / "runs"] * 8))
+    assert len(ids) == 1 and ids != {installation_id(tmp_path / "others")}
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == [".installation-id"]
+    (tmp_path / "runs" / ".installation-id").write_text("torn")
+    with pytest.raises(OutputError, match="is not a watcher's id"):
+        installation_id(tmp_path / "runs")
 
 
 def test_watchers_say_how_they_are_until_they_leave_or_are_gone() -> None:
