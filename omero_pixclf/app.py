@@ -24,12 +24,13 @@ from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.labour import Request, Site, carry_out, get_ready, planned_crew
 from omero_pixclf.pixels.predict import refusal as engine_refusal
+from omero_pixclf.record import new_run_id, run_folder
 from omero_pixclf.runs.channels import applied_channels, class_indices
 from omero_pixclf.runs.crew import Crew
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.estimate import Estimate, Looked, estimate, middle_of
 from omero_pixclf.runs.job import Event
-from omero_pixclf.runs.manifest import Manifest, RunHeader, new_run_id, state_folder
+from omero_pixclf.runs.manifest import Manifest, RunHeader, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.runs.room import refusal_of_room
 from omero_pixclf.runs.shards import parse_shard, share
@@ -261,8 +262,8 @@ def _manifest(
             moment.isoformat(timespec="seconds"),
             "/".join(map(str, request.shard or ())),
         )
-        return Manifest.create((request.folder or state_folder()) / header.run_id, header)
-    return _reopened((request.folder or state_folder()) / request.resume, digest, server, user)
+        return Manifest.create(run_folder(request.folder or state_folder(), header.run_id), header)
+    return _reopened(run_folder(request.folder or state_folder(), request.resume), digest, server, user)
 
 
 @contextmanager
@@ -287,7 +288,7 @@ def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Reque
     UsageError
         Where this machine knows no such run.
     """
-    with Manifest.open((folder or state_folder()) / run_id) as manifest:
+    with Manifest.open(run_folder(folder or state_folder(), run_id)) as manifest:
         header = manifest.header
     recipe = Recipe.model_validate(header.recipe)
     shard = parse_shard(header.shard) if header.shard else None

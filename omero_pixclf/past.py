@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.app import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
-from omero_pixclf.record import Undone
+from omero_pixclf.record import Undone, parse_run_id, run_folder
 from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.manifest import Manifest, state_folder
+from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -39,13 +39,13 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
     """
     from omero_pixclf.connector.ledger import records
 
+    folder = run_folder(state_folder(), run_id)
     with connected(login) as session:
         standing = records(session, run_id=run_id)
     for record in standing:
         found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
         yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
-    folder = state_folder() / run_id
-    if not standing or folder.is_dir():
+    if not standing or is_run_state(folder):
         with Manifest.open(folder) as manifest:
             entries = manifest.entries()
         shown = {r.image for r in standing}
@@ -64,8 +64,9 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     """
     from omero_pixclf.connector.ledger import records
 
+    asked = [parse_run_id(run_id) for run_id in (one, other)]
     with connected(login) as session:
-        both = [records(session, run_id=run_id) for run_id in (one, other)]
+        both = [records(session, run_id=run_id) for run_id in asked]
     for run_id, found in zip((one, other), both, strict=True):
         if not found:
             raise MissingError(f"run {run_id}: the ledger has no such run of yours")
@@ -83,18 +84,21 @@ def undo_run(login: Login, run_id: str) -> Undone:
     """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
     from omero_pixclf.connector.undo import undo
 
+    parse_run_id(run_id)  # before a server is asked for
     with connected(login) as session:
         return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
 
 
 def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undone:
     """Undo a run, then the runs that it put together, as far as this machine knows of them."""
+    home = run_folder(folder, run_id)
     parts: tuple[str, ...] = ()
-    if (folder / run_id / "manifest.sqlite").is_file():
-        with Manifest.open(folder / run_id) as manifest:
-            parts = manifest.header.merged
-    for one in (run_id, *parts):
-        ImageFiles(folder / one).drop_all_pieces()
+    if is_run_state(home):
+        with Manifest.open(home) as manifest:
+            parts = tuple(parse_run_id(part) for part in manifest.header.merged)
+    for place in (run_folder(folder, one) for one in (run_id, *parts)):
+        if is_run_state(place):
+            ImageFiles(place).drop_all_pieces()
     if not parts:
         return undo(run_id)
     gone: Counter[str] = Counter()

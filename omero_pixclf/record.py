@@ -2,14 +2,66 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
-__all__ = ["RunRecord", "State", "Undone"]
+from omero_pixclf.errors import UsageError
+
+__all__ = ["RunRecord", "State", "Undone", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
 
 State = Literal["running", "complete"]
+
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+
+
+def new_run_id(now: datetime, salt: bytes) -> str:
+    """``20261121T053012-ab12cd``: sorts by time, and is unique by its random salt (3 bytes are used)."""
+    return f"{now:%Y%m%dT%H%M%S}-{salt[:3].hex()}"
+
+
+def is_run_id(text: str) -> bool:
+    """Whether a text has the form that `new_run_id` makes.
+
+    >>> is_run_id("20261121T053012-ab12cd"), is_run_id("../20261121T053012-ab12cd")
+    (True, False)
+    """
+    return _RUN_ID.fullmatch(text) is not None
+
+
+def parse_run_id(text: str) -> str:
+    """A run id as somebody has given it: on the command line, in an annotation, in a database.
+
+    Folders are found, and removed, by run ids: what is none must never become part of a path.
+
+    Raises
+    ------
+    UsageError
+        Where it is something else.
+
+    >>> parse_run_id("20261121T053012-ab12cd")
+    '20261121T053012-ab12cd'
+    """
+    if not is_run_id(text):
+        raise UsageError(
+            f"{text!r} is not a run id; expected one such as 20261121T053012-ab12cd "
+            "(list them with: omero-pixclf runs list)"
+        )
+    return text
+
+
+def run_folder(state: Path, run_id: str) -> Path:
+    """The folder of a run's state, below the folder that all of them are in.
+
+    Raises
+    ------
+    UsageError
+        Where the id is none (`parse_run_id`).
+    """
+    return state / parse_run_id(run_id)
 
 
 @dataclass(frozen=True)

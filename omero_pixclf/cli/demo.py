@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import sys
@@ -35,6 +36,8 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "lapse": ("Dataset:{lapses}", {"objects.min_size": 40, "output.segmentation": "attachment"}),
 }
 USER, LAB = "demo", "Demo lab"
+_MADE = re.compile(r"omero|runs|(Plate|Dataset)_[0-9]+_.*")
+"""Names of what a demo makes in its folder."""
 
 
 @click.command(
@@ -85,8 +88,8 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
 
 
 def _clear(folder: Path) -> None:
-    """Make room for a new demo, but only where an old one lies."""
-    from omero_pixclf.embedded.folder import is_running, is_server_folder
+    """Make room for a new demo, but only where an old one is, and nothing else."""
+    from omero_pixclf.embedded.folder import is_running, is_server_folder, remove_server_folder
 
     if not folder.exists():
         return
@@ -94,6 +97,13 @@ def _clear(folder: Path) -> None:
         raise UsageError(f"{folder.resolve()} exists and is no demo; name another place with --folder")
     if is_running(folder / "omero"):
         raise UsageError(f"a demo is running in {folder.resolve()}; stop it first, or name another --folder")
+    foreign = sorted(p.name for p in folder.iterdir() if not _MADE.fullmatch(p.name))
+    if foreign:
+        raise UsageError(
+            f"{folder.resolve()} also holds {', '.join(foreign[:3])}, which no demo made; "
+            "name another place with --folder"
+        )
+    remove_server_folder(folder / "omero")
     shutil.rmtree(folder)
 
 

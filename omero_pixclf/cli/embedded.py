@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,6 @@ import click
 
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
-from omero_pixclf.errors import UsageError
 
 __all__ = ["embedded"]
 
@@ -150,13 +148,10 @@ Examples:
 @json_option
 def reset(folder: Path, yes: bool, machine: bool) -> None:
     """Delete a server's data, everything in it."""
-    from omero_pixclf.embedded.folder import is_running, is_server_folder
+    from omero_pixclf.embedded.folder import refuse_removal, remove_server_folder
 
-    if not is_server_folder(folder):
-        raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")
-    if is_running(folder):
-        raise UsageError(f"{folder}: its server is running; stop it first")
+    refuse_removal(folder)
     if not yes:
         click.confirm(f"Delete all data in {folder}?", abort=True, err=True)
-    shutil.rmtree(folder)
+    remove_server_folder(folder)
     tell(machine, f"{folder}: deleted", folder=str(folder), deleted=True)

@@ -25,7 +25,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.process import lives
-from omero_pixclf.record import RunRecord
+from omero_pixclf.record import RunRecord, is_run_id
 
 __all__ = [
     "RUN_NS",
@@ -122,6 +122,8 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
     """
     listed = list(pairs)
     said = dict(listed)
+    if not is_run_id(said["Run ID"]):
+        raise ValueError(f"not a run id: {said['Run ID']!r}")
     return RunRecord(
         run_id=said["Run ID"],
         image=said.get("Image") or said["Container"],

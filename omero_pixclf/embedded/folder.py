@@ -1,22 +1,56 @@
-"""A server's data folder: recognised before it is thrown away, locked while a server runs on it."""
+"""A server's data folder: recognized before it is removed, locked while a server runs on it."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["is_running", "is_server_folder", "lock"]
+__all__ = ["is_running", "is_server_folder", "lock", "refuse_removal", "remove_server_folder"]
 
 DATABASE = "omero.sqlite"
+OWN = frozenset({"server.lock", "server.p12", "Pixels", "Files", "ManagedRepository", "Thumbnails", "tmp", "processor"})
 
 
 def is_server_folder(folder: Path) -> bool:
     """Whether an embedded OMERO's data lies there."""
     return (folder / DATABASE).is_file()
+
+
+def refuse_removal(folder: Path) -> None:
+    """See that a folder may be deleted with everything in it.
+
+    Raises
+    ------
+    UsageError
+        Where it is not the folder of an embedded OMERO, holds other files, too, or its server is running.
+    """
+    if not is_server_folder(folder):
+        raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")
+    foreign = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith(DATABASE))
+    if foreign:
+        raise UsageError(
+            f"{folder}: also holds {', '.join(foreign[:3])}, which the server did not make; nothing is deleted: move "
+            "that away first"
+        )
+    if is_running(folder):
+        raise UsageError(f"{folder}: its server is running; stop it first")
+
+
+def remove_server_folder(folder: Path) -> None:
+    """Delete a server's folder with everything in it.
+
+    Raises
+    ------
+    UsageError
+        Where `refuse_removal` does; then nothing is deleted.
+    """
+    refuse_removal(folder)
+    shutil.rmtree(folder)
 
 
 def is_running(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from omero_pixclf.files.atomic import write_bytes
 from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
-from omero_pixclf.record import RunRecord
+from omero_pixclf.record import RunRecord, is_run_id
 
 __all__ = ["LEDGER", "in_work", "read_record", "write_record"]
 
@@ -45,6 +45,8 @@ def read_record(folder: Path) -> RunRecord | None:
     try:
         started = datetime.fromisoformat(facts.pop("started"))
         finished = facts.pop("finished")
+        if not is_run_id(facts["run_id"]):
+            return None
         return RunRecord(**facts, started=started, finished=datetime.fromisoformat(finished) if finished else None)
     except (KeyError, TypeError, ValueError):
         return None

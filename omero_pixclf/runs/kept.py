@@ -107,7 +107,7 @@ class ImageFiles:
 def _safe(key: str) -> str:
     """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
-    if plain == key.replace(":", "_") and len(plain) < 80:
+    if plain == key.replace(":", "_") and len(plain) < 80 and plain[:1].isalnum():
         return plain
     return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 

@@ -11,15 +11,15 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.kept import ImageFiles
 
-__all__ = ["Entry", "Manifest", "RunHeader", "new_run_id", "state_folder"]
+__all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
 
+MANIFEST = "manifest.sqlite"
 EntryState = Literal["due", "skipped", "refused", "running", "done", "failed"]
 
 _SCHEMA = """
@@ -69,17 +69,17 @@ class Entry:
     seconds: float | None = None
 
 
-def new_run_id(now: datetime, salt: bytes) -> str:
-    """``20261121T053012-ab12cd``: sorts by time, and is unique by its random salt (3 bytes are used)."""
-    return f"{now:%Y%m%dT%H%M%S}-{salt[:3].hex()}"
-
-
 def state_folder() -> Path:
     """Where runs are kept: ``OMERO_PIXCLF_STATE``, else below the user's XDG state folder."""
     given = os.environ.get("OMERO_PIXCLF_STATE")
     if given:
         return Path(given)
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "omero_pixclf" / "runs"
+
+
+def is_run_state(folder: Path) -> bool:
+    """Whether a folder holds the state of a run."""
+    return (folder / MANIFEST).is_file()
 
 
 class Manifest(ImageFiles):
@@ -122,7 +122,7 @@ class Manifest(ImageFiles):
         OutputError
             Where it cannot be written: a full disk, no right to.
         """
-        if not (folder / "manifest.sqlite").is_file():
+        if not is_run_state(folder):
             raise UsageError(f"{folder}: no such run; list them with: omero-pixclf runs list")
         with _translated(folder), closing(_connect(folder)) as db:
             yield cls(folder, db, _header(folder, db))
@@ -202,6 +202,6 @@ def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
 
 
 def _connect(folder: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(folder / "manifest.sqlite", timeout=30)
+    db = sqlite3.connect(folder / MANIFEST, timeout=30)
     db.execute("pragma journal_mode = wal")
     return db

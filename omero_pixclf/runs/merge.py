@@ -10,6 +10,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import run_folder
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.shards import parse_shard
@@ -29,7 +30,7 @@ def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
     """
     parts = []
     for run_id in dict.fromkeys(run_ids):
-        with Manifest.open(folder / run_id) as manifest:
+        with Manifest.open(run_folder(folder, run_id)) as manifest:
             parts.append((manifest.header, manifest.entries(), manifest.folder))
     _refuse_different([header for header, _, _ in parts])
     shares = [parse_shard(header.shard) for header, _, _ in parts]
@@ -65,7 +66,7 @@ def merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Part]) -> I
 
     What a part has not done yet is a failure here, with a reason that says how to go on.
     """
-    with Manifest.create(folder / header.run_id, header) as manifest:
+    with Manifest.create(run_folder(folder, header.run_id), header) as manifest:
         for part, entries, place in parts:
             manifest.add(list(entries))
             for entry in entries:

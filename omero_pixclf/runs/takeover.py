@@ -12,10 +12,11 @@ from pathlib import Path
 
 from omero_pixclf.errors import InputError, OutputError
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import run_folder
 from omero_pixclf.runs.containers import without_row
 from omero_pixclf.runs.edges import ResultSink
 from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.manifest import Manifest, is_run_state
 from omero_pixclf.runs.plan import PlanItem
 
 __all__ = ["take_over"]
@@ -32,7 +33,7 @@ def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, r
     """
     done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
     for run_id in dict.fromkeys(item.earlier for item in done):
-        folder = manifest.folder.with_name(run_id)
+        folder = run_folder(manifest.folder.parent, run_id)
         images = _rowless(_unfinished(folder, [i.image for i in done if i.earlier == run_id]), sink, recipe)
         taken = [image for image in images if _taken(manifest, folder, image)]
         if taken:
@@ -41,7 +42,7 @@ def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, r
 
 def _unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
     """Images on whose containers a run has not put its tables, by what its folder says."""
-    if not (folder / "manifest.sqlite").is_file():
+    if not is_run_state(folder):
         return []
     try:
         with Manifest.open(folder) as earlier:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from sqlalchemy import Engine, delete, insert, select, update
 
+from omero_pixclf.record import is_run_id
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.manifest import is_run_state
 from omero_pixclf.watch.edges import Order, Part
 from omero_pixclf.watch.state import Holder, paused, runs, transaction
 
@@ -147,12 +149,18 @@ class RunLog:
         with transaction(self._engine) as db:
             query = select(runs.c.run_id, runs.c.folder).where(ended).order_by(runs.c.started.desc())
             for run_id, folder in db.execute(query.offset(self._keep)).all():
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove_folder(Path(folder), run_id)
                 db.execute(delete(runs).where(runs.c.run_id == run_id))
 
 
+def _remove_folder(folder: Path, run_id: str) -> None:
+    """Remove a run's folder; what the database names and is none stays."""
+    if is_run_id(run_id) and folder.name == run_id and is_run_state(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _usable(run: Run, part: Part) -> bool:
-    return run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
+    return is_run_id(run.run_id) and run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
 
 
 class Pauses:

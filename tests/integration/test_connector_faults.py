@@ -106,17 +106,17 @@ def test_a_server_that_does_not_come_back_is_given_up(own_server, person):
 
 def test_a_run_ends_the_same_however_the_server_is_killed(own_server, person, made):
     session, info = made
-    whole_run(session, info, "run-0", 1500)
+    whole_run(session, info, "20261121T053000-000000", 1500)
     expected = counts(person)
-    undo(session, "run-0")
+    undo(session, "20261121T053000-000000")
     clean = counts(person)
     start = time.monotonic()
-    whole_run(session, info, "run-1", 1500)
+    whole_run(session, info, "20261121T053001-000001", 1500)
     took = time.monotonic() - start
-    undo(session, "run-1")
+    undo(session, "20261121T053001-000001")
     chance = random.Random(1)
     for attempt in range(4):
-        run_id = f"run-2-{attempt}"
+        run_id = f"20261121T053002-{attempt:06d}"
         killer = killing(own_server, chance.uniform(0, took))
         ids = whole_run(session, info, run_id, 1500)
         killer.join()
@@ -179,29 +179,29 @@ def test_a_run_killed_at_any_moment_is_resumed_without_leftovers(user, shared_ma
     session, info = shared_made
     clean = counts(user)
     start = time.monotonic()
-    whole_run(session, info, "run-0", 700)
+    whole_run(session, info, "20261121T053000-000000", 700)
     took = time.monotonic() - start
     expected = counts(user)
-    undo(session, "run-0")
+    undo(session, "20261121T053000-000000")
     chance = random.Random(2)
     for attempt in range(5):
-        process = start_run(user, info, f"run-{attempt + 1}")
+        process = start_run(user, info, f"20261121T053000-{attempt + 1:06d}")
         begin(process)
         time.sleep(chance.uniform(0, took))
         process.kill()
         process.communicate()
-        whole_run(session, info, f"run-{attempt + 1}", 700)
+        whole_run(session, info, f"20261121T053000-{attempt + 1:06d}", 700)
         assert counts(user) == expected
-    undo(session, "run-5")
+    undo(session, "20261121T053000-000005")
     assert counts(user) == clean
 
 
 def test_two_runs_at_once_leave_the_results_of_one(user, shared_made):
     session, info = shared_made
-    whole_run(session, info, "run-0", 700)
+    whole_run(session, info, "20261121T053000-000000", 700)
     expected = counts(user)
     for attempt in range(3):
-        both = [start_run(user, info, f"run-{attempt}-{side}") for side in "ab"]
+        both = [start_run(user, info, f"20261121T053000-{attempt:05d}{side}") for side in "ab"]
         for process in both:
             begin(process)
         said = [process.communicate()[0].strip() for process in both]

@@ -215,7 +215,9 @@ def test_an_image_stands_only_by_a_complete_run_of_this_recipe_on_these_pixels(s
 
     def run(image: int, recipe_hash: str) -> None:
         info = infos[f"Image:{image}"]
-        record = RunRecord("r-1", info.key, "n", recipe_hash, info.fingerprint, "n.ilp", "", "1", now, now)
+        record = RunRecord(
+            "20261121T000000-ab12cd", info.key, "n", recipe_hash, info.fingerprint, "n.ilp", "", "1", now, now
+        )
         with sink.begin(info, record) as writer:
             if image == begun:
                 raise SystemError

@@ -39,12 +39,12 @@ def test_what_a_member_may_do_on_a_colleagues_image(endpoint, new_lab, permissio
     if expected is not None:
         assert expected in refused
         assert info.key in refused
-        with pytest.raises(ServerError), sink.begin(info, record("run-1")) as out:
+        with pytest.raises(ServerError), sink.begin(info, record("20261121T053001-000001")) as out:
             out.rois(dots(1), name="n", color=(0, 0, 0))
         return
     assert refused is None
-    ids = write(sink, info, record("run-1"))
-    write_container(sink, info, "run-1")
+    ids = write(sink, info, record("20261121T053001-000001"))
+    write_container(sink, info, "20261121T053001-000001")
     assert sorted(r.id.val for r in rois_of(owner, info)) == sorted(ids.tolist())
     assert {r.details.owner.id.val for r in rois_of(owner, info)} == {member.ident}
 
@@ -80,19 +80,19 @@ def test_others_results_on_the_same_image_are_never_touched(endpoint, new_lab, r
     image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(theirs).images([f"Image:{image}"]))
     their_sink = OmeroSink(theirs, encode=ENCODE)
-    write(their_sink, info, record("run-1"))
-    write_container(their_sink, info, "run-1")
+    write(their_sink, info, record("20261121T053001-000001"))
+    write_container(their_sink, info, "20261121T053001-000001")
     before, said = counts(owner), _everything(theirs, info)
 
     mine = (lab.member("member") if role == "member" else lab.root()).session()
     my_sink = OmeroSink(mine, encode=ENCODE)
     assert my_sink.previous(info, "nuclei") == []
-    for run in ("run-1", "run-2"):
+    for run in ("20261121T053001-000001", "20261121T053002-000002"):
         write(my_sink, info, record(run))
         write_container(my_sink, info, run)
-    undo(mine, "run-2")
+    undo(mine, "20261121T053002-000002")
     with pytest.raises(MissingError):
-        undo(mine, "run-1")
+        undo(mine, "20261121T053001-000001")
     assert counts(owner) == before
     assert _everything(theirs, info) == said
 
@@ -118,7 +118,7 @@ def test_a_users_own_pairs_under_our_namespace_are_left_alone(session, user, sin
     pairs.setValue([["note", "mine"]])
     pairs.save()
     gateway.getObject("Image", int(info.key[6:])).linkAnnotation(pairs)
-    write(sink, info, record("run-1"))
-    undo(session, "run-1")
+    write(sink, info, record("20261121T053001-000001"))
+    undo(session, "20261121T053001-000001")
     (left,) = list(user.gateway().getObject("Image", int(info.key[6:])).listAnnotations(ns=RUN_NS))
     assert left.getValue() == [("note", "mine")]

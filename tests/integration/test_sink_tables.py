@@ -26,9 +26,9 @@ from tests.integration.test_connector_pixels import reader
 def test_tables_stand_on_the_container_and_are_replaced(session, user, sink, info, tmp_path):
     picture = tmp_path / "sheet.png"
     picture.write_bytes(b"png")
-    write_container(sink, info, "run-1", attachments=[picture])
+    write_container(sink, info, "20261121T053001-000001", attachments=[picture])
     before = counts(user)
-    written = write_container(sink, info, "run-2", rows=4, attachments=[picture])
+    written = write_container(sink, info, "20261121T053002-000002", rows=4, attachments=[picture])
     assert counts(user) == before
     standing = sink.tables(info.place.container, "nuclei")
     assert sorted(standing) == ["objects", "summary"]
@@ -48,8 +48,8 @@ def test_a_container_without_tables_has_none(sink, info):
 def test_the_tables_of_an_orphan_do_not_touch_its_results(session, user, sink):
     image = upload_image(session, reader((1, 1, 20, 30, 1)))
     info = next(OmeroSource(session).images([f"Image:{image}"]))
-    write(sink, info, record("run-1"))
-    write_container(sink, info, "run-1")
+    write(sink, info, record("20261121T053001-000001"))
+    write_container(sink, info, "20261121T053001-000001")
     assert len(rois_of(user, info)) == 3
     assert len(sink.previous(info, "nuclei")) == 1
     assert sorted(sink.tables(info.key, "nuclei")) == ["objects", "summary"]
@@ -60,11 +60,11 @@ def test_tables_that_changed_since_they_were_merged_are_not_overwritten(session,
     other = OmeroSink(user.session(), encode=ENCODE)
     for each in (sink, other):
         assert each.tables(container, "nuclei") == {}
-    store_tables(sink, "run-1", two)
+    store_tables(sink, "20261121T053001-000001", two)
     before = counts(user)
     with pytest.raises(OutputError, match=f"{container}: another run stored tables of nuclei"):
-        store_tables(other, "run-2", two[:1])
+        store_tables(other, "20261121T053002-000002", two[:1])
     assert counts(user) == before
     assert rows_of(other, two[0]) == [i.key for i in two]
-    store_tables(other, "run-2", two)
+    store_tables(other, "20261121T053002-000002", two)
     assert counts(user) == before

@@ -27,15 +27,15 @@ from tests.integration.test_connector_pixels import reader
 
 
 def test_undo_removes_exactly_what_the_run_wrote(session, user, sink, info):
-    write(sink, info, record("run-0", recipe="cells"))
+    write(sink, info, record("20261121T053000-000000", recipe="cells"))
     before = counts(user)
-    write(sink, info, record("run-1"), objects=1200, form="image")
-    write_container(sink, info, "run-1")
+    write(sink, info, record("20261121T053001-000001"), objects=1200, form="image")
+    write_container(sink, info, "20261121T053001-000001")
     assert counts(user) != before
-    gone = undo(session, "run-1").removed
+    gone = undo(session, "20261121T053001-000001").removed
     assert counts(user) == before
     assert gone["Roi"] == 1200
-    assert [r.run_id for r in records(session)] == ["run-0"]
+    assert [r.run_id for r in records(session)] == ["20261121T053000-000000"]
 
 
 def test_undo_of_a_run_that_is_not_there_says_so(session):
@@ -48,44 +48,44 @@ def test_maps_of_a_plate_lie_in_a_dataset_that_goes_with_them(session, user, sin
     infos = list(OmeroSource(session).images([f"Plate:{plate}"]))
     before = counts(user)
     for info in infos:
-        with sink.begin(info, record("run-1")) as out:
+        with sink.begin(info, record("20261121T053001-000001")) as out:
             out.map("segmentation", np.zeros((1, 1, 8, 8, 1), np.uint8), channels=["s"], form="image")
-            out.complete(record("run-1"))
+            out.complete(record("20261121T053001-000001"))
     after = counts(user)
     assert (after["Dataset"] - before["Dataset"], after["Image"] - before["Image"]) == (1, 2)
-    undo(session, "run-1")
+    undo(session, "20261121T053001-000001")
     assert counts(user) == before
 
 
 def test_undo_of_the_later_run_leaves_the_rows_of_the_earlier(session, user, sink, two):
     first, second = two
-    write(sink, first, record("run-1"))
-    store_tables(sink, "run-1", [first])
+    write(sink, first, record("20261121T053001-000001"))
+    store_tables(sink, "20261121T053001-000001", [first])
     before = counts(user)
-    write(sink, second, record("run-2"))
-    store_tables(sink, "run-2", two)
-    undo(session, "run-2")
+    write(sink, second, record("20261121T053002-000002"))
+    store_tables(sink, "20261121T053002-000002", two)
+    undo(session, "20261121T053002-000002")
     assert rows_of(sink, first) == [first.key]
     assert counts(user) == before
-    undo(session, "run-1")
+    undo(session, "20261121T053001-000001")
     assert sink.tables(first.place.container, "nuclei") == {}
 
 
 def test_undo_of_the_earlier_run_takes_its_rows_out_of_the_later_tables(session, user, sink, two):
     first, second = two
-    write(sink, second, record("run-2"))
-    store_tables(sink, "run-2", [second])
+    write(sink, second, record("20261121T053002-000002"))
+    store_tables(sink, "20261121T053002-000002", [second])
     before = counts(user)
-    undo(session, "run-2")
+    undo(session, "20261121T053002-000002")
     empty = counts(user)
-    write(sink, first, record("run-1"))
-    store_tables(sink, "run-1", [first])
-    write(sink, second, record("run-2"))
-    store_tables(sink, "run-2", two)
-    undo(session, "run-1")
+    write(sink, first, record("20261121T053001-000001"))
+    store_tables(sink, "20261121T053001-000001", [first])
+    write(sink, second, record("20261121T053002-000002"))
+    store_tables(sink, "20261121T053002-000002", two)
+    undo(session, "20261121T053001-000001")
     assert rows_of(sink, second) == [second.key]
     assert counts(user) == before
-    undo(session, "run-2")
+    undo(session, "20261121T053002-000002")
     assert counts(user) == empty
 
 
@@ -103,13 +103,13 @@ def drawn(lab):
     image = upload_image(mine, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(mine).images([f"Image:{image}"]))
     sink = OmeroSink(mine, encode=ENCODE)
-    with sink.begin(info, record("run-1")) as out:
+    with sink.begin(info, record("20261121T053001-000001")) as out:
         out.rois(dots(3), name="nuclei", color=(255, 0, 0))
         for kind in ("probabilities", "labels"):
             out.map(kind, np.zeros((1, 1, 4, 5, 1), np.float32), channels=["a"], form="image")
         out.map("segmentation", np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="attachment-h5")
-        out.complete(record("run-1", finished=record("run-1").started))
-    write_container(sink, info, "run-1")
+        out.complete(record("20261121T053001-000001", finished=record("20261121T053001-000001").started))
+    write_container(sink, info, "20261121T053001-000001")
     made = [i for i in mine.ids("select i.id from Image i order by i.id", group=lab.group) if i != image]
     theirs = colleague.session()
     save_outlines(theirs, dots(2), image=made[0], group=lab.group, name="mine", color=(0, 0, 0), mark="")
@@ -123,7 +123,7 @@ def standing(owner):
 
 def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
     owner, mine, sink, info, made, theirs = drawn
-    undone = undo(mine, "run-1")
+    undone = undo(mine, "20261121T053001-000001")
     assert undone.kept == (f"Image:{made[0]}: others drew ROIs on it",)
     assert (undone.removed["Roi"], undone.removed["Image"], undone.removed["MapAnnotation"]) == (3, 1, 2)
     assert standing(owner) == {"Roi": 2, "Annotation": 0, "OriginalFile": 0}
@@ -134,26 +134,26 @@ def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
 
 def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
     owner, mine, _, _, made, theirs = drawn
-    undo(mine, "run-1")
-    again = undo(mine, "run-1")
+    undo(mine, "20261121T053001-000001")
+    again = undo(mine, "20261121T053001-000001")
     assert (dict(again.removed), again.kept) == ({}, (f"Image:{made[0]}: others drew ROIs on it",))
     remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
-    last = undo(mine, "run-1")
+    last = undo(mine, "20261121T053001-000001")
     assert (dict(last.removed), last.kept) == ({"Image": 1}, ())
     assert counts(owner)["Image"] == 1
-    with pytest.raises(MissingError, match="run-1"):
-        undo(mine, "run-1")
+    with pytest.raises(MissingError, match="20261121T053001-000001"):
+        undo(mine, "20261121T053001-000001")
 
 
 def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog):
     _, mine, sink, info, made, theirs = drawn
-    write(sink, info, record("run-2", recipe_hash="hash-2"), objects=4)
-    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["run-2"]
+    write(sink, info, record("20261121T053002-000002", recipe_hash="hash-2"), objects=4)
+    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053002-000002"]
     assert f"Image:{made[0]}: stays, since others drew ROIs on it" in caplog.text
     assert mine.ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
     assert len(read_outlines(theirs, made[0])) == 2
-    undo(mine, "run-2")
-    assert undo(mine, "run-1").kept  # what stays is still known as that run's
+    undo(mine, "20261121T053002-000002")
+    assert undo(mine, "20261121T053001-000001").kept  # what stays is still known as that run's
 
 
 def test_an_own_drawing_keeps_no_image(drawn):
@@ -161,4 +161,4 @@ def test_an_own_drawing_keeps_no_image(drawn):
     _, mine, _, _, made, theirs = drawn
     remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
     save_outlines(mine, dots(1), image=made[1], group=mine.group_id, name="own", color=(0, 0, 0), mark="")
-    assert undo(mine, "run-1").kept == ()
+    assert undo(mine, "20261121T053001-000001").kept == ()

@@ -31,7 +31,7 @@ IMAGE = ImageInfo(
 )
 
 
-def record(run_id: str = "20261121T000001-aa", recipe_hash: str = "h1") -> RunRecord:
+def record(run_id: str = "20261121T000001-aaaaaa", recipe_hash: str = "h1") -> RunRecord:
     started = datetime(2026, 11, 21, tzinfo=timezone.utc)
     return RunRecord(run_id, IMAGE.key, "nuclei", recipe_hash, IMAGE.fingerprint, "n.ilp", "sha", "0.1", started)
 
@@ -63,7 +63,7 @@ def test_the_second_run_replaces_the_first_only_when_it_is_complete(tmp_path: Pa
     sink = FolderSink(tmp_path)
     complete(sink, record())
     first = files(tmp_path)
-    second = record("20261121T000002-bb", "h2")
+    second = record("20261121T000002-bbbbbb", "h2")
     with sink.begin(IMAGE, second) as writer:
         assert first <= files(tmp_path)
         writer.complete(replace(second, state="complete", finished=second.started))
@@ -75,7 +75,7 @@ def test_a_failed_run_leaves_nothing_and_the_old_results_stay(tmp_path: Path) ->
     sink = FolderSink(tmp_path)
     complete(sink, record())
     before = files(tmp_path)
-    with pytest.raises(ZeroDivisionError), sink.begin(IMAGE, record("20261121T000002-bb")):
+    with pytest.raises(ZeroDivisionError), sink.begin(IMAGE, record("20261121T000002-bbbbbb")):
         raise ZeroDivisionError
     assert files(tmp_path) == before
 
@@ -84,15 +84,15 @@ def test_debris_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path)
     complete(sink, record())
     home = next(tmp_path.rglob(LEDGER)).parent.parent
-    for name, ledger in (("20261120T000001-cc", True), ("20261120T000002-dd", False)):
+    for name, ledger in (("20261120T000001-cccccc", True), ("20261120T000002-dddddd", False)):
         (home / name).mkdir()
         (home / name / ".half.part").write_text("x")
         if ledger:
             write_record(home / name, record(name))
             facts = json.loads((home / name / LEDGER).read_text())
             (home / name / LEDGER).write_text(json.dumps({**facts, "worker": "elsewhere 1"}))
-    complete(sink, record("20261121T000003-ee"))
-    assert [p.name for p in home.iterdir()] == ["20261121T000003-ee"]
+    complete(sink, record("20261121T000003-eeeeee"))
+    assert [p.name for p in home.iterdir()] == ["20261121T000003-eeeeee"]
 
 
 def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_another_process_is_writing_is_left_alone(tmp_path: Path) -> None:
         ledger.write_text(json.dumps({**facts, "worker": facts["worker"].replace(str(os.getpid()), str(os.getppid()))}))
         with (
             pytest.raises(OutputError, match="another process"),
-            FolderSink(tmp_path).begin(IMAGE, record("20261121T000002-bb")),
+            FolderSink(tmp_path).begin(IMAGE, record("20261121T000002-bbbbbb")),
         ):
             pass
         assert ledger.exists()
@@ -121,7 +121,7 @@ def test_undo_takes_exactly_what_a_run_wrote(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     complete(sink, record())
-    other = replace(record("20261121T000009-zz"), recipe="cells")
+    other = replace(record("20261121T000009-999999"), recipe="cells")
     complete(sink, other)
     done = replace(record(), image="/data", state="complete", finished=record().started)
     sink.finish("/data", done, {"summary": table()}, [])
@@ -181,9 +181,9 @@ def test_tables_stand_until_the_next_runs_are_complete(tmp_path: Path) -> None:
     assert {k: Path(v).exists() for k, v in written.items()} == {"summary": True, "objects": True, "sheet.png": True}
     assert {k: len(t) for k, t in sink.tables("/data", "nuclei").items()} == {"summary": 2, "objects": 0}
     with pytest.raises(OutputError):
-        sink.finish("/data", replace(first, run_id="20261121T000002-bb"), {}, [tmp_path / "gone.png"])
+        sink.finish("/data", replace(first, run_id="20261121T000002-bbbbbb"), {}, [tmp_path / "gone.png"])
     assert len(sink.tables("/data", "nuclei")["summary"]) == 2
-    sink.finish("/data", replace(first, run_id="20261121T000003-cc"), {"summary": table(3)}, [])
+    sink.finish("/data", replace(first, run_id="20261121T000003-cccccc"), {"summary": table(3)}, [])
     assert {k: len(t) for k, t in sink.tables("/data", "nuclei").items()} == {"summary": 3}
 
 

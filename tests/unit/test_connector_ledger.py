@@ -52,7 +52,7 @@ def test_biomero_finds_its_keys():
 
 def test_pairs_of_somebody_else_are_no_record():
     with pytest.raises(KeyError):
-        from_pairs([("Run ID", "x"), ("State", "complete")])
+        from_pairs([("Run ID", RECORD.run_id), ("State", "complete")])
 
 
 def test_two_entries_of_one_run_have_different_marks():

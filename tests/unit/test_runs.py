@@ -26,6 +26,7 @@ from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
+OLD = "20261120T000000-0000d0"
 
 
 def image(number: int, container: str = "Dataset:1") -> ImageInfo:
@@ -40,7 +41,7 @@ def image(number: int, container: str = "Dataset:1") -> ImageInfo:
     )
 
 
-def record(of: ImageInfo, digest: str, run: str = "old") -> RunRecord:
+def record(of: ImageInfo, digest: str, run: str = OLD) -> RunRecord:
     return RunRecord(run, of.key, "nuclei", digest, of.fingerprint, "n.ilp", "00", "1", NOW, NOW, "complete")
 
 
@@ -257,8 +258,8 @@ def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
 
 def cut_off(folder: Path, image: ImageInfo) -> None:
     """A run that has done an image and was killed before its container was finished."""
-    header = RunHeader("old", RECIPE.model_dump(), "new", ("Dataset:1",), "", "", "now")
-    with Manifest.create(folder / "old", header) as manifest:
+    header = RunHeader(OLD, RECIPE.model_dump(), "new", ("Dataset:1",), "", "", "now")
+    with Manifest.create(folder / OLD, header) as manifest:
         planned(manifest, [image])
         manifest.keep(image.key, "summary", row(image, 3))
         manifest.picture(image.key).write_bytes(b"picture")
@@ -279,7 +280,7 @@ def test_a_run_started_anew_shows_what_one_that_was_cut_off_has_done(tmp_path: P
     cut_off(tmp_path, images[0])
     folder = Folder(images, [record(images[0], "new")])
     started_anew(tmp_path, folder)
-    (picture,) = (p for p in tmp_path.rglob("*.png") if "old" not in p.parts)
+    (picture,) = (p for p in tmp_path.rglob("*.png") if OLD not in p.parts)
     assert picture.read_bytes() == b"picture"
     ((_, tables),) = folder.finished
     assert (tables["summary"]["Image"].tolist(), tables["summary"]["Count"].tolist()) == ([1, 2], [3, 7])
@@ -293,7 +294,7 @@ def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> 
     if shown == "by another run":
         folder.standing = {"summary": row(one, 3)}
     else:
-        with Manifest.open(tmp_path / "old") as earlier:
+        with Manifest.open(tmp_path / OLD) as earlier:
             earlier.finish(one.place.container)
     started_anew(tmp_path, folder)
     assert folder.finished == []
@@ -333,20 +334,20 @@ def test_what_an_earlier_run_kept_is_left_out_where_it_is_damaged_and_the_run_go
 ) -> None:
     images = [image(1), image(2)]
     cut_off(tmp_path, images[0])
-    damage(tmp_path / "old")
+    damage(tmp_path / OLD)
     folder = Folder(images, [record(images[0], "new")])
     started_anew(tmp_path, folder)
     ((_, tables),) = folder.finished
     assert tables["summary"]["Image"].tolist() == [2]
     (said,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
-    assert "Image:1" in said and "--force" in said and str(tmp_path / "old") in said
+    assert "Image:1" in said and "--force" in said and str(tmp_path / OLD) in said
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_manifest_is_refused_with_its_place(tmp_path: Path, damage: Callable[[Path], None]) -> None:
     cut_off(tmp_path, image(1))
-    damage(tmp_path / "old")
-    with pytest.raises((InputError, OutputError), match="old"), Manifest.open(tmp_path / "old") as manifest:
+    damage(tmp_path / OLD)
+    with pytest.raises((InputError, OutputError), match=OLD), Manifest.open(tmp_path / OLD) as manifest:
         manifest.entries()
 
 

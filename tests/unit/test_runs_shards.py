@@ -53,8 +53,12 @@ def test_a_share_that_is_none_is_refused(text: str) -> None:
         parse_shard(text)
 
 
+def run(number: int) -> str:
+    return f"20261121T000000-00000{number}"
+
+
 def part(folder: Path, number: int, shard: str, state: str = "done", digest: str = "h") -> str:
-    header = RunHeader(f"run{number}", {}, digest, ("Dataset:1",), "s", "ada", "now", shard)
+    header = RunHeader(run(number), {}, digest, ("Dataset:1",), "s", "ada", "now", shard)
     with Manifest.create(folder / header.run_id, header) as manifest:
         manifest.add([Entry(f"Image:{number}", "Dataset:1", f"i{number}", "due")])
         manifest.mark(f"Image:{number}", state)  # type: ignore[arg-type]
@@ -65,16 +69,16 @@ def part(folder: Path, number: int, shard: str, state: str = "done", digest: str
 def test_shares_become_one_run_that_knows_all_they_knew(tmp_path: Path) -> None:
     runs = [part(tmp_path, 1, "2/3"), part(tmp_path, 2, "1/3", "running"), part(tmp_path, 3, "3/3")]
     parts = parts_of(tmp_path, runs)
-    header = merged_header("whole", "now", parts)
-    assert header.merged == ("run2", "run1", "run3") and header.shard == ""
+    header = merged_header(run(9), "now", parts)
+    assert header.merged == (run(2), run(1), run(3)) and header.shard == ""
     with merged_manifest(tmp_path, header, parts) as manifest:
         states = {e.key: e.state for e in manifest.entries()}
         assert states == {"Image:1": "done", "Image:2": "failed", "Image:3": "done"}
-        assert "--resume run2" in manifest.entries()[0].reason
+        assert f"--resume {run(2)}" in manifest.entries()[0].reason
         kept = manifest.kept("Image:3", "summary")
         assert kept is not None and kept["Image"].tolist() == [3]
-    with Manifest.open(tmp_path / "whole") as again:
-        assert again.header.merged == ("run2", "run1", "run3")
+    with Manifest.open(tmp_path / run(9)) as again:
+        assert again.header.merged == (run(2), run(1), run(3))
 
 
 def test_what_is_not_a_whole_set_of_shares_is_refused_with_what_is_missing(tmp_path: Path) -> None:
@@ -87,7 +91,7 @@ def test_what_is_not_a_whole_set_of_shares_is_refused_with_what_is_missing(tmp_p
     with pytest.raises(UsageError, match="is no share"):
         parts_of(tmp_path, [whole])
     with pytest.raises(UsageError, match="no such run"):
-        parts_of(tmp_path, ["nothing"])
+        parts_of(tmp_path, [run(8)])
 
 
 def test_workers_times_threads_are_the_cores() -> None:

@@ -100,21 +100,24 @@ def test_an_attempt_counts_before_it_is_made_and_not_where_the_server_went() -> 
 def test_only_the_newest_runs_are_kept_with_their_folders(tmp_path: Path) -> None:
     times = iter(range(100))
     log = RunLog(open_state("sqlite://"), Holder("a", "here x", 1), lambda: float(next(times)), keep=2)
-    for n in range(4):
-        (tmp_path / str(n)).mkdir()
-        log.planned(ORDER, PART, Planned(f"run{n}", tmp_path / str(n), ()))
-        log.ended(f"run{n}", Finished(f"run{n}", (), ()))
-    assert [r.run_id for r in log.recent()] == ["run3", "run2"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["2", "3"]
+    made = [f"20261121T00000{n}-ab12cd" for n in range(4)]
+    for run_id in made:
+        (tmp_path / run_id).mkdir()
+        (tmp_path / run_id / "manifest.sqlite").touch()
+        log.planned(ORDER, PART, Planned(run_id, tmp_path / run_id, ()))
+        log.ended(run_id, Finished(run_id, (), ()))
+    assert [r.run_id for r in log.recent()] == [made[3], made[2]]
+    assert sorted(p.name for p in tmp_path.iterdir()) == made[2:]
 
 
 def test_a_run_without_its_tables_is_gone_on_with_where_its_folder_is(tmp_path: Path) -> None:
     engine = open_state("sqlite://")
     log, elsewhere = (RunLog(engine, Holder("a", "here x", 1, site), lambda: 0.0) for site in ("one", "other"))
-    log.planned(ORDER, PART, Planned("run1", tmp_path, ()))
-    log.ended("run1", Finished("run1", (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
-    assert log.unfinished(PART, "n") == "run1" and elsewhere.unfinished(PART, "n") is None
-    log.ended("run1", Finished("run1", (), ()))
+    run_id = "20261121T000000-ab12cd"
+    log.planned(ORDER, PART, Planned(run_id, tmp_path, ()))
+    log.ended(run_id, Finished(run_id, (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
+    assert log.unfinished(PART, "n") == run_id and elsewhere.unfinished(PART, "n") is None
+    log.ended(run_id, Finished(run_id, (), ()))
     assert log.unfinished(PART, "n") is None
 
 
@@ -124,8 +127,8 @@ def test_a_watcher_under_a_new_host_name_resumes_its_runs(tmp_path: Path) -> Non
         RunLog(engine, Holder(name * 32, f"{host} pid:1", 1, installation_id(tmp_path)), lambda: 0.0, keep=1)
         for name, host in (("a", "3f2a9c1d"), ("b", "77ab01ee"))
     )
-    before.planned(ORDER, PART, Planned("run1", tmp_path, ()))
-    assert after.unfinished(PART, "n") == "run1"
+    before.planned(ORDER, PART, Planned("20261121T053000-000001", tmp_path, ()))
+    assert after.unfinished(PART, "n") == "20261121T053000-000001"
 
 
 def test_an_installation_keeps_its_id_and_another_has_another(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class FakeFacility:
         self, order: Order, part: Part, chosen: Collection[str], *, resume: str | None, guard: Guard
     ) -> Iterator[Event]:
         self.resumed.append(resume)
-        run_id = resume or f"run{len(self.resumed)}"
+        run_id = resume or f"20261121T053000-{len(self.resumed):06d}"
         infos = [ImageInfo(k, k, (1, 1, 1, 1, 1), "uint8", (), place=Place("Dataset:1")) for k in chosen]
         yield Planned(run_id, self.folder, tuple(PlanItem(i, "due") for i in infos))
         outcomes = []
@@ -228,7 +228,7 @@ def test_a_server_that_goes_costs_no_image_an_attempt_and_the_run_goes_on(engine
     assert watcher.memory.runs.recent()[0].state == "interrupted"
     facility.unreachable_after = None
     passes(watcher, clock, 1)
-    assert facility.resumed == [None, "run1"] and facility.worked == ["Image:0", "Image:1", "Image:2"]
+    assert facility.resumed == [None, "20261121T053000-000001"] and facility.worked == ["Image:0", "Image:1", "Image:2"]
     assert watcher.memory.runs.recent()[0].state == "finished" and watcher.board.health[0]
 
 
@@ -239,7 +239,10 @@ def test_a_changed_recipe_does_not_go_on_with_the_old_run(engine: object, clock:
     facility.unreachable_after, facility.digest = None, "other"
     passes(watcher, clock, 1)
     assert facility.resumed == [None, None]
-    assert {r.run_id: r.state for r in watcher.memory.runs.recent()} == {"run1": "dropped", "run2": "finished"}
+    assert {r.run_id: r.state for r in watcher.memory.runs.recent()} == {
+        "20261121T053000-000001": "dropped",
+        "20261121T053000-000002": "finished",
+    }
 
 
 def test_two_watchers_never_work_on_the_same_container(engine: object, clock: Clock) -> None:
@@ -279,7 +282,7 @@ def test_a_stop_ends_after_the_image_in_work_and_finishes_the_tables(engine: obj
     clock.on(SETTLE)
     facility.during = watcher.stop.wanted.set
     assert "told to stop" in watcher.look_after().error
-    assert facility.worked == ["Image:1"] and facility.resumed == [None, "run1"]
+    assert facility.worked == ["Image:1"] and facility.resumed == [None, "20261121T053000-000001"]
     assert watcher.memory.runs.recent()[0].state == "finished"
 
 
