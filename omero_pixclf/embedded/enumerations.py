@@ -26,12 +26,12 @@ _TEXT = {
     "AdminPrivilege": "Chgrp Chown DeleteFile DeleteManagedRepo DeleteOwned DeleteScriptRepo ModifyGroup "
     "ModifyGroupMembership ModifyUser ReadSession Sudo WriteFile WriteManagedRepo WriteOwned WriteScriptRepo",
     "ArcType": "Hg Xe HgXe Other Unknown",
-    "Binning": "1x1 2x2 4x4 8x8 Other Unknown",
+    "Binning": "1x1 2x2 4x4 8x8",
     "ChecksumAlgorithm": "Adler-32 CRC-32 File-Size-64 MD5-128 Murmur3-32 Murmur3-128 SHA1-160",
     "ContrastMethod": "Brightfield Phase DIC HoffmanModulation ObliqueIllumination PolarizedLight Darkfield "
     "Fluorescence Other Unknown",
     "Correction": "UV PlanApo PlanFluor SuperFluor VioletCorrected Achro Achromat Fluor Fl Fluar Neofluar Fluotar "
-    "Apo PlanNeofluar Other Unknown",
+    "Apo Other Unknown",
     "DetectorType": "CCD IntensifiedCCD AnalogVideo PMT Photodiode Spectroscopy LifetimeImaging "
     "CorrelationSpectroscopy FTIR EM-CCD APD CMOS EBCCD Other Unknown",
     "DimensionOrder": "XYZCT XYZTC XYCTZ XYCZT XYTCZ XYTZC",

@@ -8,6 +8,7 @@ collections of new objects loaded and empty.
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import Any
 
 import omero
@@ -42,6 +43,20 @@ __all__ = ["Saver"]
 _MASK = "********"
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an object stands within an ordered collection of its owner."""
+
+    inverse: str  # the object's property that names the owner
+    owner: Any
+    index: int
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The columns of the object's row that say so; the owner has an id by now."""
+        return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
+
+
 class Saver:
     """Saves graphs of one request; `flush` writes the rows."""
 
@@ -53,7 +68,7 @@ class Saver:
         self._keep: list[Any] = []  # what _seen's keys stand for must not be freed
         self._inserts: dict[str, list[list[Any]]] = {}
         self._pairs: list[tuple[str, int, list[Any]]] = []
-        self._listed: dict[int, tuple[str, int]] = {}  # elements of ordered collections: index column and place
+        self._listed: dict[int, _Place] = {}  # elements of ordered collections that were reached through their owner
         self._new: list[tuple[Any, Entity, int, int]] = []
         self._changed: list[tuple[Entity, int, Any]] = []
         self._written: dict[str, list[int]] = {}  # ids of rows that were changed, by the server's name of their class
@@ -85,7 +100,7 @@ class Saver:
 
     def _enumeration(self, found: Entity, obj: Any) -> Any:
         if obj._id is not None:
-            return self.graph.get(found.name, obj._id._val)
+            return self._known_enumeration(found, obj)
         value = rtypes.unwrap(obj._value)
         row = self.call.tx.one(f"SELECT id FROM {table(found.name).name} WHERE value = ?", (value,))
         if row is not None:
@@ -93,6 +108,13 @@ class Saver:
         if not self.call.caller.is_admin:
             raise invalid(f"{found.qualified} has no value {value}")
         return self._insert(found, obj)
+
+    def _known_enumeration(self, found: Entity, obj: Any) -> Any:
+        """The value of an id; a client that gives it another text changes it for everybody, where it may."""
+        stored = self.graph.get(found.name, obj._id._val)
+        given = {field.name: getattr(obj, "_" + field.name) for field in found.fields.values()}
+        same = all(rtypes.unwrap(v) == rtypes.unwrap(getattr(stored, "_" + name)) for name, v in given.items())
+        return stored if same else self._update(found, obj)
 
     def _insert(self, found: Entity, obj: Any) -> Any:
         if found.is_global and not may_alter(self.call, found):
@@ -119,9 +141,9 @@ class Saver:
         event = self.call.event_id
         own = {"kind": found.name, "owner_id": owner, "group_id": group, "creation_id": event, "update_id": event}
         own["external_id"] = self._external(obj)
-        name, index = self._listed.get(id(obj), ("", 0))
+        listed = self._listed.get(id(obj))
         where = places(found.name)
-        for column, value in {**own, name: index}.items():
+        for column, value in {**own, **(listed.columns if listed else {})}.items():
             if column in where:
                 row[where[column]] = value
         fill_defaults(found, row)
@@ -154,6 +176,7 @@ class Saver:
         self._visit_collections(found, obj)
         self._delete_removed(found, obj, ident)
         self._cut_links(found, obj, ident)
+        _unload_empty(found, obj)
         return obj
 
     def _current(self, found: Entity, ident: int) -> Any:
@@ -169,6 +192,8 @@ class Saver:
             if column.field is None and wanted[place] is None:
                 wanted[place] = current[place]
         self._keep_external(found, obj, current, wanted)
+        for field in list_owners(found.name):  # the owner's collection says whose element it is, not the element
+            wanted[places(found.name)[field.inverse]] = current[places(found.name)[field.inverse]]
         fill_defaults(found, wanted, current)
         check_present(found, wanted)
         return wanted
@@ -218,7 +243,7 @@ class Saver:
         if child is None:
             return None
         if field.ordered:
-            self._listed[id(child)] = (field.inverse + "_index", place)
+            self._listed[id(child)] = _Place(field.inverse, owner, place)
         if child._loaded and getattr(child, "_" + field.inverse, None) is None:
             child.__dict__["_" + field.inverse] = owner
         return self.save(child)
@@ -235,12 +260,17 @@ class Saver:
                     omero.InternalException,
                     f"Wrapped Exception: {found.qualified} must be added to the collection {field.name} of its owner",
                 )
-            self._listed[id(obj)] = (field.inverse + "_index", siblings.index(id(obj)))
+            self._listed[id(obj)] = _Place(field.inverse, owner, siblings.index(id(obj)))
 
     def _store_place(self, found: Entity, obj: Any, ident: int, current: Any) -> None:
-        name, index = self._listed.get(id(obj), ("", 0))
-        if name and current[places(found.name)[name]] != index:
-            self.call.tx.execute(f'UPDATE {table(found.name).name} SET "{name}" = ? WHERE id = ?', (index, ident))
+        """Store the owner and place of an element that was reached through its owner's ordered collection."""
+        listed = self._listed.get(id(obj))
+        if listed is None or all(current[places(found.name)[name]] == v for name, v in listed.columns.items()):
+            return
+        sets = ", ".join(f'"{name}" = ?' for name in listed.columns)
+        self.call.tx.execute(
+            f"UPDATE {table(found.name).name} SET {sets} WHERE id = ?", (*listed.columns.values(), ident)
+        )
 
     def _delete_removed(self, found: Entity, obj: Any, ident: int) -> None:
         """Delete the elements that a client took out of a loaded ordered collection."""
@@ -349,3 +379,15 @@ class Saver:
         given = obj._details._permissions if obj._details is not None else None
         perms = self.graph.new_permissions(given._perm1 if given is not None else None)
         return self.graph.details(None, None, event, event, None, perms)
+
+
+def _unload_empty(found: Entity, obj: Any) -> None:
+    """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
+
+    Emptying such a collection never reads it, so that the server does not know what is in it.
+    """
+    for name, field in found.children.items():
+        plain = not field.ordered and not entity(field.target).is_link
+        if plain and getattr(obj, f"_{name}Loaded") and not getattr(obj, f"_{name}Seq"):
+            setattr(obj, f"_{name}Loaded", False)
+            setattr(obj, f"_{name}Seq", [])

@@ -9,10 +9,10 @@ import omero
 import omero.api
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, misuse
+from omero_pixclf.embedded.faults import fault, misuse, violation
 from omero_pixclf.embedded.model import Entity, find_entity
 from omero_pixclf.embedded.queries import run_objects, run_projection
-from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.service import Service, untransacted
 from omero_pixclf.embedded.words import matching, terms
 
 __all__ = ["Query", "concrete_class"]
@@ -66,12 +66,15 @@ class Query(Service):
         return run_projection(call, _text(query), _given(params), _page(params))
 
     def findByString(self, call: Call, klass: str, field: str, value: str) -> Any:
-        return _unique(_by_string(call, klass, field, value, True, None), field)
+        return _unique(_by_string(call, klass, field, "x.{} = :v", value, None), field)
 
     def findAllByString(
         self, call: Call, klass: str, field: str, value: str, case_sensitive: bool, page: Any
     ) -> list[Any]:
-        return _by_string(call, klass, field, value, case_sensitive, page)
+        """Objects with the text anywhere in a property; ``%`` and ``_`` are wildcards, as in SQL."""
+        if case_sensitive:
+            return _by_string(call, klass, field, "x.{} like :v", f"%{value}%", page)
+        return _by_string(call, klass, field, "lower(x.{}) like :v", f"%{value.lower()}%", page)
 
     def findByExample(self, call: Call, example: Any) -> Any:
         return _unique(_by_example(call, example, None), "example")
@@ -86,8 +89,10 @@ class Query(Service):
         given = {"ids": omero.rtypes.rlist([omero.rtypes.rlong(i) for i in ids])}
         return run_objects(call, text, given, _page(params)) if ids else []
 
-    def refresh(self, call: Call, obj: Any) -> Any:
-        return self.get(call, type(obj).__name__, obj.id.val)
+    @untransacted
+    def refresh(self, context: Any, obj: Any) -> Any:
+        """OMERO lets no client call this."""
+        raise violation("This method allows no remote access.")
 
 
 def _given(params: Any) -> dict[str, Any]:
@@ -105,17 +110,14 @@ def _unique(found: list[Any], what: str) -> Any:
     return next(iter(distinct.values()), None)
 
 
-def _by_string(call: Call, klass: str, field: str, value: str, case_sensitive: bool, page: Any) -> list[Any]:
+def _by_string(call: Call, klass: str, field: str, condition: str, value: str, page: Any) -> list[Any]:
+    """Objects whose text property meets a condition of HQL on ``:v``, in which ``{}`` stands for the property."""
     found = concrete_class(klass)
     known = found.fields.get(field)
     if known is None or known.kind != "string":
         raise misuse(f"could not resolve property: {field} of: {found.qualified}")
-    left, right = (f"x.{field}", ":v") if case_sensitive else (f"lower(x.{field})", ":v")
-    text = value if case_sensitive else value.lower()
-    where = f"where {left} = {right}" if case_sensitive else f"where {left} like {right}"
-    return run_objects(
-        call, f"select x from {found.name} x {where} order by x.id", {"v": omero.rtypes.rstring(text)}, page
-    )
+    text = f"select x from {found.name} x where {condition.format(field)} order by x.id"
+    return run_objects(call, text, {"v": omero.rtypes.rstring(value)}, page)
 
 
 def _by_example(call: Call, example: Any, page: Any) -> list[Any]:

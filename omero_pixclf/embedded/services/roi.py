@@ -127,23 +127,38 @@ def _lies_on(shape: Any, z: int, t: int) -> bool:
 
 def _found(call: Call, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
     """Regions with shapes that meet a condition, one page of them."""
-    with_shapes = f"EXISTS (SELECT 1 FROM shape s WHERE s.roi = r.id{' AND ' + shapes if shapes else ''})"
-    conditions = [with_shapes, condition, *filter(None, [call.caller.filter_sql("r")])]
+    conditions = [condition, *filter(None, [call.caller.filter_sql("r")])]
     for name, column in (("userId", "owner_id"), ("groupId", "group_id")):
-        wanted = unwrap(getattr(options, name, None)) if options is not None else None
+        wanted = _option(options, name)
         if wanted is not None:
             conditions.append(f"r.{column} = {int(wanted)}")
-    sql = f"SELECT r.id FROM roi r WHERE {' AND '.join(conditions)} ORDER BY r.id{_page(options)}"
+    limit, offset = _option(options, "limit"), max(0, _option(options, "offset") or 0)
+    where = f"{' AND '.join(conditions)}"
+    if limit is None and offset:
+        return _found_after(call, f"({shapes or 1}) AND {where}", values, options, offset)
+    with_shapes = f"EXISTS (SELECT 1 FROM shape s WHERE s.roi = r.id{' AND ' + shapes if shapes else ''})"
+    size = -1 if limit is None else max(1, limit)  # a limit of 0 answers one, as with OMERO
+    sql = f"SELECT r.id FROM roi r WHERE {with_shapes} AND {where} ORDER BY r.id LIMIT {size} OFFSET {offset}"
     return _result(call, [row[0] for row in call.tx.all(sql, values)], options)
 
 
-def _page(options: Any) -> str:
-    limit = unwrap(options.limit) if options is not None else None
-    offset = unwrap(options.offset) if options is not None else None
-    if limit is None and offset is None:
-        return ""
-    size = -1 if limit is None else max(1, limit)  # a limit of 0 answers one, as with OMERO
-    return f" LIMIT {size} OFFSET {max(0, offset or 0)}"
+def _found_after(call: Call, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
+    """Regions from an offset without a limit, which OMERO counts in joined rows: one per shape and folder."""
+    sql = (
+        "SELECT r.id, s.id FROM roi r JOIN shape s ON s.roi = r.id LEFT JOIN folderroilink l ON l.child = r.id "
+        f"WHERE {where} ORDER BY r.id, s.roi_index, s.id LIMIT -1 OFFSET {offset}"
+    )
+    rows = call.tx.all(sql, values)
+    result = _result(call, list(dict.fromkeys(roi for roi, _ in rows)), options)
+    seen = {shape for _, shape in rows}
+    for roi in result.rois[:1]:  # the region that the offset cuts has gaps
+        roi._shapesSeq = [s if s is not None and s._id._val in seen else None for s in roi._shapesSeq]
+    _index(result)
+    return result
+
+
+def _option(options: Any, name: str) -> Any:
+    return unwrap(getattr(options, name, None)) if options is not None else None
 
 
 def _result(call: Call, ids: list[int], options: Any) -> Any:
