@@ -130,7 +130,7 @@ def _answer(client: Any, direct: Sequence[str]) -> Answer:
 
 
 def _addressed(session: Session, order: Order) -> Order:
-    """The order with its project as an attachment; a file on the server's own disk is not for the users of the script."""
+    """The order with its project as an attachment: the script opens no files of the server's own disk for its users."""
     classifier = order.recipe.classifier
     address = project_address(session, classifier.project, order.targets)
     placed = classifier.model_copy(update={"project": address})
