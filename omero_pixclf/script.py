@@ -31,6 +31,7 @@ from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.files.mounts import Direct, parse_mount
 from omero_pixclf.script_form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
+from omero_pixclf.script_slots import AT_ONCE, slot
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
@@ -71,10 +72,15 @@ class Answer:
     code: int = 0
 
 
-def main(direct: Sequence[str] = ()) -> None:
+def main(direct: Sequence[str] = (), at_once: int = AT_ONCE) -> None:
     """The script, in a process of the server's processor.
 
-    ``direct``: where the server's storage is mounted there, as for ``--direct``; whoever installs the script says it.
+    Parameters
+    ----------
+    direct
+        Where the server's storage is mounted there, as for ``--direct``; ``script install`` writes it.
+    at_once
+        How many scripts may work at the same time on that machine; further ones wait.
 
     Raises
     ------
@@ -95,7 +101,7 @@ def main(direct: Sequence[str] = ()) -> None:
         # On stdout, behind OMERO.web's button Info; what is on stderr would be called an error there.
         logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stdout, force=True)
         logging.getLogger("omero_pixclf").setLevel(logging.INFO)
-        answer = _answer(client, direct)
+        answer = _answer(client, direct, at_once)
         _tell(client, answer)
     finally:
         client.closeSession()
@@ -115,7 +121,7 @@ def _choices() -> list[str]:
         client.closeSession()
 
 
-def _answer(client: Any, direct: Sequence[str]) -> Answer:
+def _answer(client: Any, direct: Sequence[str], at_once: int) -> Answer:
     """Do what the form asks for; what is refused is an answer, too."""
     try:
         order = order_of(client.getInputs(unwrap=True))
@@ -123,6 +129,7 @@ def _answer(client: Any, direct: Sequence[str]) -> Answer:
             if order.queue:
                 return _queue(session, order)
             order = _addressed(session, order)
+        with slot(at_once):
             return _run(_login(client), order, Direct(tuple(map(parse_mount, direct))))
     except PixclfError as error:
         log.error("%s", error)

@@ -50,6 +50,7 @@ def login_of(server: Server, environ: Mapping[str, str]) -> Login:
         server.group or environ.get("OMERO_GROUP", ""),
         environ.get("OMERO_SESSION_KEY", ""),
         password_file=server.password_file,
+        ca_file=server.ca_file,
     )
 
 

@@ -153,9 +153,9 @@ def joining(session: Session, login: Login) -> Login:
 
     session.read("still there", lambda sf: sf.getAdminService().getEventContext())
     if "://" in login.host:
-        return Login(login.host, login.port, group=login.group, key=session.key)
+        return Login(login.host, login.port, group=login.group, key=session.key, ca_file=login.ca_file)
     port = int(session.client.getProperty("omero.port"))
-    return Login(session.host, port, group=login.group, key=session.key)
+    return Login(session.host, port, group=login.group, key=session.key, ca_file=login.ca_file)
 
 
 @contextmanager

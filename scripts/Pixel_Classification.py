@@ -3,7 +3,8 @@
 Installed by ``omero-pixclf script install``. This file only finds omero_pixclf, which does the work: in the Python
 that the server's processor runs scripts with, or, where it is not installed there, in another one, which is (in this
 order) what OMERO_PIXCLF_PYTHON names, what `script install --python` wrote below, or the one beside an omero-pixclf
-command on the processor's PATH. `script install --direct` writes where the server's storage is mounted there.
+command on the processor's PATH. `script install --direct` writes where the server's storage is mounted there, and
+`--at-once` how many of these scripts may work at the same time.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 PYTHON = ""
 DIRECT = ()
+AT_ONCE = 2
 
 
 def elsewhere() -> None:
@@ -37,4 +39,4 @@ if __name__ == "__main__":
         if not (error.name or "").startswith("omero_pixclf"):
             raise
         elsewhere()
-    main(DIRECT)
+    main(DIRECT, AT_ONCE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from omero_pixclf.cli.finding import Finding
 from omero_pixclf.connector.login import (
     DEFAULT_PORT,
+    Credentials,
     Login,
     credentials,
     parse_address,
@@ -47,6 +48,7 @@ def look_at_server(
     reached = check_reachable(found.host, found.port)
     yield reached
     if reached.state != "fail":
+        yield _certificate(found)
         yield from _logged_in(login, targets, environ, ask)
 
 
@@ -72,6 +74,14 @@ def check_reachable(host: str, port: int | None) -> Finding:
     except OSError as error:
         advice = "is the address right, does the server run, does a firewall stand between?"
         return Finding("server", "fail", f"{name}:{number}: {error.strerror or error}", advice)
+
+
+def _certificate(found: Credentials) -> Finding:
+    """Whether the server's certificate is verified; a login that follows says whether it is the right one."""
+    if found.ca_file is not None:
+        return Finding("certificate", "ok", f"verified by {found.ca_file}")
+    advice = "name the trusted certificates with --ca-file, or as ca_file under [server]"
+    return Finding("certificate", "warning", "not verified: omero-py takes any server's certificate", advice)
 
 
 def _logged_in(

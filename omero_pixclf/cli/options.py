@@ -52,6 +52,12 @@ def server_options(command: Command) -> Command:
             type=click.Path(exists=True, dir_okay=False, path_type=Path),
             help="A file that only you can read (mode 0600) holding the password; else OMERO_PASSWORD or a prompt.",
         ),
+        click.option(
+            "--ca-file",
+            envvar="OMERO_PIXCLF_CA_FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Certificates (PEM) to verify the server's by (or OMERO_PIXCLF_CA_FILE); without, it is not verified.",
+        ),
         click.option("--sudo", metavar="ADMIN", help="Log in as this administrator, and act as --user."),
     ]
     return _add(command, options)
@@ -61,7 +67,8 @@ def login_from(options: dict[str, Any]) -> Login:
     """The login of a command's arguments; takes them out of ``options``."""
     from omero_pixclf.connector.login import Login
 
-    given = {key: options.pop(key) for key in ("server", "port", "user", "group", "key", "sudo", "password_file")}
+    names = ("server", "port", "user", "group", "key", "sudo", "password_file", "ca_file")
+    given = {key: options.pop(key) for key in names}
     host = given.pop("server")
     return Login(host=host or "", **{key: value for key, value in given.items() if value is not None})
 

@@ -14,12 +14,13 @@ from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.files.mounts import parse_mount
+from omero_pixclf.script_slots import AT_ONCE
 
 __all__ = ["script", "script_text"]
 
 NAME = "Pixel_Classification.py"
 FOLDER = "omero_pixclf"
-_PYTHON, _DIRECT = 'PYTHON = ""', "DIRECT = ()"
+_PYTHON, _DIRECT, _AT_ONCE = 'PYTHON = ""', "DIRECT = ()", "AT_ONCE = 2"
 
 
 @click.group(
@@ -56,16 +57,24 @@ def place_options(command: Any) -> Any:
             help="Where the server's storage lies on that machine, so that the script reads pixels from its files, as "
             "`omero-pixclf run --direct` does. Repeatable.",
         ),
+        click.option(
+            "--at-once",
+            type=click.IntRange(1),
+            default=AT_ONCE,
+            show_default=True,
+            help="How many of these scripts may work at the same time on that machine; further ones wait.",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def script_text(python: str = "", direct: Sequence[str] = ()) -> str:
+def script_text(python: str = "", direct: Sequence[str] = (), at_once: int = AT_ONCE) -> str:
     """The script as it goes to the server.
 
-    ``python`` is the one to run it with, where the processor's cannot; ``direct`` where storage is mounted there.
+    ``python`` is the one to run it with, where the processor's cannot; ``direct`` where storage is mounted there;
+    ``at_once`` how many may work at the same time.
 
     Raises
     ------
@@ -81,9 +90,9 @@ def script_text(python: str = "", direct: Sequence[str] = ()) -> str:
     for entry in direct:
         parse_mount(entry)
     text = _script_file().read_text(encoding="utf-8")
-    assert text.count(_PYTHON) == text.count(_DIRECT) == 1
+    assert text.count(_PYTHON) == text.count(_DIRECT) == text.count(_AT_ONCE) == 1
     told = text.replace(_PYTHON, f"PYTHON = {python!r}") if python else text
-    return told.replace(_DIRECT, f"DIRECT = {tuple(direct)!r}")
+    return told.replace(_DIRECT, f"DIRECT = {tuple(direct)!r}").replace(_AT_ONCE, f"AT_ONCE = {at_once}")
 
 
 def _script_file() -> Path:
@@ -109,12 +118,14 @@ Examples:
 @place_options
 @json_option
 @server_options
-def install(folder: str, own: bool, python: str, direct: tuple[str, ...], machine: bool, **options: Any) -> None:
+def install(
+    folder: str, own: bool, python: str, direct: tuple[str, ...], at_once: int, machine: bool, **options: Any
+) -> None:
     """Put the script onto the server, or bring it up to date there."""
     from omero_pixclf.app import connected
     from omero_pixclf.connector.scripts import install_script
 
-    text = script_text(python, direct)
+    text = script_text(python, direct, at_once)
     with connected(login_from(options)) as session:
         done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
     text = f"{done.path}: {done.change} (script {done.ident})"
@@ -136,13 +147,20 @@ Examples:
 @json_option
 @server_options
 def show(
-    folder: str, own: bool, python: str, direct: tuple[str, ...], text: bool, machine: bool, **options: Any
+    folder: str,
+    own: bool,
+    python: str,
+    direct: tuple[str, ...],
+    at_once: int,
+    text: bool,
+    machine: bool,
+    **options: Any,
 ) -> None:
     """Show whether the script stands on the server, and its parameters as you would see them."""
     if text and machine:
         raise UsageError("--text writes the script itself, --json facts about it: choose one of the two")
     if text:
-        click.echo(script_text(python, direct), nl=False)
+        click.echo(script_text(python, direct, at_once), nl=False)
         return
     from omero_pixclf.app import connected
     from omero_pixclf.connector.scripts import find_script, script_parameters
@@ -153,7 +171,7 @@ def show(
         if found is None:
             raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")
         parameters = script_parameters(session, found.ident)
-    same = found.text == script_text(python, direct)
+    same = found.text == script_text(python, direct, at_once)
     state = "as here" if same else "another version, Python or storage than here"
     tell(machine, f"{path}: script {found.ident}, {state}", path=path, script=found.ident, same=same)
     for p in parameters:

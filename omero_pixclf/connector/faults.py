@@ -36,6 +36,12 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ..
     ((Glacier2.SessionNotExistException, Ice.ObjectNotExistException), UnreachableError, "the session has ended"),
     ((omero.WrappedCreateSessionException,), LoginError, "no session was given"),
     ((Glacier2.CannotCreateSessionException, omero.SessionException), LoginError, "no session was given"),
+    (
+        (Ice.SecurityException,),
+        LoginError,
+        "the server's certificate is not one that ca_file trusts for this host; is it the right server, and the right "
+        "file?",
+    ),
     ((Ice.DNSException,), UnreachableError, "no such host"),
     ((Ice.ConnectFailedException,), UnreachableError, "no connection; is the address right, does the server run?"),
     ((Ice.SocketException, Ice.TimeoutException, Ice.InvocationTimeoutException), UnreachableError, "connection lost"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from omero_pixclf.connector.tls import CA_FILE
 from omero_pixclf.errors import LoginError, UsageError
 
 __all__ = ["Credentials", "Login", "credentials", "parse_address", "read_password_file", "stored_session"]
@@ -41,6 +42,8 @@ class Login:
         Name of an administrator who logs in (with the password that is found) on behalf of ``user``.
     password_file
         A file of mode 0600 whose first line is the password.
+    ca_file
+        Trusted certificates (PEM) by which the server's is verified; None: ``OMERO_PIXCLF_CA_FILE``, else it is not.
     """
 
     host: str = ""
@@ -50,6 +53,7 @@ class Login:
     key: str = field(default="", repr=False)
     sudo: str = ""
     password_file: Path | None = None
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Credentials:
     secret: str = field(repr=False)
     joins: bool = False
     sudo: str = ""
+    ca_file: Path | None = None
 
 
 def parse_address(login: Login) -> Login:
@@ -80,7 +85,7 @@ def parse_address(login: Login) -> Login:
     Examples
     --------
     >>> parse_address(Login("ada@omero.example:14064"))
-    Login(host='omero.example', port=14064, user='ada', group='', sudo='', password_file=None)
+    Login(host='omero.example', port=14064, user='ada', group='', sudo='', password_file=None, ca_file=None)
     """
     if not login.host or _URL.match(login.host):
         return login
@@ -148,6 +153,12 @@ def credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], s
     LoginError
         Where there is none; the message says which ways there are.
     """
+    given = environ.get(CA_FILE, "")
+    ca_file = login.ca_file or (Path(given) if given else None)
+    return replace(_credentials(login, environ, ask), ca_file=ca_file)
+
+
+def _credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
     login = parse_address(login)
     if login.key:
         host, port = _where(login, environ)

@@ -16,6 +16,7 @@ from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
 from omero_pixclf.connector.faults import FOREIGN, translated
 from omero_pixclf.connector.login import Credentials, Login, credentials
+from omero_pixclf.connector.tls import tls_properties
 from omero_pixclf.errors import LoginError, UnreachableError
 
 __all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
@@ -219,7 +220,8 @@ def _dial(found: Credentials) -> Any:
     """
     who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
     with translated(f"login as {who}"):
-        client = omero.client(host=found.host, port=found.port)
+        verification = tls_properties(found.ca_file, found.host, found.port)
+        client = omero.client(host=found.host, port=found.port, pmap=verification)
         client.setAgent("omero_pixclf")
         try:
             if found.sudo:

@@ -18,6 +18,7 @@ from omero_pixclf.validation import complaints
 
 __all__ = ["Server", "Service", "Settings", "StatusPage", "Watch", "load_settings", "recipes_of"]
 
+_PATHS = (("server", "password_file"), ("server", "ca_file"), ("service", "runs"), ("status", "token_file"))
 _TARGET = re.compile(r"(Project|Dataset|Screen|Plate|Well|Image):\d+")
 
 
@@ -36,6 +37,9 @@ class Server(_Frozen):
     user: str = Field("", description="whom to work as; results are theirs")
     group: str = Field("", description="group to log in to (default: the user's)")
     password_file: Path | None = Field(None, description="a file of mode 0600 whose first line is the password")
+    ca_file: Path | None = Field(
+        None, description="certificates (PEM) that the server's must be signed by or be one of; default: not verified"
+    )
 
 
 class Service(_Frozen):
@@ -157,7 +161,7 @@ def load_settings(path: Path) -> Settings:
 
 def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths made absolute, as people mean them: relative to the settings' file."""
-    for section, key in (("server", "password_file"), ("service", "runs"), ("status", "token_file")):
+    for section, key in _PATHS:
         held = content.get(section)
         if isinstance(held, dict) and isinstance(held.get(key), str):
             held[key] = str(folder / held[key])
