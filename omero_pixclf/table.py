@@ -2,21 +2,32 @@
 
 OMERO's tables, CSV and Parquet each have types of their own; declaring a column's type once, here, is what keeps
 them from being guessed from the values (and from going wrong on zero rows).
+
+A number that was not measured (the mean area of no objects, an area in µm² without a pixel size, a channel that an
+image has not) is NaN in a column of doubles and -1 in one of whole numbers or ids. Formats that cannot hold a NaN get
+the column's ``fill`` instead; never 0, which every mean would take for a measurement.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Kind", "Table", "column_names", "concatenate"]
+__all__ = ["ANY_NUMBER", "NOT_NEGATIVE", "NO_NUMBER", "Column", "Kind", "Table", "column_names", "concatenate"]
 
 Kind = Literal["image", "roi", "well", "plate", "dataset", "long", "double", "string", "bool"]
+
+NOT_NEGATIVE = -1.0
+"""Fill value of quantities that are never below 0: sizes, distances, fractions."""
+ANY_NUMBER = -1e300
+"""Fill value of quantities that can have any sign; no camera, no float32 and no usual "no data" gives it."""
+NO_NUMBER = -1
+"""A whole number that was not measured, or no object's id."""
 
 _DTYPES: dict[str, Any] = {"double": np.float64, "bool": np.bool_, "string": object}  # every other kind: int64
 
@@ -35,6 +46,8 @@ class Column:
         One-dimensional; int64, float64, bool or object (str) as ``kind`` says.
     unit
         ``"µm²"``, ``"px"``, ``""`` for numbers without one.
+    fill
+        What stands for "not measured" in formats without NaN: a number below all that can be measured.
     """
 
     name: str
@@ -42,6 +55,7 @@ class Column:
     values: NDArray[Any] = field(repr=False)
     unit: str = ""
     description: str = ""
+    fill: float = NOT_NEGATIVE
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=_DTYPES.get(self.kind, np.int64))
@@ -50,6 +64,15 @@ class Column:
         if not self.name or " " in self.name or self.name.startswith("__"):
             raise ValueError(f"column name {self.name!r}: no spaces, not empty, not starting with '__'")
         object.__setattr__(self, "values", values)
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(n,) which values are measurements; others were not measured, or are of no object."""
+        if self.kind == "double":
+            return np.asarray(~np.isnan(self.values))
+        if self.kind in ("string", "bool"):
+            return np.ones(len(self.values), dtype=np.bool_)
+        return np.asarray(self.values != NO_NUMBER)
 
 
 @dataclass(frozen=True)
@@ -104,16 +127,17 @@ class Table:
 
 
 def _with(column: Column, values: NDArray[Any]) -> Column:
-    return Column(column.name, column.kind, values, column.unit, column.description)
+    return replace(column, values=values)
 
 
-_MISSING: dict[str, Any] = {"double": np.nan, "string": "", "bool": False}  # every other kind: -1, OMERO's "no id"
+_MISSING: dict[str, Any] = {"double": np.nan, "string": "", "bool": False}  # every other kind: `NO_NUMBER`
 
 
 def concatenate(tables: Iterable[Table]) -> Table:
     """All rows one after the other, under the union of all columns in order of first appearance.
 
-    A table without a column (an image without that channel) gets NaN there, "" for strings, -1 for whole numbers.
+    A table without a column (an image without that channel) gets NaN there, "" for strings, -1 for whole numbers. Of
+    fill values the lowest is taken, which fits the numbers of all tables.
 
     Raises
     ------
@@ -128,13 +152,15 @@ def concatenate(tables: Iterable[Table]) -> Table:
         known = declared.setdefault(column.name, column)
         if known.kind != column.kind:
             raise ValueError(f"column {column.name!r} is declared as {known.kind} and as {column.kind}")
+        if column.fill < known.fill:
+            declared[column.name] = replace(known, fill=column.fill)
     return Table(tuple(_with(c, np.concatenate([_values(p, c) for p in parts])) for c in declared.values()))
 
 
 def _values(table: Table, column: Column) -> NDArray[Any]:
     if column.name in table:
         return table[column.name]
-    return np.full(len(table), _MISSING.get(column.kind, -1), dtype=_DTYPES.get(column.kind, np.int64))
+    return np.full(len(table), _MISSING.get(column.kind, NO_NUMBER), dtype=_DTYPES.get(column.kind, np.int64))
 
 
 def column_names(channels: Sequence[str], count: int) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from omero.rtypes import rdouble, rint, rstring
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
+from omero_pixclf.table import NO_NUMBER
 
 __all__ = [
     "batches",
@@ -135,14 +136,14 @@ def save_outlines(
     color: Color,
     mark: str,
 ) -> NDArray[np.int64]:
-    """Save outlines on an image; returns the Roi ids in the order of the outlines, 0 for one without shapes."""
+    """Save outlines on an image; returns the Roi ids in the order of the outlines, -1 for one without shapes."""
     known = set(rois_marked(session, image, mark))
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for batch in batches(outlines):
         rois = [roi_of(o, image=image, name=name, color=color, mark=mark) for o in batch if o.shapes]
         ids = _save(session, rois, image=image, group=group, mark=mark, known=known) if rois else []
         known.update(ids)
-        numbers = np.zeros(len(batch), np.int64)
+        numbers = np.full(len(batch), NO_NUMBER, np.int64)
         numbers[[bool(o.shapes) for o in batch]] = ids
         found.append(numbers)
     return np.concatenate(found)

@@ -59,7 +59,7 @@ class OmeroWriter:
         self.completed = False
 
     def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
-        """Save the outlines of one class; returns the Roi ids in their order, 0 for one without shapes."""
+        """Save the outlines of one class; returns the Roi ids in their order, -1 for one without shapes."""
         ids = save_outlines(
             self._session,
             outlines,
@@ -69,7 +69,7 @@ class OmeroWriter:
             color=color,
             mark=self._entry.mark,
         )
-        self.saved_rois += [int(i) for i in ids if i]
+        self.saved_rois += [int(i) for i in ids if i > 0]
         return ids
 
     def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:

@@ -13,7 +13,7 @@ from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, read_table, write_table
 from omero_pixclf.record import RunRecord
-from omero_pixclf.table import Table
+from omero_pixclf.table import Column, Table
 
 __all__ = ["forget_images", "load_tables", "showable", "store_table", "stored_tables"]
 
@@ -28,7 +28,7 @@ def store_table(session: Session, entry: Entry, name: str, table: Table, *, vers
     return write_table(
         session,
         entry.record.image,
-        showable(table, everywhere=name == "summary"),
+        showable(table),
         group=entry.group,
         name=f"{table_prefix(entry)}{name}{version}.h5",
         namespace=_NAMESPACES.get(name, OBJECTS_NS),
@@ -36,21 +36,13 @@ def store_table(session: Session, entry: Entry, name: str, table: Table, *, vers
     )
 
 
-def showable(table: Table, *, everywhere: bool) -> Table:
-    """The table as OMERO.web and OMERO.parade can show it: they read it as JSON, in which a NaN spoils everything.
+def showable(table: Table) -> Table:
+    """The table without the columns that have no value: no image of the container has that number."""
+    return Table(tuple(column for column in table.columns if not _is_empty(column)))
 
-    Columns without any value are left out; ``everywhere``: what is missing in others, such as the mean area of no
-    objects, is 0 (parade reads the summary of all images at once).
-    """
-    filled = []
-    for column in table.columns:
-        unknown = np.isnan(column.values) if column.kind == "double" else np.zeros(len(table), bool)
-        if len(table) and unknown.all():
-            continue
-        filled.append(
-            replace(column, values=np.where(unknown, 0.0, column.values)) if everywhere and unknown.any() else column
-        )
-    return Table(tuple(filled))
+
+def _is_empty(column: Column) -> bool:
+    return column.kind == "double" and len(column.values) > 0 and not np.isfinite(column.values).any()
 
 
 def stored_tables(session: Session, entry: Entry) -> dict[str, int]:

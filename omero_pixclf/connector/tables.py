@@ -17,11 +17,12 @@ from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.removal import own, remove
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import OutputError
-from omero_pixclf.table import Column, Kind, Table, concatenate
+from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, concatenate
 
 __all__ = [
     "BULK_NS",
     "OBJECTS_NS",
+    "fill_of",
     "read_table",
     "remove_tables",
     "string_width",
@@ -48,28 +49,58 @@ _COLUMNS: dict[Kind, Any] = {
     "bool": omero.grid.BoolColumn,
     "string": omero.grid.StringColumn,
 }
+_KINDS: dict[str, Kind] = {made.__name__: kind for kind, made in _COLUMNS.items()}
 # OMERO.tables keeps descriptions in ASCII and fails on anything else.
 _PLAIN = (("µ", "u"), ("μ", "u"), ("²", "^2"), ("³", "^3"))
+_FILL = "not measured: "
 _UNIT = re.compile(r"^(?P<text>.*?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
+_FILLED = re.compile(rf"^(?P<text>.*?)\s*\({_FILL}(?P<fill>-\d[^() ]*)\)$", re.DOTALL)
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U(000[0-9a-f]{5}|0010[0-9a-f]{4})")
 
 
 def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
-    """An `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8. The unit ends the description."""
-    text = _ascii(f"{column.description} [{column.unit}]".strip() if column.unit else column.description)
+    """An `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8.
+
+    The description ends with what stands for "not measured" (a number that JSON has: OMERO.web and OMERO.parade read
+    tables as JSON, and a NaN spoils the whole answer), and with the unit.
+    """
     made = _COLUMNS[column.kind]
     if column.kind == "string":
-        return made(column.name, text, width, [str(v) for v in values.tolist()])
-    return made(column.name, text, values.tolist())
+        return made(column.name, _described(column, ""), width, [str(v) for v in values.tolist()])
+    if column.kind != "double":
+        counted = column.kind == "long"
+        return made(column.name, _described(column, f"{NO_NUMBER}" if counted else ""), values.tolist())
+    fill = fill_of(column)
+    return made(column.name, _described(column, f"{fill:g}"), np.where(np.isfinite(values), values, fill).tolist())
+
+
+def fill_of(column: Column) -> float:
+    """What stands for "not measured" in a column of doubles: its fill value, or one further below its numbers."""
+    measured = column.values[np.isfinite(column.values)]
+    lowest = measured.min(initial=np.inf)
+    below = (column.fill, ANY_NUMBER, *(-(10.0**power) for power in range(301, 309)))
+    return next((fill for fill in below if fill < lowest), -float(np.finfo(np.float64).max))
+
+
+def _described(column: Column, fill: str) -> str:
+    parts = (column.description, f"({_FILL}{fill})" if fill else "", f"[{column.unit}]" if column.unit else "")
+    return _ascii(" ".join(part for part in parts if part))
 
 
 def _ascii(text: str) -> str:
     for sign, plain in _PLAIN:
         text = text.replace(sign, plain)
-    return text.encode("ascii", "replace").decode()
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _text(text: str) -> str:
+    """A description as it was before `_ascii`, but for units in it."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
 
 
 def _unit(text: str) -> str:
     """A unit as it was before `_ascii`."""
+    text = _text(text)
     for sign, plain in _PLAIN[2:]:
         text = text.replace(plain, sign)
     return re.sub(r"\bum", "µm", text)
@@ -90,13 +121,19 @@ def to_table(columns: list[Any]) -> Table:
     KeyError
         For a type of column that omero_pixclf never writes.
     """
-    kinds = {made.__name__: kind for kind, made in _COLUMNS.items()}
-    made = []
-    for column in columns:
-        found = _UNIT.match(column.description or "")
-        text, unit = (found["text"], _unit(found["unit"])) if found else (column.description or "", "")
-        made.append(Column(column.name, kinds[type(column).__name__], np.asarray(column.values or []), unit, text))
-    return Table(tuple(made))
+    return Table(tuple(_from_column(column) for column in columns))
+
+
+def _from_column(column: Any) -> Column:
+    kind = _KINDS[type(column).__name__]
+    text, unit, values = column.description or "", "", np.asarray(column.values or [])
+    if found := _UNIT.match(text):
+        text, unit = found["text"], _unit(found["unit"])
+    if filled := _FILLED.match(text):
+        text, fill = filled["text"], float(filled["fill"])
+        if kind == "double":
+            return Column(column.name, kind, np.where(values == fill, np.nan, values), unit, _text(text), fill)
+    return Column(column.name, kind, values, unit, _text(text))
 
 
 def write_table(

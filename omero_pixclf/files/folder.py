@@ -33,7 +33,7 @@ from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
-from omero_pixclf.table import Table
+from omero_pixclf.table import NO_NUMBER, Table
 
 __all__ = ["FolderSink", "FolderSource", "FolderWriter", "folder_runs", "undo_folder"]
 
@@ -113,10 +113,10 @@ class FolderWriter:
         self.features: list[dict[str, Any]] = []
 
     def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
-        """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are 0."""
+        """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are -1."""
         taken = list(outlines)
         self.features.extend(features_of(taken, name=name, color=color))
-        return np.zeros(len(taken), np.int64)
+        return np.full(len(taken), NO_NUMBER, np.int64)
 
     def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
         """Save a result image ``(t, z, y, x, c)`` as ``<kind>.h5``, ``.ome.tiff`` or ``.zarr``.

@@ -1,4 +1,8 @@
-"""Tables as CSV for people and as Parquet for programs; Parquet keeps the declared kinds, units and descriptions."""
+"""Tables as CSV for people and as Parquet for programs; Parquet keeps the declared kinds, units and descriptions.
+
+What was not measured is an empty field in CSV and null in Parquet. Text stays as it is, in CSV too: programs find rows
+by it. (A spreadsheet takes a name that starts with ``=`` for a formula unless the column is imported as text.)
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 
 from omero_pixclf.errors import InputError
 from omero_pixclf.files.atomic import replacing
-from omero_pixclf.table import Column, Table
+from omero_pixclf.table import NO_NUMBER, NOT_NEGATIVE, Column, Table
 
 __all__ = ["read_parquet", "write_csv", "write_parquet"]
 
@@ -26,7 +30,12 @@ def write_csv(path: Path, table: Table) -> None:
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.names)
-        writer.writerows(row.values() for row in table.rows())
+        writer.writerows(zip(*map(_cells, table.columns), strict=True))
+
+
+def _cells(column: Column) -> list[Any]:
+    """Plain values of a column, None where nothing was measured."""
+    return [v if known else None for v, known in zip(column.values.tolist(), column.known.tolist(), strict=True)]
 
 
 def write_parquet(path: Path, table: Table) -> None:
@@ -44,9 +53,9 @@ def write_parquet(path: Path, table: Table) -> None:
     fields, arrays = [], []
     for column in table.columns:
         kind = types.get(column.kind, pyarrow.int64())
-        facts = {"kind": column.kind, "unit": column.unit, "description": column.description}
+        facts = {"kind": column.kind, "unit": column.unit, "description": column.description, "fill": str(column.fill)}
         fields.append(pyarrow.field(column.name, kind, metadata=facts))
-        arrays.append(pyarrow.array(column.values.tolist(), kind))
+        arrays.append(pyarrow.array(_cells(column), kind))
     with replacing(path) as part:
         pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), part)
 
@@ -71,12 +80,14 @@ def read_parquet(path: Path) -> Table:
 
 def _column(stored: Any, name: str) -> Column:
     facts = {k.decode(): v.decode() for k, v in (stored.schema.field(name).metadata or {}).items()}
-    values = stored.column(name).to_pylist()
-    text = facts["kind"] == "string"
+    kind: Any = facts["kind"]
+    nothing = {"double": np.nan, "string": "", "bool": False}.get(kind, NO_NUMBER)
+    values = [nothing if value is None else value for value in stored.column(name).to_pylist()]
     return Column(
         name,
-        facts["kind"],
-        np.array(values, object) if text else np.array(values),
+        kind,
+        np.array(values, object) if kind == "string" else np.array(values),
         facts.get("unit", ""),
         facts.get("description", ""),
+        float(facts.get("fill", NOT_NEGATIVE)),
     )

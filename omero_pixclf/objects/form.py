@@ -24,6 +24,9 @@ __all__ = ["CORNER", "form_columns", "nearest", "spacing_of"]
 CORNER = (0.0, 0.5, 0.5)
 """From a pixel's indices (z, y, x) to where tables say it is."""
 
+NO_ANGLE = -999.0  # fill value of angles
+ROUND = 1e-9  # relative difference of second moments that only rounding makes
+
 Floats = NDArray[np.float64]
 
 
@@ -52,9 +55,8 @@ def form_columns(
     solidity = geometry.size / hull_sizes(spans, geometry, dims=dims)
     yield Column("Solidity", "double", solidity, "", "part of the pixels in its convex hull that the object has")
     turn = _orientation(geometry, spacing)
-    yield Column(
-        "Orientation_deg", "double", turn, "°", "major axis in the xy plane, from x counter-clockwise, -90 to 90"
-    )
+    text = "major axis in the xy plane, from x counter-clockwise, -90 to 90"
+    yield Column("Orientation_deg", "double", turn, "°", text, NO_ANGLE)
     distance = nearest(geometry.centroid + CORNER, dims=dims, spacing=spacing)
     yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
     yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
@@ -82,10 +84,10 @@ def _axes(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
 
 
 def _orientation(geometry: Geometry, spacing: Spacing) -> Floats:
-    """Half the angle of the doubled one; y runs down on a screen, hence the sign."""
+    """Half the angle of the doubled one; y runs down on a screen, hence the sign. NaN where no direction is longest."""
     yy, yx, xx = (geometry.covariance[:, i, j] * spacing[i] * spacing[j] for i, j in ((1, 1), (1, 2), (2, 2)))
-    degrees: Floats = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
-    return degrees
+    degrees = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
+    return np.where(np.hypot(xx - yy, 2 * yx) > ROUND * (xx + yy), degrees, np.nan)
 
 
 def nearest(centroids: Floats, *, dims: Literal[2, 3], spacing: Spacing) -> Floats:

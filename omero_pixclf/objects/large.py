@@ -7,7 +7,7 @@ few boxes, a few numbers per object, and in the end the table or the outlines of
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ from omero_pixclf.objects.seams import (
 from omero_pixclf.objects.split import SMOOTHING, by_distance, by_probability
 from omero_pixclf.objects.threshold import reach
 from omero_pixclf.objects.windows import Window, grown, windows
-from omero_pixclf.table import Column, Table, concatenate
+from omero_pixclf.table import Table, concatenate
 
 __all__ = [
     "Facts",
@@ -133,7 +133,8 @@ def measure_blocks(
 ) -> Table:
     """The table that `measure` gives for the same arguments."""
     found = [measure_window(w, image, probabilities, facts) for w in windows(labels, block=block)]
-    return whole_table([facts.nothing(image.shape[4]), *found], facts)
+    dtype = np.asarray(image[:1, :1, :1, :1]).dtype
+    return whole_table([facts.nothing(image.shape[4], dtype), *found], facts)
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,9 @@ class Facts:
             box=box,
         )
 
-    def nothing(self, channels: int) -> Table:
-        """The table of an image of so many channels without objects."""
-        return self.measured(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels)), None)
+    def nothing(self, channels: int, dtype: Any) -> Table:
+        """The table of an image of so many channels of that type without objects."""
+        return self.measured(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels), dtype), None)
 
 
 def measure_window(window: Window, image: Readable, probabilities: Readable | None, facts: Facts) -> Table:
@@ -285,4 +286,4 @@ def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | 
 
 def _changed(table: Table, name: str, values: NDArray[Any]) -> Table:
     column = next(c for c in table.columns if c.name == name)
-    return table.with_column(Column(name, column.kind, values, column.unit, column.description))
+    return table.with_column(replace(column, values=values))

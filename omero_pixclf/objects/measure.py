@@ -2,7 +2,8 @@
 
 A container's images are measured into one table, whether their objects lie in planes (2D) or in volumes (3D), and
 whether their pixels have a size or not. So every table has all columns, and those that mean nothing for an object
-hold NaN: ``Volume_*`` and ``Surface_*`` in 2D, ``Area_*`` and ``Perimeter_*`` in 3D, ``*_um*`` without a pixel size.
+hold NaN: ``Volume_*`` and ``Surface_*`` in 2D, ``Area_*`` and ``Perimeter_*`` in 3D, ``*_um*`` without a pixel size,
+the distance to a neighbour of an object that has none, the direction of one that is as long as wide.
 
 Coordinates are what OMERO's viewers show. ``T`` and ``Z`` count from 0, as a shape's ``theT`` and ``theZ`` do. x and y
 are in pixel corners: pixel (0, 0) covers 0 to 1, its centre is (0.5, 0.5), and a bounding box's far side is at ``X1``,
@@ -22,7 +23,7 @@ from omero_pixclf.objects.form import CORNER, form_columns
 from omero_pixclf.objects.geometry import Geometry, geometry_of
 from omero_pixclf.objects.intensity import Intensity, intensities, pixels_in, uncertainty
 from omero_pixclf.objects.spans import Spans, spans_of
-from omero_pixclf.table import Column, Table, column_names, concatenate
+from omero_pixclf.table import ANY_NUMBER, NOT_NEGATIVE, Column, Table, column_names, concatenate
 
 __all__ = ["Box", "PixelSize", "measure"]
 
@@ -150,16 +151,17 @@ def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[
 
 
 def _channels(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
+    fill = NOT_NEGATIVE if image.dtype.kind in "ub" else ANY_NUMBER
     for name, found in zip(names, intensities(pixels_in(image, frame.here), frame.here, frame.geometry), strict=True):
-        yield from _channel(name, found)
+        yield from _channel(name, found, fill)
 
 
-def _channel(name: str, found: Intensity) -> Iterator[Column]:
-    yield Column(f"Mean_{name}", "double", found.mean, "", f"mean intensity of {name}")
-    yield Column(f"Min_{name}", "double", found.least, "", f"lowest intensity of {name}")
-    yield Column(f"Max_{name}", "double", found.most, "", f"highest intensity of {name}")
+def _channel(name: str, found: Intensity, fill: float) -> Iterator[Column]:
+    yield Column(f"Mean_{name}", "double", found.mean, "", f"mean intensity of {name}", fill)
+    yield Column(f"Min_{name}", "double", found.least, "", f"lowest intensity of {name}", fill)
+    yield Column(f"Max_{name}", "double", found.most, "", f"highest intensity of {name}", fill)
     yield Column(f"Std_{name}", "double", found.std, "", f"standard deviation of {name} (population)")
-    yield Column(f"Integrated_{name}", "double", found.integrated, "", f"sum of {name} over the object")
+    yield Column(f"Integrated_{name}", "double", found.integrated, "", f"sum of {name} over the object", fill)
 
 
 def _certainty(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:

@@ -128,7 +128,8 @@ def summed(
         apart = bend - np.repeat(mean, np.diff(planes, append=len(at)), axis=0)
         variance = np.add.reduceat(spread + inner[:, None] * apart**2, planes) / weight
         level = np.add.reduceat(light, planes) / np.add.reduceat(pixels, planes)[:, None]
-        sharpness = np.where(level == 0, np.where(weight > 0, 0.0, np.nan), variance / level**2)
+        dark = np.where((weight > 0) & (variance == 0), 0.0, np.nan)
+        sharpness = np.where(level == 0, dark, variance / level**2)
     times = np.flatnonzero(np.diff(at[planes, 0], prepend=-1))
     return ImageSummary(
         objects=objects,
@@ -172,8 +173,8 @@ def focus_score(image: Readable, channel: int) -> float:
     """Sharpness of a channel of ``(t, z, y, x, c)``: higher is sharper, comparable between images of one assay only.
 
     For each plane the variance of its Laplacian (4 neighbours, inner pixels) divided by the square of its mean, so
-    that exposure does not count; of a stack the sharpest plane, of a time series the mean. NaN below 3 by 3 pixels, 0
-    for a plane that is all zero. The "normalised variance of the Laplacian" is that of Pech-Pacheco et al. 2000,
-    doi:10.1109/ICPR.2000.903548, made independent of brightness.
+    that exposure does not count; of a stack the sharpest plane, of a time series the mean. NaN below 3 by 3 pixels
+    and for a plane whose mean is 0, but 0 for one that is all zero. The "normalised variance of the Laplacian" is that
+    of Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548, made independent of brightness.
     """
     return summarise(image, None, {}).focus[channel]

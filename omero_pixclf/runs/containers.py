@@ -10,7 +10,7 @@ import numpy as np
 
 from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.runs.manifest import Manifest
-from omero_pixclf.table import Column, Table, column_names, concatenate
+from omero_pixclf.table import NO_NUMBER, Column, Table, column_names, concatenate
 
 if TYPE_CHECKING:
     from omero_pixclf.objects.summary import ImageSummary
@@ -31,7 +31,8 @@ def locate(table: Table, image: ImageInfo) -> Table:
         lead.append(Column("Well", "well", np.full(rows, place.well_id)))
     if place.well is not None:
         lead.append(Column("Well_Name", "string", np.full(rows, place.well, object)))
-        lead.append(Column("Field", "long", np.full(rows, place.field or 0), description="1-based within the well"))
+        field = np.full(rows, place.field or NO_NUMBER)
+        lead.append(Column("Field", "long", field, description="1-based within the well"))
     if place.container.startswith("Plate:"):
         lead.append(Column("Plate", "plate", np.full(rows, int(place.container.partition(":")[2]))))
     return Table((*lead, *table.columns))
@@ -76,13 +77,15 @@ AVERAGED = ("Area_", "Volume_", "Mean_")  # per-object columns whose means stand
 
 
 def _mean(column: Column, name: str, tag: str) -> Column:
-    value = float(np.mean(column.values)) if len(column.values) else float("nan")
+    measured = column.values[column.known]
+    value = float(np.mean(measured)) if len(measured) else float("nan")
     return Column(
         f"Mean_{column.name.removeprefix('Mean_')}_of_{tag}",
         "double",
         np.array([value]),
         column.unit,
         f"mean over objects of {name}: {column.description or column.name}",
+        column.fill,
     )
 
 

@@ -63,8 +63,9 @@ def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells
     least = (int(rows.max()) + 1, int(columns.max()) + 1)
     known_shape = plate is not None and plate[0] >= least[0] and plate[1] >= least[1]
     shape = plate if plate is not None and known_shape else plate_shape(*least)
-    numbers = summary[column][known].astype(np.float64)
-    there = np.isfinite(numbers)
+    measured = next(c for c in summary.columns if c.name == column)
+    numbers = measured.values[known].astype(np.float64)
+    there = np.isfinite(numbers) & measured.known[known]
     if not there.any():
         return None
     index = rows * shape[1] + columns

@@ -112,9 +112,12 @@ def _safe(key: str) -> str:
     return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
+_DECLARED = ("name", "kind", "unit", "description", "fill")
+
+
 def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
     """A table as arrays to save, their names led by ``prefix``."""
-    described = [{"name": c.name, "kind": c.kind, "unit": c.unit, "description": c.description} for c in table.columns]
+    described = [{name: getattr(c, name) for name in _DECLARED} for c in table.columns]
     values = {
         f"{prefix}values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
         for i, c in enumerate(table.columns)
@@ -125,9 +128,4 @@ def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
 def table_from(arrays: Mapping[str, Any], prefix: str = "") -> Table:
     """The table that `table_arrays` has made arrays of."""
     described = json.loads(str(arrays[f"{prefix}columns"]))
-    return Table(
-        tuple(
-            Column(d["name"], d["kind"], arrays[f"{prefix}values{i}"].tolist(), d["unit"], d["description"])
-            for i, d in enumerate(described)
-        )
-    )
+    return Table(tuple(Column(values=arrays[f"{prefix}values{i}"].tolist(), **d) for i, d in enumerate(described)))

@@ -166,7 +166,8 @@ def _objects(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
                     tables.append(measure_window(window, cutting.pixels, cutting.probabilities, facts))
                     if kind in ("polygon", "mask"):
                         outlines += outline_window(window, kind=kind, simplify=work.recipe.output.simplify)
-            arrays |= table_arrays(concatenate([facts.nothing(image.shape[4]), *tables]), f"{index}.table.")
+            empty = facts.nothing(image.shape[4], image.dtype)
+            arrays |= table_arrays(concatenate([empty, *tables]), f"{index}.table.")
             arrays |= outline_arrays(outlines, f"{index}.outlines.")
         times, *sides = cutting.grid.place(number)
         place = (sides[0], sides[1], sides[2])

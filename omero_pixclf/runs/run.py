@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -106,7 +107,8 @@ def store(results: Results, record: RunRecord, work: Work, writer: ImageWriter) 
         work.files.picture(key).write_bytes(results.preview)
     counts = dict(found.summary.objects)
     uncertainty = found.summary.uncertainty
-    writer.complete(replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=uncertainty))
+    known = uncertainty if math.isfinite(uncertainty) else None
+    writer.complete(replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=known))
     return counts
 
 

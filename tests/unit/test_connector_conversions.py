@@ -165,11 +165,42 @@ def test_columns_come_back_with_kind_values_unit_and_description():
         assert_array_equal(back[name], TABLE[name])
 
 
+@pytest.mark.parametrize("name", ["细胞", "клетка", "🧫 dish", "a [b] (not measured: x)"])
+def test_names_in_descriptions_come_back_as_they_were(name):
+    column = Column("Count_X", "long", np.array([1, -1]), description=f"objects: {name}")
+    made = to_column(column, column.values)
+    assert made.description.isascii() and "(not measured: -1)" in made.description
+    assert to_table([made]).columns[0].description == f"objects: {name}"
+
+
+@pytest.mark.parametrize(
+    ("values", "fill", "stored"),
+    [
+        ([2.5, np.nan], -1.0, [2.5, -1.0]),
+        ([0.0, np.inf, -np.inf], -1.0, [0.0, -1.0, -1.0]),
+        ([-40.0, np.nan], -999.0, [-40.0, -999.0]),
+        ([-3.5, np.nan], -1.0, [-3.5, -1e300]),  # declared too high: one that is no measurement is taken
+        ([-1e300, np.nan], -1e300, [-1e300, -1e301]),
+        ([], -1.0, []),
+    ],
+)
+def test_what_was_not_measured_is_a_number_that_json_has_and_no_measurement(values, fill, stored):
+    column = Column("V", "double", np.array(values), "px", "size", fill)
+    made = to_column(column, column.values)
+    assert made.values == stored
+    if values:
+        assert f"(not measured: {min(stored):g})" in made.description
+    back = to_table([made]).columns[0]
+    assert_array_equal(back.values, np.where(np.isinf(column.values), np.nan, column.values))
+    assert (back.unit, back.description) == ("px", "size")
+
+
 def test_descriptions_are_ascii_because_omero_tables_fail_on_the_rest():
     column = Column("V", "double", np.zeros(1), "µm³", "Größe in µm")
     made = to_column(column, column.values)
-    assert made.description == "Gr??e in um [um^3]"
-    assert to_table([made]).columns[0].unit == "µm³"
+    assert made.description == r"Gr\xf6\xdfe in um (not measured: -1) [um^3]"
+    back = to_table([made]).columns[0]
+    assert (back.unit, back.description) == ("µm³", "Größe in um")
 
 
 def test_string_columns_are_as_wide_as_their_longest_value_in_bytes():

@@ -50,6 +50,15 @@ def test_axes_eccentricity_and_orientation_are_those_of_the_ellipse() -> None:
     assert math.isnan(row["Axis_middle_px"])
 
 
+@pytest.mark.parametrize("side", [1, 2, 7])
+def test_an_object_as_long_as_wide_has_no_direction(side: int) -> None:
+    labels = np.zeros((1, 1, 20, 20), np.int32)
+    labels[0, 0, 3 : 3 + side, 5 : 5 + side] = 1
+    labels[0, 0, 12:14, 2:9] = 2
+    square, bar = (row["Orientation_deg"] for row in table_of(labels).rows())
+    assert math.isnan(square) and bar == 0.0
+
+
 def test_perimeter_is_skimages_crofton() -> None:
     labels = blobs(3)
     for row in table_of(labels).rows():

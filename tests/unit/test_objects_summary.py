@@ -36,6 +36,12 @@ def test_a_blurred_image_scores_lower_and_a_brighter_one_the_same() -> None:
     assert score(3 * sharp) == pytest.approx(score(sharp))
 
 
+def test_an_image_whose_mean_is_zero_has_no_score_and_a_black_one_has_zero() -> None:
+    balanced = np.tile(np.array([[1.0, -1.0], [-1.0, 1.0]]), (1, 1, 8, 8))
+    assert math.isnan(score(balanced))
+    assert score(np.zeros((1, 1, 8, 8))) == 0.0
+
+
 def test_a_stack_scores_as_its_sharpest_plane() -> None:
     sharp = np.random.default_rng(0).random((1, 1, 40, 40)) + 1
     stack = np.concatenate((gaussian_filter(sharp, (0, 0, 2, 2)), sharp), axis=1)

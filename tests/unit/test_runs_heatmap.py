@@ -64,6 +64,13 @@ def test_nan_is_left_out_of_means() -> None:
     assert wells.values[0, 0] == 0.5 and np.isnan(wells.values[0, 1])
 
 
+def test_images_in_which_a_class_was_not_looked_for_are_left_out_of_means() -> None:
+    wells = well_means(summary(["A1", "A1", "B2"], [7, -1, -1]), "Count_Cell_body")
+    assert wells is not None
+    assert (wells.values[0, 0], wells.fields[0, 0], wells.fields[1, 1]) == (7, 1, 0)
+    assert np.isnan(wells.values[1, 1])
+
+
 def test_a_plate_that_is_known_is_drawn_as_it_is_unless_a_well_lies_outside() -> None:
     table = summary(["A1", "B2"], [1, 2])
     known = well_means(table, "Count_Cell_body", (8, 12))
