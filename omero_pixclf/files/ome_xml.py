@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import dataclass
 from typing import Any
 
 from omero_pixclf.files.axes import Axes, Axis
 
-__all__ = ["imagej_axes", "named_files", "ome_axes", "ome_channels", "parsed"]
+__all__ = [
+    "OmeImage",
+    "has_entities",
+    "imagej_axes",
+    "images_with_pixels",
+    "named_files",
+    "ome_axes",
+    "ome_channels",
+    "parsed",
+]
 
 _SIZES = {
     "x": ("PhysicalSizeX", "PhysicalSizeXUnit", "µm"),
@@ -40,7 +49,7 @@ def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
     pixels = _pixels(xml, image)
     if pixels is None:
         return ()
-    return tuple(c.get("Name", "") for c in pixels if c.tag.rpartition("}")[2] == "Channel")
+    return tuple(c.get("Name", "") for c in pixels if _tag(c) == "Channel")
 
 
 def named_files(xml: str | None) -> tuple[str, ...]:
@@ -48,26 +57,61 @@ def named_files(xml: str | None) -> tuple[str, ...]:
     root = parsed(xml or "")
     if root is None:
         return ()
-    found = (e.get("FileName", "") for e in root.iter() if e.tag.rpartition("}")[2] == "UUID")
+    found = (e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID")
     return tuple(dict.fromkeys(name for name in found if name))
 
 
-def _pixels(xml: str, image: int) -> ET.Element | None:
-    """The ``Pixels`` element of the image of that number; None where there are not so many, or the text is no XML."""
-    root = parsed(xml)
+@dataclass(frozen=True)
+class OmeImage:
+    """An image of an OME-XML text that has pixels in TIFF files; ``planes`` is the number of pages that it takes."""
+
+    name: str
+    pixels: ET.Element
+    planes: int
+
+
+def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
+    """The images of an OME-XML text in its order, but for those of which it has nothing but metadata."""
+    root = parsed(xml or "")
     if root is None:
-        return None
-    found = (e for e in root.iter() if e.tag.rpartition("}")[2] == "Pixels")
-    return next(itertools.islice(found, image, None), None)
+        return ()
+    found = []
+    for image in (e for e in root if _tag(e) == "Image"):
+        pixels = [e for e in image if _tag(e) == "Pixels" and any(_tag(c) == "TiffData" for c in e)]
+        found += [OmeImage(image.get("Name", ""), one, _planes(one)) for one in pixels]
+    return tuple(found)
+
+
+def _planes(pixels: ET.Element) -> int:
+    """Pages that the planes of an image take; the samples of a channel of several are on one page."""
+    sizes = [int(_number(pixels.get(f"Size{axis}")) or 1) for axis in "ZCT"]
+    channel = next((e for e in pixels if _tag(e) == "Channel"), None)
+    samples = int(_number(channel.get("SamplesPerPixel")) or 1) if channel is not None else 1
+    return math.prod(sizes) // max(1, samples)
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _pixels(xml: str, image: int) -> ET.Element | None:
+    """The ``Pixels`` element of the image of that number among those with pixels; None where there is none."""
+    found = images_with_pixels(xml)
+    return found[image].pixels if image < len(found) else None
+
+
+def has_entities(xml: str) -> bool:
+    """Whether a text declares XML entities, which OME-XML does not have: they could be made to explode."""
+    return "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml
 
 
 def parsed(xml: str) -> ET.Element | None:
     """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML."""
-    if "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml:  # OME-XML has none; entities could be made to explode
+    if has_entities(xml):
         return None
     try:
         return ET.fromstring(xml)
-    except ET.ParseError:
+    except (ET.ParseError, ValueError):
         return None
 
 

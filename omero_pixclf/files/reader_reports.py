@@ -7,15 +7,19 @@ is shorter than the file says, or one with planes of zeros.
 from __future__ import annotations
 
 import logging
+import lzma
 import re
+import struct
 import threading
+import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 
-__all__ = ["BENIGN", "is_benign", "reports_as_errors"]
+__all__ = ["BENIGN", "is_benign", "reader_errors", "reports_as_errors"]
 
 READERS = ("tifffile", "imagecodecs")
 """Names of the loggers of the libraries that decode pixels."""
@@ -79,6 +83,27 @@ def _install() -> None:
                 logger.__class__ = _CollectingLogger
 
 
+def reader_errors() -> tuple[type[Exception], ...]:
+    """What the libraries that read files raise over damaged or hostile ones: nearly everything, by their authors' word.
+
+    None of these types is one of the program's own, which pass.
+    """
+    return (
+        *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, NameError),
+        *(OSError, RuntimeError, StopIteration, SyntaxError, TypeError, ValueError, Warning),
+        *(struct.error, zlib.error, lzma.LZMAError),
+        *_own_errors(),
+    )
+
+
+@cache
+def _own_errors() -> tuple[type[Exception], ...]:
+    """Errors of readers that are derived from nothing but Exception."""
+    import tifffile
+
+    return (tifffile.TiffFileError,)
+
+
 @contextmanager
 def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None) -> Iterator[None]:
     """Collect what readers log in this thread within the context; raise at its end where pixels could be lost.
@@ -104,21 +129,34 @@ def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None
     >>> with reports_as_errors("cut.tif", lambda: "it has 1 of 8 images"):
     ...     logging.getLogger("tifffile").error("bad page")
     Traceback (most recent call last):
-    omero_pixclf.errors.ImageError: cut.tif is incomplete or damaged: it has 1 of 8 images (bad page); copy or export it again
-    """  # noqa: E501
+    omero_pixclf.errors.ImageError: cut.tif is incomplete: it has 1 of 8 images (bad page); copy or export it again
+    """
     _install()
-    reports: list[str] = []
-    _collected.lists.append(reports)
-    try:
+    with _collecting() as reports:
         yield
-    finally:
-        _collected.lists.remove(reports)
     severe = [report for report in reports if not is_benign(report)]
     if severe:
         reader = re.sub(r"^<tifffile\.\w+ '[^']*'> |^<tifffile\.", "", severe[0])
-        more = explain() if explain is not None else ""
-        found = f"{more} ({reader})" if more else reader
-        raise ImageError(f"{path} is incomplete or damaged: {found}; copy or export it again")
+        more = _explained(explain)
+        found = f"is incomplete: {more} ({reader})" if more else f"is incomplete or damaged: {reader}"
+        raise ImageError(f"{path} {found}; copy or export it again")
+
+
+@contextmanager
+def _collecting() -> Iterator[list[str]]:
+    reports: list[str] = []
+    _collected.lists.append(reports)
+    try:
+        yield reports
+    finally:
+        _collected.lists.pop()
+
+
+def _explained(explain: Callable[[], str] | None) -> str:
+    """What the caller knows of the damage; it reads a damaged file, so that this may fail or be reported, too."""
+    with _collecting(), suppress(*reader_errors()):
+        return explain() if explain is not None else ""
+    return ""
 
 
 def is_benign(report: str) -> bool:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_xml import named_files
-from omero_pixclf.files.references import resolve_reference
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
-from omero_pixclf.files.tiff import read_series, series_reader, tiff_errors
+from omero_pixclf.files.tiff import series_reader, tiff_errors
+from omero_pixclf.files.tiff_file import members_of, open_tiff_file, read_series
 
 __all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
 
@@ -30,18 +29,8 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
     ImageError
         Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
     """
-    with ExitStack() as opened:
-        tiff = _opened(path, opened)
+    with open_tiff_file(path, within=within) as tiff:
         yield Content("OMETiff" if tiff.is_ome else "Tiff", tiff_series(path, tiff, within))
-
-
-def _opened(path: Path, opened: ExitStack) -> Any:
-    import tifffile
-
-    try:
-        return opened.enter_context(tifffile.TiffFile(path))
-    except tiff_errors() as error:
-        raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
 
 
 def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
@@ -108,14 +97,5 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
 
 
 def tiff_companions(path: Path) -> tuple[Path, ...]:
-    """The other files that an OME-TIFF file's planes lie in; ImageError where one is missing."""
-    with ExitStack() as opened:
-        xml = _opened(path, opened).ome_metadata
-    names = [name for name in named_files(xml) if name != path.name]
-    found = [resolve_reference(path.parent, name, source=path) for name in names]
-    missing = [other.name for other in found if not other.is_file()]
-    if missing:
-        if len(missing) == len(found) == 1:
-            return ()  # one file that was renamed since it was written
-        raise ImageError(f"{path.name}: its planes lie in {', '.join(missing)}, too, which are not beside it")
-    return tuple(found)
+    """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
+    return members_of(path)[1:]

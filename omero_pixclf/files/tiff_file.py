@@ -1,0 +1,238 @@
+"""TIFF files opened, with the images that they hold, and the proof that all of each image is there.
+
+tifffile gives a shorter image, or one with planes of zeros, where a file is cut, where planes that OME-XML declares
+are missing, or where a file of a set is. All of that is an error here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.ome_tiff_set import companion_of, missing_files, use_whole_metadata
+from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files
+from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
+from omero_pixclf.files.references import check_opened_files, resolve_reference
+
+__all__ = ["member_files", "members_of", "open_tiff_file", "read_series"]
+
+_TOLD_PLANES = 3  # missing planes that a message names one by one
+
+
+@contextmanager
+def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = False) -> Iterator[Any]:
+    """Tifffile's object of a file, open until the context ends; `read_series` gives its images.
+
+    Parameters
+    ----------
+    path
+        The file.
+    within
+        The folder that must hold the file with the metadata, where that is another one; the file's own by default.
+    alone
+        Do not look for metadata in another file.
+
+    Raises
+    ------
+    ImageError
+        Where it cannot be read, is damaged, or its metadata is in a file that is not there.
+    """
+    import tifffile
+
+    with ExitStack() as opened:
+        try:
+            with reports_as_errors(path):
+                tiff = opened.enter_context(tifffile.TiffFile(path))
+                if not alone:
+                    use_whole_metadata(path, tiff, within or path.parent)
+        except reader_errors() as error:
+            raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
+        yield tiff
+
+
+def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[Any]:
+    """The images of an open TIFF file, as tifffile finds them, in this file and those that it names; all complete.
+
+    Parameters
+    ----------
+    path, tiff
+        The file, and tifffile's object of it.
+    within
+        The folder that the files may lie in; the file's own by default.
+
+    Raises
+    ------
+    ImageError
+        Where pixels or planes are missing, or the file names one outside of the folder; no such file is read.
+    """
+    root = within or path.parent
+    if has_entities(tiff.ome_metadata or ""):
+        raise ImageError(f"{path}: its OME-XML declares entities, which are not expanded; export it again")
+    for name in named_files(tiff.ome_metadata):
+        resolve_reference(path.parent, name, within=root, source=path)
+    try:
+        with reports_as_errors(path, lambda: _counts(tiff)):
+            found = list(tiff.series)
+            check_opened_files(tiff, found, root)
+            for series in found:
+                _refuse_missing_planes(path, tiff, series)
+        _refuse_missing_images(path, tiff, found)
+        for series in found:
+            for level in series.levels:
+                _refuse_cut(path, tiff, level)
+    except reader_errors() as error:
+        raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
+    return found
+
+
+def members_of(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
+    """The files that hold the images of a TIFF file, with that of the metadata; the file itself first.
+
+    Raises
+    ------
+    ImageError
+        As `read_series`.
+    """
+    with open_tiff_file(path, within=within, alone=True) as tiff:
+        companion = companion_of(path, tiff.ome_metadata, within or path.parent)
+    with open_tiff_file(path, within=within) as tiff:
+        found = member_files(tiff, read_series(path, tiff, within=within))
+    return tuple(dict.fromkeys((*found, companion))) if companion else found
+
+
+def member_files(tiff: Any, series: Sequence[Any]) -> tuple[Path, ...]:
+    """The files that hold the pages of some of tifffile's series, the one that was opened first."""
+    own = Path(tiff.filehandle.path)
+    pages = (page for one in series for page in one.pages if page is not None)
+    return tuple(dict.fromkeys((own, *(Path(page.parent.filehandle.path) for page in pages))))
+
+
+def _counts(tiff: Any) -> str:
+    """How many images a file says that it holds, and how many are there; "" where it does not say."""
+    said = _said(tiff)
+    there = sum(_is_whole(page) for page in tiff.pages)
+    return _says(said, there) if said and there != said else ""
+
+
+def _says(said: int, there: int) -> str:
+    return f"it says {said} {'image' if said == 1 else 'images'}, {there} {'is' if there == 1 else 'are'} there"
+
+
+def _said(tiff: Any) -> int:
+    """The number of planes by ImageJ's metadata, tifffile's or OME's; 0 where there is none."""
+    if tiff.imagej_metadata:
+        facts = tiff.imagej_metadata
+        counts = [int(facts.get(name, 1)) for name in ("frames", "slices", "channels")]
+        return max(prod(counts), int(facts.get("images", 1)))
+    if tiff.shaped_metadata:
+        shapes = [part["shape"] for part in tiff.shaped_metadata if part.get("shape")]
+        page = prod(tiff.pages.first.shape) or 1
+        return sum(max(1, prod(shape) // page) for shape in shapes)
+    return sum(image.planes for image in images_with_pixels(tiff.ome_metadata))
+
+
+def _is_whole(page: Any) -> bool:
+    """Whether all bytes of a page are in its file."""
+    offsets = np.asarray(page.dataoffsets, dtype=np.uint64)
+    counts = np.asarray(page.databytecounts, dtype=np.uint64)
+    if len(offsets) != len(counts) or len(offsets) < prod(page.chunked):
+        return False
+    return not bool(np.any((offsets + counts > page.parent.filehandle.size) & (counts > 0)))
+
+
+def _refuse_missing_planes(path: Path, tiff: Any, series: Any) -> None:
+    """Refuse a series with planes that no page holds."""
+    outer = series.shape[: len(series.shape) - len(series.keyframe.shape)]
+    if series.kind == "ome" or len(series.pages) > 1:
+        said, there = prod(outer), sum(page is not None for page in series.pages)
+        missing = [i for i, page in enumerate(series.pages) if page is None] or list(range(there, said))
+        if there != said:
+            files = missing_files(path, tiff.ome_metadata)
+            gone = f" ({', '.join(files)} {'is' if len(files) == 1 else 'are'} not there)" if files else ""
+            lost = f": planes {_named(missing, outer, series.axes)} are missing{gone}" if there < said else ""
+            raise ImageError(f"{path} is incomplete: {_says(said, there)}{lost}; copy or export it again")
+
+
+def _named(planes: Sequence[int], outer: Sequence[int], axes: str) -> str:
+    """Planes of an image as people name them: ``t=1``, or ``z=2-4 t=0`` and so on.
+
+    >>> _named([1, 3], (2, 2), "TZYX"), _named([2], (2, 2), "TZYX")
+    ('z=1', 't=1 z=0')
+    """
+    places = np.array(np.unravel_index(np.asarray(planes), tuple(outer) or (1,))).T.tolist()
+    keys = axes.lower()
+    for axis, size in enumerate(outer):
+        values = sorted({place[axis] for place in places})
+        if len(values) < size and len(places) == len(values) * prod(outer) // size:
+            return f"{keys[axis]}={_ranges(values)}"
+    told = [" ".join(f"{keys[i]}={n}" for i, n in enumerate(place)) for place in places[:_TOLD_PLANES]]
+    more = f" and {len(places) - _TOLD_PLANES} more" if len(places) > _TOLD_PLANES else ""
+    return ", ".join(told) + more
+
+
+def _ranges(values: Sequence[int]) -> str:
+    """Ascending numbers, those in a row as a range.
+
+    >>> _ranges([0, 1, 2, 5])
+    '0-2,5'
+    """
+    rows: list[list[int]] = []
+    for value in values:
+        if rows and value == rows[-1][-1] + 1:
+            rows[-1].append(value)
+        else:
+            rows.append([value])
+    return ",".join(f"{row[0]}-{row[-1]}" if len(row) > 1 else f"{row[0]}" for row in rows)
+
+
+def _refuse_missing_images(path: Path, tiff: Any, found: Sequence[Any]) -> None:
+    """Refuse a file whose OME-XML declares images with pixels that tifffile leaves out."""
+    said = len(images_with_pixels(tiff.ome_metadata))
+    there = sum(series.kind == "ome" for series in found)
+    if said > there > 0:
+        raise ImageError(
+            f"{path} is incomplete: its OME-XML says {said} images with pixels, {there} "
+            f"{'is' if there == 1 else 'are'} there; copy or export it again"
+        )
+
+
+def _refuse_cut(path: Path, tiff: Any, series: Any) -> None:
+    """Refuse a series of which pixels lie behind the end of their file, or whose pages do not match."""
+    if not series.keyframe.dataoffsets:
+        raise ImageError(f"{path} is damaged: it does not say where its pixels are; export it again")
+    if series.dataoffset is not None and _in_one_file(series):
+        end = series.dataoffset + prod(series.shape) * series.dtype.itemsize
+        if end > series.keyframe.parent.filehandle.size:
+            size = series.keyframe.parent.filehandle.size
+            raise ImageError(
+                f"{path} is incomplete: the file ends before its image does, after {size} of {end} bytes; copy it again"
+            )
+        return
+    for number, page in enumerate(series.pages):
+        if page is not None and not _is_whole(page):
+            said, there = len(series.pages), sum(p is not None and _is_whole(p) for p in series.pages)
+            counts = f"{_says(said, there)}; " if said > 1 else ""
+            where = Path(page.parent.filehandle.path).name
+            raise ImageError(
+                f"{path} is incomplete: {counts}pixels of image {number} lie behind the end of {where}, or are not "
+                "listed; copy it again"
+            )
+        if page is not None and not _match(page.keyframe, series.keyframe):
+            raise ImageError(
+                f"{path}: its page {number} is {page.keyframe.dtype} of shape {page.keyframe.shape}, expected "
+                f"{series.keyframe.dtype} of shape {series.keyframe.shape} as the first one; export it again"
+            )
+
+
+def _in_one_file(series: Any) -> bool:
+    return all(page is None or page.parent is series.keyframe.parent for page in series.pages)
+
+
+def _match(page: Any, first: Any) -> bool:
+    return bool(page is first or (page.shape == first.shape and page.dtype == first.dtype))
