@@ -113,7 +113,6 @@ def run_in_folder(
     out: Path,
     request: Request,
     *,
-    axes: str | None = None,
     now: Callable[[], datetime] = utc_now,
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
@@ -122,8 +121,9 @@ def run_in_folder(
     project = _project_file(request)
     request = _titled(request, project)
     placed = replace(request, folder=request.folder or runs_in(out))
-    with folder_edges(out, axes) as (source, sink):
-        site = Site(source, sink, project, renew=lambda: partial(folder_edges, out, axes), modules=FILE_MODULES)
+    edges = partial(folder_edges, out, request.axes)
+    with edges() as (source, sink):
+        site = Site(source, sink, project, renew=lambda: edges, modules=FILE_MODULES)
         items = _plan(source, sink, project, request)
         with _manifest(placed, project, str(out), "", now, salt) as manifest:
             yield from carry_out(items, site, placed, manifest, now)
@@ -162,9 +162,9 @@ def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Previe
             return _preview(source, sink, project, _titled(request, project), samples)
 
 
-def plan_in_folder(out: Path, request: Request, *, axes: str | None = None, samples: int = 0) -> Preview:
+def plan_in_folder(out: Path, request: Request, *, samples: int = 0) -> Preview:
     """What `run_in_folder` would do, without doing it."""
-    with folder_edges(out, axes) as (source, sink):
+    with folder_edges(out, request.axes) as (source, sink):
         project = _project_file(request)
         return _preview(source, sink, project, _titled(request, project), samples)
 
@@ -232,7 +232,7 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
         room = refusal_of_room(image, project, request.memory, request.folder or state_folder())
         return room or engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
-    digest = recipe.hash(project.sha256)
+    digest = request.recipe_hash(project)
     images = list(source.images(request.targets))
     if not images:
         raise UsageError(f"no images in {' '.join(request.targets)}")
@@ -249,7 +249,7 @@ def _manifest(
     now: Callable[[], datetime],
     salt: Callable[[int], bytes],
 ) -> AbstractContextManager[Manifest]:
-    digest = request.recipe.hash(project.sha256)
+    digest = request.recipe_hash(project)
     if request.resume is None:
         moment = now()
         header = RunHeader(
@@ -261,20 +261,27 @@ def _manifest(
             user,
             moment.isoformat(timespec="seconds"),
             "/".join(map(str, request.shard or ())),
+            axes=request.axes,
         )
         return Manifest.create(run_folder(request.folder or state_folder(), header.run_id), header)
-    return _reopened(run_folder(request.folder or state_folder(), request.resume), digest, server, user)
+    return _reopened(request, digest, server, user)
 
 
 @contextmanager
-def _reopened(folder: Path, digest: str, server: str, user: str) -> Iterator[Manifest]:
-    """An earlier run's manifest, if what it was about is still the same."""
-    with Manifest.open(folder) as manifest:
+def _reopened(request: Request, digest: str, server: str, user: str) -> Iterator[Manifest]:
+    """An earlier run's manifest, if what is asked for is what it was about."""
+    assert request.resume is not None
+    if request.force:
+        raise UsageError(f"run {request.resume}: a resumed run repeats nothing: leave force out, or start a new run")
+    with Manifest.open(run_folder(request.folder or state_folder(), request.resume)) as manifest:
         header = manifest.header
         if header.recipe_hash != digest:
             raise UsageError(f"run {header.run_id}: its project or settings have changed since; start a new run")
         if (header.server, header.user) != (server, user):
             raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {user}'s on {server}")
+        asked = (request.recipe.title, request.targets, "/".join(map(str, request.shard or ())))
+        if asked != (Recipe.model_validate(header.recipe).title, header.targets, header.shard):
+            raise UsageError(f"run {header.run_id}: its name, targets and share cannot be changed; start a new run")
         yield manifest
 
 
@@ -292,7 +299,7 @@ def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Reque
         header = manifest.header
     recipe = Recipe.model_validate(header.recipe)
     shard = parse_shard(header.shard) if header.shard else None
-    return Request(header.targets, recipe, resume=run_id, folder=folder, shard=shard, **machine)
+    return Request(header.targets, recipe, resume=run_id, folder=folder, shard=shard, axes=header.axes, **machine)
 
 
 def import_files(

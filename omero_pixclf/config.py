@@ -160,12 +160,17 @@ class Recipe(_Frozen):
         """
         return self if self.name else self.model_copy(update={"name": title_of(project_file)})
 
-    def hash(self, project_sha256: str) -> str:
-        """SHA-256 over everything that changes results: project bytes, settings, the engine's result version."""
+    def hash(self, project_sha256: str, axes: str | None = None) -> str:
+        """SHA-256 over everything that changes results: project bytes, settings, the engine's result version.
+
+        ``axes`` is how image files are read (``"zyxc"``); None where the files themselves say it.
+        """
         settings = self.model_dump(mode="json")
         settings["classifier"].pop("project")  # its bytes count, not where they lie
         settings.pop("name")
         content = {"project": project_sha256, "version": RESULT_VERSION, **settings}
+        if axes is not None:  # absent otherwise: results of versions that left it out still count
+            content["axes"] = axes
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def flat(self) -> dict[str, str]:

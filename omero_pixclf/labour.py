@@ -62,6 +62,8 @@ class Request:
         ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.merging`.
     direct
         The server's storage as it is mounted here, and on every other machine that works; results do not depend on it.
+    axes
+        The axes of image files, such as ``"zyxc"``; None takes what each file says.
     """
 
     targets: tuple[str, ...]
@@ -75,6 +77,11 @@ class Request:
     dask: str = ""
     shard: tuple[int, int] | None = None
     direct: Direct = NOTHING_MOUNTED
+    axes: str | None = None
+
+    def recipe_hash(self, project: Project) -> str:
+        """What makes this run the same as another on the same pixels (`omero_pixclf.config.Recipe.hash`)."""
+        return self.recipe.hash(project.sha256, self.axes)
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,7 @@ def carry_out(
 ) -> Iterator[Event]:
     """Do what is planned, where the request wants it, and yield what happens."""
     recipe, shard = request.recipe, request.shard
-    record = record_of(manifest, recipe, site.project, now())
+    record = record_of(manifest, recipe, site.project, now(), axes=request.axes)
     manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
     if recipe.output.table and shard is None:
         take_over(items, manifest, site.sink, record.recipe)
@@ -133,19 +140,22 @@ def carry_out(
     yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
 
 
-def record_of(manifest: Manifest, recipe: Recipe, project: Project, started: datetime) -> RunRecord:
+def record_of(
+    manifest: Manifest, recipe: Recipe, project: Project, started: datetime, *, axes: str | None = None
+) -> RunRecord:
     """What the ledger says of every image of a run."""
+    settings = recipe.flat() | ({} if axes is None else {"axes": axes})
     return RunRecord(
         manifest.header.run_id,
         "",
         recipe.title,
-        recipe.hash(project.sha256),
+        recipe.hash(project.sha256, axes),
         "",
         project.name,
         project.sha256,
         __version__,
         started,
-        settings=recipe.flat(),
+        settings=settings,
     )
 
 

@@ -61,16 +61,20 @@ def merge_in_folder(
     now: Callable[[], datetime] = utc_now,
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
-    """`merge_in_omero` for runs over files."""
+    """`merge_in_omero` for runs over files; ``axes``, if given, must be what the runs were given."""
     parts = parts_of(runs_in(out), run_ids)
-    recipe = Recipe.model_validate(parts[0][0].recipe)
-    project = _unchanged(read_project(Path(recipe.classifier.project)), recipe, parts[0][0])
-    with folder_edges(out, axes) as (source, sink):
+    header = parts[0][0]
+    if axes not in (None, header.axes):
+        read = header.axes or "they say"
+        raise UsageError(f"run {header.run_id} read its files as {read}, not as {axes}: leave --axes out")
+    recipe = Recipe.model_validate(header.recipe)
+    project = _unchanged(read_project(Path(recipe.classifier.project)), recipe, header)
+    with folder_edges(out, header.axes) as (source, sink):
         yield from _merge(runs_in(out), parts, source, sink, recipe, project, now, salt)
 
 
 def _unchanged(project: Project, recipe: Recipe, header: RunHeader) -> Project:
-    if recipe.hash(project.sha256) != header.recipe_hash:
+    if recipe.hash(project.sha256, header.axes) != header.recipe_hash:
         raise UsageError(f"run {header.run_id}: its project has changed since; the shares must be run again")
     return project
 
@@ -90,7 +94,7 @@ def _merge(
     images = {image.key: image for image in source.images(header.targets)}
     with merged_manifest(folder, header, parts) as manifest:
         yield Planned(header.run_id, manifest.folder, ())
-        record = record_of(manifest, recipe, project, started)
+        record = record_of(manifest, recipe, project, started, axes=header.axes)
         drawn = pictures_of(manifest, record, project, recipe, now)
         outcomes = tuple(outcomes_of(manifest, images))
         yield from outcomes

@@ -32,6 +32,7 @@ from omero_pixclf.cli.options import (
 from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
+from omero_pixclf.files.mounts import Direct
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def folder_options(command: Any) -> Any:
         type=click.Path(file_okay=False, path_type=Path),
         help="Targets are files and folders, not in OMERO; results go to this folder.",
     )
-    axes = click.option("--axes", help="With --out: axes of files that do not say them, such as zyxc.")
+    axes = click.option("--axes", help="With --out: the axes of the files, such as zyxc (default: as each file says).")
     return out(axes(command))
 
 
@@ -101,6 +102,7 @@ def run(
 ) -> int:
     """Apply a classifier to images in OMERO."""
     login, direct = login_from(options), direct_from(options)
+    _refuse_contradictions(targets, out=out, resume=resume, direct=direct, axes=axes, several=bool(dask and workers))
     machinery: dict[str, Any] = {
         "threads": threads,
         "memory": memory,
@@ -108,38 +110,75 @@ def run(
         "dask": dask or "",
         "direct": direct,
     }
-    if bool(targets) == bool(resume):
-        raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN (one of the two)")
-    if dask and workers:
+    if resume is not None:
+        request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
+    else:
+        request = Request(targets, recipe_from(recipe_file, options), force, shard=shard, axes=axes, **machinery)
+    if dry_run:
+        return _show_plan(_preview(login, out, request, samples=2), machine)
+    events = run_in_folder(out, request) if out else run_in_omero(login, request)
+    return exit_code(show_events(events, machine=machine))
+
+
+def _refuse_contradictions(
+    targets: tuple[str, ...],
+    *,
+    out: Path | None,
+    resume: str | None,
+    direct: Direct,
+    axes: str | None,
+    several: bool,
+) -> None:
+    """Refuse what cannot be meant, before anything is opened or a server is asked for."""
+    if resume is not None:
+        _refuse_changes(click.get_current_context())
+    elif not targets:
+        raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN")
+    if several:
         raise UsageError(
             "--workers are processes of this machine, --dask has workers of its own: choose one of the two"
         )
     if not out:
-        _refuse_files(targets)
+        _refuse_files(targets, axes)
     if direct.mounts and out:
         raise UsageError("--direct is for images in OMERO, --out for files: choose one of the two")
-    if resume and shard:
-        raise UsageError("a run that is resumed keeps its share of the images: leave --shard out")
-    if resume:
-        request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
-    else:
-        request = Request(targets, recipe_from(recipe_file, options), force, shard=shard, **machinery)
-    if dry_run:
-        return _show_plan(_preview(login, out, axes, request, samples=2), machine)
-    events = run_in_folder(out, request, axes=axes) if out else run_in_omero(login, request)
-    return exit_code(show_events(events, machine=machine))
 
 
-def _refuse_files(targets: tuple[str, ...]) -> None:
+KEPT_BY_RESUME = frozenset(
+    {"resume", "out", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
+    | {"server", "port", "user", "group", "key", "password_file", "sudo"}
+)
+"""Options that say where and how a run goes on; all others say which run it is, and that is known."""
+
+
+def _refuse_changes(context: click.Context) -> None:
+    """Refuse options that a resumed run would not follow: it goes on with what it was asked for at first."""
+    given = [
+        parameter.opts[0] if isinstance(parameter, click.Option) else "TARGETS"
+        for parameter in context.command.params
+        if parameter.name not in KEPT_BY_RESUME
+        and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
+        and context.params.get(parameter.name or "") != ()
+    ]
+    if given:
+        raise UsageError(
+            f"--resume goes on with what the run was asked for at first: leave out {', '.join(given)}; "
+            "for other settings or targets start a new run"
+        )
+
+
+def _refuse_files(targets: tuple[str, ...], axes: str | None = None) -> None:
     """Say what is missing where somebody names files, before a server is asked for."""
     file = next((target for target in targets if Path(target).exists()), None)
     if file is not None:
         raise UsageError(f"{file}: is a file here: name the folder for its results with --out, or images as Image:1")
+    if axes is not None:
+        raise UsageError("--axes is for image files: name the folder for their results with --out, or leave --axes out")
 
 
-def _preview(login: Login, out: Path | None, axes: str | None, request: Request, *, samples: int) -> Preview:
+def _preview(login: Login, out: Path | None, request: Request, *, samples: int) -> Preview:
     if out is not None:
-        return plan_in_folder(out, request, axes=axes, samples=samples)
+        return plan_in_folder(out, request, samples=samples)
     return plan_in_omero(login, request, samples=samples)
 
 
@@ -171,9 +210,9 @@ def check(
     """See what a run would do."""
     login, direct = login_from(options), direct_from(options)
     if not out:
-        _refuse_files(targets)
-    request = Request(targets, recipe_from(recipe_file, options), direct=direct)
-    preview = _preview(login, out, axes, request, samples=0)
+        _refuse_files(targets, axes)
+    request = Request(targets, recipe_from(recipe_file, options), direct=direct, axes=axes)
+    preview = _preview(login, out, request, samples=0)
     project = preview.project
     if not machine:
         classes = ", ".join(c.name for c in project.classes)

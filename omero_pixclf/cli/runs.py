@@ -110,7 +110,7 @@ Examples:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The runs were over files, and their results are in this folder.",
 )
-@click.option("--axes", help="With --out: as given to the runs.")
+@click.option("--axes", help="With --out: as given to the runs, which know it themselves.")
 @json_option
 @server_options
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:

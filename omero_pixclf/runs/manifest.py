@@ -43,6 +43,8 @@ class RunHeader:
         ``"2/8"``: only this share of the images; "" for all.
     merged
         The ids of the runs that this one put together.
+    axes
+        The axes of image files, where the request names them; None: what each file says.
     """
 
     run_id: str
@@ -54,6 +56,7 @@ class RunHeader:
     started: str
     shard: str = ""
     merged: tuple[str, ...] = ()
+    axes: str | None = None
 
 
 @dataclass(frozen=True)

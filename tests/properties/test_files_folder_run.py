@@ -67,7 +67,7 @@ def run(run_id: str, data: Path, results: Path, **changes: object) -> tuple[list
 
 def test_a_folder_of_images_becomes_a_folder_of_results(data: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    _, outcomes, tables = run("20261121T060000-aa", data, results)
+    _, outcomes, tables = run("20261121T060000-aaaaaa", data, results)
     assert {o.image.name: o.state for o in outcomes} == {
         "A1.tif": "done",
         "B3.tif": "done",
@@ -87,14 +87,14 @@ def test_a_folder_of_images_becomes_a_folder_of_results(data: Path, tmp_path: Pa
 
 def test_the_same_run_again_does_nothing_and_another_replaces_it(data: Path, tmp_path: Path) -> None:
     results = tmp_path / "results"
-    run("20261121T060000-aa", data, results)
+    run("20261121T060000-aaaaaa", data, results)
     before = {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()}
-    items, outcomes, _ = run("20261121T060001-bb", data, results)
+    items, outcomes, _ = run("20261121T060001-bbbbbb", data, results)
     assert [i.decision for i in items] == ["done", "done", "refused"]
     assert {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()} == before
-    items, outcomes, _ = run("20261121T060002-cc", data, results, **{"objects.threshold": 0.7})
+    items, outcomes, _ = run("20261121T060002-cccccc", data, results, **{"objects.threshold": 0.7})
     assert [i.decision for i in items] == ["replace", "replace", "refused"]
     assert not {p for p in results.rglob("*") if p.is_file()} & set(before)
     assert [o.state for o in outcomes] == ["done", "done", "refused"]
-    undo_folder(results, "20261121T060002-cc")
+    undo_folder(results, "20261121T060002-cccccc")
     assert not [p for p in results.rglob("*") if p.is_file()]
