@@ -14,7 +14,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import UsageError
 
-__all__ = ["file_annotation", "group_of", "link", "marked_files", "unloaded"]
+__all__ = ["file_annotation", "files_of_entry", "group_of", "link", "marked_files", "unloaded"]
 
 ANNOTATED = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 
@@ -75,6 +75,15 @@ def marked_files(session: Session, key: str, mark: str) -> list[int]:
             mark=mark,
             owner=session.user_id,
         ),
+    )
+
+
+def files_of_entry(session: Session, mark: str) -> list[int]:
+    """This user's FileAnnotations that carry a run's mark, wherever they are attached, or to nothing any more."""
+    return session.ids(
+        "select a.id from FileAnnotation a where a.description = :mark and a.details.owner.id = :owner order by a.id",
+        mark=mark,
+        owner=session.user_id,
     )
 
 

@@ -37,10 +37,11 @@ __all__ = [
     "entries_on",
     "from_pairs",
     "in_work",
+    "is_table_of",
     "mark_of",
     "open_entry",
     "records",
-    "table_prefix",
+    "table_name",
     "to_pairs",
 ]
 
@@ -53,6 +54,7 @@ WORKER = "In work by"
 
 _OBJECTS = "Objects: "
 _PARAMETER = "Param_"
+_LONGEST_RECIPE = 120  # of the 255 characters that a file's name may have
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 Pairs = list[tuple[str, str]]
 
@@ -84,9 +86,20 @@ def mark_of(namespace: str, run_id: str, annotation: int) -> str:
     return f"{namespace} {run_id} #{annotation}"
 
 
-def table_prefix(entry: Entry) -> str:
-    """How the names of an entry's tables begin; which table it is follows."""
-    return f"omero_pixclf_{entry.record.run_id}_{entry.annotation}_"
+def table_name(entry: Entry, table: str, version: str = "") -> str:
+    """The file name of an entry's table, for people (the recipe first) and unique (run and entry).
+
+    A ``version`` tells a table from the one that it replaces under the same entry.
+    """
+    recipe = re.sub(r"[\x00-\x1f/\\]", "_", entry.record.recipe)[:_LONGEST_RECIPE]
+    return f"{recipe}_{table}_{entry.record.run_id}_{entry.annotation}{version and '.'}{version}.h5"
+
+
+def is_table_of(entry: Entry, name: str) -> bool:
+    """Whether a file of that name is an entry's table, also as version 0.1 named it."""
+    ours = f"{entry.record.run_id}_{entry.annotation}"
+    former = f"omero_pixclf_{ours}_"
+    return name.startswith(former) or re.search(rf"_{re.escape(ours)}(\.\d+)?\.h5$", name) is not None
 
 
 def to_pairs(record: RunRecord) -> Pairs:
@@ -191,8 +204,8 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
     return Entry(int(saved.child.id.val), namespace, group, record, worker)
 
 
-def close_entry(session: Session, entry: Entry, record: RunRecord) -> Entry:
-    """Write the entry anew with its final record.
+def close_entry(session: Session, entry: Entry, record: RunRecord, more: Iterable[tuple[str, str]] = ()) -> Entry:
+    """Write the entry anew with its final record, and with more keys for people.
 
     Raises
     ------
@@ -205,7 +218,7 @@ def close_entry(session: Session, entry: Entry, record: RunRecord) -> Entry:
         stored = factory.getQueryService().find("MapAnnotation", entry.annotation, context)
         if stored is None:
             raise missing("MapAnnotation", entry.annotation)
-        stored.setMapValue(_named(to_pairs(record)))
+        stored.setMapValue(_named([*to_pairs(record), *more]))
         factory.getUpdateService().saveObject(stored, context)
 
     session.write(f"{record.image}: completing the ledger's entry", update)

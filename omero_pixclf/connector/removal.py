@@ -18,7 +18,7 @@ __all__ = ["drawn_on_by_others", "own", "remove"]
 
 BATCH = 1000
 POLL_S = (0.005, 0.02, 0.1, 0.25)
-_KEEPS = {"Roi": ["Annotation"], "Image": ["Annotation"]}
+_KEEP_ANNOTATIONS = ("Roi", "Image", "AnnotationLink")
 """Annotations (others' tags among them) stay when what they are linked to goes; our own go by their own ids."""
 
 
@@ -70,7 +70,7 @@ def _delete(session: Session, kind: str, ids: Sequence[int], group: int) -> None
 def _submit(factory: Any, kind: str, ids: Sequence[int], context: dict[str, str]) -> None:
     if not ids:
         return
-    options = [ChildOption(excludeType=list(_KEEPS[kind]))] if kind in _KEEPS else []
+    options = [ChildOption(excludeType=["Annotation"])] if kind.endswith(_KEEP_ANNOTATIONS) else []
     request = omero.cmd.Delete2(targetObjects={kind: list(ids)}, childOptions=options)
     handle = factory.submit(request, context)
     try:

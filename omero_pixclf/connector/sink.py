@@ -29,7 +29,7 @@ from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.rights import refusal
 from omero_pixclf.connector.rois import rois_marked, save_outlines
 from omero_pixclf.connector.session import Session
-from omero_pixclf.connector.standing import load_tables, store_table
+from omero_pixclf.connector.standing import close_tables, load_tables, offer_one_table, store_tables
 from omero_pixclf.connector.undo import made_images, remove_results
 from omero_pixclf.connector.upload import new_image, results_dataset, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
@@ -220,15 +220,15 @@ class OmeroSink:
         try:
             _wait_for_older(session, entry)
             self._refuse_stale(entry)
-            for name, table in tables.items():
-                written[name] = store_table(session, entry, name, table)
+            written |= store_tables(session, entry, tables)
             for path in attachments:
                 written[path.name] = attach_file(session, container, path, description=entry.mark)
-            done = close_entry(session, entry, replace(record, image=container, state="complete"))
+            done = close_tables(session, entry, replace(record, image=container, state="complete"), written)
         except BaseException:
             _take_back(session, entry)
             raise
         _remove_replaced(session, done)
+        offer_one_table(session, container)
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
 
     def _refuse_stale(self, entry: Entry) -> None:

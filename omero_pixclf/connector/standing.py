@@ -1,4 +1,4 @@
-"""The tables that stand on a container: stored under its ledger entry, read back, and freed of images undone."""
+"""The tables of a container: stored under its ledger entry, attached, read back, and freed of images undone."""
 
 from __future__ import annotations
 
@@ -7,33 +7,107 @@ from dataclasses import replace
 
 import numpy as np
 
-from omero_pixclf.connector.attachments import marked_files
-from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, close_entry, entries_of, open_entry, table_prefix
+from omero_pixclf.connector.attachments import files_of_entry
+from omero_pixclf.connector.ledger import (
+    RUN_NS,
+    TABLES_NS,
+    Entry,
+    close_entry,
+    entries_of,
+    entries_on,
+    open_entry,
+    table_name,
+)
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.table_links import (
+    attach_to_container,
+    attach_to_images,
+    attached_to,
+    table_address,
+    warn_of_other_tables,
+)
 from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, read_table, write_table
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Column, Table
 
-__all__ = ["forget_images", "load_tables", "showable", "store_table", "stored_tables"]
+__all__ = [
+    "OBJECT_TABLE",
+    "close_tables",
+    "forget_images",
+    "load_tables",
+    "offer_one_table",
+    "showable",
+    "store_tables",
+    "stored_tables",
+]
 
 _NAMESPACES = {"summary": BULK_NS, "objects": OBJECTS_NS}
+_NAMES = {namespace: name for name, namespace in _NAMESPACES.items()}
+OBJECT_TABLE = "Object table"
+"""The key of a container's entry that says where its object table is."""
 
 
-def store_table(session: Session, entry: Entry, name: str, table: Table, *, version: str = "") -> int:
-    """Store a container's table of a name such as ``"summary"``; returns the FileAnnotation's id.
+def store_tables(
+    session: Session, entry: Entry, tables: Mapping[str, Table], *, replaced: Mapping[str, int] | None = None
+) -> dict[str, int]:
+    """Store and attach a container's ``"summary"`` and ``"objects"`` tables; returns their FileAnnotations' ids.
 
-    A ``version`` keeps its file apart from that of a table which it replaces under the same entry.
+    The summary is attached to the container, the object table to its images (`omero_pixclf.connector.table_links`).
+    ``replaced``: the FileAnnotations of tables under the same entry that these will replace.
     """
-    return write_table(
-        session,
-        entry.record.image,
-        showable(table),
-        group=entry.group,
-        name=f"{table_prefix(entry)}{name}{version}.h5",
-        namespace=_NAMESPACES.get(name, OBJECTS_NS),
-        description=entry.mark,
-    )
+    written: dict[str, int] = {}
+    container, images = entry.record.image, _images_of(tables)
+    for name, table in tables.items():
+        # An image without a container has its tables on itself: nobody looks there for the first of several.
+        beside = name != "summary" and not container.startswith("Image:")
+        written[name] = write_table(
+            session,
+            container,
+            showable(table),
+            group=entry.group,
+            name=table_name(entry, name, str((replaced or {}).get(name, ""))),
+            namespace=_NAMESPACES.get(name, OBJECTS_NS),
+            description=entry.mark,
+            attach=not beside,
+        )
+        if beside:
+            attach_to_images(session, written[name], images, group=entry.group)
+    return written
+
+
+def _images_of(tables: Mapping[str, Table]) -> set[int]:
+    """The ids of all images with rows in some tables."""
+    columns = [c for table in tables.values() for c in table.columns if c.name == "Image"]
+    return {int(i) for column in columns for i in np.unique(column.values).tolist()}
+
+
+def close_tables(session: Session, entry: Entry, record: RunRecord, written: Mapping[str, int]) -> Entry:
+    """Complete a container's entry, which then says where its object table is."""
+    more = [(OBJECT_TABLE, table_address(session, written["objects"]))] if "objects" in written else []
+    return close_entry(session, entry, record, more)
+
+
+def offer_one_table(session: Session, container: str) -> None:
+    """Leave, of all this user's tables, only the summary stored last attached to a container itself.
+
+    Others, also those that earlier versions put there, are attached to the images with rows in them. What belongs to
+    other people stays where it is, and is logged: OMERO.parade may show it instead.
+    """
+    if container.startswith("Image:"):
+        return
+    entries = [e for e in entries_on(session, TABLES_NS, container) if e.record.state == "complete"]
+    tables = [(entry, stored_tables(session, entry)) for entry in entries]  # newest first
+    offered = next((stored["summary"] for _, stored in tables if "summary" in stored), None)
+    if offered is None:
+        return
+    others = [annotation for _, stored in tables for annotation in stored.values() if annotation != offered]
+    standing = attached_to(session, container, others)
+    for entry, stored in tables:
+        for annotation in (a for a in stored.values() if a in standing):
+            attach_to_images(session, annotation, _images_in(session, entry), group=entry.group)
+    attach_to_container(session, container, offered, others, group=entries[0].group)
+    warn_of_other_tables(session, container, [offered, *others])
 
 
 def showable(table: Table) -> Table:
@@ -46,13 +120,12 @@ def _is_empty(column: Column) -> bool:
 
 
 def stored_tables(session: Session, entry: Entry) -> dict[str, int]:
-    """The tables of a container's entry: what each is called, and its FileAnnotation (the newest, if two stand)."""
-    found = marked_files(session, entry.record.image, entry.mark)
+    """The tables of a container's entry: what each is called, and its FileAnnotation (the newest, if there are two)."""
+    found = files_of_entry(session, entry.mark)
     if not found:
         return {}
-    prefix = table_prefix(entry)
-    rows = session.rows("select a.file.name, a.id from FileAnnotation a where a.id in (:ids) order by a.id", ids=found)
-    return {name.removeprefix(prefix).partition(".")[0]: int(i) for name, i in rows if name.startswith(prefix)}
+    hql = "select a.ns, a.id from FileAnnotation a where a.id in (:ids) order by a.id"
+    return {_NAMES[space]: int(ident) for space, ident in session.rows(hql, ids=found) if space in _NAMES}
 
 
 def load_tables(session: Session, entry: Entry) -> dict[str, Table]:
@@ -79,6 +152,7 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
             _hand_over(session, entry, rest, makers)
         else:
             _store_anew(session, entry, rest)
+            offer_one_table(session, entry.record.image)
 
 
 def _is_of(entry: Entry, namespace: str, recipe: str) -> bool:
@@ -108,15 +182,14 @@ def _hand_over(session: Session, entry: Entry, rest: Mapping[str, Table], makers
     newest = max(left, key=lambda r: r.started)
     record = replace(newest, image=entry.record.image, state="running", objects={}, uncertainty=None)
     opened = open_entry(session, TABLES_NS, record)
-    for name, table in rest.items():
-        store_table(session, opened, name, table)
-    close_entry(session, opened, replace(record, state="complete"))
+    written = store_tables(session, opened, rest)
+    close_tables(session, opened, replace(record, state="complete"), written)
 
 
 def _store_anew(session: Session, entry: Entry, rest: Mapping[str, Table]) -> None:
     """Replace an entry's tables by what remains of them, new before old goes."""
     standing = stored_tables(session, entry)
-    for name, table in rest.items():
-        store_table(session, entry, name, table, version=f".{standing[name]}")
+    written = store_tables(session, entry, rest, replaced=standing)
+    close_tables(session, entry, entry.record, written)
     old: Sequence[int] = list(standing.values())
     remove(session, "FileAnnotation", old, group=entry.group)

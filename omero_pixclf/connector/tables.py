@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from omero_pixclf.connector.attachments import file_annotation, link, unloaded
 from omero_pixclf.connector.faults import FOREIGN, missing
-from omero_pixclf.connector.removal import own, remove
+from omero_pixclf.connector.patterns import containing
+from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, concatenate
@@ -137,9 +138,17 @@ def _from_column(column: Any) -> Column:
 
 
 def write_table(
-    session: Session, target: str, table: Table, *, group: int, name: str, namespace: str, description: str
+    session: Session,
+    target: str,
+    table: Table,
+    *,
+    group: int,
+    name: str,
+    namespace: str,
+    description: str,
+    attach: bool = True,
 ) -> int:
-    """Store a table and attach it to ``"Plate:3"``, in the group given; returns the FileAnnotation's id.
+    """Store a table of ``"Plate:3"`` in the group given, by default attached to it; returns the FileAnnotation's id.
 
     ``name`` must be unique: by it what an interrupted attempt left is found and removed (`remove_tables`).
 
@@ -155,18 +164,19 @@ def write_table(
     def store(factory: Any) -> int:
         file, handle = _new_table(factory, name, context)
         try:
-            made = link(target, file_annotation(namespace, description, unloaded("OriginalFile", file)))
-            annotation = factory.getUpdateService().saveAndReturnObject(made, context).child
+            annotation = file_annotation(namespace, description, unloaded("OriginalFile", file))
+            made = link(target, annotation) if attach else annotation
+            saved = factory.getUpdateService().saveAndReturnObject(made, context)
             _fill(handle, table)
         finally:
             with suppress(*FOREIGN):
                 handle.close()
-        return int(annotation.id.val)
+        return int((saved.child if attach else saved).id.val)
 
     return session.write(
         f"{target}: writing table {name} of {len(table)} rows",
         store,
-        clean=lambda: remove_tables(session, name, group=group),
+        clean=lambda: remove_tables(session, name.__eq__, part=name, group=group),
     )
 
 
@@ -191,10 +201,14 @@ def _columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
     return [to_column(c, c.values[rows], width=w) for c, w in zip(table.columns, widths, strict=True)]
 
 
-def remove_tables(session: Session, prefix: str, *, group: int) -> int:
-    """Remove this user's tables whose names start like this, with their annotations; returns how many."""
-    hql = "select f.id from OriginalFile f where f.name like :like and f.mimetype = 'OMERO.tables'"
-    files = own(session, "OriginalFile", session.ids(hql, like=f"{prefix}%"))
+def remove_tables(session: Session, wanted: Callable[[str], bool], *, part: str, group: int) -> int:
+    """Remove this user's tables with wanted names, with their annotations; returns how many.
+
+    ``part`` is a text that stands in every wanted name: by it the server looks for candidates.
+    """
+    hql = "select f.id, f.name from OriginalFile f where f.name like :named and f.mimetype = 'OMERO.tables' "
+    rows = session.rows(f"{hql} and f.details.owner.id = :owner", named=containing(part), owner=session.user_id)
+    files = sorted(int(ident) for ident, name in rows if wanted(name))
     if not files:
         return 0
     annotations = session.ids("select a.id from FileAnnotation a where a.file.id in (:files)", files=files)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
-from omero_pixclf.connector.attachments import marked_files
+from omero_pixclf.connector.attachments import files_of_entry, marked_files
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, table_prefix
+from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.patterns import starting_with
 from omero_pixclf.connector.removal import drawn_on_by_others, own, remove
 from omero_pixclf.connector.rois import rois_marked
 from omero_pixclf.connector.session import Session
-from omero_pixclf.connector.standing import forget_images
+from omero_pixclf.connector.standing import forget_images, offer_one_table
 from omero_pixclf.connector.tables import remove_tables
 from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
@@ -44,10 +46,11 @@ def remove_results(session: Session, entry: Entry) -> Counter[str]:
     gone += _remove_images(session, made_images(session, entry), entry.group)
     if kind == "Image":
         gone["Roi"] = remove(session, "Roi", rois_marked(session, ident, entry.mark), group=entry.group)
-    files = marked_files(session, entry.record.image, entry.mark)
+    tables = entry.namespace == TABLES_NS  # their attachments hang on images, too
+    files = files_of_entry(session, entry.mark) if tables else marked_files(session, entry.record.image, entry.mark)
     gone["FileAnnotation"] = remove(session, "FileAnnotation", files, group=entry.group)
-    if entry.namespace == TABLES_NS:
-        remove_tables(session, table_prefix(entry), group=entry.group)
+    if tables:
+        remove_tables(session, partial(is_table_of, entry), part=entry.record.run_id, group=entry.group)
     gone["MapAnnotation"] = remove(session, "MapAnnotation", [entry.annotation], group=entry.group)
     return +gone
 
@@ -64,7 +67,7 @@ def _remove_images(session: Session, images: Sequence[int], group: int) -> Count
         "select d.id from DatasetImageLink l join l.parent d where l.child.id in (:images) "
         "and d.description like :mark",
         images=going,
-        mark=f"{RESULTS_MARK}%",
+        mark=starting_with(RESULTS_MARK),
     )
     gone = remove(session, "Image", going, group=group)
     still = (
@@ -96,9 +99,11 @@ def undo(session: Session, run_id: str) -> Undone:
     undone = {parse_key(e.record.image)[1] for e in images}
     for recipe in sorted({e.record.recipe for e in entries}):
         forget_images(session, recipe, undone, run_id=run_id)
-    for entry in entries:
-        if entry.namespace == TABLES_NS:
-            gone += remove_results(session, entry)
+    tables = [e for e in entries if e.namespace == TABLES_NS]
+    for entry in tables:
+        gone += remove_results(session, entry)
+    for container in sorted({e.record.image for e in tables}):
+        offer_one_table(session, container)
     for group, of_group in _images_of(session, run_id).items():  # kept by an earlier undoing
         gone += _remove_images(session, of_group, group)
     kept = own(session, "Image", made)
@@ -111,7 +116,7 @@ def _images_of(session: Session, run_id: str) -> dict[int, list[int]]:
     rows = session.rows(
         "select i.details.group.id, i.id, i.description from Image i where i.description like :mark "
         "and i.details.owner.id = :owner order by i.id",
-        mark=f"{mark}%",
+        mark=starting_with(mark),
         owner=session.user_id,
     )
     found: dict[int, list[int]] = {}

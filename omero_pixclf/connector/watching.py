@@ -18,6 +18,7 @@ from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, from_pairs
 from omero_pixclf.connector.notes import Pairs, pairs_of
+from omero_pixclf.connector.patterns import fitting
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, parse_id
@@ -77,9 +78,8 @@ class Queued:
 
 def containers_named(session: Session, kind: str, pattern: str) -> list[str]:
     """The visible containers of a kind whose names fit a shell pattern, such as ``"*_DAPI"``; case counts."""
-    like = "".join({"*": "%", "?": "_", "[": "%"}.get(sign, sign) for sign in pattern.partition("[")[0])
-    like += "%" if "[" in pattern else ""
-    found = session.rows(f"select x.id, x.name from {kind} x where x.name like :name order by x.id", name=like)
+    hql = f"select x.id, x.name from {kind} x where x.name like :name order by x.id"
+    found = session.rows(hql, name=fitting(pattern))
     return [f"{kind}:{ident}" for ident, name in found if fnmatch.fnmatchcase(name or "", pattern)]
 
 

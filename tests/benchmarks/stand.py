@@ -187,9 +187,13 @@ def _tables(opened: Any, plate_id: int, mine: str) -> dict[str, str]:
     """Each table's rows as a digest, without the columns that hold ids."""
     from omero_pixclf.connector.tables import read_table
 
+    fields = "select s.image.id from WellSample s where s.well.plate.id = :p"
+    of_plate = "select l.child.id from PlateAnnotationLink l where l.parent.id = :p"
+    of_images = f"select l.child.id from ImageAnnotationLink l where l.parent.id in ({fields})"
     query = (
-        "select a.ns, a.id from PlateAnnotationLink l join l.child a where l.parent.id = :p "
-        "and a.ns in ('openmicroscopy.org/omero/bulk_annotations', 'omero_pixclf/objects')" + mine
+        f"select a.ns, a.id from FileAnnotation a where (a.id in ({of_plate}) or a.id in ({of_images})) and "
+        "a.ns in ('openmicroscopy.org/omero/bulk_annotations', 'omero_pixclf/objects')"
+        f"{mine.replace('l.details', 'a.details')}"
     )
     digests = {}
     for namespace, annotation in opened.rows(query, p=plate_id):

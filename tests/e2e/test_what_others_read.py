@@ -76,7 +76,7 @@ def test_ezomero_lists_rois_reads_both_tables_and_downloads_attachments(omero: O
         (summary_id,) = ezomero.get_file_annotation_ids(conn, "Dataset", dataset, ns=BULK)
         summary = ezomero.get_table(conn, summary_id)
         assert summary["Image"].tolist() == [image] and summary["Count_Nucleus"].tolist() == [len(rois)]
-        (objects_id,) = ezomero.get_file_annotation_ids(conn, "Dataset", dataset, ns=OBJECTS)
+        (objects_id,) = ezomero.get_file_annotation_ids(conn, "Image", image, ns=OBJECTS)
         objects = ezomero.get_table(conn, objects_id)
         assert sorted(objects["Roi"].tolist()) == sorted(rois)
         assert (objects["Area_px"] >= 40).all() and objects["Probability_mean"].between(0.5, 1).all()

@@ -83,7 +83,7 @@ def test_two_hundred_thousand_rows_are_written(session, dataset):
 
 def test_removing_tables_by_name_leaves_the_others(session, user, dataset):
     first, second = (write(session, dataset, table(3), name) for name in ("one", "two"))
-    assert remove_tables(session, f"one_{dataset}", group=session.group_id) == 1
+    assert remove_tables(session, f"one_{dataset}".__eq__, part=f"one_{dataset}", group=session.group_id) == 1
     left = ezomero.get_file_annotation_ids(user.gateway(), "Dataset", dataset)
     assert left == [second]
     assert first != second

@@ -34,7 +34,9 @@ def test_tables_stand_on_the_container_and_are_replaced(session, user, sink, inf
     assert sorted(standing) == ["objects", "summary"]
     assert_array_equal(standing["objects"]["N"], np.arange(4))
     dataset = user.gateway().getObject("Dataset", int(info.place.container[8:]))
-    files = {a.getFileName(): a for a in dataset.listAnnotations() if a.OMERO_TYPE.__name__ == "FileAnnotationI"}
+    image = user.gateway().getObject("Image", int(info.key[6:]))
+    attached = [a for o in (dataset, image) for a in o.listAnnotations() if a.OMERO_TYPE.__name__ == "FileAnnotationI"]
+    files = {a.getFileName(): a for a in attached}
     assert sorted(f"FileAnnotation:{a.getId()}" for a in files.values()) == sorted(written.values())
     tables = [a.getNs() for a in files.values() if a.getFile().getMimetype() == "OMERO.tables"]
     assert sorted(tables) == ["omero_pixclf/objects", "openmicroscopy.org/omero/bulk_annotations"]

@@ -20,6 +20,7 @@ from docs.layers import PICTURE, SAYS, drawn, layers
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.files import FILES_NS
 from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
+from omero_pixclf.connector.standing import OBJECT_TABLE
 from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS
 from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
 from omero_pixclf.image import ImageInfo, Place
@@ -107,6 +108,7 @@ KEYS = {
     "Name": "the recipe, under BIOMERO's name",
     "Created_On": "the start, under BIOMERO's name",
     "Param_objects.threshold": "a key per setting of the recipe, named as BIOMERO names parameters",
+    OBJECT_TABLE: "on datasets and plates: where OMERO.web shows the object table",
     WORKER: "while `running`: host, process and session that are at it",
 }
 
@@ -120,6 +122,7 @@ def ledger_reference() -> str:
     pairs = to_pairs(record)
     pairs[3:3] = [("Container", "Plate:3")]
     assert ("Container", "Plate:3") in to_pairs(replace(record, image="Plate:3"))
+    pairs.append((OBJECT_TABLE, "https://omero.example/webclient/omero_table/4712/"))
     pairs.append((WORKER, "node7 process 4711 session 812"))
     lines = [f"| `{key}` | {value} | {KEYS[key]} |" for key, value in pairs]
     return "\n".join(["| key | such as | meaning |", "|---|---|---|", *lines, ""])
@@ -130,7 +133,7 @@ def namespaces_reference() -> str:
         (RUN_NS, "map annotation on an image", "the ledger"),
         (TABLES_NS, "map annotation on a dataset or plate", "the ledger of tables and pictures"),
         (BULK_NS, "file annotation on a dataset or plate", "the summary table, where OMERO.parade and OMERO.web look"),
-        (OBJECTS_NS, "file annotation on a dataset or plate", "the object table"),
+        (OBJECTS_NS, "file annotation on the images of a dataset or plate", "the object table, one for all of them"),
         (FILES_NS, "file annotation", "maps (images); pictures, report and `failures.csv` (datasets, plates)"),
         (WATCH_NS, "map annotation on a container, by people", "opts it in for the [watcher](watch.md)"),
         (REQUEST_NS, "map annotation, by people or the script", "a request to the watcher"),

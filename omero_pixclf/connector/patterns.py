@@ -1,0 +1,45 @@
+"""Patterns for HQL's ``like`` from plain text, in which nothing but what is meant is a wildcard.
+
+``_`` and ``%`` are wildcards of ``like``, and ids, names and file names are full of them: the prefix ``run_1_`` of
+the one thing also fits ``run_12`` of the other. So every pattern is made here; a test holds it.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["containing", "fitting", "starting_with"]
+
+
+def _literal(text: str) -> str:
+    """The text with the wildcards of ``like`` escaped by a backslash, which PostgreSQL takes without being told."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
+
+
+def starting_with(text: str) -> str:
+    r"""The pattern of everything that starts with a text.
+
+    >>> print(starting_with("run_1_"))
+    run\_1\_%
+    """
+    return f"{_literal(text)}%"
+
+
+def containing(text: str) -> str:
+    r"""The pattern of everything that contains a text.
+
+    >>> print(containing("100%"))
+    %100\%%
+    """
+    return f"%{_literal(text)}%"
+
+
+def fitting(pattern: str) -> str:
+    r"""A pattern that everything fits that fits a shell pattern; a choice, ``[ab]``, and what follows it fit all.
+
+    >>> print(fitting("a_*?[xy]z"))
+    a\_%_%
+    """
+    plain, choice, _ = pattern.partition("[")
+    signs = {"*": "%", "?": "_"}
+    return "".join(signs.get(sign, _literal(sign)) for sign in plain) + ("%" if choice else "")

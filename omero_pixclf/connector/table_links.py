@@ -1,0 +1,123 @@
+"""Where a container's tables are attached, so that OMERO.web and OMERO.parade show the right one.
+
+Both list every attachment of type OMERO.tables of a container, whatever its namespace, in an order that changes from
+call to call, and OMERO.parade takes the first. So a container itself offers one table of a user's: the summary of the
+recipe that was applied last. Object tables, and the summaries of earlier recipes, are attached to the images that
+have rows in them, where the image's own panel lists them and opens them with their links to ROIs.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from omero_pixclf.connector.attachments import link, unloaded
+from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.session import Session
+from omero_pixclf.wording import counted
+
+__all__ = ["attach_to_container", "attach_to_images", "attached_to", "table_address", "warn_of_other_tables"]
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+WEB_HOST = "omero.client.web.host"
+"""Where OMERO.web is, if the server's administrator has said so."""
+
+
+def attach_to_images(session: Session, annotation: int, images: Iterable[int], *, group: int) -> None:
+    """Link an annotation to those of the images that still exist and do not have it yet."""
+    for page in _pages(sorted(set(images))):
+
+        def save(factory: Any, page: Sequence[int] = page) -> None:
+            links = [
+                link(f"Image:{image}", unloaded("FileAnnotation", annotation))
+                for image in _without(session, annotation, page)
+            ]
+            if links:
+                factory.getUpdateService().saveArray(links, session.context(group))
+
+        session.write(f"FileAnnotation:{annotation}: attaching it to {counted(len(page), 'image')}", save)
+
+
+def _without(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
+    there = session.ids("select i.id from Image i where i.id in (:ids)", ids=images)
+    linked = session.ids(
+        "select l.parent.id from ImageAnnotationLink l where l.child.id = :annotation and l.parent.id in (:ids)",
+        annotation=annotation,
+        ids=images,
+    )
+    return sorted(set(there) - set(linked))
+
+
+def attach_to_container(
+    session: Session, container: str, annotation: int, others: Sequence[int], *, group: int
+) -> None:
+    """Attach a table to its container, and take this user's other tables off it; those must have other links."""
+    kind, ident = parse_key(container)
+    linked = dict(_links(session, kind, ident, [annotation, *others]))
+
+    def save(factory: Any) -> None:
+        factory.getUpdateService().saveObject(
+            link(container, unloaded("FileAnnotation", annotation)), session.context(group)
+        )
+
+    if annotation not in linked.values():
+        session.write(f"{container}: attaching FileAnnotation:{annotation}", save)
+    going = [number for number, child in linked.items() if child in others]
+    remove(session, f"{kind}AnnotationLink", going, group=group)
+
+
+def _links(session: Session, kind: str, ident: int, annotations: Sequence[int]) -> Iterator[tuple[int, int]]:
+    hql = f"select l.id, l.child.id from {kind}AnnotationLink l where l.parent.id = :id and l.child.id in (:ids)"
+    yield from ((int(a), int(b)) for a, b in session.rows(hql, id=ident, ids=list(annotations)))
+
+
+def attached_to(session: Session, container: str, annotations: Sequence[int]) -> list[int]:
+    """Which of these annotations are attached to a container itself."""
+    kind, ident = parse_key(container)
+    return sorted({child for _, child in _links(session, kind, ident, annotations)}) if annotations else []
+
+
+def warn_of_other_tables(session: Session, container: str, known: Sequence[int]) -> None:
+    """Log the tables of others, or of other programs, on a container: OMERO.parade may show one of them instead."""
+    kind, ident = parse_key(container)
+    rows = session.rows(
+        f"select a.id, f.name from FileAnnotation a join a.file f where f.mimetype = 'OMERO.tables' and a.id in "
+        f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id) order by a.id",
+        id=ident,
+    )
+    others = [f"FileAnnotation:{number} ({name})" for number, name in rows if number not in known]
+    if others:
+        log.warning(
+            "%s: also has %s by others or other programs (%s); OMERO.parade shows only one table, and not always the "
+            "same: to see this run's, remove the others from the container",
+            container,
+            counted(len(others), "table"),
+            ", ".join(others),
+        )
+
+
+def table_address(session: Session, annotation: int) -> str:
+    """Where OMERO.web shows a table, as an address if the server says where OMERO.web is, else in words.
+
+    Raises
+    ------
+    MissingError
+        Where there is no such annotation, or it is not visible.
+    """
+    files = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
+    if not files:
+        raise missing("FileAnnotation", annotation)
+    said = session.read("client settings", lambda sf: sf.getConfigService().getClientConfigValues())
+    host = str(said.get(WEB_HOST) or "").rstrip("/")
+    if host.startswith(("http://", "https://")):
+        return f"{host}/webclient/omero_table/{files[0]}/"
+    return f"FileAnnotation:{annotation}, among the attachments of each image"
+
+
+def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
+    yield from (list(ids[i : i + BATCH]) for i in range(0, len(ids), BATCH))
