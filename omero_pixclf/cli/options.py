@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
 
 __all__ = [
+    "SERVER_NAMES",
     "direct_from",
     "login_from",
     "machine_options",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+SERVER_NAMES = ("server", "port", "user", "group", "key", "sudo", "password_file", "ca_file")
+"""Parameters that say which server and as whom."""
 
 SECTIONS: dict[str, type[BaseModel]] = {"classifier": Classifier, "objects": Objects, "output": Output}
 
@@ -67,8 +71,7 @@ def login_from(options: dict[str, Any]) -> Login:
     """The login of a command's arguments; takes them out of ``options``."""
     from omero_pixclf.connector.login import Login
 
-    names = ("server", "port", "user", "group", "key", "sudo", "password_file", "ca_file")
-    given = {key: options.pop(key) for key in names}
+    given = {key: options.pop(key) for key in SERVER_NAMES}
     host = given.pop("server")
     return Login(host=host or "", **{key: value for key, value in given.items() if value is not None})
 

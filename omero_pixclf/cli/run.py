@@ -20,6 +20,7 @@ from omero_pixclf.app import (
     runs_in,
 )
 from omero_pixclf.cli.options import (
+    SERVER_NAMES,
     direct_from,
     login_from,
     machine_options,
@@ -146,7 +147,7 @@ def _refuse_contradictions(
 
 KEPT_BY_RESUME = frozenset(
     {"resume", "out", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
-    | {"server", "port", "user", "group", "key", "password_file", "sudo"}
+    | set(SERVER_NAMES)
 )
 """Options that say where and how a run goes on; all others say which run it is, and that is known."""
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.cli import cli
-from omero_pixclf.cli.options import SECTIONS, recipe_from
+from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, recipe_from
 from omero_pixclf.cli.run import KEPT_BY_RESUME, check, run
 from omero_pixclf.config import RESULT_VERSION, Recipe, load_recipe
 from omero_pixclf.errors import UsageError
@@ -45,7 +45,7 @@ NO_RESULT_OPTIONS = {
     "shard": "which of the images",
     "mounted": "pixels that differ from the server's are not used",
     "direct_check": "how pixels are compared with the server's",
-    **dict.fromkeys(("server", "port", "user", "group", "key", "password_file", "sudo"), "which server, as whom"),
+    **dict.fromkeys(SERVER_NAMES, "which server, as whom"),
 }
 NO_RESULT_FIELDS = {"targets", "force", "resume", "threads", "memory", "folder", "workers", "dask", "shard", "direct"}
 KEYS = [(section, key) for section, model in SECTIONS.items() for key in model.model_fields]
