@@ -24,6 +24,8 @@ __all__ = ["FOREIGN", "explain", "missing", "translate", "translated"]
 FOREIGN: tuple[type[BaseException], ...] = (Ice.Exception, omero.ClientError, omero.CmdError)
 """Everything that a call to the server can raise."""
 
+_BUSY = "ome.conditions.DatabaseBusyException"
+
 # The first row that fits counts: subclasses stand before their parents.
 _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ...] = (
     (
@@ -77,6 +79,8 @@ def explain(error: BaseException) -> str:
 
 def translate(error: BaseException, doing: str) -> PixclfError:
     """Our error for one of theirs; ``doing`` says what was tried, with ids."""
+    if getattr(error, "type", "") == _BUSY:  # a login that had to wait too long
+        return UnreachableError(f"{doing}: no session: {getattr(error, 'reason', '')}")
     for kinds, ours, meaning in _TABLE:
         if isinstance(error, kinds):
             return ours(f"{doing}: {meaning} ({explain(error)})")

@@ -18,6 +18,7 @@ __all__ = ["Database", "Transaction", "ids_parameter"]
 
 SCHEMA_VERSION = 3
 _WRITER_WAIT_S = 60.0
+_LAST_WAIT_S = 5.0
 
 
 def ids_parameter(ids: Iterable[int]) -> str:
@@ -121,10 +122,13 @@ class Database:
             self._idle.put(connection)
 
     @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """A transaction that may change things; committed at the end, rolled back by an exception."""
-        if not self._writer_lock.acquire(timeout=_WRITER_WAIT_S):
-            raise TimeoutError("another request has been writing for a minute")
+    def writing(self, wait_s: float = _WRITER_WAIT_S) -> Iterator[Transaction]:
+        """A transaction that may change things; committed at the end, rolled back by an exception.
+
+        TimeoutError where another request goes on writing for longer than ``wait_s``.
+        """
+        if not self._writer_lock.acquire(timeout=wait_s):
+            raise TimeoutError(f"another request has been writing to the database for {wait_s:g} s; try again later")
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             transaction = Transaction(self._writer, writable=True)
@@ -142,10 +146,14 @@ class Database:
             action()
 
     def close(self) -> None:
-        """Close every connection; waits for the writer."""
-        with self._writer_lock:
+        """Close every connection; waits for the writer, but not for ever: what it has not committed never was."""
+        held = self._writer_lock.acquire(timeout=_LAST_WAIT_S)
+        try:
             for connection in self._all:
                 connection.close()
+        finally:
+            if held:
+                self._writer_lock.release()
 
 
 def now_ms() -> int:

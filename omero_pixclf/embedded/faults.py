@@ -8,7 +8,10 @@ from typing import Any
 import omero
 import omero.all  # defines the exceptions
 
-__all__ = ["JAVA_NAMES", "fault", "invalid", "misuse", "no_row", "unexpected", "unreadable", "violation"]
+__all__ = ["BUSY", "JAVA_NAMES", "fault", "invalid", "misuse", "no_row", "unexpected", "unreadable", "violation"]
+
+BUSY = "ome.conditions.DatabaseBusyException"
+_BACK_OFF_MS = 5_000
 
 JAVA_NAMES = {
     omero.ApiUsageException: "ome.conditions.ApiUsageException",
@@ -55,8 +58,10 @@ def unreadable(qualified: str, ident: int) -> Any:
 
 
 def unexpected(error: BaseException) -> Any:
-    """What a client is told about an error that nobody planned; a full disk is named as such."""
+    """What a client is told about an error that nobody planned; a full disk and a busy database are named as such."""
     trace = "".join(traceback.format_exception(error))
+    if isinstance(error, TimeoutError) or "database is locked" in str(error):
+        return omero.DatabaseBusyException(trace, BUSY, str(error), _BACK_OFF_MS)
     if "disk is full" in str(error) or getattr(error, "errno", None) == 28:
         return fault(omero.ResourceError, f"no space left for the server's data: {error}", trace)
     return fault(omero.InternalException, f"Wrapped Exception: ({type(error).__name__}): {error}", trace)

@@ -11,6 +11,7 @@ import Ice
 import omero
 from omero import constants
 
+from omero_pixclf.embedded.faults import BUSY
 from omero_pixclf.embedded.logins import DEFAULT_AGENT, open_session, password_fits, pick_group, user_id
 from omero_pixclf.embedded.sessions import ClientSession
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["make_router"]
 
 _log = logging.getLogger(__name__)
+_LONGEST_WAIT_S = 20.0  # of a login for its turn to write
 
 
 class _Gate:
@@ -55,7 +57,7 @@ class _Gate:
             found = user_id(tx, user)
             if found is None or not password_fits(tx, found, password):
                 return None
-        with self.server.database.writing() as tx:
+        with self.server.database.writing(_LONGEST_WAIT_S) as tx:
             group = pick_group(tx, found, context.get("omero.group", ""))
             agent = context.get(constants.AGENT) or DEFAULT_AGENT
             return open_session(self.server, tx, found, group, agent=agent, address=context.get(constants.IP))
@@ -82,6 +84,10 @@ def _refusal(error: Any) -> Any:
     """A failed login as Glacier2 knows it; why the user may not into a group stands in its reason."""
     if isinstance(error, Glacier2.CannotCreateSessionException):
         return error
+    if isinstance(
+        error, TimeoutError
+    ):  # not as a matter of concurrency: omero-py would try thrice and then say nothing
+        return omero.WrappedCreateSessionException(f"the server is busy: {error}", False, 0, BUSY)
     text = str(getattr(error, "message", error))
     return omero.WrappedCreateSessionException(text, False, 0, getattr(error, "serverExceptionClass", ""))
 
@@ -110,7 +116,7 @@ def make_router(server: Server) -> Any:
 def _create_session(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
     try:
         proxy = self.gate.enter(user, password, current)
-    except Ice.Exception as error:
+    except (Ice.Exception, TimeoutError) as error:
         _log.info("login of %s refused: %s", user, error)
         callback.ice_exception(_refusal(error))
         return

@@ -116,6 +116,7 @@ class Graph:
         self._event = event  # makes the event context that all details carry
         self._loaded: dict[tuple[str, int], Any] = {}
         self._rows: dict[tuple[str, int], Any] = {}
+        self._unfinished: dict[tuple[str, int], None] = {}  # keys of rows whose references are to be resolved, in order
         self._proxies: dict[tuple[str, int], Any] = {}
         self._levels: dict[int, GroupLevel] = {}
         self._permissions: dict[Any, Any] = {}
@@ -153,7 +154,10 @@ class Graph:
 
     def adopt(self, kind: str, ident: int, obj: Any) -> None:
         """Let an object made elsewhere stand for its row."""
-        self._loaded[(entity(kind).root, ident)] = obj
+        key = (entity(kind).root, ident)
+        self._loaded[key] = obj
+        if key in self._rows:
+            self._unfinished[key] = None
 
     def row(self, kind: str, ident: int) -> Any:
         """The stored row of a loaded object, in the order of its table's columns; None for what this request made."""
@@ -223,6 +227,7 @@ class Graph:
                     state[attribute] = _unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
             self._loaded[(root, row[0])] = made
             self._rows[(root, row[0])] = (kind, row)
+            self._unfinished[(root, row[0])] = None
 
     def _load_pairs(self, found: Entity, ids: list[int]) -> None:
         for field in found.fields.values():
@@ -300,17 +305,18 @@ class Graph:
 
     # ---- references and details ------------------------------------------------------------------------------
     def finish(self) -> None:
-        """Resolve all references and fill in details; call once everything is loaded."""
+        """Resolve references and fill in details of all that was loaded since the last time."""
         self._load_groups()
         self._details.clear()  # they name what had been loaded by then
-        for (root, ident), (kind, row) in self._rows.items():
-            obj = self._loaded[(root, ident)]
-            if obj._details is not None:
+        for key in list(self._unfinished):
+            kind, row = self._rows[key]
+            obj = self._loaded[key]
+            if obj._details is None and not self._refer(obj, kind, row):
+                obj._loaded = False  # it stays unfinished: what it refers to may be loaded later
                 continue
-            if self._refer(obj, kind, row):
+            if obj._details is None:
                 obj._details = self._row_details(kind, row)
-            else:
-                obj._loaded = False
+            del self._unfinished[key]
 
     def _refer(self, obj: Any, kind: str, row: Any) -> bool:
         """Set an object's references; False where one of them cannot be named."""
@@ -336,8 +342,9 @@ class Graph:
         return self._proxies[key]
 
     def _load_groups(self) -> None:
-        places = {kind: _plan(kind).details[1] for kind in {kind for kind, _ in self._rows.values()}}
-        groups = {row[places[kind]] for kind, row in self._rows.values() if places[kind] is not None}
+        rows = [self._rows[key] for key in self._unfinished]
+        places = {kind: _plan(kind).details[1] for kind in {kind for kind, _ in rows}}
+        groups = {row[places[kind]] for kind, row in rows if places[kind] is not None}
         self.load("ExperimenterGroup", [g for g in groups if g is not None])
 
     def _reference(self, kind: str, ident: int | None) -> Any:

@@ -7,11 +7,14 @@ import secrets
 import sqlite3
 import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import Ice
 import omero.api
@@ -42,6 +45,7 @@ __all__ = ["Server", "start"]
 _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SWEEP_S = 10.0
+_LAST_WAIT_S = 10.0  # for requests that run when the server stops
 _PROPERTIES = {
     "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
     "IceSSL.VerifyPeer": "0",
@@ -82,6 +86,7 @@ class Server:
         self.throttle = Throttle()
         self.sessions = Sessions(self._session_closed)
         self._stopped = threading.Event()
+        self._workers: WeakKeyDictionary[threading.Thread, Service] = WeakKeyDictionary()
         with ExitStack() as held:  # what was taken is given back where starting fails
             held.callback(lock(folder).close)
             self.database = Database(folder / "omero.sqlite")
@@ -143,10 +148,29 @@ class Server:
         self._stopped.set()
         if "scripts" in self.__dict__:
             self.scripts.stop()
+        for service in list(self._workers.values()):
+            service.interrupted()
         for session in self.sessions.all():
             self.sessions.close(session)
+        self._join_workers()
         self._sweeper.join(_SWEEP_S)
         self._held.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server has begun to stop."""
+        return self._stopped.is_set()
+
+    def in_background(self, service: Service, work: Callable[[], object], name: str) -> None:
+        """Do a service's work in a thread of its own; the server interrupts the service and waits when it stops."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._workers[thread] = service
+        thread.start()
+
+    def _join_workers(self) -> None:
+        end = time.monotonic() + _LAST_WAIT_S
+        for thread in list(self._workers):
+            thread.join(max(0.0, end - time.monotonic()))
 
     def __enter__(self) -> Server:
         return self
@@ -233,6 +257,9 @@ class Server:
         OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
         """
         self._remove_category(session, category)
+        for service in list(session.services.values()):
+            if service.category == category:
+                service.abandoned()
 
     def _remove_category(self, session: ClientSession, category: str) -> None:
         for name in ("", *STATELESS):
@@ -246,7 +273,7 @@ class Server:
         try:
             with self.database.writing() as tx:
                 close_row(tx, session)
-        except sqlite3.Error:  # a full disk keeps nobody from leaving
+        except (sqlite3.Error, TimeoutError):  # a full disk or a busy database keeps nobody from leaving
             _log.exception("the end of session %s could not be noted", session.ident)
 
 

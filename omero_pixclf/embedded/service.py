@@ -81,6 +81,12 @@ class Service:
     def released(self) -> None:
         """Let go of what the service holds; called once, by the client's close or the session's end."""
 
+    def abandoned(self) -> None:
+        """Called when the client that opened the service has gone, though the session may go on."""
+
+    def interrupted(self) -> None:
+        """Called when the server stops: what takes long ends soon."""
+
     # operations that all services have
     @untransacted
     def getCurrentEventContext(self, context: Any) -> Any:

@@ -88,6 +88,10 @@ class RequestHandle(Service):
             raise omero.LockTimeout("", "", "timed out while waiting on CANCELLED state", 5000, int(_CANCEL_WAIT_S))
         return isinstance(self._response, omero.cmd.ERR) and self._response.name in _CANCELLED
 
+    def interrupted(self) -> None:
+        """The server stops: give the request up."""
+        self._cancelled.set()
+
     # ---- the work --------------------------------------------------------------------------------------------
     def run(self) -> None:
         """Carry the request out in one transaction; every failure becomes the response."""
@@ -139,5 +143,5 @@ def submit(server: Server, session: ClientSession, category: str, request: Any, 
     """Begin a request; the proxy of its handle, which answers an ERR for what is no request here."""
     handle = RequestHandle(server, session, request, context)
     proxy = server.add_object(session, category, handle, "omero.cmd.Handle")
-    threading.Thread(target=handle.run, name=f"omero-{type(request).__name__}", daemon=True).start()
+    server.in_background(handle, handle.run, f"omero-{type(request).__name__}")
     return proxy

@@ -231,11 +231,16 @@ def _add_jobs(call: Call, fileset: Any, settings: Any) -> None:
 
 # ---- giving up ---------------------------------------------------------------------------------------------------
 def discard_unfinished(call: Call) -> None:
-    """Take back uploads that nobody goes on with, since the server they went to was killed."""
+    """Take back imports that nobody goes on with, since the server they went to was killed or stopped.
+
+    They have an upload that runs, or whose job of reading has neither finished nor failed. Filesets that did not come
+    by an import have no files in the managed repository.
+    """
     sql = (
         "SELECT DISTINCT f.id, f.templatePrefix FROM fileset f JOIN filesetjoblink l ON l.parent = f.id "
-        "JOIN job j ON j.id = l.child JOIN jobstatus s ON s.id = j.status WHERE j.kind = 'UploadJob' "
-        "AND s.value = 'Running' AND NOT EXISTS (SELECT 1 FROM image i WHERE i.fileset = f.id)"
+        "JOIN job j ON j.id = l.child JOIN jobstatus s ON s.id = j.status WHERE (j.kind = 'UploadJob' AND s.value = "
+        "'Running' OR j.kind = 'MetadataImportJob' AND s.value IN ('Waiting', 'Running')) AND EXISTS "
+        "(SELECT 1 FROM filesetentry e JOIN managed m ON m.file = e.originalFile WHERE e.fileset = f.id)"
     )
     for ident, prefix in call.tx.all(sql):
         discard(call, ident, PurePosixPath(prefix))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import sqlite3
+import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import Ice
@@ -15,19 +15,22 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.commands.handle import RequestHandle
 from omero_pixclf.embedded.commands.interruption import go_on, interruptible
 from omero_pixclf.embedded.commands.refusal import Refused, error_response
-from omero_pixclf.embedded.imports.filesets import Begun
-from omero_pixclf.embedded.imports.objects import Wishes, link_screens, link_wishes, new_images, new_plates
-from omero_pixclf.embedded.imports.planes import Unpacked, put_in_place, unpack
+from omero_pixclf.embedded.imports.filesets import Begun, discard
+from omero_pixclf.embedded.imports.objects import Reading, Wishes, is_unattended
+from omero_pixclf.embedded.imports.planes import unpack
+from omero_pixclf.embedded.imports.saving import (
+    IMAGES_AT_ONCE,
+    SavedImage,
+    remove_images,
+    save_images,
+    save_plates_and_links,
+)
 from omero_pixclf.embedded.jobs import set_job_state
 from omero_pixclf.embedded.managed import managed_folder
-from omero_pixclf.embedded.rendering_settings import defaults_into, new_settings, save_settings
-from omero_pixclf.embedded.resolutions import open_pixels
-from omero_pixclf.embedded.saving import Saver
-from omero_pixclf.embedded.services.pixels import describe_pixels
 from omero_pixclf.embedded.storage import remove_files, temporary_folder
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.series.content import Content
 from omero_pixclf.files.series.reading import main_file, open_series
+from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server import Server
@@ -37,12 +40,15 @@ __all__ = ["ImportHandle"]
 
 _log = logging.getLogger(__name__)
 _STEPS = 6
+_PAUSE_S = 0.01  # between transactions: those who wait for the database come first
 
 
 class ImportHandle(RequestHandle):
     """The omero.cmd.Handle of an omero.grid.ImportRequest.
 
-    Pixels are unpacked before the database is asked for anything; then everything is saved in one transaction.
+    Pixels are unpacked before the database is asked for anything. Images are then saved some at a time, so that others
+    wait for no long transaction; the last one makes the plates and puts everything into its container. What a failure
+    or a cancellation leaves is removed, also by the next start where the server was killed.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class ImportHandle(RequestHandle):
     ) -> None:
         super().__init__(server, session, request, context)
         self._begun = begun
+        self._unattended = is_unattended(request.settings)
         self._status.steps = _STEPS
 
     def _outcome(self) -> tuple[Any, list[Any]]:
@@ -58,86 +65,100 @@ class ImportHandle(RequestHandle):
             with interruptible(self._cancelled):
                 answer = self._import()
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
-            self._write_log(f"failed: {error}")
-            self._set_jobs("Error", str(error))
+            self._fail(error)
             return error_response(self._request, _named(error), "import-request-failure"), self._failed()
         return answer, []
+
+    def _fail(self, error: Exception) -> None:
+        _log.info("the import of %s failed: %s", self._begun.folder, error)
+        if not self._cancelled.is_set():
+            self._write_log(f"failed: {error}")
+            self._set_jobs("Error", str(error))
+        self._take_back()
 
     def _failed(self) -> list[Any]:
         return [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
 
     # ---- the steps -------------------------------------------------------------------------------------------
     def _import(self) -> Any:
-        wishes = Wishes.of(self._request.settings)
         root = managed_folder(self.server.folder)
         own = root / self._begun.folder
         main = main_file([root / place for _, place in self._begun.files], own)
         with ExitStack() as held:
             content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
-            self._step(1, f"{content.format}: {len(content.series)} images")
+            self._step(1, f"{content.format}: {counted(len(content.series), 'image')}")
             pixels = []
             for found in unpack(content, folder):
                 pixels.append(found)
                 self.session.touch()  # what works for a client is not idle
-            self._step(2, f"{len(pixels)} images unpacked")
-            return self._saved(content, pixels, wishes, main)
+            self._step(2, f"{counted(len(pixels), 'image')} unpacked")
+            wishes = Wishes.of(self._request.settings)
+            reading = Reading(content, pixels, wishes, main.name, self._begun.fileset.id.val)
+            return self._saved(reading)
 
-    def _saved(self, content: Content, pixels: Sequence[Unpacked], wishes: Wishes, main: Path) -> Any:
+    def _saved(self, reading: Reading) -> Any:
+        """Save the images some at a time, and at last what makes them visible in their containers."""
+        made: list[SavedImage] = []
+        for first in range(0, len(reading.pixels), IMAGES_AT_ONCE):
+            go_on(_PAUSE_S)
+            made += self._saved_images(reading, range(first, min(first + IMAGES_AT_ONCE, len(reading.pixels))))
+            self.session.touch()
+        self._step(3, "images saved")
+        go_on(_PAUSE_S)
+        with self._transaction() as call:
+            plates = save_plates_and_links(call, reading, [one.image for one in made])
+            self._note_format(call, reading.content.format)
+            self._finish_jobs(call)
+            go_on()  # the last moment at which nothing has changed yet
+        self._step(_STEPS - 1, "saved")
+        return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
+
+    def _saved_images(self, reading: Reading, numbers: range) -> list[SavedImage]:
         placed: list[int] = []
         try:
             with self._transaction() as call:
-                images = self._save(call, content, pixels, wishes, main, placed)
-                self._finish_jobs(call)
-                go_on()  # the last moment at which nothing has changed yet
+                return save_images(call, reading, numbers, placed)
         except BaseException:
             remove_files(self.server.folder, "Pixels", placed)
             raise
-        self._step(_STEPS - 1, "saved")
-        return images
 
     def _transaction(self) -> Any:
         if self._cancelled.is_set():
             raise Refused("cancel-called", "cancelled before it began")
         return self.transaction({**self._context, "omero.group": str(self._begun.group)}, write=True)
 
-    def _save(
-        self,
-        call: Call,
-        content: Content,
-        pixels: Sequence[Unpacked],
-        wishes: Wishes,
-        main: Path,
-        placed: list[int],
-    ) -> Any:
-        """Save all objects; ``placed`` gets the ids of pixels whose files are in place, to be removed on a failure."""
-        images = new_images(call, content, pixels, self._begun.fileset.id.val, main.name, wishes)
-        plates = new_plates(content, images, wishes, main.name)
-        saver = Saver(call)
-        for image in images:
-            saver.save(image)
-        for plate in plates:
-            saver.save(plate)
-        saver.flush()
-        made = [image.getPrimaryPixels() for image in images]
-        for one, found in zip(made, pixels, strict=True):
-            placed.append(one.id.val)
-            put_in_place(found, call.folder, one.id.val)
-        _note_levels(call, content, made)
-        link_screens(call, content, plates)
-        link_wishes(call, images, plates, wishes)
-        self._step(3, "metadata")
-        if wishes.thumbnails:
-            for one in made:
-                _default_settings(call, one.id.val)
-        self._note_format(call, content.format)
-        self._step(4, "thumbnails")
-        return omero.grid.ImportResponse([_brief(one) for one in made], [*plates, *images])
-
     def _note_format(self, call: Call, kind: str) -> None:
         """The files' type is that of what they turned out to be."""
         ids = [(kind, ident) for ident, _ in self._begun.files]
         call.tx.executemany("UPDATE originalfile SET mimetype = ? WHERE id = ?", ids)
+
+    # ---- giving up -------------------------------------------------------------------------------------------
+    def abandoned(self) -> None:
+        """Stop where the client has gone, unless it wanted the server to go on alone."""
+        if not self._unattended:
+            self._cancelled.set()
+
+    def released(self) -> None:
+        """A handle that is closed before the end cancels its import, as the end of the session does."""
+        self.abandoned()
+
+    def _take_back(self) -> None:
+        """Remove the images of an import that failed; of one that was cancelled everything.
+
+        A server that stops leaves that to its next start.
+        """
+        try:
+            while not self.server.stopping:
+                with self.transaction({"omero.group": "-1"}, write=True) as call:
+                    if not remove_images(call, self._begun.fileset.id.val, IMAGES_AT_ONCE):
+                        break
+                time.sleep(_PAUSE_S)
+            if self._cancelled.is_set() and not self.server.stopping:
+                with self.transaction({"omero.group": "-1"}, write=True) as call:
+                    discard(call, self._begun.fileset.id.val, self._begun.folder)
+        except (Ice.Exception, sqlite3.Error):
+            _log.exception("the import of %s could not be taken back; the next start does", self._begun.folder)
 
     # ---- telling how far it has come -------------------------------------------------------------------------
     def _step(self, number: int, what: str) -> None:
@@ -189,38 +210,3 @@ def _named(error: Exception) -> Exception:
         made.__cause__ = error
         return made
     return error
-
-
-def _note_levels(call: Call, content: Content, pixels: Sequence[Any]) -> None:
-    rows = [
-        (one.id.val, place, level.width, level.height)
-        for one, series in zip(pixels, content.series, strict=True)
-        for place, level in enumerate(series.levels)
-        if place > 0
-    ]
-    call.tx.executemany("INSERT INTO resolution VALUES (?, ?, ?, ?)", rows)
-
-
-def _default_settings(call: Call, ident: int) -> None:
-    """The settings that thumbnails are drawn with."""
-    described = describe_pixels(call, ident)
-    call.graph.finish()
-    buffer = open_pixels(call, ident)
-    try:
-        settings = new_settings(call, described)
-        defaults_into(call, settings, described, buffer)
-        save_settings(call, settings)
-    finally:
-        buffer.close()
-
-
-def _brief(pixels: Any) -> Any:
-    """Pixels as clients want them back: with their image's id, without channels."""
-    made = omero.model.PixelsI()
-    for name in ("id", "details", "sha1", "dimensionOrder", "pixelsType", "significantBits"):
-        setattr(made, f"_{name}", getattr(pixels, f"_{name}"))
-    for axis in "XYZCT":
-        setattr(made, f"_size{axis}", getattr(pixels, f"_size{axis}"))
-    made.image = omero.model.ImageI(pixels.image.id.val, False)
-    made.unloadCollections()
-    return made

@@ -20,7 +20,16 @@ from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.services.pixels import PENDING
 from omero_pixclf.files.series.content import Channel, Content, Plate, Series
 
-__all__ = ["Wishes", "link_screens", "link_wishes", "new_images", "new_plates", "omero_type"]
+__all__ = [
+    "Reading",
+    "Wishes",
+    "is_unattended",
+    "link_screens",
+    "link_wishes",
+    "new_images",
+    "new_plates",
+    "omero_type",
+]
 
 _TYPES = {"float32": "float", "float64": "double"}
 _UNIT_WORDS = {"micron": "µm", "microns": "µm", "um": "µm", "\u03bcm": "µm", "micrometre": "µm", "\\u00B5m": "µm"}
@@ -60,26 +69,47 @@ def _is_internal(annotation: Any) -> bool:
     return annotation.isLoaded() and annotation.ns is not None and annotation.ns.val in _INTERNAL
 
 
+def is_unattended(settings: Any) -> bool:
+    """Whether the client leaves after the upload and lets the server go on alone, as ``omero import --async`` does."""
+    given = settings.userSpecifiedAnnotationList or []
+    return any(a is not None and _is_internal(a) and a.ns.val == namespaces.NSAUTOCLOSE for a in given)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an import has read and is about to save; ``pixels`` has an element per image of ``content``."""
+
+    content: Content
+    pixels: Sequence[Unpacked]
+    wishes: Wishes
+    file_name: str
+    fileset: int
+
+    @property
+    def name(self) -> str:
+        """What images and plates are named after."""
+        return self.wishes.name or self.file_name
+
+
 def omero_type(series: Series) -> str:
     """OMERO's name of the samples' type."""
     return _TYPES.get(series.dtype.name, series.dtype.name)
 
 
 # ---- images ------------------------------------------------------------------------------------------------------
-def new_images(
-    call: Call, content: Content, pixels: Sequence[Unpacked], fileset: int, file_name: str, wishes: Wishes
-) -> list[Any]:
-    """One unsaved image per series, in their order."""
-    kind = _format(call, content.format)
+def new_images(call: Call, reading: Reading, numbers: range) -> list[Any]:
+    """One unsaved image per series of these numbers, in their order."""
+    kind, found, wishes = _format(call, reading.content.format), reading.content.series, reading.wishes
     made = []
-    for number, (series, found) in enumerate(zip(content.series, pixels, strict=True)):
+    for number in numbers:
+        series = found[number]
         image = omero.model.ImageI()
-        image.name = rstring(_name(series, number, len(content.series), wishes.name or file_name))
+        image.name = rstring(_name(series, number, len(found), reading.name))
         image.description = rstring(wishes.description if wishes.description is not None else series.description)
         image.acquisitionDate = rtime(series.acquired_ms) if series.acquired_ms is not None else None
         image.series, image.format = rint(number), kind
-        image.fileset = omero.model.FilesetI(fileset, False)
-        image.addPixels(_pixels(series, found, wishes))
+        image.fileset = omero.model.FilesetI(reading.fileset, False)
+        image.addPixels(_pixels(series, reading.pixels[number], wishes))
         made.append(image)
     return made
 
@@ -144,10 +174,11 @@ def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
 
 
 # ---- plates ------------------------------------------------------------------------------------------------------
-def new_plates(content: Content, images: Sequence[Any], wishes: Wishes, file_name: str) -> list[Any]:
+def new_plates(reading: Reading, images: Sequence[Any]) -> list[Any]:
     """One unsaved plate per plate of the content, with wells whose samples are the images."""
-    names = _plate_names(content.plates, wishes.name or file_name)
-    return [_plate(plate, name, images, wishes) for plate, name in zip(content.plates, names, strict=True)]
+    plates = reading.content.plates
+    names = _plate_names(plates, reading.name)
+    return [_plate(plate, name, images, reading.wishes) for plate, name in zip(plates, names, strict=True)]
 
 
 def _plate_names(plates: Sequence[Plate], base: str) -> Iterator[str]:

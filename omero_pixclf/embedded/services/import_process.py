@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import threading
 import uuid
 from typing import Any
 
@@ -101,7 +100,7 @@ class ImportProcess(Service):
             request = self._request(call)
         handle = ImportHandle(self.server, self.session, request, self._in_group(), self._begun)
         self._handle = self.server.add_object(self.session, self.category, handle, "omero.cmd.Handle")
-        threading.Thread(target=handle.run, name="omero-import", daemon=True).start()
+        self.server.in_background(handle, handle.run, "omero-import")
         return self._handle
 
     def _failing(self, hashes: list[str]) -> dict[int, str]:
@@ -146,6 +145,11 @@ class ImportProcess(Service):
     @untransacted
     def getImportSettings(self, context: Any) -> Any:
         return self._settings
+
+    def abandoned(self) -> None:
+        """Take an upload back whose client has gone; an import that has begun decides by its handle."""
+        if self._handle is None:
+            self.server.close_service(self)
 
     # ---- the end ---------------------------------------------------------------------------------------------
     def released(self) -> None:

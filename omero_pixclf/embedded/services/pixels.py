@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import omero
@@ -19,7 +20,7 @@ from omero_pixclf.embedded.saving import Saver
 from omero_pixclf.embedded.schema import table
 from omero_pixclf.embedded.service import Service, changes
 
-__all__ = ["PENDING", "Pixels", "describe_pixels"]
+__all__ = ["PENDING", "Pixels", "describe_all_pixels", "describe_pixels"]
 
 PENDING = "Pending..."  # sha1 of pixels that are not written yet
 _DESCRIPTION = (
@@ -36,11 +37,15 @@ _BITS |= {"double": 64, "complex": 64, "double-complex": 128}
 
 def describe_pixels(call: Call, ident: int) -> Any:
     """A Pixels object with type, channels and their statistics, not yet finished; None where the caller sees none."""
-    if not readable(call, "Pixels", [ident]):
-        return None
-    for path in _DESCRIPTION:
-        load_path(call, "Pixels", [ident], path)
-    return call.graph.get("Pixels", ident)
+    return next(iter(describe_all_pixels(call, [ident])), None)
+
+
+def describe_all_pixels(call: Call, ids: Iterable[int]) -> list[Any]:
+    """The same for several Pixels objects in ascending order of their ids; those that the caller sees."""
+    seen = readable(call, "Pixels", ids)
+    for path in _DESCRIPTION if seen else ():
+        load_path(call, "Pixels", seen, path)
+    return [call.graph.get("Pixels", ident) for ident in seen]
 
 
 class Pixels(Service):

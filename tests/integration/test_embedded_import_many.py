@@ -1,0 +1,224 @@
+"""Importing many images at once: how long it takes, whom it keeps waiting, and how it is stopped."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from omero_pixclf.connector.importing import Imported, import_file_set
+from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.embedded import router
+from omero_pixclf.embedded.imports import handle
+from omero_pixclf.embedded.imports.saving import IMAGES_AT_ONCE
+from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.errors import UnreachableError
+from omero_pixclf.files.series.reading import file_set
+from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
+
+pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server itself")
+PROGRAM = Path(sys.executable).with_name("omero-pixclf")
+PASSWORD = "pw"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with start(tmp_path / "omero", password=PASSWORD) as running:
+        yield running
+
+
+def session_of(port: int, password: str = PASSWORD) -> Any:
+    return connect(Login("127.0.0.1", port=port, user="root"), environ={"OMERO_PASSWORD": password})
+
+
+def imported(session: Session, folder: Path, name: str) -> Imported:
+    path = folder / name
+    path.touch()
+    return import_file_set(session, file_set(path).files)
+
+
+def many(count: int, name: str = "m") -> str:
+    return f"{name}&series={count}&sizeX=8&sizeY=8&sizeC=2&pixelType=uint16.fake"
+
+
+def wait_for(fulfilled: Callable[[], bool], seconds: float, what: str) -> None:
+    end = time.monotonic() + seconds
+    while not fulfilled():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+def test_the_time_of_an_import_grows_with_the_number_of_images(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spent: list[float] = []
+    run = handle.ImportHandle._import
+
+    def timed(self: handle.ImportHandle) -> Any:
+        begun = time.thread_time()
+        try:
+            return run(self)
+        finally:
+            spent.append(time.thread_time() - begun)
+
+    monkeypatch.setattr(handle.ImportHandle, "_import", timed)
+    with session_of(server.port) as session:
+        for count in (10, 60, 360):
+            assert len(imported(session, tmp_path, many(count, f"n{count}")).images) == count
+    assert spent[2] / spent[1] < 10  # six times as many; their square would be 36 times
+
+
+def test_an_import_writes_some_images_at_a_time(server: Server, tmp_path: Path) -> None:
+    """Others see its images come, and their own requests get their turn."""
+    seen: list[int] = []
+    opened = server.database.writing
+
+    def watched(*given: Any) -> Any:
+        with server.database.reading() as tx:
+            seen.append(tx.one("SELECT count(*) FROM image")[0])
+        return opened(*given)
+
+    server.database.writing = watched
+    with session_of(server.port) as session:
+        made = imported(session, tmp_path, many(3 * IMAGES_AT_ONCE + 1))
+    steps = sorted(set(seen))
+    assert len(made.images) == steps[-1] == 3 * IMAGES_AT_ONCE + 1
+    assert max(after - before for before, after in itertools.pairwise(steps)) == IMAGES_AT_ONCE
+
+
+def test_images_of_a_plate_are_no_part_of_it_before_all_are_there(server: Server, tmp_path: Path) -> None:
+    with session_of(server.port) as session:
+        name = "p&plates=1&plateRows=4&plateCols=6&fields=5&sizeX=8&sizeY=8.fake"
+        made = imported(session, tmp_path, name)
+        hql = "select count(distinct w.id), count(s.id) from Well w join w.wellSamples s where w.plate.id = :id"
+        assert session.rows(hql, id=made.plates[0]) == [[24, 120]]
+        hql = "select s.image.id from WellSample s where s.well.plate.id = :id order by s.id"
+        assert session.ids(hql, id=made.plates[0]) == list(made.images)
+
+
+def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save, calls = handle.save_images, []
+
+    def failing(*given: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+        return save(*given)
+
+    monkeypatch.setattr(handle, "save_images", failing)
+    with session_of(server.port) as session:
+        with pytest.raises(Exception, match="space"):
+            imported(session, tmp_path, many(4 * IMAGES_AT_ONCE))
+        assert session.ids("select i.id from Image i") == []
+        assert session.ids("select r.id from RenderingDef r") == []
+    assert not [p for p in (server.folder / "Pixels").rglob("*") if p.is_file()]
+
+
+def importing(port: int, path: Path, password: str = ROOT_PASSWORD, *more: str) -> subprocess.Popen[bytes]:
+    path.touch()
+    return subprocess.Popen(
+        [str(PROGRAM), "embedded", "import", str(path), "-s", f"root@127.0.0.1:{port}", *more],
+        env={**os.environ, "OMERO_PASSWORD": password}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_an_import_ends_with_its_client(own_server: EmbeddedProcess, tmp_path: Path) -> None:
+    client = importing(own_server.port, tmp_path / many(1500))
+    with session_of(own_server.port, ROOT_PASSWORD) as session:
+
+        def images() -> int:
+            return len(session.ids("select i.id from Image i"))
+
+        wait_for(lambda: images() >= IMAGES_AT_ONCE, 60, "no image came")
+        client.kill()
+        client.wait()
+        wait_for(lambda: not images() and not session.ids("select f.id from Fileset f"), 30, "it goes on, or left some")
+        time.sleep(0.5)
+        assert not images()
+        assert not list((own_server.folder / "ManagedRepository").rglob("*.fake"))
+
+
+def test_an_import_ends_with_its_client_though_the_session_goes_on(own_server: EmbeddedProcess, tmp_path: Path) -> None:
+    """As after `omero login`, whose session many clients join."""
+    path = tmp_path / many(1500)
+    path.touch()
+    code = (
+        "import sys; from pathlib import Path; from omero_pixclf.connector.login import Login\n"
+        "from omero_pixclf.connector.session import connect\n"
+        "from omero_pixclf.connector.importing import import_file_set\n"
+        "with connect(Login('127.0.0.1', port=int(sys.argv[1]), key=sys.argv[2])) as session:\n"
+        "    import_file_set(session, [Path(sys.argv[3])])\n"
+    )
+    with session_of(own_server.port, ROOT_PASSWORD) as session:
+        arguments = [sys.executable, "-c", code, str(own_server.port), session.key, str(path)]
+        client = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_for(lambda: bool(session.ids("select i.id from Image i")), 60, "no image came")
+        client.kill()
+        client.wait()
+        gone = lambda: not session.ids("select f.id from Fileset f")  # noqa: E731
+        wait_for(gone, 30, "it goes on")
+        assert session.ids("select i.id from Image i") == []
+
+
+def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+
+    def serve() -> tuple[subprocess.Popen[str], int]:
+        process = subprocess.Popen(
+            [str(PROGRAM), "embedded", "start", "--folder", str(folder), "--port", "0", "--json"],
+            env={**os.environ, "OMERO_PASSWORD": PASSWORD}, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        return process, json.loads(process.stdout.readline())["port"]
+
+    process, port = serve()
+    client = importing(port, tmp_path / many(1500), PASSWORD)
+    with session_of(port) as session:
+        wait_for(lambda: bool(session.ids("select i.id from Image i")), 60, "no image came")
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.wait(60)
+    assert time.monotonic() - begun < 15
+    client.kill()
+    client.wait()
+    process, port = serve()
+    try:
+        with session_of(port) as session:  # what the stop left half done is gone
+            assert session.ids("select i.id from Image i") == session.ids("select f.id from Fileset f") == []
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def test_a_login_that_waits_too_long_says_that_the_server_is_busy(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(router, "_LONGEST_WAIT_S", 0.2)
+    holds, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with server.database.writing():
+            holds.set()
+            done.wait(30)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    holds.wait(10)
+    try:
+        with pytest.raises(UnreachableError, match=r"the server is busy.*try again later"), session_of(server.port):
+            pass
+    finally:
+        done.set()
+        other.join()
+    with session_of(server.port) as session:
+        assert session.user_name == "root"
