@@ -300,7 +300,7 @@ def parse_size(text: str) -> int:
     >>> parse_size("2G")
     2147483648
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if not match or float(match[1]) <= 0:
-        raise UsageError(f"{text!r} is not a size; write 500M or 2G")
+        raise UsageError(f"{text[:40]!r} is not a size; write 500M or 2G")
     return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -1,17 +1,32 @@
-"""What a model does not accept of a settings file, said so that it can be mended."""
+"""Content of settings and other files: what a model does not accept, as text; JSON whose every fault is one kind."""
 
 from __future__ import annotations
 
 import difflib
+import json
 import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["complaints"]
+__all__ = ["complaints", "parse_json"]
 
 _LONGEST = 40  # letters of a value that are repeated in a message
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text that may be hostile.
+
+    Raises
+    ------
+    ValueError
+        For all that is wrong, also nesting so deep that Python's parser gives up.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON is nested too deeply") from None
 
 
 def complaints(error: ValidationError, model: type[BaseModel], where: str) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import AXES, Region, Shape5
+from omero_pixclf.validation import parse_json
 
 __all__ = [
     "Axes",
@@ -105,8 +106,8 @@ def parse_axistags(text: str, units: str | None = None) -> Axes | None:
         Where the text is no such JSON.
     """
     try:
-        entries = json.loads(text)["axes"]
-        named: dict[str, Any] = (json.loads(units) if units else None) or {}
+        entries = parse_json(text)["axes"]
+        named: dict[str, Any] = (parse_json(units) if units else None) or {}
         axes = tuple(
             Axis(e["key"], float(e.get("resolution", 0)), named.get(e["key"]) or "", e.get("description", ""))
             for e in entries

@@ -14,6 +14,7 @@ from omero_pixclf.files.axes import keys_of
 from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.paths import DataPath, split
 from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.validation import parse_json
 
 __all__ = ["Difference", "PixelDifference", "differences", "pixel_difference"]
 
@@ -75,7 +76,7 @@ def _attributes(data: DataPath) -> dict[str, Any]:
         found["chunks"], found["compression"] = item.chunks, (item.compression, item.compression_opts)
     tags = found.get("attribute axistags")
     if isinstance(tags, str):
-        found["attribute axistags"] = json.dumps(json.loads(tags))
+        found["attribute axistags"] = json.dumps(parse_json(tags))
     return found
 
 

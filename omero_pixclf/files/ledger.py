@@ -14,6 +14,7 @@ from omero_pixclf.files.atomic import write_bytes
 from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord, is_run_id
+from omero_pixclf.validation import parse_json
 
 __all__ = ["LEDGER", "in_work", "read_record", "write_record"]
 
@@ -64,7 +65,7 @@ def in_work(folder: Path, run_id: str) -> bool:
 
 def _facts(folder: Path) -> dict[str, Any] | None:
     try:
-        facts = json.loads((folder / LEDGER).read_text(encoding="utf-8"))
+        facts = parse_json((folder / LEDGER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None

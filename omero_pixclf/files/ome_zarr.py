@@ -24,6 +24,7 @@ from omero_pixclf.files.references import resolve_reference
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.target import Target, Write
 from omero_pixclf.image import AXES
+from omero_pixclf.validation import parse_json
 
 __all__ = ["group_attributes", "level_names", "open_zarr", "write_zarr", "zarr_waiting"]
 
@@ -121,7 +122,7 @@ def group_attributes(group: Path) -> Mapping[str, Any]:
         if not file.is_file():
             continue
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
+            found = parse_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise ImageError(f"{file}: not readable: {error}") from error
         if name == "zarr.json":

@@ -74,7 +74,7 @@ def read_parquet(path: Path) -> Table:
     try:
         stored = pyarrow.parquet.read_table(path)
         return Table(tuple(_column(stored, name) for name in stored.column_names))
-    except (OSError, pyarrow.ArrowInvalid, KeyError, ValueError) as error:
+    except (OSError, pyarrow.ArrowException, KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{path}: not a table of ours: {error}") from error
 
 

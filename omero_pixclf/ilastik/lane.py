@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
+from omero_pixclf.validation import parse_json
 
 __all__ = ["Lane", "axis_keys", "lane_of", "lanes", "read_lane"]
 
@@ -39,7 +39,7 @@ class Lane:
 def axis_keys(tags: str) -> str | None:
     """The axis letters of vigra's axistags in JSON, or None where they are not five-dimensional axistags."""
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        keys = "".join(axis["key"] for axis in json.loads(tags)["axes"])
+        keys = "".join(axis["key"] for axis in parse_json(tags)["axes"])
         if keys and len(set(keys)) == len(keys) and set(keys) <= set("tzyxc"):
             return keys
     return None

@@ -17,6 +17,7 @@ import numpy as np
 
 from omero_pixclf.errors import InputError
 from omero_pixclf.table import Column, Table
+from omero_pixclf.validation import parse_json
 
 __all__ = ["PIECES", "UNREADABLE", "ImageFiles", "table_arrays", "table_from"]
 
@@ -127,5 +128,5 @@ def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
 
 def table_from(arrays: Mapping[str, Any], prefix: str = "") -> Table:
     """The table that `table_arrays` has made arrays of."""
-    described = json.loads(str(arrays[f"{prefix}columns"]))
+    described = parse_json(str(arrays[f"{prefix}columns"]))
     return Table(tuple(Column(values=arrays[f"{prefix}values{i}"].tolist(), **d) for i, d in enumerate(described)))

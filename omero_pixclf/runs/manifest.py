@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.validation import parse_json
 
 __all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
 
@@ -197,7 +198,7 @@ def _translated(folder: Path) -> Iterator[None]:
 def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
     try:
         (text,) = db.execute("select content from header").fetchone()
-        content = json.loads(text)
+        content = parse_json(text)
         listed = {key: tuple(content.get(key, ())) for key in ("targets", "merged")}
         return RunHeader(**{**content, **listed})
     except (TypeError, ValueError, AttributeError) as error:
