@@ -109,7 +109,7 @@ def _who(session: Session) -> Finding:
 
 def _groups(session: Session) -> Iterator[Finding]:
     """The user's groups with their levels, the one of this session first."""
-    context = session.read("login", lambda sf: sf.getAdminService().getEventContext())
+    context = session.read("login", lambda sf: sf.getAdminService().getEventContext(), group=session.group_id)
     numbers = sorted(set(context.memberOfGroups), key=lambda n: (n != session.group_id, n))
     for number in numbers:
         group = _group(session, number)

@@ -16,7 +16,7 @@ from omero_pixclf.connector.attachments import file_annotation, group_of, link, 
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
 from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 
 __all__ = [
@@ -46,10 +46,10 @@ T = TypeVar("T")
 
 
 @contextmanager
-def _raw_file(factory: Any, file: int, context: dict[str, str]) -> Iterator[Any]:
+def _raw_file(factory: Any, file: int) -> Iterator[Any]:
     store = factory.createRawFileStore()
     try:
-        store.setFileId(file, context)
+        store.setFileId(file)
         yield store
     finally:
         with suppress(*FOREIGN):  # a lost connection has closed it already
@@ -71,17 +71,15 @@ def attach_file(
         remove(session, "FileAnnotation", _lost(session, target, description, called), group=group)
 
     def send(factory: Any) -> int:
-        annotation, file = _announce(factory, target, called, namespace, description, path, session.context(group))
-        with path.open("rb") as source, _raw_file(factory, file, session.context(group)) as store:
+        annotation, file = _announce(factory, target, called, namespace, description, path)
+        with path.open("rb") as source, _raw_file(factory, file) as store:
             _send(source, store)
         return annotation
 
-    return session.write(f"{target}: attaching {called}", send, clean=clean if description else None)
+    return session.write(f"{target}: attaching {called}", send, group=group, clean=clean if description else None)
 
 
-def _announce(
-    factory: Any, target: str, name: str, namespace: str, description: str, path: Path, context: dict[str, str]
-) -> tuple[int, int]:
+def _announce(factory: Any, target: str, name: str, namespace: str, description: str, path: Path) -> tuple[int, int]:
     file = OriginalFileI()
     file.name, file.path = rstring(name), rstring("omero_pixclf/")
     file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
@@ -89,7 +87,7 @@ def _announce(
     file.hasher = ChecksumAlgorithmI()
     file.hasher.value = rstring("SHA1-160")  # without one the server computes no checksum
     made = link(target, file_annotation(namespace, description, file))
-    saved = factory.getUpdateService().saveAndReturnObject(made, context).child
+    saved = factory.getUpdateService().saveAndReturnObject(made).child
     return int(saved.id.val), int(saved.file.id.val)
 
 
@@ -124,7 +122,7 @@ def download(session: Session, annotation: int) -> tuple[str, bytes]:
     file, name = found[0]
 
     def fetch(factory: Any) -> bytes:
-        with _raw_file(factory, file, session.context(ALL_GROUPS)) as store:
+        with _raw_file(factory, file) as store:
             size = store.size()
             # A real server pads with zeros what is read past the end.
             return b"".join(bytes(store.read(at, min(BLOCK, size - at))) for at in range(0, size, BLOCK))

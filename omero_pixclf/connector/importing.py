@@ -121,7 +121,7 @@ def import_file_set(
             with suppress(*FOREIGN):
                 process.close(context)
 
-    return session.once(f"importing {files[0].name}", attempt)
+    return session.once(f"importing {files[0].name}", attempt, group=group)
 
 
 def _target(session: Session, key: str | None) -> tuple[Any, int]:

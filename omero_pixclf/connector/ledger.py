@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -32,17 +32,22 @@ __all__ = [
     "TABLES_NS",
     "WORKER",
     "Entry",
+    "Mark",
     "close_entry",
     "entries_of",
     "entries_on",
+    "entries_on_images",
     "from_pairs",
     "in_work",
+    "is_alive",
     "is_table_of",
     "mark_of",
     "open_entry",
+    "parse_mark",
     "records",
     "table_name",
     "to_pairs",
+    "unfinished_on",
 ]
 
 RUN_NS = "omero_pixclf/run"
@@ -100,6 +105,30 @@ def is_table_of(entry: Entry, name: str) -> bool:
     ours = f"{entry.record.run_id}_{entry.annotation}"
     former = f"omero_pixclf_{ours}_"
     return name.startswith(former) or re.search(rf"_{re.escape(ours)}(\.\d+)?\.h5$", name) is not None
+
+
+_MARK = re.compile(rf"(?P<namespace>{RUN_NS}|{TABLES_NS}) (?P<run>\S+) #(?P<annotation>\d+)")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a mark says: the namespace and number of the entry, and its run."""
+
+    namespace: str
+    run_id: str
+    annotation: int
+
+
+def parse_mark(text: str | None) -> Mark | None:
+    """What `mark_of` wrote; None for any other text.
+
+    Examples
+    --------
+    >>> parse_mark("omero_pixclf/run 20261121T053012-ab12cd #4711")
+    Mark(namespace='omero_pixclf/run', run_id='20261121T053012-ab12cd', annotation=4711)
+    """
+    found = _MARK.fullmatch(text or "")
+    return None if found is None else Mark(found["namespace"], found["run"], int(found["annotation"]))
 
 
 def to_pairs(record: RunRecord) -> Pairs:
@@ -174,8 +203,13 @@ def in_work(session: Session, entry: Entry, run_id: str) -> bool:
     A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
     hosts it is known whether their OMERO session is still open.
     """
+    return entry.record.run_id != run_id and is_alive(session, entry)
+
+
+def is_alive(session: Session, entry: Entry) -> bool:
+    """Whether the process that opened a ``running`` entry is still there, and another than this one."""
     found = re.fullmatch(r"(?P<host>.*) process (?P<pid>[0-9]{1,18}) session (?P<session>[0-9]{1,18})", entry.worker)
-    if entry.record.state == "complete" or entry.record.run_id == run_id or found is None:
+    if entry.record.state == "complete" or found is None:
         return False
     if found["host"] == socket.gethostname():
         return int(found["pid"]) != os.getpid() and lives(int(found["pid"]))
@@ -198,7 +232,8 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
     made = link(record.image, annotation)
     saved = session.write(
         f"{record.image}: opening the ledger's entry",
-        lambda sf: sf.getUpdateService().saveAndReturnObject(made, session.context(group)),
+        lambda sf: sf.getUpdateService().saveAndReturnObject(made),
+        group=group,
         clean=clean,
     )
     return Entry(int(saved.child.id.val), namespace, group, record, worker)
@@ -214,14 +249,13 @@ def close_entry(session: Session, entry: Entry, record: RunRecord, more: Iterabl
     """
 
     def update(factory: Any) -> None:
-        context = session.context(entry.group)
-        stored = factory.getQueryService().find("MapAnnotation", entry.annotation, context)
+        stored = factory.getQueryService().find("MapAnnotation", entry.annotation)
         if stored is None:
             raise missing("MapAnnotation", entry.annotation)
         stored.setMapValue(_named([*to_pairs(record), *more]))
-        factory.getUpdateService().saveObject(stored, context)
+        factory.getUpdateService().saveObject(stored)
 
-    session.write(f"{record.image}: completing the ledger's entry", update)
+    session.write(f"{record.image}: completing the ledger's entry", update, group=entry.group)
     return Entry(entry.annotation, entry.namespace, entry.group, record)
 
 
@@ -232,14 +266,39 @@ def _named(pairs: Pairs) -> list[Any]:
 def entries_on(session: Session, namespace: str, key: str) -> list[Entry]:
     """This user's entries on an object, newest first; those that only point to it (made images) are left out."""
     kind, ident = parse_key(key)
-    ids = session.ids(
-        f"select a.id from {kind}AnnotationLink l join l.child a where l.parent.id = :id and a.ns = :ns "
-        "and a.details.owner.id = :owner",
-        id=ident,
-        ns=namespace,
-        owner=session.user_id,
-    )
-    return [e for e in _load(session, ids) if e.record.image == key]
+    linked = f"a.id in (select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)"
+    found = _read(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
+                  id=ident, ns=namespace, owner=session.user_id)  # fmt: skip
+    return [e for e in found if e.record.image == key]
+
+
+def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[Entry]]:
+    """`entries_on` for many images, by the image's key; images without entries are left out."""
+    linked = "a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))"
+    found: dict[str, list[Entry]] = {}
+    for page in _pages(images, 200):
+        entries = _read(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
+                        ids=page, ns=RUN_NS, owner=session.user_id)  # fmt: skip
+        for entry in entries:
+            if entry not in found.setdefault(entry.record.image, []):
+                found[entry.record.image].append(entry)
+    return found
+
+
+def unfinished_on(session: Session, images: Sequence[int]) -> list[Entry]:
+    """This user's entries on images that are not complete, whichever process opened them."""
+    found: list[Entry] = []
+    for page in _pages(images, 500):
+        ids = session.ids(
+            "select a.id from MapAnnotation a join a.mapValue v where a.ns = :ns and a.details.owner.id = :owner "
+            "and v.name = 'State' and v.value = 'running' "
+            "and a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))",
+            ids=page,
+            ns=RUN_NS,
+            owner=session.user_id,
+        )
+        found += _load(session, ids)
+    return [e for e in found if e.record.state != "complete"]
 
 
 def entries_of(session: Session, run_id: str | None = None) -> list[Entry]:
@@ -253,18 +312,22 @@ def entries_of(session: Session, run_id: str | None = None) -> list[Entry]:
 
 
 def _load(session: Session, ids: Sequence[int]) -> list[Entry]:
-    entries = []
-    for start in range(0, len(ids), 1000):
-        page = list(ids[start : start + 1000])
-        facts = session.rows(
-            "select a.id, a.ns, a.details.group.id from MapAnnotation a where a.id in (:ids)", ids=page
-        )
-        said: dict[int, Pairs] = {}
-        hql = "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v where a.id in (:ids)"
-        for ident, name, value in session.rows(hql, ids=page):
-            said.setdefault(ident, []).append((name, value))
-        entries += [_entry(ident, ns, group, said.get(ident, [])) for ident, ns, group in facts]
+    found = [e for page in _pages(ids, 1000) for e in _read(session, "a.id in (:ids)", ids=page)]
+    return sorted(found, key=lambda e: -e.annotation)
+
+
+def _read(session: Session, where: str, **named: Any) -> list[Entry]:
+    """Entries by a condition on the annotation ``a``, newest first, by one request."""
+    hql = "select a.id, a.ns, a.details.group.id, v.name, v.value from MapAnnotation a join a.mapValue v where "
+    said: dict[tuple[int, str, int], Pairs] = {}
+    for ident, ns, group, name, value in session.rows(hql + where, **named):
+        said.setdefault((int(ident), ns, int(group)), []).append((name, value))
+    entries = (_entry(ident, ns, group, pairs) for (ident, ns, group), pairs in said.items())
     return sorted((e for e in entries if e is not None), key=lambda e: -e.annotation)
+
+
+def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    yield from (list(ids[i : i + size]) for i in range(0, len(ids), size))
 
 
 def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Entry | None:

@@ -62,17 +62,15 @@ def _delete(session: Session, kind: str, ids: Sequence[int], group: int) -> None
     def still() -> None:
         left[:] = own(session, kind, left)
 
-    session.write(
-        f"deleting {len(ids)} of {kind}", lambda sf: _submit(sf, kind, left, session.context(group)), clean=still
-    )
+    session.write(f"deleting {len(ids)} of {kind}", lambda sf: _submit(sf, kind, left), group=group, clean=still)
 
 
-def _submit(factory: Any, kind: str, ids: Sequence[int], context: dict[str, str]) -> None:
+def _submit(factory: Any, kind: str, ids: Sequence[int]) -> None:
     if not ids:
         return
     options = [ChildOption(excludeType=["Annotation"])] if kind.endswith(_KEEP_ANNOTATIONS) else []
     request = omero.cmd.Delete2(targetObjects={kind: list(ids)}, childOptions=options)
-    handle = factory.submit(request, context)
+    handle = factory.submit(request)
     try:
         for pause in _pauses():
             answer = handle.getResponse()

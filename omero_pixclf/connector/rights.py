@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -9,7 +10,9 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["refusal"]
+__all__ = ["refusal", "refusals"]
+
+PAGE = 500
 
 _LEVELS = {
     "rw----": "private",
@@ -27,6 +30,10 @@ def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
     found = None
     with suppress(NotAllowedError):
         found = _found(session, key)
+    return _refusal(session, key, found, links=links)
+
+
+def _refusal(session: Session, key: str, found: Any, *, links: bool) -> str | None:
     if found is None:
         return f"{key}: not on the server, or not visible to {session.user_name}"
     rights = found.details.permissions
@@ -37,9 +44,19 @@ def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
     return None
 
 
+def refusals(session: Session, images: Sequence[str]) -> dict[str, str | None]:
+    """`refusal` of many images, by their keys, in few requests."""
+    found: dict[str, Any] = {}
+    for start in range(0, len(images), PAGE):
+        ids = [parse_key(key)[1] for key in images[start : start + PAGE]]
+        seen = session.objects("select i from Image i where i.id in (:ids)", ids=ids)
+        found.update({f"Image:{image.id.val}": image for image in seen})
+    return {key: _refusal(session, key, found.get(key), links=False) for key in images}
+
+
 def _found(session: Session, key: str) -> Any:
     kind, ident = parse_key(key)
-    return session.read(key, lambda sf: sf.getQueryService().find(kind, ident, session.context(ALL_GROUPS)))
+    return session.read(key, lambda sf: sf.getQueryService().find(kind, ident), group=ALL_GROUPS)
 
 
 def _because(session: Session, key: str, verb: str) -> str:

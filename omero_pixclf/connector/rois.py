@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
 from numpy.typing import NDArray
-from omero.model import ImageI, LengthI, MaskI, PolygonI, RoiI
+from omero.model import ImageI, LengthI, MapAnnotationI, MaskI, PolygonI, RoiI
 from omero.model.enums import UnitsLength
 from omero.rtypes import rdouble, rint, rstring
 
+from omero_pixclf.connector.planes import LARGEST_MESSAGE
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
+from omero_pixclf.errors import OutputError
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import NO_NUMBER
 
 __all__ = [
     "batches",
+    "message_parts",
     "pack_bits",
     "parse_points",
     "points_text",
@@ -31,10 +36,12 @@ __all__ = [
 ]
 
 BATCH = 500
-BATCH_BYTES = 16 << 20
+BATCH_BYTES = LARGEST_MESSAGE
+POLYGON_BYTES = 48 << 20  # a server ends connections at 64 MB
 UNFILLED = 1  # of 255: OMERO.web's own viewer takes 0 for "not said" and paints polygons over the image
 MASK_ALPHA = 100
 Color = tuple[int, int, int]
+Shape = PolygonShape | MaskShape
 
 
 def signed_rgba(color: Color, alpha: int = 255) -> int:
@@ -83,11 +90,15 @@ def roi_of(outline: Outline, *, image: int, name: str, color: Color, mark: str) 
     roi.image = ImageI(image, False)
     roi.name, roi.description = rstring(name), rstring(mark)
     for shape in outline.shapes:
-        model = _polygon(shape, color) if isinstance(shape, PolygonShape) else _mask(shape, color)
-        model.theT, model.theZ = rint(shape.t), rint(shape.z)
-        model.textValue = rstring(name)
-        roi.addShape(model)
+        roi.addShape(_shape(shape, name=name, color=color))
     return roi
+
+
+def _shape(shape: Shape, *, name: str, color: Color) -> Any:
+    model = _polygon(shape, color) if isinstance(shape, PolygonShape) else _mask(shape, color)
+    model.theT, model.theZ = rint(shape.t), rint(shape.z)
+    model.textValue = rstring(name)
+    return model
 
 
 def _polygon(shape: PolygonShape, color: Color) -> PolygonI:
@@ -109,7 +120,12 @@ def _mask(shape: MaskShape, color: Color) -> MaskI:
 
 
 def _weight(outline: Outline) -> int:
-    return sum(s.points.nbytes * 2 if isinstance(s, PolygonShape) else s.bits.size // 8 for s in outline.shapes)
+    return sum(map(_shape_weight, outline.shapes))
+
+
+def _shape_weight(shape: Shape) -> int:
+    """About how many bytes a shape takes in a message; none is much larger than this."""
+    return 1024 + (shape.points.nbytes * 2 if isinstance(shape, PolygonShape) else shape.bits.size // 8)
 
 
 def batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
@@ -126,6 +142,40 @@ def batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
         yield batch
 
 
+def message_parts(outline: Outline) -> list[Outline]:
+    """An outline in parts that fit into a message each: usually itself; large masks are cut into bands of rows.
+
+    Raises
+    ------
+    OutputError
+        For a polygon that fits into no message.
+    """
+    parts: list[list[Shape]] = [[]]
+    weight = 0
+    for shape in (piece for whole in outline.shapes for piece in _pieces(whole)):
+        if parts[-1] and weight + _shape_weight(shape) > BATCH_BYTES:
+            parts.append([])
+            weight = 0
+        parts[-1].append(shape)
+        weight += _shape_weight(shape)
+    return [replace(outline, shapes=tuple(part)) for part in parts]
+
+
+def _pieces(shape: Shape) -> Iterator[Shape]:
+    if isinstance(shape, PolygonShape):
+        if _shape_weight(shape) > POLYGON_BYTES:
+            raise OutputError(
+                f"an object's outline has {len(shape.points)} points, more than a server takes as one polygon; "
+                "choose rois = mask or labels, or a larger simplify"
+            )
+        yield shape
+        return
+    height, width = shape.bits.shape
+    rows = max(1, BATCH_BYTES // 2 * 8 // max(1, width))
+    for row in range(0, height, rows):
+        yield replace(shape, y=shape.y + row, bits=shape.bits[row : row + rows])
+
+
 def save_outlines(
     session: Session,
     outlines: Iterable[Outline],
@@ -135,34 +185,63 @@ def save_outlines(
     name: str,
     color: Color,
     mark: str,
+    entry: int | None = None,
+    known: Collection[int] | None = None,
 ) -> NDArray[np.int64]:
-    """Save outlines on an image; returns the Roi ids in the order of the outlines, -1 for one without shapes."""
-    known = set(rois_marked(session, image, mark))
+    """Save outlines on an image; returns the Roi ids in the order of the outlines, -1 for one without shapes.
+
+    ``entry`` is the ledger's (a MapAnnotation's id), which must exist for the ROIs to be saved: a request of a client
+    that died is carried out all the same, maybe after the next run has removed the entry; it then fails as a whole.
+    ``known`` are the ids of the ROIs with this mark that are there already; None: to be looked up.
+
+    Raises
+    ------
+    OutputError
+        For a polygon that is too large for a server.
+    """
+    standing = set(rois_marked(session, image, mark) if known is None else known)
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
     for batch in batches(outlines):
-        rois = [roi_of(o, image=image, name=name, color=color, mark=mark) for o in batch if o.shapes]
-        ids = _save(session, rois, image=image, group=group, mark=mark, known=known) if rois else []
-        known.update(ids)
+        parts = [message_parts(o) for o in batch if o.shapes]
+        to_roi = partial(roi_of, image=image, name=name, color=color, mark=mark)
+        rois = [(to_roi(first), [[_shape(s, name=name, color=color) for s in p.shapes] for p in rest])
+                for first, *rest in parts]  # fmt: skip
+        if rois and entry is not None:
+            rois[0][0].linkAnnotation(MapAnnotationI(entry, False))
+        ids = _save(session, rois, image=image, group=group, mark=mark, known=standing) if rois else []
+        standing.update(ids)
         numbers = np.full(len(batch), NO_NUMBER, np.int64)
         numbers[[bool(o.shapes) for o in batch]] = ids
         found.append(numbers)
     return np.concatenate(found)
 
 
-def _save(session: Session, rois: Sequence[RoiI], *, image: int, group: int, mark: str, known: set[int]) -> list[int]:
+def _save(
+    session: Session,
+    rois: Sequence[tuple[RoiI, Sequence[Sequence[Any]]]],
+    *,
+    image: int,
+    group: int,
+    mark: str,
+    known: set[int],
+) -> list[int]:
+    """Save ROIs, each with the shapes that did not fit into the first message."""
+
     def clean() -> None:
         stray = [i for i in rois_marked(session, image, mark) if i not in known]
         remove(session, "Roi", stray, group=group)
 
-    context = session.context(group)
-    return [
-        int(i)
-        for i in session.write(
-            f"Image:{image}: saving {len(rois)} ROIs",
-            lambda sf: sf.getUpdateService().saveAndReturnIds(list(rois), context),
-            clean=clean,
-        )
-    ]
+    def save(factory: Any) -> list[int]:
+        update = factory.getUpdateService()
+        ids = [int(i) for i in update.saveAndReturnIds([roi for roi, _ in rois])]
+        for ident, (_, rest) in zip(ids, rois, strict=True):
+            for shapes in rest:
+                for shape in shapes:
+                    shape.roi = RoiI(ident, False)
+                update.saveAndReturnIds(list(shapes))
+        return ids
+
+    return session.write(f"Image:{image}: saving {len(rois)} ROIs", save, group=group, clean=clean)
 
 
 def rois_marked(session: Session, image: int, mark: str) -> list[int]:
@@ -183,21 +262,36 @@ def read_outlines(session: Session, image: int, *, mark: str | None = None) -> l
     """
     only = "" if mark is None else " and r.description = :mark"
     named = {"image": image} if mark is None else {"image": image, "mark": mark}
-    polygons = session.rows(
-        "select r.id, r.name, p.theT, p.theZ, p.points from Polygon p join p.roi r "
-        f"where r.image.id = :image{only} order by r.id, p.id",
-        **named,
-    )
-    masks = session.objects(
-        f"select m from Mask m join fetch m.roi r where r.image.id = :image{only} order by r.id, m.id", **named
-    )
-    shapes: dict[int, tuple[str, list[PolygonShape | MaskShape]]] = {}
-    for roi, name, t, z, text in polygons:
-        shapes.setdefault(roi, (name or "", []))[1].append(PolygonShape(t or 0, z or 0, parse_points(text)))
-    for mask in masks:
-        name = mask.roi.name.val if mask.roi.name else ""
-        shapes.setdefault(int(mask.roi.id.val), (name, []))[1].append(_from_mask(mask))
+    marked = session.ids(f"select r.id from Roi r where r.image.id = :image{only} order by r.id", **named)
+    shapes: dict[int, tuple[str, list[Shape]]] = {}
+    for page in (marked[at : at + BATCH] for at in range(0, len(marked), BATCH)):
+        polygons = session.rows(
+            "select r.id, r.name, p.theT, p.theZ, p.points from Polygon p join p.roi r where r.id in (:ids) "
+            "order by r.id, p.id",
+            ids=page,
+        )
+        for roi, name, t, z, text in polygons:
+            shapes.setdefault(roi, (name or "", []))[1].append(PolygonShape(t or 0, z or 0, parse_points(text)))
+        for mask in _masks(session, page):
+            name = mask.roi.name.val if mask.roi.name else ""
+            shapes.setdefault(int(mask.roi.id.val), (name, []))[1].append(_from_mask(mask))
     return [(roi, name, Outline(roi, s[0].t, tuple(s))) for roi, (name, s) in sorted(shapes.items())]
+
+
+def _masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
+    """The masks of some ROIs, as many at a time as a message holds."""
+    sizes = session.rows(
+        "select m.id, m.width, m.height from Mask m where m.roi.id in (:ids) order by m.roi.id, m.id", ids=list(rois)
+    )
+    page: list[int] = []
+    weight = 0.0
+    for number, (ident, width, height) in enumerate(sizes, 1):
+        page.append(ident)
+        weight += 1024 + (width or 0) * (height or 0) / 8
+        if weight > BATCH_BYTES or number == len(sizes):
+            hql = "select m from Mask m join fetch m.roi r where m.id in (:ids) order by r.id, m.id"
+            yield from session.objects(hql, ids=page)
+            page, weight = [], 0.0
 
 
 def _from_mask(mask: Any) -> MaskShape:

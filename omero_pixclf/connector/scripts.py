@@ -77,7 +77,7 @@ def install_script(session: Session, path: str, text: str, *, official: bool = T
     if standing.text == text:
         return Installed(standing.ident, path, text, "unchanged")
     file = OriginalFileI(standing.ident, False)
-    session.write(f"{path}: replacing", lambda sf: sf.getScriptService().editScript(file, text))
+    session.write(f"{path}: replacing", lambda sf: sf.getScriptService().editScript(file, text), group=session.group_id)
     return Installed(standing.ident, path, text, "updated")
 
 
@@ -86,7 +86,7 @@ def _upload(session: Session, path: str, text: str, official: bool) -> int:
         service = factory.getScriptService()
         return int((service.uploadOfficialScript if official else service.uploadScript)(path, text))
 
-    return session.once(f"{path}: uploading", upload)
+    return session.once(f"{path}: uploading", upload, group=session.group_id)
 
 
 def script_parameters(session: Session, ident: int) -> list[Parameter]:

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+import Ice
 import omero
 import omero.clients  # first: the other modules of omero are complete only after it
 from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
-from omero_pixclf.connector.faults import FOREIGN, translated
+from omero_pixclf.connector.faults import FOREIGN, explain, translated
 from omero_pixclf.connector.login import Credentials, Login, credentials
+from omero_pixclf.connector.services import Services
 from omero_pixclf.connector.tls import tls_properties
-from omero_pixclf.errors import LoginError, UnreachableError
+from omero_pixclf.errors import LoginError, ServerError, UnreachableError
 
 __all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
 
@@ -29,14 +31,18 @@ KEEP_ALIVE_S = 60
 SUDO_IDLE_MS = 600_000
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """How long to wait before each new attempt after a transient fault: two minutes in all, a server's restart."""
+BREAKS = 2
+"""How often an action may break a connection that worked just before, until it is the action's own fault."""
+RACES_S = (0.05, 0.2, 0.8)
+"""How long to wait before a save that the server found invalid is tried again: another session may have been first."""
 
 
 class Session:
     """A user's session on a server.
 
     Every call goes through `read` or `write`: they translate what the server raises and go on after a broken
-    connection, a restarted server or an expired session. The group is given with each call, so that none is left
-    behind. Calls may come from several threads.
+    connection, a restarted server or an expired session. The group is given with each action and belongs to all calls
+    in it (`omero_pixclf.connector.services`). Calls may come from several threads.
 
     Attributes
     ----------
@@ -65,6 +71,7 @@ class Session:
         self._waits = tuple(waits) if again else ()
         self.pause = pause
         self._lock = threading.RLock()
+        self._services: dict[tuple[int, int], Services] = {}
         self.generation = 0
         self.client = dial()
         try:
@@ -88,40 +95,87 @@ class Session:
         """The server's name or address."""
         return str(self.client.getProperty("omero.host"))
 
-    def read(self, doing: str, action: Callable[[Any], T]) -> T:
-        """Do something that changes nothing; ``action`` gets the service factory and may be repeated."""
-        return self._attempt(doing, action, None)
+    def read(self, doing: str, action: Callable[[Any], T], *, group: int = ALL_GROUPS) -> T:
+        """Do something that changes nothing; ``action`` gets the group's `Services` and may be repeated.
 
-    def write(self, doing: str, action: Callable[[Any], T], *, clean: Callable[[], object] | None = None) -> T:
-        """Do something that changes the server; after a transient fault, ``clean`` and then do it again.
+        Raises
+        ------
+        UnreachableError
+            Where the server is gone.
+        ServerError
+            Where the connection breaks at this action again and again, although the server answers otherwise.
+        """
+        return self._attempt(doing, action, group, None)
+
+    def write(
+        self, doing: str, action: Callable[[Any], T], *, group: int, clean: Callable[[], object] | None = None
+    ) -> T:
+        """Do something that changes the server within a group; after a transient fault, ``clean``, then do it again.
 
         ``clean`` removes what an attempt whose answer was lost may have left; None where repeating is harmless.
+        Raises what `read` does.
         """
-        return self._attempt(doing, action, clean)
+        return self._attempt(doing, action, group, clean)
 
-    def once(self, doing: str, action: Callable[[Any], T]) -> T:
+    def once(self, doing: str, action: Callable[[Any], T], *, group: int) -> T:
         """Do something that must not be repeated, since what a lost attempt left could not be told apart."""
-        with translated(doing):
-            return action(self.client.getSession())
+        return self._act(doing, action, group, None)
 
-    def _attempt(self, doing: str, action: Callable[[Any], T], clean: Callable[[], object] | None) -> T:
+    def _attempt(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
         lost: UnreachableError | None = None
-        seen = self.generation
+        seen, breaks = self.generation, 0
         for wait in (0.0, *self._waits):
+            checked = False
             try:
                 if lost is not None:
                     log.warning("%s; trying again in %g s", lost, wait)
                     self.pause(wait)
                     self._reconnect(seen)
+                    checked = True
                     if clean is not None:
                         clean()
                 seen = self.generation
-                with translated(doing):
-                    return action(self.client.getSession())
+                return self._act(doing, action, group, clean)
             except UnreachableError as error:
                 lost = error
+                self._services.clear()
+                breaks += checked and isinstance(error.__cause__, Ice.LocalException)
+                if breaks >= BREAKS and self._answers(seen):
+                    raise ServerError(
+                        f"{lost}; so it did {breaks + 1} times, although the server answers otherwise: what is sent "
+                        "or asked for may be too large for it (Ice.MessageSizeMax); see the server's log"
+                    ) from error
         assert lost is not None
         raise lost
+
+    def _act(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
+        """One attempt; repeated where two sessions made the same thing at once, such as a new namespace."""
+        with translated(doing):
+            for wait in RACES_S:
+                try:
+                    return action(self._in_group(group))
+                except omero.ValidationException as error:  # nothing of that save stands
+                    log.debug("%s: %s; trying again in %g s", doing, explain(error), wait)
+                self.pause(wait)
+                if clean is not None:
+                    clean()
+            return action(self._in_group(group))
+
+    def _in_group(self, group: int) -> Services:
+        """The services within a group; those of an earlier connection are gone."""
+        with self._lock:
+            key = (self.generation, group)
+            found = self._services.get(key)
+            if found is None:
+                found = self._services[key] = Services(self.client.getSession(), {"omero.group": str(group)})
+            return found
+
+    def _answers(self, seen: int) -> bool:
+        try:
+            self._reconnect(seen)
+        except UnreachableError:
+            return False
+        return True
 
     def _reconnect(self, seen: int) -> None:
         with self._lock:
@@ -140,10 +194,11 @@ class Session:
         return True
 
     def context(self, group: int) -> dict[str, str]:
-        """The context for a call, which selects a group (`ALL_GROUPS`: all of the user's).
+        """The context for a call on a proxy of one's own, which selects a group (`ALL_GROUPS`: all of the user's).
 
         An explicit context replaces the implicit one, without which a server refuses calls on repositories: what that
         holds (the session's uuid) is in it. Ask for it anew in each attempt: a new connection may have a new session.
+        The services that `read` and `write` give need none.
         """
         with translated("call context"):
             return dict(self.client.getContext(str(group)))
@@ -151,7 +206,7 @@ class Session:
     def rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
         """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
         bound = _parameters(named)
-        found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound, self.context(group)))
+        found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound), group=group)
         return [[unwrap(cell) for cell in row] for row in found]
 
     def ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
@@ -161,8 +216,7 @@ class Session:
     def objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
         """Model objects by a query."""
         bound = _parameters(named)
-        found = self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound, self.context(group)))
-        return list(found)
+        return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound), group=group))
 
     def close(self) -> None:
         """End the session for everybody who joined it, or leave it where it was joined; threads and sockets end."""

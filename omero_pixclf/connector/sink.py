@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.connector.attachments import group_of
+from omero_pixclf.connector.faults import missing
 from omero_pixclf.connector.files import FILES_NS, attach_file
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import (
@@ -22,11 +23,13 @@ from omero_pixclf.connector.ledger import (
     Entry,
     close_entry,
     entries_on,
+    entries_on_images,
     in_work,
     open_entry,
 )
+from omero_pixclf.connector.orphans import abandoned_on, images_in, remove_orphans, roi_marks, without_entry
 from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.rights import refusal
+from omero_pixclf.connector.rights import refusal, refusals
 from omero_pixclf.connector.rois import rois_marked, save_outlines
 from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.standing import close_tables, load_tables, offer_one_table, store_tables
@@ -56,6 +59,7 @@ class OmeroWriter:
         self._session, self._image, self._entry, self._encode = session, image, entry, encode
         self._ident = parse_key(image.key)[1]
         self.saved_rois: list[int] = []
+        self.made_images: list[int] = []
         self.completed = False
 
     def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
@@ -68,6 +72,8 @@ class OmeroWriter:
             name=name,
             color=color,
             mark=self._entry.mark,
+            entry=self._entry.annotation,
+            known=self.saved_rois,
         )
         self.saved_rois += [int(i) for i in ids if i > 0]
         return ids
@@ -106,16 +112,16 @@ class OmeroWriter:
             channels=tuple(channels),
         )
         image = new_image(session, info, dataset=self._dataset(), description=entry.mark, entry=entry.annotation)
-        known = set(made_images(session, entry))
 
         def clean() -> None:
-            remove(session, "Image", [i for i in made_images(session, entry) if i not in known], group=entry.group)
+            stray = [i for i in made_images(session, entry) if i not in self.made_images]
+            remove(session, "Image", stray, group=entry.group)
 
         def store(factory: Any) -> int:
-            context, reader = session.context(entry.group), ArrayReader(info, pixels)
-            return store_image(factory, image, reader, context=context, created=lambda ident: None)
+            return store_image(factory, image, ArrayReader(info, pixels), created=lambda ident: None)
 
-        session.write(f"{self._image.key}: storing an image of its {kind}", store, clean=clean)
+        doing = f"{self._image.key}: storing an image of its {kind}"
+        self.made_images.append(session.write(doing, store, group=entry.group, clean=clean))
 
     def _dataset(self) -> int | None:
         place = self._image.place
@@ -133,13 +139,25 @@ class OmeroWriter:
         MissingError
             Where the image, or this run's entry, has been removed meanwhile.
         """
-        group_of(self._session, self._image.key)
-        stray = set(rois_marked(self._session, self._ident, self._entry.mark)) - set(self.saved_rois)
-        # An attempt whose answer was lost can have been carried out after we looked.
-        remove(self._session, "Roi", sorted(stray), group=self._entry.group)
-        done = close_entry(self._session, self._entry, replace(record, image=self._image.key, state="complete"))
+        session, entry = self._session, self._entry
+        standing = entries_on(session, RUN_NS, self._image.key)
+        if entry.annotation not in {e.annotation for e in standing}:
+            group_of(session, self._image.key)
+            raise missing("MapAnnotation", entry.annotation)
+        self._remove_stray_rois(standing)
+        done = close_entry(session, entry, replace(record, image=self._image.key, state="complete"))
         self.completed = True
-        _remove_replaced(self._session, done)
+        _remove_replaced(session, done, [e for e in standing if e.record.recipe == record.recipe])
+
+    def _remove_stray_rois(self, standing: Sequence[Entry]) -> None:
+        """Remove what was carried out after we looked: attempts whose answer was lost, requests of killed runs."""
+        session, mark = self._session, self._entry.mark
+        marks = roi_marks(session, [self._ident])
+        if marks.pop(mark, 0) != len(self.saved_rois):
+            stray = set(rois_marked(session, self._ident, mark)) - set(self.saved_rois)
+            remove(session, "Roi", sorted(stray), group=self._entry.group)
+        for lost in without_entry(session, set(marks) - {e.mark for e in standing}):
+            remove(session, "Roi", rois_marked(session, self._ident, lost), group=self._entry.group)
 
 
 class OmeroSink:
@@ -161,20 +179,34 @@ class OmeroSink:
             raise ValueError(f"encoders for unknown forms: {sorted(unknown)}")
         self._session, self._encode, self._new_images = session, dict(encode), new_images
         self._containers: dict[str, str | None] = {}
+        self._rights: dict[str, str | None] = {}
+        self._earlier: dict[tuple[str, str], list[RunRecord]] = {}
         self._merged: dict[tuple[str, str], int | None] = {}
+
+    def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
+        """Look up for many images at once what `previous` and `refusal` will be asked of each, once."""
+        keys = [image.key for image in images]
+        entries = entries_on_images(self._session, [parse_key(key)[1] for key in keys])
+        self._earlier = {
+            (key, recipe): [e.record for e in entries.get(key, ()) if e.record.recipe == recipe] for key in keys
+        }
+        self._rights = refusals(self._session, keys)
 
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image or on its container, or None."""
         container = image.place.container
         if container not in self._containers:  # the same for hundreds of images
             self._containers[container] = refusal(self._session, container, links=self._new_images)
-        return refusal(self._session, image.key) or self._containers[container]
+        own = self._rights.pop(image.key) if image.key in self._rights else refusal(self._session, image.key)
+        return own or self._containers[container]
 
     def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
         """What this user's runs of the recipe left on an image, newest first.
 
         More than one, or one that is not complete, tells of a run that was interrupted: the image needs redoing.
         """
+        if (image.key, recipe) in self._earlier:
+            return self._earlier.pop((image.key, recipe))
         return [e.record for e in entries_on(self._session, RUN_NS, image.key) if e.record.recipe == recipe]
 
     @contextmanager
@@ -227,9 +259,18 @@ class OmeroSink:
         except BaseException:
             _take_back(session, entry)
             raise
-        _remove_replaced(session, done)
+        _remove_replaced(session, done, _others(session, done))
+        self._remove_left(container, record, entry.group)
         offer_one_table(session, container)
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
+
+    def _remove_left(self, container: str, record: RunRecord, group: int) -> None:
+        """Look once more for what killed runs left: the server may have been late with it."""
+        session = self._session
+        images = images_in(session, container)
+        for entry in abandoned_on(session, images, record.recipe):
+            remove_results(session, entry)
+        remove_orphans(session, container, images, group=group)
 
     def _refuse_stale(self, entry: Entry) -> None:
         container, recipe = entry.record.image, entry.record.recipe
@@ -275,9 +316,9 @@ def _remove_debris(session: Session, entry: Entry, others: Sequence[Entry]) -> N
             remove_results(session, other)
 
 
-def _remove_replaced(session: Session, entry: Entry) -> None:
-    for other in _others(session, entry):
-        if not in_work(session, other, entry.record.run_id):
+def _remove_replaced(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
+    for other in others:
+        if other.annotation != entry.annotation and not in_work(session, other, entry.record.run_id):
             remove_results(session, other)
 
 

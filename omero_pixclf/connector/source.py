@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.connector.faults import FOREIGN
 from omero_pixclf.connector.hierarchy import DTYPES, images_below
+from omero_pixclf.connector.planes import LARGEST_MESSAGE
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
@@ -94,7 +95,9 @@ class OmeroReader:
             raise ImageError(f"{self.info.key}: region {region.start}-{region.stop} is not in {self.info.shape}")
         out = np.empty(region.shape, np.dtype(self.info.dtype))
         with self._lock:
-            self._session.read(f"{self.info.key}: reading pixels", lambda sf: self._attempt(sf, region, out))
+            self._session.read(
+                f"{self.info.key}: reading pixels", lambda sf: self._attempt(sf, region, out), group=ALL_GROUPS
+            )
         return out
 
     def _attempt(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
@@ -116,9 +119,10 @@ class OmeroReader:
     def _open(self, factory: Any) -> Any:
         if self._store is None or self._opened_in != self._session.generation:
             store = factory.createRawPixelsStore()
-            store.setPixelsId(self._pixels, True, self._session.context(ALL_GROUPS))
-            if store.requiresPixelsPyramid():
-                self._tile = _multiple(min(store.getTileSize()))
+            store.setPixelsId(self._pixels, True)
+            plane = self.info.shape[2] * self.info.shape[3] * self._dtype.itemsize
+            if plane > BLOCK_BYTES and store.requiresPixelsPyramid():  # others are never read in tiles
+                self._tile = _multiple(min(store.getTileSize()), self._dtype.itemsize)
             self._store, self._opened_in = store, self._session.generation
         return self._store
 
@@ -130,9 +134,10 @@ class OmeroReader:
                 store.close()
 
 
-def _multiple(tile: int) -> int:
-    """The smallest multiple of the server's own tile that is not below `TILE`."""
-    return tile * -(-TILE // max(1, tile))
+def _multiple(tile: int, itemsize: int) -> int:
+    """The smallest multiple of the server's own tile from `TILE` on; `TILE` where a message would not hold it."""
+    found = tile * -(-TILE // max(1, tile))
+    return found if 0 < found * found * itemsize <= LARGEST_MESSAGE else TILE
 
 
 def _fetch(store: Any, b: Block) -> bytes:

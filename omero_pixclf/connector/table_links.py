@@ -38,9 +38,9 @@ def attach_to_images(session: Session, annotation: int, images: Iterable[int], *
                 for image in _without(session, annotation, page)
             ]
             if links:
-                factory.getUpdateService().saveArray(links, session.context(group))
+                factory.getUpdateService().saveArray(links)
 
-        session.write(f"FileAnnotation:{annotation}: attaching it to {counted(len(page), 'image')}", save)
+        session.write(f"FileAnnotation:{annotation}: attaching it to {counted(len(page), 'image')}", save, group=group)
 
 
 def _without(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
@@ -61,12 +61,10 @@ def attach_to_container(
     linked = dict(_links(session, kind, ident, [annotation, *others]))
 
     def save(factory: Any) -> None:
-        factory.getUpdateService().saveObject(
-            link(container, unloaded("FileAnnotation", annotation)), session.context(group)
-        )
+        factory.getUpdateService().saveObject(link(container, unloaded("FileAnnotation", annotation)))
 
     if annotation not in linked.values():
-        session.write(f"{container}: attaching FileAnnotation:{annotation}", save)
+        session.write(f"{container}: attaching FileAnnotation:{annotation}", save, group=group)
     going = [number for number, child in linked.items() if child in others]
     remove(session, f"{kind}AnnotationLink", going, group=group)
 

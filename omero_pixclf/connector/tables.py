@@ -16,7 +16,7 @@ from omero_pixclf.connector.attachments import file_annotation, link, unloaded
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.patterns import containing
 from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, concatenate
 
@@ -159,14 +159,13 @@ def write_table(
     """
     if not table.columns or len(table.columns) > MOST_COLUMNS:
         raise OutputError(f"{target}: a table of {len(table.columns)} columns, expected 1 to {MOST_COLUMNS}")
-    context = session.context(group)
 
     def store(factory: Any) -> int:
-        file, handle = _new_table(factory, name, context)
+        file, handle = _new_table(factory, name)
         try:
             annotation = file_annotation(namespace, description, unloaded("OriginalFile", file))
             made = link(target, annotation) if attach else annotation
-            saved = factory.getUpdateService().saveAndReturnObject(made, context)
+            saved = factory.getUpdateService().saveAndReturnObject(made)
             _fill(handle, table)
         finally:
             with suppress(*FOREIGN):
@@ -176,14 +175,15 @@ def write_table(
     return session.write(
         f"{target}: writing table {name} of {len(table)} rows",
         store,
+        group=group,
         clean=lambda: remove_tables(session, name.__eq__, part=name, group=group),
     )
 
 
-def _new_table(factory: Any, name: str, context: dict[str, str]) -> tuple[int, Any]:
+def _new_table(factory: Any, name: str) -> tuple[int, Any]:
     resources = factory.sharedResources()
     repository = resources.repositories().descriptions[0].id.val
-    handle = resources.newTable(repository, name, context)
+    handle = resources.newTable(repository, name)
     if handle is None:
         raise OutputError(f"table {name}: the server has no OMERO.tables service running")
     return int(handle.getOriginalFile().id.val), handle
@@ -218,8 +218,8 @@ def remove_tables(session: Session, wanted: Callable[[str], bool], *, part: str,
 
 
 @contextmanager
-def _open(factory: Any, file: int, context: dict[str, str]) -> Iterator[Any]:
-    handle = factory.sharedResources().openTable(unloaded("OriginalFile", file), context)
+def _open(factory: Any, file: int) -> Iterator[Any]:
+    handle = factory.sharedResources().openTable(unloaded("OriginalFile", file))
     try:
         yield handle
     finally:
@@ -240,7 +240,7 @@ def read_table(session: Session, annotation: int) -> Table:
         raise missing("FileAnnotation", annotation)
 
     def fetch(factory: Any) -> Table:
-        with _open(factory, found[0], session.context(ALL_GROUPS)) as handle:
+        with _open(factory, found[0]) as handle:
             headers, rows = handle.getHeaders(), handle.getNumberOfRows()
             every = list(range(len(headers)))
             parts = (handle.read(every, s, min(rows, s + READ_ROWS)).columns for s in range(0, rows, READ_ROWS))

@@ -10,6 +10,7 @@ from functools import partial
 from omero_pixclf.connector.attachments import files_of_entry, marked_files
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.orphans import remove_orphans_of_run
 from omero_pixclf.connector.patterns import starting_with
 from omero_pixclf.connector.removal import drawn_on_by_others, own, remove
 from omero_pixclf.connector.rois import rois_marked
@@ -89,8 +90,6 @@ def undo(session: Session, run_id: str) -> Undone:
         Where this user has no run of that id.
     """
     entries, marked = entries_of(session, run_id), _images_of(session, run_id)
-    if not entries and not marked:
-        raise MissingError(f"run {run_id}: nothing of it by {session.user_name} is on the server")
     gone: Counter[str] = Counter()
     images = [e for e in entries if e.namespace == RUN_NS]
     made = [i for e in images for i in made_images(session, e)] + [i for some in marked.values() for i in some]
@@ -106,6 +105,14 @@ def undo(session: Session, run_id: str) -> Undone:
         offer_one_table(session, container)
     for group, of_group in _images_of(session, run_id).items():  # kept by an earlier undoing
         gone += _remove_images(session, of_group, group)
+    gone += remove_orphans_of_run(session, run_id)
+    for entry in entries_of(session, run_id):  # stored late, by a server that a killed run had asked
+        gone += remove_results(session, entry)
+    if not entries and not marked and not gone:
+        raise MissingError(
+            f"run {run_id}: nothing of it by {session.user_name} is on the server; `omero-pixclf runs list` shows your "
+            "runs"
+        )
     kept = own(session, "Image", made)
     return Undone(dict(gone), tuple(f"Image:{i}: others drew ROIs on it" for i in kept))
 

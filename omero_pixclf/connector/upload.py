@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import omero
 import omero.clients  # first: the other modules of omero are complete only after it
 import omero.model
-from numpy.typing import NDArray
 from omero.model import (
     ChannelI,
     DatasetImageLinkI,
@@ -29,10 +29,11 @@ from omero.rtypes import rint, rstring
 from omero_pixclf.connector.attachments import link, unloaded
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import DTYPES, parse_key
+from omero_pixclf.connector.planes import write_pixels
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import ImageError, OutputError, UsageError
-from omero_pixclf.image import ImageInfo, PixelReader, Region
+from omero_pixclf.image import ImageInfo, PixelReader
 
 __all__ = [
     "RESULTS_MARK",
@@ -84,9 +85,10 @@ def create_container(
             raise UsageError(f"{kind} {name!r}: cannot lie in {parent}")
         saved = getattr(omero.model, _LINKS[above, kind])()
         saved.parent, saved.child = unloaded(above, ident), made
-    context = session.context(session.group_id)
     stored = session.once(
-        f"creating {kind} {name!r}", lambda sf: sf.getUpdateService().saveAndReturnObject(saved, context)
+        f"creating {kind} {name!r}",
+        lambda sf: sf.getUpdateService().saveAndReturnObject(saved),
+        group=session.group_id,
     )
     return int((stored if parent is None else stored.child).id.val)
 
@@ -114,9 +116,14 @@ def results_dataset(session: Session, container: str, name: str, *, group: int) 
         found = session.ids(hql, group=group, text=description, owner=session.user_id)
         if found:
             return found[0]
-        return int(factory.getUpdateService().saveAndReturnObject(made, session.context(group)).id.val)
+        own = int(factory.getUpdateService().saveAndReturnObject(made).id.val)
+        # Another process may have made one at the same time: the older one counts, for both.
+        first = session.ids(hql, group=group, text=description, owner=session.user_id)[0]
+        if first != own:
+            remove(session, "Dataset", [own], group=group)
+        return first
 
-    return session.write(f"{container}: dataset for results", find_or_make)
+    return session.write(f"{container}: dataset for results", find_or_make, group=group)
 
 
 def upload_image(
@@ -142,18 +149,33 @@ def upload_image(
     into = group if group is not None else _group_for(session, dataset)
     image = new_image(session, reader.info, dataset=dataset, description=description)
     made: list[int] = []
+    unknown = False  # whether the server may have an image whose number was not told
 
     def clean() -> None:
-        if not made:
-            raise OutputError(f"{reader.info.name}: the connection broke while the image was created; look for it")
+        if unknown:
+            raise OutputError(
+                f"{reader.info.name}: the connection broke while the image was created; look for it in OMERO, remove "
+                "it if it is there without pixels, and try again"
+            )
         remove(session, "Image", made, group=into)
         made.clear()
 
+    def created(ident: int) -> None:
+        nonlocal unknown
+        made.append(ident)
+        unknown = False
+
     def store(factory: Any) -> int:
-        return store_image(factory, image, reader, context=session.context(into), created=made.append)
+        nonlocal unknown
+        unknown = True
+        try:
+            return store_image(factory, image, reader, created=created)
+        except omero.ServerError:
+            unknown = False  # it said no, so there is none
+            raise
 
     try:
-        return session.write(f"storing image {reader.info.name!r}", store, clean=clean)
+        return session.write(f"storing image {reader.info.name!r}", store, group=into, clean=clean)
     except BaseException:
         remove(session, "Image", made, group=into)
         raise
@@ -225,45 +247,29 @@ def _enumeration(session: Session, kind: str, value: str) -> Any:
     return unloaded(kind, found[0])
 
 
-def store_image(
-    factory: Any, image: ImageI, reader: PixelReader, *, context: dict[str, str], created: Callable[[int], object]
-) -> int:
+def store_image(factory: Any, image: ImageI, reader: PixelReader, *, created: Callable[[int], object]) -> int:
     """Save an image of `new_image` with all its planes, its checksum and each channel's range; returns its id.
 
     ``created`` is told the id as soon as there is one. Pixels cannot be written again once their checksum stands, so
     that an attempt that fails must be followed by one with another image.
     """
     update = factory.getUpdateService()
-    saved = update.saveAndReturnObject(image, context)
+    saved = update.saveAndReturnObject(image)
     created(int(saved.id.val))
     pixels = int(saved.getPrimaryPixels().id.val)
     store = factory.createRawPixelsStore()
     try:
-        store.setPixelsId(pixels, True, context)
-        ranges = _set_planes(store, reader)
+        store.setPixelsId(pixels, True)
+        ranges = write_pixels(store, reader)
         written = store.save()
     finally:
         with suppress(*FOREIGN):
             store.close()
     if written is not None:
-        update.saveObject(written, context)  # only this makes the checksum stand
+        update.saveObject(written)  # only this makes the checksum stand
     for channel, (low, high) in enumerate(ranges.tolist()):
-        factory.getPixelsService().setChannelGlobalMinMax(pixels, channel, low, high, context)
+        factory.getPixelsService().setChannelGlobalMinMax(pixels, channel, low, high)
     return int(saved.id.val)
-
-
-def _set_planes(store: Any, reader: PixelReader) -> NDArray[np.float64]:
-    """Write plane by plane; returns minimum and maximum of each channel."""
-    t_end, z_end, y_end, x_end, c_end = reader.info.shape
-    ranges = np.array([[np.inf, -np.inf]] * c_end)
-    for t in range(t_end):
-        for z in range(z_end):
-            planes = reader.read(Region((t, z, 0, 0, 0), (t + 1, z + 1, y_end, x_end, c_end)))[0, 0]
-            for c in range(c_end):
-                plane = planes[..., c]
-                store.setPlane(plane.astype(plane.dtype.newbyteorder(">")).tobytes(), z, c, t)
-                ranges[c] = min(ranges[c, 0], plane.min()), max(ranges[c, 1], plane.max())
-    return ranges
 
 
 def create_plate(
@@ -311,6 +317,5 @@ def _new_well(plate: int, content: WellContent, images: Sequence[int], run: int 
 
 
 def _save(session: Session, obj: Any) -> Any:
-    context = session.context(session.group_id)
     doing = f"creating a {type(obj).__name__.removesuffix('I')}"
-    return session.once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj, context))
+    return session.once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj), group=session.group_id)

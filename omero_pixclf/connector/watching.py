@@ -19,7 +19,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, from_pairs
 from omero_pixclf.connector.notes import Pairs, pairs_of
 from omero_pixclf.connector.patterns import fitting
-from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, parse_id
 
@@ -222,7 +222,8 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
     made, group = link(target, annotation), group_of(session, target)
     saved = session.once(
         f"{target}: queueing a request",
-        lambda sf: sf.getUpdateService().saveAndReturnObject(made, session.context(group)),
+        lambda sf: sf.getUpdateService().saveAndReturnObject(made),
+        group=group,
     )
     return Queued(int(saved.child.id.val), new=True)
 
@@ -253,19 +254,18 @@ def answer_request(session: Session, note: Note, state: RequestState, message: s
     news = {"State": state, "Message": message, "Served by": session.user_name}
 
     def update(factory: Any) -> bool:
-        context = session.context(ALL_GROUPS)
-        stored = factory.getQueryService().find("MapAnnotation", note.annotation, context)
+        stored = factory.getQueryService().find("MapAnnotation", note.annotation)
         if stored is None:
             raise missing("MapAnnotation", note.annotation)
         if not stored.details.permissions.canEdit():
             return False
         kept = [(v.name, v.value) for v in stored.getMapValue() or () if v.name not in news]
         stored.setMapValue([NamedValue(*pair) for pair in (*kept, *news.items())])
-        factory.getUpdateService().saveObject(stored, session.context(group))
+        factory.getUpdateService().saveObject(stored)
         return True
 
     group = group_of(session, note.target)
-    if not session.write(f"{note.target}: answering request {note.annotation}", update):
+    if not session.write(f"{note.target}: answering request {note.annotation}", update, group=group):
         _answer_beside(session, note, news, group)
 
 
@@ -273,12 +273,11 @@ def _answer_beside(session: Session, note: Note, news: dict[str, str], group: in
     pairs = [("Request", str(note.annotation)), *news.items()]
 
     def write(factory: Any) -> None:
-        context = session.context(group)
         mine = _notes(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)
         known = next((n.annotation for n in mine if n.said("Request") == str(note.annotation)), None)
-        annotation = factory.getQueryService().find("MapAnnotation", known, context) if known else MapAnnotationI()
+        annotation = factory.getQueryService().find("MapAnnotation", known) if known else MapAnnotationI()
         annotation.ns = rstring(ANSWER_NS)
         annotation.setMapValue([NamedValue(*pair) for pair in pairs])
-        factory.getUpdateService().saveObject(annotation if known else link(note.target, annotation), context)
+        factory.getUpdateService().saveObject(annotation if known else link(note.target, annotation))
 
-    session.write(f"{note.target}: answering request {note.annotation}", write)
+    session.write(f"{note.target}: answering request {note.annotation}", write, group=group)

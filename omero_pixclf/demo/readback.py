@@ -75,14 +75,14 @@ def table_rows(conn: BlitzGateway, file_id: int) -> list[dict[str, Any]]:
     """All rows of an OMERO table."""
     table = conn.c.sf.sharedResources().openTable(_file(file_id), conn.SERVICE_OPTS)
     try:
-        headers = [c.name for c in table.getHeaders()]
-        count = table.getNumberOfRows()
+        headers = [c.name for c in table.getHeaders(conn.SERVICE_OPTS)]
+        count = table.getNumberOfRows(conn.SERVICE_OPTS)
         if count == 0:
             return []
-        columns = table.read(list(range(len(headers))), 0, count).columns
+        columns = table.read(list(range(len(headers))), 0, count, conn.SERVICE_OPTS).columns
         return [dict(zip(headers, row, strict=True)) for row in zip(*(c.values for c in columns), strict=True)]
     finally:
-        table.close()
+        table.close(conn.SERVICE_OPTS)
 
 
 def _file(file_id: int) -> Any:

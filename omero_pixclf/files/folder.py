@@ -155,6 +155,9 @@ class FolderSink:
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
+        """Nothing to do: what is asked of each image lies in its own folder."""
+
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image, or None."""
         del image

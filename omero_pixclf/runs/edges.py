@@ -57,6 +57,9 @@ class ImageWriter(Protocol):
 class ResultSink(Protocol):
     """Where results go."""
 
+    def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
+        """Look up for many images at once what `previous` and `refusal` are asked of each right after."""
+
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image, or None; asked in the plan, before any work."""
 

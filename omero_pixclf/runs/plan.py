@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from omero_pixclf.config import Recipe
@@ -12,6 +13,7 @@ from omero_pixclf.runs.edges import ResultSink
 
 __all__ = ["PlanItem", "plan_images"]
 
+PAGE = 500  # images to look up at a time
 Decision = Literal["due", "replace", "done", "refused"]
 
 
@@ -48,7 +50,7 @@ def plan_images(
     ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
     What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
-    for image in images:
+    for image in _looked_up(images, sink, recipe.title):
         earlier = sink.previous(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.
@@ -62,3 +64,11 @@ def plan_images(
             yield PlanItem(image, "replace", f"replaces run {complete[0].run_id}")
         else:
             yield PlanItem(image, "due")
+
+
+def _looked_up(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
+    """The images, one at a time, each after the sink has looked up many."""
+    left = iter(images)
+    while page := list(islice(left, PAGE)):
+        sink.prefetch(page, recipe)
+        yield from page

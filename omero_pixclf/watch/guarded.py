@@ -83,6 +83,11 @@ class GuardedSink:
     sink: ResultSink
     guard: Guard
 
+    def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
+        """Look many images up at once."""
+        self.guard.check()
+        self.sink.prefetch(images, recipe)
+
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image, or None."""
         self.guard.check()

@@ -83,7 +83,7 @@ def test_outlines_without_shapes_have_no_roi(session):
     dot = MaskShape(0, 0, 0, 0, np.ones((1, 1), bool))
     image = upload_image(session, reader((1, 1, 20, 20, 1)))
     ids = save(session, image, [Outline(1, 0, (dot,)), Outline(2, 0, ()), Outline(3, 0, (dot,))])
-    assert ids[1] == 0
+    assert ids[1] == -1
     assert rois_marked(session, image, "m") == [ids[0], ids[2]]
     assert save(session, image, []).tolist() == []
 

@@ -259,7 +259,7 @@ def test_only_administrators_install_for_all_and_again_is_an_update(stage: Stage
         assert (second.change, second.ident) == ("updated", first.ident)
         standing = find_script(session, path)
         assert standing is not None and standing.text == script_text(sys.executable)
-        session.write("tidy", lambda sf: sf.getScriptService().deleteScript(first.ident))
+        session.write("tidy", lambda sf: sf.getScriptService().deleteScript(first.ident), group=session.group_id)
         assert find_script(session, path) is None
     finally:
         root._open.close()
@@ -275,7 +275,7 @@ def test_pixels_come_from_the_servers_files_where_the_installer_said_so(stage: S
         assert done.code == 0, done.log
         assert "1 image read directly" in done.log
     finally:
-        session.write("tidy", lambda sf: sf.getScriptService().deleteScript(script))
+        session.write("tidy", lambda sf: sf.getScriptService().deleteScript(script), group=session.group_id)
         root._open.close()
 
 

@@ -111,7 +111,7 @@ def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, i
     with pytest.raises(MissingError), sink.begin(info, record("20261121T053001-000001")) as out:
         out.rois(dots(2), name="nuclei", color=(0, 0, 0))
         (entry,) = entries_on(session, RUN_NS, info.key)
-        session.write("x", lambda sf: _delete(sf, entry.annotation))
+        session.write("x", lambda sf: _delete(sf, entry.annotation), group=session.group_id)
         out.complete(record("20261121T053001-000001"))
     assert counts(user) == before
 
@@ -119,7 +119,7 @@ def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, i
 def _delete(factory, annotation):
     from omero_pixclf.connector.removal import _submit
 
-    _submit(factory, "MapAnnotation", [annotation], {"omero.group": "-1"})
+    _submit(factory, "MapAnnotation", [annotation])
 
 
 def test_rois_of_an_image_that_was_removed_meanwhile_are_not_left(session, sink, info, user):

@@ -9,7 +9,9 @@ from numpy.testing import assert_array_equal
 from omero_pixclf.connector.hierarchy import micrometres, parse_key, parse_targets, well_name
 from omero_pixclf.connector.rois import (
     BATCH,
+    BATCH_BYTES,
     batches,
+    message_parts,
     pack_bits,
     parse_points,
     points_text,
@@ -19,7 +21,7 @@ from omero_pixclf.connector.rois import (
 )
 from omero_pixclf.connector.source import BLOCK_BYTES, blocks
 from omero_pixclf.connector.tables import string_width, to_column, to_table
-from omero_pixclf.errors import UsageError
+from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.image import Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import Column, Table
@@ -76,8 +78,32 @@ def test_an_object_is_one_roi_with_a_shape_per_plane():
 def test_batches_are_bounded_in_number_and_weight():
     light = [Outline(i, 0, (MaskShape(0, 0, 0, 0, np.ones((2, 2), bool)),)) for i in range(BATCH + 1)]
     assert [len(b) for b in batches(light)] == [BATCH, 1]
-    heavy = [Outline(i, 0, (MaskShape(0, 0, 0, 0, np.zeros((8192, 8192), bool)),)) for i in range(3)]
+    heavy = [Outline(i, 0, (MaskShape(0, 0, 0, 0, np.zeros((8192, 8000), bool)),)) for i in range(3)]
     assert [len(b) for b in batches(heavy)] == [2, 1]
+
+
+def test_many_small_shapes_are_heavy_too():
+    stack = tuple(MaskShape(0, z, 0, 0, np.ones((2, 2), bool)) for z in range(200))
+    sizes = [len(b) for b in batches(Outline(i, 0, stack) for i in range(BATCH))]
+    assert len(sizes) > 1
+    assert max(sizes) * len(stack) * 1024 <= BATCH_BYTES
+
+
+def test_an_outline_too_large_for_a_message_is_cut_without_losing_a_pixel():
+    bits = np.zeros((30_000, 10_000), bool)
+    bits[::997, ::13] = True
+    parts = message_parts(Outline(1, 0, (MaskShape(0, 4, 7, 9, bits),)))
+    assert len(parts) > 1
+    masks = [shape for part in parts for shape in part.shapes]
+    assert all(m.bits.size // 8 <= BATCH_BYTES and (m.z, m.x) == (4, 7) for m in masks)
+    assert [m.y for m in masks] == [9 + sum(len(m.bits) for m in masks[:i]) for i in range(len(masks))]
+    assert_array_equal(np.concatenate([m.bits for m in masks]), bits)
+
+
+def test_a_polygon_too_large_for_a_server_is_refused_with_what_to_do():
+    endless = Outline(1, 0, (PolygonShape(0, 0, np.zeros((2_000_000, 2))),))
+    with pytest.raises(OutputError, match="rois = mask or labels"):
+        message_parts(endless)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ class Server:
         self.logins = 0
         self.closed = 0
         self.up = True
+        self.contexts = []
 
     def dial(self):
         if not self.up:
@@ -81,6 +82,10 @@ class Client:
     def getSession(self):
         if not self.open:
             raise omero.ClientError("No session available")
+        return self
+
+    def ice_context(self, context):
+        self.server.contexts.append(context)
         return self
 
     def getAdminService(self):
@@ -112,7 +117,7 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated():
 def test_a_write_is_cleaned_up_before_it_is_repeated():
     server, cleaned = Server([Ice.ConnectionLostException()]), []
     session = Session(server.dial, waits=(1,), pause=lambda s: None)
-    session.write("saving", lambda sf: sf.work(), clean=lambda: cleaned.append(session.generation))
+    session.write("saving", lambda sf: sf.work(), group=3, clean=lambda: cleaned.append(session.generation))
     assert cleaned == [1]
 
 
@@ -120,7 +125,7 @@ def test_what_must_not_be_repeated_is_not():
     server = Server([Ice.ConnectionLostException()])
     session = Session(server.dial, waits=(1,), pause=lambda s: None)
     with pytest.raises(UnreachableError):
-        session.once("creating", lambda sf: sf.work())
+        session.once("creating", lambda sf: sf.work(), group=3)
     assert server.logins == 1
 
 
@@ -151,3 +156,48 @@ def test_an_adopted_session_is_not_dialled_again():
     with pytest.raises(UnreachableError):
         session.read("reading", lambda sf: sf.work())
     assert server.logins == 1
+
+
+def test_an_action_that_breaks_a_working_connection_again_and_again_is_at_fault_itself():
+    """A message that is too large for the server ends the connection each time: the image fails, the run goes on."""
+    server, waits = Server([Ice.ConnectionLostException()] * 100), []
+    session = Session(server.dial, waits=(1, 2, 4, 8, 15, 30, 60), pause=waits.append)
+    with pytest.raises(ServerError, match="although the server answers") as caught:
+        session.write("Image:5: storing", lambda sf: sf.work(), group=3)
+    assert not isinstance(caught.value, UnreachableError)
+    assert sum(waits) < 10
+    server.faults.clear()
+    assert session.read("Image:6: reading", lambda sf: sf.work()) == "done"
+
+
+def test_a_server_that_is_busy_for_long_is_waited_for():
+    server, waits = Server([omero.DatabaseBusyException()] * 5), []
+    session = Session(server.dial, waits=(1,) * 7, pause=waits.append)
+    assert session.read("reading", lambda sf: sf.work()) == "done"
+    assert len(waits) == 5
+
+
+def test_a_save_that_another_session_made_invalid_is_tried_again():
+    """Two first annotations of a namespace at once: the server fails one of them."""
+    for attempt in (Session.write, Session.once):
+        server, cleaned = Server([omero.ValidationException()]), []
+        session = Session(server.dial, waits=(), pause=lambda s: None)
+        clean = {"clean": lambda: cleaned.append(1)} if attempt is Session.write else {}  # noqa: B023
+        assert attempt(session, "saving", lambda sf: sf.work(), group=3, **clean) == "done"
+        assert cleaned == ([1] if clean else [])
+
+
+def test_what_stays_invalid_is_an_error():
+    server = Server([omero.ValidationException()] * 100)
+    session = Session(server.dial, waits=(), pause=lambda s: None)
+    with pytest.raises(ServerError, match="ValidationException"):
+        session.once("saving", lambda sf: sf.work(), group=3)
+
+
+def test_every_action_works_within_the_group_that_it_was_given():
+    server = Server([])
+    session = Session(server.dial, waits=())
+    session.read("reading", lambda sf: sf.work())
+    session.write("saving", lambda sf: sf.work(), group=3)
+    session.once("creating", lambda sf: sf.work(), group=4)
+    assert server.contexts == [{"omero.group": g} for g in ("-1", "3", "4")]

@@ -59,6 +59,9 @@ class Folder:
     def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
         raise AssertionError("the plan reads no pixels")
 
+    def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
+        self.looked_up = [*getattr(self, "looked_up", []), len(images)]
+
     def refusal(self, image: ImageInfo) -> str | None:
         return "may not" if image.key == self.forbidden else None
 

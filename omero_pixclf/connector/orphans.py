@@ -1,0 +1,182 @@
+"""Results whose ledger entry is gone: found by the marks that they carry themselves, and removed.
+
+A server still carries out the request of a client that died, maybe after the next run has looked for what was left.
+Marks are saved with the objects, so whatever stands without its entry, or under an entry that nobody works on any more,
+is found later, too: before an image is completed, when its container is, and when a run is undone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, is_alive, parse_mark, unfinished_on
+from omero_pixclf.connector.patterns import containing, starting_with
+from omero_pixclf.connector.removal import own, remove
+from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.upload import RESULTS_MARK
+
+__all__ = [
+    "abandoned_on",
+    "images_in",
+    "remove_orphans",
+    "remove_orphans_of_run",
+    "roi_marks",
+    "without_entry",
+]
+
+log = logging.getLogger(__name__)
+
+PAGE = 500
+
+_MEMBERS = {
+    "Dataset": "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id",
+    "Plate": "select s.image.id from WellSample s where s.well.plate.id = :id order by s.image.id",
+}
+
+
+def images_in(session: Session, container: str) -> list[int]:
+    """The images of a container that gets tables: a dataset, a plate, or an image of its own."""
+    kind, ident = parse_key(container)
+    return session.ids(_MEMBERS[kind], id=ident) if kind in _MEMBERS else [ident] if kind == "Image" else []
+
+
+def roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
+    """How many of this user's ROIs on some images carry which mark."""
+    found: Counter[str] = Counter()
+    for page in _pages(images):
+        hql = (
+            "select r.description, count(r.id) from Roi r where r.image.id in (:ids) and r.details.owner.id = :owner "
+            "and r.description like :marked group by r.description"
+        )
+        for mark, count in session.rows(hql, ids=page, owner=session.user_id, marked=starting_with(RUN_NS)):
+            found[mark] += int(count)
+    return found
+
+
+def without_entry(session: Session, marks: Iterable[str]) -> list[str]:
+    """Which of these texts are marks of entries that are gone."""
+    parsed = {text: mark for text in set(marks) if (mark := parse_mark(text)) is not None}
+    if not parsed:
+        return []
+    standing = set(own(session, "MapAnnotation", [mark.annotation for mark in parsed.values()]))
+    return sorted(text for text, mark in parsed.items() if mark.annotation not in standing)
+
+
+def abandoned_on(session: Session, images: Sequence[int], recipe: str) -> list[Entry]:
+    """Entries of a recipe on images that are not complete and that no process works on any more."""
+    return [e for e in unfinished_on(session, images) if e.record.recipe == recipe and not is_alive(session, e)]
+
+
+def remove_orphans(session: Session, container: str, images: Sequence[int], *, group: int) -> Counter[str]:
+    """Remove what stands without its entry on a container and its images; returns counts by kind."""
+    gone: Counter[str] = Counter()
+    if lost := without_entry(session, roi_marks(session, images)):
+        rois = [i for page in _pages(images) for i in _marked_rois(session, page, lost)]
+        gone["Roi"] = remove(session, "Roi", rois, group=group)
+    files = _files_on(session, "Image", images) | _files_on(session, *_parts(container))
+    lost = without_entry(session, files.values())
+    gone["FileAnnotation"] = remove(session, "FileAnnotation", [i for i, m in files.items() if m in lost], group=group)
+    gone["Image"] = remove(session, "Image", _empty_images(session, container), group=group)
+    _tell(container, gone)
+    return +gone
+
+
+def _parts(container: str) -> tuple[str, list[int]]:
+    kind, ident = parse_key(container)
+    return kind, [ident]
+
+
+def _tell(place: str, gone: Mapping[str, int]) -> None:
+    listed = ", ".join(f"{count} of {kind}" for kind, count in gone.items() if count)
+    if listed:
+        log.warning("%s: removed what a server stored late for a run that was killed: %s", place, listed)
+
+
+def _marked_rois(session: Session, images: Sequence[int], marks: Sequence[str]) -> list[int]:
+    hql = "select r.id from Roi r where r.image.id in (:ids) and r.description in (:marks) and r.details.owner.id = :me"
+    return session.ids(hql, ids=list(images), marks=list(marks), me=session.user_id)
+
+
+def _files_on(session: Session, kind: str, idents: Sequence[int]) -> dict[int, str]:
+    """This user's attachments that carry a mark, with it."""
+    found: dict[int, str] = {}
+    for page in _pages(idents):
+        rows = session.rows(
+            f"select a.id, a.description from {kind}AnnotationLink l join l.child a where l.parent.id in (:ids) "
+            "and a.details.owner.id = :owner and a.description like :marked",
+            ids=page,
+            owner=session.user_id,
+            marked=starting_with(RUN_NS),
+        )
+        found.update({int(ident): text for ident, text in rows})
+    return found
+
+
+def _empty_images(session: Session, container: str) -> list[int]:
+    """Images that a run began to make beside those of a container: without pixel data and without an entry.
+
+    Complete ones may be kept on purpose (`omero_pixclf.connector.undo`: others drew on them).
+    """
+    kind, ident = parse_key(container)
+    where = "l.parent.id = :id" if kind == "Dataset" else "l.parent.description = :text"
+    named = {"id": ident} if kind == "Dataset" else {"text": f"{RESULTS_MARK}{container}"}
+    rows = session.rows(
+        "select i.id, i.description from DatasetImageLink l join l.child i join i.pixels p "
+        f"where {where} and i.details.owner.id = :owner and i.description like :marked and p.sha1 = 'Pending...'",
+        owner=session.user_id,
+        marked=starting_with(RUN_NS),
+        **named,
+    )
+    lost = without_entry(session, [text for _, text in rows])
+    return [int(i) for i, text in rows if text in lost]
+
+
+def remove_orphans_of_run(session: Session, run_id: str) -> Counter[str]:
+    """Remove this user's ROIs and files that carry a mark of a run, wherever they are; returns counts by kind."""
+    gone: Counter[str] = Counter()
+    for kind in ("Roi", "FileAnnotation"):
+        for group, ids in _marked_by(session, kind, run_id).items():
+            gone[kind] += remove(session, kind, ids, group=group)
+    for group, ids in _table_files(session, run_id).items():  # without annotations: these went just now
+        gone["OriginalFile"] += remove(session, "OriginalFile", ids, group=group)
+    return +gone
+
+
+def _table_files(session: Session, run_id: str) -> dict[int, list[int]]:
+    """Tables that a run had begun, by group: their names end or begin with the run and its entry."""
+    rows = session.rows(
+        "select f.details.group.id, f.id, f.name from OriginalFile f where f.mimetype = 'OMERO.tables' "
+        "and f.name like :named and f.details.owner.id = :owner order by f.id",
+        named=containing(run_id),
+        owner=session.user_id,
+    )
+    ours = re.compile(rf"omero_pixclf_{re.escape(run_id)}_\d+_.*|.*_{re.escape(run_id)}_\d+(\.\d+)?\.h5", re.DOTALL)
+    found: dict[int, list[int]] = {}
+    for group, ident, name in rows:
+        if ours.fullmatch(name):
+            found.setdefault(int(group), []).append(int(ident))
+    return found
+
+
+def _marked_by(session: Session, kind: str, run_id: str) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for namespace in (RUN_NS, TABLES_NS):
+        rows = session.rows(
+            f"select x.details.group.id, x.id, x.description from {kind} x where x.details.owner.id = :owner "
+            "and x.description like :marked order by x.id",
+            owner=session.user_id,
+            marked=starting_with(f"{namespace} {run_id} #"),
+        )
+        for group, ident, text in rows:
+            mark = parse_mark(text)
+            if mark is not None and mark.run_id == run_id:
+                found.setdefault(int(group), []).append(int(ident))
+    return {group: sorted(set(ids)) for group, ids in found.items()}
+
+
+def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
+    yield from (list(ids[i : i + PAGE]) for i in range(0, len(ids), PAGE))

@@ -1,0 +1,99 @@
+"""Pixels into a raw store, in the parts that a server takes: planes, rows of planes, or the tiles of a pyramid.
+
+OMERO.server keeps planes of more than 3192 x 3192 pixels as pyramids (unless they are of floating point), which are
+written tile by tile, in the order of planes and by the server's own tile size: the first tile decides about the file.
+Other planes are written as they are, but no message may reach ``Ice.MessageSizeMax`` (64 MB): it ends the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.image import PixelReader, Region, Shape5
+
+__all__ = ["LARGEST_MESSAGE", "write_pixels"]
+
+LARGEST_MESSAGE = 16 << 20
+"""Bytes of pixels, shapes or rows that one call carries at most; a server's limit is 64 MB."""
+
+
+@dataclass
+class _Ranges:
+    """Minimum and maximum of each channel so far."""
+
+    found: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, channels: int) -> _Ranges:
+        return cls(np.array([[np.inf, -np.inf]] * channels))
+
+    def add(self, channel: int, pixels: NDArray[Any]) -> None:
+        low, high = self.found[channel]
+        self.found[channel] = min(low, pixels.min()), max(high, pixels.max())
+
+
+def write_pixels(store: Any, reader: PixelReader) -> NDArray[np.float64]:
+    """Write an image's pixels into its open RawPixelsStore; returns minimum and maximum of each channel, (c, 2)."""
+    ranges = _Ranges.of(reader.info.shape[4])
+    if store.requiresPixelsPyramid():
+        width, height = store.getTileSize()
+        _write_tiles(store, reader, ranges, int(width), int(height))
+    else:
+        _write_planes(store, reader, ranges)
+    return ranges.found
+
+
+def _write_tiles(store: Any, reader: PixelReader, ranges: _Ranges, width: int, height: int) -> None:
+    """Tiles in the order t, c, z, y, x, which a server needs: it begins another plane where it is told of one."""
+    t_end, z_end, y_end, x_end, c_end = reader.info.shape
+    for t in range(t_end):
+        for c in range(c_end):
+            for z in range(z_end):
+                for y in range(0, y_end, height):
+                    y_to = min(y + height, y_end)
+                    rows = reader.read(Region((t, z, y, 0, c), (t + 1, z + 1, y_to, x_end, c + 1)))[0, 0, :, :, 0]
+                    ranges.add(c, rows)
+                    for x in range(0, x_end, width):
+                        tile = rows[:, x : x + width]
+                        store.setTile(_big_endian(tile), z, c, t, x, y, tile.shape[1], tile.shape[0])
+
+
+def _write_planes(store: Any, reader: PixelReader, ranges: _Ranges) -> None:
+    """Whole planes, or bands of rows of larger ones, at their places in OMERO's order XYZCT."""
+    shape, itemsize = reader.info.shape, np.dtype(reader.info.dtype).itemsize
+    for region in _bands(shape, itemsize):
+        t, z, y = region.start[:3]
+        rows = reader.read(region)[0, 0]
+        for c in range(shape[4]):
+            part = rows[..., c]
+            ranges.add(c, part)
+            if part.shape[0] == shape[2]:
+                store.setPlane(_big_endian(part), z, c, t)
+            else:
+                data = _big_endian(part)
+                store.setRegion(len(data), _offset(shape, itemsize, t, z, y, c), data)
+
+
+def _bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
+    """Rows of one plane in all channels, as many as a message may carry of one channel."""
+    t_end, z_end, y_end, x_end, c_end = shape
+    rows = max(1, min(y_end, LARGEST_MESSAGE // (x_end * itemsize)))
+    for t in range(t_end):
+        for z in range(z_end):
+            for y in range(0, y_end, rows):
+                yield Region((t, z, y, 0, 0), (t + 1, z + 1, min(y + rows, y_end), x_end, c_end))
+
+
+def _offset(shape: Shape5, itemsize: int, t: int, z: int, y: int, c: int) -> int:
+    """Where a row begins in the file of an image's pixels."""
+    _, z_end, y_end, x_end, c_end = shape
+    return ((((t * c_end + c) * z_end + z) * y_end) + y) * x_end * itemsize
+
+
+def _big_endian(pixels: NDArray[Any]) -> bytes:
+    return pixels.astype(pixels.dtype.newbyteorder(">")).tobytes()
