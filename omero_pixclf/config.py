@@ -127,6 +127,9 @@ class Output(_Frozen):
         2000, ge=1, description="for auto: how many objects of an image are still drawn as polygons"
     )
     simplify: float = Field(0.0, ge=0, le=0.5, description="polygons may deviate so many pixels from the outline")
+    min_hole: int = Field(
+        10, ge=0, description="smallest hole that polygons show, in pixels; measurements and masks have all holes"
+    )
     probabilities: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
         "none", description="the probability map: HDF5 or OME-TIFF attachment, a new OMERO image, OME-Zarr (folder)"
     )

@@ -18,6 +18,7 @@ from omero_pixclf.connector.planes import LARGEST_MESSAGE
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import OutputError
+from omero_pixclf.objects.keyholes import bridged
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import NO_NUMBER
 
@@ -103,7 +104,7 @@ def _shape(shape: Shape, *, name: str, color: Color) -> Any:
 
 def _polygon(shape: PolygonShape, color: Color) -> PolygonI:
     model = PolygonI()
-    model.points = rstring(points_text(shape.points))
+    model.points = rstring(points_text(bridged(shape.points, shape.holes)))
     model.strokeColor, model.fillColor = rint(signed_rgba(color)), rint(signed_rgba(color, UNFILLED))
     model.strokeWidth = LengthI(1.0, UnitsLength.PIXEL)
     return model
@@ -125,7 +126,9 @@ def _weight(outline: Outline) -> int:
 
 def _shape_weight(shape: Shape) -> int:
     """About how many bytes a shape takes in a message; none is much larger than this."""
-    return 1024 + (shape.points.nbytes * 2 if isinstance(shape, PolygonShape) else shape.bits.size // 8)
+    if isinstance(shape, MaskShape):
+        return 1024 + shape.bits.size // 8
+    return 1024 + 2 * sum(ring.nbytes for ring in (shape.points, *shape.holes))
 
 
 def batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
-from omero_pixclf.objects.rings import rings_of
+from omero_pixclf.objects.rings import is_in_ring, rings_of, signed_area
 
 __all__ = ["features_of"]
 
 PLANE = 2**20  # pixels in which rings are found together
 
 Points = NDArray[np.float64]
-Shape = PolygonShape | MaskShape
+Shape = MaskShape | tuple[PolygonShape, ...]
 
 
 def features_of(outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> Iterator[dict[str, Any]]:
-    """A GeoJSON feature for every shape of every outline.
+    """A GeoJSON feature for every plane of every outline.
 
     A mask becomes the polygons around its pixels, with their holes; nothing of it is lost.
     """
-    for batch in _batches((outline.label, shape) for outline in outlines for shape in outline.shapes):
-        for (label, shape), geometry in zip(batch, _geometries([shape for _, shape in batch]), strict=True):
+    for batch in _batches((outline.label, shown) for outline in outlines for shown in _planes(outline.shapes)):
+        for (label, shown), geometry in zip(batch, _geometries([shown for _, shown in batch]), strict=True):
+            shape = shown if isinstance(shown, MaskShape) else shown[0]
             yield {
                 "type": "Feature",
                 "geometry": geometry,
@@ -37,6 +39,13 @@ def features_of(outlines: Iterable[Outline], *, name: str, color: tuple[int, int
                     "plane": {"c": -1, "z": shape.z, "t": shape.t},
                 },
             }
+
+
+def _planes(shapes: Sequence[PolygonShape | MaskShape]) -> Iterator[Shape]:
+    """Shapes as features show them: a mask, or the polygons of a plane together."""
+    for _, group in groupby(enumerate(shapes), lambda pair: (pair[1].z, isinstance(pair[1], MaskShape) and pair[0])):
+        here = [shape for _, shape in group]
+        yield here[0] if isinstance(here[0], MaskShape) else tuple(s for s in here if isinstance(s, PolygonShape))
 
 
 def _batches(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[int, Shape]]]:
@@ -58,10 +67,14 @@ def _geometries(shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
     """One for each shape, in their order."""
     rings = _rings_around([shape for shape in shapes if isinstance(shape, MaskShape)])
     for shape in shapes:
-        if isinstance(shape, PolygonShape):
-            yield {"type": "Polygon", "coordinates": [_closed(shape.points)]}
-        else:
+        if isinstance(shape, MaskShape):
             yield _around_pixels(next(rings))
+            continue
+        polygons = [[_closed(ring) for ring in (part.points, *part.holes)] for part in shape]
+        if len(polygons) == 1:
+            yield {"type": "Polygon", "coordinates": polygons[0]}
+        else:
+            yield {"type": "MultiPolygon", "coordinates": polygons}
 
 
 def _rings_around(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
@@ -82,11 +95,12 @@ def _rings_around(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
 
 
 def _around_pixels(rings: Sequence[Points]) -> dict[str, Any]:
-    outer = [ring for ring in rings if _turn(ring) > 0]
-    holes = [ring for ring in rings if _turn(ring) <= 0]
+    outer = [ring for ring in rings if signed_area(ring) > 0]
+    nested = sorted(range(len(outer)), key=lambda i: signed_area(outer[i]))  # smallest first: parts may lie in holes
+    holes = [ring for ring in rings if signed_area(ring) <= 0]
     polygons = [[_closed(ring)] for ring in outer]
     for hole in holes:
-        around = next(i for i, ring in enumerate(outer) if _inside(ring, hole))
+        around = next(i for i in nested if is_in_ring(outer[i], hole))
         polygons[around].append(_closed(hole))
     return {"type": "MultiPolygon", "coordinates": polygons}
 
@@ -94,19 +108,3 @@ def _around_pixels(rings: Sequence[Points]) -> dict[str, Any]:
 def _closed(points: Points) -> list[list[float]]:
     ring: list[list[float]] = points.tolist()
     return [*ring, ring[0]]
-
-
-def _turn(ring: Points) -> float:
-    """Twice the signed area: positive for clockwise on a screen, which is around an object."""
-    (x, y), (first_x, first_y) = ring.T, ring[0]
-    between = np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])
-    return float(between + x[-1] * first_y - first_x * y[-1])
-
-
-def _inside(ring: Points, hole: Points) -> bool:
-    """Whether a hole lies in a ring: the pixel within the hole's upper left corner does (even-odd rule)."""
-    corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
-    x, y = corner[0] + 0.5, corner[1] + 0.5
-    after = np.roll(ring, -1, axis=0)
-    crosses = (ring[:, 1] > y) != (after[:, 1] > y)  # sides are upright or level, so that x is that of the side
-    return bool(np.count_nonzero(crosses & (ring[:, 0] > x)) % 2)

@@ -191,7 +191,12 @@ def whole_table(tables: Sequence[Table], facts: Facts) -> Table:
 
 
 def outline_blocks(
-    labels: Readable, *, block: Extents, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0
+    labels: Readable,
+    *,
+    block: Extents,
+    kind: Literal["polygon", "mask"] = "polygon",
+    simplify: float = 0.0,
+    min_hole: int = 0,
 ) -> Iterator[Outline]:
     """The outlines that `outlines` gives for the same arguments, in the same order."""
     found: list[Outline] = []
@@ -199,15 +204,15 @@ def outline_blocks(
         if found and found[0].t != window.t:
             yield from sorted(found, key=lambda outline: outline.label)
             found = []
-        found += outline_window(window, kind=kind, simplify=simplify)
+        found += outline_window(window, kind=kind, simplify=simplify, min_hole=min_hole)
     yield from sorted(found, key=lambda outline: outline.label)
 
 
 def outline_window(
-    window: Window, *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0
+    window: Window, *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0, min_hole: int = 0
 ) -> Iterator[Outline]:
     """The outlines of a window's objects, in the order of their numbers."""
-    for outline in outlines(_own(window)[None], kind=kind, simplify=simplify):
+    for outline in outlines(_own(window)[None], kind=kind, simplify=simplify, min_hole=min_hole):
         yield Outline(outline.label, window.t, tuple(_shifted(shape, window) for shape in outline.shapes))
 
 
@@ -281,7 +286,8 @@ def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | 
     z, y, x = (side.start for side in window.place)
     if isinstance(shape, MaskShape):
         return MaskShape(window.t, shape.z + z, shape.x + x, shape.y + y, shape.bits)
-    return PolygonShape(window.t, shape.z + z, shape.points + (x, y))
+    holes = tuple(hole + (x, y) for hole in shape.holes)
+    return PolygonShape(window.t, shape.z + z, shape.points + (x, y), holes)
 
 
 def _changed(table: Table, name: str, values: NDArray[Any]) -> Table:

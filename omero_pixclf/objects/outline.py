@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.bitmaps import bitmaps
-from omero_pixclf.objects.rings import rings_of
+from omero_pixclf.objects.rings import is_in_ring, rings_of, signed_area
 from omero_pixclf.objects.simplify import simplify_rings
 from omero_pixclf.objects.spans import Spans, spans_of
 
@@ -19,11 +19,15 @@ __all__ = ["MaskShape", "Outline", "PolygonShape", "outlines"]
 
 @dataclass(frozen=True)
 class PolygonShape:
-    """A ring in one plane: ``points`` (n, 2) float64 as (x, y), in OMERO's pixel-corner coordinates."""
+    """A ring in one plane, clockwise on a screen, and the rings around holes in it, counter-clockwise.
+
+    ``points`` (n, 2) float64 as (x, y), in OMERO's pixel-corner coordinates; each of ``holes`` likewise.
+    """
 
     t: int
     z: int
     points: NDArray[Any] = field(repr=False)
+    holes: tuple[NDArray[Any], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,11 @@ _Shapes = dict[int, list[PolygonShape | MaskShape]]  # by label; planes in order
 
 
 def outlines(
-    labels: NDArray[Any], *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0
+    labels: NDArray[Any],
+    *,
+    kind: Literal["polygon", "mask"] = "polygon",
+    simplify: float = 0.0,
+    min_hole: int = 0,
 ) -> Iterator[Outline]:
     """Every object of a label image as one `Outline`, time point by time point, in the order of labels.
 
@@ -59,16 +67,17 @@ def outlines(
     labels
         ``(t, z, y, x)`` of integers, 0 is background.
     kind
-        ``mask``: every plane of an object is a `MaskShape`. ``polygon``: a `PolygonShape` along the pixels' corners,
-        clockwise on a screen; but a mask in planes where the object has a hole or parts that do not touch, which one
-        ring cannot show.
+        ``mask``: every plane of an object is a `MaskShape`. ``polygon``: a `PolygonShape` along the pixels' corners;
+        one for each part, in planes where the object has parts that do not touch.
     simplify
         Polygons may keep so many pixels' distance from the pixels' corners, to have fewer points; 0 keeps all.
+    min_hole
+        Polygons leave out holes of fewer pixels; masks have all holes.
 
     Yields
     ------
     Outline
-        With one shape per plane in which the object has pixels, planes in order.
+        With shapes of one kind in each plane in which the object has pixels, planes in order.
 
     Examples
     --------
@@ -82,25 +91,39 @@ def outlines(
             _add_masks(shapes, t, spans_of(labels[t]))
         else:
             for z in range(labels.shape[1]):
-                _add_polygons(shapes, t, z, labels[t, z], simplify)
+                _add_polygons(shapes, t, z, labels[t, z], simplify, min_hole)
         for label in sorted(shapes):
             yield Outline(label, t, tuple(shapes[label]))
 
 
-def _add_masks(shapes: _Shapes, t: int, spans: Spans, *, z0: int = 0) -> None:
+def _add_masks(shapes: _Shapes, t: int, spans: Spans) -> None:
     for bitmap in bitmaps(spans):
-        shape = MaskShape(t, z0 + bitmap.z, bitmap.x, bitmap.y, bitmap.bits)
+        shape = MaskShape(t, bitmap.z, bitmap.x, bitmap.y, bitmap.bits)
         shapes.setdefault(bitmap.label, []).append(shape)
 
 
-def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify: float) -> None:
+def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify: float, min_hole: int) -> None:
     rings = rings_of(plane)
     count = np.bincount([ring.label for ring in rings], minlength=1)
-    single = [ring for ring in rings if count[ring.label] == 1]
-    corners = [ring.corners.astype(np.float64) for ring in single]
-    lines = simplify_rings(corners, tolerance=simplify) if simplify > 0 else corners
-    for ring, points in zip(single, lines, strict=True):
-        shapes.setdefault(ring.label, []).append(PolygonShape(t, z, points))
-    if (count > 1).any():
-        spans = spans_of(plane[None])
-        _add_masks(shapes, t, spans.take(count[spans.label] > 1), z0=z)
+    holes: dict[int, list[NDArray[Any]]] = {}  # by index of the ring that they lie in
+    parts: dict[int, list[tuple[float, int]]] = {}  # by label: area and index of the rings around its parts
+    several = [i for i, ring in enumerate(rings) if count[ring.label] > 1]
+    areas = {i: signed_area(rings[i].corners) for i in several}
+    for i in several:
+        if areas[i] > 0:
+            parts.setdefault(rings[i].label, []).append((areas[i], i))
+    for i in several:
+        if areas[i] < 0 and -areas[i] >= min_hole:
+            hole, around = rings[i].corners, sorted(parts[rings[i].label])  # smallest first: parts may lie in holes
+            holes.setdefault(next(n for _, n in around if is_in_ring(rings[n].corners, hole)), []).append(hole)
+    outer = [i for i in range(len(rings)) if areas.get(i, 1) > 0]
+    lines = iter(_simplified([rings[i].corners for i in outer], simplify))
+    inner = iter(_simplified([hole[::-1] for i in outer for hole in holes.get(i, ())], simplify))
+    for i, points in zip(outer, lines, strict=True):
+        within = tuple(next(inner)[::-1] for _ in holes.get(i, ()))
+        shapes.setdefault(rings[i].label, []).append(PolygonShape(t, z, points, within))
+
+
+def _simplified(rings: list[NDArray[Any]], tolerance: float) -> list[NDArray[np.float64]]:
+    exact = [ring.astype(np.float64) for ring in rings]
+    return simplify_rings(exact, tolerance=tolerance) if tolerance > 0 else exact

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,15 +27,15 @@ def rasterise(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> 
                 height, width = part.bits.shape
                 plane[part.y : part.y + height, part.x : part.x + width][part.bits] = outline.label
             else:
-                y, x = _inside(part.points)
+                y, x = _inside([part.points, *part.holes])
                 seen = (y >= 0) & (y < shape[2]) & (x >= 0) & (x < shape[3])
                 plane[y[seen], x[seen]] = outline.label
     return labels
 
 
-def _inside(points: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns of the pixels whose centres lie in a ring."""
-    (x0, y0), (x1, y1) = points.T, np.roll(points, -1, axis=0).T
+def _inside(rings: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the pixels whose centres lie in an odd number of rings."""
+    (x0, y0), (x1, y1) = np.concatenate(rings).T, np.concatenate([np.roll(r, -1, axis=0) for r in rings]).T
     row0 = np.ceil(np.minimum(y0, y1) - 0.5).astype(np.int64)
     row1 = np.ceil(np.maximum(y0, y1) - 0.5).astype(np.int64)
     edge, row = _ranges(row0, row1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ring", "rings_of"]
+__all__ = ["Ring", "is_in_ring", "rings_of", "signed_area"]
 
 Ints = NDArray[np.int64]
 
@@ -43,6 +43,26 @@ class _Pieces:
 
     first: Ints
     last: Ints
+
+
+def signed_area(ring: NDArray[Any]) -> float:
+    """The area within a ring ``(n, 2)`` of (x, y): positive where it is clockwise on a screen, so around an object.
+
+    >>> signed_area(np.array([[0, 0], [2, 0], [2, 1], [0, 1]]))
+    2.0
+    """
+    (x, y), (first_x, first_y) = ring.T, ring[0]
+    between = np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])
+    return float(between + x[-1] * first_y - first_x * y[-1]) / 2
+
+
+def is_in_ring(ring: NDArray[Any], hole: NDArray[Any]) -> bool:
+    """Whether a hole lies in a ring, both along pixels' sides: the pixel in the hole's upper left corner does."""
+    corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
+    x, y = corner[0] + 0.5, corner[1] + 0.5
+    after = np.roll(ring, -1, axis=0)
+    crosses = (ring[:, 1] > y) != (after[:, 1] > y)  # sides are upright or level, so that x is that of the side
+    return bool(np.count_nonzero(crosses & (ring[:, 0] > x)) % 2)  # even-odd rule
 
 
 def rings_of(plane: NDArray[Any]) -> list[Ring]:

@@ -16,6 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from omero_pixclf.objects.label import Labels
+from omero_pixclf.objects.rings import rings_of, signed_area
+from omero_pixclf.objects.simplify import simplify_rings
 
 __all__ = ["CHANNEL_COLORS", "Color", "Thinned", "coarse", "font", "line_color", "overlay", "png"]
 
@@ -24,11 +26,13 @@ Color = tuple[int, int, int]
 _NOTHING = np.empty(0, np.int64)
 
 SIDE = 480  # pixels of a preview's longer side, roughly
+LARGEST_FACTOR = 6  # by which small images are enlarged: their pixels are seen well, and a picture costs less than they
 FRAMES = 3  # of a time series: first, middle and last
 SMALLEST = 9  # pixels across an object for its outline to be worth drawing: below, a part of the image is shown
 DARKEST, BRIGHTEST = 4.0, 99.8  # percentiles that become black and full colour
 CHANNEL_COLORS: tuple[Color, ...] = ((225, 225, 225), (0, 100, 230), (230, 120, 0), (180, 0, 200), (0, 170, 90))
 RIM = 7  # width of the outline: (RIM - 1) / 2 on a canvas of twice the size
+STROKE = 4  # the same for the lines of enlarged images
 STEP = 4  # of the colours: noise in finer steps is not seen, but is a third of the file
 DIMMEST_LINE = 105  # of 255: darker class colours are lightened, or nobody sees them on a dark image
 
@@ -99,7 +103,7 @@ def overlay(
     _mark(pictures, frames, count, shown[1] / (columns.stop - columns.start), pixel_um)
     if rows.stop - rows.start < height or columns.stop - columns.start < width:
         _write(pictures[0], (8, shown[0] - 26), f"part of {width} × {height} pixels")
-    return png(_beside(pictures), effort=5)
+    return png(_beside(pictures), effort=1)  # read once or twice, by sheet and page
 
 
 def line_color(color: Color) -> Color:
@@ -136,7 +140,7 @@ def _around(middle: float, side: int, extent: int) -> slice:
 def _scaled(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the picture: small images are enlarged by whole numbers, large ones reduced to `SIDE`."""
     longest = max(height, width)
-    factor = max(1, round(SIDE / longest)) if longest <= SIDE else SIDE / longest
+    factor = min(max(1, round(SIDE / longest)), LARGEST_FACTOR) if longest <= SIDE else SIDE / longest
     return max(1, round(height * factor)), max(1, round(width * factor))
 
 
@@ -164,16 +168,35 @@ def _colored(frames: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[np.fl
 
 
 def _outline(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """How much of each pixel of a ``(y, x)`` picture is outline, 0 to 1: the inner rim of every object, smoothed."""
+    """How much of each pixel of a ``(y, x)`` picture is outline, 0 to 1."""
     fine = (2 * shape[0], 2 * shape[1])
-    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(fine, labels.shape, strict=True))
-    large = labels[rows[:, None], columns[None, :]]
-    steps = fine[0] // labels.shape[0]
-    if steps > 2:  # enlarged: round off the corners of the pixels
-        large = ndimage.median_filter(large, size=min(2 * (steps // 2) + 1, 9))
-    rim = (large > 0) & (ndimage.maximum_filter(large, RIM) != ndimage.minimum_filter(large, RIM))
+    rim = _lines(labels, fine) if fine[0] // labels.shape[0] > 2 else _inner_rim(labels, fine)
     part: NDArray[np.float32] = rim.reshape(shape[0], 2, shape[1], 2).mean(axis=(1, 3), dtype=np.float32)
     return part
+
+
+def _inner_rim(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """The inner rim of every object of a ``(y, x)`` image, scaled to a shape."""
+    rows, columns = (((np.arange(n) + 0.5) * m / n).astype(int) for n, m in zip(shape, labels.shape, strict=True))
+    large = labels[rows[:, None], columns[None, :]]
+    rim: NDArray[np.bool_] = (large > 0) & (ndimage.maximum_filter(large, RIM) != ndimage.minimum_filter(large, RIM))
+    return rim
+
+
+def _lines(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Lines around every object of a small ``(y, x)`` image, enlarged to a shape, without the stairs of its pixels.
+
+    What that costs depends on the objects, not on how much the picture is enlarged.
+    """
+    scale = (shape[1] / labels.shape[1], shape[0] / labels.shape[0])
+    canvas = Image.new("1", shape[::-1])
+    draw = ImageDraw.Draw(canvas)
+    rings = [ring.corners.astype(np.float64) for ring in rings_of(labels)]
+    clockwise = [ring if signed_area(ring) > 0 else ring[::-1] for ring in rings]
+    for line in simplify_rings(clockwise, tolerance=0.5):
+        points = (np.concatenate((line, line[:2])) * scale).ravel().tolist()
+        draw.line(points, fill=1, width=STROKE)
+    return np.asarray(canvas)
 
 
 def _mark(pictures: Sequence[Image.Image], frames: Sequence[int], count: int, scale: float, um: float | None) -> None:

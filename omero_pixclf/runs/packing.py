@@ -54,23 +54,27 @@ def sums_from(arrays: Mapping[str, Any]) -> Sums:
 
 
 def outline_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
-    """Outlines as arrays: a row per object, a row per shape, and all points and bits one after the other."""
+    """Outlines as arrays: a row per object, a row per shape, and all points and bits one after the other.
+
+    ``rings``: how many points each ring of the polygons has, first the outer one, then those around its holes.
+    """
     shapes = [shape for outline in outlines for shape in outline.shapes]
-    polygons = [shape.points for shape in shapes if isinstance(shape, PolygonShape)]
+    rings = [ring for shape in shapes if isinstance(shape, PolygonShape) for ring in (shape.points, *shape.holes)]
     masks = [np.packbits(shape.bits) for shape in shapes if isinstance(shape, MaskShape)]
     objects = [(outline.t, outline.label, len(outline.shapes)) for outline in outlines]
     return {
         f"{prefix}objects": np.array(objects, dtype=np.int64).reshape(-1, 3),
         f"{prefix}shapes": np.array([_row(shape) for shape in shapes], dtype=np.int64).reshape(-1, 5),
-        f"{prefix}points": np.concatenate([np.empty((0, 2)), *polygons]),
+        f"{prefix}rings": np.array([len(ring) for ring in rings], dtype=np.int64),
+        f"{prefix}points": np.concatenate([np.empty((0, 2)), *rings]),
         f"{prefix}bits": np.concatenate([np.empty(0, np.uint8), *masks]),
     }
 
 
 def _row(shape: PolygonShape | MaskShape) -> tuple[int, int, int, int, int]:
-    """Plane, x, y, height and width; of a polygon: plane, -1, -1, its points, 0."""
+    """Plane, x, y, height and width; of a polygon: plane, -1, -1, its rings, 0."""
     if isinstance(shape, PolygonShape):
-        return (shape.z, -1, -1, len(shape.points), 0)
+        return (shape.z, -1, -1, 1 + len(shape.holes), 0)
     return (shape.z, shape.x, shape.y, *shape.bits.shape)
 
 
@@ -82,14 +86,15 @@ def outlines_in_order(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterat
         yield packed[piece].outline(n)
 
 
-_NAMES = ("objects", "shapes", "points", "bits")
+_NAMES = ("objects", "shapes", "rings", "points", "bits")
 
 
 class _Packed:
     """The outlines of a piece."""
 
-    def __init__(self, objects: Ints, shapes: Ints, points: NDArray[Any], bits: NDArray[np.uint8]) -> None:
-        self._objects, self._shapes, self._points, self._bits = objects, shapes, points, bits
+    def __init__(self, objects: Ints, shapes: Ints, rings: Ints, points: NDArray[Any], bits: NDArray[np.uint8]) -> None:
+        self._objects, self._shapes, self._bits = objects, shapes, bits
+        self._rings = np.split(points, np.cumsum(rings)[:-1])
         polygon = shapes[:, 1] < 0
         size = np.where(polygon, shapes[:, 3], -(-(shapes[:, 3] * shapes[:, 4]) // 8))
         before = [np.cumsum(np.where(kind, size, 0)) - np.where(kind, size, 0) for kind in (polygon, ~polygon)]
@@ -109,7 +114,8 @@ class _Packed:
         z, x, y, height, width = (int(v) for v in self._shapes[i])
         first = int(self._first[i])
         if x < 0:
-            return PolygonShape(t, z, self._points[first : first + height])
+            points, *holes = self._rings[first : first + height]
+            return PolygonShape(t, z, points, tuple(holes))
         count = height * width
         bits = np.unpackbits(self._bits[first : first + -(-count // 8)], count=count)
         return MaskShape(t, z, x, y, bits.astype(np.bool_).reshape(height, width))

@@ -155,7 +155,7 @@ def _find(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
 
 def _objects(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
     """Measure and outline the objects that begin in a block, of all classes, and sum the block up."""
-    image, block = cutting.image, cutting.grid.block[1:]
+    image, block, output = cutting.image, cutting.grid.block[1:], work.recipe.output
     with work.gates.computing():
         found = {name: joined_of(cutting, name) for name in cutting.classes}
         kind, arrays = _kind(found, work), Arrays()
@@ -165,7 +165,8 @@ def _objects(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
                 for window in windows_on(found[name].labels, t, objects, block=block):
                     tables.append(measure_window(window, cutting.pixels, cutting.probabilities, facts))
                     if kind in ("polygon", "mask"):
-                        outlines += outline_window(window, kind=kind, simplify=work.recipe.output.simplify)
+                        shown: dict[str, Any] = {"simplify": output.simplify, "min_hole": output.min_hole}
+                        outlines += outline_window(window, kind=kind, **shown)
             empty = facts.nothing(image.shape[4], image.dtype)
             arrays |= table_arrays(concatenate([empty, *tables]), f"{index}.table.")
             arrays |= outline_arrays(outlines, f"{index}.outlines.")

@@ -83,11 +83,10 @@ def _results(found: Found, work: Work) -> Results:
     preview = None if work.preview is None else work.preview(found)
     if kind == "none" or kind == "labels":
         return Results(found, kind, {}, preview)
-    simplify = work.recipe.output.simplify
+    output = work.recipe.output
+    shown: dict[str, Any] = {"kind": kind, "simplify": output.simplify, "min_hole": output.min_hole}
     # Whoever holds the writing gate should not compute.
-    drawn = {
-        label: list(outlines(np.asarray(image), kind=kind, simplify=simplify)) for label, image in found.labels.items()
-    }
+    drawn = {label: list(outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
     return Results(found, kind, drawn, preview)
 
 

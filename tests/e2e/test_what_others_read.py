@@ -50,7 +50,7 @@ def test_rois_unpacked_from_omero_equal_the_labels(
 ) -> None:
     pixels = z_stack(6).pixels if name == "stack" else plate_field("A1", 6).pixels
     _, (image,) = put(omero, tmp_path, f"unpacked {kind} {name}", image=pixels)
-    options = ["--rois", kind, "--min-size", "40", "--labels", "attachment"]
+    options = ["--rois", kind, "--min-size", "40", "--min-hole", "0", "--labels", "attachment"]
     omero.command("run", f"Image:{image}", "--project", str(DEMO / f"{name}.ilp"), *options)
     labels = labels_attached(second_client, image, tmp_path)
     covered = painted(second_client, image, labels.shape)
@@ -64,8 +64,8 @@ def test_ezomero_lists_rois_reads_both_tables_and_downloads_attachments(omero: O
     import ezomero
 
     dataset, (image,) = put(omero, tmp_path, "ezomero", field=plate_field("A2", 6).pixels)
-    # Without holes every object is a polygon: ezomero.get_shape knows no masks.
-    options = ["--min-size", "40", "--fill-holes"]
+    # ezomero.get_shape knows no masks: every object is a polygon, also one with holes.
+    options = ["--min-size", "40", "--min-hole", "1"]
     omero.command("run", f"Dataset:{dataset}", "--project", str(DEMO / "plate.ilp"), *options)
     conn = ezomero.connect("root", PASSWORD, host=omero.host, port=omero.port, secure=True, group="")
     try:

@@ -1,0 +1,50 @@
+"""A polygon with holes as one ring, which is all that a Polygon of OMERO can hold.
+
+The ring goes round the object and, over a bridge of no width, round each hole in the opposite direction (as in a
+keyhole). Its area, and whether a point lies in it by either rule (even-odd, non-zero), are those of the polygon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["bridged"]
+
+Points = NDArray[np.float64]
+
+
+def bridged(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
+    """One ring ``(n, 2)`` of a ring and the rings around its holes, which turn the other way.
+
+    Each bridge is level and leads from a hole's leftmost point to what lies left of it: the outer ring or a hole that
+    has been joined before.
+
+    >>> square, hole = np.array([[0, 0], [4, 0], [4, 4], [0, 4]]), np.array([[1, 1], [1, 2], [2, 2], [2, 1]])
+    >>> bridged(square, [hole]).tolist()[4:]
+    [[0.0, 1.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]
+    """
+    joined: Points = ring.astype(np.float64)
+    for hole in sorted(holes, key=lambda hole: float(hole[:, 0].min())):
+        first = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
+        turned = np.roll(hole, -first, axis=0).astype(np.float64)
+        at, foot = _left_of(joined, turned[0])
+        joined = np.concatenate((joined[: at + 1], [foot], turned, [turned[0], foot], joined[at + 1 :]))
+    return joined
+
+
+def _left_of(ring: Points, point: Points) -> tuple[int, Points]:
+    """The side of a ring that is next to a point on its left, by the index of where it begins, and the place there."""
+    x, y = point
+    (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, axis=0).T
+    with np.errstate(invalid="ignore", divide="ignore"):  # level sides
+        crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
+    reached = (np.minimum(y0, y1) <= y) & (y <= np.maximum(y0, y1)) & (y0 != y1) & (crossing <= x)
+    if not reached.any():  # a hole that leaves its ring by a simplification: from the nearest corner
+        nearest = int(np.argmin(((ring - point) ** 2).sum(axis=1)))
+        return nearest, ring[nearest]
+    at = int(np.argmax(np.where(reached, crossing, -np.inf)))
+    return at, np.array([crossing[at], y])
