@@ -86,6 +86,16 @@ def bands(shape: Shape5, itemsize: int, *, most: int = 2**26, rows: int = 64) ->
                 yield Region((n, plane, row, 0, 0), (n + 1, plane + 1, min(row + step, y), x, c))
 
 
+def well_name(row: int, column: int) -> str:
+    """A well's name from its row and column, from 0.
+
+    >>> well_name(1, 2), well_name(26, 0)
+    ('B3', 'AA1')
+    """
+    high, low = divmod(row, 26)
+    return f"{chr(ord('A') + high - 1) if high else ''}{chr(ord('A') + low)}{column + 1}"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where an image lies: the container that gets its tables and, on a plate, its well.

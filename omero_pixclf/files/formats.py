@@ -87,7 +87,7 @@ def _hdf5_waiting(target: Target) -> int:
 
 
 def _zarr_waiting(target: Target) -> int:
-    from omero_pixclf.files.ome_zarr import zarr_waiting
+    from omero_pixclf.files.ome_zarr_writer import zarr_waiting
 
     return zarr_waiting(target)
 
@@ -97,7 +97,7 @@ def _npy(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
 
 
 def _zarr(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.ome_zarr import write_zarr
+    from omero_pixclf.files.ome_zarr_writer import write_zarr
 
     return write_zarr(path, target)
 

@@ -65,6 +65,7 @@ def named_files(xml: str | None) -> tuple[str, ...]:
 class OmeImage:
     """An image of an OME-XML text that has pixels in TIFF files; ``planes`` is the number of pages that it takes."""
 
+    ident: str
     name: str
     pixels: ET.Element
     planes: int
@@ -78,7 +79,7 @@ def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
     found = []
     for image in (e for e in root if _tag(e) == "Image"):
         pixels = [e for e in image if _tag(e) == "Pixels" and any(_tag(c) == "TiffData" for c in e)]
-        found += [OmeImage(image.get("Name", ""), one, _planes(one)) for one in pixels]
+        found += [OmeImage(image.get("ID", ""), image.get("Name", ""), one, _planes(one)) for one in pixels]
     return tuple(found)
 
 

@@ -1,160 +1,178 @@
-"""OME-Zarr: stores of version 2 and 3 read through zarr, single-scale version 0.4 written chunk by chunk."""
+"""OME-Zarr images: stores of version 2 and 3, in folders and ZIP files, read through zarr."""
 
 from __future__ import annotations
 
-import itertools
-import json
-import lzma
-import zlib
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf import __version__
-from omero_pixclf.errors import ImageError, OutputError
-from omero_pixclf.files.atomic import replacing
-from omero_pixclf.files.axes import Axes, Axis, axes_of, axistags_json, guess_keys
-from omero_pixclf.files.chunks import near_cube, waiting_bytes
-from omero_pixclf.files.references import resolve_reference
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import Axes, Axis, axes_of, guess_keys
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.several import SeveralImages
 from omero_pixclf.files.stored import StoredArray
-from omero_pixclf.files.target import Target, Write
+from omero_pixclf.files.zarr_images import groups_below, numbered_image, place_of, store_contents
+from omero_pixclf.files.zarr_store import ZarrStore, array_stamps, joined, open_store
 from omero_pixclf.image import AXES
-from omero_pixclf.validation import parse_json
 
-__all__ = ["group_attributes", "level_names", "open_zarr", "write_zarr", "zarr_waiting"]
+__all__ = ["level_names", "open_zarr"]
 
-_CHUNK_BYTES = 1_024_000.0
-_ARRAY = "s0"
-_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+_Spec = Mapping[str, Any]
+"""An entry of ``multiscales``."""
 
 
 @contextmanager
-def open_zarr(path: Path, inside: str | None) -> Iterator[StoredArray]:
+def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> Iterator[StoredArray]:
     """The full-resolution array of an OME-Zarr image, or the array named ``inside``; plain Zarr arrays as well.
+
+    Parameters
+    ----------
+    path
+        The store: a folder, or a ZIP file.
+    inside
+        The group or array within; None where the store holds one image.
+    series
+        Which image of the store, from 0.
 
     Raises
     ------
     ImageError
-        Where there is no such array, or it cannot be read.
+        Where there is no such array, or it cannot be read; `SeveralImages` where none is named.
     """
-    import zarr
+    with open_store(path) as store:
+        named = numbered_image(store, series).group if series is not None else (inside or "").strip("/")
+        group, spec, name = _locate(store, named)
+        array = store.open_array(name)
+        shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
+        _check(f"{path}/{name}", shape, dtype)
+        axes = _axes(f"{path}/{group}".rstrip("/"), spec, name[len(group) :].strip("/"), len(shape))
+        yield StoredArray(
+            name=_address(path, inside, series),
+            shape=shape,
+            dtype=dtype.newbyteorder("="),
+            axes=axes if axes is not None else axes_of(guess_keys(shape)),
+            read=lambda slices: _read(path, array, dtype, slices),
+            channels=_channels(store, group),
+            files=array_stamps(store, group, name, array),
+            place=place_of(store, group) if spec is not None else None,
+            label=_label(store, group, inside, series),
+        )
 
-    group, spec, name = _locate(path, inside)
-    try:
-        array: Any = zarr.open_array(str(group / name) if name else str(group), mode="r")
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, _metadata_error()) as error:
-        raise ImageError(f"{path}: no readable Zarr array {name!r}: {error}") from error
-    shape, dtype = tuple(array.shape), np.dtype(array.dtype)
-    if not 2 <= len(shape) <= 5 or 0 in shape or dtype.kind not in "uifb":
-        raise ImageError(f"{path}/{name}: {dtype} of shape {shape}; expected numbers in 2 to 5 dimensions")
-    axes, channels = _axes(spec, name, len(shape)), _channels(group)
-    yield StoredArray(
-        name=str(path) if inside is None else f"{path}/{inside}",
-        shape=shape,
-        dtype=dtype.newbyteorder("="),
-        axes=axes if axes is not None else axes_of(guess_keys(shape)),
-        read=lambda slices: _read(path, array, dtype, slices),
-        channels=channels,
-    )
+
+def _address(path: Path, inside: str | None, series: int | None) -> str:
+    if series is not None:
+        return f"{path}#{series}"
+    return str(path) if inside is None else f"{path}/{inside}"
 
 
-def level_names(path: Path) -> tuple[str, ...]:
+def _label(store: ZarrStore, group: str, inside: str | None, series: int | None) -> str:
+    """What tells an image from the others of its store; "" where it is the only one."""
+    if series is not None:
+        return f"#{series}"
+    return f"/{inside}" if inside and group and "multiscales" not in store.attributes() else ""
+
+
+def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if not 2 <= len(shape) <= 5 or min(shape, default=0) < 1 or dtype.kind not in "uifb":
+        raise ImageError(f"{name}: {dtype} of shape {shape}; expected numbers in 2 to 5 dimensions, none empty")
+    if prod(shape) * dtype.itemsize >= 2**63:
+        raise ImageError(f"{name}: its shape {shape} is larger than any image; its metadata is damaged")
+
+
+def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
     """Names of the arrays that are an image's resolutions, the largest first; an empty one where the store is an array.
 
     Raises
     ------
     ImageError
-        Where there is no store.
+        Where there is no store; `SeveralImages` where it holds several and none is named.
     """
-    group, spec, name = _locate(path, None)
-    if spec is None:
-        return (name,)
-    found = (resolve_reference(group, entry["path"], within=path) for entry in spec["datasets"])
-    return tuple(level.relative_to(path).as_posix() for level in found)
-
-
-def _metadata_error() -> type[Exception]:
-    """What zarr 2 raises over broken metadata; zarr 3 raises errors that Python knows."""
-    import zarr.errors
-
-    found: type[Exception] = getattr(zarr.errors, "MetadataError", ValueError)
-    return found
+    with open_store(path) as store:
+        group, spec, name = _locate(store, inside)
+        if spec is None:
+            return (name,)
+        return tuple(store.resolve(group, entry["path"]) for entry in spec["datasets"])
 
 
 def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(array[slices], dtype.newbyteorder("="))
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, zlib.error, lzma.LZMAError) as error:
-        raise ImageError(f"{path}: pixels cannot be read: {error}") from error
+    except reader_errors() as error:
+        raise ImageError(f"{path}: pixels cannot be read: {error}; copy or export it again") from error
 
 
-def _locate(path: Path, inside: str | None) -> tuple[Path, Mapping[str, Any] | None, str]:
-    """The group that describes the image, its ``multiscales`` entry and the array's name in that group."""
+def _locate(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
+    """The group that describes the image, its ``multiscales`` entry and the array's name, all within the store."""
     parts = inside.split("/") if inside else []
     for depth in range(len(parts), -1, -1):
-        group = path.joinpath(*parts[:depth])
-        spec = _multiscale(group)
+        group = "/".join(parts[:depth])
+        spec = _multiscale(store, group)
         if spec is not None:
-            return group, spec, "/".join(parts[depth:]) or _full_resolution(path, group, spec)
-    if not parts and group_attributes(path).get("bioformats2raw.layout") is not None:
-        return _locate(path, "0")
-    if not path.is_dir():
-        raise ImageError(f"{path}: no such store")
-    return path, None, inside or ""
+            rest = "/".join(parts[depth:])
+            return group, spec, joined(group, rest) if rest else store.resolve(group, spec["datasets"][0]["path"])
+    if store.is_array(inside):
+        return "", None, inside
+    return _only_image(store, inside)
 
 
-def _full_resolution(store: Path, group: Path, spec: Mapping[str, Any]) -> str:
-    """The name of the largest array in its group."""
-    name = str(spec["datasets"][0]["path"])
-    resolve_reference(group, name, within=store, source=group)
-    return name
+def _only_image(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
+    """The image at or below a group that is none itself.
+
+    Raises
+    ------
+    ImageError
+        Where there is none; `SeveralImages` where there are several.
+    """
+    contents = store_contents(store)
+    below = [group for group in groups_below(contents, inside) if group != inside]
+    named = f"{store.path}/{inside}" if inside else str(store.path)
+    if len(below) > 1:
+        kind = "an OME-Zarr plate" if contents.plate else "a store"
+        addresses = [f"{store.path}/{group}" for group in below]
+        raise SeveralImages(named, addresses, kind=kind, missing=contents.missing)
+    if below:
+        return _locate(store, below[0])
+    arrays = store.arrays(inside)
+    if len(arrays) == 1:
+        return "", None, arrays[0]
+    shown = f"; name one of its arrays, as in {store.path}/{arrays[0]}" if arrays else ""
+    gone = f" (wells {', '.join(contents.missing)} are listed, but not there)" if contents.missing else ""
+    raise ImageError(f"{named}: no image and no array of that name in the store{gone}{shown}")
 
 
-def group_attributes(group: Path) -> Mapping[str, Any]:
-    """The attributes of a group of either version; those of OME in version 3 without their envelope."""
-    for name in (".zattrs", "zarr.json"):
-        file = group / name
-        if not file.is_file():
-            continue
-        try:
-            found = parse_json(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ImageError(f"{file}: not readable: {error}") from error
-        if name == "zarr.json":
-            outer = found.get("attributes", {}) if isinstance(found, dict) else {}
-            found = {**outer, **outer.get("ome", {})}
-        return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _multiscale(group: Path) -> Mapping[str, Any] | None:
-    entries = group_attributes(group).get("multiscales")
+def _multiscale(store: ZarrStore, group: str) -> _Spec | None:
+    entries = store.attributes(group).get("multiscales")
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         return None
     datasets = entries[0].get("datasets")
     if not isinstance(datasets, list) or not datasets or not all(isinstance(d, dict) and "path" in d for d in datasets):
-        raise ImageError(f"{group}: its multiscales metadata names no datasets")
+        raise ImageError(f"{store.path}/{group}: its multiscales metadata names no datasets")
     return entries[0]
 
 
-def _axes(spec: Mapping[str, Any] | None, name: str, count: int) -> Axes | None:
+def _axes(name: str, spec: _Spec | None, array: str, count: int) -> Axes | None:
     """The axes of a multiscales entry with the pixel size of one of its arrays; None where it does not fit."""
     if spec is None:
         return None
-    entries = [{"name": a} if isinstance(a, str) else a for a in spec.get("axes", "tczyx")]
-    keys = [str(a.get("name", "")) for a in entries]
-    if len(keys) != count or set(keys) - set(AXES) or len(set(keys)) != count:
-        return None
-    scales = [_scale(spec, count), _scale(next((d for d in spec["datasets"] if d["path"] == name), {}), count)]
+    try:
+        entries = [{"name": a} if isinstance(a, str) else dict(a) for a in spec.get("axes", "tczyx")]
+        keys = [str(a.get("name", "")) for a in entries]
+        if len(keys) != count or set(keys) - set(AXES) or len(set(keys)) != count:
+            return None
+        scales = [_scale(spec, count), _scale(next((d for d in spec["datasets"] if d["path"] == array), {}), count)]
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ImageError(
+            f"{name}: its axes or scales are not as OME-Zarr has them: {error}; export it again"
+        ) from error
     known = any(s is not None for s in scales)
     sizes = np.prod([s if s is not None else np.ones(count) for s in scales], axis=0)
     return tuple(
-        Axis(k, float(size) if known and e.get("unit") else 0.0, str(e.get("unit", "")))
+        Axis(k, float(size) if known and e.get("unit") else 0.0, str(e.get("unit") or ""))
         for k, e, size in zip(keys, entries, sizes, strict=True)
     )
 
@@ -166,151 +184,8 @@ def _scale(entry: Mapping[str, Any], count: int) -> NDArray[Any] | None:
     return None
 
 
-def _channels(group: Path) -> tuple[str, ...]:
+def _channels(store: ZarrStore, group: str) -> tuple[str, ...]:
     """Names of channels in the ``omero`` part of the metadata."""
-    omero = group_attributes(group).get("omero")
+    omero = store.attributes(group).get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
     return tuple(str(c.get("label", "")) for c in channels if isinstance(c, dict)) if isinstance(channels, list) else ()
-
-
-@contextmanager
-def write_zarr(path: Path, target: Target) -> Iterator[Write]:
-    """Write a single-scale OME-Zarr 0.4 with the array ``s0``; the target's axes are ``tczyx``.
-
-    Raises
-    ------
-    OutputError
-        Where it cannot be written, or the name is taken (as ilastik, nothing is overwritten).
-    """
-    if path.exists():
-        raise OutputError(f"{path}: is there already; a Zarr store is not overwritten")
-    with replacing(path) as part:
-        array = part / _ARRAY
-        array.mkdir(parents=True)
-        chunks = _Chunks(array, target)
-        (array / ".zarray").write_text(json.dumps(chunks.description(), indent=4), encoding="utf-8")
-        yield chunks.write
-        chunks.flush()
-        _dump(array / ".zattrs", _array_attributes(target))
-        _dump(part / ".zgroup", {"zarr_format": 2})
-        _dump(part / ".zattrs", _image_attributes(target))
-
-
-def _dump(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=4), encoding="utf-8")
-
-
-def zarr_waiting(target: Target) -> int:
-    """Bytes that writing the target may hold back."""
-    return waiting_bytes(target, _chunk_shape(target))
-
-
-def _chunk_shape(target: Target) -> tuple[int, ...]:
-    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
-    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
-
-
-class _Chunks:
-    """Collects blocks into chunks; a chunk is compressed and written when it is full, or when memory runs short."""
-
-    def __init__(self, folder: Path, target: Target) -> None:
-        from numcodecs import Blosc  # type: ignore[import-untyped]
-
-        self.folder = folder
-        self.target = target
-        self.shape = _chunk_shape(target)
-        self.room = waiting_bytes(target, self.shape)
-        self.codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
-        self.waiting: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
-
-    def description(self) -> dict[str, Any]:
-        """The ``.zarray`` of the store."""
-        return {
-            "zarr_format": 2,
-            "shape": list(self.target.shape),
-            "chunks": list(self.shape),
-            "dtype": self.target.dtype.newbyteorder("<").str,
-            "compressor": self.codec.get_config(),
-            "fill_value": 0,
-            "order": "C",
-            "filters": None,
-            "dimension_separator": "/",
-        }
-
-    def write(self, slices: tuple[slice, ...], block: NDArray[Any]) -> None:
-        """Take a block; blocks do not overlap."""
-        spans = [range(s.start // n, -(-s.stop // n)) for s, n in zip(slices, self.shape, strict=True)]
-        for index in itertools.product(*spans):
-            origin = [i * n for i, n in zip(index, self.shape, strict=True)]
-            inner = [
-                slice(max(s.start, o), min(s.stop, o + n)) for s, o, n in zip(slices, origin, self.shape, strict=True)
-            ]
-            of = tuple(slice(i.start - s.start, i.stop - s.start) for i, s in zip(inner, slices, strict=True))
-            to = tuple(slice(i.start - o, i.stop - o) for i, o in zip(inner, origin, strict=True))
-            self._fill(index, to, block[of])
-
-    def _fill(self, index: tuple[int, ...], to: tuple[slice, ...], pixels: NDArray[Any]) -> None:
-        chunk, missing = self.waiting.pop(index) if index in self.waiting else self._begun(index)
-        chunk[to] = pixels
-        missing -= pixels.size
-        if missing <= 0:
-            self._save(index, chunk)
-            return
-        self.waiting[index] = (chunk, missing)
-        while len(self.waiting) * chunk.nbytes > self.room and len(self.waiting) > 1:
-            oldest, (early, _) = self.waiting.popitem(last=False)
-            self._save(oldest, early)
-
-    def _begun(self, index: Sequence[int]) -> tuple[NDArray[Any], int]:
-        """A chunk that was put aside before it was full, or a new one, and how many pixels it still lacks at most."""
-        inside = [min(n, t - i * n) for i, n, t in zip(index, self.shape, self.target.shape, strict=True)]
-        chunk = np.zeros(self.shape, self.target.dtype.newbyteorder("<"))
-        file = self._file(index)
-        if file.exists():
-            chunk.reshape(-1).view(np.uint8)[:] = np.frombuffer(self.codec.decode(file.read_bytes()), np.uint8)
-        return chunk, int(np.prod(inside))
-
-    def _save(self, index: Sequence[int], chunk: NDArray[Any]) -> None:
-        file = self._file(index)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(self.codec.encode(chunk))
-
-    def _file(self, index: Sequence[int]) -> Path:
-        return self.folder.joinpath(*map(str, index))
-
-    def flush(self) -> None:
-        """Write what is still waiting."""
-        while self.waiting:
-            index, (chunk, _) = self.waiting.popitem(last=False)
-            self._save(index, chunk)
-
-
-def _array_attributes(target: Target) -> dict[str, Any]:
-    units = {a.key: a.unit for a in target.axes}
-    found: dict[str, Any] = {"axistags": axistags_json(target.axes)}
-    if any(units.values()):
-        found["axis_units"] = units
-    found["display_mode"] = target.display_mode
-    if target.drange is not None:
-        found["drange"] = np.asarray(target.drange).tolist()
-    return found
-
-
-def _image_attributes(target: Target) -> dict[str, Any]:
-    """The multiscales metadata of OME-Zarr 0.4: pixel size and, for a part of an image, where it was cut out."""
-    ones = [1.0] * len(target.axes)
-    sizes = [a.resolution or 1.0 for a in target.axes]
-    shift = [o * s for o, s in zip(target.start, sizes, strict=True)]
-    entry: dict[str, Any] = {
-        "axes": [{"name": a.key, "type": _TYPES[a.key], **({"unit": a.unit} if a.unit else {})} for a in target.axes],
-        "datasets": [{"path": _ARRAY, "coordinateTransformations": [{"type": "scale", "scale": ones}]}],
-        "version": "0.4",
-    }
-    steps: list[dict[str, Any]] = []
-    if any(s != 1 for s in sizes) or any(shift):
-        steps.append({"type": "scale", "scale": sizes})
-    if any(shift):
-        steps.append({"type": "translation", "translation": shift})
-    if steps:
-        entry["coordinateTransformations"] = steps
-    return {"_creator": {"name": "omero_pixclf", "version": __version__}, "multiscales": [entry]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
@@ -24,7 +25,7 @@ def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
 def _tiff(path: DataPath) -> AbstractContextManager[StoredArray]:
     from omero_pixclf.files.tiff import open_tiff
 
-    return open_tiff(path.file)
+    return open_tiff(path.file, series=path.series)
 
 
 def _png(path: DataPath) -> AbstractContextManager[StoredArray]:
@@ -42,7 +43,7 @@ def _npy(path: DataPath) -> AbstractContextManager[StoredArray]:
 def _zarr(path: DataPath) -> AbstractContextManager[StoredArray]:
     from omero_pixclf.files.ome_zarr import open_zarr
 
-    return open_zarr(path.file, path.inside)
+    return open_zarr(path.file, path.inside, series=path.series)
 
 
 _OPENERS: dict[str, Callable[[DataPath], AbstractContextManager[StoredArray]]] = {
@@ -52,6 +53,7 @@ _OPENERS: dict[str, Callable[[DataPath], AbstractContextManager[StoredArray]]] =
     ".npy": _npy,
     ".zarr": _zarr,
 }
+_NUMBERED = (".tif", ".tiff", ".zarr")  # kinds that may hold several images
 
 EXTENSIONS = tuple(sorted(_OPENERS))
 
@@ -63,7 +65,8 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
     Parameters
     ----------
     path
-        ``image.tif``, ``stack.h5/volume/data``, ``image.zarr`` (or ``image.zarr/s1``), ``image.npy``, ``image.png``;
+        ``image.tif`` (or ``several.ome.tif#1``), ``stack.h5/volume/data``, ``image.zarr`` (or ``image.zarr/s1``,
+        ``plate.zarr/A/1/0``, ``image.ozx``), ``image.npy``, ``image.png``;
         a glob, or names joined by the path separator, for images that are stacked.
     axes
         What the array's axes are, in its own order (``"zyxc"``); None takes what the file says or ilastik would guess.
@@ -73,7 +76,8 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
     Raises
     ------
     ImageError
-        Where nothing is there, it cannot be read, or the number of axes differs.
+        Where nothing is there, it cannot be read, is incomplete, or the number of axes differs; `SeveralImages` where
+        the path names several, which are not to be stacked.
 
     Examples
     --------
@@ -97,11 +101,17 @@ def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredA
         As `open_image`.
     """
     with ExitStack() as open_files:
-        arrays = [open_files.enter_context(_open_one(data)) for data in expand(path)]
+        arrays = [_with_files(open_files.enter_context(_open_one(data)), data.file) for data in expand(path)]
         yield stacked(arrays, stack_along) if len(arrays) > 1 else arrays[0]
+
+
+def _with_files(array: StoredArray, file: Path) -> StoredArray:
+    return array if array.files else replace(array, files=(file,))
 
 
 def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:
     if path.kind not in _OPENERS:
         raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(EXTENSIONS)}")
+    if path.series is not None and path.kind not in _NUMBERED:
+        raise ImageError(f"{path}: {path.kind} files hold no numbered images; leave #{path.series} out")
     return _OPENERS[path.kind](path)

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.zarr_store import STORES, is_store
 
 __all__ = ["DataPath", "expand", "is_pattern", "nickname", "split"]
 
-_HDF5 = re.compile(r"^(?P<file>.*\.(?:h5|hdf5|ilp))(?P<inside>/.*)?$", re.IGNORECASE)
-_ZARR = re.compile(r"^(?P<file>.*?\.zarr)(?P<inside>/.*)?$", re.IGNORECASE)
+_SERIES = re.compile(r"(?P<path>.+)#(?P<series>\d{1,9})", re.DOTALL)
+_HDF5 = (".h5", ".hdf5", ".ilp")
 
 
 @dataclass(frozen=True)
 class DataPath:
-    """A file (or store) and, where it holds several arrays, which one.
+    """A file (or store) and, where it holds several arrays or images, which one.
 
     Attributes
     ----------
@@ -28,22 +29,28 @@ class DataPath:
         The path on disk.
     inside
         The name of the array within, without a leading slash; None where not given.
+    series
+        The number of the image within, from 0; None where not given.
     """
 
     file: Path
     inside: str | None = None
+    series: int | None = None
 
     @property
     def kind(self) -> str:
-        """The extension in lower case, ``".h5"``."""
-        return self.file.suffix.lower()
+        """The extension in lower case, ``".h5"``; ``".zarr"`` for OME-Zarr in a ZIP file, too."""
+        return ".zarr" if self.file.name.lower().endswith(STORES) else self.file.suffix.lower()
 
     def __str__(self) -> str:
-        return str(self.file) if self.inside is None else f"{self.file}/{self.inside}"
+        number = "" if self.series is None else f"#{self.series}"
+        return f"{self.file}{number}" if self.inside is None else f"{self.file}/{self.inside}{number}"
 
 
 def split(path: str | Path) -> DataPath:
-    """The file and the array within it that a path names.
+    """The file and the array or image within it that a path names.
+
+    What is on disk decides where there are several readings: ``exports.h5/a.tif`` is a file in a folder.
 
     Examples
     --------
@@ -51,14 +58,33 @@ def split(path: str | Path) -> DataPath:
     'volume/data'
     >>> split("a/stack.tif").inside is None
     True
+    >>> split("a/two.ome.tif#1").series
+    1
     """
     text = os.fspath(path).replace("\\", "/") if os.sep == "\\" else os.fspath(path)
-    for pattern in (_HDF5, _ZARR):
-        match = pattern.match(text)
-        if match:
-            inside = (match["inside"] or "").strip("/")
-            return DataPath(Path(match["file"]), inside or None)
-    return DataPath(Path(text))
+    numbered = None if os.path.lexists(text) else _SERIES.fullmatch(text)
+    series = int(numbered["series"]) if numbered else None
+    file, inside = _container(numbered["path"] if numbered else text)
+    return DataPath(Path(file), inside.strip("/") or None, series)
+
+
+def _container(text: str) -> tuple[str, str]:
+    """The part of a path that is an HDF5 file or a Zarr store, and the rest; all of it and "" where there is none."""
+    if Path(text).is_file():
+        return text, ""
+    ends = [i for i, letter in enumerate(text) if letter == "/" and i] + [len(text)]
+    stores = [end for end in ends if text[:end].lower().endswith(STORES)]
+    files = [end for end in ends if text[:end].lower().endswith(_HDF5) and not Path(text[:end]).is_dir()]
+    end = next(
+        iter(
+            [e for e in files if Path(text[:e]).is_file()]
+            or [e for e in stores if Path(text[:e]).is_file() or is_store(Path(text[:e]))]
+            or files[-1:]
+            or [e for e in stores if e == len(text) or not Path(text[:e]).is_dir()]
+        ),
+        len(text),
+    )
+    return text[:end], text[end:]
 
 
 def is_pattern(path: str | Path) -> bool:
@@ -87,7 +113,7 @@ def _expand_one(text: str) -> list[DataPath]:
     if not files:
         raise ImageError(f"{data.file}: no such file")
     if data.inside is None or "*" not in data.inside or data.kind == ".zarr":
-        return [DataPath(f, data.inside) for f in files]
+        return [DataPath(f, data.inside, data.series) for f in files]
     return [DataPath(f, name) for f in files for name in _names_inside(f, data.inside)]
 
 
@@ -114,4 +140,5 @@ def nickname(paths: Sequence[DataPath]) -> str:
     shared = os.path.commonprefix(stems)  # noqa: RUF071 - by letters, as ilastik
     outer = Path(shared).name if shared else f"stack_at-{paths[0].file.stem}"
     inner = os.path.commonprefix([p.inside or "" for p in paths])  # noqa: RUF071
-    return (outer + (f"-{inner.replace('/', '-')}" if inner else "")).replace("*", "")
+    number = f"-{paths[0].series}" if len(paths) == 1 and paths[0].series is not None else ""
+    return (outer + (f"-{inner.replace('/', '-')}" if inner else "") + number).replace("*", "")

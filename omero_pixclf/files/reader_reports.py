@@ -11,6 +11,7 @@ import lzma
 import re
 import struct
 import threading
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -89,8 +90,8 @@ def reader_errors() -> tuple[type[Exception], ...]:
     None of these types is one of the program's own, which pass.
     """
     return (
-        *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError, NameError),
-        *(OSError, RuntimeError, StopIteration, SyntaxError, TypeError, ValueError, Warning),
+        *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
+        *(OSError, RuntimeError, StopIteration, SyntaxError, TypeError, UnboundLocalError, ValueError, Warning),
         *(struct.error, zlib.error, lzma.LZMAError),
         *_own_errors(),
     )
@@ -101,7 +102,7 @@ def _own_errors() -> tuple[type[Exception], ...]:
     """Errors of readers that are derived from nothing but Exception."""
     import tifffile
 
-    return (tifffile.TiffFileError,)
+    return (tifffile.TiffFileError, zipfile.BadZipFile, zipfile.LargeZipFile)
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def stacked(arrays: Sequence[StoredArray], along: str) -> StoredArray:
         shape=shape,
         axes=(Axis(along), *first.axes) if new else first.axes,
         channels=() if along == "c" else first.channels,
+        files=tuple(dict.fromkeys(file for array in arrays for file in array.files)),
         read=lambda slices: _read(arrays, ends, axis, new, slices),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,13 @@ class StoredArray:
         The data range that the file declares, if it does.
     held
         Bytes of decoded pixels that reading keeps at most.
+    files
+        The files (and folders) whose sizes and times of change tell whether the pixels are still the same; none for
+        the file that was opened.
+    place
+        The well that the image lies in, where the file is a plate's; else None.
+    label
+        What tells the image from the others of its file, ``"#1"`` or ``"/A/1/0"``; empty where it is the only one.
     """
 
     name: str
@@ -59,6 +66,9 @@ class StoredArray:
     channels: tuple[str, ...] = ()
     drange: tuple[float, float] | None = None
     held: int = 0
+    files: tuple[Path, ...] = ()
+    place: Place | None = None
+    label: str = ""
 
 
 def renamed(array: StoredArray, axes: Axes) -> StoredArray:
@@ -91,13 +101,13 @@ class FileReader:
         names = array.channels if len(array.channels) == shape[4] else ("",) * shape[4]
         self.info = ImageInfo(
             key=array.name,
-            name=path.name,
+            name=path.name + array.label,
             shape=shape,
             dtype=array.dtype.name,
             channels=names,
             pixel_size_um=pixel_size_um(array.axes),
-            place=Place(str(path.parent), path.parent.name),
-            fingerprint=fingerprint(path, array.name),
+            place=array.place or Place(str(path.parent), path.parent.name),
+            fingerprint=fingerprint(array.files or (path,), path.parent, array.name),
         )
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -118,14 +128,23 @@ def _in_um(size: float, unit: str) -> float | None:
     return size * factor if size > 0 and factor is not None else None
 
 
-def fingerprint(path: Path, name: str) -> str:
+def fingerprint(files: Sequence[Path], folder: Path, name: str) -> str:
     """What tells these pixels from others without reading them: names, sizes and times of change of the files.
 
-    A file that was copied or touched counts as another one; that costs a computation, never a wrong result.
+    A file that was copied or touched counts as another one; that costs a computation, never a wrong result. ``folder``
+    is what the names are relative to, as far as they lie in it.
+
+    Raises
+    ------
+    ImageError
+        Where a file is not there any more.
     """
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    digest = hashlib.sha256(name.encode())
+    digest = hashlib.sha256(name.encode(errors="surrogateescape"))
     for file in files:
-        facts = file.stat()
-        digest.update(f"|{file.relative_to(path.parent)}|{facts.st_size}|{facts.st_mtime_ns}".encode())
+        try:
+            facts = file.stat()
+        except OSError as error:
+            raise ImageError(f"{file}: {error.strerror or error}; was it moved while it was read?") from error
+        said = file.relative_to(folder) if file.is_relative_to(folder) else file
+        digest.update(f"|{said}|{facts.st_size}|{facts.st_mtime_ns}".encode(errors="surrogateescape"))
     return f"stat:{digest.hexdigest()}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat import read_flat
+from omero_pixclf.files.ome_plates import field_place
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.several import SeveralImages
 from omero_pixclf.files.stored import StoredArray
-from omero_pixclf.files.tiff_file import open_tiff_file, read_series
+from omero_pixclf.files.tiff_file import member_files, open_tiff_file, read_series
 from omero_pixclf.files.tiff_pages import CACHE_BYTES, TiffPagesReader
 from omero_pixclf.image import AXES
 from omero_pixclf.wording import counted
@@ -56,6 +60,8 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
             stored = _stored(path, tiff, chosen, series or 0)
         except reader_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
+        if series is not None and not exact:
+            stored = replace(stored, name=f"{path}#{series}", label=f"#{series}")
         yield stored
 
 
@@ -67,6 +73,7 @@ def tiff_errors() -> tuple[type[Exception], ...]:
 def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
     keys = _keys(path, series)
     flat = _in_one_piece(path, tiff, series)
+    members = member_files(tiff, [series])
     return StoredArray(
         name=str(path),
         shape=tuple(series.shape),
@@ -75,6 +82,8 @@ def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
         read=flat or TiffPagesReader(path, series).read,
         channels=ome_channels(tiff.ome_metadata, number) if tiff.ome_metadata else (),
         held=0 if flat else CACHE_BYTES,
+        files=tuple(path.parent / os.path.relpath(m, path.parent) for m in members) if len(members) > 1 else (),
+        place=field_place(tiff.ome_metadata, number, str(path)),
     )
 
 
@@ -92,10 +101,13 @@ def series_reader(path: Path, tiff: Any, series: Any) -> tuple[str, Callable[[tu
 def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
     found = read_series(path, tiff)
     count = len(found)
+    if count == 0:
+        raise ImageError(f"{path}: holds no images")
     if number is None and count != 1:
-        raise ImageError(f"{path}: holds {count} images, expected one")
+        raise SeveralImages(str(path), [f"{path}#{n}" for n in range(count)])
     if number is not None and not 0 <= number < count:
-        raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}")
+        last = f"; its images are {path.name}#0 to #{count - 1}" if count > 1 else ""
+        raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}{last}")
     series = found[number or 0]
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from omero_pixclf.image import well_name
+
 __all__ = ["plate_shape", "plate_slots", "well_name", "well_position"]
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of plates in use
@@ -24,16 +26,6 @@ def well_position(name: str) -> tuple[int, int] | None:
     for letter in match[1].upper():
         row = 26 * row + ord(letter) - ord("A") + 1
     return row - 1, int(match[2]) - 1
-
-
-def well_name(row: int, column: int) -> str:
-    """A well's name from its row and column, from 0.
-
-    >>> well_name(1, 2), well_name(26, 0)
-    ('B3', 'AA1')
-    """
-    high, low = divmod(row, 26)
-    return f"{chr(ord('A') + high - 1) if high else ''}{chr(ord('A') + low)}{column + 1}"
 
 
 def plate_shape(rows: int, columns: int) -> tuple[int, int]:

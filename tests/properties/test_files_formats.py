@@ -144,9 +144,9 @@ def test_what_we_write_as_ome_zarr_zarr_itself_reads(tmp_path: Path) -> None:
 def test_chunks_put_aside_before_they_are_full_are_completed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omero_pixclf.files import ome_zarr
+    from omero_pixclf.files import ome_zarr_writer
 
-    monkeypatch.setattr(ome_zarr, "waiting_bytes", lambda *_: 1)
+    monkeypatch.setattr(ome_zarr_writer, "waiting_bytes", lambda *_: 1)
     pixels = RNG.random((1, 1, 1100, 1200, 1), dtype=np.float32)
     result = Result.like("Probabilities", axes_of("yx"), (1100, 1200), 1, "float32")
     export = Export(output_format="single-scale OME-Zarr", output_filename_format=str(tmp_path / "o"))

@@ -1,0 +1,170 @@
+"""Single-scale OME-Zarr version 0.4, written chunk by chunk."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf import __version__
+from omero_pixclf.errors import OutputError
+from omero_pixclf.files.atomic import replacing
+from omero_pixclf.files.axes import axistags_json
+from omero_pixclf.files.chunks import near_cube, waiting_bytes
+from omero_pixclf.files.target import Target, Write
+
+__all__ = ["write_zarr", "zarr_waiting"]
+
+_CHUNK_BYTES = 1_024_000.0
+_ARRAY = "s0"
+_TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
+
+
+@contextmanager
+def write_zarr(path: Path, target: Target) -> Iterator[Write]:
+    """Write a single-scale OME-Zarr 0.4 with the array ``s0``; the target's axes are ``tczyx``.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written, or the name is taken (as ilastik, nothing is overwritten).
+    """
+    if path.exists():
+        raise OutputError(f"{path}: is there already; a Zarr store is not overwritten")
+    with replacing(path) as part:
+        array = part / _ARRAY
+        array.mkdir(parents=True)
+        chunks = _Chunks(array, target)
+        (array / ".zarray").write_text(json.dumps(chunks.description(), indent=4), encoding="utf-8")
+        yield chunks.write
+        chunks.flush()
+        _dump(array / ".zattrs", _array_attributes(target))
+        _dump(part / ".zgroup", {"zarr_format": 2})
+        _dump(part / ".zattrs", _image_attributes(target))
+
+
+def _dump(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=4), encoding="utf-8")
+
+
+def zarr_waiting(target: Target) -> int:
+    """Bytes that writing the target may hold back."""
+    return waiting_bytes(target, _chunk_shape(target))
+
+
+def _chunk_shape(target: Target) -> tuple[int, ...]:
+    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
+    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+
+
+class _Chunks:
+    """Collects blocks into chunks; a chunk is compressed and written when it is full, or when memory runs short."""
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        from numcodecs import Blosc  # type: ignore[import-untyped]
+
+        self.folder = folder
+        self.target = target
+        self.shape = _chunk_shape(target)
+        self.room = waiting_bytes(target, self.shape)
+        self.codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
+        self.waiting: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
+
+    def description(self) -> dict[str, Any]:
+        """The ``.zarray`` of the store."""
+        return {
+            "zarr_format": 2,
+            "shape": list(self.target.shape),
+            "chunks": list(self.shape),
+            "dtype": self.target.dtype.newbyteorder("<").str,
+            "compressor": self.codec.get_config(),
+            "fill_value": 0,
+            "order": "C",
+            "filters": None,
+            "dimension_separator": "/",
+        }
+
+    def write(self, slices: tuple[slice, ...], block: NDArray[Any]) -> None:
+        """Take a block; blocks do not overlap."""
+        spans = [range(s.start // n, -(-s.stop // n)) for s, n in zip(slices, self.shape, strict=True)]
+        for index in itertools.product(*spans):
+            origin = [i * n for i, n in zip(index, self.shape, strict=True)]
+            inner = [
+                slice(max(s.start, o), min(s.stop, o + n)) for s, o, n in zip(slices, origin, self.shape, strict=True)
+            ]
+            of = tuple(slice(i.start - s.start, i.stop - s.start) for i, s in zip(inner, slices, strict=True))
+            to = tuple(slice(i.start - o, i.stop - o) for i, o in zip(inner, origin, strict=True))
+            self._fill(index, to, block[of])
+
+    def _fill(self, index: tuple[int, ...], to: tuple[slice, ...], pixels: NDArray[Any]) -> None:
+        chunk, missing = self.waiting.pop(index) if index in self.waiting else self._begun(index)
+        chunk[to] = pixels
+        missing -= pixels.size
+        if missing <= 0:
+            self._save(index, chunk)
+            return
+        self.waiting[index] = (chunk, missing)
+        while len(self.waiting) * chunk.nbytes > self.room and len(self.waiting) > 1:
+            oldest, (early, _) = self.waiting.popitem(last=False)
+            self._save(oldest, early)
+
+    def _begun(self, index: Sequence[int]) -> tuple[NDArray[Any], int]:
+        """A chunk that was put aside before it was full, or a new one, and how many pixels it still lacks at most."""
+        inside = [min(n, t - i * n) for i, n, t in zip(index, self.shape, self.target.shape, strict=True)]
+        chunk = np.zeros(self.shape, self.target.dtype.newbyteorder("<"))
+        file = self._file(index)
+        if file.exists():
+            chunk.reshape(-1).view(np.uint8)[:] = np.frombuffer(self.codec.decode(file.read_bytes()), np.uint8)
+        return chunk, int(np.prod(inside))
+
+    def _save(self, index: Sequence[int], chunk: NDArray[Any]) -> None:
+        file = self._file(index)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(self.codec.encode(chunk))
+
+    def _file(self, index: Sequence[int]) -> Path:
+        return self.folder.joinpath(*map(str, index))
+
+    def flush(self) -> None:
+        """Write what is still waiting."""
+        while self.waiting:
+            index, (chunk, _) = self.waiting.popitem(last=False)
+            self._save(index, chunk)
+
+
+def _array_attributes(target: Target) -> dict[str, Any]:
+    units = {a.key: a.unit for a in target.axes}
+    found: dict[str, Any] = {"axistags": axistags_json(target.axes)}
+    if any(units.values()):
+        found["axis_units"] = units
+    found["display_mode"] = target.display_mode
+    if target.drange is not None:
+        found["drange"] = np.asarray(target.drange).tolist()
+    return found
+
+
+def _image_attributes(target: Target) -> dict[str, Any]:
+    """The multiscales metadata of OME-Zarr 0.4: pixel size and, for a part of an image, where it was cut out."""
+    ones = [1.0] * len(target.axes)
+    sizes = [a.resolution or 1.0 for a in target.axes]
+    shift = [o * s for o, s in zip(target.start, sizes, strict=True)]
+    entry: dict[str, Any] = {
+        "axes": [{"name": a.key, "type": _TYPES[a.key], **({"unit": a.unit} if a.unit else {})} for a in target.axes],
+        "datasets": [{"path": _ARRAY, "coordinateTransformations": [{"type": "scale", "scale": ones}]}],
+        "version": "0.4",
+    }
+    steps: list[dict[str, Any]] = []
+    if any(s != 1 for s in sizes) or any(shift):
+        steps.append({"type": "scale", "scale": sizes})
+    if any(shift):
+        steps.append({"type": "translation", "translation": shift})
+    if steps:
+        entry["coordinateTransformations"] = steps
+    return {"_creator": {"name": "omero_pixclf", "version": __version__}, "multiscales": [entry]}

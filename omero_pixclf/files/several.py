@@ -1,0 +1,39 @@
+"""What is said of a file or store that holds several images, where one is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from omero_pixclf.errors import ImageError
+
+__all__ = ["SeveralImages"]
+
+_SHOWN = 3  # addresses in a message
+
+
+class SeveralImages(ImageError):  # noqa: N818 - says what is there
+    """A path names several images; ``addresses`` name each of them.
+
+    Parameters
+    ----------
+    name
+        The path.
+    addresses
+        Paths that `omero_pixclf.files.opening.open_image` opens, in the file's own order.
+    kind
+        What the path names: ``"an OME-Zarr plate"``.
+    missing
+        Wells that a plate lists and that are not there.
+
+    Examples
+    --------
+    >>> str(SeveralImages("a.tif", ["a.tif#0", "a.tif#1"]))
+    'a.tif: holds 2 images, expected one; name one of them, as in a.tif#0, a.tif#1'
+    """
+
+    def __init__(self, name: str, addresses: Sequence[str], *, kind: str = "", missing: Sequence[str] = ()) -> None:
+        shown = ", ".join(addresses[:_SHOWN]) + (" …" if len(addresses) > _SHOWN else "")
+        what = f"is {kind} that holds" if kind else "holds"
+        super().__init__(f"{name}: {what} {len(addresses)} images, expected one; name one of them, as in {shown}")
+        self.addresses = tuple(addresses)
+        self.missing = tuple(missing)

@@ -1,0 +1,298 @@
+"""A Zarr store in a folder or in a ZIP file: its metadata and its arrays, each by its name within the store."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+
+import numpy as np
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.references import check_within, resolve_reference
+from omero_pixclf.validation import parse_json
+
+__all__ = ["STORES", "ZarrStore", "array_stamps", "is_store", "joined", "open_store", "store_attributes"]
+
+STORES = (".zarr", ".ozx", ".zarr.zip")
+"""What names of stores end in, in lower case; those other than the first are ZIP files."""
+
+_METADATA = (".zgroup", ".zattrs", ".zarray", "zarr.json")
+_LARGEST_METADATA = 256 << 20  # bytes
+_LARGEST_CHUNK = 4 << 30  # bytes in memory; a chunk is decoded whole
+_MOST_CHUNKS = 64  # of an array, whose files are looked at for its identity
+_UNSAFE_CODECS = ("pickle",)  # codecs that can be made to run code
+
+
+class _Files(Protocol):
+    """The files of a store, by their names within it."""
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file; None where there is none."""
+
+    def names(self, group: str) -> list[str]:
+        """Names of the folders in a group, sorted."""
+
+    def array(self, name: str) -> Any:
+        """Zarr's array of that name."""
+
+
+class _Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self, name: str) -> bytes | None:
+        file = self.path / name
+        if not file.is_file():
+            return None
+        if file.stat().st_size > _LARGEST_METADATA:
+            raise ImageError(f"{file}: has {file.stat().st_size} bytes, expected metadata")
+        return file.read_bytes()
+
+    def names(self, group: str) -> list[str]:
+        folder = self.path / group
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+
+    def array(self, name: str) -> Any:
+        import zarr
+
+        return zarr.open_array(str(self.path / name), mode="r")
+
+
+class _Zipped:
+    def __init__(self, path: Path, opened: ExitStack) -> None:
+        self.path, self.opened = path, opened
+        self.store: Any = None
+        self.archive = opened.enter_context(zipfile.ZipFile(path))
+        self.files = frozenset(self.archive.namelist())
+        self.prefix = self._prefix()
+
+    def _prefix(self) -> str:
+        """The folder of the store within the archive: mostly none, but that of the zipped folder in some."""
+        if any(name in self.files for name in _METADATA):
+            return ""
+        tops = {name.partition("/")[0] for name in self.files}
+        found = sorted(top for top in tops if any(f"{top}/{name}" in self.files for name in _METADATA))
+        return f"{found[0]}/" if len(found) == 1 else ""
+
+    def read(self, name: str) -> bytes | None:
+        full = self.prefix + name
+        if full not in self.files:
+            return None
+        if self.archive.getinfo(full).file_size > _LARGEST_METADATA:
+            raise ImageError(f"{name}: has {self.archive.getinfo(full).file_size} bytes, expected metadata")
+        return self.archive.read(full)
+
+    def names(self, group: str) -> list[str]:
+        start = self.prefix + (f"{group}/" if group else "")
+        inner = (name[len(start) :] for name in self.files if name.startswith(start))
+        return sorted({name.partition("/")[0] for name in inner if "/" in name})
+
+    def array(self, name: str) -> Any:
+        import zarr
+
+        if self.store is None:
+            storage = getattr(zarr, "storage", zarr)  # zarr 2 and 3
+            self.store = storage.ZipStore(str(self.path), mode="r")
+            self.opened.callback(_close, self.store)
+        return zarr.open_array(store=self.store, path=(self.prefix + name).strip("/"), mode="r")
+
+
+def _close(store: Any) -> None:
+    if getattr(store, "_is_open", True):  # zarr 3 opens a file at its first use
+        store.close()
+
+
+class ZarrStore:
+    """An open store; names are relative to its root, with slashes, ``""`` for the root itself."""
+
+    def __init__(self, path: Path, files: _Files) -> None:
+        self.path = path
+        self.files = files
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder, not a ZIP file."""
+        return isinstance(self.files, _Folder)
+
+    def attributes(self, group: str = "") -> Mapping[str, Any]:
+        """The attributes of a group of either version; those of OME in version 3 without their envelope.
+
+        Raises
+        ------
+        ImageError
+            Where they cannot be read.
+        """
+        for name in (".zattrs", "zarr.json"):
+            found = self._json(joined(group, name))
+            if found is None:
+                continue
+            if name == "zarr.json":
+                outer = _mapping(found.get("attributes"))
+                return {**outer, **_mapping(outer.get("ome"))}
+            return found
+        return {}
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        try:
+            text = self.files.read(name)
+            return None if text is None else _mapping(parse_json(text.decode("utf-8-sig")))
+        except reader_errors() as error:
+            raise ImageError(f"{self.path}/{name}: not readable: {error}; export the store again") from error
+
+    def has(self, group: str) -> bool:
+        """Whether there is a group or an array of that name."""
+        return any(self.files.read(joined(group, name)) is not None for name in _METADATA)
+
+    def is_array(self, name: str) -> bool:
+        """Whether there is an array of that name."""
+        described = self._json(joined(name, "zarr.json")) or {}
+        return self.files.read(joined(name, ".zarray")) is not None or described.get("node_type") == "array"
+
+    def arrays(self, group: str = "") -> list[str]:
+        """Names of the arrays in a group."""
+        return [joined(group, name) for name in self.files.names(group) if self.is_array(joined(group, name))]
+
+    def resolve(self, base: str, name: object) -> str:
+        """The place within the store that its metadata calls by a name relative to a group; ImageError if elsewhere."""
+        source = self.path / base
+        found = resolve_reference(source, name, within=self.path, source=source, follow_links=not self.is_folder)
+        return "" if found == self.path else found.relative_to(self.path).as_posix()
+
+    def open_array(self, name: str) -> Any:
+        """Zarr's array of that name.
+
+        Raises
+        ------
+        ImageError
+            Where there is none, it cannot be read, or its chunks are larger than memory allows.
+        """
+        for file in (".zarray", "zarr.json"):
+            if codec := _unsafe_codec(self._json(joined(name, file))):
+                raise ImageError(f"{self.path}/{name}: is packed by {codec}, which could run programs; export it again")
+        try:
+            array = self.files.array(name)
+            dtype, chunks = np.dtype(array.dtype), tuple(array.chunks)
+        except reader_errors() as error:
+            raise ImageError(f"{self.path}: no readable Zarr array {name!r}: {error}") from error
+        size = dtype.itemsize
+        for chunk in chunks:
+            size *= int(chunk)
+        if size > _LARGEST_CHUNK:
+            raise ImageError(
+                f"{self.path}/{name}: its chunks {chunks} take {size / 2**30:.0f} GiB each, at most "
+                f"{_LARGEST_CHUNK >> 30} are read; store it in smaller chunks"
+            )
+        return array
+
+
+def joined(group: str, name: str) -> str:
+    """A name in a group.
+
+    >>> joined("", "0"), joined("A/1", "0"), joined("A", "")
+    ('0', 'A/1/0', 'A')
+    """
+    return f"{group}/{name}" if group and name else group or name
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
+
+
+def _unsafe_codec(described: Any) -> str | None:
+    """The name of a codec that can be made to run code, anywhere in an array's metadata."""
+    waiting = [described]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            for key in ("id", "name"):
+                name = one.get(key)
+                if isinstance(name, str) and name.rpartition(".")[2].lower() in _UNSAFE_CODECS:
+                    return name
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return None
+
+
+@contextmanager
+def open_store(path: Path) -> Iterator[ZarrStore]:
+    """A store, open until the context ends.
+
+    Raises
+    ------
+    ImageError
+        Where there is none, or its ZIP file cannot be read.
+    """
+    with ExitStack() as opened:
+        if path.is_dir():
+            yield ZarrStore(path, _Folder(path))
+            return
+        if not path.is_file():
+            raise ImageError(f"{path}: no such store")
+        try:
+            zipped = _Zipped(path, opened)
+        except reader_errors() as error:
+            raise ImageError(f"{path}: not a readable ZIP file: {error}; copy or export it again") from error
+        yield ZarrStore(path, zipped)
+
+
+def store_attributes(group: Path) -> Mapping[str, Any]:
+    """The attributes of a group in a folder, as `ZarrStore.attributes`."""
+    return ZarrStore(group, _Folder(group)).attributes()
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a Zarr store, and not one of files or of stores that is called so."""
+    if any((folder / name).is_file() for name in _METADATA):
+        return True
+    inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORES)] if folder.is_dir() else []
+    return any((group / name).is_file() for group in inner for name in _METADATA)
+
+
+def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
+    """Files and folders whose sizes and times of change tell whether an array is still the same.
+
+    These are its metadata, up to 64 chunks that lie evenly over the array, and the folders of these chunks: a chunk
+    that is replaced as zarr does it, by renaming, changes its folder. To look at all chunks costs minutes on a plate.
+    A ZIP file is its own stamp.
+    """
+    if not store.is_folder:
+        return (store.path,)
+    home = store.path / name
+    metadata = [store.path / group / file for file in _METADATA] + [home / file for file in _METADATA]
+    chunks = [home / key for key in _some_chunks(array)]
+    folders = {parent for chunk in chunks for parent in chunk.parents if parent.is_relative_to(home)}
+    for chunk in chunks:
+        if chunk.is_symlink():
+            check_within(chunk, store.path)
+    return tuple(p for p in dict.fromkeys((*metadata, *sorted(folders), *chunks)) if p.exists())
+
+
+def _some_chunks(array: Any) -> list[str]:
+    """Names of the files of chunks, or of shards, that lie evenly over an array."""
+    pieces = getattr(array, "shards", None) or array.chunks
+    counts = [max(1, -(-int(n) // int(m))) for n, m in zip(array.shape, pieces, strict=True)]
+    total = 1
+    for count in counts:
+        total *= count
+    last = max(1, min(total, _MOST_CHUNKS) - 1)
+    numbers = dict.fromkeys(i * (total - 1) // last for i in range(min(total, _MOST_CHUNKS)))
+    return [_chunk_key(array, _place(number, counts)) for number in numbers]
+
+
+def _place(number: int, counts: list[int]) -> tuple[int, ...]:
+    """The index of a chunk from its number in C order; numbers may be larger than numpy's."""
+    place = []
+    for count in reversed(counts):
+        number, index = divmod(number, count)
+        place.append(index)
+    return tuple(reversed(place))
+
+
+def _chunk_key(array: Any, place: tuple[int, ...]) -> str:
+    encode = getattr(getattr(array, "metadata", None), "encode_chunk_key", None) or array._chunk_key
+    return PurePosixPath(str(encode(place))).as_posix()
