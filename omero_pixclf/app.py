@@ -53,7 +53,6 @@ __all__ = [
     "Preview",
     "Request",
     "connected",
-    "import_files",
     "plan_in_folder",
     "plan_in_omero",
     "project_of",
@@ -300,28 +299,3 @@ def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Reque
     recipe = Recipe.model_validate(header.recipe)
     shard = parse_shard(header.shard) if header.shard else None
     return Request(header.targets, recipe, resume=run_id, folder=folder, shard=shard, axes=header.axes, **machine)
-
-
-def import_files(
-    login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None
-) -> Iterator[tuple[str, Path]]:
-    """Import image files into a dataset, found by name or made; yields ``("Image:51", path)`` for each image or plate.
-
-    The server is given the files themselves and reads them. What has no format that OMERO imports (HDF5, NumPy), and
-    files whose axes are named, are uploaded as pixels. Plates lie in no dataset.
-    """
-    from omero_pixclf.connector.importing import ImportOptions, import_file_set
-    from omero_pixclf.connector.upload import create_container, find_container, upload_image
-    from omero_pixclf.files.opening import open_image
-    from omero_pixclf.files.series.reading import FORMATS, file_set
-
-    with connected(login) as session:
-        number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
-        for path in files:
-            if axes is not None or path.suffix.lower() not in FORMATS:
-                with open_image(path, axes=axes) as reader:
-                    yield f"Image:{upload_image(session, reader, dataset=number)}", path
-                continue
-            made = import_file_set(session, file_set(path).files, ImportOptions(target=f"Dataset:{number}"))
-            yield from ((f"Plate:{plate}", path) for plate in made.plates)
-            yield from ((f"Image:{image}", path) for image in made.images if not made.plates)

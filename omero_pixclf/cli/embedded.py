@@ -7,14 +7,19 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 
+if TYPE_CHECKING:
+    from omero_pixclf.file_import import FileImport
+
 __all__ = ["embedded"]
+
+_SOME_FAILED = 1  # exit code
 
 
 @click.group(
@@ -79,22 +84,43 @@ Examples:
   omero-pixclf embedded import stack.npy --axes zyx -s root@localhost
 """,
 )
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
 @click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
 @json_option
 @server_options
-def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bool, **options: Any) -> None:
-    """Import image files into a dataset; the server keeps them and reads them.
+def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bool, **options: Any) -> int:
+    """Import image files, or those in folders, into a dataset; the server keeps them and reads them.
 
-    TIFF, OME-TIFF with its pyramids, PNG, JPEG, BMP, GIF, OME-Zarr, cellSens .vsi and Bio-Formats' .fake names are
-    imported by OMERO's own protocol. HDF5 and NumPy, which OMERO has no format for, and files with --axes are uploaded
-    as pixels. Plates lie in no dataset.
+    TIFF, OME-TIFF with its pyramids and plates, PNG, JPEG, BMP, GIF, OME-Zarr with its plates, cellSens .vsi and
+    Bio-Formats' .fake names are imported by OMERO's own protocol. HDF5 and NumPy, which OMERO has no format for, and
+    files with --axes are uploaded as pixels. Plates lie in no dataset. A file that cannot be imported is named, and
+    the others are imported; the exit code is 1 then.
     """
-    from omero_pixclf.app import import_files
+    from omero_pixclf.file_import import import_files
 
-    for key, path in import_files(login_from(options), files, dataset=dataset, axes=axes):
-        tell(machine, f"{key}\t{path}", **{key.partition(":")[0].lower(): key}, file=str(path))
+    failed = 0
+    for done in import_files(login_from(options), files, dataset=dataset, axes=axes):
+        failed += done.error is not None
+        _tell_import(machine, done)
+    return _SOME_FAILED if failed else 0
+
+
+def _tell_import(machine: bool, done: FileImport) -> None:
+    """What was made on stdout, for people what was not on stderr."""
+    names = [str(file) for file in done.files]
+    for key in done.keys:
+        fact = {key.partition(":")[0].lower(): key}
+        tell(machine, f"{key}\t{names[0]}", **fact, file=names[0], files=names)
+    if machine:
+        if done.error is not None or done.remarks:
+            error = None if done.error is None else str(done.error)
+            tell(machine, "", file=names[0], files=names, error=error, remarks=list(done.remarks))
+        return
+    for remark in done.remarks:
+        click.echo(f"note: {names[0]}: {remark}", err=True)
+    if done.error is not None:
+        click.echo(f"error: {done.error}", err=True)
 
 
 @embedded.command(

@@ -129,6 +129,8 @@ def _on_plates(one: FileSet) -> str:
 def _import_all(
     given: ImporterArguments, found: Sequence[FileSet], errors: int, say: Callable[[str], None], out: TextIO
 ) -> int:
+    from omero_pixclf.files.series.reading import remarks_on
+
     tally, begun = _Tally(errors=errors), time.monotonic()
     with _session(given) as session:
         printer = _PRINTERS[given.output]
@@ -148,6 +150,8 @@ def _import_all(
                 filesets=tally.filesets + 1,
                 images=tally.images + len(made.images),
             )
+            for remark in remarks_on(one.main):
+                say(f"{one.main}: {remark}")
             say(f"IMPORT_DONE Imported file: {one.main}")
             printer(made, out)
             _print_others(made, say)

@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,12 +71,13 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class Imported:
-    """Ids of what an import made, in the order of the files' images."""
+    """Ids of what an import made, in the order of the files' images; ``loose_images`` are those on no plate."""
 
     fileset: int
     pixels: tuple[int, ...]
     images: tuple[int, ...]
     plates: tuple[int, ...]
+    loose_images: tuple[int, ...]
 
 
 def import_file_set(
@@ -121,7 +122,8 @@ def import_file_set(
             with suppress(*FOREIGN):
                 process.close(context)
 
-    return session.once(f"importing {files[0].name}", attempt, group=group)
+    made = session.once(f"importing {files[0].name}", attempt, group=group)
+    return replace(made, loose_images=_off_plates(session, made))
 
 
 def _target(session: Session, key: str | None) -> tuple[Any, int]:
@@ -240,7 +242,17 @@ def _answer(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str,
         pixels=tuple(int(p.id.val) for p in answer.pixels),
         images=tuple(int(p.image.id.val) for p in answer.pixels),
         plates=tuple(int(o.id.val) for o in answer.objects if isinstance(o, omero.model.Plate)),
+        loose_images=(),
     )
+
+
+def _off_plates(session: Session, made: Imported) -> tuple[int, ...]:
+    """The images of an import that lie on none of its plates."""
+    if not made.plates:
+        return made.images
+    hql = "select distinct s.image.id from WellSample s where s.well.plate.id in (:ids)"
+    on_plates = set(session.ids(hql, ids=list(made.plates)))
+    return tuple(image for image in made.images if image not in on_plates)
 
 
 def _refusal(answer: Any, files: Sequence[Path]) -> InputError | ServerError:

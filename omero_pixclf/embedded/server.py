@@ -314,6 +314,14 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
     Raises
     ------
     UsageError
-        Where another server runs on the folder, or the address cannot be listened on.
+        Where another server runs on the folder, the folder cannot be used, or the address cannot be listened on.
     """
-    return Server(Path(folder), port, password, host)
+    where = Path(folder)
+    try:
+        return Server(where, port, password, host)
+    except (OSError, sqlite3.Error) as error:
+        what = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"{where}: no server can keep its data there ({what}); name a folder that can be written and has room, or "
+            "a new one"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,7 +17,10 @@ import yaml
 from omero_pixclf.cli.importer import java
 from omero_pixclf.cli.importer_arguments import CLASS, parse_importer
 from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.storage import pixels_path
 from omero_pixclf.errors import UsageError
+from tests.unit.test_files_plates import ome_plate, sample
+from tests.unit.test_files_references import two_files
 
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 # What bin/omero does, but for its refusal to run as the superuser, who runs tests in containers.
@@ -101,6 +105,114 @@ def test_files_keep_their_format_and_arrays_their_pixels(server: Server, tmp_pat
     with server.database.reading() as tx:
         filesets = [tx.one("SELECT fileset FROM image WHERE id = ?", (int(i),))[0] for i in (first, second)]
     assert filesets[0] is not None and filesets[1] is None
+
+
+def embedded_import(server: Server, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "import", *map(str, arguments), "-s", f"root@{server.host}:{server.port}"],
+        env={**os.environ, "OMERO_PASSWORD": PASSWORD}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, f"{arguments}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def images_of(server: Server, dataset: str) -> list[str]:
+    with server.database.reading() as tx:
+        sql = (
+            "SELECT i.name FROM dataset d JOIN datasetimagelink l ON l.parent = d.id JOIN image i ON i.id = l.child "
+            "WHERE d.name = ? ORDER BY i.id"
+        )
+        return [name for (name,) in tx.all(sql, (dataset,))]
+
+
+def test_a_bad_file_keeps_no_other_from_being_imported(server: Server, tmp_path: Path) -> None:
+    for name in ("a.tif", "b.tif"):
+        tifffile.imwrite(tmp_path / name, np.zeros((8, 8), np.uint8))
+    tifffile.imwrite(tmp_path / "f16.tif", np.zeros((8, 8), np.float16))
+    (tmp_path / "broken.png").write_bytes(b"no PNG")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "empty").mkdir()
+    names = ("f16.tif", "a.tif", "missing.tif", "broken.png", "notes.txt", "empty", "b.tif")
+    files = [tmp_path / name for name in names]
+    done = embedded_import(server, *files, "--dataset", "some", code=1)
+    assert images_of(server, "some") == ["a.tif", "b.tif"]
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [str(files[1]), str(files[6])]
+    for name in ("f16.tif", "missing.tif", "broken.png", "notes.txt", "empty"):
+        assert name in done.stderr
+    told = embedded_import(server, *files, "--dataset", "some", "--json", code=1)
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [Path(line["file"]).name for line in lines if line.get("error")] == [
+        n for n in names if n not in ("a.tif", "b.tif")
+    ]
+
+
+def test_a_folder_is_imported_with_each_set_of_files_once(server: Server, tmp_path: Path) -> None:
+    two_files(tmp_path / "in", "b.ome.tif")
+    tifffile.imwrite(tmp_path / "in" / "c.tif", np.zeros((8, 8), np.uint8))
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    embedded_import(server, tmp_path / "in", "--dataset", "folder")
+    assert images_of(server, "folder") == ["a.ome.tif", "c.tif"]
+    members = [tmp_path / "in" / name for name in ("a.ome.tif", "b.ome.tif")]
+    done = embedded_import(server, *members, "--dataset", "members")
+    assert images_of(server, "members") == ["a.ome.tif"]
+    ident = int(done.stdout.split("\t")[0].removeprefix("Image:"))
+    with server.database.reading() as tx:
+        (pixels,) = tx.one("SELECT id FROM pixels WHERE image = ?", (ident,))
+    planes = np.fromfile(pixels_path(server.folder, pixels), np.uint8).reshape(2, 8, 9)
+    assert [set(plane.ravel()) for plane in planes] == [{7}, {8}]
+
+
+def test_incomplete_files_are_not_imported(server: Server, tmp_path: Path) -> None:
+    path = two_files(tmp_path, "b.ome.tif")
+    (tmp_path / "b.ome.tif").unlink()
+    stack = np.arange(8 * 64 * 64, dtype=np.uint16).reshape(8, 64, 64)
+    for name, options in (("imagej.tif", {"imagej": True}), ("c.ome.tif", {}), ("d.tif", {"compression": "zlib"})):
+        tifffile.imwrite(tmp_path / name, stack, **options)
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) * 7 // 10])
+    files = [path, *(tmp_path / name for name in ("imagej.tif", "c.ome.tif", "d.tif"))]
+    done = embedded_import(server, *files, "--dataset", "incomplete", code=1)
+    assert images_of(server, "incomplete") == [] and done.stdout == ""
+    for file in files:
+        assert f"{file} is incomplete" in done.stderr
+
+
+def test_a_plate_in_an_ome_tiff_is_imported_as_one(server: Server, tmp_path: Path) -> None:
+    plates = (
+        '<Plate ID="Plate:0" Name="P" Rows="8" Columns="12">'
+        f'<Well ID="Well:0" Row="1" Column="2">{sample("WS:0", "Image:0")}{sample("WS:1", "Image:1", 1)}</Well>'
+        '<Well ID="Well:1" Row="3" Column="4"/></Plate>'
+    )
+    done = embedded_import(server, ome_plate(tmp_path / "p.ome.tif", plates, 3), "--dataset", "off plate")
+    kinds = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert kinds == ["Plate", "Image"] and "note: " in done.stderr
+    assert images_of(server, "off plate") == ["p.ome.tif [i2]"]
+    plate = int(done.stdout.split("\t")[0].removeprefix("Plate:"))
+    with server.database.reading() as tx:
+        sql = (
+            'SELECT w."row", w."column", i.name FROM well w LEFT JOIN wellsample s ON s.well = w.id '
+            "LEFT JOIN image i ON i.id = s.image WHERE w.plate = ? ORDER BY 1, 2, s.id"
+        )
+        rows = tx.all(sql, (plate,))
+        assert tx.one('SELECT name, "rows", "columns" FROM plate WHERE id = ?', (plate,)) == ("P", 8, 12)
+    assert rows == [(1, 2, "p.ome.tif [i0]"), (1, 2, "p.ome.tif [i1]"), (3, 4, None)]
+
+
+@pytest.mark.parametrize("folder", ["afile/x", "afile"])
+def test_a_folder_that_cannot_be_the_servers_is_told_in_one_line(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "afile").write_text("no folder")
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "start", "--folder", str(tmp_path / folder), "--port", "0"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "Traceback" not in done.stderr and str(tmp_path / folder) in done.stderr
+
+
+def test_a_database_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "omero.sqlite").write_text("no database, though it is called so")
+    with pytest.raises(UsageError, match=r"not a database.*name a folder"):
+        start(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,7 @@ def test_names_describe_images() -> None:
 def test_names_describe_plates() -> None:
     content = fake("p&plates=1&plateRows=2&plateCols=3&fields=2&plateAcqs=2&sizeX=8&sizeY=8.fake")
     (plate,) = content.plates
-    assert (plate.rows, plate.columns, plate.runs, len(content.series)) == (2, 3, 2, 24)
+    assert (plate.rows, plate.columns, len(plate.runs), len(content.series)) == (2, 3, 2, 24)
     assert [spot.series for spot in plate.spots] == list(range(24))
     assert {(s.row, s.column, s.run, s.field) for s in plate.spots} == set(np.ndindex(2, 3, 2, 2))
 

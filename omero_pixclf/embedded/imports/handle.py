@@ -88,6 +88,8 @@ class ImportHandle(RequestHandle):
             content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
             self._step(1, f"{content.format}: {counted(len(content.series), 'image')}")
+            for remark in content.remarks:
+                self._write_log(remark)
             pixels = []
             for found in unpack(content, folder):
                 pixels.append(found)

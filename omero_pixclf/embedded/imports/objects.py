@@ -177,39 +177,41 @@ def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
 def new_plates(reading: Reading, images: Sequence[Any]) -> list[Any]:
     """One unsaved plate per plate of the content, with wells whose samples are the images."""
     plates = reading.content.plates
-    names = _plate_names(plates, reading.name)
+    names = _plate_names(plates, reading)
     return [_plate(plate, name, images, reading.wishes) for plate, name in zip(plates, names, strict=True)]
 
 
-def _plate_names(plates: Sequence[Plate], base: str) -> Iterator[str]:
+def _plate_names(plates: Sequence[Plate], reading: Reading) -> Iterator[str]:
     for plate in plates:
-        yield base if len(plates) == 1 else f"{base} [{plate.name}]"
+        if len(plates) == 1:
+            yield reading.wishes.name or plate.name or reading.file_name
+        else:
+            yield f"{reading.name} [{plate.name}]"
 
 
 def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: Wishes) -> Any:
     made = omero.model.PlateI()
     made.name, made.rows, made.columns = rstring(name), rint(plate.rows), rint(plate.columns)
     made.description = rstring(wishes.description) if wishes.description is not None else None
-    made.rowNamingConvention, made.columnNamingConvention = rstring("letter"), rstring("number")
-    runs = [_run(number) for number in range(plate.runs)]
+    made.rowNamingConvention, made.columnNamingConvention = (rstring(how) for how in plate.naming)
+    runs = [_run(called) for called in plate.runs]
     for run in runs:
         made.addPlateAcquisition(run)
-    wells: dict[tuple[int, int], Any] = {}
+    places = dict.fromkeys((*((spot.row, spot.column) for spot in plate.spots), *plate.wells))
+    wells = {place: _well(*place) for place in places}
+    for well in wells.values():
+        made.addWell(well)
     for spot in plate.spots:
-        where = spot.row, spot.column
-        if where not in wells:
-            wells[where] = _well(*where)
-            made.addWell(wells[where])
         sample = omero.model.WellSampleI()
         sample.image = images[spot.series]
-        sample.plateAcquisition = runs[spot.run]
-        wells[where].addWellSample(sample)
+        sample.plateAcquisition = runs[spot.run] if spot.run is not None and runs else None
+        wells[spot.row, spot.column].addWellSample(sample)
     return made
 
 
-def _run(number: int) -> Any:
+def _run(name: str) -> Any:
     made = omero.model.PlateAcquisitionI()
-    made.name = rstring(f"PlateAcquisition {number}")
+    made.name = rstring(name)
     return made
 
 
@@ -236,10 +238,12 @@ def link_screens(call: Call, content: Content, plates: Sequence[Any]) -> None:
 
 
 def link_wishes(call: Call, images: Sequence[Any], plates: Sequence[Any], wishes: Wishes) -> None:
-    """Put what was saved where the client wants it: images into a dataset, plates into a screen; annotate it."""
+    """Put what was saved where the client wants it; annotate it.
+
+    Images that lie on no plate go into a dataset, plates into a screen. ``images`` are those on no plate.
+    """
     saver = Saver(call)
-    holders = [("Plate", p) for p in plates] or [("Image", i) for i in images]
-    for kind, held in holders:
+    for kind, held in [*(("Plate", p) for p in plates), *(("Image", i) for i in images)]:
         container = {"Image": "Dataset", "Plate": "Screen"}[kind]
         if isinstance(wishes.target, getattr(omero.model, container)):
             link = getattr(omero.model, f"{container}{kind}LinkI")()

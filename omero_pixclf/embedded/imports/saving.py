@@ -69,7 +69,9 @@ def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -
         saver.save(plate)
     saver.flush()
     link_screens(call, reading.content, plates)
-    link_wishes(call, known, plates, reading.wishes)
+    on_plates = {spot.series for plate in reading.content.plates for spot in plate.spots}
+    others = [image for number, image in enumerate(known) if number not in on_plates]
+    link_wishes(call, others, plates, reading.wishes)
     for plate in plates:
         plate.unloadCollections()
     return plates

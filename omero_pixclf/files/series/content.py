@@ -68,31 +68,64 @@ class Series:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an image of a plate was taken: row, column and field count from 0, and so does the run."""
+    """Where an image of a plate was taken: row, column and field from 0, and the number of the run, if any."""
 
     series: int
     row: int
     column: int
     field: int
-    run: int = 0
+    run: int | None = 0
 
 
 @dataclass(frozen=True)
 class Plate:
-    """A plate whose fields are images of the same content; ``screen`` names the screen that the file puts it into."""
+    """A plate whose fields are images of the same content.
+
+    Attributes
+    ----------
+    name
+        What the files call it; empty where it has no name.
+    rows, columns
+        Its size.
+    runs
+        Names of its acquisitions.
+    spots
+        Where its images lie.
+    screen
+        The name of the screen that the files put it into, if they do.
+    wells
+        Rows and columns of wells that the files describe, beside those of the spots.
+    naming
+        How rows and columns are called: ``"letter"`` or ``"number"``.
+    """
 
     name: str
     rows: int
     columns: int
-    runs: int
+    runs: tuple[str, ...]
     spots: tuple[Spot, ...]
     screen: str | None = None
+    wells: tuple[tuple[int, int], ...] = ()
+    naming: tuple[str, str] = ("letter", "number")
 
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a set of files holds; ``format`` is OMERO's name of the format, such as ``OMETiff``."""
+    """Everything a set of files holds.
+
+    Attributes
+    ----------
+    format
+        OMERO's name of the format, such as ``OMETiff``.
+    series
+        The images.
+    plates
+        The plates that some or all of them lie on.
+    remarks
+        What is listed but not there, and no error: wells without images.
+    """
 
     format: str
     series: tuple[Series, ...]
     plates: tuple[Plate, ...] = ()
+    remarks: tuple[str, ...] = ()

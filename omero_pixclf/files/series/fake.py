@@ -160,7 +160,8 @@ def _plates(name: str, sizes: Mapping[str, int]) -> Iterator[Plate]:
     for number in range(count):
         spots = tuple(_spot(number * size, i, (rows, columns, runs, fields)) for i in range(size))
         screen = f"Screen {number // sizes['plates']}" if sizes["screens"] else None
-        yield Plate(name if count == 1 else f"{name} {number + 1}", rows, columns, runs, spots, screen)
+        named = tuple(f"PlateAcquisition {run}" for run in range(runs))
+        yield Plate(name if count == 1 else f"{name} {number + 1}", rows, columns, named, spots, screen)
 
 
 def _spot(first: int, index: int, shape: tuple[int, int, int, int]) -> Spot:

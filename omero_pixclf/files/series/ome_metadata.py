@@ -21,8 +21,9 @@ _NANOMETRES = {"nm": 1.0, "µm": 1e3, "Å": 0.1, "pm": 1e-3, "mm": 1e6}
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Name, description, sizes of pixels and channels of one image."""
+    """Id, name, description, sizes of pixels and channels of one image."""
 
+    ident: str
     name: str
     description: str
     acquired_ms: int | None
@@ -31,9 +32,13 @@ class ImageFacts:
 
 
 def image_facts(xml: str | None) -> tuple[ImageFacts, ...]:
-    """The facts of all images of an OME-XML text in its order; none where it is no OME-XML."""
+    """The facts of all images of an OME-XML text that have pixels in TIFF files; none where it is no OME-XML."""
     root = parsed(xml or "")
-    return () if root is None else tuple(_facts(image) for image in _children(root, "Image"))
+    return () if root is None else tuple(_facts(i) for i in _children(root, "Image") if _has_pixels(i))
+
+
+def _has_pixels(image: ET.Element) -> bool:
+    return any(_tag(child) == "TiffData" for pixels in _children(image, "Pixels") for child in pixels)
 
 
 def _tag(element: ET.Element) -> str:
@@ -47,6 +52,7 @@ def _children(parent: ET.Element, tag: str) -> Iterator[ET.Element]:
 def _facts(image: ET.Element) -> ImageFacts:
     pixels = next(_children(image, "Pixels"), None)
     return ImageFacts(
+        ident=image.get("ID", ""),
         name=image.get("Name", ""),
         description=_text(image, "Description"),
         acquired_ms=_acquired(_text(image, "AcquisitionDate")),

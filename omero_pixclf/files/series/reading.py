@@ -15,7 +15,16 @@ from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr
 from omero_pixclf.files.series.tiff import open_tiff_series, tiff_companions
 from omero_pixclf.files.series.vsi import open_vsi, vsi_companions
 
-__all__ = ["FORMATS", "FileSet", "file_set", "find_file_sets", "main_file", "open_series"]
+__all__ = [
+    "FORMATS",
+    "FileSet",
+    "file_set",
+    "find_file_sets",
+    "is_importable",
+    "main_file",
+    "open_series",
+    "remarks_on",
+]
 
 _Opener = Callable[[Path, Path], AbstractContextManager[Content]]  # of a path, and of the folder not to be left
 
@@ -109,24 +118,46 @@ def _store_files(folder: Path, store: Path) -> Iterator[Path]:
             yield path
 
 
-def find_file_sets(paths: Sequence[Path], depth: int = 4) -> Iterator[FileSet | ImageError]:
+def find_file_sets(
+    paths: Sequence[Path], depth: int = 4, *, taken: set[Path] | None = None
+) -> Iterator[FileSet | ImageError]:
     """The sets of files below some paths, or why there is none; a file that belongs to an earlier set is none itself.
 
     Files that are named must be readable; in folders, which are searched ``depth`` levels down, others are passed over.
+    ``taken`` holds the files of earlier sets, and gets those that are found.
     """
-    taken: set[Path] = set()
+    taken = set() if taken is None else taken
     for path in paths:
         is_folder = path.is_dir() and path.suffix.lower() != ".zarr"
-        for candidate in _below(path, depth) if is_folder else (path,):
-            if candidate in taken:
+        try:
+            candidates = list(_below(path, depth)) if is_folder else [path]
+        except OSError as error:
+            yield ImageError(f"{error.filename or path}: cannot be searched: {error.strerror}; check its permissions")
+            continue
+        for candidate in candidates:
+            if candidate.absolute() in taken:
                 continue
             try:
                 found = file_set(candidate)
             except ImageError as error:
                 yield error
                 continue
-            taken.update(found.files)
+            taken.update(file.absolute() for file in found.files)
             yield found
+
+
+def is_importable(path: Path) -> bool:
+    """Whether a path is called as files that can be imported."""
+    return path.suffix.lower() in _OPENERS
+
+
+def remarks_on(path: Path) -> tuple[str, ...]:
+    """What files list and do not hold, such as wells of a plate; nothing where they cannot be read here."""
+    try:
+        with open_series(path) as content:
+            return content.remarks
+    except ImageError:  # a server may read more than is read here
+        return ()
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:

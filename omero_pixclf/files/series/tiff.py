@@ -10,6 +10,7 @@ from typing import Any
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts
+from omero_pixclf.files.series.ome_plates import ome_plates
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
 from omero_pixclf.files.tiff import series_reader, tiff_errors
 from omero_pixclf.files.tiff_file import members_of, open_tiff_file, read_series
@@ -30,14 +31,16 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
         Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
     """
     with open_tiff_file(path, within=within) as tiff:
-        yield Content("OMETiff" if tiff.is_ome else "Tiff", tiff_series(path, tiff, within))
+        series = tiff_series(path, tiff, within)
+        plates, remarks = ome_plates(path, tiff.ome_metadata, [facts.ident for facts in image_facts(tiff.ome_metadata)])
+        yield Content("OMETiff" if tiff.is_ome else "Tiff", series, plates, remarks)
 
 
 def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
     """The images of an open TIFF file."""
-    facts = image_facts(tiff.ome_metadata)
     try:
         found = read_series(path, tiff, within=within)
+        facts = image_facts(tiff.ome_metadata) if all(one.kind == "ome" for one in found) else ()
         if not found:
             raise ImageError(f"{path.name}: holds no images")
         return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))

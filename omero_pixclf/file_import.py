@@ -1,0 +1,105 @@
+"""Image files into OMERO: found, imported as they are or uploaded as pixels, each failure by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omero_pixclf.app import connected
+from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfError, UnreachableError
+
+if TYPE_CHECKING:
+    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import Session
+    from omero_pixclf.files.series.reading import FileSet
+
+__all__ = ["FileImport", "import_files"]
+
+
+@dataclass(frozen=True)
+class FileImport:
+    """What became of a file, or of files that belong together, the one that is opened first.
+
+    Attributes
+    ----------
+    files
+        The files; the folder of an OME-Zarr alone.
+    keys
+        ``"Plate:7"`` and ``"Image:51"`` of what was made: plates, then images that lie on no plate.
+    remarks
+        What the files list and do not hold, such as wells without images.
+    error
+        Why nothing was made.
+    """
+
+    files: tuple[Path, ...]
+    keys: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    error: PixclfError | None = None
+
+
+def import_files(login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None) -> Iterator[FileImport]:
+    """Import image files, and those in folders, into a dataset, found by name or made; yields what became of each.
+
+    The server is given the files themselves and reads them. What has no format that OMERO imports (HDF5, NumPy), and
+    files whose axes are named, are uploaded as pixels. Images on plates lie in no dataset. A file that cannot be
+    imported does not keep the others from it.
+
+    Raises
+    ------
+    ServerError
+        Where the server cannot be reached, or does not let the user import.
+    """
+    from omero_pixclf.connector.upload import create_container, find_container
+
+    with connected(login) as session:
+        for path, found in _file_sets(files, whole=axes is None):
+            if isinstance(found, PixclfError):
+                yield FileImport((path,), error=found)
+                continue
+            try:
+                number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
+                yield _imported(session, found, number, axes)
+            except (UnreachableError, LoginError, NotAllowedError):
+                raise
+            except PixclfError as error:
+                yield FileImport(_named(found), error=error)
+
+
+def _file_sets(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, FileSet | Path | PixclfError]]:
+    """Each path with sets of files to import as they are, an array to upload, or why there is neither."""
+    from omero_pixclf.files.series.reading import FORMATS, find_file_sets, is_importable
+
+    taken: set[Path] = set()
+    for path in files:
+        if not path.is_dir() and not (whole and is_importable(path)):
+            yield path, path
+            continue
+        known, count = len(taken), 0
+        for found in find_file_sets([path], taken=taken):
+            count += 1
+            yield path, found
+        if not count and len(taken) == known and not is_importable(path):
+            yield path, ImageError(f"{path}: no image files in this folder, expected some of {' '.join(FORMATS)}")
+
+
+def _named(found: FileSet | Path) -> tuple[Path, ...]:
+    if isinstance(found, Path):
+        return (found,)
+    return (found.main,) if found.main.is_dir() else found.files
+
+
+def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str | None) -> FileImport:
+    from omero_pixclf.connector.importing import ImportOptions, import_file_set
+    from omero_pixclf.connector.upload import upload_image
+    from omero_pixclf.files.opening import open_image
+    from omero_pixclf.files.series.reading import remarks_on
+
+    if isinstance(found, Path):
+        with open_image(found, axes=axes) as reader:
+            return FileImport((found,), (f"Image:{upload_image(session, reader, dataset=dataset)}",))
+    made = import_file_set(session, found.files, ImportOptions(target=f"Dataset:{dataset}"))
+    keys = (*(f"Plate:{plate}" for plate in made.plates), *(f"Image:{image}" for image in made.loose_images))
+    return FileImport(_named(found), keys, remarks_on(found.main))
