@@ -139,6 +139,8 @@ class ImageInfo:
         Micrometres per pixel along ``(z, y, x)``; None where the source does not say.
     fingerprint
         What identifies these very pixels (OMERO: pixels id and, where known, their SHA-1), for the run's identity.
+    problem
+        Why it cannot be read, known when it was listed; "" for an image. A plan refuses it, so that it counts.
     """
 
     key: str
@@ -149,6 +151,7 @@ class ImageInfo:
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
     place: Place = Place("")
     fingerprint: str = ""
+    problem: str = ""
 
 
 class PixelReader(Protocol):

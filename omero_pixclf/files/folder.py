@@ -7,11 +7,8 @@ a container lie in ``<root>/<recipe>/tables of <folder>-<hash>/<run>/``.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -27,17 +24,17 @@ from omero_pixclf.files.atomic import remove, write_bytes
 from omero_pixclf.files.axes import Axis
 from omero_pixclf.files.export import save_image
 from omero_pixclf.files.geojson import features_of
+from omero_pixclf.files.image_listing import ListedFile, list_images, real_files, unreadable_image
 from omero_pixclf.files.ledger import LEDGER, in_work, read_record, write_record
-from omero_pixclf.files.opening import EXTENSIONS, open_image
+from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, short_hash
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.record import RunRecord
+from omero_pixclf.record import RunRecord, is_run_id
 from omero_pixclf.table import NO_NUMBER, Table
 
 __all__ = ["FolderSink", "FolderSource", "FolderWriter", "folder_runs", "undo_folder"]
-
-log = logging.getLogger(__name__)
 
 _FORMS = {
     "attachment-h5": ("compressed hdf5", ".h5"),
@@ -60,47 +57,41 @@ class FolderSource:
         self.axes = axes
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """Every image that a target names or that lies below a target folder, once each, in the order of names.
+        """Every image that a target names or that is in a target folder, once each, in the order of names.
 
-        A file in a folder that cannot be read is left out with a warning; one that is itself a target is an error.
+        A file that cannot be read is yielded with its `ImageInfo.problem`, so that it counts in the plan.
 
         Raises
         ------
         ImageError
-            Where a target is not there or cannot be read.
+            Where a target is not there, or the only one is a file that cannot be read.
         """
-        seen: set[str] = set()
-        for target in targets:
-            folder = Path(target).is_dir() and Path(target).suffix.lower() != ".zarr"
-            for path in _below(Path(target)) if folder else [target]:
-                key = os.path.abspath(path)  # noqa: PTH100 - resolve() would follow links and change names
-                if key in seen:
-                    continue
-                seen.add(key)
-                try:
-                    with open_image(key, axes=self.axes) as reader:
-                        info = reader.info
-                except ImageError as error:
-                    if not folder:
-                        raise
-                    log.warning("left out: %s", error)
-                    continue
-                yield info
+        alone = len(targets) == 1 and not _is_folder(targets[0])
+        for one in real_files(listed for target in targets for listed in _listed(target)):
+            key = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links and change names
+            if one.problem:
+                yield unreadable_image(key, f"{one.path}: {one.problem}")
+                continue
+            try:
+                with open_image(key, axes=self.axes) as reader:
+                    info = reader.info
+            except ImageError as error:
+                if alone or not os.path.lexists(key):
+                    raise
+                info = unreadable_image(key, str(error))
+            yield info
 
     def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
         """An image, open for reading until the context ends."""
         return open_image(image.key, axes=self.axes)
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Image files and Zarr stores in a folder and its folders; hidden ones and results of runs are left out."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or (path / LEDGER).exists():
-            continue
-        if path.is_dir() and path.suffix.lower() != ".zarr":
-            yield from _below(path)
-        elif path.suffix.lower() in EXTENSIONS and path.suffix.lower() != ".ilp":
-            yield path
+def _listed(target: str) -> list[ListedFile]:
+    return list_images(Path(target)) if _is_folder(target) else [ListedFile(Path(target))]
+
+
+def _is_folder(target: str) -> bool:
+    return Path(target).is_dir() and Path(target).suffix.lower() != ".zarr"
 
 
 class FolderWriter:
@@ -169,7 +160,8 @@ class FolderSink:
     def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
         """What earlier runs of a recipe of that name left for an image, newest first."""
         found = [read_record(folder) for folder in _runs(self._home(recipe, image.name, image.key))]
-        return sorted((r for r in found if r is not None), key=lambda r: r.run_id, reverse=True)
+        own = [r for r in found if r is not None and (r.recipe, r.image) == (recipe, image.key)]
+        return sorted(own, key=lambda r: r.run_id, reverse=True)
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[FolderWriter]:
@@ -190,11 +182,12 @@ class FolderSink:
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand for a container from earlier runs of the recipe."""
-        for folder in reversed(_runs(self._container(recipe, container))):
-            record = read_record(folder)
-            if record is not None and record.state == "complete":
-                return {path.stem: read_parquet(path) for path in sorted(folder.glob("*.parquet"))}
-        return {}
+        found = [(folder, read_record(folder)) for folder in _runs(self._container(recipe, container))]
+        own = [(folder, r) for folder, r in found if r is not None and r.recipe == recipe and _is_whole(folder, r)]
+        if not own:
+            return {}
+        newest, _ = max(own, key=lambda pair: (pair[1].state == "complete", pair[1].run_id))
+        return {path.stem: read_parquet(path) for path in sorted(newest.glob("*.parquet"))}
 
     def finish(
         self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
@@ -206,10 +199,11 @@ class FolderSink:
         OutputError
             Where they cannot be written.
         """
+        record = replace(record, image="")  # which tells it from an image's
         folder, standing = _open_run(self._container(record.recipe, container), record)
         written = {}
         try:
-            for name, table in tables.items():
+            for name, table in sorted(tables.items()):  # the summary last: see `_is_whole`
                 write_csv(folder / f"{name}.csv", table)
                 write_parquet(folder / f"{name}.parquet", table)
                 written[name] = str(folder / f"{name}.csv")
@@ -218,44 +212,59 @@ class FolderSink:
         except BaseException:
             _remove_unless_complete(folder)
             raise
-        write_record(folder, record)
+        write_record(folder, replace(record, state="complete"))
         for old in standing:
             remove(old)
         return written
 
     def _home(self, recipe: str, name: str, key: str) -> Path:
-        return self.root / _file_name(recipe) / f"{_file_name(name)}-{_hash(key)}"
+        return self.root / safe_name(recipe) / f"{safe_name(name, most=NAME_BYTES - 9)}-{short_hash(key)}"
 
     def _container(self, recipe: str, container: str) -> Path:
-        name = Path(container).name or "images"
-        return self.root / _file_name(recipe) / f"tables of {_file_name(name)}-{_hash(container)}"
+        name = safe_name(Path(container).name or "images", most=NAME_BYTES - 19)
+        return self.root / safe_name(recipe) / f"tables of {name}-{short_hash(container)}"
 
 
 def _open_run(home: Path, record: RunRecord) -> tuple[Path, list[Path]]:
-    """A new folder for a run with its ``running`` ledger, and the folders of complete runs that it will replace."""
-    standing = []
+    """A new folder for a run with its ``running`` ledger, and the folders of complete runs that it will replace.
+
+    Recipes whose names become the same folder's keep their results apart: the ledger says what belongs to whom.
+    """
+    new, standing = home / record.run_id, []
     for folder in _runs(home):
         earlier = read_record(folder)
-        if earlier is not None and earlier.state == "complete" and earlier.run_id != record.run_id:
+        if earlier is not None and (earlier.recipe, earlier.image) != (record.recipe, record.image):
+            continue
+        if earlier is not None and _is_whole(folder, earlier) and (folder != new or not record.image):
             standing.append(folder)
         elif in_work(folder, record.run_id):
-            raise OutputError(f"{folder}: another process is writing it")
+            raise OutputError(
+                f"{folder}: another process is writing it at this moment; start again when that has ended"
+            )
         else:
             remove(folder)
-    folder = home / _file_name(record.run_id)
+    if new in standing:  # tables of a run that was resumed: each file is replaced whole
+        write_record(new, replace(record, state="complete"))
+        return new, [folder for folder in standing if folder != new]
     try:
-        folder.mkdir(parents=True)
+        new.mkdir(parents=True)
     except OSError as error:
-        raise OutputError(f"{folder}: could not be made: {error.strerror}") from error
-    write_record(folder, replace(record, state="running", finished=None))
-    return folder, standing
+        raise OutputError(f"{new}: could not be made: {error.strerror}; name another folder with --out") from error
+    write_record(new, replace(record, state="running", finished=None))
+    return new, standing
+
+
+def _is_whole(folder: Path, record: RunRecord) -> bool:
+    """Whether a run's results are all there; earlier versions never said so of tables."""
+    return record.state == "complete" or (not record.image and (folder / "summary.parquet").is_file())
 
 
 def _runs(home: Path) -> list[Path]:
     """The folders of runs below an image's or container's folder, by run; also those that never got a ledger."""
     if not home.is_dir():
         return []
-    return sorted(p for p in home.iterdir() if p.is_dir() and ((p / LEDGER).exists() or _is_bare(p)))
+    named = [p for p in home.iterdir() if is_run_id(p.name) and p.is_dir()]
+    return sorted(p for p in named if (p / LEDGER).exists() or _is_bare(p))
 
 
 def _is_bare(folder: Path) -> bool:
@@ -278,9 +287,16 @@ def _copied(path: Path, folder: Path) -> Path:
 
 
 def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """Every run's folder below a results folder, with its record, newest run first."""
+    """Every run's folder below a results folder, with its record, newest run first.
+
+    Copies that somebody made of results, in folders of other names, are not among them.
+    """
     found = [(path.parent, read_record(path.parent)) for path in root.glob(f"*/*/*/{LEDGER}")]
-    known = [(folder, record) for folder, record in found if record is not None]
+    known = [
+        (folder, record)
+        for folder, record in found
+        if record is not None and folder.name == record.run_id and folder.parts[-3] == safe_name(record.recipe)
+    ]
     yield from sorted(known, key=lambda pair: (pair[1].run_id, str(pair[0])), reverse=True)
 
 
@@ -296,19 +312,10 @@ def undo_folder(root: Path, run_id: str) -> Mapping[str, int]:
     for folder, record in list(folder_runs(root)):
         if record.run_id != run_id:
             continue
-        gone["tables" if folder.parent.name.startswith("tables of ") else "images"] += 1
+        gone["images" if record.image else "tables"] += 1
         remove(folder)
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
     if not any(gone.values()):
         raise InputError(f"run {run_id}: nothing of it is in {root}")
     return gone
-
-
-def _file_name(text: str) -> str:
-    """A name that every file system takes and that stays within a folder."""
-    return re.sub(r"[^\w. -]", "_", text).strip(" .") or "_"
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -16,7 +16,7 @@ from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord, is_run_id
 from omero_pixclf.validation import parse_json
 
-__all__ = ["LEDGER", "in_work", "read_record", "write_record"]
+__all__ = ["LEDGER", "in_work", "is_results_folder", "read_record", "write_record"]
 
 LEDGER = "ledger.json"
 
@@ -51,6 +51,13 @@ def read_record(folder: Path) -> RunRecord | None:
         return RunRecord(**facts, started=started, finished=datetime.fromisoformat(finished) if finished else None)
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def is_results_folder(folder: Path) -> bool:
+    """Whether a run has made a folder; a file of the ledger's name that somebody else wrote does not count."""
+    if not (folder / LEDGER).is_file():
+        return False
+    return is_run_id(folder.name) or read_record(folder) is not None
 
 
 def in_work(folder: Path, run_id: str) -> bool:

@@ -51,6 +51,9 @@ def plan_images(
     What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
     for image in _looked_up(images, sink, recipe.title):
+        if image.problem:
+            yield PlanItem(image, "refused", image.problem)
+            continue
         earlier = sink.previous(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.

@@ -198,7 +198,12 @@ def test_a_folder_is_searched_for_images_and_results_are_no_images(tmp_path: Pat
         writer.map("segmentation", np.zeros((1, 1, 8, 9, 1), np.uint8), channels=[""], form="attachment-h5")
         writer.complete(replace(record(), state="complete", finished=record().started))
     found = list(FolderSource().images([str(tmp_path), str(tmp_path / "b.tif")]))
-    assert [i.name for i in found] == ["a.npy", "b.tif", "c.zarr"]
+    assert [(i.name, bool(i.problem)) for i in found] == [
+        ("a.npy", False),
+        ("b.tif", False),
+        ("broken.tif", True),
+        ("c.zarr", False),
+    ]
     assert found[0].place == Place(str(tmp_path), tmp_path.name)
     with pytest.raises(ImageError), FolderSource().open(replace(found[0], key=str(tmp_path / "gone.npy"))):
         pass

@@ -1,0 +1,36 @@
+"""Names for files and folders that are made of people's own names."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+
+__all__ = ["NAME_BYTES", "safe_name", "short_hash"]
+
+NAME_BYTES = 255
+"""What most file systems allow for one name."""
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])([. ].*)?", re.IGNORECASE)
+"""Names of devices on Windows, and on shares that it serves."""
+
+
+def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
+    """A name that every file system takes and that stays within a folder; of at most so many bytes.
+
+    Different texts may get the same name: whoever keeps things under it must be able to tell them apart. Names that
+    are too long or reserved carry a digest.
+
+    >>> safe_name("nuclei/1"), safe_name("../x. ")
+    ('nuclei_1', '_x')
+    """
+    plain = re.sub(r"[^\w. -]", "_", text).strip(" .") or "_"
+    if len(plain.encode()) <= most and not _RESERVED.fullmatch(plain):
+        return plain
+    cut = plain.encode()[: most - 10].decode(errors="ignore").strip(" .")
+    return f"{'_' if _RESERVED.fullmatch(plain) else ''}{cut}-{short_hash(text)}"
+
+
+def short_hash(text: str) -> str:
+    """Eight characters that stand for a text, also for a path whose bytes are no text."""
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
