@@ -7,14 +7,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
 from omero_pixclf.files.axes import five_shape, keys_of
-from omero_pixclf.files.export import Export, Planned, plan_export, write_result
+from omero_pixclf.files.export import Export, Planned, output_address, plan_export, write_result
 from omero_pixclf.files.formats import format_named
+from omero_pixclf.files.naming import SLICE_INDEX, fields
 from omero_pixclf.files.opening import open_image, open_stored
-from omero_pixclf.files.paths import expand, nickname
+from omero_pixclf.files.paths import DataPath, expand, nickname
+from omero_pixclf.files.protection import ProtectedFiles, file_identities
 from omero_pixclf.files.sources import Computation, Source
 from omero_pixclf.files.stored import FileReader
 from omero_pixclf.image import ChannelReader, PixelReader, Region
@@ -23,10 +26,11 @@ from omero_pixclf.wording import counted
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
 
-__all__ = ["Engine", "Inputs", "Outcome", "native_engine", "run_batch"]
+__all__ = ["Engine", "Inputs", "Outcome", "native_engine", "protected_files", "run_batch"]
 
 log = logging.getLogger(__name__)
 
+Identity = tuple[object, ...]
 Progress = Callable[[int, int], None]
 """``progress(done, total)`` in pixels of one image."""
 
@@ -97,6 +101,7 @@ class Task:
     image_path: str
     planned: Planned
     computation: Computation
+    protected: ProtectedFiles
     mask_path: str | None = None
 
 
@@ -136,6 +141,7 @@ def run_batch(
     export: Export,
     *,
     engine: Engine = native_engine,
+    project_file: Path | None = None,
     memory: int | None = None,
     threads: int | None = None,
     progress: Callable[[str], AbstractContextManager[Progress]] = lambda _: nullcontext(_unseen),
@@ -143,10 +149,83 @@ def run_batch(
 ) -> Iterator[Outcome]:
     """Apply a project to every input, yielding what became of each as soon as it is known.
 
-    ``progress`` gives, for the path of an image, a context that is told how far it is.
+    ``project_file`` is where the project was read from; ``progress`` gives, for the path of an image, a context that
+    is told how far it is.
+
+    Raises
+    ------
+    UsageError
+        At once, before anything is computed, where a result would overwrite an image, a mask or the project.
     """
+    protected = protected_files(inputs, project_file)
+    _check_outputs(protected, project, source, inputs, export)
+    batch = _Batch(project, source, inputs, export, protected, (memory, threads))
+    return _outcomes(batch, engine, progress, stop_on_failure)
+
+
+def protected_files(inputs: Inputs, project_file: Path | None) -> ProtectedFiles:
+    """Everything that a batch reads, for the check that nothing which it writes is among it."""
+    protected = ProtectedFiles()
+    if project_file is not None:
+        protected.add("project", project_file)
+    protected.add_images("image", inputs.images)
+    protected.add_images("mask", inputs.masks)
+    return protected
+
+
+def _check_outputs(protected: ProtectedFiles, project: Project, source: Source, inputs: Inputs, export: Export) -> None:
+    """Refuse the whole batch where any result would overwrite an input; images that cannot be read fail later."""
+    for path in inputs.images:
+        address = None
+        with suppress(PixclfError):
+            address = _address(project, source, inputs, export, path)
+        if address is not None:
+            protected.check(*address, of=path)
+
+
+def _address(project: Project, source: Source, inputs: Inputs, export: Export, path: str) -> tuple[Path, str | None]:
+    """The file of an image's result, and the array in it; the image is opened only where the name tells its extent."""
+    known = {**_name_fields(expand(path)), "result_type": source.name}
+    templates = f"{export.output_filename_format}/{export.output_internal_path}"
+    if fields(templates) <= {*known, SLICE_INDEX}:
+        file, inside = output_address(export, known)
+        return file, inside if file.suffix == ".h5" else None
+    with open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along) as image:
+        planned = _planned(source, image, export, path)
+        return planned.path, planned.array
+
+
+def _planned(source: Source, image: FileReader, export: Export, path: str) -> Planned:
+    made = source.describe(source.project, image, source.name)
+    return plan_export(export, made, **_name_fields(expand(path)))
+
+
+def _name_fields(files: Sequence[DataPath]) -> dict[str, str]:
+    """The fields of the templates that the image's own name fills."""
+    return {"dataset_dir": str(files[0].file.absolute().parent), "nickname": nickname(files)}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is the same for all images of a batch; ``limits`` are memory and threads."""
+
+    project: Project
+    source: Source
+    inputs: Inputs
+    export: Export
+    protected: ProtectedFiles
+    limits: tuple[int | None, int | None]
+
+
+def _outcomes(
+    batch: _Batch,
+    engine: Engine,
+    progress: Callable[[str], AbstractContextManager[Progress]],
+    stop_on_failure: bool,
+) -> Iterator[Outcome]:
+    inputs = batch.inputs
     masks: Sequence[str | None] = inputs.masks or (None,) * len(inputs.images)
-    written: dict[str, str] = {}
+    written: dict[Identity, str] = {}
     for path, mask in zip(inputs.images, masks, strict=True):
         started = time.monotonic()
         output: str | None = None
@@ -154,14 +233,14 @@ def run_batch(
         notes: tuple[str, ...] = ()
         try:
             with ExitStack() as opened:
-                task = _task(opened, project, source, inputs, export, path, mask, (memory, threads))
+                task = _task(opened, batch, path, mask)
                 _once(written, task)
                 notes = engine(task, opened.enter_context(progress(path)))
                 output = task.planned.address
         except PixclfError as problem:
             log.debug("%s failed", path, exc_info=True)
             error = problem
-            if isinstance(problem, ImageError) and (other := _better_axes(project, inputs, path)):
+            if isinstance(problem, ImageError) and (other := _better_axes(batch.project, inputs, path)):
                 error = ImageError(f"{problem}; {other}")
         except Exception as problem:
             log.warning("%s failed", path, exc_info=True)
@@ -175,38 +254,39 @@ def _unseen(_done: int, _total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def _once(written: dict[str, str], task: Task) -> None:
+def _once(written: dict[Identity, str], task: Task) -> None:
     """Refuse to overwrite a result of the same batch: two images whose names lead to one file."""
-    before = written.setdefault(task.planned.address, task.image_path)
+    planned = task.planned
+    before = written.setdefault((*file_identities(planned.path)[0], planned.array), task.image_path)
     if before != task.image_path:
         raise UsageError(
-            f"{task.image_path}: its result would overwrite that of {before}, {task.planned.address}; "
-            "use {nickname} in --output_filename_format"
+            f"{task.image_path}: its result would overwrite that of {before}, {planned.address}; "
+            f"{_telling_apart(before, task.image_path)} in --output_filename_format"
         )
 
 
-def _task(
-    opened: ExitStack,
-    project: Project,
-    source: Source,
-    inputs: Inputs,
-    export: Export,
-    path: str,
-    mask: str | None,
-    limits: tuple[int | None, int | None],
-) -> Task:
-    files = expand(path)
+def _telling_apart(one: str, other: str) -> str:
+    """Which field of a file name template gives two images results of different names."""
+    names = [_name_fields(expand(path)) for path in (one, other)]
+    if names[0]["nickname"] != names[1]["nickname"]:
+        return "use {nickname}"
+    if names[0]["dataset_dir"] != names[1]["dataset_dir"]:
+        return "both are called the same: use {dataset_dir}, the image's folder,"
+    return "both have the same folder and name: apply the project to each by itself, with a name of its own"
+
+
+def _task(opened: ExitStack, batch: _Batch, path: str, mask: str | None) -> Task:
+    inputs, project, source = batch.inputs, batch.project, batch.source
     image = opened.enter_context(open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along))
     pixels = _chosen(image, inputs.channels)
-    made = source.describe(source.project, image, source.name)
-    folder = str(files[0].file.absolute().parent)
-    planned = plan_export(export, made, dataset_dir=folder, nickname=nickname(files))
+    planned = _planned(source, image, batch.export, path)
+    batch.protected.check(planned.path, planned.array, of=path)
     inside = (
         opened.enter_context(open_image(mask, axes=inputs.axes[1], stack_along=inputs.stack_along)) if mask else None
     )
-    planned, memory = _shared(planned, image, limits[0])
-    computation = Computation(memory, limits[1], inside, planned.region)
-    return Task(project, source, image, pixels, path, planned, computation, mask)
+    planned, memory = _shared(planned, image, batch.limits[0])
+    computation = Computation(memory, batch.limits[1], inside, planned.region)
+    return Task(project, source, image, pixels, path, planned, computation, batch.protected, mask)
 
 
 def _shared(planned: Planned, image: FileReader, memory: int | None) -> tuple[Planned, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from omero_pixclf.files.naming import DEFAULT_TEMPLATE, coordinates, fill, outpu
 from omero_pixclf.files.target import Target
 from omero_pixclf.image import AXES, PixelArray, Region, bands
 
-__all__ = ["Export", "Planned", "Result", "plan_export", "save_image", "write_result"]
+__all__ = ["Export", "Planned", "Result", "output_address", "plan_export", "save_image", "write_result"]
 
 Cut = tuple[tuple[int | None, ...], tuple[int | None, ...]]
 
@@ -120,7 +120,12 @@ class Planned:
     @property
     def address(self) -> str:
         """The path, with the array's name where the format has one."""
-        return f"{self.path}/{self.inside}" if self.path.suffix == ".h5" else str(self.path)
+        return str(self.path) if self.array is None else f"{self.path}/{self.array}"
+
+    @property
+    def array(self) -> str | None:
+        """The array's name, where the format has one."""
+        return self.inside if self.path.suffix == ".h5" else None
 
 
 def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: str) -> Planned:
@@ -151,12 +156,26 @@ def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: s
         "result_type": result.kind,
     }
     return Planned(
-        output_path(export.output_filename_format, values, form.extension, folder=export.folder),
-        fill(export.output_internal_path, values).strip("/"),
+        *output_address(export, values),
         _region(keys, start, stop),
         arranged(target, form.keys),
         converter(dtype, *ranges),
         export.output_format,
+    )
+
+
+def output_address(export: Export, values: Mapping[str, Any]) -> tuple[Path, str]:
+    """The file of a result and the name of its array within, from the fields of the templates.
+
+    Raises
+    ------
+    UsageError
+        Where a template is malformed.
+    """
+    extension = format_named(export.output_format).extension
+    return (
+        output_path(export.output_filename_format, values, extension, folder=export.folder),
+        fill(export.output_internal_path, values).strip("/"),
     )
 
 

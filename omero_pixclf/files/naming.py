@@ -9,9 +9,11 @@ from typing import Any
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["DEFAULT_TEMPLATE", "coordinates", "fill", "output_path"]
+__all__ = ["DEFAULT_TEMPLATE", "SLICE_INDEX", "coordinates", "fields", "fill", "output_path"]
 
 DEFAULT_TEMPLATE = "{dataset_dir}/{nickname}_{result_type}"
+SLICE_INDEX = "slice_index"
+"""The field that counts the files of a sequence; it is filled in when they are written."""
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
@@ -29,6 +31,20 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
     """
     try:
         return "".join(_piece(values, *parsed) for parsed in string.Formatter().parse(template))
+    except ValueError as error:
+        raise UsageError(f"file name template {template!r}: {error}") from error
+
+
+def fields(template: str) -> set[str]:
+    """The names of the fields of a template.
+
+    Raises
+    ------
+    UsageError
+        Where braces do not match.
+    """
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
     except ValueError as error:
         raise UsageError(f"file name template {template!r}: {error}") from error
 
