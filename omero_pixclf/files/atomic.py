@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,12 +12,22 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["part_path", "remove", "replacing", "write_bytes"]
+__all__ = ["hidden_name", "part_path", "remove", "replacing", "write_bytes"]
+
+_LONGEST = 255  # bytes of a name, on all usual file systems
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """A hidden name for something that belongs to a file; shortened to what file systems take."""
+    long = f".{name}{ending}"
+    if len(os.fsencode(long)) <= _LONGEST:
+        return long
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{ending}"
 
 
 def part_path(path: Path, suffix: str = "") -> Path:
-    """A name beside ``path`` for a result under way: hidden, of this process, plainly a part."""
-    return path.with_name(f".{path.name}.{os.getpid()}.part{suffix}")
+    """A new name beside ``path`` for a result under way: hidden, plainly a part, and nobody else's."""
+    return path.with_name(hidden_name(path.name, f".{os.getpid()}-{secrets.token_hex(4)}.part{suffix}"))
 
 
 @contextmanager
@@ -27,12 +39,16 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
     Raises
     ------
     OutputError
-        Where the disk is full, the place read-only or the name taken by a folder.
+        Where the disk is full, the place read-only, the name too long or taken by a folder.
     """
     part = part_path(path, suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove(part)
+        if len(os.fsencode(path.name)) > _LONGEST:
+            raise OutputError(
+                f"{path}: the name has {len(os.fsencode(path.name))} bytes, file systems take {_LONGEST}; "
+                "choose a shorter one"
+            )
         yield part
         part.replace(path)
     except OSError as error:
@@ -43,9 +59,9 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
-    if path.is_dir() and not path.is_symlink():
+    if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - Path's raise for impossible names
         shutil.rmtree(path)
-    elif path.exists() or path.is_symlink():
+    elif os.path.lexists(path):
         path.unlink(missing_ok=True)
 
 

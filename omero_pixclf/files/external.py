@@ -13,10 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
-from omero_pixclf.files.atomic import part_path, remove
+from omero_pixclf.files.atomic import hidden_name, remove, replacing
 from omero_pixclf.files.batch import Engine, Inputs, Progress, Task, native_engine
 from omero_pixclf.files.compare import differences, pixel_difference
 from omero_pixclf.files.export import Export
+from omero_pixclf.files.hdf5_writer import add_hdf5
 from omero_pixclf.wording import counted
 
 __all__ = ["command_line", "comparing_engine", "ilastik_engine"]
@@ -43,7 +44,7 @@ def ilastik_engine(program: Path, project: Path, inputs: Inputs, export: Export)
         progress(0, 1)
         with _made(program, project, inputs, export, task) as files:
             for file in files:
-                _move(file, task.planned.path.with_name(file.name))
+                _take(file, task)
         progress(1, 1)
         return ()
 
@@ -128,8 +129,11 @@ def _region(export: Export) -> str | None:
 def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Task) -> Iterator[list[Path]]:
     """What an ilastik makes of a task, in a folder that goes with the context."""
     final = task.planned.path
-    final.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{final.stem}.", suffix=".part", dir=final.parent))
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=hidden_name(final.stem[:40], "."), suffix=".part", dir=final.parent))
+    except OSError as error:
+        raise OutputError(f"{final}: could not be written: {error.strerror or error}") from error
     try:
         command = command_line(program, project, inputs, export, task, folder / final.stem)
         log.info("running %s", " ".join(command))
@@ -148,10 +152,14 @@ def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Ta
         remove(folder)
 
 
-def _move(file: Path, final: Path) -> None:
-    """Put a result under its name at once, even where what stands there is a folder."""
-    old = part_path(final, ".old")
+def _take(file: Path, task: Task) -> None:
+    """Put a result under its name at once; other arrays of an HDF5 file that is there stay."""
+    final = task.planned.path.with_name(file.name)
+    task.protected.check(final, task.planned.array, of=task.image_path)
     if final.is_dir():
-        final.replace(old)
-    file.replace(final)
-    remove(old)
+        raise OutputError(f"{final}: is there already; a folder is not overwritten: remove it, or choose another name")
+    if file.suffix == ".h5":
+        add_hdf5(file, final, task.planned.inside)
+        return
+    with replacing(final) as part:
+        file.replace(part)

@@ -69,19 +69,19 @@ def arranged(target: Target, keys: str) -> Target:
 
 
 def _hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.hdf5 import write_hdf5
+    from omero_pixclf.files.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=False)
 
 
 def _packed_hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.hdf5 import write_hdf5
+    from omero_pixclf.files.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=True)
 
 
 def _hdf5_waiting(target: Target) -> int:
-    from omero_pixclf.files.hdf5 import hdf5_waiting
+    from omero_pixclf.files.hdf5_writer import hdf5_waiting
 
     return hdf5_waiting(target)
 

@@ -1,9 +1,7 @@
-"""HDF5 arrays, read and written as ilastik does."""
+"""HDF5 arrays, read as ilastik does."""
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,15 +11,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.errors import ImageError, OutputError
-from omero_pixclf.files.atomic import replacing
-from omero_pixclf.files.axes import Axes, axes_of, axistags_json, guess_keys, parse_axistags
-from omero_pixclf.files.chunks import near_cube, waiting_bytes
-from omero_pixclf.files.guarded import GuardedFile
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import Axes, axes_of, guess_keys, parse_axistags
 from omero_pixclf.files.stored import StoredArray
-from omero_pixclf.files.target import Target, Write
 
-__all__ = ["array_names", "hdf5_waiting", "open_hdf5", "write_hdf5"]
+__all__ = ["array_names", "open_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
 _BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # what h5py raises over damaged files
@@ -139,85 +133,3 @@ def _drange(item: h5py.Dataset) -> tuple[float, float] | None:
         return None
     low, high = found.tolist()
     return (low, high)
-
-
-@contextmanager
-def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> Iterator[Write]:
-    """Write one array into a file; other arrays that the file already holds stay.
-
-    As ilastik: chunks of about 512 kB that do not span time points or channels, gzip level 1 when compressed,
-    attributes ``axistags``, ``axis_units`` (where known), ``DIMENSION_LABELS``, ``display_mode`` and ``drange``.
-
-    Raises
-    ------
-    OutputError
-        Where it cannot be written.
-    """
-    name = inside.strip("/")
-    with replacing(path) as part:
-        _keep_others(path, name, part)
-        part.touch()
-        with part.open("r+b", buffering=0) as raw:
-            guarded = GuardedFile(raw)
-            mode = "a" if part.stat().st_size else "w"
-            with h5py.File(guarded, mode, rdcc_nbytes=hdf5_waiting(target), rdcc_nslots=100_003) as file:
-                item = _create(file, path, name, target, compress)
-
-                def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
-                    item[slices] = block
-                    guarded.check()
-
-                yield write
-            guarded.check()
-
-
-def _keep_others(path: Path, name: str, part: Path) -> None:
-    """Start from the file that stands, where it holds anything but the array to be written."""
-    if not (path.is_file() and h5py.is_hdf5(path)):
-        return
-    with h5py.File(path, "r") as file:
-        alone = list(file) in ([], [name])
-    if alone:
-        return
-    shutil.copyfile(path, part)
-    with h5py.File(part, "a") as file:
-        if name in file:
-            del file[name]
-
-
-def _create(file: h5py.File, path: Path, name: str, target: Target, compress: bool) -> h5py.Dataset:
-    try:
-        return _created(file, name, target, compress)
-    except (ValueError, RuntimeError, TypeError) as error:
-        raise OutputError(f"{path}: no array can be made by the name {name!r}: {error}") from error
-
-
-def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
-    packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
-    item = file.create_dataset(
-        name,
-        shape=target.shape,
-        dtype=target.dtype,
-        chunks=_chunks(target),
-        **packing,
-    )
-    item.attrs["axistags"] = axistags_json(target.axes)
-    item.attrs["display_mode"] = target.display_mode
-    if target.drange is not None:
-        item.attrs["drange"] = np.asarray(target.drange, dtype=target.dtype)
-    units = {a.key: a.unit for a in target.axes}
-    if any(units.values()):
-        item.attrs["axis_units"] = json.dumps(units)
-    for index, axis in enumerate(target.axes):
-        item.dims[index].label = axis.key
-    return item
-
-
-def _chunks(target: Target) -> tuple[int, ...]:
-    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
-    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
-
-
-def hdf5_waiting(target: Target) -> int:
-    """Bytes that writing the target may hold back."""
-    return waiting_bytes(target, _chunks(target))

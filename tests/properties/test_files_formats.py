@@ -21,7 +21,7 @@ import zarr
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.axes import axes_of, keys_of
 from omero_pixclf.files.export import Export, Result, plan_export, save_image, write_result
-from omero_pixclf.files.hdf5 import write_hdf5
+from omero_pixclf.files.hdf5_writer import write_hdf5
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import expand, nickname
 from omero_pixclf.files.target import Target

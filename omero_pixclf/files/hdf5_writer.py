@@ -1,0 +1,182 @@
+"""HDF5 arrays, written as ilastik does, into files that may hold others.
+
+An array is written to a file of its own. Only at the end, under a lock, is it put together with what the final file
+holds then: processes that write into one file wait for each other's copying, not for each other's computation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import OutputError
+from omero_pixclf.files.atomic import part_path, remove, replacing
+from omero_pixclf.files.axes import axistags_json
+from omero_pixclf.files.chunks import near_cube, waiting_bytes
+from omero_pixclf.files.guarded import GuardedFile
+from omero_pixclf.files.locking import file_lock
+from omero_pixclf.files.target import Target, Write
+
+__all__ = ["add_hdf5", "hdf5_waiting", "write_hdf5"]
+
+_CHUNK_BYTES = 512_000.0
+_SLOTS = 100_003
+_OTHER_NAME = "choose another name with --output_internal_path"
+
+
+@contextmanager
+def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> Iterator[Write]:
+    """Write one array into a file; other arrays that the file already holds stay, also those written meanwhile.
+
+    As ilastik: chunks of about 512 kB that do not span time points or channels, gzip level 1 when compressed,
+    attributes ``axistags``, ``axis_units`` (where known), ``DIMENSION_LABELS``, ``display_mode`` and ``drange``.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot be written, or the name is that of a group with arrays.
+    """
+    name, final = inside.strip("/"), Path(os.path.realpath(path))
+    _check_name(final, name)
+    with ExitStack() as held, replacing(final) as part:
+        part.touch()
+        with part.open("r+b", buffering=0) as raw:
+            guarded = GuardedFile(raw)
+            with h5py.File(guarded, "w", rdcc_nbytes=hdf5_waiting(target), rdcc_nslots=_SLOTS) as file:
+                item = _create(file, path, name, target, compress)
+
+                def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
+                    item[slices] = block
+                    guarded.check()
+
+                yield write
+            guarded.check()
+        held.enter_context(file_lock(final))  # until the part has its final name
+        _join(final, name, part)
+
+
+def add_hdf5(made: Path, path: Path, inside: str) -> None:
+    """Move an array out of a file of its own into another one, whose other arrays stay.
+
+    Raises
+    ------
+    OutputError
+        As `write_hdf5`.
+    """
+    name, final = inside.strip("/"), Path(os.path.realpath(path))
+    _check_name(final, name)
+    with ExitStack() as held, replacing(final) as part:
+        made.replace(part)
+        held.enter_context(file_lock(final))
+        _join(final, name, part)
+
+
+def _join(final: Path, name: str, part: Path) -> None:
+    """Put what the final file holds beside the array into the part."""
+    _check_name(final, name)
+    if not _holds_others(final, name):
+        return
+    whole = part_path(final)
+    try:
+        shutil.copyfile(final, whole)
+        with whole.open("r+b", buffering=0) as raw:
+            guarded = GuardedFile(raw)
+            with h5py.File(part, "r") as source, h5py.File(guarded, "a") as file:
+                if name in file:
+                    del file[name]
+                source.copy(name, file, name)
+            guarded.check()
+        whole.replace(part)
+    finally:
+        remove(whole)
+
+
+def _check_name(path: Path, name: str) -> None:
+    """Refuse a name in a file that is a group of arrays, or leads through an array."""
+    if not _is_hdf5(path):
+        return
+    parts = [p for p in name.split("/") if p]
+    with _readable(path) as file:
+        for end in range(1, len(parts)):
+            above = "/".join(parts[:end])
+            if isinstance(file.get(above), h5py.Dataset):
+                raise OutputError(f"{path}: {above!r} is an array, so {name!r} cannot be made in it; {_OTHER_NAME}")
+        found = file.get(name)
+        if isinstance(found, h5py.Group) and len(found):
+            held = ", ".join(list(found)[:5])
+            raise OutputError(f"{path}: {name!r} is a group that holds {held}; {_OTHER_NAME}")
+
+
+def _holds_others(path: Path, name: str) -> bool:
+    """Whether a file holds anything but the array to be written."""
+    if not _is_hdf5(path):
+        return False
+    with _readable(path) as file:
+        node: Any = file
+        for part in name.split("/"):
+            if len(node.attrs) or list(node) not in ([], [part]):
+                return True
+            if part not in node:
+                return False
+            node = node[part]
+        return False
+
+
+def _is_hdf5(path: Path) -> bool:
+    return path.is_file() and bool(h5py.is_hdf5(path))
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[h5py.File]:
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        raise OutputError(f"{path}: is there and cannot be extended: {error}; choose another file") from error
+
+
+def _create(file: h5py.File, path: Path, name: str, target: Target, compress: bool) -> h5py.Dataset:
+    try:
+        return _created(file, name, target, compress)
+    except (ValueError, RuntimeError, TypeError) as error:
+        raise OutputError(f"{path}: no array can be made by the name {name!r}: {error}") from error
+
+
+def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
+    packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
+    item = file.create_dataset(
+        name,
+        shape=target.shape,
+        dtype=target.dtype,
+        chunks=_chunks(target),
+        **packing,
+    )
+    item.attrs["axistags"] = axistags_json(target.axes)
+    item.attrs["display_mode"] = target.display_mode
+    if target.drange is not None:
+        item.attrs["drange"] = np.asarray(target.drange, dtype=target.dtype)
+    units = {a.key: a.unit for a in target.axes}
+    if any(units.values()):
+        item.attrs["axis_units"] = json.dumps(units)
+    for index, axis in enumerate(target.axes):
+        item.dims[index].label = axis.key
+    return item
+
+
+def _chunks(target: Target) -> tuple[int, ...]:
+    limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
+    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+
+
+def hdf5_waiting(target: Target) -> int:
+    """Bytes that writing the target may hold back."""
+    return waiting_bytes(target, _chunks(target))
