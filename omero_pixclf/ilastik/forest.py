@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, texts
 from omero_pixclf.ilastik.trees import StoredTree, grow
+from omero_pixclf.ilastik.workflows import untrained
 
 __all__ = ["Forests", "read_forests"]
 
@@ -99,7 +100,7 @@ def _forest_groups(branch: Branch) -> list[Branch]:
         raise branch.refuse("pickled_type", f"names the classifier {kind!r:.80}; known are {_PARALLEL}, {_SINGLE}")
     names = [name for name in branch.names() if re.fullmatch(r"Forest\d+", name)]
     if not names:
-        raise branch.refuse("", "holds no forest: the project was saved without a trained classifier")
+        raise untrained(branch.file, "it was saved without a trained classifier")
     return [branch.group(name) for name in names]
 
 

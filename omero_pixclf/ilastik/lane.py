@@ -71,13 +71,15 @@ def lanes(root: Branch) -> Iterator[tuple[str, Branch]]:
 
 
 def lane_of(raw: Branch) -> Lane:
-    """Axes and shape of a lane's raw data.
+    """Axes and shape of a lane's raw data; ilastik before 1.2 may have stored neither.
 
     Raises
     ------
     ProjectError
         They are malformed.
     """
+    if not raw.has("axistags") and not raw.has("axisorder"):
+        return Lane("", None)
     axes = ""
     if raw.has("axistags"):
         axes = axis_keys(text(raw, "axistags")) or ""

@@ -11,11 +11,14 @@ from omero_pixclf.ilastik.forest import Forests, read_forests
 from omero_pixclf.ilastik.hdf5 import Branch, numbers, opened, text, texts
 from omero_pixclf.ilastik.lane import Lane, read_lane
 from omero_pixclf.ilastik.selection import FeatureSelection, read_selection
+from omero_pixclf.ilastik.workflows import AUTOCONTEXT, PIXEL, PIXEL_AND_OBJECT, advice_on, untrained
 from omero_pixclf.wording import counted
 
 __all__ = ["ClassLabel", "Project", "Stage", "read_project"]
 
-PIXEL, AUTOCONTEXT = "Pixel Classification", "AutocontextTwoStage"
+_SUFFIXES = {PIXEL: ("",), PIXEL_AND_OBJECT: ("",), AUTOCONTEXT: ("", "01")}
+_COLORS = [[255, 255, 25], [0, 130, 200], [230, 25, 75], [60, 180, 75], [145, 30, 180], [245, 130, 48], [70, 240, 240]]
+_ILASTIK_05 = ("DataSets", "Classifier")  # groups of the layout that ilastik left with 0.6
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Project:
 
 
 def read_project(source: Path | str | bytes, *, name: str | None = None) -> Project:
-    """Read a Pixel Classification or Autocontext project of ilastik 1.2 to 1.4.
+    """Read a Pixel Classification or Autocontext project of ilastik 0.6 to 1.4, or the pixel part of one with objects.
 
     Parameters
     ----------
@@ -129,53 +132,54 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
 def _read(root: Branch, sha256: str) -> Project:
     version = _read_version(root)
     workflow = text(root, "workflowName") if root.has("workflowName") else PIXEL
-    suffixes = {PIXEL: ("",), AUTOCONTEXT: ("", "01")}.get(workflow)
-    if suffixes is None:
-        raise root.refuse("workflowName", f"is {workflow!r:.60}; expected {PIXEL!r} or {AUTOCONTEXT!r}")
+    if workflow not in _SUFFIXES:
+        raise ProjectError(f"{root.file}: {advice_on(workflow)}")
     if not root.has("FeatureSelections") or not root.has("PixelClassification"):
-        raise root.refuse("", "has no features or no classifier: expected a trained Pixel Classification project")
+        raise untrained(root.file, "it has no features and no classifier")
     lane = read_lane(root)
     stages: list[Stage] = []
-    for suffix in suffixes:
+    for suffix in _SUFFIXES[workflow]:
         before = stages[-1] if stages else None
         stages.append(_read_stage(root, suffix, lane, before))
     return Project(root.file, sha256, version, workflow, lane, tuple(stages))
 
 
 def _read_version(root: Branch) -> str:
-    """The version of ilastik that wrote the file; files of versions that nobody has compared with are refused."""
-    if not root.has("ilastikVersion"):
-        return "unknown"
-    stored = root.array("ilastikVersion")
-    if stored.dtype.kind in "SO":
-        version = text(root, "ilastikVersion")
-        if not re.match(r"(0|1\.[01])(\.|$)", version):
-            return version
-    else:
-        version = str(stored.ravel()[:1].tolist())
-    raise root.refuse(
-        "ilastikVersion",
-        f"is {version!r:.40}: what ilastik before 1.2 wrote is not established; open and save it in ilastik 1.4",
-    )
+    """The version of ilastik that wrote the file; early ones stored a number. The layout of 0.5 is refused."""
+    version = "unknown"
+    if root.has("ilastikVersion"):
+        stored = root.array("ilastikVersion")
+        numeric = stored.dtype.kind in "iuf" and stored.size == 1
+        version = f"{float(stored.item()):g}" if numeric else text(root, "ilastikVersion")
+    old = any(root.has(group) for group in _ILASTIK_05) and not root.has("PixelClassification")
+    if old or re.match(r"0\.5(\.|$)", version):
+        raise ProjectError(
+            f"{root.file}: was saved by ilastik 0.5, whose layout is not read; open it in ilastik 1.0 to 1.2, "
+            "check its features, train (Live Update) and save it"
+        )
+    return version
 
 
 def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> Stage:
-    selection = read_selection(root.group(f"FeatureSelections{suffix}"))
-    home = root.group(f"PixelClassification{suffix}")
-    if not home.has("ClassifierForests"):
-        raise home.refuse(
-            "ClassifierForests", "is missing: open the project in ilastik, train (Live Update or export) and save it"
-        )
-    forests = read_forests(home.group("ClassifierForests"))
-    classes = _read_classes(home)
+    features, home = f"FeatureSelections{suffix}", f"PixelClassification{suffix}"
+    which = {"": "", "01": " of stage 2"}[suffix]
+    if not root.has(features) or not root.group(features).has("SelectionMatrix"):
+        raise untrained(root.file, f"no features{which} are selected")
+    if not root.has(home) or not (branch := root.group(home)).has("ClassifierForests"):
+        raise untrained(root.file, f"it has no classifier{which}")
+    selection = read_selection(root.group(features))
+    if not selection.used():
+        raise untrained(root.file, f"no features{which} are selected")
+    forests = read_forests(branch.group("ClassifierForests"))
+    classes = _read_classes(branch, forests.known_labels)
     if forests.known_labels[-1] > len(classes):
-        raise home.refuse("ClassifierForests", f"knows label {forests.known_labels[-1]} of {len(classes)} classes")
+        raise branch.refuse("ClassifierForests", f"knows label {forests.known_labels[-1]} of {len(classes)} classes")
     expected = before.channels + len(before.classes) if before else lane.extent("c")
     for candidate in _dimensions(selection, lane):
         channels, rest = divmod(forests.column_count, candidate.width(2))
         if not rest and channels == (expected or channels) and channels >= 1:
             return Stage(channels, classes, candidate, forests)
-    raise home.refuse(
+    raise branch.refuse(
         "ClassifierForests",
         f"looks at {forests.column_count} features; the selection gives {selection.width(2)} per channel and the "
         f"project's image has {expected or 'an unknown number of'} channels",
@@ -190,16 +194,23 @@ def _dimensions(selection: FeatureSelection, lane: Lane) -> list[FeatureSelectio
     return {1: [flat], None: [deep, flat]}.get(lane.extent("z"), [deep])
 
 
-def _read_classes(home: Branch) -> tuple[ClassLabel, ...]:
-    if (empty := home.attribute("isEmpty", "LabelNames")) is not None and empty.any():
-        raise home.refuse("LabelNames", "is empty: the project has no classes")
-    names = texts(home, "LabelNames")
+def _read_classes(home: Branch, known: tuple[int, ...]) -> tuple[ClassLabel, ...]:
+    """Names and colours; where an early version stored none, ilastik's own for them."""
+    names = _read_names(home) or tuple(f"Label {number}" for number in range(1, known[-1] + 1))
     if not 1 <= len(names) <= 255:
         raise home.refuse("LabelNames", f"has {len(names)} classes, expected 1 to 255")
-    which = "PmapColors" if home.has("PmapColors") else "LabelColors"
-    colors = numbers(home, which, "iu").tolist()
+    which = next((name for name in ("PmapColors", "LabelColors") if home.has(name)), None)
+    colors = numbers(home, which, "iu").tolist() if which else [_COLORS[i % len(_COLORS)] for i in range(len(names))]
     if len(colors) < len(names) or not all(isinstance(c, list) and len(c) == 3 for c in colors):
-        raise home.refuse(which, f"has no red, green, blue for each of {len(names)} classes")
+        raise home.refuse(which or "", f"has no red, green, blue for each of {len(names)} classes")
     if not all(0 <= v <= 255 for color in colors for v in color):
-        raise home.refuse(which, "has colours outside of 0 to 255")
+        raise home.refuse(which or "", "has colours outside of 0 to 255")
     return tuple(ClassLabel(n, (c[0], c[1], c[2])) for n, c in zip(names, colors, strict=False))
+
+
+def _read_names(home: Branch) -> tuple[str, ...]:
+    if not home.has("LabelNames"):
+        return ()
+    if (empty := home.attribute("isEmpty", "LabelNames")) is not None and empty.any():
+        raise untrained(home.file, "it has no classes")
+    return texts(home, "LabelNames")

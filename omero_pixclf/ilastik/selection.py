@@ -139,8 +139,6 @@ def read_selection(branch: Branch) -> FeatureSelection:
     if not all(0.0 < s <= LARGEST_SCALE for s in scales) or len(set(scales)) != len(scales) or len(scales) > 100:
         raise branch.refuse("Scales", f"holds {scales!r:.80}, expected different sigmas up to {LARGEST_SCALE:g} pixels")
     matrix = numbers(branch, "SelectionMatrix", "biu", shape=(len(ids), len(scales)))
-    if not matrix.any():
-        raise branch.refuse("SelectionMatrix", "selects no feature")
     rows = tuple(tuple(bool(cell) for cell in row) for row in matrix.tolist())
     return FeatureSelection(ids, scales, rows, _read_flags(branch, len(scales)))
 

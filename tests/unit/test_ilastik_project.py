@@ -105,18 +105,114 @@ def test_known_labels_and_type_may_be_absent_in_old_files() -> None:
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (_without(FORESTS), "ClassifierForests is missing: open the project in ilastik, train"),
-        (replaced("workflowName", data=b"Object Classification"), "workflowName is 'Object Classification'"),
-        (replaced("ilastikVersion", data=b"1.1.9"), "ilastikVersion is '1.1.9': .* not established"),
-        (replaced("ilastikVersion", data=0.5), "ilastikVersion is '.0.5.': .* not established"),
-        (_without("FeatureSelections"), "expected a trained Pixel Classification project"),
-        (_without(f"{FORESTS}/Forest0000", f"{FORESTS}/Forest0001"), "saved without a trained classifier"),
+        (replaced("ilastikVersion", data=0.5), "was saved by ilastik 0.5.* open it in ilastik 1.0 to 1.2"),
+        (replaced("ilastikVersion", data=b"0.5"), "was saved by ilastik 0.5"),
         (replaced("FeatureSelections/SelectionMatrix", data=np.eye(4, dtype=bool)), "looks at 14 features"),
     ],
 )
 def test_refusals_say_what_and_where(edit: Edit, words: str) -> None:
     with pytest.raises(ProjectError, match=r"^cells\.ilp: .*" + words):
         read_project(edited(content(), edit), name="cells.ilp")
+
+
+def _empty_classes(file: h5py.File) -> None:
+    replaced("PixelClassification/LabelNames", data=np.zeros(0, "S1"))(file)
+    file["PixelClassification/LabelNames"].attrs["isEmpty"] = True
+
+
+@pytest.mark.parametrize(
+    ("edit", "found"),
+    [
+        (_without(FORESTS), "it has no classifier"),
+        (_without(f"{FORESTS}/Forest0000", f"{FORESTS}/Forest0001"), "saved without a trained classifier"),
+        (_without("FeatureSelections"), "no features and no classifier"),
+        (_without("PixelClassification"), "no features and no classifier"),
+        (_without("FeatureSelections/SelectionMatrix"), "no features are selected"),
+        (replaced("FeatureSelections/SelectionMatrix", data=np.zeros((4, 4), bool)), "no features are selected"),
+        (_empty_classes, "it has no classes"),
+    ],
+)
+def test_an_untrained_project_says_so_and_what_to_do(edit: Edit, found: str) -> None:
+    with pytest.raises(ProjectError) as caught:
+        read_project(edited(content(), edit), name="cells.ilp")
+    message = str(caught.value)
+    assert message.startswith("cells.ilp: nothing is trained in this project: ")
+    assert found in message
+    assert "Open it in ilastik, select features, label pixels" in message
+    assert "/" not in message
+
+
+@pytest.mark.parametrize(
+    ("workflow", "advice"),
+    [
+        ("Object Classification (from prediction image)", "apply the Pixel Classification project that its prediction"),
+        ("Object Classification (from binary image)", "run this one in ilastik"),
+        (
+            "Automatic Tracking Workflow (Conservation Tracking) from prediction image",
+            "to track, run this one in ilastik",
+        ),
+        ("Carving", "carving is interactive"),
+        ("Edge Training With Multicut", "run this one in ilastik"),
+    ],
+)
+def test_another_workflow_is_named_in_full_with_what_can_be_done(workflow: str, advice: str) -> None:
+    bare = _without("FeatureSelections", "PixelClassification")
+
+    def edit(file: h5py.File) -> None:
+        bare(file)
+        replaced("workflowName", data=workflow.encode())(file)
+
+    with pytest.raises(ProjectError) as caught:
+        read_project(edited(content(), edit), name="cells.ilp")
+    assert f"cells.ilp: is a project of ilastik's workflow '{workflow}'; omero_pixclf applies" in str(caught.value)
+    assert advice in str(caught.value)
+
+
+def test_a_pixel_and_object_project_is_its_pixel_part() -> None:
+    edit = replaced("workflowName", data=b"Object Classification (from pixel classification)")
+    both, pixels = read_project(edited(content(), edit)), read_project(content())
+    assert both.classes == pixels.classes
+    assert np.array_equal(both.stages[0].forests.columns, pixels.stages[0].forests.columns)
+    with pytest.raises(ProjectError, match="nothing is trained in this project"):
+        read_project(edited(edited(content(), edit), _without(FORESTS)))
+
+
+RAW = "Input Data/infos/lane0000/Raw Data"
+OLD = ("ComputeIn2d", "known_labels", "feature_names", "pickled_type", "axistags", "shape", "axisorder")
+
+
+@pytest.mark.parametrize("version", [0.6, 1.0, b"0.6.a3", b"1.0", b"1.1.9", b"1.1"])
+def test_projects_of_ilastik_06_to_11_are_read(version: float | bytes) -> None:
+    def edit(file: h5py.File) -> None:
+        replaced("ilastikVersion", data=version)(file)
+        for home in ("FeatureSelections", FORESTS, RAW):
+            for name in {*OLD} & {*file[home]}:
+                del file[home][name]
+
+    old, new = read_project(edited(content(), edit)), read_project(content())
+    assert old.axes == ""
+    assert old.ilastik_version == (version.decode() if isinstance(version, bytes) else f"{version:g}")
+    assert (old.channels, old.classes) == (new.channels, new.classes)
+    assert [*old.stages[0].selection.cells(1)] == [*new.stages[0].selection.cells(1)]
+    assert np.array_equal(old.stages[0].forests.thresholds, new.stages[0].forests.thresholds)
+
+
+def test_classes_without_stored_names_and_colours_are_numbered() -> None:
+    home = "PixelClassification"
+    edit = _without(f"{home}/LabelNames", f"{home}/LabelColors", f"{home}/PmapColors")
+    classes = read_project(edited(content(), edit)).classes
+    assert [label.name for label in classes] == ["Label 1", "Label 2"]
+    assert classes[0].color != classes[1].color
+
+
+def test_the_layout_of_ilastik_05_is_refused() -> None:
+    def edit(file: h5py.File) -> None:
+        _without("PixelClassification", "FeatureSelections", "ilastikVersion", "workflowName")(file)
+        file.create_group("DataSets")
+        file.create_group("Classifier")
+
+    with pytest.raises(ProjectError, match=r"saved by ilastik 0\.5, whose layout is not read; open it in ilastik 1\.0"):
+        read_project(edited(content(), edit))
 
 
 @pytest.mark.parametrize("other", [b"", b"PK\x03\x04" + b"x" * 100, b"\x89HDF\r\n\x1a\n" + b"\0" * 100])
