@@ -5,16 +5,25 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    contextmanager,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+)
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from omero_pixclf.errors import InputError, UsageError
+from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
+from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
 
 if TYPE_CHECKING:
     from omero_pixclf.files.batch import Engine, Inputs, Outcome, Progress
@@ -22,45 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
-_LISTS = ("--raw_data", "--raw-data", "--prediction_mask", "--prediction-mask")
 _DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "float64"]
-_REFUSED = {
-    "--retrain": "a project is applied as it is stored; train it in ilastik and save it",
-    "--tree-count": "training is not part of predict",
-    "--label-proportion": "training is not part of predict",
-    "--new_project": "projects are not made here",
-    "--workflow": "projects are not made here",
-    "--configfile": "ilastik's settings files are not read; see --threads and --memory",
-    "--distributed": "see omero-pixclf run --shard",
-    "--table_only": "tables belong to object classification",
-}
-
-
-class _Ilastik(click.Command):
-    """A command that takes several values behind one option, as ilastik's ``--raw_data a.h5/data b.h5/data``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_one_value_each(args)))
-
-
-def _one_value_each(args: list[str]) -> Iterator[str]:
-    """``--raw_data a b`` as ``--raw_data a --raw_data b``."""
-    current: str | None = None
-    for index, arg in enumerate(args):
-        if arg == "--":
-            yield from args[index:]
-            return
-        if arg.startswith("--"):
-            name = arg.partition("=")[0]
-            if name in _REFUSED:
-                raise click.UsageError(f"{name}: {_REFUSED[name]}")
-            current = name if name in _LISTS else None
-            if arg not in _LISTS:
-                yield arg
-        elif current is not None:
-            yield from (current, arg)
-        else:
-            yield arg
+_OTHER_FILE = "Choose another file"
 
 
 def _option(name: str, *more: Any, **facts: Any) -> Callable[[Any], Any]:
@@ -102,6 +74,10 @@ def _cut(ctx: click.Context, parameter: click.Parameter, value: str | None) -> A
     return tuple(ends[0]), tuple(ends[1])
 
 
+def _lower(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    return value.lower() if value else value
+
+
 def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | None:
     """The path of an ilastik, or None for our own engine."""
     name, _equals, path = value.partition("=")
@@ -122,8 +98,26 @@ Examples:
 """
 
 
-@click.command(cls=_Ilastik, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@_option("project", required=True, type=click.Path(path_type=Path), help="The trained project (.ilp).")
+def _hidden(name: str, **facts: Any) -> Callable[[Any], Any]:
+    """One of ilastik's options that has no effect on what is computed here."""
+    return _option(name, hidden=True, expose_value=False, **facts)
+
+
+def _path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
+    """A path; ``~`` stands for the home folder even where the shell leaves it in, as in ``--project=~/nuclei.ilp``."""
+    return None if value is None else Path(os.path.expanduser(value))  # noqa: PTH111 - Path's raises for ~nobody
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from omero_pixclf import __version__
+
+        click.echo(f"omero_pixclf {__version__}")
+        ctx.exit()
+
+
+@click.command(cls=IlastikCommand, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@_option("project", required=True, callback=_path, help="The trained project (.ilp).")
 @_option(
     "raw_data",
     multiple=True,
@@ -141,7 +135,7 @@ Examples:
 @_option("export_dtype", type=click.Choice(_DTYPES), metavar="TYPE", help=f"Stored type: {', '.join(_DTYPES)}.")
 @_option("pipeline_result_drange", callback=_range, metavar="(MIN,MAX)", help="Range of the result, as (0.0,1.0) ...")
 @_option("export_drange", callback=_range, metavar="(MIN,MAX)", help="... and the one it is mapped onto, as (0,255).")
-@_option("output_axis_order", help="Axes of the file, as cyx; axes left out must have size 1.")
+@_option("output_axis_order", callback=_lower, help="Axes of the file, as cyx; axes left out must have size 1.")
 @_option(
     "cutout_subregion",
     callback=_cut,
@@ -158,10 +152,22 @@ Examples:
 @click.option("--memory", metavar="SIZE", help="Memory to stay within, such as 2G.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document per image, and one for all at the end.")
 @_option("exit_on_failure", is_flag=True, help="Stop at the first image that fails.")
-@click.option("--logfile", type=click.Path(dir_okay=False, path_type=Path), help="Write log lines to this file too.")
-@click.option("--headless", is_flag=True, hidden=True, expose_value=False)
-@click.option("--readonly", is_flag=True, hidden=True, expose_value=False)
-@_option("preconvert_stacks", is_flag=True, hidden=True, expose_value=False)
+@_option("logfile", callback=_path, metavar="FILE", help="Write log lines to this file too.")
+@_option("redirect_output", callback=_path, metavar="FILE", help="Append what is printed to this file instead.")
+@_option("process_name", metavar="NAME", help="Write this name before each log line.")
+@click.option("--debug", is_flag=True, help="Write all log lines.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@_hidden("headless", is_flag=True)
+@_hidden("preconvert_stacks", is_flag=True)
+@_hidden("clean_paths", is_flag=True)
+@_hidden("hbp", is_flag=True)
+@_hidden("print_labels_by_slice", is_flag=True)
+@_hidden("label_search_value")
+@_hidden("variable_importance_path")
+@_hidden("filter")
+@_hidden("sys_tmp_dir")
+@_hidden("tiktorch_executable")
+@_hidden("nn_device")
 @click.argument("files", nargs=-1)
 def predict(files: tuple[str, ...], **given: Any) -> int:
     """Apply an ilastik project to FILES and write the results as headless ilastik does.
@@ -169,18 +175,24 @@ def predict(files: tuple[str, ...], **given: Any) -> int:
     One file that fails does not stop the others. Exit code: 0 all done, 1 some failed, 2 wrong usage or refused input.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    with _logged_to(given["logfile"]):
-        outcomes, total = _outcomes(files, given)
+    inputs = _inputs(files, given)
+    _check_logs(inputs, given)
+    with _redirected(given["redirect_output"]), _logged(given):
+        outcomes = _outcomes(inputs, given)
         done, failed = 0, []
         for outcome in outcomes:
             _report(outcome, as_json=given["as_json"])
             done += outcome.error is None
             failed += [outcome] if outcome.error is not None else []
-    if given["as_json"]:
-        click.echo(json.dumps({"done": done, "failed": len(failed), "not_tried": total - done - len(failed)}))
-    elif total > 1:
-        click.echo(f"{done} of {total} images done" + (f", {len(failed)} failed" if failed else ""))
+        _report_all(len(inputs.images), done, len(failed), as_json=given["as_json"])
     return _exit_code(done, failed)
+
+
+def _report_all(total: int, done: int, failed: int, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"done": done, "failed": failed, "not_tried": total - done - failed}))
+    elif total > 1:
+        click.echo(f"{done} of {total} images done" + (f", {failed} failed" if failed else ""))
 
 
 def _exit_code(done: int, failed: list[Outcome]) -> int:
@@ -196,15 +208,12 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _outcomes(files: tuple[str, ...], given: dict[str, Any]) -> tuple[Iterator[Outcome], int]:
-    from omero_pixclf.files.batch import Inputs, run_batch
-    from omero_pixclf.files.project_settings import export_settings
-    from omero_pixclf.files.sources import source_named
-    from omero_pixclf.ilastik.project import read_project
+def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> Inputs:
+    from omero_pixclf.files.batch import Inputs
 
     if files and given["raw_data"]:
         raise UsageError(f"images are given twice, by --raw_data and as {files}")
-    inputs = Inputs(
+    return Inputs(
         images=given["raw_data"] or files,
         masks=given["prediction_mask"],
         axes=_input_axes(given["input_axes"]),
@@ -212,21 +221,40 @@ def _outcomes(files: tuple[str, ...], given: dict[str, Any]) -> tuple[Iterator[O
         stack_along=given["stack_along"],
         channels=tuple(c.strip() for c in given["channels"].split(",")) if given["channels"] else (),
     )
+
+
+def _check_logs(inputs: Inputs, given: dict[str, Any]) -> None:
+    """Refuse to append log lines to an image, a mask or the project."""
+    from omero_pixclf.files.batch import protected_files
+
+    logs = {f"--{name}": given[name] for name in ("logfile", "redirect_output") if given[name] is not None}
+    if logs:
+        protected = protected_files(inputs, given["project"])
+        for option, path in logs.items():
+            protected.check(path, of=option, what="it", advice=_OTHER_FILE)
+
+
+def _outcomes(inputs: Inputs, given: dict[str, Any]) -> Iterator[Outcome]:
+    from omero_pixclf.files.batch import run_batch
+    from omero_pixclf.files.project_settings import export_settings
+    from omero_pixclf.files.sources import source_named
+    from omero_pixclf.ilastik.project import read_project
+
     project = read_project(given["project"])
     source = source_named(project, given["export_source"])
     export = export_settings(given["project"], {k: given[k] for k in _EXPORT if given[k] is not None})
-    outcomes = run_batch(
+    return run_batch(
         project,
         source,
         inputs,
         export,
         engine=_chosen(given, inputs, export),
-        memory=_bytes(given["memory"]),
-        threads=given["threads"],
+        project_file=given["project"],
+        memory=_bytes(given["memory"]) or memory_of_environment(),
+        threads=given["threads"] or threads_of_environment(),
         progress=_progress(given["as_json"]),
         stop_on_failure=given["exit_on_failure"],
     )
-    return outcomes, len(inputs.images)
 
 
 _EXPORT = (
@@ -274,19 +302,46 @@ def _bytes(size: str | None) -> int | None:
 
 
 @contextmanager
-def _logged_to(path: Path | None) -> Iterator[None]:
+def _redirected(path: Path | None) -> Iterator[None]:
+    """What is printed goes to a file, also the message of an error; that is shown as well."""
     if path is None:
         yield
         return
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("omero_pixclf")
-    logger.addHandler(handler)
+    with _appended(path) as file, redirect_stdout(file), redirect_stderr(file):
+        try:
+            yield
+        except PixclfError as error:
+            click.echo(f"error: {error}", err=True)
+            raise
+
+
+def _appended(path: Path) -> TextIO:
     try:
+        return path.open("a", encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def _logged(given: dict[str, Any]) -> Iterator[None]:
+    """Log lines as ilastik's options ask for: to a file, all of them, with a name."""
+    logger = logging.getLogger("omero_pixclf")
+    name = f"{given['process_name']} " if given["process_name"] else ""
+    form = logging.Formatter(f"{name.replace('%', '%%')}%(asctime)s %(levelname)s %(name)s: %(message)s")
+    own = bool(given["debug"] or name or given["redirect_output"])
+    with ExitStack() as opened:
+        streams: list[TextIO] = [opened.enter_context(_appended(given["logfile"]))] if given["logfile"] else []
+        for stream in [*streams, *([sys.stderr] if own else [])]:
+            handler = logging.StreamHandler(stream)
+            handler.setFormatter(form)
+            logger.addHandler(handler)
+            opened.callback(logger.removeHandler, handler)
+        opened.callback(setattr, logger, "propagate", logger.propagate)
+        logger.propagate = not own  # each line once
+        if given["debug"]:
+            opened.callback(logger.setLevel, logger.level)
+            logger.setLevel(logging.DEBUG)
         yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def _report(outcome: Outcome, *, as_json: bool) -> None:
