@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMERO_EMBEDDED_FAULTS", "shuffled")  # nothing may rely on the order of fetched collections
 SHARED = Path(os.environ.get("OMERO_PIXCLF_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 

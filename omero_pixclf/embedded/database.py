@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from omero_pixclf.embedded.fault_injection import FaultInjection
 from omero_pixclf.embedded.schema import statements, upgrades
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
@@ -29,9 +30,10 @@ def ids_parameter(ids: Iterable[int]) -> str:
 class Transaction:
     """One request's view of the database; changes stand when its block ends without an exception."""
 
-    def __init__(self, connection: sqlite3.Connection, writable: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, writable: bool, faults: FaultInjection) -> None:
         self._connection = connection
         self.writable = writable
+        self.in_any_order = faults.in_any_order
         self._next: dict[str, int] = {}
         self.after_commit: list[Callable[[], None]] = []
         self.memory: dict[Any, Any] = {}
@@ -74,8 +76,9 @@ class Transaction:
 class Database:
     """The server's database file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, faults: FaultInjection | None = None) -> None:
         self.path = path
+        self._faults = faults or FaultInjection()
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._writer_lock = threading.Lock()
         self._writer = self._connect()
@@ -115,7 +118,7 @@ class Database:
         try:
             connection.execute("BEGIN")
             try:
-                yield Transaction(connection, writable=False)
+                yield Transaction(connection, writable=False, faults=self._faults)
             finally:
                 connection.execute("ROLLBACK")
         finally:
@@ -131,7 +134,7 @@ class Database:
             raise TimeoutError(f"another request has been writing to the database for {wait_s:g} s; try again later")
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(self._writer, writable=True)
+            transaction = Transaction(self._writer, writable=True, faults=self._faults)
             try:
                 yield transaction
                 transaction._store_ids()

@@ -58,6 +58,7 @@ class Translation:
     fetches: list[tuple[Source, int]]  # fetched sources and the place of their id; the index follows where there is one
     root_place: int
     page: Page | None  # where one object may span several rows
+    is_ordered: bool  # whether the query says in which order its results come
 
     @property
     def fetches_collections(self) -> bool:
@@ -126,7 +127,7 @@ class _Translator(Expressions):
         page = None
         if root_place >= 0 and any(source.is_collection for source, _ in fetches):
             page = _page(query, clauses, scope.joins, ", ".join(places), f"{chosen.sql}.id")
-        return Translation(sql, self.parameters.bound, columns, fetches, root_place, page)
+        return Translation(sql, self.parameters.bound, columns, fetches, root_place, page, bool(query.order))
 
     def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
         """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""

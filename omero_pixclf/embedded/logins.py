@@ -67,7 +67,7 @@ def open_session(
     """Make a session, in the database and among the open ones; it counts when the transaction commits."""
     ident = max(1, tx.new_id("session"))
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user,))[0]
-    made = ClientSession(new_uuid(), ident, user, name, group, idle_ms, live_ms, event_type=event_type)
+    made = ClientSession(new_uuid(), ident, user, name, group, idle_ms, live_ms, event_type=event_type, agent=agent)
     if sudoer:
         made.sudoer_id, made.sudoer_name = sudoer
     columns = (

@@ -8,6 +8,10 @@ Load them by ``pytest -p omero_pixclf.embedded.pytest_plugin``, or by ``pytest_p
     A new user in a new group (private unless the marker ``omero_group("rwra--")`` says otherwise).
 ``omero_gateway``
     A connected `BlitzGateway` of that user, closed when the test ends.
+
+The server returns unordered collections, and the rows of queries without ``order by``, in another order at each call,
+as a real one does. ``--omero-faults late=2,shuffled,forgetful=0.01`` makes it late, shuffled and forgetful (see
+`FaultInjection`), ``--omero-faults ""`` none of these.
 """
 
 from __future__ import annotations
@@ -23,9 +27,10 @@ import pytest
 from omero.gateway import BlitzGateway
 from omero.rtypes import rbool, rstring
 
+from omero_pixclf.embedded.fault_injection import FaultInjection
 from omero_pixclf.embedded.server import Server, start
 
-__all__ = ["OmeroUser", "omero_gateway", "omero_server", "omero_user", "pytest_configure"]
+__all__ = ["OmeroUser", "omero_gateway", "omero_server", "omero_user", "pytest_addoption", "pytest_configure"]
 
 ROOT_PASSWORD = "omero"
 
@@ -49,6 +54,11 @@ class OmeroUser:
         return made
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the option."""
+    parser.addoption("--omero-faults", default="shuffled", help="faults of omero_server, e.g. late=2,shuffled")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
@@ -57,9 +67,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def omero_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def omero_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Server]:
     """An embedded OMERO for the whole test session; root's password is ``omero``."""
-    with start(tmp_path_factory.mktemp("omero") / "data", password=ROOT_PASSWORD) as server:
+    faults = FaultInjection.parse(pytestconfig.getoption("--omero-faults"))
+    with start(tmp_path_factory.mktemp("omero") / "data", password=ROOT_PASSWORD, faults=faults) as server:
         yield server
 
 

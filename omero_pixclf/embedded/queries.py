@@ -65,8 +65,13 @@ def projection(call: Call, text: str, **values: Any) -> list[tuple[Any, ...]]:
     return [tuple(row[c.place] for c in found.columns) for row in rows]
 
 
-def run_objects(call: Call, text: str, given: dict[str, Any] | None, page: Any) -> list[Any]:
-    """What findAllByQuery answers: objects, duplicates kept unless a collection was fetched."""
+def run_objects(
+    call: Call, text: str, given: dict[str, Any] | None, page: Any, *, any_order: bool = False
+) -> list[Any]:
+    """What findAllByQuery answers: objects, duplicates kept unless a collection was fetched.
+
+    ``any_order`` is for clients' queries: without ``order by`` their results may come in another order at each call.
+    """
     found = _translated(call, text, given)
     if len(found.columns) != 1 or found.columns[0].value.kind != "entity":
         raise fault(omero.InternalException, "Failed to invoke: findAllByQuery needs a query for objects")
@@ -74,6 +79,8 @@ def run_objects(call: Call, text: str, given: dict[str, Any] | None, page: Any) 
     column = found.columns[0]
     loaded = _load(call, found, rows)
     ids = [row[column.place] for row in rows]
+    if any_order and not found.is_ordered:
+        ids = call.tx.in_any_order(ids)
     if found.fetches_collections:
         ids = list(dict.fromkeys(ids))
     return [loaded.get((column.value.target, i)) for i in ids]
@@ -83,6 +90,8 @@ def run_projection(call: Call, text: str, given: dict[str, Any] | None, page: An
     """What projection answers: lists of rtypes."""
     found = _translated(call, text, given)
     rows = _rows(call, found, page)
+    if not found.is_ordered:
+        rows = call.tx.in_any_order(rows)
     loaded = _load(call, found, rows)
     made = []
     for row in rows:
@@ -187,7 +196,7 @@ def _fill_collection(call: Call, found: Translation, source: Any, place: int, ro
     kind = owner.entity.name
     started: dict[int, list[Any]] = {}
     seen: set[tuple[int, int]] = set()
-    for row in rows:
+    for row in rows if source.index else call.tx.in_any_order(rows):
         owner_id, child_id = row[owner_place], row[place]
         if owner_id is None:
             continue

@@ -275,6 +275,8 @@ class Graph:
             f"{' AND ' + condition if condition else ''} ORDER BY {order}"
         )
         pairs = self.tx.all(sql, (ids_parameter(ids),))
+        if not field.ordered:
+            pairs = self.tx.in_any_order(pairs)
         for ident in ids:
             self.start_collection(kind, ident, name)
         children = self.load(field.target, [child for _, child in pairs])

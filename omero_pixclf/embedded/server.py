@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
 import Ice
@@ -25,6 +25,7 @@ from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.certificate import PASSWORD, certificate
 from omero_pixclf.embedded.database import Database
 from omero_pixclf.embedded.factory import ServiceFactory
+from omero_pixclf.embedded.fault_injection import FaultInjection
 from omero_pixclf.embedded.folder import lock
 from omero_pixclf.embedded.logins import close_row
 from omero_pixclf.embedded.passwords import Throttle
@@ -78,8 +79,11 @@ class Server:
         The data folder.
     """
 
-    def __init__(self, folder: Path, port: int, password: str | None, host: str) -> None:
+    def __init__(
+        self, folder: Path, port: int, password: str | None, host: str, faults: FaultInjection | None = None
+    ) -> None:
         self.folder = folder
+        self.faults = faults if faults is not None else FaultInjection.from_environment()
         self.host = host
         self.new_password: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
@@ -89,7 +93,7 @@ class Server:
         self._workers: WeakKeyDictionary[threading.Thread, Service] = WeakKeyDictionary()
         with ExitStack() as held:  # what was taken is given back where starting fails
             held.callback(lock(folder).close)
-            self.database = Database(folder / "omero.sqlite")
+            self.database = Database(folder / "omero.sqlite", self.faults)
             held.callback(self.database.close)
             self._prepare(password)
             repository_files(self.database)  # a server has its repositories from its first start
@@ -261,6 +265,13 @@ class Server:
             if service.category == category:
                 service.abandoned()
 
+    def lose(self, session: ClientSession, connection: Any) -> NoReturn:
+        """End a session and its client's connection, which hears nothing of it; for tests of clients."""
+        _log.warning("the session of %s is lost, as it was asked for (%s)", session.user_name, self.faults)
+        self.sessions.close(session)
+        connection.close(True)
+        raise Ice.ObjectNotExistException
+
     def _remove_category(self, session: ClientSession, category: str) -> None:
         for name in ("", *STATELESS):
             self._remove(Ice.Identity(session.uuid + name, category))
@@ -291,7 +302,14 @@ def _communicator(folder: Path) -> Any:
     return made
 
 
-def start(folder: str | Path, port: int = 0, password: str | None = None, host: str = "127.0.0.1") -> Server:
+def start(
+    folder: str | Path,
+    port: int = 0,
+    password: str | None = None,
+    host: str = "127.0.0.1",
+    *,
+    faults: FaultInjection | None = None,
+) -> Server:
     """Start an embedded OMERO on a data folder.
 
     Parameters
@@ -305,6 +323,8 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
         and later ones leave it as it is.
     host
         The address to listen on.
+    faults
+        What the server does to its clients, for tests of them; by default what the environment names, else nothing.
 
     Returns
     -------
@@ -318,7 +338,7 @@ def start(folder: str | Path, port: int = 0, password: str | None = None, host: 
     """
     where = Path(folder)
     try:
-        return Server(where, port, password, host)
+        return Server(where, port, password, host, faults)
     except (OSError, sqlite3.Error) as error:
         what = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise UsageError(

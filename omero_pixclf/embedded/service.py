@@ -66,6 +66,8 @@ class Service:
     @contextmanager
     def transaction(self, context: Any, *, write: bool = False) -> Iterator[Call]:
         """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
+        if write:
+            self.server.faults.delay()
         opened = self.server.database.writing() if write else self.server.database.reading()
         with opened as tx:
             yield Call(self.server, self.session, tx, context or {})
@@ -160,10 +162,13 @@ def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ..
                 omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
             )
         service.session.touch()
-        if not service.stateful:
-            return _transacted(service, method, arguments, current)
-        with service.lock:
-            return _transacted(service, method, arguments, current)
+        loss = service.server.faults.loss(service.session.agent, service.session.requests)
+        if loss == "before":
+            service.server.lose(service.session, current.con)
+        result = _alone(service, method, arguments, current)
+        if loss == "after":
+            service.server.lose(service.session, current.con)
+        return result
     except Ice.Exception:
         raise
     except Exception as error:
@@ -171,10 +176,20 @@ def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ..
         raise unexpected(error) from error
 
 
+def _alone(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+    """Call a method; only one at a time of a stateful service."""
+    if not service.stateful:
+        return _transacted(service, method, arguments, current)
+    with service.lock:
+        return _transacted(service, method, arguments, current)
+
+
 def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
     mode = getattr(method, "transaction", "read")
     if mode == "none":
         return method(service, current.ctx, *arguments)
+    if mode == "write":
+        service.server.faults.delay()
     opened = service.server.database.writing() if mode == "write" else service.server.database.reading()
     with opened as tx:
         call = Call(service.server, service.session, tx, current.ctx, current)

@@ -28,7 +28,9 @@ class ClientSession:
     sudoer_id: int | None = None
     sudoer_name: str | None = None
     event_type: str = "User"
+    agent: str = ""  # what its client calls itself
     references: int = 0
+    requests: int = 0  # so far
     detached: set[str] = field(default_factory=set)  # categories of clients whose going does not count
     started: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
@@ -44,6 +46,7 @@ class ClientSession:
     def touch(self) -> None:
         """The client has been heard of."""
         self.used = time.monotonic()
+        self.requests += 1
 
     def expired(self, now: float) -> bool:
         """Whether the session was idle too long or outlived its limit."""

@@ -27,6 +27,7 @@ from omero_pixclf.connector.session import Session, connect
 from omero_pixclf.connector.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
+from omero_pixclf.embedded.fault_injection import VARIABLE
 from omero_pixclf.image import ImageInfo
 from tests.integration.commands import Client
 from tests.integration.results import ENCODE
@@ -58,16 +59,19 @@ class EmbeddedProcess:
 
     folder: Path
     port: int = 0
+    faults: str | None = None  # see `FaultInjection.parse`; None: those of the test run
     process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         log = (self.folder.parent / "server.log").open("a")
+        faults = {} if self.faults is None else {VARIABLE: self.faults}
         self.process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, str(self.folder), str(self.port), ROOT_PASSWORD],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env={**os.environ, **faults},
         )
         log.close()
         line = self.process.stdout.readline()
@@ -113,9 +117,12 @@ def folder(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[EmbeddedProcess]:
-    """An embedded server that the test may kill and start again."""
-    server = EmbeddedProcess(tmp_path / "data")
+def own_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[EmbeddedProcess]:
+    """An embedded server that the test may kill and start again.
+
+    ``@pytest.mark.parametrize("own_server", ["late=2"], indirect=True)`` gives it faults.
+    """
+    server = EmbeddedProcess(tmp_path / "data", faults=getattr(request, "param", None))
     server.start()
     try:
         yield server

@@ -19,6 +19,7 @@ SHARE = 0.95
 
 @pytest.mark.shared
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("own_server", [""], indirect=True)  # a recording has one order
 def test_every_area_answers_as_the_real_server(shared: Path, own_server: EmbeddedProcess, tmp_path: Path) -> None:
     probe = shared / "conformance"
     mine = tmp_path / "mine.json"

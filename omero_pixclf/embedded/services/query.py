@@ -48,11 +48,11 @@ class Query(Service):
         return found
 
     def findAll(self, call: Call, klass: str, page: Any) -> list[Any]:
-        return run_objects(call, f"select x from {concrete_class(klass).name} x order by x.id", {}, page)
+        return run_objects(call, f"select x from {concrete_class(klass).name} x", {}, page, any_order=True)
 
     def findByQuery(self, call: Call, query: str, params: Any) -> Any:
         try:
-            found = run_objects(call, _text(query), _given(params), _page(params))
+            found = run_objects(call, _text(query), _given(params), _page(params), any_order=True)
         except omero.InternalException as error:
             if "needs a query for objects" in error.message:
                 raise misuse(f"Query named:\n\t{query}\nhas returned more than one Object or something else") from error
@@ -60,7 +60,7 @@ class Query(Service):
         return _unique(found, query)
 
     def findAllByQuery(self, call: Call, query: str, params: Any) -> list[Any]:
-        return run_objects(call, _text(query), _given(params), _page(params))
+        return run_objects(call, _text(query), _given(params), _page(params), any_order=True)
 
     def projection(self, call: Call, query: str, params: Any) -> list[list[Any]]:
         return run_projection(call, _text(query), _given(params), _page(params))
@@ -85,7 +85,7 @@ class Query(Service):
     def findAllByFullText(self, call: Call, klass: str, query: str, params: Any) -> list[Any]:
         found = concrete_class(klass)
         ids = matching(call, found, terms(query))
-        text = f"select x from {found.name} x where x.id in (:ids) order by x.id"
+        text = f"select x from {found.name} x where x.id in (:ids)"
         given = {"ids": omero.rtypes.rlist([omero.rtypes.rlong(i) for i in ids])}
         return run_objects(call, text, given, _page(params)) if ids else []
 
@@ -116,8 +116,8 @@ def _by_string(call: Call, klass: str, field: str, condition: str, value: str, p
     known = found.fields.get(field)
     if known is None or known.kind != "string":
         raise misuse(f"could not resolve property: {field} of: {found.qualified}")
-    text = f"select x from {found.name} x where {condition.format(field)} order by x.id"
-    return run_objects(call, text, {"v": omero.rtypes.rstring(value)}, page)
+    text = f"select x from {found.name} x where {condition.format(field)}"
+    return run_objects(call, text, {"v": omero.rtypes.rstring(value)}, page, any_order=True)
 
 
 def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
@@ -130,4 +130,4 @@ def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
             conditions.append(f"x.{name} = :{name}")
             values[name] = value
     where = " where " + " and ".join(conditions) if conditions else ""
-    return run_objects(call, f"select x from {found.name} x{where} order by x.id", values, page)
+    return run_objects(call, f"select x from {found.name} x{where}", values, page, any_order=True)

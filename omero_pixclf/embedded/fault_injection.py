@@ -1,0 +1,116 @@
+"""Faults for tests of clients: a server that answers late, keeps no order, and forgets sessions.
+
+Each is something that a real OMERO.server does now and then: under load it commits a request long after its client has
+died, it returns unordered collections in another order at every call, and it loses connections and sessions. A server
+has none of them unless it is started with them, by ``start(folder, faults=FaultInjection.parse("late=2,shuffled"))`` or
+by the environment variable `VARIABLE`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from omero_pixclf.errors import UsageError
+
+__all__ = ["VARIABLE", "FaultInjection"]
+
+VARIABLE = "OMERO_EMBEDDED_FAULTS"
+_SPARED = 12  # first requests of a session, those of its login among them
+_T = TypeVar("_T")
+_OPTIONS = "late=SECONDS, late_share=0..1, shuffled, forgetful=0..1, agent=NAME, seed=NUMBER"
+
+
+@dataclass(frozen=True)
+class FaultInjection:
+    """What a server does to its clients.
+
+    Attributes
+    ----------
+    late
+        Seconds that a request which changes something waits at most before it is carried out. It is carried out even
+        where its client has died by then; others are carried out meanwhile.
+    late_share
+        Share of those requests (0 to 1) that wait.
+    shuffled
+        Whether unordered collections, and the rows of queries without ``order by``, come in another order at each call.
+    forgetful
+        Share of requests (0 to 1) at which the server loses the session with its connection: half of them before
+        anything is done, half of them after it, so that the client does not hear of it. The first requests of a session
+        are spared: it is lost in the middle of the work.
+    agent
+        Sessions of clients that call themselves so (`omero.client.setAgent`) are the only ones to be lost; "": all.
+    seed
+        Where the random numbers begin.
+    """
+
+    late: float = 0.0
+    late_share: float = 1.0
+    shuffled: bool = False
+    forgetful: float = 0.0
+    agent: str = ""
+    seed: int = 0
+    _random: random.Random = field(init=False, repr=False, compare=False)
+    _lock: Any = field(init=False, repr=False, compare=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        if self.late < 0 or not 0 <= self.late_share <= 1 or not 0 <= self.forgetful <= 1:
+            raise UsageError(f"faults of an embedded server: {self} is out of range; the options are {_OPTIONS}")
+        object.__setattr__(self, "_random", random.Random(self.seed))
+
+    @classmethod
+    def parse(cls, text: str) -> FaultInjection:
+        """The faults that a text such as ``late=2,late_share=0.1,shuffled,forgetful=0.01`` names.
+
+        Raises
+        ------
+        UsageError
+            Where the text names another option, or a value that is none.
+        """
+        given: dict[str, Any] = {}
+        for part in filter(None, (p.strip() for p in text.split(","))):
+            name, _, value = part.partition("=")
+            kind = {"late": float, "late_share": float, "forgetful": float, "agent": str, "seed": int}.get(name)
+            try:
+                given[name] = True if part == "shuffled" else kind(value)  # type: ignore[misc]
+            except (TypeError, ValueError) as error:
+                raise UsageError(f"{text!r}: {part!r} is no fault of an embedded server; use {_OPTIONS}") from error
+        return cls(**given)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> FaultInjection:
+        """The faults that the environment names; none where the variable is not set."""
+        return cls.parse((os.environ if environ is None else environ).get(VARIABLE, ""))
+
+    def delay(self) -> None:
+        """Let a request that changes something wait."""
+        if self.late and self._draw() < self.late_share:
+            time.sleep(self._draw() * self.late)
+
+    def in_any_order(self, items: Sequence[_T]) -> list[_T]:
+        """The items, in another order at each call where the server shuffles."""
+        found = list(items)
+        if self.shuffled and len(found) > 1:
+            with self._lock:
+                self._random.shuffle(found)
+        return found
+
+    def loss(self, agent: str, requests: int) -> Literal["", "before", "after"]:
+        """Whether a client's session, with so many requests so far, is lost: before this one is carried out, or after.
+
+        Returns "" where it is not.
+        """
+        if not self.forgetful or requests <= _SPARED or (self.agent and self.agent != agent):
+            return ""
+        if self._draw() >= self.forgetful:
+            return ""
+        return "before" if self._draw() < 0.5 else "after"
+
+    def _draw(self) -> float:
+        with self._lock:
+            return self._random.random()
