@@ -190,7 +190,7 @@ def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
         return ""
     if source.tally:
         return str(source.tally)
-    readable = [item.image for item in items if item.decision != "refused"]
+    readable = [item.image for item in items if item.decision not in ("refused", "made")]
     for image in readable[:: max(1, len(readable) // TRIED)][:TRIED]:
         with source.open(image):
             pass
@@ -236,7 +236,9 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     if not images:
         raise UsageError(f"no images in {' '.join(request.targets)}")
     if request.shard is not None:
-        images = share(images, *request.shard)
+        # Shares follow from the inputs alone: while this one is planned, others make images.
+        made = [image for image in images if image.made_by]
+        images = [*share([image for image in images if not image.made_by], *request.shard), *made]
     return list(plan_images(images, sink, recipe, digest, refusal, force=request.force))
 
 

@@ -141,6 +141,10 @@ class ImageInfo:
         What identifies these very pixels (OMERO: pixels id and, where known, their SHA-1), for the run's identity.
     problem
         Why it cannot be read, known when it was listed; "" for an image. A plan refuses it, so that it counts.
+    other_places
+        Further places in the same container: of an image that several wells share.
+    made_by
+        The id of the run that made this image and did not find it by its own name: a result, no input. Else empty.
     """
 
     key: str
@@ -152,6 +156,8 @@ class ImageInfo:
     place: Place = Place("")
     fingerprint: str = ""
     problem: str = ""
+    other_places: tuple[Place, ...] = ()
+    made_by: str = ""
 
 
 class PixelReader(Protocol):

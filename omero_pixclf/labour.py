@@ -27,7 +27,7 @@ from omero_pixclf.runs.execute import Executor, execute
 from omero_pixclf.runs.job import Event, Pictures, perform
 from omero_pixclf.runs.manifest import Entry, Manifest, state_folder
 from omero_pixclf.runs.pieces import shared
-from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.plan import PlanItem, inputs_of
 from omero_pixclf.runs.processes import Pool, in_processes
 from omero_pixclf.runs.room import refuse_full_disk
 from omero_pixclf.runs.starting import prepare
@@ -128,7 +128,8 @@ def carry_out(
     """Do what is planned, where the request wants it, and yield what happens."""
     recipe, shard = request.recipe, request.shard
     record = record_of(manifest, recipe, site.project, now(), axes=request.axes)
-    manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
+    inputs = inputs_of(items)
+    manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in inputs])
     if recipe.output.table and shard is None:
         take_over(items, manifest, site.sink, record.recipe)
     executor = _executor(items, site, request, manifest, record, now)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.session import Session
     from omero_pixclf.runs.execute import Outcome
     from omero_pixclf.runs.job import ContainerOutcome, Finished
+    from omero_pixclf.runs.plan import PlanItem
 
 __all__ = ["Answer", "main", "message_of"]
 
@@ -189,6 +190,7 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
     from omero_pixclf.app import Request, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execute import Outcome
     from omero_pixclf.runs.job import Finished, Planned
+    from omero_pixclf.runs.plan import count_decisions, inputs_of
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
@@ -205,15 +207,26 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
         number = 0
         for event in run_in_omero(login, request):
             if isinstance(event, Planned):
-                log.info("run %s: %s, %d to be done", event.run_id, counted(len(event.items), "image"), due)
+                plan = count_decisions(event.items)
+                log.info("run %s: %s: %s", event.run_id, counted(len(event.items), "image"), plan)
             elif isinstance(event, Outcome):
                 number += 1
                 found = ", ".join(f"{count} {name}" for name, count in event.objects)
-                log.info("%d/%d %s %s: %s %s", number, len(planned.items), event.image.key, event.image.name,
+                log.info("%d/%d %s %s: %s %s", number, len(inputs_of(planned.items)), event.image.key, event.image.name,
                          event.state, found or event.reason)  # fmt: skip
             elif isinstance(event, Finished):
-                return Answer(message_of(event), _outputs(event.containers), int(event.failed))
+                message = message_of(event) + _left_out(planned.items)
+                return Answer(message, _outputs(event.containers), int(event.failed))
     raise AssertionError("a run ends with Finished")
+
+
+def _left_out(items: Sequence[PlanItem]) -> str:
+    """What is said of images that runs made, which are no inputs unless they are chosen themselves."""
+    made = [item.image for item in items if item.decision == "made"]
+    if not made:
+        return ""
+    names = _few([f"{image.name} ({image.key})" for image in made])
+    return f" Left out, since runs made them: {names}. To use one as input, choose the image itself."
 
 
 def _outputs(containers: Sequence[ContainerOutcome]) -> dict[str, str]:

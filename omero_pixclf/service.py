@@ -26,7 +26,7 @@ from omero_pixclf.connector.watching import (
     standing,
     versions,
 )
-from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError
+from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.job import Event
@@ -136,7 +136,10 @@ class OmeroFacility:
     def look(self, order: Order) -> list[Part]:
         """What lies below an order's target, by the containers that get tables."""
         digest = self._digest(self._resolved(order))
-        images = list(images_below(self.session, [order.target]))
+        listed = list(images_below(self.session, [order.target]))
+        images = [image for image in listed if not image.made_by]
+        if listed and not images and order.request is not None:
+            raise UsageError(f"{order.target}: runs made all its images; to use one as input, name it: {listed[0].key}")
         wanted = standing(self.session, images, order.recipe.title, digest)
         moving = versions(self.session, [i.key for i in images if i.key not in wanted])
         parts: dict[str, list[ImageInfo]] = {}
@@ -195,8 +198,10 @@ class OmeroFacility:
         def wrap(source: ImageSource, sink: ResultSink) -> tuple[ImageSource, ResultSink]:
             return GuardedSource(source, wanted, guard), GuardedSink(sink, guard)
 
+        # An image that a run made is an input only where it is named itself.
+        named = order.target.startswith("Image:")
         request = Request(
-            (part.container,),
+            (order.target if named else part.container,),
             self._resolved(order),
             resume=resume,
             threads=service.threads,

@@ -34,6 +34,7 @@ from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct
+from omero_pixclf.runs.plan import count_decisions
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
@@ -238,8 +239,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
     if machine and expected is not None:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
-        counts = ", ".join(f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions)
-        click.echo(f"{counted(len(items), 'image')}: {counts}")
+        click.echo(f"{counted(len(items), 'image')}: {count_decisions(items)}")
         if preview.direct:
             click.echo(f"tried: {preview.direct}")
         if expected is not None:

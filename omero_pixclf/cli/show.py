@@ -11,6 +11,7 @@ import click
 
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.plan import count_decisions, inputs_of
 from omero_pixclf.wording import counted
 
 __all__ = ["as_json", "exit_code", "show_events"]
@@ -81,9 +82,7 @@ def _plain(event: Event) -> None:
 
 def _lines(event: Event) -> list[str]:
     if isinstance(event, Planned):
-        decisions = [i.decision for i in event.items]
-        parts = [f"{decisions.count(d)} {d}" for d in ("due", "replace", "done", "refused") if d in decisions]
-        return [f"run {event.run_id}: {counted(len(decisions), 'image')}: {', '.join(parts) or 'none'}"]
+        return [f"run {event.run_id}: {counted(len(event.items), 'image')}: {count_decisions(event.items) or 'none'}"]
     if isinstance(event, Outcome):
         found = ", ".join(f"{count} {name}" for name, count in event.objects)
         return [f"{event.image.key} {event.image.name}: {event.state} {found or event.reason}".rstrip()]
@@ -119,7 +118,7 @@ def _with_bar(events: Iterable[Event]) -> Finished:
 
         def show(event: Event) -> None:
             if isinstance(event, Planned):
-                bar.update(task, total=len(event.items), description="images")
+                bar.update(task, total=len(inputs_of(event.items)), description="images")
             elif isinstance(event, Outcome):
                 bar.advance(task)
             loud = isinstance(event, Planned | ContainerOutcome) or getattr(event, "state", "") in ("failed", "refused")

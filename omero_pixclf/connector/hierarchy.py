@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.made_images import runs_that_made
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, Place, parse_id
@@ -44,7 +46,8 @@ _MICROMETRES = {f"{prefix}METER": 10.0**power for prefix, power in _PREFIXES.ite
     "POINT": 25400 / 72,
 }
 
-Located = tuple[int, Place]
+Located = tuple[int, tuple[Place, ...]]
+"""An image and its places in one container: several where wells share it."""
 
 
 def micrometres(value: float | None, unit: str | None) -> float | None:
@@ -62,14 +65,16 @@ def micrometres(value: float | None, unit: str | None) -> float | None:
     return float(value) * factor if factor >= 1 else float(value) / round(1 / factor)
 
 
-def well_name(row: int, column: int) -> str:
-    """A well's name from its 0-based row and column.
+def well_name(row: int | None, column: int | None) -> str:
+    """A well's name from its 0-based row and column; empty for one without a position, which OMERO allows.
 
     Examples
     --------
-    >>> well_name(1, 2), well_name(26, 0)
-    ('B3', 'AA1')
+    >>> well_name(1, 2), well_name(26, 0), well_name(None, 0)
+    ('B3', 'AA1', '')
     """
+    if row is None or column is None:
+        return ""
     letters = ""
     rest = row + 1
     while rest:
@@ -114,7 +119,8 @@ def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
 def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
     """Every image below the targets, once each, in the order of targets, datasets, wells and fields.
 
-    An image without pixels (an import that did not finish) is yielded with a shape of zeros.
+    An image without pixels (an import that did not finish) is yielded with a shape of zeros. Images that runs made are
+    yielded with the run in ``made_by``, unless a target names the image itself.
 
     Raises
     ------
@@ -123,37 +129,39 @@ def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo
     MissingError
         For one that is not there or not visible.
     """
+    wanted = parse_targets(targets)
+    named = {ident for kind, ident in wanted if kind == "Image"}
     seen: set[int] = set()
     page: list[Located] = []
-    for kind, ident in parse_targets(targets):
+    for kind, ident in wanted:
         for located in _BELOW[kind](session, ident):
             if located[0] not in seen:
                 seen.add(located[0])
                 page.append(located)
             if len(page) == PAGE:
-                yield from _describe(session, page)
+                yield from _describe(session, page, named)
                 page = []
-    yield from _describe(session, page)
+    yield from _describe(session, page, named)
 
 
 def _of_image(session: Session, ident: int) -> Iterator[Located]:
     _name_of(session, "Image", ident)
     samples = _fields(session, "w.id in (select s.well.id from WellSample s where s.image.id = :id)", ident)
-    for image, place in samples:
+    for image, places in samples:
         if image == ident:
-            yield image, place
+            yield image, places
             return
     held = session.rows(
         "select l.parent.id, l.parent.name from DatasetImageLink l where l.child.id = :id order by l.parent.id",
         id=ident,
     )
-    yield ident, Place(f"Dataset:{held[0][0]}", held[0][1] or "") if held else Place(f"Image:{ident}")
+    yield ident, (Place(f"Dataset:{held[0][0]}", held[0][1] or "") if held else Place(f"Image:{ident}"),)
 
 
 def _of_dataset(session: Session, ident: int) -> Iterator[Located]:
     place = Place(f"Dataset:{ident}", _name_of(session, "Dataset", ident))
     hql = "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id"
-    yield from ((image, place) for image in session.ids(hql, id=ident))
+    yield from ((image, (place,)) for image in session.ids(hql, id=ident))
 
 
 def _of_project(session: Session, ident: int) -> Iterator[Located]:
@@ -176,9 +184,17 @@ def _of_screen(session: Session, ident: int) -> Iterator[Located]:
 
 
 def _of_well(session: Session, ident: int) -> Iterator[Located]:
-    if not session.ids("select w.id from Well w where w.id = :id", id=ident):
+    """The images of a well, with their places in other wells of its plate."""
+    plates = session.ids("select w.plate.id from Well w where w.id = :id", id=ident)
+    if not plates:
         raise missing("Well", ident)
-    yield from _fields(session, "w.id = :id", ident)
+    images = "select s.image.id from WellSample s where s.well.id = :id"
+    for image, places in _fields(
+        session, f"w.id in (select o.well.id from WellSample o where o.image.id in ({images})) or w.id = :id", ident
+    ):
+        here = [p for p in places if p.well_id == ident]
+        if here:
+            yield image, (*here, *(p for p in places if p.well_id != ident))
 
 
 _BELOW: dict[str, Callable[[Session, int], Iterator[Located]]] = {
@@ -199,7 +215,10 @@ def _name_of(session: Session, kind: str, ident: int) -> str:
 
 
 def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
-    """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition."""
+    """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition.
+
+    Wells without row and column come last. An image has all its places on the plate where it is met first.
+    """
     rows = session.rows(
         "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name, "
         "w.plate.rows, w.plate.columns "
@@ -207,26 +226,38 @@ def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
         id=ident,
     )
     counts: dict[tuple[int, int | None], int] = {}
-    ordered = sorted(rows, key=lambda r: (r[3], r[4], r[5]))
-    for plate, name, well, row, column, _, image, acquisition, title, *extents in ordered:
+    found: dict[int, list[Place]] = {}
+    for plate, name, well, row, column, _, image, acquisition, title, *extents in sorted(rows, key=_well_order):
         counts[well, acquisition] = counts.get((well, acquisition), 0) + 1
         called = None if acquisition is None else (title or f"Run {acquisition}")
         shape = (extents[0], extents[1]) if all(extents) else None
         field = counts[well, acquisition]
-        yield image, Place(f"Plate:{plate}", name or "", well_name(row, column), well, field, called, shape)
+        place = Place(f"Plate:{plate}", name or "", well_name(row, column), well, field, called, shape)
+        found.setdefault(image, []).append(place)
+    for image, places in found.items():
+        yield image, tuple(p for p in places if p.container == places[0].container)
 
 
-def _describe(session: Session, page: Sequence[Located]) -> Iterator[ImageInfo]:
+def _well_order(row: Sequence[Any]) -> tuple[Any, ...]:
+    plate, _, well, line, column, index, *_ = row
+    placed = line is not None and column is not None
+    return (plate, not placed, line if placed else 0, column if placed else 0, well, index or 0)
+
+
+def _describe(session: Session, page: Sequence[Located], named: Collection[int]) -> Iterator[ImageInfo]:
     if not page:
         return
     wanted = [image for image, _ in page]
-    names = dict(session.rows("select i.id, i.name from Image i where i.id in (:ids)", ids=wanted))
+    rows = session.rows("select i.id, i.name, i.description from Image i where i.id in (:ids)", ids=wanted)
+    told = {image: (name or "", description or "") for image, name, description in rows}
+    makers = runs_that_made(session, {i: told[i][1] for i in wanted if i in told and i not in named})
     pixels = _pixels(session, wanted)
     channels = _channels(session, [row[1] for row in pixels.values()])
-    for image, place in page:
-        if image not in names:
-            raise MissingError(f"Image:{image}: removed from {place.container} while it was listed")
-        yield _info(image, names[image] or "", pixels.get(image), channels, place)
+    for image, places in page:
+        if image not in told:
+            raise MissingError(f"Image:{image}: removed from {places[0].container} while it was listed; repeat it")
+        info = _info(image, told[image][0], pixels.get(image), channels, places[0])
+        yield replace(info, other_places=places[1:], made_by=makers.get(image, ""))
 
 
 def _pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:

@@ -22,6 +22,7 @@ from omero.rtypes import rstring
 from omero_pixclf.connector.attachments import group_of, link
 from omero_pixclf.connector.faults import missing
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.made_images import RUN_NS
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.process import lives
@@ -50,7 +51,6 @@ __all__ = [
     "unfinished_on",
 ]
 
-RUN_NS = "omero_pixclf/run"
 TABLES_NS = "omero_pixclf/run/tables"
 """Entries of containers: the tables and pictures of a run over their images."""
 

@@ -88,12 +88,21 @@ def summary_rows(summary: Table) -> dict[str, dict[str, Any]]:
 
 def total(summary: Table, tag: str) -> int:
     """How many objects of a class all images have; images where it was not looked for count as none."""
-    counts = summary[f"Count_{tag}"]
+    counts = _once(summary)[f"Count_{tag}"]
     return int(counts[counts > 0].sum()) if len(counts) else 0
 
 
 def mean_fraction(summary: Table, tag: str) -> float:
     """The mean share of the images' area in objects of a class; NaN where nothing is known."""
-    name = f"Area_fraction_{tag}"
+    name, summary = f"Area_fraction_{tag}", _once(summary)
     known = summary[name][np.isfinite(summary[name])] if name in summary else np.empty(0)
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _once(summary: Table) -> Table:
+    """The first row of each image: one that wells share has a row for each well."""
+    if "Image" not in summary:
+        return summary
+    first = np.zeros(len(summary), bool)
+    first[np.unique(summary["Image"], return_index=True)[1]] = True
+    return summary.take(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,10 @@ def _image_column(image: ImageInfo, rows: int) -> Column:
 
 
 def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
-    """The image's row of the summary table: counts, area fractions and mean measurements per class."""
+    """The image's row of the summary table: counts, area fractions and mean measurements per class.
+
+    An image that several wells share has a row for each of them, so that each well has its numbers.
+    """
     columns: list[Column] = []
     tags = column_tags(objects)
     for name, table in objects.items():
@@ -70,7 +74,9 @@ def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, T
         Column(f"Focus_{channel}", "double", np.array([score]), description="larger is sharper")
         for channel, score in zip(column_names(image.channels, image.shape[4]), summary.focus, strict=True)
     ]
-    return locate(Table(tuple(columns)), image)
+    row = Table(tuple(columns))
+    places = (image.place, *image.other_places)
+    return concatenate([locate(row, replace(image, place=place)) for place in places])
 
 
 AVERAGED = ("Area_", "Volume_", "Mean_")  # per-object columns whose means stand in the summary

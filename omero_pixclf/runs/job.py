@@ -15,7 +15,7 @@ from omero_pixclf.runs.edges import ResultSink
 from omero_pixclf.runs.execute import Executor, Outcome
 from omero_pixclf.runs.failures import failure_list
 from omero_pixclf.runs.manifest import Manifest
-from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.plan import PlanItem, inputs_of
 from omero_pixclf.table import Table
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Pictures", "Planned", "finish_container", "perform"]
@@ -82,6 +82,7 @@ def perform(
     knows only some of the images.
     """
     yield Planned(record.run_id, manifest.folder, tuple(items))
+    items = inputs_of(items)
     outcomes: list[Outcome] = []
     containers: list[ContainerOutcome] = []
     left = Counter(item.image.place.container for item in items)

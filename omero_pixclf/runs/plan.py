@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, get_args
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.edges import ResultSink
 
-__all__ = ["PlanItem", "plan_images"]
+__all__ = ["PlanItem", "count_decisions", "inputs_of", "plan_images"]
 
 PAGE = 500  # images to look up at a time
-Decision = Literal["due", "replace", "done", "refused"]
+Decision = Literal["due", "replace", "done", "refused", "made"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class PlanItem:
     ----------
     decision
         ``due``: no results yet; ``replace``: results of this recipe name, made otherwise, will go once the new ones
-        stand; ``done``: the same run stands already; ``refused``: it cannot be done, ``reason`` says why.
+        stand; ``done``: the same run stands already; ``refused``: it cannot be done, ``reason`` says why;
+        ``made``: a run made it, so it is a result and no input, and nothing is done with it.
     earlier
         The id of the run that did what is ``done``.
     """
@@ -54,6 +55,9 @@ def plan_images(
         if image.problem:
             yield PlanItem(image, "refused", image.problem)
             continue
+        if image.made_by:
+            yield PlanItem(image, "made", f"made by run {image.made_by}; to use it as input, name it: {image.key}")
+            continue
         earlier = sink.previous(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.
@@ -75,3 +79,21 @@ def _looked_up(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> It
     while page := list(islice(left, PAGE)):
         sink.prefetch(page, recipe)
         yield from page
+
+
+def inputs_of(items: Iterable[PlanItem]) -> list[PlanItem]:
+    """The items without those that runs made."""
+    return [item for item in items if item.decision != "made"]
+
+
+def count_decisions(items: Iterable[PlanItem]) -> str:
+    """How many images there are of each decision, in words; empty without any.
+
+    >>> from omero_pixclf.image import ImageInfo
+    >>> image = ImageInfo("Image:51", "a", (1, 1, 8, 8, 1), "uint8", ("",))
+    >>> count_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
+    '2 due, 1 made by runs'
+    """
+    decisions = [item.decision for item in items]
+    words = {"due": "due", "replace": "replace", "done": "done", "refused": "refused", "made": "made by runs"}
+    return ", ".join(f"{decisions.count(d)} {words[d]}" for d in get_args(Decision) if d in decisions)

@@ -71,7 +71,7 @@ class RunLog:
 
     def planned(self, order: Order, part: Part, plan: Planned) -> None:
         """A run begins, or an earlier one goes on."""
-        images = sum(i.decision != "done" for i in plan.items)
+        images = sum(i.decision not in ("done", "made") for i in plan.items)
         with transaction(self._engine) as db:
             same = runs.c.run_id == plan.run_id
             known = db.execute(select(runs.c.done).where(same)).scalar_one_or_none()
