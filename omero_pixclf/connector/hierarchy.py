@@ -10,10 +10,10 @@ from typing import Any
 from omero_pixclf.connector.faults import missing
 from omero_pixclf.connector.made_images import runs_that_made
 from omero_pixclf.connector.session import Session
-from omero_pixclf.errors import MissingError, UsageError
+from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place, parse_id
 
-__all__ = ["DTYPES", "images_below", "micrometres", "parse_key", "parse_targets", "well_name"]
+__all__ = ["DTYPES", "empty_wells", "images_below", "micrometres", "parse_key", "parse_targets", "well_name"]
 
 KINDS = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 DTYPES = {
@@ -119,8 +119,9 @@ def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
 def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
     """Every image below the targets, once each, in the order of targets, datasets, wells and fields.
 
-    An image without pixels (an import that did not finish) is yielded with a shape of zeros. Images that runs made are
-    yielded with the run in ``made_by``, unless a target names the image itself.
+    An image without pixels (an import that did not finish) is yielded with a shape of zeros, one that is removed
+    meanwhile with its ``problem``. Images that runs made are yielded with the run in ``made_by``, unless a target names
+    the image itself.
 
     Raises
     ------
@@ -197,6 +198,23 @@ def _of_well(session: Session, ident: int) -> Iterator[Located]:
             yield image, (*here, *(p for p in places if p.well_id != ident))
 
 
+def empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list[str]]:
+    """The wells below the targets' plates that no image is in, as ``{"Plate:3": ["A2"]}``; their fields are missing."""
+    plates = [ident for kind, ident in parse_targets(targets) if kind == "Plate"]
+    for kind, ident in parse_targets(targets):
+        if kind == "Screen":
+            hql = "select l.child.id from ScreenPlateLink l where l.parent.id = :id"
+            plates += session.ids(hql, id=ident)
+    found: dict[str, list[str]] = {}
+    for plate in dict.fromkeys(plates):
+        wells = session.rows("select w.id, w.row, w.column from Well w where w.plate.id = :id", id=plate)
+        filled = set(session.ids("select s.well.id from WellSample s where s.well.plate.id = :id", id=plate))
+        names = sorted((row, column) for well, row, column in wells if well not in filled and None not in (row, column))
+        if names:
+            found[f"Plate:{plate}"] = [well_name(row, column) for row, column in names]
+    return found
+
+
 _BELOW: dict[str, Callable[[Session, int], Iterator[Located]]] = {
     "Image": _of_image,
     "Dataset": _of_dataset,
@@ -255,7 +273,9 @@ def _describe(session: Session, page: Sequence[Located], named: Collection[int])
     channels = _channels(session, [row[1] for row in pixels.values()])
     for image, places in page:
         if image not in told:
-            raise MissingError(f"Image:{image}: removed from {places[0].container} while it was listed; repeat it")
+            said = f"Image:{image}: was removed from {places[0].container} while it was listed; run again"
+            yield ImageInfo(f"Image:{image}", "", (0, 0, 0, 0, 0), "", (), place=places[0], problem=said)
+            continue
         info = _info(image, told[image][0], pixels.get(image), channels, places[0])
         yield replace(info, other_places=places[1:], made_by=makers.get(image, ""))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -12,14 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.connector.faults import FOREIGN
-from omero_pixclf.connector.hierarchy import DTYPES, images_below
+from omero_pixclf.connector.hierarchy import DTYPES, empty_wells, images_below
 from omero_pixclf.connector.planes import LARGEST_MESSAGE
 from omero_pixclf.connector.session import ALL_GROUPS, Session
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
+from omero_pixclf.wording import counted
 
 __all__ = ["Block", "OmeroReader", "OmeroSource", "blocks"]
 
+_log = logging.getLogger(__name__)
+
+FEW = 10  # wells to name
 BLOCK_BYTES = 4 << 20
 """A real server delivers blocks of about this size fastest."""
 TILE = 1024
@@ -155,6 +160,9 @@ class OmeroSource:
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
         """Every image below the targets (`omero_pixclf.connector.hierarchy.images_below`)."""
+        for plate, wells in empty_wells(self.session, targets).items():
+            some = ", ".join(wells[:FEW]) + (", …" if len(wells) > FEW else "")
+            _log.warning("%s: %s without images: %s", plate, counted(len(wells), "well"), some)
         return images_below(self.session, targets)
 
     @contextmanager

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Literal, get_args
 
 from omero_pixclf.config import Recipe
+from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.edges import ResultSink
 
@@ -65,12 +66,20 @@ def plan_images(
         if same and not force:
             run_id = complete[0].run_id
             yield PlanItem(image, "done", f"run {run_id} did the same", run_id)
-        elif reason := refusal(image) or sink.refusal(image):
+        elif reason := _refusal(image, sink, refusal):
             yield PlanItem(image, "refused", reason)
         elif complete:
             yield PlanItem(image, "replace", f"replaces run {complete[0].run_id}")
         else:
             yield PlanItem(image, "due")
+
+
+def _refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
+    """Why an image cannot be done; one that is gone since it was listed is refused like any other."""
+    try:
+        return refusal(image) or sink.refusal(image)
+    except (InputError, MissingError) as error:
+        return str(error)
 
 
 def _looked_up(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
