@@ -137,7 +137,7 @@ class OmeroFacility:
         """What lies below an order's target, by the containers that get tables."""
         digest = self._digest(self._resolved(order))
         listed = list(images_below(self.session, [order.target]))
-        images = [image for image in listed if not image.made_by]
+        images = [image for image in listed if not (image.made_by or image.problem)]
         if listed and not images and order.request is not None:
             raise UsageError(f"{order.target}: runs made all its images; to use one as input, name it: {listed[0].key}")
         wanted = standing(self.session, images, order.recipe.title, digest)
