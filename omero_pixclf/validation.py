@@ -6,9 +6,10 @@ import difflib
 import json
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+if TYPE_CHECKING:  # slow to import, and those who read JSON need none of it
+    from pydantic import BaseModel, ValidationError
 
 __all__ = ["complaints", "parse_json"]
 
@@ -34,6 +35,7 @@ def complaints(error: ValidationError, model: type[BaseModel], where: str) -> st
 
     Examples
     --------
+    >>> from pydantic import BaseModel, ValidationError
     >>> class Model(BaseModel, extra="forbid"):
     ...     threshold: float = 0.5
     >>> try:
@@ -71,7 +73,7 @@ def _keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         yield annotation
     for part in typing.get_args(annotation):
         yield from _models(part)

@@ -23,7 +23,7 @@ __all__ = ["ProtectedFiles", "file_identities"]
 
 Identity = tuple[str, str] | tuple[int, int]
 
-_HDF5 = (".h5", ".hdf5", ".ilp")
+_HDF5, _TIFF = (".h5", ".hdf5", ".ilp"), (".tif", ".tiff")
 _ADVICE = "Choose another name or folder with --output_filename_format"
 
 
@@ -81,6 +81,8 @@ class ProtectedFiles:
     def _add_data(self, role: str, data: DataPath) -> None:
         if data.kind not in _HDF5:
             self.add(role, data.file)
+            for member in _members(data) if data.kind in _TIFF else ():
+                self.add(role, member)
             return
         name, linked = _hdf5_parts(data.file, data.inside)
         self.add(role, data.file, name)
@@ -179,6 +181,16 @@ def _overlap(file: Path, read: str, written: str) -> bool:
 
 def _holds(group: Any, wanted: Any) -> bool:
     return group.visititems(lambda _, item: True if item == wanted else None) is True
+
+
+def _members(data: DataPath) -> tuple[Path, ...]:
+    """The other files of an OME-TIFF that is several; none where the file cannot be read."""
+    from omero_pixclf.files.tiff_file import members_of, open_tiff_file
+
+    with suppress(PixclfError), open_tiff_file(data.file, alone=True) as tiff:
+        if any(mark in (tiff.ome_metadata or "") for mark in ("FileName=", "BinaryOnly")):
+            return members_of(data.file)
+    return ()
 
 
 def _hdf5_parts(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:

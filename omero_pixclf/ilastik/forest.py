@@ -112,12 +112,23 @@ def _class_name(branch: Branch) -> str:
 
 
 def _known_labels(branch: Branch, count: int) -> tuple[int, ...]:
+    """The labels of the forests' classes; before 1.2 only vigra noted them, in each forest."""
     if not branch.has("known_labels"):
-        return tuple(range(1, count + 1))
+        return _labels_of_vigra(_forest_groups(branch)[0], count) or tuple(range(1, count + 1))
     labels = tuple(int(v) for v in numbers(branch, "known_labels", "iu", shape=(None,)))
     if len(labels) != count or list(labels) != sorted(set(labels)) or labels[0] < 1:
         raise branch.refuse("known_labels", f"is {labels!r:.60}, expected {count} different labels from 1 upwards")
     return labels
+
+
+def _labels_of_vigra(home: Branch, count: int) -> tuple[int, ...]:
+    """The labels by vigra's own note, empty where there is none that fits."""
+    external = home.group("_ext_param")
+    if not external.has("labels"):
+        return ()
+    found = numbers(external, "labels", "fiu").ravel().tolist()
+    fits = len(found) == count and all(1 <= v <= 255 and v == int(v) for v in found)
+    return tuple(int(v) for v in found) if fits and found == sorted(set(found)) else ()
 
 
 def _read_forest(home: Branch, trees: list[StoredTree], expected: tuple[int, int] | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pytest
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.protection import ProtectedFiles
+from tests.unit.test_files_tiff_sets import write_set
 
 
 @pytest.fixture
@@ -67,8 +68,8 @@ def test_an_input_that_is_a_link_protects_what_it_leads_to(raw: Path) -> None:
 
 
 def test_unicode_forms_of_one_name_are_one_name(tmp_path: Path) -> None:
-    (tmp_path / "Zür.tif").write_bytes(b"")
-    assert refused(protected(tmp_path / "Zür.tif"), tmp_path / "Zür.tif")
+    (tmp_path / "Z\u00fcr.tif").write_bytes(b"")
+    assert refused(protected(tmp_path / "Z\u00fcr.tif"), tmp_path / "Zu\u0308r.tif")
 
 
 def test_relative_names_count_from_the_working_directory(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,3 +179,12 @@ def test_the_message_says_which_input_and_what_to_do(raw: Path) -> None:
         protected(raw).check(raw, of="x.tif")
     with pytest.raises(UsageError, match=r"would overwrite the image itself.*--output_filename_format"):
         protected(raw).check(raw, of=str(raw))
+
+
+@pytest.mark.parametrize("kind", [{}, {"master": True}, {"companion": True}])
+def test_every_file_of_an_ome_tiff_is_protected(tmp_path: Path, kind: dict[str, bool]) -> None:
+    members = write_set(tmp_path, **kind)
+    found = ProtectedFiles()
+    found.add_images("image", [str(members[2])])
+    assert all(refused(found, member) for member in members)
+    assert not refused(found, tmp_path / "other.ome.tif")
