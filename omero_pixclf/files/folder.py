@@ -23,10 +23,12 @@ from omero_pixclf.errors import ImageError, InputError, OutputError
 from omero_pixclf.files.atomic import remove, write_bytes
 from omero_pixclf.files.axes import Axis
 from omero_pixclf.files.export import save_image
+from omero_pixclf.files.file_images import FileImages, each_set_once, images_of_file
 from omero_pixclf.files.geojson import features_of
 from omero_pixclf.files.image_listing import ListedFile, list_images, real_files, unreadable_image
 from omero_pixclf.files.ledger import LEDGER, in_work, read_record, write_record
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, short_hash
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
@@ -66,20 +68,24 @@ class FolderSource:
         ImageError
             Where a target is not there, or the only one is a file that cannot be read.
         """
-        alone = len(targets) == 1 and not _is_folder(targets[0])
-        for one in real_files(listed for target in targets for listed in _listed(target)):
-            key = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links and change names
-            if one.problem:
-                yield unreadable_image(key, f"{one.path}: {one.problem}")
-                continue
-            try:
-                with open_image(key, axes=self.axes) as reader:
-                    info = reader.info
-            except ImageError as error:
-                if alone or not os.path.lexists(key):
-                    raise
-                info = unreadable_image(key, str(error))
-            yield info
+        alone = len(targets) == 1 and not is_folder(targets[0])
+        listed = real_files(one for target in targets for one in _listed(target))
+        seen: set[str] = set()
+        for images in each_set_once([self._images_of(one, alone) for one in listed]):
+            yield from (info for info in images.infos if info.key not in seen)
+            seen.update(info.key for info in images.infos)
+
+    def _images_of(self, one: ListedFile, alone: bool) -> FileImages:
+        """The images of a file, or what stands for one that cannot be read."""
+        key = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links and change names
+        if one.problem:
+            return FileImages(one.path, (unreadable_image(key, f"{one.path}: {one.problem}"),))
+        try:
+            return images_of_file(key, axes=self.axes)
+        except ImageError as error:
+            if alone or not os.path.lexists(split(key).file):
+                raise
+            return FileImages(one.path, (unreadable_image(key, str(error)),))
 
     def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
         """An image, open for reading until the context ends."""
@@ -87,11 +93,7 @@ class FolderSource:
 
 
 def _listed(target: str) -> list[ListedFile]:
-    return list_images(Path(target)) if _is_folder(target) else [ListedFile(Path(target))]
-
-
-def _is_folder(target: str) -> bool:
-    return Path(target).is_dir() and Path(target).suffix.lower() != ".zarr"
+    return list_images(Path(target)) if is_folder(target) else [ListedFile(Path(target))]
 
 
 class FolderWriter:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from omero_pixclf.files.ledger import is_results_folder
 from omero_pixclf.files.opening import EXTENSIONS
+from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.image import ImageInfo, Place
 
 __all__ = ["ListedFile", "list_images", "real_files", "unreadable_image"]
 
 log = logging.getLogger(__name__)
 
-_STORES = (".zarr",)  # folders that are one image
 _NO_IMAGES = (".ilp",)
 _OTHER_FORMATS = (
     *(".czi", ".dv", ".ics", ".ids", ".ims", ".jp2", ".lif", ".mha", ".mrc", ".nd2", ".nii", ".nrrd", ".oib", ".oif"),
@@ -58,10 +58,10 @@ def list_images(folder: Path) -> list[ListedFile]:
         for path in entries:
             if path.name.startswith("."):
                 continue
-            if path.is_dir() and path.suffix.lower() not in _STORES:
+            if is_folder(path):
                 if not is_results_folder(path):
                     (linked if path.is_symlink() else waiting).append(path)
-            elif path.suffix.lower() in EXTENSIONS and path.suffix.lower() not in _NO_IMAGES:
+            elif split(path).kind in EXTENSIONS and split(path).kind not in _NO_IMAGES:
                 direct = not (through_link or path.is_symlink())
                 identity = os.path.realpath(path)
                 if identity not in found or (direct and not found[identity][0]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _root(path: Path, xml: str) -> ET.Element:
     root = parsed(xml)
     if root is None:
         raise ImageError(f"{path}: its OME-XML is damaged; export it again")
-    return root
+    return deepcopy(root)
 
 
 def companion_of(path: Path, xml: str | None, within: Path) -> Path | None:

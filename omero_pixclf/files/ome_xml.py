@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from omero_pixclf.files.axes import Axes, Axis
@@ -106,8 +107,12 @@ def has_entities(xml: str) -> bool:
     return "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml
 
 
+@lru_cache(maxsize=2)
 def parsed(xml: str) -> ET.Element | None:
-    """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML."""
+    """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML.
+
+    The last ones are kept, since a plate's text is asked for each of its images: do not change them.
+    """
     if has_entities(xml):
         return None
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.zarr_store import STORES, is_store
 
-__all__ = ["DataPath", "expand", "is_pattern", "nickname", "split"]
+__all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
 
 _SERIES = re.compile(r"(?P<path>.+)#(?P<series>\d{1,9})", re.DOTALL)
 _HDF5 = (".h5", ".hdf5", ".ilp")
@@ -85,6 +85,14 @@ def _container(text: str) -> tuple[str, str]:
         len(text),
     )
     return text[:end], text[end:]
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a path is a folder of files, and no Zarr store or part of one, whatever it is called."""
+    if not Path(path).is_dir():
+        return False
+    data = split(path)
+    return data.kind != ".zarr" or not is_store(data.file)
 
 
 def is_pattern(path: str | Path) -> bool:

@@ -16,7 +16,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat import read_flat
-from omero_pixclf.files.ome_plates import field_place
+from omero_pixclf.files.ome_wells import ome_place
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.several import SeveralImages
@@ -83,7 +83,7 @@ def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
         channels=ome_channels(tiff.ome_metadata, number) if tiff.ome_metadata else (),
         held=0 if flat else CACHE_BYTES,
         files=tuple(path.parent / os.path.relpath(m, path.parent) for m in members) if len(members) > 1 else (),
-        place=field_place(tiff.ome_metadata, number, str(path)),
+        place=ome_place(path, tiff.ome_metadata, number),
     )
 
 

@@ -1,0 +1,38 @@
+"""The well of an image of an OME-TIFF file with a plate."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.ome_xml import images_with_pixels
+from omero_pixclf.files.series.content import Plate
+from omero_pixclf.files.series.ome_plates import ome_plates
+from omero_pixclf.image import Place, well_name
+
+__all__ = ["ome_place"]
+
+
+def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
+    """The well of an image by its number among those with pixels, in a container that is the file and its plate.
+
+    None where it lies on no plate, or the plate's metadata is damaged: pixels do not depend on that.
+    """
+    if not xml or "Plate" not in xml:
+        return None
+    plates: tuple[Plate, ...] = ()
+    with suppress(ImageError):
+        plates, _ = ome_plates(path, xml, [one.ident for one in images_with_pixels(xml)])
+    for number, plate in enumerate(plates):
+        for spot in plate.spots:
+            if spot.series == image:
+                return Place(
+                    container=f"{path}#plate{number}" if number else str(path),
+                    name=plate.name or path.name,
+                    well=well_name(spot.row, spot.column),
+                    field=spot.field + 1,
+                    acquisition=None if spot.run is None or not plate.runs else plate.runs[spot.run],
+                    plate=(plate.rows, plate.columns),
+                )
+    return None
