@@ -11,7 +11,7 @@
     │   ├── UnreachableError  no connection, or it broke and did not come back
     │   ├── LoginError        wrong name, password, session or group
     │   ├── NotAllowedError   the user may not do this there
-    │   └── MissingError      the object is not there, or not visible to this user
+    │   └── MissingError      the object is not there, or not visible to this user   exit 2: it is named wrongly
     └── OutputError           a result could not be written (full disk, read-only)     exit 1
         └── ConflictError     another run changed what was to be replaced: read again and repeat
 
@@ -82,7 +82,9 @@ class NotAllowedError(ServerError):
 
 
 class MissingError(ServerError):
-    """The object is not there, or not visible to this user."""
+    """The object is not there, or not visible to this user: whoever named it has to name another."""
+
+    exit_code = 2
 
 
 class OutputError(PixclfError):

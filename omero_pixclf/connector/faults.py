@@ -98,4 +98,6 @@ def translated(doing: str) -> Iterator[None]:
 
 def missing(kind: str, ident: int) -> MissingError:
     """The error for an object that a query did not find."""
-    return MissingError(f"{kind}:{ident}: not on the server, or not visible to this user")
+    return MissingError(
+        f"{kind}:{ident}: not on the server, or not visible to this user; check the number, and the user who logs in"
+    )

@@ -15,6 +15,7 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.connector.attachments import file_annotation, group_of, link, marked_files
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
+from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
@@ -160,35 +161,32 @@ def read_project_bytes(session: Session, reference: str, targets: Sequence[str] 
 
 
 def project_address(session: Session, reference: str, targets: Sequence[str] = ()) -> str:
-    """The address, ``"FileAnnotation:12"``, of that reference itself or of a file of that name attached to a target.
+    """The address, ``"FileAnnotation:12"``, of that reference itself or of a file of that name attached near a target.
+
+    For a well that is its plate or its screen, too, for a screen its plates, and so on: the nearest one counts
+    (`omero_pixclf.connector.project_lookup`).
 
     Raises
     ------
     MissingError
         Where there is none.
     UsageError
-        Where several files of that name hang on the targets.
+        Where there are several, equally near.
     """
     if reference.startswith("FileAnnotation:"):
         return reference
-    hanging: set[int] = set()
+    found: dict[int, str] = {}
     for kind, ident in parse_targets(targets):
-        hanging.update(
-            session.ids(
-                f"select a.id from FileAnnotation a where a.file.name = :name and a.id in "
-                f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)",
-                name=reference,
-                id=ident,
-            )
-        )
-    if not hanging:
+        found.update(projects_near(session, f"{kind}:{ident}", reference.__eq__))
+    if not found:
         raise MissingError(
             f"{reference}: no such file here, and none of that name is attached to {', '.join(targets) or 'any target'}"
+            f" ({SEARCHED}); attach it, or name it by its number, as FileAnnotation:12"
         )
-    if len(hanging) > 1:
-        choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(hanging))
+    if len(found) > 1:
+        choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(found))
         raise UsageError(f"{reference}: several files of that name ({choices}); name one of them")
-    return f"FileAnnotation:{hanging.pop()}"
+    return f"FileAnnotation:{min(found)}"
 
 
 def attached_projects(session: Session) -> list[tuple[int, str, str]]:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from omero_pixclf.connector.tls import CA_FILE
 from omero_pixclf.errors import LoginError, UsageError
 
-__all__ = ["Credentials", "Login", "credentials", "parse_address", "read_password_file", "stored_session"]
+__all__ = ["Credentials", "Login", "credentials", "parse_address", "read_password_file", "refusal_of", "stored_session"]
 
 DEFAULT_PORT = 4064
 _ADDRESS = re.compile(r"^(?:(?P<user>[^@/]+)@)?(?P<host>\[[0-9a-fA-F:]+\]|[^:@/]+)(?::(?P<port>\d+))?$")
@@ -60,7 +60,8 @@ class Login:
 class Credentials:
     """All that is needed to open a session, any number of times.
 
-    ``joins``: the secret is the key of a session that stands already and is left open at the end.
+    ``joins``: the secret is the key of a session that is open already and is left open at the end; ``kept``: it is the
+    one that ``omero login`` keeps.
     ``port`` None: the protocol's own (443 for ``wss://``, else 4064).
     """
 
@@ -72,6 +73,13 @@ class Credentials:
     joins: bool = False
     sudo: str = ""
     ca_file: Path | None = None
+    kept: bool = False
+
+    @property
+    def address(self) -> str:
+        """``user@host:port`` as ``omero login`` takes it; without the port where it is the usual one."""
+        port = "" if self.port in (None, DEFAULT_PORT) or _URL.match(self.host) else f":{self.port}"
+        return f"{f'{self.user}@' if self.user else ''}{self.host}{port}"
 
 
 def parse_address(login: Login) -> Login:
@@ -138,7 +146,26 @@ def stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | No
         return None
     kept = dict(line.partition("=")[::2] for line in (of_host / user / key).read_text(encoding="utf-8").splitlines())
     port = login.port or int(kept.get("omero.port") or DEFAULT_PORT)
-    return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins=True)
+    return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins=True, kept=True)
+
+
+def refusal_of(found: Credentials) -> str:
+    """What to tell whoever logged in with credentials that the server refuses, and what they can do; no secret."""
+    if found.kept:
+        return (
+            f"the session that `omero login` keeps for {found.address} has expired or was closed; log in again: "
+            f"omero login {found.address}"
+        )
+    if found.joins:
+        return (
+            f"the session key given is of no open session on {found.address}: the session has expired or was closed, "
+            "or is one of another server; log in again, or use another key"
+        )
+    who = f"administrator {found.sudo}" if found.sudo else f"user {found.user}"
+    return (
+        f"{found.address}: name or password of {who} refused; check both (the password comes from a password file, "
+        "OMERO_PASSWORD or the prompt)"
+    )
 
 
 def _line(file: Path) -> str:

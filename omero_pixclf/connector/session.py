@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
+import Glacier2
 import Ice
 import omero
 import omero.clients  # first: the other modules of omero are complete only after it
 from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
 from omero_pixclf.connector.faults import FOREIGN, explain, translated
-from omero_pixclf.connector.login import Credentials, Login, credentials
+from omero_pixclf.connector.login import Credentials, Login, credentials, refusal_of
 from omero_pixclf.connector.services import Services
 from omero_pixclf.connector.tls import tls_properties
-from omero_pixclf.errors import LoginError, ServerError, UnreachableError
+from omero_pixclf.errors import LoginError, PixclfError, ServerError, UnreachableError
 
 __all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
 
@@ -244,10 +245,16 @@ def _group_id(admin: Any, who: Any, name: str) -> int:
     try:
         ident = int(admin.lookupGroup(name).id.val)
     except omero.ApiUsageException as error:
-        raise LoginError(f"group {name!r}: there is none of that name") from error
+        raise LoginError(f"group {name!r}: there is none of that name; {_own_groups(admin, who)}") from error
     if not who.isAdmin and ident not in who.memberOfGroups:
-        raise LoginError(f"group {name!r}: {who.userName} is not a member")
+        raise LoginError(f"group {name!r}: {who.userName} is not a member; {_own_groups(admin, who)}")
     return ident
+
+
+def _own_groups(admin: Any, who: Any) -> str:
+    """Which groups can be named; not the one that every user is in."""
+    names = sorted(g.name.val for g in admin.containedGroups(who.userId) if g.name.val not in ("user", "guest"))
+    return f"groups of {who.userName}: {', '.join(names) or 'none'}"
 
 
 def _end(client: Any) -> None:
@@ -273,7 +280,7 @@ def _dial(found: Credentials) -> Any:
         With the address, never with the secret.
     """
     who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
-    with translated(f"login as {who}"):
+    with _refusals(found), translated(f"login as {who}"):
         verification = tls_properties(found.ca_file, found.host, found.port)
         client = omero.client(host=found.host, port=found.port, pmap=verification)
         client.setAgent("omero_pixclf")
@@ -289,6 +296,18 @@ def _dial(found: Credentials) -> Any:
             _close(client)
             raise
         return client
+
+
+@contextmanager
+def _refusals(found: Credentials) -> Iterator[None]:
+    """Say what to do where the server refuses who logs in; its own words name a session's key as a user."""
+    try:
+        yield
+    except PixclfError as error:
+        gone = isinstance(error.__cause__, (omero.RemovedSessionException, omero.SessionTimeoutException))
+        if gone or isinstance(error.__cause__, (Glacier2.PermissionDeniedException, omero.AuthenticationException)):
+            raise LoginError(refusal_of(found)) from error
+        raise
 
 
 def _become(client: Any, found: Credentials) -> None:

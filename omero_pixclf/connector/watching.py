@@ -19,6 +19,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, from_pairs
 from omero_pixclf.connector.notes import Pairs, pairs_of
 from omero_pixclf.connector.patterns import fitting
+from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, parse_id
@@ -128,22 +129,18 @@ def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
 
 
 def attached_project(session: Session, target: str, name: str = "") -> tuple[str, str]:
-    """The address and file name of the ``.ilp`` attached to an object, of that name or the only one.
+    """The address and file name of the ``.ilp`` attached to an object or near it, of that name or the only one.
 
     Raises
     ------
     MissingError, UsageError
         Where there is none, or there are several.
     """
-    kind, ident = parse_key(target)
-    rows = session.rows(
-        "select a.id, f.name from FileAnnotation a join a.file f where a.id in "
-        f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id) order by a.id",
-        id=ident,
-    )
-    wanted = [(number, file) for number, file in rows if (file == name if name else str(file).endswith(".ilp"))]
+    wanted = projects_near(session, target, lambda file: file == name if name else file.lower().endswith(".ilp"))
     if not wanted:
-        raise MissingError(f"{target}: no {name or '.ilp'} is attached to it")
+        raise MissingError(
+            f"{target}: no {name or '.ilp'} is attached ({SEARCHED}); attach it, or name another Project"
+        )
     if len(wanted) > 1:
         choices = ", ".join(f"FileAnnotation:{number} ({file})" for number, file in wanted)
         raise UsageError(f"{target}: several projects are attached ({choices}); name one as Project")

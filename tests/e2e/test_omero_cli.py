@@ -90,7 +90,7 @@ def test_login_options_before_the_command_log_in(shell: Shell, omero: Omero, dat
 
 def test_exit_codes_and_messages_are_those_of_the_program(shell: Shell, omero: Omero) -> None:
     shell.omero("login", "-s", omero.host, "-p", str(omero.port), "-u", "root", OMERO_PASSWORD=PASSWORD)
-    missing = shell.omero("pixclf", "check", "Image:99999999", "--project", str(DEMO / "plate.ilp"), code=3)
+    missing = shell.omero("pixclf", "check", "Image:99999999", "--project", str(DEMO / "plate.ilp"), code=2)
     assert "Image:99999999" in missing.stderr and "Traceback" not in missing.stderr
     assert "nowhere.ilp" in shell.omero("pixclf", "check", "Image:1", "--project", "x/nowhere.ilp", code=2).stderr
 
@@ -117,4 +117,4 @@ def test_the_plugin_is_shown_removed_and_its_remains_do_no_harm(tmp_path: Path) 
     blocked = f"import sys; sys.modules['omero_pixclf'] = None\nexec({text!r}, {{}})"
     assert subprocess.run([sys.executable, "-c", blocked], check=False).returncode == 0
     plugin("remove")
-    plugin("remove", code=3)
+    plugin("remove", code=2)

@@ -1,0 +1,77 @@
+"""Classifier projects attached to an object, to what holds it, or to what it holds: the nearest ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.session import Session
+
+__all__ = ["SEARCHED", "projects_near"]
+
+SEARCHED = "neither to it, nor to what holds it or what is in it"
+"""Where nothing was found, for messages."""
+
+_WELLS = "select s.well.id from WellSample s where s.image.id = :id"
+_PLATES = "select s.well.plate.id from WellSample s where s.image.id = :id"
+_DATASETS = "select d.parent.id from DatasetImageLink d where d.child.id = :id"
+_PLATE_OF_WELL = "select w.plate.id from Well w where w.id = :id"
+_DATASETS_IN = "select p.child.id from ProjectDatasetLink p where p.parent.id = :id"
+_PLATES_IN = "select k.child.id from ScreenPlateLink k where k.parent.id = :id"
+_SCREENS_OF = "select k.parent.id from ScreenPlateLink k where k.child.id"
+_PROJECTS_OF = "select p.parent.id from ProjectDatasetLink p where p.child.id"
+_IN_DATASET = "select d.child.id from DatasetImageLink d where d.parent.id"
+_IN_WELL = "select s.image.id from WellSample s where s.well.id"
+_IN_PLATE = "select s.image.id from WellSample s where s.well.plate.id"
+_WELLS_IN = "select w.id from Well w where w.plate.id"
+
+_LEVELS: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
+    "Image": (
+        (("Well", _WELLS), ("Dataset", _DATASETS)),
+        (("Plate", _PLATES), ("Project", f"{_PROJECTS_OF} in ({_DATASETS})")),
+        (("Screen", f"{_SCREENS_OF} in ({_PLATES})"),),
+    ),
+    "Well": (
+        (("Plate", _PLATE_OF_WELL),),
+        (("Screen", f"{_SCREENS_OF} in ({_PLATE_OF_WELL})"),),
+        (("Image", f"{_IN_WELL} = :id"),),
+    ),
+    "Plate": (
+        (("Screen", f"{_SCREENS_OF} = :id"),),
+        (("Well", f"{_WELLS_IN} = :id"),),
+        (("Image", f"{_IN_PLATE} = :id"),),
+    ),
+    "Screen": (
+        (("Plate", _PLATES_IN),),
+        (("Well", f"{_WELLS_IN} in ({_PLATES_IN})"),),
+        (("Image", f"{_IN_PLATE} in ({_PLATES_IN})"),),
+    ),
+    "Dataset": ((("Project", f"{_PROJECTS_OF} = :id"),), (("Image", f"{_IN_DATASET} = :id"),)),
+    "Project": ((("Dataset", _DATASETS_IN),), (("Image", f"{_IN_DATASET} in ({_DATASETS_IN})"),)),
+}
+"""Of each kind of object: the objects around it, upwards and then downwards, level by level."""
+
+
+def projects_near(session: Session, target: str, wanted: Callable[[str], bool]) -> list[tuple[int, str]]:
+    """FileAnnotations (ids and file names) whose files have a wanted name, those nearest to an object.
+
+    First those on the object itself, then on what holds it, from level to level, then on what it holds.
+
+    Raises
+    ------
+    UsageError
+        For a target that is none.
+    """
+    kind, ident = parse_key(target)
+    for level in (((kind, ":id"),), *_LEVELS.get(kind, ())):
+        found: dict[int, str] = {}
+        for place, objects in level:
+            rows = session.rows(
+                "select a.id, f.name from FileAnnotation a join a.file f where a.id in "
+                f"(select l.child.id from {place}AnnotationLink l where l.parent.id in ({objects})) order by a.id",
+                id=ident,
+            )
+            found.update({int(number): str(name) for number, name in rows if wanted(str(name or ""))})
+        if found:
+            return sorted(found.items())
+    return []
