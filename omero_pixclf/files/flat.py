@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import itertools
 import os
-import tokenize
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import part_path, remove, replacing
 from omero_pixclf.files.axes import axes_of, guess_keys
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.stored import StoredArray, refuse_impossible
 from omero_pixclf.files.target import Target, Write
 
 __all__ = ["open_npy", "read_flat", "spooled", "write_flat", "write_npy"]
@@ -104,13 +105,17 @@ def open_npy(path: Path) -> Iterator[StoredArray]:
         try:
             file = opened.enter_context(path.open("rb"))
             shape, fortran, dtype = _npy_header(file)
-            offset = file.tell()
-        except (OSError, ValueError, TypeError, SyntaxError, tokenize.TokenError) as error:
-            raise ImageError(f"{path}: not a readable NumPy array: {error}") from error
+            offset, size = file.tell(), os.fstat(file.fileno()).st_size
+        except reader_errors() as error:
+            raise ImageError(f"{path}: not a readable NumPy array: {error}; copy or export it again") from error
         if dtype.kind not in "uifb":
             raise ImageError(f"{path}: holds {dtype}, expected numbers")
         if not 2 <= len(shape) <= 5 or min(shape) < 1:
             raise ImageError(f"{path}: its shape is {shape}, expected 2 to 5 dimensions and none empty")
+        refuse_impossible(str(path), shape, dtype)
+        if size - offset < prod(shape) * dtype.itemsize:
+            end = offset + prod(shape) * dtype.itemsize
+            raise ImageError(f"{path} is incomplete: it has {size} of {end} bytes; copy it again")
         yield StoredArray(
             name=str(path),
             shape=shape,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of, guess_keys, parse_axistags
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.hdf5_links import external_link, linked_names, source_files
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.stored import StoredArray, refuse_impossible
 
 __all__ = ["array_names", "open_hdf5"]
 
-_CHUNK_BYTES = 512_000.0
-_BROKEN = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError)  # what h5py raises over damaged files
+_SHOWN = 5  # names in a message
 
 
 def array_names(path: Path) -> list[str]:
@@ -29,42 +30,62 @@ def array_names(path: Path) -> list[str]:
     ImageError
         Where the file is no HDF5 file.
     """
+    with _opened(path) as file:
+        return _names(path, file)[0]
+
+
+def _names(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
+    """The names of image-like arrays, and those of others with their shapes."""
     names: list[str] = []
+    others: list[str] = []
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and 2 <= len(item.shape or ()) <= 5:
-            names.append(name)
+        if isinstance(item, h5py.Dataset):
+            if 2 <= len(item.shape or ()) <= 5:
+                names.append(name)
+            else:
+                others.append(f"{name} of shape {item.shape}")
 
-    with _opened(path) as file:
-        try:
-            file.visititems(note)
-        except _BROKEN as error:
-            raise ImageError(f"{path}: its list of contents cannot be read: {error}") from error
-    return sorted(names)
+    try:
+        file.visititems(note)
+    except reader_errors() as error:
+        raise ImageError(f"{path}: its list of contents cannot be read: {error}; copy or export it again") from error
+    return sorted(names), sorted(others)
 
 
 @contextmanager
 def open_hdf5(path: Path, inside: str | None) -> Iterator[StoredArray]:
     """An array of a file; the name within may be left out where the file holds only one.
 
+    Links to arrays in files of the same folder are followed where they are named.
+
     Raises
     ------
     ImageError
-        Where the file cannot be read or does not hold that one array.
+        Where the file cannot be read or does not hold that one array, or parts of it are in files that are missing.
     """
-    name = inside or _only_name(path)
-    with _opened(path) as file:
+    with ExitStack() as opened:
+        file = opened.enter_context(_opened(path))
+        name = inside or _only_name(path, file)
         try:
-            stored = _stored(path, file, name)
-        except _BROKEN as error:
-            raise ImageError(f"{path}/{name}: cannot be read: {error}") from error
+            stored = _stored(path, file, name, opened)
+        except reader_errors() as error:
+            raise ImageError(f"{path}/{name}: cannot be read: {error}; copy or export it again") from error
         yield stored
 
 
-def _stored(path: Path, file: h5py.File, name: str) -> StoredArray:
-    item = file.get(name)
+def _stored(path: Path, file: h5py.File, name: str, opened: ExitStack) -> StoredArray:
+    linked: list[Path] = []
+    here, inner = path, name
+    while (link := external_link(here, file, inner)) is not None:
+        here, inner = link
+        if here in (path, *linked):
+            raise ImageError(f"{path}/{name}: its links lead in a circle; name the array where it is stored")
+        linked.append(here)
+        file = opened.enter_context(_opened(here))
+    item = file.get(inner)
     if not isinstance(item, h5py.Dataset):
-        raise ImageError(f"{path}: holds no array {name!r}, but {array_names(path)}")
+        raise ImageError(f"{here}: holds no array {inner!r}, but {_names(here, file)[0]}{_hint(here, file)}")
     _check(f"{path}/{name}", item)
     return StoredArray(
         name=f"{path}/{name}",
@@ -73,6 +94,7 @@ def _stored(path: Path, file: h5py.File, name: str) -> StoredArray:
         axes=_axes(item),
         read=lambda slices: _read(item, slices),
         drange=_drange(item),
+        files=(path, *linked, *source_files(here, item)),
     )
 
 
@@ -80,34 +102,45 @@ def _stored(path: Path, file: h5py.File, name: str) -> StoredArray:
 def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
-    except OSError as error:
-        raise ImageError(f"{path}: not a readable HDF5 file: {error}") from error
+    except reader_errors() as error:
+        raise ImageError(f"{path}: not a readable HDF5 file: {error}; copy or export it again") from error
     with file:
         yield file
 
 
-def _only_name(path: Path) -> str:
-    names = array_names(path)
+def _only_name(path: Path, file: h5py.File) -> str:
+    names, _ = _names(path, file)
     if len(names) != 1:
-        found = f"it holds {names}" if names else "it holds none"
-        raise ImageError(f"{path}: name the array behind the file, as in {path}/data; {found}")
+        found = f"it holds {names}" if names else "it holds none of 2 to 5 dimensions"
+        raise ImageError(f"{path}: name the array behind the file, as in {path}/data; {found}{_hint(path, file)}")
     return names[0]
 
 
+def _hint(path: Path, file: h5py.File) -> str:
+    """What else a file has: arrays that are no images, and links to other files."""
+    _, others = _names(path, file)
+    links = linked_names(path, file)
+    shown = f"; besides, {', '.join(others[:_SHOWN])}" if others else ""
+    return shown + (f"; it links to arrays in other files: {', '.join(links)}" if links else "")
+
+
 def _check(name: str, item: h5py.Dataset) -> None:
-    if not 2 <= len(item.shape) <= 5:
-        raise ImageError(f"{name}: has {len(item.shape)} dimensions, expected 2 to 5")
+    if not 2 <= len(item.shape or ()) <= 5:
+        raise ImageError(f"{name}: has {len(item.shape or ())} dimensions (shape {item.shape}), expected 2 to 5")
     if item.dtype.kind not in "uifb":
         raise ImageError(f"{name}: holds {item.dtype}, expected numbers")
     if 0 in item.shape:
         raise ImageError(f"{name}: is empty, its shape is {item.shape}")
+    refuse_impossible(name, item.shape, item.dtype, item.chunks)
 
 
 def _read(item: h5py.Dataset, slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(item[slices])
-    except (*_BROKEN, MemoryError) as error:
-        raise ImageError(f"{item.file.filename}{item.name}: pixels cannot be read: {error}") from error
+    except reader_errors() as error:
+        raise ImageError(
+            f"{item.file.filename}{item.name}: pixels cannot be read: {error}; copy or export it again"
+        ) from error
 
 
 def _axes(item: h5py.Dataset) -> Axes:

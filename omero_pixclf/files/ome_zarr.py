@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +79,6 @@ def _label(store: ZarrStore, group: str, inside: str | None, series: int | None)
 def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not 2 <= len(shape) <= 5 or min(shape, default=0) < 1 or dtype.kind not in "uifb":
         raise ImageError(f"{name}: {dtype} of shape {shape}; expected numbers in 2 to 5 dimensions, none empty")
-    if prod(shape) * dtype.itemsize >= 2**63:
-        raise ImageError(f"{name}: its shape {shape} is larger than any image; its metadata is damaged")
 
 
 def level_names(path: Path, inside: str = "") -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.paths import DataPath, expand
@@ -101,12 +103,17 @@ def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredA
         As `open_image`.
     """
     with ExitStack() as open_files:
-        arrays = [_with_files(open_files.enter_context(_open_one(data)), data.file) for data in expand(path)]
+        opened = [(open_files.enter_context(_open_one(data)), data.file) for data in expand(path)]
+        arrays = [_as_numbers(array if array.files else replace(array, files=(file,))) for array, file in opened]
         yield stacked(arrays, stack_along) if len(arrays) > 1 else arrays[0]
 
 
-def _with_files(array: StoredArray, file: Path) -> StoredArray:
-    return array if array.files else replace(array, files=(file,))
+def _as_numbers(array: StoredArray) -> StoredArray:
+    """The array with truth values as 0 and 1 of type uint8, whatever the format: all others calculate with numbers."""
+    if array.dtype.kind != "b":
+        return array
+    read = array.read
+    return replace(array, dtype=np.dtype(np.uint8), read=lambda slices: read(slices).astype(np.uint8))
 
 
 def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:

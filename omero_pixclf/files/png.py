@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import axes_of
+from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.stored import StoredArray
 
 __all__ = ["check_png", "open_png", "save_png"]
@@ -30,23 +31,33 @@ def open_png(path: Path) -> Iterator[StoredArray]:
     Raises
     ------
     ImageError
-        Where the file cannot be read, or holds 16-bit colour, which Pillow would shorten to 8 bits.
+        Where the file cannot be read, holds several frames, or 16-bit colour, which Pillow would shorten to 8 bits.
     """
     from PIL import Image
 
     try:
         with Image.open(path) as image:
             _refuse_deep_colour(path)
+            _refuse_frames(path, image)
             mode = _PLAIN_MODES.get(image.mode, image.mode)
             if image.mode == "P" and "transparency" in image.info:
                 mode = "RGBA"
             array = np.asarray(image if mode == image.mode else image.convert(mode))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: not a readable picture: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path}: too large for a picture, which is read whole: {error} Save it as TIFF") from error
+    except reader_errors() as error:
+        raise ImageError(f"{path}: not a readable picture: {error}; copy or save it again") from error
     if array.dtype == np.int32:  # Pillow's type for 16-bit grey in some versions
         array = array.astype(np.uint16)
     pixels = array[..., np.newaxis] if array.ndim == 2 else array
     yield StoredArray(str(path), pixels.shape, pixels.dtype.newbyteorder("="), axes_of("yxc"), lambda s: pixels[s])
+
+
+def _refuse_frames(path: Path, image: Any) -> None:
+    """Refuse an animation, of which only the first frame would be read; previews within a JPEG are none."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format not in ("MPO", "JPEG"):
+        raise ImageError(f"{path}: holds {frames} frames, expected one; save them as a TIFF stack")
 
 
 def _refuse_deep_colour(path: Path) -> None:

@@ -11,6 +11,7 @@ import lzma
 import re
 import struct
 import threading
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def reader_errors() -> tuple[type[Exception], ...]:
     return (
         *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
         *(OSError, RuntimeError, StopIteration, SyntaxError, TypeError, UnboundLocalError, ValueError, Warning),
-        *(struct.error, zlib.error, lzma.LZMAError),
+        *(struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError),
         *_own_errors(),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, five_shape, keys_of, region_slices, solid_five
 from omero_pixclf.image import ImageInfo, Place, Region
 
-__all__ = ["FileReader", "StoredArray", "fingerprint", "renamed"]
+__all__ = ["FileReader", "StoredArray", "fingerprint", "refuse_impossible", "renamed"]
 
 _MICROMETRES = {
     **dict.fromkeys(("", "µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1.0),
@@ -27,6 +28,10 @@ _MICROMETRES = {
     **dict.fromkeys(("å", "angstrom", "ångström"), 1e-4),
     **dict.fromkeys(("inch", "in"), 25400.0),
 }
+
+
+_LARGEST_IMAGE = 2**63  # bytes
+_LARGEST_CHUNK = 4 << 30
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,26 @@ class StoredArray:
     files: tuple[Path, ...] = ()
     place: Place | None = None
     label: str = ""
+
+
+def refuse_impossible(
+    name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None = None
+) -> None:
+    """Refuse extents that no file can have, and chunks that no memory takes: a file says what it likes.
+
+    Raises
+    ------
+    ImageError
+        Where all pixels together, or those of one chunk, which is decoded whole, would take too many bytes.
+    """
+    if prod(map(int, shape)) * dtype.itemsize >= _LARGEST_IMAGE:
+        raise ImageError(f"{name}: says that it has the shape {tuple(shape)}, more than any image; it is damaged")
+    size = prod(map(int, chunks or ())) * dtype.itemsize
+    if chunks and size > _LARGEST_CHUNK:
+        raise ImageError(
+            f"{name}: its chunks {tuple(chunks)} take {size / 2**30:.0f} GiB each, at most {_LARGEST_CHUNK >> 30} are "
+            "read; store it in smaller chunks"
+        )
 
 
 def renamed(array: StoredArray, axes: Axes) -> StoredArray:

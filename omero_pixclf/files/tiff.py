@@ -20,7 +20,7 @@ from omero_pixclf.files.ome_wells import ome_place
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.several import SeveralImages
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.stored import StoredArray, refuse_impossible
 from omero_pixclf.files.tiff_file import member_files, open_tiff_file, read_series
 from omero_pixclf.files.tiff_pages import CACHE_BYTES, TiffPagesReader
 from omero_pixclf.image import AXES
@@ -111,6 +111,7 @@ def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
     series = found[number or 0]
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
+    refuse_impossible(str(path), series.shape, np.dtype(series.dtype))
     return series
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.references import check_within, resolve_reference
+from omero_pixclf.files.stored import refuse_impossible
 from omero_pixclf.validation import parse_json
 
 __all__ = ["STORES", "ZarrStore", "array_stamps", "is_store", "joined", "open_store", "store_attributes"]
@@ -22,7 +23,6 @@ STORES = (".zarr", ".ozx", ".zarr.zip")
 
 _METADATA = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 _LARGEST_METADATA = 256 << 20  # bytes
-_LARGEST_CHUNK = 4 << 30  # bytes in memory; a chunk is decoded whole
 _MOST_CHUNKS = 64  # of an array, whose files are looked at for its identity
 _UNSAFE_CODECS = ("pickle",)  # codecs that can be made to run code
 
@@ -178,14 +178,7 @@ class ZarrStore:
             dtype, chunks = np.dtype(array.dtype), tuple(array.chunks)
         except reader_errors() as error:
             raise ImageError(f"{self.path}: no readable Zarr array {name!r}: {error}") from error
-        size = dtype.itemsize
-        for chunk in chunks:
-            size *= int(chunk)
-        if size > _LARGEST_CHUNK:
-            raise ImageError(
-                f"{self.path}/{name}: its chunks {chunks} take {size / 2**30:.0f} GiB each, at most "
-                f"{_LARGEST_CHUNK >> 30} are read; store it in smaller chunks"
-            )
+        refuse_impossible(f"{self.path}/{name}", array.shape, dtype, chunks)
         return array
 
 

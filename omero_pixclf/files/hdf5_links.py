@@ -1,0 +1,96 @@
+"""Where the pixels of an HDF5 array are: in the file itself, or in others that it links to.
+
+HDF5 gives zeros for what it does not find in another file, without a word.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.references import resolve_reference
+
+__all__ = ["external_link", "linked_names", "source_files"]
+
+_MOST_NESTED = 8  # arrays made of arrays that are made of others
+_MOST_SHOWN = 5
+
+
+def external_link(path: Path, file: h5py.File, name: str) -> tuple[Path, str] | None:
+    """The file and the array in it that a name leads to through a link to another file; None where it does not.
+
+    Raises
+    ------
+    ImageError
+        Where that file is not there, or outside of the folder of the first one.
+    """
+    parts = [part for part in name.split("/") if part]
+    for end in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:end]), getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            said = f"{path}/{'/'.join(parts[:end])}"
+            target = _beside(path, link.filename, said)
+            return target, "/".join([link.path.strip("/"), *parts[end:]]).strip("/")
+        if link is None:
+            return None
+    return None
+
+
+def linked_names(path: Path, file: h5py.File) -> list[str]:
+    """Links of a file to others, as people read them: ``data -> other.h5/data``; those in groups included."""
+    found: list[str] = []
+
+    def note(name: str, link: Any) -> None:
+        if isinstance(link, h5py.ExternalLink):
+            found.append(f"{name} -> {link.filename}/{link.path.strip('/')}")
+
+    file.visititems_links(note)
+    more = f" and {len(found) - _MOST_SHOWN} more" if len(found) > _MOST_SHOWN else ""
+    return [*found[:_MOST_SHOWN], *([more.strip()] if more else [])]
+
+
+def source_files(path: Path, item: h5py.Dataset) -> tuple[Path, ...]:
+    """The other files that a virtual array takes its pixels from, all of them there.
+
+    Raises
+    ------
+    ImageError
+        Where one is not there, has no such array, or is outside of the folder; and for arrays stored as raw files.
+    """
+    return tuple(dict.fromkeys(_sources(path, item, _MOST_NESTED)))
+
+
+def _sources(path: Path, item: h5py.Dataset, depth: int) -> list[Path]:
+    said = f"{path}/{item.name.strip('/')}"
+    if item.external:
+        names = ", ".join(str(entry[0]) for entry in item.external[:_MOST_SHOWN])
+        raise ImageError(f"{said}: its pixels are in raw files ({names}), which are not read; store them in HDF5")
+    if not item.is_virtual:
+        return []
+    if depth == 0:
+        raise ImageError(f"{said}: is made of arrays that are made of others, too many in a row; store it as it is")
+    found: list[Path] = []
+    for source in item.virtual_sources():
+        if "%" in source.file_name.replace("%%", ""):
+            raise ImageError(f"{said}: takes its parts from files by the pattern {source.file_name}; store it as it is")
+        other = path if source.file_name == "." else _beside(path, source.file_name.replace("%%", "%"), said)
+        with h5py.File(other, "r") as opened:
+            part = opened.get(source.dset_name)
+            if not isinstance(part, h5py.Dataset):
+                raise ImageError(
+                    f"{said} is incomplete: {other.name} holds no array {source.dset_name!r}; copy it again"
+                )
+            found += [] if other == path else [other]
+            found += _sources(other, part, depth - 1)
+    return found
+
+
+def _beside(path: Path, name: str, said: str) -> Path:
+    """A file that is named by another one in its folder."""
+    other = resolve_reference(path.parent, name, source=path, follow_links=True)
+    if not other.is_file():
+        raise ImageError(f"{said} is incomplete: it is in {name}, which is not there; put both files into one folder")
+    return other
