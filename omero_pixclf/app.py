@@ -34,6 +34,7 @@ from omero_pixclf.runs.manifest import Manifest, RunHeader, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.runs.room import refusal_of_room
 from omero_pixclf.runs.shards import parse_shard, share
+from omero_pixclf.runs.state_folders import IN_RESULTS
 from omero_pixclf.workplace import (
     FILE_MODULES,
     OMERO_MODULES,
@@ -139,7 +140,7 @@ def _project_file(request: Request) -> Project:
 
 def runs_in(out: Path) -> Path:
     """Where the state of runs over files is kept: beside their results."""
-    return out / ".runs"
+    return out / IN_RESULTS
 
 
 @dataclass(frozen=True)

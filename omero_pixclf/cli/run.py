@@ -35,7 +35,7 @@ from omero_pixclf.cli.show import exit_code, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct
 from omero_pixclf.runs.plan import count_decisions
-from omero_pixclf.wording import counted
+from omero_pixclf.wording import counted, size_text
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -246,7 +246,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)
             click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
-        size, share = f"up to {crew.expected / 2**20:.0f} MB", f", images that they share: {crew.shared}"
+        size, share = f"up to {size_text(crew.expected)}", f", images that they share: {crew.shared}"
         together = share if crew.shared else ""
         click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}{together}")
     return 1 if "refused" in decisions else 0

@@ -12,6 +12,7 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
 from omero_pixclf.runs.pieces import blocks_of, in_pieces
 from omero_pixclf.runs.room import DEFAULT_MEMORY, array_bytes, free_memory_of_machine
+from omero_pixclf.wording import size_text
 
 __all__ = ["Crew", "Strength", "crew_for", "crew_there"]
 
@@ -93,7 +94,7 @@ def crew_for(
     each = None if room is None else room // workers
     if workers > 1 and room is not None and room // workers < LEAST:
         raise UsageError(
-            f"{workers} workers do not fit: each needs {LEAST >> 20} MB, and there are {room >> 20} MB for all; "
+            f"{workers} workers do not fit: each needs {size_text(LEAST)}, and there are {size_text(room)} for all; "
             f"use --workers {max(1, room // LEAST)}"
         )
     limit = each if memory is not None or workers > 1 else None
@@ -137,7 +138,9 @@ def crew_there(
     """
     workers, allowed = max(1, there.workers), memory or there.memory
     if allowed is not None and allowed < LEAST:
-        raise UsageError(f"a worker needs {LEAST >> 20} MB, and may take {allowed >> 20} MB; give each more (--memory)")
+        raise UsageError(
+            f"a worker needs {size_text(LEAST)}, and may take {size_text(allowed)}; give each more (--memory)"
+        )
     room = None if allowed is None else allowed * workers
     wanted = {"workers": workers, "threads": threads or there.threads, "memory": room, "free": room}
     crew = crew_for(images, project, **wanted, cores=workers * there.threads)
@@ -145,7 +148,7 @@ def crew_there(
     needed = min(needed, memory) if memory else needed
     if there.memory is not None and needed > there.memory:
         raise UsageError(
-            f"the scheduler's workers have {there.memory >> 20} MB each, and this may take {needed >> 20} MB; "
+            f"the scheduler's workers have {size_text(there.memory)} each, and this may take {size_text(needed)}; "
             "give a limit that they have (--memory), or larger workers"
         )
     return replace(crew, lanes=LANES, expected=needed)

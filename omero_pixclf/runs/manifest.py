@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.runs.state_folders import IN_RESULTS, make_private, state_folder, tighten, where_else
 from omero_pixclf.validation import parse_json
 
 __all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
@@ -73,17 +74,9 @@ class Entry:
     seconds: float | None = None
 
 
-def state_folder() -> Path:
-    """Where runs are kept: ``OMERO_PIXCLF_STATE``, else below the user's XDG state folder."""
-    given = os.environ.get("OMERO_PIXCLF_STATE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "omero_pixclf" / "runs"
-
-
 def is_run_state(folder: Path) -> bool:
     """Whether a folder holds the state of a run."""
-    return (folder / MANIFEST).is_file()
+    return os.path.isfile(folder / MANIFEST)  # noqa: PTH113 - Path's raises where the folder is somebody else's
 
 
 class Manifest(ImageFiles):
@@ -100,14 +93,18 @@ class Manifest(ImageFiles):
         """Start a run's folder; it must not exist yet."""
         part = folder.with_name(f".{folder.name}.part")
         try:
-            (part / "images").mkdir(parents=True)
+            make_private(folder.parent)
+            part.mkdir(mode=0o700)
+            tighten(part)
+            (part / "images").mkdir()
             with _translated(folder), closing(_connect(part)) as db, db:
                 db.executescript(_SCHEMA)
                 db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
             part.rename(folder)  # whole or not at all
         except OSError as error:
             raise OutputError(
-                f"{folder}: cannot be made for the run's state: {error.strerror}; OMERO_PIXCLF_STATE names another"
+                f"{folder}: cannot be made for the run's state: {error.strerror}; make room and see that it can be "
+                f"written, or {where_else(folder.parent)}"
             ) from error
         with cls.open(folder) as made:
             yield made
@@ -127,7 +124,8 @@ class Manifest(ImageFiles):
             Where it cannot be written: a full disk, no right to.
         """
         if not is_run_state(folder):
-            raise UsageError(f"{folder}: no such run; list them with: omero-pixclf runs list")
+            raise UsageError(f"{folder}: no such run of yours; list them with: {_listing(folder)}")
+        tighten(folder)
         with _translated(folder), closing(_connect(folder)) as db:
             yield cls(folder, db, _header(folder, db))
 
@@ -183,6 +181,12 @@ class Manifest(ImageFiles):
         """Whether images of the container are done but its tables and pictures do not stand."""
         done = self._db.execute("select 1 from image where container = ? and state = 'done'", (container,)).fetchone()
         return done is not None and not self.finished(container)
+
+
+def _listing(folder: Path) -> str:
+    """The command that lists the runs of which a folder is none."""
+    where = f" --out {folder.parent.parent}" if folder.parent.name == IN_RESULTS else ""
+    return f"omero-pixclf runs list{where}"
 
 
 @contextmanager

@@ -13,6 +13,8 @@ import numpy as np
 from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.state_folders import where_else
+from omero_pixclf.wording import size_text
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -45,7 +47,10 @@ def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, fold
     needed, free = array_bytes(image, project), _free_below(folder)
     if needed <= free:
         return None
-    return f"{image.key}: {needed / 2**30:.1f} GiB are needed for its maps in {folder}, {free / 2**30:.1f} are free"
+    return (
+        f"{image.key}: {size_text(needed)} needed for its maps in {folder}, {size_text(free)} free; make room, or "
+        f"{where_else(folder)}"
+    )
 
 
 def refuse_full_disk(needed: int, folder: Path) -> None:
@@ -59,8 +64,8 @@ def refuse_full_disk(needed: int, folder: Path) -> None:
     free = _free_below(folder)
     if needed > free:
         raise OutputError(
-            f"{folder}: the run may take {needed / 2**30:.1f} GiB here, {free / 2**30:.1f} are free; "
-            "make room, or name another place with OMERO_PIXCLF_STATE"
+            f"{folder}: the run may take {size_text(needed)} here, {size_text(free)} free; make room, or "
+            f"{where_else(folder)}"
         )
 
 

@@ -115,7 +115,7 @@ def test_the_plan_says_which_workers_share_an_image_and_what_they_take(tmp_path:
     base = put_large(tmp_path / "data")[:-1]
     run = [str(PROGRAM), *base, "--out", str(tmp_path / "out"), "--workers", "2", "--dry-run"]
     told = subprocess.run(run, capture_output=True, text=True, timeout=120, check=True).stdout
-    assert "workers: 2" in told and "images that they share: 1" in told and "MB" in told
+    assert "workers: 2" in told and "images that they share: 1" in told and "MiB" in told
     small = subprocess.run([*run, "--memory", "600M"], capture_output=True, text=True, timeout=120, check=False)
     assert small.returncode == 2 and "do not fit" in small.stderr
     assert not (tmp_path / "out").exists()

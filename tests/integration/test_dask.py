@@ -280,7 +280,7 @@ def test_workers_with_too_little_memory_are_refused_before_they_work(more: tuple
         command = [str(PROGRAM), "run", str(tmp_path / "field.npy"), *to, "--dask", address, *more]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
-    assert "needs 512 MB, and may take 300 MB" in done.stderr
+    assert "needs 512 MiB, and may take 300 MiB" in done.stderr
     assert not list((tmp_path / "out").rglob("*.csv"))
 
 

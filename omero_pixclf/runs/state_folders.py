@@ -1,0 +1,61 @@
+"""Where runs keep their state on disk: for this user alone, since previews show pixels of private groups."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+__all__ = ["IN_RESULTS", "make_private", "state_folder", "tighten", "where_else"]
+
+IN_RESULTS = ".runs"
+"""The name of the folder within a results folder that keeps the state of runs over files."""
+
+_VARIABLE = "OMERO_PIXCLF_STATE"
+
+
+def state_folder() -> Path:
+    """Where runs are kept: ``OMERO_PIXCLF_STATE``, else below the user's XDG state folder."""
+    return Path(os.environ[_VARIABLE]) if os.environ.get(_VARIABLE) else _default()
+
+
+def _default() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "omero_pixclf" / "runs"
+
+
+def where_else(folder: Path) -> str:
+    """How people name another place for the state that goes into a folder, as the end of a message."""
+    if folder.name == IN_RESULTS:
+        return "name another folder for results with --out"
+    if folder == state_folder():
+        return f"name another folder with the environment variable {_VARIABLE}"
+    return "name another folder for runs"
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder that runs are kept in, if it is missing; nobody else can look into what is made.
+
+    One that is there is tightened where it is known to hold nothing else; a results folder that a group writes to
+    stays open to the group.
+    """
+    if not folder.exists():
+        folder.mkdir(mode=0o777 if _is_shared(folder) else 0o700, parents=True, exist_ok=True)
+    elif folder == _default() or (folder.name == IN_RESULTS and not _is_shared(folder)):
+        tighten(folder)
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether the results that a folder stands beside belong to a group: more than one person may run there."""
+    if folder.name != IN_RESULTS or not folder.parent.is_dir():
+        return False
+    mode = folder.parent.stat().st_mode
+    return bool(mode & stat.S_IWGRP) and not mode & stat.S_ISVTX
+
+
+def tighten(folder: Path) -> None:
+    """Take a folder of this user's out of everybody else's sight."""
+    with suppress(OSError):  # on a file system without such rights there is nothing to take
+        found = folder.stat()
+        if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+            folder.chmod(stat.S_IMODE(found.st_mode) & 0o700)
