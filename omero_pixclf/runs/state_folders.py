@@ -40,7 +40,9 @@ def make_private(folder: Path) -> None:
     stays open to the group.
     """
     if not folder.exists():
-        folder.mkdir(mode=0o777 if _is_shared(folder) else 0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _is_shared(folder):
+            folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
     elif folder == _default() or (folder.name == IN_RESULTS and not _is_shared(folder)):
         tighten(folder)
 
