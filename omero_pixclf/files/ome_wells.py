@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 
-from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_xml import images_with_pixels
-from omero_pixclf.files.series.content import Plate
 from omero_pixclf.files.series.ome_plates import ome_plates
 from omero_pixclf.image import Place, well_name
 
@@ -17,13 +14,11 @@ __all__ = ["ome_place"]
 def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
     """The well of an image by its number among those with pixels, in a container that is the file and its plate.
 
-    None where it lies on no plate, or the plate's metadata is damaged: pixels do not depend on that.
+    None where it lies on no plate.
     """
     if not xml or "Plate" not in xml:
         return None
-    plates: tuple[Plate, ...] = ()
-    with suppress(ImageError):
-        plates, _ = ome_plates(path, xml, [one.ident for one in images_with_pixels(xml)])
+    plates, _ = ome_plates(xml, [one.ident for one in images_with_pixels(xml)])
     for number, plate in enumerate(plates):
         for spot in plate.spots:
             if spot.series == image:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from omero_pixclf.files.zarr_images import groups_below, numbered_image, place_o
 from omero_pixclf.files.zarr_store import ZarrStore, array_stamps, joined, open_store
 from omero_pixclf.image import AXES
 
-__all__ = ["level_names", "open_zarr"]
+__all__ = ["level_names", "open_levels", "open_zarr"]
 
 _Spec = Mapping[str, Any]
 """An entry of ``multiscales``."""
@@ -46,21 +47,60 @@ def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> I
     with open_store(path) as store:
         named = numbered_image(store, series).group if series is not None else (inside or "").strip("/")
         group, spec, name = _locate(store, named)
-        array = store.open_array(name)
-        shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
-        _check(f"{path}/{name}", shape, dtype)
-        axes = _axes(f"{path}/{group}".rstrip("/"), spec, name[len(group) :].strip("/"), len(shape))
-        yield StoredArray(
+        found, array = _stored(store, group, spec, name)
+        yield replace(
+            found,
             name=_address(path, inside, series),
-            shape=shape,
-            dtype=dtype.newbyteorder("="),
-            axes=axes if axes is not None else axes_of(guess_keys(shape)),
-            read=lambda slices: _read(path, array, dtype, slices),
-            channels=_channels(store, group),
             files=array_stamps(store, group, name, array),
             place=place_of(store, group) if spec is not None else None,
             label=_label(store, group, inside, series),
         )
+
+
+def open_levels(store: ZarrStore, inside: str = "") -> tuple[StoredArray, ...]:
+    """The resolutions of an image of an open store, the largest first; a plain array is the only one.
+
+    Raises
+    ------
+    ImageError
+        As `open_zarr`.
+    """
+    group, spec, name = _locate(store, inside)
+    return tuple(_stored(store, group, spec, one)[0] for one in _names(store, group, spec, name))
+
+
+def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
+    """Names of the arrays that are an image's resolutions, the largest first; an empty one where the store is an array.
+
+    Raises
+    ------
+    ImageError
+        Where there is no store; `SeveralImages` where it holds several and none is named.
+    """
+    with open_store(path) as store:
+        group, spec, name = _locate(store, inside)
+        return _names(store, group, spec, name)
+
+
+def _names(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[str, ...]:
+    return (name,) if spec is None else tuple(store.resolve(group, entry["path"]) for entry in spec["datasets"])
+
+
+def _stored(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[StoredArray, Any]:
+    """An array as the file has it, and zarr's object of it."""
+    path, array = store.path, store.open_array(name)
+    shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
+    _check(f"{path}/{name}", shape, dtype)
+    axes = _axes(f"{path}/{group}".rstrip("/"), spec, name[len(group) :].strip("/"), len(shape))
+    found = StoredArray(
+        name=f"{path}/{name}",
+        shape=shape,
+        dtype=dtype.newbyteorder("="),
+        axes=axes if axes is not None else axes_of(guess_keys(shape)),
+        read=lambda slices: _read(path, array, dtype, slices),
+        channels=_channels(store, group),
+    )
+    return found, array
 
 
 def _address(path: Path, inside: str | None, series: int | None) -> str:
@@ -79,21 +119,6 @@ def _label(store: ZarrStore, group: str, inside: str | None, series: int | None)
 def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     if not 2 <= len(shape) <= 5 or min(shape, default=0) < 1 or dtype.kind not in "uifb":
         raise ImageError(f"{name}: {dtype} of shape {shape}; expected numbers in 2 to 5 dimensions, none empty")
-
-
-def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
-    """Names of the arrays that are an image's resolutions, the largest first; an empty one where the store is an array.
-
-    Raises
-    ------
-    ImageError
-        Where there is no store; `SeveralImages` where it holds several and none is named.
-    """
-    with open_store(path) as store:
-        group, spec, name = _locate(store, inside)
-        if spec is None:
-            return (name,)
-        return tuple(store.resolve(group, entry["path"]) for entry in spec["datasets"])
 
 
 def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from omero_pixclf.cli.importer_arguments import CLASS, parse_importer
 from omero_pixclf.embedded.server import Server, start
 from omero_pixclf.embedded.storage import pixels_path
 from omero_pixclf.errors import UsageError
-from tests.unit.test_files_plates import ome_plate, sample
+from tests.unit.test_files_plates import metadata, ome_plate, sample, zarr_image, zarr_plate, zipped
 from tests.unit.test_files_references import two_files
 
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
@@ -197,6 +197,47 @@ def test_a_plate_in_an_ome_tiff_is_imported_as_one(server: Server, tmp_path: Pat
         rows = tx.all(sql, (plate,))
         assert tx.one('SELECT name, "rows", "columns" FROM plate WHERE id = ?', (plate,)) == ("P", 8, 12)
     assert rows == [(1, 2, "p.ome.tif [i0]"), (1, 2, "p.ome.tif [i1]"), (3, 4, None)]
+
+
+@pytest.mark.parametrize("ending", ["p.zarr", "p.ozx", "p.zarr.zip"])
+def test_a_plate_in_an_ome_zarr_is_imported_as_one(server: Server, tmp_path: Path, ending: str) -> None:
+    path = zarr_plate(tmp_path / "p.zarr")
+    if ending != "p.zarr":
+        path = zipped(path, tmp_path / ending)
+    done = embedded_import(server, path, "--dataset", "none")
+    assert len(done.stdout.splitlines()) == 1 and "well A/2: listed, but not in the store" in done.stderr
+    plate = int(done.stdout.split("\t")[0].removeprefix("Plate:"))
+    with server.database.reading() as tx:
+        sql = (
+            'SELECT w."row", w."column", p.id FROM well w JOIN wellsample s ON s.well = w.id '
+            "JOIN pixels p ON p.image = s.image WHERE w.plate = ? ORDER BY 1, 2, s.id"
+        )
+        rows = tx.all(sql, (plate,))
+    assert [row[:2] for row in rows] == [(0, 0), (0, 0), (1, 2), (1, 2)]
+    found = [set(np.fromfile(pixels_path(server.folder, row[2]), np.uint8)) for row in rows]
+    assert found == [{10}, {11}, {20}, {21}]
+
+
+def test_all_images_of_an_ome_zarr_are_imported(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "several.zarr"
+    metadata(path, {"bioformats2raw.layout": 3})
+    for number in range(2):
+        zarr_image(path / str(number), number)
+    embedded_import(server, path, "--dataset", "several")
+    assert images_of(server, "several") == ["several.zarr [0]", "several.zarr [1]"]
+
+
+@pytest.mark.shared
+def test_the_shared_plates_and_series_are_imported_whole(server: Server, shared: Path) -> None:
+    cases = shared / "cases" / "plate-and-series-files"
+    for name, kinds in (
+        ("plate.zarr", ["Plate"]),
+        ("plate.ome.tif", ["Plate", "Image"]),
+        ("b2r.zarr", ["Image", "Image"]),
+        ("two.ome.tif", ["Image", "Image"]),
+    ):
+        done = embedded_import(server, cases / name, "--dataset", "shared")
+        assert [line.partition(":")[0] for line in done.stdout.splitlines()] == kinds
 
 
 @pytest.mark.parametrize("folder", ["afile/x", "afile"])

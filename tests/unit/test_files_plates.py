@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+import zarr
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.series.content import Content
-from omero_pixclf.files.series.reading import open_series
+from omero_pixclf.files.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
 
 _HEAD = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
 
@@ -79,17 +84,126 @@ def test_wells_and_fields_without_images_are_remarks(tmp_path: Path) -> None:
         '<Well ID="W" Row="0">{}</Well>',
         '<Well ID="W" Row="0" Column="99999999999999999999">{}</Well>',
         '<Well ID="W" Row="0" Column="²">{}</Well>',
-        '<Well ID="W" Row="0" Column="0">{}<WellSample ID="X"><ImageRef ID="Image:5"/></WellSample></Well>',
+        '<Well ID="W" Row="0" Column="0"><WellSample ID="X"><ImageRef ID="Image:5"/></WellSample></Well>',
     ],
 )
-def test_plates_that_make_no_sense_are_refused(tmp_path: Path, well: str) -> None:
+def test_plates_that_make_no_sense_are_left_out_with_a_remark(tmp_path: Path, well: str) -> None:
     plates = f'<Plate ID="Plate:0">{well.format(sample("WS:0", "Image:0"))}</Plate>'
-    with pytest.raises(ImageError, match="plate"):
-        content(ome_plate(tmp_path / "p.ome.tif", plates))
+    found = content(ome_plate(tmp_path / "p.ome.tif", plates))
+    assert (len(found.series), found.plates, len(found.remarks)) == (2, (), 1)
 
 
 def test_facts_are_those_of_images_with_pixels(tmp_path: Path) -> None:
     """OME-XML may describe images whose pixels are elsewhere; they do not shift the names of the others."""
-    other = '<Image ID="Image:5" Name="none"><Pixels ID="Pixels:9" DimensionOrder="XYCZT" Type="uint8" SizeX="1" SizeY="1" SizeZ="1" SizeC="1" SizeT="1"><MetadataOnly/></Pixels></Image>'
+    sizes = 'SizeX="1" SizeY="1" SizeZ="1" SizeC="1" SizeT="1"'
+    pixels = f'<Pixels ID="Pixels:9" DimensionOrder="XYZCT" Type="uint8" {sizes}><MetadataOnly/></Pixels>'
+    other = f'<Image ID="Image:5" Name="none">{pixels}</Image>'
     found = content(ome_plate(tmp_path / "p.ome.tif", other))
     assert [series.name for series in found.series] == ["i0", "i1"]
+
+
+# ---- OME-Zarr ----------------------------------------------------------------------------------------------------
+def zarr_image(group: Path, value: int, **more: Any) -> None:
+    """An OME-Zarr image of (y, x) with two resolutions."""
+    for level, size in enumerate((8, 4)):
+        array = zarr.create_array(
+            str(group / str(level)), shape=(size, size + 1), chunks=(4, 4), dtype="uint8", zarr_format=2
+        )
+        array[:] = value
+    datasets = [{"path": "0"}, {"path": "1"}]
+    metadata(group, {"multiscales": [{"version": "0.4", "axes": ["y", "x"], "datasets": datasets, **more}]})
+
+
+def metadata(group: Path, attributes: dict[str, Any]) -> None:
+    group.mkdir(parents=True, exist_ok=True)
+    (group / ".zgroup").write_text('{"zarr_format": 2}')
+    (group / ".zattrs").write_text(json.dumps(attributes))
+
+
+def zarr_plate(path: Path, *, there: tuple[str, ...] = ("A/1", "B/3"), acquisitions: bool = False) -> Path:
+    """A plate of 2 x 3 wells that lists A/1, A/2 and B/3, of two fields each; those in ``there`` are written."""
+    wells = [("A/1", 0, 0), ("A/2", 0, 1), ("B/3", 1, 2)]
+    plate: dict[str, Any] = {
+        "name": "screened",
+        "rows": [{"name": n} for n in "AB"],
+        "columns": [{"name": n} for n in "123"],
+        "wells": [{"path": p, "rowIndex": r, "columnIndex": c} for p, r, c in wells],
+    }
+    if acquisitions:
+        plate["acquisitions"] = [{"id": 1, "name": "day 1"}, {"id": 2}]
+    metadata(path, {"plate": plate})
+    for number, well in enumerate(there):
+        images = [{"path": str(f), **({"acquisition": f + 1} if acquisitions else {})} for f in range(2)]
+        metadata(path / well, {"well": {"images": images}})
+        for field in range(2):
+            zarr_image(path / well / str(field), 10 * (number + 1) + field)
+    return path
+
+
+def zipped(path: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            archive.write(file, file.relative_to(path).as_posix())
+    return target
+
+
+def values(found: Content) -> list[set[int]]:
+    return [set(s.levels[0].read(0, 0, 0, slice(0, 8)).ravel().tolist()) for s in found.series]
+
+
+@pytest.mark.parametrize("ending", ["p.zarr", "p.ozx", "p.zarr.zip", "P.OME.ZARR.ZIP"])
+def test_the_wells_of_a_store_hold_its_images(tmp_path: Path, ending: str) -> None:
+    path = zarr_plate(tmp_path / "p.zarr")
+    if ending != "p.zarr":
+        path = zipped(path, tmp_path / ending)
+    with open_series(file_set(path).main) as found:
+        (plate,) = found.plates
+        assert (found.format, plate.name, plate.rows, plate.columns) == ("OME-Zarr", "screened", 2, 3)
+        assert [(s.series, s.row, s.column, s.field) for s in plate.spots] == [
+            (0, 0, 0, 0), (1, 0, 0, 1), (2, 1, 2, 0), (3, 1, 2, 1),
+        ]  # fmt: skip
+        assert values(found) == [{10}, {11}, {20}, {21}]
+        assert [series.name for series in found.series][::3] == ["Well A1, Field #1", "Well B3, Field #2"]
+        assert [len(series.levels) for series in found.series] == [2] * 4
+        assert len(found.remarks) == 1 and "A/2" in found.remarks[0]
+
+
+def test_acquisitions_of_a_store_are_runs(tmp_path: Path) -> None:
+    with open_series(zarr_plate(tmp_path / "p.zarr", acquisitions=True)) as found:
+        assert found.plates[0].runs == ("day 1", "2")
+        assert [spot.run for spot in found.plates[0].spots] == [0, 1, 0, 1]
+
+
+def test_a_field_that_is_listed_only_is_a_remark(tmp_path: Path) -> None:
+    path = zarr_plate(tmp_path / "p.zarr")
+    shutil.rmtree(path / "A" / "1" / "0")
+    with open_series(path) as found:
+        assert [(s.series, s.field) for s in found.plates[0].spots] == [(0, 1), (1, 0), (2, 1)]
+        assert values(found) == [{11}, {20}, {21}] and "A/1/0" in "".join(found.remarks)
+
+
+def test_a_plate_without_any_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="no images"), open_series(zarr_plate(tmp_path / "p.zarr", there=())):
+        pass
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_all_images_of_a_store_are_read(tmp_path: Path, listed: bool) -> None:
+    path = tmp_path / "b2r.zarr"
+    metadata(path, {"bioformats2raw.layout": 3})
+    for number in range(3):
+        zarr_image(path / str(number), number)
+    if listed:
+        metadata(path / "OME", {"series": ["2", "0"]})
+    with open_series(path) as found:
+        assert values(found) == ([{2}, {0}] if listed else [{0}, {1}, {2}])
+        assert [series.name for series in found.series] == (["2", "0"] if listed else ["0", "1", "2"])
+
+
+def test_a_tiff_in_a_folder_that_is_called_like_a_store_is_a_tiff(tmp_path: Path) -> None:
+    folder = tmp_path / "exports.zarr"
+    folder.mkdir()
+    tifffile.imwrite(folder / "a.tif", np.zeros((8, 9), np.uint8))
+    (found,) = find_file_sets([tmp_path])
+    assert isinstance(found, FileSet) and found.files == (folder / "a.tif",)
+    assert main_file(found.files) == folder / "a.tif"

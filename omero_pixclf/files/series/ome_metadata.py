@@ -21,9 +21,8 @@ _NANOMETRES = {"nm": 1.0, "µm": 1e3, "Å": 0.1, "pm": 1e-3, "mm": 1e6}
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Id, name, description, sizes of pixels and channels of one image."""
+    """Name, description, sizes of pixels and channels of one image."""
 
-    ident: str
     name: str
     description: str
     acquired_ms: int | None
@@ -52,7 +51,6 @@ def _children(parent: ET.Element, tag: str) -> Iterator[ET.Element]:
 def _facts(image: ET.Element) -> ImageFacts:
     pixels = next(_children(image, "Pixels"), None)
     return ImageFacts(
-        ident=image.get("ID", ""),
         name=image.get("Name", ""),
         description=_text(image, "Description"),
         acquired_ms=_acquired(_text(image, "AcquisitionDate")),

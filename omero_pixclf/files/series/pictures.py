@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import keys_of
 from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
+from omero_pixclf.files.series.zarr_plates import plate_of_store
 from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.image import well_name
 
-__all__ = ["PICTURES", "open_picture", "open_zarr_image"]
+if TYPE_CHECKING:
+    from omero_pixclf.files.zarr_images import StoreContents, StoreImage
+    from omero_pixclf.files.zarr_store import ZarrStore
+
+__all__ = ["PICTURES", "open_picture", "open_zarr_images"]
+
+_SHOWN = 12  # names in a remark
 
 PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
 
@@ -27,19 +37,51 @@ def open_picture(path: Path, _within: Path) -> Iterator[Content]:
 
 
 @contextmanager
-def open_zarr_image(path: Path, _within: Path) -> Iterator[Content]:
-    """The image of an OME-Zarr folder, all its resolutions; ImageError where it cannot be read."""
-    from omero_pixclf.files.ome_zarr import level_names
+def open_zarr_images(path: Path, _within: Path) -> Iterator[Content]:
+    """All images of an OME-Zarr, in a folder or a ZIP file, with all their resolutions, and its plate.
 
-    with ExitStack() as opened:
-        names = level_names(path)
-        arrays = [opened.enter_context(open_stored(f"{path}/{name}" if name else path)) for name in names]
-        named = tuple(Channel(name or None) for name in arrays[0].channels)
-        _, count, _ = plane_counts(keys_of(arrays[0].axes), arrays[0].shape)
-        yield Content("OME-Zarr", (_series(path, arrays, named if len(named) == count else (Channel(),) * count),))
+    Raises
+    ------
+    ImageError
+        Where one of them cannot be read, or there is none. Wells and fields that are listed only are remarks.
+    """
+    from omero_pixclf.files.zarr_images import store_contents
+    from omero_pixclf.files.zarr_store import open_store
+
+    with open_store(path) as store:
+        contents, remarks = _there(store, store_contents(store))
+        if not contents.images:
+            raise ImageError(f"{path.name}: holds no images{': ' if remarks else ''}{'; '.join(remarks)}")
+        plates, missing = plate_of_store(contents)
+        single = len(contents.images) == 1 and not plates
+        series = tuple(_of_store(path, store, image, "" if single else _name(image)) for image in contents.images)
+        yield Content("OME-Zarr", series, plates, (*missing, *remarks))
 
 
-def _series(path: Path, arrays: list[StoredArray], channels: tuple[Channel, ...]) -> Series:
+def _there(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
+    """The contents without images that are listed and not there, and remarks on these."""
+    images = tuple(image for image in contents.images if not image.group or store.has(image.group))
+    lost = [image.group for image in contents.images if image not in images]
+    shown = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+    return replace(contents, images=images), (f"{shown}: listed, but not in the store",) if lost else ()
+
+
+def _name(image: StoreImage) -> str:
+    if image.row is None or image.column is None:
+        return image.group
+    return f"Well {well_name(image.row, image.column)}, Field #{image.field + 1}"
+
+
+def _of_store(path: Path, store: ZarrStore, image: StoreImage, name: str) -> Series:
+    from omero_pixclf.files.ome_zarr import open_levels
+
+    arrays = open_levels(store, image.group)
+    named = tuple(Channel(label or None) for label in arrays[0].channels)
+    _, count, _ = plane_counts(keys_of(arrays[0].axes), arrays[0].shape)
+    return replace(_series(path, arrays, named if len(named) == count else (Channel(),) * count), name=name)
+
+
+def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, ...]) -> Series:
     first = arrays[0]
     z, c, t = plane_counts(keys_of(first.axes), first.shape)
     sizes = {a.key: (a.resolution, a.unit) for a in first.axes if a.key in "xyz" and a.resolution > 0 and a.unit}

@@ -11,9 +11,10 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.references import check_within
 from omero_pixclf.files.series.content import Content
 from omero_pixclf.files.series.fake import open_fake
-from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr_image
+from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr_images
 from omero_pixclf.files.series.tiff import open_tiff_series, tiff_companions
 from omero_pixclf.files.series.vsi import open_vsi, vsi_companions
+from omero_pixclf.files.zarr_store import STORES, is_store
 
 __all__ = [
     "FORMATS",
@@ -33,14 +34,14 @@ _OPENERS: dict[str, _Opener] = {
     **dict.fromkeys(PICTURES, open_picture),
     ".fake": open_fake,
     ".vsi": open_vsi,
-    ".zarr": open_zarr_image,
+    ".zarr": open_zarr_images,
 }
 _COMPANIONS: dict[str, Callable[[Path], tuple[Path, ...]]] = {
     **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), tiff_companions),
     ".vsi": vsi_companions,
 }
 
-FORMATS = tuple(sorted(_OPENERS))
+FORMATS = (*sorted(_OPENERS), *STORES[1:])
 """Extensions of the files that can be read."""
 
 
@@ -67,14 +68,21 @@ def open_series(path: Path, *, within: Path | None = None) -> AbstractContextMan
     ImageError
         Where it is of no known format, cannot be read, or names files outside of the folder.
     """
-    opener = _OPENERS.get(path.suffix.lower())
+    opener = _OPENERS.get(_kind(path))
     if opener is None:
         raise ImageError(f"{path.name}: unknown kind of file, expected one of {' '.join(FORMATS)}")
     return opener(path, within or path.parent)
 
 
+def _kind(path: Path) -> str:
+    """What a path is opened as: its extension in lower case, ``".zarr"`` for OME-Zarr in a ZIP file, too."""
+    return ".zarr" if path.name.lower().endswith(STORES) else path.suffix.lower()
+
+
 def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
     """The path to open of files that belong together, the first one leading; ``folder`` is the one they all lie in."""
+    if _kind(files[0]) in _OPENERS:
+        return files[0]
     for parent in files[0].parents:
         if parent == folder:
             break
@@ -91,10 +99,10 @@ def file_set(path: Path) -> FileSet:
     ImageError
         Where it is not there, of no known format, or one of its files is missing.
     """
-    kind = path.suffix.lower()
+    kind = _kind(path)
     if kind not in _OPENERS:
         raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(FORMATS)}")
-    if kind == ".zarr":
+    if kind == ".zarr" and path.is_dir():
         files = tuple(sorted(_store_files(path, path), key=lambda f: (len(f.parts), f)))
         if not files:
             raise ImageError(f"{path}: no such store, or an empty one")
@@ -128,7 +136,7 @@ def find_file_sets(
     """
     taken = set() if taken is None else taken
     for path in paths:
-        is_folder = path.is_dir() and path.suffix.lower() != ".zarr"
+        is_folder = path.is_dir() and not _is_store(path)
         try:
             candidates = list(_below(path, depth)) if is_folder else [path]
         except OSError as error:
@@ -148,7 +156,7 @@ def find_file_sets(
 
 def is_importable(path: Path) -> bool:
     """Whether a path is called as files that can be imported."""
-    return path.suffix.lower() in _OPENERS
+    return _kind(path) in _OPENERS
 
 
 def remarks_on(path: Path) -> tuple[str, ...]:
@@ -162,8 +170,13 @@ def remarks_on(path: Path) -> tuple[str, ...]:
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.suffix.lower() != ".zarr":
+        if path.is_dir() and not _is_store(path):
             if depth > 1:
                 yield from _below(path, depth - 1)
-        elif path.suffix.lower() in _OPENERS:
+        elif _kind(path) in _OPENERS:
             yield path
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is an OME-Zarr, and not one of files that is called so."""
+    return folder.suffix.lower() == ".zarr" and is_store(folder)

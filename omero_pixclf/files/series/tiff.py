@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.ome_xml import images_with_pixels
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts
 from omero_pixclf.files.series.ome_plates import ome_plates
@@ -32,7 +33,7 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
     """
     with open_tiff_file(path, within=within) as tiff:
         series = tiff_series(path, tiff, within)
-        plates, remarks = ome_plates(path, tiff.ome_metadata, [facts.ident for facts in image_facts(tiff.ome_metadata)])
+        plates, remarks = ome_plates(tiff.ome_metadata, [one.ident for one in images_with_pixels(tiff.ome_metadata)])
         yield Content("OMETiff" if tiff.is_ome else "Tiff", series, plates, remarks)
 
 
