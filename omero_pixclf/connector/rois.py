@@ -239,12 +239,20 @@ def _save(
         ids = [int(i) for i in update.saveAndReturnIds([roi for roi, _ in rois])]
         for ident, (_, rest) in zip(ids, rois, strict=True):
             for shapes in rest:
-                for shape in shapes:
-                    shape.roi = RoiI(ident, False)
-                update.saveAndReturnIds(list(shapes))
+                _add_shapes(session, factory, ident, shapes)
         return ids
 
     return session.write(f"Image:{image}: saving {len(rois)} ROIs", save, group=group, clean=clean)
+
+
+def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any]) -> None:
+    """Add shapes to a stored Roi; those that it has are only named, since shapes are saved with their Roi alone."""
+    hql = "select s.id from Roi r join r.shapes s where r.id = :id order by index(s)"
+    roi = factory.getQueryService().get("Roi", ident)
+    roi._shapesSeq, roi._shapesLoaded = [MaskI(i, False) for i in session.ids(hql, id=ident)], True
+    for shape in shapes:
+        roi.addShape(shape)
+    factory.getUpdateService().saveObject(roi)
 
 
 def rois_marked(session: Session, image: int, mark: str) -> list[int]:

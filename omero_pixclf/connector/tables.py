@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from omero_pixclf.connector.attachments import file_annotation, link, unloaded
 from omero_pixclf.connector.faults import FOREIGN, missing
 from omero_pixclf.connector.patterns import containing
+from omero_pixclf.connector.planes import LARGEST_MESSAGE
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import OutputError
@@ -193,8 +194,14 @@ def _fill(handle: Any, table: Table) -> None:
     widths = [string_width(c) for c in table.columns]
     nothing = slice(0, 0)
     handle.initialize(_columns(table, nothing, widths))
-    for start in range(0, len(table), ROWS):
-        handle.addData(_columns(table, slice(start, start + ROWS), widths))
+    step = _rows_at_a_time(ROWS, [w if c.kind == "string" else 8 for c, w in zip(table.columns, widths, strict=True)])
+    for start in range(0, len(table), step):
+        handle.addData(_columns(table, slice(start, start + step), widths))
+
+
+def _rows_at_a_time(most: int, widths: Sequence[int]) -> int:
+    """How many rows of columns of these widths in bytes a message carries, ``most`` at the most."""
+    return max(1, min(most, LARGEST_MESSAGE // sum(widths)))
 
 
 def _columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
@@ -243,7 +250,8 @@ def read_table(session: Session, annotation: int) -> Table:
         with _open(factory, found[0]) as handle:
             headers, rows = handle.getHeaders(), handle.getNumberOfRows()
             every = list(range(len(headers)))
-            parts = (handle.read(every, s, min(rows, s + READ_ROWS)).columns for s in range(0, rows, READ_ROWS))
+            step = _rows_at_a_time(READ_ROWS, [getattr(h, "size", 0) or 8 for h in headers])
+            parts = (handle.read(every, s, min(rows, s + step)).columns for s in range(0, rows, step))
             return concatenate([to_table(headers), *map(to_table, parts)])
 
     return session.read(f"FileAnnotation:{annotation}: reading the table", fetch)

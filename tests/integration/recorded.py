@@ -10,6 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import omero
+import omero.clients
+import omero.grid
+import omero.model
 import pytest
 
 from omero_pixclf.embedded import service as services
@@ -26,6 +30,8 @@ class Seen:
     context: dict[str, str]
     stateful: bool
     session: str
+    size: int = 0
+    current: Any = field(default=None, repr=False, compare=False)
 
     @property
     def group(self) -> str | None:
@@ -45,6 +51,7 @@ class Recorded:
     endpoint: Endpoint
     calls: list[Seen] = field(default_factory=list)
     before: list[Before] = field(default_factory=list)
+    largest_answer: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, seen: Seen, arguments: tuple[Any, ...]) -> None:
@@ -66,6 +73,27 @@ class Recorded:
             self.before.remove(act)
 
 
+def size_of(value: Any) -> int:
+    """About how many bytes a value takes in a message, as far as that is much: raw bytes, text, numbers, shapes."""
+    if isinstance(value, bytes | str):
+        return len(value)
+    if isinstance(value, list | tuple):
+        if value and isinstance(value[0], bool | int | float):
+            return 8 * len(value)
+        return sum(map(size_of, value))
+    if isinstance(value, omero.model.IObject) and not value.isLoaded():
+        return 0
+    if isinstance(value, omero.model.Roi):
+        return sum(map(size_of, value._shapesSeq if value._shapesLoaded else ()))
+    if isinstance(value, omero.model.Mask):
+        return 100 + len(value.bytes or b"")
+    if isinstance(value, omero.model.Polygon):
+        return 100 + len(value.points.val)
+    if isinstance(value, omero.grid.Column):
+        return size_of(value.values or [])
+    return size_of(value.columns) if isinstance(value, omero.grid.Data) else 0
+
+
 @contextmanager
 def recording(folder: Path) -> Iterator[Recorded]:
     """An embedded OMERO in this process that tells of each call."""
@@ -75,9 +103,11 @@ def recording(folder: Path) -> Iterator[Recorded]:
 
         def run(service: Any, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
             kind = type(service).__name__
-            seen = Seen(kind, operation, dict(current.ctx), bool(service.stateful), str(service.session.uuid))
-            made.add(seen, arguments)
-            return carry_out(service, method, operation, arguments, current)
+            key, size = str(service.session.uuid), sum(map(size_of, arguments))
+            made.add(Seen(kind, operation, dict(current.ctx), bool(service.stateful), key, size, current), arguments)
+            result = carry_out(service, method, operation, arguments, current)
+            made.largest_answer = max(made.largest_answer, size_of(result))
+            return result
 
         patch.setattr(services, "_run", run)
         yield made
