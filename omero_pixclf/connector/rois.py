@@ -248,8 +248,10 @@ def _save(
 def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any]) -> None:
     """Add shapes to a stored Roi; those that it has are only named, since shapes are saved with their Roi alone."""
     hql = "select s.id from Roi r join r.shapes s where r.id = :id order by index(s)"
+    polygons = set(session.ids("select p.id from Polygon p where p.roi.id = :id", id=ident))
+    stored = [(PolygonI if i in polygons else MaskI)(i, False) for i in session.ids(hql, id=ident)]
     roi = factory.getQueryService().get("Roi", ident)
-    roi._shapesSeq, roi._shapesLoaded = [MaskI(i, False) for i in session.ids(hql, id=ident)], True
+    roi._shapesSeq, roi._shapesLoaded = stored, True
     for shape in shapes:
         roi.addShape(shape)
     factory.getUpdateService().saveObject(roi)

@@ -15,7 +15,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.tables import OBJECTS_NS, read_table, write_table
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
-from omero_pixclf.objects.outline import MaskShape, Outline
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import Column, Table
 from tests.integration.recorded import recording
 from tests.integration.results import ENCODE, record
@@ -106,6 +106,27 @@ def test_masks_larger_than_a_message_are_saved_and_read_in_parts(recorded, sessi
     assert len(parts) > 1
     assert_array_equal(np.concatenate([p.bits for p in parts]), bits)
     assert [(p.x, p.y) for p in parts] == [(1, 2 + sum(len(q.bits) for q in parts[:i])) for i in range(len(parts))]
+    assert largest(recorded) < LIMIT
+
+
+def test_an_object_of_many_large_polygons_is_one_roi_with_all_of_them(recorded, session):
+    image = upload_image(session, reader((1, 5, 8, 8, 1)))
+    turns = np.linspace(0, 2 * np.pi, 250_000, endpoint=False)
+    ring = np.stack([np.cos(turns), np.sin(turns)], axis=1).round(6) * 1e5
+    planes = [PolygonShape(0, z, ring + z) for z in range(4)] + [MaskShape(0, 4, 0, 0, np.ones((2, 2), bool))]
+    saved = save_outlines(
+        session,
+        [Outline(1, 0, tuple(planes))],
+        image=image,
+        group=session.group_id,
+        name="n",
+        color=(255, 0, 0),
+        mark="m",
+    )
+    [(roi, _, back)] = read_outlines(session, image)
+    assert [roi] == saved.tolist()
+    assert sorted(s.z for s in back.shapes) == [0, 1, 2, 3, 4]
+    assert all(len(s.points) == len(ring) for s in back.shapes if isinstance(s, PolygonShape))
     assert largest(recorded) < LIMIT
 
 
