@@ -36,6 +36,7 @@ from omero_pixclf.connector.standing import close_tables, load_tables, offer_one
 from omero_pixclf.connector.undo import made_images, remove_results
 from omero_pixclf.connector.upload import new_image, results_dataset, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
+from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
@@ -78,7 +79,15 @@ class OmeroWriter:
         self.saved_rois += [int(i) for i in ids if i > 0]
         return ids
 
-    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
+    def map(
+        self,
+        kind: str,
+        pixels: PixelArray,
+        *,
+        channels: Sequence[str],
+        form: str,
+        classes: Sequence[ClassLabel] = (),
+    ) -> None:
         """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image beside it.
 
         Raises

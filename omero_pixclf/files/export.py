@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from omero_pixclf.files.axes import Axes, Axis, five_shape, from_five, keys_of, 
 from omero_pixclf.files.convert import converter, exported_range
 from omero_pixclf.files.formats import arranged, format_named
 from omero_pixclf.files.naming import DEFAULT_TEMPLATE, coordinates, fill, output_path
-from omero_pixclf.files.target import Target
+from omero_pixclf.files.target import LabelValue, Target
 from omero_pixclf.image import AXES, PixelArray, Region, bands
 
 __all__ = ["Export", "Planned", "Result", "output_address", "plan_export", "save_image", "write_result"]
@@ -81,6 +81,8 @@ class Result:
         The range of its values where it is known.
     channels
         Names along ``c``, or empty.
+    colors, labels
+        As those of `omero_pixclf.files.target.Target`.
     """
 
     kind: str
@@ -90,6 +92,8 @@ class Result:
     drange: tuple[float, float] | None = None
     display_mode: str = "grayscale"
     channels: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] = ()
+    labels: tuple[LabelValue, ...] | None = None
 
     @classmethod
     def like(cls, kind: str, axes: Axes, image_shape: tuple[int, ...], count: int, dtype: str, **more: Any) -> Result:
@@ -142,10 +146,13 @@ def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: s
     dtype = np.dtype(export.export_dtype) if export.export_dtype else result.dtype
     shape = tuple(b - a for a, b in zip(start, stop, strict=True))
     ranges = (export.pipeline_result_drange, export.export_drange)
-    kept = result.channels[start[keys.index("c")] : stop[keys.index("c")]]
+    part = slice(start[keys.index("c")], stop[keys.index("c")])
     target = Target(
-        shape, dtype, result.axes, start, exported_range(result.drange, dtype, *ranges), result.display_mode, kept
+        shape, dtype, result.axes, start, exported_range(result.drange, dtype, *ranges), result.display_mode
     )
+    target = replace(target, channels=result.channels[part], colors=result.colors[part])
+    if export.export_drange is None:
+        target = replace(target, labels=result.labels)
     if export.output_axis_order:
         target = _reordered(target, export.output_axis_order, result.kind)
     values = {
@@ -248,6 +255,8 @@ def save_image(
     inside: str = "exported_data",
     channels: tuple[str, ...] = (),
     drange: tuple[float, float] | None = None,
+    colors: tuple[tuple[int, int, int], ...] = (),
+    labels: tuple[LabelValue, ...] | None = None,
 ) -> None:
     """Write a ``(t, z, y, x, c)`` array to a file with these axes, by default in the format of its extension.
 
@@ -267,7 +276,7 @@ def save_image(
         raise UsageError(f"{path}: no format is known for {path.suffix!r}, expected one of {sorted(by_extension)}")
     tags = tuple(Axis(k) for k in axes) if isinstance(axes, str) else axes
     shape = from_five(np.broadcast_to(np.empty((), pixels.dtype), pixels.shape), keys_of(tags)).shape
-    target = Target(shape, np.dtype(pixels.dtype), tags, drange=drange, channels=channels)
+    target = Target(shape, np.dtype(pixels.dtype), tags, drange=drange, channels=channels, colors=colors, labels=labels)
     final = arranged(target, format_named(name).keys)
     planned = Planned(path, inside, Region.whole(five_shape(shape, target.keys)), final, lambda v: v, name)
     with write_result(planned) as take:

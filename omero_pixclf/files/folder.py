@@ -31,6 +31,8 @@ from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, short_hash
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
+from omero_pixclf.files.target import LabelValue
+from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord, is_run_id
@@ -111,8 +113,18 @@ class FolderWriter:
         self.features.extend(features_of(taken, name=name, color=color))
         return np.full(len(taken), NO_NUMBER, np.int64)
 
-    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
+    def map(
+        self,
+        kind: str,
+        pixels: PixelArray,
+        *,
+        channels: Sequence[str],
+        form: str,
+        classes: Sequence[ClassLabel] = (),
+    ) -> None:
         """Save a result image ``(t, z, y, x, c)`` as ``<kind>.h5``, ``.ome.tiff`` or ``.zarr``.
+
+        OME-Zarr has the names and colours of the classes; segmentations and labels are label images there.
 
         Raises
         ------
@@ -123,6 +135,7 @@ class FolderWriter:
         sizes = dict(zip("zyx", self.image.pixel_size_um, strict=True))
         axes = tuple(Axis(k, sizes.get(k) or 0.0, "micrometer" if sizes.get(k) else "") for k in AXES)
         drange = (0.0, 1.0) if kind == "probabilities" else None
+        named = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(classes, 1))
         save_image(
             self.folder / f"{kind}{extension}",
             pixels,
@@ -130,6 +143,8 @@ class FolderWriter:
             output_format=output_format,
             channels=tuple(channels),
             drange=drange,
+            colors=tuple(c.color for c in classes) if len(classes) == len(channels) and kind != "segmentation" else (),
+            labels={"segmentation": named, "labels": ()}.get(kind),
         )
 
     def complete(self, record: RunRecord) -> None:

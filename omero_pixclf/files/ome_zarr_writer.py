@@ -24,6 +24,7 @@ __all__ = ["write_zarr", "zarr_waiting"]
 
 _CHUNK_BYTES = 1_024_000.0
 _ARRAY = "s0"
+_WHITE = (255, 255, 255)
 _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
@@ -167,4 +168,30 @@ def _image_attributes(target: Target) -> dict[str, Any]:
         steps.append({"type": "translation", "translation": shift})
     if steps:
         entry["coordinateTransformations"] = steps
-    return {"_creator": {"name": "omero_pixclf", "version": __version__}, "multiscales": [entry]}
+    creator = {"name": "omero_pixclf", "version": __version__}
+    return {"_creator": creator, "multiscales": [entry], **_omero(target), **_image_label(target)}
+
+
+def _omero(target: Target) -> dict[str, Any]:
+    """Names, colours and ranges of the channels, as OME-Zarr 0.4 has them for viewers; nothing without names."""
+    if len(target.channels) != target.channel_count or not any(target.channels):
+        return {}
+    colors = target.colors if len(target.colors) == len(target.channels) else (_WHITE,) * len(target.channels)
+    low, high = target.drange or (0, 1 if target.dtype.kind == "f" else np.iinfo(target.dtype).max)
+    window = {"min": float(low), "max": float(high), "start": float(low), "end": float(high)}
+    channels = [
+        {"label": name, "color": "{:02X}{:02X}{:02X}".format(*color), "active": True, "window": window}
+        for name, color in zip(target.channels, colors, strict=True)
+    ]
+    return {"omero": {"version": "0.4", "channels": channels}}
+
+
+def _image_label(target: Target) -> dict[str, Any]:
+    """That the pixels are labels, and what their values stand for, as far as that is known."""
+    if target.labels is None:
+        return {}
+    found: dict[str, Any] = {"version": "0.4"}
+    if target.labels:
+        found["colors"] = [{"label-value": one.value, "rgba": [*one.color, 255]} for one in target.labels]
+        found["properties"] = [{"label-value": one.value, "class": one.name} for one in target.labels]
+    return {"image-label": found}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.export import Result
 from omero_pixclf.files.stored import FileReader
+from omero_pixclf.files.target import LabelValue
 from omero_pixclf.image import PixelReader, Region
 
 if TYPE_CHECKING:
@@ -85,6 +86,12 @@ def source_named(project: Project, name: str) -> Source:
     return Source(called, stage, *{**_KINDS, **_STAGE_ONLY}[kind])
 
 
+def _segmentation(project: Project, image: FileReader, name: str) -> Result:
+    stored = image.array
+    values = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(project.classes, 1))
+    return Result.like(name, stored.axes, stored.shape, 1, "uint8", drange=(0.0, 1.0), labels=values)
+
+
 def _one_channel(
     dtype: str, drange: tuple[float, float], display: str = "grayscale"
 ) -> Callable[[Project, FileReader, str], Result]:
@@ -96,9 +103,9 @@ def _one_channel(
 
 
 def _class_maps(project: Project, image: FileReader, name: str) -> Result:
-    names = tuple(c.name for c in project.classes)
-    stored = image.array
-    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), channels=names)
+    names, colors = tuple(c.name for c in project.classes), tuple(c.color for c in project.classes)
+    stored, more = image.array, {"channels": names, "colors": colors}
+    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), **more)
 
 
 def _all_class_maps(project: Project, image: FileReader, name: str) -> Result:
@@ -202,7 +209,7 @@ _Kind = tuple[
 
 _KINDS: dict[str, _Kind] = {
     "Probabilities": (_class_maps, _probabilities),
-    "Simple Segmentation": (_one_channel("uint8", (0.0, 1.0)), _segmented),
+    "Simple Segmentation": (_segmentation, _segmented),
     "Uncertainty": (_one_channel("float32", (0.0, 1.0)), _uncertain),
     "Features": (_feature_maps, _features),
     "Labels": (_one_channel("uint8", (0, 255), "default"), _labels),

@@ -11,10 +11,19 @@ from numpy.typing import NDArray
 
 from omero_pixclf.files.axes import Axes, keys_of
 
-__all__ = ["Target", "Write"]
+__all__ = ["LabelValue", "Target", "Write"]
 
 Write = Callable[[tuple[slice, ...], NDArray[Any]], None]
 """``write(slices, block)`` puts a block, in the target's order of axes and dtype, where it belongs."""
+
+
+@dataclass(frozen=True)
+class LabelValue:
+    """What a value of a label image stands for, and the colour that it is shown in."""
+
+    value: int
+    name: str
+    color: tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,10 @@ class Target:
         ilastik's hint for viewers, ``"grayscale"`` or ``"default"``.
     channels
         Names along ``c``; empty where they have none.
+    colors
+        Of the channels, red, green and blue; empty where they have none.
+    labels
+        What the values stand for; empty for objects, which are numbered only, and None where it is no label image.
     room
         Bytes in which a writer may hold back pixels that it cannot write yet.
     """
@@ -46,6 +59,8 @@ class Target:
     drange: tuple[Any, Any] | None = None
     display_mode: str = "grayscale"
     channels: tuple[str, ...] = ()
+    colors: tuple[tuple[int, int, int], ...] = ()
+    labels: tuple[LabelValue, ...] | None = None
     room: int = 512 << 20
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
+from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
@@ -44,8 +45,11 @@ class ImageWriter(Protocol):
         *,
         channels: Sequence[str],
         form: str,
+        classes: Sequence[ClassLabel] = (),
     ) -> None:
         """Save a result image ``(t, z, y, x, c)``; kind ``probabilities|segmentation|labels``.
+
+        ``classes`` are those of the channels, or in a segmentation those of the values from 1 on.
 
         ``form`` is ``attachment-h5``, ``attachment-tiff`` or ``image``.
         """

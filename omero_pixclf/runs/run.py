@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Output, Recipe
-from omero_pixclf.ilastik.project import Project
+from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, outlines
 from omero_pixclf.pixels.maps import segmentation
@@ -148,21 +148,24 @@ def _store_objects(results: Results, label: str, work: Work, writer: ImageWriter
     return table.with_column(Column("Roi", "roi", writer.rois(results.outlines[label], name=label, color=color)))
 
 
+_WHITE = (255, 255, 255)
 _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}
 
 
 def _store_maps(found: Found, work: Work, writer: ImageWriter, *, labelled: bool) -> None:
     """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
-    output, names = work.recipe.output, [c.name for c in work.project.classes]
+    output, classes = work.recipe.output, work.project.classes
+    names = [c.name for c in classes]
     if output.probabilities != "none":
         form = _FORMS[output.probabilities]
-        writer.map("probabilities", found.probabilities, channels=names, form=form)
+        writer.map("probabilities", found.probabilities, channels=names, form=form, classes=classes)
     if output.segmentation != "none":
         form = _FORMS[output.segmentation]
-        writer.map("segmentation", _segmented(found), channels=["Segmentation"], form=form)
+        writer.map("segmentation", _segmented(found), channels=["Segmentation"], form=form, classes=classes)
     labels = "image" if labelled and output.labels == "none" else output.labels
     if labels != "none":
-        writer.map("labels", _stacked(found), channels=list(found.labels), form=_FORMS[labels])
+        of = [next((c for c in classes if c.name == name), ClassLabel(name, _WHITE)) for name in found.labels]
+        writer.map("labels", _stacked(found), channels=list(found.labels), form=_FORMS[labels], classes=of)
 
 
 @dataclass(frozen=True)

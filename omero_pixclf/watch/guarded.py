@@ -10,6 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo, PixelArray, PixelReader, Region
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
@@ -67,9 +68,17 @@ class _Writer:
         self.guard.check()
         return self.writer.rois(outlines, name=name, color=color)
 
-    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
+    def map(
+        self,
+        kind: str,
+        pixels: PixelArray,
+        *,
+        channels: Sequence[str],
+        form: str,
+        classes: Sequence[ClassLabel] = (),
+    ) -> None:
         self.guard.check()
-        self.writer.map(kind, pixels, channels=channels, form=form)
+        self.writer.map(kind, pixels, channels=channels, form=form, classes=classes)
 
     def complete(self, record: RunRecord) -> None:
         self.guard.check()

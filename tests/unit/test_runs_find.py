@@ -61,7 +61,7 @@ class Memory:
         self.kept[f"rois {name}"] = [(o.t, o.label, [_plain(s) for s in o.shapes]) for o in outlines]
         return np.arange(len(self.kept[f"rois {name}"]))
 
-    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str) -> None:
+    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str, classes: object = ()) -> None:
         whole = np.asarray(pixels[tuple(slice(None) for _ in pixels.shape)])
         self.kept[kind] = (whole.shape, whole.dtype.str, whole.tobytes(), tuple(channels))
 
