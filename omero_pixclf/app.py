@@ -33,6 +33,7 @@ from omero_pixclf.runs.job import Event
 from omero_pixclf.runs.manifest import Manifest, RunHeader, state_folder
 from omero_pixclf.runs.plan import PlanItem, plan_images
 from omero_pixclf.runs.room import refusal_of_room
+from omero_pixclf.runs.sampling import pictured
 from omero_pixclf.runs.shards import parse_shard, share
 from omero_pixclf.runs.state_folders import IN_RESULTS
 from omero_pixclf.workplace import (
@@ -236,11 +237,15 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     images = list(source.images(request.targets))
     if not images:
         raise UsageError(f"no images in {' '.join(request.targets)}")
+    inputs = [image for image in images if not image.made_by]
     if request.shard is not None:
         # Shares follow from the inputs alone: while this one is planned, others make images.
-        made = [image for image in images if image.made_by]
-        images = [*share([image for image in images if not image.made_by], *request.shard), *made]
-    return list(plan_images(images, sink, recipe, digest, refusal, force=request.force))
+        images = [*share(inputs, *request.shard), *(image for image in images if image.made_by)]
+    items = list(plan_images(images, sink, recipe, digest, refusal, force=request.force))
+    # A share's pictures go onto a sheet with those of the others, which are planned elsewhere.
+    worked_on = [i.image for i in items if i.decision in ("due", "replace") or i.earlier == request.resume]
+    shown = pictured(worked_on if request.shard is None else inputs)
+    return [replace(item, pictured=item.image.key in shown) for item in items]
 
 
 def _manifest(

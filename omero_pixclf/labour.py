@@ -189,7 +189,8 @@ def _executor(
     crew = planned_crew(items, site.project, request if site.renew else replace(request, workers=1, dask=""))
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
-    place, renew = Workplace(*fixed, crew.threads, crew.memory), site.renew
+    shown = frozenset(item.image.key for item in items if item.pictured)
+    place, renew = Workplace(*fixed, crew.threads, crew.memory, shown), site.renew
     cut = partial(shared, recipe=request.recipe, project=site.project, files=manifest, memory=crew.memory)
     if request.dask and renew is not None:
         # Workers are elsewhere: each has its own threads, and may take all of the memory allowed, for all its lanes.

@@ -1,8 +1,13 @@
-"""Numbers of things, as people write them."""
+"""Numbers of things and names, as people write and read them."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "size_text"]
+import re
+
+__all__ = ["attachment_stem", "counted", "one_line", "printable", "size_text"]
+
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def counted(count: int, noun: str) -> str:
@@ -28,3 +33,32 @@ def size_text(size: int) -> str:
         if size >= 2**power:
             return f"{size / 2**power:.1f} {unit}".replace(".0 ", " ")
     return f"{size} bytes"
+
+
+def one_line(text: str) -> str:
+    r"""A text on one line: line breaks and control characters are spaces, bytes that are no text are U+FFFD.
+
+    >>> one_line("new\nline"), one_line("a\r\n\tb"), one_line("caf\udce9")
+    ('new line', 'a b', 'caf\ufffd')
+    """
+    return _SURROGATES.sub("\ufffd", _BREAKS.sub(" ", text))
+
+
+def printable(text: str) -> str:
+    r"""A text that UTF-8 can hold: file names may have bytes that are no text, which Python keeps as lone surrogates.
+
+    >>> printable("caf\udce9.tif")
+    'caf\\udce9.tif'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def attachment_stem(name: str, *, most: int = 150) -> str:
+    r"""The stem of a file name for what is made of something of that name: any file system takes it.
+
+    >>> attachment_stem("a/b: new\nline.ome.tif"), attachment_stem("..")
+    ('a_b_ new line.ome', '_')
+    """
+    stem = name[: name.rindex(".")] if "." in name.strip(".") else name
+    plain = re.sub(r'[/\\\\:*?"<>|]', "_", one_line(stem)).strip(" .")
+    return plain.encode()[:most].decode("utf-8", "ignore").strip(" .") or "_"

@@ -77,6 +77,8 @@ class Workplace:
         "" for files.
     threads, memory
         For this worker.
+    pictured
+        The keys of the images of which a preview is drawn.
     """
 
     recipe: Recipe
@@ -87,6 +89,7 @@ class Workplace:
     server: str
     threads: int | None = None
     memory: int | None = None
+    pictured: frozenset[str] = frozenset()
 
     def work(
         self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
@@ -111,7 +114,9 @@ class Workplace:
         )
         return partial(run_task, work=work)
 
-    def _preview(self, found: Found) -> bytes:
+    def _preview(self, found: Found) -> bytes | None:
+        if found.image.key not in self.pictured:
+            return None
         from omero_pixclf.runs.overlay import Thinned, overlay
 
         _, depth, height, width, _ = found.image.shape

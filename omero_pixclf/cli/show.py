@@ -12,7 +12,7 @@ import click
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.runs.plan import count_decisions, inputs_of
-from omero_pixclf.wording import counted
+from omero_pixclf.wording import counted, one_line
 
 __all__ = ["as_json", "exit_code", "show_events"]
 
@@ -77,7 +77,7 @@ def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> Finished:
 
 def _plain(event: Event) -> None:
     for line in _lines(event):
-        click.echo(line, err=not isinstance(event, Finished))
+        click.echo(one_line(line), err=not isinstance(event, Finished))
 
 
 def _lines(event: Event) -> list[str]:
@@ -124,7 +124,7 @@ def _with_bar(events: Iterable[Event]) -> Finished:
             loud = isinstance(event, Planned | ContainerOutcome) or getattr(event, "state", "") in ("failed", "refused")
             if loud:
                 for line in _lines(event):
-                    bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                    bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
         finished = _drain(events, show)
     for line in _lines(finished):

@@ -41,6 +41,7 @@ from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Table
+from omero_pixclf.wording import attachment_stem
 
 __all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
 
@@ -103,9 +104,8 @@ class OmeroWriter:
             raise UsageError(f"results as {form!r}: expected one of {', '.join(('image', *self._encode))}")
 
     def _attach(self, kind: str, pixels: PixelArray, channels: Sequence[str], form: str) -> None:
-        stem = Path(self._image.name).stem or self._image.key.replace(":", "_")
         with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
-            path = Path(folder) / f"{stem.replace('/', '_')}_{kind}{_SUFFIXES[form]}"
+            path = Path(folder) / f"{attachment_stem(self._image.name or self._image.key)}_{kind}{_SUFFIXES[form]}"
             self._encode[form](path, pixels, self._image, channels)
             target, mark = self._image.key, self._entry.mark
             attach_file(self._session, target, path, namespace=f"{FILES_NS}/{kind}", description=mark)

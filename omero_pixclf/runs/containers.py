@@ -12,6 +12,7 @@ import numpy as np
 from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.table import NO_NUMBER, Column, Table, column_names, concatenate
+from omero_pixclf.wording import printable
 
 if TYPE_CHECKING:
     from omero_pixclf.objects.summary import ImageSummary
@@ -26,7 +27,7 @@ def locate(table: Table, image: ImageInfo) -> Table:
     Off OMERO, where images have no ids, ``Image`` is the file's path.
     """
     rows = len(table)
-    lead = [_image_column(image, rows), Column("Image_Name", "string", np.full(rows, image.name, object))]
+    lead = [_image_column(image, rows), Column("Image_Name", "string", np.full(rows, printable(image.name), object))]
     place = image.place
     if place.well_id is not None:
         lead.append(Column("Well", "well", np.full(rows, place.well_id)))
@@ -44,7 +45,7 @@ def _image_column(image: ImageInfo, rows: int) -> Column:
     ident = parse_id(number) if kind == "Image" else None
     if ident is not None:
         return Column("Image", "image", np.full(rows, ident))
-    return Column("Image", "string", np.full(rows, image.key, object))
+    return Column("Image", "string", np.full(rows, printable(image.key), object))
 
 
 def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:

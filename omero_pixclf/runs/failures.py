@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
-import re
 from pathlib import Path
 
+from omero_pixclf.runs.kept import key_stem
 from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.wording import printable
 
 __all__ = ["failure_list"]
 
@@ -16,11 +17,11 @@ def failure_list(manifest: Manifest, container: str) -> tuple[Path, ...]:
     left = [e for e in manifest.entries() if e.container == container and e.state in ("failed", "refused")]
     if not left:
         return ()
-    folder = manifest.folder / "failures" / re.sub(r"[^A-Za-z0-9.-]", "_", container)[-80:]
+    folder = manifest.folder / "failures" / key_stem(container)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "failures.csv"
     with path.open("w", newline="", encoding="utf-8") as out:
         rows = csv.writer(out)
         rows.writerow(["image", "name", "state", "reason"])
-        rows.writerows([e.key, e.name, e.state, e.reason] for e in left)
+        rows.writerows(map(printable, (e.key, e.name, e.state, e.reason)) for e in left)
     return (path,)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +13,10 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from omero_pixclf.runs.account import class_names
-from omero_pixclf.runs.pages import Page, blank, printed
+from omero_pixclf.runs.pages import Page, blank, fitted, plain, printed
 from omero_pixclf.runs.wells import plate_shape, well_name, well_position
 from omero_pixclf.table import Table
+from omero_pixclf.wording import counted
 
 __all__ = ["Wells", "heat_map", "well_means"]
 
@@ -98,7 +99,7 @@ def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> Page 
     cell, (width, height) = _sizes(plates[0])
     down = -(-len(plates) // ACROSS)
     page = blank(min(ACROSS, len(plates)) * width, down * height + HEAD, DPI)
-    _title(page, title, hatched=any(bool(np.isnan(p.wells.values).any()) for p in plates))
+    _title(page, title, _note(summary, plates))
     panels = []
     for n, one in enumerate(plates):
         corner = (n % ACROSS * width, (down - 1 - n // ACROSS) * height)
@@ -143,12 +144,21 @@ def _sizes(plate: _Plate) -> tuple[float, tuple[float, float]]:
     return cell, (columns * cell + 1.35, rows * cell + 0.85)
 
 
-def _title(figure: Figure, title: str, *, hatched: bool) -> None:
+def _note(summary: Table, plates: Sequence[_Plate]) -> str:
+    """What a page says below its title: of wells without images, and of images without a place on the plate."""
+    notes = ["hatched: no image"] if any(bool(np.isnan(p.wells.values).any()) for p in plates) else []
+    adrift = sum(well_position(name) is None for name in summary["Well_Name"].tolist())
+    if adrift:
+        notes.append(f"not shown: {counted(adrift, 'image')} of wells without row and column")
+    return "; ".join(notes)
+
+
+def _title(figure: Figure, title: str, note: str) -> None:
     width, height = figure.get_size_inches()
-    left, points = 0.2 / width, min(14.0, (width - 0.4) * 72 / (0.62 * max(1, len(title))))
-    figure.text(left, 1 - 0.15 / height, title, fontsize=points, weight="bold", va="top")
-    if hatched:
-        figure.text(left, 1 - 0.42 / height, "hatched: no image", fontsize=9, color="#555555", va="top")
+    left = 0.2 / width
+    line, points = fitted(title, width - 0.4, 14.0, weight="-Bold")
+    figure.text(left, 1 - 0.15 / height, line, fontsize=points, weight="bold", va="top", **plain(line))
+    figure.text(left, 1 - 0.42 / height, note, fontsize=9, color="#555555", va="top")
 
 
 def _panel(figure: Figure, corner: tuple[float, float], plate: _Plate, cell: float) -> None:
@@ -160,7 +170,8 @@ def _panel(figure: Figure, corner: tuple[float, float], plate: _Plate, cell: flo
     norm = Normalize(0, float(np.nanmax(values)) or 1.0)
     picture = axes.imshow(np.ma.masked_invalid(values), cmap=plate.colors, norm=norm, aspect="equal")
     _grid(axes, values)
-    axes.set_title(plate.title, fontsize=10, loc="left", pad=20)
+    line, points = fitted(plate.title, box[2] + 0.6, 10.0)
+    axes.set_title(line, fontsize=points, loc="left", pad=20, **plain(line))
     _numbers(axes, values, picture.get_cmap(), norm, cell)
     side = figure.add_axes(((box[0] + box[2] + 0.1) / width, box[1] / height, 0.13 / width, box[3] / height))
     bar = figure.colorbar(picture, cax=side)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from omero_pixclf.runs.overlay import Color
-from omero_pixclf.runs.pages import Page, blank, printed
+from omero_pixclf.runs.pages import Page, blank, fitted, plain, printed
 from omero_pixclf.table import Column, Table
 
 __all__ = ["histograms", "ink_color"]
@@ -26,6 +26,7 @@ TITLES = {
     "Probability_mean": "mean probability of the class",
 }
 ACROSS, PANEL, DPI = 3, (4.4, 3.0), 130  # panels beside each other, inches of one, pixels per inch
+LONGEST_NAME = 1.5  # inches, of a class in a legend
 MOST_BINS = 40
 TAIL = 99.5  # percentile where the axis ends if a few values lie far beyond
 BRIGHTEST_INK = 150  # of 255: lighter class colours are darkened, or nobody sees them on white
@@ -69,7 +70,8 @@ def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> Pa
     down = max(1, -(-len(measures) // across))
     width, height = across * PANEL[0], down * PANEL[1] + 0.45
     page = blank(width, height, DPI)
-    page.text(0.25 / width, 1 - 0.18 / height, title, fontsize=14, weight="bold", va="top")
+    line, points = fitted(title, width - 0.5, 14.0, weight="-Bold")
+    page.text(0.25 / width, 1 - 0.18 / height, line, fontsize=points, weight="bold", va="top", **plain(line))
     if not measures:
         page.text(0.5, 0.45, "No objects were found.", fontsize=13, ha="center", color="#444444")
     panels = []
@@ -137,7 +139,7 @@ def _draw(figure: Figure, corner: tuple[float, float], measure: _Measure, colors
         heights, _ = np.histogram(values, edges)
         ink = tuple(v / 255 for v in ink_color(colors.get(name, (90, 90, 90))))
         axes.stairs(heights, edges, fill=True, color=(*ink, 0.22))
-        axes.stairs(heights, edges, color=ink, linewidth=1.4, label=_median(name, values, measure.unit))
+        axes.stairs(heights, edges, color=ink, linewidth=1.4, label="class")  # named in the legend
         if len(values) and low <= float(np.median(values)) <= high:
             axes.vlines(float(np.median(values)), 0, heights.max(), color=ink, linewidth=1.2, linestyle=(0, (4, 3)))
     beyond = sum(int((values > high).sum()) for values in measure.values.values())
@@ -156,7 +158,8 @@ def _dress(axes: Axes, measure: _Measure, note: str) -> None:
     axes.set_xlim(*measure.limits)
     _, top = axes.get_ylim()
     axes.set_ylim(0, top * (1.12 + 0.1 * len(measure.values)))  # room for the legend
-    axes.set_title(measure.title, fontsize=11, loc="left")
+    line, points = fitted(measure.title, PANEL[0] - 0.7, 11.0)
+    axes.set_title(line, fontsize=points, loc="left", **plain(line))
     axes.set_xlabel(measure.unit or " ", fontsize=9)
     axes.set_ylabel("objects", fontsize=9)
     axes.tick_params(labelsize=8, color="#888888")
@@ -164,6 +167,12 @@ def _dress(axes: Axes, measure: _Measure, note: str) -> None:
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(fontsize=8.5, loc="upper right", framealpha=0.8, edgecolor="none", handlelength=1.2, borderaxespad=0.1)
+    legend = axes.legend(
+        fontsize=8.5, loc="upper right", framealpha=0.8, edgecolor="none", handlelength=1.2, borderaxespad=0.1
+    )
+    for entry, (name, values) in zip(legend.get_texts(), measure.values.items(), strict=True):
+        # Set afterwards: a label that starts with an underscore would get no entry.
+        line = _median(fitted(name, LONGEST_NAME, 8.5)[0], values, measure.unit)
+        entry.set(text=line, **plain(line))
     if note:
         axes.text(1, -0.14, note, transform=axes.transAxes, ha="right", va="top", fontsize=8, color="#555555")

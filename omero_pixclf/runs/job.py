@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from omero_pixclf.errors import ConflictError, PixclfError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import container_tables
+from omero_pixclf.runs.drawing import attempt
 from omero_pixclf.runs.edges import ResultSink
 from omero_pixclf.runs.execute import Executor, Outcome
 from omero_pixclf.runs.failures import failure_list
@@ -112,14 +114,15 @@ def finish_container(
 ) -> ContainerOutcome:
     """One container's tables and pictures, from what its images left; a refusal there does not end the run."""
     container, name = images[0].place.container, images[0].place.name
-    for attempt in range(MERGES):
+    for merge in range(MERGES):
         try:
             standing = sink.tables(container, record.recipe) if tables else {}
             rows = container_tables(images, manifest, standing)
-            drawn = (*pictures(images, rows), *failure_list(manifest, container))
+            drawn = tuple(attempt(f"{container}: pictures and report", partial(pictures, images, rows)) or ())
+            drawn += attempt(f"{container}: failures.csv", partial(failure_list, manifest, container)) or ()
             written = sink.finish(container, record, rows if tables else {}, drawn)
         except ConflictError as error:
-            if attempt + 1 == MERGES:
+            if merge + 1 == MERGES:
                 return ContainerOutcome(container, name, reason=str(error))
         except PixclfError as error:
             return ContainerOutcome(container, name, reason=str(error))

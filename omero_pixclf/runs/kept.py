@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -19,7 +20,7 @@ from omero_pixclf.errors import InputError
 from omero_pixclf.table import Column, Table
 from omero_pixclf.validation import parse_json
 
-__all__ = ["PIECES", "UNREADABLE", "ImageFiles", "table_arrays", "table_from"]
+__all__ = ["PIECES", "UNREADABLE", "ImageFiles", "key_stem", "table_arrays", "table_from"]
 
 PIECES = "pieces"  # the folder in a run's folder
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
@@ -85,11 +86,11 @@ class ImageFiles:
 
     def picture(self, key: str) -> Path:
         """Where an image's preview lies or will lie (PNG)."""
-        return self.folder / "images" / f"{_safe(key)}.png"
+        return self.folder / "images" / f"{key_stem(key)}.png"
 
     def pieces(self, key: str) -> Path:
         """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.pieces`)."""
-        return self.folder / PIECES / _safe(key)
+        return self.folder / PIECES / key_stem(key)
 
     def drop_pieces(self, key: str) -> None:
         """Remove an image's pieces: it is done."""
@@ -102,15 +103,15 @@ class ImageFiles:
         shutil.rmtree(self.folder / PIECES, ignore_errors=True)
 
     def _path(self, key: str, name: str) -> Path:
-        return self.folder / "images" / f"{_safe(key)}.{name}.npz"
+        return self.folder / "images" / f"{key_stem(key)}.{name}.npz"
 
 
-def _safe(key: str) -> str:
+def key_stem(key: str) -> str:
     """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
     if plain == key.replace(":", "_") and len(plain) < 80 and plain[:1].isalnum():
         return plain
-    return f"{plain[-60:]}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    return f"{plain[-60:]}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}"
 
 
 _DECLARED = ("name", "kind", "unit", "description", "fill")

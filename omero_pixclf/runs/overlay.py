@@ -5,21 +5,19 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.rings import rings_of, signed_area
 from omero_pixclf.objects.simplify import simplify_rings
+from omero_pixclf.runs.fonts import font
 
-__all__ = ["CHANNEL_COLORS", "Color", "Thinned", "coarse", "font", "line_color", "overlay", "png"]
+__all__ = ["CHANNEL_COLORS", "Color", "Thinned", "coarse", "line_color", "overlay", "png"]
 
 Color = tuple[int, int, int]
 
@@ -233,12 +231,6 @@ def _beside(pictures: Sequence[Image.Image]) -> Image.Image:
     for n, picture in enumerate(pictures):
         row.paste(picture, (n * (width + 4), 0))
     return row
-
-
-@lru_cache(maxsize=32)
-def font(size: int, weight: str = "") -> ImageFont.FreeTypeFont:
-    """The font that matplotlib carries along: it has Greek, Cyrillic and µ, and looks the same everywhere."""
-    return ImageFont.truetype(str(Path(mpl.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{weight}.ttf"), size)
 
 
 def coarse(pixels: NDArray[Any]) -> Image.Image:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from omero_pixclf.runs.fonts import drawable, families, shortened, text_width
 from omero_pixclf.runs.overlay import png
 from omero_pixclf.runs.pictures import Panel
 
-__all__ = ["Box", "Page", "blank", "printed"]
+__all__ = ["Box", "Page", "blank", "fitted", "plain", "printed"]
 
 Box = tuple[float, float, float, float]
 """A panel's place on its page, in inches from the lower left corner: left, bottom, width, height."""
 
 EFFORT = 4  # of 9: figures are small either way
+MEASURED = 100  # pixels in which texts are measured
+SMALLEST = 7.0  # points
+WIDEST_PAGE = 10_000  # pixels along a side
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,23 @@ class Page:
 
 
 def blank(width: float, height: float, dpi: int) -> Figure:
-    """An empty white page of so many inches."""
-    figure = Figure(figsize=(width, height), dpi=dpi, facecolor="white")
+    """An empty white page of so many inches, and so many pixels per inch unless it would be huge."""
+    figure = Figure(figsize=(width, height), dpi=min(dpi, WIDEST_PAGE / max(width, height)), facecolor="white")
     FigureCanvasAgg(figure)
     return figure
+
+
+def plain(text: str) -> dict[str, Any]:
+    """Options of matplotlib by which a drawable text is drawn as it is: ``$`` is no formula, fonts have its letters."""
+    return {"parse_math": False, "usetex": False, "fontfamily": families(text)}
+
+
+def fitted(text: str, inches: float, points: float, *, weight: str = "") -> tuple[str, float]:
+    """A name as it is drawn and its size in points, so that it fits; smaller, and in the end shortened."""
+    line = drawable(text)
+    wide = text_width(line, MEASURED, weight) / MEASURED * points / 72  # inches
+    size = max(points * min(1.0, inches / wide), min(SMALLEST, points)) if wide else points
+    return shortened(line, inches * 72 / size * MEASURED, MEASURED, weight), size
 
 
 def printed(figure: Figure, panels: Sequence[tuple[Box, str]]) -> Page:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, coarse, font, line_color, overlay, png
+from omero_pixclf.runs.fonts import draw_text, drawable, shortened, text_width
+from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, coarse, line_color, overlay, png
+from omero_pixclf.runs.sampling import sampled
 from omero_pixclf.runs.wells import plate_slots
 
-__all__ = ["Panel", "Tile", "contact_sheet", "overlay", "sampled"]
+__all__ = ["Panel", "Tile", "contact_sheet", "overlay"]
 
 MOST_CHANNELS = len(CHANNEL_COLORS)
 WIDEST = 3000  # pixels, of a sheet
+LEGEND, LONGEST_ENTRY = 17, 300  # pixels: size of a legend's text, and the longest of its entries
 
 
 @dataclass(frozen=True)
@@ -35,31 +37,6 @@ class Panel:
 
     picture: bytes
     text: str
-
-
-Item = TypeVar("Item")
-
-
-def sampled(groups: Sequence[Hashable], limit: int) -> list[int]:
-    """Which of many images to show, at most ``limit``: as many of each group as fit, else evenly spaced groups.
-
-    An image whose group is empty is by itself.
-
-    >>> sampled(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sampled([""] * 9, 3)
-    ([0, 2, 3, 5], [0, 4, 8])
-    """
-    members: dict[Hashable, list[int]] = {}
-    for i, group in enumerate(groups):
-        members.setdefault(group or i, []).append(i)
-    chosen = _evenly(list(members.values()), limit)
-    each = limit // len(chosen) if chosen else 0
-    return sorted(i for group in chosen for i in _evenly(group, each))
-
-
-def _evenly(items: list[Item], limit: int) -> list[Item]:
-    if len(items) <= limit:
-        return items
-    return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
 
 
 @dataclass(frozen=True)
@@ -139,8 +116,8 @@ def _head(
 ) -> None:
     draw = ImageDraw.Draw(sheet)
     for text, top, points, weight, ink in ((texts[0], 16, 30, "-Bold", "black"), (texts[1], 60, 18, "", "#444444")):
-        line, face = _fitted(draw, text, sheet.width - 2 * layout.margin, points, weight)
-        draw.text((layout.margin, top), line, fill=ink, font=face)
+        line, size = _fitted(text, sheet.width - 2 * layout.margin, points, weight)
+        draw_text(draw, (layout.margin, top), line, size, weight=weight, fill=ink)
     outlines = [(name, line_color(color)) for name, color in classes.items()]
     fills = [(channels[n] or f"channel {n + 1}", CHANNEL_COLORS[n]) for n in range(min(len(channels), MOST_CHANNELS))]
     end = _legend(draw, (layout.margin, 92), "Outlines", outlines, filled=False)
@@ -154,30 +131,26 @@ def _legend(
     x, y = corner
     if not entries:
         return x
-    draw.text((x, y + 11), what, fill="#444444", font=font(17), anchor="lm")
-    x += round(draw.textlength(what, font(17))) + 12
+    draw_text(draw, (x, y + 11), what, LEGEND, fill="#444444", middle=True)
+    x += round(text_width(what, LEGEND)) + 12
     for name, color in entries:
         draw.rounded_rectangle((x, y, x + 26, y + 22), 4, fill="#202020")
         if filled:
             draw.rectangle((x + 5, y + 4, x + 21, y + 18), fill=color)
         else:
             draw.ellipse((x + 5, y + 3, x + 21, y + 19), outline=color, width=3)
-        draw.text((x + 34, y + 11), name, fill="black", font=font(17), anchor="lm")
-        x += 34 + round(draw.textlength(name, font(17))) + 20
+        shown = shortened(drawable(name), LONGEST_ENTRY, LEGEND)
+        draw_text(draw, (x + 34, y + 11), shown, LEGEND, middle=True)
+        x += 34 + round(text_width(shown, LEGEND)) + 20
     return x + 16
 
 
-def _fitted(
-    draw: ImageDraw.ImageDraw, text: str, room: int, size: int, weight: str = ""
-) -> tuple[str, ImageFont.FreeTypeFont]:
-    """A text and the font in which it fits into so many pixels; smaller, and in the end shortened."""
-    while draw.textlength(text, font(size, weight)) > room and size > 13:
+def _fitted(text: str, room: int, size: int, weight: str = "") -> tuple[str, int]:
+    """A text as it is drawn and the size in which it fits into so many pixels; smaller, and in the end shortened."""
+    line = drawable(text)
+    while text_width(line, size, weight) > room and size > 13:
         size -= 1
-    if draw.textlength(text, font(size, weight)) > room:
-        while text and draw.textlength(text + "…", font(size, weight)) > room:
-            text = text[:-1]
-        text += "…"
-    return text, font(size, weight)
+    return shortened(line, room, size, weight), size
 
 
 def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], cell: tuple[int, int]) -> None:
@@ -188,6 +161,6 @@ def _place(sheet: Image.Image, tile: Tile, corner: tuple[int, int], cell: tuple[
     sheet.paste(coarse(np.asarray(picture.resize(size, Image.Resampling.LANCZOS))), corner)
     draw = ImageDraw.Draw(sheet)
     lines = ((tile.title, 5, 17, "-Bold", "black"), (tile.caption, 27, 16, "", "#444444"))
-    for text, below, points, weight, ink in lines:
-        line, face = _fitted(draw, text, cell[0], points, weight)
-        draw.text((x, y + size[1] + below), line, fill=ink, font=face)
+    for text, below, most, weight, ink in lines:
+        line, points = _fitted(text, cell[0], most, weight)
+        draw_text(draw, (x, y + size[1] + below), line, points, weight=weight, fill=ink)

@@ -33,7 +33,7 @@ from omero_pixclf.runs.packing import (
 )
 from omero_pixclf.runs.pieces import Cutting
 from omero_pixclf.runs.room import needs_blocks
-from omero_pixclf.runs.run import Results, RoiKind, Work, record_for, roi_kind_of, run_image, store
+from omero_pixclf.runs.run import Results, RoiKind, Work, preview_of, record_for, roi_kind_of, run_image, store
 from omero_pixclf.runs.task import Piece, Stage, Task
 from omero_pixclf.runs.tiled import Tiled, region_of
 from omero_pixclf.table import Table, concatenate
@@ -199,7 +199,7 @@ def _store(cutting: Cutting, number: int, work: Work) -> dict[str, int]:
         kind = _kind(joined, work)
         drawn = kind in ("polygon", "mask")
         outlines = {n: outlines_in_order(files, f"{i}.outlines.") for n, i in cutting.classes.items()} if drawn else {}
-        results = Results(found, kind, outlines, None if work.preview is None else work.preview(found))
+        results = Results(found, kind, outlines, preview_of(found, work))
     with work.gates.writing(), work.sink.begin(cutting.image, record) as writer:
         return store(results, record, work, writer)
 

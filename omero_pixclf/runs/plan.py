@@ -30,12 +30,15 @@ class PlanItem:
         ``made``: a run made it, so it is a result and no input, and nothing is done with it.
     earlier
         The id of the run that did what is ``done``.
+    pictured
+        Whether the contact sheet of its container shows it (`omero_pixclf.runs.sampling.pictured`).
     """
 
     image: ImageInfo
     decision: Decision
     reason: str = ""
     earlier: str = ""
+    pictured: bool = False
 
 
 def plan_images(

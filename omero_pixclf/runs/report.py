@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,23 +12,27 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from PIL import Image
+
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.account import Account, class_names, mean_fraction, summary_rows, total
+from omero_pixclf.runs.drawing import attempt
 from omero_pixclf.runs.heatmap import heat_map
 from omero_pixclf.runs.histograms import histograms
+from omero_pixclf.runs.kept import key_stem
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.markup import definitions, figure, swatch, thumbnail
 from omero_pixclf.runs.overlay import CHANNEL_COLORS, Color, line_color
-from omero_pixclf.runs.pictures import Panel, Tile, contact_sheet, sampled
+from omero_pixclf.runs.pictures import Panel, Tile, contact_sheet
 from omero_pixclf.runs.report_tables import failure_table, image_table, well_table
+from omero_pixclf.runs.sampling import MOST_TILES, sampled
 from omero_pixclf.table import Table
-from omero_pixclf.wording import counted
+from omero_pixclf.wording import counted, printable
 
 __all__ = ["container_pictures", "picture_files"]
 
-MOST_TILES = 96  # images on a contact sheet
 REPORTED_TILES = 48  # and on the page, which is to be sent around
 TILE_HEIGHT = 340  # pixels, on the page
 
@@ -42,7 +46,8 @@ def picture_files(
 ) -> list[Path]:
     """Draw a container's pictures and report from what its images left on disk, into the run's folder.
 
-    Only the previews that are shown are read, so that a thousand images need no more memory than a hundred.
+    What cannot be drawn is left out; the log and the report say so. Only the previews that are shown are read, so that
+    a thousand images need no more memory than a hundred.
 
     Raises
     ------
@@ -55,14 +60,32 @@ def picture_files(
     drawn = [i for i in images if i.key in done and manifest.picture(i.key).is_file()]
     shown = [drawn[n] for n in sampled([i.place.well or "" for i in drawn], MOST_TILES)]
     rows = summary_rows(tables["summary"]) if "summary" in tables else {}
-    tiles = [_tile(i, manifest.picture(i.key).read_bytes(), rows.get(i.key, {}), tables) for i in shown]
+    failures: list[str] = []
+    made = [_preview(i, manifest.picture(i.key), failures) for i in shown]
+    tiles = [
+        _tile(i, picture, rows.get(printable(i.key), {}), tables)
+        for i, picture in zip(shown, made, strict=True)
+        if picture is not None
+    ]
     alike = {i.channels for i in drawn}
     channels = alike.pop() if len(alike) == 1 else ()
     account = Account(
         record, place.container, place.name, header.server, header.user, entries, tables, colors, channels, place.plate
     )
-    folder = manifest.folder / "pictures" / re.sub(r"[^A-Za-z0-9.-]", "_", place.container)[-80:]
-    return _written(container_pictures(account, tiles), folder)
+    folder = manifest.folder / "pictures" / key_stem(place.container)
+    return _written(container_pictures(account, tiles, failures), folder)
+
+
+def _preview(image: ImageInfo, path: Path, failures: list[str]) -> bytes | None:
+    """An image's preview as it lies on disk, if it is whole."""
+
+    def whole() -> bytes:
+        content = path.read_bytes()
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+        return content
+
+    return attempt(f"{image.name}: its picture", whole, failures)
 
 
 def _written(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
@@ -84,41 +107,49 @@ def _tile(image: ImageInfo, picture: bytes, row: Mapping[str, Any], tables: Mapp
     return Tile(picture, title, ", ".join(counts), place.well or "")
 
 
-def container_pictures(account: Account, tiles: Sequence[Tile]) -> dict[str, bytes]:
+def container_pictures(account: Account, tiles: Sequence[Tile], failures: Sequence[str] = ()) -> dict[str, bytes]:
     """All that is attached to a container besides its tables, as ``{file name: content}``.
 
     ``contact_sheet.png`` where there are tiles, ``heat_map.png`` for plates, ``histograms.png`` and ``report.html``.
-    ``tiles`` are those of at most `MOST_TILES` images.
+    ``tiles`` are those of at most `MOST_TILES` images. A picture that cannot be drawn is left out; the report says so,
+    as it does of the ``failures`` before.
     """
-    record, title, made = account.record, account.title, {}
+    title, made, missing = account.title, dict[str, bytes](), list(failures)
     if tiles:
-        done = account.count("done")
-        which = f"{len(tiles)} of {done} images" if len(tiles) < done else counted(done, "image")
-        made["contact_sheet.png"] = contact_sheet(
-            title,
-            tiles,
-            limit=MOST_TILES,
-            subtitle=f"{which} · {record.project} · run {record.run_id} · contrast set for each image",
-            classes=account.colors,
-            channels=account.channels if any(account.channels) else (),
-        )
-    plate = heat_map(account.summary, title=title, plate=account.plate)
+        sheet = attempt("contact_sheet.png", lambda: _sheet(account, tiles), missing)
+        made |= {"contact_sheet.png": sheet} if sheet else {}
+    plate = attempt("heat_map.png", lambda: heat_map(account.summary, title=title, plate=account.plate), missing)
     if plate is not None:
         made["heat_map.png"] = plate.picture
-    distributions = histograms(account.objects, title=title, colors=account.colors)
-    made["histograms.png"] = distributions.picture
-    drawn = Drawn(() if plate is None else plate.panels, distributions.panels, tiles)
-    made["report.html"] = _report(account, drawn).encode()
-    return made
+    drawn = attempt("histograms.png", lambda: histograms(account.objects, title=title, colors=account.colors), missing)
+    if drawn is not None:
+        made["histograms.png"] = drawn.picture
+    pictures = Drawn(plate.panels if plate else (), drawn.panels if drawn else (), tiles, missing)
+    page = attempt("report.html", lambda: _report(account, pictures).encode("utf-8", "backslashreplace"))
+    return made | ({"report.html": page} if page else {})
+
+
+def _sheet(account: Account, tiles: Sequence[Tile]) -> bytes:
+    record, done = account.record, account.count("done")
+    which = f"{len(tiles)} of {done} images" if len(tiles) < done else counted(done, "image")
+    return contact_sheet(
+        account.title,
+        tiles,
+        limit=MOST_TILES,
+        subtitle=f"{which} · {record.project} · run {record.run_id} · contrast set for each image",
+        classes=account.colors,
+        channels=account.channels if any(account.channels) else (),
+    )
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """The pictures on a report's page: plates, histograms, and images with what was found in them."""
+    """The pictures on a report's page: plates, histograms, images with what was found in them; and what is missing."""
 
     plates: Sequence[Panel]
     histograms: Sequence[Panel]
     tiles: Sequence[Tile]
+    missing: Sequence[str] = ()
 
 
 def _report(account: Account, drawn: Drawn) -> str:
@@ -126,6 +157,7 @@ def _report(account: Account, drawn: Drawn) -> str:
     sections = (
         _opening(account),
         _section("Without results", failure_table(account)),
+        _section("Pictures that could not be drawn", _missing(drawn.missing)),
         _section("Plate", _panels(drawn.plates), _details("By well", well_table(account))),
         _section("Objects", _panels(drawn.histograms, "panels small")),
         _section("Images and what was found in them", _tiles(account, drawn.tiles)),
@@ -164,6 +196,13 @@ def _opening(account: Account) -> str:
     items = "".join(f'<li class="{kind}"><b>{escape(n)}</b>{escape(what)}</li>' for n, what, kind in numbers)
     name = escape(account.name or account.container)
     return f'<header><h1>{name}</h1><p class="soft">{escape(about)}</p><ul class="numbers">{items}</ul></header>'
+
+
+def _missing(missing: Sequence[str]) -> str:
+    if not missing:
+        return ""
+    items = "".join(f"<li>{escape(line)}</li>" for line in missing)
+    return f"<p>Results and tables are complete without them.</p><ul>{items}</ul>"
 
 
 def _panels(panels: Sequence[Panel], kind: str = "panels") -> str:

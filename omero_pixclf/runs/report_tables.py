@@ -11,6 +11,8 @@ from omero_pixclf.runs.heatmap import well_means
 from omero_pixclf.runs.manifest import Entry
 from omero_pixclf.runs.markup import Cell, number, table
 from omero_pixclf.runs.wells import well_name
+from omero_pixclf.table import NO_NUMBER
+from omero_pixclf.wording import printable
 
 __all__ = ["failure_table", "image_table", "well_table"]
 
@@ -37,7 +39,7 @@ def failure_table(account: Account) -> str:
 def image_table(account: Account) -> str:
     """One row per image: those of the run in its order, then those of earlier runs."""
     known = summary_rows(account.summary)
-    entries = {e.key: e for e in account.entries}
+    entries = {printable(e.key): e for e in account.entries}
     keys = [*entries, *(k for k in known if k not in entries)]
     tags = class_names(account.summary)
     heads = ["Image", "Well", "Field"] if "Well_Name" in account.summary else ["Image"]
@@ -52,7 +54,8 @@ def _image_row(key: str, entry: Entry | None, row: dict[str, Any], heads: list[s
     nan = float("nan")
     cells = [Cell(str(row.get("Image_Name") or (entry.name if entry else key)))]
     if "Well" in heads:
-        cells += [Cell(row["Well_Name"]) if row else Cell("–", ""), number(row.get("Field", nan))]
+        field = row.get("Field", NO_NUMBER)
+        cells += [Cell(row.get("Well_Name") or "–"), number(nan if field == NO_NUMBER else field)]
     for tag in tags:
         count = row.get(f"Count_{tag}", -1)
         cells += [number(count if count >= 0 else nan), number(100 * row.get(f"Area_fraction_{tag}", nan), ".1f")]

@@ -19,13 +19,14 @@ from omero_pixclf.objects.outline import Outline, outlines
 from omero_pixclf.pixels.maps import segmentation
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
+from omero_pixclf.runs.drawing import attempt
 from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.runs.find import Found, find_in_pixels, read_pixels
 from omero_pixclf.runs.gates import OPEN, Gates
 from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.table import Column, Table, concatenate
 
-__all__ = ["Results", "RoiKind", "Work", "record_for", "roi_kind", "roi_kind_of", "run_image", "store"]
+__all__ = ["Results", "RoiKind", "Work", "preview_of", "record_for", "roi_kind", "roi_kind_of", "run_image", "store"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Work:
     record: RunRecord
     files: ImageFiles
     now: Callable[[], datetime]
-    preview: Callable[[Found], bytes] | None = None
+    preview: Callable[[Found], bytes | None] | None = None
     threads: int | None = None
     memory: int | None = None
     gates: Gates = OPEN
@@ -80,7 +81,7 @@ def record_for(image: ImageInfo, work: Work) -> RunRecord:
 def _results(found: Found, work: Work) -> Results:
     total = sum(len(table) for table in found.objects.values())
     kind = roi_kind_of(total, work.recipe.output)
-    preview = None if work.preview is None else work.preview(found)
+    preview = preview_of(found, work)
     if kind == "none" or kind == "labels":
         return Results(found, kind, {}, preview)
     output = work.recipe.output
@@ -88,6 +89,12 @@ def _results(found: Found, work: Work) -> Results:
     # Whoever holds the writing gate should not compute.
     drawn = {label: list(outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
     return Results(found, kind, drawn, preview)
+
+
+def preview_of(found: Found, work: Work) -> bytes | None:
+    """The picture of an image for its container's contact sheet, where one is wanted and can be drawn."""
+    draw = work.preview
+    return None if draw is None else attempt(f"{found.image.key}: its picture", lambda: draw(found))
 
 
 def store(results: Results, record: RunRecord, work: Work, writer: ImageWriter) -> dict[str, int]:
@@ -102,8 +109,9 @@ def store(results: Results, record: RunRecord, work: Work, writer: ImageWriter) 
     _store_maps(found, work, writer, labelled=results.kind == "labels")
     work.files.keep(key, "objects", concatenate(rows))
     work.files.keep(key, "summary", summary_row(found.image, found.summary, found.objects))
-    if results.preview is not None:
-        work.files.picture(key).write_bytes(results.preview)
+    picture = results.preview
+    if picture is not None:
+        attempt(f"{key}: its picture", lambda: work.files.picture(key).write_bytes(picture))
     counts = dict(found.summary.objects)
     uncertainty = found.summary.uncertainty
     known = uncertainty if math.isfinite(uncertainty) else None

@@ -176,6 +176,25 @@ def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> 
         assert [e.state for e in manifest.entries()] == ["due", "due"]
 
 
+def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = Folder([image(1)])
+
+    def work(one: ImageInfo) -> dict[str, int]:
+        manifest.keep(one.key, "summary", row(one, 7))
+        return {"Nucleus": 7}
+
+    def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
+        raise RuntimeError("no matplotlib")
+
+    with start(tmp_path) as manifest:
+        plan, told = planned(manifest, folder.all), record(image(1), "new")
+        *_, container, finished = perform(plan, manifest, folder, told, partial(execute, work=work), pictures)
+    assert isinstance(container, ContainerOutcome) and not container.reason and container.pictures == ()
+    assert isinstance(finished, Finished) and not finished.failed
+    assert [(name, list(tables)) for name, tables in folder.finished] == [("Dataset:1", ["summary"])]
+    assert "Dataset:1: pictures and report: left out: RuntimeError: no matplotlib" in caplog.text
+
+
 def test_containers_finish_one_by_one_and_keep_rows_of_other_images(tmp_path: Path) -> None:
     images = [image(1), image(2), image(3, "Dataset:2")]
     folder = Folder(images)

@@ -71,7 +71,7 @@ class Memory:
 
 def _plain(shape: Any) -> tuple[Any, ...]:
     if isinstance(shape, PolygonShape):
-        return (shape.t, shape.z, shape.points.tobytes())
+        return (shape.t, shape.z, *(ring.tobytes() for ring in (shape.points, *shape.holes)))
     return (shape.t, shape.z, shape.x, shape.y, shape.bits.shape, shape.bits.tobytes())
 
 
@@ -154,6 +154,57 @@ def test_pieces_in_any_order_and_done_twice_leave_what_the_whole_leaves(
     assert found == counts
     ours, theirs = left(other, pieces), left(one, whole)
     assert {k: ours[k] == v for k, v in theirs.items()} == dict.fromkeys(theirs, True)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.usefixtures("small_blocks")
+def test_polygons_show_holes_of_the_size_that_the_recipe_names_and_tables_do_not_depend_on_it(
+    whole: bool, tmp_path: Path
+) -> None:
+    holes, rows = {}, {}
+    for least in (0, 100_000):
+        changes = {"objects.threshold": 0.3, "objects.label": ["Background"], "output.min_hole": least}
+        work, memory = work_on(tmp_path / str(least), "plate", **changes)
+        if whole:
+            run_image(memory.info, work)
+        else:
+            for stage in (cutting := cutting_of(memory.info, work)).stages:
+                for piece in cutting.left(stage):
+                    run_task(piece, work)
+        shapes = [shape for _, _, shapes in memory.kept["rois Background"] for shape in shapes]
+        holes[least] = sum(len(shape) - 3 for shape in shapes)  # t, z, ring, and the rings of holes
+        rows[least] = _rows(work.files.kept("Image:1", "objects"))
+    assert holes[0] > holes[100_000] == 0
+    assert rows[0] == rows[100_000]
+
+
+def broken(found: Any) -> bytes:
+    raise RuntimeError("no picture")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.usefixtures("small_blocks")
+def test_a_picture_that_cannot_be_drawn_costs_no_results(
+    whole: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    work, memory = work_on(tmp_path / "one", "plate")
+    work = replace(work, preview=broken)
+    if whole:
+        run_image(memory.info, work)
+    else:
+        for stage in (cutting := cutting_of(memory.info, work)).stages:
+            for piece in cutting.left(stage):
+                run_task(piece, work)
+    assert memory.kept["ledger"][0] == "complete" and work.files.kept("Image:1", "summary") is not None
+    assert not work.files.picture("Image:1").exists()
+    assert "Image:1: its picture: left out: RuntimeError: no picture" in caplog.text
+
+
+def test_a_picture_that_cannot_be_kept_costs_no_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    work, memory = work_on(tmp_path / "one", "plate")
+    work.files.picture("Image:1").mkdir(parents=True)
+    run_image(memory.info, work)
+    assert memory.kept["ledger"][0] == "complete" and "its picture: left out" in caplog.text
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -7,7 +7,9 @@ import io
 import pytest
 from PIL import Image
 
-from omero_pixclf.runs.pictures import Tile, contact_sheet, sampled
+from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.pictures import Tile, contact_sheet
+from omero_pixclf.runs.sampling import pictured, sampled
 
 COLORS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200)]
 
@@ -71,3 +73,19 @@ def test_a_sample_without_groups_is_spread_from_the_first_to_the_last() -> None:
     chosen = sampled([""] * 1000, 96)
     assert len(chosen) == len(set(chosen)) == 96 and (chosen[0], chosen[-1]) == (0, 999)
     assert sampled([""] * 5, 96) == [0, 1, 2, 3, 4] and sampled([], 96) == []
+
+
+def image(number: int, container: str, well: str | None = None) -> ImageInfo:
+    return ImageInfo(f"Image:{number}", "i", (1, 1, 8, 8, 1), "uint8", ("",), place=Place(container, "", well))
+
+
+def test_previews_are_chosen_for_each_container_as_its_sheet_shows_them() -> None:
+    dataset = [image(n, "Dataset:1") for n in range(1000)]
+    few = [image(n, "Dataset:2") for n in range(1000, 1003)]
+    wells = [f"{row}{column}" for row in "ABCDEFGH" for column in range(1, 13) for _ in range(4)]
+    plate = [image(2000 + n, "Plate:3", well) for n, well in enumerate(wells)]
+    chosen = pictured([*dataset, *few, *plate])
+    assert {i.key for i in few} <= chosen and len(chosen) == 96 + 3 + 96
+    shown = [i for i in dataset if i.key in chosen]
+    assert len(sampled([""] * len(shown), 96)) == 96  # a sheet of these shows them all
+    assert {i.place.well for i in plate if i.key in chosen} == set(wells)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from PIL import Image
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.record import RunRecord
+from omero_pixclf.runs import report as report_module
 from omero_pixclf.runs.account import Account
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.markup import thumbnail
@@ -250,6 +252,57 @@ def test_failed_images_are_not_on_the_sheet_though_a_preview_of_them_lies_there(
     assert set(written) == {"contact_sheet.png", "heat_map.png", "histograms.png", "report.html"}
     assert "A1 · field 1" in text and "A2 · field 1" not in text and "disk full" in text
     assert "7 Cell body" in text and "DAPI" in text and "channel 2" in text
+
+
+def broken(*args: Any, **options: Any) -> Any:
+    raise RuntimeError("the font is broken")
+
+
+@pytest.mark.parametrize(
+    ("function", "picture"),
+    [("contact_sheet", "contact_sheet.png"), ("heat_map", "heat_map.png"), ("histograms", "histograms.png")],
+)
+def test_a_picture_that_cannot_be_drawn_is_left_out_and_the_report_says_so(
+    function: str, picture: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(report_module, function, broken)
+    made = container_pictures(account([entry(1)], {"summary": summary({"Image:1": 7})}), [Tile(preview(), "A1", "7")])
+    everything = {"contact_sheet.png", "heat_map.png", "histograms.png", "report.html"}
+    assert set(made) == everything - {picture}
+    assert f"{picture}: left out: RuntimeError: the font is broken" in made["report.html"].decode()
+    assert picture in caplog.text and "results and tables are not affected" in caplog.text
+
+
+def test_a_damaged_preview_costs_its_tile_only(tmp_path: Path) -> None:
+    images = [image(1, "A1"), image(2, "A2")]
+    with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
+        manifest.add([entry(1), entry(2)])
+        manifest.picture("Image:1").write_bytes(preview()[:-200])
+        manifest.picture("Image:2").write_bytes(preview())
+        tables = {"summary": summary({"Image:1": 7, "Image:2": 8})}
+        written = {p.name: p for p in picture_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
+    assert "contact_sheet.png" in written
+    text = written["report.html"].read_text(encoding="utf-8")
+    assert "A2 · field 1" in text and "its picture: left out" in text
+
+
+def test_containers_of_similar_names_have_pictures_of_their_own(tmp_path: Path) -> None:
+    names = ("/data/细胞", "/data/核心", f"/{'x' * 90}/a", f"/y{'x' * 90}/a")
+    with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
+        manifest.add([Entry(f"i{n}", name, "i", "failed", "bad") for n, name in enumerate(names)])
+        places = [replace(image(n), key=f"i{n}", place=Place(name, name)) for n, name in enumerate(names)]
+        files = [path for i in places for path in picture_files(manifest, RECORD, [i], {}, {})]
+    assert len(set(files)) == 2 * len(names)
+
+
+def test_images_of_wells_without_a_position_are_in_the_report_and_the_heat_map_counts_them() -> None:
+    wells = summary({"Image:1": 7, "Image:2": 5})
+    adrift = replace(wells.columns[-2], values=np.array(["A1", ""], object))
+    assert adrift.name == "Well_Name"
+    made = container_pictures(account([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
+    assert "heat_map.png" in made and "<td>–</td>" in made["report.html"].decode()
+    nowhere = wells.with_column(replace(adrift, values=np.array(["", ""], object)))
+    assert "heat_map.png" not in container_pictures(account([entry(1), entry(2)], {"summary": nowhere}), [])
 
 
 def test_pictures_that_cannot_be_written_are_a_reason_not_a_crash(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Whatever fails while a picture is drawn costs that picture, never an image's results or a container's tables."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+__all__ = ["attempt"]
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+def attempt(what: str, draw: Callable[[], T], failures: list[str] | None = None) -> T | None:
+    """What ``draw`` returns, or None where it fails: then the log says so, and ``failures`` gets a line for people."""
+    try:
+        return draw()
+    except Exception as error:  # noqa: BLE001 - names, numbers, fonts and disks fail in ways that nobody foresees
+        reason = f"{what}: left out: {type(error).__name__}: {error}".strip(": ")
+        _log.warning("%s; results and tables are not affected", reason)
+        _log.debug("%s", what, exc_info=True)
+        if failures is not None:
+            failures.append(reason)
+        return None

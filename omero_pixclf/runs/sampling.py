@@ -1,0 +1,46 @@
+"""Which of many images are shown, so that no picture is made of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from omero_pixclf.image import ImageInfo
+
+__all__ = ["MOST_TILES", "pictured", "sampled"]
+
+MOST_TILES = 96  # images on a contact sheet
+
+Item = TypeVar("Item")
+
+
+def pictured(images: Iterable[ImageInfo]) -> frozenset[str]:
+    """The keys of the images that the contact sheets of their containers will show if all of them are done."""
+    members: dict[str, list[ImageInfo]] = {}
+    for image in images:
+        members.setdefault(image.place.container, []).append(image)
+    return frozenset(
+        here[n].key for here in members.values() for n in sampled([i.place.well or "" for i in here], MOST_TILES)
+    )
+
+
+def sampled(groups: Sequence[Hashable], limit: int) -> list[int]:
+    """Which of many images to show, at most ``limit``: as many of each group as fit, else evenly spaced groups.
+
+    An image whose group is empty is by itself.
+
+    >>> sampled(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sampled([""] * 9, 3)
+    ([0, 2, 3, 5], [0, 4, 8])
+    """
+    members: dict[Hashable, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group or i, []).append(i)
+    chosen = _evenly(list(members.values()), limit)
+    each = limit // len(chosen) if chosen else 0
+    return sorted(i for group in chosen for i in _evenly(group, each))
+
+
+def _evenly(items: list[Item], limit: int) -> list[Item]:
+    if len(items) <= limit:
+        return items
+    return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]
