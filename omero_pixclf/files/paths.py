@@ -117,7 +117,7 @@ def expand(path: str | Path) -> tuple[DataPath, ...]:
 
 def _expand_one(text: str) -> list[DataPath]:
     data = split(Path(text).expanduser())
-    files = [data.file] if data.file.exists() else [Path(p) for p in glob.glob(str(data.file))]  # noqa: PTH207
+    files = [data.file] if data.file.exists() else _files_like(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")
     if data.inside is None or "*" not in data.inside or data.kind == ".zarr":
@@ -125,10 +125,29 @@ def _expand_one(text: str) -> list[DataPath]:
     return [DataPath(f, name) for f in files for name in _names_inside(f, data.inside)]
 
 
+def _files_like(pattern: str) -> list[Path]:
+    """The files that a glob stands for.
+
+    Names with ``[1]`` or ``?`` are more common than choices, so only ``*`` is special at first. Where nothing is found,
+    the other signs are, too, as for ilastik, but not in the names of folders that exist.
+    """
+    folder = next((p for p in Path(pattern).parents if p.is_dir()), Path())
+    rest = str(Path(pattern).relative_to(folder))
+    stars = glob.escape(pattern).replace("[*]", "*")
+    choices = os.path.join(glob.escape(str(folder)), rest)  # noqa: PTH118 - "." stays "."
+    return [Path(p) for p in glob.glob(stars) or glob.glob(choices)]  # noqa: PTH207
+
+
+def _names_like(names: Sequence[str], pattern: str) -> list[str]:
+    """The names that a pattern stands for, read as `_files_like` reads one."""
+    stars = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return [name for name in names if stars.fullmatch(name)] or fnmatch.filter(names, pattern)
+
+
 def _names_inside(file: Path, pattern: str) -> list[str]:
     from omero_pixclf.files.hdf5 import array_names
 
-    names = fnmatch.filter(array_names(file), pattern)
+    names = _names_like(array_names(file), pattern)
     if not names:
         raise ImageError(f"{file}: holds no array that matches {pattern!r}")
     return names

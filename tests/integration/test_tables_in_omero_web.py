@@ -33,9 +33,10 @@ for _ in range(5):
     above = _bulk_file_annotations(None, "Dataset.imageLinks.child", int(image), conn)["data"]
     of_image = _bulk_file_annotations(None, "Image", int(image), conn)["data"]
     found.append([[d["ns"] for d in each] for each in (listed, above, of_image)])
-rows = [
-    _table_query(RequestFactory().get("/"), each[0]["file"], conn=conn, query=f"Image-{image}", lazy=False) for each in (listed, of_image)
-]
+rows = []
+for (first, *_) in (listed, of_image):
+    asked = RequestFactory().get("/")
+    rows.append(_table_query(asked, first["file"], conn=conn, query=f"Image-{image}", lazy=False))
 print(json.dumps({"found": found, "rows": [r["data"] for r in rows]}))
 conn.close()
 """
