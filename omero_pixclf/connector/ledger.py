@@ -128,7 +128,9 @@ def parse_mark(text: str | None) -> Mark | None:
     Mark(namespace='omero_pixclf/run', run_id='20261121T053012-ab12cd', annotation=4711)
     """
     found = _MARK.fullmatch(text or "")
-    return None if found is None else Mark(found["namespace"], found["run"], int(found["annotation"]))
+    if found is None or not is_run_id(found["run"]):
+        return None
+    return Mark(found["namespace"], found["run"], int(found["annotation"]))
 
 
 def to_pairs(record: RunRecord) -> Pairs:

@@ -77,17 +77,14 @@ def remove_orphans(session: Session, container: str, images: Sequence[int], *, g
     if lost := without_entry(session, roi_marks(session, images)):
         rois = [i for page in _pages(images) for i in _marked_rois(session, page, lost)]
         gone["Roi"] = remove(session, "Roi", rois, group=group)
-    files = _files_on(session, "Image", images) | _files_on(session, *_parts(container))
+    files = _files_on(session, images) | _files_of_containers(session)
     lost = without_entry(session, files.values())
     gone["FileAnnotation"] = remove(session, "FileAnnotation", [i for i, m in files.items() if m in lost], group=group)
     gone["Image"] = remove(session, "Image", _empty_images(session, container), group=group)
+    for of_group, tables in _lost_tables(session).items():
+        gone["OriginalFile"] += remove(session, "OriginalFile", tables, group=of_group)
     _tell(container, gone)
     return +gone
-
-
-def _parts(container: str) -> tuple[str, list[int]]:
-    kind, ident = parse_key(container)
-    return kind, [ident]
 
 
 def _tell(place: str, gone: Mapping[str, int]) -> None:
@@ -101,12 +98,23 @@ def _marked_rois(session: Session, images: Sequence[int], marks: Sequence[str]) 
     return session.ids(hql, ids=list(images), marks=list(marks), me=session.user_id)
 
 
-def _files_on(session: Session, kind: str, idents: Sequence[int]) -> dict[int, str]:
-    """This user's attachments that carry a mark, with it."""
+def _files_of_containers(session: Session) -> dict[int, str]:
+    """This user's tables and pictures of containers, with their marks; also those attached to nothing."""
+    rows = session.rows(
+        "select a.id, a.description from FileAnnotation a where a.details.owner.id = :owner "
+        "and a.description like :marked",
+        owner=session.user_id,
+        marked=starting_with(f"{TABLES_NS} "),
+    )
+    return {int(ident): text for ident, text in rows}
+
+
+def _files_on(session: Session, images: Sequence[int]) -> dict[int, str]:
+    """This user's attachments of images that carry a mark, with it."""
     found: dict[int, str] = {}
-    for page in _pages(idents):
+    for page in _pages(images):
         rows = session.rows(
-            f"select a.id, a.description from {kind}AnnotationLink l join l.child a where l.parent.id in (:ids) "
+            "select a.id, a.description from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) "
             "and a.details.owner.id = :owner and a.description like :marked",
             ids=page,
             owner=session.user_id,
@@ -141,29 +149,50 @@ def remove_orphans_of_run(session: Session, run_id: str) -> Counter[str]:
     for kind in ("Roi", "FileAnnotation"):
         for group, ids in _marked_by(session, kind, run_id).items():
             gone[kind] += remove(session, kind, ids, group=group)
-    for group, ids in _table_files(session, run_id).items():  # without annotations: these went just now
+    tables = [(group, ident) for group, ident, run, _ in _table_files(session, run_id) if run == run_id]
+    for group, ids in _by_group(tables).items():  # without annotations: these went just now
         gone["OriginalFile"] += remove(session, "OriginalFile", ids, group=group)
     return +gone
 
 
-def _table_files(session: Session, run_id: str) -> dict[int, list[int]]:
-    """Tables that a run had begun, by group: their names end or begin with the run and its entry."""
+_TABLE = re.compile(  # `omero_pixclf.connector.ledger.table_name`, and as version 0.1 named tables
+    r"(?:.*_|omero_pixclf_)(?P<run>\d{8}T\d{6}-[0-9a-f]{6})_(?P<annotation>\d+)(?:(?:\.\d+)?\.h5|_.*)", re.DOTALL
+)
+
+
+def _table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, int]]:
+    """This user's tables whose names contain a text: group, file, run and entry."""
     rows = session.rows(
         "select f.details.group.id, f.id, f.name from OriginalFile f where f.mimetype = 'OMERO.tables' "
         "and f.name like :named and f.details.owner.id = :owner order by f.id",
-        named=containing(run_id),
+        named=containing(part),
         owner=session.user_id,
     )
-    ours = re.compile(rf"omero_pixclf_{re.escape(run_id)}_\d+_.*|.*_{re.escape(run_id)}_\d+(\.\d+)?\.h5", re.DOTALL)
-    found: dict[int, list[int]] = {}
     for group, ident, name in rows:
-        if ours.fullmatch(name):
-            found.setdefault(int(group), []).append(int(ident))
-    return found
+        if found := _TABLE.fullmatch(name):
+            yield int(group), int(ident), found["run"], int(found["annotation"])
+
+
+def _lost_tables(session: Session) -> dict[int, list[int]]:
+    """Files of tables, by group, without an entry and without an annotation: a server made them too late."""
+    found = list(_table_files(session, ""))
+    standing = set(own(session, "MapAnnotation", [entry for *_, entry in found]))
+    lost = [(group, ident) for group, ident, _, entry in found if entry not in standing]
+    kept: set[int] = set()
+    for page in _pages([ident for _, ident in lost]):
+        kept.update(session.ids("select a.file.id from FileAnnotation a where a.file.id in (:ids)", ids=page))
+    return _by_group([(group, ident) for group, ident in lost if ident not in kept])
+
+
+def _by_group(found: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    made: dict[int, list[int]] = {}
+    for group, ident in found:
+        made.setdefault(group, []).append(ident)
+    return made
 
 
 def _marked_by(session: Session, kind: str, run_id: str) -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    found: list[tuple[int, int]] = []
     for namespace in (RUN_NS, TABLES_NS):
         rows = session.rows(
             f"select x.details.group.id, x.id, x.description from {kind} x where x.details.owner.id = :owner "
@@ -174,8 +203,8 @@ def _marked_by(session: Session, kind: str, run_id: str) -> dict[int, list[int]]
         for group, ident, text in rows:
             mark = parse_mark(text)
             if mark is not None and mark.run_id == run_id:
-                found.setdefault(int(group), []).append(int(ident))
-    return {group: sorted(set(ids)) for group, ids in found.items()}
+                found.append((int(group), int(ident)))
+    return _by_group(sorted(set(found)))
 
 
 def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
