@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-__all__ = ["attachment_stem", "counted", "one_line", "printable", "size_text"]
+__all__ = ["attachment_stem", "counted", "one_line", "path_text", "printable", "size_text"]
 
 _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
@@ -62,3 +63,20 @@ def attachment_stem(name: str, *, most: int = 150) -> str:
     stem = name[: name.rindex(".")] if "." in name.strip(".") else name
     plain = re.sub(r'[/\\\\:*?"<>|]', "_", one_line(stem)).strip(" .")
     return plain.encode()[:most].decode("utf-8", "ignore").strip(" .") or "_"
+
+
+def path_text(path: str) -> str:
+    r"""A path, or a part of one, as Unicode text; bytes that are no UTF-8 count as Latin-1, which old shares have.
+
+    Python has such bytes as lone surrogates, which no server and no table takes.
+
+    Examples
+    --------
+    >>> path_text("caf\udce9.tif"), path_text("日本.tif")
+    ('café.tif', '日本.tif')
+    """
+    try:
+        text = os.fsencode(path).decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # it is no name of a file here, and text already
+        return path.encode("utf-8", "replace").decode()
+    return "".join(chr(ord(letter) - 0xDC00) if "\udc80" <= letter <= "\udcff" else letter for letter in text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getopt
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,7 +100,8 @@ def anchors_of(paths: Sequence[str]) -> tuple[Path, ...]:
     (PosixPath('/data'),)
     """
     marked = (path.partition("/./") for path in paths)
-    return tuple(dict.fromkeys(Path(head or "/").resolve() for head, mark, _ in marked if mark))
+    found = (Path(os.path.abspath(head or "/")) for head, mark, _ in marked if mark)  # noqa: PTH100 - as `client_path`
+    return tuple(dict.fromkeys(found))
 
 
 def _dashed(argument: str) -> str:

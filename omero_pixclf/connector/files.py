@@ -19,6 +19,7 @@ from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import MissingError, UsageError
+from omero_pixclf.wording import path_text
 
 __all__ = [
     "FILES_NS",
@@ -82,7 +83,7 @@ def attach_file(
 
 def _announce(factory: Any, target: str, name: str, namespace: str, description: str, path: Path) -> tuple[int, int]:
     file = OriginalFileI()
-    file.name, file.path = rstring(name), rstring("omero_pixclf/")
+    file.name, file.path = rstring(path_text(name)), rstring("omero_pixclf/")
     file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
     file.size = rlong(path.stat().st_size)
     file.hasher = ChecksumAlgorithmI()

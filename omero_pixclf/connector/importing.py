@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
 from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
+from omero_pixclf.wording import path_text
 
 __all__ = ["ImportOptions", "Imported", "client_path", "import_file_set", "is_imported", "resolved_target"]
 
@@ -142,13 +144,17 @@ def _target(session: Session, key: str | None) -> tuple[Any, int]:
 def client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
     """A file's path as OMERO's own clients tell it: absolute, and without a root; see `ImportOptions.anchors`.
 
+    Links keep their own names. A backslash within a name would separate folders there, and is told as ``_``.
+
     >>> client_path(Path("/data/plate/a.tif"), [Path("/data")])
     'data/./plate/a.tif'
     """
-    whole = file.resolve()
-    anchor = next((a.resolve() for a in anchors if whole.is_relative_to(a.resolve())), None)
-    text = whole.as_posix() if anchor is None else f"{anchor.as_posix()}/./{whole.relative_to(anchor).as_posix()}"
-    return text.lstrip("/")
+    whole = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links and change names
+    known = [Path(os.path.abspath(anchor)) for anchor in anchors]  # noqa: PTH100
+    anchor = next((a for a in known if whole.is_relative_to(a)), None)
+    marked = whole.as_posix() if anchor is None else f"{anchor.as_posix()}/./{whole.relative_to(anchor).as_posix()}"
+    text = path_text(marked)
+    return (text if os.sep == "\\" else text.replace("\\", "_")).lstrip("/")
 
 
 def _fileset(files: Sequence[Path], anchors: Sequence[Path]) -> Any:
@@ -263,7 +269,8 @@ def _refusal(answer: Any, files: Sequence[Path]) -> InputError | ServerError:
 
 def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequence[Path] = ()) -> bool:
     """Whether this user has imported a file of that name before, or one of that very path."""
-    value = client_path(main, anchors) if by_path else main.name
+    whole = client_path(main, anchors)
+    value = whole if by_path else whole.rpartition("/")[2]
     field = "e.clientPath" if by_path else "e.originalFile.name"
     hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
     return bool(session.ids(hql, value=value, owner=session.user_id))

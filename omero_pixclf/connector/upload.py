@@ -34,6 +34,7 @@ from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
 from omero_pixclf.errors import ImageError, OutputError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader
+from omero_pixclf.wording import path_text
 
 __all__ = [
     "RESULTS_MARK",
@@ -195,7 +196,7 @@ def new_image(
 ) -> ImageI:
     """An image without pixel data, not saved, in a dataset and linked to a ledger's entry where they are named."""
     image = ImageI()
-    image.name, image.description, image.series = rstring(info.name), rstring(description), rint(0)
+    image.name, image.description, image.series = rstring(path_text(info.name)), rstring(description), rint(0)
     image.addPixels(_new_pixels(session, info))
     if dataset is not None:
         held = DatasetImageLinkI()

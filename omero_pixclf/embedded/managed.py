@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -23,6 +24,8 @@ __all__ = [
     "template_folders",
 ]
 
+_LONGEST_NAME = 255  # bytes
+_LONGEST_END = 32
 _REPLACED = {'"': "'", "*": "x", ":": ";", "<": "[", ">": "]", "?": "%", "\\": "/", "|": "!"}
 _SAFE = str.maketrans(_REPLACED | {chr(code): "_" for code in range(32)})
 
@@ -50,10 +53,21 @@ def safe_path(path: str) -> PurePosixPath:
     ValidationException
         Where it leads out of the folder it begins in, or nowhere.
     """
-    parts = [part for part in path.translate(_SAFE).split("/") if part not in ("", ".")]
+    parts = [_short(part) for part in path.translate(_SAFE).split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
         raise invalid(f"Path contains illegal components: {path!r}")
     return PurePosixPath(*parts)
+
+
+def _short(name: str) -> str:
+    """A name that a file can have here: one of more bytes keeps its beginning and its extensions."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    found = ("".join(PurePosixPath(name).suffixes[-2:]), PurePosixPath(name).suffix)
+    end = next((one for one in found if len(one.encode()) <= _LONGEST_END), "")
+    end = f"~{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}{end}"
+    room = _LONGEST_NAME - len(end.encode())
+    return name.encode()[:room].decode("utf-8", "ignore") + end
 
 
 def common_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
 import yaml
+import zarr
 
 from omero_pixclf.cli.importer import java
 from omero_pixclf.cli.importer_arguments import CLASS, parse_importer
@@ -197,6 +200,72 @@ def test_a_plate_in_an_ome_tiff_is_imported_as_one(server: Server, tmp_path: Pat
         rows = tx.all(sql, (plate,))
         assert tx.one('SELECT name, "rows", "columns" FROM plate WHERE id = ?', (plate,)) == ("P", 8, 12)
     assert rows == [(1, 2, "p.ome.tif [i0]"), (1, 2, "p.ome.tif [i1]"), (3, 4, None)]
+
+
+NAMES = {  # bytes of a name, and what the image is called
+    b"latin\xe9.tif": "latiné.tif",
+    "ünïcode_日本_\U0001f642.tif".encode(): "ünïcode_日本_\U0001f642.tif",
+    b"n" * 251 + b".tif": "n" * 251 + ".tif",
+    b"back\\slash.tif": "back_slash.tif",
+    b"..\\up.tif": ".._up.tif",
+    b"new\nline.tif": "new_line.tif",
+    b"$x$ %s {y} ~.tif": "$x$ %s {y} ~.tif",
+    b"a.tif#1.tif": "a.tif#1.tif",
+    b" .tif": " .tif",
+}
+
+
+@pytest.mark.parametrize(
+    "locale", [{}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}], ids=["UTF-8", "ASCII"]
+)
+def test_files_are_imported_whatever_bytes_their_names_have(
+    server: Server, tmp_path: Path, locale: dict[str, str]
+) -> None:
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((8, 8), np.uint8))
+    np.save(tmp_path / "x.npy", np.zeros((8, 8), np.uint8))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in NAMES:
+        shutil.copy(tmp_path / "x.tif", os.fsencode(folder) + b"/" + name)
+    array = os.fsencode(tmp_path) + b"/l\xe9.npy"
+    shutil.move(tmp_path / "x.npy", array)
+    dataset = f"names {len(locale)}"
+    done = subprocess.run(
+        [str(PROGRAM), "embedded", "import", str(folder), array, "--dataset", dataset, "-s",
+         f"root@{server.host}:{server.port}"],
+        env={**os.environ, "OMERO_PASSWORD": PASSWORD, **locale}, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(images_of(server, dataset)) == sorted([*NAMES.values(), "lé.npy"])
+
+
+def test_links_keep_their_own_names(server: Server, tmp_path: Path) -> None:
+    """Work flow engines give inputs as links to files of other names."""
+    tifffile.imwrite(tmp_path / "0a1b2c", np.zeros((8, 8), np.uint8))
+    (tmp_path / "image.tif").symlink_to(tmp_path / "0a1b2c")
+    zarr_plate(tmp_path / "0d1e2f")
+    (tmp_path / "plate.zarr").symlink_to(tmp_path / "0d1e2f")
+    done = embedded_import(server, tmp_path / "image.tif", tmp_path / "plate.zarr", "--dataset", "links")
+    assert images_of(server, "links") == ["image.tif"]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["Image", "Plate"]
+
+
+def test_bits_are_0_and_1_whatever_file_they_come_from(server: Server, tmp_path: Path) -> None:
+    bits = np.eye(8, 9, dtype=bool)
+    tifffile.imwrite(tmp_path / "b.tif", bits)
+    np.save(tmp_path / "b.npy", bits)
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["data"] = bits
+    zarr.create_array(str(tmp_path / "b.zarr"), shape=(8, 9), chunks=(8, 9), dtype="bool", zarr_format=2)[:] = bits
+    done = embedded_import(server, *(tmp_path / f"b.{kind}" for kind in ("tif", "npy", "h5", "zarr")))
+    ids = [int(line.split("\t")[0].removeprefix("Image:")) for line in done.stdout.splitlines()]
+    assert len(ids) == 4
+    with server.database.reading() as tx:
+        sql = "SELECT p.id, k.value FROM pixels p JOIN pixelstype k ON k.id = p.pixelsType WHERE p.image = ?"
+        found = [tx.one(sql, (ident,)) for ident in ids]
+    assert {kind for _, kind in found} == {"uint8"}
+    for pixels, _ in found:
+        assert np.array_equal(np.fromfile(pixels_path(server.folder, pixels), np.uint8).reshape(8, 9), bits)
 
 
 @pytest.mark.parametrize("ending", ["p.zarr", "p.ozx", "p.zarr.zip"])

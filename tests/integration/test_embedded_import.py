@@ -451,6 +451,18 @@ def test_what_was_imported_before_is_known(session: Session, tmp_path: Path) -> 
     assert not is_imported(session, elsewhere, by_path=True)
 
 
+def test_names_that_are_too_long_for_the_disk_keep_beginning_and_extension(user: Person, session: Session) -> None:
+    """Other systems allow 255 letters, which take up to 765 bytes."""
+    long = "日" * 240
+    process = begun(user.client(), [Path(f"/data/{long}&sizeX=8&sizeY=8.fake"), Path(f"/data/{long}2.ome.tif")])
+    ((first,), (second,)) = session.rows(
+        "select e.originalFile.name from FilesetEntry e where e.details.owner.id = :o order by e.id", o=user.ident
+    )
+    process.close()
+    assert first.startswith("日日") and first.endswith(".fake") and second.endswith(".ome.tif")
+    assert max(len(name.encode()) for name in (first, second)) <= 255
+
+
 # ---- what a real server wants of each call -----------------------------------------------------------------------
 def test_every_call_of_an_import_names_its_session_and_its_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
