@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -209,6 +210,9 @@ def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         section, _, key = dotted.rpartition(".")
         target = content.setdefault(section, {}) if section else content
         target[key] = value
+    classifier = content.get("classifier")
+    if isinstance(classifier, dict) and isinstance(project := classifier.get("project"), str):
+        classifier["project"] = os.path.expanduser(project)  # noqa: PTH111 - Path's raises for ~nobody
     return parse_recipe(content, str(path) if path else "recipe")
 
 

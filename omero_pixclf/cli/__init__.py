@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -92,8 +94,27 @@ def cli(verbose: int) -> None:
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
+def _print_any_name() -> None:
+    """Let every file's name be printed: its own bytes as they are, letters that a terminal lacks written out."""
+
+    def written(error: UnicodeError) -> tuple[str | bytes, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        letters = error.object[error.start : error.end]
+        try:
+            return letters.encode("ascii", "surrogateescape"), error.end
+        except UnicodeEncodeError:
+            return letters.encode("ascii", "backslashreplace"), error.end
+
+    codecs.register_error("omero_pixclf.names", written)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace", "surrogateescape"):
+            stream.reconfigure(errors="omero_pixclf.names")
+
+
 def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and leave with its exit code; expected errors are one message, not a traceback."""
+    _print_any_name()
     try:
         code = cli.main(args=arguments, prog_name="omero-pixclf", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

@@ -85,7 +85,7 @@ def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | 
         return None
     if name != "ilastik" or not path:
         raise click.BadParameter(f"{value!r}: expected native, or ilastik=/path/to/run_ilastik.sh", param=parameter)
-    return Path(path).expanduser()
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - as `_path`
 
 
 _EXAMPLES = """\b

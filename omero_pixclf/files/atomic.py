@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["hidden_name", "part_path", "remove", "replacing", "write_bytes"]
+__all__ = ["check_name", "hidden_name", "part_path", "remove", "replacing", "write_bytes"]
 
 _LONGEST = 255  # bytes of a name, on all usual file systems
 
@@ -23,6 +23,19 @@ def hidden_name(name: str, ending: str) -> str:
     if len(os.fsencode(long)) <= _LONGEST:
         return long
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{ending}"
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name that file systems do not take.
+
+    Raises
+    ------
+    OutputError
+        The message says how long it is and may be.
+    """
+    size = len(os.fsencode(path.name))
+    if size > _LONGEST:
+        raise OutputError(f"{path}: the name has {size} bytes, file systems take {_LONGEST}; choose a shorter one")
 
 
 def part_path(path: Path, suffix: str = "") -> Path:
@@ -44,11 +57,7 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
     part = part_path(path, suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if len(os.fsencode(path.name)) > _LONGEST:
-            raise OutputError(
-                f"{path}: the name has {len(os.fsencode(path.name))} bytes, file systems take {_LONGEST}; "
-                "choose a shorter one"
-            )
+        check_name(path)
         yield part
         part.replace(path)
     except OSError as error:

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.files.atomic import check_name
 from omero_pixclf.files.axes import Axes, Axis, five_shape, from_five, keys_of, region_slices, with_channel_axis
 from omero_pixclf.files.convert import converter, exported_range
 from omero_pixclf.files.formats import arranged, format_named
-from omero_pixclf.files.naming import DEFAULT_TEMPLATE, coordinates, fill, output_path
+from omero_pixclf.files.naming import DEFAULT_TEMPLATE, SLICE_INDEX, coordinates, fill, output_path
 from omero_pixclf.files.target import LabelValue, Target
 from omero_pixclf.image import AXES, PixelArray, Region, bands
 
@@ -178,12 +179,14 @@ def output_address(export: Export, values: Mapping[str, Any]) -> tuple[Path, str
     ------
     UsageError
         Where a template is malformed.
+    OutputError
+        Where the name is longer than file systems take.
     """
     extension = format_named(export.output_format).extension
-    return (
-        output_path(export.output_filename_format, values, extension, folder=export.folder),
-        fill(export.output_internal_path, values).strip("/"),
-    )
+    path = output_path(export.output_filename_format, values, extension, folder=export.folder)
+    if SLICE_INDEX not in path.name:
+        check_name(path)
+    return path, fill(export.output_internal_path, values).strip("/")
 
 
 def _cut(export: Export, result: Result) -> tuple[tuple[int, ...], tuple[int, ...]]:

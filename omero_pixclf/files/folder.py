@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from omero_pixclf.files.geojson import features_of
 from omero_pixclf.files.image_listing import ListedFile, list_images, real_files, unreadable_image
 from omero_pixclf.files.ledger import LEDGER, in_work, read_record, write_record
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.path_text import path_from_text, printable_info
 from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, short_hash
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
@@ -74,7 +75,7 @@ class FolderSource:
         listed = real_files(one for target in targets for one in _listed(target))
         seen: set[str] = set()
         for images in each_set_once([self._images_of(one, alone) for one in listed]):
-            yield from (info for info in images.infos if info.key not in seen)
+            yield from (printable_info(info) for info in images.infos if info.key not in seen)
             seen.update(info.key for info in images.infos)
 
     def _images_of(self, one: ListedFile, alone: bool) -> FileImages:
@@ -89,9 +90,12 @@ class FolderSource:
                 raise
             return FileImages(one.path, (unreadable_image(key, str(error)),))
 
-    def open(self, image: ImageInfo) -> AbstractContextManager[PixelReader]:
+    @contextmanager
+    def open(self, image: ImageInfo) -> Iterator[PixelReader]:
         """An image, open for reading until the context ends."""
-        return open_image(image.key, axes=self.axes)
+        with open_image(path_from_text(image.key), axes=self.axes) as reader:
+            reader.info = printable_info(reader.info)
+            yield reader
 
 
 def _listed(target: str) -> list[ListedFile]:

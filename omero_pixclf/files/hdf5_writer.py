@@ -132,7 +132,7 @@ def _holds_others(path: Path, name: str) -> bool:
 
 
 def _is_hdf5(path: Path) -> bool:
-    return path.is_file() and bool(h5py.is_hdf5(path))
+    return os.path.isfile(path) and bool(h5py.is_hdf5(path))  # noqa: PTH113 - Path's raises for names that are too long
 
 
 @contextmanager

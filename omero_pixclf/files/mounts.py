@@ -78,7 +78,8 @@ def parse_mount(text: str) -> Mount:
         server, local = "", text
     if not local or (sign and not server.startswith("/")):
         raise UsageError(f"--direct {text!r}: expected a folder here, or SERVER_PATH=LOCAL_PATH with an absolute one")
-    return Mount(Path(local).expanduser().absolute(), server.rstrip("/") or ("/" if sign else ""))
+    here = Path(os.path.expanduser(local)).absolute()  # noqa: PTH111 - Path's raises for ~nobody
+    return Mount(here, server.rstrip("/") or ("/" if sign else ""))
 
 
 def located(mounts: Sequence[Mount], where: Whereabouts) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -76,9 +77,10 @@ def output_path(template: str, values: Mapping[str, Any], extension: str, *, fol
 
     An extension that the template itself ends with gives way to the format's; dots in the image's own name stay.
     """
-    written = PurePath(template).suffix
-    if written and "}" not in written:
-        template = template[: -len(written)]
-    name = Path(fill(template, values)).expanduser()
+    extended = PurePath(template).suffix
+    if extended and "}" not in extended:
+        template = template[: -len(extended)]
+    written = fill(template, values)
+    name = Path(os.path.expanduser(written) if template.startswith("~") else written)  # noqa: PTH111 - Path's raises for ~nobody
     path = name if name.is_absolute() else (folder or Path.cwd()) / name
     return path.with_name(f"{path.name}.{extension}")

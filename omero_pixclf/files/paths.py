@@ -116,7 +116,7 @@ def expand(path: str | Path) -> tuple[DataPath, ...]:
 
 
 def _expand_one(text: str) -> list[DataPath]:
-    data = split(Path(text).expanduser())
+    data = split(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - a file may be called ~x
     files = [data.file] if data.file.exists() else _files_like(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")

@@ -25,12 +25,12 @@ def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
     ('nuclei_1', '_x')
     """
     plain = re.sub(r"[^\w. -]", "_", text).strip(" .") or "_"
-    if len(plain.encode()) <= most and not _RESERVED.fullmatch(plain):
-        return plain
-    cut = plain.encode()[: most - 10].decode(errors="ignore").strip(" .")
-    return f"{'_' if _RESERVED.fullmatch(plain) else ''}{cut}-{short_hash(text)}"
+    if len(plain.encode()) > most or _RESERVED.fullmatch(plain):
+        cut = plain.encode()[: most - 10].decode(errors="ignore").strip(" .")
+        plain = f"{'_' if _RESERVED.fullmatch(plain) else ''}{cut}-{short_hash(text)}"
+    return os.fsdecode(plain.encode())  # UTF-8 on the disk, whatever this process takes names for
 
 
 def short_hash(text: str) -> str:
     """Eight characters that stand for a text, also for a path whose bytes are no text."""
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]

@@ -160,7 +160,8 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
 def _open(path: Path | str, called: str) -> BinaryIO:
     try:
         if not Path(path).is_file():
-            raise ProjectError(f"{called}: {'is not a file' if Path(path).exists() else 'is not there'}")
+            found = "is not a file" if Path(path).exists() else "is not there"
+            raise ProjectError(f"{called}: {found} (looked for {Path(path).absolute()})")
         return Path(path).open("rb")
     except OSError as problem:
         raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem

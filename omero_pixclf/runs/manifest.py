@@ -18,6 +18,7 @@ from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.state_folders import IN_RESULTS, make_private, state_folder, tighten, where_else
 from omero_pixclf.validation import parse_json
+from omero_pixclf.wording import printable
 
 __all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
 
@@ -134,7 +135,7 @@ class Manifest(ImageFiles):
         known = {row[0] for row in self._db.execute("select key from image")}
         start = len(known)
         rows = [
-            (e.key, start + i, e.container, e.name, e.state, e.reason)
+            (e.key, start + i, e.container, e.name, e.state, printable(e.reason))
             for i, e in enumerate(e for e in entries if e.key not in known)
         ]
         with self._db:
@@ -158,7 +159,7 @@ class Manifest(ImageFiles):
             self._db.execute(
                 "update image set state = ?, reason = ?, traceback = ?, seconds = ? "
                 "where key = ? and not (state = 'done' and ? in ('skipped', 'refused'))",
-                (state, reason, traceback, seconds, key, state),
+                (state, printable(reason), printable(traceback), seconds, key, state),
             )
 
     def entries(self) -> list[Entry]:

@@ -1,0 +1,66 @@
+"""Paths as text that every table, database and report takes, and back.
+
+A file's name is bytes, which need not be UTF-8 (names from old Latin-1 shares are not). Python carries such bytes as
+lone surrogates, which UTF-8 refuses. A path that is no text is written as a ``file:`` address (RFC 8089).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from urllib.parse import quote_from_bytes, unquote_to_bytes
+
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.wording import printable
+
+__all__ = ["path_from_text", "path_text", "printable_info"]
+
+_ADDRESS = "file://"
+
+
+def path_text(path: str) -> str:
+    r"""An absolute path as text; one whose bytes are not UTF-8 as a ``file:`` address.
+
+    Examples
+    --------
+    >>> path_text("/data/gr\u00fcn.tif") == "/data/gr\u00fcn.tif"
+    True
+    >>> path_text("/data/gr\udcfcn.tif")
+    'file:///data/gr%FCn.tif'
+    """
+    content = _bytes(path)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return _ADDRESS + quote_from_bytes(content)
+
+
+def path_from_text(text: str) -> str:
+    r"""The path that `path_text` was given.
+
+    Examples
+    --------
+    >>> path_from_text("file:///data/gr%FCn.tif") == "/data/gr\udcfcn.tif"
+    True
+    """
+    if text.startswith(_ADDRESS):
+        return os.fsdecode(unquote_to_bytes(text.removeprefix(_ADDRESS)))
+    return os.fsdecode(text.encode(errors="surrogateescape"))
+
+
+def printable_info(info: ImageInfo) -> ImageInfo:
+    """What is known of an image in a file, with paths as text; `path_from_text` of its key is the file again."""
+    place = replace(info.place, container=path_text(info.place.container), name=_name(info.place.name))
+    return replace(info, key=path_text(info.key), name=_name(info.name), place=place, problem=printable(info.problem))
+
+
+def _name(text: str) -> str:
+    """A name as it is meant, also where this process takes file names for something else than UTF-8."""
+    return _bytes(text).decode(errors="backslashreplace")
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        return os.fsencode(path)
+    except UnicodeEncodeError:  # text that the file system's encoding does not have
+        return path.encode(errors="surrogateescape")
