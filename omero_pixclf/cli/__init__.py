@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from omero_pixclf.cli.interrupts import Interrupted, polite_kills
 from omero_pixclf.errors import PixclfError
 
 __all__ = ["main"]
@@ -116,15 +117,18 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and leave with its exit code; expected errors are one message, not a traceback."""
     _print_any_name()
     try:
-        code = cli.main(args=arguments, prog_name="omero-pixclf", standalone_mode=False)
+        with polite_kills():
+            code = cli.main(args=arguments, prog_name="omero-pixclf", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing half-written is left", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        # click makes an Abort of every KeyboardInterrupt
+        known = next((e for e in (stop, stop.__cause__, stop.__context__) if isinstance(e, Interrupted)), None)
+        click.echo(f"interrupted; {known or 'nothing half-written is left'}", err=True)
         sys.exit(130)
     except PixclfError as error:
         click.echo(f"error: {error}", err=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 
@@ -99,10 +100,11 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bo
     """
     from omero_pixclf.file_import import import_files
 
-    failed = 0
-    for done in import_files(login_from(options), files, dataset=dataset, axes=axes):
-        failed += done.error is not None
-        _tell_import(machine, done)
+    failed, login = 0, login_from(options)
+    with advising(lambda: "what is listed above is imported; import the other files again"):
+        for done in import_files(login, files, dataset=dataset, axes=axes):
+            failed += done.error is not None
+            _tell_import(machine, done)
     return _SOME_FAILED if failed else 0
 
 

@@ -31,7 +31,7 @@ from omero_pixclf.cli.options import (
     worker_options,
 )
 from omero_pixclf.cli.sections import SectionedCommand
-from omero_pixclf.cli.show import exit_code, show_events
+from omero_pixclf.cli.show import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct
 from omero_pixclf.runs.plan import count_decisions
@@ -119,7 +119,7 @@ def run(
     if dry_run:
         return _show_plan(_preview(login, out, request, samples=2), machine)
     events = run_in_folder(out, request) if out else run_in_omero(login, request)
-    return exit_code(show_events(events, machine=machine))
+    return exit_code(show_events(events, machine=machine, where=options_for(out)))
 
 
 def _refuse_contradictions(

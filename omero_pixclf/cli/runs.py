@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import UsageError
@@ -115,12 +116,14 @@ Examples:
 @server_options
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
     """Put the shares of a run (--shard) together: tables and pictures for their containers."""
-    from omero_pixclf.cli.show import exit_code, show_events
+    from omero_pixclf.cli.show import exit_code, options_for, show_events
     from omero_pixclf.merging import merge_in_folder, merge_in_omero
 
     login = login_from(options)
     events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
-    return exit_code(show_events(events, machine=machine))
+    repeat = f"omero-pixclf runs merge {' '.join(run_ids)}{options_for(out)}"
+    with advising(lambda: f"no run is changed; repeat: {repeat}"):
+        return exit_code(show_events(events, machine=machine, where=options_for(out), resumable=False))
 
 
 @click.command(
@@ -145,13 +148,16 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
 
     Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
     """
+    from omero_pixclf.cli.show import options_for
     from omero_pixclf.past import undo_in_folder, undo_run
 
     if not yes and not sys.stdin.isatty():
         raise UsageError("nobody is there to be asked: confirm with --yes")
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
-    undone = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
+    again = f"omero-pixclf undo {run_id}{options_for(out)}"
+    with advising(lambda: f"part of the run may be removed already; for the rest repeat: {again}"):
+        undone = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
     counts = {kind: n for kind, n in undone.removed.items() if n}
     found = ", ".join(f"{n} {kind}" for kind, n in counts.items())
     stays = "".join(f"\nstays: {kept}" for kept in undone.kept)

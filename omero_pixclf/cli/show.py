@@ -3,27 +3,57 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import click
 
+from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.runs.plan import count_decisions, inputs_of
 from omero_pixclf.wording import counted, one_line
 
-__all__ = ["as_json", "exit_code", "show_events"]
+__all__ = ["as_json", "exit_code", "options_for", "show_events"]
 
 
-def show_events(events: Iterable[Event], *, machine: bool) -> Finished:
-    """Show a run's events as they come; returns the last one."""
-    if machine:
-        return _drain(events, lambda event: click.echo(json.dumps(as_json(event))))
-    if sys.stderr.isatty():
-        return _with_bar(events)
-    return _drain(events, _plain)
+def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resumable: bool = True) -> Finished:
+    """Show a run's events as they come; returns the last one.
+
+    ``where`` ends the commands that are named to go on with the run or to take it back (`options_for`). An interruption
+    ends the run cleanly, and says how to go on with it, where it is ``resumable``.
+    """
+    run_id = ""
+
+    def noted() -> Iterator[Event]:
+        nonlocal run_id
+        for event in events:
+            run_id = event.run_id if isinstance(event, Planned) else run_id
+            yield event
+
+    def advice() -> str:
+        command = f"omero-pixclf run --resume {run_id}{where}"
+        if not run_id or not resumable:
+            return ""
+        if machine:
+            click.echo(json.dumps({"event": "interrupted", "run": run_id, "resume": command}))
+        return f"what is done stays; go on with: {command}"
+
+    with advising(advice), ExitStack() as ending:
+        if isinstance(events, Generator):
+            ending.callback(events.close)  # also where the interruption meets us while we show something
+        if machine:
+            return _drain(noted(), lambda event: click.echo(json.dumps(as_json(event))))
+        return (_with_bar if sys.stderr.isatty() else _in_lines)(noted(), where)
+
+
+def options_for(out: Path | None) -> str:
+    """What a command needs to find a run over files again, to be put behind it."""
+    return f" --out {shlex.quote(str(out))}" if out is not None else ""
 
 
 def exit_code(finished: Finished) -> int:
@@ -75,12 +105,15 @@ def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> Finished:
     raise AssertionError("a run ends with Finished")
 
 
-def _plain(event: Event) -> None:
-    for line in _lines(event):
-        click.echo(one_line(line), err=not isinstance(event, Finished))
+def _in_lines(events: Iterable[Event], where: str) -> Finished:
+    def plain(event: Event) -> None:
+        for line in _lines(event, where):
+            click.echo(one_line(line), err=not isinstance(event, Finished))
+
+    return _drain(events, plain)
 
 
-def _lines(event: Event) -> list[str]:
+def _lines(event: Event, where: str) -> list[str]:
     if isinstance(event, Planned):
         return [f"run {event.run_id}: {counted(len(event.items), 'image')}: {count_decisions(event.items) or 'none'}"]
     if isinstance(event, Outcome):
@@ -91,11 +124,11 @@ def _lines(event: Event) -> list[str]:
             return [f"{event.container} {event.name}: not finished: {event.reason}"]
         return [f"{event.container} {event.name}: {name} in {where}" for name, where in event.written]
     counts = ", ".join(f"{n} {state}" for state, n in _counts(event).items() if n)
-    undo = f"; take it back with: omero-pixclf undo {event.run_id}" if _counts(event)["done"] else ""
+    undo = f"; take it back with: omero-pixclf undo {event.run_id}{where}" if _counts(event)["done"] else ""
     return [f"run {event.run_id}: {counts or 'nothing to do'}{undo}"]
 
 
-def _with_bar(events: Iterable[Event]) -> Finished:
+def _with_bar(events: Iterable[Event], where: str) -> Finished:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -123,10 +156,10 @@ def _with_bar(events: Iterable[Event]) -> Finished:
                 bar.advance(task)
             loud = isinstance(event, Planned | ContainerOutcome) or getattr(event, "state", "") in ("failed", "refused")
             if loud:
-                for line in _lines(event):
+                for line in _lines(event, where):
                     bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
         finished = _drain(events, show)
-    for line in _lines(finished):
+    for line in _lines(finished, where):
         click.echo(line)
     return finished

@@ -18,7 +18,7 @@ from omero_pixclf.runs.agenda import Agenda, Cutter, whole
 from omero_pixclf.runs.execute import Ended, Outcome, failure, settle
 from omero_pixclf.runs.manifest import Manifest
 from omero_pixclf.runs.plan import PlanItem
-from omero_pixclf.runs.starting import worker_context
+from omero_pixclf.runs.starting import deaf_to_interrupts, worker_context
 from omero_pixclf.runs.task import Piece, Task, image_of
 from omero_pixclf.runs.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
 
@@ -143,7 +143,8 @@ class _Crew:
         arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
         process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
         try:
-            process.start()
+            with deaf_to_interrupts():
+                process.start()
         except (EOFError, OSError) as error:
             ours.close()
             said = f"a worker process could not be started ({type(error).__name__}: {error})"

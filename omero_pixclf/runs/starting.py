@@ -8,12 +8,14 @@ itself. Either way a worker sees the environment variables that stood when the f
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
-from collections.abc import Sequence
-from multiprocessing import forkserver
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-__all__ = ["prepare", "worker_context"]
+__all__ = ["deaf_to_interrupts", "prepare", "worker_context"]
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 
@@ -30,4 +32,22 @@ def prepare(modules: Sequence[str]) -> None:
     """Begin to import what workers will need, and return at once."""
     worker_context(modules)
     if METHOD == "forkserver":
-        forkserver.ensure_running()
+        with deaf_to_interrupts():
+            forkserver.ensure_running()
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Processes that are started within never get SIGINT and SIGTERM: this one decides what an interruption means.
+
+    A terminal sends Ctrl-C, and a batch system its SIGTERM, to all of them. Here the signals wait until the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which starts a process, too, and then lets the signals through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

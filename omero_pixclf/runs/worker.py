@@ -71,7 +71,8 @@ def serve(connection: Connection, lanes: int, beat_s: float, level: int) -> None
     one may take over at any moment, so this one ends at once, whatever it was doing.
     """
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the parent decides what an interrupt means
     stopping, orders, sending = threading.Event(), Orders(), threading.Lock()
 
     def send(message: Message) -> None:
