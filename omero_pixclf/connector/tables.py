@@ -159,7 +159,10 @@ def write_table(
         For more columns than OMERO.tables can hold.
     """
     if not table.columns or len(table.columns) > MOST_COLUMNS:
-        raise OutputError(f"{target}: a table of {len(table.columns)} columns, expected 1 to {MOST_COLUMNS}")
+        raise OutputError(
+            f"{target}: a table of {len(table.columns)} columns, but OMERO.tables holds 1 to {MOST_COLUMNS}. Each "
+            "channel adds columns: run with --no-table, or into a folder (--out)"
+        )
 
     def store(factory: Any) -> int:
         file, handle = _new_table(factory, name)
@@ -186,7 +189,10 @@ def _new_table(factory: Any, name: str) -> tuple[int, Any]:
     repository = resources.repositories().descriptions[0].id.val
     handle = resources.newTable(repository, name)
     if handle is None:
-        raise OutputError(f"table {name}: the server has no OMERO.tables service running")
+        raise OutputError(
+            f"table {name}: the server has no OMERO.tables service running; "
+            "ask its administrator to start it, or run with --no-table"
+        )
     return int(handle.getOriginalFile().id.val), handle
 
 

@@ -75,7 +75,9 @@ def read_parquet(path: Path) -> Table:
         stored = pyarrow.parquet.read_table(path)
         return Table(tuple(_column(stored, name) for name in stored.column_names))
     except (OSError, pyarrow.ArrowException, KeyError, ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{path}: not a table of ours: {error}") from error
+        raise InputError(
+            f"{path}: not a table that omero_pixclf wrote ({error}); move it away, and repeat the run with --force"
+        ) from error
 
 
 def _column(stored: Any, name: str) -> Column:

@@ -77,7 +77,7 @@ def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells
 
 
 def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> Page | None:
-    """A page with a plate for each class's mean count and area fraction; wells without images are hatched.
+    """A page with a plate for each class's mean count and area fraction; wells without a number are hatched.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _sizes(plate: _Plate) -> tuple[float, tuple[float, float]]:
 
 def _note(summary: Table, plates: Sequence[_Plate]) -> str:
     """What a page says below its title: of wells without images, and of images without a place on the plate."""
-    notes = ["hatched: no image"] if any(bool(np.isnan(p.wells.values).any()) for p in plates) else []
+    notes = ["hatched: nothing measured"] if any(bool(np.isnan(p.wells.values).any()) for p in plates) else []
     adrift = sum(well_position(name) is None for name in summary["Well_Name"].tolist())
     if adrift:
         notes.append(f"not shown: {counted(adrift, 'image')} of wells without row and column")

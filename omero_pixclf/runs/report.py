@@ -94,7 +94,9 @@ def _written(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
         for name, content in contents.items():
             (folder / name).write_bytes(content)
     except OSError as error:
-        raise OutputError(f"{folder}: pictures cannot be written: {error.strerror}") from error
+        raise OutputError(
+            f"{folder}: pictures cannot be written: {error.strerror}; make room there, or run with --no-contact-sheet"
+        ) from error
     return [folder / name for name in contents]
 
 
