@@ -130,6 +130,8 @@ def carry_out(
     record = record_of(manifest, recipe, site.project, now(), axes=request.axes)
     inputs = inputs_of(items)
     manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in inputs])
+    earlier = {item.image.key for item in items if item.decision == "done"}
+    record = replace(record, planned=sum(e.state == "done" or e.key not in earlier for e in manifest.entries()))
     if recipe.output.table and shard is None:
         take_over(items, manifest, site.sink, record.recipe)
     executor = _executor(items, site, request, manifest, record, now)

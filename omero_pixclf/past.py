@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.app import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
-from omero_pixclf.record import Undone, parse_run_id, run_folder
+from omero_pixclf.record import RunRecord, Undone, parse_run_id, run_folder
 from omero_pixclf.runs.history import RunOverview, differences, overviews
 from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
@@ -18,15 +18,54 @@ from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
 
-__all__ = ["diff_runs", "list_runs", "show_run", "undo_in_folder", "undo_run"]
+__all__ = [
+    "diff_runs",
+    "diff_runs_in_folder",
+    "list_runs",
+    "list_runs_in_folder",
+    "show_run",
+    "show_run_in_folder",
+    "undo_in_folder",
+    "undo_run",
+]
 
 
 def list_runs(login: Login) -> list[RunOverview]:
     """This user's runs, as the ledger in OMERO has them, newest first."""
-    from omero_pixclf.connector.ledger import records
+    from omero_pixclf.connector.ledger import records, table_records
 
     with connected(login) as session:
-        return overviews(records(session))
+        return overviews(records(session), table_records(session), state_folder())
+
+
+def list_runs_in_folder(out: Path) -> list[RunOverview]:
+    """The runs over files whose results are in a folder, newest first."""
+    found = _records_in(out)
+    images, tables = [r for r in found if r.image], [r for r in found if not r.image]
+    return overviews(images, tables, runs_in(out))
+
+
+def _records_in(out: Path) -> list[RunRecord]:
+    from omero_pixclf.files.folder import folder_runs
+
+    return [record for _, record in folder_runs(out)]
+
+
+def show_run_in_folder(out: Path, run_id: str) -> Iterator[dict[str, str]]:
+    """`show_run` for a run over files."""
+    folder = run_folder(runs_in(out), run_id)
+    yield from _shown([r for r in _records_in(out) if r.run_id == run_id and r.image], folder)
+
+
+def diff_runs_in_folder(out: Path, one: str, other: str) -> dict[str, tuple[str, str]]:
+    """`diff_runs` for runs over files."""
+    asked = [parse_run_id(run_id) for run_id in (one, other)]
+    known = [r for r in _records_in(out) if r.image]
+    both = [[r for r in known if r.run_id == run_id] for run_id in asked]
+    for run_id, found in zip(asked, both, strict=True):
+        if not found:
+            raise InputError(f"run {run_id}: nothing of it is in {out}; see: omero-pixclf runs list --out {out}")
+    return differences(*both)
 
 
 def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
@@ -42,6 +81,11 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
     folder = run_folder(state_folder(), run_id)
     with connected(login) as session:
         standing = records(session, run_id=run_id)
+    yield from _shown(standing, folder)
+
+
+def _shown(standing: Sequence[RunRecord], folder: Path) -> Iterator[dict[str, str]]:
+    """What the ledger says of each image, then what the run's folder on this machine says of the others."""
     for record in standing:
         found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
         yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}

@@ -90,6 +90,8 @@ class RunRecord:
         Mean over the image of 1 - (highest - second highest probability), None before it is known.
     settings
         The recipe's other settings, flat, as text, for people to read.
+    planned
+        How many images the run was to do; 0 where that is not known.
     """
 
     run_id: str
@@ -106,6 +108,7 @@ class RunRecord:
     objects: dict[str, int] = field(default_factory=dict)
     uncertainty: float | None = None
     settings: dict[str, str] = field(default_factory=dict)
+    planned: int = 0
 
     @property
     def identity(self) -> tuple[str, str]:

@@ -13,9 +13,15 @@ from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import UsageError
-from omero_pixclf.wording import counted
+from omero_pixclf.wording import counted, one_line
 
 __all__ = ["runs", "undo"]
+
+out_option = click.option(
+    "--out",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The runs were over files, and their results are in this folder.",
+)
 
 
 @click.group(
@@ -27,7 +33,7 @@ Examples:
 """
 )
 def runs() -> None:
-    """List and show earlier runs, as the ledger in OMERO has them."""
+    """List and show earlier runs, as the ledger in OMERO, or of a folder of results, has them."""
 
 
 @runs.command(
@@ -36,22 +42,24 @@ def runs() -> None:
 Examples:
   omero-pixclf runs list
   omero-pixclf runs list --json -s ada@omero.example.org
+  omero-pixclf runs list --out results
 """,
 )
+@out_option
 @json_option
 @server_options
-def list_(machine: bool, **options: Any) -> None:
-    """List your runs, newest first."""
-    from omero_pixclf.past import list_runs
+def list_(out: Path | None, machine: bool, **options: Any) -> None:
+    """List your runs, newest first: how many of their images are complete, and on how many containers tables are."""
+    from omero_pixclf.past import list_runs, list_runs_in_folder
 
-    for run in list_runs(login_from(options)):
+    for run in list_runs_in_folder(out) if out else list_runs(login_from(options)):
         if machine:
             click.echo(json.dumps(run.as_dict()))
         else:
             found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
-            click.echo(
-                f"{run.run_id}  {run.recipe:<20} {run.complete} of {counted(run.images, 'image')} complete  {found}"
-            )
+            done = f"{run.complete} of {counted(run.images, 'image')} complete" if run.images else "tables only"
+            tables = f", tables of {counted(run.tables, 'container')}" if run.tables else ""
+            click.echo(one_line(f"{run.run_id}  {run.recipe:<20} {done}{tables}  {found}".rstrip()))
 
 
 @runs.command(
@@ -63,13 +71,14 @@ Examples:
 """,
 )
 @click.argument("run_id", metavar="RUN")
+@out_option
 @json_option
 @server_options
-def show(run_id: str, machine: bool, **options: Any) -> None:
+def show(run_id: str, out: Path | None, machine: bool, **options: Any) -> None:
     """Show what a run did to each image, with its reasons where it failed."""
-    from omero_pixclf.past import show_run
+    from omero_pixclf.past import show_run, show_run_in_folder
 
-    for line in show_run(login_from(options), run_id):
+    for line in show_run_in_folder(out, run_id) if out else show_run(login_from(options), run_id):
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
 
 
@@ -82,13 +91,14 @@ Examples:
 )
 @click.argument("one", metavar="RUN")
 @click.argument("other", metavar="RUN")
+@out_option
 @json_option
 @server_options
-def diff(one: str, other: str, machine: bool, **options: Any) -> None:
+def diff(one: str, other: str, out: Path | None, machine: bool, **options: Any) -> None:
     """Show what differs between two runs: settings, and objects per image."""
-    from omero_pixclf.past import diff_runs
+    from omero_pixclf.past import diff_runs, diff_runs_in_folder
 
-    found = diff_runs(login_from(options), one, other)
+    found = diff_runs_in_folder(out, one, other) if out else diff_runs(login_from(options), one, other)
     if machine:
         click.echo(json.dumps(found))
     for what, (left, right) in ({} if machine else found).items():
@@ -106,11 +116,7 @@ Examples:
 """,
 )
 @click.argument("run_ids", metavar="RUN…", nargs=-1, required=True)
-@click.option(
-    "--out",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The runs were over files, and their results are in this folder.",
-)
+@out_option
 @click.option("--axes", help="With --out: as given to the runs, which know it themselves.")
 @json_option
 @server_options
@@ -136,11 +142,7 @@ Examples:
 )
 @click.argument("run_id", metavar="RUN")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--out",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The run was over files, and its results are in this folder.",
-)
+@out_option
 @json_option
 @server_options
 def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any) -> int:

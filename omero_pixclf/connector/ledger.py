@@ -25,6 +25,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.made_images import RUN_NS
 from omero_pixclf.connector.removal import remove
 from omero_pixclf.connector.session import Session
+from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord, is_run_id
 
@@ -47,6 +48,7 @@ __all__ = [
     "parse_mark",
     "records",
     "table_name",
+    "table_records",
     "to_pairs",
     "unfinished_on",
 ]
@@ -59,6 +61,7 @@ WORKER = "In work by"
 
 _OBJECTS = "Objects: "
 _PARAMETER = "Param_"
+_PLANNED = "Images of the run"
 _LONGEST_RECIPE = 120  # of the 255 characters that a file's name may have
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
 Pairs = list[tuple[str, str]]
@@ -147,6 +150,8 @@ def to_pairs(record: RunRecord) -> Pairs:
         ("Version", record.version),
         ("Started", _stamp(record.started)),
     ]
+    if record.planned:
+        pairs.append((_PLANNED, str(record.planned)))
     if record.finished is not None:
         pairs.append(("Finished", _stamp(record.finished)))
     pairs += [(f"{_OBJECTS}{name}", str(count)) for name, count in record.objects.items()]
@@ -182,6 +187,7 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
         state="complete" if said["State"] == "complete" else "running",
         objects={k.removeprefix(_OBJECTS): int(v) for k, v in listed if k.startswith(_OBJECTS)},
         uncertainty=float(said["Uncertainty"]) if "Uncertainty" in said else None,
+        planned=parse_id(said.get(_PLANNED, "0")) or 0,
         settings={k.removeprefix(_PARAMETER): v for k, v in listed if k.startswith(_PARAMETER)},
     )
 
@@ -337,6 +343,11 @@ def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Entry | None
         return Entry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(WORKER, ""))
     except (KeyError, ValueError):
         return None  # somebody's own key-value pairs under our namespace: not ours to touch
+
+
+def table_records(session: Session) -> list[RunRecord]:
+    """What this user's runs left on containers; newest first."""
+    return [e.record for e in entries_of(session) if e.namespace == TABLES_NS]
 
 
 def records(session: Session, run_id: str | None = None) -> list[RunRecord]:

@@ -133,12 +133,14 @@ def load_tables(session: Session, entry: Entry) -> dict[str, Table]:
     return {name: read_table(session, i) for name, i in stored_tables(session, entry).items()}
 
 
-def forget_images(session: Session, recipe: str, images: Collection[int], *, run_id: str) -> None:
+def forget_images(session: Session, recipe: str, images: Collection[int], *, run_id: str) -> list[Entry]:
     """Take the rows of these images out of this user's tables of a recipe, on every container.
 
     Where other images' rows remain in tables of the run ``run_id`` itself, they are stored anew under an entry of the
-    run that made the newest of them; the run's own entries stay to be removed by the caller.
+    run that made the newest of them; the run's own entries stay to be removed by the caller. So do those of other runs
+    in whose tables nothing would remain (a run that only wrote tables for what this one had done): they are returned.
     """
+    emptied = []
     everything = entries_of(session)
     makers = {e.record.image: e.record for e in reversed(everything) if _is_of(e, RUN_NS, recipe)}
     for entry in everything:
@@ -150,9 +152,12 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
         rest = {name: _without(table, images) for name, table in load_tables(session, entry).items()}
         if own:
             _hand_over(session, entry, rest, makers)
+        elif listed <= set(images):
+            emptied.append(entry)
         else:
             _store_anew(session, entry, rest)
             offer_one_table(session, entry.record.image)
+    return emptied
 
 
 def _is_of(entry: Entry, namespace: str, recipe: str) -> bool:

@@ -96,9 +96,9 @@ def undo(session: Session, run_id: str) -> Undone:
     for entry in images:
         gone += remove_results(session, entry)
     undone = {parse_key(e.record.image)[1] for e in images}
-    for recipe in sorted({e.record.recipe for e in entries}):
-        forget_images(session, recipe, undone, run_id=run_id)
     tables = [e for e in entries if e.namespace == TABLES_NS]
+    for recipe in sorted({e.record.recipe for e in entries}):
+        tables += forget_images(session, recipe, undone, run_id=run_id)
     for entry in tables:
         gone += remove_results(session, entry)
     for container in sorted({e.record.image for e in tables}):

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from omero_pixclf.record import RunRecord
+from omero_pixclf.errors import InputError, OutputError
+from omero_pixclf.record import RunRecord, is_run_id, run_folder
+from omero_pixclf.runs.manifest import Manifest, is_run_state
 
 __all__ = ["RunOverview", "differences", "overviews"]
 
 
 @dataclass(frozen=True)
 class RunOverview:
-    """One run: what it was, and how many of its images stand."""
+    """One run: what it was, how many images it was to do and has done, and on how many containers it put tables."""
 
     run_id: str
     recipe: str
@@ -25,22 +28,31 @@ class RunOverview:
     images: int
     complete: int
     objects: dict[str, int]
+    tables: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
 
 
-def overviews(records: Iterable[RunRecord]) -> list[RunOverview]:
-    """The runs that these records belong to, newest first."""
-    runs: dict[str, list[RunRecord]] = {}
+def overviews(
+    records: Iterable[RunRecord], tables: Iterable[RunRecord] = (), folder: Path | None = None
+) -> list[RunOverview]:
+    """The runs that these records of images, and those of containers' tables, belong to, newest first.
+
+    ``folder``: where this machine keeps its runs; it knows how many images an older run was to do.
+    """
+    runs: dict[str, tuple[list[RunRecord], list[RunRecord]]] = {}
     for record in records:
-        runs.setdefault(record.run_id, []).append(record)
-    return [_overview(members) for _, members in sorted(runs.items(), reverse=True)]
+        runs.setdefault(record.run_id, ([], []))[0].append(record)
+    for record in tables:
+        runs.setdefault(record.run_id, ([], []))[1].append(record)
+    return [_overview(*members, folder) for _, members in sorted(runs.items(), reverse=True)]
 
 
-def _overview(members: list[RunRecord]) -> RunOverview:
-    first = min(members, key=lambda r: r.started)
+def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | None) -> RunOverview:
+    first = min([*members, *tables], key=lambda r: r.started)
+    planned = max(record.planned for record in [*members, *tables])
     objects: Counter[str] = Counter()
     for record in members:
         objects.update(record.objects)
@@ -51,10 +63,22 @@ def _overview(members: list[RunRecord]) -> RunOverview:
         first.project,
         first.version,
         first.started.isoformat(timespec="seconds"),
-        len(members),
+        max(len(members), planned or _planned_in(folder, first.run_id)),
         sum(r.state == "complete" for r in members),
         dict(objects),
+        sum(r.state == "complete" for r in tables),
     )
+
+
+def _planned_in(folder: Path | None, run_id: str) -> int:
+    """How many images a run was to do, by its folder on this machine; 0 where that does not say."""
+    if folder is None or not is_run_id(run_id) or not is_run_state(run_folder(folder, run_id)):
+        return 0
+    try:
+        with Manifest.open(run_folder(folder, run_id)) as manifest:
+            return sum(entry.state != "skipped" for entry in manifest.entries())
+    except (InputError, OutputError):
+        return 0
 
 
 def differences(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,54 @@
+"""Runs over files are listed, shown and compared by their results folder, as those in OMERO are by its ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from omero_pixclf.cli import cli
+from omero_pixclf.demo import images
+from omero_pixclf.files.export import save_image
+
+PROJECT = Path(images.__file__).parent / "plate.ilp"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs of one image and a file that cannot be read."""
+    folder = tmp_path_factory.mktemp("runs")
+    save_image(folder / "in" / "a.tif", images.plate_field("B3", 4).pixels[:, :, :80, :80])
+    (folder / "in" / "bad.tif").write_text("no image")
+    for name, threshold in (("one", "0.5"), ("two", "0.7")):
+        words = ["--out", folder / "out", "--project", PROJECT, "--name", name, "--threshold", threshold]
+        ended = CliRunner().invoke(cli, ["run", str(folder / "in"), *map(str, words), "--no-contact-sheet"])
+        assert ended.exception is None, ended.output
+    return folder / "out"
+
+
+def told(*words: str) -> list[str]:
+    ended = CliRunner().invoke(cli, ["runs", *words])
+    assert ended.exception is None, ended.exception
+    return ended.output.splitlines()
+
+
+def test_runs_over_files_are_listed_with_the_images_that_they_were_to_do(out: Path) -> None:
+    lines = told("list", "--out", str(out))
+    assert [line.split()[1] for line in lines] == ["two", "one"]
+    assert all("1 of 2 images complete, tables of 1 container" in line for line in lines)
+    facts = [json.loads(line) for line in told("list", "--out", str(out), "--json")]
+    assert [(f["images"], f["complete"], f["tables"]) for f in facts] == [(2, 1, 1)] * 2
+
+
+def test_a_run_over_files_is_shown_with_its_reasons(out: Path) -> None:
+    run_id = told("list", "--out", str(out))[0].split()[0]
+    shown = told("show", run_id, "--out", str(out))
+    assert len(shown) == 2
+    assert "complete" in shown[0] and "refused" in shown[1] and "not a readable TIFF" in shown[1]
+
+
+def test_runs_over_files_are_compared(out: Path) -> None:
+    two, one = (line.split()[0] for line in told("list", "--out", str(out)))
+    assert any(line.startswith("objects.threshold") for line in told("diff", one, two, "--out", str(out)))
