@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.zarr_store import STORES, is_store
 
 __all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
@@ -70,17 +71,17 @@ def split(path: str | Path) -> DataPath:
 
 def _container(text: str) -> tuple[str, str]:
     """The part of a path that is an HDF5 file or a Zarr store, and the rest; all of it and "" where there is none."""
-    if Path(text).is_file():
+    if is_file(text):
         return text, ""
     ends = [i for i, letter in enumerate(text) if letter == "/" and i] + [len(text)]
     stores = [end for end in ends if text[:end].lower().endswith(STORES)]
-    files = [end for end in ends if text[:end].lower().endswith(_HDF5) and not Path(text[:end]).is_dir()]
+    files = [end for end in ends if text[:end].lower().endswith(_HDF5) and not is_dir(text[:end])]
     end = next(
         iter(
-            [e for e in files if Path(text[:e]).is_file()]
-            or [e for e in stores if Path(text[:e]).is_file() or is_store(Path(text[:e]))]
+            [e for e in files if is_file(text[:e])]
+            or [e for e in stores if is_file(text[:e]) or is_store(Path(text[:e]))]
             or files[-1:]
-            or [e for e in stores if e == len(text) or not Path(text[:e]).is_dir()]
+            or [e for e in stores if e == len(text) or not is_dir(text[:e])]
         ),
         len(text),
     )
@@ -89,7 +90,7 @@ def _container(text: str) -> tuple[str, str]:
 
 def is_folder(path: str | Path) -> bool:
     """Whether a path is a folder of files, and no Zarr store or part of one, whatever it is called."""
-    if not Path(path).is_dir():
+    if not is_dir(path):
         return False
     data = split(path)
     return data.kind != ".zarr" or not is_store(data.file)
@@ -98,7 +99,7 @@ def is_folder(path: str | Path) -> bool:
 def is_pattern(path: str | Path) -> bool:
     """Whether a path stands for several files: a glob, or names joined by the path separator."""
     text = os.fspath(path)
-    return not Path(text).exists() and ("*" in text or os.pathsep in text)
+    return not exists(split(text).file) and ("*" in text or os.pathsep in text)
 
 
 def expand(path: str | Path) -> tuple[DataPath, ...]:
@@ -117,7 +118,7 @@ def expand(path: str | Path) -> tuple[DataPath, ...]:
 
 def _expand_one(text: str) -> list[DataPath]:
     data = split(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - a file may be called ~x
-    files = [data.file] if data.file.exists() else _files_like(str(data.file))
+    files = [data.file] if exists(data.file) else _files_like(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")
     if data.inside is None or "*" not in data.inside or data.kind == ".zarr":

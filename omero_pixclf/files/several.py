@@ -9,6 +9,7 @@ from omero_pixclf.errors import ImageError
 __all__ = ["SeveralImages"]
 
 _SHOWN = 3  # addresses in a message
+_LONGEST = 500  # characters of each
 
 
 class SeveralImages(ImageError):  # noqa: N818 - says what is there
@@ -32,7 +33,8 @@ class SeveralImages(ImageError):  # noqa: N818 - says what is there
     """
 
     def __init__(self, name: str, addresses: Sequence[str], *, kind: str = "", missing: Sequence[str] = ()) -> None:
-        shown = ", ".join(addresses[:_SHOWN]) + (" …" if len(addresses) > _SHOWN else "")
+        shown = ", ".join(address[:_LONGEST] for address in addresses[:_SHOWN])
+        shown += " …" if len(addresses) > _SHOWN else ""
         what = f"is {kind} that holds" if kind else "holds"
         super().__init__(f"{name}: {what} {len(addresses)} images, expected one; name one of them, as in {shown}")
         self.addresses = tuple(addresses)

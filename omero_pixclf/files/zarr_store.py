@@ -11,9 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.references import check_within, resolve_reference
 from omero_pixclf.files.stored import refuse_impossible
+from omero_pixclf.files.zarr_checks import checked_store, guard_blosc
 from omero_pixclf.validation import parse_json
 
 __all__ = ["STORES", "ZarrStore", "array_stamps", "is_store", "joined", "open_store", "store_attributes"]
@@ -36,7 +38,7 @@ class _Files(Protocol):
     def names(self, group: str) -> list[str]:
         """Names of the folders in a group, sorted."""
 
-    def array(self, name: str) -> Any:
+    def array(self, name: str, described: Mapping[str, Any]) -> Any:
         """Zarr's array of that name."""
 
 
@@ -46,7 +48,7 @@ class _Folder:
 
     def read(self, name: str) -> bytes | None:
         file = self.path / name
-        if not file.is_file():
+        if not is_file(file):
             return None
         if file.stat().st_size > _LARGEST_METADATA:
             raise ImageError(f"{file}: has {file.stat().st_size} bytes, expected metadata")
@@ -54,12 +56,15 @@ class _Folder:
 
     def names(self, group: str) -> list[str]:
         folder = self.path / group
-        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+        return sorted(p.name for p in folder.iterdir() if p.is_dir()) if is_dir(folder) else []
 
-    def array(self, name: str) -> Any:
+    def array(self, name: str, described: Mapping[str, Any]) -> Any:
         import zarr
 
-        return zarr.open_array(str(self.path / name), mode="r")
+        if not hasattr(zarr.storage, "LocalStore"):  # zarr 2
+            return zarr.open_array(str(self.path / name), mode="r")
+        store = checked_store(zarr.storage.LocalStore(str(self.path), read_only=True), described)
+        return zarr.open_array(store=store, path=name, mode="r")
 
 
 class _Zipped:
@@ -91,14 +96,15 @@ class _Zipped:
         inner = (name[len(start) :] for name in self.files if name.startswith(start))
         return sorted({name.partition("/")[0] for name in inner if "/" in name})
 
-    def array(self, name: str) -> Any:
+    def array(self, name: str, described: Mapping[str, Any]) -> Any:
         import zarr
 
         if self.store is None:
             storage = getattr(zarr, "storage", zarr)  # zarr 2 and 3
             self.store = storage.ZipStore(str(self.path), mode="r")
             self.opened.callback(_close, self.store)
-        return zarr.open_array(store=self.store, path=(self.prefix + name).strip("/"), mode="r")
+        store = checked_store(self.store, described)
+        return zarr.open_array(store=store, path=(self.prefix + name).strip("/"), mode="r")
 
 
 def _close(store: Any) -> None:
@@ -136,21 +142,27 @@ class ZarrStore:
             return found
         return {}
 
-    def _json(self, name: str) -> dict[str, Any] | None:
+    def _read(self, name: str) -> bytes | None:
         try:
-            text = self.files.read(name)
+            return self.files.read(name)
+        except reader_errors() as error:
+            raise ImageError(f"{self.path}/{name}: not readable: {error}; copy or export the store again") from error
+
+    def _json(self, name: str) -> dict[str, Any] | None:
+        text = self._read(name)
+        try:
             return None if text is None else _mapping(parse_json(text.decode("utf-8-sig")))
         except reader_errors() as error:
             raise ImageError(f"{self.path}/{name}: not readable: {error}; export the store again") from error
 
     def has(self, group: str) -> bool:
         """Whether there is a group or an array of that name."""
-        return any(self.files.read(joined(group, name)) is not None for name in _METADATA)
+        return any(self._read(joined(group, name)) is not None for name in _METADATA)
 
     def is_array(self, name: str) -> bool:
         """Whether there is an array of that name."""
         described = self._json(joined(name, "zarr.json")) or {}
-        return self.files.read(joined(name, ".zarray")) is not None or described.get("node_type") == "array"
+        return self._read(joined(name, ".zarray")) is not None or described.get("node_type") == "array"
 
     def arrays(self, group: str = "") -> list[str]:
         """Names of the arrays in a group."""
@@ -170,11 +182,13 @@ class ZarrStore:
         ImageError
             Where there is none, it cannot be read, or its chunks are larger than memory allows.
         """
-        for file in (".zarray", "zarr.json"):
-            if codec := _unsafe_codec(self._json(joined(name, file))):
+        described = {file: self._json(joined(name, file)) for file in (".zarray", "zarr.json")}
+        for one in described.values():
+            if codec := _unsafe_codec(one):
                 raise ImageError(f"{self.path}/{name}: is packed by {codec}, which could run programs; export it again")
         try:
-            array = self.files.array(name)
+            guard_blosc()
+            array = self.files.array(name, described["zarr.json"] or {})
             dtype, chunks = np.dtype(array.dtype), tuple(array.chunks)
         except reader_errors() as error:
             raise ImageError(f"{self.path}: no readable Zarr array {name!r}: {error}") from error
@@ -221,10 +235,10 @@ def open_store(path: Path) -> Iterator[ZarrStore]:
         Where there is none, or its ZIP file cannot be read.
     """
     with ExitStack() as opened:
-        if path.is_dir():
+        if is_dir(path):
             yield ZarrStore(path, _Folder(path))
             return
-        if not path.is_file():
+        if not is_file(path):
             raise ImageError(f"{path}: no such store")
         try:
             zipped = _Zipped(path, opened)
@@ -240,10 +254,10 @@ def store_attributes(group: Path) -> Mapping[str, Any]:
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a Zarr store, and not one of files or of stores that is called so."""
-    if any((folder / name).is_file() for name in _METADATA):
+    if any(is_file(folder / name) for name in _METADATA):
         return True
-    inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORES)] if folder.is_dir() else []
-    return any((group / name).is_file() for group in inner for name in _METADATA)
+    inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORES)] if is_dir(folder) else []
+    return any(is_file(group / name) for group in inner for name in _METADATA)
 
 
 def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
@@ -262,7 +276,7 @@ def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[P
     for chunk in chunks:
         if chunk.is_symlink():
             check_within(chunk, store.path)
-    return tuple(p for p in dict.fromkeys((*metadata, *sorted(folders), *chunks)) if p.exists())
+    return tuple(p for p in dict.fromkeys((*metadata, *sorted(folders), *chunks)) if exists(p))
 
 
 def _some_chunks(array: Any) -> list[str]:
