@@ -47,9 +47,9 @@ def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]
     Raises
     ------
     UsageError
-        Where it is no recipe, or names a project on the watcher's own disk.
+        Where it is no recipe, says something twice, or names a project on the watcher's own disk.
     """
-    said = dict(pairs)
+    said = _once_each(pairs)
     if len(said) > MOST_KEYS:
         raise UsageError(f"annotation: {len(said)} keys, expected at most {MOST_KEYS}; a recipe has about thirty")
     text = said.get("Recipe", "").strip()
@@ -64,6 +64,18 @@ def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]
         if dot and section in SECTIONS and (section, name) != ("classifier", "project"):
             content.setdefault(section, {})[name] = _value(value)
     return content
+
+
+def _once_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Pairs by key; a key of a recipe that is there twice would leave it to chance which of them counts."""
+    said: dict[str, str] = {}
+    for key, value in pairs:
+        ours = key in ("Recipe", "Project") or key.partition(".")[0] in SECTIONS
+        if ours and said.get(key, value) != value:
+            values = f"{said[key][:40]!r} and as {value[:40]!r}"
+            raise UsageError(f"annotation: {key[:40]} is there twice, as {values}; remove one of them")
+        said[key] = value
+    return said
 
 
 def project_named(project: object) -> str:

@@ -48,8 +48,9 @@ def find_script(session: Session, path: str, *, official: bool = True) -> Instal
     ids = [int(f.id.val) for f in files if f.name.val == name and f.path.val.strip("/") == folder.strip("/")]
     if not ids:
         return None
-    text = session.read(f"{path}: reading", lambda sf: sf.getScriptService().getScriptText(ids[-1]))
-    return Installed(ids[-1], path, text)
+    newest = max(ids)  # the list has no order
+    text = session.read(f"{path}: reading", lambda sf: sf.getScriptService().getScriptText(newest))
+    return Installed(newest, path, text)
 
 
 def _listed(factory: Any, session: Session, official: bool) -> Any:

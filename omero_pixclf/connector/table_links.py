@@ -58,14 +58,14 @@ def attach_to_container(
 ) -> None:
     """Attach a table to its container, and take this user's other tables off it; those must have other links."""
     kind, ident = parse_key(container)
-    linked = dict(_links(session, kind, ident, [annotation, *others]))
 
     def save(factory: Any) -> None:
-        factory.getUpdateService().saveObject(link(container, unloaded("FileAnnotation", annotation)))
+        # Looked up in each attempt: another process, or an attempt whose answer was lost, can have done it.
+        if not attached_to(session, container, [annotation]):
+            factory.getUpdateService().saveObject(link(container, unloaded("FileAnnotation", annotation)))
 
-    if annotation not in linked.values():
-        session.write(f"{container}: attaching FileAnnotation:{annotation}", save, group=group)
-    going = [number for number, child in linked.items() if child in others]
+    session.write(f"{container}: attaching FileAnnotation:{annotation}", save, group=group)
+    going = [number for number, _ in _links(session, kind, ident, others)] if others else []
     remove(session, f"{kind}AnnotationLink", going, group=group)
 
 

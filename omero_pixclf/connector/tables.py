@@ -186,7 +186,7 @@ def write_table(
 
 def _new_table(factory: Any, name: str) -> tuple[int, Any]:
     resources = factory.sharedResources()
-    repository = resources.repositories().descriptions[0].id.val
+    repository = min(d.id.val for d in resources.repositories().descriptions)
     handle = resources.newTable(repository, name)
     if handle is None:
         raise OutputError(

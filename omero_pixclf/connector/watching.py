@@ -119,9 +119,10 @@ def _notes(
 
 
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
-    hql = "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v where a.id in (:ids)"
-    for ident, name, value in session.rows(hql, ids=list(annotations)):
-        into.setdefault(int(ident), []).append((name or "", value or ""))
+    """Key-values in their order, which a projection would not keep."""
+    hql = "select distinct a from MapAnnotation a left outer join fetch a.mapValue where a.id in (:ids)"
+    for found in session.objects(hql, ids=list(annotations)):
+        into[int(found.id.val)] = [(v.name or "", v.value or "") for v in found.getMapValue() or ()]
 
 
 def _pages(ids: Sequence[int]) -> Iterator[list[int]]:

@@ -6,12 +6,16 @@ import logging
 from dataclasses import replace
 
 import pytest
+from omero.model import MapAnnotationI, NamedValue
+from omero.rtypes import rstring
 
+from omero_pixclf.connector.attachments import link
 from omero_pixclf.connector.ledger import TABLES_NS, entries_on
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, write_table
 from omero_pixclf.connector.undo import remove_results, undo
 from omero_pixclf.connector.upload import upload_image
+from omero_pixclf.connector.watching import WATCH_NS, opt_ins
 from tests.integration.results import counts, record, summary
 from tests.integration.test_connector_pixels import reader
 
@@ -176,3 +180,14 @@ def test_the_entry_says_where_the_object_table_is(own_server, new_lab, host):
     (file,) = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=number)
     expected = f"{host}webclient/omero_table/{file}/" if host else f"{written['objects']}, among the attachments"
     assert said.startswith(expected)
+
+
+def test_key_values_are_read_in_their_order(session, dataset):
+    """A projection has none (`tests.conftest` shuffles them)."""
+    note = MapAnnotationI()
+    note.ns = rstring(WATCH_NS)
+    pairs = [(f"key {n}", str(n)) for n in range(12)]
+    note.setMapValue([NamedValue(*pair) for pair in pairs])
+    made = link(f"Dataset:{dataset}", note)
+    session.once("noting", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
+    assert [n.pairs for n in opt_ins(session) if n.target == f"Dataset:{dataset}"] == [tuple(pairs)]

@@ -1,0 +1,23 @@
+"""Keys of annotations that describe a recipe."""
+
+from __future__ import annotations
+
+import pytest
+
+from omero_pixclf.connector.notes import recipe_content
+from omero_pixclf.errors import UsageError
+
+PAIRS = [("Recipe", "nuclei"), ("Project", "FileAnnotation:12"), ("objects.min_size", "40")]
+
+
+@pytest.mark.parametrize("twice", [("Recipe", "cells"), ("Project", "a.ilp"), ("objects.min_size", "50")])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_key_that_is_there_twice_is_refused_whatever_the_order(twice: tuple[str, str], first: bool) -> None:
+    pairs = [twice, *PAIRS] if first else [*PAIRS, twice]
+    with pytest.raises(UsageError, match=rf"annotation: {twice[0]} is there twice, .*; remove one of them"):
+        recipe_content(pairs, {})
+
+
+def test_the_same_twice_and_other_peoples_keys_do_no_harm() -> None:
+    pairs = [*PAIRS, PAIRS[2], ("Comment", "a"), ("Comment", "b")]
+    assert recipe_content(pairs, {}) == recipe_content(PAIRS, {})
