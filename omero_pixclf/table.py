@@ -18,7 +18,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ANY_NUMBER", "NOT_NEGATIVE", "NO_NUMBER", "Column", "Kind", "Table", "column_names", "concatenate"]
+__all__ = [
+    "ANY_NUMBER",
+    "LONGEST_NAME",
+    "NOT_NEGATIVE",
+    "NO_NUMBER",
+    "Column",
+    "Kind",
+    "Table",
+    "column_names",
+    "concatenate",
+]
 
 Kind = Literal["image", "roi", "well", "plate", "dataset", "long", "double", "string", "bool"]
 
@@ -26,6 +36,8 @@ NOT_NEGATIVE = -1.0
 """Fill value of quantities that are never below 0: sizes, distances, fractions."""
 ANY_NUMBER = -1e300
 """Fill value of quantities that can have any sign; no camera, no float32 and no usual "no data" gives it."""
+LONGEST_NAME = 40
+"""Characters of a channel or class in the name of a column: HDF5 has all names of a table in 64 KiB."""
 NO_NUMBER = -1
 """A whole number that was not measured, or no object's id."""
 
@@ -164,14 +176,14 @@ def _values(table: Table, column: Column) -> NDArray[Any]:
 
 
 def column_names(channels: Sequence[str], count: int) -> tuple[str, ...]:
-    """Names fit for columns, one per channel: letters, digits and underscores, unique, never empty.
+    """Names fit for columns, one per channel: letters, digits and underscores, unique, never empty, not very long.
 
     >>> column_names(["DAPI (405 nm)", "", "DAPI 405 nm"], 3)
     ('DAPI_405_nm', 'Channel_2', 'DAPI_405_nm_2')
     """
     names: list[str] = []
     for c in range(count):
-        given = re.sub(r"[^0-9A-Za-z]+", "_", channels[c] if c < len(channels) else "").strip("_")
+        given = re.sub(r"[^0-9A-Za-z]+", "_", channels[c] if c < len(channels) else "").strip("_")[:LONGEST_NAME]
         plain = given or f"Channel_{c + 1}"
         name, times = plain, 1
         while name.lower() in (n.lower() for n in names):

@@ -157,7 +157,12 @@ def test_texts_that_only_look_like_marks_are_left_alone(made):
     person, session, info = made
     whole_run(session, info, FIRST)
     expected = counts(person)
-    for text in ("omero_pixclf/run", "omero_pixclf/run of Ada #5", "omero_pixclf/run a #5", f"omeroXpixclf/run {SECOND} #5"):
+    for text in (
+        "omero_pixclf/run",
+        "omero_pixclf/run of Ada #5",
+        "omero_pixclf/run a #5",
+        f"omeroXpixclf/run {SECOND} #5",
+    ):
         kept = save(session, int(info.key[6:]), text)
         whole_run(session, info, FIRST)
         undo(session, FIRST)

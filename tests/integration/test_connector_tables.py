@@ -14,7 +14,7 @@ from omero_pixclf.connector.files import FILES_NS, attach_file, attached_project
 from omero_pixclf.connector.tables import BULK_NS, read_table, remove_tables, write_table
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
-from omero_pixclf.table import Column, Table
+from omero_pixclf.table import Column, Table, column_names
 
 
 def table(rows, seed=0):
@@ -50,6 +50,13 @@ def write(session, dataset, content, name):
         namespace=BULK_NS,
         description="d",
     )
+
+
+def test_a_table_of_as_many_columns_as_can_be_with_names_as_long_as_can_be_is_stored(session, dataset):
+    names = column_names(["x" * 5000] * 512, 512)
+    content = Table(tuple(Column(f"Mean_Integrated_of_{n}", "double", np.ones(2), "px", "细胞 " * 2000) for n in names))
+    back = read_table(session, write(session, dataset, content, "long"))
+    assert back.names == content.names and back.columns[0].description == content.columns[0].description.strip()
 
 
 @pytest.mark.parametrize("rows", [0, 1, 25_001])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omero_pixclf.table import Column, Table, concatenate
+from omero_pixclf.table import Column, Table, column_names, concatenate
 
 
 def table(**columns: tuple[str, list[object]]) -> Table:
@@ -49,3 +49,8 @@ def test_uneven_columns_and_double_names_are_refused() -> None:
 
 def test_rows_are_plain_python_values() -> None:
     assert list(table(A=("long", [1]), B=("string", ["x"])).rows()) == [{"A": 1, "B": "x"}]
+
+
+def test_very_long_names_of_channels_stay_apart_in_short_names_of_columns() -> None:
+    names = column_names(["x" * 5000, "x" * 5000 + "y", "z"], 3)
+    assert names == ("x" * 40, "x" * 40 + "_2", "z")
