@@ -241,7 +241,7 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     if request.shard is not None:
         # Shares follow from the inputs alone: while this one is planned, others make images.
         images = [*share(inputs, *request.shard), *(image for image in images if image.made_by)]
-    items = list(plan_images(images, sink, recipe, digest, refusal, force=request.force))
+    items = list(plan_images(images, sink, recipe, digest, refusal, force=request.force, project=project))
     # A share's pictures go onto a sheet with those of the others, which are planned elsewhere.
     worked_on = [i.image for i in items if i.decision in ("due", "replace") or i.earlier == request.resume]
     shown = pictured(worked_on if request.shard is None else inputs)

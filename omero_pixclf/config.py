@@ -69,7 +69,9 @@ class Classifier(_Frozen):
 class Objects(_Frozen):
     """How probability maps become objects."""
 
-    label: tuple[str, ...] = Field((), description="the project's label(s) that are objects (default: the first)")
+    label: tuple[str, ...] = Field(
+        (), description="the project's label(s) that are objects, by name or number from 1 (default: the first)"
+    )
     method: Literal["threshold", "hysteresis", "segmentation"] = Field(
         "threshold",
         description="threshold: probability >= threshold; hysteresis: above low, touching a part above high; "
@@ -98,7 +100,8 @@ class Objects(_Frozen):
     @field_validator("label", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        listed = list(value) if isinstance(value, (list, tuple)) else [value]
+        return tuple(str(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in listed)
 
     @field_validator("smooth", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.batch import Batch, load_batch, on_batch
-from omero_pixclf.runs.channels import class_indices
+from omero_pixclf.runs.channels import class_colors
 from omero_pixclf.runs.cluster import LANES as DASK_LANES
 from omero_pixclf.runs.cluster import Cluster, on_dask, strength_of
 from omero_pixclf.runs.crew import Crew, Strength, crew_for, crew_there
@@ -172,8 +172,7 @@ def pictures_of(
 
         if not recipe.output.contact_sheet:
             return ()
-        colors = {c.name: c.color for c in project.classes}
-        sought = {name: colors[name] for name in class_indices(recipe, project)}
+        sought = class_colors(recipe, project)
         return picture_files(manifest, replace(record, finished=now()), images, tables, sought)
 
     return pictures

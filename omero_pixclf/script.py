@@ -191,6 +191,7 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
     from omero_pixclf.runs.execute import Outcome
     from omero_pixclf.runs.job import Finished, Planned
     from omero_pixclf.runs.plan import count_decisions, inputs_of
+    from omero_pixclf.runs.plan_notes import notes_of
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
@@ -209,6 +210,8 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
             if isinstance(event, Planned):
                 plan = count_decisions(event.items)
                 log.info("run %s: %s: %s", event.run_id, counted(len(event.items), "image"), plan)
+                for note in notes_of(item.note for item in event.items):
+                    log.warning("%s", note)
             elif isinstance(event, Outcome):
                 number += 1
                 found = ", ".join(f"{count} {name}" for name, count in event.objects)

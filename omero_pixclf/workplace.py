@@ -18,6 +18,7 @@ from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.channels import class_colors
 from omero_pixclf.runs.edges import ImageSource, ResultSink
 from omero_pixclf.runs.execute import Perform
 from omero_pixclf.runs.gates import process_gates, server_gates
@@ -125,7 +126,7 @@ class Workplace:
             step += 1
         labels = {name: Thinned(image, step) for name, image in found.labels.items()}
         across = found.image.pixel_size_um[2]
-        colors = {c.name: c.color for c in self.project.classes}
+        colors = class_colors(self.recipe, self.project)
         pixel_um = None if across is None else across * step
         return overlay(Thinned(found.pixels, step), labels, colors, pixel_um=pixel_um)
 

@@ -35,7 +35,8 @@ from omero_pixclf.cli.show import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct
 from omero_pixclf.runs.plan import count_decisions
-from omero_pixclf.wording import counted, size_text
+from omero_pixclf.runs.plan_notes import notes_of
+from omero_pixclf.wording import counted, one_line, size_text
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
@@ -229,7 +230,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
     for item in items:
         if machine:
             fact = {"image": item.image.key, "name": item.image.name, "shape": item.image.shape}
-            click.echo(json.dumps({**fact, "decision": item.decision, "reason": item.reason}))
+            click.echo(json.dumps({**fact, "decision": item.decision, "reason": item.reason, "note": item.note}))
         elif item.decision != "due" or len(items) <= 50:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
@@ -240,6 +241,8 @@ def _show_plan(preview: Preview, machine: bool) -> int:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
         click.echo(f"{counted(len(items), 'image')}: {count_decisions(items)}")
+        for note in notes_of(item.note for item in items):
+            click.echo(one_line(note))
         if preview.direct:
             click.echo(f"tried: {preview.direct}")
         if expected is not None:

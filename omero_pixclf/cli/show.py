@@ -16,6 +16,7 @@ from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.runs.plan import count_decisions, inputs_of
+from omero_pixclf.runs.plan_notes import notes_of
 from omero_pixclf.wording import counted, one_line
 
 __all__ = ["as_json", "exit_code", "options_for", "show_events"]
@@ -70,7 +71,7 @@ _FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
     Planned: lambda e: {
         "run": e.run_id,
         "folder": str(e.folder),
-        "images": [{"image": i.image.key, "decision": i.decision, "reason": i.reason} for i in e.items],
+        "images": [{"image": i.image.key, "decision": i.decision, "reason": i.reason, "note": i.note} for i in e.items],
     },
     Outcome: lambda e: {
         "image": e.image.key,
@@ -115,7 +116,9 @@ def _in_lines(events: Iterable[Event], where: str) -> Finished:
 
 def _lines(event: Event, where: str) -> list[str]:
     if isinstance(event, Planned):
-        return [f"run {event.run_id}: {counted(len(event.items), 'image')}: {count_decisions(event.items) or 'none'}"]
+        counts = count_decisions(event.items) or "none"
+        first = f"run {event.run_id}: {counted(len(event.items), 'image')}: {counts}"
+        return [first, *notes_of(item.note for item in event.items)]
     if isinstance(event, Outcome):
         found = ", ".join(f"{count} {name}" for name, count in event.objects)
         return [f"{event.image.key} {event.image.name}: {event.state} {found or event.reason}".rstrip()]

@@ -7,26 +7,69 @@ from collections.abc import Sequence
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.image import ImageInfo
+from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.wording import counted
 
-__all__ = ["applied_channels", "class_indices"]
+__all__ = ["applied_channels", "class_colors", "class_indices", "class_keys"]
 
 
 def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
-    """The classes whose objects are looked for, as ``{name: 0-based index}``; the project's first where none is named.
+    """The classes whose objects are looked for, as ``{key: 0-based index}``; the project's first where none is named.
+
+    A class is named by its name, or by its number from 1 in the project's order. Its key is its name; where several
+    have that name, the name with the number.
 
     Raises
     ------
     UsageError
-        Where the project has no class of that name.
+        Where the project has no class of that name or number, or several of that name.
     """
+    keys = _keys(project)
+    if not recipe.objects.label:
+        return {keys[0]: 0}
+    indices = [_class_index(label, project) for label in recipe.objects.label]
+    return {keys[index]: index for index in indices}
+
+
+def class_keys(project: Project) -> set[str]:
+    """All that results may call a project's classes."""
+    return {*_keys(project), *(c.name for c in project.classes)}
+
+
+def class_colors(recipe: Recipe, project: Project) -> dict[str, tuple[int, int, int]]:
+    """The colors of the classes whose objects are looked for, by their keys."""
+    return {key: project.classes[index].color for key, index in class_indices(recipe, project).items()}
+
+
+def _keys(project: Project) -> list[str]:
     names = [c.name for c in project.classes]
-    wanted = recipe.objects.label or (names[0],)
-    for name in wanted:
-        if name not in names:
-            raise UsageError(f"{project.name} has no label {name!r}; it has: {', '.join(names)}")
-    return {name: names.index(name) for name in wanted}
+    numbered = [f"{name} {number}" for number, name in enumerate(names, 1)]
+    if set(numbered) & set(names):  # somebody has numbered them already
+        numbered = [f"{name} (label {number})" for number, name in enumerate(names, 1)]
+    return [name if names.count(name) == 1 else key for name, key in zip(names, numbered, strict=True)]
+
+
+def _class_index(label: str, project: Project) -> int:
+    names = [c.name for c in project.classes]
+    numbers = [number for number, name in enumerate(names, 1) if name == label]
+    if len(numbers) == 1:
+        return numbers[0] - 1
+    listed = ", ".join(f"{number} {name}" for number, name in enumerate(names, 1))
+    if numbers:
+        said = " and ".join(map(str, numbers))
+        raise UsageError(
+            f"{project.name} has {len(numbers)} labels called {label!r}, numbers {said}: choose one by its number, "
+            f"such as --label {numbers[0]}; it has: {listed}"
+        )
+    if label in _keys(project):
+        return _keys(project).index(label)
+    number = parse_id(label)
+    if number is not None and 1 <= number <= len(names):
+        return number - 1
+    raise UsageError(
+        f"{project.name} has no label {label!r}; it has: {', '.join(_keys(project))}; choose with --label, by name or "
+        "by number from 1"
+    )
 
 
 def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tuple[int, ...]:
@@ -46,19 +89,36 @@ def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tupl
     if len(indices) != project.channels:
         raise ImageError(
             f"{project.name}: trained on {counted(project.channels, 'channel')}, {image.key} has {count}"
-            f"{_named(image.channels)}; choose with --channels"
+            f"{_named(image.channels)}; {_way_out(project, image)}"
         )
     return indices
+
+
+def _way_out(project: Project, image: ImageInfo) -> str:
+    """What helps where an image has another number of channels: another choice of them, or of the axes."""
+    if image.shape[4] > 1 or image.key.startswith("Image:"):
+        return "choose with --channels"
+    for axis, extent in zip("tzyx", image.shape[:4], strict=True):
+        if extent == project.channels > 1 and axis in "tz":
+            there = "".join(a for a, n in zip("tzyx", image.shape[:4], strict=True) if n > 1 or a in "yx")
+            return f"if its {extent} planes along {axis} are channels, say so with --axes {there.replace(axis, 'c')}"
+    return "choose with --channels, or name the file's axes with --axes, such as cyx"
 
 
 def _index(channel: int | str, image: ImageInfo) -> int:
     if isinstance(channel, str):
         if image.channels.count(channel) == 1:
             return image.channels.index(channel)
+        if channel in image.channels:
+            numbers = [n for n, name in enumerate(image.channels) if name == channel]
+            raise ImageError(
+                f"{image.key}: {len(numbers)} channels are called {channel!r}, numbers "
+                f"{' and '.join(map(str, numbers))} from 0: choose one by its number, such as --channels {numbers[0]}"
+            )
     elif 0 <= channel < image.shape[4]:
         return channel
     raise ImageError(
-        f"{image.key}: no channel {channel!r} (by name, or by number from 0); "
+        f"{image.key}: no channel {channel!r}; choose with --channels, by name or by number from 0; "
         f"it has {counted(image.shape[4], 'channel')}{_named(image.channels)}"
     )
 

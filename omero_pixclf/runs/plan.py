@@ -9,8 +9,11 @@ from typing import Literal, get_args
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import InputError, MissingError
+from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.edges import ResultSink
+from omero_pixclf.runs.plan_notes import axes_note, is_other_project, other_project_note, other_project_refusal
 
 __all__ = ["PlanItem", "count_decisions", "inputs_of", "plan_images"]
 
@@ -32,6 +35,8 @@ class PlanItem:
         The id of the run that did what is ``done``.
     pictured
         Whether the contact sheet of its container shows it (`omero_pixclf.runs.sampling.pictured`).
+    note
+        What people should know although the image is done (`omero_pixclf.runs.plan_notes`).
     """
 
     image: ImageInfo
@@ -39,6 +44,7 @@ class PlanItem:
     reason: str = ""
     earlier: str = ""
     pictured: bool = False
+    note: str = ""
 
 
 def plan_images(
@@ -49,10 +55,12 @@ def plan_images(
     refusal: Callable[[ImageInfo], str | None],
     *,
     force: bool = False,
+    project: Project | None = None,
 ) -> Iterator[PlanItem]:
     """Decide on every image, one at a time.
 
     ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
+    ``project``, where it is given, is compared with what made earlier results, and its axes with the image's.
     What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
     for image in _looked_up(images, sink, recipe.title):
@@ -72,9 +80,23 @@ def plan_images(
         elif reason := _refusal(image, sink, refusal):
             yield PlanItem(image, "refused", reason)
         elif complete:
-            yield PlanItem(image, "replace", f"replaces run {complete[0].run_id}")
+            yield _replacement(image, complete[0], recipe, project, force=force)
         else:
-            yield PlanItem(image, "due")
+            yield PlanItem(image, "due", note=axes_note(image, recipe, project) if project else "")
+
+
+def _replacement(
+    image: ImageInfo, earlier: RunRecord, recipe: Recipe, project: Project | None, *, force: bool
+) -> PlanItem:
+    """Earlier results go once the new ones stand, unless it is plain that another project made them."""
+    reason = f"replaces run {earlier.run_id}"
+    if project is None:
+        return PlanItem(image, "replace", reason)
+    refused = "" if force else other_project_refusal(earlier, recipe, project)
+    if refused:
+        return PlanItem(image, "refused", refused)
+    notes = [other_project_note(earlier, project)] if is_other_project(earlier, project) else []
+    return PlanItem(image, "replace", reason, note="; ".join(filter(None, [*notes, axes_note(image, recipe, project)])))
 
 
 def _refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
@@ -101,7 +123,8 @@ def inputs_of(items: Iterable[PlanItem]) -> list[PlanItem]:
 def count_decisions(items: Iterable[PlanItem]) -> str:
     """How many images there are of each decision, in words; empty without any.
 
-    >>> from omero_pixclf.image import ImageInfo
+    >>> from omero_pixclf.ilastik.project import Project
+    from omero_pixclf.image import ImageInfo
     >>> image = ImageInfo("Image:51", "a", (1, 1, 8, 8, 1), "uint8", ("",))
     >>> count_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
     '2 due, 1 made by runs'

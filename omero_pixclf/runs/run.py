@@ -18,6 +18,7 @@ from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, outlines
 from omero_pixclf.pixels.maps import segmentation
 from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.channels import class_colors
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.runs.drawing import attempt
 from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
@@ -152,7 +153,7 @@ def _store_objects(results: Results, label: str, work: Work, writer: ImageWriter
     table = locate(results.found.objects[label], results.found.image)
     if label not in results.outlines:
         return table
-    color = next(c.color for c in work.project.classes if c.name == label)
+    color = class_colors(work.recipe, work.project)[label]
     return table.with_column(Column("Roi", "roi", writer.rois(results.outlines[label], name=label, color=color)))
 
 
