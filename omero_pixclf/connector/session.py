@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import Glacier2
@@ -120,7 +121,7 @@ class Session:
 
     def once(self, doing: str, action: Callable[[Any], T], *, group: int) -> T:
         """Do something that must not be repeated, since what a lost attempt left could not be told apart."""
-        return self._act(doing, action, group, None)
+        return self._act(doing, action, partial(self._in_group, group), None)
 
     def _attempt(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
         lost: UnreachableError | None = None
@@ -136,7 +137,9 @@ class Session:
                     if clean is not None:
                         clean()
                 seen = self.generation
-                return self._act(doing, action, group, clean)
+                if breaks:  # away from the other threads' connection, which it may break: or they break it
+                    return self._act_alone(doing, action, group, clean)
+                return self._act(doing, action, partial(self._in_group, group), clean)
             except UnreachableError as error:
                 lost = error
                 self._services.clear()
@@ -149,18 +152,33 @@ class Session:
         assert lost is not None
         raise lost
 
-    def _act(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
+    def _act_alone(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
+        """One attempt over a connection that nobody else uses."""
+        client = self._dial()
+        try:
+            services = Services(client.getSession(), _in_context(group))
+            return self._act(doing, action, lambda: services, clean)
+        finally:
+            _close(client)
+
+    def _act(
+        self,
+        doing: str,
+        action: Callable[[Any], T],
+        services: Callable[[], Services],
+        clean: Callable[[], object] | None,
+    ) -> T:
         """One attempt; repeated where two sessions made the same thing at once, such as a new namespace."""
         with translated(doing):
             for wait in RACES_S:
                 try:
-                    return action(self._in_group(group))
+                    return action(services())
                 except omero.ValidationException as error:  # nothing of that save stands
                     log.debug("%s: %s; trying again in %g s", doing, explain(error), wait)
                 self.pause(wait)
                 if clean is not None:
                     clean()
-            return action(self._in_group(group))
+            return action(services())
 
     def _in_group(self, group: int) -> Services:
         """The services within a group; those of an earlier connection are gone."""
@@ -168,7 +186,7 @@ class Session:
             key = (self.generation, group)
             found = self._services.get(key)
             if found is None:
-                found = self._services[key] = Services(self.client.getSession(), {"omero.group": str(group)})
+                found = self._services[key] = Services(self.client.getSession(), _in_context(group))
             return found
 
     def _answers(self, seen: int) -> bool:
@@ -225,6 +243,10 @@ class Session:
             with suppress(*FOREIGN):
                 _end(self.client)
         _close(self.client)
+
+
+def _in_context(group: int) -> dict[str, str]:
+    return {"omero.group": str(group)}
 
 
 def _parameters(named: Mapping[str, Any]) -> Any:

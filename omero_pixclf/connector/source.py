@@ -85,7 +85,7 @@ class OmeroReader:
         self._dtype = np.dtype(info.dtype).newbyteorder(">")
         self._lock = threading.Lock()
         self._store: Any = None
-        self._opened_in = -1
+        self._opened_by: Any = None
         self._tile = TILE
 
     def read(self, region: Region) -> NDArray[Any]:
@@ -122,13 +122,13 @@ class OmeroReader:
             out[b.t - t0, z : z + b.depth, y : y + b.height, x : x + b.width, b.c - c0] = part
 
     def _open(self, factory: Any) -> Any:
-        if self._store is None or self._opened_in != self._session.generation:
+        if self._store is None or self._opened_by is not factory:
             store = factory.createRawPixelsStore()
             store.setPixelsId(self._pixels, True)
             plane = self.info.shape[2] * self.info.shape[3] * self._dtype.itemsize
             if plane > BLOCK_BYTES and store.requiresPixelsPyramid():  # others are never read in tiles
                 self._tile = _multiple(min(store.getTileSize()), self._dtype.itemsize)
-            self._store, self._opened_in = store, self._session.generation
+            self._store, self._opened_by = store, factory
         return self._store
 
     def close(self) -> None:

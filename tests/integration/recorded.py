@@ -32,6 +32,7 @@ class Seen:
     session: str
     size: int = 0
     current: Any = field(default=None, repr=False, compare=False)
+    servant: Any = field(default=None, repr=False, compare=False)
 
     @property
     def group(self) -> str | None:
@@ -104,7 +105,8 @@ def recording(folder: Path) -> Iterator[Recorded]:
         def run(service: Any, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
             kind = type(service).__name__
             key, size = str(service.session.uuid), sum(map(size_of, arguments))
-            made.add(Seen(kind, operation, dict(current.ctx), bool(service.stateful), key, size, current), arguments)
+            stateful = bool(service.stateful)
+            made.add(Seen(kind, operation, dict(current.ctx), stateful, key, size, current, service), arguments)
             result = carry_out(service, method, operation, arguments, current)
             made.largest_answer = max(made.largest_answer, size_of(result))
             return result

@@ -111,7 +111,8 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated():
     server, waits = Server([Ice.ConnectionLostException(), Ice.ConnectionLostException()]), []
     session = Session(server.dial, waits=(1, 2, 4), pause=waits.append)
     assert session.read("reading", lambda sf: sf.work()) == "done"
-    assert (waits, server.logins, server.closed, session.generation) == ([1, 2], 3, 2, 2)
+    assert (waits, session.generation) == ([1, 2], 2)
+    assert (server.logins, server.closed) == (4, 3)  # the last attempt has a connection of its own
 
 
 def test_a_write_is_cleaned_up_before_it_is_repeated():
