@@ -100,8 +100,16 @@ def parse_address(login: Login) -> Login:
     found = _ADDRESS.match(login.host)
     if found is None:
         raise UsageError(f"server {login.host!r}: expected host, user@host:port or wss://host/path")
-    port = login.port or (int(found["port"]) if found["port"] else None)
+    port = login.port or _port(found["port"])
+    if found["port"] and port is None:
+        raise UsageError(f"server {login.host!r}: port {found['port'][:9]}, expected 1 to 65535")
     return replace(login, host=found["host"], port=port, user=login.user or found["user"] or "")
+
+
+def _port(text: str | None) -> int | None:
+    """The port that a text names; None where it names none that there can be."""
+    number = int(text) if text and re.fullmatch("[0-9]{1,5}", text) else 0
+    return number if 0 < number < 2**16 else None
 
 
 def read_password_file(path: Path) -> str:
@@ -115,12 +123,16 @@ def read_password_file(path: Path) -> str:
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
-            raise LoginError(f"{path}: has mode {mode:04o}, expected 0600: others could read the password")
+            raise LoginError(
+                f"{path}: has mode {mode:04o}, expected 0600: others could read the password; run: chmod 600 {path}"
+            )
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise LoginError(f"{path}: the password file cannot be read ({error.strerror})") from error
+        raise LoginError(f"{path}: the password file cannot be read ({error.strerror}); check its path") from error
+    except UnicodeDecodeError as error:
+        raise LoginError(f"{path}: the password file is no text in UTF-8; write it anew") from error
     if not lines or not lines[0]:
-        raise LoginError(f"{path}: the password file is empty")
+        raise LoginError(f"{path}: the password file is empty; write the password into its first line")
     return lines[0]
 
 
@@ -144,8 +156,8 @@ def stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | No
     key = _line(of_host / user / "._LASTSESS_") if host and user else ""
     if not key or not (of_host / user / key).is_file():
         return None
-    kept = dict(line.partition("=")[::2] for line in (of_host / user / key).read_text(encoding="utf-8").splitlines())
-    port = login.port or int(kept.get("omero.port") or DEFAULT_PORT)
+    kept = dict(line.partition("=")[::2] for line in _text(of_host / user / key).splitlines())
+    port = login.port or _port(kept.get("omero.port")) or DEFAULT_PORT
     return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins=True, kept=True)
 
 
@@ -169,7 +181,15 @@ def refusal_of(found: Credentials) -> str:
 
 
 def _line(file: Path) -> str:
-    return file.read_text(encoding="utf-8").strip() if file.is_file() else ""
+    return _text(file).strip()
+
+
+def _text(file: Path) -> str:
+    """A file of the session store; "" where it is not there or is not what ``omero login`` writes."""
+    try:
+        return file.read_text(encoding="utf-8") if file.is_file() else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
@@ -190,6 +210,8 @@ def _credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], 
     if login.key:
         host, port = _where(login, environ)
         return Credentials(host, port, login.user, login.group, login.key, joins=True)
+    if login.sudo and not login.user:
+        raise UsageError(f"--sudo {login.sudo}: name the user to work as, too, as USER@HOST or with --user")
     password = read_password_file(login.password_file) if login.password_file else environ.get("OMERO_PASSWORD", "")
     if not (login.user and password):
         kept = None if login.sudo else stored_session(login, environ)
@@ -209,7 +231,7 @@ def _where(login: Login, environ: Mapping[str, str]) -> tuple[str, int | None]:
     host, port = (_line(folder / name) for name in ("._LASTHOST_", "._LASTPORT_"))
     if not host:
         raise LoginError("a session key was given, but no server: name it with --server")
-    return host, login.port or int(port or DEFAULT_PORT)
+    return host, login.port or _port(port) or DEFAULT_PORT
 
 
 def _how_to(login: Login) -> str:

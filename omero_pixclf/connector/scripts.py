@@ -71,7 +71,10 @@ def install_script(session: Session, path: str, text: str, *, official: bool = T
         Where somebody who is no administrator wants to install for all.
     """
     if official and not session.is_admin:
-        raise NotAllowedError(f"{session.user_name} is no administrator, who alone can install scripts for all users")
+        raise NotAllowedError(
+            f"{session.user_name} is no administrator, who alone can install scripts for all users; "
+            "ask one, or install it as your own: omero-pixclf script install --own"
+        )
     standing = find_script(session, path, official=official)
     if standing is None:
         return Installed(_upload(session, path, text, official), path, text, "installed")

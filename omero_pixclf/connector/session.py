@@ -21,7 +21,7 @@ from omero_pixclf.connector.faults import FOREIGN, explain, translated
 from omero_pixclf.connector.login import Credentials, Login, credentials, refusal_of
 from omero_pixclf.connector.services import Services
 from omero_pixclf.connector.tls import tls_properties
-from omero_pixclf.errors import LoginError, PixclfError, ServerError, UnreachableError
+from omero_pixclf.errors import LoginError, ServerError, UnreachableError
 
 __all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
 
@@ -35,6 +35,12 @@ WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """How long to wait before each new attempt after a transient fault: two minutes in all, a server's restart."""
 BREAKS = 2
 """How often an action may break a connection that worked just before, until it is the action's own fault."""
+_REFUSALS = (
+    Glacier2.PermissionDeniedException,
+    omero.AuthenticationException,
+    omero.RemovedSessionException,
+    omero.SessionTimeoutException,
+)
 RACES_S = (0.05, 0.2, 0.8)
 """How long to wait before a save that the server found invalid is tried again: another session may have been first."""
 
@@ -302,7 +308,7 @@ def _dial(found: Credentials) -> Any:
         With the address, never with the secret.
     """
     who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
-    with _refusals(found), translated(f"login as {who}"):
+    with translated(f"login as {who}"):
         verification = tls_properties(found.ca_file, found.host, found.port)
         client = omero.client(host=found.host, port=found.port, pmap=verification)
         client.setAgent("omero_pixclf")
@@ -310,7 +316,7 @@ def _dial(found: Credentials) -> Any:
             if found.sudo:
                 _become(client, found)
             else:
-                client.createSession(found.secret if found.joins else found.user, found.secret)
+                _log_in(client, found, found.secret if found.joins else found.user)
             if found.joins:
                 client.getSession().detachOnDestroy()
             client.enableKeepAlive(KEEP_ALIVE_S)
@@ -320,24 +326,27 @@ def _dial(found: Credentials) -> Any:
         return client
 
 
-@contextmanager
-def _refusals(found: Credentials) -> Iterator[None]:
-    """Say what to do where the server refuses who logs in; its own words name a session's key as a user."""
+def _log_in(client: Any, found: Credentials, name: str) -> Any:
+    """Open or join a session; the server's own words for a refusal name a session's key as a user."""
     try:
-        yield
-    except PixclfError as error:
-        gone = isinstance(error.__cause__, (omero.RemovedSessionException, omero.SessionTimeoutException))
-        if gone or isinstance(error.__cause__, (Glacier2.PermissionDeniedException, omero.AuthenticationException)):
-            raise LoginError(refusal_of(found)) from error
-        raise
+        return client.createSession(name, found.secret)
+    except _REFUSALS as error:
+        raise LoginError(refusal_of(found)) from error
 
 
 def _become(client: Any, found: Credentials) -> None:
     """Let an administrator open a session for somebody else, and join that."""
-    service = client.createSession(found.sudo, found.secret).getSessionService()
+    service = _log_in(client, found, found.sudo).getSessionService()
     principal = omero.sys.Principal()
     principal.name, principal.group, principal.eventType = found.user, found.group or None, "User"
-    made = service.createSessionWithTimeouts(principal, 0, SUDO_IDLE_MS)
+    try:
+        made = service.createSessionWithTimeouts(principal, 0, SUDO_IDLE_MS)
+    except (omero.ServerError, *_REFUSALS) as error:
+        group = f" in group {found.group!r}" if found.group else ""
+        raise LoginError(
+            f"{found.sudo} may not log in as {found.user}{group} ({explain(error)}): check both names"
+            f"{' and the group' if group else ''}, and that {found.sudo} is an administrator"
+        ) from error
     client.closeSession()
     client.joinSession(made.uuid.val)
 

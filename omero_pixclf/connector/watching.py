@@ -207,7 +207,10 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
         Where the recipe's project is not in OMERO: the watcher reads no files of another host.
     """
     if not recipe.classifier.project.startswith("FileAnnotation:"):
-        raise UsageError(f"{recipe.classifier.project}: the watcher needs the project in OMERO, as FileAnnotation:12")
+        raise UsageError(
+            f"{recipe.classifier.project}: the watcher needs the project in OMERO: attach it and name it, as "
+            "FileAnnotation:12"
+        )
     recipe = titled(session, recipe)
     waiting = _waiting(session, target, recipe)
     if waiting is not None:

@@ -63,6 +63,20 @@ def test_a_group_that_is_none_names_those_that_can_be_had(user):
         opened(login, OMERO_PASSWORD=user.password)
 
 
+def test_logging_in_for_somebody_else_says_who_may_not_and_why(user, endpoint, new_lab):
+    other = new_lab(endpoint).member()
+    where = {"port": endpoint.port}
+    for login, password, words in (
+        (Login(endpoint.host, user="nobody-here", sudo="root", **where), endpoint.password, "root .* as nobody-here"),
+        (Login(endpoint.host, user=other.name, sudo=user.name, **where), user.password, "is an administrator"),
+        (Login(endpoint.host, user=user.name, sudo="root", group="x", **where), endpoint.password, "in group 'x'"),
+    ):
+        with pytest.raises(LoginError, match=rf"may not log in as .*{words}|{words}"):
+            opened(login, OMERO_PASSWORD=password)
+    with pytest.raises(UsageError, match="--sudo root: name the user to work as"):
+        opened(Login(endpoint.host, sudo="root", **where), OMERO_PASSWORD=endpoint.password)
+
+
 @pytest.fixture
 def tree(session):
     """One of each kind, by kind: an image in a dataset in a project, and one in a well of a plate in a screen."""

@@ -118,3 +118,26 @@ def test_the_prompt_names_who_is_asked(tmp_path):
 def test_without_any_secret_the_ways_are_named(tmp_path, host, words):
     with pytest.raises(LoginError, match=words):
         credentials(Login(host), {"OMERO_SESSIONDIR": str(tmp_path)}, None)
+
+
+@pytest.mark.parametrize("address", ["ada@here:0", "here:65536", "here:" + "9" * 30])
+def test_a_port_that_there_cannot_be_is_refused(address):
+    with pytest.raises(UsageError, match="expected 1 to 65535"):
+        parse_address(Login(address))
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe", b"omero.port=many", b"omero.port=" + b"9" * 40, b""])
+def test_a_damaged_session_store_raises_nothing_of_its_own(store, tmp_path, damage):
+    (tmp_path / "sessions" / "omero.example" / "ada" / "0000-key").write_bytes(damage)
+    found = stored_session(Login(), store)
+    assert found.port == 4064 and found.kept
+    (tmp_path / "sessions" / "._LASTHOST_").write_bytes(b"\xff")
+    assert stored_session(Login(), store) is None
+
+
+def test_a_password_file_that_is_no_text_says_so(tmp_path):
+    path = tmp_path / "password"
+    path.write_bytes(b"\xff\xfe")
+    path.chmod(0o600)
+    with pytest.raises(LoginError, match="no text in UTF-8"):
+        read_password_file(path)
