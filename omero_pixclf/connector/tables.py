@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,7 +124,19 @@ def to_table(columns: list[Any]) -> Table:
     KeyError
         For a type of column that omero_pixclf never writes.
     """
-    return Table(tuple(_from_column(column) for column in columns))
+    table = Table(tuple(_from_column(column) for column in columns))
+    told = any(_FILL in (column.description or "") for column in columns)
+    return table if told else _without_invented_zeros(table)
+
+
+def _without_invented_zeros(table: Table) -> Table:
+    """A summary of a version that wrote 0 for what it had not measured: means of no objects, sizes without a unit."""
+    for column in table.columns:
+        count = f"Count_{column.name.rpartition('_of_')[2]}"
+        if column.name.startswith("Mean_") and column.kind == "double" and count in table:
+            invented = (column.values == 0) & ((table[count] == 0) | column.name.startswith(("Mean_Area_", "Mean_Vol")))
+            table = table.with_column(replace(column, values=np.where(invented, np.nan, column.values)))
+    return table
 
 
 def _from_column(column: Any) -> Column:

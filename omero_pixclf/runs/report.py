@@ -103,7 +103,8 @@ def _written(contents: Mapping[str, bytes], folder: Path) -> list[Path]:
 def _tile(image: ImageInfo, picture: bytes, row: Mapping[str, Any], tables: Mapping[str, Table]) -> Tile:
     """An image's preview with its name and counts."""
     place = image.place
-    title = f"{place.well} · field {place.field}" if place.well else image.name
+    adrift = f"{image.name} · well without row and column" if place.well == "" else image.name
+    title = f"{place.well} · field {place.field}" if place.well else adrift
     names = class_names(tables["summary"]) if row else {}
     counts = [f"{row[f'Count_{tag}']:,} {name}" for tag, name in names.items() if row[f"Count_{tag}"] >= 0]
     return Tile(picture, title, ", ".join(counts), place.well or "")

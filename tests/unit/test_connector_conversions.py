@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import omero.clients  # first: the other modules of omero are complete only after it
+import omero.grid
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -227,6 +229,21 @@ def test_descriptions_are_ascii_because_omero_tables_fail_on_the_rest():
     assert made.description == r"Gr\xf6\xdfe in um (not measured: -1) [um^3]"
     back = to_table([made]).columns[0]
     assert (back.unit, back.description) == ("µm³", "Größe in um")
+
+
+def test_zeros_that_an_earlier_version_wrote_for_what_it_had_not_measured_are_not_taken_for_numbers():
+    def column(name, values, kind=omero.grid.DoubleColumn):
+        return kind(name, "as it was: objects: A", values)
+
+    back = to_table([
+        column("Count_A", [0, 23, 5], omero.grid.LongColumn),
+        column("Mean_Area_um2_of_A", [0.0, 0.0, 2.5]),
+        column("Mean_DAPI_of_A", [0.0, 0.0, 1.5]),
+        column("Uncertainty", [0.0, 0.5, 0.25]),
+    ])  # fmt: skip
+    assert_array_equal(back["Mean_Area_um2_of_A"], [np.nan, np.nan, 2.5])
+    assert_array_equal(back["Mean_DAPI_of_A"], [np.nan, 0.0, 1.5])
+    assert_array_equal(back["Uncertainty"], [0.0, 0.5, 0.25])
 
 
 def test_string_columns_are_as_wide_as_their_longest_value_in_bytes():
