@@ -224,7 +224,8 @@ def _upload(
     try:
         offset = 0
         with file.open("rb") as source:
-            store.write(b"", 0, 0, context)  # an empty file is one, too
+            if not os.fstat(source.fileno()).st_size:
+                store.write(b"", 0, 0, context)  # an empty file is one, too
             while block := source.read(_BLOCK):
                 store.write(block, offset, len(block), context)
                 offset += len(block)

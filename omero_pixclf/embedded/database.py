@@ -17,7 +17,7 @@ from omero_pixclf.embedded.schema import statements, upgrades
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _WRITER_WAIT_S = 60.0
 _LAST_WAIT_S = 5.0
 

@@ -11,7 +11,8 @@ __all__ = ["DATA", "MANAGED", "SCRIPTS", "file_domain", "repository_files", "rep
 
 DATA, MANAGED, SCRIPTS = "data", "ManagedRepository", "scripts"
 _DOMAINS = {MANAGED: "ManagedRepo", SCRIPTS: "ScriptRepo"}
-_FIND = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
+_IS_REPOSITORY = "mimetype = 'Repository' AND path = '/' AND name = ? AND owner_id = 0"
+_FIND = f"SELECT id FROM originalfile WHERE {_IS_REPOSITORY}"
 
 
 def repository_files(database: Database) -> dict[str, int]:
@@ -29,15 +30,17 @@ def repository_files(database: Database) -> dict[str, int]:
 
 def repository_uuid(tx: Transaction, name: str) -> str:
     """What the column ``repo`` of a repository's files holds."""
-    row = tx.one("SELECT hash FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0", (name,))
-    return str(row[0])
+    key = ("repository", name)
+    if key not in tx.memory:
+        tx.memory[key] = str(tx.one(f"SELECT hash FROM originalfile WHERE {_IS_REPOSITORY}", (name,))[0])
+    return str(tx.memory[key])
 
 
 def file_domain(tx: Transaction, ident: int) -> str:
     """Which administrators' privileges count for a file: ``ManagedRepo``, ``ScriptRepo``, or ``File`` elsewhere."""
     row = tx.one(
         "SELECT r.name FROM originalfile f JOIN originalfile r ON r.hash = f.repo AND r.mimetype = 'Repository' "
-        "WHERE f.id = ?",
+        "AND r.path = '/' WHERE f.id = ?",
         (ident,),
     )
     return _DOMAINS.get(row[0], "File") if row is not None else "File"

@@ -32,6 +32,10 @@ _RESOLUTION = (  # smaller copies of pixels beside the full one; level 1 is the 
 _MANAGED = (  # where a file lies below the managed repository's folder: clients may set a row's path, but not this
     "CREATE TABLE managed (file INTEGER PRIMARY KEY, place TEXT NOT NULL)"
 )
+_BY_PLACE = (  # files are looked for by where they are; without, each import would look at all files of the server
+    "CREATE INDEX IF NOT EXISTS originalfile_by_place ON originalfile (path, name)",
+    "CREATE INDEX IF NOT EXISTS managed_by_place ON managed (place)",
+)
 DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apart; seen by queries that ask for x.class
     "BooleanAnnotation": "/basic/bool/",
     "TimestampAnnotation": "/basic/time/",
@@ -173,6 +177,7 @@ def statements() -> tuple[str, ...]:
             "PRIMARY KEY (id, position)) WITHOUT ROWID"
         )
         made.append(f"CREATE INDEX {name}_by_name ON {name} (name, value)")
+    made.extend(_BY_PLACE)
     return tuple(made)
 
 
@@ -184,4 +189,6 @@ def upgrades(version: int) -> list[str]:
             if found.name == found.root:
                 for name, statement in table(found.name).indexes().items():
                     made.extend((f'DROP INDEX "{name}"', statement))
+    if version < 4:
+        made.extend(_BY_PLACE)
     return made

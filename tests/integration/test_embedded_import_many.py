@@ -14,7 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import omero
+import omero.grid
+import omero.model
 import pytest
+from omero.rtypes import rstring
 
 from omero_pixclf.connector.importing import Imported, import_file_set
 from omero_pixclf.connector.login import Login
@@ -23,6 +27,7 @@ from omero_pixclf.embedded import router
 from omero_pixclf.embedded.imports import handle
 from omero_pixclf.embedded.imports.saving import IMAGES_AT_ONCE
 from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.services import managed_repository
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.files.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
@@ -77,6 +82,33 @@ def test_the_time_of_an_import_grows_with_the_number_of_images(
         for count in (10, 60, 360):
             assert len(imported(session, tmp_path, many(count, f"n{count}")).images) == count
     assert spent[2] / spent[1] < 10  # six times as many; their square would be 36 times
+
+
+def test_the_time_to_begin_grows_with_the_number_of_files(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are looked for by an index: those of a plate in Zarr are ten thousands, and a server keeps all of them."""
+    spent: list[float] = []
+    begin = managed_repository.begin
+
+    def timed(*given: Any) -> Any:
+        started = time.thread_time()
+        begun = begin(*given)
+        spent.append(time.thread_time() - started)
+        return begun
+
+    monkeypatch.setattr(managed_repository, "begin", timed)
+    settings = omero.grid.ImportSettings()
+    settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
+    settings.checksumAlgorithm.value = rstring("SHA1-160")
+    with session_of(server.port) as session:
+        for count in (10, 200, 1600):
+            fileset = omero.model.FilesetI()
+            for number in range(count):
+                entry = omero.model.FilesetEntryI()
+                entry.clientPath = rstring(f"data/p.zarr/A/{number // 5}/0/{number % 5}/0.0")
+                fileset.addFilesetEntry(entry)
+            fileset.linkJob(omero.model.UploadJobI())
+            session.client.getManagedRepository().importFileset(fileset, settings)
+    assert spent[2] / spent[1] < 16  # eight times as many; their square would be 64 times
 
 
 def test_an_import_writes_some_images_at_a_time(server: Server, tmp_path: Path) -> None:

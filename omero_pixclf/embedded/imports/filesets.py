@@ -171,33 +171,51 @@ def _inner_paths(entries: Sequence[Any]) -> list[PurePosixPath]:
 
 
 def add_folders(call: Call, folder: PurePosixPath, inner: Sequence[PurePosixPath]) -> None:
-    """Make the folders below an import's own that its files lie in."""
-    for parent in sorted({parent for path in inner for parent in path.parents if parent.parts}):
-        add_folder(call, folder / parent)
+    """Make the folders below an import's own, in which there are none yet, that its files lie in."""
+    _insert_folders(call, sorted({folder / parent for path in inner for parent in path.parents if parent.parts}))
 
 
 def add_folder(call: Call, folder: PurePosixPath, *, owner: int | None = None, group: int | None = None) -> None:
     """The row of a folder, where there is none yet, and the folder itself once that is committed."""
-    on_disk = managed_folder(call.folder) / folder
-    call.tx.after_commit.append(lambda: on_disk.mkdir(mode=0o700, parents=True, exist_ok=True))
-    repository = repository_uuid(call.tx, MANAGED)
-    path, name = _row_place(folder)
     sql = "SELECT 1 FROM originalfile WHERE repo = ? AND path = ? AND name = ?"
-    if call.tx.one(sql, (repository, path, name)) is not None:
-        return
-    ident = call.tx.new_id("originalfile")
-    call.tx.execute(
+    if call.tx.one(sql, (repository_uuid(call.tx, MANAGED), *_row_place(folder))) is None:
+        _insert_folders(call, [folder], owner=owner, group=group)
+    else:
+        _make_later(call, [folder])
+
+
+def _make_later(call: Call, folders: Sequence[PurePosixPath]) -> None:
+    """Make folders on the disk once their rows are committed."""
+
+    def make() -> None:
+        for folder in folders:
+            (managed_folder(call.folder) / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    call.tx.after_commit.append(make)
+
+
+def _insert_folders(
+    call: Call, folders: Sequence[PurePosixPath], *, owner: int | None = None, group: int | None = None
+) -> None:
+    first = call.tx.new_ids("originalfile", len(folders))
+    whose = (
+        call.caller.user_id if owner is None else owner,
+        call.write_group if group is None else group,
+        *(call.event_id, call.event_id),
+    )
+    repository, now = repository_uuid(call.tx, MANAGED), now_ms()
+    rows = [
+        (ident, *whose, *_row_place(folder), DIRECTORY, repository, now, now, now)
+        for ident, folder in enumerate(folders, first)
+    ]
+    call.tx.executemany(
         "INSERT INTO originalfile (id, owner_id, group_id, creation_id, update_id, path, name, mimetype, repo, size, "
         "ctime, mtime, atime) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?)",
-        (
-            ident,
-            call.caller.user_id if owner is None else owner,
-            call.write_group if group is None else group,
-            *(call.event_id, call.event_id, path, name, DIRECTORY, repository),
-            *([now_ms()] * 3),
-        ),
+        rows,
     )
-    note_managed(call.tx, ident, folder)
+    for ident, folder in enumerate(folders, first):
+        note_managed(call.tx, ident, folder)
+    _make_later(call, folders)
 
 
 def _row_place(place: PurePosixPath) -> tuple[str, str]:
@@ -254,12 +272,11 @@ def discard(call: Call, fileset: int, folder: PurePosixPath) -> None:
     removal = Removal(call.as_admin(), ChildOptions())
     removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
     carry_out(removal, removal.to_unlink())
-    below = f"{folder}/"
-    sql = (
-        "SELECT o.id FROM originalfile o JOIN managed m ON m.file = o.id "
-        "WHERE o.mimetype = ? AND (m.place = ? OR substr(m.place, 1, ?) = ?)"
+    sql = (  # 0 is the letter after the slash
+        "SELECT o.id FROM managed m JOIN originalfile o ON o.id = m.file "
+        "WHERE (m.place = ? OR m.place > ? AND m.place < ?) AND o.mimetype = ?"
     )
-    folders = [row[0] for row in tx.all(sql, (DIRECTORY, str(folder), len(below), below))]
+    folders = [row[0] for row in tx.all(sql, (str(folder), f"{folder}/", f"{folder}0", DIRECTORY))]
     places = forget_managed(tx, call.folder, folders)
     tx.executemany("DELETE FROM originalfile WHERE id = ?", [(ident,) for ident in folders])
     tx.after_commit.append(lambda: remove_managed(places))
