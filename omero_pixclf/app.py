@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from omero_pixclf.config import Recipe
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.errors import ImageError, InputError, UsageError
+from omero_pixclf.files.protection import check_results_folder
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.labour import Request, Site, carry_out, get_ready, planned_crew
@@ -118,6 +119,7 @@ def run_in_folder(
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to image files, results into a folder; the state of runs lies there too."""
+    check_results_folder(out)
     get_ready(request, FILE_MODULES)
     project = _project_file(request)
     request = _titled(request, project)
@@ -165,6 +167,7 @@ def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Previe
 
 def plan_in_folder(out: Path, request: Request, *, samples: int = 0) -> Preview:
     """What `run_in_folder` would do, without doing it."""
+    check_results_folder(out)
     with folder_edges(out, request.axes) as (source, sink):
         project = _project_file(request)
         return _preview(source, sink, project, _titled(request, project), samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
@@ -235,7 +236,7 @@ def _outcomes(
             with ExitStack() as opened:
                 task = _task(opened, batch, path, mask)
                 _once(written, task)
-                notes = engine(task, opened.enter_context(progress(path)))
+                notes = (*_silent_choices(batch, path), *engine(task, opened.enter_context(progress(path))))
                 output = task.planned.address
         except PixclfError as problem:
             log.debug("%s failed", path, exc_info=True)
@@ -329,6 +330,35 @@ def _better_axes(project: Project, inputs: Inputs, path: str) -> str:
                 f"{counted(counts[0], 'channel')}: --ignore_training_axistags takes those"
             )
     return ""
+
+
+def _silent_choices(batch: _Batch, path: str) -> Iterator[str]:
+    """What ilastik decides without a word and predict decides the same way, but says: axes, and the order of files."""
+    files = expand(path)
+    names = [str(data) for data in files]
+    counted_order = sorted(names, key=_by_number)
+    if names != counted_order:
+        first = next(i for i, (a, b) in enumerate(zip(names, counted_order, strict=True)) if a != b)
+        yield (
+            f"stacked in the order of letters, as ilastik does: {Path(names[first]).name} comes before "
+            f"{Path(counted_order[first]).name}; write the numbers with leading zeros where that is wrong"
+        )
+    imposed = _axes(batch.project, batch.inputs)
+    if imposed is None or imposed == batch.inputs.axes[0]:
+        return
+    with open_stored(path, stack_along=batch.inputs.stack_along) as stored:
+        own = keys_of(stored.axes)
+        if stored.named_axes and own != imposed:
+            yield (
+                f"its axes are {own} by the file, taken as {imposed}, those of the project's training image, as "
+                "ilastik does; --ignore_training_axistags takes the file's own"
+            )
+
+
+def _by_number(name: str) -> list[tuple[int, int, str]]:
+    """A key that sorts ``f_2`` before ``f_10``."""
+    parts = re.split(r"(\d+)", name)
+    return [(1, int(p), "") if p.isascii() and p.isdigit() else (0, 0, p) for p in parts]
 
 
 def _axes(project: Project, inputs: Inputs) -> str | None:

@@ -94,6 +94,7 @@ def _stored(path: Path, file: h5py.File, name: str, opened: ExitStack) -> Stored
         axes=_axes(item),
         read=lambda slices: _read(item, slices),
         drange=_drange(item),
+        named_axes="axistags" in item.attrs,
         files=(path, *linked, *source_files(here, item)),
     )
 

@@ -99,6 +99,7 @@ def _stored(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tupl
         axes=axes if axes is not None else axes_of(guess_keys(shape)),
         read=lambda slices: _read(path, array, dtype, slices),
         channels=_channels(store, group),
+        named_axes=axes is not None,
     )
     return found, array
 

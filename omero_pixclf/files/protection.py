@@ -19,7 +19,7 @@ from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.files.naming import SLICE_INDEX
 from omero_pixclf.files.paths import DataPath, expand
 
-__all__ = ["ProtectedFiles", "file_identities"]
+__all__ = ["ProtectedFiles", "check_results_folder", "file_identities"]
 
 Identity = tuple[str, str] | tuple[int, int]
 
@@ -131,6 +131,24 @@ def file_identities(path: Path) -> list[Identity]:
         facts = path.stat()
         found.append((facts.st_dev, facts.st_ino))
     return found
+
+
+def check_results_folder(folder: Path) -> None:
+    """Refuse a folder for results that is a Zarr store or in one: stores are images, and nothing is added to them.
+
+    Raises
+    ------
+    UsageError
+        The message names the store.
+    """
+    from omero_pixclf.files.zarr_store import is_store
+
+    real = Path(os.path.realpath(folder))
+    for place in (real, *real.parents):
+        if place.suffix.lower() == ".zarr" and is_store(place):
+            raise UsageError(
+                f"{folder}: results would be written into the image {place}; name another folder with --out"
+            )
 
 
 def _name_identity(path: Path) -> Identity:

@@ -61,6 +61,8 @@ class StoredArray:
         The well that the image lies in, where the file is a plate's; else None.
     label
         What tells the image from the others of its file, ``"#1"`` or ``"/A/1/0"``; empty where it is the only one.
+    named_axes
+        Whether the file itself names its axes.
     """
 
     name: str
@@ -74,6 +76,7 @@ class StoredArray:
     files: tuple[Path, ...] = ()
     place: Place | None = None
     label: str = ""
+    named_axes: bool = False
 
 
 def refuse_impossible(

@@ -84,6 +84,7 @@ def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
         held=0 if flat else CACHE_BYTES,
         files=tuple(path.parent / os.path.relpath(m, path.parent) for m in members) if len(members) > 1 else (),
         place=ome_place(path, tiff.ome_metadata, number),
+        named_axes=bool(tiff.is_ome or tiff.is_imagej or (tiff.is_shaped and "q" not in str(series.axes).lower())),
     )
 
 

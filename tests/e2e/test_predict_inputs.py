@@ -145,3 +145,15 @@ def test_an_array_written_while_another_was_computed_stays(tmp_path: Path) -> No
         assert {name: float(file["a"][name][()].mean()) for name in file["a"]} == {"slow": 1.0, "quick": 0.0}
         assert file["a/slow"].compression == "gzip"
         assert file["a/slow"].attrs["DIMENSION_LABELS"].tolist() == ["y", "x"]
+
+
+@pytest.mark.parametrize("out", ["in.zarr", "in.zarr/results", "link/results"])
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_results_of_runs_are_not_written_into_an_image(folder: Path, out: str, command: str) -> None:
+    (folder / "link").symlink_to(folder / "in.zarr")
+    before = contents(folder)
+    given = [str(PROGRAM), command, "in.zarr", "--out", out, *PLATE]
+    done = subprocess.run(given, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "results would be written into the image" in done.stderr
+    assert contents(folder) == before
