@@ -28,6 +28,7 @@ SAYS = {
     "demo": ("door", "a stage with known truth"),
     "past": ("order", "list, compare, undo runs"),
     "service": ("order", "OMERO plugged into the watcher"),
+    "file_import": ("order", "image files into OMERO"),
     "app": ("order", "the one place where edges meet runs"),
     "direct": ("edge", "pixels from the server's own files"),
     "watch": ("order", "passes, leases, back-off, status page"),
