@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.image_listing import unreadable_image
-from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.image_listing import ListedFile, unreadable_image
+from omero_pixclf.files.opening import open_image, open_images
 from omero_pixclf.files.paths import split
 from omero_pixclf.files.several import SeveralImages
+from omero_pixclf.files.stored import FileReader
 from omero_pixclf.image import ImageInfo, Place
 
 __all__ = ["FileImages", "each_set_once", "images_of_file"]
@@ -48,17 +49,27 @@ def images_of_file(key: str, *, axes: str | None = None) -> FileImages:
     except SeveralImages as several:
         if several.missing:
             log.warning("%s: wells %s are listed, but not there", key, ", ".join(several.missing))
-        infos: list[ImageInfo] = []
-        members: set[str] = set()
-        for address in several.addresses:
-            try:
-                info, files = _opened(address, axes)
-            except ImageError as error:
-                infos.append(unreadable_image(address, str(error)))
-                continue
-            infos.append(info)
-            members |= files
+        found = list(_each(key, several.addresses, axes))
+        infos = [info for info, _ in found]
+        members: set[str] = set().union(*(files for _, files in found))
         return FileImages(path, tuple(_at_home(info, infos) for info in infos), frozenset(members))
+
+
+def _each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator[tuple[ImageInfo, frozenset[str]]]:
+    """Each image of several, and the files of its set; TIFF files are looked through once for all of them."""
+    if split(key).kind in _SETS:
+        with open_images(Path(key), axes=axes) as readers:
+            for address, reader in zip(addresses, readers, strict=True):
+                if isinstance(reader, ImageError):
+                    yield unreadable_image(address, str(reader)), frozenset()
+                else:
+                    yield reader.info, _set_of(reader)
+        return
+    for address in addresses:
+        try:
+            yield _opened(address, axes)
+        except ImageError as error:
+            yield unreadable_image(address, str(error)), frozenset()
 
 
 def _at_home(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
@@ -69,21 +80,25 @@ def _at_home(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
 
 def _opened(address: str, axes: str | None) -> tuple[ImageInfo, frozenset[str]]:
     with open_image(address, axes=axes) as reader:
-        members = frozenset(map(os.path.realpath, reader.array.files)) if split(address).kind in _SETS else frozenset()
-        return reader.info, members if len(members) > 1 else frozenset()
+        return reader.info, _set_of(reader) if split(address).kind in _SETS else frozenset()
 
 
-def each_set_once(found: Sequence[FileImages]) -> Iterator[FileImages]:
-    """The files' images without those of files that belong to the images of another one.
+def _set_of(reader: FileReader) -> frozenset[str]:
+    """The files that an image lies in, where these are several."""
+    members = frozenset(map(os.path.realpath, reader.array.files))
+    return members if len(members) > 1 else frozenset()
 
-    Each file of an OME-TIFF set that has the metadata gives the same images: the first one counts. A file of a set
-    without metadata of its own is no image beside it.
+
+def each_set_once(files: Iterable[ListedFile], look: Callable[[ListedFile], FileImages]) -> Iterator[FileImages]:
+    """The images of files, without those of files that belong to the images of another one.
+
+    Each file of an OME-TIFF set that has the metadata gives the same images: the first one counts, the others are not
+    looked at. A file of a set without metadata of its own is no image beside it.
     """
-    members: set[str] = set().union(*(one.files for one in found))
-    taken: set[str] = set()
-    for one in found:
-        real = os.path.realpath(one.path)
-        if real in taken or (not one.files and real in members):
-            continue
-        taken |= one.files
-        yield one
+    found: list[FileImages] = []
+    members: set[str] = set()
+    for file in files:
+        if os.path.realpath(file.path) not in members:
+            found.append(look(file))
+            members |= found[-1].files
+    return (one for one in found if one.files or os.path.realpath(one.path) not in members)

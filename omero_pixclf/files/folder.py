@@ -74,7 +74,7 @@ class FolderSource:
         alone = len(targets) == 1 and not is_folder(targets[0])
         listed = real_files(one for target in targets for one in _listed(target))
         seen: set[str] = set()
-        for images in each_set_once([self._images_of(one, alone) for one in listed]):
+        for images in each_set_once(listed, lambda one: self._images_of(one, alone)):
             yield from (printable_info(info) for info in images.infos if info.key not in seen)
             seen.update(info.key for info in images.infos)
 

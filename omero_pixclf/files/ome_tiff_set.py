@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from copy import deepcopy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_xml import has_entities, named_files, parsed
+from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files, parsed
 from omero_pixclf.files.references import resolve_reference
 
-__all__ = ["companion_of", "missing_files", "use_whole_metadata"]
+__all__ = ["companion_of", "missing_files", "use_only_image", "use_whole_metadata"]
 
 _LARGEST_COMPANION = 1 << 30  # bytes
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
@@ -39,13 +39,35 @@ def use_whole_metadata(path: Path, tiff: Any, within: Path) -> None:
     if companion is not None:
         root = _of_companion(path, companion)
         own = own or _uuid_of(root, path.name)
-        if own is not None:
-            root.set("UUID", own)
     elif own is None and (only := _renamed(path, root)) is not None:
-        root.set("UUID", only)
+        own = only
     else:
         return
-    tiff.pages.first.description = ET.tostring(root, encoding="unicode")
+    _replace_metadata(tiff, root, list(root), own)
+
+
+def use_only_image(tiff: Any, number: int) -> bool:
+    """Let tifffile see one image of OME-XML only, so that it opens no more files than that one takes.
+
+    Returns whether there are others; the image is number 0 then.
+    """
+    images = images_with_pixels(tiff.ome_metadata)
+    root = parsed(tiff.ome_metadata or "")
+    if root is None or len(images) < 2 or not 0 <= number < len(images):
+        return False
+    if tiff.is_shaped or tiff.is_lsm or tiff.is_mmstack:  # tifffile takes other metadata than OME-XML there
+        return False
+    wanted = images[number].pixels
+    kept = [e for e in root if _tag(e) != "Plate" and (_tag(e) != "Image" or any(child is wanted for child in e))]
+    _replace_metadata(tiff, root, kept, root.get("UUID"))
+    return True
+
+
+def _replace_metadata(tiff: Any, root: ET.Element, children: Sequence[ET.Element], uuid: str | None) -> None:
+    """Give tifffile another OME-XML text than its file has: the same root with some elements and another UUID."""
+    other = ET.Element(root.tag, {**root.attrib, **({"UUID": uuid} if uuid is not None else {})})
+    other.extend(children)
+    tiff.pages.first.description = ET.tostring(other, encoding="unicode")
 
 
 def _root(path: Path, xml: str) -> ET.Element:
@@ -54,7 +76,7 @@ def _root(path: Path, xml: str) -> ET.Element:
     root = parsed(xml)
     if root is None:
         raise ImageError(f"{path}: its OME-XML is damaged; export it again")
-    return deepcopy(root)
+    return root
 
 
 def companion_of(path: Path, xml: str | None, within: Path) -> Path | None:

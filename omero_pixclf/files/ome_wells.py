@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 
 from omero_pixclf.files.ome_xml import images_with_pixels
@@ -16,18 +17,22 @@ def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
 
     None where it lies on no plate.
     """
-    if not xml or "Plate" not in xml:
-        return None
+    return _places(path, xml).get(image) if xml and "Plate" in xml else None
+
+
+@lru_cache(maxsize=2)
+def _places(path: Path, xml: str) -> dict[int, Place]:
+    """The wells of all images of a file."""
     plates, _ = ome_plates(xml, [one.ident for one in images_with_pixels(xml)])
-    for number, plate in enumerate(plates):
-        for spot in plate.spots:
-            if spot.series == image:
-                return Place(
-                    container=f"{path}#plate{number}" if number else str(path),
-                    name=plate.name or path.name,
-                    well=well_name(spot.row, spot.column),
-                    field=spot.field + 1,
-                    acquisition=None if spot.run is None or not plate.runs else plate.runs[spot.run],
-                    plate=(plate.rows, plate.columns),
-                )
-    return None
+    return {
+        spot.series: Place(
+            container=f"{path}#plate{number}" if number else str(path),
+            name=plate.name or path.name,
+            well=well_name(spot.row, spot.column),
+            field=spot.field + 1,
+            acquisition=None if spot.run is None or not plate.runs else plate.runs[spot.run],
+            plate=(plate.rows, plate.columns),
+        )
+        for number, plate in enumerate(plates)
+        for spot in plate.spots
+    }

@@ -72,6 +72,7 @@ class OmeImage:
     planes: int
 
 
+@lru_cache(maxsize=2)
 def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
     """The images of an OME-XML text in its order, but for those of which it has nothing but metadata."""
     root = parsed(xml or "")

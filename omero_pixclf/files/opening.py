@@ -15,7 +15,7 @@ from omero_pixclf.files.paths import DataPath, expand
 from omero_pixclf.files.stack import stacked
 from omero_pixclf.files.stored import FileReader, StoredArray, renamed
 
-__all__ = ["EXTENSIONS", "open_image", "open_stored"]
+__all__ = ["EXTENSIONS", "open_image", "open_images", "open_stored"]
 
 
 def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
@@ -89,8 +89,34 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
             plane = image.read(Region((0, 5, 0, 0, 0), (1, 6, 512, 512, 1)))
     """
     with open_stored(path, stack_along=stack_along) as stored:
-        named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
-        yield FileReader(named, expand(path)[0].file)
+        yield _reader(stored, expand(path)[0].file, axes)
+
+
+def _reader(stored: StoredArray, file: Path, axes: str | Axes | None) -> FileReader:
+    named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
+    return FileReader(named, file)
+
+
+@contextmanager
+def open_images(path: Path, *, axes: str | None = None) -> Iterator[list[FileReader | ImageError]]:
+    """All images of a TIFF file, an error in place of one that cannot be read.
+
+    Raises
+    ------
+    ImageError
+        Where the file cannot be read, or is incomplete.
+    """
+    from omero_pixclf.files.tiff import open_every_image
+
+    with open_every_image(path) as found:
+        yield [one if isinstance(one, ImageError) else _try_reader(one, path, axes) for one in found]
+
+
+def _try_reader(stored: StoredArray, path: Path, axes: str | None) -> FileReader | ImageError:
+    try:
+        return _reader(_as_numbers(stored if stored.files else replace(stored, files=(path,))), path, axes)
+    except ImageError as error:
+        return error
 
 
 @contextmanager

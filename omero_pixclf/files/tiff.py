@@ -16,6 +16,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat import read_flat
+from omero_pixclf.files.ome_tiff_set import use_only_image
 from omero_pixclf.files.ome_wells import ome_place
 from omero_pixclf.files.ome_xml import imagej_axes, ome_axes, ome_channels
 from omero_pixclf.files.reader_reports import reader_errors
@@ -26,7 +27,7 @@ from omero_pixclf.files.tiff_pages import CACHE_BYTES, TiffPagesReader
 from omero_pixclf.image import AXES
 from omero_pixclf.wording import counted
 
-__all__ = ["open_tiff", "series_reader", "tiff_errors"]
+__all__ = ["open_every_image", "open_tiff", "series_reader", "tiff_errors"]
 
 _UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
 
@@ -54,15 +55,43 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
         try:
             if exact:
                 refuse_companions(tiff)
-            chosen = _one_series(path, tiff, series)
+            whole, number = tiff.ome_metadata, series or 0
+            alone = series is not None and not exact and use_only_image(tiff, series)
+            chosen = _one_series(path, tiff, 0 if alone else series)
             if exact:
                 refuse_inexact(str(path), chosen)
-            stored = _stored(path, tiff, chosen, series or 0)
+            stored = _stored(path, tiff, chosen, 0 if alone else number)
+            stored = replace(stored, place=ome_place(path, whole, number))
         except reader_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         if series is not None and not exact:
-            stored = replace(stored, name=f"{path}#{series}", label=f"#{series}")
+            stored = _named(stored, path, series)
         yield stored
+
+
+@contextmanager
+def open_every_image(path: Path) -> Iterator[list[StoredArray | ImageError]]:
+    """All images of a TIFF file, which is looked through once; an error in place of one that cannot be read.
+
+    Raises
+    ------
+    ImageError
+        Where the file cannot be read, or is incomplete.
+    """
+    with open_tiff_file(path) as tiff:
+        found: list[StoredArray | ImageError] = []
+        for number, series in enumerate(read_series(path, tiff)):
+            try:
+                found.append(_named(_stored(path, tiff, _checked(path, series), number), path, number))
+            except ImageError as error:
+                found.append(error)
+            except reader_errors() as error:
+                found.append(ImageError(f"{path}#{number}: cannot be read: {error}"))
+        yield found
+
+
+def _named(stored: StoredArray, path: Path, number: int) -> StoredArray:
+    return replace(stored, name=f"{path}#{number}", label=f"#{number}")
 
 
 def tiff_errors() -> tuple[type[Exception], ...]:
@@ -109,7 +138,11 @@ def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
     if number is not None and not 0 <= number < count:
         last = f"; its images are {path.name}#0 to #{count - 1}" if count > 1 else ""
         raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}{last}")
-    series = found[number or 0]
+    return _checked(path, found[number or 0])
+
+
+def _checked(path: Path, series: Any) -> Any:
+    """The series, if its pixels are numbers; ImageError otherwise."""
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
     refuse_impossible(str(path), series.shape, np.dtype(series.dtype))

@@ -12,6 +12,7 @@ import tifffile
 
 from omero_pixclf.files.folder import FolderSource
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.image import Region
 from tests.unit.test_files_series_named import FIRST, image, write_plate, write_series, zipped
 from tests.unit.test_files_tiff_sets import PLANES, ome_xml, write_set
 
@@ -142,3 +143,29 @@ def test_stacked_files_are_all_part_of_what_an_image_is(tmp_path):
     os.utime(tmp_path / "s_2.npy", ns=(1, 1))
     with open_image(str(tmp_path / "s_*.npy")) as found:
         assert found.info.fingerprint != before
+
+
+def test_an_image_of_many_is_opened_without_the_files_of_the_others(tmp_path, monkeypatch):
+    """A plate in a file for each field: each open would look through all of them."""
+    count = 5
+    ids = [f"urn:uuid:{n}" for n in range(count)]
+    names = [f"f{n}.ome.tif" for n in range(count)]
+    texts = [ome_xml("", [ids[n]], [names[n]], PLANES[:1, :1]) for n in range(count)]
+    images = "".join("<Image " + text.partition("<Image ")[2].removesuffix("</OME>") for text in texts)
+    head = ome_xml('UUID="{}"', ids[:1], names[:1], PLANES[:1, :1]).partition("<Image ")[0]
+    for n in range(count):
+        text = head.replace("{}", ids[n]) + images + "</OME>"
+        tifffile.imwrite(tmp_path / names[n], PLANES[0, 0] + n, description=text.encode(), metadata=None, ome=False)
+    looked = []
+    opened = tifffile.TiffFile.__init__
+    monkeypatch.setattr(
+        tifffile.TiffFile, "__init__", lambda self, file, **k: (looked.append(str(file)), opened(self, file, **k))[1]
+    )
+    found = list(FolderSource().images([str(tmp_path)]))
+    assert [i.name for i in found] == [f"f0.ome.tif#{n}" for n in range(count)]
+    assert len(looked) <= 2 * count + 2
+    looked.clear()
+    with FolderSource().open(found[3]) as reader:
+        assert np.array_equal(reader.read(Region.whole(reader.info.shape))[0, 0, :, :, 0], PLANES[0, 0] + 3)
+        assert reader.info.fingerprint == found[3].fingerprint
+    assert len(looked) <= 2
