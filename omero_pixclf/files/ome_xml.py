@@ -54,11 +54,15 @@ def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
 
 
 def named_files(xml: str | None) -> tuple[str, ...]:
-    """Names of the files that an OME-XML text spreads its planes over, as the text has them."""
+    """Names of the other files that an OME-XML text spreads its planes over, as the text has them.
+
+    What has the text's own UUID is the file itself, whatever that is called by now.
+    """
     root = parsed(xml or "")
     if root is None:
         return ()
-    found = (e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID")
+    own = root.get("UUID")
+    found = (e.get("FileName", "") for e in root.iter() if _tag(e) == "UUID" and (own is None or e.text != own))
     return tuple(dict.fromkeys(name for name in found if name))
 
 

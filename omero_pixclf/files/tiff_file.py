@@ -75,7 +75,8 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
     if has_entities(tiff.ome_metadata or ""):
         raise ImageError(f"{path}: its OME-XML declares entities, which are not expanded; export it again")
     for name in named_files(tiff.ome_metadata):
-        resolve_reference(path.parent, name, within=root, source=path)
+        if name.lower() != path.name.lower():  # itself, which may be a link
+            resolve_reference(path.parent, name, within=root, source=path)
     try:
         with reports_as_errors(path, lambda: _counts(tiff)):
             found = list(tiff.series)

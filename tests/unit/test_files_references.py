@@ -143,3 +143,14 @@ def test_a_companion_that_is_a_link_elsewhere_is_not_imported(tmp_path: Path) ->
     (path.parent / "b.ome.tif").symlink_to(moved)
     with pytest.raises(ImageError, match="lies outside"):
         file_set(path)
+
+
+@pytest.mark.parametrize("name", ["a.ome.tif", "renamed.ome.tif"])
+def test_a_file_that_is_a_link_may_name_itself(tmp_path: Path, name: str) -> None:
+    """Work flow engines give inputs as links; files written by Bio-Formats name themselves."""
+    path = two_files(tmp_path / "real", "a.ome.tif")
+    (tmp_path / name).symlink_to(path)
+    for reading in (open_series, open_image):
+        with reading(tmp_path / name):
+            pass
+    assert file_set(tmp_path / name).files == (tmp_path / name,)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.series import vsi
 from omero_pixclf.files.series.content import Content, Series
 from omero_pixclf.files.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
-from omero_pixclf.files.series.vsi_tags import Tag, dimensions
+from omero_pixclf.files.series.vsi_tags import Tag, dimensions, expects_tiles
 
 RANDOM = np.random.default_rng(11)
 
@@ -269,6 +270,17 @@ def test_tags_tell_what_axes_mean() -> None:
     assert [d.meaning for d in dimensions(found, 1)] == ["t", "z", "c"]
     assert dimensions(found, 1)[2].names == ("C405", "C488")
     assert dimensions(found, 2) == ()
+
+
+def test_a_slide_without_the_folder_of_its_tiles_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = ((2000, 0), (2001, 0), (20005, -1))
+    assert expects_tiles([Tag(place, 5, b"", 1)]) and expects_tiles([Tag(place, 5, b"\1\0\0\0", 4)])
+    assert not expects_tiles([Tag(place, 5, b"", 0), Tag(((2000, 0), (2001, 0)), 5, b"", 1)])
+    path = tmp_path / "s.vsi"
+    tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
+    monkeypatch.setattr(vsi, "tags", lambda _: [Tag(place, 5, b"", 1)])
+    with pytest.raises(ImageError, match=r"s\.vsi is incomplete.*_s_"), open_series(path):
+        pass
 
 
 @pytest.mark.parametrize("cut", [10, 100, 200, 400])

@@ -17,7 +17,7 @@ from omero_pixclf.files.series.content import Channel, Content, Level, PlaneRead
 from omero_pixclf.files.series.ets import EtsFile
 from omero_pixclf.files.series.planes import checked_type, rgb_channels
 from omero_pixclf.files.series.tiff import open_tiff_series
-from omero_pixclf.files.series.vsi_tags import Dimension, Tag, dimensions, tags
+from omero_pixclf.files.series.vsi_tags import Dimension, Tag, dimensions, expects_tiles, tags
 
 __all__ = ["open_vsi", "vsi_companions"]
 
@@ -44,7 +44,13 @@ def open_vsi(path: Path, within: Path) -> Iterator[Content]:
     with ExitStack() as opened:
         described = list(tags(path.read_bytes()))
         found: list[Series] = []
-        for file in vsi_companions(path):
+        tiles = vsi_companions(path)
+        if not tiles and expects_tiles(described):
+            raise ImageError(
+                f"{path.name} is incomplete: its tiles are in the folder _{path.stem}_ beside it, which is missing or "
+                "empty; copy the folder, too"
+            )
+        for file in tiles:
             ets = opened.enter_context(closing(EtsFile(file)))
             found.append(_series(ets, _axes(file, ets, described)))
         whole = opened.enter_context(open_tiff_series(path, within))

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Dimension", "Tag", "dimensions", "tags"]
+__all__ = ["Dimension", "Tag", "dimensions", "expects_tiles", "tags"]
 
 _HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, where its tags begin, how many
 _FIELD = struct.Struct("<iiIi")  # type and flags, tag, where the next one begins, bytes
@@ -16,6 +16,7 @@ _TEXT = 8192
 _MOST_DEPTH = 30
 
 _IMAGES, _DIMENSION, _ALONG, _MEANING, _NAME = 2001, 2007, 2008, 2023, 2021
+_HAS_EXTERNAL_FILE = 20005
 _MEANINGS = {1: "z", 2: "t", 4: "c"}
 
 Path = tuple[tuple[int, int], ...]
@@ -67,6 +68,12 @@ def _volume(data: bytes, start: int, path: Path) -> Iterator[Tag]:
         if following == 0 or start + following <= at:
             return
         at = start + following
+
+
+def expects_tiles(found: list[Tag]) -> bool:
+    """Whether the file says that pixels are in files beside it."""
+    said = (tag for tag in found if tag.path[-1][0] == _HAS_EXTERNAL_FILE)
+    return any(int.from_bytes(tag.value[:4], "little") if tag.value else tag.inline for tag in said)
 
 
 def dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
