@@ -57,7 +57,7 @@ _KINDS: dict[str, Kind] = {made.__name__: kind for kind, made in _COLUMNS.items(
 _PLAIN = (("µ", "u"), ("μ", "u"), ("²", "^2"), ("³", "^3"))
 _FILL = "not measured: "
 _UNIT = re.compile(r"^(?P<text>.*?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
-_FILLED = re.compile(rf"^(?P<text>.*?)\s*\({_FILL}(?P<fill>-\d[^() ]*)\)$", re.DOTALL)
+_FILLED = re.compile(rf"^(?P<text>.*?)\s*\({_FILL}(?P<fill>-?\d[^() ]*)\)$", re.DOTALL)
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U(000[0-9a-f]{5}|0010[0-9a-f]{4})")
 
 
@@ -74,15 +74,16 @@ def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
         counted = column.kind == "long"
         return made(column.name, _described(column, f"{NO_NUMBER}" if counted else ""), values.tolist())
     fill = fill_of(column)
-    return made(column.name, _described(column, f"{fill:g}"), np.where(np.isfinite(values), values, fill).tolist())
+    written = f"{fill:g}"  # -1, -1e+300
+    return made(column.name, _described(column, written), np.where(np.isfinite(values), values, fill).tolist())
 
 
 def fill_of(column: Column) -> float:
-    """What stands for "not measured" in a column of doubles: its fill value, or one further below its numbers."""
+    """What stands for "not measured" in a column of doubles: its fill value, or one further away from its numbers."""
     measured = column.values[np.isfinite(column.values)]
-    lowest = measured.min(initial=np.inf)
-    below = (column.fill, ANY_NUMBER, *(-(10.0**power) for power in range(301, 309)))
-    return next((fill for fill in below if fill < lowest), -float(np.finfo(np.float64).max))
+    lowest, highest = measured.min(initial=np.inf), measured.max(initial=-np.inf)
+    beyond = (column.fill, ANY_NUMBER, *(sign * float(f"1e{power}") for sign in (-1, 1) for power in range(301, 309)))
+    return next((fill for fill in beyond if fill < lowest or fill > max(highest, 0)), column.fill)
 
 
 def _described(column: Column, fill: str) -> str:

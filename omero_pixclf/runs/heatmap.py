@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,6 +25,7 @@ __all__ = ["Wells", "heat_map", "well_means"]
 MEASURES = {"Count_": ("objects per image", 1.0, "YlGnBu"), "Area_fraction_": ("area in %", 100.0, "YlOrBr")}
 ACROSS = 2  # plates beside each other
 DPI, HEAD = 150, 0.55  # pixels per inch; inches of the title
+MOST_WELLS = 10_000  # of a plate that is drawn: the largest in use have 1,536
 SMALLEST_TEXT = 5.0  # points: smaller numbers are left out
 
 Floats = NDArray[np.float64]
@@ -49,7 +51,7 @@ class Wells:
 
 
 def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells | None:
-    """The mean of a column over the images of each well, by ``Well_Name``; None where there is nothing to show.
+    """The mean of a column over the images of each well, by ``Well_Name``; None where nothing, or too much, is to show.
 
     ``plate`` has the plate's rows and columns; None: the smallest usual plate that has these wells.
     NaN is left out of means; wells whose names are none (``well_position``) are left out, too.
@@ -62,8 +64,10 @@ def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells
         return None
     rows, columns = np.array([p for p in places if p is not None], dtype=np.int64).T
     least = (int(rows.max()) + 1, int(columns.max()) + 1)
-    known_shape = plate is not None and plate[0] >= least[0] and plate[1] >= least[1]
-    shape = plate if plate is not None and known_shape else plate_shape(*least)
+    usable = plate is not None and plate[0] >= least[0] and plate[1] >= least[1] and prod(plate) <= MOST_WELLS
+    shape = plate if plate is not None and usable else plate_shape(*least)
+    if prod(shape) > MOST_WELLS:
+        return None
     measured = next(c for c in summary.columns if c.name == column)
     numbers = measured.values[known].astype(np.float64)
     there = np.isfinite(numbers) & measured.known[known]

@@ -15,7 +15,7 @@ from omero_pixclf.connector.rois import pack_bits, parse_points, points_text, si
 from omero_pixclf.connector.source import blocks
 from omero_pixclf.connector.tables import string_width, to_column, to_table
 from omero_pixclf.image import Region
-from omero_pixclf.record import RunRecord
+from omero_pixclf.record import RunRecord, new_run_id
 from omero_pixclf.table import Column, Table
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))
@@ -46,7 +46,7 @@ def test_colours(rgba):
 @given(
     st.builds(
         RunRecord,
-        run_id=TEXTS,
+        run_id=st.builds(new_run_id, MOMENTS, st.binary(min_size=3, max_size=3)),
         image=st.integers(1).map("Image:{}".format),
         recipe=TEXTS,
         recipe_hash=TEXTS,

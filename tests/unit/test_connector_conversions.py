@@ -209,6 +209,7 @@ def test_names_in_descriptions_come_back_as_they_were(name):
         ([-40.0, np.nan], -999.0, [-40.0, -999.0]),
         ([-3.5, np.nan], -1.0, [-3.5, -1e300]),  # declared too high: one that is no measurement is taken
         ([-1e300, np.nan], -1e300, [-1e300, -1e301]),
+        ([-1e308, np.nan], -1e300, [-1e308, 1e301]),
         ([], -1.0, []),
     ],
 )
@@ -217,7 +218,7 @@ def test_what_was_not_measured_is_a_number_that_json_has_and_no_measurement(valu
     made = to_column(column, column.values)
     assert made.values == stored
     if values:
-        assert f"(not measured: {min(stored):g})" in made.description
+        assert f"(not measured: {stored[-1]:g})" in made.description
     back = to_table([made]).columns[0]
     assert_array_equal(back.values, np.where(np.isinf(column.values), np.nan, column.values))
     assert (back.unit, back.description) == ("px", "size")

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from omero_pixclf.runs import fonts
@@ -103,6 +105,16 @@ def test_any_name_is_drawn_everywhere_without_a_warning(name: str, caplog: pytes
     for picture in (sheet, distributions.picture, wells.picture):
         assert max(Image.open(io.BytesIO(picture)).size) < 4000
     assert not caplog.records
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=())), st.floats(0, 300))  # lone surrogates, too
+def test_any_text_is_drawable_and_fits_its_room(text: str, room: float) -> None:
+    line = drawable(text)
+    assert drawable(line) == line and len(line.splitlines()) <= 1
+    line.encode("utf-8")
+    shown = shortened(line, room, 17)
+    assert shown in (line, "…") or text_width(shown, 17) <= room + 0.01
 
 
 def test_a_dollar_is_no_formula_and_a_line_break_is_a_space() -> None:

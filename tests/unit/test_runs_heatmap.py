@@ -43,6 +43,14 @@ def test_names_that_are_no_wells_are_told_apart(name: str, place: tuple[int, int
     assert well_position(name) == place
 
 
+def test_extents_that_no_plate_has_are_not_drawn() -> None:
+    table = summary(["A1", "B2"], [1, 2])
+    wells = well_means(table, "Count_Cell_body", (10**6, 10**6))
+    assert wells is not None and wells.values.shape == (2, 3)
+    assert well_means(summary(["A1", "ZZ999"], [1, 2]), "Count_Cell_body") is None
+    assert heat_map(summary(["A1", "ZZ999"], [1, 2]), title="x") is None
+
+
 @pytest.mark.parametrize(("last", "shape"), [("B3", (2, 3)), ("H12", (8, 12)), ("G11", (8, 12)), ("P24", (16, 24))])
 def test_a_plate_is_the_smallest_usual_one_that_has_all_wells(last: str, shape: tuple[int, int]) -> None:
     row, column = well_position(last) or (0, 0)
