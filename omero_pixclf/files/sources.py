@@ -13,6 +13,7 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.export import Result
 from omero_pixclf.files.stored import FileReader
 from omero_pixclf.files.target import LabelValue
+from omero_pixclf.ilastik.workflows import PIXEL_AND_OBJECT
 from omero_pixclf.image import PixelReader, Region
 
 if TYPE_CHECKING:
@@ -76,9 +77,15 @@ def source_named(project: Project, name: str) -> Source:
         Where there is none; the message lists them.
     """
     known = source_names(project)
-    called = next((k for k in known if k.lower() == name.lower()), None)
+    wanted = name.lower()
+    if project.workflow == PIXEL_AND_OBJECT and wanted == "pixel probabilities":
+        wanted = "probabilities"  # what that workflow calls them
+    called = next((k for k in known if k.lower() == wanted), None)
     if called is None:
-        raise UsageError(f"export source {name!r} is unknown for {project.name}; choose one of: {', '.join(known)}")
+        objects = "; objects are not classified here" if wanted.startswith(("object", "blockwise object")) else ""
+        raise UsageError(
+            f"export source {name!r} is unknown for {project.name}; choose one of: {', '.join(known)}{objects}"
+        )
     if called in _ALL_STAGES:
         return Source(called, project, *_ALL_STAGES[called])
     kind, _, number = called.partition(" Stage ")

@@ -13,6 +13,7 @@ import pytest
 from omero_pixclf.app import run_in_folder
 from omero_pixclf.cli.predict import predict
 from omero_pixclf.config import parse_recipe
+from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.labour import Request
 from tests.golden.cases import OWN, project_of, stored
@@ -101,3 +102,20 @@ def test_a_run_over_files_takes_an_early_project(tmp_path: Path) -> None:
     list(run_in_folder(tmp_path / "out", request))
     [made] = (tmp_path / "out").rglob("probabilities.h5")
     assert float(np.abs(stored(made) - stored(folder / "probabilities.h5")).max()) <= 1e-6
+
+
+def test_a_pixel_and_object_project_gives_its_pixel_probabilities(tmp_path: Path) -> None:
+    folder = OWN / FLAT[0]
+
+    def edit(file: h5py.File) -> None:
+        del file["workflowName"]
+        file["workflowName"] = b"Object Classification (from pixel classification)"
+
+    project = tmp_path / "both.ilp"
+    project.write_bytes(edited(gzip.decompress((folder / "project.ilp.gz").read_bytes()), edit))
+    given = [f"--project={project}", f"--output_filename_format={tmp_path}/o", f"{folder}/raw.h5/data"]
+    for source in ("Pixel Probabilities", "Probabilities"):
+        assert predict.main([*given, f"--export_source={source}"], standalone_mode=False) == 0
+        assert float(np.abs(stored(tmp_path / "o.h5") - stored(folder / "probabilities.h5")).max()) <= 1e-6
+    with pytest.raises(UsageError, match="objects are not classified here"):
+        predict.main([*given, "--export_source=Object Predictions"], standalone_mode=False)
