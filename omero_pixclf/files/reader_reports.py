@@ -21,13 +21,12 @@ from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 
-__all__ = ["BENIGN", "is_benign", "reader_errors", "reports_as_errors"]
+__all__ = ["BENIGN", "PIXEL_TAGS", "is_benign", "reader_errors", "reports_as_errors"]
 
 READERS = ("tifffile", "imagecodecs")
 """Names of the loggers of the libraries that decode pixels."""
 
 BENIGN: tuple[tuple[str, str], ...] = (
-    (r"TiffTag (?!270 )\d+ @\d+> coercing invalid ASCII", "a text in another encoding; only the description counts"),
     (r"OME series expected \d+ frames, got \d+", "more pages than OME-XML declares: all declared planes are there"),
     (r"OME series contains invalid TiffData index", "ImageJ leaves such when it crops; missing planes are found"),
     (r"OME series level \d+ is empty", "a smaller copy is missing, not the image"),
@@ -47,6 +46,17 @@ BENIGN: tuple[tuple[str, str], ...] = (
 )
 """Reports that are no error, each a pattern in the message, and the reason: no pixels and no planes depend on it."""
 
+PIXEL_TAGS = frozenset(
+    (
+        *range(254, 260),  # kind, width, length, bits, compression
+        *(262, 266, 270, 273, 277, 278, 279, 282, 283, 284, 292, 293, 296),  # photometric to resolution, description
+        *(317, 320, 322, 323, 324, 325, 330, 338, 339, 347, *range(512, 522), 529, 530, 531, 532),
+        *(32996, 32997, 32998, 33628, 33629, 33630, 33631, 34361, 34412, 50838),  # depth; STK, FluoView, LSM, ImageJ
+    )
+)
+"""TIFF tags on which pixels, axes or pixel sizes depend; what is wrong with another one (a maker's note) is benign."""
+
+_TAG = re.compile(r"TiffTag (\d+) @")
 _BENIGN = [re.compile(pattern) for pattern, _ in BENIGN]
 
 
@@ -167,4 +177,7 @@ def is_benign(report: str) -> bool:
     >>> is_benign("<tifffile.TiffTag 305 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError")
     True
     """
+    tag = _TAG.search(report)
+    if tag is not None and int(tag[1]) not in PIXEL_TAGS:
+        return True
     return any(pattern.search(report) for pattern in _BENIGN)

@@ -73,6 +73,7 @@ def test_an_error_within_passes_as_it_is():
         ({"imagej": True}, None),
         ({"ome": True}, None),
         ({"photometric": "minisblack"}, [(305, "s", 3, b"\x81\x8d\x81", True)]),  # Software in no known encoding
+        ({"photometric": "minisblack"}, [(37500, "s", 900, b"m" * 899, True)]),  # a maker's note, cut off below
         ({"photometric": "minisblack"}, [(42113, "s", 4, "abc", True)]),  # GDAL_NODATA that is no number
         ({"photometric": "minisblack", "tile": (16, 16), "compression": "deflate"}, None),
     ],
@@ -80,6 +81,11 @@ def test_an_error_within_passes_as_it_is():
 def test_ordinary_files_are_no_error(tmp_path, options, extra):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((3, 32, 32), "uint16"), extratags=extra, **options)
+    if extra and extra[0][0] == 37500:
+        data = bytearray(path.read_bytes())
+        at = data.index((37500).to_bytes(2, "little")) + 8
+        data[at : at + 4] = (2**31).to_bytes(4, "little")
+        path.write_bytes(data)
     with reports_as_errors(path), tifffile.TiffFile(path) as tiff:
         assert tiff.series[0].size == 3 * 32 * 32
 
