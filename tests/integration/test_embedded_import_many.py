@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import omero
+import omero.constants.namespaces
 import omero.grid
 import omero.model
 import pytest
@@ -201,6 +203,31 @@ def test_an_import_ends_with_its_client_though_the_session_goes_on(own_server: E
         gone = lambda: not session.ids("select f.id from Fileset f")  # noqa: E731
         wait_for(gone, 30, "it goes on")
         assert session.ids("select i.id from Image i") == []
+
+
+def test_an_import_goes_on_alone_where_its_client_wants_that(server: Server, tmp_path: Path) -> None:
+    """As `omero import` with auto-close, which leaves after the upload."""
+    name = many(200)
+    with session_of(server.port) as session:
+        client = session.client
+        fileset, entry = omero.model.FilesetI(), omero.model.FilesetEntryI()
+        entry.clientPath = rstring(f"data/{name}")
+        fileset.addFilesetEntry(entry)
+        fileset.linkJob(omero.model.UploadJobI())
+        settings, alone = omero.grid.ImportSettings(), omero.model.CommentAnnotationI()
+        settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
+        settings.checksumAlgorithm.value = rstring("SHA1-160")
+        alone.ns = rstring(omero.constants.namespaces.NSAUTOCLOSE)
+        settings.userSpecifiedAnnotationList = [alone]
+        process = client.getManagedRepository().importFileset(fileset, settings)
+        store = process.getUploader(0)
+        store.write(b"", 0, 0)
+        store.close()
+        process.verifyUpload([hashlib.sha1(b"").hexdigest()])
+    with session_of(server.port) as session:
+        counted = "select count(j.id) from MetadataImportJob j where j.status.value = 'Finished'"
+        wait_for(lambda: session.rows(counted) == [[1]], 60, "it ended with its client")
+        assert len(session.ids("select i.id from Image i")) == 200
 
 
 def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> None:

@@ -200,6 +200,17 @@ def test_all_images_of_a_store_are_read(tmp_path: Path, listed: bool) -> None:
         assert [series.name for series in found.series] == (["2", "0"] if listed else ["0", "1", "2"])
 
 
+def test_resolutions_that_are_smaller_in_depth_are_left_out(tmp_path: Path) -> None:
+    """OMERO's resolutions have the planes of the full one."""
+    path = tmp_path / "deep.zarr"
+    for level, shape in enumerate(((4, 8, 9), (4, 4, 5), (2, 2, 3))):
+        zarr.create_array(str(path / str(level)), shape=shape, chunks=shape, dtype="uint8", zarr_format=2)[:] = level
+    datasets = [{"path": str(level)} for level in range(3)]
+    metadata(path, {"multiscales": [{"version": "0.4", "axes": ["z", "y", "x"], "datasets": datasets}]})
+    with open_series(path) as found:
+        assert [(level.width, level.height) for level in found.series[0].levels] == [(9, 8), (5, 4)]
+
+
 def test_a_tiff_in_a_folder_that_is_called_like_a_store_is_a_tiff(tmp_path: Path) -> None:
     folder = tmp_path / "exports.zarr"
     folder.mkdir()

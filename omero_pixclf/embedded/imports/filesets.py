@@ -150,7 +150,8 @@ def _new_folder(call: Call) -> PurePosixPath:
     while True:
         first, *others = template_folders(call.caller.user_name, call.caller.user_id, now)
         folder = PurePosixPath(first, *others)
-        if not (managed_folder(call.folder) / folder).exists():
+        taken = call.tx.one("SELECT 1 FROM managed WHERE place = ?", (str(folder),)) is not None
+        if not taken and not (managed_folder(call.folder) / folder).exists():
             break
         now += timedelta(milliseconds=1)
     add_folder(call, PurePosixPath(first), owner=0, group=USER_GROUP)

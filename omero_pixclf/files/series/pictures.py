@@ -85,13 +85,19 @@ def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, 
     first = arrays[0]
     z, c, t = plane_counts(keys_of(first.axes), first.shape)
     sizes = {a.key: (a.resolution, a.unit) for a in first.axes if a.key in "xyz" and a.resolution > 0 and a.unit}
-    return Series(
-        "", z, c, t, checked_type(path, first.dtype), tuple(_level(path, first, a) for a in arrays), channels, sizes
-    )
+    levels = tuple(_level(path, array) for array in arrays if array is first or _is_smaller_copy(first, array))
+    return Series("", z, c, t, checked_type(path, first.dtype), levels, channels, sizes)
 
 
-def _level(path: Path, first: StoredArray, array: StoredArray) -> Level:
+def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
+    """Whether an array has the same planes as another one, only smaller, as OMERO's resolutions have them."""
     keys = keys_of(array.axes)
-    if keys != keys_of(first.axes) or plane_counts(keys, array.shape) != plane_counts(keys, first.shape):
-        raise ImageError(f"{path.name}: {array.name} is of shape {array.shape}, no smaller copy of {first.shape}")
+    same = keys == keys_of(first.axes) and plane_counts(keys, array.shape) == plane_counts(keys, first.shape)
+    return same and array.dtype == first.dtype
+
+
+def _level(path: Path, array: StoredArray) -> Level:
+    keys = keys_of(array.axes)
+    if "x" not in keys or "y" not in keys:
+        raise ImageError(f"{path.name}: {array.name} has axes {keys}, expected x and y among them")
     return level_of(keys, array.shape, array.read)
