@@ -32,6 +32,7 @@ from omero_pixclf.embedded.server import start
 from omero_pixclf.errors import InputError, UsageError
 from omero_pixclf.files.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
+from tests.unit.test_files_references import store, two_files
 
 pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server's own folder")
 SAME = np.random.default_rng(5)
@@ -303,6 +304,31 @@ def test_what_cannot_be_read_fails_as_an_import(user: Person, session: Session, 
     assert session.ids("select i.id from Image i where i.details.owner.id = :o", o=user.ident) == []
     hql = "select distinct j.status.value from MetadataImportJob j where j.details.owner.id = :o"
     assert session.rows(hql, o=user.ident) == [["Error"]]
+
+
+def test_an_import_reads_no_file_of_another_one(
+    endpoint: Endpoint, new_lab: Callable[..., Lab], folder: Path, tmp_path: Path
+) -> None:
+    """A client that does not look itself sends files whose names lead into a colleague's import."""
+    lab = new_lab(endpoint, "rw----")
+    victim, thief = lab.member(), lab.member()
+    secret = store(tmp_path / "v" / "secret.zarr", "0", tmp_path / "v" / "secret.zarr" / "0")
+    (tmp_path / "v" / "secret.ome.tif").write_bytes(two_files(tmp_path / "v", "b.ome.tif").read_bytes())
+    names = {}
+    for path in (secret, tmp_path / "v" / "secret.ome.tif"):
+        made = import_file_set(victim.session(), file_set(path).files)
+        names[path.suffix] = folder / "ManagedRepository" / prefix_of(victim.session(), made) / path.name
+    session = thief.session()
+    for name in (str(names[".zarr"] / "0"), "../../../../../" + str((names[".zarr"] / "0").relative_to(folder))):
+        own = store(tmp_path / str(len(name)) / "own.zarr", name, tmp_path / str(len(name)) / "written.zarr")
+        with pytest.raises(InputError, match="lies outside"):
+            import_file_set(session, [own / ".zgroup", own / ".zattrs"])
+    own_tiff = tmp_path / "own.ome.tif"
+    text = two_files(tmp_path / "t", "X" * len(str(names[".tif"]))).read_bytes()
+    own_tiff.write_bytes(text.replace(b"X" * len(str(names[".tif"])), str(names[".tif"]).encode()))
+    with pytest.raises(InputError, match="lies outside"):
+        import_file_set(session, [own_tiff])
+    assert session.ids("select i.id from Image i where i.details.owner.id = :o", o=thief.ident) == []
 
 
 def test_filesets_are_deleted_whole_and_their_files_with_them(
