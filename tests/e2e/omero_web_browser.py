@@ -122,9 +122,10 @@ class User:
         self.page.wait_for_timeout(1000)  # panels slide open
         self.seen[name]["details"] = panel.inner_text()
         self.picture(pictures[0])
-        self.page.locator("#bulk_annotations_list li a.tooltip", has_text="_summary").click()
+        # The only table of the container is opened at once; of several, one would have to be chosen.
         row = self.page.locator("#bulk_annotations_list table", has_text="Count_Nucleus")
         row.wait_for()
+        self.seen[name]["tables"] = self.page.locator("#bulk_annotations_list li a.tooltip").all_inner_texts()
         row.scroll_into_view_if_needed()
         self.seen[name]["table"] = row.inner_text()
         self.picture(pictures[1])

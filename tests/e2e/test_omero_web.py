@@ -186,6 +186,8 @@ def test_the_image_shows_its_rois_key_values_and_row(
     assert re.search(rf"ROI Count:\s*{count}\b", shown["details"])
     assert stored.run["Run ID"] in shown["details"] and re.search(rf"Recipe\s+{recipe}\b", shown["details"])
     assert re.search(rf"Count_Nucleus:\s+{count}\b", shown["table"])
+    (table,) = shown["tables"]
+    assert table.startswith(f"{recipe}_summary_")
 
 
 def test_the_viewer_draws_outlines_and_the_cells_stay_visible(seen: dict[str, Any]) -> None:
