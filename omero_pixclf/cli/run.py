@@ -115,6 +115,11 @@ def run(
     }
     if resume is not None:
         request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
+        if axes not in (None, request.axes):
+            raise UsageError(
+                f"run {resume} reads its files as {request.axes or 'they say'}, not as {axes}: leave out --axes, or "
+                "start a new run"
+            )
     else:
         request = Request(targets, recipe_from(recipe_file, options), force, shard=shard, axes=axes, **machinery)
     if dry_run:
@@ -148,10 +153,13 @@ def _refuse_contradictions(
 
 
 KEPT_BY_RESUME = frozenset(
-    {"resume", "out", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
+    {"resume", "out", "axes", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
     | set(SERVER_NAMES)
 )
-"""Options that say where and how a run goes on; all others say which run it is, and that is known."""
+"""Options that say where and how a run goes on; all others say which run it is, and that is known.
+
+``axes`` may be repeated, but not changed.
+"""
 
 
 def _refuse_changes(context: click.Context) -> None:

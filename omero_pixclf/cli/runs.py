@@ -38,6 +38,7 @@ def runs() -> None:
 
 @runs.command(
     "list",
+    short_help="List your runs, newest first.",
     epilog="""\b
 Examples:
   omero-pixclf runs list

@@ -16,12 +16,14 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from omero_pixclf.app import runs_in
 from omero_pixclf.cli import cli
 from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, recipe_from
 from omero_pixclf.cli.run import KEPT_BY_RESUME, check, run
 from omero_pixclf.config import RESULT_VERSION, Recipe, load_recipe
-from omero_pixclf.errors import UsageError
+from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.labour import Request
+from omero_pixclf.runs.manifest import Manifest, RunHeader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
 PROJECT: Any = SimpleNamespace(sha256="ab" * 32)
@@ -156,6 +158,20 @@ def test_what_a_resumed_run_would_not_follow_is_refused_by_name(flag: str, tmp_p
     ended = CliRunner().invoke(cli, words)
     assert isinstance(ended.exception, UsageError), ended.output
     assert f"leave out {flag}" in str(ended.exception)
+
+
+def test_the_axes_of_a_resumed_run_may_be_repeated_but_not_changed(tmp_path: Path) -> None:
+    run_id = "20261121T053012-ab12cd"
+    header = RunHeader(run_id, RECIPE.model_dump(mode="json"), "h", ("a",), str(tmp_path), "", "now", axes="tyx")
+    with Manifest.create(runs_in(tmp_path) / run_id, header):
+        pass
+    said = {}
+    for axes in ("zyx", "tyx"):
+        ended = CliRunner().invoke(cli, ["run", "--resume", run_id, "--out", str(tmp_path), "--axes", axes])
+        assert isinstance(ended.exception, PixclfError)
+        said[axes] = str(ended.exception)
+    assert "reads its files as tyx, not as zyx" in said["zyx"]
+    assert "nuclei.ilp" in said["tyx"]  # the next thing that is looked at
 
 
 def test_targets_of_a_resumed_run_are_refused(tmp_path: Path) -> None:
