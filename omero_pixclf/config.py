@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.validation import complaints
+from omero_pixclf.wording import printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -155,6 +156,11 @@ class Recipe(_Frozen):
     objects: Objects = Objects()
     output: Output = Output()
 
+    @field_validator("name", mode="before")
+    @classmethod
+    def _text(cls, value: Any) -> Any:
+        return printable(value) if isinstance(value, str) else value
+
     @property
     def title(self) -> str:
         """What the recipe is called; one without a name is called after its project, once `called_after` says how."""
@@ -184,7 +190,7 @@ class Recipe(_Frozen):
         """Settings as ``{"objects.threshold": "0.5", …}``, for people to read; those left at None are not shown."""
         dump = self.model_dump(mode="json")
         return {
-            f"{section}.{key}": ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            f"{section}.{key}": printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
             for section in ("classifier", "objects", "output")
             for key, value in dump[section].items()
             if value is not None
@@ -197,7 +203,7 @@ def title_of(project_file: str) -> str:
     >>> title_of("projects/nuclei.ilp")
     'nuclei'
     """
-    return Path(project_file).stem or project_file
+    return printable(Path(project_file).stem or project_file)
 
 
 def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:

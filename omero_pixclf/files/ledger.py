@@ -15,6 +15,7 @@ from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord, is_run_id
 from omero_pixclf.validation import parse_json
+from omero_pixclf.wording import printable
 
 __all__ = ["LEDGER", "in_work", "is_results_folder", "read_record", "write_record"]
 
@@ -34,7 +35,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
     facts["finished"] = None if record.finished is None else record.finished.isoformat()
     if record.state == "running":
         facts["worker"] = _worker()
-    write_bytes(folder / LEDGER, json.dumps(facts, indent=2, ensure_ascii=False).encode())
+    write_bytes(folder / LEDGER, printable(json.dumps(facts, indent=2, ensure_ascii=False)).encode())
 
 
 def read_record(folder: Path) -> RunRecord | None:

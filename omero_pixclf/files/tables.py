@@ -56,8 +56,8 @@ def write_parquet(path: Path, table: Table) -> None:
         facts = {"kind": column.kind, "unit": column.unit, "description": column.description, "fill": str(column.fill)}
         fields.append(pyarrow.field(column.name, kind, metadata=facts))
         arrays.append(pyarrow.array(_cells(column), kind))
-    with replacing(path) as part:
-        pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), part)
+    with replacing(path) as part, part.open("wb") as file:  # pyarrow itself opens UTF-8 names only
+        pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), file)
 
 
 def read_parquet(path: Path) -> Table:
@@ -72,7 +72,8 @@ def read_parquet(path: Path) -> Table:
     import pyarrow.parquet
 
     try:
-        stored = pyarrow.parquet.read_table(path)
+        with path.open("rb") as file:
+            stored = pyarrow.parquet.read_table(file)
         return Table(tuple(_column(stored, name) for name in stored.column_names))
     except (OSError, pyarrow.ArrowException, KeyError, ValueError, TypeError, OverflowError) as error:
         raise InputError(

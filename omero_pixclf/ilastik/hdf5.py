@@ -21,6 +21,7 @@ from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.hdf5_objects import Message, links, messages, root_address
 from omero_pixclf.ilastik.hdf5_source import BrokenFileError, Source
 from omero_pixclf.ilastik.hdf5_values import LAYOUT, attribute, dataset
+from omero_pixclf.wording import printable
 
 __all__ = ["LARGEST", "Branch", "numbers", "opened", "text", "texts"]
 
@@ -140,7 +141,7 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
     ProjectError
         It cannot be read, or is no HDF5 file.
     """
-    called = name or ("project.ilp" if isinstance(source, bytes) else Path(source).name)
+    called = printable(name or ("project.ilp" if isinstance(source, bytes) else Path(source).name))
     if isinstance(source, bytes):
         yield Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest()
         return
@@ -161,7 +162,7 @@ def _open(path: Path | str, called: str) -> BinaryIO:
     try:
         if not Path(path).is_file():
             found = "is not a file" if Path(path).exists() else "is not there"
-            raise ProjectError(f"{called}: {found} (looked for {Path(path).absolute()})")
+            raise ProjectError(f"{called}: {found} (looked for {printable(str(Path(path).absolute()))})")
         return Path(path).open("rb")
     except OSError as problem:
         raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem

@@ -153,3 +153,28 @@ def test_an_image_of_a_name_in_bytes_is_opened_in_python(tmp_path: Path) -> None
     with open_image(tmp_path / f"{LATIN}.tif") as image:
         assert image.info.shape == (1, 1, 8, 9, 1)
         assert image.info.fingerprint.startswith("stat:")
+
+
+@pytest.mark.parametrize("named", ["project", "recipe", "folder"])
+def test_projects_recipes_and_folders_of_runs_have_any_name(tmp_path: Path, raw: np.ndarray, named: str) -> None:
+    write(tmp_path, "a.npy", raw)
+    project = tmp_path / (f"{LATIN}.ilp" if named == "project" else "p.ilp")
+    project.write_bytes((DEMO / "plate.ilp").read_bytes())
+    out = LATIN if named == "folder" else "r"
+    command = [str(PROGRAM), "run", "a.npy", "--axes", "yxc", "--project", project.name, "--out", out]
+    command += ["--no-contact-sheet", *(["--name", LATIN] if named == "recipe" else [])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert (done.returncode, b"1 done" in done.stdout) == (0, True), done.stdout + done.stderr
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert b"1 skipped" in again.stdout, again.stdout
+    command = [
+        str(PROGRAM),
+        "predict",
+        "--project",
+        project.name,
+        "--output_filename_format",
+        f"{LATIN}/{LATIN}",
+        "a.npy",
+    ]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert (tmp_path / LATIN / f"{LATIN}.h5").is_file()
