@@ -17,6 +17,7 @@ import omero.model
 import pytest
 
 from omero_pixclf.embedded import service as services
+from omero_pixclf.embedded.fault_injection import FaultInjection
 from omero_pixclf.embedded.server import start
 from tests.integration.conftest import ROOT_PASSWORD, Endpoint
 
@@ -98,7 +99,10 @@ def size_of(value: Any) -> int:
 @contextmanager
 def recording(folder: Path) -> Iterator[Recorded]:
     """An embedded OMERO in this process that tells of each call."""
-    with pytest.MonkeyPatch.context() as patch, start(folder, password=ROOT_PASSWORD) as server:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        start(folder, password=ROOT_PASSWORD, faults=FaultInjection(shuffled=True)) as server,
+    ):
         made = Recorded(Endpoint(server.host, server.port, ROOT_PASSWORD))
         carry_out = services._run
 
