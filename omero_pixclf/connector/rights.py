@@ -35,7 +35,10 @@ def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
 
 def _refusal(session: Session, key: str, found: Any, *, links: bool) -> str | None:
     if found is None:
-        return f"{key}: not on the server, or not visible to {session.user_name}"
+        return (
+            f"{key}: not on the server, or not visible to {session.user_name}; check the number, or log in as somebody "
+            "who sees it"
+        )
     rights = found.details.permissions
     if not rights.canAnnotate():
         return _because(session, key, "annotate")
@@ -65,4 +68,7 @@ def _because(session: Session, key: str, verb: str) -> str:
     owner, group, number = session.rows(hql, id=ident)[0]
     stored = session.read(f"group {group}", lambda sf: sf.getAdminService().getGroup(number).details.permissions)
     level = _LEVELS.get(str(stored), str(stored))
-    return f"{key}: {session.user_name} may not {verb} what belongs to {owner} in the {level} group {group}"
+    return (
+        f"{key}: {session.user_name} may not {verb} what belongs to {owner} in the {level} group {group}; run as "
+        f"{owner}, or ask the group's owner for another level of permissions"
+    )

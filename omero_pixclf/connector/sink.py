@@ -314,7 +314,8 @@ def _wait_for_older(session: Session, entry: Entry) -> None:
             return
         session.pause(FINISH_WAIT_S)
     raise OutputError(
-        f"{entry.record.image}: another process is writing tables of {entry.record.recipe} and does not end"
+        f"{entry.record.image}: another process is writing tables of {entry.record.recipe} and does not end; "
+        "stop it, then run this again: the images that are done are kept"
     )
 
 
