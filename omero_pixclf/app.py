@@ -219,7 +219,9 @@ def project_of(session: Session, recipe: Recipe, targets: Sequence[str] = ()) ->
     if wanted.startswith("FileAnnotation:") or os.sep not in wanted:
         name, content = read_project_bytes(session, wanted, targets)
         return read_project(content, name=name)
-    raise InputError(f"{wanted}: no such file")
+    raise InputError(
+        f"{wanted}: no such file; check the path, or name a file attached in OMERO, such as FileAnnotation:12"
+    )
 
 
 def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Request) -> list[PlanItem]:
@@ -239,7 +241,7 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     digest = request.recipe_hash(project)
     images = list(source.images(request.targets))
     if not images:
-        raise UsageError(f"no images in {' '.join(request.targets)}")
+        raise UsageError(f"no images in {' '.join(request.targets)}; name a container or folder that holds some")
     inputs = [image for image in images if not image.made_by]
     if request.shard is not None:
         # Shares follow from the inputs alone: while this one is planned, others make images.
@@ -288,7 +290,8 @@ def _reopened(request: Request, digest: str, server: str, user: str) -> Iterator
         if header.recipe_hash != digest:
             raise UsageError(f"run {header.run_id}: its project or settings have changed since; start a new run")
         if (header.server, header.user) != (server, user):
-            raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {user}'s on {server}")
+            here = f"{header.user or 'files'} on {header.server}, not {user or 'files'} on {server}"
+            raise UsageError(f"run {header.run_id} belongs to {here}: go on with it there")
         asked = (request.recipe.title, request.targets, "/".join(map(str, request.shard or ())))
         if asked != (Recipe.model_validate(header.recipe).title, header.targets, header.shard):
             raise UsageError(f"run {header.run_id}: its name, targets and share cannot be changed; start a new run")

@@ -46,7 +46,7 @@ def merge_in_omero(
     with connected(login) as session:
         if (header.server, header.user) != (session.host, session.user_name):
             here = f"{session.user_name}'s on {session.host}"
-            raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {here}")
+            raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {here}: merge it there")
         recipe = Recipe.model_validate(header.recipe)
         project = _unchanged(project_of(session, recipe, header.targets), recipe, header)
         with omero_edges(session, recipe) as (source, sink):

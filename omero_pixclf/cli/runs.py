@@ -155,7 +155,7 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
     from omero_pixclf.past import undo_in_folder, undo_run
 
     if not yes and not sys.stdin.isatty():
-        raise UsageError("nobody is there to be asked: confirm with --yes")
+        raise UsageError("cannot ask for confirmation (no terminal): confirm with --yes")
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
     again = f"omero-pixclf undo {run_id}{options_for(out)}"

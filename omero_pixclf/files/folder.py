@@ -304,7 +304,10 @@ def _copied(path: Path, folder: Path) -> Path:
     try:
         return Path(shutil.copy2(path, folder))
     except OSError as error:
-        raise OutputError(f"{folder / path.name}: could not be written: {error.strerror}") from error
+        raise OutputError(
+            f"{folder / path.name}: could not be written: {error.strerror}; "
+            "make room there, or name another folder with --out"
+        ) from error
 
 
 def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
@@ -338,5 +341,5 @@ def undo_folder(root: Path, run_id: str) -> Mapping[str, int]:
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
     if not any(gone.values()):
-        raise InputError(f"run {run_id}: nothing of it is in {root}")
+        raise InputError(f"run {run_id}: nothing of it is in {root}; see: omero-pixclf runs list --out {root}")
     return gone

@@ -248,7 +248,10 @@ class _Shift:
         log.warning("the scheduler at %s is gone; its work goes out again", self.cluster.address)
         self.losses += 1
         if self.losses > LOSSES:
-            raise OutputError(f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row")
+            raise OutputError(
+                f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row; "
+                "see whether it runs, then go on with --resume"
+            )
         self._return_all()
         if self.client is not None:
             self.client.close(timeout=2)
@@ -310,6 +313,8 @@ def _client(cluster: Cluster) -> Any:
             return Client(cluster.address, timeout=10, set_as_default=False, security=cluster.security)
         except (OSError, ValueError) as error:
             if wait is None:
-                raise OutputError(f"no dask scheduler at {cluster.address}: {error}") from error
+                raise OutputError(
+                    f"no dask scheduler at {cluster.address}: {error}; start one, or check --dask"
+                ) from error
             time.sleep(wait)
     raise AssertionError("the last wait is None")

@@ -70,7 +70,7 @@ def server_gates(
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{home}: cannot be made for locks: {error.strerror}") from error
+        raise OutputError(f"{home}: cannot be made for locks: {error.strerror}; see that it can be written") from error
     reading = [home / f"reader-{n}" for n in range(readers)]
     writing = [home / f"writer-{n}" for n in range(writers)]
     return Gates(
@@ -120,7 +120,7 @@ def _locked(place: Path) -> IO[str] | None:
     try:
         file = place.open("a", encoding="ascii")
     except OSError as error:
-        raise OutputError(f"{place}: cannot be opened: {error.strerror}") from error
+        raise OutputError(f"{place}: cannot be opened: {error.strerror}; see that it can be written") from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -128,5 +128,7 @@ def _locked(place: Path) -> IO[str] | None:
         return None
     except OSError as error:
         file.close()
-        raise OutputError(f"{place}: cannot be locked: {error.strerror}") from error
+        raise OutputError(
+            f"{place}: cannot be locked: {error.strerror}; keep the state of runs on a disk with locks"
+        ) from error
     return file

@@ -195,9 +195,14 @@ def _translated(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise OutputError(f"{folder}: the run's manifest cannot be used: {error}") from error
+        raise OutputError(
+            f"{folder}: the run's manifest cannot be used: {error}; "
+            "see that the disk has room and can be written, then go on with --resume"
+        ) from error
     except sqlite3.DatabaseError as error:
-        raise InputError(f"{folder}: the run's manifest is damaged: {error}") from error
+        raise InputError(
+            f"{folder}: the run's manifest is damaged: {error}; start a new run, which skips what is done"
+        ) from error
 
 
 def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
@@ -207,7 +212,9 @@ def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
         listed = {key: tuple(content.get(key, ())) for key in ("targets", "merged")}
         return RunHeader(**{**content, **listed})
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{folder}: the run's manifest has no readable header: {error}") from error
+        raise InputError(
+            f"{folder}: the run's manifest has no readable header: {error}; start a new run, which skips what is done"
+        ) from error
 
 
 def _connect(folder: Path) -> sqlite3.Connection:

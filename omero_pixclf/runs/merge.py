@@ -38,7 +38,10 @@ def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
     missing = [f"{n}/{count}" for n in range(1, count + 1) if (n, count) not in shares]
     if missing or len(shares) != count:
         there = ", ".join(header.shard for header, _, _ in parts)
-        raise UsageError(f"each share is needed once: given {there}, missing {', '.join(missing) or 'none'}")
+        raise UsageError(
+            f"each share is needed once: given {there}, missing {', '.join(missing) or 'none'}; "
+            "name all runs of one request"
+        )
     return [part for _, part in sorted(zip(shares, parts, strict=True), key=lambda pair: pair[0])]
 
 
@@ -47,11 +50,15 @@ def _refuse_different(headers: Sequence[RunHeader]) -> None:
     for header in headers:
         if not header.shard:
             raise UsageError(
-                f"run {header.run_id} is no share of a run (--shard): it has finished its containers itself"
+                f"run {header.run_id} is no share of a run (--shard): it has finished its containers itself; "
+                "leave it out"
             )
         for name in ("recipe_hash", "targets", "server", "user"):
             if getattr(header, name) != getattr(first, name):
-                raise UsageError(f"runs {first.run_id} and {header.run_id} have not the same {name.replace('_', ' ')}")
+                raise UsageError(
+                    f"runs {first.run_id} and {header.run_id} have not the same {name.replace('_', ' ')}; "
+                    "merge only the shares of one request"
+                )
 
 
 def merged_header(run_id: str, started: str, parts: Sequence[Part]) -> RunHeader:

@@ -240,7 +240,10 @@ class _Crew:
     def _count_loss(self, said: str) -> None:
         self._losses += 1
         if self._losses > LOSSES * self._pool.workers:
-            raise OutputError(f"{said}; so did {self._losses - 1} before it, and no image was done in between")
+            raise OutputError(
+                f"{said}; so did {self._losses - 1} before it, and no image was done in between; "
+                "lower --workers or give more memory, then go on with --resume"
+            )
 
     def dismiss(self) -> None:
         """All is done: workers close what they have opened, which nobody waits for yet."""

@@ -186,7 +186,9 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise OutputError(f"{path}: could not be written: {error.strerror}") from error
+        raise OutputError(
+            f"{path}: could not be written: {error.strerror}; make room there, then go on with --resume"
+        ) from error
 
 
 def region_of(place: Sequence[slice], channels: int) -> Region:
