@@ -40,18 +40,22 @@ def denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
 
 
 def caller_of(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
-    """The user with memberships as they stand now; who acts as another administrator gains no privileges by that."""
+    """The user with memberships as they stand now.
+
+    Who acts as somebody else gains nothing that is not his own: an administrator no privileges that he lacks, a group
+    owner no groups that he is not in, and no administration.
+    """
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user_id,))
     members, leads = memberships(tx, user_id)
+    denied: frozenset[str] = denied_privileges(tx, user_id) if SYSTEM_GROUP in members else frozenset()
+    if sudoer_id is not None:
+        members, leads, denied = _as_sudoer(tx, sudoer_id, members, leads, denied)
     levels = tx.all(
         "SELECT g.id, g.permissions FROM groupexperimentermap m JOIN experimentergroup g ON g.id = m.parent "
         "WHERE m.child = ?",
         (user_id,),
     )
-    readable = frozenset(g for g, perm1 in levels if GroupLevel(perm1).readable)
-    denied: frozenset[str] = frozenset()
-    if SYSTEM_GROUP in members:
-        denied = denied.union(*(denied_privileges(tx, u) for u in (user_id, sudoer_id) if u is not None))
+    readable = frozenset(g for g, perm1 in levels if g in members and GroupLevel(perm1).readable)
     return Caller(
         user_id,
         name[0] if name else "",
@@ -62,6 +66,17 @@ def caller_of(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: in
         readable,
         denied,
     )
+
+
+def _as_sudoer(
+    tx: Transaction, sudoer_id: int, members: list[int], leads: list[int], denied: frozenset[str]
+) -> tuple[list[int], list[int], frozenset[str]]:
+    """What is left of somebody's groups, groups led and denied privileges where another user acts as him."""
+    behind, led = memberships(tx, sudoer_id)
+    lacking = denied_privileges(tx, sudoer_id) if SYSTEM_GROUP in behind else frozenset()
+    if SYSTEM_GROUP not in behind or "Sudo" in lacking:
+        members, leads = [g for g in members if g in behind], [g for g in leads if g in led]
+    return members, leads, denied | lacking if SYSTEM_GROUP in members else frozenset()
 
 
 class Call:
@@ -84,6 +99,14 @@ class Call:
         made.server, made.tx, made.context, made.current = server, tx, {}, None
         made.session = ClientSession("-", 0, 0, "root", SYSTEM_GROUP, event_type="Internal")
         return made.as_admin()
+
+    @classmethod
+    def of_session(cls, server: Server, session: ClientSession, tx: Transaction) -> Call:
+        """A request that only describes a session, which may have begun in a group where its user may do nothing."""
+        made = cls.__new__(cls)
+        made.server, made.tx, made.context, made.current, made.session = server, tx, {}, None, session
+        made.caller = caller_of(tx, session.user_id, session.group_id, session.sudoer_id)
+        return made
 
     @property
     def folder(self) -> Path:
@@ -119,6 +142,8 @@ class Call:
         own = caller_of(self.tx, self.session.user_id, self.session.group_id, self.session.sudoer_id)
         wanted = self._number("omero.group")
         group = self.session.group_id if wanted is None else wanted
+        if self.session.groups is not None and group not in self.session.groups:
+            raise violation("Group-sudo session cannot change context!")
         user = self._number("omero.user")
         if group is not None and group >= 0:
             self._check_member(own, group)

@@ -36,4 +36,5 @@ def event_context(call: Call) -> Any:
 def _in_order(call: Call) -> tuple[list[int], list[int]]:
     sql = "SELECT parent, owner FROM groupexperimentermap WHERE child = ? ORDER BY child_index, id"
     rows = call.tx.all(sql, (call.caller.user_id,))
-    return [r[0] for r in rows], [r[0] for r in rows if r[1]]
+    caller = call.caller
+    return [r[0] for r in rows if r[0] in caller.member_of], [r[0] for r in rows if r[0] in caller.leader_of]

@@ -34,6 +34,8 @@ class Transaction:
         self._connection = connection
         self.writable = writable
         self.in_any_order = faults.in_any_order
+        self.names: set[str] = set()  # of rows made, of which there may be one of a name only
+        self.made_meanwhile: Callable[[str], bool] = lambda name: False  # by another one, since this one was asked for
         self._next: dict[str, int] = {}
         self.after_commit: list[Callable[[], None]] = []
         self.memory: dict[Any, Any] = {}
@@ -81,6 +83,7 @@ class Database:
         self._faults = faults or FaultInjection()
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._writer_lock = threading.Lock()
+        self._committed: dict[str, float] = {}  # when unique names came to be, since the server started
         self._writer = self._connect()
         self._all = [self._writer]
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
@@ -125,20 +128,24 @@ class Database:
             self._idle.put(connection)
 
     @contextmanager
-    def writing(self, wait_s: float = _WRITER_WAIT_S) -> Iterator[Transaction]:
+    def writing(self, wait_s: float = _WRITER_WAIT_S, asked_at: float | None = None) -> Iterator[Transaction]:
         """A transaction that may change things; committed at the end, rolled back by an exception.
 
-        TimeoutError where another request goes on writing for longer than ``wait_s``.
+        ``asked_at`` is the monotonic time at which the request came, by default now. TimeoutError where another request
+        goes on writing for longer than ``wait_s``.
         """
+        begun = time.monotonic() if asked_at is None else asked_at
         if not self._writer_lock.acquire(timeout=wait_s):
             raise TimeoutError(f"another request has been writing to the database for {wait_s:g} s; try again later")
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             transaction = Transaction(self._writer, writable=True, faults=self._faults)
+            transaction.made_meanwhile = lambda name: self._committed.get(name, begun) > begun
             try:
                 yield transaction
                 transaction._store_ids()
                 self._writer.execute("COMMIT")
+                self._committed.update(dict.fromkeys(transaction.names, time.monotonic()))
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")

@@ -127,6 +127,11 @@ class Resolutions(Service):
         """The resolutions of the pixels that are open; ApiUsageException where none are."""
 
     @property
+    def _levels(self) -> Pyramid:
+        """The resolutions, where they may be asked for."""
+        return self._pyramid
+
+    @property
     def _layout(self) -> PixelLayout:
         """Sizes of the resolution in use."""
         return self._pyramid.current.layout
@@ -141,17 +146,17 @@ class Resolutions(Service):
 
     @untransacted
     def getResolutionLevels(self, context: Any) -> int:
-        return len(self._pyramid.buffers)
+        return len(self._levels.buffers)
 
     @untransacted
     def getResolutionLevel(self, context: Any) -> int:
-        return self._pyramid.level
+        return self._levels.level
 
     @untransacted
     def getResolutionDescriptions(self, context: Any) -> list[Any]:
-        layouts = [buffer.layout for buffer in self._pyramid.buffers]
+        layouts = [buffer.layout for buffer in self._levels.buffers]
         return [omero.api.ResolutionDescription(layout.x, layout.y) for layout in layouts]
 
     @untransacted
     def setResolutionLevel(self, context: Any, level: int) -> None:
-        self._pyramid.use(level)
+        self._levels.use(level)

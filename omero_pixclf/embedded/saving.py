@@ -8,7 +8,6 @@ collections of new objects loaded and empty.
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Any
 
 import omero
@@ -19,16 +18,20 @@ from omero_pixclf.embedded.database import ids_parameter
 from omero_pixclf.embedded.faults import fault, invalid, misuse, violation
 from omero_pixclf.embedded.history import note, note_all
 from omero_pixclf.embedded.model import Entity, Field, entity
+from omero_pixclf.embedded.namespaces import note_namespaces
 from omero_pixclf.embedded.saving_rights import (
     changed_details,
     check_editable,
     check_fresh,
     check_links,
+    check_repository,
     may_alter,
     ownership,
 )
 from omero_pixclf.embedded.schema import pair_table, table
 from omero_pixclf.embedded.storing import (
+    ListPlace,
+    changed_columns,
     check_present,
     fill_defaults,
     kind_of,
@@ -36,6 +39,7 @@ from omero_pixclf.embedded.storing import (
     pair_fields,
     places,
     row_of,
+    unload_empty,
 )
 
 __all__ = ["Saver"]
@@ -43,32 +47,19 @@ __all__ = ["Saver"]
 _MASK = "********"
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an object stands within an ordered collection of its owner."""
-
-    inverse: str  # the object's property that names the owner
-    owner: Any
-    index: int
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """The columns of the object's row that say so; the owner has an id by now."""
-        return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
-
-
 class Saver:
     """Saves graphs of one request; `flush` writes the rows."""
 
-    def __init__(self, call: Call, *, lenient: bool = False) -> None:
+    def __init__(self, call: Call, *, lenient: bool = False, of_client: bool = False) -> None:
         self.call = call
         self.graph = call.graph
+        self.of_client = of_client  # the server itself says in which repository a file is, no client does
         self.lenient = lenient  # references to nothing become null (saveAndReturnIds)
         self._seen: dict[int, Any] = {}
         self._keep: list[Any] = []  # what _seen's keys stand for must not be freed
         self._inserts: dict[str, list[list[Any]]] = {}
         self._pairs: list[tuple[str, int, list[Any]]] = []
-        self._listed: dict[int, _Place] = {}  # elements of ordered collections that were reached through their owner
+        self._listed: dict[int, ListPlace] = {}  # elements of ordered collections that were reached through their owner
         self._new: list[tuple[Any, Entity, int, int]] = []
         self._changed: list[tuple[Entity, int, Any]] = []
         self._written: dict[str, list[int]] = {}  # ids of rows that were changed, by the server's name of their class
@@ -127,6 +118,8 @@ class Saver:
         self._visit_references(found, obj)
         row = row_of(found, obj)
         check_present(found, row)
+        if self.of_client:
+            check_repository(found, row)
         owner, group = ownership(self.call, found, obj, row)
         check_links(self.call, found, row, owner, group)
         self._complete(found, obj, row, owner, group)
@@ -160,8 +153,9 @@ class Saver:
         check_fresh(found, obj, ident, current)
         self._visit_references(found, obj)
         wanted = self._wanted(found, obj, current)
-        where = places(found.name)
-        changed = {name: wanted[place] for name, place in where.items() if wanted[place] != current[place]}
+        if self.of_client:
+            check_repository(found, wanted, current)
+        changed = changed_columns(found, wanted, current)
         changed.update(changed_details(self.call, found, obj, ident, current))
         pairs = self._pairs_differ(found, obj, ident)
         if changed or pairs:
@@ -176,7 +170,7 @@ class Saver:
         self._visit_collections(found, obj)
         self._delete_removed(found, obj, ident)
         self._cut_links(found, obj, ident)
-        _unload_empty(found, obj)
+        unload_empty(found, obj)
         return obj
 
     def _current(self, found: Entity, ident: int) -> Any:
@@ -208,6 +202,8 @@ class Saver:
     def _write_changes(self, found: Entity, ident: int, values: dict[str, Any]) -> None:
         if "update_id" in places(found.name):
             values["update_id"] = self.call.event_id
+        if found.root == "Annotation":
+            note_namespaces(self.call.tx, [values.get("ns")])
         sets = ", ".join(f'"{name}" = ?' for name in values)
         self.call.tx.execute(f"UPDATE {table(found.name).name} SET {sets} WHERE id = ?", (*values.values(), ident))
 
@@ -243,7 +239,7 @@ class Saver:
         if child is None:
             return None
         if field.ordered:
-            self._listed[id(child)] = _Place(field.inverse, owner, place)
+            self._listed[id(child)] = ListPlace(field.inverse, owner, place)
         if child._loaded and getattr(child, "_" + field.inverse, None) is None:
             child.__dict__["_" + field.inverse] = owner
         return self.save(child)
@@ -260,7 +256,7 @@ class Saver:
                     omero.InternalException,
                     f"Wrapped Exception: {found.qualified} must be added to the collection {field.name} of its owner",
                 )
-            self._listed[id(obj)] = _Place(field.inverse, owner, siblings.index(id(obj)))
+            self._listed[id(obj)] = ListPlace(field.inverse, owner, siblings.index(id(obj)))
 
     def _store_place(self, found: Entity, obj: Any, ident: int, current: Any) -> None:
         """Store the owner and place of an element that was reached through its owner's ordered collection."""
@@ -330,6 +326,8 @@ class Saver:
             for root, rows in self._inserts.items():
                 marks = ", ".join("?" * len(rows[0]))
                 self.call.tx.executemany(f"INSERT INTO {table(root).name} VALUES ({marks})", rows)
+                if root == "Annotation":
+                    note_namespaces(self.call.tx, [row[places(root)["ns"]] for row in rows])
         except sqlite3.IntegrityError as error:
             raise invalid(f"could not insert: [{entity(root).qualified}]; {error}") from error
         for name, ident, pairs in self._pairs:
@@ -379,15 +377,3 @@ class Saver:
         given = obj._details._permissions if obj._details is not None else None
         perms = self.graph.new_permissions(given._perm1 if given is not None else None)
         return self.graph.details(None, None, event, event, None, perms)
-
-
-def _unload_empty(found: Entity, obj: Any) -> None:
-    """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
-
-    Emptying such a collection never reads it, so that the server does not know what is in it.
-    """
-    for name, field in found.children.items():
-        plain = not field.ordered and not entity(field.target).is_link
-        if plain and getattr(obj, f"_{name}Loaded") and not getattr(obj, f"_{name}Seq"):
-            setattr(obj, f"_{name}Loaded", False)
-            setattr(obj, f"_{name}Seq", [])

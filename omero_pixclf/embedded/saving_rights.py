@@ -15,7 +15,16 @@ from omero_pixclf.embedded.model import Entity, entity
 from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP, GroupLevel
 from omero_pixclf.embedded.storing import places
 
-__all__ = ["changed_details", "check_editable", "check_fresh", "check_links", "may_alter", "ownership"]
+__all__ = [
+    "changed_details",
+    "check_editable",
+    "check_fresh",
+    "check_group",
+    "check_links",
+    "check_repository",
+    "may_alter",
+    "ownership",
+]
 
 _PRIVILEGES = {
     "Experimenter": "ModifyUser",
@@ -165,10 +174,25 @@ def check_editable(call: Call, found: Entity, ident: int, current: Any, wanted: 
         return
     owner, group = current[where["owner_id"]], current[where["group_id"]]
     check_links(call, found, wanted, owner, group)
-    if call.caller.group_id != group and group != USER_GROUP:
-        raise violation(f"Currently logged into group {call.caller.group_id}. Cannot alter {what} in group {group}")
+    check_group(call, group)
     if not call.graph.rights(owner, group, file=ident if found.name == "OriginalFile" else None).edit:
         raise violation(f"Updating {what} not allowed.")
+
+
+def check_group(call: Call, group: int) -> None:
+    """SecurityViolation unless the request runs in the group of an object that it is to change."""
+    current = -1 if call.caller.group_id is None else call.caller.group_id
+    if current != group and group != USER_GROUP:
+        raise violation(f"Currently logged into group {current}. Cannot alter object in group {group}")
+
+
+def check_repository(found: Entity, wanted: list[Any], current: Any = None) -> None:
+    """SecurityViolation where a client says in which repository a file is: only the server knows that."""
+    if found.name != "OriginalFile":
+        return
+    place = places(found.name)["repo"]
+    if wanted[place] is not None and (current is None or wanted[place] != current[place]):
+        raise violation("cannot set original file repo property without secret key")
 
 
 def check_fresh(found: Entity, obj: Any, ident: int, current: Any) -> None:

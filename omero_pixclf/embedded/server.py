@@ -28,6 +28,7 @@ from omero_pixclf.embedded.factory import ServiceFactory
 from omero_pixclf.embedded.fault_injection import FaultInjection
 from omero_pixclf.embedded.folder import lock
 from omero_pixclf.embedded.logins import close_row
+from omero_pixclf.embedded.messages import MESSAGE_MAX_KB
 from omero_pixclf.embedded.passwords import Throttle
 from omero_pixclf.embedded.registry import STATEFUL, STATELESS, service_class
 from omero_pixclf.embedded.repositories import repository_files
@@ -54,7 +55,7 @@ _PROPERTIES = {
     "Ice.ThreadPool.Server.SizeMax": "32",
     "Ice.ThreadPool.Client.Size": "2",
     "Ice.ThreadPool.Client.SizeMax": "8",
-    "Ice.MessageSizeMax": "250000",
+    "Ice.MessageSizeMax": str(MESSAGE_MAX_KB),
     "Ice.ACM.Server.Timeout": "60",
     "Ice.ACM.Server.Close": "0",
     "Ice.ACM.Server.Heartbeat": "3",

@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import Ice
 import omero
+import omero.constants
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, unexpected
+from omero_pixclf.embedded.faults import fault, misuse, unexpected
+from omero_pixclf.embedded.messages import is_too_large
 
 if TYPE_CHECKING:
+    from omero_pixclf.embedded.database import Transaction
     from omero_pixclf.embedded.server import Server
     from omero_pixclf.embedded.sessions import ClientSession
 
@@ -55,6 +59,7 @@ class Service:
     interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
     stateful: ClassVar[bool] = False
     is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `for_everybody`)
+    takes_uuid: ClassVar[frozenset[str]] = frozenset()  # operations that need the session's uuid in their context
 
     def __init__(self, server: Server, session: ClientSession) -> None:
         self.server = server
@@ -66,10 +71,7 @@ class Service:
     @contextmanager
     def transaction(self, context: Any, *, write: bool = False) -> Iterator[Call]:
         """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
-        if write:
-            self.server.faults.delay()
-        opened = self.server.database.writing() if write else self.server.database.reading()
-        with opened as tx:
+        with _opened(self.server, write) as tx:
             yield Call(self.server, self.session, tx, context or {})
 
     def must_have_password(self) -> None:
@@ -79,6 +81,18 @@ class Service:
                 omero.SecurityViolation,
                 "Bad authentication credentials for this action.\nSee setSecurityPassword for more information",
             )
+
+    def check_uuid(self, context: Any) -> None:
+        """ApiUsageException for a call context that does not say which session it is of.
+
+        Repositories are no services of a session on a real server. The context that clients send by themselves has the
+        uuid; one that is given with a call replaces that, and must have it, too.
+        """
+        uuid = (context or {}).get(omero.constants.SESSIONUUID)
+        if uuid is None:
+            raise misuse("Uuid cannot be null.")
+        if self.server.sessions.find(uuid) is None:
+            raise fault(omero.RemovedSessionException, f"No context for {uuid}")
 
     def released(self) -> None:
         """Let go of what the service holds; called once, by the client's close or the session's end."""
@@ -162,12 +176,17 @@ def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ..
                 omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
             )
         service.session.touch()
+        if operation in service.takes_uuid:
+            service.check_uuid(current.ctx)
         loss = service.server.faults.loss(service.session.agent, service.session.requests)
         if loss == "before":
             service.server.lose(service.session, current.con)
         result = _alone(service, method, arguments, current)
         if loss == "after":
             service.server.lose(service.session, current.con)
+        if is_too_large(result):
+            _log.warning("%s.%s answers more than a message may carry: its connection ends", service.name, operation)
+            current.con.close(True)
         return result
     except Ice.Exception:
         raise
@@ -188,11 +207,17 @@ def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], curre
     mode = getattr(method, "transaction", "read")
     if mode == "none":
         return method(service, current.ctx, *arguments)
-    if mode == "write":
-        service.server.faults.delay()
-    opened = service.server.database.writing() if mode == "write" else service.server.database.reading()
-    with opened as tx:
+    with _opened(service.server, mode == "write") as tx:
         call = Call(service.server, service.session, tx, current.ctx, current)
         if not (service.is_for_everybody or getattr(method, "for_everybody", False)):
             call.must_be_user()
         return method(service, call, *arguments)
+
+
+def _opened(server: Server, write: bool) -> AbstractContextManager[Transaction]:
+    """The transaction of a request that has come now; one that changes something may have to wait."""
+    if not write:
+        return server.database.reading()
+    asked_at = time.monotonic()
+    server.faults.delay()
+    return server.database.writing(asked_at=asked_at)

@@ -27,6 +27,7 @@ class ClientSession:
     live_ms: int = 0  # 0: no limit
     sudoer_id: int | None = None
     sudoer_name: str | None = None
+    groups: frozenset[int] | None = None  # where a session made by a group owner for somebody else may act; None: all
     event_type: str = "User"
     agent: str = ""  # what its client calls itself
     references: int = 0

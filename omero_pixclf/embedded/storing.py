@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,6 +15,8 @@ from omero_pixclf.embedded.model import Entity, Field, entities, entity, find_en
 from omero_pixclf.embedded.schema import DEFAULTS, table
 
 __all__ = [
+    "ListPlace",
+    "changed_columns",
     "check_present",
     "fill_defaults",
     "kind_of",
@@ -20,6 +24,7 @@ __all__ = [
     "pair_fields",
     "places",
     "row_of",
+    "unload_empty",
 ]
 
 _POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
@@ -30,7 +35,26 @@ _POSITIVE = {  # the model's positive integers and lengths, and what may be zero
     "Laser": "frequencyMultiplication",
     "ProjectionDef": "stepping",
 }
+_FRACTIONS = {
+    "ImagingEnvironment": "humidity co2percent",
+    "LightSettings": "attenuation",
+    "TransmittanceRange": "transmittance",
+}
 _NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDef": "startPlane endPlane"}
+
+
+@dataclass(frozen=True)
+class ListPlace:
+    """Where an object stands within an ordered collection of its owner."""
+
+    inverse: str  # the object's property that names the owner
+    owner: Any
+    index: int
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The columns of the object's row that say so; the owner has an id by now."""
+        return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
 
 
 def kind_of(obj: Any) -> Entity:
@@ -109,13 +133,33 @@ def check_present(found: Entity, row: list[Any]) -> None:
     for field, place in _stored(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
             raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
-    _check_range(found, row, _POSITIVE, 0, "strictly positive")
-    _check_range(found, row, _NOT_NEGATIVE, -1, "non-negative")
+    _check_range(found, row, _POSITIVE, lambda v: v > 0, "must be strictly positive")
+    _check_range(found, row, _NOT_NEGATIVE, lambda v: v >= 0, "must not be negative")
+    _check_range(found, row, _FRACTIONS, lambda v: 0 <= v <= 1, "may range from zero to one only")
 
 
-def _check_range(found: Entity, row: list[Any], names: dict[str, str], below: int, words: str) -> None:
+def _check_range(found: Entity, row: list[Any], names: dict[str, str], fits: Callable[[Any], bool], words: str) -> None:
     for name in names.get(found.name, "").split():
         value = row[places(found.name)[name]]
-        if value is not None and value <= below:
-            message = f"values of {found.name}.{name} must be {words}"
+        if value is not None and not fits(float(value)):  # NaN is stored as text
+            message = f"values of {found.name}.{name} {words}"
             raise omero.InternalException("", "java.lang.IllegalArgumentException", message)
+
+
+def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str, Any]:
+    """Columns to change, with their new values; none of classes that never change, which OMERO ignores."""
+    if not (found.is_mutable or found.is_enum):
+        return {}
+    return {name: wanted[place] for name, place in places(found.name).items() if wanted[place] != current[place]}
+
+
+def unload_empty(found: Entity, obj: Any) -> None:
+    """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
+
+    Emptying such a collection never reads it, so that the server does not know what is in it.
+    """
+    for name, field in found.children.items():
+        plain = not field.ordered and not entity(field.target).is_link
+        if plain and getattr(obj, f"_{name}Loaded") and not getattr(obj, f"_{name}Seq"):
+            setattr(obj, f"_{name}Loaded", False)
+            setattr(obj, f"_{name}Seq", [])

@@ -25,6 +25,7 @@ _VALUES = {
     "strings": lambda n: [f"a{n}", "b"],
     "pairs": lambda n: [model.NamedValue("k", str(n)), model.NamedValue("k", "again")],
 }
+_FRACTIONS = {"attenuation", "co2percent", "humidity", "transmittance"}  # from 0 to 1
 _COUNT = itertools.count(1)
 # the server keeps these itself, or lets nobody make them
 _OWN = {"Session", "Share", "ShareMember", "Event", "EventLog", "Node", "DBPatch", "GroupExperimenterMap"}
@@ -36,7 +37,9 @@ def filled(kind: Entity) -> Any:
     made = kind.factory()
     for field in kind.fields.values():
         number = next(_COUNT)
-        if field.kind in _VALUES:
+        if field.name in _FRACTIONS:
+            setattr(made, "_" + field.name, rtypes.rdouble(0.25))
+        elif field.kind in _VALUES and field.name != "repo":  # of a file: the server's to set
             setattr(made, "_" + field.name, _VALUES[field.kind](number))
         elif field.kind == "unit":
             unit = next(iter(unit_names(field.target).values()))

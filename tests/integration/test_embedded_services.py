@@ -55,16 +55,6 @@ def test_root_makes_sessions_for_others_and_is_named_in_them(root, client, endpo
     other.closeSession()
 
 
-def test_a_group_owner_makes_no_session_for_an_administrator(team, endpoint):
-    alice, _bob, root = team("rwra--")
-    group = model.ExperimenterGroupI(alice.person.group, False)
-    root.sf.getAdminService().setGroupOwner(group, model.ExperimenterI(alice.person.ident, False))
-    name = root.sf.getAdminService().getGroup(alice.person.group).name.val
-    again = Client(alice.person, alice.person.client().getSession())
-    with pytest.raises(omero.SecurityViolation):
-        again.sf.getSessionService().createSessionWithTimeout(omero.sys.Principal("root", name, "User", None), 1000)
-
-
 def test_a_wrong_password_opens_no_session(client):
     principal = omero.sys.Principal(client.person.name, "", "User", None)
     with pytest.raises(Exception, match="AuthenticationException"):

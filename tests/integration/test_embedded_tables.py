@@ -102,15 +102,3 @@ def test_a_killed_server_reopens_tables_that_were_closed(own_server: EmbeddedPro
     assert again.getNumberOfRows() == 4
     again.close()
     client.closeSession()
-
-
-def test_a_file_that_is_no_table_opens_as_none(user: Person) -> None:
-    client = user.client()
-    file = omero.model.OriginalFileI()
-    file.name, file.path = omero.rtypes.rstring("a.txt"), omero.rtypes.rstring("/")
-    ident = client.sf.getUpdateService().saveAndReturnObject(file).id.val
-    store = client.sf.createRawFileStore()
-    store.setFileId(ident)
-    store.write(b"no HDF5" * 100, 0, 700)
-    store.close()
-    assert reopened(client, ident) is None

@@ -17,7 +17,7 @@ def save(call: Call, request: Any) -> Any:
     """Answer a Save request."""
     if request.obj is None:
         raise Refused("bad-request", "there is nothing to save")
-    saver = Saver(call)
+    saver = Saver(call, of_client=True)
     saved = saver.save(request.obj)
     saver.flush()
     return omero.api.SaveRsp(saved)

@@ -70,7 +70,7 @@ def current_sessions(call: Call, request: Any) -> Any:
     full = [s for s in found if call.caller.has("ReadSession") or s.user_id == call.session.user_id]
     loaded = call.graph.load("Session", [s.ident for s in full])
     call.graph.finish()
-    contexts = [event_context(Call(call.server, s, call.tx, {}, call.current)) for s in found]
+    contexts = [event_context(Call.of_session(call.server, s, call.tx)) for s in found]
     for session, context in zip(found, contexts, strict=True):
         if session.ident not in loaded:
             _veil(context)

@@ -15,6 +15,7 @@ from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, misuse, violation
 from omero_pixclf.embedded.managed import file_place
+from omero_pixclf.embedded.saving_rights import check_group
 from omero_pixclf.embedded.service import Service, untransacted
 from omero_pixclf.embedded.storage import read_all, write_all
 
@@ -31,7 +32,7 @@ class RawFileStore(Service):
         super().__init__(server, session)
         self._ident: int | None = None
         self._path: Path | None = None
-        self._group: dict[str, str] = {}
+        self._group = 0
         self._descriptor: int | None = None
         self._writable = False
         self._modified = False
@@ -45,13 +46,14 @@ class RawFileStore(Service):
         owner, group, size = call.tx.one("SELECT owner_id, group_id, size FROM originalfile WHERE id = ?", (ident,))
         path = file_place(call.tx, call.folder, ident)
         imported = call.tx.one("SELECT 1 FROM filesetentry WHERE originalFile = ?", (ident,)) is not None
-        self.open_path(path, ident, group, call.graph.rights(owner, group, file=ident).edit and not imported)
+        may_edit = call.caller.group_id is not None and call.graph.rights(owner, group, file=ident).edit
+        self.open_path(path, ident, group, may_edit and not imported)
         self._stored_size = size
 
     def open_path(self, path: Path, ident: int, group: int, writable: bool) -> None:
         """Let the store stand for a file; repositories keep theirs elsewhere than `setFileId`."""
         self._ident, self._path, self._writable = ident, path, writable
-        self._group = {"omero.group": str(group)}
+        self._group = group
 
     def _leave(self) -> None:
         if self._descriptor is not None:
@@ -123,13 +125,18 @@ class RawFileStore(Service):
     # ---- the end ---------------------------------------------------------------------------------------------
     @untransacted
     def save(self, context: Any) -> Any:
-        """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed."""
+        """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed.
+
+        It runs in the group of the call's context: a client that opened a file of another group than its session's
+        gives the context here, too, and when it closes a store that is not saved.
+        """
         if self._path is None or not self._writable:
             return None
         size = self.size(context)  # makes the file of an empty upload
         if not self._modified and size != 0 and self._stored_size in (None, size):
             return None
-        with self.transaction({**context, **self._group}) as call:
+        with self.transaction(context) as call:
+            check_group(call, self._group)
             algorithm = call.tx.one(
                 "SELECT a.value FROM originalfile f JOIN checksumalgorithm a ON a.id = f.hasher WHERE f.id = ?",
                 (self._ident,),
@@ -143,7 +150,7 @@ class RawFileStore(Service):
     def _store(self, context: Any, size: int, digest: str | None) -> Any:
         path = self._where()
         changed = int(path.stat().st_mtime * 1000)
-        with self.transaction({**context, **self._group}, write=True) as call:
+        with self.transaction(context, write=True) as call:
             call.tx.execute(
                 "UPDATE originalfile SET size = ?, mtime = ?, hash = coalesce(?, hash) WHERE id = ?",
                 (size, changed, digest, self._ident),
@@ -158,7 +165,7 @@ class RawFileStore(Service):
 
     @untransacted
     def close(self, context: Any) -> None:
-        """Closing saves what was written."""
+        """Closing saves what was written, in the group of the call's context."""
         try:
             self.save(context)
         finally:

@@ -35,6 +35,7 @@ class ImportProcess(Service):
     """
 
     interface = omero.grid.ImportProcess
+    takes_uuid = frozenset({"verifyUpload"})
     stateful = True
 
     def __init__(self, server: Any, session: Any, begun: Begun, settings: Any, context: dict[str, str]) -> None:

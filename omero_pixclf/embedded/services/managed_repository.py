@@ -30,6 +30,13 @@ class ManagedRepository(Repository):
     """omero.grid.ManagedRepository."""
 
     interface = omero.grid.ManagedRepository
+    takes_uuid = Repository.takes_uuid | {
+        "importFileset",
+        "importPaths",
+        "listImports",
+        "setChecksumAlgorithm",
+        "verifyChecksums",
+    }
 
     def __init__(self, server: Any, session: Any) -> None:
         super().__init__(server, session, MANAGED)

@@ -13,10 +13,12 @@ import omero.romio
 from omero.rtypes import rstring
 
 from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, misuse
+from omero_pixclf.embedded.faults import fault, misuse, unreadable
 from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
 from omero_pixclf.embedded.resolutions import Pyramid, Resolutions, open_pyramid
+from omero_pixclf.embedded.saving_rights import check_group
 from omero_pixclf.embedded.service import untransacted
+from omero_pixclf.embedded.tile_sequence import TileSequence
 
 __all__ = ["RawPixelsStore"]
 
@@ -35,7 +37,8 @@ class RawPixelsStore(Resolutions):
         self._open: Pyramid | None = None
         self._modified = False
         self._incomplete = False
-        self._group: dict[str, str] = {}
+        self._group, self._image = 0, 0
+        self._tiles: TileSequence | None = None
 
     def setPixelsId(self, call: Call, ident: int, bypass: bool) -> None:
         if self._ident == ident:
@@ -43,8 +46,9 @@ class RawPixelsStore(Resolutions):
         self._leave()
         self._open = open_pyramid(call, ident, write=True)
         self._ident = ident
-        group = call.tx.one("SELECT group_id FROM pixels WHERE id = ?", (ident,))[0]
-        self._group = {"omero.group": str(group)}
+        self._group, self._image = call.tx.one("SELECT group_id, image FROM pixels WHERE id = ?", (ident,))
+        full = self._open.full
+        self._tiles = TileSequence(full.layout) if full.writable and full.layout.is_big else None
 
     def prepare(self, call: Call, ids: list[int]) -> None:
         """Nothing to prepare: opening is quick."""
@@ -60,17 +64,38 @@ class RawPixelsStore(Resolutions):
 
     @property
     def _buffer(self) -> PixelBuffer:
+        """The resolution in use, to be read: tiles of a large image cannot be written any more."""
+        current = self._pyramid.current
+        if self._tiles is not None:
+            self._tiles.end()
+        return current
+
+    @property
+    def _layout(self) -> PixelLayout:
+        return self._buffer.layout
+
+    @property
+    def _levels(self) -> Pyramid:
+        if self._tiles is not None and not self._tiles.ended:
+            raise misuse("In write mode!")
+        return self._pyramid
+
+    def _writable(self) -> PixelBuffer:
+        """The buffer for what is no tile; InternalException for large images, which are written by tiles only."""
+        if self._pyramid.full.layout.is_big:
+            raise _unsupported("Non-tile based writing unsupported.")
         return self._pyramid.current
 
     def _leave(self) -> None:
         if self._open is not None:
             self._open.close()
         self._open, self._ident, self._modified, self._incomplete = None, None, False, False
+        self._tiles = None
 
     # ---- sizes -----------------------------------------------------------------------------------------------
     @untransacted
     def getPixelsId(self, context: Any) -> int | None:
-        self._buffer  # noqa: B018 - raises before setPixelsId
+        self._pyramid  # noqa: B018 - raises before setPixelsId
         return self._ident
 
     @untransacted
@@ -239,42 +264,45 @@ class RawPixelsStore(Resolutions):
 
     @untransacted
     def setRow(self, context: Any, data: bytes, y: int, z: int, c: int, t: int) -> None:
-        self._buffer.check_writable()
-        self._write(self._layout.offset(y, z, c, t), data)
+        buffer = self._writable()
+        buffer.check_writable()
+        self._do_write(lambda: buffer.write(buffer.layout.offset(y, z, c, t), data))
 
     @untransacted
     def setRegion(self, context: Any, size: int, offset: int, data: bytes) -> None:
-        self._write(offset, data[:size])
+        buffer = self._writable()
+        self._do_write(lambda: buffer.write(offset, data[:size]))
 
     @untransacted
     def setTile(self, context: Any, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
-        layout = self._layout
-        if not layout.is_big:
-            if x != 0:
-                raise _unsupported("ROMIO pixel buffer only supports 0 offseted tile writes.")
-            if w != layout.x:
-                raise _unsupported("ROMIO pixel buffer only supports full row writes.")
+        buffer = self._pyramid.current
+        layout = buffer.layout
+        if layout.is_big:
+            if self._tiles is None:
+                raise misuse("In read-only mode!")
+            self._tiles.check(len(data), (z, c, t), (x, y), (w, h))
+        elif x != 0:
+            raise _unsupported("ROMIO pixel buffer only supports 0 offseted tile writes.")
+        elif w != layout.x:
+            raise _unsupported("ROMIO pixel buffer only supports full row writes.")
         if len(data) < w * h * layout.width:
             raise fault(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
-        self._do_write(lambda buffer: buffer.write_tile(data, z, c, t, x, y, w, h))
+        self._do_write(lambda: buffer.write_tile(data, z, c, t, x, y, w, h))
 
     def _write_part(self, data: bytes, offset: Any, size_name: str) -> None:
         """Write a part whose size must fit exactly."""
-        buffer = self._buffer
+        buffer = self._writable()
         buffer.check_writable()
         start, size = offset(buffer.layout), getattr(buffer.layout, size_name)
         if len(data) != size:
             kind = "BufferUnderflowException" if len(data) < size else "BufferOverflowException"
             raise fault(omero.ResourceError, f"{kind}: {len(data)} bytes instead of {size}")
-        self._write(start, data)
+        self._do_write(lambda: buffer.write(start, data))
 
-    def _write(self, offset: int, data: bytes) -> None:
-        self._do_write(lambda buffer: buffer.write(offset, data))
-
-    def _do_write(self, write: Callable[[PixelBuffer], None]) -> None:
+    def _do_write(self, write: Callable[[], None]) -> None:
         """Write; after a failure (a full disk) the pixels are never counted as whole."""
         try:
-            write(self._buffer)
+            write()
         except OSError:
             self._incomplete = True
             raise
@@ -287,13 +315,17 @@ class RawPixelsStore(Resolutions):
 
     @untransacted
     def save(self, context: Any) -> Any:
-        """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was."""
+        """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was.
+
+        It runs in the group of the call's context, as `close` does.
+        """
         if not self._modified or self._open is None:
             return None
         if self._incomplete:
             raise fault(omero.ResourceError, "not everything could be written: the pixels are not whole")
-        digest = self._open.full.digest()
-        with self.transaction({**context, **self._group}) as call:
+        digest = self._buffer.digest()
+        with self.transaction(context) as call:
+            self._check_group(call)
             found = call.graph.get("Pixels", self._ident or 0)
             call.graph.finish()
         found.sha1 = rstring(digest.hex())
@@ -305,11 +337,18 @@ class RawPixelsStore(Resolutions):
         """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
         try:
             if self._modified and not self._incomplete and self._open is not None:
-                digest = self._open.full.digest()
-                with self.transaction(self._group, write=True) as call:
+                digest = self._buffer.digest()
+                with self.transaction(context, write=True) as call:
+                    self._check_group(call)
                     call.tx.execute("UPDATE pixels SET sha1 = ? WHERE id = ?", (digest.hex(), self._ident))
         finally:
             super().close(context)
+
+    def _check_group(self, call: Call) -> None:
+        """SecurityViolation where the call runs in another group than the image's, as on a real server."""
+        if call.caller.group_id is not None and call.caller.group_id != self._group:
+            raise unreadable("ome.model.core.Image", self._image)
+        check_group(call, self._group)
 
     def released(self) -> None:
         self._leave()

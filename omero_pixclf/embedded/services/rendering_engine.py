@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class RenderingEngine(Resolutions):
         self._pixels: Any = None
         self._settings: Any = None
         self._open: Pyramid | None = None
-        self._group: dict[str, str] = {}
+        self._group = 0
         self._quality = 0.85
 
     # ---- what is drawn ---------------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ class RenderingEngine(Resolutions):
         self.released()
         self._pixels, self._settings = found, None
         self._open = open_pyramid(call, ident)
-        self._group = {"omero.group": str(found.details.group.id.val)}
+        self._group = int(found.details.group.id.val)
 
     def lookupRenderingDef(self, call: Call, pixels: int) -> bool:
         ident = drawn_settings_id(call, pixels)
@@ -129,10 +130,15 @@ class RenderingEngine(Resolutions):
         return -1 if settings.id is None else int(settings.id.val)
 
     # ---- saving ----------------------------------------------------------------------------------------------
+    def _saving(self, context: Any, *, write: bool) -> AbstractContextManager[Call]:
+        """A transaction in the group of the call's context; over all groups it is that of the image."""
+        spans = context.get("omero.group") == "-1"
+        return self.transaction({**context, "omero.group": str(self._group)} if spans else context, write=write)
+
     @untransacted
     def resetDefaultSettings(self, context: Any, save: bool) -> int:
         pixels = self._pixels_set()
-        with self.transaction({**context, **self._group}, write=save) as call:
+        with self._saving(context, write=save) as call:
             own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
             settings = rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
             call.graph.finish()
@@ -144,13 +150,13 @@ class RenderingEngine(Resolutions):
     def saveCurrentSettings(self, context: Any) -> None:
         """Save as the caller's settings: the ones in use where they are the caller's, else a copy."""
         settings = self._ready()
-        with self.transaction({**context, **self._group}, write=True) as call:
+        with self._saving(context, write=True) as call:
             own = settings.id is not None and settings.details.owner.id.val == call.caller.user_id
             self._settings = save_settings(call, settings if own else copy_of(settings))
 
     @untransacted
     def saveAsNewSettings(self, context: Any) -> int:
-        with self.transaction({**context, **self._group}, write=True) as call:
+        with self._saving(context, write=True) as call:
             self._settings = save_settings(call, copy_of(self._ready()))
         return int(self._settings.id.val)
 

@@ -28,6 +28,10 @@ class Repository(Service):
 
     interface = omero.grid.Repository
     stateful = True
+    takes_uuid = frozenset(
+        {"deletePaths", "file", "fileById", "fileExists", "list", "listFiles"}
+        | {"makeDir", "mimetype", "register", "root", "treeList"}
+    )
 
     def __init__(self, server: Any, session: Any, name: str) -> None:
         super().__init__(server, session)

@@ -104,13 +104,16 @@ class SharedResources(Service):
         return call.graph.rights(owner, group, file=ident).edit
 
     def _table(self, file: Any, *, writable: bool) -> Any:
-        """The proxy of an open table; None where the file holds none, which is what OMERO answers."""
+        """The proxy of an open table; InternalException where the file holds none, LockTimeout where it is in use."""
         try:
             path = file_path(self.server.folder, file.id.val)
             service = Table(self.server, self.session, file, path, writable=writable)
+        except omero.LockTimeout:
+            raise
         except (omero.ServerError, ValueError) as error:
             _log.warning("OriginalFile:%s cannot be opened as a table: %s", file.id.val, error)
-            return None
+            text = f"OriginalFile:{file.id.val} cannot be opened as a table: {getattr(error, 'message', error)}"
+            raise fault(omero.InternalException, text) from error
         return self.server.add_object(self.session, self.category, service, "omero.grid.Table")
 
     # ---- processors ------------------------------------------------------------------------------------------

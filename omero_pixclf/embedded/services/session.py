@@ -9,7 +9,7 @@ import omero
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.call import Call, caller_of
+from omero_pixclf.embedded.call import Call
 from omero_pixclf.embedded.faults import fault, misuse, violation
 from omero_pixclf.embedded.logins import open_session, password_fits, pick_group, user_id
 from omero_pixclf.embedded.service import Service, changes, for_everybody, untransacted
@@ -53,16 +53,20 @@ class Session(Service):
         return self._sudo(call, principal, live_ms, idle_ms)
 
     def _sudo(self, call: Call, principal: Any, live_ms: int, idle_ms: int) -> Any:
-        """A session for somebody else: administrators for all, group owners for plain members of their groups."""
+        """A session for somebody else: administrators for all, group owners within the groups that they lead.
+
+        A group owner may become an administrator, too, who then is none (see `caller_of`).
+        """
         user = _known_user(call, principal.name)
         group = pick_group(call.tx, user, principal.group or "")
-        target = caller_of(call.tx, user, group)
-        if not call.caller.has("Sudo") and (group not in call.caller.leader_of or target.is_admin):
+        led = None if call.caller.has("Sudo") else call.caller.leader_of
+        if led is not None and group not in led:
             raise violation(f"Group sudo is not permitted for group {principal.group} (gid={group})")
         behind = (self.session.user_id, self.session.user_name)
         if self.session.sudoer_id is not None:
             behind = (self.session.sudoer_id, self.session.sudoer_name or "")
         made = _opened(call, user, group, _SUDO_AGENT, idle_ms=idle_ms, live_ms=live_ms, sudoer=behind)
+        made.groups = led
         return _described(call, made)
 
     @untransacted

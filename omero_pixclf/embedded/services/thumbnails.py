@@ -72,7 +72,9 @@ class ThumbnailStore(Service):
             defaults_into(call, settings, pixels, buffer)
         finally:
             buffer.close()
-        self._settings = save_settings(call.in_group(pixels.details.group.id.val), settings).id.val
+        if call.caller.group_id is None:
+            call = call.in_group(pixels.details.group.id.val)
+        self._settings = save_settings(call, settings).id.val
 
     @changes
     def createThumbnail(self, call: Call, width: Any, height: Any) -> None:

@@ -51,7 +51,7 @@ class Update(Service):
     def saveAndReturnIds(self, call: Call, objects: list[Any]) -> list[int]:
         if any(o is None for o in objects):
             raise misuse("attempt to create saveOrUpdate event with null entity")
-        saver = Saver(call, lenient=True)
+        saver = Saver(call, lenient=True, of_client=True)
         saved = [saver.save(o) for o in objects]
         saver.flush()
         return [o._id._val for o in saved]
@@ -87,7 +87,7 @@ class Update(Service):
     def _save_all(self, call: Call, objects: list[Any]) -> list[Any]:
         if any(o is None for o in objects):
             raise fault(omero.InternalException, "Wrapped Exception: an object to save is null")
-        saver = Saver(call)
+        saver = Saver(call, of_client=True)
         saved = [saver.save(o) for o in objects]
         saver.flush()
         return saved

@@ -1,0 +1,37 @@
+"""How large a message between client and server may be: a larger one ends the connection, in either direction.
+
+Ice itself refuses what comes in. What goes out passes Glacier2 on a real server, which refuses it likewise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+__all__ = ["MESSAGE_MAX_KB", "is_too_large"]
+
+MESSAGE_MAX_KB = 65_536
+_MAX = MESSAGE_MAX_KB * 1024
+_NUMBER = 8
+
+
+def is_too_large(result: Any) -> bool:
+    """Whether an operation's result cannot be sent: bytes, or what holds them, such as the columns of a table."""
+    return _size(result) > _MAX
+
+
+def _size(value: Any) -> int:
+    """A lower bound of the bytes that a value takes within a message."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return len(value)
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    if isinstance(value, Sequence):
+        numbers = bool(value) and isinstance(value[0], (int, float))
+        return len(value) * (1 if isinstance(value[0], bool) else _NUMBER) if numbers else sum(map(_size, value))
+    columns = getattr(value, "columns", None)
+    if isinstance(columns, Sequence):
+        return sum(_size(getattr(column, "values", None)) for column in columns)
+    return 0
