@@ -118,10 +118,10 @@ def test_an_import_writes_some_images_at_a_time(server: Server, tmp_path: Path) 
     seen: list[int] = []
     opened = server.database.writing
 
-    def watched(*given: Any) -> Any:
+    def watched(*given: Any, **named: Any) -> Any:
         with server.database.reading() as tx:
             seen.append(tx.one("SELECT count(*) FROM image")[0])
-        return opened(*given)
+        return opened(*given, **named)
 
     server.database.writing = watched
     with session_of(server.port) as session:
