@@ -97,6 +97,7 @@ def _stored(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tupl
         shape=shape,
         dtype=dtype.newbyteorder("="),
         axes=axes if axes is not None else axes_of(guess_keys(shape)),
+        doubt="" if axes is not None or spec is None else _doubt(spec, shape),
         read=lambda slices: _read(path, array, dtype, slices),
         channels=_channels(store, group),
         named_axes=axes is not None,
@@ -198,6 +199,11 @@ def _axes(name: str, spec: _Spec | None, array: str, count: int) -> Axes | None:
         Axis(k, float(size) if known and e.get("unit") else 0.0, str(e.get("unit") or ""))
         for k, e, size in zip(keys, entries, sizes, strict=True)
     )
+
+
+def _doubt(spec: _Spec, shape: tuple[int, ...]) -> str:
+    named = [a.get("name") if isinstance(a, dict) else a for a in spec.get("axes", "tczyx")]
+    return f"its axes {named} do not fit an array of shape {shape}, expected letters of {AXES!r}".replace("'", "")
 
 
 def _scale(entry: Mapping[str, Any], count: int) -> NDArray[Any] | None:

@@ -94,6 +94,8 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
 
 def _reader(stored: StoredArray, file: Path, axes: str | Axes | None) -> FileReader:
     named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
+    if named.doubt:
+        raise ImageError(f"{named.name}: {named.doubt}; name them with --axes (predict: --input_axes)")
     return FileReader(named, file)
 
 

@@ -61,6 +61,8 @@ class StoredArray:
         The well that the image lies in, where the file is a plate's; else None.
     label
         What tells the image from the others of its file, ``"#1"`` or ``"/A/1/0"``; empty where it is the only one.
+    doubt
+        Why ``axes`` are a guess although the file says something; empty where they are not, or the file says nothing.
     named_axes
         Whether the file itself names its axes.
     """
@@ -76,6 +78,7 @@ class StoredArray:
     files: tuple[Path, ...] = ()
     place: Place | None = None
     label: str = ""
+    doubt: str = ""
     named_axes: bool = False
 
 
@@ -115,8 +118,8 @@ def renamed(array: StoredArray, axes: Axes) -> StoredArray:
             "--input_axes names them, --ignore_training_axistags takes the file's own"
         )
     if wanted == keys_of(array.axes):
-        return array
-    return replace(array, axes=axes, channels=())
+        return replace(array, doubt="")
+    return replace(array, axes=axes, channels=(), doubt="")
 
 
 class FileReader:

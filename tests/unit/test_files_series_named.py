@@ -217,3 +217,13 @@ def test_folders_may_be_called_like_files(tmp_path, folder):
         with open_stored(home / name) as stored:
             assert np.array_equal(stored.read((slice(0, 30), slice(0, 40))), FIRST)
     assert [p.file.name for p in expand(f"{home}/img.t*")] == ["img.tif"]
+
+
+@pytest.mark.parametrize("axes", [[{"name": "angle"}, {"name": "x"}], ["x"], ["y", "y"]])
+def test_axes_that_do_not_fit_are_an_error_unless_they_are_named(tmp_path, axes):
+    image(tmp_path / "a.zarr", FIRST)
+    write_json(tmp_path / "a.zarr/.zattrs", {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}]}]})
+    with pytest.raises(ImageError, match=r"its axes .* do not fit .*--axes"):
+        pixels_of(tmp_path / "a.zarr")
+    with open_image(tmp_path / "a.zarr", axes="xy") as found:
+        assert found.info.shape == (1, 1, 40, 30, 1)
