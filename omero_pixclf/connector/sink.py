@@ -276,10 +276,13 @@ class OmeroSink:
     def _remove_left(self, container: str, record: RunRecord, group: int) -> None:
         """Look once more for what killed runs left: the server may have been late with it."""
         session = self._session
-        images = images_in(session, container)
-        for entry in abandoned_on(session, images, record.recipe):
-            remove_results(session, entry)
-        remove_orphans(session, container, images, group=group)
+        try:
+            images = images_in(session, container)
+            for entry in abandoned_on(session, images, record.recipe):
+                remove_results(session, entry)
+            remove_orphans(session, container, images, group=group)
+        except PixclfError as error:  # the results are complete; the next run, or undo, looks again
+            log.warning("%s: what killed runs may have left there could not be removed (%s)", container, error)
 
     def _refuse_stale(self, entry: Entry) -> None:
         container, recipe = entry.record.image, entry.record.recipe
