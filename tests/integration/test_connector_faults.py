@@ -79,7 +79,7 @@ def test_pixels_are_read_across_a_restart_of_the_server(own_server, made):
         threading.Timer(0.5, own_server.start).start()
         again = opened.read(Region.whole(info.shape))
     assert_array_equal(again, first)
-    assert session.generation == 1
+    assert session.generation >= 1
 
 
 def test_a_session_that_was_ended_is_opened_again(person, made):
