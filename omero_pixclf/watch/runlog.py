@@ -160,7 +160,9 @@ def _remove_folder(folder: Path, run_id: str) -> None:
 
 
 def _usable(run: Run, part: Part) -> bool:
-    return is_run_id(run.run_id) and run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
+    """Whether a run can be resumed: the same recipe, its folder is there, and its id cannot lead out of a folder."""
+    plain = Path(run.run_id).name == run.run_id and run.run_id not in ("", ".", "..")
+    return plain and run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
 
 
 class Pauses:
