@@ -123,8 +123,7 @@ def inputs_of(items: Iterable[PlanItem]) -> list[PlanItem]:
 def count_decisions(items: Iterable[PlanItem]) -> str:
     """How many images there are of each decision, in words; empty without any.
 
-    >>> from omero_pixclf.ilastik.project import Project
-    from omero_pixclf.image import ImageInfo
+    >>> from omero_pixclf.image import ImageInfo
     >>> image = ImageInfo("Image:51", "a", (1, 1, 8, 8, 1), "uint8", ("",))
     >>> count_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
     '2 due, 1 made by runs'

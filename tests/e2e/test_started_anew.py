@@ -44,9 +44,10 @@ def test_a_run_started_anew_after_a_kill_leaves_every_row_once(
     (summary,) = [a for a in attachments(second_client, "Dataset", dataset) if a.namespace == BULK]
     rows = table_rows(second_client, summary.file_id)
     assert sorted(row["Image"] for row in rows) == sorted(images)
-    (objects,) = [a for a in attachments(second_client, "Dataset", dataset) if a.namespace == OBJECTS]
-    of_objects = table_rows(second_client, objects.file_id)
     drawn = {i: image_results(second_client, i).rois.get("Nucleus", 0) for i in images}
+    attached = [a for i in images for a in attachments(second_client, "Image", i) if a.namespace == OBJECTS]
+    (objects,) = {a.file_id for a in attached}
+    of_objects = table_rows(second_client, objects)
     assert {row["Image"]: row["Count_Nucleus"] for row in rows} == drawn and sum(drawn.values()) > IMAGES
     assert Counter(row["Image"] for row in of_objects) == Counter({i: n for i, n in drawn.items() if n})
     assert len({row["Roi"] for row in of_objects}) == len(of_objects)

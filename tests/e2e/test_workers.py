@@ -171,10 +171,11 @@ def _results(client: object, target: str) -> tuple[dict[str, list[str]], list[st
         images = session.rows("select l.child.id, l.child.name from DatasetImageLink l where l.parent.id = :d", d=ident)
         points = "select s.points from Polygon s where s.roi.image.id = :i"
         shapes = {name: sorted(row[0] for row in session.rows(points, i=number)) for number, name in images}
-        query = "select a.id from DatasetAnnotationLink l join l.child a where l.parent.id = :d and a.ns in (:ns)"
-        spaces = ["openmicroscopy.org/omero/bulk_annotations", "omero_pixclf/objects"]
+        query = "select a.id from {}AnnotationLink l join l.child a where l.parent.id in (:on) and a.ns = :ns"
+        summaries = session.ids(query.format("Dataset"), on=[ident], ns="openmicroscopy.org/omero/bulk_annotations")
+        objects = session.ids(query.format("Image"), on=[int(i) for i, _ in images], ns="omero_pixclf/objects")
         tables = []
-        for number in session.ids(query, d=ident, ns=spaces):
+        for number in sorted({*summaries, *objects}):
             table = read_table(session, number)
             kept = [c for c in table.columns if c.name not in ("Image", "Roi", "Dataset")]
             tables.append(repr(sorted(zip(*(map(repr, c.values.tolist()) for c in kept), strict=True))))
