@@ -55,10 +55,8 @@ def _image_row(key: str, entry: Entry | None, row: dict[str, Any], heads: list[s
     cells = [Cell(str(row.get("Image_Name") or (entry.name if entry else key)))]
     if "Well" in heads:
         field = row.get("Field", NO_NUMBER)
-        cells += [
-            Cell(row["Well_Name"]) if row.get("Well_Name") else Cell("–", ""),
-            number(nan if field == NO_NUMBER else field),
-        ]
+        well = row.get("Well_Name")
+        cells += [Cell(well) if well else Cell("–", ""), number(nan if field == NO_NUMBER else field)]
     for tag in tags:
         count = row.get(f"Count_{tag}", -1)
         cells += [number(count if count >= 0 else nan), number(100 * row.get(f"Area_fraction_{tag}", nan), ".1f")]

@@ -300,7 +300,7 @@ def test_images_of_wells_without_a_position_are_in_the_report_and_the_heat_map_c
     adrift = replace(wells.columns[-2], values=np.array(["A1", ""], object))
     assert adrift.name == "Well_Name"
     made = container_pictures(account([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
-    assert "heat_map.png" in made and "<td>–</td>" in made["report.html"].decode()
+    assert "heat_map.png" in made and '<td data-key="">–</td>' in made["report.html"].decode()
     nowhere = wells.with_column(replace(adrift, values=np.array(["", ""], object)))
     assert "heat_map.png" not in container_pictures(account([entry(1), entry(2)], {"summary": nowhere}), [])
 
