@@ -25,6 +25,7 @@ SAYS = {
     "script": ("door", "OMERO.web's script"),
     "script_form": ("door", "its form, made from the recipe's model"),
     "script_slots": ("door", "how many scripts work at once"),
+    "api": ("door", "the Python API"),
     "demo": ("door", "a stage with known truth"),
     "past": ("order", "list, compare, undo runs"),
     "service": ("order", "OMERO plugged into the watcher"),

@@ -17,6 +17,7 @@ from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.session import Session
 
 __all__ = [
     "diff_runs",
@@ -26,6 +27,7 @@ __all__ = [
     "show_run",
     "show_run_in_folder",
     "undo_in_folder",
+    "undo_in_session",
     "undo_run",
 ]
 
@@ -126,11 +128,17 @@ def undo_in_folder(out: Path, run_id: str) -> Undone:
 
 def undo_run(login: Login, run_id: str) -> Undone:
     """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
-    from omero_pixclf.connector.undo import undo
-
     parse_run_id(run_id)  # before a server is asked for
     with connected(login) as session:
-        return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
+        return undo_in_session(session, run_id)
+
+
+def undo_in_session(session: Session, run_id: str) -> Undone:
+    """`undo_run` on a session that is open."""
+    from omero_pixclf.connector.undo import undo
+
+    parse_run_id(run_id)
+    return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
 
 
 def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undone:

@@ -18,6 +18,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.errors import UsageError
+
 __all__ = [
     "ANY_NUMBER",
     "LONGEST_NAME",
@@ -130,6 +132,20 @@ class Table:
         if chosen.dtype != np.bool_:
             chosen = chosen.astype(np.int64)
         return Table(tuple(_with(c, c.values[chosen]) for c in self.columns))
+
+    def to_pandas(self) -> Any:
+        """Return the columns as a `pandas.DataFrame`.
+
+        Raises
+        ------
+        UsageError
+            pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UsageError("to_pandas needs pandas, which is not installed; run: pip install pandas") from error
+        return pandas.DataFrame({c.name: c.values for c in self.columns})
 
     def with_column(self, column: Column, *, first: bool = False) -> Table:
         """This table with one more column, or with the column of that name replaced where it stood."""

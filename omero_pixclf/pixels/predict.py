@@ -177,11 +177,12 @@ def probabilities(
     Raises
     ------
     ImageError
-        As `refusal` says.
+        As `refusal` says, or an array has not five axes.
     """
-    out = np.empty((*image.shape[:4], len(project.classes)), np.float32)
+    reader = _array_reader("image", image)
     masked = None if mask is None else _array_reader("mask", mask)
-    deque(predict_blocks(project, _array_reader("image", image), mask=masked, threads=threads, out=out), 0)
+    out = np.empty((*image.shape[:4], len(project.classes)), np.float32)
+    deque(predict_blocks(project, reader, mask=masked, threads=threads, out=out), 0)
     return out
 
 
@@ -220,6 +221,11 @@ class _Block:
 
 
 def _array_reader(key: str, pixels: _Array) -> PixelReader:
+    if pixels.ndim != 5:
+        raise ImageError(
+            f"the {key} is {pixels.ndim}D (shape {pixels.shape}), expected 5D (t, z, y, x, c); "
+            "omero_pixclf.predict takes other axes"
+        )
     t, z, y, x, c = pixels.shape
     return ArrayReader(ImageInfo(key, key, (t, z, y, x, c), str(pixels.dtype), ("",) * c), pixels)
 

@@ -60,7 +60,7 @@ class Service(_Frozen):
     threads: int | None = Field(None, ge=1, description="threads for the computation (default: all cores)")
     memory: str | None = Field(None, description="memory to stay within, such as 2G")
     direct: tuple[str, ...] = Field(
-        (), description="where the server's storage is mounted: folders, or SERVER_PATH=LOCAL_PATH (see operations.md)"
+        (), description="where the server's storage is mounted: folders, or SERVER_PATH=LOCAL_PATH (see scaling.md)"
     )
     direct_check: Literal["sample", "all"] = Field("sample", description="which pixels of files are compared")
 

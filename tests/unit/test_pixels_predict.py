@@ -113,6 +113,14 @@ def test_nothing_is_predicted_outside_of_a_mask(flat: Project) -> None:
     assert not found[~inside].any()
 
 
+def test_an_array_of_another_rank_is_refused_with_what_was_expected(flat: Project) -> None:
+    plane = np.zeros((16, 20), np.uint8)
+    with pytest.raises(ImageError, match=r"the image is 2D \(shape \(16, 20\)\), expected 5D \(t, z, y, x, c\)"):
+        probabilities(flat, plane)
+    with pytest.raises(ImageError, match="the mask is 2D"):
+        probabilities(flat, plane[None, None, ..., None], mask=plane)
+
+
 def test_a_mask_of_another_size_is_refused(flat: Project) -> None:
     with pytest.raises(ImageError, match="the mask has"):
         probabilities(flat, image((1, 1, 60, 70, 1)), mask=np.ones((1, 1, 70, 60, 1), np.uint8))
