@@ -147,8 +147,7 @@ def _collect(process: subprocess.Popen[str]) -> Callable[[], Said]:
 class Dask:
     """A scheduler and two workers, two threads each: one image computes, another is read or written.
 
-    They are started as docs/operations.md says for workers that stand for several runs: the program is imported, and
-    dask's profiler is off.
+    They start as docs/scaling.md recommends: the package is preloaded, and dask's profiler is off.
     """
 
     at: Stand

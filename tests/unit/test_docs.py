@@ -92,11 +92,11 @@ def _columns(table: Table) -> list[str]:
 KEYS = {
     "Run ID": "shared by all images of a run; sortable by time",
     "State": "`running`, then `complete`",
-    "Image": "what the entry is of: on images",
-    "Container": "what the entry is of: on datasets and plates",
+    "Image": "the object of the entry: on images",
+    "Container": "the object of the entry: on datasets and plates",
     "Recipe": "the recipe's name: results of the same name replace each other",
-    "Recipe hash": "SHA-256 over everything that changes results",
-    "Pixels": "pixels id and SHA-1: which pixels these were",
+    "Recipe hash": "SHA-256 of all settings that affect results",
+    "Pixels": "id and SHA-1 of the pixels",
     "Project file": "the `.ilp`'s name",
     "Project SHA-256": "of the `.ilp`'s bytes",
     "Version": "of omero_pixclf",
@@ -108,8 +108,8 @@ KEYS = {
     "Name": "the recipe, under BIOMERO's name",
     "Created_On": "the start, under BIOMERO's name",
     "Param_objects.threshold": "a key per setting of the recipe, named as BIOMERO names parameters",
-    OBJECT_TABLE: "on datasets and plates: where OMERO.web shows the object table",
-    WORKER: "while `running`: host, process and session that are at it",
+    OBJECT_TABLE: "on datasets and plates: address of the object table in OMERO.web",
+    WORKER: "while `running`: host, process and session of the run",
 }
 
 
@@ -135,9 +135,9 @@ def namespaces_reference() -> str:
         (BULK_NS, "file annotation on a dataset or plate", "the summary table, where OMERO.parade and OMERO.web look"),
         (OBJECTS_NS, "file annotation on the images of a dataset or plate", "the object table, one for all of them"),
         (FILES_NS, "file annotation", "maps (images); pictures, report and `failures.csv` (datasets, plates)"),
-        (WATCH_NS, "map annotation on a container, by people", "opts it in for the [watcher](watch.md)"),
-        (REQUEST_NS, "map annotation, by people or the script", "a request to the watcher"),
-        (ANSWER_NS, "map annotation, by the watcher", "its answer, where it may not edit the request"),
+        (WATCH_NS, "map annotation on a container, by users", "opts the container in for the [watcher](watch.md)"),
+        (REQUEST_NS, "map annotation, by users or the script", "a request to the watcher"),
+        (ANSWER_NS, "map annotation, by the watcher", "its answer, if it may not edit the request"),
     )
     lines = [f"| `{namespace}` | {where} | {what} |" for namespace, where, what in kinds]
     return "\n".join(["| namespace | on | what |", "|---|---|---|", *lines, ""])
