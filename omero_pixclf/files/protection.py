@@ -213,33 +213,69 @@ def _members(data: DataPath) -> tuple[Path, ...]:
 
 def _hdf5_parts(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:
     """The name of the array that is read, None where it cannot be told, and the other files that it is stored in."""
-    import h5py
-
     from omero_pixclf.files.hdf5 import array_names
 
     try:
         names = [inside] if inside else array_names(file)
         if len(names) != 1:
             return None, []
-        with h5py.File(file, "r") as opened:
-            return names[0], list(_stored_elsewhere(opened, file.parent, names[0]))
     except (PixclfError, OSError, RuntimeError, KeyError, ValueError):
         return inside, []
+    return names[0], list(_stored_elsewhere(file, names[0]))
 
 
-def _stored_elsewhere(opened: Any, folder: Path, name: str) -> Iterator[tuple[Path, str | None]]:
-    """Files (and arrays) that an array takes its values from: external links, external storage, virtual sources."""
+def _stored_elsewhere(file: Path, name: str) -> Iterator[tuple[Path, str | None]]:
+    """Files (and arrays) that an array takes its values from, through any number of files on the way.
+
+    A file that cannot be opened is there as a whole, since what it takes from others cannot be told.
+    """
+    import h5py
+
+    waiting = [(file, name)]
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    while waiting:
+        file, name = waiting.pop()
+        place = (os.path.realpath(file), tuple(_parts(name)))
+        if place in seen:
+            continue
+        seen.add(place)
+        try:
+            with h5py.File(file, "r") as opened:
+                for other, array, whole in _next_sources(opened, file, name):
+                    yield other, None if whole else array
+                    if array is not None:
+                        waiting.append((other, array))
+        except KeyError:
+            continue  # no such array: nothing is read through it
+        except (OSError, RuntimeError, ValueError):
+            yield file, None
+
+
+def _next_sources(opened: Any, file: Path, name: str) -> Iterator[tuple[Path, str | None, bool]]:
+    """Files that an array is in by one step: a link, raw files, virtual sources; True where all of it is protected."""
     import h5py
 
     parts = _parts(name)
     for end in range(1, len(parts) + 1):
         link = opened.get("/".join(parts[:end]), getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            yield folder / link.filename, None
+            for other in _beside(file, link.filename):
+                yield other, "/".join([link.path, *parts[end:]]), True
+            return
+        if isinstance(link, h5py.SoftLink):
+            around = [] if link.path.startswith("/") else parts[: end - 1]
+            yield file, "/".join([*around, link.path, *parts[end:]]), False
+            return
     item = opened[name]
     if isinstance(item, h5py.Dataset):
         for entry in item.external or ():
-            yield folder / os.fsdecode(entry[0]), None
+            yield from ((other, None, True) for other in _beside(file, os.fsdecode(entry[0])))
         for source in item.virtual_sources() if item.is_virtual else ():
             own = source.file_name == "."
-            yield (Path(opened.filename) if own else folder / source.file_name), source.dset_name
+            for other in [file] if own else _beside(file, source.file_name.replace("%%", "%")):
+                yield other, source.dset_name, False
+
+
+def _beside(file: Path, name: str) -> list[Path]:
+    """Where HDF5 looks for a file that another one names: in its folder, and in that of the file it is a link to."""
+    return list(dict.fromkeys((file.parent / name, Path(os.path.realpath(file)).parent / name)))

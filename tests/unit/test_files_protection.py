@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -161,6 +162,44 @@ def test_files_that_an_array_is_stored_in_are_protected(tmp_path: Path) -> None:
         found.add_images("image", [f"{tmp_path}/a.h5/{array}"])
         assert refused(found, tmp_path / file, "other" if file.endswith("h5") else None)
     assert not refused(found, tmp_path / "source.h5", "new")
+
+
+def virtual(path: Path, source: str) -> None:
+    layout = h5py.VirtualLayout((4, 5), "f8")
+    layout[...] = h5py.VirtualSource(source, "data", (4, 5))
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("data", layout)
+
+
+def linked(path: Path, source: str) -> None:
+    with h5py.File(path, "w") as file:
+        file["far"] = h5py.ExternalLink(source, "/")
+        file["data"] = h5py.SoftLink("/far/data")
+
+
+def test_files_behind_several_links_and_virtual_arrays_are_protected(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    for steps in itertools.product((virtual, linked), repeat=3):
+        with h5py.File(tmp_path / "deep" / "raw.h5", "w") as file:
+            file["data"] = np.ones((4, 5))
+        for n, step in enumerate(steps):
+            step(tmp_path / f"s{n}.h5", f"s{n - 1}.h5" if n else "deep/raw.h5")
+        found = ProtectedFiles()
+        found.add_images("image", [f"{tmp_path}/s2.h5/data"])
+        for name in ("deep/raw.h5", "s0.h5", "s1.h5", "s2.h5"):
+            assert refused(found, tmp_path / name, "data"), (steps, name)
+        assert not refused(found, tmp_path / "s2.h5", "new")
+
+
+def test_links_in_a_circle_end_and_a_file_that_cannot_be_opened_is_protected_whole(tmp_path: Path) -> None:
+    linked(tmp_path / "a.h5", "b.h5")
+    linked(tmp_path / "b.h5", "a.h5")
+    virtual(tmp_path / "c.h5", "broken.h5")
+    (tmp_path / "broken.h5").write_bytes(b"no HDF5")
+    found = ProtectedFiles()
+    found.add_images("image", [f"{tmp_path}/a.h5/data", f"{tmp_path}/c.h5/data"])
+    assert refused(found, tmp_path / "b.h5", "data")
+    assert refused(found, tmp_path / "broken.h5", "new")
 
 
 def test_globs_and_lists_protect_each_of_their_files(tmp_path: Path) -> None:
