@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,14 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files, parsed
 from omero_pixclf.files.references import resolve_reference
 
-__all__ = ["companion_of", "missing_files", "use_only_image", "use_whole_metadata"]
+__all__ = [
+    "companion_of",
+    "folders_of",
+    "missing_files",
+    "use_names_of_links",
+    "use_only_image",
+    "use_whole_metadata",
+]
 
 _LARGEST_COMPANION = 1 << 30  # bytes
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
@@ -22,13 +30,29 @@ def missing_files(path: Path, xml: str | None) -> list[str]:
     return [name for name in named_files(xml) if not (path.parent / name).is_file() and name != path.name]
 
 
-def use_whole_metadata(path: Path, tiff: Any, within: Path) -> None:
+def folders_of(path: Path) -> tuple[Path, ...]:
+    """The folders that the other files of a user's set may be in: the file's own, and that of what it is a link to."""
+    return tuple(dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)))
+
+
+def use_names_of_links(path: Path, tiff: Any) -> None:
+    """Let tifffile look for the other files of a set where the file is a link, if they are there.
+
+    It looks in the folder of what the link leads to; workflow engines put links to files of many folders into one.
+    """
+    own, others = path.name.lower(), named_files(tiff.ome_metadata)
+    if path.is_symlink() and any(os.path.lexists(path.parent / name) for name in others if name.lower() != own):
+        tiff.filehandle._dir, tiff.filehandle._name = os.path.split(os.path.abspath(path))  # noqa: PTH100
+
+
+def use_whole_metadata(path: Path, tiff: Any, within: Path | None) -> None:
     """Let tifffile see the OME-XML of the whole set: of the companion file, or of a file that was renamed.
 
     Raises
     ------
     ImageError
-        Where the metadata cannot be read, or is in a file that is not there or outside of the folder ``within``.
+        Where the metadata cannot be read, or is in a file that is not there or outside of the folder ``within``, as
+        `companion_of`.
     """
     xml = tiff.ome_metadata
     if not xml:
@@ -79,8 +103,10 @@ def _root(path: Path, xml: str) -> ET.Element:
     return root
 
 
-def companion_of(path: Path, xml: str | None, within: Path) -> Path | None:
+def companion_of(path: Path, xml: str | None, within: Path | None) -> Path | None:
     """The file that has the metadata of a file which has none of its own; None where it has.
+
+    It lies in the folder ``within``, also behind links; where that is None, with the file, or is a link there.
 
     Raises
     ------
@@ -92,7 +118,9 @@ def companion_of(path: Path, xml: str | None, within: Path) -> Path | None:
     if binary_only is None:
         return None
     name = binary_only.get("MetadataFile", "")
-    file = resolve_reference(path.parent, name, within=within, source=path)
+    file = resolve_reference(path.parent, name, within=within, source=path, follow_links=within is None)
+    if within is None:
+        file = next((place / name for place in folders_of(path) if (place / name).is_file()), file)
     if not name or not file.is_file():
         raise ImageError(
             f"{path} is incomplete: its metadata is in {name or 'a file without a name'}, which is not there; "

@@ -70,23 +70,24 @@ def check_within(path: Path, root: Path, *, name: str | None = None, source: str
         raise _outside(source or str(path), name or path.name, root)
 
 
-def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, follow_links: bool = False) -> None:
+def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: Iterable[Path] = ()) -> None:
     """Refuse a TIFF whose series tifffile has read from files outside a folder.
 
     tifffile follows several kinds of metadata to other files (OME-XML, Micro-Manager, NDTiff.index), not all of which
-    can be looked through before. ``series`` are tifffile's.
+    can be looked through before. ``series`` are tifffile's; ``links`` are files that may be there although they lie
+    outside, or are links to such.
 
     Raises
     ------
     ImageError
         Where a page lies in a file outside.
     """
+    known = {os.path.realpath(link) for link in links}
     parents = {id(p.parent): p.parent for one in series for p in one.pages if p is not None}
     for parent in parents.values():
-        if parent is not tiff:
-            path = Path(parent.filehandle.path)
-            name = os.path.relpath(path, root)
-            resolve_reference(root, name, source=Path(tiff.filehandle.path), follow_links=follow_links)
+        path = Path(parent.filehandle.path)
+        if parent is not tiff and os.path.realpath(path) not in known:
+            resolve_reference(root, os.path.relpath(path, root), source=Path(tiff.filehandle.path))
 
 
 def _outside(source: str, name: str, root: Path) -> ImageError:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_tiff_set import companion_of, missing_files, use_whole_metadata
+from omero_pixclf.files.ome_tiff_set import (
+    companion_of,
+    folders_of,
+    missing_files,
+    use_names_of_links,
+    use_whole_metadata,
+)
 from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files
 from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
 from omero_pixclf.files.references import check_opened_files, resolve_reference
@@ -34,7 +40,8 @@ def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = Fals
     path
         The file.
     within
-        The folder that must hold the file with the metadata, where that is another one; the file's own by default.
+        The folder that must hold the file with the metadata, where that is another one, also behind symbolic links:
+        for files that were sent to a server. By default it lies with the file, or is a link there.
     alone
         Do not look for metadata in another file.
 
@@ -50,7 +57,9 @@ def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = Fals
             with reports_as_errors(path):
                 tiff = opened.enter_context(tifffile.TiffFile(path))
                 if not alone:
-                    use_whole_metadata(path, tiff, within or path.parent)
+                    use_whole_metadata(path, tiff, within)
+                if within is None:
+                    use_names_of_links(path, tiff)
         except reader_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         yield tiff
@@ -64,7 +73,8 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
     path, tiff
         The file, and tifffile's object of it.
     within
-        The folder that the files may lie in; the file's own by default.
+        The folder that the files may lie in, also behind symbolic links: for files that were sent to a server. By
+        default they lie with the file, or are links there.
 
     Raises
     ------
@@ -74,13 +84,15 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
     root = within or path.parent
     if has_entities(tiff.ome_metadata or ""):
         raise ImageError(f"{path}: its OME-XML declares entities, which are not expanded; export it again")
-    for name in named_files(tiff.ome_metadata):
-        if name.lower() != path.name.lower():  # itself, which may be a link
-            resolve_reference(path.parent, name, within=root, source=path)
+    # itself may be a link
+    others = [name for name in named_files(tiff.ome_metadata) if name.lower() != path.name.lower()]
+    for name in others:
+        resolve_reference(path.parent, name, within=root, source=path, follow_links=within is None)
+    links = [place / name for place in folders_of(path) for name in others] if within is None else ()
     try:
         with reports_as_errors(path, lambda: _counts(tiff)):
             found = list(tiff.series)
-            check_opened_files(tiff, found, root)
+            check_opened_files(tiff, found, root, links=links)
             for series in found:
                 _refuse_missing_planes(path, tiff, series)
         _refuse_missing_images(path, tiff, found)
@@ -101,7 +113,7 @@ def members_of(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
         As `read_series`.
     """
     with open_tiff_file(path, within=within, alone=True) as tiff:
-        companion = companion_of(path, tiff.ome_metadata, within or path.parent)
+        companion = companion_of(path, tiff.ome_metadata, within)
     with open_tiff_file(path, within=within) as tiff:
         found = member_files(tiff, read_series(path, tiff, within=within))
     return tuple(dict.fromkeys((*found, companion))) if companion else found

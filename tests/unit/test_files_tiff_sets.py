@@ -157,6 +157,44 @@ def test_a_set_does_not_leave_its_folder(tmp_path):
         pass
 
 
+def staged(folder: Path, files: list[Path]) -> list[Path]:
+    """Each file moved to a folder of its own, and links to all in one folder, as workflow engines do it."""
+    links = []
+    for n, file in enumerate(files):
+        (folder / f"work{n}").mkdir(parents=True)
+        links.append(folder / "staged" / file.name)
+        links[-1].parent.mkdir(exist_ok=True)
+        links[-1].symlink_to(file.rename(folder / f"work{n}" / file.name))
+    return links
+
+
+@pytest.mark.parametrize("kind", [{}, {"master": True}, {"companion": True}])
+@pytest.mark.parametrize("member", [0, 4])
+def test_a_set_of_links_in_one_folder_is_read_whole(tmp_path, kind, member):
+    write_set(tmp_path, **kind)
+    links = staged(tmp_path / "run", sorted(tmp_path.glob("*.ome*")))
+    assert np.array_equal(read(links[member]), PLANES)
+    assert {p.resolve() for p in members_of(links[member])} == {p.resolve() for p in links}
+
+
+@pytest.mark.parametrize("kind", [{}, {"master": True}, {"companion": True}])
+@pytest.mark.parametrize("member", [0, 4])
+def test_a_link_to_one_file_of_a_set_reads_the_set(tmp_path, kind, member):
+    path = write_set(tmp_path, **kind)[member]
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "other" / "linked.ome.tif"
+    link.symlink_to(path)
+    assert np.array_equal(read(link), PLANES)
+
+
+@pytest.mark.parametrize("kind", [{}, {"companion": True}])
+def test_what_was_sent_to_a_server_follows_no_links_out_of_its_folder(tmp_path, kind):
+    write_set(tmp_path, **kind)
+    links = staged(tmp_path / "run", sorted(tmp_path.glob("*.ome*")))
+    with pytest.raises(ImageError, match="outside"), open_series(links[0], within=links[0].parent):
+        pass
+
+
 def test_a_single_file_that_was_renamed_is_read(tmp_path):
     parts = ome_xml("", ["urn:uuid:a"] * 6, ["before.ome.tif"] * 6).split('IFD="0"')
     text = parts[0] + "".join(f'IFD="{n}"{part}' for n, part in enumerate(parts[1:]))

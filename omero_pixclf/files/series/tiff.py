@@ -102,4 +102,4 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
 
 def tiff_companions(path: Path) -> tuple[Path, ...]:
     """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
-    return members_of(path)[1:]
+    return members_of(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server
