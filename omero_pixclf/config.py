@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.errors import UsageError
+from omero_pixclf.home import from_home
 from omero_pixclf.validation import complaints
 from omero_pixclf.wording import printable
 
@@ -221,7 +221,7 @@ def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         target[key] = value
     classifier = content.get("classifier")
     if isinstance(classifier, dict) and isinstance(project := classifier.get("project"), str):
-        classifier["project"] = os.path.expanduser(project)  # noqa: PTH111 - Path's raises for ~nobody
+        classifier["project"] = from_home(project)
     return parse_recipe(content, str(path) if path else "recipe")
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import PixclfError, UsageError
 
@@ -50,7 +51,7 @@ Examples:
 )
 @click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False, path_type=Path),
     default=Path("demo"),
     show_default=True,
     help="Where the demo's server and pictures lie; made anew each time.",

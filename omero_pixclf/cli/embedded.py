@@ -13,6 +13,7 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ Examples:
   omero-pixclf embedded start --folder my-omero --port 0     a free port
 """
 )
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where its data lies.")
+@click.option("--folder", type=UserPath(file_okay=False, path_type=Path), required=True, help="Where its data lies.")
 @click.option("--port", type=click.IntRange(0, 65535), default=4064, show_default=True, help="SSL port; 0: a free one.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @json_option
@@ -85,7 +86,7 @@ Examples:
   omero-pixclf embedded import stack.npy --axes zyx -s root@localhost
 """,
 )
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
 @click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
 @click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
 @json_option
@@ -134,7 +135,7 @@ Examples:
 """,
 )
 @click.option(
-    "--folder", type=click.Path(file_okay=False, path_type=Path), required=True, help="Where the program `java` goes."
+    "--folder", type=UserPath(file_okay=False, path_type=Path), required=True, help="Where the program `java` goes."
 )
 @click.option(
     "--user-cache", is_flag=True, help="Also note it in omero-py's cache of jars, where `omero import` looks by itself."
@@ -170,7 +171,7 @@ Examples:
 """
 )
 @click.option(
-    "--folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="The server's data."
+    "--folder", type=UserPath(exists=True, file_okay=False, path_type=Path), required=True, help="The server's data."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option

@@ -16,6 +16,7 @@ import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from omero_pixclf.cli.path_types import UserPath, targets_from_home
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
 from omero_pixclf.files.mounts import Direct, parse_mount
 from omero_pixclf.image import parse_id
@@ -53,13 +54,13 @@ def server_options(command: Command) -> Command:
         click.option("-k", "--key", envvar="OMERO_SESSION_KEY", help="Join this session (a UUID)."),
         click.option(
             "--password-file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=UserPath(exists=True, dir_okay=False, path_type=Path),
             help="A file that only you can read (mode 0600) holding the password; else OMERO_PASSWORD or a prompt.",
         ),
         click.option(
             "--ca-file",
             envvar="OMERO_PIXCLF_CA_FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=UserPath(exists=True, dir_okay=False, path_type=Path),
             help="Certificates (PEM) to verify the server's by (or OMERO_PIXCLF_CA_FILE); without, it is not verified.",
         ),
         click.option("--sudo", metavar="ADMIN", help="Log in as this administrator, and act as --user."),
@@ -96,6 +97,7 @@ def worker_options(command: Command) -> Command:
         click.option(
             "--dask",
             metavar="ADDRESS|FILE",
+            callback=targets_from_home,
             help="Let the workers of this dask scheduler (tcp://host:8786) do the work, or jobs of Slurm or PBS as a "
             "TOML file says; --memory is for each of them. They need omero_pixclf and the same folder "
             "OMERO_PIXCLF_STATE.",
@@ -156,7 +158,7 @@ def recipe_options(command: Command) -> Command:
             "-r",
             "--recipe",
             "recipe_file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            type=UserPath(exists=True, dir_okay=False, path_type=Path),
             help="A recipe (TOML); single keys can be changed by the options below.",
         ),
         click.option("--name", help=_sentence(Recipe.model_fields["name"].description or "")),

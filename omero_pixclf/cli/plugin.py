@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, OutputError
 
@@ -37,7 +38,7 @@ def plugin() -> None:
 
 folder_option = click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=UserPath(file_okay=False, path_type=Path),
     help="A folder on PYTHONPATH instead of this environment's omero-py, where that cannot be written to.",
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import click
 
 from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
 from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
+from omero_pixclf.home import from_home
 
 if TYPE_CHECKING:
     from omero_pixclf.files.batch import Engine, Inputs, Outcome, Progress
@@ -85,7 +85,7 @@ def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | 
         return None
     if name != "ilastik" or not path:
         raise click.BadParameter(f"{value!r}: expected native, or ilastik=/path/to/run_ilastik.sh", param=parameter)
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - as `_path`
+    return Path(from_home(path))
 
 
 _EXAMPLES = """\b
@@ -105,7 +105,7 @@ def _hidden(name: str, **facts: Any) -> Callable[[Any], Any]:
 
 def _path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
     """A path; ``~`` stands for the home folder even where the shell leaves it in, as in ``--project=~/nuclei.ilp``."""
-    return None if value is None else Path(os.path.expanduser(value))  # noqa: PTH111 - Path's raises for ~nobody
+    return None if value is None else Path(from_home(value))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

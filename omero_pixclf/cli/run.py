@@ -30,6 +30,7 @@ from omero_pixclf.cli.options import (
     storage_options,
     worker_options,
 )
+from omero_pixclf.cli.path_types import UserPath, targets_from_home
 from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
@@ -51,7 +52,7 @@ def folder_options(command: Any) -> Any:
     """Files in, files out, with the same recipe."""
     out = click.option(
         "--out",
-        type=click.Path(file_okay=False, path_type=Path),
+        type=UserPath(file_okay=False, path_type=Path),
         help="Targets are files and folders, not in OMERO; results go to this folder.",
     )
     axes = click.option("--axes", help="With --out: the axes of the files, such as zyxc (default: as each file says).")
@@ -76,7 +77,7 @@ Examples:
   omero-pixclf run --resume 20261121T053012-ab12cd
 """,
 )
-@click.argument("targets", nargs=-1)
+@click.argument("targets", nargs=-1, callback=targets_from_home)
 @recipe_options
 @click.option("--dry-run", is_flag=True, help="Show the plan with an estimate from two images, and stop.")
 @click.option("--force", is_flag=True, help="Also repeat what stands already.")
@@ -204,7 +205,7 @@ Examples:
   omero-pixclf check Dataset:7 --recipe nuclei.toml --json
 """,
 )
-@click.argument("targets", nargs=-1, required=True)
+@click.argument("targets", nargs=-1, required=True, callback=targets_from_home)
 @recipe_options
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
 @folder_options

@@ -11,6 +11,7 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import UsageError
 from omero_pixclf.wording import counted, one_line
@@ -19,7 +20,7 @@ __all__ = ["runs", "undo"]
 
 out_option = click.option(
     "--out",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=UserPath(exists=True, file_okay=False, path_type=Path),
     help="The runs were over files, and their results are in this folder.",
 )
 

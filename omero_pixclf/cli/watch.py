@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.telling import tell
 from omero_pixclf.wording import counted
 
@@ -32,7 +33,7 @@ Examples:
   omero-pixclf watch watch.toml --once --json
 """
 )
-@click.argument("config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("config", type=UserPath(exists=True, dir_okay=False, path_type=Path))
 @click.option("--once", is_flag=True, help="Do one pass and end; 1 where images failed, 3 where the server is away.")
 @click.option("--check", is_flag=True, help="Only tell how the watchers are: 0 well, 1 not.")
 @click.option("--grace", type=click.FloatRange(1), help="Seconds that a stop may take (default: as in CONFIG).")

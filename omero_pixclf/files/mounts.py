@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from omero_pixclf.errors import ImageError, UsageError
+from omero_pixclf.home import from_home
 from omero_pixclf.whereabouts import Whereabouts
 
 __all__ = ["NOTHING_MOUNTED", "Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
@@ -78,7 +79,7 @@ def parse_mount(text: str) -> Mount:
         server, local = "", text
     if not local or (sign and not server.startswith("/")):
         raise UsageError(f"--direct {text!r}: expected a folder here, or SERVER_PATH=LOCAL_PATH with an absolute one")
-    here = Path(os.path.expanduser(local)).absolute()  # noqa: PTH111 - Path's raises for ~nobody
+    here = Path(from_home(local)).absolute()
     return Mount(here, server.rstrip("/") or ("/" if sign else ""))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.zarr_store import STORES, is_store
+from omero_pixclf.home import from_home
 
 __all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
 
@@ -117,7 +118,7 @@ def expand(path: str | Path) -> tuple[DataPath, ...]:
 
 
 def _expand_one(text: str) -> list[DataPath]:
-    data = split(text if os.path.lexists(text) else os.path.expanduser(text))  # noqa: PTH111 - a file may be called ~x
+    data = split(from_home(text))
     files = [data.file] if exists(data.file) else _files_like(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")

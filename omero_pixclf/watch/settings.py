@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from omero_pixclf.config import Recipe, load_recipe, read_toml
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.mounts import Direct, parse_mount
+from omero_pixclf.home import from_home
 from omero_pixclf.validation import complaints
 
 __all__ = ["Server", "Service", "Settings", "StatusPage", "Watch", "load_settings", "recipes_of"]
@@ -164,14 +165,18 @@ def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     for section, key in _PATHS:
         held = content.get(section)
         if isinstance(held, dict) and isinstance(held.get(key), str):
-            held[key] = str(folder / held[key])
+            held[key] = _from(folder, held[key])
     if isinstance(content.get("recipes"), dict):
-        content["recipes"] = {n: str(folder / p) if isinstance(p, str) else p for n, p in content["recipes"].items()}
+        content["recipes"] = {n: _from(folder, p) if isinstance(p, str) else p for n, p in content["recipes"].items()}
     for watch in content.get("watches", []) if isinstance(content.get("watches"), list) else []:
         recipe = watch.get("recipe") if isinstance(watch, dict) else None
         if isinstance(recipe, str) and recipe not in content.get("recipes", {}):
-            watch["recipe"] = str(folder / recipe)
+            watch["recipe"] = _from(folder, recipe)
     return content
+
+
+def _from(folder: Path, path: str) -> str:
+    return str(folder / from_home(path, str(folder)))
 
 
 def recipes_of(settings: Settings) -> Mapping[str, Recipe]:

@@ -1,0 +1,29 @@
+"""Paths as the command line takes them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from omero_pixclf.home import from_home
+
+__all__ = ["UserPath", "targets_from_home"]
+
+
+class UserPath(click.Path):
+    """click's path, where ``~`` stands for the home folder even if the shell leaves it in."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """The path, checked as click does."""
+        return super().convert(from_home(os.fspath(value)), param, ctx)
+
+
+def targets_from_home(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """A callback for texts that may be paths: addresses, images in OMERO or files."""
+    if isinstance(value, tuple):
+        return tuple(from_home(text) for text in value)
+    return from_home(value) if isinstance(value, str) else value
