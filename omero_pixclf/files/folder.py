@@ -30,7 +30,7 @@ from omero_pixclf.files.ledger import LEDGER, in_work, read_record, write_record
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.path_text import path_from_text, printable_info
 from omero_pixclf.files.paths import is_folder, split
-from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, short_hash
+from omero_pixclf.files.safe_names import NAME_BYTES, safe_name, same_name, short_hash
 from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.files.target import LabelValue
 from omero_pixclf.ilastik.project import ClassLabel
@@ -319,7 +319,7 @@ def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
     known = [
         (folder, record)
         for folder, record in found
-        if record is not None and folder.name == record.run_id and folder.parts[-3] == safe_name(record.recipe)
+        if record is not None and folder.name == record.run_id and same_name(folder.parts[-3], safe_name(record.recipe))
     ]
     yield from sorted(known, key=lambda pair: (pair[1].run_id, str(pair[0])), reverse=True)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 
-__all__ = ["NAME_BYTES", "safe_name", "short_hash"]
+__all__ = ["NAME_BYTES", "safe_name", "same_name", "short_hash"]
 
 NAME_BYTES = 255
 """What most file systems allow for one name."""
@@ -29,6 +30,19 @@ def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
         cut = plain.encode()[: most - 10].decode(errors="ignore").strip(" .")
         plain = f"{'_' if _RESERVED.fullmatch(plain) else ''}{cut}-{short_hash(text)}"
     return os.fsdecode(plain.encode())  # UTF-8 on the disk, whatever this process takes names for
+
+
+def same_name(one: str, other: str) -> bool:
+    r"""Whether two names may be one file: file systems ignore case, or write accents in their own way.
+
+    >>> same_name("Nuclei", "nuclei"), same_name("caf\u00e9", "cafe\u0301"), same_name("a", "b")
+    (True, True, False)
+    """
+    return _folded(one) == _folded(other)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def short_hash(text: str) -> str:
