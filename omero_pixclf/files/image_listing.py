@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import os
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from omero_pixclf.files.ledger import is_results_folder
-from omero_pixclf.files.opening import EXTENSIONS
+from omero_pixclf.files.opening import EXTENSIONS, only_in_omero
 from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.image import ImageInfo, Place
 
 __all__ = ["ListedFile", "list_images", "real_files", "unreadable_image"]
 
-log = logging.getLogger(__name__)
-
 _NO_IMAGES = (".ilp",)
-_OTHER_FORMATS = (
-    *(".czi", ".dv", ".ics", ".ids", ".ims", ".jp2", ".lif", ".mha", ".mrc", ".nd2", ".nii", ".nrrd", ".oib", ".oif"),
-    *(".ndpi", ".scn", ".sld", ".stk", ".svs", ".vms", ".vsi", ".webp", ".xdce", ".zvi"),
-)
-"""Images for sure, but of formats that only OMERO's importer reads."""
+_STORE = ".zarr"
+_HOLLOW = "is called .zarr, but holds no Zarr metadata; copy it again"
 
 
 @dataclass(frozen=True)
@@ -38,10 +31,11 @@ def list_images(folder: Path) -> list[ListedFile]:
     """Image files and Zarr stores in a folder and its folders, in the order of names.
 
     Hidden ones and results of runs are left out. Links are followed, but a file or folder that several names lead to
-    is listed once, by the name that is no link if there is one: links may lead around in circles.
+    is listed once, by the name that is no link if there is one: links may lead around in circles. Images of formats
+    that are not read, and Zarr stores without content, are listed with their problem.
     """
     found: dict[str, tuple[bool, ListedFile]] = {}
-    visited: set[str] = set()
+    visited: dict[str, Path] = {}
     waiting, linked = [folder], list[Path]()
     while waiting or linked:
         through_link = not waiting
@@ -49,7 +43,7 @@ def list_images(folder: Path) -> list[ListedFile]:
         real = os.path.realpath(place)
         if real in visited:
             continue
-        visited.add(real)
+        visited[real] = place
         try:
             entries = sorted(place.iterdir())
         except OSError as error:
@@ -61,30 +55,39 @@ def list_images(folder: Path) -> list[ListedFile]:
             if is_folder(path):
                 if not is_results_folder(path):
                     (linked if path.is_symlink() else waiting).append(path)
-            elif split(path).kind in EXTENSIONS and split(path).kind not in _NO_IMAGES:
+            elif _is_image(path):
                 direct = not (through_link or path.is_symlink())
                 identity = os.path.realpath(path)
                 if identity not in found or (direct and not found[identity][0]):
                     found[identity] = (direct, ListedFile(path, _problem(path)))
-        _tell_other_formats(place, entries)
+    for place in _hollow_stores(visited, found):
+        found[os.path.realpath(place)] = (True, ListedFile(place, _HOLLOW))
     return sorted((listed for _, listed in found.values()), key=lambda one: one.path.parts)
+
+
+def _is_image(path: Path) -> bool:
+    kind = split(path).kind
+    return (kind in EXTENSIONS and kind not in _NO_IMAGES) or bool(only_in_omero(path.name))
 
 
 def _problem(path: Path) -> str:
     """Why a path cannot be opened as a file; opening a pipe would wait for ever."""
     if path.is_file() or path.is_dir():
-        return ""
+        return only_in_omero(path.name)
     if path.is_symlink() and not path.exists():
         return f"is a link to {path.readlink()}, which is not there"
     return "is neither a file nor a folder"
 
 
-def _tell_other_formats(folder: Path, entries: list[Path]) -> None:
-    """Say that a folder holds images that nobody here reads."""
-    counts = Counter(p.suffix.lower() for p in entries if p.suffix.lower() in _OTHER_FORMATS)
-    if counts:
-        listed = ", ".join(f"{n} {suffix}" for suffix, n in sorted(counts.items()))
-        log.warning("%s: left out %s: not read from files; convert them to OME-TIFF or OME-Zarr", folder, listed)
+def _hollow_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, ListedFile]]) -> Iterator[Path]:
+    """Folders that are called as Zarr stores, but are none, and in which nothing was found; not those around them."""
+    taken = [one.path for _, one in found.values()]
+    hollow: list[Path] = []
+    for place in sorted(visited.values(), key=lambda path: len(path.parts), reverse=True):
+        named = place.name.lower().endswith(_STORE)
+        if named and not any(path.is_relative_to(place) for path in (*taken, *hollow)):
+            hollow.append(place)
+    yield from hollow
 
 
 def unreadable_image(key: str, problem: str) -> ImageInfo:

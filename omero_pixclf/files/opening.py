@@ -15,7 +15,7 @@ from omero_pixclf.files.paths import DataPath, expand
 from omero_pixclf.files.stack import stacked
 from omero_pixclf.files.stored import FileReader, StoredArray, renamed
 
-__all__ = ["EXTENSIONS", "open_image", "open_images", "open_stored"]
+__all__ = ["EXTENSIONS", "only_in_omero", "open_image", "open_images", "open_stored"]
 
 
 def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
@@ -58,6 +58,27 @@ _OPENERS: dict[str, Callable[[DataPath], AbstractContextManager[StoredArray]]] =
 _NUMBERED = (".tif", ".tiff", ".zarr")  # kinds that may hold several images
 
 EXTENSIONS = tuple(sorted(_OPENERS))
+
+_OTHER_FORMATS = (
+    *(".bif", ".btf", ".czi", ".dcm", ".dv", ".flex", ".ics", ".ims", ".j2k", ".jp2", ".jpx", ".lif", ".liff", ".lof"),
+    *(".lsm", ".mha", ".mhd", ".mrc", ".mrxs", ".mvd2", ".nd2", ".ndpi", ".nhdr", ".nii", ".nii.gz", ".nrrd", ".oib"),
+    *(".oif", ".oir", ".qptiff", ".r3d", ".scn", ".sld", ".sldy", ".stk", ".svs", ".vsi", ".webp", ".zvi"),
+)
+"""Images for sure. Files that lie beside images (.xdce, .ids, .nd, .lei, .vms) are not among them."""
+
+
+def only_in_omero(name: str) -> str:
+    """What to do with a file of a format that is not read here; "" for others.
+
+    Examples
+    --------
+    >>> bool(only_in_omero("A.CZI")), only_in_omero("notes.txt")
+    (True, '')
+    """
+    kind = next((end for end in _OTHER_FORMATS if name.lower().endswith(end)), None)
+    if kind is None:
+        return ""
+    return f"{kind} is not read from files; convert it to OME-TIFF or OME-Zarr, or import it into OMERO"
 
 
 @contextmanager
@@ -145,6 +166,8 @@ def _as_numbers(array: StoredArray) -> StoredArray:
 
 
 def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:
+    if advice := only_in_omero(path.file.name):
+        raise ImageError(f"{path}: {advice}")
     if path.kind not in _OPENERS:
         raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(EXTENSIONS)}")
     if path.series is not None and path.kind not in _NUMBERED:

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omero_pixclf.errors import OutputError
+from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.folder import FolderSink, FolderSource, folder_runs, undo_folder
 from omero_pixclf.files.ledger import LEDGER, write_record
 from omero_pixclf.files.safe_names import safe_name
@@ -110,12 +110,49 @@ def test_one_bad_file_among_named_files_does_not_stop_the_others(tmp_path: Path)
     assert [bool(i.problem) for i in listed(good, bad)] == [False, True]
 
 
-def test_formats_that_nobody_reads_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    put(tmp_path / "a.npy")
-    (tmp_path / "b.nd2").touch()
-    (tmp_path / "notes.txt").touch()
-    assert names(tmp_path) == ["a.npy"]
-    assert "1 .nd2" in caplog.text and ".txt" not in caplog.text
+@pytest.mark.parametrize("other", ["b.nd2", "b.CZI", "b.lif", "b.lsm", "b.jp2", "b.webp", "b.nii.gz"])
+def test_images_of_formats_that_are_not_read_are_refused_by_name(tmp_path: Path, other: str) -> None:
+    put(tmp_path / "in" / "a.npy")
+    (tmp_path / "in" / other).touch()
+    for beside in ("notes.txt", "a.csv", "a.json", "a.xdce", "a.gz"):
+        (tmp_path / "in" / beside).touch()
+    good, bad = listed(tmp_path / "in")
+    assert (good.name, good.problem, bad.name) == ("a.npy", "", other)
+    assert "not read from files" in bad.problem and "convert" in bad.problem
+    with pytest.raises(ImageError, match="not read from files"):
+        listed(tmp_path / "in" / other)
+
+
+@pytest.mark.parametrize("inside", [[], ["sub/"], ["notes.txt"], ["0/0/0"], ["f.zarr/"]])
+def test_a_store_without_content_is_refused_by_name(tmp_path: Path, inside: list[str]) -> None:
+    put(tmp_path / "in" / "a.npy")
+    for name in ("", *inside):
+        path = tmp_path / "in" / "e.zarr" / name
+        (path if name.endswith("/") or not name else path.parent).mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            path.touch()
+    good, bad = listed(tmp_path / "in")
+    assert (good.name, bad.name) == ("a.npy", "f.zarr" if "f.zarr/" in inside else "e.zarr")
+    assert "holds no Zarr metadata" in bad.problem
+    assert "holds no Zarr metadata" in listed(tmp_path / "in" / "e.zarr")[0].problem
+
+
+def test_a_folder_of_images_that_is_called_as_a_store_is_a_folder(tmp_path: Path) -> None:
+    put(tmp_path / "in" / "e.zarr" / "sub" / "a.npy")
+    assert names(tmp_path / "in") == ["a.npy"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "recipe"), [("Nuclei", "nuclei"), ("cafe\u0301", "caf\u00e9"), ("STRASSE", "straße")]
+)
+def test_runs_are_found_in_a_folder_that_another_spelling_made(tmp_path: Path, folder: str, recipe: str) -> None:
+    """As on file systems that ignore case or the way accents are written."""
+    here, sink = image(put(tmp_path / "a.npy")), FolderSink(tmp_path / "out")
+    done(sink, here, record(1, here.key, recipe))
+    (made,) = (tmp_path / "out").iterdir()
+    made.rename(tmp_path / "out" / folder)
+    assert [r.recipe for _, r in folder_runs(tmp_path / "out")] == [recipe]
+    assert undo_folder(tmp_path / "out", record(1, "").run_id) == {"images": 1, "tables": 0}
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", "no JSON", '{"accounts": []}'])
