@@ -50,6 +50,7 @@ SAYS = {
     "errors": ("ground", "one tree"),
     "wording": ("ground", "one image, two images"),
     "validation": ("ground", "what a settings file got wrong"),
+    "home": ("ground", "~ in paths"),
 }
 # What comes in and goes out, beside the row of a module.
 COMES, GOES = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}
