@@ -141,7 +141,7 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
     ProjectError
         It cannot be read, or is no HDF5 file.
     """
-    called = printable(name or ("project.ilp" if isinstance(source, bytes) else Path(source).name))
+    called = printable(name or ("project.ilp" if isinstance(source, bytes) else Path(source).name or str(Path(source))))
     if isinstance(source, bytes):
         yield Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest()
         return
@@ -183,10 +183,10 @@ def numbers(
     return found
 
 
-def texts(branch: Branch, name: str) -> tuple[str, ...]:
-    """A dataset of strings (one or many), decoded as UTF-8."""
+def texts(branch: Branch, name: str, *, also_latin: bool = False) -> tuple[str, ...]:
+    """A dataset of strings (one or many), decoded as UTF-8; with ``also_latin`` as Latin-1 where that fails."""
     found = branch.array(name)
-    return tuple(_decoded(branch, name, item) for item in found.ravel().tolist())
+    return tuple(_decoded(branch, name, item, also_latin) for item in found.ravel().tolist())
 
 
 def text(branch: Branch, name: str) -> str:
@@ -197,10 +197,12 @@ def text(branch: Branch, name: str) -> str:
     return found[0]
 
 
-def _decoded(branch: Branch, name: str, item: object) -> str:
+def _decoded(branch: Branch, name: str, item: object, also_latin: bool) -> str:
     if isinstance(item, bytes):
         with suppress(UnicodeDecodeError):
             return item.decode("utf-8")
+        if also_latin:
+            return item.decode("latin-1")
     if isinstance(item, str):
         return item
     raise branch.refuse(name, f"holds {item!r:.40}, expected text")

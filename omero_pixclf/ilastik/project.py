@@ -173,7 +173,12 @@ def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> 
     forests = read_forests(branch.group("ClassifierForests"))
     classes = _read_classes(branch, forests.known_labels)
     if forests.known_labels[-1] > len(classes):
-        raise branch.refuse("ClassifierForests", f"knows label {forests.known_labels[-1]} of {len(classes)} classes")
+        raise branch.refuse(
+            "ClassifierForests",
+            f"was trained with label {forests.known_labels[-1]}, but the project names "
+            f"{counted(len(classes), 'label')}: labels were removed since; open it in ilastik, "
+            "train (Live Update) and save it",
+        )
     expected = before.channels + len(before.classes) if before else lane.extent("c")
     for candidate in _dimensions(selection, lane):
         channels, rest = divmod(forests.column_count, candidate.width(2))
@@ -213,4 +218,4 @@ def _read_names(home: Branch) -> tuple[str, ...]:
         return ()
     if (empty := home.attribute("isEmpty", "LabelNames")) is not None and empty.any():
         raise untrained(home.file, "it has no classes")
-    return texts(home, "LabelNames")
+    return texts(home, "LabelNames", also_latin=True)  # people's own words: ilastik on Windows wrote Latin-1

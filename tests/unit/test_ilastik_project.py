@@ -108,6 +108,10 @@ def test_known_labels_and_type_may_be_absent_in_old_files() -> None:
         (replaced("ilastikVersion", data=0.5), "was saved by ilastik 0.5.* open it in ilastik 1.0 to 1.2"),
         (replaced("ilastikVersion", data=b"0.5"), "was saved by ilastik 0.5"),
         (replaced("FeatureSelections/SelectionMatrix", data=np.eye(4, dtype=bool)), "looks at 14 features"),
+        (
+            replaced("PixelClassification/LabelNames", data=np.array([b"only"])),
+            r"trained with label 2, but the project names 1 label: .* train \(Live Update\) and save",
+        ),
     ],
 )
 def test_refusals_say_what_and_where(edit: Edit, words: str) -> None:
@@ -226,6 +230,19 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         read_project(tmp_path / "none.ilp")
     with pytest.raises(ProjectError, match="is not a file"):
         read_project(tmp_path)
+
+
+def test_a_folder_without_a_name_is_refused_by_what_was_given() -> None:
+    with pytest.raises(ProjectError, match=r"^\.: is not a file"):
+        read_project(".")
+    with pytest.raises(ProjectError, match=r"^/: is not a file"):
+        read_project("/")
+
+
+def test_names_of_classes_that_are_no_utf8_are_read_as_latin_1() -> None:
+    edit = replaced("PixelClassification/LabelNames", data=np.array(["Zellkörper".encode("latin-1"), "核".encode()]))
+    project = read_project(edited(content(), edit))
+    assert [c.name for c in project.classes] == ["Zellkörper", "核"]
 
 
 def test_a_stage_that_is_not_there_is_refused() -> None:
