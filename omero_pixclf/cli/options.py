@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -69,12 +70,25 @@ def server_options(command: Command) -> Command:
 
 
 def login_from(options: dict[str, Any]) -> Login:
-    """The login of a command's arguments; takes them out of ``options``."""
-    from omero_pixclf.connector.login import Login
+    """The login of a command's arguments; takes them out of ``options``.
+
+    A user and a port in a server given as an argument (``-s ada@host:4064``) win over those of the environment.
+    """
+    from omero_pixclf.connector.login import Login, parse_address
 
     given = {key: options.pop(key) for key in SERVER_NAMES}
     host = given.pop("server")
+    context = click.get_current_context(silent=True)
+    if host and context is not None and _is_from(context, "server", ParameterSource.COMMANDLINE):
+        named = parse_address(Login(host))
+        for key in ("user", "port"):
+            if getattr(named, key) and _is_from(context, key, ParameterSource.ENVIRONMENT):
+                given[key] = None
     return Login(host=host or "", **{key: value for key, value in given.items() if value is not None})
+
+
+def _is_from(context: click.Context, name: str, source: ParameterSource) -> bool:
+    return context.get_parameter_source(name) is source
 
 
 def machine_options(command: Command) -> Command:

@@ -96,8 +96,10 @@ def offer_one_table(session: Session, container: str) -> None:
     """
     if container.startswith("Image:"):
         return
-    entries = [e for e in entries_on(session, TABLES_NS, container) if e.record.state == "complete"]
-    tables = [(entry, stored_tables(session, entry)) for entry in entries]  # newest first
+    complete = [e for e in entries_on(session, TABLES_NS, container) if e.record.state == "complete"]
+    # By the run, not by the entry: what remains of an older run's tables is stored under a new entry.
+    entries = sorted(complete, key=lambda e: (e.record.started, e.annotation), reverse=True)
+    tables = [(entry, stored_tables(session, entry)) for entry in entries]
     offered = next((stored["summary"] for _, stored in tables if "summary" in stored), None)
     if offered is None:
         return

@@ -10,6 +10,7 @@ from functools import partial
 from omero_pixclf.connector.attachments import files_of_entry, marked_files
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.made_images import genuine_entries
 from omero_pixclf.connector.orphans import remove_orphans_of_run
 from omero_pixclf.connector.patterns import starting_with
 from omero_pixclf.connector.removal import drawn_on_by_others, own, remove
@@ -27,14 +28,29 @@ log = logging.getLogger(__name__)
 
 
 def made_images(session: Session, entry: Entry) -> list[int]:
-    """The images that a run made from another one; they are linked to its entry."""
-    return session.ids(
-        "select i.id from ImageAnnotationLink l join l.parent i where l.child.id = :entry and i.id <> :source "
-        "and i.details.owner.id = :owner order by i.id",
+    """The images that a run made from another one: linked to its entry, with its mark in their description.
+
+    Neither alone proves it. People link a run's key-values to images of their own, and OMERO's Duplicate copies both
+    the key-values and the description, but links the copy of an image to the copy of its key-values.
+    """
+    return [image for image, description in _linked_images(session, entry) if _carries(description, entry.mark)]
+
+
+def _linked_images(session: Session, entry: Entry) -> list[tuple[int, str]]:
+    """This user's images, other than its own one, that are linked to an entry, with their descriptions."""
+    rows = session.rows(
+        "select i.id, i.description from ImageAnnotationLink l join l.parent i where l.child.id = :entry "
+        "and i.id <> :source and i.details.owner.id = :owner order by i.id",
         entry=entry.annotation,
         source=parse_key(entry.record.image)[1] if entry.record.image.startswith("Image:") else 0,
         owner=session.user_id,
     )
+    return [(int(image), description or "") for image, description in rows]
+
+
+def _carries(description: str, mark: str) -> bool:
+    """Whether a description begins with a mark; ``#12`` is not the beginning of ``#123``."""
+    return description.startswith(mark) and not description[len(mark) : len(mark) + 1].isdigit()
 
 
 def remove_results(session: Session, entry: Entry) -> Counter[str]:
@@ -89,10 +105,11 @@ def undo(session: Session, run_id: str) -> Undone:
     MissingError
         Where this user has no run of that id.
     """
-    entries, marked = entries_of(session, run_id), _images_of(session, run_id)
+    entries, marked = _own_entries(session, run_id), _images_of(session, run_id)
     gone: Counter[str] = Counter()
     images = [e for e in entries if e.namespace == RUN_NS]
     made = [i for e in images for i in made_images(session, e)] + [i for some in marked.values() for i in some]
+    linked = [i for e in images for i, _ in _linked_images(session, e) if i not in made]
     for entry in images:
         gone += remove_results(session, entry)
     undone = {parse_key(e.record.image)[1] for e in images}
@@ -103,22 +120,33 @@ def undo(session: Session, run_id: str) -> Undone:
         gone += remove_results(session, entry)
     for container in sorted({e.record.image for e in tables}):
         offer_one_table(session, container)
-    for group, of_group in _images_of(session, run_id).items():  # kept by an earlier undoing
-        gone += _remove_images(session, of_group, group)
+    for group, of_group in marked.items():  # kept by an earlier undoing
+        gone += _remove_images(session, own(session, "Image", of_group), group)
     gone += remove_orphans_of_run(session, run_id)
-    for entry in entries_of(session, run_id):  # stored late, by a server that a killed run had asked
+    for entry in _own_entries(session, run_id):  # stored late, by a server that a killed run had asked
         gone += remove_results(session, entry)
     if not entries and not marked and not gone:
         raise MissingError(
             f"run {run_id}: nothing of it by {session.user_name} is on the server; `omero-pixclf runs list` shows your "
             "runs"
         )
-    kept = own(session, "Image", made)
-    return Undone(dict(gone), tuple(f"Image:{i}: others drew ROIs on it" for i in kept))
+    kept = [f"Image:{i}: others drew ROIs on it" for i in own(session, "Image", made)]
+    kept += [f"Image:{i}: its description does not say that the run made it" for i in own(session, "Image", linked)]
+    return Undone(dict(gone), tuple(kept))
+
+
+def _own_entries(session: Session, run_id: str) -> list[Entry]:
+    """The entries that a run wrote; those that came with copies of its images are the copies' own."""
+    entries = entries_of(session, run_id)
+    genuine = genuine_entries(session, {e.annotation: e.record.image for e in entries if e.namespace == RUN_NS})
+    return [e for e in entries if e.namespace != RUN_NS or e.annotation in genuine]
 
 
 def _images_of(session: Session, run_id: str) -> dict[int, list[int]]:
-    """The images that a run made, by their descriptions, which last longer than its entries; by group."""
+    """The images that a run made, by their descriptions, which last longer than its entries; by group.
+
+    Copies of such images, which are linked to copies of their entry, are left out.
+    """
     mark = f"{RUN_NS} {run_id} #"
     rows = session.rows(
         "select i.details.group.id, i.id, i.description from Image i where i.description like :mark "
@@ -126,8 +154,23 @@ def _images_of(session: Session, run_id: str) -> dict[int, list[int]]:
         mark=starting_with(mark),
         owner=session.user_id,
     )
+    made = [(int(group), int(ident), text) for group, ident, text in rows if text.startswith(mark)]
+    entries = _entries_linked_to(session, [ident for _, ident, _ in made])
     found: dict[int, list[int]] = {}
-    for group, ident, description in rows:
-        if description.startswith(mark):
-            found.setdefault(int(group), []).append(int(ident))
+    for group, ident, text in made:
+        if all(_carries(text, f"{mark}{entry}") for entry in entries.get(ident, ())):
+            found.setdefault(group, []).append(ident)
+    return found
+
+
+def _entries_linked_to(session: Session, images: Sequence[int]) -> dict[int, set[int]]:
+    """The ledger entries, and copies of entries, that are linked to each of some images."""
+    if not images:
+        return {}
+    hql = (
+        "select l.parent.id, a.id from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) and a.ns = :ns"
+    )
+    found: dict[int, set[int]] = {}
+    for image, entry in session.rows(hql, ids=list(images), ns=RUN_NS):
+        found.setdefault(int(image), set()).add(int(entry))
     return found

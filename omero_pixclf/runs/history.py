@@ -63,7 +63,7 @@ def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | 
         first.project,
         first.version,
         first.started.isoformat(timespec="seconds"),
-        max(len(members), planned or _planned_in(folder, first.run_id)),
+        max(len(members), planned or _planned_in(folder, first.run_id)) if members else 0,
         sum(r.state == "complete" for r in members),
         dict(objects),
         sum(r.state == "complete" for r in tables),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from omero.model import MapAnnotationI, NamedValue
@@ -191,3 +192,20 @@ def test_key_values_are_read_in_their_order(session, dataset):
     made = link(f"Dataset:{dataset}", note)
     session.once("noting", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
     assert [n.pairs for n in opt_ins(session) if n.target == f"Dataset:{dataset}"] == [tuple(pairs)]
+
+
+def test_undoing_a_run_of_another_recipe_leaves_the_one_that_is_offered(session, user, sink, two):
+    begun = record("20261121T053000-000000").started
+    for number, recipe, images in ((1, "one", two[:1]), (2, "one", two), (3, "two", two)):
+        started = begun + timedelta(minutes=number)
+        run = f"20261121T05300{number}-00000{number}"
+        for image in images:
+            said = record(run, recipe=recipe, started=started)
+            with sink.begin(image, said) as out:
+                out.complete(replace(said, finished=FINISHED))
+        sink.tables(two[0].place.container, recipe)
+        said = record(run, recipe=recipe, started=started, finished=FINISHED)
+        sink.finish(two[0].place.container, said, {"summary": summary(*images)}, [])
+    undo(session, "20261121T053002-000002")
+    ((name, _),) = offered(user, two[0].place.container)
+    assert name.startswith("two_summary_")

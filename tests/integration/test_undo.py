@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import omero.callbacks
+import omero.clients
+import omero.cmd
+import omero.model
 import pytest
 
 from omero_pixclf.connector.ledger import records
@@ -162,3 +166,55 @@ def test_an_own_drawing_keeps_no_image(drawn):
     remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
     save_outlines(mine, dots(1), image=made[1], group=mine.group_id, name="own", color=(0, 0, 0), mark="")
     assert undo(mine, "20261121T053001-000001").kept == ()
+
+
+def duplicate(user, image):
+    """A copy of an image as OMERO's Duplicate makes it, with copies of its key-values."""
+    request = omero.cmd.Duplicate(targetObjects={"Image": [image]})
+    client = user.client()
+    handle = client.getSession().submit(request, {"omero.group": str(user.group)})
+    callback = omero.callbacks.CmdCallbackI(client, handle)
+    callback.loop(100, 500)
+    answer = callback.getResponse()
+    callback.close(True)
+    return int(answer.duplicates["ome.model.core.Image"][0])
+
+
+@pytest.mark.parametrize("which", ["input", "result"])
+def test_undo_leaves_copies_of_images_that_omeros_duplicate_made(session, user, sink, info, which):
+    run = "20261121T053001-000001"
+    write(sink, info, record(run), form="image")
+    (result,) = session.ids("select i.id from Image i where i.description like :m", m=f"omero\\_pixclf/run {run}%")
+    copy = duplicate(user, int(info.key[6:]) if which == "input" else result)
+    undo(session, run)
+    left = session.ids("select i.id from Image i where i.id in (:ids)", ids=[copy, result, int(info.key[6:])])
+    assert sorted(left) == sorted([int(info.key[6:]), copy])
+
+
+def test_a_copy_of_an_input_is_an_input_too(session, user, sink, info):
+    write(sink, info, record("20261121T053001-000001"), form="image")
+    copy = duplicate(user, int(info.key[6:]))
+    (found,) = OmeroSource(session).images([f"Image:{copy}"])
+    (dataset,) = session.ids("select d.id from Dataset d where d.id = :id", id=int(info.place.container[8:]))
+    held = omero.model.DatasetImageLinkI()
+    held.parent, held.child = omero.model.DatasetI(dataset, False), omero.model.ImageI(copy, False)
+    session.once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
+    images = {i.key: i.made_by for i in OmeroSource(session).images([info.place.container])}
+    assert found.key == f"Image:{copy}" and images[info.key] == images[f"Image:{copy}"] == ""
+
+
+def test_neither_undo_nor_a_new_run_removes_an_image_that_somebody_linked_to_the_key_values(session, user, sink, two):
+    raw = int(two[1].key[6:])
+    for number in (1, 2):
+        write(sink, two[0], record(f"20261121T053001-00000{number}", recipe_hash=f"hash-{number}"), form="image")
+        (entry,) = session.ids(
+            "select a.id from ImageAnnotationLink l join l.child a where l.parent.id = :i and a.ns = :ns",
+            i=int(two[0].key[6:]),
+            ns="omero_pixclf/run",
+        )
+        held = omero.model.ImageAnnotationLinkI()
+        held.parent, held.child = omero.model.ImageI(raw, False), omero.model.MapAnnotationI(entry, False)
+        session.once("linking", lambda sf, held=held: sf.getUpdateService().saveObject(held), group=session.group_id)
+    kept = undo(session, "20261121T053001-000002").kept
+    assert session.ids("select i.id from Image i where i.id = :id", id=raw) == [raw]
+    assert kept == (f"Image:{raw}: its description does not say that the run made it",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from click.testing import CliRunner
 from omero_pixclf.cli import cli
 from omero_pixclf.demo import images
 from omero_pixclf.files.export import save_image
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.history import overviews
+from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
 
@@ -52,3 +56,14 @@ def test_a_run_over_files_is_shown_with_its_reasons(out: Path) -> None:
 def test_runs_over_files_are_compared(out: Path) -> None:
     two, one = (line.split()[0] for line in told("list", "--out", str(out)))
     assert any(line.startswith("objects.threshold") for line in told("diff", one, two, "--out", str(out)))
+
+
+def test_a_run_that_took_over_images_and_wrote_tables_only_has_no_images_of_its_own(tmp_path: Path) -> None:
+    run = "20261121T053001-000001"
+    begun = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
+    header = RunHeader(run, {}, "h", ("Dataset:1",), "server", "alice", begun.isoformat())
+    with Manifest.create(tmp_path / run, header) as manifest:
+        manifest.add([Entry(f"Image:{n}", "Dataset:1", "a", "done") for n in range(6)])
+    tables = RunRecord(run, "Dataset:1", "n", "h", "", "n.ilp", "s", "1", begun, begun, "complete", planned=0)
+    (found,) = overviews((), [tables], tmp_path)
+    assert (found.images, found.complete, found.tables) == (0, 0, 1)
