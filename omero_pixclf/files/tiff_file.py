@@ -25,6 +25,7 @@ from omero_pixclf.files.ome_tiff_set import (
 from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files
 from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
 from omero_pixclf.files.references import check_opened_files, resolve_reference
+from omero_pixclf.files.tiff_zeros import refuse_zeros
 
 __all__ = ["member_files", "members_of", "open_tiff_file", "read_series"]
 
@@ -91,6 +92,7 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
     links = [place / name for place in folders_of(path) for name in others] if within is None else ()
     try:
         with reports_as_errors(path, lambda: _counts(tiff)):
+            refuse_zeros(path, tiff)
             found = list(tiff.series)
             check_opened_files(tiff, found, root, links=links)
             for series in found:
@@ -156,7 +158,8 @@ def _is_whole(page: Any) -> bool:
     counts = np.asarray(page.databytecounts, dtype=np.uint64)
     if len(offsets) != len(counts) or len(offsets) < prod(page.chunked):
         return False
-    return not bool(np.any((offsets + counts > page.parent.filehandle.size) & (counts > 0)))
+    outside = (offsets == 0) | (offsets + counts > page.parent.filehandle.size)
+    return not bool(np.any(outside & (counts > 0)))
 
 
 def _refuse_missing_planes(path: Path, tiff: Any, series: Any) -> None:

@@ -108,6 +108,37 @@ def test_a_file_that_is_cut_gives_the_same_pixels_or_an_error(tmp_path, name):
     assert found.count(None) > len(found) // 2
 
 
+NO_COUNT = ("plain.tif", "big.tif")  # zeros right behind a page's last tag are what the end of a file looks like
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".tif") and name not in NO_COUNT])
+def test_a_tiff_that_ends_in_zeros_gives_the_same_image_or_an_error(tmp_path, name):
+    """As a copy that was stopped after its room on the disk was set aside; pixels that are zero may be so."""
+    chance = random.Random(name)
+    good, cut = tmp_path / name, tmp_path / f"cut_{name}"
+    FILES[name](good)
+    data, expected = good.read_bytes(), facts(good)
+    pixels = np.frombuffer(expected[-1], np.uint8)
+    for size in (*range(len(data) - 600, len(data), 40), *(chance.randrange(len(data)) for _ in range(40))):
+        cut.write_bytes(data[: max(size, 0)] + bytes(len(data) - max(size, 0)))
+        found = outcome(cut)
+        if found is not None:
+            assert found[:-1] == expected[:-1], f"zeros after {size} of {len(data)} bytes"
+            there = np.frombuffer(found[-1], np.uint8)
+            assert np.all((there == pixels) | (there == 0)), f"zeros after {size} of {len(data)} bytes"
+
+
+@pytest.mark.parametrize("name", NO_COUNT)
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.9])
+def test_a_tiff_without_metadata_whose_later_pages_are_zeros_is_refused(tmp_path, name, kept):
+    path = tmp_path / name
+    FILES[name](path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * kept)] + bytes(len(data) - int(len(data) * kept)))
+    with pytest.raises(ImageError, match="incomplete or damaged: what follows after 1 page is nothing but zeros"):
+        facts(path)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_with_other_bytes_gives_pixels_or_an_error(tmp_path, name):
     chance = random.Random(name)

@@ -1,0 +1,67 @@
+"""TIFF files of which a part was never written: a copy that was stopped after its room on the disk was set aside.
+
+Such a file is as long as it should be and has zeros where the rest belongs. tifffile reports nothing: it takes the
+pages before the zeros for all, and a description of zeros for none.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.wording import counted
+
+__all__ = ["refuse_zeros"]
+
+_DESCRIPTION = 270
+_BEGINNING = 2000  # bytes of a description in which OME-XML's first element is
+
+
+def refuse_zeros(path: Path, tiff: Any) -> None:
+    """Refuse a file in whose chain of pages there is one of zeros, or whose first description is zeros.
+
+    Raises
+    ------
+    ImageError
+        The message says what is missing.
+    """
+    what = _of_description(tiff) or _of_pages(tiff)
+    if what:
+        raise ImageError(f"{path} is incomplete or damaged: {what} nothing but zeros; copy it again")
+
+
+def _of_description(tiff: Any) -> str:
+    for tag in tiff.pages.first.tags.getall(_DESCRIPTION, ()):
+        if tag.count <= 1 or tag.offset <= tag.valueoffset < tag.offset + tiff.tiff.tagsize:
+            continue  # none, or one so short that it lies in the page's own list
+        whole = os.pread(tiff.filehandle.fileno(), tag.count, tag.valueoffset)
+        text = whole.strip(b"\0 \r\n\t")
+        if not whole.strip(b"\0"):
+            return "its description (of axes and planes) is"
+        if whole.endswith(b"\0\0") and text.startswith(b"<") and not _is_finished(text):
+            return f"its description has, after {len(text)} of {len(whole)} bytes,"
+    return ""
+
+
+def _is_finished(xml: bytes) -> bool:
+    """Whether a text ends as XML does, and OME-XML as OME-XML does."""
+    return xml.endswith(b"OME>" if b"<OME" in xml[:_BEGINNING] else b">") and not xml.endswith((b"?>", b"-->"))
+
+
+def _of_pages(tiff: Any) -> str:
+    """What is missing of the lists of tags that pages are: all of one, or the tags at its end."""
+    file, kind = tiff.filehandle.fileno(), tiff.tiff
+    for number in range(len(tiff.pages)):
+        offset = tiff.pages._offsets[number]
+        found = os.pread(file, kind.tagnosize, offset)
+        tags = struct.unpack(kind.tagnoformat, found)[0] if len(found) == kind.tagnosize else None
+        if tags == 0:
+            return f"what follows after {counted(number, 'page')} is"
+        if tags is not None:
+            last = os.pread(file, kind.tagsize, offset + kind.tagnosize + (tags - 1) * kind.tagsize)
+            if len(last) == kind.tagsize and not any(last):
+                return f"the end of the {counted(tags, 'tag')} of page {number} is"
+    return ""
