@@ -107,6 +107,7 @@ class _Crew:
         self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
         self._context = worker_context(pool.modules)
         self._workers: list[_Worker] = []
+        self._begun: list[BaseProcess] = []
         self._deaths: dict[str, int] = {}
         self._losses = 0
 
@@ -138,25 +139,28 @@ class _Crew:
 
     def _start(self) -> list[_Worker]:
         """One more worker; none where it died before it was there."""
-        ours, theirs = self._context.Pipe()
         open_work = self._pool.renew()
+        ours, theirs = self._context.Pipe()
         arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
         process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        worker = _Worker(process, ours, self._clock())
+        self._begun.append(process)
         try:
             with deaf_to_interrupts():
                 process.start()
+                self._workers.append(worker)  # an interrupt comes where this ends; whoever disbands must know it
         except (EOFError, OSError) as error:
-            ours.close()
+            self._begun.remove(process)
             said = f"a worker process could not be started ({type(error).__name__}: {error})"
             log.warning("%s", said)
             self._count_loss(said)
             return []
         finally:
             theirs.close()
-        worker = _Worker(process, ours, self._clock())
+            if worker not in self._workers:
+                ours.close()  # where it runs all the same, it ends by that
         # Not among the arguments: whoever starts a process waits for ever where it dies before it has read long ones.
         _tell(worker, open_work)
-        self._workers.append(worker)
         return [worker]
 
     def listen(self) -> list[Ended]:
@@ -218,6 +222,7 @@ class _Crew:
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.join()
+        self._begun.remove(worker.process)
         failed: list[Ended] = []
         said = f"the worker process died ({_how(worker.process.exitcode)})"
         if not worker.leaving:
@@ -253,9 +258,19 @@ class _Crew:
 
     def disband(self) -> None:
         """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
-        for worker in self._workers:
-            _tell(worker, "stop")
-        self._see_off()
+        try:
+            for worker in self._workers:
+                _tell(worker, "stop")
+            self._see_off()
+        finally:
+            self._kill_left()
+
+    def _kill_left(self) -> None:
+        """None of the processes outlives the run, even one that was interrupted twice: Python would wait for it."""
+        for process in self._begun:
+            if process.is_alive():
+                process.kill()
+                process.join()
 
     def _see_off(self) -> None:
         deadline = self._clock() + GRACE_S

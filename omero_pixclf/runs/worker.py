@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
@@ -83,9 +84,11 @@ def serve(connection: Connection, lanes: int, beat_s: float, level: int) -> None
                 os._exit(1)
 
     try:
-        open_work: OpenWork = connection.recv()
+        open_work: OpenWork | Literal["stop"] | None = connection.recv()
     except (EOFError, OSError):
         os._exit(1)
+    if open_work is None or open_work == "stop":  # the run was interrupted while this one started
+        return
     threading.Thread(target=_listen, args=(connection, orders, stopping, lanes), daemon=True).start()
     threading.Thread(target=_beat, args=(send, beat_s), daemon=True).start()
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from omero_pixclf.runs.execute import Perform
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.plan import PlanItem
 from omero_pixclf.runs.processes import Pool, in_processes
+from omero_pixclf.runs.worker import serve
 
 HEADER = RunHeader("r1", {}, "new", ("Dataset:1",), "", "", "now")
 
@@ -273,3 +275,43 @@ def test_a_run_that_is_left_early_leaves_no_process_and_nothing_half_known(manif
     noted = {int(pid) for path in tmp_path.glob("Image:*") for pid in path.read_text().split()}
     assert noted and not [pid for pid in noted if Path(f"/proc/{pid}").exists()]
     assert "running" not in states(manifest).values()
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="interrupts are not held back there")
+@pytest.mark.parametrize("held", [True, False], ids=["where the start ends", "within the start"])
+def test_an_interrupt_while_a_worker_starts_leaves_no_process(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: bool
+) -> None:
+    """Within the start: another thread has taken the signal. Python waits at its end for every process it knows."""
+    start = BaseProcess.start
+
+    def interrupted(process: BaseProcess) -> None:
+        start(process)
+        if not held:
+            raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with pytest.raises(KeyboardInterrupt) as kept:  # with its frames, as whoever handles an interrupt keeps them
+            list(in_processes(ITEMS, manifest, pool(tmp_path)))
+        assert kept.value and not multiprocessing.active_children()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for process in multiprocessing.active_children():
+            process.kill()
+    assert set(states(manifest).values()) == {"due"}
+
+
+def test_a_worker_that_is_told_to_stop_before_all_else_ends_well() -> None:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, 1, 0.2, 30))
+    process.start()
+    ours.send("stop")
+    process.join(60)
+    assert process.exitcode == 0
