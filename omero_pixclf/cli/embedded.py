@@ -13,7 +13,7 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
-from omero_pixclf.cli.path_types import UserPath
+from omero_pixclf.cli.path_types import UserPath, UserText
 from omero_pixclf.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
@@ -87,7 +87,13 @@ Examples:
 """,
 )
 @click.argument("files", nargs=-1, required=True, type=UserPath(path_type=Path))
-@click.option("--dataset", default="Imported", show_default=True, help="Name of the dataset; made where there is none.")
+@click.option(
+    "--dataset",
+    type=UserText(),
+    default="Imported",
+    show_default=True,
+    help="Name of the dataset; made where there is none.",
+)
 @click.option("--axes", help="Axes of files that do not say them, such as zyxc.")
 @json_option
 @server_options

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.cli.path_types import UserPath, targets_from_home
+from omero_pixclf.cli.path_types import UserPath, UserText, targets_from_home
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
 from omero_pixclf.files.mounts import Direct, parse_mount
 from omero_pixclf.image import parse_id
@@ -48,10 +48,18 @@ SECTIONS: dict[str, type[BaseModel]] = {"classifier": Classifier, "objects": Obj
 def server_options(command: Command) -> Command:
     """Which OMERO, as whom. The password comes from the environment, a file or a prompt, never from an argument."""
     options = [
-        click.option("-s", "--server", envvar="OMERO_HOST", help="[USER@]HOST[:PORT] or wss://… (or OMERO_HOST)."),
+        click.option(
+            "-s",
+            "--server",
+            type=UserText(),
+            envvar="OMERO_HOST",
+            help="[USER@]HOST[:PORT] or wss://… (or OMERO_HOST).",
+        ),
         click.option("-p", "--port", type=int, envvar="OMERO_PORT", help="The server's port (default 4064)."),
-        click.option("-u", "--user", envvar="OMERO_USER", help="User name."),
-        click.option("-g", "--group", envvar="OMERO_GROUP", help="Group to log in to (default: the user's)."),
+        click.option("-u", "--user", type=UserText(), envvar="OMERO_USER", help="User name."),
+        click.option(
+            "-g", "--group", type=UserText(), envvar="OMERO_GROUP", help="Group to log in to (default: the user's)."
+        ),
         click.option("-k", "--key", envvar="OMERO_SESSION_KEY", help="Join this session (a UUID)."),
         click.option(
             "--password-file",
@@ -64,7 +72,9 @@ def server_options(command: Command) -> Command:
             type=UserPath(exists=True, dir_okay=False, path_type=Path),
             help="Certificates (PEM) to verify the server's by (or OMERO_PIXCLF_CA_FILE); without, it is not verified.",
         ),
-        click.option("--sudo", metavar="ADMIN", help="Log in as this administrator, and act as --user."),
+        click.option(
+            "--sudo", type=UserText(), metavar="ADMIN", help="Log in as this administrator, and act as --user."
+        ),
     ]
     return _add(command, options)
 
@@ -175,7 +185,7 @@ def recipe_options(command: Command) -> Command:
             type=UserPath(exists=True, dir_okay=False, path_type=Path),
             help="A recipe (TOML); single keys can be changed by the options below.",
         ),
-        click.option("--name", help=_sentence(Recipe.model_fields["name"].description or "")),
+        click.option("--name", type=UserText(), help=_sentence(Recipe.model_fields["name"].description or "")),
     ]
     for section, model in SECTIONS.items():
         for key, field in model.model_fields.items():
@@ -215,6 +225,7 @@ def _parameter(section: str, key: str) -> str:
 def _option(section: str, key: str, field: FieldInfo) -> Callable[[Any], Any]:
     """One click option for one key: its type, choices, default and help are the model's."""
     kind, multiple = _click_type(field.annotation)
+    kind = str if key == "project" else kind  # a path: its bytes stay as they are
     flag = f"--{key.replace('_', '-')}"
     text = field.description or ""
     if field.default is not None and field.default != () and not field.is_required():
@@ -251,8 +262,8 @@ def _click_type(annotation: Any) -> tuple[Any, bool]:
     if origin is Literal:
         return click.Choice([str(a) for a in arguments]), False
     if origin is tuple:
-        return str, True
-    return annotation, False
+        return UserText(), True
+    return UserText() if annotation is str else annotation, False
 
 
 def _add(command: Command, options: list[Callable[[Any], Any]]) -> Command:

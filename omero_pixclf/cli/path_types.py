@@ -1,4 +1,4 @@
-"""Paths as the command line takes them."""
+"""Paths and names as the command line takes them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from omero_pixclf.home import from_home
+from omero_pixclf.wording import path_text
 
-__all__ = ["UserPath", "targets_from_home"]
+__all__ = ["UserPath", "UserText", "targets_from_home"]
 
 
 class UserPath(click.Path):
@@ -20,6 +21,15 @@ class UserPath(click.Path):
     ) -> str | bytes | os.PathLike[str]:
         """The path, checked as click does."""
         return super().convert(from_home(os.fspath(value)), param, ctx)
+
+
+class UserText(click.types.StringParamType):
+    """A name that is no path. Where the locale is not UTF-8 Python hands its letters over as lone surrogates."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text that was typed."""
+        text = super().convert(value, param, ctx)
+        return path_text(text) if isinstance(text, str) else text
 
 
 def targets_from_home(_: click.Context, __: click.Parameter, value: Any) -> Any:

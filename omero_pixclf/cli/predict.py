@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
+from omero_pixclf.cli.path_types import UserText
 from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
 from omero_pixclf.home import from_home
 
@@ -144,7 +145,11 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @_option("input_axes", help="Axes of the images (and, after a comma, of the masks), as zyxc.")
 @_option("ignore_training_axistags", is_flag=True, help="Take the files' own axes, not those of the training image.")
-@click.option("--channels", help="Channels in the project's order, by name or number from 0: dapi,gfp or 1,0.")
+@click.option(
+    "--channels",
+    type=UserText(),
+    help="Channels in the project's order, by name or number from 0: dapi,gfp or 1,0.",
+)
 @_option("stack_along", type=click.Choice(list("tzyxc")), default="z", show_default=True, help="Axis for globs.")
 @_option("engine", default="native", callback=_engine, help="ilastik=/path/to/run_ilastik.sh: let that ilastik do it.")
 @click.option("--compare", is_flag=True, help="With --engine ilastik=...: write ours, and tell how ilastik's differs.")

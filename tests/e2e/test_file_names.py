@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -178,3 +179,20 @@ def test_projects_recipes_and_folders_of_runs_have_any_name(tmp_path: Path, raw:
     ]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
     assert (tmp_path / LATIN / f"{LATIN}.h5").is_file()
+
+
+@pytest.mark.parametrize("environment", [{}, ASCII], ids=["UTF-8", "ASCII"])
+def test_names_on_the_command_line_are_text_in_any_locale(
+    tmp_path: Path, raw: np.ndarray, environment: dict[str, str]
+) -> None:
+    write(tmp_path, "a.npy", raw)
+    command = [str(PROGRAM), "run", "a.npy", "--axes", "yxc", *PLATE, "--out", "r", "--no-contact-sheet"]
+    environment = {**os.environ, **environment}
+    given = [*command, "--name", "größe 核"]
+    done = subprocess.run(given, cwd=tmp_path, capture_output=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "r" / "größe 核"
+    assert {json.loads(f.read_text("utf-8"))["recipe"] for f in folder.rglob("ledger.json")} == {"größe 核"}
+    given = [*command, "--label", "Kern-größe"]
+    done = subprocess.run(given, cwd=tmp_path, capture_output=True, check=False, env=environment)
+    assert done.returncode in (1, 2) and "udc" not in done.stderr.decode(errors="replace"), done.stderr

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from omero_pixclf.cli import cli
-from omero_pixclf.cli.path_types import UserPath
+from omero_pixclf.cli.path_types import UserPath, UserText
 from omero_pixclf.config import load_recipe
 from omero_pixclf.watch.settings import load_settings
 
@@ -66,3 +66,19 @@ def test_settings_and_recipes_know_the_home_folder(home: Path, tmp_path: Path) -
     assert (found.server.password_file, found.recipes) == (home / "p", {"n": home / "n.toml"})
     assert found.watches[0].recipe == str(home / "o.toml")
     assert load_recipe(None, {"classifier.project": "~/a.ilp"}).classifier.project == str(home / "a.ilp")
+
+
+NAMES = ("name", "user", "group", "server", "sudo", "dataset", "channels")
+
+
+def test_every_name_on_the_command_line_is_read_as_text() -> None:
+    recipe = ("classifier_", "objects_", "output_")
+    named = {
+        what: p.type
+        for what, p in parameters(cli)
+        if isinstance(p.type, click.types.StringParamType)
+        and (p.name in NAMES or (not what.startswith("predict ") and str(p.name).startswith(recipe)))
+        and p.name != "classifier_project"
+    }
+    assert {"run name", "run classifier_channels", "run objects_label", "predict channels"} <= set(named)
+    assert [what for what, kind in named.items() if not isinstance(kind, UserText)] == []
