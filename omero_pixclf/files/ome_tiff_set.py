@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,12 +17,16 @@ __all__ = [
     "companion_of",
     "folders_of",
     "missing_files",
+    "refuse_other_files",
     "use_names_of_links",
     "use_only_image",
     "use_whole_metadata",
 ]
 
 _LARGEST_COMPANION = 1 << 30  # bytes
+_OWN_UUID = re.compile(rb"<(?:\w+:)?OME\b[^>]*?\bUUID\s*=\s*[\"']([^\"']*)[\"']")
+_BEGINNING = 1 << 14  # bytes of a description in which OME-XML's first element is
+_DESCRIPTION = 270
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
@@ -68,6 +73,45 @@ def use_whole_metadata(path: Path, tiff: Any, within: Path | None) -> None:
     else:
         return
     _replace_metadata(tiff, root, list(root), own)
+
+
+def refuse_other_files(path: Path, tiff: Any) -> None:
+    """Refuse a set, whose series tifffile has read, with a file in it that is another one than the set is made of.
+
+    OME-XML knows each file of a set by a UUID, which the file has, too: a copy of one file by the name of another has
+    the wrong one. A file that has none passes, and so does the only file of an image.
+
+    Raises
+    ------
+    ImageError
+        The message names the file.
+    """
+    root = parsed(tiff.ome_metadata or "")
+    if root is None:
+        return
+    known: dict[str, list[str]] = {}
+    for element in (e for e in root.iter() if _tag(e) == "UUID" and e.get("FileName")):
+        known.setdefault(element.get("FileName", ""), []).append((element.text or "").strip())
+    for name, uuids in known.items() if len(known) > 1 else ():
+        itself = name.lower() == path.name.lower()
+        members = {id(m): m for uuid in uuids if (m := tiff._files.get(uuid)) not in (None, tiff)}
+        for found in [root.get("UUID")] if itself else [_uuid_in(member) for member in members.values()]:
+            if found is not None and found.strip() not in uuids:
+                raise ImageError(
+                    f"{path}: {name} is not the file that {'its OME-XML' if itself else path.name} names, perhaps a "
+                    f"copy of another (its UUID is {found}, expected {uuids[0]}); copy the files of the set again"
+                )
+
+
+def _uuid_in(tiff: Any) -> str | None:
+    """The UUID that a file of a set has of its own; tifffile has closed the file."""
+    tag = tiff.pages.first.tags.get(_DESCRIPTION)
+    if tag is None:
+        return None
+    with Path(tiff.filehandle.path).open("rb") as file:
+        file.seek(tag.valueoffset)
+        found = _OWN_UUID.search(file.read(min(tag.count, _BEGINNING)))
+    return None if found is None else found[1].decode(errors="replace")
 
 
 def use_only_image(tiff: Any, number: int) -> bool:

@@ -19,6 +19,7 @@ from omero_pixclf.files.ome_tiff_set import (
     companion_of,
     folders_of,
     missing_files,
+    refuse_other_files,
     use_names_of_links,
     use_whole_metadata,
 )
@@ -95,6 +96,7 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
             refuse_zeros(path, tiff)
             found = list(tiff.series)
             check_opened_files(tiff, found, root, links=links)
+            refuse_other_files(path, tiff)
             for series in found:
                 _refuse_missing_planes(path, tiff, series)
         _refuse_missing_images(path, tiff, found)

@@ -195,6 +195,22 @@ def test_what_was_sent_to_a_server_follows_no_links_out_of_its_folder(tmp_path, 
         pass
 
 
+@pytest.mark.parametrize("kind", [{}, {"master": True}, {"companion": True}])
+@pytest.mark.parametrize("opened", [0, 1, 4])
+def test_a_file_of_a_set_that_is_a_copy_of_another_is_refused(tmp_path, kind, opened):
+    paths = write_set(tmp_path, **kind)
+    paths[4].write_bytes(paths[1].read_bytes())
+    for reading in (open_image, open_series):
+        with pytest.raises(ImageError, match=r"f4\.ome\.tif is not the file that .* names"), reading(paths[opened]):
+            pass
+
+
+def test_a_file_of_a_set_without_a_name_of_its_own_is_read(tmp_path):
+    paths = write_set(tmp_path)
+    tifffile.imwrite(paths[4], PLANES[1, 1], metadata=None, ome=False)
+    assert np.array_equal(read(paths[0]), PLANES)
+
+
 def test_a_single_file_that_was_renamed_is_read(tmp_path):
     parts = ome_xml("", ["urn:uuid:a"] * 6, ["before.ome.tif"] * 6).split('IFD="0"')
     text = parts[0] + "".join(f'IFD="{n}"{part}' for n, part in enumerate(parts[1:]))
