@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -35,8 +36,8 @@ class Gate:
         """Whether the page was asked for under one of its own names."""
         if not self.page.names and not self.page.loopback:
             return True  # names are not known; token or proxy guard the page
-        asked = urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-        return asked in {*self.page.names, self.page.host, "localhost", "127.0.0.1", "::1"}
+        own = (*self.page.names, self.page.host, "localhost", "127.0.0.1", "::1")
+        return _host_name(request.headers.get("host", "")) in {_plain(name) for name in own}
 
     def admits(self, request: Request) -> bool:
         """Whether this request may see the page."""
@@ -50,12 +51,17 @@ class Gate:
 
     def is_from_proxy(self, request: Request) -> bool:
         """Whether the connection comes from one of the proxies: by its peer's address, never by what a header says."""
-        return request.client is not None and request.client.host in self.page.proxies
+        try:
+            peer = ipaddress.ip_address(request.client.host if request.client else "")
+        except ValueError:
+            return False
+        mapped = getattr(peer, "ipv4_mapped", None)  # how a socket that takes both kinds shows IPv4's
+        return any((mapped or peer) in network for network in self.page.proxy_networks)
 
     def is_secure(self, request: Request) -> bool:
         """Whether the browser speaks HTTPS, with this page or with the proxy in front of it."""
         proto = request.headers.get("x-forwarded-proto", "") if self.is_from_proxy(request) else ""
-        return request.url.scheme == "https" or proto.strip().lower() == "https"
+        return request.scope["scheme"] == "https" or proto.strip().lower() == "https"
 
     def opens(self, token: str) -> bool:
         """Whether this is the token."""
@@ -80,7 +86,7 @@ class Gate:
     def counts(self, request: Request, form: Mapping[str, str]) -> bool:
         """Whether a form comes from the page that this browser was given."""
         origin = request.headers.get("origin")
-        if origin and urlsplit(origin).netloc != request.headers.get("host"):
+        if origin and _site(origin) != request.headers.get("host", ""):
             return False
         visit = request.cookies.get(VISIT)
         return visit is not None and self._same(form.get("mark", ""), self._sign(f"visit {visit}"))
@@ -91,6 +97,31 @@ class Gate:
     @staticmethod
     def _same(one: str, other: str) -> bool:
         return hmac.compare_digest(one.encode(), other.encode())
+
+
+def _split(address: str) -> SplitResult | None:
+    """The parts of an address that anybody may have sent; None where it is none, such as ``http://[``."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return None
+
+
+def _host_name(host: str) -> str:
+    """The name in a ``Host`` header, without port; ``""`` where there is none."""
+    parts = _split(f"//{host}")
+    return _plain(parts.hostname or "") if parts else ""
+
+
+def _site(origin: str) -> str | None:
+    """Host and port of an ``Origin`` header; None where it names none."""
+    parts = _split(origin)
+    return (parts.netloc or None) if parts else None
+
+
+def _plain(name: str) -> str:
+    """A host's name as it is compared: ``Localhost.`` is ``localhost``."""
+    return name.lower().removesuffix(".")
 
 
 def _set(response: Response, name: str, value: str, *, secure: bool) -> None:

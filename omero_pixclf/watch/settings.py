@@ -81,6 +81,15 @@ class Service(_Frozen):
         return Direct(tuple(map(parse_mount, self.direct)), self.direct_check)
 
 
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """An address or a network; IPv4 that is written as IPv6 (``::ffff:10.0.0.5``) is IPv4."""
+    network = ipaddress.ip_network(text)
+    first = network.network_address
+    if isinstance(first, ipaddress.IPv6Address) and first.ipv4_mapped and network.prefixlen >= 96:
+        return ipaddress.ip_network((first.ipv4_mapped, network.prefixlen - 96))
+    return network
+
+
 class StatusPage(_Frozen):
     """The page, ``/healthz`` and ``/metrics``."""
 
@@ -90,13 +99,30 @@ class StatusPage(_Frozen):
     names: tuple[str, ...] = Field((), description="host names under which the page is reached, beside the address")
     token_file: Path | None = Field(None, description="a file of mode 0600 with the token that people log in with")
     proxy_header: str = Field("", description="header in which a proxy names the user it has let in, X-Remote-User")
-    proxies: tuple[str, ...] = Field(("127.0.0.1", "::1"), description="addresses from which that header counts")
+    proxies: tuple[str, ...] = Field(
+        ("127.0.0.1", "::1"), description="addresses or networks from which that header counts"
+    )
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            try:
+                _network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}; expected an address or a network, 10.0.0.5 or 10.0.0.0/24") from error
+        return value
 
     @model_validator(mode="after")
     def _guarded(self) -> StatusPage:
         if not self.loopback and not self.token_file and not self.proxy_header:
             raise ValueError(f"host {self.host} is not loopback: set token_file or proxy_header")
         return self
+
+    @property
+    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The proxies as networks, of one address or many."""
+        return tuple(map(_network, self.proxies))
 
     @property
     def loopback(self) -> bool:

@@ -147,9 +147,9 @@ def application(site: StatusSite) -> Starlette:
 def _refused(gate: Gate, request: Request) -> Response | None:
     if not gate.known_name(request):
         return PlainTextResponse("this is not one of the page's names; add it to names under [status]", 421)
-    if request.url.path in ("/healthz", "/login", "/page.css") or gate.admits(request):
+    if request.scope["path"] in ("/healthz", "/login", "/page.css") or gate.admits(request):
         return None
-    if gate.token and request.url.path == "/":
+    if gate.token and request.scope["path"] == "/":
         return HTMLResponse(render_login(""), 401)
     return PlainTextResponse("not without a token, or through the proxy", 401)
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode, urlsplit
 
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.image import ImageInfo
@@ -182,6 +183,45 @@ def test_a_form_from_another_site_counts_for_nothing(site: Callable[..., str], w
 def test_the_page_answers_to_its_own_names_only(site: Callable[..., str]) -> None:
     assert ask(site(), "GET", "/", Host="rebound.example")[0] == 421
     assert ask(site(names=("pixclf.example",)), "GET", "/", Host="pixclf.example")[0] == 200
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "]", "[x]", "localhost:[", "", "."])
+def test_an_address_that_is_none_is_refused_without_a_traceback(
+    site: Callable[..., str], host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = site()
+    assert ask(address, "GET", "/", Host=host)[0] in (400, 421)
+    assert ask(site(host="0.0.0.0", token="t", token_file="t"), "GET", "/", Host=host)[0] in (400, 401)
+    _, page, cookie = ask(address, "GET", "/")
+    form = PAUSE | {"mark": page.partition('name="mark" value="')[2].partition('"')[0]}
+    assert ask(address, "POST", "/pause", form, Cookie=cookie, Origin=f"http://{host}")[0] == 403
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost.", "LOCALHOST.:80", "127.0.0.1", "[::1]:80", "Pixclf.Example."]
+)
+def test_a_name_is_the_same_in_capitals_with_a_port_and_with_a_final_dot(site: Callable[..., str], host: str) -> None:
+    assert ask(site(names=("PIXCLF.example",)), "GET", "/", Host=host)[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("proxies", "peer", "counts"),
+    [
+        (("127.0.0.1",), "::ffff:127.0.0.1", True),
+        (("::ffff:127.0.0.1",), "127.0.0.1", True),
+        (("10.0.0.0/24",), "::ffff:10.0.0.9", True),
+        (("10.0.0.0/24",), "10.0.1.9", False),
+        (("0:0:0:0:0:0:0:1",), "::1", True),
+        (("fd00::/8",), "fd12::1", True),
+        (("127.0.0.1", "::1"), "::ffff:10.0.0.1", False),
+        (("127.0.0.1",), "", False),
+        (("127.0.0.1",), "testclient", False),
+    ],
+)
+def test_proxies_are_compared_as_addresses_not_as_texts(proxies: tuple[str, ...], peer: str, counts: bool) -> None:
+    gate = Gate(StatusPage(proxies=proxies))
+    assert gate.is_from_proxy(Request({"type": "http", "client": (peer, 1), "headers": []})) is counts
 
 
 def test_with_a_token_nothing_but_health_is_seen_without_it(site: Callable[..., str]) -> None:

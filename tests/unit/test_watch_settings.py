@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
         ('[[watches]]\nname = "a"\nrecipe = "r"\npattern = "x*"', "kind and pattern"),
         ('[status]\nhost = "0.0.0.0"', "not loopback"),
         ("[service]\nevery = 0", "service.every"),
+        ('[status]\nproxies = ["proxy.example"]', "status.proxies.*expected an address or a network"),
+        ('[status]\nproxies = ["10.0.0.0/99"]', "status.proxies"),
         ('[service]\ndirect = ["/OMERO="]', "service.direct"),
         ("not toml", "not TOML"),
         ('[[watches]]\nname = "a"\nrecipe = "r"\ntarget = ["Dataset:1"]', "watches.0.target: .*did you mean 'targets'"),
