@@ -33,6 +33,7 @@ __all__ = [
     "Objects",
     "Output",
     "Recipe",
+    "check_values",
     "load_recipe",
     "parse_recipe",
     "parse_size",
@@ -51,7 +52,11 @@ MOST_TOML = 100_000
 DEEPEST_TOML = 8
 """Levels of tables and arrays; a recipe needs three."""
 
+MOST_VALUES = 500_000
+"""Values in one setting, those within lists and tables too."""
+
 _INT64 = 2**63
+_LISTS = (list, tuple, set, frozenset)
 
 
 class _Frozen(BaseModel):
@@ -233,7 +238,7 @@ def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
     UsageError
         Where there is no project, or a key is unknown or has a bad value; says which.
     """
-    _check_values(content, where)
+    check_values(content, where)
     classifier = content.get("classifier", {})
     if isinstance(classifier, Mapping) and not classifier.get("project"):
         raise UsageError(f"{where}: no classifier; give the .ilp with --project or as project under [classifier]")
@@ -260,21 +265,36 @@ def parse_toml(text: str, where: str) -> dict[str, Any]:
         raise UsageError(f"{where}: not TOML: nested too deeply") from None
     except (ValueError, OverflowError) as error:  # TOMLDecodeError is a ValueError; so are numbers of 5000 digits
         raise UsageError(f"{where}: not TOML: {error}") from error
-    _check_values(content, where)
+    check_values(content, where)
     return content
 
 
-def _check_values(value: Any, where: str, depth: int = 0) -> None:
-    """Refuse what no setting can be: deep nesting, numbers that other code cannot hold."""
-    if depth > DEEPEST_TOML:
-        raise UsageError(f"{where}: nested deeper than {DEEPEST_TOML} levels; a recipe has three")
+def check_values(value: Any, where: str) -> None:
+    """Refuse what no setting can be: deep nesting, very many values, numbers that other code cannot hold.
+
+    Raises
+    ------
+    UsageError
+        Says which of these, and ``where``.
+    """
+    waiting, seen = [(value, 0)], 0
+    while waiting:  # without recursion, and not without end: clients can send lists that hold one another
+        one, depth = waiting.pop()
+        seen += 1
+        if depth > DEEPEST_TOML:
+            raise UsageError(f"{where}: nested deeper than {DEEPEST_TOML} levels; a recipe has three")
+        if seen > MOST_VALUES:
+            raise UsageError(f"{where}: more than {MOST_VALUES} values; name fewer")
+        _check_number(one, where)
+        inner = one.values() if isinstance(one, Mapping) else one if isinstance(one, _LISTS) else ()
+        waiting += [(each, depth + 1) for each in inner]
+
+
+def _check_number(value: Any, where: str) -> None:
     if isinstance(value, int) and not -_INT64 <= value < _INT64:
         raise UsageError(f"{where}: a number of {value.bit_length()} bits; numbers have at most 64")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: {value} is no number that a setting can have; write a finite one")
-    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    for one in inner:
-        _check_values(one, where, depth + 1)
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _choices() -> list[str]:
 def _answer(client: Any, direct: Sequence[str], at_once: int) -> Answer:
     """Do what the form asks for; what is refused is an answer, too."""
     try:
-        order = order_of(client.getInputs(unwrap=True))
+        order = order_of(_inputs(client))
         with connect(_login(client)) as session:
             if order.queue:
                 return _queue(session, order)
@@ -135,6 +135,15 @@ def _answer(client: Any, direct: Sequence[str], at_once: int) -> Answer:
     except PixclfError as error:
         log.error("%s", error)
         return Answer(f"Nothing was done: {in_form(str(error))}", code=1)
+
+
+def _inputs(client: Any) -> dict[str, Any]:
+    """What was filled in, as plain values by parameter name; UsageError where it is nested without end."""
+    try:
+        found: dict[str, Any] = client.getInputs(unwrap=True)
+    except RecursionError:
+        raise UsageError("the form's values are nested too deeply; fill in plain values and lists of them") from None
+    return found
 
 
 def _addressed(session: Session, order: Order) -> Order:

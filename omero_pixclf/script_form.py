@@ -18,7 +18,7 @@ from omero.rtypes import rdouble, rlong, rstring
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, title_of
+from omero_pixclf.config import Classifier, Objects, Output, Recipe, check_values, load_recipe, title_of
 from omero_pixclf.connector.notes import project_named
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
@@ -191,6 +191,8 @@ def order_of(inputs: Mapping[str, Any]) -> Order:
     UsageError
         Where something is missing or contradicts itself.
     """
+    for given, value in inputs.items():
+        check_values(value, given[:40].replace("_", " "))
     kind, idents = _entry(inputs, "Data_Type", str, ""), _entry(inputs, "IDs", list, [])
     if kind not in KINDS:
         raise UsageError(f"Data Type: expected one of {', '.join(KINDS)}, found {kind[:40]!r}")
@@ -212,7 +214,7 @@ def order_of(inputs: Mapping[str, Any]) -> Order:
         tuple(dict.fromkeys(f"{kind}:{i}" for i in idents)),
         load_recipe(None, changes),
         inputs.get("Run", HERE) == QUEUE,
-        _entry(inputs, "Most_Images", int, MOST_IMAGES),
+        _most_images(inputs),
         bool(inputs.get("Repeat", False)),
     )
 
@@ -222,9 +224,17 @@ def _entry(inputs: Mapping[str, Any], name: str, kind: type[T], default: T) -> T
     value = inputs.get(name)
     if value is None:
         return default
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise UsageError(f"{name.replace('_', ' ')}: expected a {kind.__name__}, found {str(value)[:40]!r}")
     return value
+
+
+def _most_images(inputs: Mapping[str, Any]) -> int:
+    """How many images may be worked on; OMERO.web keeps to the form's limits, other clients need not."""
+    most = _entry(inputs, "Most_Images", int, MOST_IMAGES)
+    if not 1 <= most <= LIMIT:
+        raise UsageError(f"Most Images: expected a number from 1 to {LIMIT}, found {most}")
+    return most
 
 
 def _given(section: str, inputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

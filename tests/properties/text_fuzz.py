@@ -108,13 +108,30 @@ class Hostile:
         if depth < 3 and self.random.random() < 0.2:
             many = [self.value(depth + 1) for _ in range(self.random.randrange(4))]
             return many if self.random.random() < 0.5 else {str(self.text())[:30]: v for v in many}
+        if self.random.random() < 0.05:
+            return self.nested()
         numbers: list[Any] = [None, True, 0, -1, 0.5, 10**400, -(2**70), float("nan"), float("inf"), 3, [], {}]
         return self.random.choice([*numbers, self.text()])
+
+    def nested(self) -> Any:
+        """Lists or tables within one another, up to deeper than Python's own recursion goes."""
+        made: Any = "x"
+        for _ in range(self.random.choice((3, 9, 100, 900, 20_000))):
+            made = [made] if self.random.random() < 0.9 else {"a": made}
+        return made
 
     def some(self, known: dict[str, Any]) -> dict[str, Any]:
         """Known entries of which some are gone, some hold anything."""
         changed = {k: (self.value() if self.random.random() < 0.25 else v) for k, v in known.items()}
         return {k: v for k, v in changed.items() if self.random.random() > 0.1}
+
+
+def _text_of(value: Any, write: Callable[[Any], str]) -> str:
+    """A value as text; what is nested too deeply to be written by Python is written by hand."""
+    try:
+        return write(value)
+    except RecursionError:
+        return "[" * 20_000 + "]" * 20_000
 
 
 def annotation(hostile: Hostile, _: Path) -> None:
@@ -126,7 +143,7 @@ def annotation(hostile: Hostile, _: Path) -> None:
 
 def answer(hostile: Hostile, _: Path) -> None:
     """The watcher's own answers, as a group's members edited them."""
-    texts = {k: str(v) for k, v in hostile.some(dict(PAIRS)).items()}
+    texts = {k: _text_of(v, str) for k, v in hostile.some(dict(PAIRS)).items()}
     notes = [watching.Note(n, "Dataset:1", "alice", tuple(texts.items())) for n in range(2)]
     kept, watching._notes = watching._notes, lambda *_, **__: notes  # type: ignore[assignment]
     try:
@@ -137,7 +154,7 @@ def answer(hostile: Hostile, _: Path) -> None:
 
 def ledger(hostile: Hostile, _: Path) -> None:
     """Pairs under the ledger's namespace; its callers take KeyError and ValueError for somebody else's pairs."""
-    texts = {k: str(v) for k, v in hostile.some(dict(PAIRS)).items()}
+    texts = {k: _text_of(v, str) for k, v in hostile.some(dict(PAIRS)).items()}
     try:
         from_pairs(texts.items())
     except (KeyError, ValueError):
@@ -173,7 +190,7 @@ def _written(hostile: Hostile, folder: Path) -> Path:
 def folder_ledger(hostile: Hostile, folder: Path) -> None:
     """A ledger.json in a folder of results."""
     facts: Any = hostile.some(dict(RECORD)) if hostile.random.random() < 0.8 else hostile.value()
-    text = json.dumps(facts) if hostile.random.random() < 0.9 else hostile.text()
+    text = _text_of(facts, json.dumps) if hostile.random.random() < 0.9 else hostile.text()
     (folder / "ledger.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     read_record(folder)
     in_work(folder, "x")

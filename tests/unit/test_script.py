@@ -17,13 +17,28 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Finished
-from omero_pixclf.script import message_of
+from omero_pixclf.script import _answer, message_of
 from omero_pixclf.script_form import HERE, QUEUE, choices, key_name, order_of, parameters
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}
 KEYS = [(s, k) for s, m in MODELS.items() for k in m.model_fields if (s, k) != ("classifier", "project")]
 FORM = {p.name(): p for p in parameters([CLASSIFIER])}
+
+
+def nested(depth: int) -> list[Any]:
+    made: list[Any] = []
+    for _ in range(depth):
+        made = [made]
+    return made
+
+
+NESTED = nested(100_000)
+LOOP: list[Any] = []
+LOOP += [LOOP] * 9
+WIDE: list[Any] = ["x"] * 100
+for _ in range(6):
+    WIDE = [WIDE] * 100  # 10^14 texts for whoever goes through all
 
 
 def filled(**changes: Any) -> dict[str, Any]:
@@ -236,8 +251,32 @@ def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
     [{"Classifier": 12}, {"Data_Type": ["Plate"]}, {"Data_Type": "Roi"}, {"IDs": "3"}, {"IDs": ["x"]}, {"IDs": [-1]},
      {"IDs": [10**400]}, {"Recipe_Name": 5}, {"Most_Images": "many"}, {"Min_Size": 10**400}, {"Threshold": 10**400},
      {"Threshold": float("nan")}, {"Smooth": [float("inf")]}, {"Smooth": [10**400]}, {"Smooth": 7 * [1.0]},
-     {"Label": {"a": 1}}, {"Channels": ["1" * 5000] * 3 + [[[]]]}],
+     {"Label": {"a": 1}}, {"Channels": ["1" * 5000] * 3 + [[[]]]}, {"IDs": NESTED}, {"Classifier": NESTED},
+     {"Channels": [NESTED]}, {"Label": {"a": NESTED}}, {"Unknown": NESTED}, {"Run": NESTED}, {"IDs": LOOP},
+     {"Channels": WIDE}],
 )  # fmt: skip
 def test_whatever_a_client_sends_is_understood_or_refused(changes: dict[str, Any]) -> None:
     with contextlib.suppress(UsageError):
         order_of(filled(**changes))
+
+
+@pytest.mark.parametrize("value", [NESTED, {"a": NESTED}, LOOP, WIDE])
+@pytest.mark.parametrize("name", ["IDs", "Classifier", "Channels", "Recipe_Name", "Most_Images"])
+def test_values_nested_without_end_are_refused_by_name(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=f"^{name.replace('_', ' ')}: (nested|more than)"):
+        order_of(filled(**{name: value}))
+
+
+def test_inputs_that_cannot_be_unwrapped_are_refused_with_words() -> None:
+    class Client:
+        def getInputs(self, unwrap: bool) -> dict[str, Any]:
+            raise RecursionError
+
+    answer = _answer(Client(), (), 1)
+    assert answer.code == 1 and "nested too deeply" in answer.message
+
+
+@pytest.mark.parametrize("most", [0, -1, 10_001, 2**62, True, False, 1.0, "5"])
+def test_the_number_of_images_keeps_to_the_forms_limits_whoever_sends_it(most: Any) -> None:
+    with pytest.raises(UsageError, match=r"^Most Images: expected"):
+        order_of(filled(Most_Images=most))
