@@ -156,6 +156,9 @@ def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, mon
             imported(session, tmp_path, many(4 * IMAGES_AT_ONCE))
         assert session.ids("select i.id from Image i") == []
         assert session.ids("select r.id from RenderingDef r") == []
+        assert len(session.ids("select f.id from Fileset f")) == 1  # with its log, as where the first image fails
+        assert session.rows("select j.status.value from MetadataImportJob j") == [["Error"]]
+    assert len(list((server.folder / "ManagedRepository").rglob("*.fake"))) == 1
     assert not [p for p in (server.folder / "Pixels").rglob("*") if p.is_file()]
 
 
@@ -165,6 +168,11 @@ def importing(port: int, path: Path, password: str = ROOT_PASSWORD, *more: str) 
         [str(PROGRAM), "embedded", "import", str(path), "-s", f"root@127.0.0.1:{port}", *more],
         env={**os.environ, "OMERO_PASSWORD": password}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def folders_of_imports(folder: Path) -> list[Path]:
+    """What lies in ``USER_ID/YEAR-MONTH/DAY``."""
+    return list((folder / "ManagedRepository").glob("*/*/*/*"))
 
 
 def test_an_import_ends_with_its_client(own_server: EmbeddedProcess, tmp_path: Path) -> None:
@@ -181,6 +189,9 @@ def test_an_import_ends_with_its_client(own_server: EmbeddedProcess, tmp_path: P
         time.sleep(0.5)
         assert not images()
         assert not list((own_server.folder / "ManagedRepository").rglob("*.fake"))
+        assert not folders_of_imports(own_server.folder)
+        depths = session.rows("select o.path from OriginalFile o where o.mimetype = 'Directory'")
+        assert max(str(path).strip("/").count("/") for (path,) in depths) == 1  # month and day, for imports to come
 
 
 def test_an_import_ends_with_its_client_though_the_session_goes_on(own_server: EmbeddedProcess, tmp_path: Path) -> None:

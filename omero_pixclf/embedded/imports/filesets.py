@@ -266,13 +266,15 @@ def discard_unfinished(call: Call) -> None:
 
 
 def discard(call: Call, fileset: int, folder: PurePosixPath) -> None:
-    """Take back the rows and files of an import that came to nothing; its folder goes as well."""
+    """Take back the rows and files of an import that came to nothing; its folder goes as well.
+
+    The Fileset may be gone before: it goes with the last of its images, whoever removes them.
+    """
     tx = call.tx
-    if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is None:
-        return
-    removal = Removal(call.as_admin(), ChildOptions())
-    removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
-    carry_out(removal, removal.to_unlink())
+    if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is not None:
+        removal = Removal(call.as_admin(), ChildOptions())
+        removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
+        carry_out(removal, removal.to_unlink())
     sql = (  # 0 is the letter after the slash
         "SELECT o.id FROM managed m JOIN originalfile o ON o.id = m.file "
         "WHERE (m.place = ? OR m.place > ? AND m.place < ?) AND o.mimetype = ?"

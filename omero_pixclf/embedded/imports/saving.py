@@ -78,12 +78,15 @@ def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -
 
 
 def remove_images(call: Call, fileset: int, count: int) -> bool:
-    """Remove some images of an import that failed, with everything that belongs to them; False where none is left."""
+    """Remove some images of an import that failed, with everything that belongs to them; False where none is left.
+
+    Their Fileset stays, also after the last of them: it tells what failed.
+    """
     sql = "SELECT id FROM image WHERE fileset = ? ORDER BY id DESC LIMIT ?"
     ids = [row[0] for row in call.tx.all(sql, (fileset, count))]
     if not ids:
         return False
-    removal = Removal(call.as_admin(), ChildOptions())
+    removal = Removal(call.as_admin(), ChildOptions(), ("Fileset",))
     removal.run(removal.targets("Image", ids), Action.DROP)
     carry_out(removal, removal.to_unlink())
     return True
