@@ -101,13 +101,35 @@ def _series(store: ZarrStore) -> list[str]:
 def _of_plate(store: ZarrStore, plate: Mapping[str, Any]) -> StoreContents:
     images: list[StoreImage] = []
     missing: list[str] = []
-    for well in _dicts(plate.get("wells")):
-        path = store.resolve("", well.get("path"))
+    wells = [(store.resolve("", well.get("path")), well) for well in _dicts(plate.get("wells"))]
+    _refuse_repeated(store, plate, wells)
+    for path, well in wells:
         if not store.has(path):
             missing.append(path)
             continue
         images += _of_well(store, plate, well, path)
     return StoreContents(tuple(images), _layout(store, plate), tuple(missing))
+
+
+def _refuse_repeated(
+    store: ZarrStore, plate: Mapping[str, Any], wells: Sequence[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Refuse a plate that lists a well twice, or two at one place: its images would be counted twice or mixed up."""
+    paths: set[str] = set()
+    places: dict[tuple[int, int], str] = {}
+    for path, well in wells:
+        if path in paths:
+            raise ImageError(f"{store.path}: its plate lists the well {path} twice; each belongs there once")
+        paths.add(path)
+        row, column = _position(plate, well, path)
+        if row is None or column is None:
+            continue
+        other = places.setdefault((row, column), path)
+        if other != path:
+            raise ImageError(
+                f"{store.path}: its plate lists the wells {other} and {path} both at {well_name(row, column)} "
+                f"(row {row}, column {column}, from 0); correct rowIndex and columnIndex"
+            )
 
 
 def _of_well(store: ZarrStore, plate: Mapping[str, Any], well: Mapping[str, Any], path: str) -> Iterator[StoreImage]:

@@ -14,6 +14,7 @@ import tifffile
 import zarr
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.series.content import Content
 from omero_pixclf.files.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
 
@@ -180,6 +181,34 @@ def test_a_field_that_is_listed_only_is_a_remark(tmp_path: Path) -> None:
     with open_series(path) as found:
         assert [(s.series, s.field) for s in found.plates[0].spots] == [(0, 1), (1, 0), (2, 1)]
         assert values(found) == [{11}, {20}, {21}] and "A/1/0" in "".join(found.remarks)
+
+
+@pytest.mark.parametrize(
+    ("path", "row", "column", "words"),
+    [("A/1", 0, 0, "well A/1 twice"), ("/A/1/", 1, 1, "well A/1 twice"), ("A/2", 0, 0, "A/1 and A/2 both at A1"),
+     ("A/2", 1, 2, "A/2 and B/3 both at B3")],
+)  # fmt: skip
+def test_a_store_whose_wells_repeat_is_refused_by_name(
+    tmp_path: Path, path: str, row: int, column: int, words: str
+) -> None:
+    store = zarr_plate(tmp_path / "p.zarr")
+    attributes = json.loads((store / ".zattrs").read_text())
+    attributes["plate"]["wells"][1] = {"path": path, "rowIndex": row, "columnIndex": column}
+    (store / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(ImageError, match=words), open_series(store):
+        pass
+    with pytest.raises(ImageError, match=words), open_image(store):
+        pass
+
+
+def test_wells_without_a_place_do_not_share_the_first(tmp_path: Path) -> None:
+    store = zarr_plate(tmp_path / "p.zarr")
+    attributes = json.loads((store / ".zattrs").read_text())
+    plate = attributes["plate"]
+    plate["rows"], plate["wells"] = [], [{"path": well["path"]} for well in plate["wells"]]
+    (store / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(ImageError, match="A/1 and B/3"), open_series(store):
+        pass
 
 
 def test_a_plate_without_any_image_is_refused(tmp_path: Path) -> None:
