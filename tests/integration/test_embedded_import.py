@@ -306,6 +306,31 @@ def test_what_cannot_be_read_fails_as_an_import(user: Person, session: Session, 
     assert session.rows(hql, o=user.ident) == [["Error"]]
 
 
+def test_a_failure_tells_nothing_of_the_servers_folders(
+    user: Person, session: Session, folder: Path, tmp_path: Path
+) -> None:
+    """Files are told by where they lie in their import: in the answer, in its stack trace, job and log."""
+    own = store(tmp_path / "up.zarr", "../../x", tmp_path / "written.zarr")
+    process = begun(user.client(), [own / ".zgroup", own / ".zattrs"])
+    sums = []
+    for number, part in enumerate((".zgroup", ".zattrs")):
+        data = (own / part).read_bytes()
+        upload(process, number, data)
+        sums.append(hashlib.sha1(data).hexdigest())
+    found = answer(process.verifyUpload(sums))
+    assert found.name == "import-file-exception"
+    assert found.parameters["message"].startswith("up.zarr: names '../../x', which lies outside")
+    ((prefix, message),) = session.rows(
+        "select f.templatePrefix, j.message from Fileset f join f.jobLinks l join l.child j "
+        "where f.details.owner.id = :o and j.class = MetadataImportJob",
+        o=user.ident,
+    )
+    log = (folder / "ManagedRepository" / f"{prefix.rstrip('/')}.log").read_text()
+    for text in (*found.parameters.values(), message, log):
+        assert "up.zarr: names" in text
+        assert str(folder) not in text and "ManagedRepository/" not in text
+
+
 def test_an_import_reads_no_file_of_another_one(
     endpoint: Endpoint, new_lab: Callable[..., Lab], folder: Path, tmp_path: Path
 ) -> None:

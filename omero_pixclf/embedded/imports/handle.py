@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -66,15 +67,26 @@ class ImportHandle(RequestHandle):
                 answer = self._import()
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             self._fail(error)
-            return error_response(self._request, _named(error), "import-request-failure"), self._failed()
+            return self._answer(error), self._failed()
         return answer, []
 
     def _fail(self, error: Exception) -> None:
         _log.info("the import of %s failed: %s", self._begun.folder, error)
         if not self._cancelled.is_set():
             self._write_log(f"failed: {error}")
-            self._set_jobs("Error", str(error))
+            self._set_jobs("Error", self._told(str(error)))
         self._take_back()
+
+    def _answer(self, error: Exception) -> Any:
+        made = error_response(self._request, _named(error), "import-request-failure")
+        made.parameters = {name: self._told(text) for name, text in made.parameters.items()}
+        return made
+
+    def _told(self, text: str) -> str:
+        """A text as clients may read it: files by where they lie in their import, not in this machine's folders."""
+        server, own = self.server.folder, managed_folder(self.server.folder) / self._begun.folder
+        folders = "|".join(re.escape(str(one)) for one in (own.resolve(), own, server.resolve(), server) if one.parts)
+        return re.sub(rf"(?<![\w./-])(?:{folders})/", "", text)
 
     def _failed(self) -> list[Any]:
         return [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
@@ -178,7 +190,7 @@ class ImportHandle(RequestHandle):
         path = managed_folder(self.server.folder) / self._begun.log_place
         try:
             with path.open("a", encoding="utf-8") as log:
-                log.write(f"{text}\n")
+                log.write(f"{self._told(text)}\n")
         except OSError as error:  # a full disk: the answer matters more
             _log.warning("%s: %s", path, error)
 
