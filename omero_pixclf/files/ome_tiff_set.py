@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import xml.etree.ElementTree as ET
@@ -79,7 +80,8 @@ def refuse_other_files(path: Path, tiff: Any) -> None:
     """Refuse a set, whose series tifffile has read, with a file in it that is another one than the set is made of.
 
     OME-XML knows each file of a set by a UUID, which the file has, too: a copy of one file by the name of another has
-    the wrong one. A file that has none passes, and so does the only file of an image.
+    the wrong one. A file that has none passes, and so does the only file of an image, or one whose UUID is another
+    file's although its bytes are its own.
 
     Raises
     ------
@@ -97,10 +99,21 @@ def refuse_other_files(path: Path, tiff: Any) -> None:
         members = {id(m): m for uuid in uuids if (m := tiff._files.get(uuid)) not in (None, tiff)}
         for found in [root.get("UUID")] if itself else [_uuid_in(member) for member in members.values()]:
             if found is not None and found.strip() not in uuids:
+                others = [n for n, ids in known.items() if n != name and found.strip() in ids]
+                if others and not any(_are_equal(path.with_name(name), path.with_name(n)) for n in others):
+                    continue  # no copy: some writers put the same OME-XML, with one UUID, into every file
                 raise ImageError(
                     f"{path}: {name} is not the file that {'its OME-XML' if itself else path.name} names, perhaps a "
                     f"copy of another (its UUID is {found}, expected {uuids[0]}); copy the files of the set again"
                 )
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    """Whether two files have the same bytes; sizes tell most that have not."""
+    try:
+        return filecmp.cmp(one, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _uuid_in(tiff: Any) -> str | None:

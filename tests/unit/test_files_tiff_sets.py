@@ -205,6 +205,14 @@ def test_a_file_of_a_set_that_is_a_copy_of_another_is_refused(tmp_path, kind, op
             pass
 
 
+def test_a_set_whose_files_all_have_the_same_metadata_is_read_from_its_first(tmp_path):
+    ids, names = [f"urn:uuid:{n}" for n in range(6)], [f"f{n}.ome.tif" for n in range(6)]
+    for name, plane in zip(names, PLANES.reshape(6, 40, 50), strict=True):
+        text = ome_xml(f'UUID="{ids[0]}"', ids, names)
+        tifffile.imwrite(tmp_path / name, plane, description=text.encode(), metadata=None, ome=False)
+    assert np.array_equal(read(tmp_path / names[0]), PLANES)
+
+
 def test_a_file_of_a_set_without_a_name_of_its_own_is_read(tmp_path):
     paths = write_set(tmp_path)
     tifffile.imwrite(paths[4], PLANES[1, 1], metadata=None, ome=False)
