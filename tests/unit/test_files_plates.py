@@ -185,7 +185,7 @@ def test_a_field_that_is_listed_only_is_a_remark(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "row", "column", "words"),
-    [("A/1", 0, 0, "well A/1 twice"), ("/A/1/", 1, 1, "well A/1 twice"), ("A/2", 0, 0, "A/1 and A/2 both at A1"),
+    [("A/1", 0, 0, "well A/1 twice"), ("A/1/", 1, 1, "well A/1 twice"), ("A/2", 0, 0, "A/1 and A/2 both at A1"),
      ("A/2", 1, 2, "A/2 and B/3 both at B3")],
 )  # fmt: skip
 def test_a_store_whose_wells_repeat_is_refused_by_name(
