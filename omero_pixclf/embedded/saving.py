@@ -205,7 +205,10 @@ class Saver:
         if found.root == "Annotation":
             note_namespaces(self.call.tx, [values.get("ns")])
         sets = ", ".join(f'"{name}" = ?' for name in values)
-        self.call.tx.execute(f"UPDATE {table(found.name).name} SET {sets} WHERE id = ?", (*values.values(), ident))
+        try:
+            self.call.tx.execute(f"UPDATE {table(found.name).name} SET {sets} WHERE id = ?", (*values.values(), ident))
+        except sqlite3.IntegrityError as error:
+            raise invalid(f"could not update: [{found.qualified}#{ident}]; {error}") from error
 
     def _visit_references(self, found: Entity, obj: Any) -> None:
         state = obj.__dict__

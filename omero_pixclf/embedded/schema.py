@@ -23,6 +23,7 @@ _UNIQUE = {
     "Session": ("uuid",),
     "Namespace": ("name",),
     "Node": ("uuid",),
+    "Well": ("plate", "column", "row"),  # OMERO's index well_col_row; folders made before it may hold such wells
 }
 DEFAULTS = {("Image", "series"): 0}  # the server's database fills these where a client leaves them out
 _RESOLUTION = (  # smaller copies of pixels beside the full one; level 1 is the largest of them
@@ -122,7 +123,8 @@ class Table:
         made.extend(self.indexes().values())
         unique = self._unique()
         if unique:
-            made.append(f"CREATE UNIQUE INDEX {self.name}_unique ON {self.name} ({', '.join(unique)})")
+            columns = (f'"{name}"' for name in unique)
+            made.append(f"CREATE UNIQUE INDEX {self.name}_unique ON {self.name} ({', '.join(columns)})")
         return made
 
     def indexes(self) -> dict[str, str]:

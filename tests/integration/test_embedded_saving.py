@@ -189,6 +189,32 @@ def test_wells_and_fields_keep_their_order(user_session: Any) -> None:
     assert [(r[0].val, r[1].val) for r in rows] == [(0, "field 0"), (1, "field 1"), (2, "field 2")]
 
 
+def test_a_place_on_a_plate_holds_one_well(user_session: Any) -> None:
+    update = user_session.getUpdateService()
+    plate = update.saveAndReturnObject(named("Plate", "p")).id.val
+    other = update.saveAndReturnObject(named("Plate", "q")).id.val
+
+    def well(row: int, column: int, on: int = plate) -> Any:
+        made = model.WellI()
+        made.plate, made.row, made.column = model.PlateI(on, False), rint(row), rint(column)
+        return made
+
+    update.saveObject(well(0, 1))
+    moved = update.saveAndReturnObject(well(1, 0))
+    update.saveObject(well(0, 1, other))
+    with pytest.raises(omero.ValidationException):
+        update.saveObject(well(0, 1))
+    with pytest.raises(omero.ValidationException):
+        update.saveArray([well(2, 2), well(2, 2)])
+    moved.row, moved.column = rint(0), rint(1)
+    with pytest.raises(omero.ValidationException):
+        update.saveObject(moved)
+    rows = user_session.getQueryService().projection(
+        "select w.row, w.column from Well w where w.plate.id = :i order by w.row", params(i=plate)
+    )
+    assert [(r[0].val, r[1].val) for r in rows] == [(0, 1), (1, 0)]
+
+
 # ---- links of saved objects --------------------------------------------------------------------------------------
 def tagged(update: Any, project: Any) -> int:
     """Link a new tag to a project, past the object that a client holds; the link's id."""
