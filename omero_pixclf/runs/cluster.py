@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -275,7 +275,8 @@ class _Shift:
         if self.client.status == "running":
             self.client.cancel(futures, force=True)
             for post in self.posts:
-                self.client.unregister_worker_plugin(post)
+                with suppress(ValueError):  # a scheduler that was started anew meanwhile does not know it
+                    self.client.unregister_worker_plugin(post)
         self.client.close(timeout=5)
 
 
