@@ -108,14 +108,15 @@ def _notes(
         hql, named["owner"] = f"{hql} and a.details.owner.id = :owner", session.user_id
     if on is not None:
         hql, named["on"] = f"{hql} and l.parent.id = :on", on
-    links = [(int(i), f"{kind}:{parent}") for kind in kinds for i, parent in session.rows(hql.format(kind), **named)]
+    rows = [(int(i), kind, int(parent)) for kind in kinds for i, parent in session.rows(hql.format(kind), **named)]
+    links = [(ident, f"{kind}:{parent}") for ident, kind, parent in sorted(rows)]  # by number: 99 before 100
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
     for page in _pages(sorted({ident for ident, _ in links})):
         hql = "select a.id, o.omeName from MapAnnotation a join a.details.owner o where a.id in (:ids)"
         owners.update({int(ident): name for ident, name in session.rows(hql, ids=page)})
         _read_pairs(session, page, pairs)
-    return [Note(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in sorted(links) if i in owners]
+    return [Note(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in links if i in owners]
 
 
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from omero_pixclf.connector.notes import recipe_content
+from omero_pixclf.connector.watching import opt_ins
 from omero_pixclf.errors import UsageError
 
 PAIRS = [("Recipe", "nuclei"), ("Project", "FileAnnotation:12"), ("objects.min_size", "40")]
@@ -21,3 +22,23 @@ def test_a_key_that_is_there_twice_is_refused_whatever_the_order(twice: tuple[st
 def test_the_same_twice_and_other_peoples_keys_do_no_harm() -> None:
     pairs = [*PAIRS, PAIRS[2], ("Comment", "a"), ("Comment", "b")]
     assert recipe_content(pairs, {}) == recipe_content(PAIRS, {})
+
+
+class TwoDatasets:
+    """A session in which one opt-in hangs on Dataset:99 and Dataset:100."""
+
+    user_id = 1
+
+    def rows(self, hql: str, **_: object) -> list[list[object]]:
+        if "DatasetAnnotationLink" in hql:
+            return [[5, 100], [5, 99]]
+        if "omeName" in hql:
+            return [[5, "ada"]]
+        return []
+
+    def objects(self, hql: str, **_: object) -> list[object]:
+        return []
+
+
+def test_containers_are_in_the_order_of_their_numbers() -> None:
+    assert [note.target for note in opt_ins(TwoDatasets())] == ["Dataset:99", "Dataset:100"]  # type: ignore[arg-type]
