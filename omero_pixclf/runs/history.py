@@ -14,6 +14,8 @@ from omero_pixclf.runs.manifest import Manifest, is_run_state
 
 __all__ = ["RunOverview", "differences", "overviews"]
 
+_SECONDS = len("20261121T053012")  # of a run id
+
 
 @dataclass(frozen=True)
 class RunOverview:
@@ -47,7 +49,10 @@ def overviews(
         runs.setdefault(record.run_id, ([], []))[0].append(record)
     for record in tables:
         runs.setdefault(record.run_id, ([], []))[1].append(record)
-    return [_overview(*members, folder) for _, members in sorted(runs.items(), reverse=True)]
+    # Run ids are by the second; of two runs in one second the time of their first record tells.
+    begun = {run_id: min(r.started for some in both for r in some) for run_id, both in runs.items()}
+    ordered = sorted(runs, key=lambda run_id: (run_id[:_SECONDS], begun[run_id], run_id), reverse=True)
+    return [_overview(*runs[run_id], folder) for run_id in ordered]
 
 
 def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | None) -> RunOverview:

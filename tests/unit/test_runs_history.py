@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -67,3 +67,14 @@ def test_a_run_that_took_over_images_and_wrote_tables_only_has_no_images_of_its_
     tables = RunRecord(run, "Dataset:1", "n", "h", "", "n.ilp", "s", "1", begun, begun, "complete", planned=0)
     (found,) = overviews((), [tables], tmp_path)
     assert (found.images, found.complete, found.tables) == (0, 0, 1)
+
+
+def test_of_two_runs_in_one_second_the_later_is_first() -> None:
+    begun = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
+    early, late = (
+        RunRecord(
+            f"20261121T053000-{salt}", "Image:1", "n", "h", "", "n.ilp", "s", "1", begun + timedelta(seconds=part)
+        )
+        for salt, part in (("ffffff", 0.1), ("000000", 0.7))
+    )
+    assert [found.run_id for found in overviews([early, late])] == [late.run_id, early.run_id]
