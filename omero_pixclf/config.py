@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.errors import UsageError
-from omero_pixclf.home import from_home
+from omero_pixclf.home_paths import from_home
 from omero_pixclf.validation import complaints
 from omero_pixclf.wording import printable
 

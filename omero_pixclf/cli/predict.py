@@ -24,7 +24,7 @@ import click
 from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
 from omero_pixclf.cli.path_types import UserText
 from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
-from omero_pixclf.home import from_home
+from omero_pixclf.home_paths import from_home
 
 if TYPE_CHECKING:
     from omero_pixclf.files.batch import Engine, Inputs, Outcome, Progress

@@ -9,7 +9,7 @@ from typing import Any
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.session import Session
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.whereabouts import StoredFile, Whereabouts, numbered_path
+from omero_pixclf.pixel_location import StoredFile, Whereabouts, numbered_path
 
 __all__ = ["NGFF_ENTITY", "OmeroStorage"]
 

@@ -17,7 +17,7 @@ from omero_pixclf.files.mounts import Mount, located, within
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.files.zarr_images import image_group, refuse_incomplete, store_of
 from omero_pixclf.image import AXES, ImageInfo
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
 __all__ = ["Opened", "open_directly"]
 

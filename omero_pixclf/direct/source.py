@@ -23,7 +23,7 @@ from omero_pixclf.files.mounts import Direct, NotMounted
 from omero_pixclf.files.stored import StoredArray
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
 from omero_pixclf.runs.edges import ImageSource
-from omero_pixclf.whereabouts import Whereabouts
+from omero_pixclf.pixel_location import Whereabouts
 from omero_pixclf.wording import counted
 
 __all__ = ["DirectSource", "Tally"]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from omero_pixclf.whereabouts import numbered_path
+from omero_pixclf.pixel_location import numbered_path
 
 __all__ = [
     "clear_temporary",

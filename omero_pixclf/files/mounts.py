@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.home import from_home
-from omero_pixclf.whereabouts import Whereabouts
+from omero_pixclf.home_paths import from_home
+from omero_pixclf.pixel_location import Whereabouts
 
 __all__ = ["NOTHING_MOUNTED", "Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.zarr_store import STORES, is_store
-from omero_pixclf.home import from_home
+from omero_pixclf.home_paths import from_home
 
 __all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
 

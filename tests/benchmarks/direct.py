@@ -28,7 +28,7 @@ from omero_pixclf.demo.images import plate_field
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 from tests.benchmarks.stand import PROJECT, Stand, results, session, stand
 
 ROOT = "/OMERO/ManagedRepository"

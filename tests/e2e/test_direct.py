@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.whereabouts import numbered_path
+from omero_pixclf.pixel_location import numbered_path
 from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
 from tests.unit.direct_files import in_store
 

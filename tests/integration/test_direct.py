@@ -19,7 +19,7 @@ from omero_pixclf.connector.whereabouts import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import Region
-from omero_pixclf.whereabouts import StoredFile, numbered_path
+from omero_pixclf.pixel_location import StoredFile, numbered_path
 from tests.integration.test_connector_pixels import reader
 from tests.unit.direct_files import in_store, planes_file
 

@@ -14,7 +14,7 @@ from omero_pixclf.direct.check import SIDE
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
 ROOT = "/OMERO/ManagedRepository"
 

@@ -15,7 +15,7 @@ from omero_pixclf.direct.source import HELD, DirectSource
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.files.mounts import Direct, Mount
 from omero_pixclf.image import Region
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 from tests.unit.direct_files import (
     ROOT,
     Server,

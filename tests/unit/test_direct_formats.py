@@ -15,7 +15,7 @@ import zarr
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.image import Region
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 from tests.unit.direct_files import (
     ROOT,
     SHAPES,

@@ -9,7 +9,7 @@ import pytest
 
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.mounts import Mount, NotMounted, located, parse_mount
-from omero_pixclf.whereabouts import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
 MANAGED, DATA = "/OMERO/ManagedRepository", "/OMERO"
 
