@@ -12,8 +12,8 @@ from typing import Any
 from omero_pixclf.errors import ProjectError, UsageError
 from omero_pixclf.files.export import Export
 from omero_pixclf.files.naming import DEFAULT_TEMPLATE
-from omero_pixclf.ilastik.hdf5 import Branch, numbers, text
-from omero_pixclf.ilastik.hdf5_source import Source
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, text
+from omero_pixclf.ilastik.safe_hdf5.source import Source
 
 __all__ = ["export_settings"]
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ProjectError
-from omero_pixclf.ilastik.forest import Forests, read_forests
-from omero_pixclf.ilastik.hdf5 import Branch, numbers, opened, text, texts
-from omero_pixclf.ilastik.lane import Lane, read_lane
-from omero_pixclf.ilastik.selection import FeatureSelection, read_selection
+from omero_pixclf.ilastik.random_forest import Forests, read_forests
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened, text, texts
+from omero_pixclf.ilastik.lanes import Lane, read_lane
+from omero_pixclf.ilastik.feature_selection import FeatureSelection, read_selection
 from omero_pixclf.ilastik.workflows import AUTOCONTEXT, PIXEL, PIXEL_AND_OBJECT, advice_on, untrained
 from omero_pixclf.wording import counted
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.ilastik.selection import FeatureSelection
+from omero_pixclf.ilastik.feature_selection import FeatureSelection
 from omero_pixclf.pixels.box import Shape3, Span
 from omero_pixclf.pixels.filters import Box, filter_scale, reach
 from omero_pixclf.pixels.tape import Pool, Tape

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.forest import Forests
+from omero_pixclf.ilastik.random_forest import Forests
 from omero_pixclf.pixels.kernels import kernels
 
 __all__ = ["BitForest", "bit_forest", "vote"]

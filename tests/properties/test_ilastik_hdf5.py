@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from omero_pixclf.ilastik.hdf5 import Branch, text, texts
-from omero_pixclf.ilastik.hdf5_source import Source
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, text, texts
+from omero_pixclf.ilastik.safe_hdf5.source import Source
 
 DTYPES = ["u1", "i1", "<i2", ">i4", "<u4", "<i8", ">u8", "<f4", ">f8", "<f2", "?", "S7"]
 LIBRARIES = [("earliest", "v108"), ("v108", "v108")]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from omero_pixclf.ilastik.forest import Forests
+from omero_pixclf.ilastik.random_forest import Forests
 from omero_pixclf.pixels import pure
 from omero_pixclf.pixels.forest import bit_forest, vote
 from omero_pixclf.pixels.kernels import NATIVE

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.ilastik.hdf5 import Branch, numbers, texts
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, texts
 
 __all__ = ["FEATURE_NAMES", "Cell", "FeatureSelection", "read_selection"]
 

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ProjectError
-from omero_pixclf.ilastik.hdf5_objects import Message, links, messages, root_address
-from omero_pixclf.ilastik.hdf5_source import BrokenFileError, Source
-from omero_pixclf.ilastik.hdf5_values import LAYOUT, attribute, dataset
+from omero_pixclf.ilastik.safe_hdf5.objects import Message, links, messages, root_address
+from omero_pixclf.ilastik.safe_hdf5.source import BrokenFileError, Source
+from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, attribute, dataset
 from omero_pixclf.wording import printable
 
 __all__ = ["LARGEST", "Branch", "numbers", "opened", "text", "texts"]

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from omero_pixclf.ilastik.hdf5_source import UNDEFINED, BrokenFileError, Source
+from omero_pixclf.ilastik.safe_hdf5.source import UNDEFINED, BrokenFileError, Source
 
 __all__ = ["Message", "links", "messages", "root_address"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.hdf5 import Branch
+from omero_pixclf.ilastik.safe_hdf5.file import Branch
 
 __all__ = ["Grown", "StoredTree", "grow"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.hdf5_objects import Message, part, tree_entries, unpacked
-from omero_pixclf.ilastik.hdf5_source import UNDEFINED, BrokenFileError, Source
+from omero_pixclf.ilastik.safe_hdf5.objects import Message, part, tree_entries, unpacked
+from omero_pixclf.ilastik.safe_hdf5.source import UNDEFINED, BrokenFileError, Source
 
 __all__ = ["attribute", "dataset"]
 
