@@ -21,7 +21,7 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import axes_of, from_five, keys_of, region_slices, with_channel_axis
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.project import read_project as read_project_file
-from omero_pixclf.pixels.maps import segmentation
+from omero_pixclf.pixels.exports import segmentation
 from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.wording import counted
 

@@ -156,14 +156,14 @@ def _probabilities(project: Project, image: PixelReader, how: Computation) -> It
 
 
 def _segmented(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
-    from omero_pixclf.pixels.maps import segmentation
+    from omero_pixclf.pixels.exports import segmentation
 
     for region, block in _probabilities(project, image, how):
         yield _single(region), segmentation(block)
 
 
 def _uncertain(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
-    from omero_pixclf.pixels.maps import uncertainty
+    from omero_pixclf.pixels.exports import uncertainty
 
     for region, block in _probabilities(project, image, how):
         yield _single(region), uncertainty(block)

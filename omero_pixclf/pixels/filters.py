@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian, radius
-from omero_pixclf.pixels.tape import Plane, Tape
+from omero_pixclf.pixels.kernel_program import Plane, Tape
 
 __all__ = ["Box", "filter_scale", "margin", "reach"]
 

@@ -9,7 +9,7 @@ import logging
 import os
 from typing import Any
 
-from omero_pixclf.pixels import pure
+from omero_pixclf.pixels import kernels_numpy
 
 __all__ = ["NATIVE", "kernels"]
 

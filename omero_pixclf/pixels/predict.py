@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError
 from omero_pixclf.ilastik.project import Project, Stage
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
-from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
-from omero_pixclf.pixels.forest import BitForest, bit_forest, vote
+from omero_pixclf.pixels.random_forest import BitForest, bit_forest, vote
 from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
 from omero_pixclf.wording import counted
 

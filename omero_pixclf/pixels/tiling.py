@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import Shape3, Span
 
 __all__ = ["Cost", "Cut", "free_memory", "plan", "processors", "spans"]
 

@@ -17,7 +17,7 @@ from omero_pixclf.objects.large import find_blocks, label_box, measure_window, o
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.objects.summary import summed, sums_of
 from omero_pixclf.objects.windows import windows_on
-from omero_pixclf.pixels.box import Span
+from omero_pixclf.pixels.bounding_box import Span
 from omero_pixclf.pixels.predict import predict_blocks, reach
 from omero_pixclf.runs.assembly import Joined, counted_arrays, joined_arrays, joined_of, load, save
 from omero_pixclf.runs.find import Found, applied

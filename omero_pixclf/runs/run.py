@@ -16,7 +16,7 @@ from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, outlines
-from omero_pixclf.pixels.maps import segmentation
+from omero_pixclf.pixels.exports import segmentation
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.channels import class_colors
 from omero_pixclf.runs.containers import locate, summary_row

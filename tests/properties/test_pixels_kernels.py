@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omero_pixclf.pixels import pure
-from omero_pixclf.pixels.box import Span
+from omero_pixclf.pixels import kernels_numpy
+from omero_pixclf.pixels.bounding_box import Span
 from omero_pixclf.pixels.gaussian import gaussian, radius
 from omero_pixclf.pixels.kernels import NATIVE
 
@@ -76,7 +76,7 @@ def test_passes_agree_to_the_bit(name: str, drawn: Any, seed: int, kind: str) ->
     ours, theirs = np.empty(target.shape, np.float32), np.empty(target.shape, np.float32)
     with level(name):
         NATIVE.run([("convolve", part, ours, *rest)])
-    pure.run([("convolve", part, theirs, *rest)])
+    kernels_numpy.run([("convolve", part, theirs, *rest)])
     np.testing.assert_array_equal(ours, theirs)
 
 
@@ -98,7 +98,7 @@ def test_pointwise_kernels_agree_to_the_bit(
     theirs = [np.empty((1, 1, size), np.float32) for _ in range(outputs)]
     with level(name):
         NATIVE.run([(kernel, *given_arrays, *ours)])
-    pure.run([(kernel, *given_arrays, *theirs)])
+    kernels_numpy.run([(kernel, *given_arrays, *theirs)])
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import Region
-from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.predict import predict_blocks, probabilities
 from tests.golden.cases import reader

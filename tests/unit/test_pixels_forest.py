@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from omero_pixclf.ilastik.random_forest import Forests
-from omero_pixclf.pixels import pure
-from omero_pixclf.pixels.forest import bit_forest, vote
+from omero_pixclf.pixels import kernels_numpy
+from omero_pixclf.pixels.random_forest import bit_forest, vote
 from omero_pixclf.pixels.kernels import NATIVE
 
 COLUMNS = 6
@@ -138,7 +138,7 @@ def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool, mo
         NATIVE.evaluate(rows, ours, *tables)
     finally:
         NATIVE.use(usual)
-    pure.evaluate(rows, theirs, *tables)
+    kernels_numpy.evaluate(rows, theirs, *tables)
     np.testing.assert_array_equal(ours, theirs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from omero_pixclf.pixels.maps import segmentation, uncertainty
+from omero_pixclf.pixels.exports import segmentation, uncertainty
 
 PROBABILITIES = np.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2], [0.1, 0.45, 0.45], [0, 0, 0]], np.float32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omero_pixclf.pixels.box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.tiling import Cost, free_memory, plan, spans
 
 FLAT = Cost(read=2, features=49, written=12, halo=(0, 39, 39))

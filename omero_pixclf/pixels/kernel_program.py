@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.pixels.box import Shape3
+from omero_pixclf.pixels.bounding_box import Shape3
 from omero_pixclf.pixels.kernels import kernels
 
 __all__ = ["Plane", "Pool", "Tape"]
