@@ -13,7 +13,7 @@ from omero_pixclf.api.arrays import AnyArray, as_array, default_axes, to_image_a
 from omero_pixclf.config import Objects
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import axes_of, from_five, keys_of, with_channel_axis
-from omero_pixclf.objects.find import find
+from omero_pixclf.objects.segment import find
 from omero_pixclf.objects.measure import PixelSize
 from omero_pixclf.objects.measure import measure as measure_objects
 from omero_pixclf.objects.outline import Outline

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
-from omero_pixclf.objects.rings import is_in_ring, rings_of, signed_area
+from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
 
 __all__ = ["features_of"]
 

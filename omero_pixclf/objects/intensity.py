@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.geometry import Geometry
-from omero_pixclf.objects.spans import Spans
+from omero_pixclf.objects.moments import Geometry
+from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["Intensity", "intensities", "pixels_in", "uncertainty"]
 

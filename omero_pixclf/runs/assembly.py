@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.objects.census import Census, Keep, taken
+from omero_pixclf.objects.block_regions import Census, Keep, taken
 from omero_pixclf.objects.label import Connectivity, neighbours
-from omero_pixclf.objects.seams import Readable, count_blocks, joined, meetings
+from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
 from omero_pixclf.runs.kept import UNREADABLE
 from omero_pixclf.runs.packing import Arrays, Roll, roll_arrays, roll_from
 from omero_pixclf.runs.pieces import Cutting

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.census import Census, stacked
+from omero_pixclf.objects.block_regions import Census, stacked
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.objects.summary import Sums
 

@@ -37,7 +37,7 @@ from omero_pixclf.runs.task import Piece, Stage
 from omero_pixclf.runs.tiled import Grid, Tiled, grid_of
 
 if TYPE_CHECKING:
-    from omero_pixclf.objects.large import Facts
+    from omero_pixclf.objects.blockwise import Facts
 
 __all__ = ["Cutting", "blocks_of", "in_pieces", "shared", "worth_cutting"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.image import ImageInfo, Region
-from omero_pixclf.objects.large import find_blocks, label_box, measure_window, outline_window, whole_table
+from omero_pixclf.objects.blockwise import find_blocks, label_box, measure_window, outline_window, whole_table
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.objects.summary import summed, sums_of
 from omero_pixclf.objects.windows import windows_on

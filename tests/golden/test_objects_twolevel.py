@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.twolevel import TwoLevel, two_level
+from omero_pixclf.objects.two_level_threshold import TwoLevel, two_level
 
 CASES = ["o01_oc_2d3c_wPred", "o02_oc_2t3d2c_wPred_std", "o05_oc_3d_hysteresis_samechannel"]
 METHODS = {0: "simple", 1: "hysteresis"}

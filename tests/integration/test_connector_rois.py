@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from omero_pixclf.connector.rois import read_outlines, rois_marked, save_outlines
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
-from omero_pixclf.objects.rasterise import rasterise
+from omero_pixclf.objects.rasterize import rasterise
 from tests.integration.test_connector_pixels import reader
 
 SHAPE = (2, 3, 60, 80)

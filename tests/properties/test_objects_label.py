@@ -20,7 +20,7 @@ from omero_pixclf.objects.label import (
     within_sizes,
 )
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.objects.split import by_distance, by_probability
+from omero_pixclf.objects.watershed import by_distance, by_probability
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 9), st.integers(1, 9))
 masks = shapes.flatmap(lambda shape: hnp.arrays(np.bool_, shape, fill=st.nothing()))

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.keyholes import bridged
 from omero_pixclf.objects.label import components
 from omero_pixclf.objects.outline import MaskShape, PolygonShape, outlines
-from omero_pixclf.objects.rasterise import rasterise
-from omero_pixclf.objects.rings import signed_area
+from omero_pixclf.objects.rasterize import rasterise
+from omero_pixclf.objects.contours import signed_area
 from omero_pixclf.objects.simplify import simplify_rings
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))

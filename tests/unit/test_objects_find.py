@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.find import dimensions, find
+from omero_pixclf.objects.segment import dimensions, find
 from omero_pixclf.objects.label import neighbours, sizes, within_sizes
 
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from omero_pixclf.objects.threshold import above, most_probable, smooth
-from omero_pixclf.objects.twolevel import TwoLevel, hysteresis, two_level
+from omero_pixclf.objects.two_level_threshold import TwoLevel, hysteresis, two_level
 
 
 def plane(*rows: list[float]) -> np.ndarray:

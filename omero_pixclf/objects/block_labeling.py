@@ -21,7 +21,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from omero_pixclf.objects.census import Block, Census, Keep, census_of, kept_in_order, merged, numbered
+from omero_pixclf.objects.block_regions import Block, Census, Keep, census_of, kept_in_order, merged, numbered
 from omero_pixclf.objects.label import Connectivity, structure
 
 __all__ = [

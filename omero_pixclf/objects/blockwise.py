@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.census import Block, Census
-from omero_pixclf.objects.find import foreground, sigma_of, spacing_in
-from omero_pixclf.objects.form import nearest, spacing_of
+from omero_pixclf.objects.block_regions import Block, Census
+from omero_pixclf.objects.segment import foreground, sigma_of, spacing_in
+from omero_pixclf.objects.shape import nearest, spacing_of
 from omero_pixclf.objects.label import Connectivity, complement, neighbours
 from omero_pixclf.objects.measure import Box, PixelSize, measure
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
-from omero_pixclf.objects.seams import (
+from omero_pixclf.objects.block_labeling import (
     Readable,
     Writable,
     blocks_of,
@@ -29,7 +29,7 @@ from omero_pixclf.objects.seams import (
     label_blocks,
     place_in,
 )
-from omero_pixclf.objects.split import SMOOTHING, by_distance, by_probability
+from omero_pixclf.objects.watershed import SMOOTHING, by_distance, by_probability
 from omero_pixclf.objects.threshold import reach
 from omero_pixclf.objects.windows import Window, grown, windows
 from omero_pixclf.table import Table, concatenate
@@ -121,7 +121,7 @@ def label_box(
 ) -> tuple[NDArray[np.int32], Census]:
     """The objects of one box by itself, numbered from 1, where a recipe neither fills holes nor splits.
 
-    What boxes give is put together by `omero_pixclf.objects.seams.joined`.
+    What boxes give is put together by `omero_pixclf.objects.block_labeling.joined`.
     """
     connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
     wide, core = _both(probabilities, index, settings, connectivity, t, place)

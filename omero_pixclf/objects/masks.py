@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.spans import Spans
+from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["Bitmap", "bitmaps"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.geometry import geometry_of
-from omero_pixclf.objects.spans import spans_of
+from omero_pixclf.objects.moments import geometry_of
+from omero_pixclf.objects.run_length import spans_of
 
 __all__ = ["Block", "Census", "Keep", "census_of", "kept_in_order", "merged", "numbered", "stacked", "taken"]
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
-from omero_pixclf.objects.geometry import Geometry
-from omero_pixclf.objects.spans import Spans
+from omero_pixclf.objects.moments import Geometry
+from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["hull_sizes"]
 
@@ -38,8 +38,8 @@ class _Chain:
 def hull_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Floats:
     """Pixels (voxels) in each object's convex hull, in the order of labels.
 
-    >>> from omero_pixclf.objects.geometry import geometry_of
-    >>> from omero_pixclf.objects.spans import spans_of
+    >>> from omero_pixclf.objects.moments import geometry_of
+    >>> from omero_pixclf.objects.run_length import spans_of
     >>> spans = spans_of(np.array([[[1, 0, 0], [1, 0, 0], [1, 1, 1]]]))
     >>> hull_sizes(spans, geometry_of(spans), dims=2).tolist()
     [6.0]
