@@ -13,7 +13,7 @@ from pathlib import Path
 
 from omero_pixclf import __version__
 from omero_pixclf.config import Recipe
-from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
+from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord

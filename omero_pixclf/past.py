@@ -48,7 +48,7 @@ def list_runs_in_folder(out: Path) -> list[RunOverview]:
 
 
 def _records_in(out: Path) -> list[RunRecord]:
-    from omero_pixclf.files.folder import folder_runs
+    from omero_pixclf.folder.backend import folder_runs
 
     return [record for _, record in folder_runs(out)]
 
@@ -121,7 +121,7 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
 
 def undo_in_folder(out: Path, run_id: str) -> Undone:
     """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
-    from omero_pixclf.files.folder import undo_folder
+    from omero_pixclf.folder.backend import undo_folder
 
     return _undo_all(run_id, runs_in(out), lambda one: Undone(undo_folder(out, one)))
 

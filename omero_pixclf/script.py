@@ -29,7 +29,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.login import Login
 from omero_pixclf.connector.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
-from omero_pixclf.files.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.script_form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
 from omero_pixclf.script_slots import AT_ONCE, slot
 from omero_pixclf.wording import counted

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import UsageError
-from omero_pixclf.files.mounts import NOTHING_MOUNTED, Direct
+from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.record import RunRecord
@@ -47,7 +47,7 @@ LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 LARGEST_STACK = 2**26  # and of all planes of a time point
 
 _COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.piecework", "omero_pixclf.runs.overlay")
-FILE_MODULES = (*_COMPUTING, "omero_pixclf.files.folder")
+FILE_MODULES = (*_COMPUTING, "omero_pixclf.folder.backend")
 """What a worker imports in the end that opens `folder_edges`."""
 
 OMERO_MODULES = (*_COMPUTING, "omero_pixclf.connector.sink", "omero_pixclf.connector.source")
@@ -215,7 +215,7 @@ def _reading_directly(session: Session, direct: Direct) -> Iterator[ImageSource]
 @contextmanager
 def folder_edges(out: Path, axes: str | None) -> Iterator[Edges]:
     """Source and sink over files."""
-    from omero_pixclf.files.folder import FolderSink, FolderSource
+    from omero_pixclf.folder.backend import FolderSink, FolderSource
 
     yield FolderSource(axes=axes), FolderSink(out)
 
@@ -223,7 +223,7 @@ def folder_edges(out: Path, axes: str | None) -> Iterator[Edges]:
 def _encode(path: Path, pixels: PixelArray, image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
     """A result image as a file that is attached in OMERO, with the source's pixel sizes."""
     from omero_pixclf.files.axes import Axis
-    from omero_pixclf.files.export import save_image
+    from omero_pixclf.files.export.image_writer import save_image
 
     sizes = dict(zip("zyx", image.pixel_size_um, strict=True))
     axes = tuple(Axis(key, resolution=sizes.get(key) or 0.0, unit="um" if sizes.get(key) else "") for key in AXES)

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from omero_pixclf.cli.path_types import UserPath, UserText, targets_from_home
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
-from omero_pixclf.files.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.image import parse_id
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
 from omero_pixclf.home_paths import from_home
 
 if TYPE_CHECKING:
-    from omero_pixclf.files.batch import Engine, Inputs, Outcome, Progress
-    from omero_pixclf.files.export import Export
+    from omero_pixclf.headless.batch import Engine, Inputs, Outcome, Progress
+    from omero_pixclf.files.export.image_writer import Export
 
 __all__ = ["predict"]
 
@@ -214,7 +214,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> Inputs:
-    from omero_pixclf.files.batch import Inputs
+    from omero_pixclf.headless.batch import Inputs
 
     if files and given["raw_data"]:
         raise UsageError(f"images are given twice, by --raw_data and as {files}")
@@ -230,7 +230,7 @@ def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> Inputs:
 
 def _check_logs(inputs: Inputs, given: dict[str, Any]) -> None:
     """Refuse to append log lines to an image, a mask or the project."""
-    from omero_pixclf.files.batch import protected_files
+    from omero_pixclf.headless.batch import protected_files
 
     logs = {f"--{name}": given[name] for name in ("logfile", "redirect_output") if given[name] is not None}
     if logs:
@@ -240,9 +240,9 @@ def _check_logs(inputs: Inputs, given: dict[str, Any]) -> None:
 
 
 def _outcomes(inputs: Inputs, given: dict[str, Any]) -> Iterator[Outcome]:
-    from omero_pixclf.files.batch import run_batch
-    from omero_pixclf.files.project_settings import export_settings
-    from omero_pixclf.files.sources import source_named
+    from omero_pixclf.headless.batch import run_batch
+    from omero_pixclf.headless.project_settings import export_settings
+    from omero_pixclf.headless.sources import source_named
     from omero_pixclf.ilastik.project import read_project
 
     project = read_project(given["project"])
@@ -285,14 +285,14 @@ def _input_axes(text: str | None) -> tuple[str | None, str | None]:
 
 
 def _chosen(given: dict[str, Any], inputs: Inputs, export: Export) -> Engine:
-    from omero_pixclf.files.batch import native_engine
+    from omero_pixclf.headless.batch import native_engine
 
     program = given["engine"]
     if program is None:
         if given["compare"]:
             raise UsageError("--compare needs --engine ilastik=/path/to/run_ilastik.sh to compare with")
         return native_engine
-    from omero_pixclf.files.external import comparing_engine, ilastik_engine
+    from omero_pixclf.headless.external import comparing_engine, ilastik_engine
 
     make = comparing_engine if given["compare"] else ilastik_engine
     return make(program, given["project"], inputs, export)

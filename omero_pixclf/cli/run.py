@@ -34,7 +34,7 @@ from omero_pixclf.cli.path_types import UserPath, targets_from_home
 from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
-from omero_pixclf.files.mounts import Direct
+from omero_pixclf.direct.mounts import Direct
 from omero_pixclf.runs.plan import count_decisions
 from omero_pixclf.runs.plan_notes import notes_of
 from omero_pixclf.wording import counted, one_line, size_text

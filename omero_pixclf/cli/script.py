@@ -13,7 +13,7 @@ import omero_pixclf
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, UsageError
-from omero_pixclf.files.mounts import parse_mount
+from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.script_slots import AT_ONCE
 
 __all__ = ["script", "script_text"]

@@ -12,10 +12,10 @@ import numpy as np
 from omero_pixclf.checksums import checksum
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, five_shape, keys_of
-from omero_pixclf.files.exact import ServerOnly
-from omero_pixclf.files.mounts import Mount, located, within
-from omero_pixclf.files.stored import StoredArray
-from omero_pixclf.files.zarr_images import image_group, refuse_incomplete, store_of
+from omero_pixclf.direct.exact import ServerOnly
+from omero_pixclf.direct.mounts import Mount, located, within
+from omero_pixclf.files.stored_array import StoredArray
+from omero_pixclf.files.ome_zarr.zarr_images import image_group, refuse_incomplete, store_of
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
@@ -71,8 +71,8 @@ def open_directly(
 def _opened(
     image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount], known: bool
 ) -> tuple[AbstractContextManager[StoredArray], bool]:
-    from omero_pixclf.files.planes import open_planes
-    from omero_pixclf.files.tiff import open_tiff
+    from omero_pixclf.direct.planes import open_planes
+    from omero_pixclf.files.tiff.tiff_reader import open_tiff
 
     if where.kind == "multiscales":
         return _open_group(path, mounts, known), False
@@ -88,7 +88,7 @@ def _opened(
 
 def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractContextManager[StoredArray]:
     """The full resolution of an OME-Zarr image, all of it being there."""
-    from omero_pixclf.files.ome_zarr import level_names, open_zarr
+    from omero_pixclf.files.ome_zarr.zarr_reader import level_names, open_zarr
 
     name = level_names(group)[0]
     folder = _inside(group, name, mounts)

@@ -18,9 +18,9 @@ from omero_pixclf.direct.check import compare, differing
 from omero_pixclf.direct.opening import open_directly
 from omero_pixclf.errors import ImageError, LoginError, PixclfError, UnreachableError
 from omero_pixclf.files.axes import keys_of, region_slices, solid_five
-from omero_pixclf.files.exact import ServerOnly
-from omero_pixclf.files.mounts import Direct, NotMounted
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.direct.exact import ServerOnly
+from omero_pixclf.direct.mounts import Direct, NotMounted
+from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
 from omero_pixclf.runs.edges import ImageSource
 from omero_pixclf.pixel_location import Whereabouts
@@ -142,7 +142,7 @@ def _is_inside(region: Region, shape: Shape5) -> bool:
 
 def _broken() -> tuple[type[Exception], ...]:
     """What reading a damaged or vanished file can raise."""
-    from omero_pixclf.files.tiff import tiff_errors
+    from omero_pixclf.files.tiff.tiff_reader import tiff_errors
 
     return (ImageError, EOFError, *tiff_errors())
 

@@ -13,19 +13,19 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
 from omero_pixclf.files.paths import DataPath, expand
 from omero_pixclf.files.stack import stacked
-from omero_pixclf.files.stored import FileReader, StoredArray, renamed
+from omero_pixclf.files.stored_array import FileReader, StoredArray, renamed
 
 __all__ = ["EXTENSIONS", "only_in_omero", "open_image", "open_images", "open_stored"]
 
 
 def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
-    from omero_pixclf.files.hdf5 import open_hdf5
+    from omero_pixclf.files.hdf5.hdf5_reader import open_hdf5
 
     return open_hdf5(path.file, path.inside)
 
 
 def _tiff(path: DataPath) -> AbstractContextManager[StoredArray]:
-    from omero_pixclf.files.tiff import open_tiff
+    from omero_pixclf.files.tiff.tiff_reader import open_tiff
 
     return open_tiff(path.file, series=path.series)
 
@@ -37,13 +37,13 @@ def _png(path: DataPath) -> AbstractContextManager[StoredArray]:
 
 
 def _npy(path: DataPath) -> AbstractContextManager[StoredArray]:
-    from omero_pixclf.files.flat import open_npy
+    from omero_pixclf.files.flat_arrays import open_npy
 
     return open_npy(path.file)
 
 
 def _zarr(path: DataPath) -> AbstractContextManager[StoredArray]:
-    from omero_pixclf.files.ome_zarr import open_zarr
+    from omero_pixclf.files.ome_zarr.zarr_reader import open_zarr
 
     return open_zarr(path.file, path.inside, series=path.series)
 
@@ -129,7 +129,7 @@ def open_images(path: Path, *, axes: str | None = None) -> Iterator[list[FileRea
     ImageError
         Where the file cannot be read, or is incomplete.
     """
-    from omero_pixclf.files.tiff import open_every_image
+    from omero_pixclf.files.tiff.tiff_reader import open_every_image
 
     with open_every_image(path) as found:
         yield [one if isinstance(one, ImageError) else _try_reader(one, path, axes) for one in found]

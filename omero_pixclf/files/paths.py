@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
-from omero_pixclf.files.zarr_store import STORES, is_store
+from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
 from omero_pixclf.home_paths import from_home
 
 __all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
@@ -147,7 +147,7 @@ def _names_like(names: Sequence[str], pattern: str) -> list[str]:
 
 
 def _names_inside(file: Path, pattern: str) -> list[str]:
-    from omero_pixclf.files.hdf5 import array_names
+    from omero_pixclf.files.hdf5.hdf5_reader import array_names
 
     names = _names_like(array_names(file), pattern)
     if not names:

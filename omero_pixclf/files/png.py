@@ -16,7 +16,7 @@ from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import axes_of
 from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.stored_array import StoredArray
 
 __all__ = ["check_png", "open_png", "save_png"]
 

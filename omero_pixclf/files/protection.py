@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import PixclfError, UsageError
-from omero_pixclf.files.naming import SLICE_INDEX
+from omero_pixclf.files.export.naming import SLICE_INDEX
 from omero_pixclf.files.paths import DataPath, expand
 
 __all__ = ["ProtectedFiles", "check_results_folder", "file_identities"]
@@ -141,7 +141,7 @@ def check_results_folder(folder: Path) -> None:
     UsageError
         The message names the store.
     """
-    from omero_pixclf.files.zarr_store import is_store
+    from omero_pixclf.files.ome_zarr.zarr_store import is_store
 
     real = Path(os.path.realpath(folder))
     for place in (real, *real.parents):
@@ -203,7 +203,7 @@ def _holds(group: Any, wanted: Any) -> bool:
 
 def _members(data: DataPath) -> tuple[Path, ...]:
     """The other files of an OME-TIFF that is several; none where the file cannot be read."""
-    from omero_pixclf.files.tiff_file import members_of, open_tiff_file
+    from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file
 
     with suppress(PixclfError), open_tiff_file(data.file, alone=True) as tiff:
         if any(mark in (tiff.ome_metadata or "") for mark in ("FileName=", "BinaryOnly")):
@@ -213,7 +213,7 @@ def _members(data: DataPath) -> tuple[Path, ...]:
 
 def _hdf5_parts(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:
     """The name of the array that is read, None where it cannot be told, and the other files that it is stored in."""
-    from omero_pixclf.files.hdf5 import array_names
+    from omero_pixclf.files.hdf5.hdf5_reader import array_names
 
     try:
         names = [inside] if inside else array_names(file)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, keys_of
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.stored_array import StoredArray
 
 __all__ = ["stacked"]
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omero_pixclf.config import Recipe, load_recipe, read_toml
 from omero_pixclf.errors import UsageError
-from omero_pixclf.files.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.home_paths import from_home
 from omero_pixclf.validation import complaints
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.config import parse_size
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.files.export import save_image
+from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.benchmarks.scaling import watched
 from tests.benchmarks.stand import PROJECT, Stand, session, stand

@@ -17,8 +17,8 @@ import tifffile
 from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import OutputError, ProjectError
 from omero_pixclf.files.atomic import replacing
-from omero_pixclf.files.export import save_image
-from omero_pixclf.files.naming import output_path
+from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.files.export.naming import output_path
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.path_text import path_from_text, path_text
 from omero_pixclf.ilastik.project import read_project

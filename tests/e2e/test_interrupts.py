@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from omero_pixclf.demo import images
-from omero_pixclf.files.export import save_image
-from omero_pixclf.files.ledger import LEDGER
+from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.folder.ledger import LEDGER
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
 PROGRAM = [sys.executable, "-m", "omero_pixclf"]

@@ -14,7 +14,7 @@ import pytest
 from omero_pixclf.app import run_in_folder
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.files.export import save_image
+from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.labour import Request
 from omero_pixclf.runs import sampling
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished

@@ -16,7 +16,7 @@ import pytest
 import tifffile
 
 from omero_pixclf.demo import images
-from omero_pixclf.files.export import save_image
+from omero_pixclf.files.export.image_writer import save_image
 from tests.e2e.predicting import DEMO, PLATE, PROGRAM, content, corner, predict
 
 

@@ -18,7 +18,7 @@ import tifffile
 from PIL import Image
 
 from omero_pixclf.demo import images
-from omero_pixclf.files.export import save_image
+from omero_pixclf.files.export.image_writer import save_image
 from tests.e2e.predicting import DEMO, corner, predict
 from tests.properties.ilp_fuzz import edited
 

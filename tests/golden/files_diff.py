@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from omero_pixclf.cli.predict import predict
-from omero_pixclf.files.compare import differences, pixel_difference
+from omero_pixclf.headless.compare import differences, pixel_difference
 from tests.conftest import SHARED
 
 REFUSED = ("k07_sklearn_rf",)

@@ -17,7 +17,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.connector.whereabouts import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.direct.source import DirectSource
-from omero_pixclf.files.mounts import Direct, Mount
+from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, numbered_path
 from tests.integration.test_connector_pixels import reader

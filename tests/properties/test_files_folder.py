@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omero_pixclf.errors import ImageError, InputError, OutputError
-from omero_pixclf.files.export import save_image
-from omero_pixclf.files.folder import FolderSink, FolderSource, folder_runs, undo_folder
-from omero_pixclf.files.geojson import features_of
-from omero_pixclf.files.ledger import LEDGER, read_record, write_record
+from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, undo_folder
+from omero_pixclf.folder.geojson import features_of
+from omero_pixclf.folder.ledger import LEDGER, read_record, write_record
 from omero_pixclf.files.opening import open_image
-from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
+from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, Place, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, outlines
 from omero_pixclf.record import RunRecord

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ImageError, OutputError
-from omero_pixclf.files.folder import FolderSink, FolderSource, folder_runs, undo_folder
-from omero_pixclf.files.ledger import LEDGER, write_record
-from omero_pixclf.files.safe_names import safe_name
+from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, undo_folder
+from omero_pixclf.folder.ledger import LEDGER, write_record
+from omero_pixclf.folder.safe_names import safe_name
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.record import RunRecord
 from omero_pixclf.table import Column, Table

@@ -12,8 +12,8 @@ import pytest
 
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
-from omero_pixclf.files.export import save_image
-from omero_pixclf.files.folder import FolderSink, FolderSource, undo_folder
+from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.folder.backend import FolderSink, FolderSource, undo_folder
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Region

@@ -20,11 +20,11 @@ import zarr
 
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.axes import axes_of, keys_of
-from omero_pixclf.files.export import Export, Result, plan_export, save_image, write_result
-from omero_pixclf.files.hdf5_writer import write_hdf5
+from omero_pixclf.files.export.image_writer import Export, Result, plan_export, save_image, write_result
+from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import expand, nickname
-from omero_pixclf.files.target import Target
+from omero_pixclf.files.export.target import Target
 from omero_pixclf.image import Region
 
 RNG = np.random.default_rng(7)
@@ -87,7 +87,7 @@ def test_imagej_tiff_tells_pixel_sizes(tmp_path: Path) -> None:
 
 
 def test_xml_bombs_in_ome_metadata_are_not_expanded() -> None:
-    from omero_pixclf.files.ome_xml import ome_channels
+    from omero_pixclf.files.tiff.ome_xml import ome_channels
 
     bomb = '<!DOCTYPE x [<!ENTITY a "aaaa">]><OME><Pixels><Channel Name="&a;"/></Pixels></OME>'
     assert ome_channels(bomb) == ()
@@ -144,9 +144,9 @@ def test_what_we_write_as_ome_zarr_zarr_itself_reads(tmp_path: Path) -> None:
 def test_chunks_put_aside_before_they_are_full_are_completed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omero_pixclf.files import ome_zarr_writer
+    from omero_pixclf.files.ome_zarr.zarr_reader import zarr_writer
 
-    monkeypatch.setattr(ome_zarr_writer, "waiting_bytes", lambda *_: 1)
+    monkeypatch.setattr(zarr_writer, "waiting_bytes", lambda *_: 1)
     pixels = RNG.random((1, 1, 1100, 1200, 1), dtype=np.float32)
     result = Result.like("Probabilities", axes_of("yx"), (1100, 1200), 1, "float32")
     export = Export(output_format="single-scale OME-Zarr", output_filename_format=str(tmp_path / "o"))
@@ -243,7 +243,7 @@ def test_a_killed_write_leaves_nothing_under_the_final_name(tmp_path: Path, outp
         import numpy as np
         from pathlib import Path
         from tests.properties.test_files_formats import planned_for
-        from omero_pixclf.files.export import write_result
+        from omero_pixclf.files.export.image_writer import write_result
         from omero_pixclf.image import Region
         with write_result(planned_for(Path({str(tmp_path)!r}), {output_format!r})) as take:
             take(Region((0, 0, 0, 0, 0), (1, 1, 8, 64, 1)), np.ones((1, 1, 8, 64, 1), np.uint8))
@@ -274,7 +274,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path: Path, outpu
         from pathlib import Path
         from tests.properties.test_files_formats import planned_for
         from omero_pixclf.errors import OutputError
-        from omero_pixclf.files.export import write_result
+        from omero_pixclf.files.export.image_writer import write_result
         from omero_pixclf.image import Region
         planned = planned_for(Path({str(tmp_path)!r}), {output_format!r}, 2048)
         noise = np.random.default_rng(1).integers(0, 255, (1, 1, 2048, 2048, 1), dtype=np.uint8)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omero_pixclf.files.axes import axes_of, five_shape, from_five, keys_of, to_five
-from omero_pixclf.files.export import Export, Result, plan_export, save_image, write_result
+from omero_pixclf.files.export.image_writer import Export, Result, plan_export, save_image, write_result
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.image import AXES, Region
 

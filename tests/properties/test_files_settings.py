@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ProjectError, UsageError
-from omero_pixclf.files.export import Export
-from omero_pixclf.files.naming import DEFAULT_TEMPLATE
-from omero_pixclf.files.project_settings import export_settings
+from omero_pixclf.files.export.image_writer import Export
+from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
+from omero_pixclf.headless.project_settings import export_settings
 
 
 def project(path: Path, **stored: object) -> Path:

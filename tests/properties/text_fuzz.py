@@ -26,9 +26,9 @@ from omero_pixclf.connector.hierarchy import parse_key, parse_targets
 from omero_pixclf.connector.ledger import from_pairs
 from omero_pixclf.connector.notes import SECTIONS, recipe_content, recipe_of
 from omero_pixclf.errors import InputError, PixclfError
-from omero_pixclf.files.ledger import in_work, read_record
-from omero_pixclf.files.mounts import parse_mount
-from omero_pixclf.files.tables import read_parquet, write_parquet
+from omero_pixclf.folder.ledger import in_work, read_record
+from omero_pixclf.direct.mounts import parse_mount
+from omero_pixclf.folder.tables import read_parquet, write_parquet
 from omero_pixclf.runs.batch import load_batch
 from omero_pixclf.runs.shards import parse_shard
 from omero_pixclf.script_form import order_of, parameters

@@ -22,9 +22,9 @@ from omero_pixclf.files.axes import (
     to_five,
     with_channel_axis,
 )
-from omero_pixclf.files.chunks import near_cube
+from omero_pixclf.files.export.chunks import near_cube
 from omero_pixclf.files.stack import stacked
-from omero_pixclf.files.stored import FileReader, StoredArray, pixel_size_um, renamed
+from omero_pixclf.files.stored_array import FileReader, StoredArray, pixel_size_um, renamed
 from omero_pixclf.image import Region
 
 # what vigra printed into a golden's file

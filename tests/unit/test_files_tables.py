@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from omero_pixclf.files.tables import read_parquet, write_csv, write_parquet
+from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.table import ANY_NUMBER, Column, Table
 
 NAMES = ["=cmd|'/c calc'!A1", "-2+3", 'a "b", c', "two\nlines", "细胞 🧫"]

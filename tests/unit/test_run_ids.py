@@ -14,7 +14,7 @@ from omero_pixclf.cli import cli
 from omero_pixclf.connector.login import Login
 from omero_pixclf.embedded.folder import remove_server_folder
 from omero_pixclf.errors import UsageError
-from omero_pixclf.files.ledger import LEDGER, read_record
+from omero_pixclf.folder.ledger import LEDGER, read_record
 from omero_pixclf.record import is_run_id, new_run_id, parse_run_id, run_folder
 from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.manifest import Manifest, RunHeader
@@ -116,7 +116,7 @@ def test_undo_of_a_run_that_is_not_there_leaves_folders_that_are_no_runs(tmp_pat
 @pytest.mark.parametrize("text", NO_RUNS)
 def test_ledgers_that_name_no_run_are_nobodys(text: str, tmp_path: Path) -> None:
     from omero_pixclf.connector.ledger import from_pairs, to_pairs
-    from omero_pixclf.files.ledger import write_record
+    from omero_pixclf.folder.ledger import write_record
     from omero_pixclf.record import RunRecord
 
     record = RunRecord(text, "Image:51", "nuclei", "aa", "p", "n.ilp", "bb", "1", NOW, NOW, "complete")

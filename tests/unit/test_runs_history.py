@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from omero_pixclf.cli import cli
 from omero_pixclf.demo import images
-from omero_pixclf.files.export import save_image
+from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.history import overviews
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader

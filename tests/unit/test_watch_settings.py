@@ -12,7 +12,7 @@ import pytest
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.notes import pairs_of, project_named, recipe_content, recipe_of
 from omero_pixclf.errors import UsageError
-from omero_pixclf.files.mounts import Direct, Mount
+from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.watch.logs import JsonFormatter
 from omero_pixclf.watch.notify import notify
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings

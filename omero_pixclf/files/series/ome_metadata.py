@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from omero_pixclf.files.ome_xml import parsed
+from omero_pixclf.files.tiff.ome_xml import parsed
 from omero_pixclf.files.series.content import Channel
 
 __all__ = ["ImageFacts", "image_facts"]

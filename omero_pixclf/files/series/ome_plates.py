@@ -5,7 +5,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 
-from omero_pixclf.files.ome_xml import parsed
+from omero_pixclf.files.tiff.ome_xml import parsed
 from omero_pixclf.files.series.content import Plate, Spot
 from omero_pixclf.image import well_name
 

@@ -14,12 +14,12 @@ from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
 from omero_pixclf.files.series.zarr_plates import plate_of_store
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import well_name
 
 if TYPE_CHECKING:
-    from omero_pixclf.files.zarr_images import StoreContents, StoreImage
-    from omero_pixclf.files.zarr_store import ZarrStore
+    from omero_pixclf.files.ome_zarr.zarr_images import StoreContents, StoreImage
+    from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore
 
 __all__ = ["PICTURES", "open_picture", "open_zarr_images"]
 
@@ -45,8 +45,8 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[Content]:
     ImageError
         Where one of them cannot be read, or there is none. Wells and fields that are listed only are remarks.
     """
-    from omero_pixclf.files.zarr_images import store_contents
-    from omero_pixclf.files.zarr_store import open_store
+    from omero_pixclf.files.ome_zarr.zarr_images import store_contents
+    from omero_pixclf.files.ome_zarr.zarr_store import open_store
 
     with open_store(path) as store:
         contents, remarks = _there(store, store_contents(store))
@@ -73,7 +73,7 @@ def _name(image: StoreImage) -> str:
 
 
 def _of_store(path: Path, store: ZarrStore, image: StoreImage, name: str) -> Series:
-    from omero_pixclf.files.ome_zarr import open_levels
+    from omero_pixclf.files.ome_zarr.zarr_reader import open_levels
 
     arrays = open_levels(store, image.group)
     named = tuple(Channel(label or None) for label in arrays[0].channels)

@@ -14,7 +14,7 @@ from omero_pixclf.files.series.fake import open_fake
 from omero_pixclf.files.series.pictures import PICTURES, open_picture, open_zarr_images
 from omero_pixclf.files.series.tiff import open_tiff_series, tiff_companions
 from omero_pixclf.files.series.vsi import open_vsi, vsi_companions
-from omero_pixclf.files.zarr_store import STORES, is_store
+from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
 
 __all__ = [
     "FORMATS",

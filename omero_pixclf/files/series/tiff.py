@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_xml import images_with_pixels
+from omero_pixclf.files.tiff.ome_xml import images_with_pixels
 from omero_pixclf.files.series.content import Channel, Content, Level, Series
 from omero_pixclf.files.series.ome_metadata import ImageFacts, image_facts
 from omero_pixclf.files.series.ome_plates import ome_plates
 from omero_pixclf.files.series.planes import checked_type, level_of, plane_counts, rgb_channels
-from omero_pixclf.files.tiff import series_reader, tiff_errors
-from omero_pixclf.files.tiff_file import members_of, open_tiff_file, read_series
+from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
+from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file, read_series
 
 __all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
 
@@ -85,7 +85,7 @@ def _channels(series: Any, count: int, facts: ImageFacts | None) -> tuple[Channe
 def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str]]:
     """Sizes of pixels where a file without OME-XML has them: ImageJ's own, else resolution tags in centimetres."""
     if tiff.imagej_metadata:
-        from omero_pixclf.files.ome_xml import imagej_axes
+        from omero_pixclf.files.tiff.ome_xml import imagej_axes
 
         axes = imagej_axes(tiff.imagej_metadata, series.keyframe.tags, keys)
         return {a.key: (a.resolution, a.unit) for a in axes if a.key in "xyz" and a.resolution > 0 and a.unit}

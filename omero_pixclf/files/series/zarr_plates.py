@@ -5,7 +5,7 @@ from __future__ import annotations
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.series.content import Plate, Spot
 from omero_pixclf.files.series.ome_plates import wells_text
-from omero_pixclf.files.zarr_images import StoreContents
+from omero_pixclf.files.ome_zarr.zarr_images import StoreContents
 
 __all__ = ["plate_of_store"]
 

@@ -17,8 +17,8 @@ from omero_pixclf import __version__
 from omero_pixclf.errors import OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import axistags_json
-from omero_pixclf.files.chunks import near_cube, waiting_bytes
-from omero_pixclf.files.target import Target, Write
+from omero_pixclf.files.export.chunks import near_cube, waiting_bytes
+from omero_pixclf.files.export.target import Target, Write
 
 __all__ = ["write_zarr", "zarr_waiting"]
 

@@ -20,8 +20,8 @@ from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import part_path, remove, replacing
 from omero_pixclf.files.axes import axes_of, guess_keys
 from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.stored import StoredArray, refuse_impossible
-from omero_pixclf.files.target import Target, Write
+from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
+from omero_pixclf.files.export.target import Target, Write
 
 __all__ = ["open_npy", "read_flat", "spooled", "write_flat", "write_npy"]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
 from omero_pixclf.files.atomic import hidden_name, remove, replacing
-from omero_pixclf.files.batch import Engine, Inputs, Progress, Task, native_engine
-from omero_pixclf.files.compare import differences, pixel_difference
-from omero_pixclf.files.export import Export
-from omero_pixclf.files.hdf5_writer import add_hdf5
+from omero_pixclf.headless.batch import Engine, Inputs, Progress, Task, native_engine
+from omero_pixclf.headless.compare import differences, pixel_difference
+from omero_pixclf.files.export.image_writer import Export
+from omero_pixclf.files.hdf5.hdf5_writer import add_hdf5
 from omero_pixclf.wording import counted
 
 __all__ = ["command_line", "comparing_engine", "ilastik_engine"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from omero_pixclf.files.target import Target
+from omero_pixclf.files.export.target import Target
 
 __all__ = ["near_cube", "waiting_bytes"]
 

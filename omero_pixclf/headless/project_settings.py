@@ -10,8 +10,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from omero_pixclf.errors import ProjectError, UsageError
-from omero_pixclf.files.export import Export
-from omero_pixclf.files.naming import DEFAULT_TEMPLATE
+from omero_pixclf.files.export.image_writer import Export
+from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
 from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, text
 from omero_pixclf.ilastik.safe_hdf5.source import Source
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of, guess_keys, parse_axistags
-from omero_pixclf.files.hdf5_links import external_link, linked_names, source_files
+from omero_pixclf.files.hdf5.hdf5_links import external_link, linked_names, source_files
 from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.stored import StoredArray, refuse_impossible
+from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
 
 __all__ = ["array_names", "open_hdf5"]
 

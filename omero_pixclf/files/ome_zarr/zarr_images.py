@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.zarr_store import ZarrStore, open_store
+from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, open_store
 from omero_pixclf.image import Place, well_name
 from omero_pixclf.wording import counted
 

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_xml import parsed
+from omero_pixclf.files.tiff.ome_xml import parsed
 
 __all__ = ["ServerOnly", "refuse_companions", "refuse_inexact"]
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
 from omero_pixclf.files.axes import five_shape, keys_of
-from omero_pixclf.files.export import Export, Planned, output_address, plan_export, write_result
-from omero_pixclf.files.formats import format_named
-from omero_pixclf.files.naming import SLICE_INDEX, fields
+from omero_pixclf.files.export.image_writer import Export, Planned, output_address, plan_export, write_result
+from omero_pixclf.files.export.formats import format_named
+from omero_pixclf.files.export.naming import SLICE_INDEX, fields
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import DataPath, expand, nickname
 from omero_pixclf.files.protection import ProtectedFiles, file_identities
-from omero_pixclf.files.sources import Computation, Source
-from omero_pixclf.files.stored import FileReader
+from omero_pixclf.headless.sources import Computation, Source
+from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.image import ChannelReader, PixelReader, Region
 from omero_pixclf.wording import counted
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.export import Result
-from omero_pixclf.files.stored import FileReader
-from omero_pixclf.files.target import LabelValue
+from omero_pixclf.files.export.image_writer import Result
+from omero_pixclf.files.stored_array import FileReader
+from omero_pixclf.files.export.target import LabelValue
 from omero_pixclf.ilastik.workflows import PIXEL_AND_OBJECT
 from omero_pixclf.image import PixelReader, Region
 

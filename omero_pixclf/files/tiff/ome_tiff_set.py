@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_xml import has_entities, images_with_pixels, named_files, parsed
+from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files, parsed
 from omero_pixclf.files.references import resolve_reference
 
 __all__ = [

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.flat import read_flat
-from omero_pixclf.files.stored import StoredArray
+from omero_pixclf.files.flat_arrays import read_flat
+from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import Shape5
 
 __all__ = ["open_planes"]

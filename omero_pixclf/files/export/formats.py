@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.files.axes import Axis
-from omero_pixclf.files.flat import spooled, write_npy
-from omero_pixclf.files.naming import fill
-from omero_pixclf.files.target import Target, Write
+from omero_pixclf.files.flat_arrays import spooled, write_npy
+from omero_pixclf.files.export.naming import fill
+from omero_pixclf.files.export.target import Target, Write
 
 __all__ = ["FORMATS", "Format", "arranged", "format_named"]
 
@@ -69,25 +69,25 @@ def arranged(target: Target, keys: str) -> Target:
 
 
 def _hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.hdf5_writer import write_hdf5
+    from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=False)
 
 
 def _packed_hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.hdf5_writer import write_hdf5
+    from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=True)
 
 
 def _hdf5_waiting(target: Target) -> int:
-    from omero_pixclf.files.hdf5_writer import hdf5_waiting
+    from omero_pixclf.files.hdf5.hdf5_writer import hdf5_waiting
 
     return hdf5_waiting(target)
 
 
 def _zarr_waiting(target: Target) -> int:
-    from omero_pixclf.files.ome_zarr_writer import zarr_waiting
+    from omero_pixclf.files.ome_zarr.zarr_writer import zarr_waiting
 
     return zarr_waiting(target)
 
@@ -97,13 +97,13 @@ def _npy(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
 
 
 def _zarr(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.ome_zarr_writer import write_zarr
+    from omero_pixclf.files.ome_zarr.zarr_writer import write_zarr
 
     return write_zarr(path, target)
 
 
 def _ome_tiff(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
-    from omero_pixclf.files.tiff_writer import write_ome_tiff
+    from omero_pixclf.files.tiff.tiff_writer import write_ome_tiff
 
     return write_ome_tiff(path, target)
 
@@ -169,7 +169,7 @@ def _save_png(path: Path, picture: NDArray[Any]) -> None:
 
 
 def _save_tiff(path: Path, picture: NDArray[Any]) -> None:
-    from omero_pixclf.files.tiff_writer import write_plane_tiff
+    from omero_pixclf.files.tiff.tiff_writer import write_plane_tiff
 
     target = Target(picture.shape, picture.dtype, tuple(Axis(k) for k in "yxc"[: picture.ndim]))
     with write_plane_tiff(path, target) as write:
@@ -180,7 +180,7 @@ def _save_tiff(path: Path, picture: NDArray[Any]) -> None:
 
 
 def _save_stack(path: Path, target: Target, array: NDArray[Any]) -> None:
-    from omero_pixclf.files.tiff_writer import write_ome_tiff
+    from omero_pixclf.files.tiff.tiff_writer import write_ome_tiff
 
     final = arranged(target, "tzcyx")
     order = [target.keys.index(k) for k in "tzcyx" if k in target.keys]

@@ -1,0 +1,1 @@
+"""Results as files: formats, names, value ranges, chunks."""

@@ -1,0 +1,1 @@
+"""ilastik's headless command line on files."""
