@@ -49,8 +49,8 @@ from omero_pixclf.workplace import (
 )
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import Session
 
 __all__ = [
     "Preview",
@@ -204,7 +204,7 @@ def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
 
 def connected(login: Login) -> AbstractContextManager[Session]:
     """A session; a person at a terminal may be asked for the password."""
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.session import connect
 
     return connect(login, ask=getpass.getpass if sys.stdin.isatty() else None)
 

@@ -11,8 +11,8 @@ from omero_pixclf.app import connected
 from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfError, UnreachableError
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.files.series.reading import FileSet
 
 __all__ = ["FileImport", "import_files"]

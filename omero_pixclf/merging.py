@@ -22,7 +22,7 @@ from omero_pixclf.runs.merge import Part, merged_header, merged_manifest, outcom
 from omero_pixclf.workplace import folder_edges, omero_edges, utc_now
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.sessions.login import Login
 
 __all__ = ["merge_in_folder", "merge_in_omero"]
 

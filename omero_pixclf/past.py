@@ -16,8 +16,8 @@ from omero_pixclf.runs.kept import ImageFiles
 from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import Session
 
 __all__ = [
     "diff_runs",
@@ -34,7 +34,7 @@ __all__ = [
 
 def list_runs(login: Login) -> list[RunOverview]:
     """This user's runs, as the ledger in OMERO has them, newest first."""
-    from omero_pixclf.connector.ledger import records, table_records
+    from omero_pixclf.connector.results.ledger import records, table_records
 
     with connected(login) as session:
         return overviews(records(session), table_records(session), state_folder())
@@ -78,7 +78,7 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
     UsageError
         Where neither the ledger nor this machine knows the run.
     """
-    from omero_pixclf.connector.ledger import records
+    from omero_pixclf.connector.results.ledger import records
 
     folder = run_folder(state_folder(), run_id)
     with connected(login) as session:
@@ -108,7 +108,7 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     MissingError
         Where the ledger does not know one of them.
     """
-    from omero_pixclf.connector.ledger import records
+    from omero_pixclf.connector.results.ledger import records
 
     asked = [parse_run_id(run_id) for run_id in (one, other)]
     with connected(login) as session:
@@ -135,7 +135,7 @@ def undo_run(login: Login, run_id: str) -> Undone:
 
 def undo_in_session(session: Session, run_id: str) -> Undone:
     """`undo_run` on a session that is open."""
-    from omero_pixclf.connector.undo import undo
+    from omero_pixclf.connector.results.undo import undo
 
     parse_run_id(run_id)
     return _undo_all(run_id, state_folder(), lambda one: undo(session, one))

@@ -23,11 +23,11 @@ from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import robject, rstring
 
 from omero_pixclf import __version__
-from omero_pixclf.connector.attachments import unloaded
+from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.files import attached_projects, project_address, titled
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import adopt, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.script_form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
@@ -35,7 +35,7 @@ from omero_pixclf.script_slots import AT_ONCE, slot
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.runs.execute import Outcome
     from omero_pixclf.runs.job import ContainerOutcome, Finished
     from omero_pixclf.runs.plan import PlanItem

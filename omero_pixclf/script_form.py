@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, check_values, load_recipe, title_of
-from omero_pixclf.connector.notes import project_named
+from omero_pixclf.connector.recipe_annotations import project_named
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
 

@@ -13,9 +13,9 @@ from omero_pixclf.app import Request, project_of, run_in_session
 from omero_pixclf.config import Recipe, parse_size, title_of
 from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.login import Login, read_password_file
-from omero_pixclf.connector.notes import recipe_content, recipe_of
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login, read_password_file
+from omero_pixclf.connector.recipe_annotations import recipe_content, recipe_of
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.watching import (
     Note,
     answer_request,

@@ -25,8 +25,8 @@ from omero_pixclf.runs.gates import process_gates, server_gates
 from omero_pixclf.runs.kept import ImageFiles
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.runs.find import Found
 
 __all__ = [
@@ -50,7 +50,7 @@ _COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.piecework", "omero_pi
 FILE_MODULES = (*_COMPUTING, "omero_pixclf.folder.backend")
 """What a worker imports in the end that opens `folder_edges`."""
 
-OMERO_MODULES = (*_COMPUTING, "omero_pixclf.connector.sink", "omero_pixclf.connector.source")
+OMERO_MODULES = (*_COMPUTING, "omero_pixclf.connector.results.sink", "omero_pixclf.connector.source")
 """And `joined_edges`."""
 
 _log = logging.getLogger(__name__)
@@ -155,7 +155,7 @@ def joining(session: Session, login: Login) -> Login:
     UnreachableError, LoginError
         Where the server is gone, or does not let this user in again.
     """
-    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.sessions.login import Login
 
     session.read("still there", lambda sf: sf.getAdminService().getEventContext())
     if "://" in login.host:
@@ -167,7 +167,7 @@ def joining(session: Session, login: Login) -> Login:
 @contextmanager
 def joined_edges(login: Login, recipe: Recipe, direct: Direct = NOTHING_MOUNTED) -> Iterator[Edges]:
     """Edges on a session of one's own."""
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.session import connect
 
     with connect(login, ask=None) as session, omero_edges(session, recipe, direct) as edges:
         yield edges
@@ -182,7 +182,7 @@ def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNT
     UsageError
         Where the recipe asks for what OMERO does not take.
     """
-    from omero_pixclf.connector.sink import OmeroSink
+    from omero_pixclf.connector.results.sink import OmeroSink
     from omero_pixclf.connector.source import OmeroSource
 
     output = recipe.output
@@ -202,7 +202,7 @@ def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNT
 def _reading_directly(session: Session, direct: Direct) -> Iterator[ImageSource]:
     """A source that knows what is mounted here; at the end it tells what came of it."""
     from omero_pixclf.connector.source import OmeroSource
-    from omero_pixclf.connector.whereabouts import OmeroStorage
+    from omero_pixclf.connector.pixel_locations import OmeroStorage
     from omero_pixclf.direct.source import DirectSource
 
     source = DirectSource(OmeroSource(session), OmeroStorage(session).whereabouts, direct)

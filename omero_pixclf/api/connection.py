@@ -15,7 +15,7 @@ from omero_pixclf.api.arrays import LazyImage
 from omero_pixclf.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.session import Session
 
 __all__ = ["connect", "open_image"]
 
@@ -79,8 +79,8 @@ def connect(
     root 0
     """
     try:
-        from omero_pixclf.connector.login import Login
-        from omero_pixclf.connector.session import connect as open_session
+        from omero_pixclf.connector.sessions.login import Login
+        from omero_pixclf.connector.sessions.session import connect as open_session
     except ImportError as error:
         raise UsageError(f"OMERO needs omero-py and Ice ({error}); install them: pip install omero-py") from error
     environ = dict(os.environ)

@@ -13,7 +13,7 @@ from omero_pixclf.runs.execute import Outcome
 from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.record import Undone
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Outcome", "Planned", "run", "undo"]

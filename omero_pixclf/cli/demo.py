@@ -23,7 +23,7 @@ from omero_pixclf.errors import PixclfError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.demo.stage import Stage
     from omero_pixclf.embedded.server import Server
     from omero_pixclf.runs.job import Finished
@@ -131,8 +131,8 @@ def _server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
 @contextmanager
 def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
     """Make a user; the login that this yields joins the user's session, which ends with the context."""
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import connect
     from omero_pixclf.demo.stage import create_user
 
     root = Login(host=server.host, port=server.port, user="root")
@@ -144,7 +144,7 @@ def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
 
 
 def _stage(login: Login, console: Console) -> Stage:
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.session import connect
     from omero_pixclf.demo.stage import build, simulate
 
     with _step(console, "drawing a plate, z-stacks and a time-lapse"):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from omero_pixclf.cli.finding import Finding
-from omero_pixclf.connector.login import (
+from omero_pixclf.connector.sessions.login import (
     DEFAULT_PORT,
     Credentials,
     Login,
@@ -18,7 +18,7 @@ from omero_pixclf.connector.login import (
 from omero_pixclf.errors import LoginError, PixclfError
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.session import Session
 
 __all__ = ["check_reachable", "look_at_server", "meaning"]
 
@@ -87,7 +87,7 @@ def _certificate(found: Credentials) -> Finding:
 def _logged_in(
     login: Login, targets: Sequence[str], environ: Mapping[str, str], ask: Callable[[str], str] | None
 ) -> Iterator[Finding]:
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.session import connect
 
     try:
         with connect(login, environ=environ, ask=ask, waits=()) as session:
@@ -155,7 +155,7 @@ def _script(session: Session) -> Finding:
 
 
 def _rights(session: Session, target: str) -> Finding:
-    from omero_pixclf.connector.rights import refusal
+    from omero_pixclf.connector.sessions.permissions import refusal
 
     try:
         reason = refusal(session, target)

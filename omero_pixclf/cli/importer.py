@@ -21,7 +21,7 @@ from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.importing import Imported
-    from omero_pixclf.connector.session import Session
+    from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.files.series.reading import FileSet
 
 __all__ = ["NOTICE", "java", "run_importer"]
@@ -161,8 +161,8 @@ def _import_all(
 
 def _session(given: ImporterArguments) -> AbstractContextManager[Session]:
     """The session that `omero import` opened, joined."""
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import connect
 
     if given.password:
         raise UsageError("-w: passwords in arguments can be seen by others; log in with `omero login`")

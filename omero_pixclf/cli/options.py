@@ -23,7 +23,7 @@ from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.image import parse_id
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.sessions.login import Login
 
 __all__ = [
     "SERVER_NAMES",
@@ -84,7 +84,7 @@ def login_from(options: dict[str, Any]) -> Login:
 
     A user and a port in a server given as an argument (``-s ada@host:4064``) win over those of the environment.
     """
-    from omero_pixclf.connector.login import Login, parse_address
+    from omero_pixclf.connector.sessions.login import Login, parse_address
 
     given = {key: options.pop(key) for key in SERVER_NAMES}
     host = given.pop("server")

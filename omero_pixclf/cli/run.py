@@ -40,7 +40,7 @@ from omero_pixclf.runs.plan_notes import notes_of
 from omero_pixclf.wording import counted, one_line, size_text
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.login import Login
+    from omero_pixclf.connector.sessions.login import Login
 
 __all__ = ["check", "run"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 
 __all__ = ["SEARCHED", "projects_near"]
 

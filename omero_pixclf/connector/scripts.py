@@ -9,7 +9,7 @@ from typing import Any
 from omero.model import OriginalFileI
 from omero.rtypes import unwrap
 
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import NotAllowedError
 
 __all__ = ["Installed", "Parameter", "find_script", "install_script", "script_parameters"]

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.faults import FOREIGN
+from omero_pixclf.connector.sessions.exceptions import FOREIGN
 from omero_pixclf.connector.hierarchy import DTYPES, empty_wells, images_below
-from omero_pixclf.connector.planes import LARGEST_MESSAGE
-from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
+from omero_pixclf.connector.sessions.session import ALL_GROUPS, Session
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.wording import counted

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.demo.images import DOSES_UM, Scene, plate_field, time_lapse, z_stack
 from omero_pixclf.image import ArrayReader, ImageInfo

@@ -74,7 +74,7 @@ def measured(at: Stand) -> Rates:
     if per_image < 0:  # lost in the noise of the small images
         per_image, per_object = 0.0, large["write"] / max(1.0, large["objects"])
     begin = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import omero_pixclf.runs.run, omero_pixclf.connector.sink"], check=True)
+    subprocess.run([sys.executable, "-c", "import omero_pixclf.runs.run, omero_pixclf.connector.results.sink"], check=True)
     return Rates(
         large["read"] / large["pixels"],
         large["compute"] / large["pixels"],

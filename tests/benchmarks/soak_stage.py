@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.embedded.storage import pixels_path
 from omero_pixclf.image import ArrayReader, ImageInfo

@@ -49,7 +49,7 @@ def failures(soak: Soak) -> list[tuple[str, str, int, str]]:
 
 def table_rows(soak: Soak) -> dict[str, list[int]]:
     """The images of the rows of each dataset's summary tables; the name says how many tables there are."""
-    from omero_pixclf.connector.tables import BULK_NS, read_table
+    from omero_pixclf.connector.results.tables import BULK_NS, read_table
 
     rows = {}
     with session(soak.at) as root:

@@ -103,8 +103,8 @@ def stand(folder: Path) -> Iterator[Stand]:
 @contextmanager
 def session(at: Stand, *, user: str = "root", password: str = PASSWORD) -> Iterator[Any]:
     """A session of the connector, as root or as somebody else."""
-    from omero_pixclf.connector.login import Login
-    from omero_pixclf.connector.session import connect
+    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.sessions.session import connect
 
     login = Login(host="127.0.0.1", port=at.port, user=user)
     with connect(login, environ={"OMERO_PASSWORD": password}, ask=None) as opened:
@@ -185,7 +185,7 @@ def _of_image(opened: Any, image: int, mine: str) -> dict[str, Any]:
 
 def _tables(opened: Any, plate_id: int, mine: str) -> dict[str, str]:
     """Each table's rows as a digest, without the columns that hold ids."""
-    from omero_pixclf.connector.tables import read_table
+    from omero_pixclf.connector.results.tables import read_table
 
     fields = "select s.image.id from WellSample s where s.well.plate.id = :p"
     of_plate = "select l.child.id from PlateAnnotationLink l where l.parent.id = :p"

@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.demo.readback import ImageResults, image_results
 from omero_pixclf.demo.stage import build, create_user, simulate
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
 from tests.e2e.conftest import PASSWORD, Omero
 from tests.e2e.test_watch_service import FIELD, PROJECT, put

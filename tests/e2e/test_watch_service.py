@@ -19,9 +19,9 @@ import pytest
 
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import WATCH_NS, queue_request
 from omero_pixclf.demo.images import plate_field
@@ -354,7 +354,7 @@ def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
 
 def rows_of(session: Session, dataset: int) -> int:
     """Rows of a dataset's summary table."""
-    from omero_pixclf.connector.tables import BULK_NS, read_table
+    from omero_pixclf.connector.results.tables import BULK_NS, read_table
 
     hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d and l.child.ns = :ns"
     (annotation,) = session.ids(hql, d=dataset, ns=BULK_NS)

@@ -122,10 +122,10 @@ def start_run(person, info, run_id):
 _KILLED = """
 import os, sys
 import numpy as np
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.source import OmeroSource
-from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.results.sink import OmeroSink
 from tests.integration.results import ENCODE, dots, record
 
 host, port, name, image, run = sys.argv[1:]

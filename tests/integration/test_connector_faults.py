@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.rois import read_outlines
-from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.results.rois import read_outlines
+from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
-from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
@@ -129,8 +129,8 @@ def test_a_run_ends_the_same_however_the_server_is_killed(own_server, person, ma
 
 _RUN = """
 import sys
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.errors import OutputError
 from tests.integration.test_connector_faults import whole_run

@@ -9,11 +9,11 @@ import numpy as np
 import omero
 import pytest
 
-from omero_pixclf.connector import rois
-from omero_pixclf.connector.rois import save_outlines
-from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.results import rois
+from omero_pixclf.connector.results.rois import save_outlines
+from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
-from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import PixclfError, ServerError
 from tests.integration.recorded import recording
@@ -169,7 +169,7 @@ def test_texts_that_only_look_like_marks_are_left_alone(made):
         whole_run(session, info, FIRST)
         found = session.ids("select r.id from Roi r where r.description = :text order by r.id", text=text)
         assert found == kept.tolist()
-        from omero_pixclf.connector.removal import remove
+        from omero_pixclf.connector.results.delete import remove
 
         remove(session, "Roi", found, group=session.group_id)
         assert counts(person) == expected

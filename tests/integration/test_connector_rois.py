@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.rois import read_outlines, rois_marked, save_outlines
+from omero_pixclf.connector.results.rois import read_outlines, rois_marked, save_outlines
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
 from omero_pixclf.objects.rasterize import rasterise

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import adopt, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import adopt, connect
 from omero_pixclf.errors import LoginError, UnreachableError
 
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.connector.files import FILES_NS, attach_file, attached_projects, download, read_project_bytes, titled
-from omero_pixclf.connector.tables import BULK_NS, read_table, remove_tables, write_table
+from omero_pixclf.connector.results.tables import BULK_NS, read_table, remove_tables, write_table
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
 from omero_pixclf.table import Column, Table, column_names

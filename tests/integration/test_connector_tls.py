@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.embedded.certificate import PASSWORD
 from omero_pixclf.errors import LoginError, UsageError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess

@@ -14,8 +14,8 @@ from omero.rtypes import rstring
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.session import Session
-from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.sessions.session import Session
+from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import (
     REQUEST_NS,

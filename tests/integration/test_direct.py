@@ -15,7 +15,7 @@ from omero.rtypes import rint, rlong, rstring
 
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.connector.whereabouts import NGFF_ENTITY, OmeroStorage
+from omero_pixclf.connector.pixel_locations import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.image import Region

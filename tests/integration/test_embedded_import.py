@@ -23,8 +23,8 @@ from omero.testlib import AbstractRepoTest
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.connector.importing import Imported, ImportOptions, import_file_set, is_imported, resolved_target
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.embedded import service
 from omero_pixclf.embedded.database import SCHEMA_VERSION

@@ -24,8 +24,8 @@ import pytest
 from omero.rtypes import rstring
 
 from omero_pixclf.connector.importing import Imported, import_file_set
-from omero_pixclf.connector.login import Login
-from omero_pixclf.connector.session import Session, connect
+from omero_pixclf.connector.sessions.login import Login
+from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.embedded import router
 from omero_pixclf.embedded.imports import handle
 from omero_pixclf.embedded.imports.saving import IMAGES_AT_ONCE
@@ -217,8 +217,8 @@ def test_an_import_ends_with_its_client_though_the_session_goes_on(own_server: E
     path = tmp_path / many(1500)
     path.touch()
     code = (
-        "import sys; from pathlib import Path; from omero_pixclf.connector.login import Login\n"
-        "from omero_pixclf.connector.session import connect\n"
+        "import sys; from pathlib import Path; from omero_pixclf.connector.sessions.login import Login\n"
+        "from omero_pixclf.connector.sessions.session import connect\n"
         "from omero_pixclf.connector.importing import import_file_set\n"
         "with connect(Login('127.0.0.1', port=int(sys.argv[1]), key=sys.argv[2])) as session:\n"
         "    import_file_set(session, [Path(sys.argv[3])])\n"

@@ -9,7 +9,7 @@ import pytest
 from omero_pixclf.app import Request, run_in_session
 from omero_pixclf.config import load_recipe
 from omero_pixclf.connector import hierarchy
-from omero_pixclf.connector.removal import remove
+from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_plate, upload_image
 from omero_pixclf.demo import images as demo_images

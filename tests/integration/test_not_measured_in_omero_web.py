@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omero_pixclf.connector.standing import showable
-from omero_pixclf.connector.tables import BULK_NS, read_table, write_table
+from omero_pixclf.connector.results.container_tables import showable
+from omero_pixclf.connector.results.tables import BULK_NS, read_table, write_table
 from omero_pixclf.connector.upload import create_container
 from tests.e2e.test_omero_web import WEB
 from tests.unit.test_connector_standing import refuse, tables

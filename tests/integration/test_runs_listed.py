@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from omero_pixclf.connector.ledger import records, table_records
-from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.results.ledger import records, table_records
+from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.runs.history import overviews
 from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
 from tests.integration.results import counts, record, store_tables, write

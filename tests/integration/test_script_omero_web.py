@@ -19,9 +19,9 @@ from omero.rtypes import rbool, rdouble, rlist, rlong, rstring, unwrap
 
 from omero_pixclf.cli.script import NAME, script_text
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.ledger import records
+from omero_pixclf.connector.results.ledger import records
 from omero_pixclf.connector.scripts import find_script, install_script, script_parameters
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import REQUEST_NS, requests
 from omero_pixclf.demo.images import plate_field

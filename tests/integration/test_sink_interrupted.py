@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.ledger import RUN_NS, close_entry, entries_on, open_entry
-from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.rois import rois_marked
-from omero_pixclf.connector.undo import undo
+from omero_pixclf.connector.results.ledger import RUN_NS, close_entry, entries_on, open_entry
+from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.rois import rois_marked
+from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.errors import MissingError, OutputError
 from tests.integration.results import (
     counts,
@@ -93,7 +93,7 @@ class OmeroSinkGhost:
         self.session, self.info, self.mark = session, info, mark
 
     def save(self):
-        from omero_pixclf.connector.rois import save_outlines
+        from omero_pixclf.connector.results.rois import save_outlines
 
         save_outlines(
             self.session,
@@ -117,7 +117,7 @@ def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, i
 
 
 def _delete(factory, annotation):
-    from omero_pixclf.connector.removal import _submit
+    from omero_pixclf.connector.results.delete import _submit
 
     _submit(factory, "MapAnnotation", [annotation])
 

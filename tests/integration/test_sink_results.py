@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.ledger import RUN_NS, entries_on, open_entry
+from omero_pixclf.connector.results.ledger import RUN_NS, entries_on, open_entry
 from omero_pixclf.connector.source import OmeroSource
 from tests.integration.results import (
     counts,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.sink import OmeroSink
+from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.errors import OutputError

@@ -10,11 +10,11 @@ import pytest
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.attachments import link
-from omero_pixclf.connector.ledger import TABLES_NS, entries_on
+from omero_pixclf.connector.results.annotations import link
+from omero_pixclf.connector.results.ledger import TABLES_NS, entries_on
 from omero_pixclf.connector.source import OmeroSource
-from omero_pixclf.connector.tables import BULK_NS, OBJECTS_NS, write_table
-from omero_pixclf.connector.undo import remove_results, undo
+from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS, write_table
+from omero_pixclf.connector.results.undo import remove_results, undo
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.connector.watching import WATCH_NS, opt_ins
 from tests.integration.results import counts, record, summary
@@ -45,7 +45,7 @@ def finish(sink, infos, run_id, recipe="nuclei", rows=2):
 
 def older_layout(session, container, infos, recipe):
     """Tables as version 0.1 left them: both on the container, named for run and entry only."""
-    from omero_pixclf.connector.ledger import close_entry, open_entry
+    from omero_pixclf.connector.results.ledger import close_entry, open_entry
 
     said = record("20261121T053009-000009", recipe=recipe, image=container)
     entry = open_entry(session, TABLES_NS, replace(said, state="running"))
@@ -139,7 +139,7 @@ def test_taking_back_the_tables_of_one_entry_leaves_those_of_others(session, sin
 
 
 def test_the_tables_of_others_are_named_in_the_log(endpoint, new_lab, caplog):
-    from omero_pixclf.connector.sink import OmeroSink
+    from omero_pixclf.connector.results.sink import OmeroSink
     from omero_pixclf.connector.upload import create_container
     from tests.integration.results import ENCODE
 
@@ -160,7 +160,7 @@ def test_the_tables_of_others_are_named_in_the_log(endpoint, new_lab, caplog):
 
 @pytest.mark.parametrize("host", ["", "https://omero.example/web/"])
 def test_the_entry_says_where_the_object_table_is(own_server, new_lab, host):
-    from omero_pixclf.connector.sink import OmeroSink
+    from omero_pixclf.connector.results.sink import OmeroSink
     from omero_pixclf.connector.upload import create_container
     from tests.integration.conftest import ROOT_PASSWORD, Endpoint
     from tests.integration.results import ENCODE

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from omero_pixclf.connector.tables import BULK_NS
+from omero_pixclf.connector.results.tables import BULK_NS
 from tests.e2e.test_omero_web import WEB
 from tests.integration.test_table_places import finish
 

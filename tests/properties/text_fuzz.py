@@ -23,8 +23,8 @@ import numpy as np
 from omero_pixclf.config import Classifier, Recipe, load_recipe, parse_size
 from omero_pixclf.connector import watching
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
-from omero_pixclf.connector.ledger import from_pairs
-from omero_pixclf.connector.notes import SECTIONS, recipe_content, recipe_of
+from omero_pixclf.connector.results.ledger import from_pairs
+from omero_pixclf.connector.recipe_annotations import SECTIONS, recipe_content, recipe_of
 from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import in_work, read_record
 from omero_pixclf.direct.mounts import parse_mount

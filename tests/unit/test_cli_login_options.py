@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from omero_pixclf.cli.options import login_from, server_options
-from omero_pixclf.connector.login import parse_address
+from omero_pixclf.connector.sessions.login import parse_address
 
 ENVIRONMENT = {"OMERO_HOST": "other.example", "OMERO_USER": "root", "OMERO_PORT": "1"}
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.hierarchy import micrometres, parse_key, parse_targets, well_name
-from omero_pixclf.connector.rois import (
+from omero_pixclf.connector.results.rois import (
     BATCH,
     BATCH_BYTES,
     batches,
@@ -22,7 +22,7 @@ from omero_pixclf.connector.rois import (
     unpack_bits,
 )
 from omero_pixclf.connector.source import BLOCK_BYTES, blocks
-from omero_pixclf.connector.tables import string_width, to_column, to_table
+from omero_pixclf.connector.results.tables import string_width, to_column, to_table
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.image import Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape

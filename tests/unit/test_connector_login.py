@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.login import Login, credentials, parse_address, read_password_file, stored_session
+from omero_pixclf.connector.sessions.login import Login, credentials, parse_address, read_password_file, stored_session
 from omero_pixclf.errors import LoginError, UsageError
 
 

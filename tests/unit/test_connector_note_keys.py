@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.notes import recipe_content
+from omero_pixclf.connector.recipe_annotations import recipe_content
 from omero_pixclf.connector.watching import opt_ins
 from omero_pixclf.errors import UsageError
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import omero_pixclf
-from omero_pixclf.connector import patterns
+from omero_pixclf.connector import query_patterns
 
 PACKAGE = Path(omero_pixclf.__file__).parent
 ODD = st.text("ab_%\\*?[]!-.1", max_size=8)
@@ -29,25 +29,25 @@ def like(text: str, pattern: str) -> bool:
 
 @given(ODD, ODD)
 def test_a_prefix_fits_what_starts_with_it_and_nothing_else(text: str, prefix: str) -> None:
-    assert like(text, patterns.starting_with(prefix)) == text.startswith(prefix)
-    assert like(prefix + text, patterns.starting_with(prefix))
+    assert like(text, query_patterns.starting_with(prefix)) == text.startswith(prefix)
+    assert like(prefix + text, query_patterns.starting_with(prefix))
 
 
 @given(ODD, ODD, ODD)
 def test_a_part_fits_what_contains_it_and_nothing_else(before: str, part: str, after: str) -> None:
-    assert like(before + part + after, patterns.containing(part))
-    assert like(before + after, patterns.containing(part)) == (part in before + after)
+    assert like(before + part + after, query_patterns.containing(part))
+    assert like(before + after, query_patterns.containing(part)) == (part in before + after)
 
 
 @given(ODD, ODD)
 def test_a_shell_pattern_loses_no_name(name: str, pattern: str) -> None:
     if fnmatch.fnmatchcase(name, pattern):
-        assert like(name, patterns.fitting(pattern))
+        assert like(name, query_patterns.fitting(pattern))
 
 
 @pytest.mark.parametrize(("name", "fits"), [("plate_1", True), ("plate_12", False), ("plateX1", False)])
 def test_an_underscore_in_a_shell_pattern_is_an_underscore(name: str, fits: bool) -> None:
-    assert like(name, patterns.fitting("plate_?")) is fits
+    assert like(name, query_patterns.fitting("plate_?")) is fits
 
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:
@@ -73,8 +73,8 @@ def _texts(tree: ast.AST) -> str:
 
 
 def test_every_like_in_a_query_takes_a_pattern_made_of_plain_text() -> None:
-    """``like :name`` is bound to a call of `omero_pixclf.connector.patterns`; a constant pattern has no ``_``."""
-    makers, seen = set(patterns.__all__), 0
+    """``like :name`` is bound to a call of `omero_pixclf.connector.query_patterns`; a constant pattern has no ``_``."""
+    makers, seen = set(query_patterns.__all__), 0
     for path, tree in _trees():
         texts = _texts(tree)
         for constant in re.findall(r"\blike '([^']*)'", texts):

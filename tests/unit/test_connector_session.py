@@ -11,8 +11,8 @@ import omero.clients
 import omero.cmd
 import pytest
 
-from omero_pixclf.connector.faults import explain, translated
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.exceptions import explain, translated
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import LoginError, NotAllowedError, ServerError, UnreachableError
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.standing import showable
-from omero_pixclf.connector.tables import string_width, to_column
+from omero_pixclf.connector.results.container_tables import showable
+from omero_pixclf.connector.results.tables import string_width, to_column
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarise

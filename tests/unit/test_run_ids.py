@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from omero_pixclf import app, merging, past
 from omero_pixclf.cli import cli
-from omero_pixclf.connector.login import Login
+from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.embedded.folder import remove_server_folder
 from omero_pixclf.errors import UsageError
 from omero_pixclf.folder.ledger import LEDGER, read_record
@@ -115,7 +115,7 @@ def test_undo_of_a_run_that_is_not_there_leaves_folders_that_are_no_runs(tmp_pat
 
 @pytest.mark.parametrize("text", NO_RUNS)
 def test_ledgers_that_name_no_run_are_nobodys(text: str, tmp_path: Path) -> None:
-    from omero_pixclf.connector.ledger import from_pairs, to_pairs
+    from omero_pixclf.connector.results.ledger import from_pairs, to_pairs
     from omero_pixclf.folder.ledger import write_record
     from omero_pixclf.record import RunRecord
 

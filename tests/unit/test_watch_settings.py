@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
-from omero_pixclf.connector.notes import pairs_of, project_named, recipe_content, recipe_of
+from omero_pixclf.connector.recipe_annotations import pairs_of, project_named, recipe_content, recipe_of
 from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.watch.logs import JsonFormatter

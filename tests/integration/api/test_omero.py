@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import omero_pixclf
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import time_lapse
 from omero_pixclf.demo.stage import reader

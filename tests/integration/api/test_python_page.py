@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.stage import reader

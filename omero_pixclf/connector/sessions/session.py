@@ -17,10 +17,10 @@ import omero
 import omero.clients  # first: the other modules of omero are complete only after it
 from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
-from omero_pixclf.connector.faults import FOREIGN, explain, translated
-from omero_pixclf.connector.login import Credentials, Login, credentials, refusal_of
-from omero_pixclf.connector.services import Services
-from omero_pixclf.connector.tls import tls_properties
+from omero_pixclf.connector.sessions.exceptions import FOREIGN, explain, translated
+from omero_pixclf.connector.sessions.login import Credentials, Login, credentials, refusal_of
+from omero_pixclf.connector.sessions.services import Services
+from omero_pixclf.connector.sessions.tls import tls_properties
 from omero_pixclf.errors import LoginError, ServerError, UnreachableError
 
 __all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
@@ -50,7 +50,7 @@ class Session:
 
     Every call goes through `read` or `write`: they translate what the server raises and go on after a broken
     connection, a restarted server or an expired session. The group is given with each action and belongs to all calls
-    in it (`omero_pixclf.connector.services`). Calls may come from several threads.
+    in it (`omero_pixclf.connector.sessions.services`). Calls may come from several threads.
 
     Attributes
     ----------

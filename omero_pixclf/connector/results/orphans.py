@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, is_alive, parse_mark, unfinished_on
-from omero_pixclf.connector.patterns import containing, starting_with
-from omero_pixclf.connector.removal import own, remove
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, is_alive, parse_mark, unfinished_on
+from omero_pixclf.connector.query_patterns import containing, starting_with
+from omero_pixclf.connector.results.delete import own, remove
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import RESULTS_MARK
 
 __all__ = [
@@ -127,7 +127,7 @@ def _files_on(session: Session, images: Sequence[int]) -> dict[int, str]:
 def _empty_images(session: Session, container: str) -> list[int]:
     """Images that a run began to make beside those of a container: without pixel data and without an entry.
 
-    Complete ones may be kept on purpose (`omero_pixclf.connector.undo`: others drew on them).
+    Complete ones may be kept on purpose (`omero_pixclf.connector.results.undo`: others drew on them).
     """
     kind, ident = parse_key(container)
     where = "l.parent.id = :id" if kind == "Dataset" else "l.parent.description = :text"
@@ -155,7 +155,7 @@ def remove_orphans_of_run(session: Session, run_id: str) -> Counter[str]:
     return +gone
 
 
-_TABLE = re.compile(  # `omero_pixclf.connector.ledger.table_name`, and as version 0.1 named tables
+_TABLE = re.compile(  # `omero_pixclf.connector.results.ledger.table_name`, and as version 0.1 named tables
     r"(?:.*_|omero_pixclf_)(?P<run>\d{8}T\d{6}-[0-9a-f]{6})_(?P<annotation>\d+)(?:(?:\.\d+)?\.h5|_.*)", re.DOTALL
 )
 

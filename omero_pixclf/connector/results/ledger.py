@@ -19,12 +19,12 @@ import omero.clients  # noqa: F401 - first: the other modules of omero are compl
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.attachments import group_of, link
-from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.results.annotations import group_of, link
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.made_images import RUN_NS
-from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.results.result_images import RUN_NS
+from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import parse_id
 from omero_pixclf.process import lives
 from omero_pixclf.record import RunRecord, is_run_id

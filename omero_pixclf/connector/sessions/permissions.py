@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.session import ALL_GROUPS, Session
+from omero_pixclf.connector.sessions.session import ALL_GROUPS, Session
 from omero_pixclf.errors import NotAllowedError
 
 __all__ = ["refusal", "refusals"]

@@ -30,7 +30,7 @@ def tls_properties(ca_file: Path | None, host: str, port: int | None) -> dict[st
     ca_file
         Certificates in PEM form: those of authorities, or the server's own.
     host, port
-        The server as `omero_pixclf.connector.login.Credentials` has it.
+        The server as `omero_pixclf.connector.sessions.login.Credentials` has it.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixel_location import StoredFile, Whereabouts, numbered_path
 

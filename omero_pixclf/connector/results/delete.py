@@ -11,7 +11,7 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.cmd
 from omero.cmd.graphs import ChildOption
 
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import NotAllowedError
 
 __all__ = ["drawn_on_by_others", "own", "remove"]

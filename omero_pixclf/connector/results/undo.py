@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from omero_pixclf.connector.attachments import files_of_entry, marked_files
+from omero_pixclf.connector.results.annotations import files_of_entry, marked_files
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
-from omero_pixclf.connector.made_images import genuine_entries
-from omero_pixclf.connector.orphans import remove_orphans_of_run
-from omero_pixclf.connector.patterns import starting_with
-from omero_pixclf.connector.removal import drawn_on_by_others, own, remove
-from omero_pixclf.connector.rois import rois_marked
-from omero_pixclf.connector.session import Session
-from omero_pixclf.connector.standing import forget_images, offer_one_table
-from omero_pixclf.connector.tables import remove_tables
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.results.result_images import genuine_entries
+from omero_pixclf.connector.results.orphans import remove_orphans_of_run
+from omero_pixclf.connector.query_patterns import starting_with
+from omero_pixclf.connector.results.delete import drawn_on_by_others, own, remove
+from omero_pixclf.connector.results.rois import rois_marked
+from omero_pixclf.connector.sessions.session import Session
+from omero_pixclf.connector.results.container_tables import forget_images, offer_one_table
+from omero_pixclf.connector.results.tables import remove_tables
 from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
 from omero_pixclf.record import Undone

@@ -5,7 +5,7 @@ the description. For not being an input either is enough: people edit descriptio
 image was kept. A link alone proves it only where it can be the run's own: OMERO's Duplicate copies the entry of an
 image with the image, and people link annotations to images that they imported.
 
-Nothing is ever removed for its link alone: `omero_pixclf.connector.undo` wants link and mark.
+Nothing is ever removed for its link alone: `omero_pixclf.connector.results.undo` wants link and mark.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import parse_id
 
 __all__ = ["RUN_NS", "genuine_entries", "runs_that_made"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from omero_pixclf.connector.tls import CA_FILE
+from omero_pixclf.connector.sessions.tls import CA_FILE
 from omero_pixclf.errors import LoginError, UsageError
 
 __all__ = ["Credentials", "Login", "credentials", "parse_address", "read_password_file", "refusal_of", "stored_session"]

@@ -12,11 +12,11 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from omero_pixclf.connector.attachments import link, unloaded
-from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.results.annotations import link, unloaded
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.wording import counted
 
 __all__ = ["attach_to_container", "attach_to_images", "attached_to", "table_address", "warn_of_other_tables"]

@@ -9,9 +9,9 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.model
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.faults import missing
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 
 __all__ = ["file_annotation", "files_of_entry", "group_of", "link", "marked_files", "unloaded"]

@@ -14,9 +14,9 @@ from omero.model import ImageI, LengthI, MapAnnotationI, MaskI, PolygonI, RoiI
 from omero.model.enums import UnitsLength
 from omero.rtypes import rdouble, rint, rstring
 
-from omero_pixclf.connector.planes import LARGEST_MESSAGE
-from omero_pixclf.connector.removal import remove
-from omero_pixclf.connector.session import Session
+from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
+from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.objects.keyholes import bridged
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape

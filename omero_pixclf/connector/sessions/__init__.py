@@ -1,0 +1,1 @@
+"""Logging in to OMERO, and calling its services in the right group."""
