@@ -26,17 +26,17 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.labour import Request, Site, carry_out, get_ready, planned_crew
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.record import new_run_id, run_folder
-from omero_pixclf.runs.channels import applied_channels, class_indices
-from omero_pixclf.runs.crew import Crew
-from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.estimate import Estimate, Looked, estimate, middle_of
-from omero_pixclf.runs.job import Event
-from omero_pixclf.runs.manifest import Manifest, RunHeader, state_folder
-from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.room import refusal_of_room
-from omero_pixclf.runs.sampling import pictured
-from omero_pixclf.runs.shards import parse_shard, share
-from omero_pixclf.runs.state_folders import IN_RESULTS
+from omero_pixclf.runs.planning.channels import applied_channels, class_indices
+from omero_pixclf.runs.planning.workers import Crew
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.runs.planning.estimate import Estimate, Looked, estimate, middle_of
+from omero_pixclf.runs.run import Event
+from omero_pixclf.runs.state.manifest import Manifest, RunHeader, state_folder
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.planning.resources import refusal_of_room
+from omero_pixclf.runs.planning.sampling import pictured
+from omero_pixclf.runs.planning.shards import parse_shard, share
+from omero_pixclf.runs.state.state_folders import IN_RESULTS
 from omero_pixclf.workplace import (
     FILE_MODULES,
     OMERO_MODULES,
@@ -178,7 +178,7 @@ def _preview(source: ImageSource, sink: ResultSink, project: Project, request: R
     crew = planned_crew(items, project, request)
 
     def look(image: ImageInfo) -> Looked:
-        from omero_pixclf.runs.find import find_in  # slow to import, and most who plan look at nothing
+        from omero_pixclf.runs.analysis import find_in  # slow to import, and most who plan look at nothing
 
         with source.open(image) as reader:
             part = middle_of(reader)

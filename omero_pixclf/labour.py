@@ -17,21 +17,21 @@ from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.batch import Batch, load_batch, on_batch
-from omero_pixclf.runs.channels import class_colors
-from omero_pixclf.runs.cluster import LANES as DASK_LANES
-from omero_pixclf.runs.cluster import Cluster, on_dask, strength_of
-from omero_pixclf.runs.crew import Crew, Strength, crew_for, crew_there
-from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.execute import Executor, execute
-from omero_pixclf.runs.job import Event, Pictures, perform
-from omero_pixclf.runs.manifest import Entry, Manifest, state_folder
-from omero_pixclf.runs.pieces import shared
-from omero_pixclf.runs.plan import PlanItem, inputs_of
-from omero_pixclf.runs.processes import Pool, in_processes
-from omero_pixclf.runs.room import refuse_full_disk
-from omero_pixclf.runs.starting import prepare
-from omero_pixclf.runs.takeover import take_over
+from omero_pixclf.runs.execution.jobqueue import Batch, load_batch, on_batch
+from omero_pixclf.runs.planning.channels import class_colors
+from omero_pixclf.runs.execution.dask_cluster import LANES as DASK_LANES
+from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
+from omero_pixclf.runs.planning.workers import Crew, Strength, crew_for, crew_there
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.runs.execution.serial import Executor, execute
+from omero_pixclf.runs.run import Event, Pictures, perform
+from omero_pixclf.runs.state.manifest import Entry, Manifest, state_folder
+from omero_pixclf.runs.blocks.block_plan import shared
+from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
+from omero_pixclf.runs.execution.processes import Pool, in_processes
+from omero_pixclf.runs.planning.resources import refuse_full_disk
+from omero_pixclf.runs.execution.forkserver import prepare
+from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Table
 from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
 
@@ -137,7 +137,7 @@ def carry_out(
     executor = _executor(items, site, request, manifest, record, now)
     if recipe.output.contact_sheet and shard is None:
         # Slow to import: now, while workers start, and not when all is done but the last container's pictures.
-        _import_meanwhile("omero_pixclf.runs.report")
+        _import_meanwhile("omero_pixclf.report.page")
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None
     yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
@@ -168,7 +168,7 @@ def pictures_of(
     """What draws a container's pictures, where the recipe wants them."""
 
     def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
-        from omero_pixclf.runs.report import picture_files  # matplotlib is slow to import
+        from omero_pixclf.report.page import picture_files  # matplotlib is slow to import
 
         if not recipe.output.contact_sheet:
             return ()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from omero_pixclf.app import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.record import RunRecord, Undone, parse_run_id, run_folder
-from omero_pixclf.runs.history import RunOverview, differences, overviews
-from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.manifest import Manifest, is_run_state, state_folder
+from omero_pixclf.runs.state.history import RunOverview, differences, overviews
+from omero_pixclf.runs.state.image_files import ImageFiles
+from omero_pixclf.runs.state.manifest import Manifest, is_run_state, state_folder
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login

@@ -36,9 +36,9 @@ from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.runs.execute import Outcome
-    from omero_pixclf.runs.job import ContainerOutcome, Finished
-    from omero_pixclf.runs.plan import PlanItem
+    from omero_pixclf.runs.execution.serial import Outcome
+    from omero_pixclf.runs.run import ContainerOutcome, Finished
+    from omero_pixclf.runs.planning.plan import PlanItem
 
 __all__ = ["Answer", "main", "message_of"]
 
@@ -197,10 +197,10 @@ def _queue(session: Session, order: Order) -> Answer:
 def _run(login: Login, order: Order, direct: Direct) -> Answer:
     """Work here and now, if it is not too much."""
     from omero_pixclf.app import Request, plan_in_omero, run_in_omero
-    from omero_pixclf.runs.execute import Outcome
-    from omero_pixclf.runs.job import Finished, Planned
-    from omero_pixclf.runs.plan import count_decisions, inputs_of
-    from omero_pixclf.runs.plan_notes import notes_of
+    from omero_pixclf.runs.execution.serial import Outcome
+    from omero_pixclf.runs.run import Finished, Planned
+    from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
+    from omero_pixclf.runs.planning.plan_notes import notes_of
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too

@@ -28,9 +28,9 @@ from omero_pixclf.connector.watching import (
 )
 from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.job import Event
-from omero_pixclf.runs.manifest import Manifest, state_folder
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.runs.run import Event
+from omero_pixclf.runs.state.manifest import Manifest, state_folder
 from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.guarded import GuardedSink, GuardedSource
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch

@@ -18,16 +18,16 @@ from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.channels import class_colors
-from omero_pixclf.runs.edges import ImageSource, ResultSink
-from omero_pixclf.runs.execute import Perform
-from omero_pixclf.runs.gates import process_gates, server_gates
-from omero_pixclf.runs.kept import ImageFiles
+from omero_pixclf.runs.planning.channels import class_colors
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.runs.execution.serial import Perform
+from omero_pixclf.runs.execution.concurrency import process_gates, server_gates
+from omero_pixclf.runs.state.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.runs.find import Found
+    from omero_pixclf.runs.analysis import Found
 
 __all__ = [
     "FILE_MODULES",
@@ -46,7 +46,7 @@ __all__ = [
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 LARGEST_STACK = 2**26  # and of all planes of a time point
 
-_COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.piecework", "omero_pixclf.runs.overlay")
+_COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.blocks.stages", "omero_pixclf.report.overlay")
 FILE_MODULES = (*_COMPUTING, "omero_pixclf.folder.backend")
 """What a worker imports in the end that opens `folder_edges`."""
 
@@ -96,8 +96,8 @@ class Workplace:
         self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
     ) -> Perform:
         """The work on edges that are open."""
-        from omero_pixclf.runs.piecework import run_task  # who only hands work out needs none of the slow imports
-        from omero_pixclf.runs.run import Work
+        from omero_pixclf.runs.blocks.stages import run_task  # who only hands work out needs none of the slow imports
+        from omero_pixclf.runs.image import Work
 
         gates = server_gates(self.locks, self.server, stopping) if self.server else process_gates(stopping)
         work = Work(
@@ -118,7 +118,7 @@ class Workplace:
     def _preview(self, found: Found) -> bytes | None:
         if found.image.key not in self.pictured:
             return None
-        from omero_pixclf.runs.overlay import Thinned, overlay
+        from omero_pixclf.report.overlay import Thinned, overlay
 
         _, depth, height, width, _ = found.image.shape
         step = -(-max(height, width) // LARGEST_PREVIEW)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from omero_pixclf.api.arrays import check_resources
 from omero_pixclf.config import Recipe, load_recipe
 from omero_pixclf.errors import UsageError
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session

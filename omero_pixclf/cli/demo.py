@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.demo.stage import Stage
     from omero_pixclf.embedded.server import Server
-    from omero_pixclf.runs.job import Finished
+    from omero_pixclf.runs.run import Finished
 
 __all__ = ["demo"]
 

@@ -41,7 +41,7 @@ def look_here(environ: Mapping[str, str]) -> Iterator[Finding]:
     """Everything that can be said without a server."""
     from omero_pixclf.pixels.kernels import NATIVE
     from omero_pixclf.pixels.tiling import processors
-    from omero_pixclf.runs.manifest import state_folder
+    from omero_pixclf.runs.state.manifest import state_folder
 
     yield check_python(sys.version_info[:2])
     yield check_clients()

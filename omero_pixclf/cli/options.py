@@ -166,7 +166,7 @@ def direct_from(options: dict[str, Any]) -> Direct:
 
 
 def _shard(text: str) -> tuple[int, int]:
-    from omero_pixclf.runs.shards import parse_shard
+    from omero_pixclf.runs.planning.shards import parse_shard
 
     return parse_shard(text)
 

@@ -35,8 +35,8 @@ from omero_pixclf.cli.sections import SectionedCommand
 from omero_pixclf.cli.show import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct
-from omero_pixclf.runs.plan import count_decisions
-from omero_pixclf.runs.plan_notes import notes_of
+from omero_pixclf.runs.planning.plan import count_decisions
+from omero_pixclf.runs.planning.plan_notes import notes_of
 from omero_pixclf.wording import counted, one_line, size_text
 
 if TYPE_CHECKING:

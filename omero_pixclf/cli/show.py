@@ -13,10 +13,10 @@ from typing import Any
 import click
 
 from omero_pixclf.cli.interrupts import advising
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
-from omero_pixclf.runs.plan import count_decisions, inputs_of
-from omero_pixclf.runs.plan_notes import notes_of
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
+from omero_pixclf.runs.planning.plan_notes import notes_of
 from omero_pixclf.wording import counted, one_line
 
 __all__ = ["as_json", "exit_code", "options_for", "show_events"]

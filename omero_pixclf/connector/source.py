@@ -154,7 +154,7 @@ def _fetch(store: Any, b: Block) -> bytes:
 
 @dataclass(frozen=True)
 class OmeroSource:
-    """Images of a server, behind `omero_pixclf.runs.edges.ImageSource`."""
+    """Images of a server, behind `omero_pixclf.runs.protocols.ImageSource`."""
 
     session: Session
 

@@ -22,7 +22,7 @@ from omero_pixclf.direct.exact import ServerOnly
 from omero_pixclf.direct.mounts import Direct, NotMounted
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
-from omero_pixclf.runs.edges import ImageSource
+from omero_pixclf.runs.protocols import ImageSource
 from omero_pixclf.pixel_location import Whereabouts
 from omero_pixclf.wording import counted
 
@@ -154,7 +154,7 @@ def _doubtful() -> tuple[type[Exception], ...]:
 
 @dataclass(frozen=True)
 class DirectSource:
-    """Another source, read past it where that gives the same pixels (`omero_pixclf.runs.edges.ImageSource`).
+    """Another source, read past it where that gives the same pixels (`omero_pixclf.runs.protocols.ImageSource`).
 
     Attributes
     ----------

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from omero_pixclf.image import ImageInfo, parse_id
-from omero_pixclf.runs.manifest import Manifest
+from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import NO_NUMBER, Column, Table, column_names, concatenate
 from omero_pixclf.wording import printable
 

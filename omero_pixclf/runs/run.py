@@ -1,207 +1,132 @@
-"""One image from its pixels to its stored results."""
+"""A run from its request to its report: plan, work on the images, finish the containers."""
 
 from __future__ import annotations
 
-import logging
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Literal
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from omero_pixclf.config import Output, Recipe
-from omero_pixclf.ilastik.project import ClassLabel, Project
-from omero_pixclf.image import ImageInfo, PixelArray
-from omero_pixclf.objects.outline import Outline, outlines
-from omero_pixclf.pixels.exports import segmentation
+from omero_pixclf.errors import ConflictError, PixclfError
+from omero_pixclf.image import ImageInfo
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.channels import class_colors
-from omero_pixclf.runs.containers import locate, summary_row
-from omero_pixclf.runs.drawing import attempt
-from omero_pixclf.runs.edges import ImageSource, ImageWriter, ResultSink
-from omero_pixclf.runs.find import Found, find_in_pixels, read_pixels
-from omero_pixclf.runs.gates import OPEN, Gates
-from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.table import Column, Table, concatenate
+from omero_pixclf.runs.containers import container_tables
+from omero_pixclf.report.drawing import attempt
+from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.runs.execution.serial import Executor, Outcome
+from omero_pixclf.report.failures import failure_list
+from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
+from omero_pixclf.table import Table
 
-__all__ = ["Results", "RoiKind", "Work", "preview_of", "record_for", "roi_kind", "roi_kind_of", "run_image", "store"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["ContainerOutcome", "Event", "Finished", "Pictures", "Planned", "finish_container", "perform"]
 
 
-@dataclass(frozen=True)
-class Work:
-    """What is the same for all images of a run."""
-
-    source: ImageSource
-    sink: ResultSink
-    recipe: Recipe
-    project: Project
-    record: RunRecord
-    files: ImageFiles
-    now: Callable[[], datetime]
-    preview: Callable[[Found], bytes | None] | None = None
-    threads: int | None = None
-    memory: int | None = None
-    gates: Gates = OPEN
+MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
 
 
 @dataclass(frozen=True)
-class Results:
-    """What is to be stored for an image; ``outlines`` for each class that is drawn."""
+class Planned:
+    """The plan stands; work begins."""
 
-    found: Found
-    kind: RoiKind
-    outlines: Mapping[str, Iterable[Outline]]
-    preview: bytes | None
-
-
-def run_image(image: ImageInfo, work: Work) -> dict[str, int]:
-    """Take an image from its pixels to its stored results; returns the number of objects per class.
-
-    It waits for its turn before it reads, computes and writes, so that several images may be on their way at a time.
-    """
-    record = record_for(image, work)
-    with work.gates.reading(), work.source.open(image) as reader:
-        pixels = read_pixels(reader)
-    with work.gates.computing():
-        limits: dict[str, Any] = {"threads": work.threads, "memory": work.memory}
-        results = _results(find_in_pixels(image, pixels, work.recipe, work.project, **limits), work)
-    with work.gates.writing(), work.sink.begin(image, record) as writer:
-        return store(results, record, work, writer)
-
-
-def record_for(image: ImageInfo, work: Work) -> RunRecord:
-    """The ledger's entry for an image whose work begins."""
-    return replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
-
-
-def _results(found: Found, work: Work) -> Results:
-    total = sum(len(table) for table in found.objects.values())
-    kind = roi_kind_of(total, work.recipe.output)
-    preview = preview_of(found, work)
-    if kind == "none" or kind == "labels":
-        return Results(found, kind, {}, preview)
-    output = work.recipe.output
-    shown: dict[str, Any] = {"kind": kind, "simplify": output.simplify, "min_hole": output.min_hole}
-    # Whoever holds the writing gate should not compute.
-    drawn = {label: list(outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
-    return Results(found, kind, drawn, preview)
-
-
-def preview_of(found: Found, work: Work) -> bytes | None:
-    """The picture of an image for its container's contact sheet, where one is wanted and can be drawn."""
-    draw = work.preview
-    return None if draw is None else attempt(f"{found.image.key}: its picture", lambda: draw(found))
-
-
-def store(results: Results, record: RunRecord, work: Work, writer: ImageWriter) -> dict[str, int]:
-    """Store an image's results.
-
-    The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
-    says ``complete``, and what was written before that is debris which the next run removes.
-    """
-    found, key = results.found, record.image
-    _tell_kind(results, work.recipe.output)
-    rows = [_store_objects(results, label, work, writer) for label in found.labels]
-    _store_maps(found, work, writer, labelled=results.kind == "labels")
-    work.files.keep(key, "objects", concatenate(rows))
-    work.files.keep(key, "summary", summary_row(found.image, found.summary, found.objects))
-    picture = results.preview
-    if picture is not None:
-        attempt(f"{key}: its picture", lambda: work.files.picture(key).write_bytes(picture))
-    counts = dict(found.summary.objects)
-    uncertainty = found.summary.uncertainty
-    known = uncertainty if math.isfinite(uncertainty) else None
-    writer.complete(replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=known))
-    return counts
-
-
-RoiKind = Literal["polygon", "mask", "labels", "none"]
-
-
-def roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"], count: int, budget: int) -> RoiKind:
-    """``polygon``, ``mask``, ``labels`` or ``none`` for so many objects: viewers page ROIs and stall on thousands.
-
-    >>> [roi_kind("auto", n, 2000) for n in (100, 5000, 50_000)]
-    ['polygon', 'mask', 'labels']
-    """
-    if wanted != "auto":
-        return wanted
-    if count <= budget:
-        return "polygon"
-    return "mask" if count <= 10 * budget else "labels"
-
-
-def roi_kind_of(total: int, output: Output) -> RoiKind:
-    """How so many objects of an image are shown."""
-    return roi_kind(output.rois, total, output.roi_budget)
-
-
-def _tell_kind(results: Results, output: Output) -> None:
-    if output.rois == "auto" and results.kind != "polygon":
-        found, total = results.found, sum(len(table) for table in results.found.objects.values())
-        said = "%s: %d objects, more than %d: shown as %s"
-        _log.warning(said, found.image.key, total, output.roi_budget, results.kind)
-
-
-def _store_objects(results: Results, label: str, work: Work, writer: ImageWriter) -> Table:
-    """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
-    table = locate(results.found.objects[label], results.found.image)
-    if label not in results.outlines:
-        return table
-    color = class_colors(work.recipe, work.project)[label]
-    return table.with_column(Column("Roi", "roi", writer.rois(results.outlines[label], name=label, color=color)))
-
-
-_WHITE = (255, 255, 255)
-_FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}
-
-
-def _store_maps(found: Found, work: Work, writer: ImageWriter, *, labelled: bool) -> None:
-    """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
-    output, classes = work.recipe.output, work.project.classes
-    names = [c.name for c in classes]
-    if output.probabilities != "none":
-        form = _FORMS[output.probabilities]
-        writer.map("probabilities", found.probabilities, channels=names, form=form, classes=classes)
-    if output.segmentation != "none":
-        form = _FORMS[output.segmentation]
-        writer.map("segmentation", _segmented(found), channels=["Segmentation"], form=form, classes=classes)
-    labels = "image" if labelled and output.labels == "none" else output.labels
-    if labels != "none":
-        of = [next((c for c in classes if c.name == name), ClassLabel(name, _WHITE)) for name in found.labels]
-        writer.map("labels", _stacked(found), channels=list(found.labels), form=_FORMS[labels], classes=of)
+    run_id: str
+    folder: Path
+    items: tuple[PlanItem, ...]
 
 
 @dataclass(frozen=True)
-class _Made:
-    """Pixels ``(t, z, y, x, c)`` that are made of an image's arrays where they are read."""
+class ContainerOutcome:
+    """What was put on a container, as ``{"summary": "FileAnnotation:31", …}``, or why not."""
 
-    shape: tuple[int, ...]
-    dtype: Any
-    make: Callable[[tuple[Any, ...]], NDArray[Any]]
-
-    def __getitem__(self, place: Any, /) -> NDArray[Any]:
-        return self.make(place[:4])[..., place[4]]
-
-
-def _segmented(found: Found) -> PixelArray:
-    """The simple segmentation."""
-
-    def make(place: tuple[Any, ...]) -> NDArray[Any]:
-        return segmentation(np.asarray(found.probabilities[place]))
-
-    return _Made((*found.image.shape[:4], 1), np.dtype(np.uint8), make)
+    container: str
+    name: str
+    written: tuple[tuple[str, str], ...] = ()
+    pictures: tuple[Path, ...] = ()
+    reason: str = ""
 
 
-def _stacked(found: Found) -> PixelArray:
-    """The labels of all classes, a channel for each."""
+@dataclass(frozen=True)
+class Finished:
+    """The run is over."""
 
-    def make(place: tuple[Any, ...]) -> NDArray[Any]:
-        return np.stack([image[place] for image in found.labels.values()], axis=-1)
+    run_id: str
+    outcomes: tuple[Outcome, ...]
+    containers: tuple[ContainerOutcome, ...]
 
-    return _Made((*found.image.shape[:4], len(found.labels)), np.dtype(np.int32), make)
+    @property
+    def failed(self) -> bool:
+        """Whether an image or a container is without its results."""
+        return any(o.state in ("failed", "refused") for o in self.outcomes) or any(c.reason for c in self.containers)
+
+
+Event = Planned | Outcome | ContainerOutcome | Finished
+
+
+Pictures = Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]]
+
+
+def perform(
+    items: Sequence[PlanItem],
+    manifest: Manifest,
+    sink: ResultSink,
+    record: RunRecord,
+    executor: Executor,
+    pictures: Pictures,
+    *,
+    tables: bool = True,
+    finish: bool = True,
+) -> Iterator[Event]:
+    """Carry out a plan and yield what happens.
+
+    A container is finished as soon as its last image is, so that a run that stops early leaves finished containers.
+    Its tables and pictures are left alone where none of its images was worked on, and where ``finish`` is off: a shard
+    knows only some of the images.
+    """
+    yield Planned(record.run_id, manifest.folder, tuple(items))
+    items = inputs_of(items)
+    outcomes: list[Outcome] = []
+    containers: list[ContainerOutcome] = []
+    left = Counter(item.image.place.container for item in items)
+    members: dict[str, list[ImageInfo]] = {}
+    for item in items:
+        members.setdefault(item.image.place.container, []).append(item.image)
+    for outcome in executor(items, manifest):
+        outcomes.append(outcome)
+        yield outcome
+        container = outcome.image.place.container
+        left[container] -= 1
+        if finish and not left[container] and manifest.unfinished(container):
+            done = finish_container(members[container], manifest, sink, record, pictures, tables=tables)
+            containers.append(done)
+            yield done
+    yield Finished(record.run_id, tuple(outcomes), tuple(containers))
+
+
+def finish_container(
+    images: Sequence[ImageInfo],
+    manifest: Manifest,
+    sink: ResultSink,
+    record: RunRecord,
+    pictures: Pictures,
+    *,
+    tables: bool = True,
+) -> ContainerOutcome:
+    """One container's tables and pictures, from what its images left; a refusal there does not end the run."""
+    container, name = images[0].place.container, images[0].place.name
+    for merge in range(MERGES):
+        try:
+            standing = sink.tables(container, record.recipe) if tables else {}
+            rows = container_tables(images, manifest, standing)
+            drawn = tuple(attempt(f"{container}: pictures and report", partial(pictures, images, rows)) or ())
+            drawn += attempt(f"{container}: failures.csv", partial(failure_list, manifest, container)) or ()
+            written = sink.finish(container, record, rows if tables else {}, drawn)
+        except ConflictError as error:
+            if merge + 1 == MERGES:
+                return ContainerOutcome(container, name, reason=str(error))
+        except PixclfError as error:
+            return ContainerOutcome(container, name, reason=str(error))
+        else:
+            break
+    manifest.finish(container)
+    return ContainerOutcome(container, name, tuple(written.items()), drawn)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.runs.job import Event
+from omero_pixclf.runs.run import Event
 
 __all__ = ["Candidate", "Facility", "Guard", "Order", "Part", "Refused"]
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from omero_pixclf.errors import LoginError, UnreachableError
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.watch.backoff import Failures, Kind
 from omero_pixclf.watch.board import Board, Outlook
 from omero_pixclf.watch.edges import Candidate, Facility, Order, Part, Refused

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from omero_pixclf.runs.execute import Outcome
+from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.watch.board import Passed
 
 __all__ = ["Metrics"]

@@ -16,8 +16,8 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.labour import Request
-from omero_pixclf.runs import sampling
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished
+from omero_pixclf.runs.planning import sampling
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished
 from tests.e2e.test_main_job import DEMO
 
 NOW = datetime(2026, 11, 28, tzinfo=timezone.utc)

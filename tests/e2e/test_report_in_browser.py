@@ -18,11 +18,11 @@ import pytest
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.account import Account
-from omero_pixclf.runs.manifest import Entry
-from omero_pixclf.runs.overlay import overlay
-from omero_pixclf.runs.pictures import Tile
-from omero_pixclf.runs.report import container_pictures
+from omero_pixclf.report.data import Account
+from omero_pixclf.runs.state.manifest import Entry
+from omero_pixclf.report.overlay import overlay
+from omero_pixclf.report.contact_sheet import Tile
+from omero_pixclf.report.page import container_pictures
 from omero_pixclf.table import Column, Table, concatenate
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
 from omero_pixclf.watch.board import Outlook, Passed
 from omero_pixclf.watch.edges import Candidate, Order, Part, Refused
 from omero_pixclf.watch.gate import Gate

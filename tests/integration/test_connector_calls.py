@@ -13,8 +13,8 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.stage import reader
 from omero_pixclf.image import ArrayReader
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import Finished
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import Finished
 from tests.integration.recorded import recording
 
 PROJECT = Path(__file__).parents[2] / "omero_pixclf" / "demo" / "plate.ilp"

@@ -25,12 +25,12 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.cluster import Cluster, on_dask, strength_of
-from omero_pixclf.runs.execute import Perform
-from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.pieces import Cutting
-from omero_pixclf.runs.plan import PlanItem
-from omero_pixclf.runs.task import Piece, Task
+from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
+from omero_pixclf.runs.execution.serial import Perform
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.blocks.block_plan import Cutting
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.task import Piece, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
@@ -172,7 +172,7 @@ def test_an_image_that_dask_gives_up_goes_out_again(many: str, tmp_path: Path) -
 def test_an_image_that_kills_every_worker_fails_alone(
     many: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omero_pixclf.runs.cluster.GIVEN_UP", 2)
+    monkeypatch.setattr("omero_pixclf.runs.execution.dask_cluster.GIVEN_UP", 2)
     told, states, reasons = run(many, tmp_path, "die always")
     assert states == DONE | {"Image:3": "failed"} and sorted(told) == sorted(DONE)
     assert len(reasons) == 1 and reasons[0].startswith("Image:3: KilledWorker")

@@ -17,7 +17,7 @@ pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (ext
 
 from omero_pixclf.demo import images
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.batch import batch_workers, load_batch
+from omero_pixclf.runs.execution.jobqueue import batch_workers, load_batch
 
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 
@@ -147,10 +147,10 @@ def test_where_there_is_no_slurm_it_is_said(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_jobs_of_pbs_have_its_own_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from omero_pixclf.runs import batch
+    from omero_pixclf.runs.execution import jobqueue
 
     there = load_batch(settings(tmp_path, SETTINGS.replace("slurm", "pbs").replace("cores = 1", "cores = 4")))
-    with batch._made(there, None, tmp_path) as made:
+    with jobqueue._made(there, None, tmp_path) as made:
         script = made.job_script()
     for line in ("#PBS -q short", "#PBS -A lab", "#PBS -l select=1:ncpus=4:mem=2048MB", "#PBS -l walltime=00:20:00"):
         assert line in script

@@ -15,7 +15,7 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.containers import summary_row
-from omero_pixclf.runs.plan import count_decisions, plan_images
+from omero_pixclf.runs.planning.plan import count_decisions, plan_images
 from omero_pixclf.table import Table
 from tests.integration.results import ENCODE, record
 from tests.integration.test_connector_pixels import reader

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from omero_pixclf.connector.results.ledger import records, table_records
 from omero_pixclf.connector.results.undo import undo
-from omero_pixclf.runs.history import overviews
-from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.history import overviews
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 from tests.integration.results import counts, record, store_tables, write
 
 FIRST, SECOND = "20261121T053001-000001", "20261121T053002-000002"

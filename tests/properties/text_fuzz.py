@@ -29,8 +29,8 @@ from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import in_work, read_record
 from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.folder.tables import read_parquet, write_parquet
-from omero_pixclf.runs.batch import load_batch
-from omero_pixclf.runs.shards import parse_shard
+from omero_pixclf.runs.execution.jobqueue import load_batch
+from omero_pixclf.runs.planning.shards import parse_shard
 from omero_pixclf.script_form import order_of, parameters
 from omero_pixclf.table import Column, Table
 from omero_pixclf.watch.settings import load_settings

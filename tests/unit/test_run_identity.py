@@ -23,7 +23,7 @@ from omero_pixclf.cli.run import KEPT_BY_RESUME, check, run
 from omero_pixclf.config import RESULT_VERSION, Recipe, load_recipe
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.labour import Request
-from omero_pixclf.runs.manifest import Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, RunHeader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
 PROJECT: Any = SimpleNamespace(sha256="ab" * 32)

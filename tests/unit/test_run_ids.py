@@ -16,8 +16,8 @@ from omero_pixclf.embedded.folder import remove_server_folder
 from omero_pixclf.errors import UsageError
 from omero_pixclf.folder.ledger import LEDGER, read_record
 from omero_pixclf.record import is_run_id, new_run_id, parse_run_id, run_folder
-from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.manifest import Manifest, RunHeader
+from omero_pixclf.runs.state.image_files import ImageFiles
+from omero_pixclf.runs.state.manifest import Manifest, RunHeader
 from omero_pixclf.watch.runlog import _remove_folder
 
 NOW = datetime(2026, 11, 21, 5, 30, 12, tzinfo=timezone.utc)

@@ -16,12 +16,12 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.edges import ImageWriter
-from omero_pixclf.runs.execute import Outcome, execute
-from omero_pixclf.runs.job import ContainerOutcome, Finished, perform
-from omero_pixclf.runs.manifest import EntryState, Manifest, RunHeader
-from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.takeover import take_over
+from omero_pixclf.runs.protocols import ImageWriter
+from omero_pixclf.runs.execution.serial import Outcome, execute
+from omero_pixclf.runs.run import ContainerOutcome, Finished, perform
+from omero_pixclf.runs.state.manifest import EntryState, Manifest, RunHeader
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -140,7 +140,7 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
 
 
 def planned(manifest: Manifest, images: Sequence[ImageInfo]) -> list[PlanItem]:
-    from omero_pixclf.runs.manifest import Entry
+    from omero_pixclf.runs.state.manifest import Entry
 
     manifest.add([Entry(i.key, i.place.container, i.name, "due") for i in images])
     return [PlanItem(i, "due") for i in images]

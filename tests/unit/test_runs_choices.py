@@ -15,9 +15,9 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel, Project, read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.channels import applied_channels, class_colors, class_indices
-from omero_pixclf.runs.plan import PlanItem, plan_images
-from omero_pixclf.runs.plan_notes import notes_of
+from omero_pixclf.runs.planning.channels import applied_channels, class_colors, class_indices
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.planning.plan_notes import notes_of
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)

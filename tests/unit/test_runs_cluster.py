@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omero_pixclf.runs.cluster import Cluster, _Shift
+from omero_pixclf.runs.execution.dask_cluster import Cluster, _Shift
 
 
 class Forgetful:

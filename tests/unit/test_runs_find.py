@@ -23,11 +23,11 @@ from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray, Region
 from omero_pixclf.objects.outline import Outline, PolygonShape
 from omero_pixclf.pixels.predict import reach
 from omero_pixclf.record import RunRecord
-from omero_pixclf.runs import tiled
-from omero_pixclf.runs.kept import ImageFiles
-from omero_pixclf.runs.piecework import cutting_of, run_task
-from omero_pixclf.runs.room import needs_blocks
-from omero_pixclf.runs.run import Work, run_image
+from omero_pixclf.runs.blocks import array
+from omero_pixclf.runs.state.image_files import ImageFiles
+from omero_pixclf.runs.blocks.stages import cutting_of, run_task
+from omero_pixclf.runs.planning.resources import needs_blocks
+from omero_pixclf.runs.image import Work, run_image
 from omero_pixclf.table import Table
 
 DEMO = Path(images.__file__).parent
@@ -117,9 +117,9 @@ def _rows(table: Table | None) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiled, "PIXELS", 6 * 40 * 40)
-    monkeypatch.setattr(tiled, "FLAT", (1, 70, 80))
-    monkeypatch.setattr(tiled, "DEEP", (6, 40, 40))
+    monkeypatch.setattr(array, "PIXELS", 6 * 40 * 40)
+    monkeypatch.setattr(array, "FLAT", (1, 70, 80))
+    monkeypatch.setattr(array, "DEEP", (6, 40, 40))
 
 
 RECIPES: list[dict[str, Any]] = [

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execute import execute
-from omero_pixclf.runs.gates import Gate, Stopped, process_gates, server_gates
-from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.execution.serial import execute
+from omero_pixclf.runs.execution.concurrency import Gate, Stopped, process_gates, server_gates
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.planning.plan import PlanItem
 
 
 def most_at_a_time(gate: Gate, threads: int) -> int:
@@ -55,7 +55,7 @@ def test_each_stage_takes_as_many_as_it_is_said(tmp_path: Path) -> None:
 HOLD = """
 import sys, threading, time
 from pathlib import Path
-from omero_pixclf.runs.gates import server_gates
+from omero_pixclf.runs.execution.concurrency import server_gates
 with server_gates(Path(sys.argv[1]), "s", threading.Event()).writing():
     print("held", flush=True)
     time.sleep(60)

@@ -12,7 +12,7 @@ import pytest
 FAULTS = """
 import resource
 import numpy as np
-from omero_pixclf.runs.heap import keep_freed_memory
+from omero_pixclf.runs.execution.malloc import keep_freed_memory
 {before}
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.runs.histograms import histograms, ink_color
+from omero_pixclf.report.histograms import histograms, ink_color
 from omero_pixclf.table import Column, Table
 
 COLORS = {"Nucleus": (255, 0, 0), "Cytoplasm": (0, 255, 0)}

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from omero_pixclf.runs.overlay import line_color, overlay
+from omero_pixclf.report.overlay import line_color, overlay
 
 RED, YELLOW = (255, 0, 0), (255, 255, 0)
 

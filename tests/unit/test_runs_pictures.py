@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.pictures import Tile, contact_sheet
-from omero_pixclf.runs.sampling import pictured, sampled
+from omero_pixclf.report.contact_sheet import Tile, contact_sheet
+from omero_pixclf.runs.planning.sampling import pictured, sampled
 
 COLORS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200)]
 

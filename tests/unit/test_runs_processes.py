@@ -20,12 +20,12 @@ import pytest
 
 from omero_pixclf.errors import ImageError, LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs import processes
-from omero_pixclf.runs.execute import Perform
-from omero_pixclf.runs.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.plan import PlanItem
-from omero_pixclf.runs.processes import Pool, in_processes
-from omero_pixclf.runs.worker import serve
+from omero_pixclf.runs.execution import processes
+from omero_pixclf.runs.execution.serial import Perform
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.processes import Pool, in_processes
+from omero_pixclf.runs.execution.worker import serve
 
 HEADER = RunHeader("r1", {}, "new", ("Dataset:1",), "", "", "now")
 
@@ -232,7 +232,7 @@ def test_a_system_that_starts_no_process_ends_the_run_and_leaves_all_due(
 
 STARTED = """
 import sys, threading
-from omero_pixclf.runs.starting import prepare, worker_context
+from omero_pixclf.runs.execution.forkserver import prepare, worker_context
 
 def look(connection):
     connection.send(("colorsys" in sys.modules, threading.active_count()))

@@ -15,8 +15,8 @@ from omero_pixclf.cli.script import script_text
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Finished
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Finished
 from omero_pixclf.script import _answer, message_of
 from omero_pixclf.script_form import HERE, QUEUE, choices, key_name, order_of, parameters
 

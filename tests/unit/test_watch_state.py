@@ -9,7 +9,7 @@ import pytest
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.job import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.edges import Candidate, Order, Part
 from omero_pixclf.watch.installation import installation_id

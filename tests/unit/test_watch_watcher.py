@@ -11,9 +11,9 @@ import pytest
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import MissingError, NotAllowedError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execute import Outcome
-from omero_pixclf.runs.job import ContainerOutcome, Event, Finished, Planned
-from omero_pixclf.runs.plan import PlanItem
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.board import Board
 from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused

@@ -55,7 +55,7 @@ _SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif", "zarr": ".om
 
 
 class OmeroWriter:
-    """The results of one image under way (`omero_pixclf.runs.edges.ImageWriter`)."""
+    """The results of one image under way (`omero_pixclf.runs.protocols.ImageWriter`)."""
 
     def __init__(self, session: Session, image: ImageInfo, entry: Entry, encode: Mapping[str, Encoder]) -> None:
         self._session, self._image, self._entry, self._encode = session, image, entry, encode
@@ -170,7 +170,7 @@ class OmeroWriter:
 
 
 class OmeroSink:
-    """Results onto a server (`omero_pixclf.runs.edges.ResultSink`).
+    """Results onto a server (`omero_pixclf.runs.protocols.ResultSink`).
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""The report, pictures and figures of a container's results."""

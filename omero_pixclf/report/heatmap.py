@@ -1,0 +1,230 @@
+"""Plate heat maps: how many objects of each class, and how much of the image they cover, well by well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from omero_pixclf.report.data import class_names
+from omero_pixclf.report.figures import Page, blank, fitted, plain, printed
+from omero_pixclf.report.wells import plate_shape, well_name, well_position
+from omero_pixclf.table import Table
+from omero_pixclf.wording import counted
+
+__all__ = ["Wells", "heat_map", "well_means"]
+
+# column prefix: (what it is called, factor, colours)
+MEASURES = {"Count_": ("objects per image", 1.0, "YlGnBu"), "Area_fraction_": ("area in %", 100.0, "YlOrBr")}
+ACROSS = 2  # plates beside each other
+DPI, HEAD = 150, 0.55  # pixels per inch; inches of the title
+MOST_WELLS = 10_000  # of a plate that is drawn: the largest in use have 1,536
+SMALLEST_TEXT = 5.0  # points: smaller numbers are left out
+
+Floats = NDArray[np.float64]
+
+
+Shape = tuple[int, int]  # rows and columns
+
+
+@dataclass(frozen=True)
+class Wells:
+    """One number per well.
+
+    Attributes
+    ----------
+    values
+        ``(rows, columns)`` float64 of the plate, NaN where there is no image.
+    fields
+        ``(rows, columns)`` int64, how many images each is the mean of.
+    """
+
+    values: Floats
+    fields: NDArray[np.int64]
+
+
+def well_means(summary: Table, column: str, plate: Shape | None = None) -> Wells | None:
+    """The mean of a column over the images of each well, by ``Well_Name``; None where nothing, or too much, is to show.
+
+    ``plate`` has the plate's rows and columns; None: the smallest usual plate that has these wells.
+    NaN is left out of means; wells whose names are none (``well_position``) are left out, too.
+    """
+    if "Well_Name" not in summary:
+        return None
+    places = [well_position(name) for name in summary["Well_Name"].tolist()]
+    known = np.array([p is not None for p in places], dtype=bool)
+    if not known.any():
+        return None
+    rows, columns = np.array([p for p in places if p is not None], dtype=np.int64).T
+    least = (int(rows.max()) + 1, int(columns.max()) + 1)
+    usable = plate is not None and plate[0] >= least[0] and plate[1] >= least[1] and prod(plate) <= MOST_WELLS
+    shape = plate if plate is not None and usable else plate_shape(*least)
+    if prod(shape) > MOST_WELLS:
+        return None
+    measured = next(c for c in summary.columns if c.name == column)
+    numbers = measured.values[known].astype(np.float64)
+    there = np.isfinite(numbers) & measured.known[known]
+    if not there.any():
+        return None
+    index = rows * shape[1] + columns
+    total = np.bincount(index[there], numbers[there], minlength=shape[0] * shape[1])
+    count = np.bincount(index[there], minlength=shape[0] * shape[1])
+    with np.errstate(invalid="ignore"):
+        return Wells((total / count).reshape(shape), count.reshape(shape).astype(np.int64))
+
+
+def heat_map(summary: Table, *, title: str, plate: Shape | None = None) -> Page | None:
+    """A page with a plate for each class's mean count and area fraction; wells without a number are hatched.
+
+    Parameters
+    ----------
+    summary
+        One row per image: ``Well_Name``, and ``Count_<class>``, ``Area_fraction_<class>`` for each class.
+    title
+        Written at the top.
+    plate
+        Rows and columns of the plate; None: guessed by the wells.
+
+    Returns
+    -------
+    Page or None
+        None where no row names a well.
+    """
+    plates = _plates(summary, plate)
+    if not plates:
+        return None
+    cell, (width, height) = _sizes(plates[0])
+    down = -(-len(plates) // ACROSS)
+    page = blank(min(ACROSS, len(plates)) * width, down * height + HEAD, DPI)
+    _title(page, title, _note(summary, plates))
+    panels = []
+    for n, one in enumerate(plates):
+        corner = (n % ACROSS * width, (down - 1 - n // ACROSS) * height)
+        _panel(page, corner, one, cell)
+        panels.append(((*corner, width, height), _in_words(one)))
+    return printed(page, panels)
+
+
+def _in_words(plate: _Plate) -> str:
+    values = plate.wells.values
+    least, most = (_written(values)(float(f(values))) for f in (np.nanmin, np.nanmax))
+    return f"Plate heat map. {plate.title}: from {least} to {most}"
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """One plate of numbers, with its title and the name of its colours."""
+
+    title: str
+    colors: str
+    wells: Wells
+
+
+def _plates(summary: Table, shape: Shape | None) -> list[_Plate]:
+    """Class by class: its count, its area fraction."""
+    plates = []
+    for tag, name in class_names(summary).items():
+        for prefix, (called, factor, colors) in MEASURES.items():
+            wells = well_means(summary, prefix + tag, shape) if prefix + tag in summary else None
+            if wells is not None:
+                fields = np.unique(wells.fields[wells.fields > 0]).tolist()
+                span = f"{fields[0]} to {fields[-1]}" if len(fields) > 1 else f"{fields[0]}"
+                mean = "" if fields == [1] else f", mean of {span} images"
+                plates.append(_Plate(f"{name}: {called}{mean}", colors, Wells(wells.values * factor, wells.fields)))
+    return plates
+
+
+def _sizes(plate: _Plate) -> tuple[float, tuple[float, float]]:
+    """Inches of a well's side, and of the whole panel (width, height)."""
+    rows, columns = plate.wells.values.shape
+    cell = float(np.clip(6.6 / columns, 0.34, 1.1))
+    return cell, (columns * cell + 1.35, rows * cell + 0.85)
+
+
+def _note(summary: Table, plates: Sequence[_Plate]) -> str:
+    """What a page says below its title: of wells without images, and of images without a place on the plate."""
+    notes = ["hatched: nothing measured"] if any(bool(np.isnan(p.wells.values).any()) for p in plates) else []
+    adrift = sum(well_position(name) is None for name in summary["Well_Name"].tolist())
+    if adrift:
+        notes.append(f"not shown: {counted(adrift, 'image')} of wells without row and column")
+    return "; ".join(notes)
+
+
+def _title(figure: Figure, title: str, note: str) -> None:
+    width, height = figure.get_size_inches()
+    left = 0.2 / width
+    line, points = fitted(title, width - 0.4, 14.0, weight="-Bold")
+    figure.text(left, 1 - 0.15 / height, line, fontsize=points, weight="bold", va="top", **plain(line))
+    figure.text(left, 1 - 0.42 / height, note, fontsize=9, color="#555555", va="top")
+
+
+def _panel(figure: Figure, corner: tuple[float, float], plate: _Plate, cell: float) -> None:
+    """Draw a plate into a figure; its lower left corner is given in inches."""
+    width, height = figure.get_size_inches()
+    values = plate.wells.values
+    box = (corner[0] + 0.45, corner[1] + 0.2, values.shape[1] * cell, values.shape[0] * cell)
+    axes = figure.add_axes((box[0] / width, box[1] / height, box[2] / width, box[3] / height))
+    norm = Normalize(0, float(np.nanmax(values)) or 1.0)
+    picture = axes.imshow(np.ma.masked_invalid(values), cmap=plate.colors, norm=norm, aspect="equal")
+    _grid(axes, values)
+    line, points = fitted(plate.title, box[2] + 0.6, 10.0)
+    axes.set_title(line, fontsize=points, loc="left", pad=20, **plain(line))
+    _numbers(axes, values, picture.get_cmap(), norm, cell)
+    side = figure.add_axes(((box[0] + box[2] + 0.1) / width, box[1] / height, 0.13 / width, box[3] / height))
+    bar = figure.colorbar(picture, cax=side)
+    bar.ax.tick_params(labelsize=8, length=2)
+    bar.outline.set_visible(False)
+
+
+def _grid(axes: Axes, values: Floats) -> None:
+    """Letters and numbers at the sides, white lines between wells, hatching where nothing is."""
+    rows, columns = values.shape
+    axes.set_xticks(range(columns), [str(c + 1) for c in range(columns)])
+    axes.set_yticks(range(rows), [well_name(r, 0)[:-1] for r in range(rows)])
+    axes.tick_params(length=0, labelsize=8, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.2)
+    axes.tick_params(which="minor", length=0, top=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for row, column in np.argwhere(~np.isfinite(values)):
+        corner = (column - 0.44, row - 0.44)
+        axes.add_patch(Rectangle(corner, 0.88, 0.88, facecolor="white", edgecolor="#b8b8b8", hatch="////", linewidth=0))
+
+
+def _numbers(axes: Axes, values: Floats, colors: Colormap, norm: Normalize, cell: float) -> None:
+    """The values in their wells, all in the same size, where that is large enough to read."""
+    write = _written(values)
+    texts = {(r, c): write(values[r, c]) for r, c in np.argwhere(np.isfinite(values)).tolist()}
+    longest = max(map(len, texts.values()))
+    points = min(11.0, 0.5 * 72 * cell, 0.84 * 72 * cell / (0.64 * longest))
+    if points < SMALLEST_TEXT:
+        return
+    for (row, column), text in texts.items():
+        light = float(np.dot(colors(norm(values[row, column]))[:3], (0.2126, 0.7152, 0.0722)))
+        ink = "black" if light > 0.45 else "white"
+        axes.text(column, row, text, ha="center", va="center", fontsize=points, color=ink)
+
+
+def _written(values: Floats) -> Callable[[float], str]:
+    """How to write these numbers in four characters or so, all with the same precision.
+
+    >>> [_written(np.array(v))(v[0]) for v in ([5.0, 99.0], [5.0, 2.5], [5.25, 120.5], [12345.6], [2_345_678.0])]
+    ['5', '5.0', '5', '12k', '2.3M']
+    """
+    finite = values[np.isfinite(values)]
+    most = float(finite.max())
+    for size, sign in ((1e6, "M"), (1e3, "k")):
+        if most >= 10 * size or (sign == "M" and most >= size):
+            digits = 0 if most >= 10 * size else 1
+            return lambda value: f"{value / size:.{digits}f}{sign}"
+    digits = 0 if most >= 99.95 or bool((finite == np.rint(finite)).all()) else 1
+    return lambda value: f"{value:.{digits}f}"

@@ -1,0 +1,109 @@
+"""From an open image to what is in it: maps, labels, measurements. Nothing is stored here.
+
+An image whose arrays fit into the memory allowed is worked on whole, as here; larger ones, and those that several
+workers share, in pieces (`omero_pixclf.runs.blocks.block_plan`), with the same results.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.config import Recipe
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelArray, PixelReader, bands
+from omero_pixclf.objects.segment import dimensions, find
+from omero_pixclf.objects.blockwise import Facts
+from omero_pixclf.objects.block_labeling import Readable
+from omero_pixclf.objects.summary import ImageSummary, summarise
+from omero_pixclf.pixels.predict import predict_blocks
+from omero_pixclf.runs.planning.channels import applied_channels, class_indices
+from omero_pixclf.table import Table
+
+__all__ = [
+    "Found",
+    "applied",
+    "facts_of",
+    "find_in",
+    "find_in_pixels",
+    "read_pixels",
+]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one image, before anything is stored.
+
+    Attributes
+    ----------
+    pixels, probabilities
+        ``(t, z, y, x, c)``: the image as read, and float32 with one channel per class of the project.
+    labels
+        ``(t, z, y, x)`` int32 for each class that is looked for.
+    objects
+        One measurement table for each of these classes.
+    """
+
+    image: ImageInfo
+    pixels: PixelArray
+    probabilities: PixelArray
+    labels: Mapping[str, Readable]
+    objects: Mapping[str, Table]
+    summary: ImageSummary
+
+
+def find_in(
+    reader: PixelReader, recipe: Recipe, project: Project, *, threads: int | None = None, memory: int | None = None
+) -> Found:
+    """Read, predict, find and measure."""
+    pixels = read_pixels(reader)
+    return find_in_pixels(reader.info, pixels, recipe, project, threads=threads, memory=memory)
+
+
+def read_pixels(reader: PixelReader) -> NDArray[Any]:
+    """All pixels of an image, ``(t, z, y, x, c)``."""
+    image = reader.info
+    regions = list(bands(image.shape, np.dtype(image.dtype).itemsize))
+    if len(regions) == 1:
+        return reader.read(regions[0])
+    pixels = np.empty(image.shape, image.dtype)
+    for region in regions:
+        pixels[region.slices] = reader.read(region)
+    return pixels
+
+
+def find_in_pixels(
+    image: ImageInfo,
+    pixels: NDArray[Any],
+    recipe: Recipe,
+    project: Project,
+    *,
+    threads: int | None = None,
+    memory: int | None = None,
+) -> Found:
+    """Predict, find and measure in pixels that `read_pixels` has read."""
+    chosen = applied(ArrayReader(image, pixels), recipe, project)
+    probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
+    deque(predict_blocks(project, chosen, memory=memory, threads=threads, out=probabilities), 0)
+    labels, tables = {}, {}
+    for name, index in class_indices(recipe, project).items():
+        labels[name] = find(probabilities, index, recipe.objects, pixel_size_um=image.pixel_size_um)
+        tables[name] = facts_of(image, recipe, name, index).measured(labels[name], pixels, probabilities)
+    return Found(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels))
+
+
+def applied(reader: PixelReader, recipe: Recipe, project: Project) -> PixelReader:
+    """An image as the project sees it: its channels in the project's order."""
+    channels = applied_channels(recipe, project, reader.info)
+    return reader if channels == tuple(range(reader.info.shape[4])) else ChannelReader(reader, channels)
+
+
+def facts_of(image: ImageInfo, recipe: Recipe, name: str, index: int) -> Facts:
+    """What measuring has to know of a class of an image."""
+    dims = dimensions(recipe.objects, image.shape[1])
+    return Facts(name, index, dims, image.pixel_size_um, image.channels)

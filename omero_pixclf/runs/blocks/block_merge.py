@@ -1,0 +1,178 @@
+"""What the blocks of an image show of its objects, put together across their seams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import OutputError
+from omero_pixclf.objects.block_regions import Census, Keep, taken
+from omero_pixclf.objects.label import Connectivity, neighbours
+from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
+from omero_pixclf.runs.state.image_files import UNREADABLE
+from omero_pixclf.runs.blocks.serialize import Arrays, Roll, roll_arrays, roll_from
+from omero_pixclf.runs.blocks.block_plan import Cutting
+from omero_pixclf.runs.execution.task import Piece
+from omero_pixclf.runs.blocks.array import Grid, Numbered, Tiled, write_whole
+
+__all__ = ["Joined", "counted_arrays", "joined_arrays", "joined_of", "load", "save"]
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The objects of a class in an image.
+
+    Attributes
+    ----------
+    labels
+        Their label image.
+    cell
+        (n,) the block that each begins in, in order.
+    roll
+        The objects, in that order.
+    """
+
+    labels: Readable
+    cell: Ints
+    roll: Roll
+
+    def __len__(self) -> int:
+        return len(self.cell)
+
+    def beginning_in(self, number: int) -> list[tuple[int, Census]]:
+        """The objects that begin in a block, at each t that has some."""
+        first, last = np.searchsorted(self.cell, [number, number + 1])
+        times, objects = self.roll.t[first:last], taken(self.roll.objects, np.arange(first, last))
+        return [(int(t), taken(objects, times == t)) for t in np.unique(times)]
+
+
+def save(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Arrays into a file, whole or not at all."""
+    write_whole(path, lambda out: np.savez(out, **arrays))
+
+
+def load(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that `save` has made.
+
+    Raises
+    ------
+    OutputError
+        Where it is not there or broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except UNREADABLE as error:
+        raise OutputError(f"{path}: cannot be read: {error}; start a new run") from error
+
+
+def joined_arrays(cutting: Cutting) -> Arrays:
+    """The objects of all classes, from what ``labels`` has left of each block."""
+    files = [load(cutting.mark(Piece(cutting.image, "labels", n))) for n in range(len(cutting.grid))]
+    arrays: Arrays = {}
+    for name, index in cutting.classes.items():
+        rolls = [roll_from(saved, f"{index}.") for saved in files]
+        arrays |= _joined(cutting, cutting.labels(name), rolls, f"{index}.")
+    return arrays
+
+
+def counted_arrays(labels: Tiled, prefix: str) -> Arrays:
+    """The objects of a label image that is numbered as a whole."""
+    frames = [(t, count_blocks(labels, t, block=labels.grid.block[1:])) for t in range(labels.shape[0])]
+    return _by_cell(Roll.of(frames), labels.grid, prefix)
+
+
+def joined_of(cutting: Cutting, name: str) -> Joined:
+    """What `joined_arrays` or `counted_arrays` has left of a class."""
+    arrays = _loaded(cutting.mark(Piece(cutting.image, "join", 0)))
+    prefix = f"{cutting.classes[name]}."
+    labels: Tiled = cutting.labels(name)
+    if f"{prefix}final" in arrays:
+        bounds, final, frames = arrays[f"{prefix}bounds"], arrays[f"{prefix}final"], cutting.grid.block[0]
+
+        def numbers(number: int) -> list[NDArray[Any]]:
+            rows = range(number * frames, (number + 1) * frames)
+            return [final[bounds[row] : bounds[row + 1]] for row in rows]
+
+        labels = Numbered(labels, numbers)
+    return Joined(labels, arrays[f"{prefix}cell"], roll_from(arrays, prefix))
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: Path) -> dict[str, NDArray[Any]]:
+    """Every block of an image asks for the same file; it is written once."""
+    return load(path)
+
+
+def _joined(cutting: Cutting, labels: Tiled, rolls: Sequence[Roll], prefix: str) -> Arrays:
+    settings, grid = cutting.recipe.objects, cutting.grid
+    connectivity = neighbours(settings.dims, settings.connectivity, grid.shape[1])
+    faces = (1, 2) if settings.border == "remove" else ()
+    most = prod(grid.shape) if settings.max_size is None else settings.max_size
+    keep = Keep(settings.min_size, most, faces)
+    counts = np.zeros((len(grid), grid.block[0]), np.int64)  # labels of each block at each of its t
+    for number, roll in enumerate(rolls):
+        counts[number] = np.bincount(roll.t - grid.place(number)[0].start, minlength=grid.block[0])
+    apart = counts.reshape(grid.counts[0], -1, grid.block[0])
+    before = (np.cumsum(apart, axis=1) - apart).reshape(counts.shape)  # of a t, in earlier blocks
+
+    def provisional(number: int) -> list[Ints]:
+        return [_from(before[number, k], counts[number, k]) for k in range(grid.block[0])]
+
+    ids, final, frames = Numbered(labels, provisional), [np.empty(0, np.int32)] * counts.size, []
+    for t in range(grid.shape[0]):
+        numbers, objects = _at(t, ids, rolls, before, keep, connectivity)
+        frames.append((t, objects))
+        for n in _blocks_at(t, grid):
+            k = t % grid.block[0]
+            first = before[n, k] + 1
+            own = numbers[first : first + counts[n, k]]
+            final[n * grid.block[0] + k] = np.concatenate(([0], own)).astype(np.int32)
+    bounds = np.cumsum([0, *map(len, final)])
+    found = {f"{prefix}final": np.concatenate(final), f"{prefix}bounds": bounds}
+    return {**found, **_by_cell(Roll.of(frames), grid, prefix)}
+
+
+def _at(
+    t: int, ids: Numbered, rolls: Sequence[Roll], before: Ints, keep: Keep, connectivity: Connectivity
+) -> tuple[Ints, Census]:
+    """What blocks' numbers of one t become, and the objects."""
+    grid, parts, touching, total = ids.grid, [], [], 0
+    for n in _blocks_at(t, grid):
+        census = taken(rolls[n].objects, rolls[n].t == t)
+        parts.append(census.renumbered(int(before[n, t % grid.block[0]])))
+        touching.append(meetings(ids, t, grid.place(n)[1:], connectivity))
+        total += len(census.number)
+    if total > np.iinfo(np.int32).max:
+        raise OverflowError(f"{total} objects in the blocks of one time point do not fit into int32")
+    return joined(parts, touching, total, keep, grid.shape[1:])
+
+
+def _blocks_at(t: int, grid: Grid) -> range:
+    """The blocks that have a t, in raster order."""
+    each = prod(grid.counts[1:])
+    return range(t // grid.block[0] * each, (t // grid.block[0] + 1) * each)
+
+
+def _from(before: int, count: int) -> Ints:
+    numbers = np.arange(before, before + count + 1)
+    numbers[0] = 0
+    return numbers
+
+
+def _by_cell(roll: Roll, grid: Grid, prefix: str) -> Arrays:
+    """The objects in the order of the blocks that they begin in."""
+    places = np.concatenate((roll.t[:, None], roll.objects.start), axis=1) // np.array(grid.block)
+    cell = np.ravel_multi_index(tuple(places.T), grid.counts).astype(np.int64)
+    order = np.argsort(cell, kind="stable")
+    sorted_roll = Roll(roll.t[order], taken(roll.objects, order))
+    return {f"{prefix}cell": cell[order], **roll_arrays(sorted_roll, prefix)}

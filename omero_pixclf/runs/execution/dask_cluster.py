@@ -1,0 +1,321 @@
+"""Many images, whole or in pieces, over the workers of a dask.distributed cluster, on this machine or on others."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
+from omero_pixclf.runs.planning.workers import Strength
+from omero_pixclf.runs.execution.serial import Ended, Outcome, Perform, attempt, failure, settle
+from omero_pixclf.runs.execution.concurrency import Stopped
+from omero_pixclf.runs.execution.malloc import keep_freed_memory
+from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.task import Task, image_of
+from omero_pixclf.runs.execution.worker import Lost, Returned
+
+__all__ = ["LANES", "Cluster", "OpenSized", "on_dask", "strength_of"]
+
+log = logging.getLogger(__name__)
+
+LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
+LOOK_S = 0.1
+LOSSES = 5  # times in a row that workers may lose OMERO without one task done
+GIVEN_UP = 3  # times that dask may give a task up: it counts a worker's death against all that the worker had in hand
+EXPECTED = 8
+
+
+OpenSized = Callable[[int, threading.Event], AbstractContextManager[Perform]]
+"""`omero_pixclf.runs.execution.worker.OpenWork`, told how many threads the worker has."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Where the workers are, and what they open.
+
+    Attributes
+    ----------
+    address
+        The scheduler's, ``tcp://host:8786``.
+    renew
+        What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
+        that traffic can act in OMERO as this user for as long as the run lasts.
+    cut
+        Which images the workers share.
+    security
+        What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
+    expected
+        Workers that images are cut for where there are fewer yet; 0: as many as there are, or `EXPECTED` where there
+        are none.
+    waits_s
+        How long to wait before each attempt to find a lost scheduler again.
+    """
+
+    address: str
+    renew: Callable[[], OpenSized]
+    cut: Cutter = whole
+    security: Any = None
+    expected: int = 0
+    waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
+
+
+class _Post:
+    """A run on a dask worker: opens what it needs with the first image, closes it with the worker or the run."""
+
+    def __init__(self, name: str, open_work: OpenSized) -> None:
+        self.name, self._open_work = name, open_work
+
+    def setup(self, worker: Any) -> None:
+        """On the worker, when it gets to know the run."""
+        keep_freed_memory()
+        self._lock, self._stopping, self._open = threading.Lock(), threading.Event(), ExitStack()
+        self._work: Perform | None = None
+        self._threads = int(worker.state.nthreads)
+
+    def perform(self) -> Perform:
+        """What does the work; connections are made by the first who asks."""
+        with self._lock:
+            if self._work is None:
+                self._work = self._open.enter_context(self._open_work(self._threads, self._stopping))
+            return self._work
+
+    def teardown(self, worker: Any) -> None:
+        """On the worker, at the end."""
+        self._stopping.set()
+        self._open.close()
+
+
+def _work_on(task: Task, post: str) -> Ended | Lost | Returned:
+    """What dask's workers do: one image or piece, on a worker that knows the run."""
+    from distributed import get_worker
+
+    try:
+        return attempt(task, get_worker().plugins[post].perform())
+    except (UnreachableError, LoginError) as error:
+        return Lost(task, error)
+    except Stopped:
+        return Returned(task)
+
+
+def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[Outcome]:
+    """Work on the items on a cluster (`omero_pixclf.runs.execution.serial.Executor`); only this process writes the manifest.
+
+    The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three
+    times at most (its setting ``allowed-failures``); what it then gives up goes out again, `GIVEN_UP` times in all.
+
+    Raises
+    ------
+    UsageError
+        Where ``distributed`` is not installed.
+    UnreachableError, LoginError, OutputError
+        OMERO or the scheduler is gone and does not come back. `--resume` goes on later.
+    """
+    due: list[ImageInfo] = []
+    for item in items:
+        if settled := settle(item, manifest):
+            yield settled
+        else:
+            due.append(item.image)
+    shift = _Shift(due, manifest, cluster)
+    try:
+        while shift.busy:
+            yield from [ended.record(manifest) for ended in shift.turn()]
+    finally:
+        shift.end()
+
+
+@dataclass
+class _Shift:
+    """What is left to do of a run or on its way, and the connection to the scheduler."""
+
+    images: list[ImageInfo]
+    manifest: Manifest
+    cluster: Cluster
+    client: Any = None
+    agenda: Agenda | None = None
+    posts: list[str] = field(default_factory=list)
+    losses: int = 0
+    told_of_none: bool = False
+    away: dict[Any, tuple[Task, str]] = field(default_factory=dict)
+    given_up: Counter[str] = field(default_factory=Counter)  # by the task's key
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.away or (self.images if self.agenda is None else self.agenda))
+
+    def turn(self) -> list[Ended]:
+        """Send tasks, wait a moment, and return what has ended."""
+        try:
+            self._fill()
+            time.sleep(LOOK_S)
+            if self.client.status == "running":
+                return self._listen()
+        except OSError as error:
+            log.debug("the scheduler does not answer: %s", error)
+        self._lose_scheduler()
+        return []
+
+    def _fill(self) -> None:
+        client = self._connected()
+        workers = len(client.nthreads())
+        if workers == 0 and not self.told_of_none:
+            log.warning("the scheduler at %s has no workers at this moment: waiting for some", self.cluster.address)
+        self.told_of_none = workers == 0
+        if self.agenda is None:
+            share = max(workers, self.cluster.expected) or EXPECTED
+            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, share)
+        while self.agenda and len(self.away) < LANES * max(1, workers):
+            task = self.agenda.take()
+            try:
+                future = client.submit(_work_on, task, self.posts[-1], pure=False, retries=0)
+            except BaseException:
+                self.agenda.give_back(task)
+                raise
+            self.away[future] = (task, self.posts[-1])
+
+    def _listen(self) -> list[Ended]:
+        news = [f for f in self.away if f.status != "pending"]
+        return [ended for future in news for ended in self._taken(future, *self.away.pop(future))]
+
+    def _taken(self, future: Any, task: Task, post: str) -> list[Ended]:
+        assert self.agenda is not None  # it gave the task
+        if future.status == "finished":
+            message: Ended | Lost | Returned = future.result()
+            if isinstance(message, Ended):
+                self.losses = 0
+                return self.agenda.end(task, message)
+            self.agenda.give_back(task)
+            if isinstance(message, Lost) and post == self.posts[-1]:  # the first who says so
+                self._renew(message.error)
+            return []
+        if future.status == "error":
+            error = future.exception()
+            if self._goes_out_again(task, error):
+                self.agenda.give_back(task)
+                return []
+            reason = f"{task.key}: {type(error).__name__}: {error}"
+            return self.agenda.end(task, failure(image_of(task), reason))
+        self.agenda.give_back(task)  # cancelled or lost: the scheduler forgot it
+        return []
+
+    def _goes_out_again(self, task: Task, error: BaseException) -> bool:
+        """Whether a task failed only because its workers died, which may have been another task's doing."""
+        from distributed import KilledWorker
+
+        if not isinstance(error, KilledWorker):
+            return False
+        self.given_up[task.key] += 1
+        if self.given_up[task.key] >= GIVEN_UP:
+            return False
+        log.warning("%s: all workers died that had it, with others; it goes out again", task.key)
+        return True
+
+    def _renew(self, error: UnreachableError | LoginError) -> None:
+        """Workers lost OMERO: they get another session."""
+        log.warning("a worker: %s; its work goes to another", error)
+        self.losses += 1
+        if self.losses > LOSSES:
+            raise error
+        if self.client is not None:
+            self._register(self.client)
+
+    def _connected(self) -> Any:
+        if self.client is None:
+            self.client = _client(self.cluster)
+            self._register(self.client)
+        return self.client
+
+    def _register(self, client: Any) -> None:
+        from distributed import WorkerPlugin
+
+        class Post(_Post, WorkerPlugin):  # type: ignore[misc]  # an optional library
+            """As dask wants it."""
+
+        name = f"omero_pixclf {self.manifest.header.run_id} {time.time_ns()}"
+        client.register_plugin(Post(name, self.cluster.renew()), name=name)
+        self.posts.append(name)
+
+    def _lose_scheduler(self) -> None:
+        log.warning("the scheduler at %s is gone; its work goes out again", self.cluster.address)
+        self.losses += 1
+        if self.losses > LOSSES:
+            raise OutputError(
+                f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row; "
+                "see whether it runs, then go on with --resume"
+            )
+        self._return_all()
+        if self.client is not None:
+            self.client.close(timeout=2)
+        self.client = None
+        self.posts.clear()
+
+    def _return_all(self) -> None:
+        for task, _ in self.away.values():
+            assert self.agenda is not None  # it gave them
+            self.agenda.give_back(task)
+        self.away.clear()
+
+    def end(self) -> None:
+        """Whatever is on its way is due again; workers close what they opened for this run."""
+        futures = list(self.away)
+        self._return_all()
+        if self.agenda is not None:
+            self.agenda.leave()
+        if self.client is None:
+            return
+        if self.client.status == "running":
+            self.client.cancel(futures, force=True)
+            for post in self.posts:
+                with suppress(ValueError):  # a scheduler that was started anew meanwhile does not know it
+                    self.client.unregister_worker_plugin(post)
+        self.client.close(timeout=5)
+
+
+def strength_of(address: str) -> Strength:
+    """The workers that a scheduler has at this moment.
+
+    Raises
+    ------
+    OutputError
+        Where it does not answer.
+    """
+    client = _client(Cluster(address, _nothing, waits_s=()))
+    try:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        limits = [int(w["memory_limit"]) for w in workers if w.get("memory_limit")]
+        if not workers:
+            log.warning("the scheduler at %s has no workers at this moment: this is the plan for one", address)
+        threads = min((int(w["nthreads"]) for w in workers), default=1)
+        return Strength(len(workers), threads, min(limits, default=None))
+    finally:
+        client.close(timeout=5)
+
+
+def _nothing() -> OpenSized:
+    raise AssertionError("nobody works")
+
+
+def _client(cluster: Cluster) -> Any:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError("--dask needs dask.distributed: pip install '.[dask]' in the checkout") from error
+    for wait in (*cluster.waits_s, None):
+        try:
+            return Client(cluster.address, timeout=10, set_as_default=False, security=cluster.security)
+        except (OSError, ValueError) as error:
+            if wait is None:
+                raise OutputError(
+                    f"no dask scheduler at {cluster.address}: {error}; start one, or check --dask"
+                ) from error
+            time.sleep(wait)
+    raise AssertionError("the last wait is None")

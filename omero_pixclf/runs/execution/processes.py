@@ -1,0 +1,309 @@
+"""Many images, whole or in pieces, over a pool of processes; whoever dies gives its work back."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import ceil
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Literal
+
+from omero_pixclf.errors import LoginError, OutputError, UnreachableError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
+from omero_pixclf.runs.execution.serial import Ended, Outcome, failure, settle
+from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.forkserver import deaf_to_interrupts, worker_context
+from omero_pixclf.runs.execution.task import Piece, Task, image_of
+from omero_pixclf.runs.execution.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
+
+__all__ = ["Pool", "in_processes"]
+
+log = logging.getLogger(__name__)
+
+BEAT_S, SILENCE_S = 5.0, 120.0
+GRACE_S = 30.0  # for workers to end what they are at, when the run ends
+TRIES = 3  # how often an image may be all that a worker has in its hands when it dies
+LOSSES = 5  # times in a row that workers may lose the server without one image done
+
+
+@dataclass(frozen=True)
+class Pool:
+    """How many processes, and what they are.
+
+    Attributes
+    ----------
+    renew
+        What a new worker opens; asked each time one starts, since the session that it joins may be another by then.
+        Raises where the server is gone for good.
+    lanes
+        How many images, or pieces of them, one worker has on their way at a time.
+    cut
+        Which images the workers share.
+    modules
+        What workers import before they open anything (`omero_pixclf.runs.execution.forkserver`).
+    beat_s, silence_s
+        How often a worker says that it lives, and after how long a silence it is killed.
+    """
+
+    workers: int
+    renew: Callable[[], OpenWork]
+    lanes: int = 1
+    cut: Cutter = whole
+    modules: tuple[str, ...] = ()
+    beat_s: float = BEAT_S
+    silence_s: float = SILENCE_S
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    heard: float
+    hands: dict[str, Task] = field(default_factory=dict)
+    leaving: bool = False
+
+
+def in_processes(
+    items: Iterable[PlanItem], manifest: Manifest, pool: Pool, *, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Outcome]:
+    """Work on the items in other processes (`omero_pixclf.runs.execution.serial.Executor`); only this one writes the manifest.
+
+    An image or piece whose worker dies is tried again by a worker that has nothing else in its hands, until three such
+    have died.
+
+    Raises
+    ------
+    UnreachableError, LoginError
+        The server is gone and does not come back. `--resume` goes on later.
+    """
+    due: list[ImageInfo] = []
+    for item in items:
+        if settled := settle(item, manifest):
+            yield settled
+        else:
+            due.append(item.image)
+    crew = _Crew(Agenda(due, manifest, pool.cut, pool.workers), manifest, pool, clock)
+    try:
+        while crew.busy:
+            crew.staff()
+            outcomes = [ended.record(manifest) for ended in crew.listen()]  # all known before any is told
+            if not crew.busy:
+                crew.dismiss()  # workers close what they have open while the last container is finished
+            yield from outcomes
+    finally:
+        crew.disband()
+
+
+class _Crew:
+    """The workers of a run, and what is left to do."""
+
+    def __init__(self, agenda: Agenda, manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
+        self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
+        self._context = worker_context(pool.modules)
+        self._workers: list[_Worker] = []
+        self._begun: list[BaseProcess] = []
+        self._deaths: dict[str, int] = {}
+        self._losses = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether tasks are left, in hands or not."""
+        return bool(self._agenda) or any(w.hands for w in self._workers)
+
+    def staff(self) -> None:
+        """Start workers where some are missing, and give tasks to those that have hands free."""
+        staying = [w for w in self._workers if not w.leaving]
+        in_hands = sum(len(w.hands) for w in self._workers)
+        for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
+            staying += self._start()
+        # Nobody takes more ahead than the others would get: at the end they would have nothing left to do.
+        most = min(self._pool.lanes, ceil((len(self._agenda) + in_hands) / self._pool.workers))
+        while free := [w for w in staying if len(w.hands) < most and self._may_have(w)]:
+            worker, task = min(free, key=lambda w: len(w.hands)), self._agenda.take()
+            worker.hands[task.key] = task
+            _tell(worker, task)
+
+    def _may_have(self, worker: _Worker) -> bool:
+        """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""
+        task = self._agenda.first
+        if task is None:
+            return False
+        suspects = [*worker.hands, *([task.key] if worker.hands else ())]
+        return not any(key in self._deaths for key in suspects)
+
+    def _start(self) -> list[_Worker]:
+        """One more worker; none where it died before it was there."""
+        open_work = self._pool.renew()
+        ours, theirs = self._context.Pipe()
+        arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
+        process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        worker = _Worker(process, ours, self._clock())
+        self._begun.append(process)
+        try:
+            with deaf_to_interrupts():
+                process.start()
+                self._workers.append(worker)  # an interrupt comes where this ends; whoever disbands must know it
+        except (EOFError, OSError) as error:
+            self._begun.remove(process)
+            said = f"a worker process could not be started ({type(error).__name__}: {error})"
+            log.warning("%s", said)
+            self._count_loss(said)
+            return []
+        finally:
+            theirs.close()
+            if worker not in self._workers:
+                ours.close()  # where it runs all the same, it ends by that
+        # Not among the arguments: whoever starts a process waits for ever where it dies before it has read long ones.
+        _tell(worker, open_work)
+        return [worker]
+
+    def listen(self) -> list[Ended]:
+        """Wait for news, and return what has ended."""
+        handles = [w.connection for w in self._workers]
+        wait(handles, timeout=self._pool.beat_s)
+        ended: list[Ended] = []
+        for worker in list(self._workers):
+            alive = self._drain(worker, ended)
+            if alive and self._clock() - worker.heard > self._pool.silence_s:
+                log.warning("worker %s has not been heard of for %g s", worker.process.pid, self._pool.silence_s)
+                worker.process.kill()
+                alive = False
+            if not alive:
+                ended += self._bury(worker)
+        return ended
+
+    def _drain(self, worker: _Worker, ended: list[Ended]) -> bool:
+        """Take what a worker has sent; False where it is gone."""
+        try:
+            while worker.connection.poll():
+                message: Message = worker.connection.recv()
+                worker.heard = self._clock()
+                if isinstance(message, Done):
+                    worker.hands.pop(message.task.key)
+                    self._losses = 0
+                    ended += self._agenda.end(message.task, message.ended)
+                elif isinstance(message, Lost | Returned):
+                    self._take_back(worker, message)
+                elif isinstance(message, Broken):
+                    self._return_all(worker)
+                    self._lose(message.error)
+        except (EOFError, OSError):
+            return False
+        return True
+
+    def _take_back(self, worker: _Worker, message: Lost | Returned) -> None:
+        """A task comes back without being at fault; a worker that lost the server is replaced."""
+        self._agenda.give_back(worker.hands.pop(message.task.key))
+        if isinstance(message, Lost) and not worker.leaving:
+            log.warning("worker %s: %s; its work goes to another", worker.process.pid, message.error)
+            worker.leaving = True
+            _tell(worker, "stop")
+            self._lose(message.error)
+
+    def _return_all(self, worker: _Worker) -> None:
+        worker.leaving = True
+        for task in worker.hands.values():
+            self._agenda.give_back(task)
+        worker.hands.clear()
+
+    def _lose(self, error: Exception) -> None:
+        self._losses += 1
+        if self._losses > LOSSES * self._pool.workers or not isinstance(error, UnreachableError | LoginError):
+            raise error
+
+    def _bury(self, worker: _Worker) -> list[Ended]:
+        """Give back what a worker that is gone had in its hands; what has now failed too often."""
+        self._workers.remove(worker)
+        worker.connection.close()
+        worker.process.join()
+        self._begun.remove(worker.process)
+        failed: list[Ended] = []
+        said = f"the worker process died ({_how(worker.process.exitcode)})"
+        if not worker.leaving:
+            log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
+            try:
+                self._count_loss(said)
+            except OutputError:
+                self._return_all(worker)
+                raise
+        alone = len(worker.hands) == 1  # else nobody knows which of them it was, and each is tried alone
+        for task in worker.hands.values():
+            self._deaths[task.key] = self._deaths.get(task.key, 0) + alone
+            if self._deaths[task.key] >= TRIES:
+                reason = f"{task.key}: {said}, {TRIES} times with this image"
+                failed += self._agenda.end(task, failure(image_of(task), reason))
+            else:
+                self._agenda.give_back(task, last=not isinstance(task, Piece))
+        return failed
+
+    def _count_loss(self, said: str) -> None:
+        self._losses += 1
+        if self._losses > LOSSES * self._pool.workers:
+            raise OutputError(
+                f"{said}; so did {self._losses - 1} before it, and no image was done in between; "
+                "lower --workers or give more memory, then go on with --resume"
+            )
+
+    def dismiss(self) -> None:
+        """All is done: workers close what they have opened, which nobody waits for yet."""
+        for worker in self._workers:
+            worker.leaving = True
+            _tell(worker, None)
+
+    def disband(self) -> None:
+        """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
+        try:
+            for worker in self._workers:
+                _tell(worker, "stop")
+            self._see_off()
+        finally:
+            self._kill_left()
+
+    def _kill_left(self) -> None:
+        """None of the processes outlives the run, even one that was interrupted twice: Python would wait for it."""
+        for process in self._begun:
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _see_off(self) -> None:
+        deadline = self._clock() + GRACE_S
+        for worker in self._workers:
+            while worker.process.is_alive() and self._clock() < deadline:
+                wait([worker.process.sentinel], timeout=0.1)
+                self._last_words(worker)
+            if worker.process.is_alive():
+                worker.process.kill()
+            worker.process.join()
+            self._last_words(worker)
+            for task in worker.hands.values():
+                self._agenda.give_back(task)
+            worker.connection.close()
+        self._workers.clear()
+        self._agenda.leave()
+
+    def _last_words(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                message = worker.connection.recv()
+                if isinstance(message, Done):
+                    worker.hands.pop(message.task.key, None)
+                    for ended in self._agenda.end(message.task, message.ended):
+                        ended.record(self._manifest)
+        except (EOFError, OSError):
+            return
+
+
+def _tell(worker: _Worker, what: OpenWork | Task | Literal["stop"] | None) -> None:
+    with suppress(OSError):  # it is gone: whoever listens next finds out and gives its images back
+        worker.connection.send(what)
+
+
+def _how(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,151 @@
+"""Many images, each to its own end: a failed one is recorded and the others go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Literal
+
+from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.execution.concurrency import Stopped
+from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.task import Task, image_of
+
+__all__ = ["Ended", "Executor", "Outcome", "Perform", "attempt", "execute", "failure", "settle"]
+
+Perform = Callable[[Task], dict[str, int]]
+"""Takes an image from its pixels to its stored results, or does a piece of that; returns the objects per class."""
+
+Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["Outcome"]]
+"""Works on every item that is due and yields each one's outcome once; the manifest knows it before the caller does."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one image ended.
+
+    Attributes
+    ----------
+    state
+        ``done``; ``skipped``: the same run stood already; ``refused`` in the plan; ``failed`` in the work.
+    objects
+        Number of objects per class.
+    """
+
+    image: ImageInfo
+    state: Literal["done", "skipped", "refused", "failed"]
+    reason: str = ""
+    seconds: float = 0.0
+    objects: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An outcome of the work, with the traceback where it failed."""
+
+    outcome: Outcome
+    traceback: str = ""
+
+    def record(self, manifest: Manifest) -> Outcome:
+        """Put it into the manifest."""
+        done = self.outcome
+        state: Literal["done", "failed"] = "done" if done.state == "done" else "failed"
+        trace = self.traceback
+        manifest.mark(done.image.key, state, reason=done.reason, traceback=trace, seconds=done.seconds)
+        if state == "done":
+            manifest.drop_pieces(done.image.key)
+        return done
+
+
+def execute(
+    items: Iterable[PlanItem],
+    manifest: Manifest,
+    work: Perform,
+    *,
+    lanes: int = 1,
+    stopping: threading.Event | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Outcome]:
+    """Work on the items in this process, up to ``lanes`` of them on their way at a time (`omero_pixclf.runs.execution.concurrency`).
+
+    ``stopping`` is set when the run ends early; what has not had its turn by then is left as due.
+
+    Raises
+    ------
+    UnreachableError, LoginError
+        The server is gone or the session ended: going on would fail every image. `--resume` goes on later.
+    """
+    todo, stopping = iter(items), stopping or threading.Event()
+    under_way: dict[Future[Ended], ImageInfo] = {}
+    with ThreadPoolExecutor(lanes) as pool:
+        try:
+            while True:
+                for item in todo:
+                    if settled := settle(item, manifest):
+                        yield settled
+                        continue
+                    manifest.mark(item.image.key, "running")
+                    under_way[pool.submit(attempt, item.image, work, clock)] = item.image
+                    if len(under_way) >= lanes:
+                        break
+                if not under_way:
+                    return
+                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    ended = future.result()
+                    del under_way[future]
+                    yield ended.record(manifest)
+        finally:
+            stopping.set()
+            _give_back(under_way, manifest)
+
+
+def _give_back(under_way: dict[Future[Ended], ImageInfo], manifest: Manifest) -> None:
+    """Wait for what cannot be stopped; the rest is due again."""
+    for future, image in under_way.items():
+        if future.cancel() or future.exception() is not None:
+            manifest.mark(image.key, "due")
+        else:
+            future.result().record(manifest)
+
+
+def settle(item: PlanItem, manifest: Manifest) -> Outcome | None:
+    """The outcome of an item that the plan has decided already; None where there is work to do."""
+    if item.decision not in ("done", "refused"):
+        return None
+    state: Literal["skipped", "refused"] = "skipped" if item.decision == "done" else "refused"
+    # A run that was killed between the ledger and the manifest meets its own image as done: its rows are here.
+    own = state == "skipped" and manifest.kept(item.image.key, "summary") is not None
+    if own:
+        manifest.drop_pieces(item.image.key)
+    manifest.mark(item.image.key, "done" if own else state, reason="" if own else item.reason)
+    return Outcome(item.image, state, item.reason)
+
+
+def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monotonic) -> Ended:
+    """Work on one image, or on a piece of it; a failure is an outcome, too.
+
+    Raises
+    ------
+    UnreachableError, LoginError, Stopped
+        What is not the image's fault.
+    """
+    start, image = clock(), image_of(task)
+    try:
+        objects = work(task)
+    except (UnreachableError, LoginError, Stopped):
+        raise
+    except Exception as error:  # noqa: BLE001 - the one outermost catch per image; the traceback is kept
+        reason = str(error) if isinstance(error, PixclfError) else f"{type(error).__name__}: {error}"
+        return failure(image, reason, traceback.format_exc(), clock() - start)
+    return Ended(Outcome(image, "done", "", clock() - start, tuple(objects.items())))
+
+
+def failure(image: ImageInfo, reason: str, trace: str = "", seconds: float = 0.0) -> Ended:
+    """The end of an image that failed."""
+    return Ended(Outcome(image, "failed", reason, seconds), trace)

@@ -1,0 +1,35 @@
+"""What a worker is given: a whole image, or a piece of one (`omero_pixclf.runs.blocks.block_plan`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from omero_pixclf.image import ImageInfo
+
+__all__ = ["Piece", "Stage", "Task", "image_of"]
+
+Stage = Literal["maps", "labels", "join", "find", "objects", "store"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the work on an image."""
+
+    image: ImageInfo
+    stage: Stage
+    number: int
+
+    @property
+    def key(self) -> str:
+        """What it is called, once in a run: ``Image:51 maps 3``."""
+        return f"{self.image.key} {self.stage} {self.number}"
+
+
+Task = ImageInfo | Piece
+"""What a worker is given: a whole image, or a piece of one."""
+
+
+def image_of(task: Task) -> ImageInfo:
+    """The image that a task is about."""
+    return task.image if isinstance(task, Piece) else task

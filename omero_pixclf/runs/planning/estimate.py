@@ -1,0 +1,86 @@
+"""How long a run will take and how much it will find, from a few of its images."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+
+from omero_pixclf.errors import PixclfError
+from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.blocks.array import grid_of, region_of
+
+__all__ = ["Estimate", "Looked", "estimate", "middle_of"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is to be expected, scaled by the pixels of the images that are to be worked on.
+
+    Attributes
+    ----------
+    sampled
+        The images that were looked at.
+    seconds
+        Reading, predicting and measuring, by all workers together, also where they share images; writing is not in it.
+    objects
+        Number of objects per class.
+    """
+
+    sampled: tuple[str, ...]
+    seconds: float
+    objects: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of an image: so many pixels (all channels), with so many objects per class."""
+
+    pixels: int
+    objects: dict[str, int]
+
+
+def middle_of(reader: PixelReader) -> PixelReader:
+    """An image, or of a large one the block in its middle, as an image of its own."""
+    image = reader.info
+    grid = grid_of(image.shape[:4], deep=True)
+    if len(grid) == 1:
+        return reader
+    box = region_of(grid.place(grid.number([n // 2 for n in image.shape[:4]])), image.shape[4])
+    return ArrayReader(replace(image, shape=box.shape), reader.read(box))
+
+
+def estimate(
+    items: Sequence[PlanItem],
+    look: Callable[[ImageInfo], Looked],
+    *,
+    samples: int = 2,
+    workers: int = 1,
+    clock: Callable[[], float] = time.monotonic,
+) -> Estimate | None:
+    """Look at evenly spaced images of those that are due, without storing anything; None where none is due.
+
+    ``look`` works on an image, or on a part of it, with as many threads as one of the ``workers`` has. An image that
+    fails counts for nothing: the run says why.
+    """
+    due = [item.image for item in items if item.decision in ("due", "replace")]
+    if not due:
+        return None
+    chosen = [due[round(i * (len(due) - 1) / max(samples - 1, 1))] for i in range(min(samples, len(due)))]
+    found: Counter[str] = Counter()
+    seen, start = 0, clock()
+    for image in chosen:
+        try:
+            looked = look(image)
+        except PixclfError:
+            seen += prod(image.shape)
+            continue
+        seen += looked.pixels
+        found.update(looked.objects)
+    scale = sum(prod(i.shape) for i in due) / max(1, seen)
+    hands = sum(len(grid_of(i.shape[:4], deep=False)) for i in due)  # what there is to share: images, or their blocks
+    seconds = (clock() - start) * scale / min(workers, hands)
+    return Estimate(tuple(i.key for i in chosen), seconds, {name: round(n * scale) for name, n in found.items()})

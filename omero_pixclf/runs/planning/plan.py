@@ -1,0 +1,133 @@
+"""The plan: every image of the targets, and for each what will happen to it and why, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal, get_args
+
+from omero_pixclf.config import Recipe
+from omero_pixclf.errors import InputError, MissingError
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.runs.planning.plan_notes import axes_note, is_other_project, other_project_note, other_project_refusal
+
+__all__ = ["PlanItem", "count_decisions", "inputs_of", "plan_images"]
+
+PAGE = 500  # images to look up at a time
+Decision = Literal["due", "replace", "done", "refused", "made"]
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """One image and what the run will do with it.
+
+    Attributes
+    ----------
+    decision
+        ``due``: no results yet; ``replace``: results of this recipe name, made otherwise, will go once the new ones
+        stand; ``done``: the same run stands already; ``refused``: it cannot be done, ``reason`` says why;
+        ``made``: a run made it, so it is a result and no input, and nothing is done with it.
+    earlier
+        The id of the run that did what is ``done``.
+    pictured
+        Whether the contact sheet of its container shows it (`omero_pixclf.runs.planning.sampling.pictured`).
+    note
+        What people should know although the image is done (`omero_pixclf.runs.planning.plan_notes`).
+    """
+
+    image: ImageInfo
+    decision: Decision
+    reason: str = ""
+    earlier: str = ""
+    pictured: bool = False
+    note: str = ""
+
+
+def plan_images(
+    images: Iterable[ImageInfo],
+    sink: ResultSink,
+    recipe: Recipe,
+    recipe_hash: str,
+    refusal: Callable[[ImageInfo], str | None],
+    *,
+    force: bool = False,
+    project: Project | None = None,
+) -> Iterator[PlanItem]:
+    """Decide on every image, one at a time.
+
+    ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
+    ``project``, where it is given, is compared with what made earlier results, and its axes with the image's.
+    What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
+    """
+    for image in _looked_up(images, sink, recipe.title):
+        if image.problem:
+            yield PlanItem(image, "refused", image.problem)
+            continue
+        if image.made_by:
+            yield PlanItem(image, "made", f"made by run {image.made_by}; to use it as input, name it: {image.key}")
+            continue
+        earlier = sink.previous(image, recipe.title)
+        complete = [r for r in earlier if r.state == "complete"]
+        # More than one entry: a replacement was interrupted, and only doing it again clears that up.
+        same = len(earlier) == 1 and bool(complete) and complete[0].identity == (recipe_hash, image.fingerprint)
+        if same and not force:
+            run_id = complete[0].run_id
+            yield PlanItem(image, "done", f"run {run_id} did the same", run_id)
+        elif reason := _refusal(image, sink, refusal):
+            yield PlanItem(image, "refused", reason)
+        elif complete:
+            yield _replacement(image, complete[0], recipe, project, force=force)
+        else:
+            yield PlanItem(image, "due", note=axes_note(image, recipe, project) if project else "")
+
+
+def _replacement(
+    image: ImageInfo, earlier: RunRecord, recipe: Recipe, project: Project | None, *, force: bool
+) -> PlanItem:
+    """Earlier results go once the new ones stand, unless it is plain that another project made them."""
+    reason = f"replaces run {earlier.run_id}"
+    if project is None:
+        return PlanItem(image, "replace", reason)
+    refused = "" if force else other_project_refusal(earlier, recipe, project)
+    if refused:
+        return PlanItem(image, "refused", refused)
+    notes = [other_project_note(earlier, project)] if is_other_project(earlier, project) else []
+    return PlanItem(image, "replace", reason, note="; ".join(filter(None, [*notes, axes_note(image, recipe, project)])))
+
+
+def _refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
+    """Why an image cannot be done; one that is gone since it was listed is refused like any other."""
+    try:
+        return refusal(image) or sink.refusal(image)
+    except (InputError, MissingError) as error:
+        return str(error)
+
+
+def _looked_up(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
+    """The images, one at a time, each after the sink has looked up many."""
+    left = iter(images)
+    while page := list(islice(left, PAGE)):
+        sink.prefetch(page, recipe)
+        yield from page
+
+
+def inputs_of(items: Iterable[PlanItem]) -> list[PlanItem]:
+    """The items without those that runs made."""
+    return [item for item in items if item.decision != "made"]
+
+
+def count_decisions(items: Iterable[PlanItem]) -> str:
+    """How many images there are of each decision, in words; empty without any.
+
+    >>> from omero_pixclf.image import ImageInfo
+    >>> image = ImageInfo("Image:51", "a", (1, 1, 8, 8, 1), "uint8", ("",))
+    >>> count_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
+    '2 due, 1 made by runs'
+    """
+    decisions = [item.decision for item in items]
+    words = {"due": "due", "replace": "replace", "done": "done", "refused": "refused", "made": "made by runs"}
+    return ", ".join(f"{decisions.count(d)} {words[d]}" for d in get_args(Decision) if d in decisions)

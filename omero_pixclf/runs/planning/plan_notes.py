@@ -1,0 +1,72 @@
+"""What people should know of a plan although nothing is refused: a choice that was made for them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from omero_pixclf.config import Recipe, title_of
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import RunRecord
+from omero_pixclf.runs.planning.channels import class_keys
+from omero_pixclf.wording import counted
+
+__all__ = ["axes_note", "is_other_project", "notes_of", "other_project_note", "other_project_refusal"]
+
+
+def axes_note(image: ImageInfo, recipe: Recipe, project: Project) -> str:
+    """What to say where time may be stored as z, or z as time; "" where all agrees.
+
+    Objects are joined through z, and not through time.
+    """
+    if recipe.objects.dims != "auto" or not project.axes:
+        return ""
+    t, z = image.shape[:2]
+    trained_on_time = "t" in project.axes and "z" not in project.axes
+    trained_on_depth = "z" in project.axes and "t" not in project.axes
+    files = "" if image.key.startswith("Image:") else ", or name their axes with --axes"
+    if trained_on_time and t == 1 and z > 1:
+        return (
+            f"{project.name} was trained on time points ({project.axes}), and the image has z-planes and no time: "
+            f"objects are joined through z; if these planes are time points, choose --dims 2d{files}"
+        )
+    if trained_on_depth and z == 1 and t > 1:
+        return (
+            f"{project.name} was trained on z-planes ({project.axes}), and the image has time points and no z: objects "
+            f"are not joined through time; if these are z-planes, correct the image's axes{files}"
+        )
+    return ""
+
+
+def is_other_project(record: RunRecord, project: Project) -> bool:
+    """Whether another project, or another version of this one, made earlier results."""
+    return record.project_sha256 != project.sha256
+
+
+def other_project_note(record: RunRecord, project: Project) -> str:
+    """What to say where results of another project of the same name will be replaced."""
+    return (
+        f"replaces results of another {record.project} (sha256 {record.project_sha256[:8]}…, this one is "
+        f"{project.sha256[:8]}…); to keep those of a project that is not an earlier version of this one, choose --name"
+    )
+
+
+def other_project_refusal(record: RunRecord, recipe: Recipe, project: Project) -> str:
+    """Why results are not replaced: a project of other classes, which only has the same file name, made them.
+
+    A recipe with a name of its own says itself what it replaces.
+    """
+    foreign = sorted(set(record.objects) - class_keys(project))
+    if not foreign or not is_other_project(record, project) or recipe.title != title_of(project.name):
+        return ""
+    return (
+        f"run {record.run_id} used another {record.project}, with objects called {', '.join(foreign)}, which this one "
+        "does not have: give these results a name of their own with --name, or replace those with --force"
+    )
+
+
+def notes_of(notes: Iterable[str]) -> list[str]:
+    """Each note once, with the number of images that it is about."""
+    counts = Counter(note for note in notes if note)
+    return [f"note on {counted(count, 'image')}: {note}" for note, count in counts.items()]

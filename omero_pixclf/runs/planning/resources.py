@@ -1,0 +1,85 @@
+"""What an image takes in memory and on disk, and what there is of both."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from omero_pixclf.errors import OutputError
+from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.state.state_folders import where_else
+from omero_pixclf.wording import size_text
+
+__all__ = [
+    "DEFAULT_MEMORY",
+    "array_bytes",
+    "free_memory_of_machine",
+    "needs_blocks",
+    "refusal_of_room",
+    "refuse_full_disk",
+]
+
+DEFAULT_MEMORY = 4 * 2**30
+"""Bytes that one image's arrays may take where nothing else is said."""
+
+
+def array_bytes(image: ImageInfo, project: Project) -> int:
+    """What an image's pixels, probabilities, labels and masks take together."""
+    per_pixel = image.shape[4] * np.dtype(image.dtype).itemsize + 4 * len(project.classes) + 16  # 16: labels, masks
+    return prod(image.shape[:4]) * per_pixel
+
+
+def needs_blocks(image: ImageInfo, project: Project, memory: int | None) -> bool:
+    """Whether an image's arrays would not fit into the memory allowed."""
+    return array_bytes(image, project) > (memory or DEFAULT_MEMORY)
+
+
+def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
+    """Why a large image's maps would not fit below a folder, or None."""
+    if not needs_blocks(image, project, memory):
+        return None
+    needed, free = array_bytes(image, project), _free_below(folder)
+    if needed <= free:
+        return None
+    return (
+        f"{image.key}: {size_text(needed)} needed for its maps in {folder}, {size_text(free)} free; make room, or "
+        f"{where_else(folder)}"
+    )
+
+
+def refuse_full_disk(needed: int, folder: Path) -> None:
+    """See that a run of so many bytes fits below a folder, which need not exist yet.
+
+    Raises
+    ------
+    OutputError
+        Where it does not; says how much is missing where.
+    """
+    free = _free_below(folder)
+    if needed > free:
+        raise OutputError(
+            f"{folder}: the run may take {size_text(needed)} here, {size_text(free)} free; make room, or "
+            f"{where_else(folder)}"
+        )
+
+
+def _free_below(folder: Path) -> int:
+    place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(place).free
+
+
+def free_memory_of_machine() -> int | None:
+    """Bytes that processes may still take; None where the system does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    with suppress(ValueError, OSError, AttributeError):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None

@@ -1,0 +1,1 @@
+"""A run's folder: its manifest, kept files, resuming and merging."""

@@ -1,0 +1,108 @@
+"""Earlier runs, put together from the ledger's records of single images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.errors import InputError, OutputError
+from omero_pixclf.record import RunRecord, is_run_id, run_folder
+from omero_pixclf.runs.state.manifest import Manifest, is_run_state
+
+__all__ = ["RunOverview", "differences", "overviews"]
+
+_SECONDS = len("20261121T053012")  # of a run id
+
+
+@dataclass(frozen=True)
+class RunOverview:
+    """One run: what it was, how many images it was to do and has done, and on how many containers it put tables."""
+
+    run_id: str
+    recipe: str
+    recipe_hash: str
+    project: str
+    version: str
+    started: str
+    images: int
+    complete: int
+    objects: dict[str, int]
+    tables: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def overviews(
+    records: Iterable[RunRecord], tables: Iterable[RunRecord] = (), folder: Path | None = None
+) -> list[RunOverview]:
+    """The runs that these records of images, and those of containers' tables, belong to, newest first.
+
+    ``folder``: where this machine keeps its runs; it knows how many images an older run was to do.
+    """
+    runs: dict[str, tuple[list[RunRecord], list[RunRecord]]] = {}
+    for record in records:
+        runs.setdefault(record.run_id, ([], []))[0].append(record)
+    for record in tables:
+        runs.setdefault(record.run_id, ([], []))[1].append(record)
+    # Run ids are by the second; of two runs in one second the time of their first record tells.
+    begun = {run_id: min(r.started for some in both for r in some) for run_id, both in runs.items()}
+    ordered = sorted(runs, key=lambda run_id: (run_id[:_SECONDS], begun[run_id], run_id), reverse=True)
+    return [_overview(*runs[run_id], folder) for run_id in ordered]
+
+
+def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | None) -> RunOverview:
+    first = min([*members, *tables], key=lambda r: r.started)
+    planned = max(record.planned for record in [*members, *tables])
+    objects: Counter[str] = Counter()
+    for record in members:
+        objects.update(record.objects)
+    return RunOverview(
+        first.run_id,
+        first.recipe,
+        first.recipe_hash,
+        first.project,
+        first.version,
+        first.started.isoformat(timespec="seconds"),
+        max(len(members), planned or _planned_in(folder, first.run_id)) if members else 0,
+        sum(r.state == "complete" for r in members),
+        dict(objects),
+        sum(r.state == "complete" for r in tables),
+    )
+
+
+def _planned_in(folder: Path | None, run_id: str) -> int:
+    """How many images a run was to do, by its folder on this machine; 0 where that does not say."""
+    if folder is None or not is_run_id(run_id) or not is_run_state(run_folder(folder, run_id)):
+        return 0
+    try:
+        with Manifest.open(run_folder(folder, run_id)) as manifest:
+            return sum(entry.state != "skipped" for entry in manifest.entries())
+    except (InputError, OutputError):
+        return 0
+
+
+def differences(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
+    """What differs between two runs: settings, project and version, then the objects of each image.
+
+    Keys are what differs, values what the one and the other run have; an image that only one of them has shows "-".
+    """
+    first, second = list(one), list(other)
+    facts, others = _facts(first), _facts(second)
+    keys = [*facts, *(k for k in others if k not in facts)]
+    return {k: (facts.get(k, "-"), others.get(k, "-")) for k in keys if facts.get(k, "-") != others.get(k, "-")}
+
+
+def _facts(records: list[RunRecord]) -> dict[str, str]:
+    if not records:
+        return {}
+    first = records[0]
+    facts = {"recipe": first.recipe, "project": first.project, "project sha256": first.project_sha256}
+    facts |= {"version": first.version, **first.settings}
+    for record in sorted(records, key=lambda r: r.image):
+        facts[record.image] = ", ".join(f"{n} {name}" for name, n in record.objects.items()) or record.state
+    return facts

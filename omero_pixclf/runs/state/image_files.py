@@ -1,0 +1,133 @@
+"""What each image of a run leaves on disk for its container: tables and a preview, as files of the run's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omero_pixclf.errors import InputError
+from omero_pixclf.table import Column, Table
+from omero_pixclf.validation import parse_json
+
+__all__ = ["PIECES", "UNREADABLE", "ImageFiles", "key_stem", "table_arrays", "table_from"]
+
+PIECES = "pieces"  # the folder in a run's folder
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+"""What numpy raises on an ``.npz`` that is cut off or changed."""
+
+
+class ImageFiles:
+    """The files of a run's images; any process that works on an image may write them.
+
+    Attributes
+    ----------
+    folder
+        The run's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, key: str, name: str, table: Table) -> None:
+        """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
+        target = self._path(key, name)
+        part = target.with_suffix(".part")
+        with part.open("wb") as out:
+            np.savez_compressed(out, **table_arrays(table))
+        part.replace(target)
+
+    def kept(self, key: str, name: str) -> Table | None:
+        """A table kept earlier, or None where there is none.
+
+        Raises
+        ------
+        InputError
+            Where its file is damaged.
+        """
+        path = self._path(key, name)
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return table_from(arrays)
+        except UNREADABLE as error:
+            raise InputError(f"{path}: is damaged: {error}; repeat {key} with --force") from error
+
+    def take(self, other: ImageFiles, key: str) -> bool:
+        """Copy what another run's folder keeps of an image, its summary last; whether there was anything.
+
+        Raises
+        ------
+        InputError
+            Where that is damaged; then nothing is copied.
+        """
+        if other.kept(key, "summary") is None:
+            return False
+        other.kept(key, "objects")
+        paths = {other.picture(key): self.picture(key)}
+        paths |= {other._path(key, name): self._path(key, name) for name in ("objects", "summary")}
+        for source, target in paths.items():
+            if source.is_file():
+                part = target.with_suffix(".part")
+                shutil.copy2(source, part)
+                part.replace(target)
+        return True
+
+    def picture(self, key: str) -> Path:
+        """Where an image's preview lies or will lie (PNG)."""
+        return self.folder / "images" / f"{key_stem(key)}.png"
+
+    def pieces(self, key: str) -> Path:
+        """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.blocks.block_plan`)."""
+        return self.folder / PIECES / key_stem(key)
+
+    def drop_pieces(self, key: str) -> None:
+        """Remove an image's pieces: it is done."""
+        shutil.rmtree(self.pieces(key), ignore_errors=True)
+        with suppress(OSError):  # others are left, or there is none
+            (self.folder / PIECES).rmdir()
+
+    def drop_all_pieces(self) -> None:
+        """Remove what is left of images that were not done."""
+        shutil.rmtree(self.folder / PIECES, ignore_errors=True)
+
+    def _path(self, key: str, name: str) -> Path:
+        return self.folder / "images" / f"{key_stem(key)}.{name}.npz"
+
+
+def key_stem(key: str) -> str:
+    """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
+    plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
+    if plain == key.replace(":", "_") and len(plain) < 80 and plain[:1].isalnum():
+        return plain
+    return f"{plain[-60:]}-{hashlib.sha256(os.fsencode(key)).hexdigest()[:12]}"
+
+
+_DECLARED = ("name", "kind", "unit", "description", "fill")
+
+
+def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
+    """A table as arrays to save, their names led by ``prefix``."""
+    described = [{name: getattr(c, name) for name in _DECLARED} for c in table.columns]
+    values = {
+        f"{prefix}values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
+        for i, c in enumerate(table.columns)
+    }
+    return {f"{prefix}columns": np.asarray(json.dumps(described)), **values}
+
+
+def table_from(arrays: Mapping[str, Any], prefix: str = "") -> Table:
+    """The table that `table_arrays` has made arrays of."""
+    described = parse_json(str(arrays[f"{prefix}columns"]))
+    return Table(tuple(Column(values=arrays[f"{prefix}values{i}"].tolist(), **d) for i, d in enumerate(described)))

@@ -1,0 +1,99 @@
+"""Runs over shares of the same images, put together as one run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from omero_pixclf.errors import UsageError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import run_folder
+from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.planning.shards import parse_shard
+
+__all__ = ["merged_header", "merged_manifest", "outcomes_of", "parts_of"]
+
+Part = tuple[RunHeader, Sequence[Entry], Path]
+
+
+def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
+    """Header, images and folder of each run, in the order of their shares.
+
+    Raises
+    ------
+    UsageError
+        Where the runs are not all the shares of one request, each once; says what is missing or different.
+    """
+    parts = []
+    for run_id in dict.fromkeys(run_ids):
+        with Manifest.open(run_folder(folder, run_id)) as manifest:
+            parts.append((manifest.header, manifest.entries(), manifest.folder))
+    _refuse_different([header for header, _, _ in parts])
+    shares = [parse_shard(header.shard) for header, _, _ in parts]
+    count = shares[0][1]
+    missing = [f"{n}/{count}" for n in range(1, count + 1) if (n, count) not in shares]
+    if missing or len(shares) != count:
+        there = ", ".join(header.shard for header, _, _ in parts)
+        raise UsageError(
+            f"each share is needed once: given {there}, missing {', '.join(missing) or 'none'}; "
+            "name all runs of one request"
+        )
+    return [part for _, part in sorted(zip(shares, parts, strict=True), key=lambda pair: pair[0])]
+
+
+def _refuse_different(headers: Sequence[RunHeader]) -> None:
+    first = headers[0]
+    for header in headers:
+        if not header.shard:
+            raise UsageError(
+                f"run {header.run_id} is no share of a run (--shard): it has finished its containers itself; "
+                "leave it out"
+            )
+        for name in ("recipe_hash", "targets", "server", "user"):
+            if getattr(header, name) != getattr(first, name):
+                raise UsageError(
+                    f"runs {first.run_id} and {header.run_id} have not the same {name.replace('_', ' ')}; "
+                    "merge only the shares of one request"
+                )
+
+
+def merged_header(run_id: str, started: str, parts: Sequence[Part]) -> RunHeader:
+    """The header of the run that puts these together."""
+    merged = tuple(header.run_id for header, _, _ in parts)
+    return replace(parts[0][0], run_id=run_id, started=started, shard="", merged=merged)
+
+
+@contextmanager
+def merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Part]) -> Iterator[Manifest]:
+    """A run of its own that knows what the parts know; they are left as they are.
+
+    What a part has not done yet is a failure here, with a reason that says how to go on.
+    """
+    with Manifest.create(run_folder(folder, header.run_id), header) as manifest:
+        for part, entries, place in parts:
+            manifest.add(list(entries))
+            for entry in entries:
+                _take(manifest, entry, part.run_id)
+            for path in sorted((place / "images").iterdir()):
+                shutil.copy2(path, manifest.folder / "images")
+        yield manifest
+
+
+def _take(manifest: Manifest, entry: Entry, run_id: str) -> None:
+    if entry.state in ("due", "running"):
+        reason = f"run {run_id} has not done it yet; omero-pixclf run --resume {run_id}, then merge again"
+        manifest.mark(entry.key, "failed", reason=reason)
+    else:
+        trace = entry.traceback
+        manifest.mark(entry.key, entry.state, reason=entry.reason, traceback=trace, seconds=entry.seconds)
+
+
+def outcomes_of(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[Outcome]:
+    """How each image ended, of those that are still there."""
+    for entry in manifest.entries():
+        if entry.key in images and entry.state in ("done", "skipped", "refused", "failed"):
+            yield Outcome(images[entry.key], entry.state, entry.reason, entry.seconds or 0.0)

@@ -1,0 +1,69 @@
+"""What a run that was cut off kept for its containers, taken over by a later run that finds its images done.
+
+The rows of an image stand on its container only once that is finished. `--resume` finishes it; whoever starts anew
+instead meets images that are done and whose rows are nowhere but in the earlier run's folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from omero_pixclf.errors import InputError, OutputError
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.record import run_folder
+from omero_pixclf.runs.containers import without_row
+from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.runs.state.image_files import ImageFiles
+from omero_pixclf.runs.state.manifest import Manifest, is_run_state
+from omero_pixclf.runs.planning.plan import PlanItem
+
+__all__ = ["take_over"]
+
+_log = logging.getLogger(__name__)
+
+
+def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, recipe: str) -> None:
+    """Copy what other runs' folders keep of images that are done but have no row on their container.
+
+    These folders lie beside this run's. Such an image counts among those that this run has done
+    (`omero_pixclf.runs.execution.serial.settle`), so its container gets its row and its picture. What was done on another
+    machine is not known here. What is damaged is left out, and the log says so.
+    """
+    done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
+    for run_id in dict.fromkeys(item.earlier for item in done):
+        folder = run_folder(manifest.folder.parent, run_id)
+        images = _rowless(_unfinished(folder, [i.image for i in done if i.earlier == run_id]), sink, recipe)
+        taken = [image for image in images if _taken(manifest, folder, image)]
+        if taken:
+            _log.info("run %s was cut off: what it kept of %d images goes into their tables now", run_id, len(taken))
+
+
+def _unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
+    """Images on whose containers a run has not put its tables, by what its folder says."""
+    if not is_run_state(folder):
+        return []
+    try:
+        with Manifest.open(folder) as earlier:
+            return [image for image in images if not earlier.finished(image.place.container)]
+    except (InputError, OutputError) as error:
+        said = (
+            "%s; what it kept of %d images (%s, …) is left out of their tables; to have it there, repeat them: --force"
+        )
+        _log.warning(said, error, len(images), images[0].key)
+        return []
+
+
+def _rowless(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
+    containers = dict.fromkeys(image.place.container for image in images)
+    standing = {container: sink.tables(container, recipe) for container in containers}
+    return [i for i in images if without_row(i, standing[i.place.container])]
+
+
+def _taken(manifest: Manifest, folder: Path, image: ImageInfo) -> bool:
+    try:
+        return manifest.take(ImageFiles(folder), image.key)
+    except InputError as error:
+        _log.warning("%s: left out of the tables of %s: %s", image.key, image.place.container, error)
+        return False
