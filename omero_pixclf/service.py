@@ -31,8 +31,8 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, state_folder
-from omero_pixclf.watch.edges import Candidate, Guard, Order, Part, Refused
-from omero_pixclf.watch.guarded import GuardedSink, GuardedSource
+from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
+from omero_pixclf.watch.guarded_io import GuardedSink, GuardedSource
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def login_of(server: Server, environ: Mapping[str, str]) -> Login:
 
 
 class OmeroFacility:
-    """`omero_pixclf.watch.edges.Facility` over OMERO; owns a session, which it opens when it is first needed.
+    """`omero_pixclf.watch.protocols.Facility` over OMERO; owns a session, which it opens when it is first needed.
 
     Parameters
     ----------

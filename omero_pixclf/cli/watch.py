@@ -18,7 +18,7 @@ from omero_pixclf.cli.telling import tell
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:
-    from omero_pixclf.watch.board import Passed
+    from omero_pixclf.watch.status import Passed
     from omero_pixclf.watch.settings import Settings
 
 __all__ = ["watch"]
@@ -62,13 +62,13 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
 
 def _run(settings: Settings, *, once: bool, machine: bool) -> int:
     from omero_pixclf.service import OmeroFacility, runs_folder, state_url, status_token
-    from omero_pixclf.watch.gate import Gate
+    from omero_pixclf.watch.auth import Gate
     from omero_pixclf.watch.installation import installation_id
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
     from omero_pixclf.watch.settings import recipes_of
     from omero_pixclf.watch.state import open_state
-    from omero_pixclf.watch.status import StatusSite, served
-    from omero_pixclf.watch.watchman import Stop
+    from omero_pixclf.watch.web import StatusSite, served
+    from omero_pixclf.watch.lease_guard import Stop
 
     stop = Stop()
     with ExitStack() as stack:
@@ -113,7 +113,7 @@ def _told(passed: Passed, machine: bool) -> int:
 
 def _check(settings: Settings, machine: bool) -> int:
     from omero_pixclf.service import state_url
-    from omero_pixclf.watch.presence import seen
+    from omero_pixclf.watch.heartbeats import seen
     from omero_pixclf.watch.state import Holder, open_state
 
     engine = open_state(state_url(settings.service, os.environ))

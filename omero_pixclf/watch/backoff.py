@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from omero_pixclf.watch.edges import Candidate, Part
+from omero_pixclf.watch.protocols import Candidate, Part
 from omero_pixclf.watch.state import failures, transaction
 
 __all__ = ["Backoff", "Failure", "Failures", "Kind", "version_of"]

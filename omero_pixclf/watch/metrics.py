@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.watch.board import Passed
+from omero_pixclf.watch.status import Passed
 
 __all__ = ["Metrics"]
 

@@ -10,13 +10,13 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError, UsageError
 from omero_pixclf.watch.backoff import Failure
-from omero_pixclf.watch.board import Board, Outlook, Passed
-from omero_pixclf.watch.edges import Candidate, Facility, Order, Part, Refused
-from omero_pixclf.watch.foreman import Foreman, Memory, Tally
-from omero_pixclf.watch.guarded import Abandoned
+from omero_pixclf.watch.status import Board, Outlook, Passed
+from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
+from omero_pixclf.watch.container_runner import Foreman, Memory, Tally
+from omero_pixclf.watch.guarded_io import Abandoned
 from omero_pixclf.watch.metrics import Metrics
-from omero_pixclf.watch.settling import Settling
-from omero_pixclf.watch.watchman import Stop, Watchman
+from omero_pixclf.watch.import_settling import Settling
+from omero_pixclf.watch.lease_guard import Stop, Watchman
 from omero_pixclf.wording import counted
 
 __all__ = ["Watcher"]

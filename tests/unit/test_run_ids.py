@@ -18,7 +18,7 @@ from omero_pixclf.folder.ledger import LEDGER, read_record
 from omero_pixclf.record import is_run_id, new_run_id, parse_run_id, run_folder
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader
-from omero_pixclf.watch.runlog import _remove_folder
+from omero_pixclf.watch.run_table import _remove_folder
 
 NOW = datetime(2026, 11, 21, 5, 30, 12, tzinfo=timezone.utc)
 RUN = "20261121T053012-ab12cd"

@@ -14,7 +14,7 @@ from omero_pixclf.connector.recipe_annotations import pairs_of, project_named, r
 from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.watch.logs import JsonFormatter
-from omero_pixclf.watch.notify import notify
+from omero_pixclf.watch.systemd import notify
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]

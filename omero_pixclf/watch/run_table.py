@@ -13,7 +13,7 @@ from omero_pixclf.record import is_run_id
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
 from omero_pixclf.runs.state.manifest import is_run_state
-from omero_pixclf.watch.edges import Order, Part
+from omero_pixclf.watch.protocols import Order, Part
 from omero_pixclf.watch.state import Holder, paused, runs, transaction
 
 __all__ = ["Pauses", "Run", "RunLog"]

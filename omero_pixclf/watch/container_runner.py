@@ -10,12 +10,12 @@ from omero_pixclf.errors import LoginError, UnreachableError
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.watch.backoff import Failures, Kind
-from omero_pixclf.watch.board import Board, Outlook
-from omero_pixclf.watch.edges import Candidate, Facility, Order, Part, Refused
-from omero_pixclf.watch.guarded import Abandoned
+from omero_pixclf.watch.status import Board, Outlook
+from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
+from omero_pixclf.watch.guarded_io import Abandoned
 from omero_pixclf.watch.metrics import Metrics
-from omero_pixclf.watch.runlog import Pauses, RunLog
-from omero_pixclf.watch.watchman import Watchman
+from omero_pixclf.watch.run_table import Pauses, RunLog
+from omero_pixclf.watch.lease_guard import Watchman
 from omero_pixclf.wording import counted
 
 __all__ = ["Foreman", "Memory", "Tally"]

@@ -16,7 +16,7 @@ from omero_pixclf.objects.outline import Outline
 from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.table import Table
-from omero_pixclf.watch.edges import Guard
+from omero_pixclf.watch.protocols import Guard
 
 __all__ = ["Abandoned", "GuardedSink", "GuardedSource"]
 

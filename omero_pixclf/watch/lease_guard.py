@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from omero_pixclf.watch.guarded import Abandoned
+from omero_pixclf.watch.guarded_io import Abandoned
 from omero_pixclf.watch.leases import Leases
 
 __all__ = ["Stop", "Watchman"]

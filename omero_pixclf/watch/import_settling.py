@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from omero_pixclf.watch.edges import Candidate
+from omero_pixclf.watch.protocols import Candidate
 
 __all__ = ["Settling"]
 
