@@ -196,7 +196,7 @@ def _queue(session: Session, order: Order) -> Answer:
 
 def _run(login: Login, order: Order, direct: Direct) -> Answer:
     """Work here and now, if it is not too much."""
-    from omero_pixclf.app import Request, plan_in_omero, run_in_omero
+    from omero_pixclf.app.runs import Request, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execution.serial import Outcome
     from omero_pixclf.runs.run import Finished, Planned
     from omero_pixclf.runs.planning.plan import count_decisions, inputs_of

@@ -87,8 +87,8 @@ def run(
         raise UsageError("axes are for image files; images in OMERO have their own")
 
     check_resources(threads, memory)
-    from omero_pixclf.app import run_in_folder, run_in_session
-    from omero_pixclf.labour import Request
+    from omero_pixclf.app.runs import run_in_folder, run_in_session
+    from omero_pixclf.app.execute import Request
 
     request = Request(named, _recipe(recipe), force=force, threads=threads, memory=memory, axes=axes)
     return run_in_folder(Path(out), request) if out is not None else run_in_session(session, request)  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ def undo(run_id: str, *, session: Session | None = None, out: Path | str | None 
     if (session is None) == (out is None):
         raise UsageError("give either session (results in OMERO) or out (the folder with the results)")
 
-    from omero_pixclf.past import undo_in_folder, undo_in_session
+    from omero_pixclf.app.history import undo_in_folder, undo_in_session
 
     return undo_in_folder(Path(out), run_id) if out is not None else undo_in_session(session, run_id)  # type: ignore[arg-type]
 

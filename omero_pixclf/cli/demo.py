@@ -155,7 +155,7 @@ def _stage(login: Login, console: Console) -> Stage:
 
 def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> Finished:
     """One project over its container, through the same door as `omero-pixclf run`."""
-    from omero_pixclf.app import Request, run_in_omero
+    from omero_pixclf.app.runs import Request, run_in_omero
     from omero_pixclf.cli.show import show_events
     from omero_pixclf.config import load_recipe
 

@@ -17,7 +17,7 @@ from omero_pixclf.cli.path_types import UserPath, UserText
 from omero_pixclf.cli.telling import json_option, tell
 
 if TYPE_CHECKING:
-    from omero_pixclf.file_import import FileImport
+    from omero_pixclf.app.file_import import FileImport
 
 __all__ = ["embedded"]
 
@@ -105,7 +105,7 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bo
     files with --axes are uploaded as pixels. Plates lie in no dataset. A file that cannot be imported is named, and
     the others are imported; the exit code is 1 then.
     """
-    from omero_pixclf.file_import import import_files
+    from omero_pixclf.app.file_import import import_files
 
     failed, login = 0, login_from(options)
     with advising(lambda: "what is listed above is imported; import the other files again"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.app import (
+from omero_pixclf.app.runs import (
     Preview,
     Request,
     plan_in_folder,

@@ -52,7 +52,7 @@ Examples:
 @server_options
 def list_(out: Path | None, machine: bool, **options: Any) -> None:
     """List your runs, newest first: how many of their images are complete, and on how many containers tables are."""
-    from omero_pixclf.past import list_runs, list_runs_in_folder
+    from omero_pixclf.app.history import list_runs, list_runs_in_folder
 
     for run in list_runs_in_folder(out) if out else list_runs(login_from(options)):
         if machine:
@@ -78,7 +78,7 @@ Examples:
 @server_options
 def show(run_id: str, out: Path | None, machine: bool, **options: Any) -> None:
     """Show what a run did to each image, with its reasons where it failed."""
-    from omero_pixclf.past import show_run, show_run_in_folder
+    from omero_pixclf.app.history import show_run, show_run_in_folder
 
     for line in show_run_in_folder(out, run_id) if out else show_run(login_from(options), run_id):
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
@@ -98,7 +98,7 @@ Examples:
 @server_options
 def diff(one: str, other: str, out: Path | None, machine: bool, **options: Any) -> None:
     """Show what differs between two runs: settings, and objects per image."""
-    from omero_pixclf.past import diff_runs, diff_runs_in_folder
+    from omero_pixclf.app.history import diff_runs, diff_runs_in_folder
 
     found = diff_runs_in_folder(out, one, other) if out else diff_runs(login_from(options), one, other)
     if machine:
@@ -125,7 +125,7 @@ Examples:
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
     """Put the shares of a run (--shard) together: tables and pictures for their containers."""
     from omero_pixclf.cli.show import exit_code, options_for, show_events
-    from omero_pixclf.merging import merge_in_folder, merge_in_omero
+    from omero_pixclf.app.merge import merge_in_folder, merge_in_omero
 
     login = login_from(options)
     events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
@@ -153,7 +153,7 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
     Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
     """
     from omero_pixclf.cli.show import options_for
-    from omero_pixclf.past import undo_in_folder, undo_run
+    from omero_pixclf.app.history import undo_in_folder, undo_run
 
     if not yes and not sys.stdin.isatty():
         raise UsageError("cannot ask for confirmation (no terminal): confirm with --yes")

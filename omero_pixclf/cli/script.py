@@ -122,7 +122,7 @@ def install(
     folder: str, own: bool, python: str, direct: tuple[str, ...], at_once: int, machine: bool, **options: Any
 ) -> None:
     """Put the script onto the server, or bring it up to date there."""
-    from omero_pixclf.app import connected
+    from omero_pixclf.app.runs import connected
     from omero_pixclf.connector.scripts import install_script
 
     text = script_text(python, direct, at_once)
@@ -162,7 +162,7 @@ def show(
     if text:
         click.echo(script_text(python, direct, at_once), nl=False)
         return
-    from omero_pixclf.app import connected
+    from omero_pixclf.app.runs import connected
     from omero_pixclf.connector.scripts import find_script, script_parameters
 
     path = f"{folder.strip('/')}/{NAME}"

@@ -61,7 +61,7 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
 
 
 def _run(settings: Settings, *, once: bool, machine: bool) -> int:
-    from omero_pixclf.service import OmeroFacility, runs_folder, state_url, status_token
+    from omero_pixclf.app.watch_backend import OmeroFacility, runs_folder, state_url, status_token
     from omero_pixclf.watch.auth import Gate
     from omero_pixclf.watch.installation import installation_id
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
@@ -112,7 +112,7 @@ def _told(passed: Passed, machine: bool) -> int:
 
 
 def _check(settings: Settings, machine: bool) -> int:
-    from omero_pixclf.service import state_url
+    from omero_pixclf.app.watch_backend import state_url
     from omero_pixclf.watch.heartbeats import seen
     from omero_pixclf.watch.state import Holder, open_state
 

@@ -37,7 +37,7 @@ from omero_pixclf.record import RunRecord
 from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, Gates
 from omero_pixclf.runs.blocks.block_plan import UNEVEN
 from omero_pixclf.runs.blocks.array import grid_of
-from omero_pixclf.workplace import Workplace, omero_edges, utc_now
+from omero_pixclf.app.backends import Workplace, omero_edges, utc_now
 from tests.benchmarks.scaling import large_plate
 from tests.benchmarks.stand import PROJECT, Stand, session, stand
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.app import Request, run_in_omero
+from omero_pixclf.app.runs import Request, run_in_omero
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from omero_pixclf.app import Request, run_in_session
+from omero_pixclf.app.runs import Request, run_in_session
 from omero_pixclf.config import load_recipe
 from omero_pixclf.connector import hierarchy
 from omero_pixclf.connector.results.delete import remove

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from omero_pixclf import app, merging, past
+from omero_pixclf.app.runs import runs
+
+from omero_pixclf.app.runs import merge
+
+from omero_pixclf.app.runs import history
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.embedded.folder import remove_server_folder
@@ -70,14 +74,14 @@ def victim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 DOORS: dict[str, Any] = {
-    "undo of files": lambda out, text: past.undo_in_folder(out, text),
-    "undo in OMERO": lambda out, text: past.undo_run(Login(), text),
-    "runs show": lambda out, text: list(past.show_run(Login(), text)),
-    "runs diff": lambda out, text: past.diff_runs(Login(), RUN, text),
-    "runs merge of files": lambda out, text: list(merging.merge_in_folder(out, [text])),
-    "runs merge in OMERO": lambda out, text: list(merging.merge_in_omero(Login(), [text])),
-    "resume": lambda out, text: app.resumed(text),
-    "resume of files": lambda out, text: app.resumed(text, folder=app.runs_in(out)),
+    "undo of files": lambda out, text: history.undo_in_folder(out, text),
+    "undo in OMERO": lambda out, text: history.undo_run(Login(), text),
+    "runs show": lambda out, text: list(history.show_run(Login(), text)),
+    "runs diff": lambda out, text: history.diff_runs(Login(), RUN, text),
+    "runs merge of files": lambda out, text: list(merge.merge_in_folder(out, [text])),
+    "runs merge in OMERO": lambda out, text: list(merge.merge_in_omero(Login(), [text])),
+    "resume": lambda out, text: runs.resumed(text),
+    "resume of files": lambda out, text: runs.resumed(text, folder=runs.runs_in(out)),
 }
 
 
@@ -109,7 +113,7 @@ def test_undo_of_a_run_that_is_not_there_leaves_folders_that_are_no_runs(tmp_pat
     kept = tmp_path / "out" / ".runs" / RUN / "pieces" / "mine"
     kept.mkdir(parents=True)
     with pytest.raises(Exception, match="nothing of it"):
-        past.undo_in_folder(tmp_path / "out", RUN)
+        history.undo_in_folder(tmp_path / "out", RUN)
     assert kept.exists()
 
 

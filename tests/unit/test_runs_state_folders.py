@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.app import runs_in
+from omero_pixclf.app.runs import runs_in
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader, is_run_state
 from omero_pixclf.runs.planning.resources import refuse_full_disk

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app import connected, runs_in
+from omero_pixclf.app.runs import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.record import RunRecord, Undone, parse_run_id, run_folder
 from omero_pixclf.runs.state.history import RunOverview, differences, overviews

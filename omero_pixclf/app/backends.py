@@ -46,7 +46,7 @@ __all__ = [
 LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
 LARGEST_STACK = 2**26  # and of all planes of a time point
 
-_COMPUTING = ("omero_pixclf.workplace", "omero_pixclf.runs.blocks.stages", "omero_pixclf.report.overlay")
+_COMPUTING = ("omero_pixclf.app.backends", "omero_pixclf.runs.blocks.stages", "omero_pixclf.report.overlay")
 FILE_MODULES = (*_COMPUTING, "omero_pixclf.folder.backend")
 """What a worker imports in the end that opens `folder_edges`."""
 

@@ -33,7 +33,7 @@ from omero_pixclf.runs.planning.resources import refuse_full_disk
 from omero_pixclf.runs.execution.forkserver import prepare
 from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Table
-from omero_pixclf.workplace import Edges, Workplace, at_work, at_work_with
+from omero_pixclf.app.backends import Edges, Workplace, at_work, at_work_with
 
 __all__ = ["Request", "Site", "carry_out", "get_ready", "pictures_of", "planned_crew", "record_of"]
 
@@ -59,7 +59,7 @@ class Request:
     dask
         Address of a scheduler whose workers do the work instead, or a TOML file that says which jobs shall be workers.
     shard
-        ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.merging`.
+        ``(2, 8)``: the second of eight shares of the images; containers are finished by `omero_pixclf.app.merge`.
     direct
         The server's storage as it is mounted here, and on every other machine that works; results do not depend on it.
     axes

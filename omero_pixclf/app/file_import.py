@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app import connected
+from omero_pixclf.app.runs import connected
 from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfError, UnreachableError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from omero_pixclf.app import Request, project_of, run_in_session
+from omero_pixclf.app.runs import Request, project_of, run_in_session
 from omero_pixclf.config import Recipe, parse_size, title_of
 from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import images_below

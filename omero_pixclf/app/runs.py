@@ -23,7 +23,7 @@ from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.files.protection import check_results_folder
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.labour import Request, Site, carry_out, get_ready, planned_crew
+from omero_pixclf.app.execute import Request, Site, carry_out, get_ready, planned_crew
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.record import new_run_id, run_folder
 from omero_pixclf.runs.planning.channels import applied_channels, class_indices
@@ -37,7 +37,7 @@ from omero_pixclf.runs.planning.resources import refusal_of_room
 from omero_pixclf.runs.planning.sampling import pictured
 from omero_pixclf.runs.planning.shards import parse_shard, share
 from omero_pixclf.runs.state.state_folders import IN_RESULTS
-from omero_pixclf.workplace import (
+from omero_pixclf.app.backends import (
     FILE_MODULES,
     OMERO_MODULES,
     Edges,

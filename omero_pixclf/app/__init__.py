@@ -1,0 +1,1 @@
+"""What the doors call: plan, execute, history, merge."""
