@@ -34,7 +34,7 @@ def elsewhere() -> None:
 
 if __name__ == "__main__":
     try:
-        from omero_pixclf.script import main
+        from omero_pixclf.omero_script.main import main
     except ImportError as error:
         if not (error.name or "").startswith("omero_pixclf"):
             raise

@@ -14,7 +14,7 @@ from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.telling import json_option, tell
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.direct.mounts import parse_mount
-from omero_pixclf.script_slots import AT_ONCE
+from omero_pixclf.omero_script.slots import AT_ONCE
 
 __all__ = ["script", "script_text"]
 

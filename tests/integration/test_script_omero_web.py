@@ -28,7 +28,7 @@ from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.stage import reader
 from omero_pixclf.errors import NotAllowedError
 from omero_pixclf.image import ArrayReader, ImageInfo
-from omero_pixclf.script_form import QUEUE, parameters
+from omero_pixclf.omero_script.form import QUEUE, parameters
 from tests.integration.conftest import Endpoint, Lab, Person
 
 DEMO = Path(__file__).resolve().parents[2] / "omero_pixclf" / "demo"

@@ -31,7 +31,7 @@ from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.folder.tables import read_parquet, write_parquet
 from omero_pixclf.runs.execution.jobqueue import load_batch
 from omero_pixclf.runs.planning.shards import parse_shard
-from omero_pixclf.script_form import order_of, parameters
+from omero_pixclf.omero_script.form import order_of, parameters
 from omero_pixclf.table import Column, Table
 from omero_pixclf.watch.settings import load_settings
 

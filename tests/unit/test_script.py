@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from omero.rtypes import unwrap
 
-from omero_pixclf import script_form
+from omero_pixclf.omero_script import form
 from omero_pixclf.cli.omero_control import needs_session
 from omero_pixclf.cli.script import script_text
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
@@ -17,8 +17,8 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Finished
-from omero_pixclf.script import _answer, message_of
-from omero_pixclf.script_form import HERE, QUEUE, choices, key_name, order_of, parameters
+from omero_pixclf.omero_script.main import _answer, message_of
+from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}
@@ -48,7 +48,7 @@ def filled(**changes: Any) -> dict[str, Any]:
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(script_form).failed == 0
+    assert doctest.testmod(form).failed == 0
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS, ids=lambda v: str(v))

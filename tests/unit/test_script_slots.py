@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.script_slots import slot
+from omero_pixclf.omero_script.slots import slot
 
 
 def test_a_script_more_than_there_are_places_waits_until_one_has_ended(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import adopt, connect
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.direct.mounts import Direct, parse_mount
-from omero_pixclf.script_form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
-from omero_pixclf.script_slots import AT_ONCE, slot
+from omero_pixclf.omero_script.form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
+from omero_pixclf.omero_script.slots import AT_ONCE, slot
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:

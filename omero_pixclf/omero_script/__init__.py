@@ -1,0 +1,1 @@
+"""The script in OMERO.web."""
