@@ -72,7 +72,7 @@ def connect(
 
     >>> import tempfile
     >>> import omero_pixclf
-    >>> from omero_pixclf.embedded.server import start
+    >>> from omero_pixclf.embedded.server.server import start
     >>> with tempfile.TemporaryDirectory() as folder, start(folder, password="secret") as server:
     ...     with omero_pixclf.connect(f"root@localhost:{server.port}", password="secret") as session:
     ...         print(session.user_name, session.user_id)
@@ -129,7 +129,7 @@ def open_image(session: Session, image: int | str) -> Iterator[LazyImage]:
     >>> from omero_pixclf.connector.upload import upload_image
     >>> from omero_pixclf.demo.images import z_stack
     >>> from omero_pixclf.demo.stage import reader
-    >>> from omero_pixclf.embedded.server import start
+    >>> from omero_pixclf.embedded.server.server import start
     >>> with tempfile.TemporaryDirectory() as folder, start(folder, password="secret") as server:
     ...     with omero_pixclf.connect(f"root@localhost:{server.port}", password="secret") as session:
     ...         number = upload_image(session, reader(z_stack(1)), dataset=None)

@@ -13,7 +13,7 @@ from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfE
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.files.series.reading import FileSet
+    from omero_pixclf.embedded.series.reading import FileSet
 
 __all__ = ["FileImport", "import_files"]
 
@@ -70,7 +70,7 @@ def import_files(login: Login, files: Sequence[Path], *, dataset: str, axes: str
 
 def _file_sets(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, FileSet | Path | PixclfError]]:
     """Each path with sets of files to import as they are, an array to upload, or why there is neither."""
-    from omero_pixclf.files.series.reading import FORMATS, find_file_sets, is_importable
+    from omero_pixclf.embedded.series.reading import FORMATS, find_file_sets, is_importable
 
     taken: set[Path] = set()
     for path in files:
@@ -95,7 +95,7 @@ def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str |
     from omero_pixclf.connector.importing import ImportOptions, import_file_set
     from omero_pixclf.connector.upload import upload_image
     from omero_pixclf.files.opening import open_image
-    from omero_pixclf.files.series.reading import remarks_on
+    from omero_pixclf.embedded.series.reading import remarks_on
 
     if isinstance(found, Path):
         with open_image(found, axes=axes) as reader:

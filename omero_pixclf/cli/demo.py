@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.demo.stage import Stage
-    from omero_pixclf.embedded.server import Server
+    from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.runs.run import Finished
 
 __all__ = ["demo"]
@@ -90,7 +90,7 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
 
 def _clear(folder: Path) -> None:
     """Make room for a new demo, but only where an old one is, and nothing else."""
-    from omero_pixclf.embedded.folder import is_running, is_server_folder, remove_server_folder
+    from omero_pixclf.embedded.storage.data_folder import is_running, is_server_folder, remove_server_folder
 
     if not folder.exists():
         return
@@ -118,7 +118,7 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 @contextmanager
 def _server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
-    from omero_pixclf.embedded.server import start
+    from omero_pixclf.embedded.server.server import start
 
     password = secrets.token_urlsafe(9)
     with _step(console, "starting the embedded OMERO"):

@@ -53,7 +53,7 @@ def start(folder: Path, port: int, host: str, machine: bool) -> None:
     Root's password is that in OMERO_PASSWORD; without it the first start makes one up and shows it, this once, and
     later ones leave it as it is.
     """
-    from omero_pixclf.embedded.server import start as start_server
+    from omero_pixclf.embedded.server.server import start as start_server
 
     stopped: list[int] = []  # no Event: a second signal within its lock would wait for itself
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -156,7 +156,7 @@ def importer(folder: Path, user_cache: bool, machine: bool) -> None:
     behind the same command line, and has none of Bio-Formats' readers (see `omero-pixclf embedded import --help`).
     omero-py itself is not changed; nothing happens unless the folder is first in PATH.
     """
-    from omero_pixclf.cli.importer_folder import make_cache_entry, make_importer_folder
+    from omero_pixclf.embedded.importer.source_folder import make_cache_entry, make_importer_folder
 
     made = make_importer_folder(folder)
     about = made.with_name("README.txt")
@@ -183,7 +183,7 @@ Examples:
 @json_option
 def reset(folder: Path, yes: bool, machine: bool) -> None:
     """Delete a server's data, everything in it."""
-    from omero_pixclf.embedded.folder import refuse_removal, remove_server_folder
+    from omero_pixclf.embedded.storage.data_folder import refuse_removal, remove_server_folder
 
     refuse_removal(folder)
     if not yes:

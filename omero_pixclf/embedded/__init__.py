@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server import Server, start
+    from omero_pixclf.embedded.server.server import Server, start
 
 __all__ = ["Server", "start"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from omero_pixclf.embedded import server
+        from omero_pixclf.embedded.server.server import server
 
         return getattr(server, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,8 +27,8 @@ import pytest
 from omero.gateway import BlitzGateway
 from omero.rtypes import rbool, rstring
 
-from omero_pixclf.embedded.fault_injection import FaultInjection
-from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.server.fault_injection import FaultInjection
+from omero_pixclf.embedded.server.server import Server, start
 
 __all__ = ["OmeroUser", "omero_gateway", "omero_server", "omero_user", "pytest_addoption", "pytest_configure"]
 

@@ -17,7 +17,7 @@ import numpy as np
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.embedded.storage import pixels_path
+from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.benchmarks.stand import PROGRAM, PROJECT, Stand, session
 

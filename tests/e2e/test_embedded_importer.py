@@ -17,10 +17,10 @@ import tifffile
 import yaml
 import zarr
 
-from omero_pixclf.cli.importer import java
-from omero_pixclf.cli.importer_arguments import CLASS, parse_importer
-from omero_pixclf.embedded.server import Server, start
-from omero_pixclf.embedded.storage import pixels_path
+from omero_pixclf.embedded.importer.run_import import java
+from omero_pixclf.embedded.importer.arguments import CLASS, parse_importer
+from omero_pixclf.embedded.server.server import Server, start
+from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.errors import UsageError
 from tests.unit.test_files_plates import metadata, ome_plate, sample, zarr_image, zarr_plate, zipped
 from tests.unit.test_files_references import two_files

@@ -26,7 +26,7 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import WATCH_NS, queue_request
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.readback import image_results
-from omero_pixclf.embedded.storage import pixels_path
+from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 from tests.integration.postgres import MISSING, PROGRAMS, postgres

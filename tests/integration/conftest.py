@@ -27,7 +27,7 @@ from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
-from omero_pixclf.embedded.fault_injection import VARIABLE
+from omero_pixclf.embedded.server.fault_injection import VARIABLE
 from omero_pixclf.image import ImageInfo
 from tests.integration.commands import Client
 from tests.integration.results import ENCODE
@@ -37,7 +37,7 @@ ROOT_PASSWORD = "root-pw-1"
 PASSWORD = "pw-Test-1"
 _SERVE = """
 import sys, signal
-from omero_pixclf.embedded.server import start
+from omero_pixclf.embedded.server.server import start
 with start(sys.argv[1], port=int(sys.argv[2]), password=sys.argv[3]) as server:
     print(server.port, flush=True)
     sys.stdin.read()

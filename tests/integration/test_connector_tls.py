@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
-from omero_pixclf.embedded.certificate import PASSWORD
+from omero_pixclf.embedded.server.certificate import PASSWORD
 from omero_pixclf.errors import LoginError, UsageError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.embedded.fault_injection import VARIABLE
+from omero_pixclf.embedded.server.fault_injection import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 FAULTS = "late=1,late_share=0.1,shuffled,forgetful=0.004,agent=omero_pixclf"

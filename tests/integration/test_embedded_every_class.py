@@ -11,7 +11,7 @@ import omero.model as model
 import pytest
 from omero import rtypes
 
-from omero_pixclf.embedded.model import Entity, entities, entity, unit_names
+from omero_pixclf.embedded.database.object_model import Entity, entities, entity, unit_names
 from tests.integration.conftest import Endpoint
 
 _VALUES = {

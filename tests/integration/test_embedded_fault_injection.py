@@ -13,8 +13,8 @@ import omero.model as model
 import pytest
 from omero.rtypes import rstring
 
-from omero_pixclf.embedded.fault_injection import FaultInjection
-from omero_pixclf.embedded.server import start
+from omero_pixclf.embedded.server.fault_injection import FaultInjection
+from omero_pixclf.embedded.server.server import start
 from omero_pixclf.errors import UsageError
 from tests.integration.commands import wait_for
 from tests.integration.conftest import ROOT_PASSWORD

@@ -26,11 +26,11 @@ from omero_pixclf.connector.importing import Imported, ImportOptions, import_fil
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
-from omero_pixclf.embedded import service
-from omero_pixclf.embedded.database import SCHEMA_VERSION
-from omero_pixclf.embedded.server import start
+from omero_pixclf.embedded.server.server import servant
+from omero_pixclf.embedded.database.sqlite import SCHEMA_VERSION
+from omero_pixclf.embedded.server.server import start
 from omero_pixclf.errors import InputError, UsageError
-from omero_pixclf.files.series.reading import file_set
+from omero_pixclf.embedded.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
 from tests.unit.test_files_references import store, two_files
 
@@ -520,13 +520,13 @@ def test_every_call_of_an_import_names_its_session_and_its_group(
 ) -> None:
     """A real server refuses calls on its repositories without the session's uuid ("Uuid cannot be null")."""
     calls: list[tuple[str, dict[str, str]]] = []
-    run = service._run
+    run = servant._run
 
     def recorded(*given: Any) -> Any:
         calls.append((f"{type(given[0]).__name__}.{given[2]}", dict(given[4].ctx)))
         return run(*given)
 
-    monkeypatch.setattr(service, "_run", recorded)
+    monkeypatch.setattr(servant, "_run", recorded)
     path = fake(tmp_path / "c&sizeX=8&sizeY=8.fake")
     with (
         start(tmp_path / "omero", password="pw") as server,

@@ -26,13 +26,13 @@ from omero.rtypes import rstring
 from omero_pixclf.connector.importing import Imported, import_file_set
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
-from omero_pixclf.embedded import router
-from omero_pixclf.embedded.imports import handle
-from omero_pixclf.embedded.imports.saving import IMAGES_AT_ONCE
-from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.server.server import glacier_router
+from omero_pixclf.embedded.imports import import_handle
+from omero_pixclf.embedded.imports.import_saving import IMAGES_AT_ONCE
+from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.services import managed_repository
 from omero_pixclf.errors import UnreachableError
-from omero_pixclf.files.series.reading import file_set
+from omero_pixclf.embedded.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
 
 pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server itself")
@@ -88,16 +88,16 @@ def test_the_work_of_an_import_grows_with_the_number_of_images(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spent: list[int] = []
-    run = handle.ImportHandle._import
+    run = import_handle.ImportHandle._import
 
-    def counted(self: handle.ImportHandle) -> Any:
+    def counted(self: import_handle.ImportHandle) -> Any:
         with work_of(server) as work:
             try:
                 return run(self)
             finally:
                 spent.append(work())
 
-    monkeypatch.setattr(handle.ImportHandle, "_import", counted)
+    monkeypatch.setattr(import_handle.ImportHandle, "_import", counted)
     with session_of(server.port) as session:
         for count in (10, 60, 360):
             assert len(imported(session, tmp_path, many(count, f"n{count}")).images) == count
@@ -160,7 +160,7 @@ def test_images_of_a_plate_are_no_part_of_it_before_all_are_there(server: Server
 
 
 def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, calls = handle.save_images, []
+    save, calls = import_handle.save_images, []
 
     def failing(*given: Any) -> Any:
         calls.append(1)
@@ -168,7 +168,7 @@ def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, mon
             raise OSError(28, "No space left on device")
         return save(*given)
 
-    monkeypatch.setattr(handle, "save_images", failing)
+    monkeypatch.setattr(import_handle, "save_images", failing)
     with session_of(server.port) as session:
         with pytest.raises(Exception, match="space"):
             imported(session, tmp_path, many(4 * IMAGES_AT_ONCE))
@@ -291,7 +291,7 @@ def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> N
 def test_a_login_that_waits_too_long_says_that_the_server_is_busy(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(router, "_LONGEST_WAIT_S", 0.2)
+    monkeypatch.setattr(glacier_router, "_LONGEST_WAIT_S", 0.2)
     holds, done = threading.Event(), threading.Event()
 
     def hold() -> None:

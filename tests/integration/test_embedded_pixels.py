@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from omero.rtypes import rstring
 
-from omero_pixclf.embedded import storage
-from omero_pixclf.embedded.pixel_buffer import PixelBuffer, PixelLayout
-from omero_pixclf.embedded.server import start
+from omero_pixclf.embedded.storage.data_paths import data_paths
+from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
+from omero_pixclf.embedded.server.server import start
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
 
 TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
@@ -113,7 +113,7 @@ def test_a_full_disk_is_told_and_the_pixels_stay_pending(tmp_path: Path, monkeyp
         store = session.createRawPixelsStore()
         store.setPixelsId(1, True)
         store.setPlane(bytes(12), 0, 0, 0)
-        monkeypatch.setattr(storage, "_RESERVE", 1 << 60)
+        monkeypatch.setattr(data_paths, "_RESERVE", 1 << 60)
         with pytest.raises(omero.ResourceError, match="no space left"):
             store.setPlane(bytes(12), 1, 0, 0)
         with pytest.raises(omero.ResourceError, match="not whole"):

@@ -18,7 +18,7 @@ import omero.model as model
 import pytest
 from omero.rtypes import rlong, rstring
 
-from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.errors import UsageError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
 

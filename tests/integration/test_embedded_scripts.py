@@ -17,7 +17,7 @@ import pytest
 from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import rlong, rstring
 
-from omero_pixclf.embedded.server import Server, start
+from omero_pixclf.embedded.server.server import Server, start
 from tests.integration.conftest import Endpoint, Person
 
 ADDS = """

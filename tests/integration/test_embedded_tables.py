@@ -10,8 +10,8 @@ import omero.grid
 import omero.model
 import pytest
 
-from omero_pixclf.embedded import storage
-from omero_pixclf.embedded.server import start
+from omero_pixclf.embedded.storage.data_paths import data_paths
+from omero_pixclf.embedded.server.server import start
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Person
 
 
@@ -75,11 +75,11 @@ def test_a_full_disk_refuses_rows_and_keeps_those_there_are(tmp_path: Path, monk
         client = omero.client("127.0.0.1", server.port)
         client.createSession("root", "x")
         table, _ = new_table(client, 4)
-        kept = storage._RESERVE
-        monkeypatch.setattr(storage, "_RESERVE", 1 << 60)
+        kept = data_paths._RESERVE
+        monkeypatch.setattr(data_paths, "_RESERVE", 1 << 60)
         with pytest.raises(omero.ResourceError, match="no space left"):
             table.addData(columns(10))
-        monkeypatch.setattr(storage, "_RESERVE", kept)
+        monkeypatch.setattr(data_paths, "_RESERVE", kept)
         table.addData(columns(1))
         assert table.getNumberOfRows() == 5
         table.close()

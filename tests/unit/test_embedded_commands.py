@@ -10,13 +10,21 @@ import pytest
 from omero.cmd.graphs import ChildOption
 from omero.rtypes import rdouble, rint, rstring
 
-from omero_pixclf.embedded.commands import deletion, levels, moving, perform, relatives, rules
-from omero_pixclf.embedded.commands.bonds import Item, annotation_links, bond, referrers
+from omero_pixclf.embedded.commands import perform, rules
+
+from omero_pixclf.embedded.commands import delete
+
+from omero_pixclf.embedded.commands import chmod
+
+from omero_pixclf.embedded.commands import chgrp
+
+from omero_pixclf.embedded.commands import find_related
+from omero_pixclf.embedded.commands.links import Item, annotation_links, bond, referrers
 from omero_pixclf.embedded.commands.options import child_options
-from omero_pixclf.embedded.commands.refusal import Refused, error_response, graph_failure
-from omero_pixclf.embedded.model import entity
-from omero_pixclf.embedded.security import ALL, NOTHING
-from omero_pixclf.embedded.shape_statistics import shape_points
+from omero_pixclf.embedded.commands.request_errors import Refused, error_response, graph_failure
+from omero_pixclf.embedded.database.object_model import entity
+from omero_pixclf.embedded.users.access_rights import ALL, NOTHING
+from omero_pixclf.embedded.images.shape_statistics import shape_points
 
 TAG, MAP, ROI = (Item(kind, ident, 2, 3) for ident, kind in enumerate(("TagAnnotation", "MapAnnotation", "Roi"), 1))
 
@@ -61,7 +69,7 @@ def test_every_rule_names_properties_that_the_model_has(text):
     assert found.thing in entity(found.thing).ancestors
 
 
-@pytest.mark.parametrize("names", [deletion.TARGETS, moving.TARGETS, levels.TARGETS, relatives.TARGETS])
+@pytest.mark.parametrize("names", [delete.TARGETS, chgrp.TARGETS, chmod.TARGETS, find_related.TARGETS])
 def test_every_legal_target_is_a_class(names):
     assert all(entity(name).name == name for name in names if name != "AnnotationLink")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.embedded.hql_nodes import (
+from omero_pixclf.embedded.hql.syntax_tree import (
     Binary,
     Function,
     In,
@@ -18,7 +18,7 @@ from omero_pixclf.embedded.hql_nodes import (
     Subselect,
     Unary,
 )
-from omero_pixclf.embedded.hql_syntax import HqlSyntaxError, parse
+from omero_pixclf.embedded.hql.grammar import HqlSyntaxError, parse
 
 
 def test_joins_keep_kind_fetch_path_and_alias() -> None:

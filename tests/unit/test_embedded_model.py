@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from omero_pixclf.embedded.model import entities, entity, find_entity
-from omero_pixclf.embedded.schema import pair_table, statements, table
+from omero_pixclf.embedded.database.object_model import entities, entity, find_entity
+from omero_pixclf.embedded.database.schema import pair_table, statements, table
 
 
 def test_every_class_of_omero_model_with_an_id_is_there() -> None:

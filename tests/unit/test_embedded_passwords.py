@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omero_pixclf.embedded.passwords import Throttle, hashed, matches
+from omero_pixclf.embedded.users.passwords import Throttle, hashed, matches
 
 
 def test_only_the_hashed_password_matches_and_no_two_hashes_are_equal() -> None:

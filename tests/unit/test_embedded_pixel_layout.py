@@ -5,7 +5,7 @@ from __future__ import annotations
 import omero
 import pytest
 
-from omero_pixclf.embedded.pixel_buffer import PixelLayout, sample_type
+from omero_pixclf.embedded.images.pixel_buffer import PixelLayout, sample_type
 
 LAYOUT = PixelLayout(6, 4, 3, 2, 2, "uint16")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.embedded.rendering import PROJECTIONS, ChannelLook, jpeg, packed, picture, quantised
+from omero_pixclf.embedded.images.renderer import PROJECTIONS, ChannelLook, jpeg, packed, picture, quantised
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omero.model import PermissionsI
 
-from omero_pixclf.embedded.security import Caller, GroupLevel, permissions
+from omero_pixclf.embedded.users.access_rights import Caller, GroupLevel, permissions
 
 GROUP, OWNER, COLLEAGUE = 3, 5, 6
 

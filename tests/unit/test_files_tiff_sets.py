@@ -11,7 +11,7 @@ import tifffile
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
-from omero_pixclf.files.series.reading import open_series
+from omero_pixclf.embedded.series.reading import open_series
 from omero_pixclf.files.tiff.tiff_file import members_of
 from omero_pixclf.image import Region
 

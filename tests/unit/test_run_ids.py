@@ -16,7 +16,7 @@ from omero_pixclf.app.runs import merge
 from omero_pixclf.app.runs import history
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
-from omero_pixclf.embedded.folder import remove_server_folder
+from omero_pixclf.embedded.storage.data_folder import remove_server_folder
 from omero_pixclf.errors import UsageError
 from omero_pixclf.folder.ledger import LEDGER, read_record
 from omero_pixclf.record import is_run_id, new_run_id, parse_run_id, run_folder
@@ -149,7 +149,7 @@ def test_pieces_of_an_image_never_reach_out_of_their_folder(key: str, tmp_path: 
 
 
 def test_a_servers_folder_that_holds_other_things_too_is_not_deleted(tmp_path: Path) -> None:
-    from omero_pixclf.embedded.server import start
+    from omero_pixclf.embedded.server.server import start
 
     with start(tmp_path / "omero", port=0, password="secret"), pytest.raises(UsageError, match="running"):
         remove_server_folder(tmp_path / "omero")

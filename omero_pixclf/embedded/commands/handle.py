@@ -12,15 +12,15 @@ import Ice
 import omero
 import omero.cmd
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands.interruption import go_on, interruptible
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
 from omero_pixclf.embedded.commands.perform import context_of, perform, step_count, unplanned, writes
-from omero_pixclf.embedded.commands.refusal import Refused, error_response
-from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.commands.request_errors import Refused, error_response
+from omero_pixclf.embedded.server.servant import Service, untransacted
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server import Server
-    from omero_pixclf.embedded.sessions import ClientSession
+    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["RequestHandle", "submit"]
 

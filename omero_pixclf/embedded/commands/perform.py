@@ -8,8 +8,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands.refusal import Refused
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.request_errors import Refused
 
 __all__ = ["REQUESTS", "context_of", "perform", "step_count", "unplanned", "writes"]
 

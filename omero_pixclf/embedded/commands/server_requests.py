@@ -9,27 +9,30 @@ import omero.api
 import omero.cmd
 from omero.rtypes import rtime, unwrap
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.commands import deletion, levels, moving, relatives
-from omero_pixclf.embedded.commands.deletion import is_legal
-from omero_pixclf.embedded.commands.interruption import go_on
-from omero_pixclf.embedded.commands.refusal import Refused
-from omero_pixclf.embedded.contexts import event_context
-from omero_pixclf.embedded.model import entities
-from omero_pixclf.embedded.sessions import ClientSession
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands import delete
+from omero_pixclf.embedded.commands import chmod
+from omero_pixclf.embedded.commands import chgrp
+from omero_pixclf.embedded.commands import find_related
+from omero_pixclf.embedded.commands.delete import is_legal
+from omero_pixclf.embedded.commands.cancellation import go_on
+from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.users.event_context import event_context
+from omero_pixclf.embedded.database.object_model import entities
+from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["current_sessions", "legal_targets", "list_requests", "timing", "update_timeout"]
 
 _MAX_WAIT_S = 300.0
 _LEGAL = {
-    "Delete2": deletion.TARGETS,
-    "Chgrp2": moving.TARGETS,
-    "Chown2": moving.TARGETS,
-    "Chmod2": levels.TARGETS,
-    "Duplicate": relatives.TARGETS,
-    "FindParents": relatives.TARGETS,
-    "FindChildren": relatives.TARGETS,
-    "DiskUsage2": relatives.TARGETS,
+    "Delete2": delete.TARGETS,
+    "Chgrp2": chgrp.TARGETS,
+    "Chown2": chgrp.TARGETS,
+    "Chmod2": chmod.TARGETS,
+    "Duplicate": find_related.TARGETS,
+    "FindParents": find_related.TARGETS,
+    "FindChildren": find_related.TARGETS,
+    "DiskUsage2": find_related.TARGETS,
 }
 
 

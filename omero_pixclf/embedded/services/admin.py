@@ -12,18 +12,18 @@ import omero.cmd
 import omero.sys
 from omero import rtypes
 
-from omero_pixclf.embedded import people
-from omero_pixclf.embedded.call import PRIVILEGE, Call, denied_privileges, memberships
+from omero_pixclf.embedded.users import experimenters
+from omero_pixclf.embedded.server.request_context import PRIVILEGE, Call, denied_privileges, memberships
 from omero_pixclf.embedded.commands.perform import perform
-from omero_pixclf.embedded.commands.refusal import Refused
-from omero_pixclf.embedded.contexts import event_context
-from omero_pixclf.embedded.enumerations import VALUES
-from omero_pixclf.embedded.faults import invalid, misuse, violation
-from omero_pixclf.embedded.logins import password_fits
-from omero_pixclf.embedded.photos import photos, store_photo
-from omero_pixclf.embedded.queries import objects
-from omero_pixclf.embedded.security import SYSTEM_GROUP, USER_GROUP
-from omero_pixclf.embedded.service import Service, changes, for_everybody
+from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.users.event_context import event_context
+from omero_pixclf.embedded.database.enumerations import VALUES
+from omero_pixclf.embedded.server.exceptions import invalid, misuse, violation
+from omero_pixclf.embedded.users.logins import password_fits
+from omero_pixclf.embedded.users.user_photos import photos, store_photo
+from omero_pixclf.embedded.hql.queries import objects
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.server.servant import Service, changes, for_everybody
 
 __all__ = ["Admin"]
 
@@ -114,7 +114,7 @@ class _Lookups(Service):
         return found[0]
 
     def lookupExperimenter(self, call: Call, name: str) -> Any:
-        return self.getExperimenter(call, people.user_by_name(call, name))
+        return self.getExperimenter(call, experimenters.user_by_name(call, name))
 
     def lookupExperimenters(self, call: Call) -> list[Any]:
         return objects(call, f"{_USERS} order by e.id")
@@ -132,7 +132,7 @@ class _Lookups(Service):
         return found[0]
 
     def lookupGroup(self, call: Call, name: str) -> Any:
-        return self.getGroup(call, people.group_by_name(call, name))
+        return self.getGroup(call, experimenters.group_by_name(call, name))
 
     def lookupGroups(self, call: Call) -> list[Any]:
         return objects(call, f"{_GROUPS} order by g.id")
@@ -192,82 +192,82 @@ class _Groups(_Lookups):
 
     @changes
     def createGroup(self, call: Call, group: Any) -> int:
-        people.must_administer(call)
-        people.must_lead(call, [], "ModifyGroup")
-        return people.create_group(call, group)
+        experimenters.must_administer(call)
+        experimenters.must_lead(call, [], "ModifyGroup")
+        return experimenters.create_group(call, group)
 
     @changes
     def updateGroup(self, call: Call, group: Any) -> None:
-        people.must_lead(call, [group.id.val], "ModifyGroup")
-        people.update_group(call, group)
+        experimenters.must_lead(call, [group.id.val], "ModifyGroup")
+        experimenters.update_group(call, group)
 
     @changes
     def deleteGroup(self, call: Call, group: Any) -> None:
-        people.must_lead(call, [group.id.val], "ModifyGroup")
-        people.delete_group(call, group.id.val)
+        experimenters.must_lead(call, [group.id.val], "ModifyGroup")
+        experimenters.delete_group(call, group.id.val)
 
     @changes
     def addGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
         if not groups:
             raise invalid("Nothing to do.")
-        people.must_lead(call, _ids(groups), _MEMBERSHIPS)
+        experimenters.must_lead(call, _ids(groups), _MEMBERSHIPS)
         before = _privileges(call, user.id.val)
-        people.join_groups(call, user.id.val, _ids(groups))
+        experimenters.join_groups(call, user.id.val, _ids(groups))
         _check_elevation(call, user.id.val, before)
 
     @changes
     def removeGroups(self, call: Call, user: Any, groups: list[Any]) -> None:
-        people.must_lead(call, _ids(groups), _MEMBERSHIPS)
-        people.leave_groups(call, user.id.val, _ids(groups))
+        experimenters.must_lead(call, _ids(groups), _MEMBERSHIPS)
+        experimenters.leave_groups(call, user.id.val, _ids(groups))
 
     @changes
     def setDefaultGroup(self, call: Call, user: Any, group: Any) -> None:
         if user.id.val != call.caller.user_id and not call.caller.has("ModifyUser"):
             raise violation(f"User {user.id.val} can only set own default group.")
-        people.set_default_group(call, user.id.val, group.id.val)
+        experimenters.set_default_group(call, user.id.val, group.id.val)
 
     @changes
     def setGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
-        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
-        people.set_leadership(call, owner.id.val, group.id.val, True)
+        experimenters.must_lead(call, [group.id.val], _MEMBERSHIPS)
+        experimenters.set_leadership(call, owner.id.val, group.id.val, True)
 
     @changes
     def unsetGroupOwner(self, call: Call, group: Any, owner: Any) -> None:
-        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
-        people.set_leadership(call, owner.id.val, group.id.val, False)
+        experimenters.must_lead(call, [group.id.val], _MEMBERSHIPS)
+        experimenters.set_leadership(call, owner.id.val, group.id.val, False)
 
     @changes
     def addGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
-        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
+        experimenters.must_lead(call, [group.id.val], _MEMBERSHIPS)
         for owner in _ids(owners):
-            people.set_leadership(call, owner, group.id.val, True)
+            experimenters.set_leadership(call, owner, group.id.val, True)
 
     @changes
     def removeGroupOwners(self, call: Call, group: Any, owners: list[Any]) -> None:
-        people.must_lead(call, [group.id.val], _MEMBERSHIPS)
+        experimenters.must_lead(call, [group.id.val], _MEMBERSHIPS)
         for owner in _ids(owners):
-            people.set_leadership(call, owner, group.id.val, False)
+            experimenters.set_leadership(call, owner, group.id.val, False)
 
     @changes
     def changeOwner(self, call: Call, obj: Any, name: str) -> None:
-        _perform(call, omero.cmd.Chown2(targetObjects=_target(obj), userId=people.user_by_name(call, name)))
+        _perform(call, omero.cmd.Chown2(targetObjects=_target(obj), userId=experimenters.user_by_name(call, name)))
 
     @changes
     def changeGroup(self, call: Call, obj: Any, name: str) -> None:
-        _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=people.group_by_name(call, name)))
+        _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=experimenters.group_by_name(call, name)))
 
     @changes
     def moveToCommonSpace(self, call: Call, moved: list[Any]) -> None:
         for obj in moved:
-            people.must_lead(call, [_group_of(call, obj)], "ModifyGroup")
+            experimenters.must_lead(call, [_group_of(call, obj)], "ModifyGroup")
             _perform(call, omero.cmd.Chgrp2(targetObjects=_target(obj), groupId=USER_GROUP))
 
     @changes
     def changePermissions(self, call: Call, obj: Any, perms: Any) -> None:
         if not isinstance(obj, omero.model.ExperimenterGroup):
             raise misuse("Only the permissions of groups can be changed")
-        people.must_lead(call, [obj.id.val], "ModifyGroup")
-        people.change_level(call, obj.id.val, perms._perm1)
+        experimenters.must_lead(call, [obj.id.val], "ModifyGroup")
+        experimenters.change_level(call, obj.id.val, perms._perm1)
 
 
 class Admin(_Groups):
@@ -278,13 +278,13 @@ class Admin(_Groups):
     # ---- users -----------------------------------------------------------------------------------------------
     @changes
     def createUser(self, call: Call, person: Any, group: str) -> int:
-        ident = people.group_by_name(call, group)
-        people.must_lead(call, [ident], "ModifyUser")
-        return people.create_user(call, person, None, [ident])
+        ident = experimenters.group_by_name(call, group)
+        experimenters.must_lead(call, [ident], "ModifyUser")
+        return experimenters.create_user(call, person, None, [ident])
 
     @changes
     def createSystemUser(self, call: Call, person: Any) -> int:
-        people.must_administer(call)
+        experimenters.must_administer(call)
         return self._experimenter(call, person, None, [SYSTEM_GROUP])
 
     @changes
@@ -298,7 +298,7 @@ class Admin(_Groups):
         return self._restricted(call, person, privileges, rtypes.unwrap(password))
 
     def _restricted(self, call: Call, person: Any, privileges: list[Any], password: str | None) -> int:
-        people.must_administer(call)
+        experimenters.must_administer(call)
         return self._experimenter(call, person, password, [SYSTEM_GROUP], _known(privileges))
 
     @changes
@@ -314,47 +314,47 @@ class Admin(_Groups):
     def _experimenter(
         self, call: Call, person: Any, password: str | None, groups: list[int], kept: Iterable[str] = _ALL_PRIVILEGES
     ) -> int:
-        people.must_lead(call, groups, "ModifyUser")
-        user = people.create_user(call, person, password, groups)
+        experimenters.must_lead(call, groups, "ModifyUser")
+        user = experimenters.create_user(call, person, password, groups)
         _deny(call, user, set(_ALL_PRIVILEGES).difference(kept))
         _check_elevation(call, user)
         return user
 
     @changes
     def updateSelf(self, call: Call, person: Any) -> None:
-        people.update_user(call, call.caller.user_id, person, everything=False)
+        experimenters.update_user(call, call.caller.user_id, person, everything=False)
 
     @changes
     def updateExperimenter(self, call: Call, person: Any) -> None:
         if person.id.val != call.caller.user_id:
-            people.must_have(call, "ModifyUser")
-        people.update_user(call, person.id.val, person, everything=call.caller.has("ModifyUser"))
+            experimenters.must_have(call, "ModifyUser")
+        experimenters.update_user(call, person.id.val, person, everything=call.caller.has("ModifyUser"))
 
     @changes
     def updateExperimenterWithPassword(self, call: Call, person: Any, password: Any) -> None:
         self._must_manage(call, person.id.val)
-        people.update_user(call, person.id.val, person, everything=True)
-        people.store_password(call, person.id.val, password)
+        experimenters.update_user(call, person.id.val, person, everything=True)
+        experimenters.store_password(call, person.id.val, password)
 
     @changes
     def deleteExperimenter(self, call: Call, person: Any) -> None:
-        people.must_have(call, "ModifyUser")
-        people.delete_user(call, person.id.val)
+        experimenters.must_have(call, "ModifyUser")
+        experimenters.delete_user(call, person.id.val)
 
     @changes
     def setAdminPrivileges(self, call: Call, user: Any, privileges: list[Any]) -> None:
-        people.must_administer(call)
+        experimenters.must_administer(call)
         denied = set(_ALL_PRIVILEGES) - _known(privileges)
         if user.id.val == _ROOT and denied:
             raise misuse("cannot remove light administrator privileges from the root user")
-        people.must_have(call, "ModifyUser")
+        experimenters.must_have(call, "ModifyUser")
         before = _privileges(call, user.id.val)
         _deny(call, user.id.val, denied)
         _check_elevation(call, user.id.val, before)
 
     def _must_manage(self, call: Call, user: int) -> None:
         """Whose password is changed must not be able to do more than the caller."""
-        people.must_have(call, "ModifyUser")
+        experimenters.must_have(call, "ModifyUser")
         if any(not call.caller.has(name) for name in _privileges(call, user)):
             raise violation("Cannot change the password of a more privileged user.")
 
@@ -362,7 +362,7 @@ class Admin(_Groups):
     @changes
     def changePassword(self, call: Call, password: Any) -> None:
         self.must_have_password()
-        people.store_password(call, call.caller.user_id, password)
+        experimenters.store_password(call, call.caller.user_id, password)
 
     @changes
     def changePasswordWithOldPassword(self, call: Call, old: Any, new: Any) -> None:
@@ -370,14 +370,14 @@ class Admin(_Groups):
             raise misuse("Value for digesting may not be null")
         if not password_fits(call.tx, call.caller.user_id, rtypes.unwrap(old)):
             raise violation("Old password is invalid")
-        people.store_password(call, call.caller.user_id, new)
+        experimenters.store_password(call, call.caller.user_id, new)
 
     @changes
     def changeUserPassword(self, call: Call, name: str, password: Any) -> None:
         self.must_have_password()
-        user = people.user_by_name(call, name)
+        user = experimenters.user_by_name(call, name)
         self._must_manage(call, user)
-        people.store_password(call, user, password)
+        experimenters.store_password(call, user, password)
 
     @for_everybody
     @changes

@@ -9,16 +9,16 @@ from typing import Any
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.database import ids_parameter
-from omero_pixclf.embedded.faults import misuse
-from omero_pixclf.embedded.fetching import load_path, readable
-from omero_pixclf.embedded.model import Entity, find_entity
-from omero_pixclf.embedded.queries import projection
-from omero_pixclf.embedded.saving import Saver
-from omero_pixclf.embedded.schema import table
-from omero_pixclf.embedded.service import Service, changes
-from omero_pixclf.embedded.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.database.object_model import Entity, find_entity
+from omero_pixclf.embedded.hql.queries import projection
+from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.server.servant import Service, changes
+from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
 from omero_pixclf.embedded.services.update import Update
 
 __all__ = ["Container", "load_hierarchy"]
@@ -236,7 +236,7 @@ def _load_events(call: Call, kind: str, ids: list[int], where: str, event: str) 
 
 def _at(call: Call, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
     """Class and ids of what a path leads to."""
-    from omero_pixclf.embedded.commands.bonds import bond
+    from omero_pixclf.embedded.commands.links import bond
 
     for name in where.split(".") if where else ():
         step = bond(f"{kind}.{name}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import omero.api
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.service import Service
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.servant import Service
 
 __all__ = ["Ldap"]
 

@@ -15,11 +15,11 @@ import omero.romio
 from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint, rstring
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import fault, invalid, misuse
-from omero_pixclf.embedded.pixel_buffer import PixelBuffer
-from omero_pixclf.embedded.rendering import PROJECTIONS, jpeg, packed
-from omero_pixclf.embedded.rendering_settings import (
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.images.renderer import PROJECTIONS, jpeg, packed
+from omero_pixclf.embedded.images.rendering_definitions import (
     copy_of,
     defaults_into,
     draw,
@@ -31,8 +31,8 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     type_range,
 )
-from omero_pixclf.embedded.resolutions import Pyramid, Resolutions, open_pyramid
-from omero_pixclf.embedded.service import untransacted
+from omero_pixclf.embedded.images.resolutions import Pyramid, Resolutions, open_pyramid
+from omero_pixclf.embedded.server.servant import untransacted
 from omero_pixclf.embedded.services.pixels import describe_pixels
 
 __all__ = ["RenderingEngine"]

@@ -9,8 +9,8 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.faults import fault
-from omero_pixclf.embedded.service import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import fault
+from omero_pixclf.embedded.server.servant import Service, untransacted
 
 __all__ = ["RepositoryInfo"]
 

@@ -19,10 +19,10 @@ import tables
 from omero.hdfstorageV2 import HDFLIST
 
 from omero_pixclf.embedded.commands.perform import perform
-from omero_pixclf.embedded.database import now_ms
-from omero_pixclf.embedded.faults import misuse, violation
-from omero_pixclf.embedded.service import Service, untransacted
-from omero_pixclf.embedded.storage import require_space
+from omero_pixclf.embedded.database.sqlite import now_ms
+from omero_pixclf.embedded.server.exceptions import misuse, violation
+from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.storage.data_paths import require_space
 
 __all__ = ["Table", "register_columns"]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import omero.api
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import invalid, misuse
-from omero_pixclf.embedded.fetching import readable
-from omero_pixclf.embedded.rendering import jpeg
-from omero_pixclf.embedded.rendering_settings import (
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.database.fetching import readable
+from omero_pixclf.embedded.images.renderer import jpeg
+from omero_pixclf.embedded.images.rendering_definitions import (
     defaults_into,
     draw,
     new_settings,
@@ -20,8 +20,8 @@ from omero_pixclf.embedded.rendering_settings import (
     save_settings,
     thumbnail_settings_id,
 )
-from omero_pixclf.embedded.resolutions import open_pixels, open_pyramid
-from omero_pixclf.embedded.service import Service, changes
+from omero_pixclf.embedded.images.resolutions import open_pixels, open_pyramid
+from omero_pixclf.embedded.server.servant import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
 
 __all__ = ["ThumbnailStore"]

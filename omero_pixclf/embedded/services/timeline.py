@@ -10,12 +10,12 @@ from typing import Any
 import omero.api
 from omero.rtypes import rlong, rstring, rtime, unwrap
 
-from omero_pixclf.embedded.call import Call
-from omero_pixclf.embedded.faults import misuse
-from omero_pixclf.embedded.model import find_entity
-from omero_pixclf.embedded.queries import objects, projection
-from omero_pixclf.embedded.service import Service
-from omero_pixclf.embedded.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.database.object_model import find_entity
+from omero_pixclf.embedded.hql.queries import objects, projection
+from omero_pixclf.embedded.server.servant import Service
+from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
 
 __all__ = ["Timeline"]
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from omero_pixclf.files.tiff.ome_xml import images_with_pixels
-from omero_pixclf.files.series.ome_plates import ome_plates
+from omero_pixclf.embedded.series.ome_plates import ome_plates
 from omero_pixclf.image import Place, well_name
 
 __all__ = ["ome_place"]

@@ -1,0 +1,72 @@
+"""Requests made of requests: DoAll runs several in one transaction, SkipHead one below its targets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import omero.cmd
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands import duplication
+from omero_pixclf.embedded.commands import delete
+from omero_pixclf.embedded.commands import chown
+from omero_pixclf.embedded.commands import chgrp
+from omero_pixclf.embedded.commands.links import of_kind
+from omero_pixclf.embedded.commands.options import named_class
+from omero_pixclf.embedded.commands.perform import context_of, perform
+from omero_pixclf.embedded.commands.request_errors import Refused
+
+__all__ = ["do_all", "skip_head"]
+
+_PLANS: dict[str, Callable[..., Any]] = {
+    "Chgrp2": chgrp.plan,
+    "Chown2": chown.plan,
+    "Delete2": delete.plan,
+    "Duplicate": duplication.plan,
+}
+
+
+def do_all(call: Call, request: Any) -> Any:
+    """Answer a DoAll request: all parts, or none."""
+    parts = [part for part in request.requests or [] if part is not None]
+    if not parts:
+        raise Refused("no-steps", "DoAll has no requests", plain=True)
+    contexts = list(request.contexts or [])
+    responses, statuses = [], []
+    for place, part in enumerate(parts):
+        own = contexts[place] if place < len(contexts) and contexts[place] else {}
+        responses.append(perform(_within(call, part, own), part))
+        statuses.append(omero.cmd.Status(None, "", "", [], {}, 0, 1, 0, [], [], 0))
+    return omero.cmd.DoAllRsp(responses, statuses)
+
+
+def _within(call: Call, part: Any, own: dict[str, str]) -> Call:
+    context = context_of(part, {**call.context, **own})
+    return Call(call.server, call.session, call.tx, context, call.current)
+
+
+def skip_head(call: Call, request: Any) -> Any:
+    """Answer a SkipHead request: what the wrapped one does from the named kinds of objects downwards."""
+    wrapped = request.request
+    if type(wrapped).__name__ not in _PLANS or not request.startFrom:
+        raise Refused("bad-options", "SkipHead needs a request about a graph of objects and classes to start from")
+    inner = copy.copy(wrapped)
+    inner.childOptions = wrapped.childOptions or request.childOptions
+    inner.dryRun = wrapped.dryRun or request.dryRun
+    within = _within(call, inner, {})
+    inner.targetObjects = _starting_points(within, request, inner)
+    return perform(within, inner)
+
+
+def _starting_points(call: Call, request: Any, inner: Any) -> dict[str, list[int]]:
+    """The first objects of the named kinds that the wrapped request would reach from the targets."""
+    stops = [named_class(name).name for name in request.startFrom]
+    head = copy.copy(inner)
+    head.targetObjects = request.targetObjects
+    found: dict[str, list[int]] = {}
+    for fate in _PLANS[type(inner).__name__](call, head, stops).fates.values():
+        if any(of_kind(fate.item.kind, kind) for kind in stops):
+            found.setdefault(fate.item.kind, []).append(fate.item.id)
+    return found

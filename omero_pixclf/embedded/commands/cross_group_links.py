@@ -1,0 +1,62 @@
+"""References that lead from what moves to what stays, or the other way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from omero_pixclf.embedded.commands.links import Item, items, referrers
+from omero_pixclf.embedded.commands.graph_traversal import Action, Journey
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.database.object_model import entity
+from omero_pixclf.embedded.database.schema import table
+
+__all__ = ["Crossing", "crossings", "referring"]
+
+
+class Crossing(NamedTuple):
+    """A reference by an object to one with another fate."""
+
+    kind: str  # class of the table
+    name: str  # property
+    nullable: bool
+    item: Item  # the object that refers
+    target: tuple[str, int]
+
+
+def crossings(journey: Journey) -> Iterator[Crossing]:
+    """All references between objects that are taken and objects that stay; global objects are nowhere."""
+    for root, ids in journey.of_action(Action.TAKE).items():
+        yield from _outgoing(journey, root, ids)
+        yield from _incoming(journey, root, ids)
+
+
+def _outgoing(journey: Journey, root: str, ids: list[int]) -> Iterator[Crossing]:
+    for field in table(root).fields.values():
+        if field.kind != "entity" or entity(field.target).is_global or field.target == "ExternalInfo":
+            continue
+        sql = (
+            f'SELECT id, "{field.name}" FROM {table(root).name} WHERE "{field.name}" IS NOT NULL '
+            "AND id IN (SELECT value FROM json_each(?))"
+        )
+        target_root = entity(field.target).root
+        for ident, target in journey.tx.all(sql, (ids_parameter(ids),)):
+            if not journey.goes((target_root, target)):
+                item = journey.fates[(root, ident)].item
+                yield Crossing(root, field.name, field.nullable, item, (target_root, target))
+
+
+def _incoming(journey: Journey, root: str, ids: list[int]) -> Iterator[Crossing]:
+    for kind, name, nullable in referrers(root):
+        if entity(kind).is_global:
+            continue
+        for item, target in referring(journey, kind, name, ids):
+            if not journey.goes(item.key):
+                yield Crossing(kind, name, nullable, item, (root, target))
+
+
+def referring(journey: Journey, kind: str, name: str, ids: list[int]) -> list[tuple[Item, int]]:
+    """(object, id) of objects of a table that refer to some ids; the property may belong to some classes only."""
+    sql = f'SELECT id, "{name}" FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
+    targets = dict(journey.tx.all(sql, (ids_parameter(ids),)))
+    return [(item, targets[item.id]) for item in items(journey.tx, kind, targets)] if targets else []

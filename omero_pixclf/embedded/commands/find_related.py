@@ -1,0 +1,109 @@
+"""FindParents and FindChildren: what some objects are within, and what is within them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import omero.cmd
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.links import Bond, Item, Pair, annotation_links, bond, of_kind
+from omero_pixclf.embedded.commands.delete import named_targets
+from omero_pixclf.embedded.commands.graph_traversal import Journey
+from omero_pixclf.embedded.commands.options import ChildOptions, named_class
+from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.commands.rules import CONTENTS, HOLDS, PARTS, SETTINGS
+from omero_pixclf.embedded.database.object_model import entity
+
+__all__ = ["TARGETS", "find_children", "find_parents", "within"]
+
+# fmt: off
+TARGETS = (
+    "Instrument", "Annotation", "AnnotationLink", "Dataset", "DatasetImageLink", "Project", "ProjectDatasetLink",
+    "Folder", "FolderImageLink", "FolderRoiLink", "Channel", "Image", "LogicalChannel", "OriginalFile", "Pixels",
+    "PixelsOriginalFileMap", "PlaneInfo", "ChannelBinding", "CodomainMapContext", "ProjectionDef", "QuantumDef",
+    "RenderingDef", "Thumbnail", "Experiment", "MicrobeamManipulation", "Fileset", "FilesetEntry", "FilesetJobLink",
+    "Job", "JobOriginalFileLink", "ExternalInfo", "AffineTransform", "Roi", "Shape", "Plate", "PlateAcquisition",
+    "Reagent", "Screen", "ScreenPlateLink", "Well", "WellReagentLink", "WellSample", "StatsInfo",
+)
+# fmt: on
+_BACK = ("~Fileset.images",)  # a fileset does not lie within its images
+_MORE = ("Pixels.settings", "Pixels.thumbnails", "Fileset.images", "LogicalChannel.detectorSettings")
+
+
+@cache
+def _bonds() -> tuple[Bond, ...]:
+    """All bonds of holders and what lies within them."""
+    names = [*PARTS, *SETTINGS, *(hold.bond for hold in (*HOLDS, *CONTENTS)), *_MORE, *annotation_links()]
+    return tuple(bond(name) for name in dict.fromkeys(names) if name not in _BACK)
+
+
+def find_parents(call: Call, request: Any) -> Any:
+    """Answer a FindParents request."""
+    found = _reached(call, request, "parents", request.typesOfParents, _upwards)
+    return omero.cmd.FoundParents(found)
+
+
+def find_children(call: Call, request: Any) -> Any:
+    """Answer a FindChildren request."""
+    found = _reached(call, request, "children", request.typesOfChildren, _downwards)
+    return omero.cmd.FoundChildren(found)
+
+
+_Step = Callable[[Journey, Bond, list[Item]], list[Pair]]
+
+
+def _upwards(journey: Journey, found: Bond, batch: list[Item]) -> list[Pair]:
+    ids = [item.id for item in batch if of_kind(item.kind, found.thing)]
+    return found.holders(journey.tx, ids) if ids else []
+
+
+def _downwards(journey: Journey, found: Bond, batch: list[Item]) -> list[Pair]:
+    ids = [item.id for item in batch if of_kind(item.kind, found.holder)]
+    return found.things(journey.tx, ids) if ids else []
+
+
+def _reached(call: Call, request: Any, noun: str, types: Sequence[str], step: _Step) -> dict[str, list[int]]:
+    if not types:
+        raise Refused("bad-options", f"no types of {noun} specified to find")
+    wanted = [named_class(name).name for name in types]
+    stops = [named_class(name).name for name in request.stopBefore or []]
+    journey = Journey(call, ChildOptions())
+    targets = named_targets(journey, TARGETS, request.targetObjects)
+    found: dict[str, list[int]] = {}
+    for item in _closure(journey, targets, stops, step):
+        if any(of_kind(item.kind, kind) for kind in wanted):
+            found.setdefault(entity(item.kind).qualified, []).append(item.id)
+    return {name: sorted(ids) for name, ids in found.items()}
+
+
+def _closure(journey: Journey, targets: Sequence[Item], stops: Sequence[str], step: _Step) -> list[Item]:
+    """Everything that the caller sees and that some steps lead to, without where they began."""
+    seen = {item.key for item in targets}
+    found: list[Item] = []
+    batch = list(targets)
+    while batch:
+        reached = {}
+        for one in _bonds():
+            for pair in step(journey, one, batch):
+                reached[pair.other.key] = pair.other
+        batch = [i for key, i in reached.items() if key not in seen and _passes(journey, i, stops)]
+        seen |= {item.key for item in batch}
+        found += batch
+    return found
+
+
+def _passes(journey: Journey, item: Item, stops: Sequence[str]) -> bool:
+    if any(of_kind(item.kind, kind) for kind in stops):
+        return False
+    if item.owner is None or item.group is None:
+        return True
+    return journey.call.caller.may_read(item.owner, item.group)
+
+
+def within(call: Call, targets: Sequence[Item]) -> list[Item]:
+    """Some objects and everything within them."""
+    journey = Journey(call, ChildOptions())
+    return [*targets, *_closure(journey, targets, (), _downwards)]

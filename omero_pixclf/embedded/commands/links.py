@@ -1,0 +1,153 @@
+"""How objects hang together: properties and links of the model as pairs of holder and thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
+from omero_pixclf.embedded.database.object_model import entities, entity
+from omero_pixclf.embedded.database.schema import table
+
+__all__ = [
+    "Bond",
+    "Item",
+    "Pair",
+    "annotation_links",
+    "bond",
+    "items",
+    "link_classes",
+    "of_kind",
+    "referrers",
+    "text_of",
+]
+
+
+class Item(NamedTuple):
+    """A stored object: its class, id, owner and group (None where it belongs to nobody)."""
+
+    kind: str
+    id: int
+    owner: int | None
+    group: int | None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What tells objects apart: table and id."""
+        return entity(self.kind).root, self.id
+
+
+class Pair(NamedTuple):
+    """One pair of a bond: the id that was asked for, what it is bound to, and the row that binds them."""
+
+    known: int
+    other: Item
+    row: int
+
+
+@dataclass(frozen=True)
+class Bond:
+    """Pairs of a holder and a thing, as they stand in the rows of one table.
+
+    ``Roi.shapes`` holds shapes, ``Image.instrument`` an instrument, ``DatasetImageLink`` an image by its dataset.
+    """
+
+    text: str
+    holder: str
+    thing: str
+    where: str  # class whose table has the pairs
+    holder_column: str
+    thing_column: str
+
+    def things(self, tx: Transaction, holders: Iterable[int]) -> list[Pair]:
+        """All things of some holders."""
+        return self._pairs(tx, holders, self.holder_column, self.thing, self.thing_column)
+
+    def holders(self, tx: Transaction, things: Iterable[int]) -> list[Pair]:
+        """All holders of some things."""
+        return self._pairs(tx, things, self.thing_column, self.holder, self.holder_column)
+
+    def _pairs(self, tx: Transaction, ids: Iterable[int], known: str, kind: str, wanted: str) -> list[Pair]:
+        pairs = table(self.where)
+        own = wanted == "id"
+        source = pairs.name if own else f'{pairs.name} p JOIN {table(kind).name} x ON x.id = p."{wanted}"'
+        p, x = ("", "") if own else ("p.", "x.")
+        condition = self._kinds(p)
+        sql = (
+            f'SELECT {p}id, {p}"{known}", {_columns(kind, x)} FROM {source} '
+            f'WHERE {p}"{known}" IN (SELECT value FROM json_each(?)){condition}'
+        )
+        rows = tx.all(sql, (ids_parameter(ids),))
+        return [Pair(row[1], Item(*row[2:]), row[0]) for row in rows if of_kind(row[2], kind)]
+
+    def _kinds(self, prefix: str) -> str:
+        """Rows of other classes in the same table do not have the property."""
+        found = entity(self.where)
+        if found.name == found.root:
+            return ""
+        names = ", ".join(f"'{name}'" for name in found.concrete)
+        return f" AND {prefix}kind IN ({names})"
+
+
+def of_kind(kind: str, wanted: str) -> bool:
+    """Whether a class is another or below it."""
+    return wanted in entity(kind).ancestors
+
+
+def text_of(item: Item) -> str:
+    """An object as OMERO's messages name it."""
+    return f"{entity(item.kind).qualified}[{item.id}]"
+
+
+def _columns(kind: str, prefix: str) -> str:
+    found = table(kind)
+    name = f"{prefix}kind" if found.polymorphic else f"'{found.root.name}'"
+    owned = f"{prefix}owner_id, {prefix}group_id" if "owner_id" in found.columns else "NULL, NULL"
+    return f"{name}, {prefix}id, {owned}"
+
+
+def items(tx: Transaction, kind: str, ids: Iterable[int]) -> list[Item]:
+    """The stored objects of a class (or below it) with some ids; what does not exist is left out."""
+    sql = f"SELECT {_columns(kind, '')} FROM {table(kind).name} WHERE id IN (SELECT value FROM json_each(?))"
+    return [found for row in tx.all(sql, (ids_parameter(ids),)) if of_kind((found := Item(*row)).kind, kind)]
+
+
+@cache
+def bond(text: str) -> Bond:
+    """The bond of that name: ``Class.property`` or a link's class; a leading ``~`` turns it round."""
+    if text.startswith("~"):
+        found = bond(text[1:])
+        return Bond(text, found.thing, found.holder, found.where, found.thing_column, found.holder_column)
+    holder, _, name = text.partition(".")
+    if not name:
+        fields = entity(holder).fields
+        return Bond(text, fields["parent"].target, fields["child"].target, holder, "parent", "child")
+    field = entity(holder).fields[name]
+    if field.kind == "children":
+        return Bond(text, holder, field.target, field.target, field.inverse, "id")
+    return Bond(text, holder, field.target, holder, "id", name)
+
+
+@cache
+def link_classes() -> tuple[str, ...]:
+    """Links between objects that belong to somebody."""
+    return tuple(e.name for e in entities().values() if not e.abstract and e.is_link and not e.is_global)
+
+
+@cache
+def annotation_links() -> tuple[str, ...]:
+    """Links to annotations."""
+    return tuple(name for name in link_classes() if entity(name).is_annotation_link)
+
+
+@cache
+def referrers(root: str) -> tuple[tuple[str, str, bool], ...]:
+    """(class, property, nullable) of all stored references to objects of a table."""
+    found = []
+    for name in {e.root for e in entities().values()}:
+        for field in table(name).fields.values():
+            if field.kind == "entity" and entity(field.target).root == root:
+                found.append((name, field.name, field.nullable))
+    return tuple(sorted(found))

@@ -1,0 +1,1 @@
+"""The database of the embedded OMERO: its tables, objects as rows, saving and loading."""

@@ -1,0 +1,107 @@
+"""Full-text search without an index: words of names, descriptions and annotations against a query of words.
+
+A query holds words (any of them must occur), ``+word`` or words joined by AND (all must), ``-word`` or NOT (none may),
+``"a phrase"``, wildcards ``*`` and ``?``, and ``field:word`` for name, description and annotation. Upper and lower case
+are the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.database.object_model import Entity
+from omero_pixclf.embedded.database.schema import table
+
+__all__ = ["Term", "matching", "terms"]
+
+_TERM = re.compile(r'(?P<sign>[+-]?)(?:(?P<field>\w+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s()"]+))')
+_FIELDS = ("name", "description", "annotation")
+_TEXTS = ("textValue", "ns", "name", "description", "termValue")
+
+
+@dataclass(frozen=True)
+class Term:
+    """One word or phrase; ``need`` is "must", "not" or "any"."""
+
+    text: str
+    need: str = "any"
+    field: str = ""
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        words = re.findall(r"[\w*?]+", self.text.lower())
+        joined = r"\W+".join(re.escape(w).replace(r"\*", r"\w*").replace(r"\?", r"\w") for w in words)
+        return re.compile(rf"(?<!\w){joined}(?!\w)")
+
+    def occurs(self, texts: Mapping[str, str]) -> bool:
+        """Whether the term is in the texts, given by field."""
+        searched = [texts.get(self.field, "")] if self.field in _FIELDS else texts.values()
+        return any(self._pattern.search(text.lower()) for text in searched)
+
+
+def terms(query: str) -> list[Term]:
+    """The terms of a query; ApiUsageException when it has none."""
+    found: list[Term] = []
+    need = "any"
+    for match in _TERM.finditer(query or ""):
+        text = match["phrase"] if match["phrase"] is not None else match["word"]
+        if text in ("AND", "&&"):
+            found[-1:] = [Term(t.text, "must" if t.need == "any" else t.need, t.field) for t in found[-1:]]
+            need = "must"
+        elif text in ("NOT", "!"):
+            need = "not"
+        elif text not in ("OR", "||"):
+            found.append(Term(text, {"+": "must", "-": "not"}.get(match["sign"], need), match["field"] or ""))
+            need = "any"
+    if not [t for t in found if re.search(r"\w", t.text) and t.need != "not"]:
+        raise misuse(f"a search needs a word to look for, {query!r} has none")
+    return found
+
+
+def matching(call: Call, kind: Entity, wanted: Iterable[Term]) -> list[int]:
+    """Ids of the readable objects of a class whose words fit, in ascending order."""
+    asked = list(wanted)
+    return [ident for ident, texts in sorted(_texts(call, kind).items()) if _fits(texts, asked)]
+
+
+def _fits(texts: Mapping[str, str], asked: list[Term]) -> bool:
+    if any(t.occurs(texts) for t in asked if t.need == "not"):
+        return False
+    must = [t for t in asked if t.need == "must"]
+    some = [t for t in asked if t.need == "any"]
+    return all(t.occurs(texts) for t in must) and (bool(must) or any(t.occurs(texts) for t in some))
+
+
+def _texts(call: Call, kind: Entity) -> dict[int, dict[str, str]]:
+    """What is written on every readable object of a class, by field."""
+    where = table(kind.name)
+    conditions = [call.caller.filter_sql(where.name) if "owner_id" in where.columns else ""]
+    if where.polymorphic:
+        conditions.append("kind IN ({})".format(", ".join(f"'{k}'" for k in kind.concrete)))
+    columns = [c for c in _TEXTS if c in kind.fields]
+    selected = ", ".join(["id", *(f'"{c}"' for c in columns)])
+    filters = " AND ".join(c for c in conditions if c)
+    rows = call.tx.all(f"SELECT {selected} FROM {where.name}{' WHERE ' + filters if filters else ''}")
+    found = {row[0]: {c: v for c, v in zip(columns, row[1:], strict=True) if v} for row in rows}
+    if "annotationLinks" in kind.children and found:
+        _add_annotations(call, kind, found)
+    return found
+
+
+def _add_annotations(call: Call, kind: Entity, found: dict[int, dict[str, str]]) -> None:
+    link = table(kind.children["annotationLinks"].target).name
+    visible = call.caller.filter_sql("a")
+    inside = f"l.parent IN (SELECT value FROM json_each(?)){' AND ' + visible if visible else ''}"
+    texts = ", ".join(f"coalesce(a.{c}, '')" for c in _TEXTS)
+    sql = f"SELECT l.parent, {texts}, coalesce(f.name, '') FROM {link} l JOIN annotation a ON a.id = l.child "
+    rows = call.tx.all(f"{sql} LEFT JOIN originalfile f ON f.id = a.file WHERE {inside}", (ids_parameter(found),))
+    pairs = f"SELECT l.parent, p.name, p.value FROM {link} l JOIN annotation a ON a.id = l.child "
+    rows += call.tx.all(f"{pairs} JOIN mapannotation_mapvalue p ON p.id = a.id WHERE {inside}", (ids_parameter(found),))
+    for parent, *words in rows:
+        found[parent]["annotation"] = " \n".join([found[parent].get("annotation", ""), *(w for w in words if w)])

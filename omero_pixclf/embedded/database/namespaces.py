@@ -1,0 +1,30 @@
+"""The namespaces of annotations, each of which has a row of its own, as a trigger of OMERO's database sees to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from omero_pixclf.embedded.database.sqlite import Transaction
+from omero_pixclf.embedded.server.exceptions import invalid
+
+__all__ = ["note_namespaces"]
+
+
+def note_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
+    """Make the rows of namespaces that annotations being saved are the first of.
+
+    Raises
+    ------
+    omero.ValidationException
+        Where another session has made one while this request was waiting: on a real server both find that there is
+        none, and the second to insert it fails. The client saves again.
+    """
+    for name in {name for name in names if name is not None} - tx.names:
+        if tx.one("SELECT 1 FROM namespace WHERE name = ?", (name,)) is None:
+            tx.execute("INSERT INTO namespace (id, name) VALUES (?, ?)", (tx.new_id("namespace"), name))
+            tx.names.add(name)
+        elif tx.made_meanwhile(name):
+            raise invalid(
+                f"could not insert: [ome.model.annotations.Annotation]; constraint [namespace_name]: {name!r} was made "
+                "by another session at the same time"
+            )

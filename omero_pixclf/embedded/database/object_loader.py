@@ -1,0 +1,445 @@
+"""Rows become model objects: one instance per row and request, references resolved, details filled in.
+
+An object comes with its own values and unloaded references; collections are unloaded until fetched. What the request
+has loaded anyway stands in place of references to it, as in a Hibernate session. An object with a reference to an
+abstract class that was not fetched comes unloaded as a whole: OMERO cannot name the reference's class either.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import omero.model
+from omero import rtypes
+
+from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
+from omero_pixclf.embedded.server.exceptions import no_row, unreadable
+from omero_pixclf.embedded.database.object_model import Entity, Field, entity, unit_names
+from omero_pixclf.embedded.storage.repositories import file_domain
+from omero_pixclf.embedded.database.schema import DETAILS, pair_table, table
+from omero_pixclf.embedded.users.access_rights import ALL, Caller, GroupLevel, Rights, permissions
+
+__all__ = ["Graph", "scalar_to_ice"]
+
+_EAGER = {  # what OMERO's mapping loads along with every object
+    "Image": ("wellSamples",),
+    "Shape": ("transform", "roi"),
+    "OriginalFile": ("filesetEntries",),
+}
+_EAGER_UNLESS = {"OriginalFile": "hasher"}  # not where this is set, as the real server was seen to do
+_NO_LEVEL = -1  # permission bits of what belongs to nobody
+_DETAILS = dict.fromkeys(vars(omero.model.DetailsI()))
+
+_TO_ICE: dict[str, Callable[[Any], Any]] = {
+    "string": rtypes.rstring,
+    "int": rtypes.rint,
+    "long": rtypes.rlong,
+    "double": lambda v: rtypes.rdouble(float(v)),  # NaN is stored as text
+    "bool": lambda v: rtypes.rbool(bool(v)),
+    "time": rtypes.rtime,
+    "bytes": bytes,
+    "strings": json.loads,
+}
+
+
+_IMMUTABLE = ("string", "int", "long", "double", "bool", "time")
+
+
+def scalar_to_ice(field: Field, value: Any) -> Any:
+    """A column's value as the model object holds it; not for units, references and collections."""
+    return _TO_ICE[field.kind](value)
+
+
+@cache
+def _unit_class(quantity: str) -> Any:
+    return getattr(omero.model, quantity + "I")
+
+
+class _Shared(dict[Any, Any]):
+    """A kind's values as the model holds them, made once for equal ones: they never change, and travel once."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self._convert = _TO_ICE[kind]
+
+    def __missing__(self, value: Any) -> Any:
+        made = self[value] = self._convert(value)
+        return made
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where a class's values stand within a row of its table."""
+
+    places: dict[str, int]
+    scalars: tuple[tuple[str, int, str], ...]  # attribute, place, kind
+    units: tuple[tuple[str, int, int, str], ...]  # attribute, place, place of the unit's name, quantity
+    references: tuple[tuple[str, int, str, str], ...]  # attribute, place, class, the class's root
+    details: tuple[
+        int | None, int | None, int | None, int | None, int | None
+    ]  # of owner, group, creation, update and external info, where there are columns
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether rows belong to somebody."""
+        return self.details[0] is not None
+
+
+@cache
+def _plan(kind: str) -> _Plan:
+    places = {name: i for i, name in enumerate(table(kind).columns)}
+    scalars, units, references = [], [], []
+    for field in entity(kind).fields.values():
+        attribute = "_" + field.name
+        if field.kind in _TO_ICE:
+            scalars.append((attribute, places[field.name], field.kind))
+        elif field.kind == "unit":
+            units.append((attribute, places[field.name], places[field.name + "_unit"], field.target))
+        elif field.kind == "entity":
+            references.append((attribute, places[field.name], field.target, entity(field.target).root))
+    if "version" in places and not entity(kind).is_enum:
+        scalars.append(("_version", places["version"], "int"))
+    owner, group, creation, update, external = (places.get(name) for name in DETAILS)
+    return _Plan(places, tuple(scalars), tuple(units), tuple(references), (owner, group, creation, update, external))
+
+
+class Graph:
+    """The model objects of one request by class and id."""
+
+    def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any]) -> None:
+        self.tx = tx
+        self.caller = caller
+        self._event = event  # makes the event context that all details carry
+        self._loaded: dict[tuple[str, int], Any] = {}
+        self._rows: dict[tuple[str, int], Any] = {}
+        self._unfinished: dict[tuple[str, int], None] = {}  # keys of rows whose references are to be resolved, in order
+        self._proxies: dict[tuple[str, int], Any] = {}
+        self._levels: dict[int, GroupLevel] = {}
+        self._permissions: dict[Any, Any] = {}
+        self._owned: dict[tuple[int, int], Any] = {}
+        self._details: dict[Any, dict[str, Any]] = {}
+        self._shared = {kind: _Shared(kind) for kind in _IMMUTABLE}
+
+    # ---- objects ---------------------------------------------------------------------------------------------
+    def find(self, kind: str, ident: int) -> Any:
+        """The loaded object or None; SecurityViolation when it may not be read."""
+        return self.load(kind, [ident]).get(ident)
+
+    def get(self, kind: str, ident: int) -> Any:
+        """The loaded object; ValidationException when there is none."""
+        found = self.find(kind, ident)
+        if found is None:
+            raise no_row(entity(kind).qualified, ident)
+        return found
+
+    def load(self, kind: str, ids: Iterable[int]) -> dict[int, Any]:
+        """Loaded objects by id, of that class or a subclass; ids without a row are left out."""
+        wanted = entity(kind)
+        root = wanted.root
+        ids = list(ids)
+        missing = list(dict.fromkeys(i for i in ids if (root, i) not in self._rows))
+        if missing:
+            self._fetch(wanted, missing)
+        found = {i: self._loaded.get((root, i)) for i in ids}
+        kinds = {name + "I" for name in wanted.concrete}
+        return {i: o for i, o in found.items() if o is not None and type(o).__name__ in kinds}
+
+    def loaded(self, kind: str, ident: int) -> Any:
+        """An object that was loaded before; KeyError otherwise."""
+        return self._loaded[(entity(kind).root, ident)]
+
+    def adopt(self, kind: str, ident: int, obj: Any) -> None:
+        """Let an object made elsewhere stand for its row."""
+        key = (entity(kind).root, ident)
+        self._loaded[key] = obj
+        if key in self._rows:
+            self._unfinished[key] = None
+
+    def row(self, kind: str, ident: int) -> Any:
+        """The stored row of a loaded object, in the order of its table's columns; None for what this request made."""
+        found = self._rows.get((entity(kind).root, ident))
+        return found[1] if found else None
+
+    def refresh_details(self, kind: str, ident: int, obj: Any) -> None:
+        """Read the details of a changed object again."""
+        key = (entity(kind).root, ident)
+        found, _ = self._rows[key]
+        columns = ", ".join(f'"{c}"' for c in table(kind).columns)
+        row = self.tx.one(f"SELECT {columns} FROM {table(kind).name} WHERE id = ?", (ident,))
+        self._load_groups()
+        self._details.clear()
+        obj._details = self._row_details(found, row)
+
+    def _fetch(self, wanted: Entity, ids: Sequence[int]) -> None:
+        where = table(wanted.name)
+        columns = ", ".join(f'"{c}"' for c in where.columns)
+        if len(ids) == 1:
+            rows = self.tx.all(f"SELECT {columns} FROM {where.name} WHERE id = ?", ids)
+        else:
+            sql = f"SELECT {columns} FROM {where.name} WHERE id IN (SELECT value FROM json_each(?))"
+            rows = self.tx.all(sql, (ids_parameter(ids),))
+        by_kind: dict[str, list[Any]] = {} if where.polymorphic else {wanted.root: rows}
+        if where.polymorphic:
+            place = _plan(wanted.concrete[0]).places["kind"]
+            for row in rows:
+                by_kind.setdefault(row[place], []).append(row)
+        for kind, of_kind in by_kind.items():
+            self._check_readable(kind, of_kind)
+            self._build(kind, of_kind)
+        for kind, of_kind in by_kind.items():
+            made = [row[0] for row in of_kind]
+            self._load_pairs(entity(kind), made)
+            self._load_eager(entity(kind), made)
+
+    def _check_readable(self, kind: str, rows: Sequence[Any]) -> None:
+        plan = _plan(kind)
+        if not plan.is_owned:
+            return
+        owner, group = plan.details[:2]
+        readable = {pair: self.caller.may_read(*pair) for pair in {(row[owner], row[group]) for row in rows}}
+        for row in rows:
+            if not readable[row[owner], row[group]]:
+                raise unreadable(entity(kind).qualified, row[0])
+
+    def _build(self, kind: str, rows: Sequence[Any]) -> None:
+        """Make the objects of rows of one class, without references and details."""
+        found, plan = entity(kind), _plan(kind)
+        factory, template, root, shared = found.factory, found.template, found.root, self._shared
+        scalars = [(name, place, shared[form]) for name, place, form in plan.scalars if form in shared]
+        others = [(name, place, _TO_ICE[form]) for name, place, form in plan.scalars if form not in shared]
+        for row in rows:
+            made = factory.__new__(factory)
+            state = made.__dict__
+            state.update(template)
+            state["_id"] = shared["long"][row[0]]
+            for attribute, place, values in scalars:
+                if row[place] is not None:
+                    state[attribute] = values[row[place]]
+            for attribute, place, convert in others:
+                if row[place] is not None:
+                    state[attribute] = convert(row[place])
+            for attribute, place, unit_place, quantity in plan.units:
+                if row[place] is not None:
+                    state[attribute] = _unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
+            self._loaded[(root, row[0])] = made
+            self._rows[(root, row[0])] = (kind, row)
+            self._unfinished[(root, row[0])] = None
+
+    def _load_pairs(self, found: Entity, ids: list[int]) -> None:
+        for field in found.fields.values():
+            if field.kind != "pairs" or (found.root, field.name) in (("Experimenter", "config"),):
+                continue
+            for ident in ids:
+                setattr(self._loaded[(found.root, ident)], "_" + field.name, [])
+            sql = (
+                f"SELECT id, name, value FROM {pair_table(found, field)} "
+                "WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, position"
+            )
+            for ident, name, value in self.tx.execute(sql, (ids_parameter(ids),)):
+                pairs = getattr(self._loaded[(found.root, ident)], "_" + field.name)
+                pairs.append(omero.model.NamedValue(name, value))
+
+    def _load_eager(self, found: Entity, ids: list[int]) -> None:
+        ids = [i for i in ids if not self._holds(found, i)]
+        for name in _EAGER.get(found.root, ()):
+            if name in found.children:
+                self.load_children(found.name, ids, name)
+            else:
+                place = list(table(found.name).columns).index(name)
+                targets = [self._rows[(found.root, i)][1][place] for i in ids]
+                self.load(found.fields[name].target, [t for t in targets if t is not None])
+
+    def _holds(self, found: Entity, ident: int) -> bool:
+        """Whether the row has the value that keeps OMERO from loading along."""
+        name = _EAGER_UNLESS.get(found.root)
+        if name is None:
+            return False
+        kind, row = self._rows[(found.root, ident)]
+        return row[_plan(kind).places[name]] is not None
+
+    # ---- collections -----------------------------------------------------------------------------------------
+    def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
+        """Load a collection of several objects as a whole; returns the children's ids. Unreadable ones are left out."""
+        owner = entity(kind)
+        field = owner.children[name]
+        where = table(field.target)
+        order = f"{field.inverse}_index, id" if field.ordered else "id"
+        condition = "" if "owner_id" not in where.columns else self.caller.filter_sql(where.name)
+        sql = (
+            f'SELECT "{field.inverse}", id FROM {where.name} '
+            f'WHERE "{field.inverse}" IN (SELECT value FROM json_each(?))'
+            f"{' AND ' + condition if condition else ''} ORDER BY {order}"
+        )
+        pairs = self.tx.all(sql, (ids_parameter(ids),))
+        if not field.ordered:
+            pairs = self.tx.in_any_order(pairs)
+        for ident in ids:
+            self.start_collection(kind, ident, name)
+        children = self.load(field.target, [child for _, child in pairs])
+        for parent, child in pairs:
+            getattr(self._loaded[(owner.root, parent)], f"_{name}Seq").append(children.get(child))
+        return [child for _, child in pairs]
+
+    def load_counts(self, kind: str, ids: Iterable[int], field: Field) -> None:
+        """Fill in how many children of a collection belong to each owner, of those the caller may see."""
+        where, seen = table(field.target).name, self.caller.filter_sql(table(field.target).name)
+        sql = (
+            f'SELECT "{field.inverse}", owner_id, count(*) FROM {where} '
+            f'WHERE "{field.inverse}" IN (SELECT value FROM json_each(?)){" AND " + seen if seen else ""} GROUP BY 1, 2'
+        )
+        for ident in ids:
+            setattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner", {})
+        for ident, owner, count in self.tx.all(sql, (ids_parameter(ids),)):
+            getattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner")[owner] = count
+
+    def start_collection(self, kind: str, ident: int, name: str) -> list[Any]:
+        """Make a collection of a loaded object loaded (empty at first) and return it for filling."""
+        obj = self._loaded[(entity(kind).root, ident)]
+        if not getattr(obj, f"_{name}Loaded"):
+            setattr(obj, f"_{name}Loaded", True)
+            setattr(obj, f"_{name}Seq", [])
+        found: list[Any] = getattr(obj, f"_{name}Seq")
+        return found
+
+    # ---- references and details ------------------------------------------------------------------------------
+    def finish(self) -> None:
+        """Resolve references and fill in details of all that was loaded since the last time."""
+        self._load_groups()
+        self._details.clear()  # they name what had been loaded by then
+        for key in list(self._unfinished):
+            kind, row = self._rows[key]
+            obj = self._loaded[key]
+            if obj._details is None and not self._refer(obj, kind, row):
+                obj._loaded = False  # it stays unfinished: what it refers to may be loaded later
+                continue
+            if obj._details is None:
+                obj._details = self._row_details(kind, row)
+            del self._unfinished[key]
+
+    def _refer(self, obj: Any, kind: str, row: Any) -> bool:
+        """Set an object's references; False where one of them cannot be named."""
+        state, complete = obj.__dict__, True
+        for attribute, place, target, root in _plan(kind).references:
+            ident = row[place]
+            if ident is None:
+                continue
+            found = self._loaded.get((root, ident))
+            if found is not None:
+                state[attribute] = found
+            elif entity(target).abstract:
+                complete = False
+            else:
+                state[attribute] = self.proxy(target, ident)
+        return complete
+
+    def proxy(self, kind: str, ident: int) -> Any:
+        """The unloaded reference to a row of a concrete class."""
+        key = (entity(kind).root, ident)
+        if key not in self._proxies:
+            self._proxies[key] = entity(kind).factory(ident, False)
+        return self._proxies[key]
+
+    def _load_groups(self) -> None:
+        rows = [self._rows[key] for key in self._unfinished]
+        places = {kind: _plan(kind).details[1] for kind in {kind for kind, _ in rows}}
+        groups = {row[places[kind]] for kind, row in rows if places[kind] is not None}
+        self.load("ExperimenterGroup", [g for g in groups if g is not None])
+
+    def _reference(self, kind: str, ident: int | None) -> Any:
+        if ident is None:
+            return None
+        return self._loaded.get((kind, ident)) or self.proxy(kind, ident)
+
+    def _row_details(self, kind: str, row: Any) -> Any:
+        """Details of a row: an object of its own, of parts that are the same for many."""
+        plan = _plan(kind)
+        owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
+        key = (owner, group, creation, update, external)
+        shared = plan.is_owned and not (kind == "OriginalFile" and self.caller.denied)
+        if shared and key in self._details:
+            made = omero.model.DetailsI.__new__(omero.model.DetailsI)
+            made.__dict__.update(self._details[key])
+            return made
+        made = self.details(*key, self._row_permissions(kind, row))
+        if shared:
+            self._details[key] = dict(made.__dict__)
+        return made
+
+    def details(
+        self,
+        owner: int | None,
+        group: int | None,
+        creation: int | None,
+        update: int | None,
+        external: int | None,
+        perms: Any,
+    ) -> Any:
+        """A Details object; its parts are loaded where the request has loaded them."""
+        made = omero.model.DetailsI.__new__(omero.model.DetailsI)
+        made.__dict__.update(
+            _DETAILS,
+            _owner=self._reference("Experimenter", owner),
+            _group=self._reference("ExperimenterGroup", group),
+            _creationEvent=self._reference("Event", creation),
+            _updateEvent=self._reference("Event", update),
+            _externalInfo=self._reference("ExternalInfo", external),
+            _permissions=perms,
+            _event=self._event_context,
+            _call={},
+        )
+        return made
+
+    @cached_property
+    def _event_context(self) -> Any:
+        return self._event()
+
+    def new_permissions(self, perm1: int | None) -> Any:
+        """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
+        return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self.global_rights())
+
+    def _row_permissions(self, kind: str, row: Any) -> Any:
+        plan = _plan(kind)
+        if kind == "ExperimenterGroup":
+            return self._shared_permissions(row[plan.places["permissions"]], self.global_rights())
+        if not plan.is_owned:
+            return self._shared_permissions(_NO_LEVEL, self.global_rights())
+        owner, group = row[plan.details[0]], row[plan.details[1]]
+        if kind == "OriginalFile" and self.caller.denied:
+            return self._shared_permissions(self.level(group).perm1, self.rights(owner, group, file=row[0]))
+        return self.permissions(owner, group)
+
+    def permissions(self, owner: int, group: int) -> Any:
+        """Permissions of an object of that owner in that group, as the caller has them."""
+        key = (owner, group)
+        if key not in self._owned:
+            level = self.level(group)
+            self._owned[key] = self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
+        return self._owned[key]
+
+    def rights(self, owner: int, group: int, *, file: int | None = None) -> Rights:
+        """What the caller may do to an object of that owner in that group; ``file`` is the id of an OriginalFile."""
+        domain = "Owned" if file is None or not self.caller.denied else file_domain(self.tx, file)
+        return self.caller.rights(owner, group, self.level(group), domain)
+
+    def global_rights(self) -> Rights:
+        """What the caller may do to what belongs to nobody."""
+        return ALL if self.caller.is_admin else Rights(True, False, False, False, False, False)
+
+    def _shared_permissions(self, perm1: int, rights: Rights) -> Any:
+        key = (perm1, rights)
+        if key not in self._permissions:
+            self._permissions[key] = permissions(perm1, rights)
+        return self._permissions[key]
+
+    def level(self, group: int) -> GroupLevel:
+        """The permissions of a group."""
+        if group not in self._levels:
+            row = self.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))
+            if row is None:
+                raise no_row(entity("ExperimenterGroup").qualified, group)
+            self._levels[group] = GroupLevel(row[0])
+        return self._levels[group]

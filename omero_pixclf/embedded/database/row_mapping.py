@@ -1,0 +1,165 @@
+"""A client's object as a row of its table, and what the row must hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import omero
+
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.database.object_model import Entity, Field, entities, entity, find_entity
+from omero_pixclf.embedded.database.schema import DEFAULTS, table
+
+__all__ = [
+    "ListPlace",
+    "changed_columns",
+    "check_present",
+    "fill_defaults",
+    "kind_of",
+    "list_owners",
+    "pair_fields",
+    "places",
+    "row_of",
+    "unload_empty",
+]
+
+_POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
+    "Pixels": "significantBits sizeX sizeY sizeZ sizeC sizeT physicalSizeX physicalSizeY physicalSizeZ",
+    "LogicalChannel": "samplesPerPixel excitationWave emissionWave",
+    "DetectorSettings": "integration",
+    "Thumbnail": "sizeX sizeY",
+    "Laser": "frequencyMultiplication",
+    "ProjectionDef": "stepping",
+}
+_FRACTIONS = {
+    "ImagingEnvironment": "humidity co2percent",
+    "LightSettings": "attenuation",
+    "TransmittanceRange": "transmittance",
+}
+_NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDef": "startPlane endPlane"}
+
+
+@dataclass(frozen=True)
+class ListPlace:
+    """Where an object stands within an ordered collection of its owner."""
+
+    inverse: str  # the object's property that names the owner
+    owner: Any
+    index: int
+
+    @property
+    def columns(self) -> dict[str, int]:
+        """The columns of the object's row that say so; the owner has an id by now."""
+        return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
+
+
+def kind_of(obj: Any) -> Entity:
+    """The class of a client's object."""
+    found = find_entity(type(obj).__name__)
+    if found is None:
+        raise misuse(f"{type(obj).__name__} cannot be stored")
+    return found
+
+
+@cache
+def places(kind: str) -> dict[str, int]:
+    """Where a class's columns stand within a row."""
+    return {name: i for i, name in enumerate(table(kind).columns)}
+
+
+@cache
+def _stored(kind: str) -> tuple[tuple[Field, int], ...]:
+    """Properties of a class that stand in its row, and where."""
+    fields = entity(kind).fields.values()
+    return tuple((f, places(kind)[f.name]) for f in fields if f.kind not in ("children", "pairs"))
+
+
+@cache
+def list_owners(kind: str) -> tuple[Field, ...]:
+    """Ordered collections, of any class, that hold objects of this one."""
+    ancestors = entity(kind).ancestors
+    lists = (f for e in entities().values() for f in e.children.values() if f.ordered and f.target in ancestors)
+    return tuple({f.inverse: f for f in lists}.values())
+
+
+@cache
+def pair_fields(kind: str) -> tuple[Field, ...]:
+    """Properties of a class that hold name-value pairs."""
+    return tuple(f for f in entity(kind).fields.values() if f.kind == "pairs")
+
+
+def row_of(found: Entity, obj: Any) -> list[Any]:
+    """The values of an object in the order of its table's columns; references must have ids by now."""
+    state = obj.__dict__
+    row: list[Any] = [None] * len(places(found.name))
+    row[0] = obj._id._val
+    perms = obj._details._permissions if obj._details is not None else None
+    if found.name == "ExperimenterGroup" and perms is not None:
+        row[places(found.name)["permissions"]] = perms._perm1
+    for field, place in _stored(found.name):
+        value = state["_" + field.name]
+        if value is None:
+            continue
+        kind = field.kind
+        if kind == "entity":
+            row[place] = value._id._val
+        elif kind == "unit":
+            row[place], row[place + 1] = value._value, str(value._unit)
+        elif kind == "bytes":
+            row[place] = bytes(value)
+        elif kind == "strings":
+            row[place] = json.dumps(list(value))
+        elif kind == "double":
+            row[place] = value._val if value._val == value._val else "NaN"  # SQLite keeps no NaN
+        else:
+            row[place] = value._val
+    return row
+
+
+def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
+    """Give columns that the database fills their value, the stored one where there is a current row."""
+    for (kind, name), value in DEFAULTS.items():
+        place = places(found.name).get(name)
+        if kind == found.name and place is not None and row[place] is None:
+            row[place] = current[place] if current is not None and current[place] is not None else value
+
+
+def check_present(found: Entity, row: list[Any]) -> None:
+    """ValidationException where a required property is not set, InternalException where a number is out of range."""
+    for field, place in _stored(found.name):
+        if row[place] is None and not field.nullable and field.kind != "bytes":
+            raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
+    _check_range(found, row, _POSITIVE, lambda v: v > 0, "must be strictly positive")
+    _check_range(found, row, _NOT_NEGATIVE, lambda v: v >= 0, "must not be negative")
+    _check_range(found, row, _FRACTIONS, lambda v: 0 <= v <= 1, "may range from zero to one only")
+
+
+def _check_range(found: Entity, row: list[Any], names: dict[str, str], fits: Callable[[Any], bool], words: str) -> None:
+    for name in names.get(found.name, "").split():
+        value = row[places(found.name)[name]]
+        if value is not None and not fits(float(value)):  # NaN is stored as text
+            message = f"values of {found.name}.{name} {words}"
+            raise omero.InternalException("", "java.lang.IllegalArgumentException", message)
+
+
+def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str, Any]:
+    """Columns to change, with their new values; none of classes that never change, which OMERO ignores."""
+    if not (found.is_mutable or found.is_enum):
+        return {}
+    return {name: wanted[place] for name, place in places(found.name).items() if wanted[place] != current[place]}
+
+
+def unload_empty(found: Entity, obj: Any) -> None:
+    """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
+
+    Emptying such a collection never reads it, so that the server does not know what is in it.
+    """
+    for name, field in found.children.items():
+        plain = not field.ordered and not entity(field.target).is_link
+        if plain and getattr(obj, f"_{name}Loaded") and not getattr(obj, f"_{name}Seq"):
+            setattr(obj, f"_{name}Loaded", False)
+            setattr(obj, f"_{name}Seq", [])

@@ -1,0 +1,207 @@
+"""Who may save what: ownership of new objects, links to others' objects, changes of details, stale copies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import omero
+import omero.model
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.database.object_model import Entity, entity
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel
+from omero_pixclf.embedded.database.row_mapping import places
+
+__all__ = [
+    "changed_details",
+    "check_editable",
+    "check_fresh",
+    "check_group",
+    "check_links",
+    "check_repository",
+    "may_alter",
+    "ownership",
+]
+
+_PRIVILEGES = {
+    "Experimenter": "ModifyUser",
+    "ExperimenterGroup": "ModifyGroup",
+    "GroupExperimenterMap": "ModifyGroupMembership",
+}
+
+_NO_GROUP = (
+    "No valid permissions available! DUMMY permissions are not intended for copying. "
+    "Make sure that you have not passed omero.group=-1 for a save without context"
+)
+
+
+@dataclass(frozen=True)
+class _Linked:
+    """An object of somebody's that another one refers to."""
+
+    kind: Entity
+    ident: int
+    owner: int
+    group: int
+
+    def __str__(self) -> str:
+        return f"{self.kind.qualified}:Id_{self.ident}"
+
+
+def may_alter(call: Call, found: Entity) -> bool:
+    """Whether the caller may make, change and delete what belongs to nobody; users and groups take a privilege."""
+    privilege = _PRIVILEGES.get(found.name)
+    return call.caller.is_admin if privilege is None else call.caller.has(privilege)
+
+
+# ---- new objects ---------------------------------------------------------------------------------------------
+def ownership(call: Call, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
+    """Owner and group of a new object: the caller and the request's group.
+
+    Administrators may name another owner. A request over all groups takes the group from the object's details, else
+    from what the object refers to.
+    """
+    caller = call.caller
+    if found.is_global:
+        return caller.user_id, -1
+    wanted = _wanted(obj, "_owner")
+    if wanted not in (None, caller.user_id) and not caller.has("WriteOwned"):
+        raise violation(f"You are not authorized to set the Experimenter for {found.qualified} to {wanted}")
+    return caller.user_id if wanted is None else wanted, _group(call, found, obj, row)
+
+
+def _group(call: Call, found: Entity, obj: Any, row: list[Any]) -> int:
+    caller, wanted = call.caller, _wanted(obj, "_group")
+    if wanted is None:
+        return caller.group_id if caller.group_id is not None else _linked_group(call, found, row)
+    across = caller.group_id is None and (caller.is_admin or wanted in caller.member_of)
+    if wanted == caller.group_id or across or (caller.is_admin and wanted == USER_GROUP):
+        return wanted
+    raise violation(f"You are not authorized to set the ExperimenterGroup for {found.qualified} to {wanted}")
+
+
+def _linked_group(call: Call, found: Entity, row: list[Any]) -> int:
+    groups = {linked.group for linked in _links(call, found, row)}
+    if len(groups) > 1:
+        raise _mixed(found, *sorted(groups)[:2])
+    if not groups:
+        raise misuse(_NO_GROUP)
+    return groups.pop()
+
+
+def _mixed(found: Entity, first: int, second: int) -> Any:
+    text = f"MIXED GROUP: {found.qualified}(group={first}) and an object of group {second} cannot be linked."
+    return fault(omero.GroupSecurityViolation, text)
+
+
+def _wanted(obj: Any, name: str) -> int | None:
+    part = getattr(obj._details, name) if obj._details is not None else None
+    return int(part._id._val) if part is not None and part._id is not None else None
+
+
+# ---- links ---------------------------------------------------------------------------------------------------
+def _links(call: Call, found: Entity, row: list[Any]) -> Iterator[_Linked]:
+    """Stored objects that a row refers to; those of the groups system and user are everybody's."""
+    for name, field in found.references.items():
+        target_id = row[places(found.name)[name]]
+        if target_id is None or entity(field.target).is_global:
+            continue
+        stored, where = call.graph.row(field.target, target_id), places(field.target)
+        if stored is None or "owner_id" not in where:
+            continue  # made by this very request, or nobody's
+        owner, group = stored[where["owner_id"]], stored[where["group_id"]]
+        if group not in (SYSTEM_GROUP, USER_GROUP):
+            yield _Linked(entity(field.target), target_id, owner, group)
+
+
+def check_links(call: Call, found: Entity, row: list[Any], owner: int, group: int) -> None:
+    """What an object of that owner refers to must be of its group, and the caller's to link to."""
+    if found.is_global or group == SYSTEM_GROUP:
+        return
+    for linked in _links(call, found, row):
+        if linked.group != group:
+            raise _mixed(found, group, linked.group)
+        if linked.owner == call.caller.user_id:
+            continue
+        level = call.graph.level(linked.group)
+        if not (call.caller.has("WriteOwned") or linked.group in call.caller.leader_of):
+            _check_member(found, linked, level, linked.group in call.caller.member_of)
+        elif not level.readable and owner != linked.owner:
+            raise fault(omero.ReadOnlyGroupSecurityViolation, f"Cannot link to {linked}")
+
+
+def _check_member(found: Entity, linked: _Linked, level: GroupLevel, is_member: bool) -> None:
+    """Viewing takes the right to read, annotating that to annotate, everything else that to write."""
+    names = (found.name, linked.kind.name)
+    if "RenderingDef" in names or names == ("Thumbnail", "Pixels"):
+        granted = level.readable
+    elif found.is_annotation_link or names == ("Roi", "Image"):
+        granted = level.annotatable
+    else:
+        granted = level.writable
+    if not (granted and is_member):
+        raise violation(f"Group is {omero.model.PermissionsI(level.perm1)}. Cannot link to object: {linked}")
+
+
+# ---- changes -------------------------------------------------------------------------------------------------
+def changed_details(call: Call, found: Entity, obj: Any, ident: int, current: Any) -> dict[str, int]:
+    """Columns of owner and group that a client wants changed, and may."""
+    where = places(found.name)
+    if "owner_id" not in where:
+        return {}
+    changed = {}
+    owner, group = _wanted(obj, "_owner"), _wanted(obj, "_group")
+    if owner not in (None, current[where["owner_id"]]):
+        if not call.caller.has("WriteOwned"):
+            raise violation(f"You are not authorized to change the owner for {found.qualified}:Id_{ident}")
+        changed["owner_id"] = int(owner or 0)
+    if group not in (None, current[where["group_id"]]):
+        if not (call.caller.is_admin or (group in call.caller.member_of and group != USER_GROUP)):
+            raise violation(f"You are not authorized to change the group for {found.qualified}:Id_{ident}")
+        changed["group_id"] = int(group or 0)
+    return changed
+
+
+def check_editable(call: Call, found: Entity, ident: int, current: Any, wanted: list[Any]) -> None:
+    """SecurityViolation unless the caller may turn the current row into the wanted one."""
+    where, what = places(found.name), f"{found.qualified}:Id_{ident}"
+    if "owner_id" not in where:
+        if not may_alter(call, found):
+            raise violation(f"Updating {what} not allowed.")
+        return
+    owner, group = current[where["owner_id"]], current[where["group_id"]]
+    check_links(call, found, wanted, owner, group)
+    check_group(call, group)
+    if not call.graph.rights(owner, group, file=ident if found.name == "OriginalFile" else None).edit:
+        raise violation(f"Updating {what} not allowed.")
+
+
+def check_group(call: Call, group: int) -> None:
+    """SecurityViolation unless the request runs in the group of an object that it is to change."""
+    current = -1 if call.caller.group_id is None else call.caller.group_id
+    if current != group and group != USER_GROUP:
+        raise violation(f"Currently logged into group {current}. Cannot alter object in group {group}")
+
+
+def check_repository(found: Entity, wanted: list[Any], current: Any = None) -> None:
+    """SecurityViolation where a client says in which repository a file is: only the server knows that."""
+    if found.name != "OriginalFile":
+        return
+    place = places(found.name)["repo"]
+    if wanted[place] is not None and (current is None or wanted[place] != current[place]):
+        raise violation("cannot set original file repo property without secret key")
+
+
+def check_fresh(found: Entity, obj: Any, ident: int, current: Any) -> None:
+    """OptimisticLockException where the object was changed since the client read it; its creation never changes."""
+    for name, attribute in (("update_id", "_updateEvent"), ("creation_id", "_creationEvent")):
+        known, place = _wanted(obj, attribute), places(found.name).get(name)
+        if place is None or not found.is_mutable or None in (known, current[place]) or known == current[place]:
+            continue
+        text = f"event for {found.qualified}:Id_{ident} from ome.model.meta.Event:Id_{current[place]} to Id_{known}"
+        if name == "creation_id":
+            raise violation(f"You are not authorized to change the creation {text}")
+        raise fault(omero.OptimisticLockException, f"You are not authorized to change the update {text}")

@@ -1,0 +1,1 @@
+"""HQL: parsed, translated to SQL, and run."""

@@ -1,0 +1,286 @@
+"""HQL becomes SQL over the tables derived from the model.
+
+Every alias is a table; dotted paths add inner joins where they cross a reference (not for its id alone); collections
+are joined by their back reference. What the caller may not read is filtered where rows of a class are ranged over or
+joined as a collection, as OMERO's own filters do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from omero_pixclf.embedded.hql.to_sql import syntax_tree as syntax
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.hql.expressions import Expressions
+from omero_pixclf.embedded.hql.joins import HqlError, Scope, Source
+from omero_pixclf.embedded.hql.grammar import parse
+from omero_pixclf.embedded.hql.values import Parameters, Value
+from omero_pixclf.embedded.database.object_model import Entity, entity
+from omero_pixclf.embedded.users.access_rights import Caller
+
+__all__ = ["Column", "HqlError", "Page", "Source", "Translation", "translate"]
+
+_JOIN = re.compile(r" (LEFT )?JOIN (\S+ (t\d+)) ON (.*)", re.DOTALL)
+_TO_ONE = re.compile(r" ON t\d+\.id = t\d+\.(?!id$)")  # pairs, of which there are several, say ``= t1.id``
+_AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
+
+
+@dataclass
+class Column:
+    """One thing selected: a value at a place of the SQL row, or several gathered in a map or list."""
+
+    value: Value
+    place: int
+    alias: str = ""
+    parts: list[Column] = field(default_factory=list)
+    gathered: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """How to take a page of a query that fetches collections: first the ids of its objects, then their rows."""
+
+    ids_sql: str
+    exact: bool  # each id comes once, so that SQL may count; else the reader counts different ids
+    rows_sql: str  # for the objects whose ids are in the parameter ``page``
+
+
+@dataclass
+class Translation:
+    """A query in SQL and how to read its rows."""
+
+    sql: str
+    parameters: dict[str, Any]
+    columns: list[Column]
+    fetches: list[tuple[Source, int]]  # fetched sources and the place of their id; the index follows where there is one
+    root_place: int
+    page: Page | None  # where one object may span several rows
+    is_ordered: bool  # whether the query says in which order its results come
+
+    @property
+    def fetches_collections(self) -> bool:
+        """Whether one object may span several rows."""
+        return any(source.is_collection for source, _ in self.fetches)
+
+
+@dataclass(frozen=True)
+class _Clauses:
+    """What follows from: conditions, group by, having, order by."""
+
+    conditions: list[str]
+    group: str
+    having: str
+    order: str
+
+
+class _Translator(Expressions):
+    """Whole selects."""
+
+    def subquery(self, outer: Scope, query: syntax.Select) -> tuple[str, str]:
+        """A select within another: its SQL and the kind of its first column."""
+        scope = self._sources(query, outer)
+        outside, self._in_condition = self._in_condition, False
+        if query.items:
+            values = [self.value(scope, item.value) for item in query.items]
+        else:
+            values = [self._whole(next(iter(scope.names.values())))]
+        self._in_condition = outside
+        columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
+        return _joined(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
+
+    def _clauses(self, query: syntax.Select, scope: Scope, default_order: str = "") -> _Clauses:
+        """Everything behind from; may add joins to the scope."""
+        conditions = list(scope.filters)
+        if query.where is not None:
+            outside, self._in_condition = self._in_condition, True
+            conditions.append(self.condition(scope, query.where))
+            self._in_condition = outside
+        group = ", ".join(self.value(scope, g).sql for g in query.group)
+        having = self.condition(scope, query.having) if query.having is not None else ""
+        order = ", ".join(self._ordered(scope, o) for o in query.order) or default_order
+        return _Clauses(conditions, group, having, order)
+
+    def _ordered(self, scope: Scope, term: syntax.Order) -> str:
+        value = self.value(scope, term.value)
+        if value.sql.endswith(".id"):
+            return f"{value.sql} DESC" if term.descending else value.sql
+        return f"{value.sql} {'DESC NULLS FIRST' if term.descending else 'ASC NULLS LAST'}"
+
+    def translate(self, query: syntax.Select) -> Translation:
+        """The whole query."""
+        scope = self._sources(query, None)
+        root = next(iter(scope.names.values()))
+        places: list[str] = []
+        items = query.items or (syntax.SelectItem(syntax.Path((next(iter(scope.names)),)), ""),)
+        columns = [self._column(scope, item, places) for item in items]
+        selected = {c.value.sql for c in columns if c.value.kind == "entity"}
+        fetches = self._fetches(scope, selected, places)
+        chosen, root_place = self._root(scope, columns, root)
+        extra = self._default_order(query, scope, places)
+        clauses = self._clauses(query, scope, extra)
+        self._check_groups(query, scope, places)
+        self._check_distinct_order(query, scope, places)
+        sql = _joined(query, ", ".join(places), clauses, scope.joins)
+        page = None
+        if root_place >= 0 and any(source.is_collection for source, _ in fetches):
+            page = _page(query, clauses, scope.joins, ", ".join(places), f"{chosen.sql}.id")
+        return Translation(sql, self.parameters.bound, columns, fetches, root_place, page, bool(query.order))
+
+    def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
+        """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""
+        values = [item.value for item in query.items]
+        if not (query.group or any(_aggregates(v) for v in values)):
+            return
+        grouped = {self.value(scope, g).sql for g in query.group}
+        plain = [v for v in (*values, *(o.value for o in query.order)) if not _aggregates(v)]
+        for path in (n for v in plain for n in syntax.nodes(v) if isinstance(n, syntax.Path)):
+            found = self.value(scope, path)
+            whole = f"{found.sql.split('.')[0]}.id" in grouped
+            computed = "." not in found.sql or "(" in found.sql
+            if found.kind != "class" and found.sql not in grouped and not whole and not computed:
+                raise misuse(f"could not execute query: {'.'.join(path.parts)} must appear in the GROUP BY clause")
+
+    def _check_distinct_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
+        """PostgreSQL orders distinct rows by what is selected only."""
+        if not query.distinct:
+            return
+        whole = {place.removesuffix(".id") for place in places if place.endswith(".id")}
+        for term in query.order:
+            sql = self.value(scope, term.value).sql
+            if sql not in places and ("(" in sql or sql.split(".")[0] not in whole):
+                raise misuse("could not execute query: ORDER BY expressions must appear in the list of SELECT DISTINCT")
+
+    def _root(self, scope: Scope, columns: list[Column], first: Source) -> tuple[Source, int]:
+        for column in columns:
+            if column.value.kind == "entity":
+                for source in scope.names.values():
+                    if column.value.sql == f"{source.sql}.id":
+                        return source, column.place
+        return first, -1
+
+    def _default_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> str:
+        """By ids where the query leaves the order open, so that answers are the same every time."""
+        if query.order or query.group or query.distinct or any(_aggregates(item.value) for item in query.items):
+            return ""
+        return ", ".join(f"{s.sql}.id" for s in scope.names.values() if s.entity is not None)
+
+    def _column(self, scope: Scope, item: syntax.SelectItem, places: list[str]) -> Column:
+        if isinstance(item.value, syntax.Make):
+            parts = [self._column(scope, part, places) for part in item.value.items]
+            return Column(Value(""), -1, item.alias, parts, item.value.kind)
+        value = self._elements_selected(scope, item.value) or self.value(scope, item.value)
+        if isinstance(item.value, syntax.Path) and value.kind == "entity" and not value.sql.endswith(".id"):
+            value = self._joined_entity(scope, value)
+        if item.alias:
+            scope.results[item.alias] = value
+        places.append(value.sql)
+        if value.extra:
+            places.append(value.extra)
+        return Column(value, len(places) - (2 if value.extra else 1), item.alias)
+
+    def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
+        """``select d.imageLinks`` or ``elements(d.imageLinks)``: the elements of a collection, by a join."""
+        node = node.path if isinstance(node, syntax.Collection) else node
+        source = scope.find(node.parts[0]) if isinstance(node, syntax.Path) else None
+        if source is None or source.unit is not None or not _ends_in_collection(source.entity, node.parts[1:]):
+            return None
+        owner, name = self._owner(scope, node, outer=False)
+        made = self._join_property(scope, owner, name, syntax.Join(node, "", False, False, None))
+        assert made.entity is not None
+        return Value(f"{made.sql}.id", "entity", made.entity.name)
+
+    def _joined_entity(self, scope: Scope, value: Value) -> Value:
+        alias, column = value.sql.split(".", 1)
+        source = Source(alias, None)
+        made = self._follow(scope, source, column, value.target)
+        return Value(f"{made.sql}.id", "entity", value.target)
+
+    def _fetches(self, scope: Scope, selected: set[str], places: list[str]) -> list[tuple[Source, int]]:
+        found, known = [], set(selected)
+        for source in scope.names.values():
+            if not source.fetched or source.unit is not None:
+                continue
+            assert source.parent is not None
+            if f"{source.parent.sql}.id" not in known:
+                raise HqlError(
+                    "query specified join fetching, but the owner of the fetched association was not selected"
+                )
+            if source.entity is None:
+                found.append((source, -1))
+                continue
+            known.add(f"{source.sql}.id")
+            found.append((source, len(places)))
+            places.append(f"{source.sql}.id")
+            if source.index:
+                places.append(source.index)
+        return found
+
+
+def _joined(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequence[str]) -> str:
+    sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{columns} FROM {''.join(joins)}"
+    for word, text in (
+        ("WHERE", " AND ".join(clauses.conditions)),
+        ("GROUP BY", clauses.group),
+        ("HAVING", clauses.having),
+        ("ORDER BY", clauses.order),
+    ):
+        sql += f" {word} {text}" if text else ""
+    return sql
+
+
+def _page(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], columns: str, root: str) -> Page:
+    order = clauses.order if query.order else root
+    needed, exist = _needed(joins, [*clauses.conditions, order, root])
+    exact = all(_TO_ONE.search(join) for join in needed[1:])
+    within = replace(clauses, order=order, conditions=[*clauses.conditions, *exist])
+    inside = [*clauses.conditions, f"{root} IN (SELECT value FROM json_each(:page))"]
+    rows_sql = _joined(query, columns, replace(clauses, conditions=inside), joins)
+    return Page(_joined(query, root, within, needed), exact, rows_sql)
+
+
+def _needed(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The joins that decide which objects there are and in what order, and conditions in place of others.
+
+    Of joins that only fetch, whose alias nothing else speaks of, outer ones go, and inner ones of collections need no
+    rows: something must exist.
+    """
+    kept: list[str] = []
+    exist: list[str] = []
+    for join in reversed(joins):
+        found = _JOIN.fullmatch(join)
+        if found is None or any(f"{found[3]}." in text for text in (*texts, *kept)):
+            kept.insert(0, join)
+            continue
+        within = [text for text in exist if f"{found[3]}." in text]
+        if found[1] is None and not _TO_ONE.search(join):
+            exist = [text for text in exist if text not in within]
+            exist.append(f"EXISTS (SELECT 1 FROM {found[2]} WHERE {' AND '.join([found[4], *within])})")
+        elif found[1] is None or within:
+            kept.insert(0, join)
+    return kept, exist
+
+
+def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:
+    """Whether a path crosses references only and ends in a collection of objects."""
+    for place, step in enumerate(steps):
+        found = here.fields.get(step) if here is not None else None
+        if found is None or found.kind not in ("entity", "children"):
+            return False
+        if found.kind == "children":
+            return place == len(steps) - 1
+        here = entity(found.target)
+    return False
+
+
+def _aggregates(node: Any) -> bool:
+    return any(isinstance(n, syntax.Function) and n.name in _AGGREGATES for n in syntax.nodes(node))
+
+
+def translate(text: str, caller: Caller, given: dict[str, Any] | None) -> Translation:
+    """A query's text in SQL; HqlError or HqlSyntaxError when it cannot be, OMERO's exceptions for bad parameters."""
+    if not text:
+        raise HqlError("the query is empty")
+    return _Translator(caller, Parameters(given)).translate(parse(text))

@@ -1,0 +1,236 @@
+"""The planes of one Pixels object on disk, addressed as OMERO addresses them.
+
+Samples are big-endian and lie in the order XYZCT. Reading never maps the file: a full disk or a file that somebody cuts
+off must end in an exception, not in a signal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.storage.data_paths import read_all, write_all
+
+__all__ = ["PixelBuffer", "PixelLayout", "sample_type"]
+
+MAX_PLANE_SIDE = 3192  # larger planes are 'big images' that OMERO handles by tiles
+_TILE_SIDE = 256
+_TILE_BYTES = 1 << 20
+_SAMPLES = {
+    "int8": ">i1",
+    "uint8": ">u1",
+    "int16": ">i2",
+    "uint16": ">u2",
+    "int32": ">i4",
+    "uint32": ">u4",
+    "float": ">f4",
+    "double": ">f8",
+}
+
+
+def sample_type(pixels_type: str) -> np.dtype[Any]:
+    """The big-endian dtype of a pixel type; ApiUsageException for those without plain samples (complex, bit)."""
+    if pixels_type not in _SAMPLES:
+        raise misuse(f"Unknown type: '{pixels_type}'")
+    return np.dtype(_SAMPLES[pixels_type])
+
+
+@dataclass(frozen=True)
+class PixelLayout:
+    """Sizes of a Pixels object and where its parts begin (bytes)."""
+
+    x: int
+    y: int
+    z: int
+    c: int
+    t: int
+    pixels_type: str
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of a sample."""
+        return sample_type(self.pixels_type)
+
+    @property
+    def width(self) -> int:
+        """Bytes of a sample."""
+        return self.dtype.itemsize
+
+    @property
+    def row_size(self) -> int:
+        """Bytes of a row."""
+        return self.x * self.width
+
+    @property
+    def plane_size(self) -> int:
+        """Bytes of a plane."""
+        return self.row_size * self.y
+
+    @property
+    def stack_size(self) -> int:
+        """Bytes of all planes along z."""
+        return self.plane_size * self.z
+
+    @property
+    def timepoint_size(self) -> int:
+        """Bytes of all stacks of a time point."""
+        return self.stack_size * self.c
+
+    @property
+    def total_size(self) -> int:
+        """Bytes of everything."""
+        return self.timepoint_size * self.t
+
+    @property
+    def is_big(self) -> bool:
+        """Whether OMERO would keep a pyramid of it."""
+        return self.x * self.y > MAX_PLANE_SIDE**2 and self.pixels_type not in ("float", "double")
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """Width and height of the tiles that are read best."""
+        if self.is_big:
+            return min(self.x, _TILE_SIDE), min(self.y, _TILE_SIDE)
+        return self.x, max(1, min(self.y, _TILE_BYTES // self.width // self.x))
+
+    def check(self, **coordinates: int) -> None:
+        """ApiUsageException where a coordinate lies outside."""
+        for axis in "xyzct":
+            value, size = coordinates.get(axis), getattr(self, axis)
+            if value is not None and not 0 <= value < size:
+                name = axis.upper()
+                raise misuse(f"{name} '{value}' greater than size{name} '{size}'.")
+
+    def offset(self, y: int = 0, z: int = 0, c: int = 0, t: int = 0) -> int:
+        """Where a row begins; the coordinates must lie inside."""
+        self.check(y=y, z=z, c=c, t=t)
+        return y * self.row_size + z * self.plane_size + c * self.stack_size + t * self.timepoint_size
+
+    def check_cube(self, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> None:
+        """ApiUsageException where a hypercube is no part of the image."""
+        if not len(offset) == len(size) == len(step) == 5:
+            raise misuse("Invalid List length: each list must contain 5 elements XYZCT")
+        self.check(**dict(zip("xyzct", offset, strict=True)))
+        self.check(**{a: o + s - 1 for a, o, s in zip("xyzct", offset, size, strict=True)})
+        if min(step) < 1:
+            raise misuse("Invalid step size: steps sizes must be 1 or greater")
+
+
+class PixelBuffer:
+    """An open pixel file; the file comes into being with the first access when the buffer may be written."""
+
+    def __init__(self, path: Path, layout: PixelLayout, *, writable: bool) -> None:
+        self.path = path
+        self.layout = layout
+        self.writable = writable
+        self._descriptor: int | None = None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _file(self) -> int:
+        if self._descriptor is None:
+            if not self.writable:
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            else:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                os.ftruncate(self._descriptor, self.layout.total_size)
+        return self._descriptor
+
+    # ---- reading ---------------------------------------------------------------------------------------------
+    def region(self, offset: int, size: int) -> bytes:
+        """Bytes as they lie in the file; zeros where nothing was written yet."""
+        if self._descriptor is None and not self.writable and not self.path.exists():
+            return bytes(size)
+        return read_all(self._file(), size, offset)
+
+    def plane(self, z: int, c: int, t: int) -> bytes:
+        """The bytes of a plane."""
+        return self.region(self.layout.offset(0, z, c, t), self.layout.plane_size)
+
+    def plane_array(self, z: int, c: int, t: int) -> NDArray[Any]:
+        """A plane as (y, x), big-endian, read-only."""
+        layout = self.layout
+        return np.frombuffer(self.plane(z, c, t), layout.dtype).reshape(layout.y, layout.x)
+
+    def xz_array(self, y: int, c: int, t: int) -> NDArray[Any]:
+        """The rows of all planes along z at one y, as (z, x)."""
+        layout = self.layout
+        data = self.cube((0, y, 0, c, t), (layout.x, 1, layout.z, 1, 1), (1,) * 5)
+        return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.x)
+
+    def zy_array(self, x: int, c: int, t: int) -> NDArray[Any]:
+        """The columns of all planes along z at one x, as (y, z)."""
+        layout = self.layout
+        data = self.cube((x, 0, 0, c, t), (1, layout.y, layout.z, 1, 1), (1,) * 5)
+        return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.y).T
+
+    def column(self, x: int, z: int, c: int, t: int) -> bytes:
+        """The bytes of a column of a plane."""
+        self.layout.check(x=x)
+        return self.plane_array(z, c, t)[:, x].tobytes()
+
+    def cube(self, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> bytes:
+        """A hypercube: offset, size and step along x, y, z, c, t."""
+        layout = self.layout
+        layout.check_cube(offset, size, step)
+        xs, ys, zs, cs, ts = (range(o, o + s, p) for o, s, p in zip(offset, size, step, strict=True))
+        if len(xs) == layout.x and len(ys) == layout.y and zs.step == 1:  # whole planes lie side by side
+            stacks = [self.region(layout.offset(0, zs[0], c, t), len(zs) * layout.plane_size) for t in ts for c in cs]
+            return stacks[0] if len(stacks) == 1 else b"".join(stacks)
+        planes = [self._rows(xs, ys, z, c, t) for t in ts for c in cs for z in zs]
+        return planes[0] if len(planes) == 1 else b"".join(planes)
+
+    def _rows(self, xs: range, ys: range, z: int, c: int, t: int) -> bytes:
+        """Part of a plane, of which only the rows needed are read."""
+        layout = self.layout
+        height = ys[-1] - ys[0] + 1
+        data = self.region(layout.offset(ys[0], z, c, t), height * layout.row_size)
+        if len(xs) == layout.x and len(ys) == height:
+            return data
+        rows = np.frombuffer(data, layout.dtype).reshape(height, layout.x)
+        return rows[:: ys.step, xs[0] : xs[-1] + 1 : xs.step].tobytes()
+
+    def digest(self) -> bytes:
+        """SHA-1 over all planes in their order."""
+        made = hashlib.sha1(usedforsecurity=False)
+        layout, block = self.layout, 1 << 22
+        for number in range(math.ceil(layout.total_size / block)):
+            made.update(self.region(number * block, min(block, layout.total_size - number * block)))
+        return made.digest()
+
+    # ---- writing ---------------------------------------------------------------------------------------------
+    def check_writable(self) -> None:
+        """ApiUsageException where the pixels were written before."""
+        if not self.writable:
+            raise misuse("Write-method not permitted.")
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Bytes as they shall lie in the file."""
+        self.check_writable()
+        if offset < 0 or offset + len(data) > self.layout.total_size:
+            raise misuse(f"{len(data)} bytes at {offset} do not fit into {self.layout.total_size} bytes of pixels")
+        write_all(self._file(), data, offset)
+
+    def write_tile(self, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
+        """Part of a plane."""
+        self.check_writable()
+        layout = self.layout
+        layout.check_cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)
+        size = w * layout.width
+        for row in range(h):
+            start = layout.offset(y + row, z, c, t) + x * layout.width
+            write_all(self._file(), data[row * size : (row + 1) * size], start)

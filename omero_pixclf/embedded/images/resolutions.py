@@ -1,0 +1,162 @@
+"""The resolutions of an image: which there are, and which one is in use."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+import shutil
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import omero
+import omero.api
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
+from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.storage.data_paths import level_path, pixels_path
+
+__all__ = ["Pyramid", "Resolutions", "copy_levels", "forget_levels", "open_pixels", "open_pyramid", "pixel_layout"]
+
+_LEVELS = "SELECT level, sizeX, sizeY FROM resolution WHERE pixels = ? ORDER BY level"
+_IMPORTED = "SELECT 1 FROM pixels p JOIN image i ON i.id = p.image WHERE p.id = ? AND i.fileset IS NOT NULL"
+
+
+def pixel_layout(call: Call, ident: int) -> tuple[PixelLayout, int, int] | None:
+    """Sizes and type of a Pixels object, its owner and group; None where the caller sees no such object."""
+    row = call.tx.one(
+        "SELECT p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT, k.value, p.owner_id, p.group_id FROM pixels p "
+        "JOIN pixelstype k ON k.id = p.pixelsType WHERE p.id = ?",
+        (ident,),
+    )
+    if row is None or not call.caller.may_read(row[6], row[7]):
+        return None
+    return PixelLayout(*row[:6]), row[6], row[7]
+
+
+def open_pixels(call: Call, ident: int, *, write: bool = False) -> PixelBuffer:
+    """The pixel file of a Pixels object; it is written once, by the first store that touches it."""
+    found = pixel_layout(call, ident)
+    if found is None:
+        raise invalid(f"Cannot read pixels id={ident}")
+    layout, owner, group = found
+    path = pixels_path(call.folder, ident)
+    new = not path.exists()
+    return PixelBuffer(path, layout, writable=write and new and call.graph.rights(owner, group).edit)
+
+
+def open_pyramid(call: Call, ident: int, *, write: bool = False) -> Pyramid:
+    """All resolutions of a Pixels object; only a new one, which has the full one alone, is writable."""
+    full = open_pixels(call, ident, write=write)
+    smaller = [
+        PixelBuffer(level_path(call.folder, ident, level), replace(full.layout, x=x, y=y), writable=False)
+        for level, x, y in call.tx.all(_LEVELS, (ident,))
+    ]
+    return Pyramid([full, *smaller], imported=call.tx.one(_IMPORTED, (ident,)) is not None)
+
+
+def forget_levels(tx: Transaction, ids: Iterable[int]) -> None:
+    """Delete what is known of smaller resolutions of Pixels; their files go with the full ones."""
+    tx.execute("DELETE FROM resolution WHERE pixels IN (SELECT value FROM json_each(?))", (ids_parameter(ids),))
+
+
+def copy_levels(call: Call, source: int, target: int) -> None:
+    """Give a copy of Pixels the smaller resolutions of the original."""
+    for level, x, y in call.tx.all(_LEVELS, (source,)):
+        call.tx.execute("INSERT INTO resolution VALUES (?, ?, ?, ?)", (target, level, x, y))
+        shutil.copyfile(level_path(call.folder, source, level), level_path(call.folder, target, level))
+
+
+class Pyramid:
+    """The buffers of an image's resolutions, the largest first, one of which is in use: at first the largest.
+
+    OMERO counts levels from the smallest resolution.
+    """
+
+    def __init__(self, buffers: Sequence[PixelBuffer], *, imported: bool) -> None:
+        self.buffers = tuple(buffers)
+        self.level = len(buffers) - 1
+        self._imported = imported
+
+    @property
+    def full(self) -> PixelBuffer:
+        """The full resolution."""
+        return self.buffers[0]
+
+    @property
+    def current(self) -> PixelBuffer:
+        """The resolution in use."""
+        return self.buffers[len(self.buffers) - 1 - self.level]
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """Width and height of the tiles that are read best."""
+        return self.current.layout.tile_size
+
+    def at_least(self, side: int) -> PixelBuffer:
+        """The smallest resolution whose longer side has that many pixels, else the full one."""
+        fitting = [b for b in self.buffers if max(b.layout.x, b.layout.y) >= side]
+        return fitting[-1] if fitting else self.full
+
+    def use(self, level: int) -> None:
+        """Use another resolution; ApiUsageException where there is none of that number."""
+        if not self._imported and not self.full.layout.is_big:
+            text = "Cannot set resolution levels on a ROMIO pixel buffer."
+            raise fault(
+                omero.InternalException, f"Wrapped Exception: (java.lang.UnsupportedOperationException): {text}"
+            )
+        if not 0 <= level < len(self.buffers):
+            raise misuse(f"resolution level {level} of {len(self.buffers)}")
+        self.level = level
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for buffer in self.buffers:
+            buffer.close()
+
+
+class Resolutions(Service):
+    """The operations of omero.api.PyramidService."""
+
+    @property
+    @abstractmethod
+    def _pyramid(self) -> Pyramid:
+        """The resolutions of the pixels that are open; ApiUsageException where none are."""
+
+    @property
+    def _levels(self) -> Pyramid:
+        """The resolutions, where they may be asked for."""
+        return self._pyramid
+
+    @property
+    def _layout(self) -> PixelLayout:
+        """Sizes of the resolution in use."""
+        return self._pyramid.current.layout
+
+    @untransacted
+    def requiresPixelsPyramid(self, context: Any) -> bool:
+        return self._pyramid.full.layout.is_big
+
+    @untransacted
+    def getTileSize(self, context: Any) -> list[int]:
+        return list(self._pyramid.tile_size)
+
+    @untransacted
+    def getResolutionLevels(self, context: Any) -> int:
+        return len(self._levels.buffers)
+
+    @untransacted
+    def getResolutionLevel(self, context: Any) -> int:
+        return self._levels.level
+
+    @untransacted
+    def getResolutionDescriptions(self, context: Any) -> list[Any]:
+        layouts = [buffer.layout for buffer in self._levels.buffers]
+        return [omero.api.ResolutionDescription(layout.x, layout.y) for layout in layouts]
+
+    @untransacted
+    def setResolutionLevel(self, context: Any, level: int) -> None:
+        self._levels.use(level)

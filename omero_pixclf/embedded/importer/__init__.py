@@ -1,0 +1,1 @@
+"""`omero import` without Java: arguments, folders, uploads."""

@@ -1,0 +1,97 @@
+"""The folder with the stand-in for Java, and the entry in omero-py's cache that leads to it."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import zipfile
+from pathlib import Path
+
+from omero_pixclf.errors import OutputError, UsageError
+
+__all__ = ["make_cache_entry", "make_importer_folder"]
+
+_JAR = "omero_pixclf-importer.jar"
+_ABOUT = """This folder stands in for Java under `omero import`. It was made by: omero-pixclf embedded importer
+
+It is NOT OME's importer and has none of Bio-Formats' readers: it imports TIFF, OME-TIFF, PNG, JPEG, BMP, GIF, OME-Zarr,
+cellSens .vsi and Bio-Formats' .fake names. The .jar file is empty; omero-py wants to see one.
+
+    PATH={folder}:$PATH omero import --clientdir {folder} FILE...
+
+Take it out of PATH, or delete the folder, to have real Java again.
+"""
+_JAVA = """#!/bin/sh
+# omero_pixclf's stand-in for Java under `omero import`; see README.txt beside it
+exec {python} {program} "$@"
+"""
+_PROGRAM = """import sys
+
+from omero_pixclf.embedded.importer.run_import import java
+
+sys.exit(java(sys.argv[1:]))
+"""
+_MARK = "omero_pixclf-importer"
+
+
+def make_importer_folder(folder: Path) -> Path:
+    """Write the program ``java`` and a placeholder of a jar; returns the program's path.
+
+    Raises
+    ------
+    UsageError
+        Where another ``java`` lies in the folder.
+    OutputError
+        Where it cannot be written.
+    """
+    folder = folder.resolve()
+    program = folder / "java"
+    if program.exists() and _MARK not in _text(folder / "README.txt") and "omero_pixclf" not in _text(program):
+        raise UsageError(f"{program}: lies there already and is not of omero_pixclf; name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "README.txt").write_text(_ABOUT.format(folder=folder), encoding="utf-8")
+        inner = folder / "importer.py"
+        inner.write_text(_PROGRAM, encoding="utf-8")
+        text = _JAVA.format(python=shlex.quote(sys.executable), program=shlex.quote(str(inner)))
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+        _write_jar(folder / _JAR)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    return program
+
+
+def make_cache_entry() -> Path:
+    """Let omero-py's cache of jars (below OMERO_USERDIR, if that is set) name the placeholder; returns its folder.
+
+    Raises
+    ------
+    UsageError
+        Where the cache has real jars already.
+    OutputError
+        Where it cannot be written.
+    """
+    from omero.util import get_omero_user_cache_dir
+
+    jars = Path(str(get_omero_user_cache_dir())) / "jars"
+    note = jars / "OMERO.java.txt"
+    if note.exists() and _text(note).strip() != _MARK:
+        raise UsageError(f"{note}: names {_text(note).strip()}, OME's own importer; it is left as it is")
+    libraries = jars / _MARK / "libs"
+    try:
+        libraries.mkdir(parents=True, exist_ok=True)
+        _write_jar(libraries / _JAR)
+        note.write_text(_MARK, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{jars}: cannot be written: {error.strerror}") from error
+    return libraries
+
+
+def _write_jar(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\nCreated-By: omero_pixclf (a placeholder)\n")
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""

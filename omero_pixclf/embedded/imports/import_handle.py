@@ -1,0 +1,226 @@
+"""The server's part of an import, once the files are there: read them, unpack their pixels, make images of them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import Ice
+import omero.grid
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.handle import RequestHandle
+from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
+from omero_pixclf.embedded.commands.request_errors import Refused, error_response
+from omero_pixclf.embedded.imports.filesets import Begun, discard
+from omero_pixclf.embedded.imports.objects import Reading, Wishes, is_unattended
+from omero_pixclf.embedded.imports.pixel_import import unpack
+from omero_pixclf.embedded.imports.import_saving import (
+    IMAGES_AT_ONCE,
+    SavedImage,
+    remove_images,
+    save_images,
+    save_plates_and_links,
+)
+from omero_pixclf.embedded.server.jobs import set_job_state
+from omero_pixclf.embedded.storage.managed_files import managed_folder
+from omero_pixclf.embedded.storage.data_paths import remove_files, temporary_folder
+from omero_pixclf.errors import ImageError
+from omero_pixclf.embedded.series.reading import main_file, open_series
+from omero_pixclf.wording import counted
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.users.sessions import ClientSession
+
+__all__ = ["ImportHandle"]
+
+_log = logging.getLogger(__name__)
+_STEPS = 6
+_PAUSE_S = 0.01  # between transactions: those who wait for the database come first
+
+
+class ImportHandle(RequestHandle):
+    """The omero.cmd.Handle of an omero.grid.ImportRequest.
+
+    Pixels are unpacked before the database is asked for anything. Images are then saved some at a time, so that others
+    wait for no long transaction; the last one makes the plates and puts everything into its container. What a failure
+    or a cancellation leaves is removed, also by the next start where the server was killed.
+    """
+
+    def __init__(
+        self, server: Server, session: ClientSession, request: Any, context: dict[str, str], begun: Begun
+    ) -> None:
+        super().__init__(server, session, request, context)
+        self._begun = begun
+        self._unattended = is_unattended(request.settings)
+        self._status.steps = _STEPS
+
+    def _outcome(self) -> tuple[Any, list[Any]]:
+        self._set_jobs("Running")
+        try:
+            with interruptible(self._cancelled):
+                answer = self._import()
+        except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
+            self._fail(error)
+            return self._answer(error), self._failed()
+        return answer, []
+
+    def _fail(self, error: Exception) -> None:
+        _log.info("the import of %s failed: %s", self._begun.folder, error)
+        if not self._cancelled.is_set():
+            self._write_log(f"failed: {error}")
+            self._set_jobs("Error", self._told(str(error)))
+        self._take_back()
+
+    def _answer(self, error: Exception) -> Any:
+        made = error_response(self._request, _named(error), "import-request-failure")
+        made.parameters = {name: self._told(text) for name, text in made.parameters.items()}
+        return made
+
+    def _told(self, text: str) -> str:
+        """A text as clients may read it: files by where they lie in their import, not in this machine's folders."""
+        server, own = self.server.folder, managed_folder(self.server.folder) / self._begun.folder
+        folders = "|".join(re.escape(str(one)) for one in (own.resolve(), own, server.resolve(), server) if one.parts)
+        return re.sub(rf"(?<![\w./-])(?:{folders})/", "", text)
+
+    def _failed(self) -> list[Any]:
+        return [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
+
+    # ---- the steps -------------------------------------------------------------------------------------------
+    def _import(self) -> Any:
+        root = managed_folder(self.server.folder)
+        own = root / self._begun.folder
+        main = main_file([root / place for _, place in self._begun.files], own)
+        with ExitStack() as held:
+            content = held.enter_context(open_series(main, within=own))
+            folder = held.enter_context(temporary_folder(self.server.folder))
+            self._step(1, f"{content.format}: {counted(len(content.series), 'image')}")
+            for remark in content.remarks:
+                self._write_log(remark)
+            pixels = []
+            for found in unpack(content, folder):
+                pixels.append(found)
+                self.session.touch()  # what works for a client is not idle
+            self._step(2, f"{counted(len(pixels), 'image')} unpacked")
+            wishes = Wishes.of(self._request.settings)
+            reading = Reading(content, pixels, wishes, main.name, self._begun.fileset.id.val)
+            return self._saved(reading)
+
+    def _saved(self, reading: Reading) -> Any:
+        """Save the images some at a time, and at last what makes them visible in their containers."""
+        made: list[SavedImage] = []
+        for first in range(0, len(reading.pixels), IMAGES_AT_ONCE):
+            go_on(_PAUSE_S)
+            made += self._saved_images(reading, range(first, min(first + IMAGES_AT_ONCE, len(reading.pixels))))
+            self.session.touch()
+        self._step(3, "images saved")
+        go_on(_PAUSE_S)
+        with self._transaction() as call:
+            plates = save_plates_and_links(call, reading, [one.image for one in made])
+            self._note_format(call, reading.content.format)
+            self._finish_jobs(call)
+            go_on()  # the last moment at which nothing has changed yet
+        self._step(_STEPS - 1, "saved")
+        return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
+
+    def _saved_images(self, reading: Reading, numbers: range) -> list[SavedImage]:
+        placed: list[int] = []
+        try:
+            with self._transaction() as call:
+                return save_images(call, reading, numbers, placed)
+        except BaseException:
+            remove_files(self.server.folder, "Pixels", placed)
+            raise
+
+    def _transaction(self) -> Any:
+        if self._cancelled.is_set():
+            raise Refused("cancel-called", "cancelled before it began")
+        return self.transaction({**self._context, "omero.group": str(self._begun.group)}, write=True)
+
+    def _note_format(self, call: Call, kind: str) -> None:
+        """The files' type is that of what they turned out to be."""
+        ids = [(kind, ident) for ident, _ in self._begun.files]
+        call.tx.executemany("UPDATE originalfile SET mimetype = ? WHERE id = ?", ids)
+
+    # ---- giving up -------------------------------------------------------------------------------------------
+    def abandoned(self) -> None:
+        """Stop where the client has gone, unless it wanted the server to go on alone."""
+        if not self._unattended:
+            self._cancelled.set()
+
+    def released(self) -> None:
+        """A handle that is closed before the end cancels its import, as the end of the session does."""
+        self.abandoned()
+
+    def _take_back(self) -> None:
+        """Remove the images of an import that failed; of one that was cancelled everything.
+
+        A server that stops leaves that to its next start.
+        """
+        try:
+            while not self.server.stopping:
+                with self.transaction({"omero.group": "-1"}, write=True) as call:
+                    if not remove_images(call, self._begun.fileset.id.val, IMAGES_AT_ONCE):
+                        break
+                time.sleep(_PAUSE_S)
+            if self._cancelled.is_set() and not self.server.stopping:
+                with self.transaction({"omero.group": "-1"}, write=True) as call:
+                    discard(call, self._begun.fileset.id.val, self._begun.folder)
+        except (Ice.Exception, sqlite3.Error):
+            _log.exception("the import of %s could not be taken back; the next start does", self._begun.folder)
+
+    # ---- telling how far it has come -------------------------------------------------------------------------
+    def _step(self, number: int, what: str) -> None:
+        with self.lock:
+            self._status.currentStep = number
+            listeners = list(self._callbacks.values())
+        self._write_log(what)
+        for listener in listeners:
+            try:
+                listener.step(number, _STEPS)
+            except Ice.Exception as error:
+                _log.info("a client was not told about step %d of an import: %s", number, error)
+
+    def _write_log(self, text: str) -> None:
+        path = managed_folder(self.server.folder) / self._begun.log_place
+        try:
+            with path.open("a", encoding="utf-8") as log:
+                log.write(f"{self._told(text)}\n")
+        except OSError as error:  # a full disk: the answer matters more
+            _log.warning("%s: %s", path, error)
+
+    def _jobs(self, call: Call) -> list[int]:
+        """The server's own jobs of this import; the first one, the upload, is done."""
+        sql = "SELECT child FROM filesetjoblink WHERE parent = ? ORDER BY id"
+        return [row[0] for row in call.tx.all(sql, (self._begun.fileset.id.val,))][1:]
+
+    def _set_jobs(self, status: str, message: str | None = None) -> None:
+        with self.transaction({"omero.group": "-1"}, write=True) as call:
+            for job in self._jobs(call):
+                set_job_state(call.tx, job, status, message)
+            self._note_log_size(call)
+
+    def _finish_jobs(self, call: Call) -> None:
+        for job in self._jobs(call):
+            set_job_state(call.tx, job, "Finished", "Finished")
+        self._note_log_size(call)
+
+    def _note_log_size(self, call: Call) -> None:
+        path = managed_folder(self.server.folder) / self._begun.log_place
+        size = path.stat().st_size if path.exists() else 0
+        call.tx.execute("UPDATE originalfile SET size = ? WHERE id = ?", (size, self._begun.log.id.val))
+
+
+def _named(error: Exception) -> Exception:
+    """Failures of reading as OMERO names them."""
+    if isinstance(error, ImageError):
+        unknown = "unknown kind" in str(error)
+        made = Refused("import-unknown-format" if unknown else "import-file-exception", str(error))
+        made.__cause__ = error
+        return made
+    return error

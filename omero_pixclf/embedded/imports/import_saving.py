@@ -1,0 +1,139 @@
+"""What was read from files becomes rows: images some at a time, then plates and links, which make them visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import omero.model
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.delete import carry_out
+from omero_pixclf.embedded.commands.graph_traversal import Action
+from omero_pixclf.embedded.commands.options import ChildOptions
+from omero_pixclf.embedded.commands.delete_rules import Removal
+from omero_pixclf.embedded.imports.objects import Reading, link_screens, link_wishes, new_images, new_plates
+from omero_pixclf.embedded.imports.pixel_import import put_in_place
+from omero_pixclf.embedded.images.rendering_definitions import defaults_into, new_settings
+from omero_pixclf.embedded.images.resolutions import open_pixels
+from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.services.pixels import describe_all_pixels
+from omero_pixclf.embedded.series.content import Content
+
+__all__ = ["IMAGES_AT_ONCE", "SavedImage", "remove_images", "save_images", "save_plates_and_links"]
+
+IMAGES_AT_ONCE = 50
+"""Images of a transaction: others wait no longer than these take."""
+
+
+@dataclass(frozen=True)
+class SavedImage:
+    """An image and its Pixels as the client is told of them, without what belongs to them."""
+
+    image: Any
+    pixels: Any
+
+
+def save_images(call: Call, reading: Reading, numbers: range, placed: list[int]) -> list[SavedImage]:
+    """Save some of the images, with the settings they are drawn with.
+
+    ``placed`` gets the ids of pixels whose files are in place, to be removed where the transaction fails.
+    """
+    images = new_images(call, reading, numbers)
+    saver = Saver(call)
+    for image in images:
+        saver.save(image)
+    saver.flush()
+    made = [image.getPrimaryPixels() for image in images]
+    for one, number in zip(made, numbers, strict=True):
+        placed.append(one.id.val)
+        put_in_place(reading.pixels[number], call.folder, one.id.val)
+    _note_levels(call, reading.content, numbers, made)
+    found = [SavedImage(_brief_image(image), _brief_pixels(one)) for image, one in zip(images, made, strict=True)]
+    if reading.wishes.thumbnails:
+        _save_settings(call, [one.id.val for one in made])
+    return found
+
+
+def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -> list[Any]:
+    """Save plates and screens, and put everything where the client wants it; returns the plates, without their wells.
+
+    ``images`` are all images of the import, in their order.
+    """
+    call.graph.load("Image", [image.id.val for image in images])  # once for all
+    known = [omero.model.ImageI(image.id.val, False) for image in images]
+    plates = new_plates(reading, known)
+    saver = Saver(call)
+    for plate in plates:
+        saver.save(plate)
+    saver.flush()
+    link_screens(call, reading.content, plates)
+    on_plates = {spot.series for plate in reading.content.plates for spot in plate.spots}
+    others = [image for number, image in enumerate(known) if number not in on_plates]
+    link_wishes(call, others, plates, reading.wishes)
+    for plate in plates:
+        plate.unloadCollections()
+    return plates
+
+
+def remove_images(call: Call, fileset: int, count: int) -> bool:
+    """Remove some images of an import that failed, with everything that belongs to them; False where none is left.
+
+    Their Fileset stays, also after the last of them: it tells what failed.
+    """
+    sql = "SELECT id FROM image WHERE fileset = ? ORDER BY id DESC LIMIT ?"
+    ids = [row[0] for row in call.tx.all(sql, (fileset, count))]
+    if not ids:
+        return False
+    removal = Removal(call.as_admin(), ChildOptions(), ("Fileset",))
+    removal.run(removal.targets("Image", ids), Action.DROP)
+    carry_out(removal, removal.to_unlink())
+    return True
+
+
+def _note_levels(call: Call, content: Content, numbers: range, pixels: Sequence[Any]) -> None:
+    rows = [
+        (one.id.val, place, level.width, level.height)
+        for one, number in zip(pixels, numbers, strict=True)
+        for place, level in enumerate(content.series[number].levels)
+        if place > 0
+    ]
+    call.tx.executemany("INSERT INTO resolution VALUES (?, ?, ?, ?)", rows)
+
+
+def _save_settings(call: Call, ids: Sequence[int]) -> None:
+    """The settings that thumbnails are drawn with."""
+    saver = Saver(call)
+    described = describe_all_pixels(call, ids)
+    call.graph.finish()
+    for pixels in described:
+        buffer = open_pixels(call, pixels.id.val)
+        try:
+            settings = new_settings(call, pixels)
+            defaults_into(call, settings, pixels, buffer)
+        finally:
+            buffer.close()
+        saver.save(settings)
+    saver.flush()
+
+
+def _brief_image(image: Any) -> Any:
+    made = omero.model.ImageI()
+    for name in ("id", "details", "name", "description", "acquisitionDate", "series"):
+        setattr(made, f"_{name}", getattr(image, f"_{name}"))
+    made.fileset = omero.model.FilesetI(image.fileset.id.val, False)
+    made.unloadCollections()
+    return made
+
+
+def _brief_pixels(pixels: Any) -> Any:
+    """Pixels as clients want them back: with their image's id, without channels."""
+    made = omero.model.PixelsI()
+    for name in ("id", "details", "sha1", "dimensionOrder", "pixelsType", "significantBits"):
+        setattr(made, f"_{name}", getattr(pixels, f"_{name}"))
+    for axis in "XYZCT":
+        setattr(made, f"_size{axis}", getattr(pixels, f"_size{axis}"))
+    made.image = omero.model.ImageI(pixels.image.id.val, False)
+    made.unloadCollections()
+    return made

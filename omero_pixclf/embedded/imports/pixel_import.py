@@ -1,0 +1,95 @@
+"""The pixels of a set of files, unpacked into the form in which the server reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from omero_pixclf.embedded.commands.cancellation import go_on
+from omero_pixclf.embedded.storage.data_paths import level_path, opened, pixels_path, require_space, write_all
+from omero_pixclf.embedded.series.content import Content, Level, Series
+
+__all__ = ["Unpacked", "put_in_place", "unpack"]
+
+_BAND_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """The pixels of one image: a file per resolution, their checksum and the range of each channel."""
+
+    files: tuple[Path, ...]
+    sha1: str
+    ranges: tuple[tuple[float, float], ...]
+
+
+def unpack(content: Content, folder: Path) -> Iterator[Unpacked]:
+    """Write all planes of all images into files of a folder, image by image.
+
+    Raises
+    ------
+    ImageError
+        Where they cannot be read.
+    OSError
+        Where there is no room for them.
+    """
+    require_space(folder, sum(_size(series, level) for series in content.series for level in series.levels))
+    for number, series in enumerate(content.series):
+        yield _unpacked(series, folder, number)
+
+
+def _size(series: Series, level: Level) -> int:
+    return level.width * level.height * series.z * series.c * series.t * series.dtype.itemsize
+
+
+def _unpacked(series: Series, folder: Path, number: int) -> Unpacked:
+    files = tuple(folder / f"{number}.{place}" for place in range(len(series.levels)))
+    ranges = [[math.inf, -math.inf] for _ in range(series.c)]
+    digest = hashlib.sha1(usedforsecurity=False)
+    for place, (level, file) in enumerate(zip(series.levels, files, strict=True)):
+        with opened(file, os.O_WRONLY | os.O_CREAT) as descriptor:
+            offset = 0
+            for channel, band in _bands(series, level):
+                go_on()
+                if place == 0:
+                    low, high = _range(band)
+                    ranges[channel] = [min(ranges[channel][0], low), max(ranges[channel][1], high)]
+                data = np.ascontiguousarray(band, band.dtype.newbyteorder(">")).data.cast("B")
+                if place == 0:
+                    digest.update(data)
+                write_all(descriptor, data, offset)
+                offset += len(data)
+    return Unpacked(files, digest.hexdigest(), tuple((low, high) for low, high in ranges))
+
+
+def _bands(series: Series, level: Level) -> Iterator[tuple[int, Any]]:
+    """The channel and some rows at a time of all planes, in the order XYZCT."""
+    height = max(1, _BAND_BYTES // (level.width * series.dtype.itemsize))
+    for t in range(series.t):
+        for c in range(series.c):
+            for z in range(series.z):
+                for top in range(0, level.height, height):
+                    rows = slice(top, min(level.height, top + height))
+                    yield c, np.asarray(level.read(z, c, t, rows), series.dtype)
+
+
+def _range(band: Any) -> tuple[float, float]:
+    """Smallest and largest number; of none the empty range."""
+    if band.dtype.kind == "f":
+        band = band[np.isfinite(band)]
+    return (float(band.min()), float(band.max())) if band.size else (math.inf, -math.inf)
+
+
+def put_in_place(found: Unpacked, folder: Path, ident: int) -> None:
+    """Let unpacked pixels be those of a Pixels object."""
+    for level, file in enumerate(found.files):
+        target = level_path(folder, ident, level) if level else pixels_path(folder, ident)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(target)

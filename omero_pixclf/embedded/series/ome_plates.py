@@ -1,0 +1,113 @@
+"""The plates of OME-XML: which images lie in which wells."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+
+from omero_pixclf.files.tiff.ome_xml import parsed
+from omero_pixclf.embedded.series.content import Plate, Spot
+from omero_pixclf.image import well_name
+
+__all__ = ["ome_plates", "wells_text"]
+
+_MOST = 10_000  # rows or columns: more than any plate has
+_SHOWN = 12  # names of wells in a remark
+
+
+def ome_plates(xml: str | None, images: Sequence[str]) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
+    """The plates that an OME-XML text describes, and remarks on what they list and the file does not hold.
+
+    ``images`` are the ids of the file's images, in their order. Wells without a place and samples without an image
+    are remarks; so are plates without any image, which are left out.
+    """
+    root = parsed(xml or "")
+    if root is None:
+        return (), ()
+    numbers = {ident: number for number, ident in enumerate(images) if ident}
+    screens = dict(_screens(root))
+    plates, remarks = [], []
+    for element in _children(root, "Plate"):
+        made, lost = _plate(element, numbers, screens)
+        called = f"plate {made.name or element.get('ID', '')}"
+        if not made.spots:
+            remarks.append(f"{called} has no images and is left out")
+            continue
+        plates.append(made)
+        remarks += [f"{called}: {text}" for text in lost]
+    return tuple(plates), tuple(remarks)
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _children(parent: ET.Element, tag: str) -> Iterator[ET.Element]:
+    return (child for child in parent if _tag(child) == tag)
+
+
+def _screens(root: ET.Element) -> Iterator[tuple[str, str]]:
+    """Ids of plates and the names of their screens."""
+    for screen in _children(root, "Screen"):
+        for reference in _children(screen, "PlateRef"):
+            yield reference.get("ID", ""), screen.get("Name") or str(screen.get("ID", ""))
+
+
+def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str, str]) -> tuple[Plate, list[str]]:
+    runs = list(_children(element, "PlateAcquisition"))
+    run_of = {ref.get("ID", ""): i for i, run in enumerate(runs) for ref in _children(run, "WellSampleRef")}
+    spots: list[Spot] = []
+    wells: list[tuple[int, int]] = []
+    empty, lost = [], []
+    for well in _children(element, "Well"):
+        row, column = (_index(well.get(axis)) for axis in ("Row", "Column"))
+        if row is None or column is None:
+            lost.append(f"well {well.get('ID', '')} has row {well.get('Row')!r} and column {well.get('Column')!r}")
+            continue
+        wells.append((row, column))
+        samples = sorted(_children(well, "WellSample"), key=lambda sample: _index(sample.get("Index")) or 0)
+        found = [
+            (s, ref.get("ID", "")) for s in samples for ref in _children(s, "ImageRef") if ref.get("ID") in numbers
+        ]
+        for field, (sample, image) in enumerate(found):
+            run = run_of.get(sample.get("ID", ""), 0 if len(runs) == 1 else None)
+            spots.append(Spot(numbers[image], row, column, field, run))
+        if not found:
+            empty.append(well_name(row, column))
+        elif len(found) < len(samples):
+            lost.append(
+                f"{len(samples) - len(found)} of {len(samples)} fields of {well_name(row, column)} have no image"
+            )
+    made = Plate(
+        name=(element.get("Name") or "").strip(),
+        rows=max([_index(element.get("Rows")) or 0, *(row + 1 for row, _ in wells)]),
+        columns=max([_index(element.get("Columns")) or 0, *(column + 1 for _, column in wells)]),
+        runs=tuple(run.get("Name") or f"PlateAcquisition {i}" for i, run in enumerate(runs)),
+        spots=tuple(spots),
+        screen=screens.get(element.get("ID", "")),
+        wells=tuple(dict.fromkeys(wells)),
+        naming=(_naming(element, "Row", "letter"), _naming(element, "Column", "number")),
+    )
+    return made, [*([f"{wells_text(empty)} without an image"] if empty else []), *lost]
+
+
+def _index(text: str | None) -> int | None:
+    """A number below 10,000 in ASCII digits; None for any other text."""
+    if text is None or not (text.isascii() and text.isdecimal() and len(text) < 6):
+        return None
+    return int(text) if int(text) < _MOST else None
+
+
+def wells_text(names: Sequence[str]) -> str:
+    """Some wells in words.
+
+    >>> wells_text(["A1"]), wells_text(["A1", "B2"])
+    ('well A1', 'wells A1, B2')
+    """
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"well{'' if len(names) == 1 else 's'} {', '.join(names[:_SHOWN])}{more}"
+
+
+def _naming(element: ET.Element, axis: str, default: str) -> str:
+    said = element.get(f"{axis}NamingConvention", default)
+    return said if said in ("letter", "number") else default

@@ -1,0 +1,103 @@
+"""Pictures and OME-Zarr images: what `omero_pixclf.files.opening` reads, with resolution levels where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import keys_of
+from omero_pixclf.files.opening import open_stored
+from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
+from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
+from omero_pixclf.embedded.series.zarr_plates import plate_of_store
+from omero_pixclf.files.stored_array import StoredArray
+from omero_pixclf.image import well_name
+
+if TYPE_CHECKING:
+    from omero_pixclf.files.ome_zarr.zarr_images import StoreContents, StoreImage
+    from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore
+
+__all__ = ["PICTURES", "open_picture", "open_zarr_images"]
+
+_SHOWN = 12  # names in a remark
+
+PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
+
+
+@contextmanager
+def open_picture(path: Path, _within: Path) -> Iterator[Content]:
+    """The image of a PNG, JPEG, BMP or GIF file; ImageError where it cannot be read."""
+    with open_stored(path) as stored:
+        _, count, _ = plane_counts(keys_of(stored.axes), stored.shape)
+        yield Content(PICTURES[path.suffix.lower()], (_series(path, [stored], rgb_channels(count)),))
+
+
+@contextmanager
+def open_zarr_images(path: Path, _within: Path) -> Iterator[Content]:
+    """All images of an OME-Zarr, in a folder or a ZIP file, with all their resolutions, and its plate.
+
+    Raises
+    ------
+    ImageError
+        Where one of them cannot be read, or there is none. Wells and fields that are listed only are remarks.
+    """
+    from omero_pixclf.files.ome_zarr.zarr_images import store_contents
+    from omero_pixclf.files.ome_zarr.zarr_store import open_store
+
+    with open_store(path) as store:
+        contents, remarks = _there(store, store_contents(store))
+        if not contents.images:
+            raise ImageError(f"{path.name}: holds no images{': ' if remarks else ''}{'; '.join(remarks)}")
+        plates, missing = plate_of_store(contents)
+        single = len(contents.images) == 1 and not plates
+        series = tuple(_of_store(path, store, image, "" if single else _name(image)) for image in contents.images)
+        yield Content("OME-Zarr", series, plates, (*missing, *remarks))
+
+
+def _there(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
+    """The contents without images that are listed and not there, and remarks on these."""
+    images = tuple(image for image in contents.images if not image.group or store.has(image.group))
+    lost = [image.group for image in contents.images if image not in images]
+    shown = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+    return replace(contents, images=images), (f"{shown}: listed, but not in the store",) if lost else ()
+
+
+def _name(image: StoreImage) -> str:
+    if image.row is None or image.column is None:
+        return image.group
+    return f"Well {well_name(image.row, image.column)}, Field #{image.field + 1}"
+
+
+def _of_store(path: Path, store: ZarrStore, image: StoreImage, name: str) -> Series:
+    from omero_pixclf.files.ome_zarr.zarr_reader import open_levels
+
+    arrays = open_levels(store, image.group)
+    named = tuple(Channel(label or None) for label in arrays[0].channels)
+    _, count, _ = plane_counts(keys_of(arrays[0].axes), arrays[0].shape)
+    return replace(_series(path, arrays, named if len(named) == count else (Channel(),) * count), name=name)
+
+
+def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, ...]) -> Series:
+    first = arrays[0]
+    z, c, t = plane_counts(keys_of(first.axes), first.shape)
+    sizes = {a.key: (a.resolution, a.unit) for a in first.axes if a.key in "xyz" and a.resolution > 0 and a.unit}
+    levels = tuple(_level(path, array) for array in arrays if array is first or _is_smaller_copy(first, array))
+    return Series("", z, c, t, checked_type(path, first.dtype), levels, channels, sizes)
+
+
+def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
+    """Whether an array has the same planes as another one, only smaller, as OMERO's resolutions have them."""
+    keys = keys_of(array.axes)
+    same = keys == keys_of(first.axes) and plane_counts(keys, array.shape) == plane_counts(keys, first.shape)
+    return same and array.dtype == first.dtype
+
+
+def _level(path: Path, array: StoredArray) -> Level:
+    keys = keys_of(array.axes)
+    if "x" not in keys or "y" not in keys:
+        raise ImageError(f"{path.name}: {array.name} has axes {keys}, expected x and y among them")
+    return level_of(keys, array.shape, array.read)

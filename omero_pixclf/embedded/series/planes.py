@@ -1,0 +1,58 @@
+"""Rows of planes out of arrays whose axes come in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.embedded.series.content import Channel, Level, PlaneReader
+
+__all__ = ["RGB", "checked_type", "level_of", "plane_counts", "rgb_channels"]
+
+_TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
+RGB = ((255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255))
+
+
+def checked_type(path: Path, dtype: Any) -> np.dtype[Any]:
+    """The samples' type in native byte order, bits as bytes; ImageError for what OMERO has no type for."""
+    found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    if found.kind == "b":
+        return np.dtype(np.uint8)
+    if found.name not in _TYPES:
+        raise ImageError(f"{path.name}: samples of type {found}; OMERO has {', '.join(_TYPES)}")
+    return found
+
+
+def plane_counts(keys: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Numbers of planes along z, c and t of an array with these axes."""
+    sizes = dict(zip(keys, shape, strict=True))
+    return sizes.get("z", 1), sizes.get("c", 1), sizes.get("t", 1)
+
+
+def level_of(keys: str, shape: tuple[int, ...], read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> Level:
+    """A resolution level from an array and a function that reads parts of it; axes in any order."""
+    sizes = dict(zip(keys, shape, strict=True))
+    return Level(sizes["x"], sizes["y"], _rows(keys, sizes["x"], read))
+
+
+def _rows(keys: str, width: int, read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> PlaneReader:
+    turned = keys.index("x") < keys.index("y")
+
+    def rows(z: int, c: int, t: int, wanted: slice) -> NDArray[Any]:
+        at = {"z": slice(z, z + 1), "c": slice(c, c + 1), "t": slice(t, t + 1), "y": wanted, "x": slice(0, width)}
+        part = read(tuple(at[key] for key in keys))
+        height = wanted.stop - wanted.start
+        return part.reshape(width, height).T if turned else part.reshape(height, width)
+
+    return rows
+
+
+def rgb_channels(count: int) -> tuple[Channel, ...]:
+    """The channels of a colour picture (3 or 4 samples), else channels of which nothing is known."""
+    colors = RGB[:count] if count in (3, 4) else ()
+    return tuple(Channel(color=color) for color in colors) + (Channel(),) * (count - len(colors))

@@ -1,0 +1,182 @@
+"""Which files belong together, and what they hold: the way in to `omero_pixclf.embedded.series`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.references import check_within
+from omero_pixclf.embedded.series.content import Content
+from omero_pixclf.embedded.series.fake import open_fake
+from omero_pixclf.embedded.series.pictures import PICTURES, open_picture, open_zarr_images
+from omero_pixclf.embedded.series.tiff import open_tiff_series, tiff_companions
+from omero_pixclf.embedded.series.vsi import open_vsi, vsi_companions
+from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
+
+__all__ = [
+    "FORMATS",
+    "FileSet",
+    "file_set",
+    "find_file_sets",
+    "is_importable",
+    "main_file",
+    "open_series",
+    "remarks_on",
+]
+
+_Opener = Callable[[Path, Path], AbstractContextManager[Content]]  # of a path, and of the folder not to be left
+
+_OPENERS: dict[str, _Opener] = {
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_series),
+    **dict.fromkeys(PICTURES, open_picture),
+    ".fake": open_fake,
+    ".vsi": open_vsi,
+    ".zarr": open_zarr_images,
+}
+_COMPANIONS: dict[str, Callable[[Path], tuple[Path, ...]]] = {
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), tiff_companions),
+    ".vsi": vsi_companions,
+}
+
+FORMATS = (*sorted(_OPENERS), *STORES[1:])
+"""Extensions of the files that can be read."""
+
+
+@dataclass(frozen=True)
+class FileSet:
+    """Files that are imported together; ``main`` (a folder for OME-Zarr) is the one that is opened."""
+
+    main: Path
+    files: tuple[Path, ...]
+
+
+def open_series(path: Path, *, within: Path | None = None) -> AbstractContextManager[Content]:
+    """All images behind a path, open until the context ends.
+
+    Parameters
+    ----------
+    path
+        A file, or the folder of an OME-Zarr.
+    within
+        The folder that everything read must lie in, whatever names the files give; the path's own by default.
+
+    Raises
+    ------
+    ImageError
+        Where it is of no known format, cannot be read, or names files outside of the folder.
+    """
+    opener = _OPENERS.get(_kind(path))
+    if opener is None:
+        raise ImageError(f"{path.name}: unknown kind of file, expected one of {' '.join(FORMATS)}")
+    return opener(path, within or path.parent)
+
+
+def _kind(path: Path) -> str:
+    """What a path is opened as: its extension in lower case, ``".zarr"`` for OME-Zarr in a ZIP file, too."""
+    return ".zarr" if path.name.lower().endswith(STORES) else path.suffix.lower()
+
+
+def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
+    """The path to open of files that belong together, the first one leading; ``folder`` is the one they all lie in."""
+    if _kind(files[0]) in _OPENERS:
+        return files[0]
+    for parent in files[0].parents:
+        if parent == folder:
+            break
+        if parent.suffix.lower() == ".zarr":
+            return parent
+    return files[0]
+
+
+def file_set(path: Path) -> FileSet:
+    """A file (or an OME-Zarr folder) with all files that belong to it.
+
+    Raises
+    ------
+    ImageError
+        Where it is not there, of no known format, or one of its files is missing.
+    """
+    kind = _kind(path)
+    if kind not in _OPENERS:
+        raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(FORMATS)}")
+    if kind == ".zarr" and path.is_dir():
+        files = tuple(sorted(_store_files(path, path), key=lambda f: (len(f.parts), f)))
+        if not files:
+            raise ImageError(f"{path}: no such store, or an empty one")
+        return FileSet(path, files)
+    if not path.is_file():
+        raise ImageError(f"{path}: no such file")
+    others = _COMPANIONS[kind](path) if kind in _COMPANIONS else ()
+    return FileSet(path, (path, *(other for other in others if other != path)))
+
+
+def _store_files(folder: Path, store: Path) -> Iterator[Path]:
+    """All files of a store; links are followed within it, ImageError where one leads out or back to where it lies."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if path.is_symlink():
+            check_within(path, store)
+            if folder.resolve().is_relative_to(path.resolve()):
+                raise ImageError(f"{path}: a link to a folder that it lies in; remove the link")
+        if path.is_dir():
+            yield from _store_files(path, store)
+        elif path.is_file():
+            yield path
+
+
+def find_file_sets(
+    paths: Sequence[Path], depth: int = 4, *, taken: set[Path] | None = None
+) -> Iterator[FileSet | ImageError]:
+    """The sets of files below some paths, or why there is none; a file that belongs to an earlier set is none itself.
+
+    Files that are named must be readable; in folders, which are searched ``depth`` levels down, others are passed over.
+    ``taken`` holds the files of earlier sets, and gets those that are found.
+    """
+    taken = set() if taken is None else taken
+    for path in paths:
+        is_folder = path.is_dir() and not _is_store(path)
+        try:
+            candidates = list(_below(path, depth)) if is_folder else [path]
+        except OSError as error:
+            yield ImageError(f"{error.filename or path}: cannot be searched: {error.strerror}; check its permissions")
+            continue
+        for candidate in candidates:
+            if candidate.absolute() in taken:
+                continue
+            try:
+                found = file_set(candidate)
+            except ImageError as error:
+                yield error
+                continue
+            taken.update(file.absolute() for file in found.files)
+            yield found
+
+
+def is_importable(path: Path) -> bool:
+    """Whether a path is called as files that can be imported."""
+    return _kind(path) in _OPENERS
+
+
+def remarks_on(path: Path) -> tuple[str, ...]:
+    """What files list and do not hold, such as wells of a plate; nothing where they cannot be read here."""
+    try:
+        with open_series(path) as content:
+            return content.remarks
+    except ImageError:  # a server may read more than is read here
+        return ()
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not _is_store(path):
+            if depth > 1:
+                yield from _below(path, depth - 1)
+        elif _kind(path) in _OPENERS:
+            yield path
+
+
+def _is_store(folder: Path) -> bool:
+    """Whether a folder is an OME-Zarr, and not one of files that is called so."""
+    return folder.suffix.lower() == ".zarr" and is_store(folder)

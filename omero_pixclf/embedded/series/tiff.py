@@ -1,0 +1,105 @@
+"""TIFF and OME-TIFF: every image of a file, with the resolution levels that its SubIFDs hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.tiff.ome_xml import images_with_pixels
+from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
+from omero_pixclf.embedded.series.ome_metadata import ImageFacts, image_facts
+from omero_pixclf.embedded.series.ome_plates import ome_plates
+from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
+from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
+from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file, read_series
+
+__all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
+
+_CENTIMETRE = 3  # as ResolutionUnit
+_UM_PER_CENTIMETRE = 1e4
+
+
+@contextmanager
+def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
+    """All images of a TIFF file, and of the files ``within`` a folder that it names.
+
+    Raises
+    ------
+    ImageError
+        Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
+    """
+    with open_tiff_file(path, within=within) as tiff:
+        series = tiff_series(path, tiff, within)
+        plates, remarks = ome_plates(tiff.ome_metadata, [one.ident for one in images_with_pixels(tiff.ome_metadata)])
+        yield Content("OMETiff" if tiff.is_ome else "Tiff", series, plates, remarks)
+
+
+def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
+    """The images of an open TIFF file."""
+    try:
+        found = read_series(path, tiff, within=within)
+        facts = image_facts(tiff.ome_metadata) if all(one.kind == "ome" for one in found) else ()
+        if not found:
+            raise ImageError(f"{path.name}: holds no images")
+        return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))
+    except tiff_errors() as error:
+        raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
+
+
+def _series(path: Path, tiff: Any, series: Any, facts: ImageFacts | None) -> Series:
+    levels = tuple(_level(path, tiff, level) for level in series.levels)
+    keys, _ = series_reader(path, tiff, series)
+    z, c, t = plane_counts(keys, tuple(series.shape))
+    return Series(
+        name=facts.name if facts else "",
+        z=z,
+        c=c,
+        t=t,
+        dtype=checked_type(path, series.dtype),
+        levels=levels,
+        channels=_channels(series, c, facts),
+        pixel_size=facts.pixel_size if facts else _resolution(tiff, series, keys),
+        description=facts.description if facts else "",
+        acquired_ms=facts.acquired_ms if facts else None,
+    )
+
+
+def _level(path: Path, tiff: Any, level: Any) -> Level:
+    keys, read = series_reader(path, tiff, level)
+    return level_of(keys, tuple(level.shape), read)
+
+
+def _channels(series: Any, count: int, facts: ImageFacts | None) -> tuple[Channel, ...]:
+    colour = rgb_channels(count) if series.keyframe.samplesperpixel in (3, 4) else (Channel(),) * count
+    if facts is None or len(facts.channels) != count:
+        return colour
+    return tuple(
+        known if known.color else Channel(known.name, plain.color, known.emission_nm, known.excitation_nm)
+        for known, plain in zip(facts.channels, colour, strict=True)
+    )
+
+
+def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str]]:
+    """Sizes of pixels where a file without OME-XML has them: ImageJ's own, else resolution tags in centimetres."""
+    if tiff.imagej_metadata:
+        from omero_pixclf.files.tiff.ome_xml import imagej_axes
+
+        axes = imagej_axes(tiff.imagej_metadata, series.keyframe.tags, keys)
+        return {a.key: (a.resolution, a.unit) for a in axes if a.key in "xyz" and a.resolution > 0 and a.unit}
+    tags = series.keyframe.tags
+    if tags.valueof("ResolutionUnit") != _CENTIMETRE:  # inches are printers' and screens' resolutions
+        return {}
+    found = {}
+    for axis in "xy":
+        pixels, units = tags.valueof(f"{axis.upper()}Resolution") or (0, 1)
+        if pixels > 0 and units > 0:
+            found[axis] = (_UM_PER_CENTIMETRE * units / pixels, "µm")
+    return found
+
+
+def tiff_companions(path: Path) -> tuple[Path, ...]:
+    """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
+    return members_of(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server

@@ -1,0 +1,52 @@
+"""The plate of an OME-Zarr store, as an import makes it."""
+
+from __future__ import annotations
+
+from omero_pixclf.errors import ImageError
+from omero_pixclf.embedded.series.content import Plate, Spot
+from omero_pixclf.embedded.series.ome_plates import wells_text
+from omero_pixclf.files.ome_zarr.zarr_images import StoreContents
+
+__all__ = ["plate_of_store"]
+
+
+def plate_of_store(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
+    """The plate of an OME-Zarr store, if it is one, and remarks on the wells that it lists and that are not there.
+
+    Raises
+    ------
+    ImageError
+        Where two wells would come to one place.
+    """
+    layout = contents.plate
+    if layout is None:
+        return (), ()
+    _refuse_shared(contents)
+    runs = tuple(dict.fromkeys(image.acquisition for image in contents.images if image.acquisition is not None))
+    spots = tuple(
+        Spot(
+            number,
+            image.row or 0,
+            image.column or 0,
+            image.field,
+            None if image.acquisition is None else runs.index(image.acquisition),
+        )
+        for number, image in enumerate(contents.images)
+    )
+    rows = max((layout.rows, *(spot.row + 1 for spot in spots)))
+    columns = max((layout.columns, *(spot.column + 1 for spot in spots)))
+    missing = (f"{wells_text(contents.missing)}: listed, but not in the store",) if contents.missing else ()
+    return (Plate(layout.name, rows, columns, runs, spots),), missing
+
+
+def _refuse_shared(contents: StoreContents) -> None:
+    """Refuse wells at one place; those of which the metadata says none would all be at the first."""
+    wells: dict[tuple[int, int], str] = {}
+    for image in contents.images:
+        path = image.group.rpartition("/")[0]
+        other = wells.setdefault((image.row or 0, image.column or 0), path)
+        if other != path:
+            raise ImageError(
+                f"the wells {other} and {path} of the plate would both be at row {image.row or 0}, column "
+                f"{image.column or 0} (from 0); give each its own rowIndex and columnIndex in the plate's metadata"
+            )

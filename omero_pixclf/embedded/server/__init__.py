@@ -1,0 +1,1 @@
+"""The server process: its endpoint, its services' registry, sessions' factories, scripts' processors."""

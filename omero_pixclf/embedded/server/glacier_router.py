@@ -1,0 +1,153 @@
+"""The Glacier2 router through which every OMERO client comes in; client connections that die are noticed here."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING, Any
+
+import Glacier2
+import Ice
+import omero
+from omero import constants
+
+from omero_pixclf.embedded.server.exceptions import BUSY
+from omero_pixclf.embedded.users.logins import DEFAULT_AGENT, open_session, password_fits, pick_group, user_id
+from omero_pixclf.embedded.users.sessions import ClientSession
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server.server import Server
+
+__all__ = ["make_router"]
+
+_log = logging.getLogger(__name__)
+_LONGEST_WAIT_S = 20.0  # of a login for its turn to write
+
+
+class _Gate:
+    """State behind the router servant: which connection uses which session."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self._lock = threading.Lock()
+        self._joined: dict[tuple[str, int], tuple[ClientSession, str]] = {}
+
+    def enter(self, user: str, password: str, current: Any) -> Any:
+        """A proxy of the session's service factory; None when refused."""
+        joined = self._joined_session(user, password)
+        session = joined or self._new_session(user, password, current.ctx)
+        if session is None:
+            return None
+        category = current.ctx.get(constants.CLIENTUUID) or session.uuid
+        if joined is None:
+            session.proven.add(category)
+        self.server.sessions.join(session)
+        peer = _peer(current.con)
+        with self._lock:
+            self._joined[peer] = (session, category)
+        current.con.setCallback(_ClosedConnection(self, peer))
+        return self.server.factory_proxy(session, category)
+
+    def _joined_session(self, user: str, password: str) -> ClientSession | None:
+        """The open session whose uuid stands in place of a name or password."""
+        return self.server.sessions.find(password) or self.server.sessions.find(user)
+
+    def _new_session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
+        with self.server.database.reading() as tx:
+            found = user_id(tx, user)
+            if found is None or not password_fits(tx, found, password):
+                return None
+        with self.server.database.writing(_LONGEST_WAIT_S) as tx:
+            group = pick_group(tx, found, context.get("omero.group", ""))
+            agent = context.get(constants.AGENT) or DEFAULT_AGENT
+            return open_session(self.server, tx, found, group, agent=agent, address=context.get(constants.IP))
+
+    def leave(self, peer: tuple[str, int]) -> bool:
+        """The client of a connection says goodbye, or has died; whether it had a session."""
+        with self._lock:
+            joined = self._joined.pop(peer, None)
+        if joined is None:
+            return False
+        session, category = joined
+        self.server.forget_client(session, category)
+        self.server.sessions.leave(session, category)
+        return True
+
+
+def _peer(connection: Any) -> tuple[str, int]:
+    """What tells a live connection from all others."""
+    info = connection.getInfo()
+    return info.remoteAddress, info.remotePort
+
+
+def _refusal(error: Any) -> Any:
+    """A failed login as Glacier2 knows it; why the user may not into a group stands in its reason."""
+    if isinstance(error, Glacier2.CannotCreateSessionException):
+        return error
+    if isinstance(
+        error, TimeoutError
+    ):  # not as a matter of concurrency: omero-py would try thrice and then say nothing
+        return omero.WrappedCreateSessionException(f"the server is busy: {error}", False, 0, BUSY)
+    text = str(getattr(error, "message", error))
+    return omero.WrappedCreateSessionException(text, False, 0, getattr(error, "serverExceptionClass", ""))
+
+
+class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
+    """Ice calls this when a connection ends, for whatever reason."""
+
+    def __init__(self, gate: _Gate, peer: tuple[str, int]) -> None:
+        self._gate = gate
+        self._peer = peer
+
+    def closed(self, connection: Any) -> None:
+        self._gate.leave(self._peer)
+
+    def heartbeat(self, connection: Any) -> None:
+        """Ice's own sign of life; sessions are kept alive by requests only."""
+
+
+def make_router(server: Server) -> Any:
+    """The router's servant."""
+    made = type("RouterServant", (Glacier2.Router,), dict(_OPERATIONS))()
+    made.gate, made.server = _Gate(server), server
+    return made
+
+
+def _create_session(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
+    try:
+        proxy = self.gate.enter(user, password, current)
+    except (Ice.Exception, TimeoutError) as error:
+        _log.info("login of %s refused: %s", user, error)
+        callback.ice_exception(_refusal(error))
+        return
+    if proxy is not None:
+        self.server.throttle.succeeded(user)
+        callback.ice_response(proxy)
+        return
+    refused = Glacier2.PermissionDeniedException("Password check failed")
+    timer = threading.Timer(self.server.throttle.failed(user), callback.ice_exception, (refused,))
+    timer.daemon = True
+    timer.start()
+
+
+def _create_anonymously(self: Any, callback: Any, current: Any) -> None:
+    callback.ice_exception(Glacier2.PermissionDeniedException("a name and a password are needed"))
+
+
+def _destroy_session(self: Any, current: Any) -> None:
+    if not self.gate.leave(_peer(current.con)):
+        raise Glacier2.SessionNotExistException
+
+
+_OPERATIONS = {
+    "createSession_async": _create_session,
+    "createSessionFromSecureConnection_async": _create_anonymously,
+    "destroySession": _destroy_session,
+    "refreshSession_async": lambda self, callback, current: callback.ice_response(),
+    "getCategoryForClient": lambda self, current: current.ctx.get(constants.CLIENTUUID, ""),
+    "getSessionTimeout": lambda self, current: 0,
+    "getACMTimeout": lambda self, current: 0,
+    "getClientProxy": lambda self, current: None,
+    "getServerProxy": lambda self, current: self.server.own_proxy(),
+    "addProxies": lambda self, proxies, current: [],
+}

@@ -1,0 +1,59 @@
+"""The process that runs the server's own scripts: omero-py's processor, logged in with a session made for it.
+
+Started by `omero_pixclf.embedded.server.script_processors` with one line of JSON on its standard input: host, port, the session's
+uuid and a folder. It lives until that input ends, so that it never outlives its server.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import uuid
+from typing import Any
+
+import Ice
+import omero.clients
+from omero.processor import ProcessorI
+from omero.util import ServerContext
+from omero_ext.path import path  # type: ignore[import-untyped]
+
+__all__ = ["main"]
+
+_KEEP_ALIVE_S = 60
+
+
+def main() -> int:
+    """Serve jobs until standard input ends."""
+    settings = json.loads(sys.stdin.readline())
+    client = omero.client(settings["host"], settings["port"])
+    session = client.joinSession(settings["session"])
+    client.enableKeepAlive(_KEEP_ALIVE_S)
+    stop = threading.Event()
+    context = ServerContext("Processor-0", client.ic, stop)
+    context.session = session  # lets running scripts be checked against it
+    processor = _processor(client, context, settings["home"])
+    sys.stdin.read()
+    stop.set()
+    processor.cleanup()
+    client.__del__()
+    return 0
+
+
+def _processor(client: Any, context: Any, home: str) -> Any:
+    """The processor's servant, registered with the server: it takes official scripts only."""
+    made = ProcessorI(
+        context,
+        use_session=client.sf,
+        accepts_list=[],
+        cfg=str(path(home) / "etc" / "ice.config"),
+        omero_home=path(home),
+        category=client.getCategory(),
+    )
+    identity = Ice.Identity(f"Processor-{uuid.uuid4()}", client.getCategory())
+    context.add_servant(client.adapter, made, ice_identity=identity)
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""Who runs scripts: the server's own processor (a process of its own) and those that users register."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import Ice
+import omero
+import omero.grid
+import omero.model
+
+from omero_pixclf.embedded.server.exceptions import fault
+from omero_pixclf.embedded.users.logins import open_session
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.users.sessions import ClientSession
+
+__all__ = ["Processor", "Processors"]
+
+_log = logging.getLogger(__name__)
+_START_S = 30.0
+_STOP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A registered processor and how to reach it over its client's connection."""
+
+    session: ClientSession
+    connection: Any = field(repr=False)
+    identity: Any
+    proxy: Any = field(repr=False)  # Ice ends the process that prints such a proxy
+
+    def reach(self, process: Any) -> Any:
+        """A proxy of one of its processes."""
+        return omero.grid.ProcessPrx.uncheckedCast(self.connection.createProxy(process.ice_getIdentity()))
+
+
+class _Acceptance(omero.grid.ProcessorCallback):  # type: ignore[misc]
+    """Collects processors' answers to the question whether they run a job."""
+
+    def __init__(self) -> None:
+        self.answered = threading.Condition()
+        self.accepted: list[Any] = []  # identities
+        self.responses = 0
+
+    def isProxyAccepted(self, accepted: bool, session: str, proxy: Any, current: Any = None) -> None:
+        with self.answered:
+            self.responses += 1
+            if accepted and proxy is not None:
+                self.accepted.append(proxy.ice_getIdentity())
+            self.answered.notify_all()
+
+    def isAccepted(self, accepted: bool, session: str, identity: str, current: Any = None) -> None:
+        with self.answered:
+            self.responses += 1
+            self.answered.notify_all()
+
+    def responseRunning(self, jobs: list[int], current: Any = None) -> None:
+        """Nobody has asked."""
+
+
+class Processors:
+    """All processors of a server; its own one is started when first needed.
+
+    Attributes
+    ----------
+    parameters
+        What is known of scripts' parameters.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.parameters: dict[tuple[int, str], Any] = {}  # omero.grid.JobParams by script and SHA-1
+        self._server = server
+        self._lock = threading.RLock()
+        self._arrived = threading.Condition(self._lock)
+        self._known: list[Processor] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._session: ClientSession | None = None
+
+    # ---- registration ----------------------------------------------------------------------------------------
+    def add(self, session: ClientSession, connection: Any, proxy: Any) -> None:
+        """Take up a processor that lives on a client's connection."""
+        identity = proxy.ice_getIdentity()
+        reachable = omero.grid.ProcessorPrx.uncheckedCast(connection.createProxy(identity))
+        with self._arrived:
+            self._known.append(Processor(session, connection, identity, reachable))
+            self._arrived.notify_all()
+
+    def remove(self, identity: Any) -> None:
+        """Forget a processor."""
+        with self._lock:
+            self._known = [p for p in self._known if p.identity != identity]
+
+    def _alive(self) -> list[Processor]:
+        with self._lock:
+            self._known = [p for p in self._known if not p.session.closed]
+            return list(self._known)
+
+    # ---- choosing --------------------------------------------------------------------------------------------
+    def accepting(self, job: Any, user: int, group: int, seconds: float) -> Processor:
+        """A user's processor that runs a job.
+
+        Raises
+        ------
+        omero.NoProcessorAvailable
+            Where none said so within ``seconds``.
+        """
+        asked = self._alive()
+        answers = _Acceptance()
+        proxy = omero.grid.ProcessorCallbackPrx.uncheckedCast(self._server.adapter.addWithUUID(answers))
+        try:
+            about = (omero.model.ExperimenterI(user, False), omero.model.ExperimenterGroupI(group, False), job, proxy)
+            for processor in asked:
+                self._ask(processor, about)
+            with answers.answered:
+                done = lambda: bool(answers.accepted) or answers.responses >= len(asked)  # noqa: E731
+                answers.answered.wait_for(done, seconds)
+                accepted, responses = list(answers.accepted), answers.responses
+        finally:
+            self._server.adapter.remove(proxy.ice_getIdentity())
+        for processor in asked:
+            if processor.identity in accepted:
+                return processor
+        message = f"No processor available! [{responses} response(s)]"
+        raise omero.NoProcessorAvailable("", "omero.NoProcessorAvailable", message, responses)
+
+    def _ask(self, processor: Processor, about: tuple[Any, ...]) -> None:
+        try:
+            processor.proxy.begin_willAccept(*about)
+        except Ice.Exception as error:
+            _log.info("a processor of %s is gone: %s", processor.session.user_name, error)
+            self.remove(processor.identity)
+
+    def own(self) -> Processor:
+        """The server's own processor.
+
+        Raises
+        ------
+        omero.InternalException
+            Where its process does not come up.
+        """
+        with self._arrived:
+            if self._process is None or self._process.poll() is not None or self._unreachable():
+                self._start()
+            if not self._arrived.wait_for(lambda: self._found() is not None, _START_S):
+                raise fault(omero.InternalException, f"the script processor was not ready after {_START_S:g} s")
+            found = self._found()
+        assert found is not None
+        return found
+
+    def _found(self) -> Processor | None:
+        return next((p for p in self._known if p.session is self._session and not p.session.closed), None)
+
+    def _unreachable(self) -> bool:
+        """Whether the own processor's connection is lost; what is left of its process is ended then."""
+        assert self._session is not None
+        assert self._process is not None
+        found = self._found()
+        if not self._session.closed and (found is None or _answers(found)):
+            return False  # it is there, or on its way
+        _log.warning("the script processor is gone and is started again")
+        self._process.kill()
+        self._process.wait()
+        return True
+
+    # ---- the server's own process ----------------------------------------------------------------------------
+    def _start(self) -> None:
+        home = (self._server.folder / "processor").resolve()  # it works in there, where a relative path leads elsewhere
+        for part in ("etc", "tmp", "lib/server"):
+            (home / part).mkdir(parents=True, exist_ok=True)
+        host, port = self._address(), self._server.port
+        (home / "etc" / "ice.config").write_text(f"omero.host={host}\nomero.port={port}\n", encoding="utf-8")
+        with self._server.database.writing() as tx:
+            self._session = open_session(
+                self._server, tx, 0, SYSTEM_GROUP, agent="OMERO.processor", idle_ms=0, event_type="Processing"
+            )
+        settings = {"host": host, "port": port, "session": self._session.uuid, "home": str(home)}
+        self._process = _spawned(home)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(settings).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def _address(self) -> str:
+        """Where this machine reaches the server."""
+        return "127.0.0.1" if self._server.host in ("0.0.0.0", "localhost", "") else self._server.host
+
+    def stop(self) -> None:
+        """End the server's own processor and what it runs."""
+        with self._lock:
+            process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(processor: Processor) -> bool:
+    try:
+        processor.proxy.ice_ping()
+    except Ice.Exception as error:
+        _log.info("a processor does not answer: %s", error)
+        return False
+    return True
+
+
+def _spawned(home: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMERO_TMPDIR": str(home / "tmp"), "PYTHONWARNINGS": "ignore"}
+    environment.pop("ICE_CONFIG", None)
+    log = (home / "processor.log").open("ab")
+    with log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "omero_pixclf.embedded.server.processor_main"],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=home,
+        )

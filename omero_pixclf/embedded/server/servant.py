@@ -1,0 +1,223 @@
+"""What every service is made of: a class with OMERO's operation names becomes an Ice servant.
+
+A method gets the `Call` first and then the operation's arguments. It runs within a transaction that reads, unless it is
+marked with `changes` (one that writes) or `untransacted` (it opens its own with `Service.transaction`). Whatever it
+returns is the operation's result, a tuple where there are several. Exceptions of OMERO reach the client as they are,
+all others as InternalException.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import Ice
+import omero
+import omero.constants
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import fault, misuse, unexpected
+from omero_pixclf.embedded.server.message_size import is_too_large
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.database.sqlite import Transaction
+    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.users.sessions import ClientSession
+
+__all__ = ["Service", "changes", "for_everybody", "servant", "untransacted"]
+
+_log = logging.getLogger(__name__)
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def changes(method: _Method) -> _Method:
+    """Mark a method that writes to the database."""
+    method.transaction = "write"  # type: ignore[attr-defined]
+    return method
+
+
+def untransacted(method: _Method) -> _Method:
+    """Mark a method that opens its own transactions, or none; it is given the session's context only."""
+    method.transaction = "none"  # type: ignore[attr-defined]
+    return method
+
+
+def for_everybody(method: _Method) -> _Method:
+    """Mark a method that guests and deactivated users may call, too; all others are for members of the group user."""
+    method.for_everybody = True  # type: ignore[attr-defined]
+    return method
+
+
+class Service:
+    """A service of one session; a stateful one lives until `close`, and only one of its calls runs at a time."""
+
+    interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
+    stateful: ClassVar[bool] = False
+    is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `for_everybody`)
+    takes_uuid: ClassVar[frozenset[str]] = frozenset()  # operations that need the session's uuid in their context
+
+    def __init__(self, server: Server, session: ClientSession) -> None:
+        self.server = server
+        self.session = session
+        self.name = ""  # of the servant's identity
+        self.category = ""
+        self.lock = threading.RLock()
+
+    @contextmanager
+    def transaction(self, context: Any, *, write: bool = False) -> Iterator[Call]:
+        """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
+        with _opened(self.server, write) as tx:
+            yield Call(self.server, self.session, tx, context or {})
+
+    def must_have_password(self) -> None:
+        """SecurityViolation for a client that has only joined the session, and given no password."""
+        if self.category not in self.session.proven:
+            raise fault(
+                omero.SecurityViolation,
+                "Bad authentication credentials for this action.\nSee setSecurityPassword for more information",
+            )
+
+    def check_uuid(self, context: Any) -> None:
+        """ApiUsageException for a call context that does not say which session it is of.
+
+        Repositories are no services of a session on a real server. The context that clients send by themselves has the
+        uuid; one that is given with a call replaces that, and must have it, too.
+        """
+        uuid = (context or {}).get(omero.constants.SESSIONUUID)
+        if uuid is None:
+            raise misuse("Uuid cannot be null.")
+        if self.server.sessions.find(uuid) is None:
+            raise fault(omero.RemovedSessionException, f"No context for {uuid}")
+
+    def released(self) -> None:
+        """Let go of what the service holds; called once, by the client's close or the session's end."""
+
+    def abandoned(self) -> None:
+        """Called when the client that opened the service has gone, though the session may go on."""
+
+    def interrupted(self) -> None:
+        """Called when the server stops: what takes long ends soon."""
+
+    # operations that all services have
+    @untransacted
+    def getCurrentEventContext(self, context: Any) -> Any:
+        """OMERO's stateful services answer this with an error, too."""
+        raise fault(
+            omero.InternalException,
+            f"{type(self).__name__}.getCurrentEventContext should have a @Transactional annotation!",
+        )
+
+    @untransacted
+    def activate(self, context: Any) -> None:
+        """Nothing to do: services are always active."""
+
+    @untransacted
+    def passivate(self, context: Any) -> None:
+        """Nothing to do: services are always active."""
+
+    @untransacted
+    def close(self, context: Any) -> None:
+        """End a stateful service."""
+        self.server.close_service(self)
+
+
+def servant(service: Service) -> Any:
+    """The Ice object that answers for a service."""
+    kind: Any = type(service)
+    made = _servant_class(kind)()
+    made.service = service
+    return made
+
+
+@cache
+def _servant_class(kind: Any) -> Any:
+    """A class with one method per operation of the service's interface, as Ice calls them."""
+    body: dict[str, Any] = {}
+    for ancestor in kind.interface.__mro__:
+        for name in vars(ancestor):
+            if name.startswith("_op_") and not name.startswith("_op_ice_"):
+                operation = name[4:]
+                deferred = hasattr(kind.interface, operation + "_async")
+                body[operation + "_async" if deferred else operation] = _dispatch(kind, operation, deferred)
+    return type(kind.__name__ + "Servant", (kind.interface,), body)
+
+
+def _dispatch(kind: type[Service], operation: str, deferred: bool) -> Callable[..., Any]:
+    method = getattr(kind, operation, None)
+
+    def immediate(servant: Any, *arguments: Any) -> Any:
+        return _run(servant.service, method, operation, arguments[:-1], arguments[-1])
+
+    def answered(servant: Any, callback: Any, *arguments: Any) -> None:
+        try:
+            result = _run(servant.service, method, operation, arguments[:-1], arguments[-1])
+        except Ice.Exception as error:
+            callback.ice_exception(error)
+        else:
+            callback.ice_response(*result) if isinstance(result, tuple) else _respond(callback, result)
+
+    return answered if deferred else immediate
+
+
+def _respond(callback: Any, result: Any) -> None:
+    callback.ice_response(result)
+
+
+def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
+    """Call a service's method in its transaction; only Ice's exceptions come out."""
+    try:
+        if method is None:
+            raise fault(
+                omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
+            )
+        service.session.touch()
+        if operation in service.takes_uuid:
+            service.check_uuid(current.ctx)
+        loss = service.server.faults.loss(service.session.agent, service.session.requests)
+        if loss == "before":
+            service.server.lose(service.session, current.con)
+        result = _alone(service, method, arguments, current)
+        if loss == "after":
+            service.server.lose(service.session, current.con)
+        if is_too_large(result):
+            _log.warning("%s.%s answers more than a message may carry: its connection ends", service.name, operation)
+            current.con.close(True)
+        return result
+    except Ice.Exception:
+        raise
+    except Exception as error:
+        _log.exception("%s.%s failed", type(service).__name__, operation)
+        raise unexpected(error) from error
+
+
+def _alone(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+    """Call a method; only one at a time of a stateful service."""
+    if not service.stateful:
+        return _transacted(service, method, arguments, current)
+    with service.lock:
+        return _transacted(service, method, arguments, current)
+
+
+def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+    mode = getattr(method, "transaction", "read")
+    if mode == "none":
+        return method(service, current.ctx, *arguments)
+    with _opened(service.server, mode == "write") as tx:
+        call = Call(service.server, service.session, tx, current.ctx, current)
+        if not (service.is_for_everybody or getattr(method, "for_everybody", False)):
+            call.must_be_user()
+        return method(service, call, *arguments)
+
+
+def _opened(server: Server, write: bool) -> AbstractContextManager[Transaction]:
+    """The transaction of a request that has come now; one that changes something may have to wait."""
+    if not write:
+        return server.database.reading()
+    asked_at = time.monotonic()
+    server.faults.delay()
+    return server.database.writing(asked_at=asked_at)

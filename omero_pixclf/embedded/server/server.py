@@ -1,0 +1,348 @@
+"""The server: one Ice communicator, one SSL endpoint and a plain one beside it on the loopback, one data folder."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+from weakref import WeakKeyDictionary
+
+import Ice
+import omero.api
+import omero.ObjectFactoryRegistrar
+import omero.rtypes
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.certificate import PASSWORD, certificate
+from omero_pixclf.embedded.database.sqlite import Database
+from omero_pixclf.embedded.server.service_factory import ServiceFactory
+from omero_pixclf.embedded.server.fault_injection import FaultInjection
+from omero_pixclf.embedded.storage.data_folder import lock
+from omero_pixclf.embedded.users.logins import close_row
+from omero_pixclf.embedded.server.message_size import MESSAGE_MAX_KB
+from omero_pixclf.embedded.users.passwords import Throttle
+from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS, service_class
+from omero_pixclf.embedded.storage.repositories import repository_files
+from omero_pixclf.embedded.server.glacier_router import make_router
+from omero_pixclf.embedded.database.initial_rows import set_password, sow
+from omero_pixclf.embedded.server.servant import Service, servant
+from omero_pixclf.embedded.users.sessions import ClientSession, Sessions, new_uuid
+from omero_pixclf.embedded.storage.data_paths import clear_temporary, remove_strays
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server.script_processors import Processors
+from omero_pixclf.errors import UsageError
+
+__all__ = ["Server", "start"]
+
+_log = logging.getLogger(__name__)
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SWEEP_S = 10.0
+_LAST_WAIT_S = 10.0  # for requests that run when the server stops
+_PROPERTIES = {
+    "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
+    "IceSSL.VerifyPeer": "0",
+    "Ice.ThreadPool.Server.Size": "8",
+    "Ice.ThreadPool.Server.SizeMax": "32",
+    "Ice.ThreadPool.Client.Size": "2",
+    "Ice.ThreadPool.Client.SizeMax": "8",
+    "Ice.MessageSizeMax": str(MESSAGE_MAX_KB),
+    "Ice.ACM.Server.Timeout": "60",
+    "Ice.ACM.Server.Close": "0",
+    "Ice.ACM.Server.Heartbeat": "3",
+    "Ice.Warn.Connections": "0",
+    "Ice.Warn.Dispatch": "0",
+    "Ice.CacheMessageBuffers": "0",
+}
+
+
+class Server:
+    """A running server; a context manager that stops it.
+
+    Attributes
+    ----------
+    host, port
+        Where clients connect (SSL).
+    plain_port
+        Where they may go on without encryption, as gateways without ``secure`` do; on the loopback only, else None.
+    new_password
+        Root's password where it was made up at this start, else None.
+    folder
+        The data folder.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, password: str | None, host: str, faults: FaultInjection | None = None
+    ) -> None:
+        self.folder = folder
+        self.faults = faults if faults is not None else FaultInjection.from_environment()
+        self.host = host
+        self.new_password: str | None = None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
+        self.throttle = Throttle()
+        self.sessions = Sessions(self._session_closed)
+        self._stopped = threading.Event()
+        self._workers: WeakKeyDictionary[threading.Thread, Service] = WeakKeyDictionary()
+        with ExitStack() as held:  # what was taken is given back where starting fails
+            held.callback(lock(folder).close)
+            self.database = Database(folder / "omero.sqlite", self.faults)
+            held.callback(self.database.close)
+            self._prepare(password)
+            repository_files(self.database)  # a server has its repositories from its first start
+            self._clear_debris()
+            self.communicator = _communicator(folder)
+            held.callback(self.communicator.destroy)
+            self.adapter = self._adapter(host, port)
+            self._held = held.pop_all()
+        self.port, *plain = (int(endpoint.getInfo().port) for endpoint in self.adapter.getEndpoints())
+        self.plain_port = plain[0] if plain else None
+        self.adapter.add(make_router(self), Ice.Identity("router", "OMERO.Glacier2"))
+        self.adapter.activate()
+        self._sweeper = threading.Thread(target=self._sweep, name="omero-sessions", daemon=True)
+        self._sweeper.start()
+
+    # ---- starting and stopping -------------------------------------------------------------------------------
+    def _prepare(self, password: str | None) -> None:
+        with self.database.writing() as tx:
+            if tx.one("SELECT 1 FROM experimenter") is None:
+                if password is None:
+                    self.new_password = password = secrets.token_urlsafe(12)
+                return sow(tx, password)
+            tx.execute("UPDATE session SET closed = started WHERE closed IS NULL")
+            if password is not None:
+                set_password(tx, 0, password)
+        return None
+
+    def _clear_debris(self) -> None:
+        """Remove what a server that was killed in the middle of something left behind."""
+        clear_temporary(self.folder)
+        with self.database.writing() as tx:
+            if tx.one("SELECT 1 FROM fileset") is not None:
+                from omero_pixclf.embedded.imports.filesets import discard_unfinished
+
+                discard_unfinished(Call.of_server(self, tx))
+            row = tx.one("SELECT next FROM sequence WHERE name = 'pixels'")
+        remove_strays(self.folder, "Pixels", row[0] if row else 1)
+
+    def _adapter(self, host: str, port: int) -> Any:
+        if host not in _LOOPBACK:
+            _log.warning(
+                "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
+            )
+        endpoints = [f"ssl -h {host} -p {port}"]
+        if host in _LOOPBACK:  # OMERO's second port: for clients that, logged in, ask for transfer without encryption
+            endpoints.append(f"tcp -h {host} -p 0")
+        try:
+            return self.communicator.createObjectAdapterWithEndpoints("omero", ":".join(endpoints))
+        except Ice.LocalException as error:
+            raise UsageError(f"{host}:{port}: cannot listen there ({type(error).__name__}); is it in use?") from error
+
+    def stop(self) -> None:
+        """End all sessions and release port, threads and files."""
+        if self._stopped.is_set():
+            return
+        self._stopped.set()
+        if "scripts" in self.__dict__:
+            self.scripts.stop()
+        for service in list(self._workers.values()):
+            service.interrupted()
+        for session in self.sessions.all():
+            self.sessions.close(session)
+        self._join_workers()
+        self._sweeper.join(_SWEEP_S)
+        self._held.close()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server has begun to stop."""
+        return self._stopped.is_set()
+
+    def in_background(self, service: Service, work: Callable[[], object], name: str) -> None:
+        """Do a service's work in a thread of its own; the server interrupts the service and waits when it stops."""
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        self._workers[thread] = service
+        thread.start()
+
+    def _join_workers(self) -> None:
+        end = time.monotonic() + _LAST_WAIT_S
+        for thread in list(self._workers):
+            thread.join(max(0.0, end - time.monotonic()))
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _sweep(self) -> None:
+        while not self._stopped.wait(_SWEEP_S):
+            for session in self.sessions.expire():
+                _log.info("session of %s expired", session.user_name)
+
+    @cached_property
+    def scripts(self) -> Processors:
+        """Who runs scripts; made when first asked for."""
+        from omero_pixclf.embedded.server.script_processors import Processors
+
+        return Processors(self)
+
+    # ---- services and proxies --------------------------------------------------------------------------------
+    def factory_proxy(self, session: ClientSession, category: str) -> Any:
+        """The service factory of a session for one of its clients."""
+        identity = Ice.Identity(session.uuid, category)
+        session.categories.add(category)
+        if self.adapter.find(identity) is None:
+            self._add(ServiceFactory(self, session), identity)
+        return omero.api.ServiceFactoryPrx.uncheckedCast(self.adapter.createProxy(identity))
+
+    def open_service(self, session: ClientSession, category: str, name: str) -> Any:
+        """A proxy of a service: the session's one, or a new one of a stateful service."""
+        kind = service_class(name)
+        stateful = name in STATEFUL
+        identity = Ice.Identity(new_uuid() + name if stateful else session.uuid + name, category)
+        if self.adapter.find(identity) is None:
+            service = kind(self, session)
+            self._add(service, identity)
+            if stateful:
+                session.services[identity.name] = service
+        return self._typed(kind, identity)
+
+    def add_object(self, session: ClientSession, category: str, service: Service, name: str) -> Any:
+        """A proxy of a service object that belongs to a session, such as a table or a handle."""
+        identity = Ice.Identity(new_uuid() + name, category)
+        self._add(service, identity)
+        session.services[identity.name] = service
+        return self._typed(type(service), identity)
+
+    def _typed(self, kind: type[Service], identity: Any) -> Any:
+        """A proxy of the interface that a service implements."""
+        interface = kind.interface
+        proxies = sys.modules[interface.__module__]
+        return getattr(proxies, interface.__name__ + "Prx").uncheckedCast(self.adapter.createProxy(identity))
+
+    def _add(self, service: Service, identity: Any) -> None:
+        service.name, service.category = identity.name, identity.category
+        self.adapter.add(servant(service), identity)
+
+    def proxy_of(self, service: Service) -> Any:
+        """The proxy of an open service."""
+        return self._typed(type(service), Ice.Identity(service.name, service.category))
+
+    def close_service(self, service: Service) -> None:
+        """Release a stateful service and forget it; harmless for stateless ones."""
+        if service.session.services.pop(service.name, None) is None:
+            return
+        self._remove(Ice.Identity(service.name, service.category))
+        service.released()
+
+    def _remove(self, identity: Any) -> None:
+        with suppress(Ice.ObjectAdapterDeactivatedException):  # the server stops: everything goes with it
+            if self.adapter.find(identity) is not None:
+                self.adapter.remove(identity)
+
+    def own_proxy(self) -> Any:
+        """A proxy that carries this server's endpoint."""
+        return self.adapter.createProxy(Ice.Identity("router", "OMERO.Glacier2"))
+
+    # ---- ends ------------------------------------------------------------------------------------------------
+    def forget_client(self, session: ClientSession, category: str) -> None:
+        """Remove the stateless services of one client; others of the session may go on using the stateful ones.
+
+        OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
+        """
+        self._remove_category(session, category)
+        for service in list(session.services.values()):
+            if service.category == category:
+                service.abandoned()
+
+    def lose(self, session: ClientSession, connection: Any) -> NoReturn:
+        """End a session and its client's connection, which hears nothing of it; for tests of clients."""
+        _log.warning("the session of %s is lost, as it was asked for (%s)", session.user_name, self.faults)
+        self.sessions.close(session)
+        connection.close(True)
+        raise Ice.ObjectNotExistException
+
+    def _remove_category(self, session: ClientSession, category: str) -> None:
+        for name in ("", *STATELESS):
+            self._remove(Ice.Identity(session.uuid + name, category))
+
+    def _session_closed(self, session: ClientSession) -> None:
+        for service in list(session.services.values()):
+            self.close_service(service)
+        for category in session.categories:
+            self._remove_category(session, category)
+        try:
+            with self.database.writing() as tx:
+                close_row(tx, session)
+        except (sqlite3.Error, TimeoutError):  # a full disk or a busy database keeps nobody from leaving
+            _log.exception("the end of session %s could not be noted", session.ident)
+
+
+def _communicator(folder: Path) -> Any:
+    settings = Ice.InitializationData()
+    settings.properties = Ice.createProperties()
+    for name, value in _PROPERTIES.items():
+        settings.properties.setProperty(name, value)
+    settings.properties.setProperty("IceSSL.CertFile", str(certificate(folder)))
+    settings.properties.setProperty("IceSSL.Password", PASSWORD)
+    made = Ice.initialize(settings)
+    omero.ObjectFactoryRegistrar.registerObjectFactory(made, None)
+    for factory in omero.rtypes.ObjectFactories.values():
+        factory.register(made)
+    return made
+
+
+def start(
+    folder: str | Path,
+    port: int = 0,
+    password: str | None = None,
+    host: str = "127.0.0.1",
+    *,
+    faults: FaultInjection | None = None,
+) -> Server:
+    """Start an embedded OMERO on a data folder.
+
+    Parameters
+    ----------
+    folder
+        Where database, pixels and files are; made when missing, reopened when there.
+    port
+        The port to listen on; 0 picks a free one.
+    password
+        Root's password, set at every start. Where none is given, the first start makes one up (`Server.new_password`),
+        and later ones leave it as it is.
+    host
+        The address to listen on.
+    faults
+        What the server does to its clients, for tests of them; by default what the environment names, else nothing.
+
+    Returns
+    -------
+    Server
+        Ready for clients; use it as a context manager or call its `stop`.
+
+    Raises
+    ------
+    UsageError
+        Where another server runs on the folder, the folder cannot be used, or the address cannot be listened on.
+    """
+    where = Path(folder)
+    try:
+        return Server(where, port, password, host, faults)
+    except (OSError, sqlite3.Error) as error:
+        what = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise UsageError(
+            f"{where}: no server can keep its data there ({what}); name a folder that can be written and has room, or "
+            "a new one"
+        ) from error

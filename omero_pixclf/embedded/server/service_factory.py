@@ -1,0 +1,150 @@
+"""The service factory of a session: where a client gets every other service from."""
+# ruff: noqa: D102 - the operations are OMERO's and documented there
+
+from __future__ import annotations
+
+from typing import Any
+
+import omero.api
+import omero.constants
+
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.handle import submit
+from omero_pixclf.embedded.server.exceptions import misuse, violation
+from omero_pixclf.embedded.users.logins import password_fits
+from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS
+from omero_pixclf.embedded.server.servant import Service, untransacted
+
+__all__ = ["ServiceFactory"]
+
+
+class ServiceFactory(Service):
+    """omero.api.ServiceFactory (omero.cmd.Session)."""
+
+    interface = omero.api.ServiceFactory
+    is_for_everybody = True
+
+    # ---- services --------------------------------------------------------------------------------------------
+    @untransacted
+    def getByName(self, context: Any, name: str) -> Any:
+        if name in STATELESS:
+            return self.server.open_service(self.session, self.category, name)
+        if name in self.session.services:
+            return self.server.proxy_of(self.session.services[name])
+        raise misuse(
+            f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
+        )
+
+    @untransacted
+    def createByName(self, context: Any, name: str) -> Any:
+        if name not in STATEFUL:
+            raise misuse(
+                f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
+            )
+        return self.server.open_service(self.session, self.category, name)
+
+    @untransacted
+    def activeServices(self, context: Any) -> list[str]:
+        return list(self.session.services)
+
+    @untransacted
+    def submit(self, context: Any, request: Any) -> Any:
+        """Begin an omero.cmd request."""
+        return submit(self.server, self.session, self.category, request, dict(context or {}))
+
+    # ---- the session -----------------------------------------------------------------------------------------
+    def getSecurityContexts(self, call: Call) -> list[Any]:
+        groups = call.graph.load("ExperimenterGroup", sorted(call.caller.member_of))
+        call.graph.finish()
+        return list(groups.values())
+
+    def setSecurityContext(self, call: Call, obj: Any) -> Any:
+        stateful = omero.api.StatefulServiceInterface  # unlike tables and handles they are bound to a group
+        busy = sorted(name for name, s in self.session.services.items() if issubclass(s.interface, stateful))
+        if busy:
+            raise violation(f"SecurityContext change cancelled: open services {busy}")
+        group = obj._id._val
+        old = call.graph.get("ExperimenterGroup", self.session.group_id)
+        call.graph.get("ExperimenterGroup", group)
+        if group not in call.caller.member_of and not call.caller.is_admin:
+            raise violation(f"User {call.caller.user_id} is not a member of group {group}")
+        self.session.group_id = group
+        call.graph.finish()
+        return old
+
+    def setSecurityPassword(self, call: Call, password: str) -> None:
+        """What changing passwords takes of a client that joined the session by its uuid."""
+        if not password_fits(call.tx, self.session.user_id, password or ""):
+            raise violation(f"Bad password for {self.session.user_name}")
+        self.session.proven.add(self.category)
+
+    @untransacted
+    def setCallback(self, context: Any, callback: Any) -> None:
+        """Sessions announce nothing to their clients."""
+
+    @untransacted
+    def subscribe(self, context: Any, topic: str, proxy: Any) -> None:
+        raise misuse(f"{topic}: the embedded OMERO has no topics")
+
+    @untransacted
+    def closeOnDestroy(self, context: Any) -> None:
+        self.session.detached.discard(self.category)
+
+    @untransacted
+    def detachOnDestroy(self, context: Any) -> None:
+        self.session.detached.add(self.category)
+
+    @untransacted
+    def destroy(self, context: Any) -> None:
+        """End the session for all its clients."""
+        self.server.sessions.close(self.session)
+
+    @untransacted
+    def keepAlive(self, context: Any, proxy: Any) -> bool:
+        return self._is_open(proxy)
+
+    @untransacted
+    def keepAllAlive(self, context: Any, proxies: list[Any]) -> int:
+        return sum(1 << i for i, p in enumerate(proxies) if self._is_open(p)) if proxies else -1
+
+    def _is_open(self, proxy: Any) -> bool:
+        return proxy is not None and self.server.adapter.find(proxy.ice_getIdentity()) is not None
+
+
+def _getter(name: str) -> Any:
+    def get(self: ServiceFactory, context: Any) -> Any:
+        opened = self.getByName if name in STATELESS else self.createByName
+        return opened(context, name)
+
+    return untransacted(get)
+
+
+_GETTERS = {
+    "getAdminService": "omero.api.IAdmin",
+    "getConfigService": "omero.api.IConfig",
+    "getContainerService": "omero.api.IContainer",
+    "getLdapService": "omero.api.ILdap",
+    "getPixelsService": "omero.api.IPixels",
+    "getProjectionService": "omero.api.IProjection",
+    "getQueryService": "omero.api.IQuery",
+    "getRenderingSettingsService": "omero.api.IRenderingSettings",
+    "getRepositoryInfoService": "omero.api.IRepositoryInfo",
+    "getRoiService": "omero.api.IRoi",
+    "getScriptService": "omero.api.IScript",
+    "getSessionService": "omero.api.ISession",
+    "getShareService": "omero.api.IShare",
+    "getTimelineService": "omero.api.ITimeline",
+    "getTypesService": "omero.api.ITypes",
+    "getUpdateService": "omero.api.IUpdate",
+    "getMetadataService": "omero.api.IMetadata",
+    "createExporter": "omero.api.Exporter",
+    "createJobHandle": "omero.api.JobHandle",
+    "createRawFileStore": "omero.api.RawFileStore",
+    "createRawPixelsStore": "omero.api.RawPixelsStore",
+    "createRenderingEngine": "omero.api.RenderingEngine",
+    "createSearchService": "omero.api.Search",
+    "createThumbnailStore": "omero.api.ThumbnailStore",
+    "sharedResources": "omero.grid.SharedResources",
+}
+for _operation, _name in _GETTERS.items():
+    setattr(ServiceFactory, _operation, _getter(_name))

@@ -1,0 +1,1 @@
+"""Where files and pixels lie on disk."""

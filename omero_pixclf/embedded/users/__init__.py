@@ -1,0 +1,1 @@
+"""Users, groups, sessions, and what they may do."""

@@ -1,0 +1,97 @@
+"""Who gets a session: names and passwords, joining by uuid, sessions made for others (sudo)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import omero
+
+from omero_pixclf.embedded.server.request_context import memberships
+from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
+from omero_pixclf.embedded.server.exceptions import violation
+from omero_pixclf.embedded.users.passwords import OPEN, matches
+from omero_pixclf.embedded.users.access_rights import USER_GROUP
+from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession, new_uuid
+
+if TYPE_CHECKING:
+    from omero_pixclf.embedded.server.server import Server
+
+__all__ = ["DEFAULT_AGENT", "close_row", "open_session", "password_fits", "pick_group", "user_id"]
+
+DEFAULT_AGENT = "OMERO.py"
+
+
+def user_id(tx: Transaction, name: str) -> int | None:
+    """The user of that login name."""
+    row = tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
+    return row[0] if row else None
+
+
+def password_fits(tx: Transaction, user: int, password: str) -> bool:
+    """Whether this is the user's password; an empty one never is. Without a hash (guest) every other one is."""
+    row = tx.one("SELECT hash FROM password WHERE experimenter_id = ?", (user,))
+    return bool(row and password and (row[0] == OPEN or matches(password, row[0])))
+
+
+def pick_group(tx: Transaction, user: int, wanted: str = "") -> int:
+    """The group a user's session starts in: the wanted one (name or id), else the user's default.
+
+    As on a real server nobody checks here whether the user is a member: the session's first request does.
+    """
+    members, _ = memberships(tx, user)
+    if wanted:
+        column = "id" if wanted.lstrip("-").isdigit() else "name"
+        row = tx.one(f"SELECT id FROM experimentergroup WHERE {column} = ?", (wanted,))
+        if row is None:
+            raise omero.AuthenticationException(f"Cannot find group: {wanted}")
+        return int(row[0])
+    own = [g for g in members if g != USER_GROUP] or members
+    if not own:
+        raise violation(f"User {user} is in no group")
+    return own[0]
+
+
+def open_session(
+    server: Server,
+    tx: Transaction,
+    user: int,
+    group: int,
+    *,
+    agent: str = DEFAULT_AGENT,
+    address: str | None = None,
+    idle_ms: int = IDLE_MS,
+    live_ms: int = 0,
+    sudoer: tuple[int, str] | None = None,
+    event_type: str = "User",
+) -> ClientSession:
+    """Make a session, in the database and among the open ones; it counts when the transaction commits."""
+    ident = max(1, tx.new_id("session"))
+    name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user,))[0]
+    made = ClientSession(new_uuid(), ident, user, name, group, idle_ms, live_ms, event_type=event_type, agent=agent)
+    if sudoer:
+        made.sudoer_id, made.sudoer_name = sudoer
+    columns = (
+        "id, kind, uuid, owner, sudoer, node, timeToIdle, timeToLive, started, defaultEventType, userAgent, userIP"
+    )
+    values: tuple[Any, ...] = (
+        ident,
+        "Session",
+        made.uuid,
+        user,
+        made.sudoer_id,
+        0,
+        idle_ms,
+        live_ms,
+        now_ms(),
+        event_type,
+    )
+    tx.execute(
+        f"INSERT INTO session ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, agent, address)
+    )
+    tx.after_commit.append(lambda: server.sessions.add(made))
+    return made
+
+
+def close_row(tx: Transaction, session: ClientSession) -> None:
+    """Note in the database that a session has ended."""
+    tx.execute("UPDATE session SET closed = ? WHERE id = ? AND closed IS NULL", (now_ms(), session.ident))
