@@ -128,7 +128,7 @@ def open_image(session: Session, image: int | str) -> Iterator[LazyImage]:
     >>> import omero_pixclf
     >>> from omero_pixclf.connector.upload import upload_image
     >>> from omero_pixclf.demo.images import z_stack
-    >>> from omero_pixclf.demo.stage import reader
+    >>> from omero_pixclf.demo.seed import reader
     >>> from omero_pixclf.embedded.server.server import start
     >>> with tempfile.TemporaryDirectory() as folder, start(folder, password="secret") as server:
     ...     with omero_pixclf.connect(f"root@localhost:{server.port}", password="secret") as session:

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omero_pixclf.cli.path_types import UserPath
-from omero_pixclf.cli.telling import json_option, tell
+from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from omero_pixclf.connector.sessions.login import Login
-    from omero_pixclf.demo.stage import Stage
+    from omero_pixclf.demo.seed import Stage
     from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.runs.run import Finished
 
@@ -62,7 +62,7 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
     """Show the main job: images into OMERO, stored classifiers over them, results back, read by another client."""
     from rich.console import Console
 
-    from omero_pixclf.demo.tell import tell as tell_results
+    from omero_pixclf.demo.report import tell as tell_results
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, stderr=machine)
     start = time.monotonic()
@@ -133,7 +133,7 @@ def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
     """Make a user; the login that this yields joins the user's session, which ends with the context."""
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import connect
-    from omero_pixclf.demo.stage import create_user
+    from omero_pixclf.demo.seed import create_user
 
     root = Login(host=server.host, port=server.port, user="root")
     with connect(root, environ={"OMERO_PASSWORD": root_password}, ask=None) as admin:
@@ -145,7 +145,7 @@ def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
 
 def _stage(login: Login, console: Console) -> Stage:
     from omero_pixclf.connector.sessions.session import connect
-    from omero_pixclf.demo.stage import build, simulate
+    from omero_pixclf.demo.seed import build, simulate
 
     with _step(console, "drawing a plate, z-stacks and a time-lapse"):
         scenes = list(simulate())
@@ -156,7 +156,7 @@ def _stage(login: Login, console: Console) -> Stage:
 def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> Finished:
     """One project over its container, through the same door as `omero-pixclf run`."""
     from omero_pixclf.app.runs import Request, run_in_omero
-    from omero_pixclf.cli.show import show_events
+    from omero_pixclf.cli.progress import show_events
     from omero_pixclf.config import load_recipe
 
     target, changes = RECIPES[name]

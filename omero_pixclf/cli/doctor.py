@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from omero_pixclf.cli.finding import Finding
+from omero_pixclf.cli.check_result import Finding
 from omero_pixclf.cli.options import login_from, server_options
-from omero_pixclf.cli.telling import json_option
+from omero_pixclf.cli.output import json_option
 
 __all__ = ["doctor", "verdict"]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from omero_pixclf import __version__
-from omero_pixclf.cli.finding import Finding
+from omero_pixclf.cli.check_result import Finding
 
 __all__ = [
     "check_clients",

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from omero_pixclf.cli.finding import Finding
+from omero_pixclf.cli.check_result import Finding
 from omero_pixclf.connector.sessions.login import (
     DEFAULT_PORT,
     Credentials,

@@ -31,8 +31,8 @@ from omero_pixclf.cli.options import (
     worker_options,
 )
 from omero_pixclf.cli.path_types import UserPath, targets_from_home
-from omero_pixclf.cli.sections import SectionedCommand
-from omero_pixclf.cli.show import exit_code, options_for, show_events
+from omero_pixclf.cli.help_sections import SectionedCommand
+from omero_pixclf.cli.progress import exit_code, options_for, show_events
 from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct
 from omero_pixclf.runs.planning.plan import count_decisions

@@ -12,7 +12,7 @@ import click
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.path_types import UserPath
-from omero_pixclf.cli.telling import json_option, tell
+from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.errors import UsageError
 from omero_pixclf.wording import counted, one_line
 
@@ -124,7 +124,7 @@ Examples:
 @server_options
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
     """Put the shares of a run (--shard) together: tables and pictures for their containers."""
-    from omero_pixclf.cli.show import exit_code, options_for, show_events
+    from omero_pixclf.cli.progress import exit_code, options_for, show_events
     from omero_pixclf.app.merge import merge_in_folder, merge_in_omero
 
     login = login_from(options)
@@ -152,7 +152,7 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
 
     Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
     """
-    from omero_pixclf.cli.show import options_for
+    from omero_pixclf.cli.progress import options_for
     from omero_pixclf.app.history import undo_in_folder, undo_run
 
     if not yes and not sys.stdin.isatty():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from omero_pixclf.cli.path_types import UserPath
-from omero_pixclf.cli.telling import tell
+from omero_pixclf.cli.output import tell
 from omero_pixclf.wording import counted
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.demo.readback import ImageResults, image_results
-from omero_pixclf.demo.stage import build, create_user, simulate
+from omero_pixclf.demo.seed import build, create_user, simulate
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 
 HERE = Path(__file__).parent

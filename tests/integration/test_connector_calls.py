@@ -11,7 +11,7 @@ from omero_pixclf.app.runs import Request, run_in_omero
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.stage import reader
+from omero_pixclf.demo.seed import reader
 from omero_pixclf.image import ArrayReader
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import Finished

@@ -25,7 +25,7 @@ from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import REQUEST_NS, requests
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.stage import reader
+from omero_pixclf.demo.seed import reader
 from omero_pixclf.errors import NotAllowedError
 from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.omero_script.form import QUEUE, parameters

@@ -18,7 +18,7 @@ from omero_pixclf.cli.doctor_here import (
     check_sessions,
 )
 from omero_pixclf.cli.doctor_server import check_reachable, meaning
-from omero_pixclf.cli.finding import Finding
+from omero_pixclf.cli.check_result import Finding
 
 
 @pytest.mark.parametrize(

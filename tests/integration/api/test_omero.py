@@ -12,7 +12,7 @@ import omero_pixclf
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import time_lapse
-from omero_pixclf.demo.stage import reader
+from omero_pixclf.demo.seed import reader
 from omero_pixclf.errors import LoginError, MissingError, UsageError
 from tests.integration.conftest import Person
 

@@ -22,7 +22,7 @@ import pytest
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.stage import reader
+from omero_pixclf.demo.seed import reader
 from tests.integration.conftest import Person
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"

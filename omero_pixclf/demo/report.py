@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from omero_pixclf.demo.images import DOSES_UM
 from omero_pixclf.demo.readback import Attachment, attachments, download, image_results, table_rows
-from omero_pixclf.demo.stage import Stage
+from omero_pixclf.demo.seed import Stage
 
 __all__ = ["tell"]
 
