@@ -19,8 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.home_paths import from_home
-from omero_pixclf.validation import complaints
-from omero_pixclf.wording import printable
+from omero_pixclf.text import format_validation_error, printable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -245,7 +244,7 @@ def parse_recipe(content: Mapping[str, Any], where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        raise UsageError(complaints(error, Recipe, where)) from error
+        raise UsageError(format_validation_error(error, Recipe, where)) from error
 
 
 def parse_toml(text: str, where: str) -> dict[str, Any]:

@@ -13,13 +13,13 @@ from omero_pixclf.api.arrays import AnyArray, as_array, default_axes, to_image_a
 from omero_pixclf.config import Objects
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import axes_of, from_five, keys_of, with_channel_axis
-from omero_pixclf.objects.segment import find
 from omero_pixclf.objects.measure import PixelSize
 from omero_pixclf.objects.measure import measure as measure_objects
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.objects.outline import outlines as find_outlines
+from omero_pixclf.objects.segment import find
 from omero_pixclf.table import Table
-from omero_pixclf.validation import complaints
+from omero_pixclf.text import format_validation_error
 
 __all__ = ["measure", "outlines", "segment"]
 
@@ -266,7 +266,7 @@ def _settings(**values: Any) -> Objects:
     try:
         return Objects(**values)
     except ValidationError as error:
-        raise UsageError(complaints(error, Objects, "segment")) from error
+        raise UsageError(format_validation_error(error, Objects, "segment")) from error
 
 
 def _axes_with_classes(probabilities: AnyArray, axes: str | None) -> str:

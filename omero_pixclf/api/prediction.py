@@ -23,7 +23,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.project import read_project as read_project_file
 from omero_pixclf.pixels.exports import segmentation
 from omero_pixclf.pixels.predict import predict_blocks
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["predict", "read_project", "simple_segmentation"]
 
@@ -142,7 +142,7 @@ def predict(
     found = reader.info.shape[4]
     if found != project.channels:
         raise ImageError(
-            f"{name} has {counted(found, 'channel')} (shape {shape}, axes {axes!r}), {project.name} was trained on "
+            f"{name} has {pluralize(found, 'channel')} (shape {shape}, axes {axes!r}), {project.name} was trained on "
             f"{project.channels}; select the channels by indexing, or name the axes with axes="
         )
     result_axes = keys_of(with_channel_axis(axes_of(axes)))

@@ -14,7 +14,7 @@ from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.record import Undone
+    from omero_pixclf.provenance import UndoResult
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Outcome", "Planned", "run", "undo"]
 
@@ -87,14 +87,14 @@ def run(
         raise UsageError("axes are for image files; images in OMERO have their own")
 
     check_resources(threads, memory)
-    from omero_pixclf.app.runs import run_in_folder, run_in_session
     from omero_pixclf.app.execute import Request
+    from omero_pixclf.app.runs import run_in_folder, run_in_session
 
     request = Request(named, _recipe(recipe), force=force, threads=threads, memory=memory, axes=axes)
     return run_in_folder(Path(out), request) if out is not None else run_in_session(session, request)  # type: ignore[arg-type]
 
 
-def undo(run_id: str, *, session: Session | None = None, out: Path | str | None = None) -> Undone:
+def undo(run_id: str, *, session: Session | None = None, out: Path | str | None = None) -> UndoResult:
     """Remove exactly what a run wrote.
 
     Parameters
@@ -108,7 +108,7 @@ def undo(run_id: str, *, session: Session | None = None, out: Path | str | None 
 
     Returns
     -------
-    Undone
+    UndoResult
         ``removed``: number of removed objects by kind; ``kept``: what had to stay, each with the reason.
 
     Raises

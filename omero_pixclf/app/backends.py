@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
+from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
+from omero_pixclf.runs.execution.concurrency import process_gates, server_gates
+from omero_pixclf.runs.execution.serial import Perform
 from omero_pixclf.runs.planning.channels import class_colors
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.execution.serial import Perform
-from omero_pixclf.runs.execution.concurrency import process_gates, server_gates
 from omero_pixclf.runs.state.image_files import ImageFiles
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNT
 @contextmanager
 def _reading_directly(session: Session, direct: Direct) -> Iterator[ImageSource]:
     """A source that knows what is mounted here; at the end it tells what came of it."""
-    from omero_pixclf.connector.source import OmeroSource
     from omero_pixclf.connector.pixel_locations import OmeroStorage
+    from omero_pixclf.connector.source import OmeroSource
     from omero_pixclf.direct.source import DirectSource
 
     source = DirectSource(OmeroSource(session), OmeroStorage(session).whereabouts, direct)

@@ -12,28 +12,28 @@ from importlib import import_module
 from pathlib import Path
 
 from omero_pixclf import __version__
+from omero_pixclf.app.backends import Edges, Workplace, at_work, at_work_with
 from omero_pixclf.config import Recipe
 from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.execution.jobqueue import Batch, load_batch, on_batch
-from omero_pixclf.runs.planning.channels import class_colors
+from omero_pixclf.provenance import RunRecord
+from omero_pixclf.runs.blocks.block_plan import shared
 from omero_pixclf.runs.execution.dask_cluster import LANES as DASK_LANES
 from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
+from omero_pixclf.runs.execution.forkserver import prepare
+from omero_pixclf.runs.execution.jobqueue import Batch, load_batch, on_batch
+from omero_pixclf.runs.execution.processes import Pool, in_processes
+from omero_pixclf.runs.execution.serial import Executor, execute
+from omero_pixclf.runs.planning.channels import class_colors
+from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
+from omero_pixclf.runs.planning.resources import refuse_full_disk
 from omero_pixclf.runs.planning.workers import Crew, Strength, crew_for, crew_there
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.execution.serial import Executor, execute
 from omero_pixclf.runs.run import Event, Pictures, perform
 from omero_pixclf.runs.state.manifest import Entry, Manifest, state_folder
-from omero_pixclf.runs.blocks.block_plan import shared
-from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
-from omero_pixclf.runs.execution.processes import Pool, in_processes
-from omero_pixclf.runs.planning.resources import refuse_full_disk
-from omero_pixclf.runs.execution.forkserver import prepare
 from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Table
-from omero_pixclf.app.backends import Edges, Workplace, at_work, at_work_with
 
 __all__ = ["Request", "Site", "carry_out", "get_ready", "pictures_of", "planned_crew", "record_of"]
 

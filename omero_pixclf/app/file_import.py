@@ -94,8 +94,8 @@ def _named(found: FileSet | Path) -> tuple[Path, ...]:
 def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str | None) -> FileImport:
     from omero_pixclf.connector.importing import ImportOptions, import_file_set
     from omero_pixclf.connector.upload import upload_image
-    from omero_pixclf.files.opening import open_image
     from omero_pixclf.embedded.series.reading import remarks_on
+    from omero_pixclf.files.opening import open_image
 
     if isinstance(found, Path):
         with open_image(found, axes=axes) as reader:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.app.runs import connected, runs_in
 from omero_pixclf.errors import InputError, MissingError
-from omero_pixclf.record import RunRecord, Undone, parse_run_id, run_folder
+from omero_pixclf.provenance import RunRecord, UndoResult, parse_run_id, run_folder
 from omero_pixclf.runs.state.history import RunOverview, differences, overviews
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.manifest import Manifest, is_run_state, state_folder
@@ -119,21 +119,21 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     return differences(*both)
 
 
-def undo_in_folder(out: Path, run_id: str) -> Undone:
+def undo_in_folder(out: Path, run_id: str) -> UndoResult:
     """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
     from omero_pixclf.folder.backend import undo_folder
 
-    return _undo_all(run_id, runs_in(out), lambda one: Undone(undo_folder(out, one)))
+    return _undo_all(run_id, runs_in(out), lambda one: UndoResult(undo_folder(out, one)))
 
 
-def undo_run(login: Login, run_id: str) -> Undone:
+def undo_run(login: Login, run_id: str) -> UndoResult:
     """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
     parse_run_id(run_id)  # before a server is asked for
     with connected(login) as session:
         return undo_in_session(session, run_id)
 
 
-def undo_in_session(session: Session, run_id: str) -> Undone:
+def undo_in_session(session: Session, run_id: str) -> UndoResult:
     """`undo_run` on a session that is open."""
     from omero_pixclf.connector.results.undo import undo
 
@@ -141,7 +141,7 @@ def undo_in_session(session: Session, run_id: str) -> Undone:
     return _undo_all(run_id, state_folder(), lambda one: undo(session, one))
 
 
-def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undone:
+def _undo_all(run_id: str, folder: Path, undo: Callable[[str], UndoResult]) -> UndoResult:
     """Undo a run, then the runs that it put together, as far as this machine knows of them."""
     home = run_folder(folder, run_id)
     parts: tuple[str, ...] = ()
@@ -160,4 +160,4 @@ def _undo_all(run_id: str, folder: Path, undo: Callable[[str], Undone]) -> Undon
             undone = undo(one)
             gone.update(undone.removed)
             kept += undone.kept
-    return Undone(gone, tuple(kept))
+    return UndoResult(gone, tuple(kept))

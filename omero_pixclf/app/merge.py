@@ -8,18 +8,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from omero_pixclf.app.backends import folder_edges, omero_edges, utc_now
+from omero_pixclf.app.execute import pictures_of, record_of
 from omero_pixclf.app.runs import connected, project_of, runs_in
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.app.execute import pictures_of, record_of
-from omero_pixclf.record import new_run_id
+from omero_pixclf.provenance import new_run_id
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event, Finished, Planned, finish_container
 from omero_pixclf.runs.state.manifest import RunHeader, state_folder
 from omero_pixclf.runs.state.merge import Part, merged_header, merged_manifest, outcomes_of, parts_of
-from omero_pixclf.app.backends import folder_edges, omero_edges, utc_now
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login

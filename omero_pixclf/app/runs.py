@@ -17,26 +17,6 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omero_pixclf.config import Recipe
-from omero_pixclf.direct.source import DirectSource
-from omero_pixclf.errors import ImageError, InputError, UsageError
-from omero_pixclf.files.protection import check_results_folder
-from omero_pixclf.ilastik.project import Project, read_project
-from omero_pixclf.image import ImageInfo
-from omero_pixclf.app.execute import Request, Site, carry_out, get_ready, planned_crew
-from omero_pixclf.pixels.predict import refusal as engine_refusal
-from omero_pixclf.record import new_run_id, run_folder
-from omero_pixclf.runs.planning.channels import applied_channels, class_indices
-from omero_pixclf.runs.planning.workers import Crew
-from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.planning.estimate import Estimate, Looked, estimate, middle_of
-from omero_pixclf.runs.run import Event
-from omero_pixclf.runs.state.manifest import Manifest, RunHeader, state_folder
-from omero_pixclf.runs.planning.plan import PlanItem, plan_images
-from omero_pixclf.runs.planning.resources import refusal_of_room
-from omero_pixclf.runs.planning.sampling import pictured
-from omero_pixclf.runs.planning.shards import parse_shard, share
-from omero_pixclf.runs.state.state_folders import IN_RESULTS
 from omero_pixclf.app.backends import (
     FILE_MODULES,
     OMERO_MODULES,
@@ -47,6 +27,26 @@ from omero_pixclf.app.backends import (
     omero_edges,
     utc_now,
 )
+from omero_pixclf.app.execute import Request, Site, carry_out, get_ready, planned_crew
+from omero_pixclf.config import Recipe
+from omero_pixclf.direct.source import DirectSource
+from omero_pixclf.errors import ImageError, InputError, UsageError
+from omero_pixclf.files.protection import check_results_folder
+from omero_pixclf.ilastik.project import Project, read_project
+from omero_pixclf.image import ImageInfo
+from omero_pixclf.pixels.predict import refusal as engine_refusal
+from omero_pixclf.provenance import new_run_id, run_folder
+from omero_pixclf.runs.planning.channels import applied_channels, class_indices
+from omero_pixclf.runs.planning.estimate import Estimate, Looked, estimate, middle_of
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.planning.resources import refusal_of_room
+from omero_pixclf.runs.planning.sampling import pictured
+from omero_pixclf.runs.planning.shards import parse_shard, share
+from omero_pixclf.runs.planning.workers import Crew
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.runs.run import Event
+from omero_pixclf.runs.state.manifest import Manifest, RunHeader, state_folder
+from omero_pixclf.runs.state.state_folders import IN_RESULTS
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login

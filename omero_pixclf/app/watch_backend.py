@@ -13,8 +13,8 @@ from omero_pixclf.app.runs import Request, project_of, run_in_session
 from omero_pixclf.config import Recipe, parse_size, title_of
 from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.sessions.login import Login, read_password_file
 from omero_pixclf.connector.recipe_annotations import recipe_content, recipe_of
+from omero_pixclf.connector.sessions.login import Login, read_password_file
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.watching import (
     Note,
@@ -31,8 +31,8 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, state_folder
-from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.guarded_io import GuardedSink, GuardedSource
+from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch
 
 _log = logging.getLogger(__name__)

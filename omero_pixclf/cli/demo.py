@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
-from omero_pixclf.cli.path_types import UserPath, UserText
 from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.path_types import UserPath, UserText
 
 if TYPE_CHECKING:
     from omero_pixclf.app.file_import import FileImport

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from omero_pixclf.home_paths import from_home
-from omero_pixclf.wording import path_text
+from omero_pixclf.text import path_text
 
 __all__ = ["UserPath", "UserText", "targets_from_home"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import MissingError, OutputError
 
 __all__ = ["plugin"]

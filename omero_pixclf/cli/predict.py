@@ -27,8 +27,8 @@ from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
 from omero_pixclf.home_paths import from_home
 
 if TYPE_CHECKING:
-    from omero_pixclf.headless.batch import Engine, Inputs, Outcome, Progress
     from omero_pixclf.files.export.image_writer import Export
+    from omero_pixclf.headless.batch import Engine, Inputs, Outcome, Progress
 
 __all__ = ["predict"]
 

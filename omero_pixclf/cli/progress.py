@@ -14,10 +14,10 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
 from omero_pixclf.runs.planning.plan_notes import notes_of
-from omero_pixclf.wording import counted, one_line
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.text import one_line, pluralize
 
 __all__ = ["as_json", "exit_code", "options_for", "show_events"]
 
@@ -117,7 +117,7 @@ def _in_lines(events: Iterable[Event], where: str) -> Finished:
 def _lines(event: Event, where: str) -> list[str]:
     if isinstance(event, Planned):
         counts = count_decisions(event.items) or "none"
-        first = f"run {event.run_id}: {counted(len(event.items), 'image')}: {counts}"
+        first = f"run {event.run_id}: {pluralize(len(event.items), 'image')}: {counts}"
         return [first, *notes_of(item.note for item in event.items)]
     if isinstance(event, Outcome):
         found = ", ".join(f"{count} {name}" for name, count in event.objects)

@@ -19,6 +19,7 @@ from omero_pixclf.app.runs import (
     run_in_omero,
     runs_in,
 )
+from omero_pixclf.cli.help_sections import SectionedCommand
 from omero_pixclf.cli.options import (
     SERVER_NAMES,
     direct_from,
@@ -31,13 +32,12 @@ from omero_pixclf.cli.options import (
     worker_options,
 )
 from omero_pixclf.cli.path_types import UserPath, targets_from_home
-from omero_pixclf.cli.help_sections import SectionedCommand
 from omero_pixclf.cli.progress import exit_code, options_for, show_events
-from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct
+from omero_pixclf.errors import UsageError
 from omero_pixclf.runs.planning.plan import count_decisions
 from omero_pixclf.runs.planning.plan_notes import notes_of
-from omero_pixclf.wording import counted, one_line, size_text
+from omero_pixclf.text import one_line, pluralize, size_text
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
@@ -229,7 +229,7 @@ def check(
     if not machine:
         classes = ", ".join(c.name for c in project.classes)
         version = f"ilastik {project.ilastik_version}"
-        click.echo(f"{project.name}: {version}, {counted(project.channels, 'channel')}, labels: {classes}")
+        click.echo(f"{project.name}: {version}, {pluralize(project.channels, 'channel')}, labels: {classes}")
     return _show_plan(preview, machine)
 
 
@@ -249,7 +249,7 @@ def _show_plan(preview: Preview, machine: bool) -> int:
     if machine and expected is not None:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
-        click.echo(f"{counted(len(items), 'image')}: {count_decisions(items)}")
+        click.echo(f"{pluralize(len(items), 'image')}: {count_decisions(items)}")
         for note in notes_of(item.note for item in items):
             click.echo(one_line(note))
         if preview.direct:

@@ -11,10 +11,10 @@ import click
 
 from omero_pixclf.cli.interrupts import advising
 from omero_pixclf.cli.options import login_from, server_options
-from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import UsageError
-from omero_pixclf.wording import counted, one_line
+from omero_pixclf.text import one_line, pluralize
 
 __all__ = ["runs", "undo"]
 
@@ -59,8 +59,8 @@ def list_(out: Path | None, machine: bool, **options: Any) -> None:
             click.echo(json.dumps(run.as_dict()))
         else:
             found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
-            done = f"{run.complete} of {counted(run.images, 'image')} complete" if run.images else "tables only"
-            tables = f", tables of {counted(run.tables, 'container')}" if run.tables else ""
+            done = f"{run.complete} of {pluralize(run.images, 'image')} complete" if run.images else "tables only"
+            tables = f", tables of {pluralize(run.tables, 'container')}" if run.tables else ""
             click.echo(one_line(f"{run.run_id}  {run.recipe:<20} {done}{tables}  {found}".rstrip()))
 
 
@@ -124,8 +124,8 @@ Examples:
 @server_options
 def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
     """Put the shares of a run (--shard) together: tables and pictures for their containers."""
-    from omero_pixclf.cli.progress import exit_code, options_for, show_events
     from omero_pixclf.app.merge import merge_in_folder, merge_in_omero
+    from omero_pixclf.cli.progress import exit_code, options_for, show_events
 
     login = login_from(options)
     events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
@@ -152,8 +152,8 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
 
     Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
     """
-    from omero_pixclf.cli.progress import options_for
     from omero_pixclf.app.history import undo_in_folder, undo_run
+    from omero_pixclf.cli.progress import options_for
 
     if not yes and not sys.stdin.isatty():
         raise UsageError("cannot ask for confirmation (no terminal): confirm with --yes")

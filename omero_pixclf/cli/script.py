@@ -12,8 +12,8 @@ import click
 import omero_pixclf
 from omero_pixclf.cli.options import login_from, server_options
 from omero_pixclf.cli.output import json_option, tell
-from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.direct.mounts import parse_mount
+from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.omero_script.slots import AT_ONCE
 
 __all__ = ["script", "script_text"]

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.cli.output import tell
-from omero_pixclf.wording import counted
+from omero_pixclf.cli.path_types import UserPath
+from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
-    from omero_pixclf.watch.status import Passed
     from omero_pixclf.watch.settings import Settings
+    from omero_pixclf.watch.status import Passed
 
 __all__ = ["watch"]
 
@@ -64,11 +64,11 @@ def _run(settings: Settings, *, once: bool, machine: bool) -> int:
     from omero_pixclf.app.watch_backend import OmeroFacility, runs_folder, state_url, status_token
     from omero_pixclf.watch.auth import Gate
     from omero_pixclf.watch.installation import installation_id
+    from omero_pixclf.watch.lease_guard import Stop
     from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
     from omero_pixclf.watch.settings import recipes_of
     from omero_pixclf.watch.state import open_state
     from omero_pixclf.watch.web import StatusSite, served
-    from omero_pixclf.watch.lease_guard import Stop
 
     stop = Stop()
     with ExitStack() as stack:
@@ -103,7 +103,7 @@ def _told(passed: Passed, machine: bool) -> int:
         click.echo(f"{problem.target}, {problem.origin}: {problem.reason}", err=True)
     problems = [asdict(problem) for problem in passed.problems]
     numbers = {"done": passed.done, "failed": passed.failed, "settling": passed.settling}
-    text = f"{counted(passed.done, 'image')} done, {passed.failed} failed"
+    text = f"{pluralize(passed.done, 'image')} done, {passed.failed} failed"
     tell(machine, text, **numbers, problems=problems, error=passed.error)
     if passed.error:
         click.echo(f"error: {passed.error}", err=True)

@@ -12,14 +12,14 @@ from omero.model import ChecksumAlgorithmI, OriginalFileI
 from omero.rtypes import rlong, rstring
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.connector.results.annotations import file_annotation, group_of, link, marked_files
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
 from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
+from omero_pixclf.connector.results.annotations import file_annotation, group_of, link, marked_files
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import MissingError, UsageError
-from omero_pixclf.wording import path_text
+from omero_pixclf.text import path_text
 
 __all__ = [
     "FILES_NS",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.results.result_images import runs_that_made
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place, parse_id

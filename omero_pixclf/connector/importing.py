@@ -20,13 +20,13 @@ from omero.rtypes import rbool, rstring
 
 from omero_pixclf import __version__
 from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.sessions.exceptions import FOREIGN, explain, missing
-from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
-from omero_pixclf.wording import path_text
+from omero_pixclf.text import path_text
 
 __all__ = ["ImportOptions", "Imported", "client_path", "import_file_set", "is_imported", "resolved_target"]
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.sessions.exceptions import FOREIGN
 from omero_pixclf.connector.hierarchy import DTYPES, empty_wells, images_below
 from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
+from omero_pixclf.connector.sessions.exceptions import FOREIGN
 from omero_pixclf.connector.sessions.session import ALL_GROUPS, Session
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["Block", "OmeroReader", "OmeroSource", "blocks"]
 
@@ -162,7 +162,7 @@ class OmeroSource:
         """Every image below the targets (`omero_pixclf.connector.hierarchy.images_below`)."""
         for plate, wells in empty_wells(self.session, targets).items():
             some = ", ".join(wells[:FEW]) + (", …" if len(wells) > FEW else "")
-            _log.warning("%s: %s without images: %s", plate, counted(len(wells), "well"), some)
+            _log.warning("%s: %s without images: %s", plate, pluralize(len(wells), "well"), some)
         return images_below(self.session, targets)
 
     @contextmanager

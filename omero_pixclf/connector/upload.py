@@ -26,15 +26,15 @@ from omero.model import (
 from omero.model.enums import UnitsLength
 from omero.rtypes import rint, rstring
 
-from omero_pixclf.connector.results.annotations import link, unloaded
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.hierarchy import DTYPES, parse_key
 from omero_pixclf.connector.raw_planes import write_pixels
+from omero_pixclf.connector.results.annotations import link, unloaded
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import ImageError, OutputError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader
-from omero_pixclf.wording import path_text
+from omero_pixclf.text import path_text
 
 __all__ = [
     "RESULTS_MARK",

@@ -12,14 +12,14 @@ from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.connector.results.annotations import group_of, link
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.files import titled
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.ledger import RUN_NS, from_pairs
-from omero_pixclf.connector.recipe_annotations import Pairs, pairs_of
-from omero_pixclf.connector.query_patterns import fitting
 from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
+from omero_pixclf.connector.query_patterns import fitting
+from omero_pixclf.connector.recipe_annotations import Pairs, pairs_of
+from omero_pixclf.connector.results.annotations import group_of, link
+from omero_pixclf.connector.results.ledger import RUN_NS, from_pairs
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, parse_id

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from omero_pixclf.checksums import checksum
+from omero_pixclf.direct.mounts import Mount, located, within
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, five_shape, keys_of
-from omero_pixclf.direct.exact import ServerOnly
-from omero_pixclf.direct.mounts import Mount, located, within
-from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.files.ome_zarr.zarr_images import image_group, refuse_incomplete, store_of
+from omero_pixclf.files.stored_array import StoredArray
+from omero_pixclf.files.tiff.tiff_exactness import ServerOnly
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.direct.check import compare, differing
+from omero_pixclf.direct.mounts import Direct, NotMounted
 from omero_pixclf.direct.opening import open_directly
 from omero_pixclf.errors import ImageError, LoginError, PixclfError, UnreachableError
 from omero_pixclf.files.axes import keys_of, region_slices, solid_five
-from omero_pixclf.direct.exact import ServerOnly
-from omero_pixclf.direct.mounts import Direct, NotMounted
 from omero_pixclf.files.stored_array import StoredArray
+from omero_pixclf.files.tiff.tiff_exactness import ServerOnly
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
-from omero_pixclf.runs.protocols import ImageSource
 from omero_pixclf.pixel_location import Whereabouts
-from omero_pixclf.wording import counted
+from omero_pixclf.runs.protocols import ImageSource
+from omero_pixclf.text import pluralize
 
 __all__ = ["DirectSource", "Tally"]
 
@@ -74,7 +74,7 @@ class Tally:
         """What came of it, in one line."""
         reasons = "; ".join(f"{reason} ({n})" for reason, n in self.served.most_common())
         through = f", {self.served.total()} through the server: {reasons}" if self.served else ""
-        return f"{counted(self.direct, 'image')} read directly{through}"
+        return f"{pluralize(self.direct, 'image')} read directly{through}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ __all__ = ["Server", "start"]
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from omero_pixclf.embedded.server.server import server
+        from omero_pixclf.embedded.server import server
 
         return getattr(server, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import AXES, Region, Shape5
-from omero_pixclf.validation import parse_json
+from omero_pixclf.text import parse_json
 
 __all__ = [
     "Axes",

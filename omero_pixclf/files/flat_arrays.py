@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.atomic import part_path, remove, replacing
 from omero_pixclf.files.axes import axes_of, guess_keys
+from omero_pixclf.files.export.target import Target, Write
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
-from omero_pixclf.files.export.target import Target, Write
 
 __all__ = ["open_npy", "read_flat", "spooled", "write_flat", "write_npy"]
 

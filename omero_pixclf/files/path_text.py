@@ -11,7 +11,7 @@ from dataclasses import replace
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.wording import printable
+from omero_pixclf.text import printable
 
 __all__ = ["path_from_text", "path_text", "printable_info"]
 

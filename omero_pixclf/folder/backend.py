@@ -23,20 +23,20 @@ from omero_pixclf.errors import ImageError, InputError, OutputError
 from omero_pixclf.files.atomic import remove, write_bytes
 from omero_pixclf.files.axes import Axis
 from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.opening import open_image
+from omero_pixclf.files.path_text import path_from_text, printable_info
+from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.folder.file_images import FileImages, each_set_once, images_of_file
 from omero_pixclf.folder.geojson import features_of
 from omero_pixclf.folder.image_listing import ListedFile, list_images, real_files, unreadable_image
 from omero_pixclf.folder.ledger import LEDGER, in_work, read_record, write_record
-from omero_pixclf.files.opening import open_image
-from omero_pixclf.files.path_text import path_from_text, printable_info
-from omero_pixclf.files.paths import is_folder, split
 from omero_pixclf.folder.safe_names import NAME_BYTES, safe_name, same_name, short_hash
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
-from omero_pixclf.files.export.target import LabelValue
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.record import RunRecord, is_run_id
+from omero_pixclf.provenance import RunRecord, is_run_id
 from omero_pixclf.table import NO_NUMBER, Table
 
 __all__ = ["FolderSink", "FolderSource", "FolderWriter", "folder_runs", "undo_folder"]

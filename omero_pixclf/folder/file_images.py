@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.folder.image_listing import ListedFile, unreadable_image
+from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.files.opening import open_image, open_images
 from omero_pixclf.files.paths import split
-from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.files.stored_array import FileReader
+from omero_pixclf.folder.image_listing import ListedFile, unreadable_image
 from omero_pixclf.image import ImageInfo, Place
 
 __all__ = ["FileImages", "each_set_once", "images_of_file"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
 __all__ = ["features_of"]
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.folder.ledger import is_results_folder
 from omero_pixclf.files.opening import EXTENSIONS, only_in_omero
 from omero_pixclf.files.paths import is_folder, split
+from omero_pixclf.folder.ledger import is_results_folder
 from omero_pixclf.image import ImageInfo, Place
 
 __all__ = ["ListedFile", "list_images", "real_files", "unreadable_image"]

@@ -12,10 +12,8 @@ from typing import Any
 
 from omero_pixclf.files.atomic import write_bytes
 from omero_pixclf.image import parse_id
-from omero_pixclf.process import lives
-from omero_pixclf.record import RunRecord, is_run_id
-from omero_pixclf.validation import parse_json
-from omero_pixclf.wording import printable
+from omero_pixclf.provenance import RunRecord, is_alive, is_run_id
+from omero_pixclf.text import parse_json, printable
 
 __all__ = ["LEDGER", "in_work", "is_results_folder", "read_record", "write_record"]
 
@@ -68,7 +66,7 @@ def in_work(folder: Path, run_id: str) -> bool:
     if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():
         return False
     number = parse_id(pid)
-    return number is not None and number != os.getpid() and lives(number)
+    return number is not None and number != os.getpid() and is_alive(number)
 
 
 def _facts(folder: Path) -> dict[str, Any] | None:

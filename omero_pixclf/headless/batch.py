@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
 from omero_pixclf.files.axes import five_shape, keys_of
-from omero_pixclf.files.export.image_writer import Export, Planned, output_address, plan_export, write_result
 from omero_pixclf.files.export.formats import format_named
+from omero_pixclf.files.export.image_writer import Export, Planned, output_address, plan_export, write_result
 from omero_pixclf.files.export.naming import SLICE_INDEX, fields
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import DataPath, expand, nickname
 from omero_pixclf.files.protection import ProtectedFiles, file_identities
-from omero_pixclf.headless.sources import Computation, Source
 from omero_pixclf.files.stored_array import FileReader
+from omero_pixclf.headless.sources import Computation, Source
 from omero_pixclf.image import ChannelReader, PixelReader, Region
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
@@ -65,7 +65,9 @@ class Inputs:
         if not self.images:
             raise UsageError("no images: give --raw_data FILE ... or the files at the end")
         if self.masks and len(self.masks) != len(self.images):
-            raise UsageError(f"{counted(len(self.masks), 'prediction mask')} for {counted(len(self.images), 'image')}")
+            raise UsageError(
+                f"{pluralize(len(self.masks), 'prediction mask')} for {pluralize(len(self.images), 'image')}"
+            )
 
 
 @dataclass(frozen=True)
@@ -327,7 +329,7 @@ def _better_axes(project: Project, inputs: Inputs, path: str) -> str:
         if counts[0] == project.channels and counts[1:] != counts[:1]:
             return (
                 f"its axes were taken as {imposed}, the training image's; by its own, {own}, it has "
-                f"{counted(counts[0], 'channel')}: --ignore_training_axistags takes those"
+                f"{pluralize(counts[0], 'channel')}: --ignore_training_axistags takes those"
             )
     return ""
 

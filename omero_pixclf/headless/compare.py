@@ -14,7 +14,7 @@ from omero_pixclf.files.axes import keys_of
 from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.paths import DataPath, split
 from omero_pixclf.files.stored_array import StoredArray
-from omero_pixclf.validation import parse_json
+from omero_pixclf.text import parse_json
 
 __all__ = ["Difference", "PixelDifference", "differences", "pixel_difference"]
 

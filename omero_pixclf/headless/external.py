@@ -14,11 +14,11 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
 from omero_pixclf.files.atomic import hidden_name, remove, replacing
-from omero_pixclf.headless.batch import Engine, Inputs, Progress, Task, native_engine
-from omero_pixclf.headless.compare import differences, pixel_difference
 from omero_pixclf.files.export.image_writer import Export
 from omero_pixclf.files.hdf5.hdf5_writer import add_hdf5
-from omero_pixclf.wording import counted
+from omero_pixclf.headless.batch import Engine, Inputs, Progress, Task, native_engine
+from omero_pixclf.headless.compare import differences, pixel_difference
+from omero_pixclf.text import pluralize
 
 __all__ = ["command_line", "comparing_engine", "ilastik_engine"]
 
@@ -142,7 +142,7 @@ def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Ta
         if done.returncode != 0 or not made:
             last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
             raise PixclfError(
-                f"{task.image_path}: ilastik ended with code {done.returncode} and {counted(len(made), 'file')}:\n"
+                f"{task.image_path}: ilastik ended with code {done.returncode} and {pluralize(len(made), 'file')}:\n"
                 f"{last}"
             )
         yield made

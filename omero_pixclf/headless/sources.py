@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.export.image_writer import Result
-from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.ilastik.workflows import PIXEL_AND_OBJECT
 from omero_pixclf.image import PixelReader, Region
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened
 from omero_pixclf.ilastik.lanes import Lane, axis_keys, lane_of, lanes
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened
 from omero_pixclf.image import AXES
 
 __all__ = ["Strokes", "label_image", "read_labels"]

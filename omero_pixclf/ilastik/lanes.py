@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, text
-from omero_pixclf.validation import parse_json
+from omero_pixclf.text import parse_json
 
 __all__ = ["Lane", "axis_keys", "lane_of", "lanes", "read_lane"]
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ProjectError
+from omero_pixclf.ilastik.feature_selection import FeatureSelection, read_selection
+from omero_pixclf.ilastik.lanes import Lane, read_lane
 from omero_pixclf.ilastik.random_forest import Forests, read_forests
 from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened, text, texts
-from omero_pixclf.ilastik.lanes import Lane, read_lane
-from omero_pixclf.ilastik.feature_selection import FeatureSelection, read_selection
 from omero_pixclf.ilastik.workflows import AUTOCONTEXT, PIXEL, PIXEL_AND_OBJECT, advice_on, untrained
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["ClassLabel", "Project", "Stage", "read_project"]
 
@@ -106,7 +106,7 @@ class Project:
             It has no such stage.
         """
         if not 1 <= number <= len(self.stages):
-            raise ProjectError(f"{self.name}: has {counted(len(self.stages), 'stage')}, there is no stage {number}")
+            raise ProjectError(f"{self.name}: has {pluralize(len(self.stages), 'stage')}, there is no stage {number}")
         return replace(self, stages=self.stages[:number])
 
 
@@ -176,7 +176,7 @@ def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> 
         raise branch.refuse(
             "ClassifierForests",
             f"was trained with label {forests.known_labels[-1]}, but the project names "
-            f"{counted(len(classes), 'label')}: labels were removed since; open it in ilastik, "
+            f"{pluralize(len(classes), 'label')}: labels were removed since; open it in ilastik, "
             "train (Live Update) and save it",
         )
     expected = before.channels + len(before.classes) if before else lane.extent("c")

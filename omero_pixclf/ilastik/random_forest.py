@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, texts
 from omero_pixclf.ilastik.decision_trees import StoredTree, grow
+from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, texts
 from omero_pixclf.ilastik.workflows import untrained
 
 __all__ = ["Forests", "read_forests"]

@@ -14,12 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.block_regions import Block, Census
-from omero_pixclf.objects.segment import foreground, sigma_of, spacing_in
-from omero_pixclf.objects.shape import nearest, spacing_of
-from omero_pixclf.objects.label import Connectivity, complement, neighbours
-from omero_pixclf.objects.measure import Box, PixelSize, measure
-from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
 from omero_pixclf.objects.block_labeling import (
     Readable,
     Writable,
@@ -29,8 +23,14 @@ from omero_pixclf.objects.block_labeling import (
     label_blocks,
     place_in,
 )
-from omero_pixclf.objects.watershed import SMOOTHING, by_distance, by_probability
+from omero_pixclf.objects.block_regions import Block, Census
+from omero_pixclf.objects.label import Connectivity, complement, neighbours
+from omero_pixclf.objects.measure import Box, PixelSize, measure
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
+from omero_pixclf.objects.segment import foreground, sigma_of, spacing_in
+from omero_pixclf.objects.shape import nearest, spacing_of
 from omero_pixclf.objects.threshold import reach
+from omero_pixclf.objects.watershed import SMOOTHING, by_distance, by_probability
 from omero_pixclf.objects.windows import Window, grown, windows
 from omero_pixclf.table import Table, concatenate
 

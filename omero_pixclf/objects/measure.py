@@ -19,10 +19,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.shape import CORNER, form_columns
-from omero_pixclf.objects.moments import Geometry, geometry_of
 from omero_pixclf.objects.intensity import Intensity, intensities, pixels_in, uncertainty
+from omero_pixclf.objects.moments import Geometry, geometry_of
 from omero_pixclf.objects.run_length import Spans, spans_of
+from omero_pixclf.objects.shape import CORNER, form_columns
 from omero_pixclf.table import ANY_NUMBER, NOT_NEGATIVE, Column, Table, column_names, concatenate
 
 __all__ = ["Box", "PixelSize", "measure"]

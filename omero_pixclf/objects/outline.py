@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.masks import bitmaps
 from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
-from omero_pixclf.objects.simplify import simplify_rings
+from omero_pixclf.objects.masks import bitmaps
 from omero_pixclf.objects.run_length import Spans, spans_of
+from omero_pixclf.objects.simplify import simplify_rings
 
 __all__ = ["MaskShape", "Outline", "PolygonShape", "outlines"]
 

@@ -17,9 +17,9 @@ from omero_pixclf.objects.label import (
     off_border,
     within_sizes,
 )
-from omero_pixclf.objects.watershed import by_distance, by_probability
 from omero_pixclf.objects.threshold import Sigma, above, most_probable, smooth
 from omero_pixclf.objects.two_level_threshold import hysteresis
+from omero_pixclf.objects.watershed import by_distance, by_probability
 
 __all__ = ["dimensions", "find", "foreground", "sigma_of", "spacing_in"]
 

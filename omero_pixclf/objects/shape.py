@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from omero_pixclf.objects.perimeter import Spacing, border_size
-from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.convex_hull import hull_sizes
+from omero_pixclf.objects.moments import Geometry
+from omero_pixclf.objects.perimeter import Spacing, border_size
 from omero_pixclf.objects.run_length import Spans
 from omero_pixclf.table import Column
 

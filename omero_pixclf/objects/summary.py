@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.objects.block_labeling import Readable
 from omero_pixclf.objects.block_regions import Block
 from omero_pixclf.objects.intensity import uncertainty
-from omero_pixclf.objects.block_labeling import Readable
 from omero_pixclf.objects.windows import grown
 
 __all__ = ["TILE", "ImageSummary", "Sums", "focus_score", "summarise", "summed", "sums_of"]

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.block_regions import Block, Census
 from omero_pixclf.objects.block_labeling import Readable, count_blocks, place_in
+from omero_pixclf.objects.block_regions import Block, Census
 
 __all__ = ["Window", "grown", "windows", "windows_on"]
 

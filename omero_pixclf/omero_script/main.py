@@ -23,22 +23,22 @@ from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import robject, rstring
 
 from omero_pixclf import __version__
-from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.files import attached_projects, project_address, titled
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import adopt, connect
-from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.direct.mounts import Direct, parse_mount
+from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.omero_script.form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
 from omero_pixclf.omero_script.slots import AT_ONCE, slot
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.runs.execution.serial import Outcome
-    from omero_pixclf.runs.run import ContainerOutcome, Finished
     from omero_pixclf.runs.planning.plan import PlanItem
+    from omero_pixclf.runs.run import ContainerOutcome, Finished
 
 __all__ = ["Answer", "main", "message_of"]
 
@@ -198,9 +198,9 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
     """Work here and now, if it is not too much."""
     from omero_pixclf.app.runs import Request, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execution.serial import Outcome
-    from omero_pixclf.runs.run import Finished, Planned
     from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
     from omero_pixclf.runs.planning.plan_notes import notes_of
+    from omero_pixclf.runs.run import Finished, Planned
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
@@ -218,7 +218,7 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
         for event in run_in_omero(login, request):
             if isinstance(event, Planned):
                 plan = count_decisions(event.items)
-                log.info("run %s: %s: %s", event.run_id, counted(len(event.items), "image"), plan)
+                log.info("run %s: %s: %s", event.run_id, pluralize(len(event.items), "image"), plan)
                 for note in notes_of(item.note for item in event.items):
                     log.warning("%s", note)
             elif isinstance(event, Outcome):
@@ -258,9 +258,11 @@ def message_of(finished: Finished) -> str:
     for outcome in finished.outcomes:
         found.update(dict(outcome.objects))
     objects = ", ".join(f"{count} {name}" for name, count in found.items())
-    parts = [f"{counts['done']} of {counted(len(finished.outcomes), 'image')} done{f': {objects}' if objects else ''}."]
+    parts = [
+        f"{counts['done']} of {pluralize(len(finished.outcomes), 'image')} done{f': {objects}' if objects else ''}."
+    ]
     if counts["skipped"]:
-        parts.append(f"{counted(counts['skipped'], 'image')} had these results already.")
+        parts.append(f"{pluralize(counts['skipped'], 'image')} had these results already.")
     parts += _failures(finished.outcomes)
     parts += [f"{c.container} {c.name} was not finished: {in_form(c.reason)}." for c in finished.containers if c.reason]
     if finished.containers:
@@ -278,7 +280,7 @@ def _failures(outcomes: Iterable[Outcome]) -> list[str]:
         return []
     listed = [f"{o.image.name or o.image.key}: {in_form(o.reason)}." for o in bad[:REASONS]]
     more = [f"… and {len(bad) - REASONS} more: see Info."] if len(bad) > REASONS else []
-    return [f"{counted(len(bad), 'image')} without results:", *listed, *more]
+    return [f"{pluralize(len(bad), 'image')} without results:", *listed, *more]
 
 
 def _few(names: Sequence[str], most: int = 3) -> str:

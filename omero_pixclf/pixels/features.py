@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.feature_selection import FeatureSelection
+from omero_pixclf.ilastik.project import Project
 from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.filters import Box, filter_scale, reach
 from omero_pixclf.pixels.kernel_program import Pool, Tape

@@ -9,9 +9,9 @@ import logging
 import os
 from typing import Any
 
-from omero_pixclf.pixels import kernels_numpy
-
 __all__ = ["NATIVE", "kernels"]
+
+from omero_pixclf.pixels import kernels_numpy
 
 _log = logging.getLogger(__name__)
 
@@ -28,4 +28,4 @@ def _native() -> Any:
 
 
 NATIVE: Any = _native()
-kernels: Any = NATIVE or pure
+kernels: Any = NATIVE or kernels_numpy

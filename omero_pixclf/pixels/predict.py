@@ -19,7 +19,7 @@ from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
 from omero_pixclf.pixels.random_forest import BitForest, bit_forest, vote
 from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["feature_blocks", "predict_blocks", "probabilities", "reach", "refusal", "stage_input"]
 
@@ -36,7 +36,7 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
     _, depth, height, width, channels = image.shape
     if channels != project.channels:
         return (
-            f"{project.name}: trained on {counted(project.channels, 'channel')}, {image.key} has {channels}; "
+            f"{project.name}: trained on {pluralize(project.channels, 'channel')}, {image.key} has {channels}; "
             "choose with --channels"
         )
     if np.dtype(image.dtype).kind not in "iuf":
@@ -54,7 +54,7 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
         if found != stage.forests.column_count:
             return (
                 f"{project.name}: trained on {stage.forests.column_count} features, an image of "
-                f"{counted(depth, 'z-plane')} such as {image.key} gives {found}; train it on images like this one"
+                f"{pluralize(depth, 'z-plane')} such as {image.key} gives {found}; train it on images like this one"
             )
         try:
             stage.selection.check_size(image.key, depth, height, width)

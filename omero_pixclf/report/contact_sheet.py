@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from omero_pixclf.report.fonts import draw_text, drawable, shortened, text_width
 from omero_pixclf.report.overlay import CHANNEL_COLORS, Color, coarse, line_color, overlay, png
-from omero_pixclf.runs.planning.sampling import sampled
 from omero_pixclf.report.wells import plate_slots
+from omero_pixclf.runs.planning.sampling import sampled
 
 __all__ = ["Panel", "Tile", "contact_sheet", "overlay"]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.state.manifest import Entry
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.report.overlay import Color
+from omero_pixclf.runs.state.manifest import Entry
 from omero_pixclf.table import Table
 
 __all__ = ["Account", "class_names", "mean_fraction", "summary_rows", "total"]

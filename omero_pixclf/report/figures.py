@@ -11,9 +11,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from omero_pixclf.report.contact_sheet import Panel
 from omero_pixclf.report.fonts import drawable, families, shortened, text_width
 from omero_pixclf.report.overlay import png
-from omero_pixclf.report.contact_sheet import Panel
 
 __all__ = ["Box", "Page", "blank", "fitted", "plain", "printed"]
 

@@ -21,7 +21,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from omero_pixclf.wording import one_line
+from omero_pixclf.text import one_line
 
 __all__ = ["BOX", "draw_text", "drawable", "families", "font", "shortened", "text_width"]
 

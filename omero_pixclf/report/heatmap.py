@@ -17,7 +17,7 @@ from omero_pixclf.report.data import class_names
 from omero_pixclf.report.figures import Page, blank, fitted, plain, printed
 from omero_pixclf.report.wells import plate_shape, well_name, well_position
 from omero_pixclf.table import Table
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["Wells", "heat_map", "well_means"]
 
@@ -153,7 +153,7 @@ def _note(summary: Table, plates: Sequence[_Plate]) -> str:
     notes = ["hatched: nothing measured"] if any(bool(np.isnan(p.wells.values).any()) for p in plates) else []
     adrift = sum(well_position(name) is None for name in summary["Well_Name"].tolist())
     if adrift:
-        notes.append(f"not shown: {counted(adrift, 'image')} of wells without row and column")
+        notes.append(f"not shown: {pluralize(adrift, 'image')} of wells without row and column")
     return "; ".join(notes)
 
 

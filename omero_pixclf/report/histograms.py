@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from omero_pixclf.report.overlay import Color
 from omero_pixclf.report.figures import Page, blank, fitted, plain, printed
+from omero_pixclf.report.overlay import Color
 from omero_pixclf.table import Column, Table
 
 __all__ = ["histograms", "ink_color"]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.contours import rings_of, signed_area
+from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.simplify import simplify_rings
 from omero_pixclf.report.fonts import font
 

@@ -16,20 +16,20 @@ from PIL import Image
 
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
+from omero_pixclf.report.contact_sheet import Panel, Tile, contact_sheet
 from omero_pixclf.report.data import Account, class_names, mean_fraction, summary_rows, total
-from omero_pixclf.report.drawing import attempt
 from omero_pixclf.report.heatmap import heat_map
 from omero_pixclf.report.histograms import histograms
-from omero_pixclf.runs.state.image_files import key_stem
-from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.report.markup import definitions, figure, swatch, thumbnail
 from omero_pixclf.report.overlay import CHANNEL_COLORS, Color, line_color
-from omero_pixclf.report.contact_sheet import Panel, Tile, contact_sheet
 from omero_pixclf.report.tables import failure_table, image_table, well_table
+from omero_pixclf.runs.drawing_errors import attempt
 from omero_pixclf.runs.planning.sampling import MOST_TILES, sampled
+from omero_pixclf.runs.state.image_files import key_stem
+from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
-from omero_pixclf.wording import counted, printable
+from omero_pixclf.text import pluralize, printable
 
 __all__ = ["container_pictures", "picture_files"]
 
@@ -134,7 +134,7 @@ def container_pictures(account: Account, tiles: Sequence[Tile], failures: Sequen
 
 def _sheet(account: Account, tiles: Sequence[Tile]) -> bytes:
     record, done = account.record, account.count("done")
-    which = f"{len(tiles)} of {done} images" if len(tiles) < done else counted(done, "image")
+    which = f"{len(tiles)} of {done} images" if len(tiles) < done else pluralize(done, "image")
     return contact_sheet(
         account.title,
         tiles,
@@ -168,7 +168,7 @@ def _report(account: Account, drawn: Drawn) -> str:
         _section("How it was made", definitions(_facts(account)), _details("All settings", _settings(account))),
         _section("Taking it back", _undo(account)),
     )
-    page = Template(files("omero_pixclf.runs").joinpath("report.html").read_text(encoding="utf-8"))
+    page = Template(files("omero_pixclf.report").joinpath("report.html").read_text(encoding="utf-8"))
     return page.substitute(title=escape(account.title), content="\n".join(s for s in sections if s))
 
 

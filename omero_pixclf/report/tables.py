@@ -8,11 +8,11 @@ import numpy as np
 
 from omero_pixclf.report.data import Account, class_names, summary_rows
 from omero_pixclf.report.heatmap import well_means
-from omero_pixclf.runs.state.manifest import Entry
 from omero_pixclf.report.markup import Cell, number, table
 from omero_pixclf.report.wells import well_name
+from omero_pixclf.runs.state.manifest import Entry
 from omero_pixclf.table import NO_NUMBER
-from omero_pixclf.wording import printable
+from omero_pixclf.text import printable
 
 __all__ = ["failure_table", "image_table", "well_table"]
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from omero_pixclf.config import Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelArray, PixelReader, bands
-from omero_pixclf.objects.segment import dimensions, find
-from omero_pixclf.objects.blockwise import Facts
 from omero_pixclf.objects.block_labeling import Readable
+from omero_pixclf.objects.blockwise import Facts
+from omero_pixclf.objects.segment import dimensions, find
 from omero_pixclf.objects.summary import ImageSummary, summarise
 from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.runs.planning.channels import applied_channels, class_indices

@@ -12,7 +12,7 @@ import numpy as np
 from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import NO_NUMBER, Column, Table, column_names, concatenate
-from omero_pixclf.wording import printable
+from omero_pixclf.text import printable
 
 if TYPE_CHECKING:
     from omero_pixclf.objects.summary import ImageSummary

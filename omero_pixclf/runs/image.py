@@ -17,13 +17,13 @@ from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, outlines
 from omero_pixclf.pixels.exports import segmentation
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.planning.channels import class_colors
-from omero_pixclf.runs.containers import locate, summary_row
-from omero_pixclf.report.drawing import attempt
-from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.analysis import Found, find_in_pixels, read_pixels
+from omero_pixclf.runs.containers import locate, summary_row
+from omero_pixclf.runs.drawing_errors import attempt
 from omero_pixclf.runs.execution.concurrency import OPEN, Gates
+from omero_pixclf.runs.planning.channels import class_colors
+from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Column, Table, concatenate
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo, PixelArray, PixelReader
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Table
 
 __all__ = ["ImageSource", "ImageWriter", "ResultSink"]

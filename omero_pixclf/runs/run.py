@@ -10,14 +10,14 @@ from pathlib import Path
 
 from omero_pixclf.errors import ConflictError, PixclfError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.containers import container_tables
-from omero_pixclf.report.drawing import attempt
-from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.runs.drawing_errors import attempt
 from omero_pixclf.runs.execution.serial import Executor, Outcome
-from omero_pixclf.report.failures import failure_list
-from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.runs.failures import failure_list
 from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
+from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 
 __all__ = ["ContainerOutcome", "Event", "Finished", "Pictures", "Planned", "finish_container", "perform"]

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from omero_pixclf.errors import LoginError, UnreachableError
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.text import pluralize
 from omero_pixclf.watch.backoff import Failures, Kind
-from omero_pixclf.watch.status import Board, Outlook
-from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
 from omero_pixclf.watch.guarded_io import Abandoned
-from omero_pixclf.watch.metrics import Metrics
-from omero_pixclf.watch.run_table import Pauses, RunLog
 from omero_pixclf.watch.lease_guard import Watchman
-from omero_pixclf.wording import counted
+from omero_pixclf.watch.metrics import Metrics
+from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
+from omero_pixclf.watch.run_table import Pauses, RunLog
+from omero_pixclf.watch.status import Board, Outlook
 
 __all__ = ["Foreman", "Memory", "Tally"]
 
@@ -111,7 +111,7 @@ class _Recorder:
         if isinstance(event, Planned):
             self.run_id = event.run_id
             self._memory.runs.planned(self.order, self.part, event)
-            _log.info("run %s on %s: %s", event.run_id, self.part.container, counted(len(event.items), "image"))
+            _log.info("run %s on %s: %s", event.run_id, self.part.container, pluralize(len(event.items), "image"))
         elif isinstance(event, Outcome):
             self._outcome(event)
         elif isinstance(event, ContainerOutcome):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo, PixelArray, PixelReader, Region
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.table import Table
 from omero_pixclf.watch.protocols import Guard

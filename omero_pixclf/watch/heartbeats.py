@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from omero_pixclf.process import lives
+from omero_pixclf.provenance import is_alive
 from omero_pixclf.watch.leases import EXPIRY_S
 from omero_pixclf.watch.state import Holder, transaction, watchers
 
@@ -47,7 +47,7 @@ class Presence:
             db.execute(delete(watchers).where(watchers.c.holder == self._holder.name))
 
 
-def seen(engine: Engine, here: Holder, now: Callable[[], float], alive: Callable[[int], bool] = lives) -> list[Seen]:
+def seen(engine: Engine, here: Holder, now: Callable[[], float], alive: Callable[[int], bool] = is_alive) -> list[Seen]:
     """All watchers that said how they are and did not leave; those gone for long are forgotten."""
     with transaction(engine) as db:
         rows = db.execute(select(watchers)).all()

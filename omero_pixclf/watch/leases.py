@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from omero_pixclf.process import lives
+from omero_pixclf.provenance import is_alive
 from omero_pixclf.watch.state import Holder, leases, transaction
 
 __all__ = ["BEAT_S", "EXPIRY_S", "Leases"]
@@ -34,7 +34,7 @@ class Leases:
     """
 
     def __init__(
-        self, engine: Engine, holder: Holder, steady: Callable[[], float], alive: Callable[[int], bool] = lives
+        self, engine: Engine, holder: Holder, steady: Callable[[], float], alive: Callable[[int], bool] = is_alive
     ) -> None:
         self._engine, self._holder, self._steady, self._alive = engine, holder, steady, alive
         self._seen: dict[str, tuple[str, int, float]] = {}

@@ -18,19 +18,19 @@ from sqlalchemy import Engine
 
 from omero_pixclf.errors import OutputError
 from omero_pixclf.watch.backoff import Backoff, Failures
-from omero_pixclf.watch.status import Board, Passed
-from omero_pixclf.watch.protocols import Facility
 from omero_pixclf.watch.container_runner import Memory
+from omero_pixclf.watch.heartbeats import Presence
+from omero_pixclf.watch.import_settling import Settling
+from omero_pixclf.watch.lease_guard import Stop, Watchman
 from omero_pixclf.watch.leases import BEAT_S, Leases
 from omero_pixclf.watch.metrics import Metrics
-from omero_pixclf.watch.systemd import notify
-from omero_pixclf.watch.heartbeats import Presence
+from omero_pixclf.watch.protocols import Facility
 from omero_pixclf.watch.run_table import Pauses, RunLog
 from omero_pixclf.watch.settings import Service
-from omero_pixclf.watch.import_settling import Settling
 from omero_pixclf.watch.state import Holder
+from omero_pixclf.watch.status import Board, Passed
+from omero_pixclf.watch.systemd import notify
 from omero_pixclf.watch.watcher import Watcher
-from omero_pixclf.watch.lease_guard import Stop, Watchman
 
 __all__ = ["Desk", "assemble", "run_forever", "run_once", "stopped_by_signals"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from omero_pixclf.record import is_run_id
+from omero_pixclf.provenance import is_run_id
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
 from omero_pixclf.runs.state.manifest import is_run_state

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.config import Recipe, load_recipe, read_toml
-from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct, parse_mount
+from omero_pixclf.errors import UsageError
 from omero_pixclf.home_paths import from_home
-from omero_pixclf.validation import complaints
+from omero_pixclf.text import format_validation_error
 
 __all__ = ["Server", "Service", "Settings", "StatusPage", "Watch", "load_settings", "recipes_of"]
 
@@ -183,7 +183,7 @@ def load_settings(path: Path) -> Settings:
     try:
         return Settings.model_validate(_placed(read_toml(path), path.parent))
     except ValidationError as error:
-        raise UsageError(complaints(error, Settings, str(path))) from error
+        raise UsageError(format_validation_error(error, Settings, str(path))) from error
 
 
 def _placed(content: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from omero_pixclf import __version__
 from omero_pixclf.watch.backoff import Failure
-from omero_pixclf.watch.status import Board, Outlook
 from omero_pixclf.watch.container_runner import Memory
 from omero_pixclf.watch.run_table import Run
+from omero_pixclf.watch.status import Board, Outlook
 
 __all__ = ["STYLE", "render", "render_login"]
 

@@ -9,15 +9,15 @@ from dataclasses import replace
 from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError, UsageError
+from omero_pixclf.text import pluralize
 from omero_pixclf.watch.backoff import Failure
-from omero_pixclf.watch.status import Board, Outlook, Passed
-from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
 from omero_pixclf.watch.container_runner import Foreman, Memory, Tally
 from omero_pixclf.watch.guarded_io import Abandoned
-from omero_pixclf.watch.metrics import Metrics
 from omero_pixclf.watch.import_settling import Settling
 from omero_pixclf.watch.lease_guard import Stop, Watchman
-from omero_pixclf.wording import counted
+from omero_pixclf.watch.metrics import Metrics
+from omero_pixclf.watch.protocols import Candidate, Facility, Order, Part, Refused
+from omero_pixclf.watch.status import Board, Outlook, Passed
 
 __all__ = ["Watcher"]
 
@@ -205,7 +205,7 @@ class Watcher:
         waiting = sum(not self.settling.settled(image, now) for image in moving)
         if waiting:
             tally.waiting.append(waiting)
-            self.board.stands(order, f"waits until the import of {counted(waiting, 'image')} has settled")
+            self.board.stands(order, f"waits until the import of {pluralize(waiting, 'image')} has settled")
             return  # it stays queued until the next pass
         for part in parts:
             tried = self.memory.failures.of(part, title)
@@ -216,7 +216,7 @@ class Watcher:
                 if not held:
                     self.board.stands(order, f"another watcher is working on {part.container}")
                     return
-                message = f"working on {counted(len(chosen), 'image')} in {part.container}"
+                message = f"working on {pluralize(len(chosen), 'image')} in {part.container}"
                 if not self._answered(order, "running", message, tally):
                     return
                 self.foreman.work(order, part, chosen, tally)
@@ -230,7 +230,7 @@ class Watcher:
         reasons = "".join(f"; {f.image}: {f.reason}" for f in failed[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
         state: Answer = "done" if standing else "failed"
-        message = f"results on {standing} of {counted(len(images), 'image')}{reasons}{more}"
+        message = f"results on {standing} of {pluralize(len(images), 'image')}{reasons}{more}"
         if not self._answered(order, state, message if images else f"{order.target}: holds no images", tally):
             return
         for failure in failed:

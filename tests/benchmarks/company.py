@@ -55,8 +55,8 @@ def leave_something(opened: Any, plate_id: int, folder: Path) -> None:
     """A colleague's ROIs on every image, a table and a file on the plate."""
     from omero_pixclf.connector.files import attach_file
     from omero_pixclf.connector.results.rois import save_outlines
-    from omero_pixclf.connector.source import OmeroSource
     from omero_pixclf.connector.results.tables import write_table
+    from omero_pixclf.connector.source import OmeroSource
     from omero_pixclf.table import Column, Table
 
     for image in OmeroSource(opened).images([f"Plate:{plate_id}"]):

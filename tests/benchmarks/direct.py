@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 from tests.benchmarks.stand import PROJECT, Stand, results, session, stand

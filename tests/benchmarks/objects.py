@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.objects.block_labeling import label_blocks
 from omero_pixclf.objects.label import components
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.outline import outlines
-from omero_pixclf.objects.block_labeling import label_blocks
 from omero_pixclf.objects.watershed import by_distance
 
 PITCH = 28

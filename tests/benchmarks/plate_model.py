@@ -31,13 +31,13 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 
+from omero_pixclf.app.backends import Workplace, omero_edges, utc_now
 from omero_pixclf.config import load_recipe
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, Gates
-from omero_pixclf.runs.blocks.block_plan import UNEVEN
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.blocks.array import grid_of
-from omero_pixclf.app.backends import Workplace, omero_edges, utc_now
+from omero_pixclf.runs.blocks.block_plan import UNEVEN
+from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, Gates
 from tests.benchmarks.scaling import large_plate
 from tests.benchmarks.stand import PROJECT, Stand, session, stand
 
@@ -74,7 +74,9 @@ def measured(at: Stand) -> Rates:
     if per_image < 0:  # lost in the noise of the small images
         per_image, per_object = 0.0, large["write"] / max(1.0, large["objects"])
     begin = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import omero_pixclf.runs.image, omero_pixclf.connector.results.sink"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import omero_pixclf.runs.image, omero_pixclf.connector.results.sink"], check=True
+    )
     return Rates(
         large["read"] / large["pixels"],
         large["compute"] / large["pixels"],

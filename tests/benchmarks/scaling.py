@@ -45,9 +45,9 @@ from pathlib import Path
 
 import numpy as np
 
+from omero_pixclf.app.backends import OMERO_MODULES
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.image import ArrayReader, ImageInfo
-from omero_pixclf.app.backends import OMERO_MODULES
 from tests.benchmarks.stand import PROJECT, Stand, counts, results, session, stand
 
 TICK = os.sysconf("SC_CLK_TCK")

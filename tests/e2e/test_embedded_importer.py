@@ -17,8 +17,8 @@ import tifffile
 import yaml
 import zarr
 
-from omero_pixclf.embedded.importer.run_import import java
 from omero_pixclf.embedded.importer.arguments import CLASS, parse_importer
+from omero_pixclf.embedded.importer.run_import import java
 from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.errors import UsageError

@@ -9,9 +9,9 @@ import numpy as np
 import omero.model
 import pytest
 
+from omero_pixclf.connector.results.tables import BULK_NS, read_table
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
-from omero_pixclf.connector.results.tables import BULK_NS, read_table
 from omero_pixclf.connector.upload import WellContent, create_plate, upload_image
 from omero_pixclf.image import ArrayReader, ImageInfo
 from tests.e2e.conftest import PASSWORD, Omero

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omero_pixclf.app.execute import Request
 from omero_pixclf.app.runs import run_in_folder
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.files.export.image_writer import save_image
-from omero_pixclf.app.execute import Request
 from omero_pixclf.runs.planning import sampling
 from omero_pixclf.runs.run import ContainerOutcome, Event, Finished
 from tests.e2e.test_main_job import DEMO

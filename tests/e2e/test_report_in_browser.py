@@ -17,12 +17,12 @@ import pytest
 
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.record import RunRecord
-from omero_pixclf.report.data import Account
-from omero_pixclf.runs.state.manifest import Entry
-from omero_pixclf.report.overlay import overlay
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.report.contact_sheet import Tile
+from omero_pixclf.report.data import Account
+from omero_pixclf.report.overlay import overlay
 from omero_pixclf.report.page import container_pictures
+from omero_pixclf.runs.state.manifest import Entry
 from omero_pixclf.table import Column, Table, concatenate
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -15,15 +15,15 @@ from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
-from omero_pixclf.watch.status import Outlook, Passed
-from omero_pixclf.watch.protocols import Candidate, Order, Part, Refused
 from omero_pixclf.watch.auth import Gate
+from omero_pixclf.watch.lease_guard import Stop
 from omero_pixclf.watch.loop import assemble
+from omero_pixclf.watch.protocols import Candidate, Order, Part, Refused
 from omero_pixclf.watch.settings import Service, StatusPage
 from omero_pixclf.watch.state import open_state
-from omero_pixclf.watch.web import StatusSite, served
+from omero_pixclf.watch.status import Outlook, Passed
 from omero_pixclf.watch.watcher import Watcher
-from omero_pixclf.watch.lease_guard import Stop
+from omero_pixclf.watch.web import StatusSite, served
 from tests.e2e.browser import BROWSER, Tab, browser
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, which is not installed here")

@@ -19,8 +19,8 @@ import pytest
 
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import WATCH_NS, queue_request

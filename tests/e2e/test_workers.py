@@ -163,8 +163,8 @@ def _newest(omero: Omero) -> str:
 
 def _results(client: object, target: str) -> tuple[dict[str, list[str]], list[str]]:
     """Polygons of each image by its name, and the tables' rows without ids."""
-    from omero_pixclf.connector.sessions.session import adopt
     from omero_pixclf.connector.results.tables import read_table
+    from omero_pixclf.connector.sessions.session import adopt
 
     with adopt(client.c) as session:  # type: ignore[attr-defined]
         ident = int(target.partition(":")[2])

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import AXES, ArrayReader, ImageInfo
-from omero_pixclf.pixels.features import features
 from omero_pixclf.pixels.exports import segmentation, uncertainty
+from omero_pixclf.pixels.features import features
 from omero_pixclf.pixels.predict import feature_blocks, predict_blocks
 
 OWN = Path(__file__).parent / "cases"

@@ -10,12 +10,12 @@ import h5py
 import numpy as np
 import pytest
 
+from omero_pixclf.app.execute import Request
 from omero_pixclf.app.runs import run_in_folder
 from omero_pixclf.cli.predict import predict
 from omero_pixclf.config import parse_recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.app.execute import Request
 from tests.golden.cases import OWN, project_of, stored
 from tests.properties.ilp_fuzz import edited
 

@@ -22,9 +22,9 @@ import pytest
 from omero.gateway import BlitzGateway
 from omero.rtypes import rbool, rstring
 
+from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
-from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.embedded.server.fault_injection import VARIABLE

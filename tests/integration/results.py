@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 import numpy as np
 
 from omero_pixclf.objects.outline import MaskShape, Outline
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
 COUNTED = (

@@ -11,10 +11,10 @@ import pytest
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.connector.files import attach_file, download
-from omero_pixclf.connector.sessions.session import ALL_GROUPS
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.sessions.session import ALL_GROUPS
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import answer_request, queue_request, requests
 from omero_pixclf.image import Region

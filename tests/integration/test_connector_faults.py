@@ -16,8 +16,8 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.results.rois import read_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region

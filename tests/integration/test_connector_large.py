@@ -11,8 +11,8 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.results.rois import read_outlines, save_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.tables import OBJECTS_NS, read_table, write_table
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape

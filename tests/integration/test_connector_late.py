@@ -12,8 +12,8 @@ import pytest
 from omero_pixclf.connector.results import rois
 from omero_pixclf.connector.results.rois import save_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import PixclfError, ServerError
 from tests.integration.recorded import recording

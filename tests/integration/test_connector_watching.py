@@ -14,8 +14,8 @@ from omero.rtypes import rstring
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.results.sink import OmeroSink
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import (
     REQUEST_NS,
@@ -32,7 +32,7 @@ from omero_pixclf.connector.watching import (
 )
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
 from omero_pixclf.image import ArrayReader, ImageInfo
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from tests.integration.conftest import Endpoint, Lab, Person
 
 RECIPE = Recipe(name="asked", classifier=Classifier(project="FileAnnotation:1"), objects=Objects(threshold=0.6))

@@ -25,12 +25,12 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.runs.blocks.block_plan import Cutting
 from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
 from omero_pixclf.runs.execution.serial import Perform
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.blocks.block_plan import Cutting
-from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.execution.task import Piece, Task
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")

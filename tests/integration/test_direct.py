@@ -13,11 +13,11 @@ import tifffile
 from numpy.testing import assert_array_equal
 from omero.rtypes import rint, rlong, rstring
 
+from omero_pixclf.connector.pixel_locations import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.connector.pixel_locations import NGFF_ENTITY, OmeroStorage
-from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, numbered_path
 from tests.integration.test_connector_pixels import reader

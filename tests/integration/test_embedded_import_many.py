@@ -26,13 +26,12 @@ from omero.rtypes import rstring
 from omero_pixclf.connector.importing import Imported, import_file_set
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
-from omero_pixclf.embedded.server.server import glacier_router
 from omero_pixclf.embedded.imports import import_handle
 from omero_pixclf.embedded.imports.import_saving import IMAGES_AT_ONCE
-from omero_pixclf.embedded.server.server import Server, start
+from omero_pixclf.embedded.series.reading import file_set
+from omero_pixclf.embedded.server.server import Server, glacier_router, start
 from omero_pixclf.embedded.services import managed_repository
 from omero_pixclf.errors import UnreachableError
-from omero_pixclf.embedded.series.reading import file_set
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess
 
 pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server itself")

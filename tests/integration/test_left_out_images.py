@@ -13,8 +13,8 @@ from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_plate, upload_image
 from omero_pixclf.demo import images as demo_images
-from omero_pixclf.runs.run import Finished, Planned
 from omero_pixclf.runs.planning.plan import plan_images
+from omero_pixclf.runs.run import Finished, Planned
 from tests.integration.test_connector_pixels import reader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 import omero.model
 import pytest
 
-from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.files import attach_file, read_project_bytes
+from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image

@@ -10,8 +10,8 @@ from omero.rtypes import rint, rstring
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.connector.results.annotations import unloaded
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.containers import summary_row

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.results.ledger import RUN_NS, close_entry, entries_on, open_entry
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.ledger import RUN_NS, close_entry, entries_on, open_entry
 from omero_pixclf.connector.results.rois import rois_marked
 from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.errors import MissingError, OutputError

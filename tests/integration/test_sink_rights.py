@@ -7,8 +7,8 @@ import pytest
 from omero_pixclf.connector.results.ledger import RUN_NS, entries_of
 from omero_pixclf.connector.results.rois import read_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import MissingError, ServerError
 from tests.integration.results import (

@@ -12,9 +12,9 @@ from omero.rtypes import rstring
 
 from omero_pixclf.connector.results.annotations import link
 from omero_pixclf.connector.results.ledger import TABLES_NS, entries_on
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS, write_table
 from omero_pixclf.connector.results.undo import remove_results, undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.connector.watching import WATCH_NS, opt_ins
 from tests.integration.results import counts, record, summary

@@ -9,12 +9,12 @@ import omero.cmd
 import omero.model
 import pytest
 
-from omero_pixclf.connector.results.ledger import records
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.ledger import records
 from omero_pixclf.connector.results.rois import read_outlines, save_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
-from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.results.undo import undo
+from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.errors import MissingError
 from tests.integration.results import (

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import Engine
 
 from omero_pixclf.watch.backoff import Backoff, Failures
-from omero_pixclf.watch.protocols import Candidate, Part
-from omero_pixclf.watch.leases import EXPIRY_S, Leases
 from omero_pixclf.watch.heartbeats import Presence, seen
+from omero_pixclf.watch.leases import EXPIRY_S, Leases
+from omero_pixclf.watch.protocols import Candidate, Part
 from omero_pixclf.watch.run_table import Pauses
 from omero_pixclf.watch.state import Holder, leases, open_state, transaction
 from tests.integration.postgres import MISSING, PROGRAMS, postgres

@@ -12,10 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from omero_pixclf.connector.results.ledger import from_pairs, to_pairs
 from omero_pixclf.connector.results.rois import pack_bits, parse_points, points_text, signed_rgba, unpack_bits
-from omero_pixclf.connector.source import blocks
 from omero_pixclf.connector.results.tables import string_width, to_column, to_table
+from omero_pixclf.connector.source import blocks
 from omero_pixclf.image import Region
-from omero_pixclf.record import RunRecord, new_run_id
+from omero_pixclf.provenance import RunRecord, new_run_id
 from omero_pixclf.table import Column, Table
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\x00"))

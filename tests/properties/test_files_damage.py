@@ -18,8 +18,8 @@ import zarr
 from PIL import Image
 
 from omero_pixclf.errors import ImageError, PixclfError
-from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.image import Region
 from tests.unit.test_files_series_named import image, write_plate, write_series, zipped
 

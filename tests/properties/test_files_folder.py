@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from omero_pixclf.errors import ImageError, InputError, OutputError
 from omero_pixclf.files.export.image_writer import save_image
+from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, undo_folder
 from omero_pixclf.folder.geojson import features_of
 from omero_pixclf.folder.ledger import LEDGER, read_record, write_record
-from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, Place, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, outlines
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
 IMAGE = ImageInfo(

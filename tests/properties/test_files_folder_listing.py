@@ -18,7 +18,7 @@ from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, u
 from omero_pixclf.folder.ledger import LEDGER, write_record
 from omero_pixclf.folder.safe_names import safe_name
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)

@@ -13,18 +13,18 @@ import pytest
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.files.export.image_writer import save_image
-from omero_pixclf.folder.backend import FolderSink, FolderSource, undo_folder
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.folder.backend import FolderSink, FolderSource, undo_folder
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.pixels.predict import refusal
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.protocols import ImageSource, ResultSink
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.execution.serial import Outcome, execute
+from omero_pixclf.runs.image import Work, run_image
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import ContainerOutcome, perform
 from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.planning.plan import PlanItem, plan_images
-from omero_pixclf.runs.image import Work, run_image
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
 NOW = datetime(2026, 11, 21, 6, tzinfo=timezone.utc)

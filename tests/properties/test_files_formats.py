@@ -21,10 +21,10 @@ import zarr
 from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.files.axes import axes_of, keys_of
 from omero_pixclf.files.export.image_writer import Export, Result, plan_export, save_image, write_result
+from omero_pixclf.files.export.target import Target
 from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import expand, nickname
-from omero_pixclf.files.export.target import Target
 from omero_pixclf.image import Region
 
 RNG = np.random.default_rng(7)

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.segment import dimensions, find
+from omero_pixclf.objects.block_labeling import blocks_of
 from omero_pixclf.objects.blockwise import Facts, find_blocks, measure_blocks, outline_blocks
 from omero_pixclf.objects.outline import outlines
 from omero_pixclf.objects.rasterize import rasterise
-from omero_pixclf.objects.block_labeling import blocks_of
+from omero_pixclf.objects.segment import dimensions, find
 from omero_pixclf.objects.summary import TILE, summarise, summed, sums_of
 
 blocks = st.tuples(st.integers(1, 5), st.integers(3, 20), st.integers(3, 20))

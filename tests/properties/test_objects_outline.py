@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from omero_pixclf.objects.contours import signed_area
 from omero_pixclf.objects.keyholes import bridged
 from omero_pixclf.objects.label import components
 from omero_pixclf.objects.outline import MaskShape, PolygonShape, outlines
 from omero_pixclf.objects.rasterize import rasterise
-from omero_pixclf.objects.contours import signed_area
 from omero_pixclf.objects.simplify import simplify_rings
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))

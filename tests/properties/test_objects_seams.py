@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.label import components, within_sizes
 from omero_pixclf.objects.block_labeling import filter_blocks, label_blocks
+from omero_pixclf.objects.label import components, within_sizes
 from omero_pixclf.objects.two_level_threshold import hysteresis
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))

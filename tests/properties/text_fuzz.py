@@ -23,15 +23,15 @@ import numpy as np
 from omero_pixclf.config import Classifier, Recipe, load_recipe, parse_size
 from omero_pixclf.connector import watching
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
-from omero_pixclf.connector.results.ledger import from_pairs
 from omero_pixclf.connector.recipe_annotations import SECTIONS, recipe_content, recipe_of
+from omero_pixclf.connector.results.ledger import from_pairs
+from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import in_work, read_record
-from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.folder.tables import read_parquet, write_parquet
+from omero_pixclf.omero_script.form import order_of, parameters
 from omero_pixclf.runs.execution.jobqueue import load_batch
 from omero_pixclf.runs.planning.shards import parse_shard
-from omero_pixclf.omero_script.form import order_of, parameters
 from omero_pixclf.table import Column, Table
 from omero_pixclf.watch.settings import load_settings
 

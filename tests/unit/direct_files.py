@@ -11,8 +11,8 @@ import zarr
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.direct.check import SIDE
-from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 

@@ -26,7 +26,7 @@ def test_imports_flow_one_way() -> None:
 
 def test_the_science_imports_and_runs_without_ice() -> None:
     blocked = "import sys; sys.modules.update(dict.fromkeys(('Ice', 'IcePy', 'omero', 'ezomero', 'Glacier2')))\n"
-    rooms = ("ilastik.project", "pixels.predict", "objects.find", "objects.measure", "runs.run", "files.opening")
+    rooms = ("ilastik.project", "pixels.predict", "objects.segment", "objects.measure", "runs.image", "files.opening")
     done = python(blocked + "".join(f"import omero_pixclf.{room}\n" for room in rooms))
     assert done.returncode == 0, done.stderr
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from omero_pixclf.cli.check_result import Finding
 from omero_pixclf.cli.doctor import verdict
 from omero_pixclf.cli.doctor_here import (
     LOW_MEMORY,
@@ -18,7 +19,6 @@ from omero_pixclf.cli.doctor_here import (
     check_sessions,
 )
 from omero_pixclf.cli.doctor_server import check_reachable, meaning
-from omero_pixclf.cli.check_result import Finding
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from omero_pixclf.connector.results.rois import (
     signed_rgba,
     unpack_bits,
 )
-from omero_pixclf.connector.source import BLOCK_BYTES, blocks
 from omero_pixclf.connector.results.tables import string_width, to_column, to_table
+from omero_pixclf.connector.source import BLOCK_BYTES, blocks
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.image import Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape

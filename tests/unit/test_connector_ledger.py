@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 import pytest
 
 from omero_pixclf.connector.results.ledger import Entry, from_pairs, is_table_of, mark_of, table_name, to_pairs
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 
 RECORD = RunRecord(
     run_id="20261121T053012-ab12cd",

@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
+from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.direct.source import HELD, DirectSource
 from omero_pixclf.errors import UnreachableError
-from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 from tests.unit.direct_files import (

@@ -19,14 +19,14 @@ import pytest
 from docs.layers import PICTURE, SAYS, drawn, layers
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.files import FILES_NS
-from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
 from omero_pixclf.connector.results.container_tables import OBJECT_TABLE
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS
 from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarise
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.table import Column, Table
 from omero_pixclf.watch.settings import Server, Service, StatusPage, Watch

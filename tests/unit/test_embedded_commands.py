@@ -10,21 +10,13 @@ import pytest
 from omero.cmd.graphs import ChildOption
 from omero.rtypes import rdouble, rint, rstring
 
-from omero_pixclf.embedded.commands import perform, rules
-
-from omero_pixclf.embedded.commands import delete
-
-from omero_pixclf.embedded.commands import chmod
-
-from omero_pixclf.embedded.commands import chgrp
-
-from omero_pixclf.embedded.commands import find_related
+from omero_pixclf.embedded.commands import chgrp, chmod, delete, find_related, perform, rules
 from omero_pixclf.embedded.commands.links import Item, annotation_links, bond, referrers
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.request_errors import Refused, error_response, graph_failure
 from omero_pixclf.embedded.database.object_model import entity
-from omero_pixclf.embedded.users.access_rights import ALL, NOTHING
 from omero_pixclf.embedded.images.shape_statistics import shape_points
+from omero_pixclf.embedded.users.access_rights import ALL, NOTHING
 
 TAG, MAP, ROI = (Item(kind, ident, 2, 3) for ident, kind in enumerate(("TagAnnotation", "MapAnnotation", "Roi"), 1))
 

@@ -9,8 +9,8 @@ import omero.all
 import pytest
 from omero.rtypes import rint, rlist, rlong, rstring
 
-from omero_pixclf.embedded.hql.to_sql import HqlError, translate
 from omero_pixclf.embedded.database.schema import statements
+from omero_pixclf.embedded.hql.to_sql import HqlError, translate
 from omero_pixclf.embedded.users.access_rights import Caller
 
 ADMIN = Caller(0, "root", None, True, frozenset({0}), frozenset(), frozenset())

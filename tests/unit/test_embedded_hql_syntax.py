@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from omero_pixclf.embedded.hql.grammar import HqlSyntaxError, parse
 from omero_pixclf.embedded.hql.syntax_tree import (
     Binary,
     Function,
@@ -18,7 +19,6 @@ from omero_pixclf.embedded.hql.syntax_tree import (
     Subselect,
     Unary,
 )
-from omero_pixclf.embedded.hql.grammar import HqlSyntaxError, parse
 
 
 def test_joins_keep_kind_fetch_path_and_alias() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.export.value_ranges import converter, exported_range
 from omero_pixclf.files.export.image_writer import Export, Planned, Result, plan_export
 from omero_pixclf.files.export.naming import coordinates, fill, output_path
+from omero_pixclf.files.export.value_ranges import converter, exported_range
 from omero_pixclf.files.paths import nickname, split
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.files.opening import open_image
+from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.image import Region
 from tests.unit.test_files_series_named import FIRST, image, write_plate, write_series, zipped
 from tests.unit.test_files_tiff_sets import PLANES, ome_xml, write_set

@@ -9,9 +9,9 @@ import numpy as np
 
 from omero_pixclf.files.axes import axes_of
 from omero_pixclf.files.export.image_writer import Export, Result, plan_export, write_result
-from omero_pixclf.folder.backend import FolderWriter
-from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.opening import open_image
+from omero_pixclf.folder.backend import FolderWriter
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.direct.mounts import Mount, NotMounted, located, parse_mount
+from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
 MANAGED, DATA = "/OMERO/ManagedRepository", "/OMERO"

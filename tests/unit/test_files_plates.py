@@ -13,10 +13,10 @@ import pytest
 import tifffile
 import zarr
 
-from omero_pixclf.errors import ImageError
-from omero_pixclf.files.opening import open_image
 from omero_pixclf.embedded.series.content import Content
 from omero_pixclf.embedded.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.opening import open_image
 
 _HEAD = '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
 

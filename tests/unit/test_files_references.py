@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
+from omero_pixclf.embedded.series.reading import file_set, open_series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.references import resolve_reference
-from omero_pixclf.embedded.series.reading import file_set, open_series
 
 
 def two_files(folder: Path, second: str) -> Path:

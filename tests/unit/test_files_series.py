@@ -13,11 +13,11 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from omero_pixclf.errors import ImageError
 from omero_pixclf.embedded.series import vsi
 from omero_pixclf.embedded.series.content import Content, Series
 from omero_pixclf.embedded.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
 from omero_pixclf.embedded.series.vsi_tags import Tag, dimensions, expects_tiles
+from omero_pixclf.errors import ImageError
 
 RANDOM = np.random.default_rng(11)
 

@@ -15,9 +15,9 @@ import tifffile
 import zarr
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.files.paths import expand, nickname, split
-from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.image import Region
 
 FIRST = np.arange(30 * 40, dtype="uint16").reshape(30, 40)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from omero_pixclf.embedded.series.reading import open_series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
-from omero_pixclf.embedded.series.reading import open_series
 from omero_pixclf.files.tiff.tiff_file import members_of
 from omero_pixclf.image import Region
 

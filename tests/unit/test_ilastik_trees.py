@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ProjectError
+from omero_pixclf.ilastik.decision_trees import StoredTree, grow
 from omero_pixclf.ilastik.safe_hdf5.file import Branch
 from omero_pixclf.ilastik.safe_hdf5.source import Source
-from omero_pixclf.ilastik.decision_trees import StoredTree, grow
 
 LEAF = 0x40000000
 BRANCH = Branch("forest.ilp", "/Tree_0", Source(b"", 0), (), {})

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from omero_pixclf.config import Objects
-from omero_pixclf.objects.segment import dimensions, find
 from omero_pixclf.objects.label import neighbours, sizes, within_sizes
+from omero_pixclf.objects.segment import dimensions, find
 
 
 def maps(foreground: NDArray[Any]) -> NDArray[Any]:

@@ -9,8 +9,8 @@ import pytest
 
 from omero_pixclf.ilastik.random_forest import Forests
 from omero_pixclf.pixels import kernels_numpy
-from omero_pixclf.pixels.random_forest import bit_forest, vote
 from omero_pixclf.pixels.kernels import NATIVE
+from omero_pixclf.pixels.random_forest import bit_forest, vote
 
 COLUMNS = 6
 

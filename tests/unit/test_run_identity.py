@@ -16,13 +16,13 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from omero_pixclf.app.execute import Request
 from omero_pixclf.app.runs import runs_in
 from omero_pixclf.cli import cli
 from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, recipe_from
 from omero_pixclf.cli.run import KEPT_BY_RESUME, check, run
 from omero_pixclf.config import RESULT_VERSION, Recipe, load_recipe
 from omero_pixclf.errors import PixclfError, UsageError
-from omero_pixclf.app.execute import Request
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})

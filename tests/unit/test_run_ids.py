@@ -9,17 +9,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from omero_pixclf.app.runs import runs
-
-from omero_pixclf.app.runs import merge
-
-from omero_pixclf.app.runs import history
+from omero_pixclf.app.runs import history, merge, runs
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.embedded.storage.data_folder import remove_server_folder
 from omero_pixclf.errors import UsageError
 from omero_pixclf.folder.ledger import LEDGER, read_record
-from omero_pixclf.record import is_run_id, new_run_id, parse_run_id, run_folder
+from omero_pixclf.provenance import is_run_id, new_run_id, parse_run_id, run_folder
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader
 from omero_pixclf.watch.run_table import _remove_folder
@@ -121,7 +117,7 @@ def test_undo_of_a_run_that_is_not_there_leaves_folders_that_are_no_runs(tmp_pat
 def test_ledgers_that_name_no_run_are_nobodys(text: str, tmp_path: Path) -> None:
     from omero_pixclf.connector.results.ledger import from_pairs, to_pairs
     from omero_pixclf.folder.ledger import write_record
-    from omero_pixclf.record import RunRecord
+    from omero_pixclf.provenance import RunRecord
 
     record = RunRecord(text, "Image:51", "nuclei", "aa", "p", "n.ilp", "bb", "1", NOW, NOW, "complete")
     with pytest.raises(ValueError, match="run id"):

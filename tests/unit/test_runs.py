@@ -15,12 +15,12 @@ import pytest
 from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.protocols import ImageWriter
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.execution.serial import Outcome, execute
+from omero_pixclf.runs.planning.plan import PlanItem, plan_images
+from omero_pixclf.runs.protocols import ImageWriter
 from omero_pixclf.runs.run import ContainerOutcome, Finished, perform
 from omero_pixclf.runs.state.manifest import EntryState, Manifest, RunHeader
-from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Column, Table
 

@@ -12,11 +12,11 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execution.task_queue import Agenda, whole
-from omero_pixclf.runs.execution.serial import Ended, Outcome, failure
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.blocks.block_plan import Cutting, shared, worth_cutting
+from omero_pixclf.runs.execution.serial import Ended, Outcome, failure
 from omero_pixclf.runs.execution.task import Piece, Task, image_of
+from omero_pixclf.runs.execution.task_queue import Agenda, whole
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
 RECIPE = load_recipe(None, {"classifier.project": "x.ilp"})

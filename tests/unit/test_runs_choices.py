@@ -14,7 +14,7 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel, Project, read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.planning.channels import applied_channels, class_colors, class_indices
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.planning.plan_notes import notes_of

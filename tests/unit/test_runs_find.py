@@ -22,12 +22,12 @@ from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray, Region
 from omero_pixclf.objects.outline import Outline, PolygonShape
 from omero_pixclf.pixels.predict import reach
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.blocks import array
-from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.blocks.stages import cutting_of, run_task
-from omero_pixclf.runs.planning.resources import needs_blocks
 from omero_pixclf.runs.image import Work, run_image
+from omero_pixclf.runs.planning.resources import needs_blocks
+from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Table
 
 DEMO = Path(images.__file__).parent

@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from omero_pixclf.report import fonts
+from omero_pixclf.report.contact_sheet import Tile, contact_sheet
+from omero_pixclf.report.figures import fitted
 from omero_pixclf.report.fonts import BOX, drawable, families, shortened, text_width
 from omero_pixclf.report.heatmap import heat_map
 from omero_pixclf.report.histograms import histograms
-from omero_pixclf.report.figures import fitted
-from omero_pixclf.report.contact_sheet import Tile, contact_sheet
 from omero_pixclf.table import Column, Table
 
 NAMES = [

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execution.serial import execute
 from omero_pixclf.runs.execution.concurrency import Gate, Stopped, process_gates, server_gates
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.execution.serial import execute
 from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 
 
 def most_at_a_time(gate: Gate, threads: int) -> int:

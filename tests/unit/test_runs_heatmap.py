@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.report.heatmap import heat_map, well_means
 from omero_pixclf.report.figures import Page
+from omero_pixclf.report.heatmap import heat_map, well_means
 from omero_pixclf.report.wells import plate_shape, plate_slots, well_name, well_position
 from omero_pixclf.table import Column, Table
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from omero_pixclf.cli import cli
 from omero_pixclf.demo import images
 from omero_pixclf.files.export.image_writer import save_image
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.state.history import overviews
 from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 

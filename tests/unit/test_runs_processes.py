@@ -21,11 +21,11 @@ import pytest
 from omero_pixclf.errors import ImageError, LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execution import processes
-from omero_pixclf.runs.execution.serial import Perform
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.execution.processes import Pool, in_processes
+from omero_pixclf.runs.execution.serial import Perform
 from omero_pixclf.runs.execution.worker import serve
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 
 HEADER = RunHeader("r1", {}, "new", ("Dataset:1",), "", "", "now")
 

@@ -17,13 +17,13 @@ from PIL import Image
 
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.report import page as report_module
-from omero_pixclf.report.data import Account
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.report.markup import thumbnail
 from omero_pixclf.report.contact_sheet import Tile
+from omero_pixclf.report.data import Account
+from omero_pixclf.report.markup import thumbnail
 from omero_pixclf.report.page import container_pictures, picture_files
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)

@@ -14,13 +14,13 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.planning.workers import crew_for
 from omero_pixclf.runs.planning.estimate import Looked, estimate
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
-from omero_pixclf.runs.state.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.planning.resources import array_bytes, refusal_of_room, refuse_full_disk
 from omero_pixclf.runs.planning.shards import parse_shard, share
+from omero_pixclf.runs.planning.workers import crew_for
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.table import Column, Table
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")

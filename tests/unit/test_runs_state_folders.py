@@ -11,10 +11,10 @@ import pytest
 
 from omero_pixclf.app.runs import runs_in
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.state.manifest import Manifest, RunHeader, is_run_state
 from omero_pixclf.runs.planning.resources import refuse_full_disk
+from omero_pixclf.runs.state.manifest import Manifest, RunHeader, is_run_state
 from omero_pixclf.runs.state.state_folders import make_private, state_folder, where_else
-from omero_pixclf.wording import size_text
+from omero_pixclf.text import size_text
 
 RUN = "20261121T053012-ab12cd"
 HEADER = RunHeader(RUN, {}, "h", (), "s", "ada", "now")

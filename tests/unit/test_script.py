@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 from omero.rtypes import unwrap
 
-from omero_pixclf.omero_script import form
 from omero_pixclf.cli.omero_control import needs_session
 from omero_pixclf.cli.script import script_text
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.omero_script import form
+from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
+from omero_pixclf.omero_script.main import _answer, message_of
 from omero_pixclf.runs.execution.serial import Outcome
 from omero_pixclf.runs.run import ContainerOutcome, Finished
-from omero_pixclf.omero_script.main import _answer, message_of
-from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}

@@ -10,9 +10,9 @@ import pytest
 
 from omero_pixclf.watch import loop
 from omero_pixclf.watch.guarded_io import Abandoned
+from omero_pixclf.watch.lease_guard import Stop
 from omero_pixclf.watch.settings import Service
 from omero_pixclf.watch.state import open_state
-from omero_pixclf.watch.lease_guard import Stop
 
 
 def test_a_pass_that_ends_in_time_is_waited_for() -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.recipe_annotations import pairs_of, project_named, recipe_content, recipe_of
-from omero_pixclf.errors import UsageError
 from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.errors import UsageError
 from omero_pixclf.watch.logs import JsonFormatter
-from omero_pixclf.watch.systemd import notify
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings
+from omero_pixclf.watch.systemd import notify
 
 ROOT = Path(__file__).resolve().parents[2]
 

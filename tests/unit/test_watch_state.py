@@ -11,10 +11,10 @@ from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
 from omero_pixclf.watch.backoff import Backoff, Failures
-from omero_pixclf.watch.protocols import Candidate, Order, Part
+from omero_pixclf.watch.heartbeats import Presence, seen
 from omero_pixclf.watch.installation import installation_id
 from omero_pixclf.watch.leases import EXPIRY_S, Leases
-from omero_pixclf.watch.heartbeats import Presence, seen
+from omero_pixclf.watch.protocols import Candidate, Order, Part
 from omero_pixclf.watch.run_table import RunLog
 from omero_pixclf.watch.state import Holder, open_state
 

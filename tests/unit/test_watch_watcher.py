@@ -12,19 +12,19 @@ from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import MissingError, NotAllowedError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
 from omero_pixclf.watch.backoff import Backoff, Failures
-from omero_pixclf.watch.status import Board
-from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.container_runner import Memory
+from omero_pixclf.watch.import_settling import Settling
+from omero_pixclf.watch.lease_guard import Stop, Watchman
 from omero_pixclf.watch.leases import Leases
 from omero_pixclf.watch.metrics import Metrics
+from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
 from omero_pixclf.watch.run_table import Pauses, RunLog
-from omero_pixclf.watch.import_settling import Settling
 from omero_pixclf.watch.state import Holder, open_state
+from omero_pixclf.watch.status import Board
 from omero_pixclf.watch.watcher import Watcher
-from omero_pixclf.watch.lease_guard import Stop, Watchman
 
 RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
 ORDER = Order("Dataset:1", RECIPE, "watch 'w'")

@@ -9,8 +9,8 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.model
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from omero_pixclf.connector.results.annotations import files_of_entry
+from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
@@ -18,8 +19,6 @@ from omero_pixclf.connector.results.ledger import (
     open_entry,
     table_name,
 )
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.results.table_links import (
     attach_to_container,
     attach_to_images,
@@ -28,7 +27,8 @@ from omero_pixclf.connector.results.table_links import (
     warn_of_other_tables,
 )
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS, read_table, write_table
-from omero_pixclf.record import RunRecord
+from omero_pixclf.connector.sessions.session import Session
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
 __all__ = [
@@ -53,7 +53,7 @@ def store_tables(
 ) -> dict[str, int]:
     """Store and attach a container's ``"summary"`` and ``"objects"`` tables; returns their FileAnnotations' ids.
 
-    The summary is attached to the container, the object table to its images (`omero_pixclf.connector.results.table_links`).
+    The summary is attached to the container, the object table to its images (`connector.results.table_links`).
     ``replaced``: the FileAnnotations of tables under the same entry that these will replace.
     """
     written: dict[str, int] = {}

@@ -19,15 +19,14 @@ import omero.clients  # noqa: F401 - first: the other modules of omero are compl
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.results.annotations import group_of, link
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.result_images import RUN_NS
+from omero_pixclf.connector.results.annotations import group_of, link
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.result_images import RUN_NS
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import parse_id
-from omero_pixclf.process import lives
-from omero_pixclf.record import RunRecord, is_run_id
+from omero_pixclf.provenance import RunRecord, is_alive, is_run_id
 
 __all__ = [
     "RUN_NS",
@@ -41,8 +40,8 @@ __all__ = [
     "entries_on_images",
     "from_pairs",
     "in_work",
-    "is_alive",
     "is_table_of",
+    "is_written_elsewhere",
     "mark_of",
     "open_entry",
     "parse_mark",
@@ -211,16 +210,16 @@ def in_work(session: Session, entry: Entry, run_id: str) -> bool:
     A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
     hosts it is known whether their OMERO session is still open.
     """
-    return entry.record.run_id != run_id and is_alive(session, entry)
+    return entry.record.run_id != run_id and is_written_elsewhere(session, entry)
 
 
-def is_alive(session: Session, entry: Entry) -> bool:
+def is_written_elsewhere(session: Session, entry: Entry) -> bool:
     """Whether the process that opened a ``running`` entry is still there, and another than this one."""
     found = re.fullmatch(r"(?P<host>.*) process (?P<pid>[0-9]{1,18}) session (?P<session>[0-9]{1,18})", entry.worker)
     if entry.record.state == "complete" or found is None:
         return False
     if found["host"] == socket.gethostname():
-        return int(found["pid"]) != os.getpid() and lives(int(found["pid"]))
+        return int(found["pid"]) != os.getpid() and is_alive(int(found["pid"]))
     opened = session.read("sessions", lambda sf: sf.getSessionService().getMyOpenSessions())
     return int(found["session"]) in {int(s.id.val) for s in opened}
 

@@ -13,9 +13,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, is_alive, parse_mark, unfinished_on
 from omero_pixclf.connector.query_patterns import containing, starting_with
 from omero_pixclf.connector.results.delete import own, remove
+from omero_pixclf.connector.results.ledger import (
+    RUN_NS,
+    TABLES_NS,
+    Entry,
+    is_written_elsewhere,
+    parse_mark,
+    unfinished_on,
+)
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import RESULTS_MARK
 
@@ -68,7 +75,9 @@ def without_entry(session: Session, marks: Iterable[str]) -> list[str]:
 
 def abandoned_on(session: Session, images: Sequence[int], recipe: str) -> list[Entry]:
     """Entries of a recipe on images that are not complete and that no process works on any more."""
-    return [e for e in unfinished_on(session, images) if e.record.recipe == recipe and not is_alive(session, e)]
+    return [
+        e for e in unfinished_on(session, images) if e.record.recipe == recipe and not is_written_elsewhere(session, e)
+    ]
 
 
 def remove_orphans(session: Session, container: str, images: Sequence[int], *, group: int) -> Counter[str]:

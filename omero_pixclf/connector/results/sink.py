@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.results.annotations import group_of
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.files import FILES_NS, attach_file
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.results.annotations import group_of
+from omero_pixclf.connector.results.container_tables import close_tables, load_tables, offer_one_table, store_tables
+from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
@@ -28,20 +29,19 @@ from omero_pixclf.connector.results.ledger import (
     open_entry,
 )
 from omero_pixclf.connector.results.orphans import abandoned_on, images_in, remove_orphans, roi_marks, without_entry
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.permissions import refusal, refusals
 from omero_pixclf.connector.results.rois import rois_marked, save_outlines
-from omero_pixclf.connector.sessions.session import Session
-from omero_pixclf.connector.results.container_tables import close_tables, load_tables, offer_one_table, store_tables
 from omero_pixclf.connector.results.undo import made_images, remove_results
+from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.sessions.permissions import refusal, refusals
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import new_image, results_dataset, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Table
-from omero_pixclf.wording import attachment_stem
+from omero_pixclf.text import attachment_stem
 
 __all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
 

@@ -12,12 +12,12 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from omero_pixclf.connector.results.annotations import link, unloaded
-from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.results.annotations import link, unloaded
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.exceptions import missing
 from omero_pixclf.connector.sessions.session import Session
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["attach_to_container", "attach_to_images", "attached_to", "table_address", "warn_of_other_tables"]
 
@@ -40,7 +40,9 @@ def attach_to_images(session: Session, annotation: int, images: Iterable[int], *
             if links:
                 factory.getUpdateService().saveArray(links)
 
-        session.write(f"FileAnnotation:{annotation}: attaching it to {counted(len(page), 'image')}", save, group=group)
+        session.write(
+            f"FileAnnotation:{annotation}: attaching it to {pluralize(len(page), 'image')}", save, group=group
+        )
 
 
 def _without(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
@@ -94,7 +96,7 @@ def warn_of_other_tables(session: Session, container: str, known: Sequence[int])
             "%s: also has %s by others or other programs (%s); OMERO.parade shows only one table, and not always the "
             "same: to see this run's, remove the others from the container",
             container,
-            counted(len(others), "table"),
+            pluralize(len(others), "table"),
             ", ".join(others),
         )
 

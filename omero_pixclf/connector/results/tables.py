@@ -13,11 +13,11 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.grid
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.results.annotations import file_annotation, link, unloaded
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.query_patterns import containing
 from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
+from omero_pixclf.connector.results.annotations import file_annotation, link, unloaded
 from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, concatenate

@@ -7,20 +7,20 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
-from omero_pixclf.connector.results.annotations import files_of_entry, marked_files
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
-from omero_pixclf.connector.results.result_images import genuine_entries
-from omero_pixclf.connector.results.orphans import remove_orphans_of_run
 from omero_pixclf.connector.query_patterns import starting_with
-from omero_pixclf.connector.results.delete import drawn_on_by_others, own, remove
-from omero_pixclf.connector.results.rois import rois_marked
-from omero_pixclf.connector.sessions.session import Session
+from omero_pixclf.connector.results.annotations import files_of_entry, marked_files
 from omero_pixclf.connector.results.container_tables import forget_images, offer_one_table
+from omero_pixclf.connector.results.delete import drawn_on_by_others, own, remove
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.results.orphans import remove_orphans_of_run
+from omero_pixclf.connector.results.result_images import genuine_entries
+from omero_pixclf.connector.results.rois import rois_marked
 from omero_pixclf.connector.results.tables import remove_tables
+from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
-from omero_pixclf.record import Undone
+from omero_pixclf.provenance import UndoResult
 
 __all__ = ["made_images", "remove_results", "undo"]
 
@@ -94,7 +94,7 @@ def _remove_images(session: Session, images: Sequence[int], group: int) -> Count
     return +Counter({"Image": gone, "Dataset": remove(session, "Dataset", empty, group=group)})
 
 
-def undo(session: Session, run_id: str) -> Undone:
+def undo(session: Session, run_id: str) -> UndoResult:
     """Remove everything that one of this user's runs wrote, and nothing else.
 
     Tables that also hold rows of other runs' images lose only the rows of the images undone. Images that the run made
@@ -132,7 +132,7 @@ def undo(session: Session, run_id: str) -> Undone:
         )
     kept = [f"Image:{i}: others drew ROIs on it" for i in own(session, "Image", made)]
     kept += [f"Image:{i}: its description does not say that the run made it" for i in own(session, "Image", linked)]
-    return Undone(dict(gone), tuple(kept))
+    return UndoResult(dict(gone), tuple(kept))
 
 
 def _own_entries(session: Session, run_id: str) -> list[Entry]:

@@ -7,14 +7,13 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Bond, Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.cross_group_links import Crossing, crossings
 from omero_pixclf.embedded.commands.delete import carry_out, named_targets
+from omero_pixclf.embedded.commands.delete_rules import Removal, check_filesets, is_any
 from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
+from omero_pixclf.embedded.commands.links import Bond, Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.request_errors import Refused, graph_failure
-from omero_pixclf.embedded.commands.delete_rules import Removal, check_filesets, is_any
 from omero_pixclf.embedded.commands.rules import (
     BORROWED_ANNOTATIONS,
     CONTENTS,
@@ -26,10 +25,11 @@ from omero_pixclf.embedded.commands.rules import (
     UNOWNED,
     Hold,
 )
-from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.database.event_log import note_all
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.users.access_rights import GroupLevel
 
 __all__ = [

@@ -9,16 +9,16 @@ from typing import Any
 import omero.cmd
 import omero.model
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Item, bond, items, link_classes
-from omero_pixclf.embedded.commands.delete import carry_out, named_targets
-from omero_pixclf.embedded.commands.graph_traversal import Action
 from omero_pixclf.embedded.commands.chgrp import WHOLE_LINKS
+from omero_pixclf.embedded.commands.delete import carry_out, named_targets
+from omero_pixclf.embedded.commands.delete_rules import Removal
+from omero_pixclf.embedded.commands.graph_traversal import Action
+from omero_pixclf.embedded.commands.links import Item, bond, items, link_classes
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.request_errors import Refused, graph_failure
-from omero_pixclf.embedded.commands.delete_rules import Removal
 from omero_pixclf.embedded.database.event_log import note
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.users.access_rights import GroupLevel, level_text
 
 __all__ = ["TARGETS", "change_permissions"]

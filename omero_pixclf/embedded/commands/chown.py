@@ -7,10 +7,6 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call, memberships
-from omero_pixclf.embedded.commands.links import Item, annotation_links, bond, of_kind, text_of
-from omero_pixclf.embedded.commands.delete import carry_out, named_targets
-from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
 from omero_pixclf.embedded.commands.chgrp import (
     SHARED,
     TARGETS,
@@ -19,9 +15,12 @@ from omero_pixclf.embedded.commands.chgrp import (
     check_shared,
     set_column,
 )
+from omero_pixclf.embedded.commands.delete import carry_out, named_targets
+from omero_pixclf.embedded.commands.delete_rules import Removal, check_filesets, is_any
+from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
+from omero_pixclf.embedded.commands.links import Item, annotation_links, bond, of_kind, text_of
 from omero_pixclf.embedded.commands.options import child_options
 from omero_pixclf.embedded.commands.request_errors import Refused, graph_failure
-from omero_pixclf.embedded.commands.delete_rules import Removal, check_filesets, is_any
 from omero_pixclf.embedded.commands.rules import (
     BORROWED_ANNOTATIONS,
     CONTENTS,
@@ -35,6 +34,7 @@ from omero_pixclf.embedded.commands.rules import (
 from omero_pixclf.embedded.database.event_log import note_all
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.server.request_context import Call, memberships
 
 __all__ = ["change_owner", "plan"]
 

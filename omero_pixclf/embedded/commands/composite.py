@@ -8,15 +8,12 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands import duplication
-from omero_pixclf.embedded.commands import delete
-from omero_pixclf.embedded.commands import chown
-from omero_pixclf.embedded.commands import chgrp
+from omero_pixclf.embedded.commands import chgrp, chown, delete, duplication
 from omero_pixclf.embedded.commands.links import of_kind
 from omero_pixclf.embedded.commands.options import named_class
 from omero_pixclf.embedded.commands.perform import context_of, perform
 from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["do_all", "skip_head"]
 

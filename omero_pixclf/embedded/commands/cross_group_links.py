@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from omero_pixclf.embedded.commands.links import Item, items, referrers
 from omero_pixclf.embedded.commands.graph_traversal import Action, Journey
-from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.commands.links import Item, items, referrers
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
 
 __all__ = ["Crossing", "crossings", "referring"]
 

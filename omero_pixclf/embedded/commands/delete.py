@@ -7,17 +7,17 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Item
+from omero_pixclf.embedded.commands.delete_rules import PlainRemoval, Removal, delete_rows
 from omero_pixclf.embedded.commands.graph_traversal import Action, Journey
+from omero_pixclf.embedded.commands.links import Item
 from omero_pixclf.embedded.commands.options import ChildOptions, child_options, named_class
 from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.commands.delete_rules import PlainRemoval, Removal, delete_rows
 from omero_pixclf.embedded.database.event_log import note_all
-from omero_pixclf.embedded.storage.managed_files import forget_managed, remove_managed
 from omero_pixclf.embedded.database.object_model import Entity
-from omero_pixclf.embedded.images.resolutions import forget_levels
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.images.resolutions import forget_levels
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.storage.managed_files import forget_managed, remove_managed
 
 __all__ = ["TARGETS", "carry_out", "delete", "delete_objects", "is_legal", "named_targets", "plan"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
 from omero_pixclf.embedded.commands.links import (
     Item,
     annotation_links,
@@ -14,7 +15,6 @@ from omero_pixclf.embedded.commands.links import (
     referrers,
     text_of,
 )
-from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
 from omero_pixclf.embedded.commands.request_errors import graph_failure
 from omero_pixclf.embedded.commands.rules import (
     BORROWED_ANNOTATIONS,
@@ -25,9 +25,9 @@ from omero_pixclf.embedded.commands.rules import (
     SETTINGS,
     Hold,
 )
-from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import pair_table, table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
 
 __all__ = ["PlainRemoval", "Removal", "check_filesets", "delete_rows", "is_any", "orphaned_references", "pair_tables"]
 

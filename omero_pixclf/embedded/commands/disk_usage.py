@@ -9,16 +9,16 @@ from typing import Any
 import omero.api
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Item, items
 from omero_pixclf.embedded.commands.delete import named_targets
-from omero_pixclf.embedded.commands.graph_traversal import Journey
-from omero_pixclf.embedded.commands.options import ChildOptions, named_class
 from omero_pixclf.embedded.commands.find_related import TARGETS, within
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.storage.managed_files import file_place
+from omero_pixclf.embedded.commands.graph_traversal import Journey
+from omero_pixclf.embedded.commands.links import Item, items
+from omero_pixclf.embedded.commands.options import ChildOptions, named_class
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.data_paths import pixels_path
+from omero_pixclf.embedded.storage.managed_files import file_place
 
 __all__ = ["disk_usage"]
 

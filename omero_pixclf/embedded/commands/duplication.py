@@ -8,22 +8,22 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Item, bond, link_classes, of_kind
 from omero_pixclf.embedded.commands.delete import named_targets
+from omero_pixclf.embedded.commands.delete_rules import check_filesets, pair_tables
+from omero_pixclf.embedded.commands.find_related import TARGETS
 from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
+from omero_pixclf.embedded.commands.links import Item, bond, link_classes, of_kind
 from omero_pixclf.embedded.commands.options import child_options, named_class
 from omero_pixclf.embedded.commands.request_errors import Refused, graph_failure
-from omero_pixclf.embedded.commands.find_related import TARGETS
-from omero_pixclf.embedded.commands.delete_rules import check_filesets, pair_tables
 from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
-from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.database.event_log import note_all
-from omero_pixclf.embedded.storage.managed_files import file_place
 from omero_pixclf.embedded.database.object_model import entity
-from omero_pixclf.embedded.images.resolutions import copy_levels
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.images.resolutions import copy_levels
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.data_paths import file_path, pixels_path
+from omero_pixclf.embedded.storage.managed_files import file_place
 
 __all__ = ["duplicate", "plan"]
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Bond, Item, Pair, annotation_links, bond, of_kind
 from omero_pixclf.embedded.commands.delete import named_targets
 from omero_pixclf.embedded.commands.graph_traversal import Journey
+from omero_pixclf.embedded.commands.links import Bond, Item, Pair, annotation_links, bond, of_kind
 from omero_pixclf.embedded.commands.options import ChildOptions, named_class
 from omero_pixclf.embedded.commands.request_errors import Refused
 from omero_pixclf.embedded.commands.rules import CONTENTS, HOLDS, PARTS, SETTINGS
 from omero_pixclf.embedded.database.object_model import entity
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["TARGETS", "find_children", "find_parents", "within"]
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.links import Bond, Item, annotation_links, bond, items, link_classes, of_kind
 from omero_pixclf.embedded.commands.cancellation import go_on
+from omero_pixclf.embedded.commands.links import Bond, Item, annotation_links, bond, items, link_classes, of_kind
 from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.commands.request_errors import graph_failure
 from omero_pixclf.embedded.commands.rules import Hold
-from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.users.access_rights import ALL, NOTHING, Rights
 
 __all__ = ["Action", "Fate", "Journey"]

@@ -12,10 +12,10 @@ import Ice
 import omero
 import omero.cmd
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
 from omero_pixclf.embedded.commands.perform import context_of, perform, step_count, unplanned, writes
 from omero_pixclf.embedded.commands.request_errors import Refused, error_response
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 
 if TYPE_CHECKING:

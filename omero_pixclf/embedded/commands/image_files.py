@@ -7,10 +7,10 @@ from typing import Any
 import omero.cmd
 from omero.rtypes import rlong
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.request_errors import Refused
 from omero_pixclf.embedded.database.fetching import readable
 from omero_pixclf.embedded.hql.queries import projection
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.data_paths import pixels_path
 
 __all__ = ["find_pyramids", "image_binaries", "original_metadata", "used_files"]

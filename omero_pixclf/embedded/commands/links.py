@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.database.object_model import entities, entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 
 __all__ = [
     "Bond",

@@ -8,8 +8,8 @@ from typing import Any
 
 from omero_pixclf.embedded.commands.links import Item, of_kind
 from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
+from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 
 __all__ = ["ChildOptions", "child_options", "named_class"]
 

@@ -8,8 +8,8 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["REQUESTS", "context_of", "perform", "step_count", "unplanned", "writes"]
 
@@ -40,26 +40,26 @@ def _graph_question(where: str) -> Command:
 
 
 REQUESTS = {
-    "Chgrp2": _graph_change("moving.change_group"),
-    "Chmod2": _graph_change("levels.change_permissions"),
-    "Chown2": _graph_change("giving.change_owner", steps=7),
+    "Chgrp2": _graph_change("chgrp.change_group"),
+    "Chmod2": _graph_change("chmod.change_permissions"),
+    "Chown2": _graph_change("chown.change_owner", steps=7),
     "CurrentSessionsRequest": Command("server_requests.current_sessions"),
-    "Delete2": _graph_change("deletion.delete"),
-    "DiskUsage2": _graph_question("usage.disk_usage"),
-    "DoAll": Command("several.do_all"),
+    "Delete2": _graph_change("delete.delete"),
+    "DiskUsage2": _graph_question("disk_usage.disk_usage"),
+    "DoAll": Command("composite.do_all"),
     "Duplicate": Command("duplication.duplicate", writes=True, steps=14, dry_steps=3, failure="graph-fail"),
-    "FindChildren": _graph_question("relatives.find_children"),
-    "FindParents": _graph_question("relatives.find_parents"),
-    "FindPyramids": Command("images.find_pyramids"),
+    "FindChildren": _graph_question("find_related.find_children"),
+    "FindParents": _graph_question("find_related.find_parents"),
+    "FindPyramids": Command("image_files.find_pyramids"),
     "LegalGraphTargets": Command("server_requests.legal_targets"),
     "ListRequests": Command("server_requests.list_requests"),
-    "ManageImageBinaries": Command("images.image_binaries"),
-    "OriginalMetadataRequest": Command("images.original_metadata"),
+    "ManageImageBinaries": Command("image_files.image_binaries"),
+    "OriginalMetadataRequest": Command("image_files.original_metadata"),
     "Save": Command("save.save", writes=True, failure="save-failed"),
-    "SkipHead": Command("several.skip_head", steps=7, failure="graph-fail"),
+    "SkipHead": Command("composite.skip_head", steps=7, failure="graph-fail"),
     "Timing": Command("server_requests.timing"),
     "UpdateSessionTimeoutRequest": Command("server_requests.update_timeout", writes=True),
-    "UsedFilesRequest": Command("images.used_files"),
+    "UsedFilesRequest": Command("image_files.used_files"),
 }
 
 

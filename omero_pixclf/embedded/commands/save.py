@@ -6,9 +6,9 @@ from typing import Any
 
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.request_errors import Refused
 from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["save"]
 

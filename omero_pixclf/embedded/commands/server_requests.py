@@ -9,16 +9,13 @@ import omero.api
 import omero.cmd
 from omero.rtypes import rtime, unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands import delete
-from omero_pixclf.embedded.commands import chmod
-from omero_pixclf.embedded.commands import chgrp
-from omero_pixclf.embedded.commands import find_related
-from omero_pixclf.embedded.commands.delete import is_legal
+from omero_pixclf.embedded.commands import chgrp, chmod, delete, find_related
 from omero_pixclf.embedded.commands.cancellation import go_on
+from omero_pixclf.embedded.commands.delete import is_legal
 from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.users.event_context import event_context
 from omero_pixclf.embedded.database.object_model import entities
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.users.event_context import event_context
 from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["current_sessions", "legal_targets", "list_requests", "timing", "update_timeout"]

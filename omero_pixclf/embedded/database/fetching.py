@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["load_path", "readable"]
 

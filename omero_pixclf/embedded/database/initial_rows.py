@@ -6,10 +6,10 @@ import uuid
 
 from omero.model import PermissionsI
 
-from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
 from omero_pixclf.embedded.database.enumerations import BIT_SIZES, VALUES
-from omero_pixclf.embedded.users.passwords import OPEN, hashed
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
+from omero_pixclf.embedded.users.passwords import OPEN, hashed
 
 __all__ = ["set_password", "sow"]
 

@@ -16,11 +16,11 @@ from typing import Any
 import omero.model
 from omero import rtypes
 
+from omero_pixclf.embedded.database.object_model import Entity, Field, entity, unit_names
+from omero_pixclf.embedded.database.schema import DETAILS, pair_table, table
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.server.exceptions import no_row, unreadable
-from omero_pixclf.embedded.database.object_model import Entity, Field, entity, unit_names
 from omero_pixclf.embedded.storage.repositories import file_domain
-from omero_pixclf.embedded.database.schema import DETAILS, pair_table, table
 from omero_pixclf.embedded.users.access_rights import ALL, Caller, GroupLevel, Rights, permissions
 
 __all__ = ["Graph", "scalar_to_ice"]

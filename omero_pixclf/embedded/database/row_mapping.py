@@ -10,9 +10,9 @@ from typing import Any
 
 import omero
 
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
 from omero_pixclf.embedded.database.object_model import Entity, Field, entities, entity, find_entity
 from omero_pixclf.embedded.database.schema import DEFAULTS, table
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
 
 __all__ = [
     "ListPlace",

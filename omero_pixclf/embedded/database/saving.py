@@ -13,22 +13,9 @@ from typing import Any
 import omero
 from omero import rtypes
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
 from omero_pixclf.embedded.database.event_log import note, note_all
-from omero_pixclf.embedded.database.object_model import Entity, Field, entity
 from omero_pixclf.embedded.database.namespaces import note_namespaces
-from omero_pixclf.embedded.database.saving_rights import (
-    changed_details,
-    check_editable,
-    check_fresh,
-    check_links,
-    check_repository,
-    may_alter,
-    ownership,
-)
-from omero_pixclf.embedded.database.schema import pair_table, table
+from omero_pixclf.embedded.database.object_model import Entity, Field, entity
 from omero_pixclf.embedded.database.row_mapping import (
     ListPlace,
     changed_columns,
@@ -41,6 +28,19 @@ from omero_pixclf.embedded.database.row_mapping import (
     row_of,
     unload_empty,
 )
+from omero_pixclf.embedded.database.saving_rights import (
+    changed_details,
+    check_editable,
+    check_fresh,
+    check_links,
+    check_repository,
+    may_alter,
+    ownership,
+)
+from omero_pixclf.embedded.database.schema import pair_table, table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["Saver"]
 

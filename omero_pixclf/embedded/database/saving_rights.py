@@ -9,11 +9,11 @@ from typing import Any
 import omero
 import omero.model
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
 from omero_pixclf.embedded.database.object_model import Entity, entity
-from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel
 from omero_pixclf.embedded.database.row_mapping import places
+from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel
 
 __all__ = [
     "changed_details",

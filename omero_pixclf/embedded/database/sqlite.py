@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.embedded.server.fault_injection import FaultInjection
 from omero_pixclf.embedded.database.schema import statements, upgrades
+from omero_pixclf.embedded.server.fault_injection import FaultInjection
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
 

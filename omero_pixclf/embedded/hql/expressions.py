@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from omero_pixclf.embedded.hql.to_sql import syntax_tree as syntax
-from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
-from omero_pixclf.embedded.hql.joins import HqlError, Paths, Scope, Source
-from omero_pixclf.embedded.hql.values import Value, check_comparable, check_number, check_text
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import now_ms
+from omero_pixclf.embedded.hql import syntax_tree as syntax
+from omero_pixclf.embedded.hql.joins import HqlError, Paths, Scope, Source
+from omero_pixclf.embedded.hql.values import Value, check_comparable, check_number, check_text
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
 
 __all__ = ["Expressions"]
 

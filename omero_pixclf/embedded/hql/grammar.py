@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from omero_pixclf.embedded.hql.to_sql import syntax_tree as tree
+from omero_pixclf.embedded.hql import syntax_tree as tree
 
 __all__ = ["HqlSyntaxError", "parse"]
 

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from omero_pixclf.embedded.hql.to_sql import syntax_tree as syntax
-from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.hql.values import Parameters, Value
 from omero_pixclf.embedded.database.object_model import Entity, Field, entity, find_entity
 from omero_pixclf.embedded.database.schema import DISCRIMINATORS, pair_table, table
+from omero_pixclf.embedded.database.sqlite import now_ms
+from omero_pixclf.embedded.hql import syntax_tree as syntax
+from omero_pixclf.embedded.hql.values import Parameters, Value
 from omero_pixclf.embedded.users.access_rights import Caller
 
 __all__ = ["HqlError", "Paths", "Scope", "Source"]

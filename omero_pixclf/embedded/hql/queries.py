@@ -11,12 +11,12 @@ import omero
 import omero.model
 from omero import rtypes
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, misuse
-from omero_pixclf.embedded.hql.to_sql import Column, HqlError, Page, Translation, translate
-from omero_pixclf.embedded.hql.grammar import HqlSyntaxError
 from omero_pixclf.embedded.database.object_model import entity, unit_names
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.hql.grammar import HqlSyntaxError
+from omero_pixclf.embedded.hql.to_sql import Column, HqlError, Page, Translation, translate
+from omero_pixclf.embedded.server.exceptions import fault, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.users.access_rights import Rights, level_text
 
 __all__ = ["objects", "parameters", "projection", "run_objects", "run_projection"]

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from omero_pixclf.embedded.hql.to_sql import syntax_tree as syntax
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.hql.expressions import Expressions
-from omero_pixclf.embedded.hql.joins import HqlError, Scope, Source
-from omero_pixclf.embedded.hql.grammar import parse
-from omero_pixclf.embedded.hql.values import Parameters, Value
 from omero_pixclf.embedded.database.object_model import Entity, entity
+from omero_pixclf.embedded.hql import syntax_tree as syntax
+from omero_pixclf.embedded.hql.expressions import Expressions
+from omero_pixclf.embedded.hql.grammar import parse
+from omero_pixclf.embedded.hql.joins import HqlError, Scope, Source
+from omero_pixclf.embedded.hql.values import Parameters, Value
+from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.users.access_rights import Caller
 
 __all__ = ["Column", "HqlError", "Page", "Source", "Translation", "translate"]

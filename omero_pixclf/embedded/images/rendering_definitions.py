@@ -10,12 +10,12 @@ import omero.model
 from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.fetching import load_path, readable
-from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
-from omero_pixclf.embedded.images.renderer import ChannelLook, picture
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.images.renderer import ChannelLook, picture
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = [
     "copy_of",

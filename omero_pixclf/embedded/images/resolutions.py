@@ -12,10 +12,10 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 from omero_pixclf.embedded.storage.data_paths import level_path, pixels_path
 

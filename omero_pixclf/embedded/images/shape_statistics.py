@@ -15,9 +15,9 @@ import omero.api
 from numpy.typing import NDArray
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.images.resolutions import open_pixels
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 
 __all__ = ["image_statistics", "shape_points"]
 

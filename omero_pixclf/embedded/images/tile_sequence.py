@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from omero import InternalException
 
-from omero_pixclf.embedded.server.exceptions import fault, misuse
 from omero_pixclf.embedded.images.pixel_buffer import PixelLayout
+from omero_pixclf.embedded.server.exceptions import fault, misuse
 
 __all__ = ["TileSequence"]
 

@@ -12,14 +12,15 @@ import omero.model
 from omero.rtypes import rlong, rstring, rtime
 
 from omero_pixclf.checksums import ALGORITHMS
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.delete import carry_out
+from omero_pixclf.embedded.commands.delete_rules import Removal
 from omero_pixclf.embedded.commands.graph_traversal import Action
 from omero_pixclf.embedded.commands.options import ChildOptions
-from omero_pixclf.embedded.commands.delete_rules import Removal
+from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.server.exceptions import invalid, misuse
 from omero_pixclf.embedded.server.jobs import new_job
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.managed_files import (
     common_folder,
     forget_managed,
@@ -30,7 +31,6 @@ from omero_pixclf.embedded.storage.managed_files import (
     template_folders,
 )
 from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
-from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
 
 __all__ = [

@@ -12,13 +12,10 @@ from typing import TYPE_CHECKING, Any
 import Ice
 import omero.grid
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.commands.handle import RequestHandle
 from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
+from omero_pixclf.embedded.commands.handle import RequestHandle
 from omero_pixclf.embedded.commands.request_errors import Refused, error_response
 from omero_pixclf.embedded.imports.filesets import Begun, discard
-from omero_pixclf.embedded.imports.objects import Reading, Wishes, is_unattended
-from omero_pixclf.embedded.imports.pixel_import import unpack
 from omero_pixclf.embedded.imports.import_saving import (
     IMAGES_AT_ONCE,
     SavedImage,
@@ -26,12 +23,15 @@ from omero_pixclf.embedded.imports.import_saving import (
     save_images,
     save_plates_and_links,
 )
-from omero_pixclf.embedded.server.jobs import set_job_state
-from omero_pixclf.embedded.storage.managed_files import managed_folder
-from omero_pixclf.embedded.storage.data_paths import remove_files, temporary_folder
-from omero_pixclf.errors import ImageError
+from omero_pixclf.embedded.imports.objects import Reading, Wishes, is_unattended
+from omero_pixclf.embedded.imports.pixel_import import unpack
 from omero_pixclf.embedded.series.reading import main_file, open_series
-from omero_pixclf.wording import counted
+from omero_pixclf.embedded.server.jobs import set_job_state
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.storage.data_paths import remove_files, temporary_folder
+from omero_pixclf.embedded.storage.managed_files import managed_folder
+from omero_pixclf.errors import ImageError
+from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
@@ -99,14 +99,14 @@ class ImportHandle(RequestHandle):
         with ExitStack() as held:
             content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
-            self._step(1, f"{content.format}: {counted(len(content.series), 'image')}")
+            self._step(1, f"{content.format}: {pluralize(len(content.series), 'image')}")
             for remark in content.remarks:
                 self._write_log(remark)
             pixels = []
             for found in unpack(content, folder):
                 pixels.append(found)
                 self.session.touch()  # what works for a client is not idle
-            self._step(2, f"{counted(len(pixels), 'image')} unpacked")
+            self._step(2, f"{pluralize(len(pixels), 'image')} unpacked")
             wishes = Wishes.of(self._request.settings)
             reading = Reading(content, pixels, wishes, main.name, self._begun.fileset.id.val)
             return self._saved(reading)

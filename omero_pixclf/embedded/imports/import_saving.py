@@ -8,18 +8,18 @@ from typing import Any
 
 import omero.model
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.delete import carry_out
+from omero_pixclf.embedded.commands.delete_rules import Removal
 from omero_pixclf.embedded.commands.graph_traversal import Action
 from omero_pixclf.embedded.commands.options import ChildOptions
-from omero_pixclf.embedded.commands.delete_rules import Removal
-from omero_pixclf.embedded.imports.objects import Reading, link_screens, link_wishes, new_images, new_plates
-from omero_pixclf.embedded.imports.pixel_import import put_in_place
+from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.images.rendering_definitions import defaults_into, new_settings
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.services.pixels import describe_all_pixels
+from omero_pixclf.embedded.imports.objects import Reading, link_screens, link_wishes, new_images, new_plates
+from omero_pixclf.embedded.imports.pixel_import import put_in_place
 from omero_pixclf.embedded.series.content import Content
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.services.pixels import describe_all_pixels
 
 __all__ = ["IMAGES_AT_ONCE", "SavedImage", "remove_images", "save_images", "save_plates_and_links"]
 

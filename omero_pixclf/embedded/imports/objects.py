@@ -12,13 +12,14 @@ import omero.model
 from omero.model.enums import UnitsLength
 from omero.rtypes import rdouble, rint, rstring, rtime
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.imports.pixel_import import Unpacked
 from omero_pixclf.embedded.database.object_model import unit_names
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.imports.pixel_import import Unpacked
+from omero_pixclf.embedded.series.content import Channel, Content, Series
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.services.pixels import PENDING
-from omero_pixclf.embedded.series.content import Channel, Content, Plate, Series
+from omero_pixclf.files.plates import Plate
 
 __all__ = [
     "Reading",

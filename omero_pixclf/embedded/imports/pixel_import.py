@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.embedded.commands.cancellation import go_on
-from omero_pixclf.embedded.storage.data_paths import level_path, opened, pixels_path, require_space, write_all
 from omero_pixclf.embedded.series.content import Content, Level, Series
+from omero_pixclf.embedded.storage.data_paths import level_path, opened, pixels_path, require_space, write_all
 
 __all__ = ["Unpacked", "put_in_place", "unpack"]
 

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Channel", "Content", "Level", "PlaneReader", "Plate", "Series", "Spot"]
+from omero_pixclf.files.plates import Plate
+
+__all__ = ["Channel", "Content", "Level", "PlaneReader", "Series"]
 
 PlaneReader = Callable[[int, int, int, slice], NDArray[Any]]
 """``read(z, c, t, rows)`` gives these rows of a plane, ``(rows, x)``."""
@@ -64,49 +66,6 @@ class Series:
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     description: str = ""
     acquired_ms: int | None = None
-
-
-@dataclass(frozen=True)
-class Spot:
-    """Where an image of a plate was taken: row, column and field from 0, and the number of the run, if any."""
-
-    series: int
-    row: int
-    column: int
-    field: int
-    run: int | None = 0
-
-
-@dataclass(frozen=True)
-class Plate:
-    """A plate whose fields are images of the same content.
-
-    Attributes
-    ----------
-    name
-        What the files call it; empty where it has no name.
-    rows, columns
-        Its size.
-    runs
-        Names of its acquisitions.
-    spots
-        Where its images lie.
-    screen
-        The name of the screen that the files put it into, if they do.
-    wells
-        Rows and columns of wells that the files describe, beside those of the spots.
-    naming
-        How rows and columns are called: ``"letter"`` or ``"number"``.
-    """
-
-    name: str
-    rows: int
-    columns: int
-    runs: tuple[str, ...]
-    spots: tuple[Spot, ...]
-    screen: str | None = None
-    wells: tuple[tuple[int, int], ...] = ()
-    naming: tuple[str, str] = ("letter", "number")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Series
 from omero_pixclf.errors import ImageError
-from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Plate, Series, Spot
+from omero_pixclf.files.plates import Plate, Spot
 
 __all__ = ["open_fake"]
 

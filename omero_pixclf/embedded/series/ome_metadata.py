@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-from omero_pixclf.files.tiff.ome_xml import parsed
 from omero_pixclf.embedded.series.content import Channel
+from omero_pixclf.files.tiff.ome_xml import parsed
 
 __all__ = ["ImageFacts", "image_facts"]
 

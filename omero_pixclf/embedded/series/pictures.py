@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import keys_of
-from omero_pixclf.files.opening import open_stored
 from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
 from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
 from omero_pixclf.embedded.series.zarr_plates import plate_of_store
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.axes import keys_of
+from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import well_name
 

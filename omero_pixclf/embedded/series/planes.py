@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.errors import ImageError
 from omero_pixclf.embedded.series.content import Channel, Level, PlaneReader
+from omero_pixclf.errors import ImageError
 
 __all__ = ["RGB", "checked_type", "level_of", "plane_counts", "rgb_channels"]
 

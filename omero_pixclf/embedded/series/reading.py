@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.errors import ImageError
-from omero_pixclf.files.references import check_within
 from omero_pixclf.embedded.series.content import Content
 from omero_pixclf.embedded.series.fake import open_fake
 from omero_pixclf.embedded.series.pictures import PICTURES, open_picture, open_zarr_images
 from omero_pixclf.embedded.series.tiff import open_tiff_series, tiff_companions
 from omero_pixclf.embedded.series.vsi import open_vsi, vsi_companions
+from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
+from omero_pixclf.files.references import check_within
 
 __all__ = [
     "FORMATS",

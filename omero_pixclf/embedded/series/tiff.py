@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.errors import ImageError
-from omero_pixclf.files.tiff.ome_xml import images_with_pixels
 from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
 from omero_pixclf.embedded.series.ome_metadata import ImageFacts, image_facts
-from omero_pixclf.embedded.series.ome_plates import ome_plates
 from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
-from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.tiff.ome_plates import ome_plates
+from omero_pixclf.files.tiff.ome_xml import images_with_pixels
 from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file, read_series
+from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
 
 __all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
 

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.errors import ImageError
-from omero_pixclf.files.references import check_within
 from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Series
 from omero_pixclf.embedded.series.ets import EtsFile
 from omero_pixclf.embedded.series.planes import checked_type, rgb_channels
 from omero_pixclf.embedded.series.tiff import open_tiff_series
 from omero_pixclf.embedded.series.vsi_tags import Dimension, Tag, dimensions, expects_tiles, tags
+from omero_pixclf.errors import ImageError
+from omero_pixclf.files.references import check_within
 
 __all__ = ["open_vsi", "vsi_companions"]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.embedded.series.content import Plate, Spot
-from omero_pixclf.embedded.series.ome_plates import wells_text
 from omero_pixclf.files.ome_zarr.zarr_images import StoreContents
+from omero_pixclf.files.plates import Plate, Spot
+from omero_pixclf.files.tiff.ome_plates import wells_text
 
 __all__ = ["plate_of_store"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
 from omero_pixclf.embedded.server.exceptions import invalid
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.repositories import SCRIPTS, repository_uuid
 
 __all__ = ["SCRIPT_MIMETYPES", "Script", "find_script", "job_output", "new_job", "set_job_state"]

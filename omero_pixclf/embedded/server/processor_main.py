@@ -1,7 +1,7 @@
 """The process that runs the server's own scripts: omero-py's processor, logged in with a session made for it.
 
-Started by `omero_pixclf.embedded.server.script_processors` with one line of JSON on its standard input: host, port, the session's
-uuid and a folder. It lives until that input ends, so that it never outlives its server.
+Started by `omero_pixclf.embedded.server.script_processors` with one line of JSON on its standard input: host,
+port, the session's uuid and a folder. It lives until that input ends, so that it never outlives its server.
 """
 
 from __future__ import annotations

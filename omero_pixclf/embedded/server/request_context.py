@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from omero_pixclf.embedded.database.object_loader import Graph
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
 from omero_pixclf.embedded.server.exceptions import misuse, no_row, violation
-from omero_pixclf.embedded.database.object_loader import Graph
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, Caller, GroupLevel
 from omero_pixclf.embedded.users.sessions import ClientSession
 

@@ -18,8 +18,8 @@ import omero.grid
 import omero.model
 
 from omero_pixclf.embedded.server.exceptions import fault
-from omero_pixclf.embedded.users.logins import open_session
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP
+from omero_pixclf.embedded.users.logins import open_session
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server

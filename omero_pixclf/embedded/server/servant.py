@@ -20,9 +20,9 @@ import Ice
 import omero
 import omero.constants
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.exceptions import fault, misuse, unexpected
 from omero_pixclf.embedded.server.message_size import is_too_large
+from omero_pixclf.embedded.server.request_context import Call
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.database.sqlite import Transaction

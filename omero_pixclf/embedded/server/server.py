@@ -21,22 +21,22 @@ import omero.api
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.certificate import PASSWORD, certificate
-from omero_pixclf.embedded.database.sqlite import Database
-from omero_pixclf.embedded.server.service_factory import ServiceFactory
-from omero_pixclf.embedded.server.fault_injection import FaultInjection
-from omero_pixclf.embedded.storage.data_folder import lock
-from omero_pixclf.embedded.users.logins import close_row
-from omero_pixclf.embedded.server.message_size import MESSAGE_MAX_KB
-from omero_pixclf.embedded.users.passwords import Throttle
-from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS, service_class
-from omero_pixclf.embedded.storage.repositories import repository_files
-from omero_pixclf.embedded.server.glacier_router import make_router
 from omero_pixclf.embedded.database.initial_rows import set_password, sow
+from omero_pixclf.embedded.database.sqlite import Database
+from omero_pixclf.embedded.server.certificate import PASSWORD, certificate
+from omero_pixclf.embedded.server.fault_injection import FaultInjection
+from omero_pixclf.embedded.server.glacier_router import make_router
+from omero_pixclf.embedded.server.message_size import MESSAGE_MAX_KB
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, servant
-from omero_pixclf.embedded.users.sessions import ClientSession, Sessions, new_uuid
+from omero_pixclf.embedded.server.service_factory import ServiceFactory
+from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS, service_class
+from omero_pixclf.embedded.storage.data_folder import lock
 from omero_pixclf.embedded.storage.data_paths import clear_temporary, remove_strays
+from omero_pixclf.embedded.storage.repositories import repository_files
+from omero_pixclf.embedded.users.logins import close_row
+from omero_pixclf.embedded.users.passwords import Throttle
+from omero_pixclf.embedded.users.sessions import ClientSession, Sessions, new_uuid
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.script_processors import Processors

@@ -8,12 +8,12 @@ from typing import Any
 import omero.api
 import omero.constants
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.handle import submit
 from omero_pixclf.embedded.server.exceptions import misuse, violation
-from omero_pixclf.embedded.users.logins import password_fits
-from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS
+from omero_pixclf.embedded.users.logins import password_fits
 
 __all__ = ["ServiceFactory"]
 

@@ -17,7 +17,7 @@ STATELESS = {
     "omero.api.IPixels": "pixels.Pixels",
     "omero.api.IProjection": "projection.Projection",
     "omero.api.IQuery": "query.Query",
-    "omero.api.IRenderingSettings": "rendering.RenderingSettings",
+    "omero.api.IRenderingSettings": "rendering_settings.RenderingSettings",
     "omero.api.IRepositoryInfo": "repository_info.RepositoryInfo",
     "omero.api.IRoi": "roi.Roi",
     "omero.api.IScript": "script.Scripts",

@@ -12,18 +12,18 @@ import omero.cmd
 import omero.sys
 from omero import rtypes
 
-from omero_pixclf.embedded.users import experimenters
-from omero_pixclf.embedded.server.request_context import PRIVILEGE, Call, denied_privileges, memberships
 from omero_pixclf.embedded.commands.perform import perform
 from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.users.event_context import event_context
 from omero_pixclf.embedded.database.enumerations import VALUES
+from omero_pixclf.embedded.hql.queries import objects
 from omero_pixclf.embedded.server.exceptions import invalid, misuse, violation
+from omero_pixclf.embedded.server.request_context import PRIVILEGE, Call, denied_privileges, memberships
+from omero_pixclf.embedded.server.servant import Service, changes, for_everybody
+from omero_pixclf.embedded.users import experimenters
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.users.event_context import event_context
 from omero_pixclf.embedded.users.logins import password_fits
 from omero_pixclf.embedded.users.user_photos import photos, store_photo
-from omero_pixclf.embedded.hql.queries import objects
-from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
-from omero_pixclf.embedded.server.servant import Service, changes, for_everybody
 
 __all__ = ["Admin"]
 

@@ -9,11 +9,11 @@ from typing import Any
 import omero.api
 from omero.rtypes import rtime
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.server.exceptions import misuse, violation
-from omero_pixclf.embedded.users.experimenters import must_administer
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
+from omero_pixclf.embedded.users.experimenters import must_administer
 
 __all__ = ["VERSION", "Config"]
 

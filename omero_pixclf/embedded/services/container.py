@@ -9,14 +9,14 @@ from typing import Any
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.fetching import load_path, readable
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
-from omero_pixclf.embedded.hql.queries import projection
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.hql.queries import projection
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
 from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
 from omero_pixclf.embedded.services.update import Update

@@ -14,11 +14,11 @@ import omero.api
 import tifffile
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.fetching import readable
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
 from omero_pixclf.embedded.images.resolutions import open_pixels
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service
 from omero_pixclf.embedded.storage.data_paths import read_all, require_space
 

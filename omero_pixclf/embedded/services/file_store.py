@@ -12,12 +12,12 @@ import omero.api
 from omero.rtypes import rlong, rstring, rtime
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.storage.managed_files import file_place
 from omero_pixclf.embedded.database.saving_rights import check_group
+from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 from omero_pixclf.embedded.storage.data_paths import read_all, write_all
+from omero_pixclf.embedded.storage.managed_files import file_place
 
 __all__ = ["RawFileStore"]
 

@@ -13,15 +13,15 @@ import omero.grid
 import omero.model
 
 from omero_pixclf.checksums import checksum
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.imports.filesets import Begun, discard
 from omero_pixclf.embedded.imports.import_handle import ImportHandle
+from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.server.jobs import set_job_state
-from omero_pixclf.embedded.storage.managed_files import managed_folder
-from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 from omero_pixclf.embedded.services.file_store import RawFileStore
+from omero_pixclf.embedded.storage.managed_files import managed_folder
+from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
 
 __all__ = ["ImportProcess"]
 

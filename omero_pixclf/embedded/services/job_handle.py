@@ -8,10 +8,10 @@ from typing import Any
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.server.jobs import new_job, set_job_state
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
 
 __all__ = ["JobHandle", "loaded_job"]

@@ -12,16 +12,16 @@ import omero.model
 from omero.rtypes import rstring
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.handle import submit
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
-from omero_pixclf.embedded.imports.filesets import DIRECTORY, add_folder, begin, new_file
-from omero_pixclf.embedded.storage.managed_files import file_place, managed_folder, note_managed, safe_path
-from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
 from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.imports.filesets import DIRECTORY, add_folder, begin, new_file
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import changes, untransacted
 from omero_pixclf.embedded.services.import_process import ImportProcess
 from omero_pixclf.embedded.services.repository import Repository
+from omero_pixclf.embedded.storage.managed_files import file_place, managed_folder, note_managed, safe_path
+from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
 
 __all__ = ["ManagedRepository"]
 

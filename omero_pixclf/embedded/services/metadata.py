@@ -10,13 +10,13 @@ from typing import Any
 import omero.api
 from omero.rtypes import rlong
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.fetching import load_path, readable
 from omero_pixclf.embedded.database.object_model import Entity, entities, find_entity
-from omero_pixclf.embedded.hql.queries import objects, projection
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.database.sqlite import ids_parameter
+from omero_pixclf.embedded.hql.queries import objects, projection
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service
 from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
 from omero_pixclf.embedded.services.container import load_hierarchy

@@ -11,13 +11,13 @@ import omero.api
 import omero.model
 from omero.rtypes import rdouble, rint, rlong, rstring, unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
 from omero_pixclf.embedded.database.fetching import load_path, readable
 from omero_pixclf.embedded.database.object_model import find_entity
-from omero_pixclf.embedded.images.rendering_definitions import drawn_settings_id, rendering_def_ids, rendering_defs
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.images.rendering_definitions import drawn_settings_id, rendering_def_ids, rendering_defs
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
 
 __all__ = ["PENDING", "Pixels", "describe_all_pixels", "describe_pixels"]

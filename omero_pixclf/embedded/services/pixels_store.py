@@ -12,13 +12,13 @@ import omero.api
 import omero.romio
 from omero.rtypes import rstring
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, misuse, unreadable
+from omero_pixclf.embedded.database.saving_rights import check_group
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
 from omero_pixclf.embedded.images.resolutions import Pyramid, Resolutions, open_pyramid
-from omero_pixclf.embedded.database.saving_rights import check_group
-from omero_pixclf.embedded.server.servant import untransacted
 from omero_pixclf.embedded.images.tile_sequence import TileSequence
+from omero_pixclf.embedded.server.exceptions import fault, misuse, unreadable
+from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.servant import untransacted
 
 __all__ = ["RawPixelsStore"]
 

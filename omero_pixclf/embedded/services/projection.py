@@ -11,11 +11,11 @@ import omero.api
 from numpy.typing import NDArray
 from omero.rtypes import rint
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import invalid
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, sample_type
 from omero_pixclf.embedded.images.renderer import PROJECTIONS
 from omero_pixclf.embedded.images.resolutions import open_pixels
+from omero_pixclf.embedded.server.exceptions import invalid
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 from omero_pixclf.embedded.services.pixels import Pixels
 

@@ -8,12 +8,12 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.database.fulltext import matching, terms
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
 from omero_pixclf.embedded.hql.queries import run_objects, run_projection
+from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
-from omero_pixclf.embedded.database.fulltext import matching, terms
 
 __all__ = ["Query", "concrete_class"]
 

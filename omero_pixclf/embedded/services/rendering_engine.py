@@ -15,8 +15,6 @@ import omero.romio
 from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint, rstring
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
 from omero_pixclf.embedded.images.renderer import PROJECTIONS, jpeg, packed
 from omero_pixclf.embedded.images.rendering_definitions import (
@@ -32,6 +30,8 @@ from omero_pixclf.embedded.images.rendering_definitions import (
     type_range,
 )
 from omero_pixclf.embedded.images.resolutions import Pyramid, Resolutions, open_pyramid
+from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import untransacted
 from omero_pixclf.embedded.services.pixels import describe_pixels
 

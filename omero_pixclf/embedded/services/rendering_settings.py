@@ -10,11 +10,9 @@ import omero
 import omero.api
 from omero.rtypes import rint
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, invalid, violation
 from omero_pixclf.embedded.database.fetching import readable
 from omero_pixclf.embedded.database.object_model import find_entity
+from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.images.rendering_definitions import (
     defaults_into,
     drawn_settings_id,
@@ -25,6 +23,8 @@ from omero_pixclf.embedded.images.rendering_definitions import (
     windows_into,
 )
 from omero_pixclf.embedded.images.resolutions import open_pixels
+from omero_pixclf.embedded.server.exceptions import fault, invalid, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
 

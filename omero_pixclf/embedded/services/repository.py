@@ -11,12 +11,12 @@ import omero.grid
 import omero.model
 from omero.rtypes import rlong, rmap, rstring
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import invalid, violation
-from omero_pixclf.embedded.storage.repositories import repository_uuid
 from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.server.exceptions import invalid, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
 from omero_pixclf.embedded.services.file_store import RawFileStore
+from omero_pixclf.embedded.storage.repositories import repository_uuid
 
 __all__ = ["Repository"]
 

@@ -12,16 +12,16 @@ import omero.grid
 import omero.model
 from omero.rtypes import rstring, rtime
 
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.server.exceptions import fault, invalid
-from omero_pixclf.embedded.storage.repositories import MANAGED, SCRIPTS, repository_files
-from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, untransacted
 from omero_pixclf.embedded.services.managed_repository import ManagedRepository
 from omero_pixclf.embedded.services.repository import Repository
 from omero_pixclf.embedded.services.table import Table, register_columns
 from omero_pixclf.embedded.storage.data_paths import file_path
+from omero_pixclf.embedded.storage.repositories import MANAGED, SCRIPTS, repository_files
 
 __all__ = ["SharedResources"]
 

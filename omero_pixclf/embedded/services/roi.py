@@ -12,15 +12,15 @@ import omero.api
 import omero.model
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.images.coloured_masks import coloured_masks
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.fetching import load_path
-from omero_pixclf.embedded.hql.queries import objects, projection
 from omero_pixclf.embedded.database.saving import Saver
+from omero_pixclf.embedded.hql.queries import objects, projection
+from omero_pixclf.embedded.images.coloured_masks import coloured_masks
+from omero_pixclf.embedded.images.shape_statistics import image_statistics, shape_points
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
 from omero_pixclf.embedded.services.resources import SharedResources
-from omero_pixclf.embedded.images.shape_statistics import image_statistics, shape_points
 
 __all__ = ["Roi"]
 

@@ -17,21 +17,21 @@ from omero.constants.categories import PROCESSCALLBACK
 from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import RSetI, rlist, robject, rstring
 
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.fetching import readable
+from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
-from omero_pixclf.embedded.database.fetching import readable
 from omero_pixclf.embedded.server.jobs import SCRIPT_MIMETYPES, Script, find_script, job_output, new_job, set_job_state
-from omero_pixclf.embedded.users.logins import open_session
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.script_processors import Processor
-from omero_pixclf.embedded.storage.repositories import SCRIPTS, repository_files, repository_uuid
-from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
 from omero_pixclf.embedded.services.job_handle import loaded_job
 from omero_pixclf.embedded.services.script_process import ScriptProcess
-from omero_pixclf.embedded.users.sessions import ClientSession
 from omero_pixclf.embedded.storage.data_paths import file_path, remove_files
+from omero_pixclf.embedded.storage.repositories import SCRIPTS, repository_files, repository_uuid
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
+from omero_pixclf.embedded.users.logins import open_session
+from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["Scripts"]
 

@@ -14,9 +14,9 @@ import omero.grid
 import omero.model
 from omero.rtypes import rint, robject
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.server.jobs import job_output, set_job_state
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
 
 __all__ = ["ScriptProcess"]

@@ -9,13 +9,13 @@ import omero
 import omero.api
 from omero import rtypes
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.database.fulltext import Term, matching, terms
 from omero_pixclf.embedded.database.object_model import Entity
 from omero_pixclf.embedded.hql.queries import run_objects
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service
 from omero_pixclf.embedded.services.query import concrete_class
-from omero_pixclf.embedded.database.fulltext import Term, matching, terms
 
 __all__ = ["Search"]
 

@@ -9,10 +9,10 @@ import omero
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.users.logins import open_session, password_fits, pick_group, user_id
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, for_everybody, untransacted
+from omero_pixclf.embedded.users.logins import open_session, password_fits, pick_group, user_id
 from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession
 
 __all__ = ["Session"]

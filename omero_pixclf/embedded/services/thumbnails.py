@@ -7,8 +7,6 @@ from typing import Any
 
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
 from omero_pixclf.embedded.database.fetching import readable
 from omero_pixclf.embedded.images.renderer import jpeg
 from omero_pixclf.embedded.images.rendering_definitions import (
@@ -21,6 +19,8 @@ from omero_pixclf.embedded.images.rendering_definitions import (
     thumbnail_settings_id,
 )
 from omero_pixclf.embedded.images.resolutions import open_pixels, open_pyramid
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
 from omero_pixclf.embedded.services.pixels import describe_pixels
 

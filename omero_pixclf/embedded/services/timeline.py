@@ -10,10 +10,10 @@ from typing import Any
 import omero.api
 from omero.rtypes import rlong, rstring, rtime, unwrap
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.exceptions import misuse
 from omero_pixclf.embedded.database.object_model import find_entity
 from omero_pixclf.embedded.hql.queries import objects, projection
+from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service
 from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
 

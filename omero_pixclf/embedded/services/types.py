@@ -8,14 +8,14 @@ from typing import Any
 import omero.api
 from omero.rtypes import rint, rstring
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.enumerations import BIT_SIZES, VALUES
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
 from omero_pixclf.embedded.database.object_model import Entity, entities, entity, find_entity
-from omero_pixclf.embedded.users.experimenters import must_administer
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes, untransacted
+from omero_pixclf.embedded.users.experimenters import must_administer
 
 __all__ = ["Types"]
 

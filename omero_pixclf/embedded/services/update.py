@@ -8,16 +8,16 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.commands.delete import delete_objects
 from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
 from omero_pixclf.embedded.database.object_model import Entity
-from omero_pixclf.embedded.users.experimenters import must_administer
+from omero_pixclf.embedded.database.row_mapping import kind_of, places
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.saving_rights import may_alter
+from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.server.servant import Service, changes
-from omero_pixclf.embedded.database.row_mapping import kind_of, places
+from omero_pixclf.embedded.users.experimenters import must_administer
 
 __all__ = ["Update"]
 

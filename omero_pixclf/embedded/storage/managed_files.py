@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.server.exceptions import invalid
-from omero_pixclf.embedded.storage.repositories import MANAGED
 from omero_pixclf.embedded.storage.data_paths import file_path
+from omero_pixclf.embedded.storage.repositories import MANAGED
 
 __all__ = [
     "common_folder",

@@ -7,8 +7,8 @@ from typing import Any
 import omero.sys
 from omero import rtypes
 
-from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.database.enumerations import VALUES
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.users.access_rights import ALL, permissions
 
 __all__ = ["event_context"]

@@ -8,14 +8,14 @@ from typing import Any
 import omero.model
 from omero import rtypes
 
-from omero_pixclf.embedded.server.request_context import Call, memberships
-from omero_pixclf.embedded.server.exceptions import invalid, misuse, no_row, violation
 from omero_pixclf.embedded.database.event_log import note
+from omero_pixclf.embedded.database.initial_rows import set_password
 from omero_pixclf.embedded.database.object_model import entities
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
+from omero_pixclf.embedded.server.exceptions import invalid, misuse, no_row, violation
+from omero_pixclf.embedded.server.request_context import Call, memberships
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel, level_text
-from omero_pixclf.embedded.database.initial_rows import set_password
 
 __all__ = [
     "change_level",

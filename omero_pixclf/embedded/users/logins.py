@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import omero
 
-from omero_pixclf.embedded.server.request_context import memberships
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
 from omero_pixclf.embedded.server.exceptions import violation
-from omero_pixclf.embedded.users.passwords import OPEN, matches
+from omero_pixclf.embedded.server.request_context import memberships
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
+from omero_pixclf.embedded.users.passwords import OPEN, matches
 from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession, new_uuid
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from typing import Any
 import omero.model
 from omero.rtypes import rlong, rstring
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.hql.queries import objects
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.users.access_rights import USER_GROUP
+from omero_pixclf.embedded.hql.queries import objects
+from omero_pixclf.embedded.server.request_context import Call
 from omero_pixclf.embedded.storage.data_paths import file_path
+from omero_pixclf.embedded.users.access_rights import USER_GROUP
 
 __all__ = ["photos", "store_photo"]
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.files.axes import Axis
-from omero_pixclf.files.flat_arrays import spooled, write_npy
 from omero_pixclf.files.export.naming import fill
 from omero_pixclf.files.export.target import Target, Write
+from omero_pixclf.files.flat_arrays import spooled, write_npy
 
 __all__ = ["FORMATS", "Format", "arranged", "format_named"]
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.atomic import check_name
 from omero_pixclf.files.axes import Axes, Axis, five_shape, from_five, keys_of, region_slices, with_channel_axis
-from omero_pixclf.files.export.value_ranges import converter, exported_range
 from omero_pixclf.files.export.formats import arranged, format_named
 from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE, SLICE_INDEX, coordinates, fill, output_path
 from omero_pixclf.files.export.target import LabelValue, Target
+from omero_pixclf.files.export.value_ranges import converter, exported_range
 from omero_pixclf.image import AXES, PixelArray, Region, bands
 
 __all__ = ["Export", "Planned", "Result", "output_address", "plan_export", "save_image", "write_result"]

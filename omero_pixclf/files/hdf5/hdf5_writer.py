@@ -22,9 +22,9 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.files.atomic import part_path, remove, replacing
 from omero_pixclf.files.axes import axistags_json
 from omero_pixclf.files.export.chunks import near_cube, waiting_bytes
+from omero_pixclf.files.export.target import Target, Write
 from omero_pixclf.files.hdf5.hdf5_driver import GuardedFile
 from omero_pixclf.files.locking import file_lock
-from omero_pixclf.files.export.target import Target, Write
 
 __all__ = ["add_hdf5", "hdf5_waiting", "write_hdf5"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, open_store
 from omero_pixclf.image import Place, well_name
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = [
     "PlateLayout",
@@ -230,7 +230,7 @@ def numbered_image(store: ZarrStore, series: int) -> StoreImage:
     images: Sequence[StoreImage] = store_contents(store).images
     if not 0 <= series < len(images):
         last = f"; its images are #0 to #{len(images) - 1}" if images else ""
-        raise ImageError(f"{store.path}: holds {counted(len(images), 'image')}, none of number {series}{last}")
+        raise ImageError(f"{store.path}: holds {pluralize(len(images), 'image')}, none of number {series}{last}")
     return images[series]
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, Axis, axes_of, guess_keys
-from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.image_choice import SeveralImages
-from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.files.ome_zarr.zarr_images import groups_below, numbered_image, place_of, store_contents
 from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, array_stamps, joined, open_store
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import AXES
 
 __all__ = ["level_names", "open_levels", "open_zarr"]

@@ -12,11 +12,11 @@ import numpy as np
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
+from omero_pixclf.files.ome_zarr.zarr_checks import checked_store, guard_blosc
 from omero_pixclf.files.reader_reports import reader_errors
 from omero_pixclf.files.references import check_within, resolve_reference
 from omero_pixclf.files.stored_array import refuse_impossible
-from omero_pixclf.files.ome_zarr.zarr_checks import checked_store, guard_blosc
-from omero_pixclf.validation import parse_json
+from omero_pixclf.text import parse_json
 
 __all__ = ["STORES", "ZarrStore", "array_stamps", "is_store", "joined", "open_store", "store_attributes"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files, parsed
 from omero_pixclf.files.references import resolve_reference
+from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files, parsed
 
 __all__ = [
     "companion_of",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from omero_pixclf.files.tiff.ome_plates import ome_plates
 from omero_pixclf.files.tiff.ome_xml import images_with_pixels
-from omero_pixclf.embedded.series.ome_plates import ome_plates
 from omero_pixclf.image import Place, well_name
 
 __all__ = ["ome_place"]

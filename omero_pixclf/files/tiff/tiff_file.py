@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
+from omero_pixclf.files.references import check_opened_files, resolve_reference
 from omero_pixclf.files.tiff.ome_tiff_set import (
     companion_of,
     folders_of,
@@ -24,8 +26,6 @@ from omero_pixclf.files.tiff.ome_tiff_set import (
     use_whole_metadata,
 )
 from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files
-from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
-from omero_pixclf.files.references import check_opened_files, resolve_reference
 from omero_pixclf.files.tiff.unwritten_tail import refuse_zeros
 
 __all__ = ["member_files", "members_of", "open_tiff_file", "read_series"]

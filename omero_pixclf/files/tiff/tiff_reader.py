@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axes_of
-from omero_pixclf.direct.exact import refuse_companions, refuse_inexact
 from omero_pixclf.files.flat_arrays import read_flat
+from omero_pixclf.files.image_choice import SeveralImages
+from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
 from omero_pixclf.files.tiff.ome_tiff_set import use_only_image
 from omero_pixclf.files.tiff.ome_wells import ome_place
 from omero_pixclf.files.tiff.ome_xml import imagej_axes, ome_axes, ome_channels
-from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.image_choice import SeveralImages
-from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
+from omero_pixclf.files.tiff.tiff_exactness import refuse_companions, refuse_inexact
 from omero_pixclf.files.tiff.tiff_file import member_files, open_tiff_file, read_series
 from omero_pixclf.files.tiff.tiff_pages import CACHE_BYTES, TiffPagesReader
 from omero_pixclf.image import AXES
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["open_every_image", "open_tiff", "series_reader", "tiff_errors"]
 
@@ -44,7 +44,7 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
         Which image, from 0; None: the only one.
     exact
         Refuse what other readers may decode otherwise, and images that lie in several files
-        (`omero_pixclf.direct.exact`).
+        (`omero_pixclf.files.tiff.tiff_exactness`).
 
     Raises
     ------
@@ -137,7 +137,7 @@ def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
         raise SeveralImages(str(path), [f"{path}#{n}" for n in range(count)])
     if number is not None and not 0 <= number < count:
         last = f"; its images are {path.name}#0 to #{count - 1}" if count > 1 else ""
-        raise ImageError(f"{path}: holds {counted(count, 'image')}, none of number {number}{last}")
+        raise ImageError(f"{path}: holds {pluralize(count, 'image')}, none of number {number}{last}")
     return _checked(path, found[number or 0])
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from omero_pixclf.errors import OutputError
 from omero_pixclf.files.atomic import replacing
 from omero_pixclf.files.axes import Axis
-from omero_pixclf.files.flat_arrays import write_flat
 from omero_pixclf.files.export.target import Target, Write
+from omero_pixclf.files.flat_arrays import write_flat
 
 __all__ = ["write_ome_tiff", "write_plane_tiff"]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["refuse_zeros"]
 
@@ -59,9 +59,9 @@ def _of_pages(tiff: Any) -> str:
         found = os.pread(file, kind.tagnosize, offset)
         tags = struct.unpack(kind.tagnoformat, found)[0] if len(found) == kind.tagnosize else None
         if tags == 0:
-            return f"what follows after {counted(number, 'page')} is"
+            return f"what follows after {pluralize(number, 'page')} is"
         if tags is not None:
             last = os.pread(file, kind.tagsize, offset + kind.tagnosize + (tags - 1) * kind.tagsize)
             if len(last) == kind.tagsize and not any(last):
-                return f"the end of the {counted(tags, 'tag')} of page {number} is"
+                return f"the end of the {pluralize(tags, 'tag')} of page {number} is"
     return ""

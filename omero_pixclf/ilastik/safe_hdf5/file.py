@@ -21,7 +21,7 @@ from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.safe_hdf5.objects import Message, links, messages, root_address
 from omero_pixclf.ilastik.safe_hdf5.source import BrokenFileError, Source
 from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, attribute, dataset
-from omero_pixclf.wording import printable
+from omero_pixclf.text import printable
 
 __all__ = ["LARGEST", "Branch", "numbers", "opened", "text", "texts"]
 

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError
+from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
 from omero_pixclf.objects.block_regions import Census, Keep, taken
 from omero_pixclf.objects.label import Connectivity, neighbours
-from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
-from omero_pixclf.runs.state.image_files import UNREADABLE
-from omero_pixclf.runs.blocks.serialize import Arrays, Roll, roll_arrays, roll_from
-from omero_pixclf.runs.blocks.block_plan import Cutting
-from omero_pixclf.runs.execution.task import Piece
 from omero_pixclf.runs.blocks.array import Grid, Numbered, Tiled, write_whole
+from omero_pixclf.runs.blocks.block_plan import Cutting
+from omero_pixclf.runs.blocks.serialize import Arrays, Roll, roll_arrays, roll_from
+from omero_pixclf.runs.execution.task import Piece
+from omero_pixclf.runs.state.image_files import UNREADABLE
 
 __all__ = ["Joined", "counted_arrays", "joined_arrays", "joined_of", "load", "save"]
 

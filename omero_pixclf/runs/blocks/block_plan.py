@@ -30,11 +30,11 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.predict import reach
-from omero_pixclf.runs.planning.channels import class_indices
-from omero_pixclf.runs.state.image_files import ImageFiles
-from omero_pixclf.runs.planning.resources import needs_blocks
-from omero_pixclf.runs.execution.task import Piece, Stage
 from omero_pixclf.runs.blocks.array import Grid, Tiled, grid_of
+from omero_pixclf.runs.execution.task import Piece, Stage
+from omero_pixclf.runs.planning.channels import class_indices
+from omero_pixclf.runs.planning.resources import needs_blocks
+from omero_pixclf.runs.state.image_files import ImageFiles
 
 if TYPE_CHECKING:
     from omero_pixclf.objects.blockwise import Facts

@@ -1,4 +1,4 @@
-"""The work on a piece of an image (`omero_pixclf.runs.blocks.block_plan`), and on all of them where one worker is alone."""
+"""The work on a piece of an image (`block_plan`), and on all of them where one worker is alone."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from omero_pixclf.objects.summary import summed, sums_of
 from omero_pixclf.objects.windows import windows_on
 from omero_pixclf.pixels.bounding_box import Span
 from omero_pixclf.pixels.predict import predict_blocks, reach
-from omero_pixclf.runs.blocks.block_merge import Joined, counted_arrays, joined_arrays, joined_of, load, save
 from omero_pixclf.runs.analysis import Found, applied
-from omero_pixclf.runs.state.image_files import table_arrays, table_from
+from omero_pixclf.runs.blocks.array import Tiled, region_of
+from omero_pixclf.runs.blocks.block_merge import Joined, counted_arrays, joined_arrays, joined_of, load, save
+from omero_pixclf.runs.blocks.block_plan import Cutting
 from omero_pixclf.runs.blocks.serialize import (
     Arrays,
     Roll,
@@ -31,11 +32,10 @@ from omero_pixclf.runs.blocks.serialize import (
     sums_arrays,
     sums_from,
 )
-from omero_pixclf.runs.blocks.block_plan import Cutting
-from omero_pixclf.runs.planning.resources import needs_blocks
-from omero_pixclf.runs.image import Results, RoiKind, Work, preview_of, record_for, roi_kind_of, run_image, store
 from omero_pixclf.runs.execution.task import Piece, Stage, Task
-from omero_pixclf.runs.blocks.array import Tiled, region_of
+from omero_pixclf.runs.image import Results, RoiKind, Work, preview_of, record_for, roi_kind_of, run_image, store
+from omero_pixclf.runs.planning.resources import needs_blocks
+from omero_pixclf.runs.state.image_files import table_arrays, table_from
 from omero_pixclf.table import Table, concatenate
 
 __all__ = ["cutting_of", "run_task"]

@@ -13,15 +13,15 @@ from typing import Any
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
-from omero_pixclf.runs.planning.workers import Strength
-from omero_pixclf.runs.execution.serial import Ended, Outcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.execution.concurrency import Stopped
 from omero_pixclf.runs.execution.malloc import keep_freed_memory
-from omero_pixclf.runs.state.manifest import Manifest
-from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.execution.serial import Ended, Outcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.execution.task import Task, image_of
+from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
 from omero_pixclf.runs.execution.worker import Lost, Returned
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.planning.workers import Strength
+from omero_pixclf.runs.state.manifest import Manifest
 
 __all__ = ["LANES", "Cluster", "OpenSized", "on_dask", "strength_of"]
 
@@ -107,7 +107,7 @@ def _work_on(task: Task, post: str) -> Ended | Lost | Returned:
 
 
 def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[Outcome]:
-    """Work on the items on a cluster (`omero_pixclf.runs.execution.serial.Executor`); only this process writes the manifest.
+    """Work on the items on a cluster (`serial.Executor`); only this process writes the manifest.
 
     The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three
     times at most (its setting ``allowed-failures``); what it then gives up goes out again, `GIVEN_UP` times in all.

@@ -22,10 +22,9 @@ from omero_pixclf.config import parse_size, read_toml
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask
 from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.validation import complaints
-from omero_pixclf.wording import counted
+from omero_pixclf.runs.state.manifest import Manifest
+from omero_pixclf.text import format_validation_error, pluralize
 
 __all__ = ["Batch", "batch_workers", "load_batch", "on_batch"]
 
@@ -85,9 +84,9 @@ def load_batch(path: Path) -> Batch:
     try:
         batch = Batch.model_validate(content)
     except ValidationError as error:
-        raise UsageError(complaints(error, Batch, f"{path}: [dask]")) from error
+        raise UsageError(format_validation_error(error, Batch, f"{path}: [dask]")) from error
     if batch.processes > batch.cores:
-        too_many = f"{counted(batch.processes, 'worker')} of a job with {counted(batch.cores, 'core')}"
+        too_many = f"{pluralize(batch.processes, 'worker')} of a job with {pluralize(batch.cores, 'core')}"
         raise UsageError(f"{path}: [dask]: processes: {too_many}")
     try:
         parse_size(batch.memory)
@@ -97,7 +96,7 @@ def load_batch(path: Path) -> Batch:
 
 
 def on_batch(items: Iterable[PlanItem], manifest: Manifest, batch: Batch, cluster: Cluster) -> Iterator[Outcome]:
-    """Work on the items by jobs (`omero_pixclf.runs.execution.serial.Executor`), which are submitted first and end with the run.
+    """Work on the items by jobs (`serial.Executor`), which are submitted first and end with the run.
 
     Raises
     ------

@@ -13,9 +13,9 @@ from typing import Literal
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.concurrency import Stopped
-from omero_pixclf.runs.state.manifest import Manifest
-from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.execution.task import Task, image_of
+from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.state.manifest import Manifest
 
 __all__ = ["Ended", "Executor", "Outcome", "Perform", "attempt", "execute", "failure", "settle"]
 
@@ -72,7 +72,7 @@ def execute(
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Outcome]:
-    """Work on the items in this process, up to ``lanes`` of them on their way at a time (`omero_pixclf.runs.execution.concurrency`).
+    """Work on the items in this process, up to ``lanes`` of them on their way at a time (`concurrency`).
 
     ``stopping`` is set when the run ends early; what has not had its turn by then is left as due.
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.serial import Ended
-from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.runs.execution.task import Piece, Stage, Task, image_of
+from omero_pixclf.runs.state.manifest import Manifest
 
 if TYPE_CHECKING:
     from omero_pixclf.runs.blocks.block_plan import Cutting

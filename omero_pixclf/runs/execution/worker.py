@@ -16,8 +16,8 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.serial import Ended, Perform, attempt
 from omero_pixclf.runs.execution.concurrency import Stopped
+from omero_pixclf.runs.execution.serial import Ended, Perform, attempt
 from omero_pixclf.runs.execution.task import Piece, Task
 
 __all__ = ["Beat", "Broken", "Done", "Lost", "Message", "OpenWork", "Returned", "serve"]

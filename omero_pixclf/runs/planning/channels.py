@@ -8,7 +8,7 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo, parse_id
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["applied_channels", "class_colors", "class_indices", "class_keys"]
 
@@ -88,7 +88,7 @@ def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tupl
         indices = tuple(_index(channel, image) for channel in chosen)
     if len(indices) != project.channels:
         raise ImageError(
-            f"{project.name}: trained on {counted(project.channels, 'channel')}, {image.key} has {count}"
+            f"{project.name}: trained on {pluralize(project.channels, 'channel')}, {image.key} has {count}"
             f"{_named(image.channels)}; {_way_out(project, image)}"
         )
     return indices
@@ -119,7 +119,7 @@ def _index(channel: int | str, image: ImageInfo) -> int:
         return channel
     raise ImageError(
         f"{image.key}: no channel {channel!r}; choose with --channels, by name or by number from 0; "
-        f"it has {counted(image.shape[4], 'channel')}{_named(image.channels)}"
+        f"it has {pluralize(image.shape[4], 'channel')}{_named(image.channels)}"
     )
 
 

@@ -10,8 +10,8 @@ from math import prod
 
 from omero_pixclf.errors import PixclfError
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader
-from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.blocks.array import grid_of, region_of
+from omero_pixclf.runs.planning.plan import PlanItem
 
 __all__ = ["Estimate", "Looked", "estimate", "middle_of"]
 

@@ -11,9 +11,9 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import RunRecord
-from omero_pixclf.runs.protocols import ResultSink
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.planning.plan_notes import axes_note, is_other_project, other_project_note, other_project_refusal
+from omero_pixclf.runs.protocols import ResultSink
 
 __all__ = ["PlanItem", "count_decisions", "inputs_of", "plan_images"]
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from omero_pixclf.config import Recipe, title_of
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import RunRecord
+from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.planning.channels import class_keys
-from omero_pixclf.wording import counted
+from omero_pixclf.text import pluralize
 
 __all__ = ["axes_note", "is_other_project", "notes_of", "other_project_note", "other_project_refusal"]
 
@@ -69,4 +69,4 @@ def other_project_refusal(record: RunRecord, recipe: Recipe, project: Project) -
 def notes_of(notes: Iterable[str]) -> list[str]:
     """Each note once, with the number of images that it is about."""
     counts = Counter(note for note in notes if note)
-    return [f"note on {counted(count, 'image')}: {note}" for note, count in counts.items()]
+    return [f"note on {pluralize(count, 'image')}: {note}" for note, count in counts.items()]

@@ -14,7 +14,7 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.state.state_folders import where_else
-from omero_pixclf.wording import size_text
+from omero_pixclf.text import size_text
 
 __all__ = [
     "DEFAULT_MEMORY",

@@ -12,7 +12,7 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
 from omero_pixclf.runs.blocks.block_plan import blocks_of, in_pieces
 from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, free_memory_of_machine
-from omero_pixclf.wording import size_text
+from omero_pixclf.text import size_text
 
 __all__ = ["Crew", "Strength", "crew_for", "crew_there"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import InputError, OutputError
-from omero_pixclf.record import RunRecord, is_run_id, run_folder
+from omero_pixclf.provenance import RunRecord, is_run_id, run_folder
 from omero_pixclf.runs.state.manifest import Manifest, is_run_state
 
 __all__ = ["RunOverview", "differences", "overviews"]

@@ -18,7 +18,7 @@ import numpy as np
 
 from omero_pixclf.errors import InputError
 from omero_pixclf.table import Column, Table
-from omero_pixclf.validation import parse_json
+from omero_pixclf.text import parse_json
 
 __all__ = ["PIECES", "UNREADABLE", "ImageFiles", "key_stem", "table_arrays", "table_from"]
 

@@ -17,8 +17,7 @@ from typing import Any, Literal
 from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.state_folders import IN_RESULTS, make_private, state_folder, tighten, where_else
-from omero_pixclf.validation import parse_json
-from omero_pixclf.wording import printable
+from omero_pixclf.text import parse_json, printable
 
 __all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
 

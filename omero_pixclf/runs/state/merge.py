@@ -10,10 +10,10 @@ from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import run_folder
+from omero_pixclf.provenance import run_folder
 from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 from omero_pixclf.runs.planning.shards import parse_shard
+from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
 
 __all__ = ["merged_header", "merged_manifest", "outcomes_of", "parts_of"]
 

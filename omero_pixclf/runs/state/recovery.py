@@ -12,12 +12,12 @@ from pathlib import Path
 
 from omero_pixclf.errors import InputError, OutputError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.record import run_folder
+from omero_pixclf.provenance import run_folder
 from omero_pixclf.runs.containers import without_row
+from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.protocols import ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.manifest import Manifest, is_run_state
-from omero_pixclf.runs.planning.plan import PlanItem
 
 __all__ = ["take_over"]
 
@@ -28,7 +28,7 @@ def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, r
     """Copy what other runs' folders keep of images that are done but have no row on their container.
 
     These folders lie beside this run's. Such an image counts among those that this run has done
-    (`omero_pixclf.runs.execution.serial.settle`), so its container gets its row and its picture. What was done on another
+    (`execution.serial.settle`), so its container gets its row and its picture. What was done on another
     machine is not known here. What is damaged is left out, and the log says so.
     """
     done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]

@@ -1,7 +1,8 @@
-"""A run on one image, as the ledger keeps it: what was done, with what, by whom it can be taken back."""
+"""A run on one image, as the ledger keeps it, and whether the process that a record names is still alive."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,11 @@ from typing import Literal
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["RunRecord", "State", "Undone", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
+__all__ = ["RunRecord", "State", "UndoResult", "is_alive", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
 
 State = Literal["running", "complete"]
 
+_MOST_PID = 2**31  # what the system call takes
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
 
 
@@ -117,7 +119,7 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class Undone:
+class UndoResult:
     """What came of taking a run back.
 
     Attributes
@@ -130,3 +132,16 @@ class Undone:
 
     removed: Mapping[str, int]
     kept: tuple[str, ...] = ()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this host is there; numbers that no process can have are not."""
+    if not 0 < pid < _MOST_PID:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omero_pixclf.runs.state.image_files import key_stem
 from omero_pixclf.runs.state.manifest import Manifest
-from omero_pixclf.wording import printable
+from omero_pixclf.text import printable
 
 __all__ = ["failure_list"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 
+from omero_pixclf.files.plates import Plate, Spot
 from omero_pixclf.files.tiff.ome_xml import parsed
-from omero_pixclf.embedded.series.content import Plate, Spot
 from omero_pixclf.image import well_name
 
 __all__ = ["ome_plates", "wells_text"]
