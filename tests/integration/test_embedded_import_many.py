@@ -29,7 +29,8 @@ from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.embedded.imports import import_handle
 from omero_pixclf.embedded.imports.import_saving import IMAGES_AT_ONCE
 from omero_pixclf.embedded.series.reading import file_set
-from omero_pixclf.embedded.server.server import Server, glacier_router, start
+from omero_pixclf.embedded.server import glacier_router
+from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.services import managed_repository
 from omero_pixclf.errors import UnreachableError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess

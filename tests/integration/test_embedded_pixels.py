@@ -18,7 +18,7 @@ from omero.rtypes import rstring
 
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
 from omero_pixclf.embedded.server.server import start
-from omero_pixclf.embedded.storage.data_paths import data_paths
+from omero_pixclf.embedded.storage import data_paths
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
 
 TYPES = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]

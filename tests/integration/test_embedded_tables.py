@@ -11,7 +11,7 @@ import omero.model
 import pytest
 
 from omero_pixclf.embedded.server.server import start
-from omero_pixclf.embedded.storage.data_paths import data_paths
+from omero_pixclf.embedded.storage import data_paths
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Person
 
 

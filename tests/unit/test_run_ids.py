@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from omero_pixclf.app.runs import history, merge, runs
+from omero_pixclf.app import history, merge, runs
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.embedded.storage.data_folder import remove_server_folder
