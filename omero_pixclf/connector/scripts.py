@@ -12,11 +12,11 @@ from omero.rtypes import unwrap
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["Installed", "Parameter", "find_script", "install_script", "script_parameters"]
+__all__ = ["InstalledScript", "ScriptParameter", "find_script", "install_script", "script_parameters"]
 
 
 @dataclass(frozen=True)
-class Installed:
+class InstalledScript:
     """A script on the server.
 
     Attributes
@@ -32,7 +32,7 @@ class Installed:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class ScriptParameter:
     """One of a script's parameters as plain values."""
 
     name: str
@@ -41,7 +41,7 @@ class Parameter:
     description: str
 
 
-def find_script(session: Session, path: str, *, official: bool = True) -> Installed | None:
+def find_script(session: Session, path: str, *, official: bool = True) -> InstalledScript | None:
     """The official script at a path such as ``"omero_pixclf/Pixel_Classification.py"``, or this user's own of it."""
     folder, name = posixpath.split(path)
     files = session.read("listing scripts", lambda sf: _listed(sf, session, official))
@@ -50,7 +50,7 @@ def find_script(session: Session, path: str, *, official: bool = True) -> Instal
         return None
     newest = max(ids)  # the list has no order
     text = session.read(f"{path}: reading", lambda sf: sf.getScriptService().getScriptText(newest))
-    return Installed(newest, path, text)
+    return InstalledScript(newest, path, text)
 
 
 def _listed(factory: Any, session: Session, official: bool) -> Any:
@@ -62,7 +62,7 @@ def _listed(factory: Any, session: Session, official: bool) -> Any:
     return service.getUserScripts([ExperimenterI(session.user_id, False)])
 
 
-def install_script(session: Session, path: str, text: str, *, official: bool = True) -> Installed:
+def install_script(session: Session, path: str, text: str, *, official: bool = True) -> InstalledScript:
     """Put a script onto the server, for all users (official) or as the user's own; one at the same path is replaced.
 
     Raises
@@ -77,12 +77,12 @@ def install_script(session: Session, path: str, text: str, *, official: bool = T
         )
     standing = find_script(session, path, official=official)
     if standing is None:
-        return Installed(_upload(session, path, text, official), path, text, "installed")
+        return InstalledScript(_upload(session, path, text, official), path, text, "installed")
     if standing.text == text:
-        return Installed(standing.ident, path, text, "unchanged")
+        return InstalledScript(standing.ident, path, text, "unchanged")
     file = OriginalFileI(standing.ident, False)
     session.write(f"{path}: replacing", lambda sf: sf.getScriptService().editScript(file, text), group=session.group_id)
-    return Installed(standing.ident, path, text, "updated")
+    return InstalledScript(standing.ident, path, text, "updated")
 
 
 def _upload(session: Session, path: str, text: str, official: bool) -> int:
@@ -93,12 +93,12 @@ def _upload(session: Session, path: str, text: str, official: bool) -> int:
     return session.once(f"{path}: uploading", upload, group=session.group_id)
 
 
-def script_parameters(session: Session, ident: int) -> list[Parameter]:
+def script_parameters(session: Session, ident: int) -> list[ScriptParameter]:
     """The parameters that the server tells this user of, in the order of the form."""
     found = session.read("script parameters", lambda sf: sf.getScriptService().getParams(ident))
     ordered = sorted(found.inputs.items(), key=lambda item: (item[1].grouping, item[0]))
     return [
-        Parameter(
+        ScriptParameter(
             name,
             unwrap(p.prototype) if p.useDefault else None,
             tuple(unwrap(p.values) or ()),

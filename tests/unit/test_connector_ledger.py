@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from omero_pixclf.connector.results.ledger import Entry, from_pairs, is_table_of, mark_of, table_name, to_pairs
+from omero_pixclf.connector.results.ledger import LedgerEntry, from_pairs, is_table_of, mark_of, table_name, to_pairs
 from omero_pixclf.provenance import RunRecord
 
 RECORD = RunRecord(
@@ -56,7 +56,7 @@ def test_pairs_of_somebody_else_are_no_record():
 
 
 def test_two_entries_of_one_run_have_different_marks():
-    first, second = (Entry(i, "omero_pixclf/run", 3, RECORD) for i in (11, 12))
+    first, second = (LedgerEntry(i, "omero_pixclf/run", 3, RECORD) for i in (11, 12))
     assert first.mark == mark_of("omero_pixclf/run", RECORD.run_id, 11)
     assert first.mark != second.mark
     assert table_name(first, "summary") != table_name(second, "summary")
@@ -64,7 +64,7 @@ def test_two_entries_of_one_run_have_different_marks():
 
 @pytest.mark.parametrize("other", [300, 3, 301, 130])
 def test_a_table_belongs_to_its_entry_alone(other):
-    entry, neighbour = (Entry(i, "omero_pixclf/run/tables", 3, RECORD) for i in (30, other))
+    entry, neighbour = (LedgerEntry(i, "omero_pixclf/run/tables", 3, RECORD) for i in (30, other))
     for named in (table_name(neighbour, "summary"), f"omero_pixclf_{RECORD.run_id}_{other}_summary.h5"):
         assert is_table_of(neighbour, named) and not is_table_of(entry, named)
     assert is_table_of(entry, table_name(entry, "objects", "4711"))
@@ -73,7 +73,7 @@ def test_a_table_belongs_to_its_entry_alone(other):
 
 @pytest.mark.parametrize("recipe", ["nuclei", "cells/2", "a\\b\nc", "细胞 100%", "n" * 300])
 def test_table_files_carry_the_recipe_in_a_name_that_fits(recipe):
-    entry = Entry(30, "omero_pixclf/run/tables", 3, replace(RECORD, recipe=recipe))
+    entry = LedgerEntry(30, "omero_pixclf/run/tables", 3, replace(RECORD, recipe=recipe))
     name = table_name(entry, "summary")
     assert name.startswith(recipe[:4].replace("\\", "_")[:3]) and len(name) <= 255
     assert not set("/\\\n") & set(name)

@@ -12,7 +12,7 @@ from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
-    Entry,
+    LedgerEntry,
     close_entry,
     entries_of,
     entries_on,
@@ -49,7 +49,7 @@ OBJECT_TABLE = "Object table"
 
 
 def store_tables(
-    session: Session, entry: Entry, tables: Mapping[str, Table], *, replaced: Mapping[str, int] | None = None
+    session: Session, entry: LedgerEntry, tables: Mapping[str, Table], *, replaced: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Store and attach a container's ``"summary"`` and ``"objects"`` tables; returns their FileAnnotations' ids.
 
@@ -82,7 +82,7 @@ def _images_of(tables: Mapping[str, Table]) -> set[int]:
     return {int(i) for column in columns for i in np.unique(column.values).tolist()}
 
 
-def close_tables(session: Session, entry: Entry, record: RunRecord, written: Mapping[str, int]) -> Entry:
+def close_tables(session: Session, entry: LedgerEntry, record: RunRecord, written: Mapping[str, int]) -> LedgerEntry:
     """Complete a container's entry, which then says where its object table is."""
     more = [(OBJECT_TABLE, table_address(session, written["objects"]))] if "objects" in written else []
     return close_entry(session, entry, record, more)
@@ -121,7 +121,7 @@ def _is_empty(column: Column) -> bool:
     return column.kind == "double" and len(column.values) > 0 and not np.isfinite(column.values).any()
 
 
-def stored_tables(session: Session, entry: Entry) -> dict[str, int]:
+def stored_tables(session: Session, entry: LedgerEntry) -> dict[str, int]:
     """The tables of a container's entry: what each is called, and its FileAnnotation (the newest, if there are two)."""
     found = files_of_entry(session, entry.mark)
     if not found:
@@ -130,12 +130,12 @@ def stored_tables(session: Session, entry: Entry) -> dict[str, int]:
     return {_NAMES[space]: int(ident) for space, ident in session.rows(hql, ids=found) if space in _NAMES}
 
 
-def load_tables(session: Session, entry: Entry) -> dict[str, Table]:
+def load_tables(session: Session, entry: LedgerEntry) -> dict[str, Table]:
     """The tables of a container's entry, by what they are called."""
     return {name: read_table(session, i) for name, i in stored_tables(session, entry).items()}
 
 
-def forget_images(session: Session, recipe: str, images: Collection[int], *, run_id: str) -> list[Entry]:
+def forget_images(session: Session, recipe: str, images: Collection[int], *, run_id: str) -> list[LedgerEntry]:
     """Take the rows of these images out of this user's tables of a recipe, on every container.
 
     Where other images' rows remain in tables of the run ``run_id`` itself, they are stored anew under an entry of the
@@ -162,12 +162,12 @@ def forget_images(session: Session, recipe: str, images: Collection[int], *, run
     return emptied
 
 
-def _is_of(entry: Entry, namespace: str, recipe: str) -> bool:
+def _is_of(entry: LedgerEntry, namespace: str, recipe: str) -> bool:
     said = entry.record
     return entry.namespace == namespace and said.recipe == recipe and said.state == "complete"
 
 
-def _images_in(session: Session, entry: Entry) -> set[int]:
+def _images_in(session: Session, entry: LedgerEntry) -> set[int]:
     """The images with rows in a container's summary table (and so in all its tables)."""
     standing = stored_tables(session, entry)
     return set(read_table(session, standing["summary"])["Image"].tolist()) if "summary" in standing else set()
@@ -181,7 +181,9 @@ def _remaining(rest: Mapping[str, Table]) -> list[str]:
     return [f"Image:{i}" for table in rest.values() if "Image" in table for i in np.unique(table["Image"]).tolist()]
 
 
-def _hand_over(session: Session, entry: Entry, rest: Mapping[str, Table], makers: Mapping[str, RunRecord]) -> None:
+def _hand_over(
+    session: Session, entry: LedgerEntry, rest: Mapping[str, Table], makers: Mapping[str, RunRecord]
+) -> None:
     """Store what remains of an undone run's tables for the newest run that made a row of it."""
     left = [makers[key] for key in _remaining(rest) if key in makers and makers[key].run_id != entry.record.run_id]
     if not left:
@@ -193,7 +195,7 @@ def _hand_over(session: Session, entry: Entry, rest: Mapping[str, Table], makers
     close_tables(session, opened, replace(record, state="complete"), written)
 
 
-def _store_anew(session: Session, entry: Entry, rest: Mapping[str, Table]) -> None:
+def _store_anew(session: Session, entry: LedgerEntry, rest: Mapping[str, Table]) -> None:
     """Replace an entry's tables by what remains of them, new before old goes."""
     standing = stored_tables(session, entry)
     written = store_tables(session, entry, rest, replaced=standing)

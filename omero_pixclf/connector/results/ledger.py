@@ -32,7 +32,7 @@ __all__ = [
     "RUN_NS",
     "TABLES_NS",
     "WORKER",
-    "Entry",
+    "LedgerEntry",
     "Mark",
     "close_entry",
     "entries_of",
@@ -67,7 +67,7 @@ Pairs = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """A stored entry: the annotation's id, its namespace and group, what it says, and which process is at it."""
 
     annotation: int
@@ -93,7 +93,7 @@ def mark_of(namespace: str, run_id: str, annotation: int) -> str:
     return f"{namespace} {run_id} #{annotation}"
 
 
-def table_name(entry: Entry, table: str, version: str = "") -> str:
+def table_name(entry: LedgerEntry, table: str, version: str = "") -> str:
     """The file name of an entry's table, for people (the recipe first) and unique (run and entry).
 
     A ``version`` tells a table from the one that it replaces under the same entry.
@@ -102,7 +102,7 @@ def table_name(entry: Entry, table: str, version: str = "") -> str:
     return f"{recipe}_{table}_{entry.record.run_id}_{entry.annotation}{version and '.'}{version}.h5"
 
 
-def is_table_of(entry: Entry, name: str) -> bool:
+def is_table_of(entry: LedgerEntry, name: str) -> bool:
     """Whether a file of that name is an entry's table, also as version 0.1 named it."""
     ours = f"{entry.record.run_id}_{entry.annotation}"
     former = f"omero_pixclf_{ours}_"
@@ -204,7 +204,7 @@ def _worker_name(session: Session) -> str:
     return f"{socket.gethostname()} process {os.getpid()} session {session.session_id}"
 
 
-def in_work(session: Session, entry: Entry, run_id: str) -> bool:
+def in_work(session: Session, entry: LedgerEntry, run_id: str) -> bool:
     """Whether another process is writing this entry's results at this moment.
 
     A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
@@ -213,7 +213,7 @@ def in_work(session: Session, entry: Entry, run_id: str) -> bool:
     return entry.record.run_id != run_id and is_written_elsewhere(session, entry)
 
 
-def is_written_elsewhere(session: Session, entry: Entry) -> bool:
+def is_written_elsewhere(session: Session, entry: LedgerEntry) -> bool:
     """Whether the process that opened a ``running`` entry is still there, and another than this one."""
     found = re.fullmatch(r"(?P<host>.*) process (?P<pid>[0-9]{1,18}) session (?P<session>[0-9]{1,18})", entry.worker)
     if entry.record.state == "complete" or found is None:
@@ -224,7 +224,7 @@ def is_written_elsewhere(session: Session, entry: Entry) -> bool:
     return int(found["session"]) in {int(s.id.val) for s in opened}
 
 
-def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
+def open_entry(session: Session, namespace: str, record: RunRecord) -> LedgerEntry:
     """Write the ``running`` entry of a record on its object, in the object's group."""
     group, worker = group_of(session, record.image), _worker_name(session)
 
@@ -243,10 +243,12 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> Entry:
         group=group,
         clean=clean,
     )
-    return Entry(int(saved.child.id.val), namespace, group, record, worker)
+    return LedgerEntry(int(saved.child.id.val), namespace, group, record, worker)
 
 
-def close_entry(session: Session, entry: Entry, record: RunRecord, more: Iterable[tuple[str, str]] = ()) -> Entry:
+def close_entry(
+    session: Session, entry: LedgerEntry, record: RunRecord, more: Iterable[tuple[str, str]] = ()
+) -> LedgerEntry:
     """Write the entry anew with its final record, and with more keys for people.
 
     Raises
@@ -263,14 +265,14 @@ def close_entry(session: Session, entry: Entry, record: RunRecord, more: Iterabl
         factory.getUpdateService().saveObject(stored)
 
     session.write(f"{record.image}: completing the ledger's entry", update, group=entry.group)
-    return Entry(entry.annotation, entry.namespace, entry.group, record)
+    return LedgerEntry(entry.annotation, entry.namespace, entry.group, record)
 
 
 def _named(pairs: Pairs) -> list[Any]:
     return [NamedValue(key, value) for key, value in pairs]
 
 
-def entries_on(session: Session, namespace: str, key: str) -> list[Entry]:
+def entries_on(session: Session, namespace: str, key: str) -> list[LedgerEntry]:
     """This user's entries on an object, newest first; those that only point to it (made images) are left out."""
     kind, ident = parse_key(key)
     linked = f"a.id in (select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)"
@@ -279,10 +281,10 @@ def entries_on(session: Session, namespace: str, key: str) -> list[Entry]:
     return [e for e in found if e.record.image == key]
 
 
-def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[Entry]]:
+def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[LedgerEntry]]:
     """`entries_on` for many images, by the image's key; images without entries are left out."""
     linked = "a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))"
-    found: dict[str, list[Entry]] = {}
+    found: dict[str, list[LedgerEntry]] = {}
     for page in _pages(images, 200):
         entries = _read(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
                         ids=page, ns=RUN_NS, owner=session.user_id)  # fmt: skip
@@ -292,9 +294,9 @@ def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list
     return found
 
 
-def unfinished_on(session: Session, images: Sequence[int]) -> list[Entry]:
+def unfinished_on(session: Session, images: Sequence[int]) -> list[LedgerEntry]:
     """This user's entries on images that are not complete, whichever process opened them."""
-    found: list[Entry] = []
+    found: list[LedgerEntry] = []
     for page in _pages(images, 500):
         ids = session.ids(
             "select a.id from MapAnnotation a join a.mapValue v where a.ns = :ns and a.details.owner.id = :owner "
@@ -308,7 +310,7 @@ def unfinished_on(session: Session, images: Sequence[int]) -> list[Entry]:
     return [e for e in found if e.record.state != "complete"]
 
 
-def entries_of(session: Session, run_id: str | None = None) -> list[Entry]:
+def entries_of(session: Session, run_id: str | None = None) -> list[LedgerEntry]:
     """This user's entries everywhere, of one run or of all, newest first."""
     named: dict[str, Any] = {"namespaces": [RUN_NS, TABLES_NS], "owner": session.user_id}
     where = "a.ns in (:namespaces) and a.details.owner.id = :owner"
@@ -318,12 +320,12 @@ def entries_of(session: Session, run_id: str | None = None) -> list[Entry]:
     return _load(session, session.ids(hql, run=run_id, **named))
 
 
-def _load(session: Session, ids: Sequence[int]) -> list[Entry]:
+def _load(session: Session, ids: Sequence[int]) -> list[LedgerEntry]:
     found = [e for page in _pages(ids, 1000) for e in _read(session, "a.id in (:ids)", ids=page)]
     return sorted(found, key=lambda e: -e.annotation)
 
 
-def _read(session: Session, where: str, **named: Any) -> list[Entry]:
+def _read(session: Session, where: str, **named: Any) -> list[LedgerEntry]:
     """Entries by a condition on the annotation ``a``, newest first, by one request."""
     hql = "select a.id, a.ns, a.details.group.id, v.name, v.value from MapAnnotation a join a.mapValue v where "
     said: dict[tuple[int, str, int], Pairs] = {}
@@ -337,9 +339,9 @@ def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
     yield from (list(ids[i : i + size]) for i in range(0, len(ids), size))
 
 
-def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Entry | None:
+def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> LedgerEntry | None:
     try:
-        return Entry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(WORKER, ""))
+        return LedgerEntry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(WORKER, ""))
     except (KeyError, ValueError):
         return None  # somebody's own key-value pairs under our namespace: not ours to touch
 

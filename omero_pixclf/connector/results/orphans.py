@@ -18,7 +18,7 @@ from omero_pixclf.connector.results.delete import own, remove
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
-    Entry,
+    LedgerEntry,
     is_written_elsewhere,
     parse_mark,
     unfinished_on,
@@ -73,7 +73,7 @@ def without_entry(session: Session, marks: Iterable[str]) -> list[str]:
     return sorted(text for text, mark in parsed.items() if mark.annotation not in standing)
 
 
-def abandoned_on(session: Session, images: Sequence[int], recipe: str) -> list[Entry]:
+def abandoned_on(session: Session, images: Sequence[int], recipe: str) -> list[LedgerEntry]:
     """Entries of a recipe on images that are not complete and that no process works on any more."""
     return [
         e for e in unfinished_on(session, images) if e.record.recipe == recipe and not is_written_elsewhere(session, e)

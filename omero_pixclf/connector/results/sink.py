@@ -21,7 +21,7 @@ from omero_pixclf.connector.results.delete import remove
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
-    Entry,
+    LedgerEntry,
     close_entry,
     entries_on,
     entries_on_images,
@@ -57,7 +57,7 @@ _SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif", "zarr": ".om
 class OmeroWriter:
     """The results of one image under way (`omero_pixclf.runs.protocols.ImageWriter`)."""
 
-    def __init__(self, session: Session, image: ImageInfo, entry: Entry, encode: Mapping[str, Encoder]) -> None:
+    def __init__(self, session: Session, image: ImageInfo, entry: LedgerEntry, encode: Mapping[str, Encoder]) -> None:
         self._session, self._image, self._entry, self._encode = session, image, entry, encode
         self._ident = parse_key(image.key)[1]
         self.saved_rois: list[int] = []
@@ -158,7 +158,7 @@ class OmeroWriter:
         self.completed = True
         _remove_replaced(session, done, [e for e in standing if e.record.recipe == record.recipe])
 
-    def _remove_stray_rois(self, standing: Sequence[Entry]) -> None:
+    def _remove_stray_rois(self, standing: Sequence[LedgerEntry]) -> None:
         """Remove what was carried out after we looked: attempts whose answer was lost, requests of killed runs."""
         session, mark = self._session, self._entry.mark
         marks = roi_marks(session, [self._ident])
@@ -284,7 +284,7 @@ class OmeroSink:
         except PixclfError as error:  # the results are complete; the next run, or undo, looks again
             log.warning("%s: what killed runs may have left there could not be removed (%s)", container, error)
 
-    def _refuse_stale(self, entry: Entry) -> None:
+    def _refuse_stale(self, entry: LedgerEntry) -> None:
         container, recipe = entry.record.image, entry.record.recipe
         standing = next((e.annotation for e in _others(self._session, entry) if e.record.state == "complete"), None)
         if standing != self._merged.get((container, recipe), standing):
@@ -293,13 +293,13 @@ class OmeroSink:
             )
 
 
-def _others(session: Session, entry: Entry) -> list[Entry]:
+def _others(session: Session, entry: LedgerEntry) -> list[LedgerEntry]:
     """This user's other entries of the same recipe on the same object, newest first."""
     found = entries_on(session, entry.namespace, entry.record.image)
     return [e for e in found if e.record.recipe == entry.record.recipe and e.annotation != entry.annotation]
 
 
-def _yield_to_older(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
+def _yield_to_older(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     """Give way to a process that opened its entry on this object before us and is still at work."""
     for other in others:
         if other.annotation < entry.annotation and in_work(session, other, entry.record.run_id):
@@ -309,7 +309,7 @@ def _yield_to_older(session: Session, entry: Entry, others: Sequence[Entry]) -> 
             )
 
 
-def _wait_for_older(session: Session, entry: Entry) -> None:
+def _wait_for_older(session: Session, entry: LedgerEntry) -> None:
     """Wait for processes that opened their entry on this container before us: tables are written in seconds."""
     for _ in range(FINISH_WAITS):
         older = [e for e in _others(session, entry) if e.annotation < entry.annotation]
@@ -322,20 +322,20 @@ def _wait_for_older(session: Session, entry: Entry) -> None:
     )
 
 
-def _remove_debris(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
+def _remove_debris(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     for other in others:
         if other.record.state == "running" and not in_work(session, other, entry.record.run_id):
             log.info("%s: removing what run %s left unfinished", entry.record.image, other.record.run_id)
             remove_results(session, other)
 
 
-def _remove_replaced(session: Session, entry: Entry, others: Sequence[Entry]) -> None:
+def _remove_replaced(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     for other in others:
         if other.annotation != entry.annotation and not in_work(session, other, entry.record.run_id):
             remove_results(session, other)
 
 
-def _take_back(session: Session, entry: Entry, rois: Sequence[int] = ()) -> None:
+def _take_back(session: Session, entry: LedgerEntry, rois: Sequence[int] = ()) -> None:
     """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it.
 
     ``rois`` by their ids, since a server keeps ROIs that are saved on an image that has just been removed.

@@ -12,7 +12,7 @@ from omero_pixclf.connector.query_patterns import starting_with
 from omero_pixclf.connector.results.annotations import files_of_entry, marked_files
 from omero_pixclf.connector.results.container_tables import forget_images, offer_one_table
 from omero_pixclf.connector.results.delete import drawn_on_by_others, own, remove
-from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, Entry, entries_of, is_table_of
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, LedgerEntry, entries_of, is_table_of
 from omero_pixclf.connector.results.orphans import remove_orphans_of_run
 from omero_pixclf.connector.results.result_images import genuine_entries
 from omero_pixclf.connector.results.rois import rois_marked
@@ -27,7 +27,7 @@ __all__ = ["made_images", "remove_results", "undo"]
 log = logging.getLogger(__name__)
 
 
-def made_images(session: Session, entry: Entry) -> list[int]:
+def made_images(session: Session, entry: LedgerEntry) -> list[int]:
     """The images that a run made from another one: linked to its entry, with its mark in their description.
 
     Neither alone proves it. People link a run's key-values to images of their own, and OMERO's Duplicate copies both
@@ -36,7 +36,7 @@ def made_images(session: Session, entry: Entry) -> list[int]:
     return [image for image, description in _linked_images(session, entry) if _carries(description, entry.mark)]
 
 
-def _linked_images(session: Session, entry: Entry) -> list[tuple[int, str]]:
+def _linked_images(session: Session, entry: LedgerEntry) -> list[tuple[int, str]]:
     """This user's images, other than its own one, that are linked to an entry, with their descriptions."""
     rows = session.rows(
         "select i.id, i.description from ImageAnnotationLink l join l.parent i where l.child.id = :entry "
@@ -53,7 +53,7 @@ def _carries(description: str, mark: str) -> bool:
     return description.startswith(mark) and not description[len(mark) : len(mark) + 1].isdigit()
 
 
-def remove_results(session: Session, entry: Entry) -> Counter[str]:
+def remove_results(session: Session, entry: LedgerEntry) -> Counter[str]:
     """Remove what an entry's run wrote on its object and, last, the entry; returns counts by kind of object.
 
     Made images on which others drew stay, as images of this user's; their descriptions still say which run made them.
@@ -135,7 +135,7 @@ def undo(session: Session, run_id: str) -> UndoResult:
     return UndoResult(dict(gone), tuple(kept))
 
 
-def _own_entries(session: Session, run_id: str) -> list[Entry]:
+def _own_entries(session: Session, run_id: str) -> list[LedgerEntry]:
     """The entries that a run wrote; those that came with copies of its images are the copies' own."""
     entries = entries_of(session, run_id)
     genuine = genuine_entries(session, {e.annotation: e.record.image for e in entries if e.namespace == RUN_NS})
