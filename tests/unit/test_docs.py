@@ -184,7 +184,7 @@ def test_the_picture_of_the_layers_shows_what_is_declared() -> None:
 
 def test_every_namespace_of_the_program_is_in_the_reference() -> None:
     named = re.compile(r'^\w+_NS = "([^"]+)"', re.MULTILINE)
-    sources = (DOCS.parent / "omero_pixclf" / "connector").glob("*.py")
+    sources = (DOCS.parent / "omero_pixclf" / "connector").rglob("*.py")
     found = {ns for source in sources for ns in named.findall(source.read_text(encoding="utf-8"))}
     assert len(found) == 8
     assert [ns for ns in found if f"`{ns}`" not in (DOCS / "results.md").read_text(encoding="utf-8")] == []
