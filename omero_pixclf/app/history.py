@@ -34,10 +34,10 @@ __all__ = [
 
 def list_runs(login: Login) -> list[RunOverview]:
     """This user's runs, as the ledger in OMERO has them, newest first."""
-    from omero_pixclf.connector.results.ledger import records, table_records
+    from omero_pixclf.connector.results.ledger import list_run_records, list_table_records
 
     with connected(login) as session:
-        return overviews(records(session), table_records(session), state_folder())
+        return overviews(list_run_records(session), list_table_records(session), state_folder())
 
 
 def list_runs_in_folder(out: Path) -> list[RunOverview]:
@@ -78,11 +78,11 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
     UsageError
         Where neither the ledger nor this machine knows the run.
     """
-    from omero_pixclf.connector.results.ledger import records
+    from omero_pixclf.connector.results.ledger import list_run_records
 
     folder = run_folder(state_folder(), run_id)
     with connected(login) as session:
-        standing = records(session, run_id=run_id)
+        standing = list_run_records(session, run_id=run_id)
     yield from _shown(standing, folder)
 
 
@@ -108,11 +108,11 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     MissingError
         Where the ledger does not know one of them.
     """
-    from omero_pixclf.connector.results.ledger import records
+    from omero_pixclf.connector.results.ledger import list_run_records
 
     asked = [parse_run_id(run_id) for run_id in (one, other)]
     with connected(login) as session:
-        both = [records(session, run_id=run_id) for run_id in asked]
+        both = [list_run_records(session, run_id=run_id) for run_id in asked]
     for run_id, found in zip((one, other), both, strict=True):
         if not found:
             raise MissingError(f"run {run_id}: the ledger has no such run of yours")
@@ -134,7 +134,7 @@ def undo_run(login: Login, run_id: str) -> UndoResult:
 
 
 def undo_in_session(session: Session, run_id: str) -> UndoResult:
-    """`undo_run` on a session that is open."""
+    """`undo` on a session that is open."""
     from omero_pixclf.connector.results.undo import undo
 
     parse_run_id(run_id)

@@ -11,20 +11,20 @@ from typing import Literal
 
 from omero_pixclf.app.runs import Request, project_of, run_in_session
 from omero_pixclf.config import Recipe, parse_size, title_of
-from omero_pixclf.connector.files import titled
-from omero_pixclf.connector.hierarchy import images_below
-from omero_pixclf.connector.recipe_annotations import recipe_content, recipe_of
+from omero_pixclf.connector.files import name_recipe
+from omero_pixclf.connector.hierarchy import iterate_images
+from omero_pixclf.connector.recipe_annotations import build_recipe, parse_recipe_pairs
 from omero_pixclf.connector.sessions.login import Login, read_password_file
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.watching import (
-    Note,
+    KeyValueAnnotation,
     answer_request,
-    attached_project,
-    containers_named,
-    opt_ins,
-    requests,
-    standing,
-    versions,
+    find_attached_project,
+    find_containers_by_name,
+    find_up_to_date_images,
+    list_open_requests,
+    list_opt_ins,
+    read_image_versions,
 )
 from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
@@ -69,7 +69,7 @@ class OmeroFacility:
         self._settings, self._recipes, self._pause = settings, recipes, pause
         self._open: ExitStack | None = None
         self._session: Session | None = None
-        self._notes: dict[int, Note] = {}
+        self._notes: dict[int, KeyValueAnnotation] = {}
         self._hashes: dict[tuple[str, ...], str] = {}
 
     @property
@@ -91,29 +91,29 @@ class OmeroFacility:
     def orders(self) -> Iterator[Order | Refused]:
         """Requests first, then watches in the settings' order, then opt-ins by age."""
         service = self._settings.service
-        self._notes = {n.annotation: n for n in requests(self.session)} if service.requests else {}
+        self._notes = {n.annotation: n for n in list_open_requests(self.session)} if service.requests else {}
         for note in self._notes.values():
             yield self._noted(
                 note, f"request {note.annotation} of {note.said('Requested by') or note.owner}", asked=True
             )
         for watch in self._settings.watches:
             yield from self._watched(watch)
-        for note in opt_ins(self.session) if service.opt_in else ():
+        for note in list_opt_ins(self.session) if service.opt_in else ():
             yield self._noted(note, f"opt-in {note.annotation} of {note.owner}", asked=False)
 
     def _watched(self, watch: Watch) -> Iterator[Order | Refused]:
-        named = containers_named(self.session, watch.kind, watch.pattern) if watch.kind else []
+        named = find_containers_by_name(self.session, watch.kind, watch.pattern) if watch.kind else []
         for target in dict.fromkeys((*watch.targets, *named)):
             yield self._order(target, lambda: self._recipes[watch.recipe], f"watch {watch.name!r}")
 
-    def _noted(self, note: Note, origin: str, *, asked: bool) -> Order | Refused:
+    def _noted(self, note: KeyValueAnnotation, origin: str, *, asked: bool) -> Order | Refused:
         return self._order(note.target, lambda: self._recipe(note), origin, note.annotation if asked else None)
 
     def _order(
         self, target: str, recipe: Callable[[], Recipe], origin: str, request: int | None = None
     ) -> Order | Refused:
         try:
-            return Order(target, titled(self.session, recipe()), origin, request)
+            return Order(target, name_recipe(self.session, recipe()), origin, request)
         except UnreachableError:
             raise
         except PixclfError as error:
@@ -122,26 +122,26 @@ class OmeroFacility:
             _log.exception("%s, %s: an unexpected error", target, origin)
             return Refused(target, origin, f"unexpected {type(error).__name__}: {error}", request)
 
-    def _recipe(self, note: Note) -> Recipe:
-        content = recipe_content(note.pairs, self._recipes)
+    def _recipe(self, note: KeyValueAnnotation) -> Recipe:
+        content = parse_recipe_pairs(note.pairs, self._recipes)
         project = content["classifier"]["project"]
         if note.said("Recipe").strip() in self._recipes:
-            return recipe_of(content)
+            return build_recipe(content)
         if not project.startswith("FileAnnotation:"):
-            address, file = attached_project(self.session, note.target, project)
+            address, file = find_attached_project(self.session, note.target, project)
             content["classifier"]["project"] = address
             content.setdefault("name", title_of(file))
-        return recipe_of(content)
+        return build_recipe(content)
 
     def look(self, order: Order) -> list[Part]:
         """What lies below an order's target, by the containers that get tables."""
         digest = self._digest(self._resolved(order))
-        listed = list(images_below(self.session, [order.target]))
+        listed = list(iterate_images(self.session, [order.target]))
         images = [image for image in listed if not (image.made_by or image.problem)]
         if listed and not images and order.request is not None:
             raise UsageError(f"{order.target}: runs made all its images; to use one as input, name it: {listed[0].key}")
-        wanted = standing(self.session, images, order.recipe.title, digest)
-        moving = versions(self.session, [i.key for i in images if i.key not in wanted])
+        wanted = find_up_to_date_images(self.session, images, order.recipe.title, digest)
+        moving = read_image_versions(self.session, [i.key for i in images if i.key not in wanted])
         parts: dict[str, list[ImageInfo]] = {}
         for image in images:
             parts.setdefault(image.place.container, []).append(image)
@@ -161,7 +161,7 @@ class OmeroFacility:
         project = recipe.classifier.project
         if project.startswith("FileAnnotation:") or os.sep in project or Path(project).is_file():
             return recipe
-        address, _ = attached_project(self.session, order.target, project)
+        address, _ = find_attached_project(self.session, order.target, project)
         classifier = recipe.classifier.model_copy(update={"project": address})
         return recipe.model_copy(update={"name": recipe.title, "classifier": classifier})
 

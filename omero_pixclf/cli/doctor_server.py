@@ -12,7 +12,7 @@ from omero_pixclf.connector.sessions.login import (
     DEFAULT_PORT,
     Credentials,
     Login,
-    credentials,
+    find_credentials,
     parse_address,
 )
 from omero_pixclf.errors import LoginError, PixclfError
@@ -41,7 +41,7 @@ def look_at_server(
 ) -> Iterator[Finding]:
     """Everything that the server can be asked; nothing is tried after what it depends on has failed."""
     try:
-        found = credentials(login, environ, ask)
+        found = find_credentials(login, environ, ask)
     except LoginError as error:
         yield from _without_secret(login, targets, error)
         return
@@ -155,10 +155,10 @@ def _script(session: Session) -> Finding:
 
 
 def _rights(session: Session, target: str) -> Finding:
-    from omero_pixclf.connector.sessions.permissions import refusal
+    from omero_pixclf.connector.sessions.permissions import explain_refusal
 
     try:
-        reason = refusal(session, target)
+        reason = explain_refusal(session, target)
     except PixclfError as error:
         reason = str(error)
     if reason is None:

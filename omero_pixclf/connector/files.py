@@ -13,10 +13,10 @@ from omero.rtypes import rlong, rstring
 
 from omero_pixclf.config import Recipe
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
-from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
-from omero_pixclf.connector.results.annotations import file_annotation, group_of, link, marked_files
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
+from omero_pixclf.connector.project_lookup import SEARCHED_PLACES, find_nearest_projects
+from omero_pixclf.connector.results.annotations import find_group, find_marked_files, make_file_annotation, make_link
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.text import path_text
@@ -24,11 +24,11 @@ from omero_pixclf.text import path_text
 __all__ = [
     "FILES_NS",
     "attach_file",
-    "attached_projects",
-    "download",
-    "project_address",
+    "download_file",
+    "list_attached_projects",
+    "name_recipe",
     "read_project_bytes",
-    "titled",
+    "resolve_project",
 ]
 
 FILES_NS = "openmicroscopy.org/omero/scripts/results/created/omero_pixclf"
@@ -48,13 +48,13 @@ T = TypeVar("T")
 
 
 @contextmanager
-def _raw_file(factory: Any, file: int) -> Iterator[Any]:
+def _open_raw_file(factory: Any, file: int) -> Iterator[Any]:
     store = factory.createRawFileStore()
     try:
         store.setFileId(file)
         yield store
     finally:
-        with suppress(*FOREIGN):  # a lost connection has closed it already
+        with suppress(*REMOTE_ERRORS):  # a lost connection has closed it already
             store.close()
 
 
@@ -66,34 +66,38 @@ def attach_file(
     File, annotation and link are created in one step before the bytes are sent, so that an interrupted upload can be
     found and removed by its description.
     """
-    group = group_of(session, target)
+    group = find_group(session, target)
     called = name or path.name
 
     def clean() -> None:
-        remove(session, "FileAnnotation", _lost(session, target, description, called), group=group)
+        delete_objects(
+            session, "FileAnnotation", _find_interrupted_upload(session, target, description, called), group=group
+        )
 
     def send(factory: Any) -> int:
-        annotation, file = _announce(factory, target, called, namespace, description, path)
-        with path.open("rb") as source, _raw_file(factory, file) as store:
-            _send(source, store)
+        annotation, file = _create_annotation(factory, target, called, namespace, description, path)
+        with path.open("rb") as source, _open_raw_file(factory, file) as store:
+            _upload_blocks(source, store)
         return annotation
 
     return session.write(f"{target}: attaching {called}", send, group=group, clean=clean if description else None)
 
 
-def _announce(factory: Any, target: str, name: str, namespace: str, description: str, path: Path) -> tuple[int, int]:
+def _create_annotation(
+    factory: Any, target: str, name: str, namespace: str, description: str, path: Path
+) -> tuple[int, int]:
     file = OriginalFileI()
     file.name, file.path = rstring(path_text(name)), rstring("omero_pixclf/")
     file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
     file.size = rlong(path.stat().st_size)
     file.hasher = ChecksumAlgorithmI()
     file.hasher.value = rstring("SHA1-160")  # without one the server computes no checksum
-    made = link(target, file_annotation(namespace, description, file))
+    made = make_link(target, make_file_annotation(namespace, description, file))
     saved = factory.getUpdateService().saveAndReturnObject(made).child
     return int(saved.id.val), int(saved.file.id.val)
 
 
-def _send(source: BinaryIO, store: Any) -> None:
+def _upload_blocks(source: BinaryIO, store: Any) -> None:
     offset = 0
     while block := source.read(BLOCK):
         store.write(block, offset, len(block))
@@ -101,15 +105,15 @@ def _send(source: BinaryIO, store: Any) -> None:
     store.save()
 
 
-def _lost(session: Session, target: str, mark: str, name: str) -> list[int]:
-    found = marked_files(session, target, mark)
+def _find_interrupted_upload(session: Session, target: str, mark: str, name: str) -> list[int]:
+    found = find_marked_files(session, target, mark)
     if not found:
         return []
     hql = "select a.id from FileAnnotation a where a.id in (:ids) and a.file.name = :name order by a.id"
     return session.ids(hql, ids=found, name=name)
 
 
-def download(session: Session, annotation: int) -> tuple[str, bytes]:
+def download_file(session: Session, annotation: int) -> tuple[str, bytes]:
     """Name and content of an attached file.
 
     Raises
@@ -120,11 +124,11 @@ def download(session: Session, annotation: int) -> tuple[str, bytes]:
     hql = "select a.file.id, a.file.name from FileAnnotation a where a.id = :id"
     found = session.rows(hql, id=annotation)
     if not found:
-        raise missing("FileAnnotation", annotation)
+        raise make_missing_error("FileAnnotation", annotation)
     file, name = found[0]
 
     def fetch(factory: Any) -> bytes:
-        with _raw_file(factory, file) as store:
+        with _open_raw_file(factory, file) as store:
             size = store.size()
             # A real server pads with zeros what is read past the end.
             return b"".join(bytes(store.read(at, min(BLOCK, size - at))) for at in range(0, size, BLOCK))
@@ -132,7 +136,7 @@ def download(session: Session, annotation: int) -> tuple[str, bytes]:
     return name, session.read(f"FileAnnotation:{annotation}: downloading {name}", fetch)
 
 
-def titled(session: Session, recipe: Recipe) -> Recipe:
+def name_recipe(session: Session, recipe: Recipe) -> Recipe:
     """The recipe under its own name or, where it has none, under that of its project's file, which may be attached.
 
     Raises
@@ -145,23 +149,23 @@ def titled(session: Session, recipe: Recipe) -> Recipe:
         annotation = parse_key(project)[1]
         found = session.rows("select a.file.name from FileAnnotation a where a.id = :id", id=annotation)
         if not found:
-            raise missing("FileAnnotation", annotation)
+            raise make_missing_error("FileAnnotation", annotation)
         project = str(found[0][0])
     return recipe.called_after(project)
 
 
 def read_project_bytes(session: Session, reference: str, targets: Sequence[str] = ()) -> tuple[str, bytes]:
-    """Name and content of an ``.ilp`` that `project_address` finds.
+    """Name and content of an ``.ilp`` that `resolve_project` finds.
 
     Raises
     ------
     MissingError, UsageError
-        As `project_address`.
+        As `resolve_project`.
     """
-    return download(session, parse_key(project_address(session, reference, targets))[1])
+    return download_file(session, parse_key(resolve_project(session, reference, targets))[1])
 
 
-def project_address(session: Session, reference: str, targets: Sequence[str] = ()) -> str:
+def resolve_project(session: Session, reference: str, targets: Sequence[str] = ()) -> str:
     """The address, ``"FileAnnotation:12"``, of that reference itself or of a file of that name attached near a target.
 
     For a well that is its plate or its screen, too, for a screen its plates, and so on: the nearest one counts
@@ -178,11 +182,11 @@ def project_address(session: Session, reference: str, targets: Sequence[str] = (
         return reference
     found: dict[int, str] = {}
     for kind, ident in parse_targets(targets):
-        found.update(projects_near(session, f"{kind}:{ident}", reference.__eq__))
+        found.update(find_nearest_projects(session, f"{kind}:{ident}", reference.__eq__))
     if not found:
         raise MissingError(
             f"{reference}: no such file here, and none of that name is attached to {', '.join(targets) or 'any target'}"
-            f" ({SEARCHED}); attach it, or name it by its number, as FileAnnotation:12"
+            f" ({SEARCHED_PLACES}); attach it, or name it by its number, as FileAnnotation:12"
         )
     if len(found) > 1:
         choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(found))
@@ -190,7 +194,7 @@ def project_address(session: Session, reference: str, targets: Sequence[str] = (
     return f"FileAnnotation:{min(found)}"
 
 
-def attached_projects(session: Session) -> list[tuple[int, str, str]]:
+def list_attached_projects(session: Session) -> list[tuple[int, str, str]]:
     """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
     hql = "select a.id, f.name from FileAnnotation a join a.file f where lower(f.name) like '%.ilp'"
     named: dict[int, str] = dict(session.rows(hql))

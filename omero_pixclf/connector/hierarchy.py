@@ -7,13 +7,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from omero_pixclf.connector.results.result_images import runs_that_made
-from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.paging import PAGE
+from omero_pixclf.connector.results.result_images import find_creating_runs
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, Place, parse_id
 
-__all__ = ["DTYPES", "empty_wells", "images_below", "micrometres", "parse_key", "parse_targets", "well_name"]
+__all__ = [
+    "DTYPES",
+    "find_empty_wells",
+    "format_well",
+    "iterate_images",
+    "parse_key",
+    "parse_targets",
+    "to_micrometres",
+]
 
 KINDS = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 DTYPES = {
@@ -28,7 +37,6 @@ DTYPES = {
 }
 """OMERO's pixel types and numpy's names for them; ``bit`` and ``complex`` cannot be classified."""
 
-PAGE = 500
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _PREFIXES = {
     "YOTTA": 30, "ZETTA": 27, "EXA": 24, "PETA": 21, "TERA": 18, "GIGA": 15, "MEGA": 12, "KILO": 9, "HECTO": 8,
@@ -46,11 +54,11 @@ _MICROMETRES = {f"{prefix}METER": 10.0**power for prefix, power in _PREFIXES.ite
     "POINT": 25400 / 72,
 }
 
-Located = tuple[int, tuple[Place, ...]]
+ImagePlaces = tuple[int, tuple[Place, ...]]
 """An image and its places in one container: several where wells share it."""
 
 
-def micrometres(value: float | None, unit: str | None) -> float | None:
+def to_micrometres(value: float | None, unit: str | None) -> float | None:
     """A length in µm; None where there is none or its unit is not one of length (``PIXEL``, ``REFERENCEFRAME``).
 
     Examples
@@ -65,7 +73,7 @@ def micrometres(value: float | None, unit: str | None) -> float | None:
     return float(value) * factor if factor >= 1 else float(value) / round(1 / factor)
 
 
-def well_name(row: int | None, column: int | None) -> str:
+def format_well(row: int | None, column: int | None) -> str:
     """A well's name from its 0-based row and column; empty for one without a position, which OMERO allows.
 
     Examples
@@ -116,7 +124,7 @@ def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
     return found
 
 
-def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
+def iterate_images(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
     """Every image below the targets, once each, in the order of targets, datasets, wells and fields.
 
     An image without pixels (an import that did not finish) is yielded with a shape of zeros, one that is removed
@@ -133,21 +141,21 @@ def images_below(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo
     wanted = parse_targets(targets)
     named = {ident for kind, ident in wanted if kind == "Image"}
     seen: set[int] = set()
-    page: list[Located] = []
+    page: list[ImagePlaces] = []
     for kind, ident in wanted:
-        for located in _BELOW[kind](session, ident):
+        for located in _LIST_IMAGES[kind](session, ident):
             if located[0] not in seen:
                 seen.add(located[0])
                 page.append(located)
             if len(page) == PAGE:
-                yield from _describe(session, page, named)
+                yield from _read_image_infos(session, page, named)
                 page = []
-    yield from _describe(session, page, named)
+    yield from _read_image_infos(session, page, named)
 
 
-def _of_image(session: Session, ident: int) -> Iterator[Located]:
-    _name_of(session, "Image", ident)
-    samples = _fields(session, "w.id in (select s.well.id from WellSample s where s.image.id = :id)", ident)
+def _list_image(session: Session, ident: int) -> Iterator[ImagePlaces]:
+    _read_name(session, "Image", ident)
+    samples = _list_well_images(session, "w.id in (select s.well.id from WellSample s where s.image.id = :id)", ident)
     for image, places in samples:
         if image == ident:
             yield image, places
@@ -159,38 +167,38 @@ def _of_image(session: Session, ident: int) -> Iterator[Located]:
     yield ident, (Place(f"Dataset:{held[0][0]}", held[0][1] or "") if held else Place(f"Image:{ident}"),)
 
 
-def _of_dataset(session: Session, ident: int) -> Iterator[Located]:
-    place = Place(f"Dataset:{ident}", _name_of(session, "Dataset", ident))
+def _list_dataset(session: Session, ident: int) -> Iterator[ImagePlaces]:
+    place = Place(f"Dataset:{ident}", _read_name(session, "Dataset", ident))
     hql = "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id"
     yield from ((image, (place,)) for image in session.ids(hql, id=ident))
 
 
-def _of_project(session: Session, ident: int) -> Iterator[Located]:
-    _name_of(session, "Project", ident)
+def _list_project(session: Session, ident: int) -> Iterator[ImagePlaces]:
+    _read_name(session, "Project", ident)
     hql = "select l.child.id from ProjectDatasetLink l where l.parent.id = :id order by l.child.id"
     for dataset in session.ids(hql, id=ident):
-        yield from _of_dataset(session, dataset)
+        yield from _list_dataset(session, dataset)
 
 
-def _of_plate(session: Session, ident: int) -> Iterator[Located]:
-    _name_of(session, "Plate", ident)
-    yield from _fields(session, "w.plate.id = :id", ident)
+def _list_plate(session: Session, ident: int) -> Iterator[ImagePlaces]:
+    _read_name(session, "Plate", ident)
+    yield from _list_well_images(session, "w.plate.id = :id", ident)
 
 
-def _of_screen(session: Session, ident: int) -> Iterator[Located]:
-    _name_of(session, "Screen", ident)
+def _list_screen(session: Session, ident: int) -> Iterator[ImagePlaces]:
+    _read_name(session, "Screen", ident)
     hql = "select l.child.id from ScreenPlateLink l where l.parent.id = :id order by l.child.id"
     for plate in session.ids(hql, id=ident):
-        yield from _of_plate(session, plate)
+        yield from _list_plate(session, plate)
 
 
-def _of_well(session: Session, ident: int) -> Iterator[Located]:
+def _list_well(session: Session, ident: int) -> Iterator[ImagePlaces]:
     """The images of a well, with their places in other wells of its plate."""
     plates = session.ids("select w.plate.id from Well w where w.id = :id", id=ident)
     if not plates:
-        raise missing("Well", ident)
+        raise make_missing_error("Well", ident)
     images = "select s.image.id from WellSample s where s.well.id = :id"
-    for image, places in _fields(
+    for image, places in _list_well_images(
         session, f"w.id in (select o.well.id from WellSample o where o.image.id in ({images})) or w.id = :id", ident
     ):
         here = [p for p in places if p.well_id == ident]
@@ -198,7 +206,7 @@ def _of_well(session: Session, ident: int) -> Iterator[Located]:
             yield image, (*here, *(p for p in places if p.well_id != ident))
 
 
-def empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list[str]]:
+def find_empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list[str]]:
     """The wells below the targets' plates that no image is in, as ``{"Plate:3": ["A2"]}``; their fields are missing."""
     plates = [ident for kind, ident in parse_targets(targets) if kind == "Plate"]
     for kind, ident in parse_targets(targets):
@@ -211,28 +219,28 @@ def empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list[str]
         filled = set(session.ids("select s.well.id from WellSample s where s.well.plate.id = :id", id=plate))
         names = sorted((row, column) for well, row, column in wells if well not in filled and None not in (row, column))
         if names:
-            found[f"Plate:{plate}"] = [well_name(row, column) for row, column in names]
+            found[f"Plate:{plate}"] = [format_well(row, column) for row, column in names]
     return found
 
 
-_BELOW: dict[str, Callable[[Session, int], Iterator[Located]]] = {
-    "Image": _of_image,
-    "Dataset": _of_dataset,
-    "Project": _of_project,
-    "Plate": _of_plate,
-    "Screen": _of_screen,
-    "Well": _of_well,
+_LIST_IMAGES: dict[str, Callable[[Session, int], Iterator[ImagePlaces]]] = {
+    "Image": _list_image,
+    "Dataset": _list_dataset,
+    "Project": _list_project,
+    "Plate": _list_plate,
+    "Screen": _list_screen,
+    "Well": _list_well,
 }
 
 
-def _name_of(session: Session, kind: str, ident: int) -> str:
+def _read_name(session: Session, kind: str, ident: int) -> str:
     found = session.rows(f"select x.id, x.name from {kind} x where x.id = :id", id=ident)
     if not found:
-        raise missing(kind, ident)
+        raise make_missing_error(kind, ident)
     return found[0][1] or ""
 
 
-def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
+def _list_well_images(session: Session, where: str, ident: int) -> Iterator[ImagePlaces]:
     """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition.
 
     Wells without row and column come last. An image has all its places on the plate where it is met first.
@@ -245,42 +253,42 @@ def _fields(session: Session, where: str, ident: int) -> Iterator[Located]:
     )
     counts: dict[tuple[int, int | None], int] = {}
     found: dict[int, list[Place]] = {}
-    for plate, name, well, row, column, _, image, acquisition, title, *extents in sorted(rows, key=_well_order):
+    for plate, name, well, row, column, _, image, acquisition, title, *extents in sorted(rows, key=_sort_key):
         counts[well, acquisition] = counts.get((well, acquisition), 0) + 1
         called = None if acquisition is None else (title or f"Run {acquisition}")
         shape = (extents[0], extents[1]) if all(extents) else None
         field = counts[well, acquisition]
-        place = Place(f"Plate:{plate}", name or "", well_name(row, column), well, field, called, shape)
+        place = Place(f"Plate:{plate}", name or "", format_well(row, column), well, field, called, shape)
         found.setdefault(image, []).append(place)
     for image, places in found.items():
         yield image, tuple(p for p in places if p.container == places[0].container)
 
 
-def _well_order(row: Sequence[Any]) -> tuple[Any, ...]:
+def _sort_key(row: Sequence[Any]) -> tuple[Any, ...]:
     plate, _, well, line, column, index, *_ = row
     placed = line is not None and column is not None
     return (plate, not placed, line if placed else 0, column if placed else 0, well, index or 0)
 
 
-def _describe(session: Session, page: Sequence[Located], named: Collection[int]) -> Iterator[ImageInfo]:
+def _read_image_infos(session: Session, page: Sequence[ImagePlaces], named: Collection[int]) -> Iterator[ImageInfo]:
     if not page:
         return
     wanted = [image for image, _ in page]
     rows = session.rows("select i.id, i.name, i.description from Image i where i.id in (:ids)", ids=wanted)
     told = {image: (name or "", description or "") for image, name, description in rows}
-    makers = runs_that_made(session, {i: told[i][1] for i in wanted if i in told and i not in named})
-    pixels = _pixels(session, wanted)
-    channels = _channels(session, [row[1] for row in pixels.values()])
+    makers = find_creating_runs(session, {i: told[i][1] for i in wanted if i in told and i not in named})
+    pixels = _read_pixels(session, wanted)
+    channels = _read_channel_names(session, [row[1] for row in pixels.values()])
     for image, places in page:
         if image not in told:
             said = f"Image:{image}: was removed from {places[0].container} while it was listed; run again"
             yield ImageInfo(f"Image:{image}", "", (0, 0, 0, 0, 0), "", (), place=places[0], problem=said)
             continue
-        info = _info(image, told[image][0], pixels.get(image), channels, places[0])
+        info = _make_image_info(image, told[image][0], pixels.get(image), channels, places[0])
         yield replace(info, other_places=places[1:], made_by=makers.get(image, ""))
 
 
-def _pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:
+def _read_pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:
     rows = session.rows(
         "select i.id, p.id, p.sizeT, p.sizeZ, p.sizeY, p.sizeX, p.sizeC, t.value, p.sha1, "
         "p.physicalSizeZ.value, p.physicalSizeZ.unit, p.physicalSizeY.value, p.physicalSizeY.unit, "
@@ -291,7 +299,7 @@ def _pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:
     return {row[0]: row for row in rows}  # the oldest pixels of an image are its own
 
 
-def _channels(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, str]]:
+def _read_channel_names(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, str]]:
     if not pixels:
         return {}
     rows = session.rows(
@@ -305,7 +313,9 @@ def _channels(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, st
     return named
 
 
-def _info(image: int, name: str, row: list[Any] | None, channels: dict[int, dict[int, str]], place: Place) -> ImageInfo:
+def _make_image_info(
+    image: int, name: str, row: list[Any] | None, channels: dict[int, dict[int, str]], place: Place
+) -> ImageInfo:
     if row is None:
         return ImageInfo(f"Image:{image}", name, (0, 0, 0, 0, 0), "", (), place=place)
     _, pixels, t, z, y, x, c, kind, sha1, z_size, z_unit, y_size, y_unit, x_size, x_unit = row
@@ -317,7 +327,7 @@ def _info(image: int, name: str, row: list[Any] | None, channels: dict[int, dict
         (t, z, y, x, c),
         DTYPES.get(kind, kind),
         tuple(named.get(i, "") for i in range(c)),
-        (micrometres(z_size, z_unit), micrometres(y_size, y_unit), micrometres(x_size, x_unit)),
+        (to_micrometres(z_size, z_unit), to_micrometres(y_size, y_unit), to_micrometres(x_size, x_unit)),
         place,
         f"Pixels:{pixels} sha1:{sha1}" if known else f"Pixels:{pixels}",
     )

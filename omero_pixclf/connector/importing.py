@@ -21,14 +21,14 @@ from omero.rtypes import rbool, rstring
 from omero_pixclf import __version__
 from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.annotations import unloaded
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, explain, missing
+from omero_pixclf.connector.results.annotations import make_reference
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, describe_error, make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
 from omero_pixclf.text import path_text
 
-__all__ = ["ImportOptions", "Imported", "client_path", "import_file_set", "is_imported", "resolved_target"]
+__all__ = ["ImportOptions", "ImportResult", "format_client_path", "import_file_set", "is_imported", "resolve_target"]
 
 _BLOCK = 4 << 20
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0
@@ -72,7 +72,7 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportResult:
     """Ids of what an import made, in the order of the files' images; ``loose_images`` are those on no plate."""
 
     fileset: int
@@ -89,7 +89,7 @@ def import_file_set(
     *,
     tell: Callable[[str], None] | None = None,
     pause: Pause = time.sleep,
-) -> Imported:
+) -> ImportResult:
     """Import files that belong together, the one to open first; ``tell`` hears what is going on.
 
     Raises
@@ -103,32 +103,32 @@ def import_file_set(
     """
     wanted = options or ImportOptions()
     say = tell or (lambda _: None)
-    target, group = _target(session, wanted.target)
-    fileset = _fileset(files, wanted.anchors)
+    target, group = _find_target(session, wanted.target)
+    fileset = _make_fileset(files, wanted.anchors)
 
-    def attempt(factory: Any) -> Imported:
+    def attempt(factory: Any) -> ImportResult:
         context = session.context(group)
         repository = _managed_repository(factory)
-        settings = _settings(repository, wanted, target, context)
+        settings = _make_settings(repository, wanted, target, context)
         process = repository.importFileset(fileset, settings, context)
         try:
-            hashes = [_upload(process, index, file, settings, say, context) for index, file in enumerate(files)]
+            hashes = [_upload_file(process, index, file, settings, say, context) for index, file in enumerate(files)]
             handle = process.verifyUpload(hashes, context)
             say("files verified")
             try:
-                return _answer(handle, files, pause, context)
+                return _wait_for_result(handle, files, pause, context)
             finally:
-                with suppress(*FOREIGN):
+                with suppress(*REMOTE_ERRORS):
                     handle.close(context)
         finally:
-            with suppress(*FOREIGN):
+            with suppress(*REMOTE_ERRORS):
                 process.close(context)
 
     made = session.once(f"importing {files[0].name}", attempt, group=group)
-    return replace(made, loose_images=_off_plates(session, made))
+    return replace(made, loose_images=_find_loose_images(session, made))
 
 
-def _target(session: Session, key: str | None) -> tuple[Any, int]:
+def _find_target(session: Session, key: str | None) -> tuple[Any, int]:
     """The container as an unloaded object, and the group to import into."""
     if key is None:
         return None, session.group_id
@@ -137,11 +137,11 @@ def _target(session: Session, key: str | None) -> tuple[Any, int]:
         raise UsageError(f"{key}: imports go into {' or '.join(_TARGETS)}")
     found = session.ids(f"select o.details.group.id from {kind} o where o.id = :id", id=ident)
     if not found:
-        raise missing(kind, ident)
-    return unloaded(kind, ident), found[0]
+        raise make_missing_error(kind, ident)
+    return make_reference(kind, ident), found[0]
 
 
-def client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
+def format_client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
     """A file's path as OMERO's own clients tell it: absolute, and without a root; see `ImportOptions.anchors`.
 
     Links keep their own names. A backslash within a name would separate folders there, and is told as ``_``.
@@ -157,11 +157,11 @@ def client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
     return (text if os.sep == "\\" else text.replace("\\", "_")).lstrip("/")
 
 
-def _fileset(files: Sequence[Path], anchors: Sequence[Path]) -> Any:
+def _make_fileset(files: Sequence[Path], anchors: Sequence[Path]) -> Any:
     made = omero.model.FilesetI()
     for file in files:
         entry = omero.model.FilesetEntryI()
-        entry.clientPath = rstring(client_path(file, anchors))
+        entry.clientPath = rstring(format_client_path(file, anchors))
         made.addFilesetEntry(entry)
     upload = omero.model.UploadJobI()
     facts = {"omero_pixclf.version": __version__, "os.name": platform.system(), "os.version": platform.release()}
@@ -179,28 +179,31 @@ def _managed_repository(factory: Any) -> Any:
     raise MissingError("the server has no managed repository: it takes no imports")
 
 
-def _settings(repository: Any, options: ImportOptions, target: Any, context: dict[str, str]) -> Any:
+def _make_settings(repository: Any, options: ImportOptions, target: Any, context: dict[str, str]) -> Any:
     made = omero.grid.ImportSettings()
     made.userSpecifiedTarget = target
     made.userSpecifiedName = rstring(options.name) if options.name is not None else None
     made.userSpecifiedDescription = rstring(options.description) if options.description is not None else None
     made.doThumbnails, made.noStatsInfo = rbool(options.thumbnails), rbool(not options.statistics)
-    made.userSpecifiedAnnotationList = [*map(_comment, options.comments), *map(_existing, options.annotations)]
-    made.checksumAlgorithm = _algorithm(repository, options.algorithm, context)
+    made.userSpecifiedAnnotationList = [
+        *map(_make_comment, options.comments),
+        *map(_make_annotation_reference, options.annotations),
+    ]
+    made.checksumAlgorithm = _choose_algorithm(repository, options.algorithm, context)
     return made
 
 
-def _comment(pair: tuple[str, str]) -> Any:
+def _make_comment(pair: tuple[str, str]) -> Any:
     made = omero.model.CommentAnnotationI()
     made.ns, made.textValue = rstring(pair[0]), rstring(pair[1])
     return made
 
 
-def _existing(ident: int) -> Any:
+def _make_annotation_reference(ident: int) -> Any:
     return omero.model.CommentAnnotationI(ident, False)
 
 
-def _algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> Any:
+def _choose_algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> Any:
     """The algorithm to use, as both sides know it."""
     if wanted is not None and wanted not in ALGORITHMS:
         raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(ALGORITHMS)}")
@@ -215,7 +218,7 @@ def _algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> 
     return found
 
 
-def _upload(
+def _upload_file(
     process: Any, index: int, file: Path, settings: Any, say: Callable[[str], None], context: dict[str, str]
 ) -> str:
     """Send a file's bytes; returns their checksum."""
@@ -236,15 +239,15 @@ def _upload(
     return checksum(file, settings.checksumAlgorithm.value.val)
 
 
-def _answer(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str, str]) -> Imported:
+def _wait_for_result(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str, str]) -> ImportResult:
     wait = _FIRST_PAUSE_S
     while (answer := handle.getResponse(context)) is None:
         pause(wait)
         wait = min(_LONGEST_PAUSE_S, wait * 1.5)
     if isinstance(answer, omero.cmd.ERR):
-        raise _refusal(answer, files)
+        raise _to_import_error(answer, files)
     request = handle.getRequest(context)
-    return Imported(
+    return ImportResult(
         fileset=int(request.activity.parent.id.val),
         pixels=tuple(int(p.id.val) for p in answer.pixels),
         images=tuple(int(p.image.id.val) for p in answer.pixels),
@@ -253,7 +256,7 @@ def _answer(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str,
     )
 
 
-def _off_plates(session: Session, made: Imported) -> tuple[int, ...]:
+def _find_loose_images(session: Session, made: ImportResult) -> tuple[int, ...]:
     """The images of an import that lie on none of its plates."""
     if not made.plates:
         return made.images
@@ -262,22 +265,22 @@ def _off_plates(session: Session, made: Imported) -> tuple[int, ...]:
     return tuple(image for image in made.images if image not in on_plates)
 
 
-def _refusal(answer: Any, files: Sequence[Path]) -> InputError | ServerError:
-    text = explain(omero.CmdError(answer)).partition(": ")[2] or answer.name
+def _to_import_error(answer: Any, files: Sequence[Path]) -> InputError | ServerError:
+    text = describe_error(omero.CmdError(answer)).partition(": ")[2] or answer.name
     kind = InputError if answer.name in ("import-unknown-format", "import-file-exception") else ServerError
     return kind(f"{files[0].name}: not imported: {text} ({answer.name})")
 
 
 def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequence[Path] = ()) -> bool:
     """Whether this user has imported a file of that name before, or one of that very path."""
-    whole = client_path(main, anchors)
+    whole = format_client_path(main, anchors)
     value = whole if by_path else whole.rpartition("/")[2]
     field = "e.clientPath" if by_path else "e.originalFile.name"
     hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
     return bool(session.ids(hql, value=value, owner=session.user_id))
 
 
-def resolved_target(session: Session, text: str) -> str:
+def resolve_target(session: Session, text: str) -> str:
     """The container that a target of OMERO's importer names, as ``"Dataset:7"``; made where it may be.
 
     ``Dataset:7`` is a number, ``Dataset:name:Mitosis`` the latest one of that name, ``Dataset:-name:…`` the earliest,

@@ -61,8 +61,8 @@ class OmeroStorage:
             return None
         series, path, name, size, repository, digest, hasher = rows[0]
         root = self.roots.get(repository, "")
-        return int(series or 0), _file(path, name, size, root, digest if hasher == _SHA1 else "")
+        return int(series or 0), _make_stored_file(path, name, size, root, digest if hasher == _SHA1 else "")
 
 
-def _file(path: str, name: str, size: Any, root: str, digest: str | None) -> StoredFile:
+def _make_stored_file(path: str, name: str, size: Any, root: str, digest: str | None) -> StoredFile:
     return StoredFile(f"{path.strip('/')}/{name}".lstrip("/"), root, None if size is None else int(size), digest or "")

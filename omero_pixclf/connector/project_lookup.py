@@ -7,9 +7,9 @@ from collections.abc import Callable
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.sessions.session import Session
 
-__all__ = ["SEARCHED", "projects_near"]
+__all__ = ["SEARCHED_PLACES", "find_nearest_projects"]
 
-SEARCHED = "neither to it, nor to what holds it or what is in it"
+SEARCHED_PLACES = "neither to it, nor to what holds it or what is in it"
 """Where nothing was found, for messages."""
 
 _WELLS = "select s.well.id from WellSample s where s.image.id = :id"
@@ -52,7 +52,7 @@ _LEVELS: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
 """Of each kind of object: the objects around it, upwards and then downwards, level by level."""
 
 
-def projects_near(session: Session, target: str, wanted: Callable[[str], bool]) -> list[tuple[int, str]]:
+def find_nearest_projects(session: Session, target: str, wanted: Callable[[str], bool]) -> list[tuple[int, str]]:
     """FileAnnotations (ids and file names) whose files have a wanted name, those nearest to an object.
 
     First those on the object itself, then on what holds it, from level to level, then on what it holds.

@@ -8,33 +8,33 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["containing", "fitting", "starting_with"]
+__all__ = ["glob_pattern", "prefix_pattern", "substring_pattern"]
 
 
-def _literal(text: str) -> str:
+def _escape(text: str) -> str:
     """The text with the wildcards of ``like`` escaped by a backslash, which PostgreSQL takes without being told."""
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
-def starting_with(text: str) -> str:
+def prefix_pattern(text: str) -> str:
     r"""The pattern of everything that starts with a text.
 
     >>> print(starting_with("run_1_"))
     run\_1\_%
     """
-    return f"{_literal(text)}%"
+    return f"{_escape(text)}%"
 
 
-def containing(text: str) -> str:
+def substring_pattern(text: str) -> str:
     r"""The pattern of everything that contains a text.
 
     >>> print(containing("100%"))
     %100\%%
     """
-    return f"%{_literal(text)}%"
+    return f"%{_escape(text)}%"
 
 
-def fitting(pattern: str) -> str:
+def glob_pattern(pattern: str) -> str:
     r"""A pattern that everything fits that fits a shell pattern; a choice, ``[ab]``, and what follows it fit all.
 
     >>> print(fitting("a_*?[xy]z"))
@@ -42,4 +42,4 @@ def fitting(pattern: str) -> str:
     """
     plain, choice, _ = pattern.partition("[")
     signs = {"*": "%", "?": "_"}
-    return "".join(signs.get(sign, _literal(sign)) for sign in plain) + ("%" if choice else "")
+    return "".join(signs.get(sign, _escape(sign)) for sign in plain) + ("%" if choice else "")

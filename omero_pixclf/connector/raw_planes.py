@@ -23,13 +23,13 @@ LARGEST_MESSAGE = 16 << 20
 
 
 @dataclass
-class _Ranges:
+class _ChannelRanges:
     """Minimum and maximum of each channel so far."""
 
     found: NDArray[np.float64]
 
     @classmethod
-    def of(cls, channels: int) -> _Ranges:
+    def of(cls, channels: int) -> _ChannelRanges:
         return cls(np.array([[np.inf, -np.inf]] * channels))
 
     def add(self, channel: int, pixels: NDArray[Any]) -> None:
@@ -39,7 +39,7 @@ class _Ranges:
 
 def write_pixels(store: Any, reader: PixelReader) -> NDArray[np.float64]:
     """Write an image's pixels into its open RawPixelsStore; returns minimum and maximum of each channel, (c, 2)."""
-    ranges = _Ranges.of(reader.info.shape[4])
+    ranges = _ChannelRanges.of(reader.info.shape[4])
     if store.requiresPixelsPyramid():
         width, height = store.getTileSize()
         _write_tiles(store, reader, ranges, int(width), int(height))
@@ -48,7 +48,7 @@ def write_pixels(store: Any, reader: PixelReader) -> NDArray[np.float64]:
     return ranges.found
 
 
-def _write_tiles(store: Any, reader: PixelReader, ranges: _Ranges, width: int, height: int) -> None:
+def _write_tiles(store: Any, reader: PixelReader, ranges: _ChannelRanges, width: int, height: int) -> None:
     """Tiles in the order t, c, z, y, x, which a server needs: it begins another plane where it is told of one."""
     t_end, z_end, y_end, x_end, c_end = reader.info.shape
     for t in range(t_end):
@@ -63,10 +63,10 @@ def _write_tiles(store: Any, reader: PixelReader, ranges: _Ranges, width: int, h
                         store.setTile(_big_endian(tile), z, c, t, x, y, tile.shape[1], tile.shape[0])
 
 
-def _write_planes(store: Any, reader: PixelReader, ranges: _Ranges) -> None:
+def _write_planes(store: Any, reader: PixelReader, ranges: _ChannelRanges) -> None:
     """Whole planes, or bands of rows of larger ones, at their places in OMERO's order XYZCT."""
     shape, itemsize = reader.info.shape, np.dtype(reader.info.dtype).itemsize
-    for region in _bands(shape, itemsize):
+    for region in _split_into_bands(shape, itemsize):
         t, z, y = region.start[:3]
         rows = reader.read(region)[0, 0]
         for c in range(shape[4]):
@@ -76,10 +76,10 @@ def _write_planes(store: Any, reader: PixelReader, ranges: _Ranges) -> None:
                 store.setPlane(_big_endian(part), z, c, t)
             else:
                 data = _big_endian(part)
-                store.setRegion(len(data), _offset(shape, itemsize, t, z, y, c), data)
+                store.setRegion(len(data), _row_offset(shape, itemsize, t, z, y, c), data)
 
 
-def _bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
+def _split_into_bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
     """Rows of one plane in all channels, as many as a message may carry of one channel."""
     t_end, z_end, y_end, x_end, c_end = shape
     rows = max(1, min(y_end, LARGEST_MESSAGE // (x_end * itemsize)))
@@ -89,7 +89,7 @@ def _bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
                 yield Region((t, z, y, 0, 0), (t + 1, z + 1, min(y + rows, y_end), x_end, c_end))
 
 
-def _offset(shape: Shape5, itemsize: int, t: int, z: int, y: int, c: int) -> int:
+def _row_offset(shape: Shape5, itemsize: int, t: int, z: int, y: int, c: int) -> int:
     """Where a row begins in the file of an image's pixels."""
     _, z_end, y_end, x_end, c_end = shape
     return ((((t * c_end + c) * z_end + z) * y_end) + y) * x_end * itemsize

@@ -15,7 +15,7 @@ from omero_pixclf.config import Recipe, parse_recipe, parse_toml
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
 
-__all__ = ["Pairs", "pairs_of", "project_named", "recipe_content", "recipe_of"]
+__all__ = ["Pairs", "build_recipe", "format_recipe", "parse_project_name", "parse_recipe_pairs"]
 
 Pairs = list[tuple[str, str]]
 SECTIONS = ("classifier", "objects", "output")
@@ -26,7 +26,7 @@ LONGEST_VALUE = 1000
 """Characters of a single key's value that can be TOML."""
 
 
-def pairs_of(recipe: Recipe) -> Pairs:
+def format_recipe(recipe: Recipe) -> Pairs:
     """A recipe as pairs: its name, its project, and what differs from the defaults.
 
     >>> from omero_pixclf.config import Classifier, Objects, Recipe
@@ -41,7 +41,7 @@ def pairs_of(recipe: Recipe) -> Pairs:
     return pairs
 
 
-def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]) -> dict[str, Any]:
+def parse_recipe_pairs(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]) -> dict[str, Any]:
     """The recipe that pairs describe, as plain data; its project may still be missing.
 
     Raises
@@ -49,24 +49,24 @@ def recipe_content(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]
     UsageError
         Where it is no recipe, says something twice, or names a project on the watcher's own disk.
     """
-    said = _once_each(pairs)
+    said = _merge_pairs(pairs)
     if len(said) > MOST_KEYS:
         raise UsageError(f"annotation: {len(said)} keys, expected at most {MOST_KEYS}; a recipe has about thirty")
     text = said.get("Recipe", "").strip()
     if text in known:
         content = known[text].model_dump(mode="json", exclude_defaults=True)
     else:
-        content = _toml(text) if "=" in text else ({"name": text} if text else {})
+        content = _parse_recipe_text(text) if "=" in text else ({"name": text} if text else {})
         project = said.get("Project", "").strip() or content.get("classifier", {}).get("project")
-        content["classifier"] = {**content.get("classifier", {}), "project": project_named(project)}
+        content["classifier"] = {**content.get("classifier", {}), "project": parse_project_name(project)}
     for key, value in said.items():
         section, dot, name = key.partition(".")
         if dot and section in SECTIONS and (section, name) != ("classifier", "project"):
-            content.setdefault(section, {})[name] = _value(value)
+            content.setdefault(section, {})[name] = _parse_value(value)
     return content
 
 
-def _once_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _merge_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """Pairs by key; a key of a recipe that is there twice would leave it to chance which of them counts."""
     said: dict[str, str] = {}
     for key, value in pairs:
@@ -78,7 +78,7 @@ def _once_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return said
 
 
-def project_named(project: object) -> str:
+def parse_project_name(project: object) -> str:
     """A project as OMERO has it: ``FileAnnotation:12``, the name of an attached file, or "" for the attached one.
 
     Raises
@@ -98,7 +98,7 @@ def project_named(project: object) -> str:
     return project
 
 
-def recipe_of(content: Mapping[str, Any]) -> Recipe:
+def build_recipe(content: Mapping[str, Any]) -> Recipe:
     """The recipe of plain data.
 
     Raises
@@ -109,7 +109,7 @@ def recipe_of(content: Mapping[str, Any]) -> Recipe:
     return parse_recipe(dict(content), "annotation")
 
 
-def _toml(text: str) -> dict[str, Any]:
+def _parse_recipe_text(text: str) -> dict[str, Any]:
     content = parse_toml(text, "annotation: Recipe")
     for section in SECTIONS:
         if not isinstance(content.get(section, {}), dict):
@@ -117,7 +117,7 @@ def _toml(text: str) -> dict[str, Any]:
     return content
 
 
-def _value(text: str) -> Any:
+def _parse_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: people write ``Nucleus``, not ``"Nucleus"``.
 
     >>> _value("0.6"), _value("[1, 2.0]"), _value("Nucleus"), _value("true")

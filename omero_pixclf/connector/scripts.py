@@ -44,7 +44,7 @@ class ScriptParameter:
 def find_script(session: Session, path: str, *, official: bool = True) -> InstalledScript | None:
     """The official script at a path such as ``"omero_pixclf/Pixel_Classification.py"``, or this user's own of it."""
     folder, name = posixpath.split(path)
-    files = session.read("listing scripts", lambda sf: _listed(sf, session, official))
+    files = session.read("listing scripts", lambda sf: _list_scripts(sf, session, official))
     ids = [int(f.id.val) for f in files if f.name.val == name and f.path.val.strip("/") == folder.strip("/")]
     if not ids:
         return None
@@ -53,7 +53,7 @@ def find_script(session: Session, path: str, *, official: bool = True) -> Instal
     return InstalledScript(newest, path, text)
 
 
-def _listed(factory: Any, session: Session, official: bool) -> Any:
+def _list_scripts(factory: Any, session: Session, official: bool) -> Any:
     service = factory.getScriptService()
     if official:
         return service.getScripts()
@@ -77,7 +77,7 @@ def install_script(session: Session, path: str, text: str, *, official: bool = T
         )
     standing = find_script(session, path, official=official)
     if standing is None:
-        return InstalledScript(_upload(session, path, text, official), path, text, "installed")
+        return InstalledScript(_upload_script(session, path, text, official), path, text, "installed")
     if standing.text == text:
         return InstalledScript(standing.ident, path, text, "unchanged")
     file = OriginalFileI(standing.ident, False)
@@ -85,7 +85,7 @@ def install_script(session: Session, path: str, text: str, *, official: bool = T
     return InstalledScript(standing.ident, path, text, "updated")
 
 
-def _upload(session: Session, path: str, text: str, official: bool) -> int:
+def _upload_script(session: Session, path: str, text: str, official: bool) -> int:
     def upload(factory: Any) -> int:
         service = factory.getScriptService()
         return int((service.uploadOfficialScript if official else service.uploadScript)(path, text))

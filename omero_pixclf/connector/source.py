@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.hierarchy import DTYPES, empty_wells, images_below
+from omero_pixclf.connector.hierarchy import DTYPES, find_empty_wells, iterate_images
 from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
-from omero_pixclf.connector.sessions.exceptions import FOREIGN
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS
 from omero_pixclf.connector.sessions.session import ALL_GROUPS, Session
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.text import pluralize
 
-__all__ = ["Block", "OmeroReader", "OmeroSource", "blocks"]
+__all__ = ["OmeroReader", "OmeroSource", "PixelBlock", "split_region"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ TILE = 1024
 
 
 @dataclass(frozen=True)
-class Block:
+class PixelBlock:
     """What one call fetches: ``depth`` planes of one time point and channel, or a tile of one plane."""
 
     t: int
@@ -49,7 +49,7 @@ class Block:
         return (self.depth, self.height, self.width)
 
 
-def blocks(region: Region, itemsize: int, *, tile: int = TILE, size: int = BLOCK_BYTES) -> Iterator[Block]:
+def split_region(region: Region, itemsize: int, *, tile: int = TILE, size: int = BLOCK_BYTES) -> Iterator[PixelBlock]:
     """Cut a region into what single calls should fetch.
 
     Small planes are taken several at a time, up to ``size`` bytes together; planes larger than that in tiles that lie
@@ -62,12 +62,12 @@ def blocks(region: Region, itemsize: int, *, tile: int = TILE, size: int = BLOCK
     for t in range(t0, t1):
         for c in range(c0, c1):
             for z in range(z0, z1, depth):
-                for y, height in _steps(y0, y1, step):
-                    for x, width in _steps(x0, x1, step):
-                        yield Block(t, c, z, y, x, min(depth, z1 - z), height, width)
+                for y, height in _split_range(y0, y1, step):
+                    for x, width in _split_range(x0, x1, step):
+                        yield PixelBlock(t, c, z, y, x, min(depth, z1 - z), height, width)
 
 
-def _steps(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
+def _split_range(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
     at = start
     while at < stop:
         end = min(stop, (at // step + 1) * step)
@@ -108,15 +108,15 @@ class OmeroReader:
     def _attempt(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
         try:
             self._fill(factory, region, out)
-        except FOREIGN:
+        except REMOTE_ERRORS:
             self._store = None  # it can be gone although the session lives
             raise
 
     def _fill(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
         store = self._open(factory)
         t0, z0, y0, x0, c0 = region.start
-        for b in blocks(region, self._dtype.itemsize, tile=self._tile):
-            raw = _fetch(store, b)
+        for b in split_region(region, self._dtype.itemsize, tile=self._tile):
+            raw = _read_block(store, b)
             part = np.frombuffer(raw, self._dtype).reshape(b.shape)
             z, y, x = b.z - z0, b.y - y0, b.x - x0
             out[b.t - t0, z : z + b.depth, y : y + b.height, x : x + b.width, b.c - c0] = part
@@ -127,7 +127,7 @@ class OmeroReader:
             store.setPixelsId(self._pixels, True)
             plane = self.info.shape[2] * self.info.shape[3] * self._dtype.itemsize
             if plane > BLOCK_BYTES and store.requiresPixelsPyramid():  # others are never read in tiles
-                self._tile = _multiple(min(store.getTileSize()), self._dtype.itemsize)
+                self._tile = _choose_tile(min(store.getTileSize()), self._dtype.itemsize)
             self._store, self._opened_by = store, factory
         return self._store
 
@@ -135,17 +135,17 @@ class OmeroReader:
         """Close the raw store on the server."""
         store, self._store = self._store, None
         if store is not None:
-            with suppress(*FOREIGN):  # after a lost connection there is nothing left to close
+            with suppress(*REMOTE_ERRORS):  # after a lost connection there is nothing left to close
                 store.close()
 
 
-def _multiple(tile: int, itemsize: int) -> int:
+def _choose_tile(tile: int, itemsize: int) -> int:
     """The smallest multiple of the server's own tile from `TILE` on; `TILE` where a message would not hold it."""
     found = tile * -(-TILE // max(1, tile))
     return found if 0 < found * found * itemsize <= LARGEST_MESSAGE else TILE
 
 
-def _fetch(store: Any, b: Block) -> bytes:
+def _read_block(store: Any, b: PixelBlock) -> bytes:
     if b.depth == 1:
         return bytes(store.getTile(b.z, b.c, b.t, b.x, b.y, b.width, b.height))
     ones = [1, 1, 1, 1, 1]
@@ -159,11 +159,11 @@ class OmeroSource:
     session: Session
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """Every image below the targets (`omero_pixclf.connector.hierarchy.images_below`)."""
-        for plate, wells in empty_wells(self.session, targets).items():
+        """Every image below the targets (`omero_pixclf.connector.hierarchy.iterate_images`)."""
+        for plate, wells in find_empty_wells(self.session, targets).items():
             some = ", ".join(wells[:FEW]) + (", …" if len(wells) > FEW else "")
             _log.warning("%s: %s without images: %s", plate, pluralize(len(wells), "well"), some)
-        return images_below(self.session, targets)
+        return iterate_images(self.session, targets)
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[OmeroReader]:

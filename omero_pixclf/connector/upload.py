@@ -28,9 +28,9 @@ from omero.rtypes import rint, rstring
 
 from omero_pixclf.connector.hierarchy import DTYPES, parse_key
 from omero_pixclf.connector.raw_planes import write_pixels
-from omero_pixclf.connector.results.annotations import link, unloaded
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
+from omero_pixclf.connector.results.annotations import make_link, make_reference
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import ImageError, OutputError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader
@@ -43,8 +43,8 @@ __all__ = [
     "create_plate",
     "find_container",
     "find_containers",
-    "new_image",
-    "results_dataset",
+    "find_or_create_results_dataset",
+    "make_image",
     "store_image",
     "upload_image",
 ]
@@ -85,7 +85,7 @@ def create_container(
         if (above, kind) not in _LINKS:
             raise UsageError(f"{kind} {name!r}: cannot lie in {parent}")
         saved = getattr(omero.model, _LINKS[above, kind])()
-        saved.parent, saved.child = unloaded(above, ident), made
+        saved.parent, saved.child = make_reference(above, ident), made
     stored = session.once(
         f"creating {kind} {name!r}",
         lambda sf: sf.getUpdateService().saveAndReturnObject(saved),
@@ -106,7 +106,7 @@ def find_containers(session: Session, kind: str, name: str) -> list[int]:
     return session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
 
 
-def results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
+def find_or_create_results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
     """This user's dataset for the result images of a container that is no dataset, made where there is none."""
     description = f"{RESULTS_MARK}{container}"
     hql = "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner order by d.id"
@@ -121,7 +121,7 @@ def results_dataset(session: Session, container: str, name: str, *, group: int) 
         # Another process may have made one at the same time: the older one counts, for both.
         first = session.ids(hql, group=group, text=description, owner=session.user_id)[0]
         if first != own:
-            remove(session, "Dataset", [own], group=group)
+            delete_objects(session, "Dataset", [own], group=group)
         return first
 
     return session.write(f"{container}: dataset for results", find_or_make, group=group)
@@ -147,8 +147,8 @@ def upload_image(
     MissingError
         Where the dataset is not there.
     """
-    into = group if group is not None else _group_for(session, dataset)
-    image = new_image(session, reader.info, dataset=dataset, description=description)
+    into = group if group is not None else _find_dataset_group(session, dataset)
+    image = make_image(session, reader.info, dataset=dataset, description=description)
     made: list[int] = []
     unknown = False  # whether the server may have an image whose number was not told
 
@@ -158,7 +158,7 @@ def upload_image(
                 f"{reader.info.name}: the connection broke while the image was created; look for it in OMERO, remove "
                 "it if it is there without pixels, and try again"
             )
-        remove(session, "Image", made, group=into)
+        delete_objects(session, "Image", made, group=into)
         made.clear()
 
     def created(ident: int) -> None:
@@ -178,61 +178,61 @@ def upload_image(
     try:
         return session.write(f"storing image {reader.info.name!r}", store, group=into, clean=clean)
     except BaseException:
-        remove(session, "Image", made, group=into)
+        delete_objects(session, "Image", made, group=into)
         raise
 
 
-def _group_for(session: Session, dataset: int | None) -> int:
+def _find_dataset_group(session: Session, dataset: int | None) -> int:
     if dataset is None:
         return session.group_id
     found = session.ids("select d.details.group.id from Dataset d where d.id = :id", id=dataset)
     if not found:
-        raise missing("Dataset", dataset)
+        raise make_missing_error("Dataset", dataset)
     return found[0]
 
 
-def new_image(
+def make_image(
     session: Session, info: ImageInfo, *, dataset: int | None = None, description: str = "", entry: int | None = None
 ) -> ImageI:
     """An image without pixel data, not saved, in a dataset and linked to a ledger's entry where they are named."""
     image = ImageI()
     image.name, image.description, image.series = rstring(path_text(info.name)), rstring(description), rint(0)
-    image.addPixels(_new_pixels(session, info))
+    image.addPixels(_make_pixels(session, info))
     if dataset is not None:
         held = DatasetImageLinkI()
-        held.parent, held.child = unloaded("Dataset", dataset), image
+        held.parent, held.child = make_reference("Dataset", dataset), image
         image.addDatasetImageLink(held)
     if entry is not None:
-        noted = link("Image:0", unloaded("MapAnnotation", entry))
+        noted = make_link("Image:0", make_reference("MapAnnotation", entry))
         noted.parent = image
         image.addImageAnnotationLink(noted)
     return image
 
 
-def _new_pixels(session: Session, info: ImageInfo) -> PixelsI:
+def _make_pixels(session: Session, info: ImageInfo) -> PixelsI:
     kinds = {ours: theirs for theirs, ours in DTYPES.items()}
     if info.dtype not in kinds:
         raise ImageError(f"{info.name}: pixels of type {info.dtype}, OMERO has {', '.join(kinds)}")
     pixels = PixelsI()
     pixels.sizeT, pixels.sizeZ, pixels.sizeY, pixels.sizeX, pixels.sizeC = (rint(n) for n in info.shape)
-    pixels.pixelsType = _enumeration(session, "PixelsType", kinds[info.dtype])
-    pixels.dimensionOrder = _enumeration(session, "DimensionOrder", "XYZCT")
+    pixels.pixelsType = _find_enumeration(session, "PixelsType", kinds[info.dtype])
+    pixels.dimensionOrder = _find_enumeration(session, "DimensionOrder", "XYZCT")
     pixels.sha1 = rstring("Pending...")
     pixels.significantBits = rint(np.dtype(info.dtype).itemsize * 8)
-    z, y, x = (_length(um) for um in info.pixel_size_um)
+    z, y, x = (_make_length(um) for um in info.pixel_size_um)
     pixels.physicalSizeZ, pixels.physicalSizeY, pixels.physicalSizeX = z, y, x
     names = (*info.channels, *[""] * info.shape[4])[: info.shape[4]]
     for index, name in enumerate(names):
-        pixels.addChannel(_new_channel(name, _COLORS[index % len(_COLORS)] if len(names) > 1 else _WHITE))
+        pixels.addChannel(_make_channel(name, _COLORS[index % len(_COLORS)] if len(names) > 1 else _WHITE))
     return pixels
 
 
-def _length(um: float | None) -> LengthI | None:
+def _make_length(um: float | None) -> LengthI | None:
     """OMERO refuses sizes that are not above zero, as some files have them."""
     return LengthI(um, UnitsLength.MICROMETER) if um is not None and um > 0 else None
 
 
-def _new_channel(name: str, color: tuple[int, int, int]) -> ChannelI:
+def _make_channel(name: str, color: tuple[int, int, int]) -> ChannelI:
     channel, logical = ChannelI(), LogicalChannelI()
     logical.name = rstring(name) if name else None
     channel.logicalChannel = logical
@@ -241,15 +241,15 @@ def _new_channel(name: str, color: tuple[int, int, int]) -> ChannelI:
     return channel
 
 
-def _enumeration(session: Session, kind: str, value: str) -> Any:
+def _find_enumeration(session: Session, kind: str, value: str) -> Any:
     found = session.ids(f"select e.id from {kind} e where e.value = :value", value=value)
     if not found:
         raise ImageError(f"the server has no {kind} {value!r}")
-    return unloaded(kind, found[0])
+    return make_reference(kind, found[0])
 
 
 def store_image(factory: Any, image: ImageI, reader: PixelReader, *, created: Callable[[int], object]) -> int:
-    """Save an image of `new_image` with all its planes, its checksum and each channel's range; returns its id.
+    """Save an image of `make_image` with all its planes, its checksum and each channel's range; returns its id.
 
     ``created`` is told the id as soon as there is one. Pixels cannot be written again once their checksum stands, so
     that an attempt that fails must be followed by one with another image.
@@ -264,7 +264,7 @@ def store_image(factory: Any, image: ImageI, reader: PixelReader, *, created: Ca
         ranges = write_pixels(store, reader)
         written = store.save()
     finally:
-        with suppress(*FOREIGN):
+        with suppress(*REMOTE_ERRORS):
             store.close()
     if written is not None:
         update.saveObject(written)  # only this makes the checksum stand
@@ -289,20 +289,20 @@ def create_plate(
     """
     parent = None if screen is None else f"Screen:{screen}"
     plate = create_container(session, "Plate", name, parent=parent, description=description)
-    run = _new_acquisition(session, plate, acquisition) if acquisition else None
+    run = _create_acquisition(session, plate, acquisition) if acquisition else None
     for content in wells:
         images = [upload_image(session, reader) for reader in content.fields]
-        _save(session, _new_well(plate, content, images, run))
+        _save(session, _make_well(plate, content, images, run))
     return plate
 
 
-def _new_acquisition(session: Session, plate: int, name: str) -> int:
+def _create_acquisition(session: Session, plate: int, name: str) -> int:
     run = PlateAcquisitionI()
     run.name, run.plate = rstring(name), PlateI(plate, False)
     return int(_save(session, run).id.val)
 
 
-def _new_well(plate: int, content: WellContent, images: Sequence[int], run: int | None) -> WellI:
+def _make_well(plate: int, content: WellContent, images: Sequence[int], run: int | None) -> WellI:
     well = WellI()
     well.plate, well.row, well.column = PlateI(plate, False), rint(content.row), rint(content.column)
     for index, image in enumerate(images):

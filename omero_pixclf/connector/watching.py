@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,14 +12,15 @@ from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.connector.files import titled
+from omero_pixclf.connector.files import name_recipe
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.project_lookup import SEARCHED, projects_near
-from omero_pixclf.connector.query_patterns import fitting
-from omero_pixclf.connector.recipe_annotations import Pairs, pairs_of
-from omero_pixclf.connector.results.annotations import group_of, link
-from omero_pixclf.connector.results.ledger import RUN_NS, from_pairs
-from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.paging import split_into_pages
+from omero_pixclf.connector.project_lookup import SEARCHED_PLACES, find_nearest_projects
+from omero_pixclf.connector.query_patterns import glob_pattern
+from omero_pixclf.connector.recipe_annotations import Pairs, format_recipe
+from omero_pixclf.connector.results.annotations import find_group, make_link
+from omero_pixclf.connector.results.ledger import RUN_NS, parse_record
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.image import ImageInfo, parse_id
@@ -28,16 +29,16 @@ __all__ = [
     "ANSWER_NS",
     "REQUEST_NS",
     "WATCH_NS",
-    "Note",
-    "Queued",
+    "KeyValueAnnotation",
+    "QueuedRequest",
     "answer_request",
-    "attached_project",
-    "containers_named",
-    "opt_ins",
+    "find_attached_project",
+    "find_containers_by_name",
+    "find_up_to_date_images",
+    "list_open_requests",
+    "list_opt_ins",
     "queue_request",
-    "requests",
-    "standing",
-    "versions",
+    "read_image_versions",
 ]
 
 WATCH_NS = "omero_pixclf/watch"
@@ -47,7 +48,6 @@ ANSWER_NS = "omero_pixclf/request/answer"
 
 CONTAINERS = ("Project", "Dataset", "Screen", "Plate")
 TARGETS = (*CONTAINERS, "Image", "Well")
-PAGE = 500
 RequestState = Literal["queued", "running", "done", "failed"]
 _OPEN = ("queued", "running")
 _WHERE = "the watcher answers here or, where it may not edit this, in key-values of its own beside these"
@@ -56,7 +56,7 @@ _ABOUT = ("Requested by", "State", "Message", "Served by")
 
 
 @dataclass(frozen=True)
-class Note:
+class KeyValueAnnotation:
     """Key-value pairs on an object: the annotation's id, where it hangs, its owner's name, what it says."""
 
     annotation: int
@@ -70,37 +70,39 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Queued:
+class QueuedRequest:
     """A request that waits: its annotation's id, and whether it was made now or stood already."""
 
     annotation: int
     new: bool
 
 
-def containers_named(session: Session, kind: str, pattern: str) -> list[str]:
+def find_containers_by_name(session: Session, kind: str, pattern: str) -> list[str]:
     """The visible containers of a kind whose names fit a shell pattern, such as ``"*_DAPI"``; case counts."""
     hql = f"select x.id, x.name from {kind} x where x.name like :name order by x.id"
-    found = session.rows(hql, name=fitting(pattern))
+    found = session.rows(hql, name=glob_pattern(pattern))
     return [f"{kind}:{ident}" for ident, name in found if fnmatch.fnmatchcase(name or "", pattern)]
 
 
-def opt_ins(session: Session) -> list[Note]:
+def list_opt_ins(session: Session) -> list[KeyValueAnnotation]:
     """The containers that somebody opted in, in the order of their annotations."""
-    return _notes(session, WATCH_NS, CONTAINERS)
+    return _find_annotations(session, WATCH_NS, CONTAINERS)
 
 
-def requests(session: Session) -> list[Note]:
+def list_open_requests(session: Session) -> list[KeyValueAnnotation]:
     """The requests that are not answered yet, oldest first."""
-    asked = [n for n in _notes(session, REQUEST_NS, TARGETS) if n.said("State") in ("", *_OPEN)]
+    asked = [n for n in _find_annotations(session, REQUEST_NS, TARGETS) if n.said("State") in ("", *_OPEN)]
     if not asked:
         return []
-    answers = {parse_id(n.said("Request")): n.said("State") for n in _notes(session, ANSWER_NS, TARGETS, own=True)}
+    answers = {
+        parse_id(n.said("Request")): n.said("State") for n in _find_annotations(session, ANSWER_NS, TARGETS, own=True)
+    }
     return [n for n in asked if answers.get(n.annotation, "queued") in _OPEN]
 
 
-def _notes(
+def _find_annotations(
     session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False, on: int | None = None
-) -> list[Note]:
+) -> list[KeyValueAnnotation]:
     """Notes of a namespace on objects of some kinds; this user's own only, or on the object of one number only."""
     named: dict[str, Any] = {"ns": namespace}
     hql = "select a.id, l.parent.id from {}AnnotationLink l join l.child a where a.ns = :ns"
@@ -112,11 +114,11 @@ def _notes(
     links = [(ident, f"{kind}:{parent}") for ident, kind, parent in sorted(rows)]  # by number: 99 before 100
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
-    for page in _pages(sorted({ident for ident, _ in links})):
+    for page in split_into_pages(sorted({ident for ident, _ in links})):
         hql = "select a.id, o.omeName from MapAnnotation a join a.details.owner o where a.id in (:ids)"
         owners.update({int(ident): name for ident, name in session.rows(hql, ids=page)})
         _read_pairs(session, page, pairs)
-    return [Note(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in links if i in owners]
+    return [KeyValueAnnotation(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in links if i in owners]
 
 
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
@@ -126,11 +128,7 @@ def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pa
         into[int(found.id.val)] = [(v.name or "", v.value or "") for v in found.getMapValue() or ()]
 
 
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    yield from (list(ids[i : i + PAGE]) for i in range(0, len(ids), PAGE))
-
-
-def attached_project(session: Session, target: str, name: str = "") -> tuple[str, str]:
+def find_attached_project(session: Session, target: str, name: str = "") -> tuple[str, str]:
     """The address and file name of the ``.ilp`` attached to an object or near it, of that name or the only one.
 
     Raises
@@ -138,10 +136,12 @@ def attached_project(session: Session, target: str, name: str = "") -> tuple[str
     MissingError, UsageError
         Where there is none, or there are several.
     """
-    wanted = projects_near(session, target, lambda file: file == name if name else file.lower().endswith(".ilp"))
+    wanted = find_nearest_projects(
+        session, target, lambda file: file == name if name else file.lower().endswith(".ilp")
+    )
     if not wanted:
         raise MissingError(
-            f"{target}: no {name or '.ilp'} is attached ({SEARCHED}); attach it, or name another Project"
+            f"{target}: no {name or '.ilp'} is attached ({SEARCHED_PLACES}); attach it, or name another Project"
         )
     if len(wanted) > 1:
         choices = ", ".join(f"FileAnnotation:{number} ({file})" for number, file in wanted)
@@ -149,14 +149,14 @@ def attached_project(session: Session, target: str, name: str = "") -> tuple[str
     return f"FileAnnotation:{wanted[0][0]}", str(wanted[0][1])
 
 
-def versions(session: Session, images: Sequence[str]) -> dict[str, str]:
+def read_image_versions(session: Session, images: Sequence[str]) -> dict[str, str]:
     """A text per image that changes as long as its import goes on; images without pixels are left out.
 
     OMERO updates the pixels' row when planes, checksum or statistics are in; the number of that update counts, not
     its time.
     """
     found: dict[str, str] = {}
-    for page in _pages([parse_key(key)[1] for key in images]):
+    for page in split_into_pages([parse_key(key)[1] for key in images]):
         rows = session.rows(
             "select p.image.id, p.id, p.sha1, p.details.updateEvent.id from Pixels p where p.image.id in (:ids) "
             "order by p.id desc",
@@ -166,20 +166,20 @@ def versions(session: Session, images: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def standing(session: Session, images: Sequence[ImageInfo], recipe: str, recipe_hash: str) -> set[str]:
+def find_up_to_date_images(session: Session, images: Sequence[ImageInfo], recipe: str, recipe_hash: str) -> set[str]:
     """Which images have, of all this user's runs of a recipe of that name, just the one that is wanted."""
     wanted = {i.key: (recipe_hash, i.fingerprint) for i in images}
     return {
         key
-        for key, entries in _entries(session, list(wanted)).items()
+        for key, entries in _read_ledger_entries(session, list(wanted)).items()
         if [(e.recipe_hash, e.fingerprint) for e in entries if e.recipe == recipe] == [wanted[key]]
         and all(e.state == "complete" for e in entries if e.recipe == recipe)
     }
 
 
-def _entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
+def _read_ledger_entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
     entries: dict[str, list[Any]] = {}
-    for page in _pages([parse_key(key)[1] for key in images]):
+    for page in split_into_pages([parse_key(key)[1] for key in images]):
         ids = session.ids(
             "select a.id from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) and a.ns = :ns "
             "and a.details.owner.id = :owner",
@@ -188,18 +188,18 @@ def _entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
             owner=session.user_id,
         )
         pairs: dict[int, Pairs] = {}
-        for part in _pages(ids):
+        for part in split_into_pages(ids):
             _read_pairs(session, part, pairs)
         for said in pairs.values():
             try:
-                record = from_pairs(said)
+                record = parse_record(said)
             except (KeyError, ValueError):
                 continue  # somebody's own pairs under our namespace
             entries.setdefault(record.image, []).append(record)
     return entries
 
 
-def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
+def queue_request(session: Session, target: str, recipe: Recipe) -> QueuedRequest:
     """Ask the watcher to apply a recipe to an object; where this user asks for the very same already, that counts.
 
     Raises
@@ -212,32 +212,32 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> Queued:
             f"{recipe.classifier.project}: the watcher needs the project in OMERO: attach it and name it, as "
             "FileAnnotation:12"
         )
-    recipe = titled(session, recipe)
-    waiting = _waiting(session, target, recipe)
+    recipe = name_recipe(session, recipe)
+    waiting = _find_waiting_request(session, target, recipe)
     if waiting is not None:
-        return Queued(waiting, new=False)
+        return QueuedRequest(waiting, new=False)
     annotation = MapAnnotationI()
     annotation.ns = rstring(REQUEST_NS)
     about = (("Requested by", session.user_name), ("State", "queued"), ("Message", _WHERE))
-    pairs = [*pairs_of(recipe), *about]
+    pairs = [*format_recipe(recipe), *about]
     annotation.setMapValue([NamedValue(*pair) for pair in pairs])
-    made, group = link(target, annotation), group_of(session, target)
+    made, group = make_link(target, annotation), find_group(session, target)
     saved = session.once(
         f"{target}: queueing a request",
         lambda sf: sf.getUpdateService().saveAndReturnObject(made),
         group=group,
     )
-    return Queued(int(saved.child.id.val), new=True)
+    return QueuedRequest(int(saved.child.id.val), new=True)
 
 
-def _waiting(session: Session, target: str, recipe: Recipe) -> int | None:
+def _find_waiting_request(session: Session, target: str, recipe: Recipe) -> int | None:
     """This user's request for the same, as long as nobody works on it: what arrives later is not in its images."""
     kind, ident = parse_key(target)
-    asked = _notes(session, REQUEST_NS, (kind,), own=True, on=ident)
+    asked = _find_annotations(session, REQUEST_NS, (kind,), own=True, on=ident)
     if not asked:
         return None
-    begun = {n.said("Request") for n in _notes(session, ANSWER_NS, (kind,), on=ident)}
-    wanted = dict(pairs_of(recipe))
+    begun = {n.said("Request") for n in _find_annotations(session, ANSWER_NS, (kind,), on=ident)}
+    wanted = dict(format_recipe(recipe))
     for note in asked:
         said = {key: value for key, value in note.pairs if key not in _ABOUT}
         if said == wanted and note.said("State") in ("", "queued") and str(note.annotation) not in begun:
@@ -245,7 +245,7 @@ def _waiting(session: Session, target: str, recipe: Recipe) -> int | None:
     return None
 
 
-def answer_request(session: Session, note: Note, state: RequestState, message: str) -> None:
+def answer_request(session: Session, note: KeyValueAnnotation, state: RequestState, message: str) -> None:
     """Write how a request stands into it, or beside it where this user may not edit it.
 
     Raises
@@ -258,7 +258,7 @@ def answer_request(session: Session, note: Note, state: RequestState, message: s
     def update(factory: Any) -> bool:
         stored = factory.getQueryService().find("MapAnnotation", note.annotation)
         if stored is None:
-            raise missing("MapAnnotation", note.annotation)
+            raise make_missing_error("MapAnnotation", note.annotation)
         if not stored.details.permissions.canEdit():
             return False
         kept = [(v.name, v.value) for v in stored.getMapValue() or () if v.name not in news]
@@ -266,20 +266,20 @@ def answer_request(session: Session, note: Note, state: RequestState, message: s
         factory.getUpdateService().saveObject(stored)
         return True
 
-    group = group_of(session, note.target)
+    group = find_group(session, note.target)
     if not session.write(f"{note.target}: answering request {note.annotation}", update, group=group):
-        _answer_beside(session, note, news, group)
+        _write_own_answer(session, note, news, group)
 
 
-def _answer_beside(session: Session, note: Note, news: dict[str, str], group: int) -> None:
+def _write_own_answer(session: Session, note: KeyValueAnnotation, news: dict[str, str], group: int) -> None:
     pairs = [("Request", str(note.annotation)), *news.items()]
 
     def write(factory: Any) -> None:
-        mine = _notes(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)
+        mine = _find_annotations(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)
         known = next((n.annotation for n in mine if n.said("Request") == str(note.annotation)), None)
         annotation = factory.getQueryService().find("MapAnnotation", known) if known else MapAnnotationI()
         annotation.ns = rstring(ANSWER_NS)
         annotation.setMapValue([NamedValue(*pair) for pair in pairs])
-        factory.getUpdateService().saveObject(annotation if known else link(note.target, annotation))
+        factory.getUpdateService().saveObject(annotation if known else make_link(note.target, annotation))
 
     session.write(f"{note.target}: answering request {note.annotation}", write, group=group)

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, check_values, load_recipe, title_of
-from omero_pixclf.connector.recipe_annotations import project_named
+from omero_pixclf.connector.recipe_annotations import parse_project_name
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
 
@@ -94,7 +94,7 @@ def _chosen(text: str) -> dict[str, str]:
     name, marker, tail = text.strip().rpartition(" (FileAnnotation:")
     number = tail.partition(",")[0]
     if not marker or parse_id(number) is None:
-        return {"classifier.project": project_named(text.strip())}
+        return {"classifier.project": parse_project_name(text.strip())}
     return {"classifier.project": f"FileAnnotation:{number}", "name": title_of(name)}
 
 

@@ -23,11 +23,11 @@ from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import robject, rstring
 
 from omero_pixclf import __version__
-from omero_pixclf.connector.files import attached_projects, project_address, titled
+from omero_pixclf.connector.files import list_attached_projects, name_recipe, resolve_project
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.annotations import unloaded
+from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.sessions.login import Login
-from omero_pixclf.connector.sessions.session import adopt, connect
+from omero_pixclf.connector.sessions.session import connect, wrap_client
 from omero_pixclf.direct.mounts import Direct, parse_mount
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.omero_script.form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
@@ -116,8 +116,8 @@ def _choices() -> list[str]:
         if client.getProperty("omero.scripts.parse") in ("", "only"):  # "only": there is no server
             return []
         client.createSession().detachOnDestroy()
-        with adopt(client) as session:
-            return choices(attached_projects(session))
+        with wrap_client(client) as session:
+            return choices(list_attached_projects(session))
     finally:
         client.closeSession()
 
@@ -149,9 +149,9 @@ def _inputs(client: Any) -> dict[str, Any]:
 def _addressed(session: Session, order: Order) -> Order:
     """The order with its project as an attachment: the script opens no files of the server's own disk for its users."""
     classifier = order.recipe.classifier
-    address = project_address(session, classifier.project, order.targets)
+    address = resolve_project(session, classifier.project, order.targets)
     placed = classifier.model_copy(update={"project": address})
-    return replace(order, recipe=titled(session, order.recipe.model_copy(update={"classifier": placed})))
+    return replace(order, recipe=name_recipe(session, order.recipe.model_copy(update={"classifier": placed})))
 
 
 def _login(client: Any) -> Login:
@@ -163,7 +163,7 @@ def _login(client: Any) -> Login:
 
 def _tell(client: Any, answer: Answer) -> None:
     client.setOutput("Message", rstring(answer.message))
-    with adopt(client) as session:
+    with wrap_client(client) as session:
         for name, key in answer.outputs.items():
             client.setOutput(name, robject(_loaded(session, key)))
 
@@ -172,7 +172,7 @@ def _loaded(session: Session, key: str) -> Any:
     """An object as OMERO.web wants it in an output; files with their names, so that it offers to view them."""
     kind, ident = parse_key(key)
     if kind != "FileAnnotation":
-        return unloaded(kind, ident)
+        return make_reference(kind, ident)
     return session.objects("select a from FileAnnotation a join fetch a.file where a.id = :id", id=ident)[0]
 
 

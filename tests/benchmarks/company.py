@@ -75,7 +75,7 @@ def leave_something(opened: Any, plate_id: int, folder: Path) -> None:
 
 def digest_of(opened: Any) -> str:
     """Everything that a user owns on images and plates, byte for byte, as a digest."""
-    from omero_pixclf.connector.files import download
+    from omero_pixclf.connector.files import download_file
 
     own = {"me": opened.user_id}
     parts = [
@@ -91,7 +91,7 @@ def digest_of(opened: Any) -> str:
     masks = opened.objects("select x from Mask x where x.details.owner.id = :me order by x.id", **own)
     parts.append([bytes(mask.bytes) for mask in masks])
     files = opened.ids("select x.id from FileAnnotation x where x.details.owner.id = :me order by x.id", **own)
-    content = [hashlib.sha256(download(opened, n)[1]).hexdigest() for n in files]
+    content = [hashlib.sha256(download_file(opened, n)[1]).hexdigest() for n in files]
     return f"{[len(p) for p in parts]} {hashlib.sha256(repr((parts, content)).encode()).hexdigest()[:16]}"
 
 

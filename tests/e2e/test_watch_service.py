@@ -19,7 +19,7 @@ import pytest
 
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container, upload_image
@@ -161,7 +161,9 @@ def test_images_completed_just_before_a_kill_get_their_rows(
     config = str(settings(watched(f"Dataset:{dataset}")))
     omero.command("watch", config, "--once")
     hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d"
-    remove(session, "Annotation", session.ids(hql, d=dataset), group=session.group_id)  # as before it had any tables
+    delete_objects(
+        session, "Annotation", session.ids(hql, d=dataset), group=session.group_id
+    )  # as before it had any tables
     (manifest,) = (tmp_path / "runs").glob("*/manifest.sqlite")
     change(manifest, "update image set state = 'running'", "delete from finished")
     change(tmp_path / "state" / "watch.sqlite", "update run set state = 'running', done = 0")

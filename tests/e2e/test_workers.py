@@ -164,9 +164,9 @@ def _newest(omero: Omero) -> str:
 def _results(client: object, target: str) -> tuple[dict[str, list[str]], list[str]]:
     """Polygons of each image by its name, and the tables' rows without ids."""
     from omero_pixclf.connector.results.tables import read_table
-    from omero_pixclf.connector.sessions.session import adopt
+    from omero_pixclf.connector.sessions.session import wrap_client
 
-    with adopt(client.c) as session:  # type: ignore[attr-defined]
+    with wrap_client(client.c) as session:  # type: ignore[attr-defined]
         ident = int(target.partition(":")[2])
         images = session.rows("select l.child.id, l.child.name from DatasetImageLink l where l.parent.id = :d", d=ident)
         points = "select s.points from Polygon s where s.roi.image.id = :i"

@@ -10,13 +10,13 @@ import omero.model
 import pytest
 
 from omero_pixclf.config import Classifier, Recipe
-from omero_pixclf.connector.files import attach_file, download
+from omero_pixclf.connector.files import attach_file, download_file
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.sessions.session import ALL_GROUPS
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
-from omero_pixclf.connector.watching import answer_request, queue_request, requests
+from omero_pixclf.connector.watching import answer_request, list_open_requests, queue_request
 from omero_pixclf.image import Region
 from tests.integration.conftest import Lab
 from tests.integration.recorded import Recorded, recording
@@ -107,7 +107,7 @@ def test_tables_and_pictures_of_a_container_are_stored_in_its_group(place, tmp_p
     assert place.groups_of("FileAnnotation") == {place.group}
     assert place.groups_of("OriginalFile", "x.mimetype in ('OMERO.tables', 'image/png')") == {place.group}
     annotation = int(written["sheet.png"].partition(":")[2])
-    assert download(place.session, annotation) == ("sheet.png", picture.read_bytes())
+    assert download_file(place.session, annotation) == ("sheet.png", picture.read_bytes())
     assert set(OmeroSink(place.session, encode=ENCODE).tables(place.info.place.container, "nuclei")) == set(tables)
     every_call_names_its_group(place)
 
@@ -117,7 +117,7 @@ def test_requests_are_answered_in_their_group(place, tmp_path):
     project = attach_file(place.session, place.info.key, tmp_path / "a.ilp")
     recipe = Recipe(name="nuclei", classifier=Classifier(project=f"FileAnnotation:{project}"))
     queued = queue_request(place.session, place.info.key, recipe)
-    (note,) = [n for n in requests(place.session) if n.annotation == queued.annotation]
+    (note,) = [n for n in list_open_requests(place.session) if n.annotation == queued.annotation]
     answer_request(place.session, note, "done", "well")
     assert place.groups_of("MapAnnotation") == {place.group}
     every_call_names_its_group(place)

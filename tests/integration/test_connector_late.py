@@ -169,7 +169,7 @@ def test_texts_that_only_look_like_marks_are_left_alone(made):
         whole_run(session, info, FIRST)
         found = session.ids("select r.id from Roi r where r.description = :text order by r.id", text=text)
         assert found == kept.tolist()
-        from omero_pixclf.connector.results.delete import remove
+        from omero_pixclf.connector.results.delete import delete_objects
 
-        remove(session, "Roi", found, group=session.group_id)
+        delete_objects(session, "Roi", found, group=session.group_id)
         assert counts(person) == expected

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.results.rois import read_outlines, rois_marked, save_outlines
+from omero_pixclf.connector.results.rois import find_marked_rois, read_outlines, save_outlines
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
 from omero_pixclf.objects.rasterize import rasterise
@@ -84,7 +84,7 @@ def test_outlines_without_shapes_have_no_roi(session):
     image = upload_image(session, reader((1, 1, 20, 20, 1)))
     ids = save(session, image, [Outline(1, 0, (dot,)), Outline(2, 0, ()), Outline(3, 0, (dot,))])
     assert ids[1] == -1
-    assert rois_marked(session, image, "m") == [ids[0], ids[2]]
+    assert find_marked_rois(session, image, "m") == [ids[0], ids[2]]
     assert save(session, image, []).tolist() == []
 
 
@@ -100,5 +100,5 @@ def test_marks_tell_runs_apart(session):
     dot = Outline(1, 0, (MaskShape(0, 0, 0, 0, np.ones((1, 1), bool)),))
     image = upload_image(session, reader((1, 1, 20, 20, 1)))
     one, two = save(session, image, [dot], mark="one"), save(session, image, [dot], mark="two")
-    assert rois_marked(session, image, "one") == one.tolist()
+    assert find_marked_rois(session, image, "one") == one.tolist()
     assert [roi for roi, _, _ in read_outlines(session, image, mark="two")] == two.tolist()

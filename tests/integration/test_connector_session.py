@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.connector.sessions.login import Login
-from omero_pixclf.connector.sessions.session import adopt, connect
+from omero_pixclf.connector.sessions.session import connect, wrap_client
 from omero_pixclf.errors import LoginError, UnreachableError
 
 
@@ -114,6 +114,6 @@ def test_nothing_stays_open(user):
 
 def test_a_client_that_somebody_else_logged_in_stays_logged_in(user):
     client = user.client()
-    with adopt(client) as session:
+    with wrap_client(client) as session:
         assert session.user_name == user.name
     assert client.getSession().getAdminService().getEventContext().userName == user.name

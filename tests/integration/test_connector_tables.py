@@ -10,7 +10,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.config import Classifier, Recipe
-from omero_pixclf.connector.files import FILES_NS, attach_file, attached_projects, download, read_project_bytes, titled
+from omero_pixclf.connector.files import (
+    FILES_NS,
+    attach_file,
+    download_file,
+    list_attached_projects,
+    name_recipe,
+    read_project_bytes,
+)
 from omero_pixclf.connector.results.tables import BULK_NS, read_table, remove_tables, write_table
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
@@ -102,7 +109,7 @@ def test_files_come_back_byte_by_byte(session, user, dataset, tmp_path, size):
     path = tmp_path / "map.h5"
     path.write_bytes(np.random.default_rng(size).bytes(size))
     annotation = attach_file(session, f"Dataset:{dataset}", path)
-    assert download(session, annotation) == ("map.h5", path.read_bytes())
+    assert download_file(session, annotation) == ("map.h5", path.read_bytes())
     stored = user.gateway().getObject("FileAnnotation", annotation)
     assert (stored.getNs(), stored.getFileName(), stored.getFileSize()) == (FILES_NS, "map.h5", size)
     assert b"".join(stored.getFileInChunks()) == path.read_bytes()
@@ -118,7 +125,7 @@ def test_a_project_is_found_by_name_or_number(session, dataset, tmp_path):
     expected = ("nuclei.ilp", b"project")
     assert read_project_bytes(session, f"FileAnnotation:{annotation}") == expected
     assert read_project_bytes(session, "nuclei.ilp", [f"Dataset:{dataset}"]) == expected
-    assert (annotation, "nuclei.ilp", f"Dataset:{dataset}") in attached_projects(session)
+    assert (annotation, "nuclei.ilp", f"Dataset:{dataset}") in list_attached_projects(session)
 
 
 def test_a_recipe_is_called_after_the_attached_file(session, tmp_path):
@@ -127,10 +134,10 @@ def test_a_recipe_is_called_after_the_attached_file(session, tmp_path):
     path.write_bytes(b"ilp")
     annotation = attach_file(session, f"Dataset:{dataset}", path)
     recipe = Recipe(classifier=Classifier(project=f"FileAnnotation:{annotation}"))
-    assert titled(session, recipe).title == "nuclei"
-    assert titled(session, recipe.model_copy(update={"name": "own"})).title == "own"
+    assert name_recipe(session, recipe).title == "nuclei"
+    assert name_recipe(session, recipe.model_copy(update={"name": "own"})).title == "own"
     with pytest.raises(MissingError, match="FileAnnotation:99999999"):
-        titled(session, Recipe(classifier=Classifier(project="FileAnnotation:99999999")))
+        name_recipe(session, Recipe(classifier=Classifier(project="FileAnnotation:99999999")))
 
 
 def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tmp_path):
@@ -146,7 +153,7 @@ def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tm
 
 def test_a_file_annotation_that_is_not_there_is_named(session):
     with pytest.raises(MissingError, match="FileAnnotation:99999999"):
-        download(session, 99999999)
+        download_file(session, 99999999)
     with pytest.raises(MissingError, match="FileAnnotation:99999999"):
         read_table(session, 99999999)
 

@@ -13,22 +13,22 @@ from omero.rtypes import rstring
 
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.hierarchy import images_below
+from omero_pixclf.connector.hierarchy import iterate_images
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.connector.watching import (
     REQUEST_NS,
     WATCH_NS,
-    Queued,
+    QueuedRequest,
     answer_request,
-    attached_project,
-    containers_named,
-    opt_ins,
+    find_attached_project,
+    find_containers_by_name,
+    find_up_to_date_images,
+    list_open_requests,
+    list_opt_ins,
     queue_request,
-    requests,
-    standing,
-    versions,
+    read_image_versions,
 )
 from omero_pixclf.errors import MissingError, NotAllowedError, UsageError
 from omero_pixclf.image import ArrayReader, ImageInfo
@@ -68,14 +68,14 @@ def test_containers_are_found_by_a_pattern_on_their_names(session: Session) -> N
     made = {name: create_container(session, "Dataset", name) for name in names}
 
     def fits(pattern: str) -> set[str]:
-        found = set(containers_named(session, "Dataset", pattern))
+        found = set(find_containers_by_name(session, "Dataset", pattern))
         return {name for name, ident in made.items() if f"Dataset:{ident}" in found}
 
     assert fits("*_DAPI") == {"run 1_DAPI", "run 12_DAPI", "run [3]_DAPI"}
     assert fits("run ?_DAPI") == {"run 1_DAPI"}
     assert fits("run [12]_*") == {"run 1_DAPI", "run 2_dapi"}
     assert fits("100% D*") == {"100% DAPI"} and fits("nothing") == set()
-    assert containers_named(session, "Plate", "*_DAPI") == []
+    assert find_containers_by_name(session, "Plate", "*_DAPI") == []
 
 
 def test_opt_ins_are_found_on_every_kind_of_container_and_everywhere_they_hang(session: Session) -> None:
@@ -87,7 +87,7 @@ def test_opt_ins_are_found_on_every_kind_of_container_and_everywhere_they_hang(s
     session.client.sf.getUpdateService().saveObject(link, session.context(session.group_id))
     second = note(session, "Project", project, WATCH_NS, Project="n.ilp")
     note(session, "Dataset", one, "somebody/else", Recipe="x")
-    found = opt_ins(session)
+    found = list_opt_ins(session)
     assert [(n.annotation, n.target) for n in found] == [
         (first, f"Dataset:{one}"), (first, f"Dataset:{two}"), (second, f"Project:{project}"),
     ]  # fmt: skip
@@ -103,12 +103,12 @@ def test_a_request_is_open_until_it_is_answered(user: Person, session: Session) 
         "Recipe": "asked", "Project": "FileAnnotation:1", "objects.threshold": "0.6", "Requested by": user.name,
         "State": "queued",
     }  # fmt: skip
-    (open_one,) = requests(session)
+    (open_one,) = list_open_requests(session)
     assert (open_one.annotation, open_one.target) == (asked, f"Dataset:{dataset}")
     answer_request(session, open_one, "running", "at it")
-    assert [n.annotation for n in requests(session)] == [asked]
+    assert [n.annotation for n in list_open_requests(session)] == [asked]
     answer_request(session, open_one, "done", "2 of 2")
-    assert requests(session) == []
+    assert list_open_requests(session) == []
     (stored,) = pairs_of_stored(user.client(), REQUEST_NS, asked)
     assert (stored["State"], stored["Message"], stored["objects.threshold"]) == ("done", "2 of 2", "0.6")
 
@@ -121,16 +121,16 @@ def test_the_same_asked_for_twice_is_one_request_until_somebody_works_on_it(
     hers, his, service = ada.session(), bob.session(), watcher.session()
     one, two = (f"Dataset:{create_container(hers, 'Dataset', name)}" for name in "ab")
     first = queue_request(hers, one, RECIPE)
-    assert first.new and queue_request(hers, one, RECIPE) == Queued(first.annotation, new=False)
+    assert first.new and queue_request(hers, one, RECIPE) == QueuedRequest(first.annotation, new=False)
     other = RECIPE.model_copy(update={"objects": Objects(threshold=0.7)})
     assert queue_request(hers, one, other).new and queue_request(hers, two, RECIPE).new
     assert queue_request(his, one, RECIPE).new  # hers is hers to take back
-    (seen,) = [n for n in requests(service) if n.annotation == first.annotation]
+    (seen,) = [n for n in list_open_requests(service) if n.annotation == first.annotation]
     answer_request(service, seen, "running", "at it")  # beside it: the watcher may not edit it
     second = queue_request(hers, one, RECIPE)
     assert second.new
-    assert len([n for n in requests(service) if n.target == one]) == 4
-    (mine,) = [n for n in requests(hers) if n.annotation == second.annotation]
+    assert len([n for n in list_open_requests(service) if n.target == one]) == 4
+    (mine,) = [n for n in list_open_requests(hers) if n.annotation == second.annotation]
     answer_request(hers, mine, "done", "all")
     assert queue_request(hers, one, RECIPE).new
 
@@ -143,10 +143,10 @@ def test_a_request_that_may_not_be_edited_is_answered_beside_it(
     hers, his = ada.session(), watcher.session()
     dataset = create_container(hers, "Dataset", "asked for")
     asked = queue_request(hers, f"Dataset:{dataset}", RECIPE).annotation
-    (seen,) = requests(his)
+    (seen,) = list_open_requests(his)
     for state, message in (("running", "at it"), ("done", "all")):
         answer_request(his, seen, state, message)  # type: ignore[arg-type]
-    assert requests(his) == []
+    assert list_open_requests(his) == []
     assert pairs_of_stored(ada.client(), REQUEST_NS, asked)[0]["State"] == "queued"
     answers = [p for p in pairs_of_stored(ada.client(), f"{REQUEST_NS}/answer") if p["Request"] == str(asked)]
     assert answers == [{"Request": str(asked), "State": "done", "Message": "all", "Served by": watcher.name}]
@@ -165,7 +165,7 @@ def test_a_request_removed_meanwhile_and_one_without_rights_raise(
     with pytest.raises(UsageError, match="FileAnnotation"):
         queue_request(hers, f"Dataset:{dataset}", local)
     queue_request(hers, f"Dataset:{dataset}", RECIPE)
-    (seen,) = requests(hers)
+    (seen,) = list_open_requests(hers)
     delete = omero.cmd.Delete2(targetObjects={"MapAnnotation": [seen.annotation]})
     hers.client.submit(delete, loops=50, ms=100).close(True)
     with pytest.raises(MissingError):
@@ -176,33 +176,33 @@ def test_the_only_attached_project_is_taken_and_several_must_be_told_apart(sessi
     dataset = create_container(session, "Dataset", "with projects")
     target = f"Dataset:{dataset}"
     with pytest.raises(MissingError, match=r"no \.ilp"):
-        attached_project(session, target)
+        find_attached_project(session, target)
     for name in ("a.ilp", "notes.txt", "b.ilp"):
         (tmp_path / name).write_bytes(b"x")
     first = attach_file(session, target, tmp_path / "a.ilp")
     attach_file(session, target, tmp_path / "notes.txt")
-    assert attached_project(session, target) == (f"FileAnnotation:{first}", "a.ilp")
+    assert find_attached_project(session, target) == (f"FileAnnotation:{first}", "a.ilp")
     attach_file(session, target, tmp_path / "b.ilp")
     with pytest.raises(UsageError, match=r"a\.ilp.*b\.ilp"):
-        attached_project(session, target)
-    assert attached_project(session, target, "b.ilp")[1] == "b.ilp"
+        find_attached_project(session, target)
+    assert find_attached_project(session, target, "b.ilp")[1] == "b.ilp"
 
 
 def test_versions_change_while_pixels_are_written_and_not_when_an_image_is_annotated(session: Session) -> None:
     dataset = create_container(session, "Dataset", "d")
     image = put(session, dataset)
-    before = versions(session, [f"Image:{image}"])
+    before = read_image_versions(session, [f"Image:{image}"])
     note(session, "Image", image, "x", a="b")
-    assert versions(session, [f"Image:{image}"]) == before != {}
+    assert read_image_versions(session, [f"Image:{image}"]) == before != {}
     query = session.client.sf.getQueryService()
     pixels = query.findByQuery(f"select p from Pixels p where p.image.id = {image}", None)
     pixels.methodology = rstring("again")
     session.client.sf.getUpdateService().saveObject(pixels)
-    assert versions(session, [f"Image:{image}"]) != before
+    assert read_image_versions(session, [f"Image:{image}"]) != before
     bare = omero.model.ImageI()
     bare.name = rstring("no pixels yet")
     ident = session.client.sf.getUpdateService().saveAndReturnObject(bare).id.val
-    assert versions(session, [f"Image:{ident}"]) == {}
+    assert read_image_versions(session, [f"Image:{ident}"]) == {}
 
 
 def test_an_image_stands_only_by_a_complete_run_of_this_recipe_on_these_pixels(session: Session) -> None:
@@ -210,7 +210,7 @@ def test_an_image_stands_only_by_a_complete_run_of_this_recipe_on_these_pixels(s
 
     dataset = create_container(session, "Dataset", "d")
     done, other, begun, new = (put(session, dataset, n) for n in "abcd")
-    infos = {i.key: i for i in images_below(session, [f"Dataset:{dataset}"])}
+    infos = {i.key: i for i in iterate_images(session, [f"Dataset:{dataset}"])}
     sink, now = OmeroSink(session, encode={}), datetime(2026, 11, 21, tzinfo=timezone.utc)
 
     def run(image: int, recipe_hash: str) -> None:
@@ -227,7 +227,7 @@ def test_an_image_stands_only_by_a_complete_run_of_this_recipe_on_these_pixels(s
     run(other, "older hash")
     with pytest.raises(SystemError):
         run(begun, "hash")
-    assert standing(session, list(infos.values()), "n", "hash") == {f"Image:{done}"}
-    assert standing(session, list(infos.values()), "n", "older hash") == {f"Image:{other}"}
-    assert standing(session, list(infos.values()), "m", "hash") == set()
+    assert find_up_to_date_images(session, list(infos.values()), "n", "hash") == {f"Image:{done}"}
+    assert find_up_to_date_images(session, list(infos.values()), "n", "older hash") == {f"Image:{other}"}
+    assert find_up_to_date_images(session, list(infos.values()), "m", "hash") == set()
     assert new

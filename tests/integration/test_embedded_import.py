@@ -22,7 +22,7 @@ from omero.rtypes import rstring
 from omero.testlib import AbstractRepoTest
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
-from omero_pixclf.connector.importing import Imported, ImportOptions, import_file_set, is_imported, resolved_target
+from omero_pixclf.connector.importing import ImportOptions, ImportResult, import_file_set, is_imported, resolve_target
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
@@ -57,7 +57,7 @@ def fake(path: Path) -> Path:
     return path
 
 
-def imported(session: Session, path: Path, **options: Any) -> Imported:
+def imported(session: Session, path: Path, **options: Any) -> ImportResult:
     return import_file_set(session, file_set(path).files, ImportOptions(**options))
 
 
@@ -89,7 +89,7 @@ def answer(handle: Any, seconds: float = 20) -> Any:
     return found
 
 
-def prefix_of(session: Session, made: Imported) -> str:
+def prefix_of(session: Session, made: ImportResult) -> str:
     """The folder of an import within the repository, with a slash at its end."""
     ((found,),) = session.rows("select f.templatePrefix from Fileset f where f.id = :id", id=made.fileset)
     return str(found)
@@ -481,15 +481,15 @@ def test_folders_of_an_older_version_are_brought_up_to_date(tmp_path: Path) -> N
 # ---- what the importer asks for ----------------------------------------------------------------------------------
 def test_targets_are_found_or_made(session: Session) -> None:
     first, second = (create_container(session, "Dataset", "of one name") for _ in range(2))
-    assert resolved_target(session, f"Dataset:{first}") == f"Dataset:{first}"
-    assert resolved_target(session, "Dataset:name:of one name") == f"Dataset:{second}"
-    assert resolved_target(session, "Dataset:-name:of one name") == f"Dataset:{first}"
-    assert resolved_target(session, "Dataset:@name:of one name") not in (f"Dataset:{first}", f"Dataset:{second}")
-    made = resolved_target(session, "Screen:name:new: with a colon")
-    assert resolved_target(session, "Screen:%name:new: with a colon") == made
+    assert resolve_target(session, f"Dataset:{first}") == f"Dataset:{first}"
+    assert resolve_target(session, "Dataset:name:of one name") == f"Dataset:{second}"
+    assert resolve_target(session, "Dataset:-name:of one name") == f"Dataset:{first}"
+    assert resolve_target(session, "Dataset:@name:of one name") not in (f"Dataset:{first}", f"Dataset:{second}")
+    made = resolve_target(session, "Screen:name:new: with a colon")
+    assert resolve_target(session, "Screen:%name:new: with a colon") == made
     for wrong in ("Dataset:%name:of one name", "Project:1", "Dataset:x", "Dataset:regex:(?<C1>.*)", "Dataset:name:"):
         with pytest.raises(UsageError, match="target"):
-            resolved_target(session, wrong)
+            resolve_target(session, wrong)
 
 
 def test_what_was_imported_before_is_known(session: Session, tmp_path: Path) -> None:

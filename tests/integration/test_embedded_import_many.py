@@ -23,7 +23,7 @@ import omero.model
 import pytest
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.importing import Imported, import_file_set
+from omero_pixclf.connector.importing import ImportResult, import_file_set
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.embedded.imports import import_handle
@@ -50,7 +50,7 @@ def session_of(port: int, password: str = PASSWORD) -> Any:
     return connect(Login("127.0.0.1", port=port, user="root"), environ={"OMERO_PASSWORD": password})
 
 
-def imported(session: Session, folder: Path, name: str) -> Imported:
+def imported(session: Session, folder: Path, name: str) -> ImportResult:
     path = folder / name
     path.touch()
     return import_file_set(session, file_set(path).files)

@@ -9,7 +9,7 @@ import pytest
 from omero_pixclf.app.runs import Request, run_in_session
 from omero_pixclf.config import load_recipe
 from omero_pixclf.connector import hierarchy
-from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_plate, upload_image
 from omero_pixclf.demo import images as demo_images
@@ -23,11 +23,11 @@ RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
 def test_an_image_that_goes_while_it_is_listed_is_refused_and_the_others_are_done(session, two, sink, monkeypatch):
     gone, stays = two
 
-    def describe(session, *page, describe=hierarchy._describe):
-        remove(session, "Image", [int(gone.key[6:])], group=session.group_id)
+    def describe(session, *page, describe=hierarchy._read_image_infos):
+        delete_objects(session, "Image", [int(gone.key[6:])], group=session.group_id)
         return describe(session, *page)
 
-    monkeypatch.setattr(hierarchy, "_describe", describe)
+    monkeypatch.setattr(hierarchy, "_read_image_infos", describe)
     source = OmeroSource(session)
     plan = {
         i.image.key: i for i in plan_images(source.images([stays.place.container]), sink, RECIPE, "h", lambda _: None)
@@ -42,7 +42,7 @@ def test_an_image_that_goes_while_the_run_is_planned_is_refused_and_the_others_a
 
     def images():
         yield stays
-        remove(session, "Image", [int(gone.key[6:])], group=session.group_id)
+        delete_objects(session, "Image", [int(gone.key[6:])], group=session.group_id)
         yield gone
 
     plan = {i.image.key: i for i in plan_images(images(), sink, RECIPE, "h", lambda _: None)}

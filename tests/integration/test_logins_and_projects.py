@@ -6,11 +6,11 @@ import omero.model
 import pytest
 
 from omero_pixclf.connector.files import attach_file, read_project_bytes
-from omero_pixclf.connector.results.annotations import unloaded
+from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
-from omero_pixclf.connector.watching import attached_project
+from omero_pixclf.connector.watching import find_attached_project
 from omero_pixclf.errors import LoginError, MissingError, UsageError
 from tests.integration.test_connector_pixels import reader
 
@@ -107,8 +107,8 @@ LINES = (("Image", "Dataset", "Project"), ("Field", "Well", "Plate", "Screen"))
 def test_a_project_is_found_up_and_down_the_hierarchy(session, tree, attach, at, asked):
     annotation = attach(tree[at])
     assert read_project_bytes(session, "nuclei.ilp", [tree[asked]]) == ("nuclei.ilp", b"project")
-    assert attached_project(session, tree[asked], "nuclei.ilp") == (f"FileAnnotation:{annotation}", "nuclei.ilp")
-    assert attached_project(session, tree[asked]) == (f"FileAnnotation:{annotation}", "nuclei.ilp")
+    assert find_attached_project(session, tree[asked], "nuclei.ilp") == (f"FileAnnotation:{annotation}", "nuclei.ilp")
+    assert find_attached_project(session, tree[asked]) == (f"FileAnnotation:{annotation}", "nuclei.ilp")
 
 
 def test_the_nearest_project_counts_and_those_that_hold_it_before_those_in_it(session, tree, attach):
@@ -124,7 +124,7 @@ def test_several_equally_near_are_refused_and_one_file_on_two_places_is_one(sess
     second = create_container(session, "Dataset", "d2", parent=tree["Project"])
     annotation = attach(tree["Dataset"])
     made = omero.model.DatasetAnnotationLinkI()
-    made.parent, made.child = unloaded("Dataset", second), unloaded("FileAnnotation", annotation)
+    made.parent, made.child = make_reference("Dataset", second), make_reference("FileAnnotation", annotation)
     session.once("linking", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
     assert read_project_bytes(session, "nuclei.ilp", [tree["Project"]])[1] == b"project"
     attach(f"Dataset:{second}", b"other")
@@ -135,7 +135,10 @@ def test_several_equally_near_are_refused_and_one_file_on_two_places_is_one(sess
 def test_a_project_of_another_place_is_not_found_and_that_is_the_callers_error(session, tree, attach, dataset):
     attach(f"Dataset:{dataset}")
     attach(tree["Plate"], name="other.ilp")
-    for look in (lambda k: read_project_bytes(session, "nuclei.ilp", [k]), lambda k: attached_project(session, k, "x")):
+    for look in (
+        lambda k: read_project_bytes(session, "nuclei.ilp", [k]),
+        lambda k: find_attached_project(session, k, "x"),
+    ):
         for key in tree.values():
             with pytest.raises(MissingError, match="attached") as caught:
                 look(key)

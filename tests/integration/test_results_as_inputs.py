@@ -8,7 +8,7 @@ import pytest
 from omero.rtypes import rint, rstring
 
 from omero_pixclf.config import Classifier, Recipe
-from omero_pixclf.connector.results.annotations import unloaded
+from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
@@ -54,7 +54,10 @@ def test_images_written_beside_their_source_are_no_inputs(session, info):
     assert made(session, info.place.container) == {"a.tif segmentation": RUN, "a.tif labels": RUN}
     project = create_container(session, "Project", "p")
     held = omero.model.ProjectDatasetLinkI()
-    held.parent, held.child = unloaded("Project", project), unloaded("Dataset", int(info.place.container[8:]))
+    held.parent, held.child = (
+        make_reference("Project", project),
+        make_reference("Dataset", int(info.place.container[8:])),
+    )
     session.once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
     assert inputs(session, f"Project:{project}") == [info.key]
 

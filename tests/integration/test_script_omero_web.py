@@ -19,11 +19,11 @@ from omero.rtypes import rbool, rdouble, rlist, rlong, rstring, unwrap
 
 from omero_pixclf.cli.script import NAME, script_text
 from omero_pixclf.connector.files import attach_file
-from omero_pixclf.connector.results.ledger import records
+from omero_pixclf.connector.results.ledger import list_run_records
 from omero_pixclf.connector.scripts import find_script, install_script, script_parameters
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
-from omero_pixclf.connector.watching import REQUEST_NS, requests
+from omero_pixclf.connector.watching import REQUEST_NS, list_open_requests
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.seed import reader
 from omero_pixclf.errors import NotAllowedError
@@ -165,7 +165,7 @@ def test_a_run_finds_what_the_command_line_would_and_says_where(stage: Stage) ->
     assert f"{count} Nucleus" in done.message and f"1/1 Image:{stage.field}" in done.log
     true = len(np.unique(plate_field("A2", 3).nuclei)) - 1
     assert 0.8 * true <= count <= 1.1 * true
-    (record,) = [r for r in records(stage.person.session()) if r.image == f"Image:{stage.field}"]
+    (record,) = [r for r in list_run_records(stage.person.session()) if r.image == f"Image:{stage.field}"]
     assert record.state == "complete" and record.run_id in done.message and record.objects == {"Nucleus": count}
     assert done.outputs["Container"].val.id.val == stage.dataset
     sheet = done.outputs["File_Annotation"].val
@@ -192,7 +192,7 @@ def test_wells_are_wells(stage: Stage) -> None:
 def test_too_many_images_are_refused_before_any_work(stage: Stage) -> None:
     done = run(stage, "Plate", [stage.plate], Most_Images=rlong(1), Recipe_Name=rstring("other name"))
     assert done.code == 1 and "2 images are to be done, more than the 1" in done.message and QUEUE in done.message
-    assert not [r for r in records(stage.person.session()) if r.recipe == "other name"]
+    assert not [r for r in list_run_records(stage.person.session()) if r.recipe == "other name"]
 
 
 def test_queueing_leaves_a_request_with_the_recipe_and_returns(stage: Stage) -> None:
@@ -200,7 +200,7 @@ def test_queueing_leaves_a_request_with_the_recipe_and_returns(stage: Stage) -> 
     done = run(stage, "Plate", [stage.plate], Run=rstring(QUEUE), Threshold=rdouble(0.625), Recipe_Name=rstring("q"))
     assert done.code == 0 and f"Plate:{stage.plate}" in done.message
     session = stage.person.session()
-    (note,) = [n for n in requests(session) if n.target == f"Plate:{stage.plate}"]
+    (note,) = [n for n in list_open_requests(session) if n.target == f"Plate:{stage.plate}"]
     pairs = dict(note.pairs)
     assert pairs["State"] == "queued" and "0.625" in pairs.values()
     assert f"FileAnnotation:{stage.project}" in " ".join(pairs.values())
@@ -210,7 +210,9 @@ def test_queueing_leaves_a_request_with_the_recipe_and_returns(stage: Stage) -> 
 
     again = run(stage, "Plate", [stage.plate], Run=rstring(QUEUE), Threshold=rdouble(0.625), Recipe_Name=rstring("q"))
     assert again.code == 0 and f"waits since: Plate:{stage.plate}" in again.message
-    assert [n.annotation for n in requests(session) if n.target == f"Plate:{stage.plate}"] == [note.annotation]
+    assert [n.annotation for n in list_open_requests(session) if n.target == f"Plate:{stage.plate}"] == [
+        note.annotation
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.results.ledger import RUN_NS, close_entry, entries_on, open_entry
-from omero_pixclf.connector.results.rois import rois_marked
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.results.ledger import RUN_NS, close_entry, find_entries_on, open_entry
+from omero_pixclf.connector.results.rois import find_marked_rois
 from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.errors import MissingError, OutputError
 from tests.integration.results import (
@@ -79,11 +79,11 @@ def test_a_roi_of_a_lost_answer_is_found_before_completing(session, sink, info):
     """What a server carried out after the connection broke is not left over."""
     with sink.begin(info, record("20261121T053001-000001")) as out:
         ids = out.rois(dots(2), name="nuclei", color=(0, 0, 0))
-        (entry,) = entries_on(session, RUN_NS, info.key)
+        (entry,) = find_entries_on(session, RUN_NS, info.key)
         OmeroSinkGhost(session, info, entry.mark).save()
-        assert len(rois_marked(session, int(info.key[6:]), entry.mark)) == 3
+        assert len(find_marked_rois(session, int(info.key[6:]), entry.mark)) == 3
         out.complete(record("20261121T053001-000001"))
-    assert rois_marked(session, int(info.key[6:]), entry.mark) == ids.tolist()
+    assert find_marked_rois(session, int(info.key[6:]), entry.mark) == ids.tolist()
 
 
 class OmeroSinkGhost:
@@ -110,21 +110,21 @@ def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, i
     before = counts(user)
     with pytest.raises(MissingError), sink.begin(info, record("20261121T053001-000001")) as out:
         out.rois(dots(2), name="nuclei", color=(0, 0, 0))
-        (entry,) = entries_on(session, RUN_NS, info.key)
+        (entry,) = find_entries_on(session, RUN_NS, info.key)
         session.write("x", lambda sf: _delete(sf, entry.annotation), group=session.group_id)
         out.complete(record("20261121T053001-000001"))
     assert counts(user) == before
 
 
 def _delete(factory, annotation):
-    from omero_pixclf.connector.results.delete import _submit
+    from omero_pixclf.connector.results.delete import _submit_delete
 
-    _submit(factory, "MapAnnotation", [annotation])
+    _submit_delete(factory, "MapAnnotation", [annotation])
 
 
 def test_rois_of_an_image_that_was_removed_meanwhile_are_not_left(session, sink, info, user):
     with pytest.raises(MissingError, match=info.key), sink.begin(info, record("20261121T053001-000001")) as out:
-        remove(session, "Image", [int(info.key[6:])], group=session.group_id)
+        delete_objects(session, "Image", [int(info.key[6:])], group=session.group_id)
         out.rois(dots(2), name="nuclei", color=(0, 0, 0))
         out.complete(record("20261121T053001-000001"))
     assert counts(user)["Roi"] == 0

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.results.ledger import RUN_NS, entries_on, open_entry
+from omero_pixclf.connector.results.ledger import RUN_NS, find_entries_on, open_entry
 from omero_pixclf.connector.source import OmeroSource
 from tests.integration.results import (
     counts,
@@ -101,5 +101,5 @@ def test_a_map_becomes_an_image_beside_its_source(session, user, sink, info, dat
 
 def test_an_open_entry_names_its_process(session, info):
     entry = open_entry(session, RUN_NS, record("20261121T053001-000001", image=info.key))
-    assert f"process {os.getpid()} " in entries_on(session, RUN_NS, info.key)[0].worker
+    assert f"process {os.getpid()} " in find_entries_on(session, RUN_NS, info.key)[0].worker
     assert entry.mark.endswith(f"#{entry.annotation}")

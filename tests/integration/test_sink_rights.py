@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.results.ledger import RUN_NS, entries_of
+from omero_pixclf.connector.results.ledger import RUN_NS, find_entries
 from omero_pixclf.connector.results.rois import read_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
@@ -105,7 +105,7 @@ def _everything(session, info):
     tables = {
         k: list(t.rows()) for k, t in OmeroSink(session, encode={}).tables(info.place.container, "nuclei").items()
     }
-    return rois, tables, entries_of(session)
+    return rois, tables, find_entries(session)
 
 
 def test_a_users_own_pairs_under_our_namespace_are_left_alone(session, user, sink, info):

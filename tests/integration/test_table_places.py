@@ -10,13 +10,13 @@ import pytest
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
-from omero_pixclf.connector.results.annotations import link
-from omero_pixclf.connector.results.ledger import TABLES_NS, entries_on
+from omero_pixclf.connector.results.annotations import make_link
+from omero_pixclf.connector.results.ledger import TABLES_NS, find_entries_on
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS, write_table
 from omero_pixclf.connector.results.undo import remove_results, undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.connector.watching import WATCH_NS, opt_ins
+from omero_pixclf.connector.watching import WATCH_NS, list_opt_ins
 from tests.integration.results import counts, record, summary
 from tests.integration.test_connector_pixels import reader
 
@@ -122,7 +122,7 @@ def test_taking_back_the_tables_of_one_entry_leaves_those_of_others(session, sin
     """Entry 30 beside 300: ``_`` is a wildcard where the server looks for names."""
     container = two[0].place.container
     finish(sink, two, "20261121T053001-000001")
-    (entry,) = entries_on(session, TABLES_NS, container)
+    (entry,) = find_entries_on(session, TABLES_NS, container)
     number = entry.annotation
     others = {
         f"omero_pixclf_20261121T053001-000001_{number}0_summary.h5",
@@ -174,7 +174,7 @@ def test_the_entry_says_where_the_object_table_is(own_server, new_lab, host):
     image = upload_image(session, reader((1, 1, 4, 4, 1)), dataset=dataset)
     sink = OmeroSink(session, encode=ENCODE)
     written = finish(sink, list(OmeroSource(session).images([f"Image:{image}"])), "20261121T053001-000001")
-    (entry,) = entries_on(session, TABLES_NS, f"Dataset:{dataset}")
+    (entry,) = find_entries_on(session, TABLES_NS, f"Dataset:{dataset}")
     hql = "select v.value from MapAnnotation a join a.mapValue v where a.id = :id and v.name = 'Object table'"
     ((said,),) = session.rows(hql, id=entry.annotation)
     number = int(written["objects"].partition(":")[2])
@@ -189,9 +189,9 @@ def test_key_values_are_read_in_their_order(session, dataset):
     note.ns = rstring(WATCH_NS)
     pairs = [(f"key {n}", str(n)) for n in range(12)]
     note.setMapValue([NamedValue(*pair) for pair in pairs])
-    made = link(f"Dataset:{dataset}", note)
+    made = make_link(f"Dataset:{dataset}", note)
     session.once("noting", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
-    assert [n.pairs for n in opt_ins(session) if n.target == f"Dataset:{dataset}"] == [tuple(pairs)]
+    assert [n.pairs for n in list_opt_ins(session) if n.target == f"Dataset:{dataset}"] == [tuple(pairs)]
 
 
 def test_undoing_a_run_of_another_recipe_leaves_the_one_that_is_offered(session, user, sink, two):

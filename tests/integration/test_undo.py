@@ -9,8 +9,8 @@ import omero.cmd
 import omero.model
 import pytest
 
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.results.ledger import records
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.results.ledger import list_run_records
 from omero_pixclf.connector.results.rois import read_outlines, save_outlines
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
@@ -39,7 +39,7 @@ def test_undo_removes_exactly_what_the_run_wrote(session, user, sink, info):
     gone = undo(session, "20261121T053001-000001").removed
     assert counts(user) == before
     assert gone["Roi"] == 1200
-    assert [r.run_id for r in records(session)] == ["20261121T053000-000000"]
+    assert [r.run_id for r in list_run_records(session)] == ["20261121T053000-000000"]
 
 
 def test_undo_of_a_run_that_is_not_there_says_so(session):
@@ -141,7 +141,7 @@ def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
     undo(mine, "20261121T053001-000001")
     again = undo(mine, "20261121T053001-000001")
     assert (dict(again.removed), again.kept) == ({}, (f"Image:{made[0]}: others drew ROIs on it",))
-    remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
+    delete_objects(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
     last = undo(mine, "20261121T053001-000001")
     assert (dict(last.removed), last.kept) == ({"Image": 1}, ())
     assert counts(owner)["Image"] == 1
@@ -163,7 +163,7 @@ def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog
 def test_an_own_drawing_keeps_no_image(drawn):
     """Whoever undoes a run knows of the own ones."""
     _, mine, _, _, made, theirs = drawn
-    remove(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
+    delete_objects(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
     save_outlines(mine, dots(1), image=made[1], group=mine.group_id, name="own", color=(0, 0, 0), mark="")
     assert undo(mine, "20261121T053001-000001").kept == ()
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_allclose, assert_array_equal
 
-from omero_pixclf.connector.results.ledger import from_pairs, to_pairs
-from omero_pixclf.connector.results.rois import pack_bits, parse_points, points_text, signed_rgba, unpack_bits
-from omero_pixclf.connector.results.tables import string_width, to_column, to_table
-from omero_pixclf.connector.source import blocks
+from omero_pixclf.connector.results.ledger import format_record, parse_record
+from omero_pixclf.connector.results.rois import format_points, pack_bits, parse_points, to_signed_rgba, unpack_bits
+from omero_pixclf.connector.results.tables import measure_string_width, to_column, to_table
+from omero_pixclf.connector.source import split_region
 from omero_pixclf.image import Region
 from omero_pixclf.provenance import RunRecord, new_run_id
 from omero_pixclf.table import Column, Table
@@ -33,12 +33,12 @@ def test_masks(bits):
 
 @given(hnp.arrays(float, st.tuples(st.integers(1, 30), st.just(2)), elements=st.floats(0, 1e6)))
 def test_points(points):
-    assert_allclose(parse_points(points_text(points)), points, rtol=1e-9, atol=1e-12)
+    assert_allclose(parse_points(format_points(points)), points, rtol=1e-9, atol=1e-12)
 
 
 @given(st.tuples(*[st.integers(0, 255)] * 4))
 def test_colours(rgba):
-    signed = signed_rgba(rgba[:3], rgba[3])
+    signed = to_signed_rgba(rgba[:3], rgba[3])
     assert -(2**31) <= signed < 2**31
     assert tuple((signed & 0xFFFFFFFF).to_bytes(4, "big")) == rgba
 
@@ -63,7 +63,7 @@ def test_colours(rgba):
     )
 )
 def test_records(record):
-    assert from_pairs(to_pairs(record)) == record
+    assert parse_record(format_record(record)) == record
 
 
 @given(st.lists(st.tuples(TEXTS, st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=True, allow_infinity=False))))
@@ -76,10 +76,10 @@ def test_tables(rows):
             Column("D", "double", np.array(doubles, dtype=float)),
         )
     )
-    back = to_table([to_column(c, c.values, width=string_width(c)) for c in table.columns])
+    back = to_table([to_column(c, c.values, width=measure_string_width(c)) for c in table.columns])
     for name in table.names:
         assert_array_equal(back[name], table[name])
-    assert max((len(s.encode()) for s in strings), default=1) <= string_width(table.columns[0])
+    assert max((len(s.encode()) for s in strings), default=1) <= measure_string_width(table.columns[0])
 
 
 @given(
@@ -93,7 +93,7 @@ def test_blocks_cover_each_pixel_once(spans, itemsize, size):
     region = Region(tuple(start), tuple(stop))
     seen = np.zeros(region.shape, np.uint8)
     t0, z0, y0, x0, c0 = region.start
-    for b in blocks(region, itemsize, tile=4, size=size):
+    for b in split_region(region, itemsize, tile=4, size=size):
         z, y, x = b.z - z0, b.y - y0, b.x - x0
         seen[b.t - t0, z : z + b.depth, y : y + b.height, x : x + b.width, b.c - c0] += 1
     assert_array_equal(seen, 1)

@@ -23,8 +23,8 @@ import numpy as np
 from omero_pixclf.config import Classifier, Recipe, load_recipe, parse_size
 from omero_pixclf.connector import watching
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
-from omero_pixclf.connector.recipe_annotations import SECTIONS, recipe_content, recipe_of
-from omero_pixclf.connector.results.ledger import from_pairs
+from omero_pixclf.connector.recipe_annotations import SECTIONS, build_recipe, parse_recipe_pairs
+from omero_pixclf.connector.results.ledger import parse_record
 from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import in_work, read_record
@@ -138,25 +138,25 @@ def annotation(hostile: Hostile, _: Path) -> None:
     """An opt-in or a request: key-value pairs on a container."""
     keys = ["Recipe", "Project", *(f"{s}.{k}" for s, k in KEYS), hostile.text()]
     pairs = [(hostile.random.choice(keys), hostile.text()) for _ in range(hostile.random.randrange(1, 6))]
-    recipe_of(recipe_content([("Recipe", "n"), ("Project", "FileAnnotation:12"), *pairs], {"n2": RECIPE}))
+    build_recipe(parse_recipe_pairs([("Recipe", "n"), ("Project", "FileAnnotation:12"), *pairs], {"n2": RECIPE}))
 
 
 def answer(hostile: Hostile, _: Path) -> None:
     """The watcher's own answers, as a group's members edited them."""
     texts = {k: _text_of(v, str) for k, v in hostile.some(dict(PAIRS)).items()}
-    notes = [watching.Note(n, "Dataset:1", "alice", tuple(texts.items())) for n in range(2)]
-    kept, watching._notes = watching._notes, lambda *_, **__: notes  # type: ignore[assignment]
+    notes = [watching.KeyValueAnnotation(n, "Dataset:1", "alice", tuple(texts.items())) for n in range(2)]
+    kept, watching._find_annotations = watching._find_annotations, lambda *_, **__: notes  # type: ignore[assignment]
     try:
-        watching.requests(None)  # type: ignore[arg-type]
+        watching.list_open_requests(None)  # type: ignore[arg-type]
     finally:
-        watching._notes = kept
+        watching._find_annotations = kept
 
 
 def ledger(hostile: Hostile, _: Path) -> None:
     """Pairs under the ledger's namespace; its callers take KeyError and ValueError for somebody else's pairs."""
     texts = {k: _text_of(v, str) for k, v in hostile.some(dict(PAIRS)).items()}
     try:
-        from_pairs(texts.items())
+        parse_record(texts.items())
     except (KeyError, ValueError):
         raise InputError("foreign pairs") from None
 

@@ -8,21 +8,21 @@ import omero.grid
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.connector.hierarchy import micrometres, parse_key, parse_targets, well_name
+from omero_pixclf.connector.hierarchy import format_well, parse_key, parse_targets, to_micrometres
 from omero_pixclf.connector.results.rois import (
     BATCH,
     BATCH_BYTES,
-    batches,
-    message_parts,
+    format_points,
+    make_roi,
     pack_bits,
     parse_points,
-    points_text,
-    roi_of,
-    signed_rgba,
+    split_for_messages,
+    split_into_batches,
+    to_signed_rgba,
     unpack_bits,
 )
-from omero_pixclf.connector.results.tables import string_width, to_column, to_table
-from omero_pixclf.connector.source import BLOCK_BYTES, blocks
+from omero_pixclf.connector.results.tables import measure_string_width, to_column, to_table
+from omero_pixclf.connector.source import BLOCK_BYTES, split_region
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.image import Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
@@ -48,7 +48,7 @@ def test_masks_cut_from_a_larger_array_are_packed_as_they_look():
 
 def test_points_come_back_as_they_were():
     points = np.array([[0, 0], [1023.5, 0.25], [3.125, 2047]])
-    assert_array_equal(parse_points(points_text(points)), points)
+    assert_array_equal(parse_points(format_points(points)), points)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_points_come_back_as_they_were():
     ],
 )
 def test_colours_are_signed_rgba(color, alpha, expected):
-    assert signed_rgba(color, alpha) == expected
+    assert to_signed_rgba(color, alpha) == expected
 
 
 def test_an_object_is_one_roi_with_a_shape_per_plane():
@@ -69,7 +69,7 @@ def test_an_object_is_one_roi_with_a_shape_per_plane():
     outline = Outline(
         7, 2, (PolygonShape(2, 0, square), PolygonShape(2, 1, square), MaskShape(2, 3, 5, 6, np.ones((2, 3), bool)))
     )
-    roi = roi_of(outline, image=51, name="nuclei", color=(0, 255, 0), mark="m")
+    roi = make_roi(outline, image=51, name="nuclei", color=(0, 255, 0), mark="m")
     polygons, mask = roi.copyShapes()[:2], roi.copyShapes()[2]
     assert (roi.image.id.val, roi.name.val, roi.description.val) == (51, "nuclei", "m")
     assert [(p.theT.val, p.theZ.val, p.theC) for p in polygons] == [(2, 0, None), (2, 1, None)]  # in all channels
@@ -79,14 +79,14 @@ def test_an_object_is_one_roi_with_a_shape_per_plane():
 
 def test_batches_are_bounded_in_number_and_weight():
     light = [Outline(i, 0, (MaskShape(0, 0, 0, 0, np.ones((2, 2), bool)),)) for i in range(BATCH + 1)]
-    assert [len(b) for b in batches(light)] == [BATCH, 1]
+    assert [len(b) for b in split_into_batches(light)] == [BATCH, 1]
     heavy = [Outline(i, 0, (MaskShape(0, 0, 0, 0, np.zeros((8192, 8000), bool)),)) for i in range(3)]
-    assert [len(b) for b in batches(heavy)] == [2, 1]
+    assert [len(b) for b in split_into_batches(heavy)] == [2, 1]
 
 
 def test_many_small_shapes_are_heavy_too():
     stack = tuple(MaskShape(0, z, 0, 0, np.ones((2, 2), bool)) for z in range(200))
-    sizes = [len(b) for b in batches(Outline(i, 0, stack) for i in range(BATCH))]
+    sizes = [len(b) for b in split_into_batches(Outline(i, 0, stack) for i in range(BATCH))]
     assert len(sizes) > 1
     assert max(sizes) * len(stack) * 1024 <= BATCH_BYTES
 
@@ -94,7 +94,7 @@ def test_many_small_shapes_are_heavy_too():
 def test_an_outline_too_large_for_a_message_is_cut_without_losing_a_pixel():
     bits = np.zeros((30_000, 10_000), bool)
     bits[::997, ::13] = True
-    parts = message_parts(Outline(1, 0, (MaskShape(0, 4, 7, 9, bits),)))
+    parts = split_for_messages(Outline(1, 0, (MaskShape(0, 4, 7, 9, bits),)))
     assert len(parts) > 1
     masks = [shape for part in parts for shape in part.shapes]
     assert all(m.bits.size // 8 <= BATCH_BYTES and (m.z, m.x) == (4, 7) for m in masks)
@@ -105,7 +105,7 @@ def test_an_outline_too_large_for_a_message_is_cut_without_losing_a_pixel():
 def test_a_polygon_too_large_for_a_server_is_refused_with_what_to_do():
     endless = Outline(1, 0, (PolygonShape(0, 0, np.zeros((2_000_000, 2))),))
     with pytest.raises(OutputError, match="rois = mask or labels"):
-        message_parts(endless)
+        split_for_messages(endless)
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ def test_a_polygon_too_large_for_a_server_is_refused_with_what_to_do():
     ],
 )
 def test_lengths_are_turned_into_micrometres(value, unit, expected):
-    assert micrometres(value, unit) == expected
+    assert to_micrometres(value, unit) == expected
 
 
 @pytest.mark.parametrize(("row", "column", "name"), [(0, 0, "A1"), (7, 11, "H12"), (25, 0, "Z1"), (31, 47, "AF48")])
 def test_wells_are_named_as_on_the_plate(row, column, name):
-    assert well_name(row, column) == name
+    assert format_well(row, column) == name
 
 
 def test_targets_are_read():
@@ -156,7 +156,7 @@ def test_what_is_no_key_is_refused():
 )
 def test_blocks_cover_a_region_once_and_stay_small(start, stop, itemsize):
     seen = np.zeros(stop, np.uint8)
-    for b in blocks(Region(start, stop), itemsize):
+    for b in split_region(Region(start, stop), itemsize):
         seen[b.t, b.z : b.z + b.depth, b.y : b.y + b.height, b.x : b.x + b.width, b.c] += 1
         assert np.prod(b.shape) * itemsize <= BLOCK_BYTES * 2
     assert seen[Region(start, stop).slices].min() == 1
@@ -164,12 +164,12 @@ def test_blocks_cover_a_region_once_and_stay_small(start, stop, itemsize):
 
 
 def test_small_planes_are_fetched_several_at_a_time():
-    found = list(blocks(Region((0, 0, 0, 0, 0), (1, 64, 512, 512, 1)), 2))
+    found = list(split_region(Region((0, 0, 0, 0, 0), (1, 64, 512, 512, 1)), 2))
     assert [b.depth for b in found] == [8] * 8
 
 
 def test_tiles_lie_on_the_grid():
-    found = list(blocks(Region((0, 0, 1000, 1000, 0), (1, 1, 5000, 5000, 1)), 2))
+    found = list(split_region(Region((0, 0, 1000, 1000, 0), (1, 1, 5000, 5000, 1)), 2))
     assert {b.x % 1024 for b in found} == {0, 1000}
     assert {b.y % 1024 for b in found} == {0, 1000}
 
@@ -185,7 +185,7 @@ TABLE = Table(
 
 
 def test_columns_come_back_with_kind_values_unit_and_description():
-    back = to_table([to_column(c, c.values, width=string_width(c)) for c in TABLE.columns])
+    back = to_table([to_column(c, c.values, width=measure_string_width(c)) for c in TABLE.columns])
     assert [(c.name, c.kind, c.unit, c.description) for c in back.columns] == [
         (c.name, c.kind, c.unit, c.description) for c in TABLE.columns
     ]
@@ -248,13 +248,13 @@ def test_zeros_that_an_earlier_version_wrote_for_what_it_had_not_measured_are_no
 
 
 def test_string_columns_are_as_wide_as_their_longest_value_in_bytes():
-    assert string_width(Column("S", "string", np.array(["µµ", "abc"], dtype=object))) == 4
-    assert string_width(Column("S", "string", np.array([], dtype=object))) == 1
-    assert string_width(Column("S", "string", np.array(["", ""], dtype=object))) == 1
+    assert measure_string_width(Column("S", "string", np.array(["µµ", "abc"], dtype=object))) == 4
+    assert measure_string_width(Column("S", "string", np.array([], dtype=object))) == 1
+    assert measure_string_width(Column("S", "string", np.array(["", ""], dtype=object))) == 1
 
 
 def test_a_table_without_rows_keeps_its_columns():
     empty = TABLE.take(np.zeros(0, int))
-    back = to_table([to_column(c, c.values, width=string_width(c)) for c in empty.columns])
+    back = to_table([to_column(c, c.values, width=measure_string_width(c)) for c in empty.columns])
     assert len(back) == 0
     assert back.names == TABLE.names

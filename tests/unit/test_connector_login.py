@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.sessions.login import Login, credentials, parse_address, read_password_file, stored_session
+from omero_pixclf.connector.sessions.login import (
+    Login,
+    find_credentials,
+    parse_address,
+    read_password_file,
+    read_stored_session,
+)
 from omero_pixclf.errors import LoginError, UsageError
 
 
@@ -34,7 +40,7 @@ def test_what_is_no_address_is_refused():
 
 
 def test_secrets_do_not_show(tmp_path):
-    found = credentials(
+    found = find_credentials(
         Login("ada@here", key=""), {"OMERO_PASSWORD": "s3cret", "OMERO_SESSIONDIR": str(tmp_path)}, None
     )
     assert found.secret == "s3cret"
@@ -69,7 +75,7 @@ def store(tmp_path):
 
 
 def test_the_last_session_of_omero_login_is_joined(store):
-    found = credentials(Login(), store, None)
+    found = find_credentials(Login(), store, None)
     assert (found.host, found.port, found.user, found.secret, found.joins) == (
         "omero.example",
         14064,
@@ -80,18 +86,18 @@ def test_the_last_session_of_omero_login_is_joined(store):
 
 
 def test_a_stored_session_is_joined_only_for_its_user_and_host(store):
-    assert stored_session(Login("omero.example", user="ada"), store) is not None
-    assert stored_session(Login("omero.example", user="bob"), store) is None
-    assert stored_session(Login("elsewhere"), store) is None
+    assert read_stored_session(Login("omero.example", user="ada"), store) is not None
+    assert read_stored_session(Login("omero.example", user="bob"), store) is None
+    assert read_stored_session(Login("elsewhere"), store) is None
 
 
 def test_looking_for_sessions_leaves_no_folder(tmp_path):
-    assert stored_session(Login("elsewhere"), {"OMERO_USERDIR": str(tmp_path)}) is None
+    assert read_stored_session(Login("elsewhere"), {"OMERO_USERDIR": str(tmp_path)}) is None
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_password_for_a_named_user_is_preferred_to_a_stored_session(store):
-    found = credentials(Login("ada@omero.example"), {**store, "OMERO_PASSWORD": "s3cret"}, None)
+    found = find_credentials(Login("ada@omero.example"), {**store, "OMERO_PASSWORD": "s3cret"}, None)
     assert (found.secret, found.joins) == ("s3cret", False)
 
 
@@ -103,7 +109,7 @@ def test_the_prompt_names_who_is_asked(tmp_path):
         return "s3cret"
 
     login = Login("ada@omero.example", sudo="root")
-    found = credentials(login, {"OMERO_SESSIONDIR": str(tmp_path)}, ask)
+    found = find_credentials(login, {"OMERO_SESSIONDIR": str(tmp_path)}, ask)
     assert (asked, found.secret) == (["Password for root@omero.example: "], "s3cret")
 
 
@@ -117,7 +123,7 @@ def test_the_prompt_names_who_is_asked(tmp_path):
 )
 def test_without_any_secret_the_ways_are_named(tmp_path, host, words):
     with pytest.raises(LoginError, match=words):
-        credentials(Login(host), {"OMERO_SESSIONDIR": str(tmp_path)}, None)
+        find_credentials(Login(host), {"OMERO_SESSIONDIR": str(tmp_path)}, None)
 
 
 @pytest.mark.parametrize("address", ["ada@here:0", "here:65536", "here:" + "9" * 30])
@@ -129,10 +135,10 @@ def test_a_port_that_there_cannot_be_is_refused(address):
 @pytest.mark.parametrize("damage", [b"\xff\xfe", b"omero.port=many", b"omero.port=" + b"9" * 40, b""])
 def test_a_damaged_session_store_raises_nothing_of_its_own(store, tmp_path, damage):
     (tmp_path / "sessions" / "omero.example" / "ada" / "0000-key").write_bytes(damage)
-    found = stored_session(Login(), store)
+    found = read_stored_session(Login(), store)
     assert found.port == 4064 and found.kept
     (tmp_path / "sessions" / "._LASTHOST_").write_bytes(b"\xff")
-    assert stored_session(Login(), store) is None
+    assert read_stored_session(Login(), store) is None
 
 
 def test_a_password_file_that_is_no_text_says_so(tmp_path):

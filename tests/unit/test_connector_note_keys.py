@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from omero_pixclf.connector.recipe_annotations import recipe_content
-from omero_pixclf.connector.watching import opt_ins
+from omero_pixclf.connector.recipe_annotations import parse_recipe_pairs
+from omero_pixclf.connector.watching import list_opt_ins
 from omero_pixclf.errors import UsageError
 
 PAIRS = [("Recipe", "nuclei"), ("Project", "FileAnnotation:12"), ("objects.min_size", "40")]
@@ -16,12 +16,12 @@ PAIRS = [("Recipe", "nuclei"), ("Project", "FileAnnotation:12"), ("objects.min_s
 def test_a_key_that_is_there_twice_is_refused_whatever_the_order(twice: tuple[str, str], first: bool) -> None:
     pairs = [twice, *PAIRS] if first else [*PAIRS, twice]
     with pytest.raises(UsageError, match=rf"annotation: {twice[0]} is there twice, .*; remove one of them"):
-        recipe_content(pairs, {})
+        parse_recipe_pairs(pairs, {})
 
 
 def test_the_same_twice_and_other_peoples_keys_do_no_harm() -> None:
     pairs = [*PAIRS, PAIRS[2], ("Comment", "a"), ("Comment", "b")]
-    assert recipe_content(pairs, {}) == recipe_content(PAIRS, {})
+    assert parse_recipe_pairs(pairs, {}) == parse_recipe_pairs(PAIRS, {})
 
 
 class TwoDatasets:
@@ -41,4 +41,4 @@ class TwoDatasets:
 
 
 def test_containers_are_in_the_order_of_their_numbers() -> None:
-    assert [note.target for note in opt_ins(TwoDatasets())] == ["Dataset:99", "Dataset:100"]  # type: ignore[arg-type]
+    assert [note.target for note in list_opt_ins(TwoDatasets())] == ["Dataset:99", "Dataset:100"]  # type: ignore[arg-type]

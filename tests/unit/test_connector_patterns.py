@@ -29,25 +29,25 @@ def like(text: str, pattern: str) -> bool:
 
 @given(ODD, ODD)
 def test_a_prefix_fits_what_starts_with_it_and_nothing_else(text: str, prefix: str) -> None:
-    assert like(text, query_patterns.starting_with(prefix)) == text.startswith(prefix)
-    assert like(prefix + text, query_patterns.starting_with(prefix))
+    assert like(text, query_patterns.prefix_pattern(prefix)) == text.startswith(prefix)
+    assert like(prefix + text, query_patterns.prefix_pattern(prefix))
 
 
 @given(ODD, ODD, ODD)
 def test_a_part_fits_what_contains_it_and_nothing_else(before: str, part: str, after: str) -> None:
-    assert like(before + part + after, query_patterns.containing(part))
-    assert like(before + after, query_patterns.containing(part)) == (part in before + after)
+    assert like(before + part + after, query_patterns.substring_pattern(part))
+    assert like(before + after, query_patterns.substring_pattern(part)) == (part in before + after)
 
 
 @given(ODD, ODD)
 def test_a_shell_pattern_loses_no_name(name: str, pattern: str) -> None:
     if fnmatch.fnmatchcase(name, pattern):
-        assert like(name, query_patterns.fitting(pattern))
+        assert like(name, query_patterns.glob_pattern(pattern))
 
 
 @pytest.mark.parametrize(("name", "fits"), [("plate_1", True), ("plate_12", False), ("plateX1", False)])
 def test_an_underscore_in_a_shell_pattern_is_an_underscore(name: str, fits: bool) -> None:
-    assert like(name, query_patterns.fitting("plate_?")) is fits
+    assert like(name, query_patterns.glob_pattern("plate_?")) is fits
 
 
 def _trees() -> Iterator[tuple[Path, ast.Module]]:

@@ -11,7 +11,7 @@ import omero.clients
 import omero.cmd
 import pytest
 
-from omero_pixclf.connector.sessions.exceptions import explain, translated
+from omero_pixclf.connector.sessions.exceptions import describe_error, translate_errors
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import LoginError, NotAllowedError, ServerError, UnreachableError
 
@@ -40,7 +40,7 @@ from omero_pixclf.errors import LoginError, NotAllowedError, ServerError, Unreac
     ],
 )
 def test_theirs_become_ours_and_stay_the_cause(theirs, ours):
-    with pytest.raises(ours) as caught, translated("Image:5: reading"):
+    with pytest.raises(ours) as caught, translate_errors("Image:5: reading"):
         raise theirs
     assert type(caught.value) is ours
     assert caught.value.__cause__ is theirs
@@ -48,13 +48,13 @@ def test_theirs_become_ours_and_stay_the_cause(theirs, ours):
 
 
 def test_what_is_not_theirs_passes():
-    with pytest.raises(KeyError), translated("x"):
+    with pytest.raises(KeyError), translate_errors("x"):
         raise KeyError("k")
 
 
 def test_a_message_is_one_line_without_the_remote_stack_trace():
     fault = omero.ValidationException(None, None, "bad query\n at org.hibernate…\n at …")
-    assert explain(fault) == "ValidationException: bad query"
+    assert describe_error(fault) == "ValidationException: bad query"
 
 
 class Server:

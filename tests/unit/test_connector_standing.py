@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.results.container_tables import showable
-from omero_pixclf.connector.results.tables import string_width, to_column
+from omero_pixclf.connector.results.container_tables import drop_empty_columns
+from omero_pixclf.connector.results.tables import measure_string_width, to_column
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarise
@@ -28,15 +28,15 @@ TABLE = Table((
 
 
 def stored(table: Table) -> list[Any]:
-    return [to_column(c, c.values, width=string_width(c)) for c in showable(table).columns]
+    return [to_column(c, c.values, width=measure_string_width(c)) for c in drop_empty_columns(table).columns]
 
 
 def test_a_column_without_any_value_is_left_out() -> None:
-    assert showable(TABLE).names == ("Image", "Mean_Area", "Name")
+    assert drop_empty_columns(TABLE).names == ("Image", "Mean_Area", "Name")
 
 
 def test_a_table_without_rows_keeps_its_columns() -> None:
-    assert showable(TABLE.take(np.zeros(2, bool))).names == TABLE.names
+    assert drop_empty_columns(TABLE.take(np.zeros(2, bool))).names == TABLE.names
 
 
 def info(n: int, pixels: NDArray[Any], channels: tuple[str, ...], um: float | None) -> ImageInfo:

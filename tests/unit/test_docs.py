@@ -20,7 +20,7 @@ from docs.layers import PICTURE, SAYS, drawn, layers
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
 from omero_pixclf.connector.files import FILES_NS
 from omero_pixclf.connector.results.container_tables import OBJECT_TABLE
-from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, WORKER, to_pairs
+from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, WORKER_KEY, format_record
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS
 from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
 from omero_pixclf.image import ImageInfo, Place
@@ -109,7 +109,7 @@ KEYS = {
     "Created_On": "the start, under BIOMERO's name",
     "Param_objects.threshold": "a key per setting of the recipe, named as BIOMERO names parameters",
     OBJECT_TABLE: "on datasets and plates: address of the object table in OMERO.web",
-    WORKER: "while `running`: host, process and session of the run",
+    WORKER_KEY: "while `running`: host, process and session of the run",
 }
 
 
@@ -119,11 +119,11 @@ def ledger_reference() -> str:
         "20261121T053012-ab12cd", "Image:51", "nuclei", "5f0c…", "Pixels:51 sha1:9a1b…", "nuclei.ilp", "77d0…", "0.1.0",
         moment, moment, "complete", {"Nucleus": 119}, 0.0821, {"objects.threshold": "0.6"},
     )  # fmt: skip
-    pairs = to_pairs(record)
+    pairs = format_record(record)
     pairs[3:3] = [("Container", "Plate:3")]
-    assert ("Container", "Plate:3") in to_pairs(replace(record, image="Plate:3"))
+    assert ("Container", "Plate:3") in format_record(replace(record, image="Plate:3"))
     pairs.append((OBJECT_TABLE, "https://omero.example/webclient/omero_table/4712/"))
-    pairs.append((WORKER, "node7 process 4711 session 812"))
+    pairs.append((WORKER_KEY, "node7 process 4711 session 812"))
     lines = [f"| `{key}` | {value} | {KEYS[key]} |" for key, value in pairs]
     return "\n".join(["| key | such as | meaning |", "|---|---|---|", *lines, ""])
 

@@ -115,13 +115,13 @@ def test_undo_of_a_run_that_is_not_there_leaves_folders_that_are_no_runs(tmp_pat
 
 @pytest.mark.parametrize("text", NO_RUNS)
 def test_ledgers_that_name_no_run_are_nobodys(text: str, tmp_path: Path) -> None:
-    from omero_pixclf.connector.results.ledger import from_pairs, to_pairs
+    from omero_pixclf.connector.results.ledger import format_record, parse_record
     from omero_pixclf.folder.ledger import write_record
     from omero_pixclf.provenance import RunRecord
 
     record = RunRecord(text, "Image:51", "nuclei", "aa", "p", "n.ilp", "bb", "1", NOW, NOW, "complete")
     with pytest.raises(ValueError, match="run id"):
-        from_pairs(to_pairs(record))
+        parse_record(format_record(record))
     write_record(tmp_path, record)
     assert (tmp_path / LEDGER).exists()
     assert read_record(tmp_path) is None

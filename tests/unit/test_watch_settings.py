@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.config import Classifier, Objects, Output, Recipe
-from omero_pixclf.connector.recipe_annotations import pairs_of, project_named, recipe_content, recipe_of
+from omero_pixclf.connector.recipe_annotations import (
+    build_recipe,
+    format_recipe,
+    parse_project_name,
+    parse_recipe_pairs,
+)
 from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.errors import UsageError
 from omero_pixclf.watch.logs import JsonFormatter
@@ -74,26 +79,26 @@ def test_a_recipe_comes_back_from_its_pairs() -> None:
         objects=Objects(label=("Cell body", "Nücleus"), threshold=0.6, smooth=(0, 1, 1), fill_holes=True, max_size=900),
         output=Output(rois="mask"),
     )
-    assert recipe_of(recipe_content(pairs_of(recipe), {})) == recipe
+    assert build_recipe(parse_recipe_pairs(format_recipe(recipe), {})) == recipe
 
 
 def test_people_may_write_plain_words_or_name_a_recipe_or_paste_one() -> None:
     known = {"nuclei": Recipe(classifier=Classifier(project="/etc/omero_pixclf/nuclei.ilp"))}
-    plain = recipe_content([("Project", "n.ilp"), ("objects.label", "Nucleus")], known)
+    plain = parse_recipe_pairs([("Project", "n.ilp"), ("objects.label", "Nucleus")], known)
     assert plain == {"classifier": {"project": "n.ilp"}, "objects": {"label": "Nucleus"}}
-    named = recipe_of(recipe_content([("Recipe", "nuclei"), ("objects.threshold", "0.7")], known))
+    named = build_recipe(parse_recipe_pairs([("Recipe", "nuclei"), ("objects.threshold", "0.7")], known))
     assert named.classifier.project == "/etc/omero_pixclf/nuclei.ilp" and named.objects.threshold == 0.7
-    pasted = recipe_content([("Recipe", 'name = "p"\n[classifier]\nproject = "FileAnnotation:3"')], known)
-    assert recipe_of(pasted).title == "p"
+    pasted = parse_recipe_pairs([("Recipe", 'name = "p"\n[classifier]\nproject = "FileAnnotation:3"')], known)
+    assert build_recipe(pasted).title == "p"
 
 
 @pytest.mark.parametrize("project", ["/etc/passwd", "../n.ilp", "Dataset:3", "C:\\n.ilp", "FileAnnotation:x"])
 def test_an_annotation_cannot_name_a_file_of_the_host(project: str) -> None:
     for pairs in ([("Project", project)], [("Recipe", f"[classifier]\nproject = {json.dumps(project)}")]):
         with pytest.raises(UsageError, match="project"):
-            recipe_content(pairs, {})
-    assert project_named("n.ilp") == "n.ilp"
-    smuggled = recipe_content([("Project", "n.ilp"), ("classifier.project", project)], {})
+            parse_recipe_pairs(pairs, {})
+    assert parse_project_name("n.ilp") == "n.ilp"
+    smuggled = parse_recipe_pairs([("Project", "n.ilp"), ("classifier.project", project)], {})
     assert smuggled["classifier"]["project"] == "n.ilp"
 
 

@@ -10,21 +10,21 @@ import omero.model
 from omero.rtypes import rstring
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 
-__all__ = ["file_annotation", "files_of_entry", "group_of", "link", "marked_files", "unloaded"]
+__all__ = ["find_entry_files", "find_group", "find_marked_files", "make_file_annotation", "make_link", "make_reference"]
 
-ANNOTATED = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
+ANNOTATABLE = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 
 
-def unloaded(kind: str, ident: int) -> Any:
+def make_reference(kind: str, ident: int) -> Any:
     """A reference to a stored object."""
     return getattr(omero.model, f"{kind}I")(ident, False)
 
 
-def link(key: str, annotation: Any) -> Any:
+def make_link(key: str, annotation: Any) -> Any:
     """A link, not saved, from the object ``"Dataset:7"`` to an annotation, which is saved with it if it is new.
 
     Raises
@@ -33,14 +33,14 @@ def link(key: str, annotation: Any) -> Any:
         For a kind of object that has no annotations here.
     """
     kind, ident = parse_key(key)
-    if kind not in ANNOTATED:
-        raise UsageError(f"{key}: expected one of {', '.join(ANNOTATED)}")
+    if kind not in ANNOTATABLE:
+        raise UsageError(f"{key}: expected one of {', '.join(ANNOTATABLE)}")
     made = getattr(omero.model, f"{kind}AnnotationLinkI")()
-    made.parent, made.child = unloaded(kind, ident), annotation
+    made.parent, made.child = make_reference(kind, ident), annotation
     return made
 
 
-def group_of(session: Session, key: str) -> int:
+def find_group(session: Session, key: str) -> int:
     """The group that an object belongs to.
 
     Raises
@@ -51,11 +51,11 @@ def group_of(session: Session, key: str) -> int:
     kind, ident = parse_key(key)
     found = session.ids(f"select x.details.group.id from {kind} x where x.id = :id", id=ident)
     if not found:
-        raise missing(kind, ident)
+        raise make_missing_error(kind, ident)
     return found[0]
 
 
-def file_annotation(namespace: str, description: str, file: Any) -> Any:
+def make_file_annotation(namespace: str, description: str, file: Any) -> Any:
     """A FileAnnotation, not saved."""
     annotation = omero.model.FileAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(description)
@@ -63,10 +63,10 @@ def file_annotation(namespace: str, description: str, file: Any) -> Any:
     return annotation
 
 
-def marked_files(session: Session, key: str, mark: str) -> list[int]:
+def find_marked_files(session: Session, key: str, mark: str) -> list[int]:
     """This user's FileAnnotations on an object that carry a run's mark."""
     kind, ident = parse_key(key)
-    return _of_files(
+    return _keep_file_annotations(
         session,
         session.ids(
             f"select a.id from {kind}AnnotationLink l join l.child a where l.parent.id = :parent "
@@ -78,7 +78,7 @@ def marked_files(session: Session, key: str, mark: str) -> list[int]:
     )
 
 
-def files_of_entry(session: Session, mark: str) -> list[int]:
+def find_entry_files(session: Session, mark: str) -> list[int]:
     """This user's FileAnnotations that carry a run's mark, wherever they are attached, or to nothing any more."""
     return session.ids(
         "select a.id from FileAnnotation a where a.description = :mark and a.details.owner.id = :owner order by a.id",
@@ -87,7 +87,7 @@ def files_of_entry(session: Session, mark: str) -> list[int]:
     )
 
 
-def _of_files(session: Session, annotations: Sequence[int]) -> list[int]:
+def _keep_file_annotations(session: Session, annotations: Sequence[int]) -> list[int]:
     if not annotations:
         return []
     return session.ids("select f.id from FileAnnotation f where f.id in (:ids) order by f.id", ids=list(annotations))

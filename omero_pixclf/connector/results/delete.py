@@ -11,10 +11,11 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.cmd
 from omero.cmd.graphs import ChildOption
 
+from omero_pixclf.connector.paging import split_into_pages
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["drawn_on_by_others", "own", "remove"]
+__all__ = ["delete_objects", "filter_own", "find_images_with_foreign_rois"]
 
 BATCH = 1000
 POLL_S = (0.005, 0.02, 0.1, 0.25)
@@ -22,16 +23,16 @@ _KEEP_ANNOTATIONS = ("Roi", "Image", "AnnotationLink")
 """Annotations (others' tags among them) stay when what they are linked to goes; our own go by their own ids."""
 
 
-def own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
+def filter_own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
     """Which of these exist and belong to this user; an administrator, too, touches nobody else's."""
     found: list[int] = []
-    for page in _pages(sorted(set(ids))):
+    for page in split_into_pages(sorted(set(ids)), BATCH):
         hql = f"select x.id from {kind} x where x.id in (:ids) and x.details.owner.id = :owner"
         found += session.ids(hql, ids=page, owner=session.user_id)
     return sorted(found)
 
 
-def remove(session: Session, kind: str, ids: Sequence[int], *, group: int) -> int:
+def delete_objects(session: Session, kind: str, ids: Sequence[int], *, group: int) -> int:
     """Delete this user's objects of a kind; those already gone are passed over. Returns how many went.
 
     Raises
@@ -39,40 +40,40 @@ def remove(session: Session, kind: str, ids: Sequence[int], *, group: int) -> in
     NotAllowedError
         Where somebody else's ROIs lie on an image that would go.
     """
-    targets = own(session, kind, ids)
-    if kind == "Image" and (drawn := drawn_on_by_others(session, targets)):
+    targets = filter_own(session, kind, ids)
+    if kind == "Image" and (drawn := find_images_with_foreign_rois(session, targets)):
         raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: others drew ROIs on it; not removed")
-    for page in _pages(targets):
-        _delete(session, kind, page, group)
+    for page in split_into_pages(targets, BATCH):
+        _delete_batch(session, kind, page, group)
     return len(targets)
 
 
-def drawn_on_by_others(session: Session, images: Sequence[int]) -> list[int]:
+def find_images_with_foreign_rois(session: Session, images: Sequence[int]) -> list[int]:
     """Which of these images carry somebody else's ROIs."""
     found: set[int] = set()
-    for page in _pages(images):
+    for page in split_into_pages(images, BATCH):
         hql = "select r.image.id from Roi r where r.image.id in (:ids) and r.details.owner.id <> :owner"
         found.update(session.ids(hql, ids=page, owner=session.user_id))
     return sorted(found)
 
 
-def _delete(session: Session, kind: str, ids: Sequence[int], group: int) -> None:
+def _delete_batch(session: Session, kind: str, ids: Sequence[int], group: int) -> None:
     left = list(ids)
 
     def still() -> None:
-        left[:] = own(session, kind, left)
+        left[:] = filter_own(session, kind, left)
 
-    session.write(f"deleting {len(ids)} of {kind}", lambda sf: _submit(sf, kind, left), group=group, clean=still)
+    session.write(f"deleting {len(ids)} of {kind}", lambda sf: _submit_delete(sf, kind, left), group=group, clean=still)
 
 
-def _submit(factory: Any, kind: str, ids: Sequence[int]) -> None:
+def _submit_delete(factory: Any, kind: str, ids: Sequence[int]) -> None:
     if not ids:
         return
     options = [ChildOption(excludeType=["Annotation"])] if kind.endswith(_KEEP_ANNOTATIONS) else []
     request = omero.cmd.Delete2(targetObjects={kind: list(ids)}, childOptions=options)
     handle = factory.submit(request)
     try:
-        for pause in _pauses():
+        for pause in _poll_intervals():
             answer = handle.getResponse()
             if answer is not None:
                 break
@@ -83,11 +84,7 @@ def _submit(factory: Any, kind: str, ids: Sequence[int]) -> None:
         raise omero.CmdError(answer)
 
 
-def _pauses() -> Iterator[float]:
+def _poll_intervals() -> Iterator[float]:
     yield from POLL_S
     while True:
         yield POLL_S[-1]
-
-
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    yield from (list(ids[i : i + BATCH]) for i in range(0, len(ids), BATCH))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -20,10 +20,11 @@ from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.annotations import group_of, link
-from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.paging import split_into_pages
+from omero_pixclf.connector.results.annotations import find_group, make_link
+from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.results.result_images import RUN_NS
-from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import parse_id
 from omero_pixclf.provenance import RunRecord, is_alive, is_run_id
@@ -31,31 +32,31 @@ from omero_pixclf.provenance import RunRecord, is_alive, is_run_id
 __all__ = [
     "RUN_NS",
     "TABLES_NS",
-    "WORKER",
+    "WORKER_KEY",
     "LedgerEntry",
-    "Mark",
+    "ResultMark",
     "close_entry",
-    "entries_of",
-    "entries_on",
-    "entries_on_images",
-    "from_pairs",
-    "in_work",
+    "find_entries",
+    "find_entries_on",
+    "find_entries_on_images",
+    "find_unfinished_entries",
+    "format_mark",
+    "format_record",
+    "format_table_name",
+    "is_in_progress",
     "is_table_of",
     "is_written_elsewhere",
-    "mark_of",
+    "list_run_records",
+    "list_table_records",
     "open_entry",
     "parse_mark",
-    "records",
-    "table_name",
-    "table_records",
-    "to_pairs",
-    "unfinished_on",
+    "parse_record",
 ]
 
 TABLES_NS = "omero_pixclf/run/tables"
 """Entries of containers: the tables and pictures of a run over their images."""
 
-WORKER = "In work by"
+WORKER_KEY = "In work by"
 """The key of a ``running`` entry that says which process is at it."""
 
 _OBJECTS = "Objects: "
@@ -79,10 +80,10 @@ class LedgerEntry:
     @property
     def mark(self) -> str:
         """The text that stands in the description of whatever this run wrote on this object."""
-        return mark_of(self.namespace, self.record.run_id, self.annotation)
+        return format_mark(self.namespace, self.record.run_id, self.annotation)
 
 
-def mark_of(namespace: str, run_id: str, annotation: int) -> str:
+def format_mark(namespace: str, run_id: str, annotation: int) -> str:
     """The mark of an entry.
 
     Examples
@@ -93,7 +94,7 @@ def mark_of(namespace: str, run_id: str, annotation: int) -> str:
     return f"{namespace} {run_id} #{annotation}"
 
 
-def table_name(entry: LedgerEntry, table: str, version: str = "") -> str:
+def format_table_name(entry: LedgerEntry, table: str, version: str = "") -> str:
     """The file name of an entry's table, for people (the recipe first) and unique (run and entry).
 
     A ``version`` tells a table from the one that it replaces under the same entry.
@@ -113,7 +114,7 @@ _MARK = re.compile(rf"(?P<namespace>{RUN_NS}|{TABLES_NS}) (?P<run>\S+) #(?P<anno
 
 
 @dataclass(frozen=True)
-class Mark:
+class ResultMark:
     """What a mark says: the namespace and number of the entry, and its run."""
 
     namespace: str
@@ -121,8 +122,8 @@ class Mark:
     annotation: int
 
 
-def parse_mark(text: str | None) -> Mark | None:
-    """What `mark_of` wrote; None for any other text.
+def parse_mark(text: str | None) -> ResultMark | None:
+    """What `format_mark` wrote; None for any other text.
 
     Examples
     --------
@@ -132,10 +133,10 @@ def parse_mark(text: str | None) -> Mark | None:
     found = _MARK.fullmatch(text or "")
     if found is None or not is_run_id(found["run"]):
         return None
-    return Mark(found["namespace"], found["run"], int(found["annotation"]))
+    return ResultMark(found["namespace"], found["run"], int(found["annotation"]))
 
 
-def to_pairs(record: RunRecord) -> Pairs:
+def format_record(record: RunRecord) -> Pairs:
     """A record as keys and values for people; after them the keys under which BIOMERO has the same things."""
     pairs = [
         ("Run ID", record.run_id),
@@ -147,21 +148,21 @@ def to_pairs(record: RunRecord) -> Pairs:
         ("Project file", record.project),
         ("Project SHA-256", record.project_sha256),
         ("Version", record.version),
-        ("Started", _stamp(record.started)),
+        ("Started", _format_time(record.started)),
     ]
     if record.planned:
         pairs.append((_PLANNED, str(record.planned)))
     if record.finished is not None:
-        pairs.append(("Finished", _stamp(record.finished)))
+        pairs.append(("Finished", _format_time(record.finished)))
     pairs += [(f"{_OBJECTS}{name}", str(count)) for name, count in record.objects.items()]
     if record.uncertainty is not None:
         pairs.append(("Uncertainty", f"{record.uncertainty:.6g}"))
-    pairs += [("Workflow_ID", record.run_id), ("Name", record.recipe), ("Created_On", _stamp(record.started))]
+    pairs += [("Workflow_ID", record.run_id), ("Name", record.recipe), ("Created_On", _format_time(record.started))]
     return pairs + [(f"{_PARAMETER}{key}", value) for key, value in record.settings.items()]
 
 
-def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
-    """The record that `to_pairs` wrote.
+def parse_record(pairs: Iterable[tuple[str, str]]) -> RunRecord:
+    """The record that `format_record` wrote.
 
     Raises
     ------
@@ -181,8 +182,8 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
         project=said["Project file"],
         project_sha256=said["Project SHA-256"],
         version=said["Version"],
-        started=_time(said["Started"]),
-        finished=_time(said["Finished"]) if "Finished" in said else None,
+        started=_parse_time(said["Started"]),
+        finished=_parse_time(said["Finished"]) if "Finished" in said else None,
         state="complete" if said["State"] == "complete" else "running",
         objects={k.removeprefix(_OBJECTS): int(v) for k, v in listed if k.startswith(_OBJECTS)},
         uncertainty=float(said["Uncertainty"]) if "Uncertainty" in said else None,
@@ -191,11 +192,11 @@ def from_pairs(pairs: Iterable[tuple[str, str]]) -> RunRecord:
     )
 
 
-def _stamp(moment: datetime) -> str:
+def _format_time(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).strftime(_STAMP)
 
 
-def _time(text: str) -> datetime:
+def _parse_time(text: str) -> datetime:
     return datetime.strptime(text, _STAMP).replace(tzinfo=timezone.utc)
 
 
@@ -204,7 +205,7 @@ def _worker_name(session: Session) -> str:
     return f"{socket.gethostname()} process {os.getpid()} session {session.session_id}"
 
 
-def in_work(session: Session, entry: LedgerEntry, run_id: str) -> bool:
+def is_in_progress(session: Session, entry: LedgerEntry, run_id: str) -> bool:
     """Whether another process is writing this entry's results at this moment.
 
     A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
@@ -226,17 +227,17 @@ def is_written_elsewhere(session: Session, entry: LedgerEntry) -> bool:
 
 def open_entry(session: Session, namespace: str, record: RunRecord) -> LedgerEntry:
     """Write the ``running`` entry of a record on its object, in the object's group."""
-    group, worker = group_of(session, record.image), _worker_name(session)
+    group, worker = find_group(session, record.image), _worker_name(session)
 
     def clean() -> None:
-        standing = entries_on(session, namespace, record.image)
+        standing = find_entries_on(session, namespace, record.image)
         stray = [e.annotation for e in standing if e.worker == worker and e.record.run_id == record.run_id]
-        remove(session, "MapAnnotation", stray, group=group)
+        delete_objects(session, "MapAnnotation", stray, group=group)
 
     annotation = MapAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(f"omero_pixclf: recipe {record.recipe}")
-    annotation.setMapValue(_named([*to_pairs(record), (WORKER, worker)]))
-    made = link(record.image, annotation)
+    annotation.setMapValue(_to_named_values([*format_record(record), (WORKER_KEY, worker)]))
+    made = make_link(record.image, annotation)
     saved = session.write(
         f"{record.image}: opening the ledger's entry",
         lambda sf: sf.getUpdateService().saveAndReturnObject(made),
@@ -260,33 +261,33 @@ def close_entry(
     def update(factory: Any) -> None:
         stored = factory.getQueryService().find("MapAnnotation", entry.annotation)
         if stored is None:
-            raise missing("MapAnnotation", entry.annotation)
-        stored.setMapValue(_named([*to_pairs(record), *more]))
+            raise make_missing_error("MapAnnotation", entry.annotation)
+        stored.setMapValue(_to_named_values([*format_record(record), *more]))
         factory.getUpdateService().saveObject(stored)
 
     session.write(f"{record.image}: completing the ledger's entry", update, group=entry.group)
     return LedgerEntry(entry.annotation, entry.namespace, entry.group, record)
 
 
-def _named(pairs: Pairs) -> list[Any]:
+def _to_named_values(pairs: Pairs) -> list[Any]:
     return [NamedValue(key, value) for key, value in pairs]
 
 
-def entries_on(session: Session, namespace: str, key: str) -> list[LedgerEntry]:
+def find_entries_on(session: Session, namespace: str, key: str) -> list[LedgerEntry]:
     """This user's entries on an object, newest first; those that only point to it (made images) are left out."""
     kind, ident = parse_key(key)
     linked = f"a.id in (select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)"
-    found = _read(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
+    found = _read_entries(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
                   id=ident, ns=namespace, owner=session.user_id)  # fmt: skip
     return [e for e in found if e.record.image == key]
 
 
-def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[LedgerEntry]]:
-    """`entries_on` for many images, by the image's key; images without entries are left out."""
+def find_entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[LedgerEntry]]:
+    """`find_entries_on` for many images, by the image's key; images without entries are left out."""
     linked = "a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))"
     found: dict[str, list[LedgerEntry]] = {}
-    for page in _pages(images, 200):
-        entries = _read(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
+    for page in split_into_pages(images, 200):
+        entries = _read_entries(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
                         ids=page, ns=RUN_NS, owner=session.user_id)  # fmt: skip
         for entry in entries:
             if entry not in found.setdefault(entry.record.image, []):
@@ -294,10 +295,10 @@ def entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list
     return found
 
 
-def unfinished_on(session: Session, images: Sequence[int]) -> list[LedgerEntry]:
+def find_unfinished_entries(session: Session, images: Sequence[int]) -> list[LedgerEntry]:
     """This user's entries on images that are not complete, whichever process opened them."""
     found: list[LedgerEntry] = []
-    for page in _pages(images, 500):
+    for page in split_into_pages(images):
         ids = session.ids(
             "select a.id from MapAnnotation a join a.mapValue v where a.ns = :ns and a.details.owner.id = :owner "
             "and v.name = 'State' and v.value = 'running' "
@@ -306,51 +307,47 @@ def unfinished_on(session: Session, images: Sequence[int]) -> list[LedgerEntry]:
             ns=RUN_NS,
             owner=session.user_id,
         )
-        found += _load(session, ids)
+        found += _read_entries_by_id(session, ids)
     return [e for e in found if e.record.state != "complete"]
 
 
-def entries_of(session: Session, run_id: str | None = None) -> list[LedgerEntry]:
+def find_entries(session: Session, run_id: str | None = None) -> list[LedgerEntry]:
     """This user's entries everywhere, of one run or of all, newest first."""
     named: dict[str, Any] = {"namespaces": [RUN_NS, TABLES_NS], "owner": session.user_id}
     where = "a.ns in (:namespaces) and a.details.owner.id = :owner"
     if run_id is None:
-        return _load(session, session.ids(f"select a.id from MapAnnotation a where {where}", **named))
+        return _read_entries_by_id(session, session.ids(f"select a.id from MapAnnotation a where {where}", **named))
     hql = f"select a.id from MapAnnotation a join a.mapValue v where {where} and v.name = 'Run ID' and v.value = :run"
-    return _load(session, session.ids(hql, run=run_id, **named))
+    return _read_entries_by_id(session, session.ids(hql, run=run_id, **named))
 
 
-def _load(session: Session, ids: Sequence[int]) -> list[LedgerEntry]:
-    found = [e for page in _pages(ids, 1000) for e in _read(session, "a.id in (:ids)", ids=page)]
+def _read_entries_by_id(session: Session, ids: Sequence[int]) -> list[LedgerEntry]:
+    found = [e for page in split_into_pages(ids, 1000) for e in _read_entries(session, "a.id in (:ids)", ids=page)]
     return sorted(found, key=lambda e: -e.annotation)
 
 
-def _read(session: Session, where: str, **named: Any) -> list[LedgerEntry]:
+def _read_entries(session: Session, where: str, **named: Any) -> list[LedgerEntry]:
     """Entries by a condition on the annotation ``a``, newest first, by one request."""
     hql = "select a.id, a.ns, a.details.group.id, v.name, v.value from MapAnnotation a join a.mapValue v where "
     said: dict[tuple[int, str, int], Pairs] = {}
     for ident, ns, group, name, value in session.rows(hql + where, **named):
         said.setdefault((int(ident), ns, int(group)), []).append((name, value))
-    entries = (_entry(ident, ns, group, pairs) for (ident, ns, group), pairs in said.items())
+    entries = (_parse_entry(ident, ns, group, pairs) for (ident, ns, group), pairs in said.items())
     return sorted((e for e in entries if e is not None), key=lambda e: -e.annotation)
 
 
-def _pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
-    yield from (list(ids[i : i + size]) for i in range(0, len(ids), size))
-
-
-def _entry(ident: int, namespace: str, group: int, pairs: Pairs) -> LedgerEntry | None:
+def _parse_entry(ident: int, namespace: str, group: int, pairs: Pairs) -> LedgerEntry | None:
     try:
-        return LedgerEntry(ident, namespace, group, from_pairs(pairs), dict(pairs).get(WORKER, ""))
+        return LedgerEntry(ident, namespace, group, parse_record(pairs), dict(pairs).get(WORKER_KEY, ""))
     except (KeyError, ValueError):
         return None  # somebody's own key-value pairs under our namespace: not ours to touch
 
 
-def table_records(session: Session) -> list[RunRecord]:
+def list_table_records(session: Session) -> list[RunRecord]:
     """What this user's runs left on containers; newest first."""
-    return [e.record for e in entries_of(session) if e.namespace == TABLES_NS]
+    return [e.record for e in find_entries(session) if e.namespace == TABLES_NS]
 
 
-def records(session: Session, run_id: str | None = None) -> list[RunRecord]:
+def list_run_records(session: Session, run_id: str | None = None) -> list[RunRecord]:
     """What this user's runs, or one of them, left on images; newest first."""
-    return [e.record for e in entries_of(session, run_id) if e.namespace == RUN_NS]
+    return [e.record for e in find_entries(session, run_id) if e.namespace == RUN_NS]

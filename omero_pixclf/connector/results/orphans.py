@@ -13,31 +13,31 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.query_patterns import containing, starting_with
-from omero_pixclf.connector.results.delete import own, remove
+from omero_pixclf.connector.paging import split_into_pages
+from omero_pixclf.connector.query_patterns import prefix_pattern, substring_pattern
+from omero_pixclf.connector.results.delete import delete_objects, filter_own
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
     LedgerEntry,
+    find_unfinished_entries,
     is_written_elsewhere,
     parse_mark,
-    unfinished_on,
 )
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import RESULTS_MARK
 
 __all__ = [
-    "abandoned_on",
-    "images_in",
+    "count_roi_marks",
+    "find_abandoned_entries",
+    "find_orphan_marks",
+    "list_container_images",
     "remove_orphans",
     "remove_orphans_of_run",
-    "roi_marks",
-    "without_entry",
 ]
 
 log = logging.getLogger(__name__)
 
-PAGE = 500
 
 _MEMBERS = {
     "Dataset": "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id",
@@ -45,95 +45,99 @@ _MEMBERS = {
 }
 
 
-def images_in(session: Session, container: str) -> list[int]:
+def list_container_images(session: Session, container: str) -> list[int]:
     """The images of a container that gets tables: a dataset, a plate, or an image of its own."""
     kind, ident = parse_key(container)
     return session.ids(_MEMBERS[kind], id=ident) if kind in _MEMBERS else [ident] if kind == "Image" else []
 
 
-def roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
+def count_roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
     """How many of this user's ROIs on some images carry which mark."""
     found: Counter[str] = Counter()
-    for page in _pages(images):
+    for page in split_into_pages(images):
         hql = (
             "select r.description, count(r.id) from Roi r where r.image.id in (:ids) and r.details.owner.id = :owner "
             "and r.description like :marked group by r.description"
         )
-        for mark, count in session.rows(hql, ids=page, owner=session.user_id, marked=starting_with(RUN_NS)):
+        for mark, count in session.rows(hql, ids=page, owner=session.user_id, marked=prefix_pattern(RUN_NS)):
             found[mark] += int(count)
     return found
 
 
-def without_entry(session: Session, marks: Iterable[str]) -> list[str]:
+def find_orphan_marks(session: Session, marks: Iterable[str]) -> list[str]:
     """Which of these texts are marks of entries that are gone."""
     parsed = {text: mark for text in set(marks) if (mark := parse_mark(text)) is not None}
     if not parsed:
         return []
-    standing = set(own(session, "MapAnnotation", [mark.annotation for mark in parsed.values()]))
+    standing = set(filter_own(session, "MapAnnotation", [mark.annotation for mark in parsed.values()]))
     return sorted(text for text, mark in parsed.items() if mark.annotation not in standing)
 
 
-def abandoned_on(session: Session, images: Sequence[int], recipe: str) -> list[LedgerEntry]:
+def find_abandoned_entries(session: Session, images: Sequence[int], recipe: str) -> list[LedgerEntry]:
     """Entries of a recipe on images that are not complete and that no process works on any more."""
     return [
-        e for e in unfinished_on(session, images) if e.record.recipe == recipe and not is_written_elsewhere(session, e)
+        e
+        for e in find_unfinished_entries(session, images)
+        if e.record.recipe == recipe and not is_written_elsewhere(session, e)
     ]
 
 
 def remove_orphans(session: Session, container: str, images: Sequence[int], *, group: int) -> Counter[str]:
     """Remove what stands without its entry on a container and its images; returns counts by kind."""
     gone: Counter[str] = Counter()
-    if lost := without_entry(session, roi_marks(session, images)):
-        rois = [i for page in _pages(images) for i in _marked_rois(session, page, lost)]
-        gone["Roi"] = remove(session, "Roi", rois, group=group)
-    files = _files_on(session, images) | _files_of_containers(session)
-    lost = without_entry(session, files.values())
-    gone["FileAnnotation"] = remove(session, "FileAnnotation", [i for i, m in files.items() if m in lost], group=group)
-    gone["Image"] = remove(session, "Image", _empty_images(session, container), group=group)
-    for of_group, tables in _lost_tables(session).items():
-        gone["OriginalFile"] += remove(session, "OriginalFile", tables, group=of_group)
-    _tell(container, gone)
+    if lost := find_orphan_marks(session, count_roi_marks(session, images)):
+        rois = [i for page in split_into_pages(images) for i in _find_rois_with_marks(session, page, lost)]
+        gone["Roi"] = delete_objects(session, "Roi", rois, group=group)
+    files = _find_image_files(session, images) | _find_container_files(session)
+    lost = find_orphan_marks(session, files.values())
+    gone["FileAnnotation"] = delete_objects(
+        session, "FileAnnotation", [i for i, m in files.items() if m in lost], group=group
+    )
+    gone["Image"] = delete_objects(session, "Image", _find_empty_images(session, container), group=group)
+    for of_group, tables in _find_orphan_tables(session).items():
+        gone["OriginalFile"] += delete_objects(session, "OriginalFile", tables, group=of_group)
+    _log_removed(container, gone)
     return +gone
 
 
-def _tell(place: str, gone: Mapping[str, int]) -> None:
+def _log_removed(place: str, gone: Mapping[str, int]) -> None:
     listed = ", ".join(f"{count} of {kind}" for kind, count in gone.items() if count)
     if listed:
         log.warning("%s: removed what a server stored late for a run that was killed: %s", place, listed)
 
 
-def _marked_rois(session: Session, images: Sequence[int], marks: Sequence[str]) -> list[int]:
+def _find_rois_with_marks(session: Session, images: Sequence[int], marks: Sequence[str]) -> list[int]:
     hql = "select r.id from Roi r where r.image.id in (:ids) and r.description in (:marks) and r.details.owner.id = :me"
     return session.ids(hql, ids=list(images), marks=list(marks), me=session.user_id)
 
 
-def _files_of_containers(session: Session) -> dict[int, str]:
+def _find_container_files(session: Session) -> dict[int, str]:
     """This user's tables and pictures of containers, with their marks; also those attached to nothing."""
     rows = session.rows(
         "select a.id, a.description from FileAnnotation a where a.details.owner.id = :owner "
         "and a.description like :marked",
         owner=session.user_id,
-        marked=starting_with(f"{TABLES_NS} "),
+        marked=prefix_pattern(f"{TABLES_NS} "),
     )
     return {int(ident): text for ident, text in rows}
 
 
-def _files_on(session: Session, images: Sequence[int]) -> dict[int, str]:
+def _find_image_files(session: Session, images: Sequence[int]) -> dict[int, str]:
     """This user's attachments of images that carry a mark, with it."""
     found: dict[int, str] = {}
-    for page in _pages(images):
+    for page in split_into_pages(images):
         rows = session.rows(
             "select a.id, a.description from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) "
             "and a.details.owner.id = :owner and a.description like :marked",
             ids=page,
             owner=session.user_id,
-            marked=starting_with(RUN_NS),
+            marked=prefix_pattern(RUN_NS),
         )
         found.update({int(ident): text for ident, text in rows})
     return found
 
 
-def _empty_images(session: Session, container: str) -> list[int]:
+def _find_empty_images(session: Session, container: str) -> list[int]:
     """Images that a run began to make beside those of a container: without pixel data and without an entry.
 
     Complete ones may be kept on purpose (`omero_pixclf.connector.results.undo`: others drew on them).
@@ -145,10 +149,10 @@ def _empty_images(session: Session, container: str) -> list[int]:
         "select i.id, i.description from DatasetImageLink l join l.child i join i.pixels p "
         f"where {where} and i.details.owner.id = :owner and i.description like :marked and p.sha1 = 'Pending...'",
         owner=session.user_id,
-        marked=starting_with(RUN_NS),
+        marked=prefix_pattern(RUN_NS),
         **named,
     )
-    lost = without_entry(session, [text for _, text in rows])
+    lost = find_orphan_marks(session, [text for _, text in rows])
     return [int(i) for i, text in rows if text in lost]
 
 
@@ -156,25 +160,25 @@ def remove_orphans_of_run(session: Session, run_id: str) -> Counter[str]:
     """Remove this user's ROIs and files that carry a mark of a run, wherever they are; returns counts by kind."""
     gone: Counter[str] = Counter()
     for kind in ("Roi", "FileAnnotation"):
-        for group, ids in _marked_by(session, kind, run_id).items():
-            gone[kind] += remove(session, kind, ids, group=group)
-    tables = [(group, ident) for group, ident, run, _ in _table_files(session, run_id) if run == run_id]
-    for group, ids in _by_group(tables).items():  # without annotations: these went just now
-        gone["OriginalFile"] += remove(session, "OriginalFile", ids, group=group)
+        for group, ids in _find_marked_objects(session, kind, run_id).items():
+            gone[kind] += delete_objects(session, kind, ids, group=group)
+    tables = [(group, ident) for group, ident, run, _ in _list_table_files(session, run_id) if run == run_id]
+    for group, ids in _group_ids(tables).items():  # without annotations: these went just now
+        gone["OriginalFile"] += delete_objects(session, "OriginalFile", ids, group=group)
     return +gone
 
 
-_TABLE = re.compile(  # `omero_pixclf.connector.results.ledger.table_name`, and as version 0.1 named tables
+_TABLE = re.compile(  # `omero_pixclf.connector.results.ledger.format_table_name`, and as version 0.1 named tables
     r"(?:.*_|omero_pixclf_)(?P<run>\d{8}T\d{6}-[0-9a-f]{6})_(?P<annotation>\d+)(?:(?:\.\d+)?\.h5|_.*)", re.DOTALL
 )
 
 
-def _table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, int]]:
+def _list_table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, int]]:
     """This user's tables whose names contain a text: group, file, run and entry."""
     rows = session.rows(
         "select f.details.group.id, f.id, f.name from OriginalFile f where f.mimetype = 'OMERO.tables' "
         "and f.name like :named and f.details.owner.id = :owner order by f.id",
-        named=containing(part),
+        named=substring_pattern(part),
         owner=session.user_id,
     )
     for group, ident, name in rows:
@@ -182,39 +186,35 @@ def _table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, i
             yield int(group), int(ident), found["run"], int(found["annotation"])
 
 
-def _lost_tables(session: Session) -> dict[int, list[int]]:
+def _find_orphan_tables(session: Session) -> dict[int, list[int]]:
     """Files of tables, by group, without an entry and without an annotation: a server made them too late."""
-    found = list(_table_files(session, ""))
-    standing = set(own(session, "MapAnnotation", [entry for *_, entry in found]))
+    found = list(_list_table_files(session, ""))
+    standing = set(filter_own(session, "MapAnnotation", [entry for *_, entry in found]))
     lost = [(group, ident) for group, ident, _, entry in found if entry not in standing]
     kept: set[int] = set()
-    for page in _pages([ident for _, ident in lost]):
+    for page in split_into_pages([ident for _, ident in lost]):
         kept.update(session.ids("select a.file.id from FileAnnotation a where a.file.id in (:ids)", ids=page))
-    return _by_group([(group, ident) for group, ident in lost if ident not in kept])
+    return _group_ids([(group, ident) for group, ident in lost if ident not in kept])
 
 
-def _by_group(found: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+def _group_ids(found: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
     made: dict[int, list[int]] = {}
     for group, ident in found:
         made.setdefault(group, []).append(ident)
     return made
 
 
-def _marked_by(session: Session, kind: str, run_id: str) -> dict[int, list[int]]:
+def _find_marked_objects(session: Session, kind: str, run_id: str) -> dict[int, list[int]]:
     found: list[tuple[int, int]] = []
     for namespace in (RUN_NS, TABLES_NS):
         rows = session.rows(
             f"select x.details.group.id, x.id, x.description from {kind} x where x.details.owner.id = :owner "
             "and x.description like :marked order by x.id",
             owner=session.user_id,
-            marked=starting_with(f"{namespace} {run_id} #"),
+            marked=prefix_pattern(f"{namespace} {run_id} #"),
         )
         for group, ident, text in rows:
             mark = parse_mark(text)
             if mark is not None and mark.run_id == run_id:
                 found.append((int(group), int(ident)))
-    return _by_group(sorted(set(found)))
-
-
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    yield from (list(ids[i : i + PAGE]) for i in range(0, len(ids), PAGE))
+    return _group_ids(sorted(set(found)))

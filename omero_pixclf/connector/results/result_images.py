@@ -11,86 +11,78 @@ Nothing is ever removed for its link alone: `omero_pixclf.connector.results.undo
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 
+from omero_pixclf.connector.paging import split_into_pages
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import parse_id
 
-__all__ = ["RUN_NS", "genuine_entries", "runs_that_made"]
+__all__ = ["RUN_NS", "find_creating_runs", "find_original_entries"]
 
 RUN_NS = "omero_pixclf/run"
 """The namespace of ledger entries of images, and of the images that were made from them."""
 _MARK = re.compile(rf"{re.escape(RUN_NS)} (?P<run>\S+) #\d+")
 _UNKNOWN = "unknown"
-PAGE = 500
 
 
-def runs_that_made(session: Session, descriptions: Mapping[int, str]) -> dict[int, str]:
+def find_creating_runs(session: Session, descriptions: Mapping[int, str]) -> dict[int, str]:
     """The id of the run that made each of some images, of those that runs made; given their descriptions by id.
 
     Three queries for up to 500 images that no run has seen, and two more where some are linked to entries.
     """
     found = {image: match["run"] for image, text in descriptions.items() if (match := _MARK.match(text))}
     links: list[tuple[int, int]] = []
-    for page in _pages(sorted(descriptions.keys() - found.keys())):
+    for page in split_into_pages(sorted(descriptions.keys() - found.keys())):
         hql = (
             "select l.parent.id, l.child.id from ImageAnnotationLink l join l.child a "
             "where l.parent.id in (:ids) and a.ns = :ns order by l.child.id"
         )
         links += [(int(i), int(e)) for i, e in session.rows(hql, ids=page, ns=RUN_NS)]
-    said = _said(session, sorted({entry for _, entry in links}))
+    said = _read_entry_values(session, sorted({entry for _, entry in links}))
     linked = [
         (image, entry)
         for image, entry in links
         if said.get(entry, {}).get("Image", f"Image:{image}") != f"Image:{image}"
     ]
-    genuine = genuine_entries(session, {entry: said[entry]["Image"] for _, entry in linked})
-    imported = _imported(session, sorted({image for image, _ in linked}))
+    genuine = find_original_entries(session, {entry: said[entry]["Image"] for _, entry in linked})
+    imported = _find_imported_images(session, sorted({image for image, _ in linked}))
     for image, entry in linked:
         if entry in genuine and image not in imported:
             found.setdefault(image, said[entry].get("Run ID") or _UNKNOWN)
     return found
 
 
-def genuine_entries(session: Session, sources: Mapping[int, str]) -> set[int]:
+def find_original_entries(session: Session, sources: Mapping[int, str]) -> set[int]:
     """The entries that hang on the image that they name, or whose image is gone; copies of an entry do not."""
     named = {
         entry: ident for entry, key in sources.items() if (ident := parse_id(key.removeprefix("Image:"))) is not None
     }
-    there: set[tuple[int, int]] = set()
-    existing: set[int] = set()
-    for page in _pages(sorted(named)):
+    links: set[tuple[int, int]] = set()
+    for page in split_into_pages(sorted(named)):
         hql = "select l.child.id, l.parent.id from ImageAnnotationLink l where l.child.id in (:ids)"
-        there.update((int(entry), int(image)) for entry, image in session.rows(hql, ids=page))
-    for page in _pages(sorted({*named.values()} - {image for _, image in there})):
+        links.update((int(entry), int(image)) for entry, image in session.rows(hql, ids=page))
+    existing = {image for _, image in links}
+    for page in split_into_pages(sorted({*named.values()} - existing)):
         existing.update(session.ids("select i.id from Image i where i.id in (:ids)", ids=page))
-    return {
-        entry
-        for entry, image in named.items()
-        if (entry, image) in there or image not in existing | {i for _, i in there}
-    }
+    return {entry for entry, image in named.items() if (entry, image) in links or image not in existing}
 
 
-def _imported(session: Session, images: list[int]) -> set[int]:
+def _find_imported_images(session: Session, images: list[int]) -> set[int]:
     """Those of the images that came with files; a run's own have none."""
     found: set[int] = set()
-    for page in _pages(images):
+    for page in split_into_pages(images):
         found.update(session.ids("select i.id from Image i where i.id in (:ids) and i.fileset is not null", ids=page))
     return found
 
 
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    yield from (list(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE))
-
-
-def _said(session: Session, entries: list[int]) -> dict[int, dict[str, str]]:
+def _read_entry_values(session: Session, entries: list[int]) -> dict[int, dict[str, str]]:
     """What entries say of their image and their run."""
     said: dict[int, dict[str, str]] = {}
     hql = (
         "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v "
         "where a.id in (:ids) and v.name in ('Image', 'Run ID')"
     )
-    for page in _pages(entries):
+    for page in split_into_pages(entries):
         for entry, name, value in session.rows(hql, ids=page):
             said.setdefault(int(entry), {})[name] = value or ""
     return said

@@ -15,7 +15,7 @@ from omero.model.enums import UnitsLength
 from omero.rtypes import rdouble, rint, rstring
 
 from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
-from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.objects.keyholes import bridged
@@ -23,29 +23,29 @@ from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import NO_NUMBER
 
 __all__ = [
-    "batches",
-    "message_parts",
+    "find_marked_rois",
+    "format_points",
+    "make_roi",
     "pack_bits",
     "parse_points",
-    "points_text",
     "read_outlines",
-    "roi_of",
-    "rois_marked",
     "save_outlines",
-    "signed_rgba",
+    "split_for_messages",
+    "split_into_batches",
+    "to_signed_rgba",
     "unpack_bits",
 ]
 
 BATCH = 500
 BATCH_BYTES = LARGEST_MESSAGE
 POLYGON_BYTES = 48 << 20  # a server ends connections at 64 MB
-UNFILLED = 1  # of 255: OMERO.web's own viewer takes 0 for "not said" and paints polygons over the image
+UNFILLED_ALPHA = 1  # of 255: OMERO.web's own viewer takes 0 for "not said" and paints polygons over the image
 MASK_ALPHA = 100
 Color = tuple[int, int, int]
 Shape = PolygonShape | MaskShape
 
 
-def signed_rgba(color: Color, alpha: int = 255) -> int:
+def to_signed_rgba(color: Color, alpha: int = 255) -> int:
     """A colour as OMERO stores it: RGBA in a signed 32-bit integer.
 
     Examples
@@ -69,7 +69,7 @@ def unpack_bits(data: bytes, width: int, height: int) -> NDArray[np.bool_]:
     return bits.reshape(height, width).astype(bool)
 
 
-def points_text(points: NDArray[Any]) -> str:
+def format_points(points: NDArray[Any]) -> str:
     """Vertices (n, 2) as a Polygon's text, without digits that say nothing.
 
     Examples
@@ -85,67 +85,67 @@ def parse_points(text: str) -> NDArray[np.float64]:
     return np.array([[float(v) for v in pair.split(",")] for pair in text.split()], dtype=float).reshape(-1, 2)
 
 
-def roi_of(outline: Outline, *, image: int, name: str, color: Color, mark: str) -> RoiI:
+def make_roi(outline: Outline, *, image: int, name: str, color: Color, mark: str) -> RoiI:
     """The Roi of one object, not saved; ``mark`` goes into its description and says which run it belongs to."""
     roi = RoiI()
     roi.image = ImageI(image, False)
     roi.name, roi.description = rstring(name), rstring(mark)
     for shape in outline.shapes:
-        roi.addShape(_shape(shape, name=name, color=color))
+        roi.addShape(_make_shape(shape, name=name, color=color))
     return roi
 
 
-def _shape(shape: Shape, *, name: str, color: Color) -> Any:
-    model = _polygon(shape, color) if isinstance(shape, PolygonShape) else _mask(shape, color)
+def _make_shape(shape: Shape, *, name: str, color: Color) -> Any:
+    model = _make_polygon(shape, color) if isinstance(shape, PolygonShape) else _make_mask(shape, color)
     model.theT, model.theZ = rint(shape.t), rint(shape.z)
     model.textValue = rstring(name)
     return model
 
 
-def _polygon(shape: PolygonShape, color: Color) -> PolygonI:
+def _make_polygon(shape: PolygonShape, color: Color) -> PolygonI:
     model = PolygonI()
-    model.points = rstring(points_text(bridged(shape.points, shape.holes)))
-    model.strokeColor, model.fillColor = rint(signed_rgba(color)), rint(signed_rgba(color, UNFILLED))
+    model.points = rstring(format_points(bridged(shape.points, shape.holes)))
+    model.strokeColor, model.fillColor = rint(to_signed_rgba(color)), rint(to_signed_rgba(color, UNFILLED_ALPHA))
     model.strokeWidth = LengthI(1.0, UnitsLength.PIXEL)
     return model
 
 
-def _mask(shape: MaskShape, color: Color) -> MaskI:
+def _make_mask(shape: MaskShape, color: Color) -> MaskI:
     height, width = shape.bits.shape
     model = MaskI()
     model.x, model.y = rdouble(shape.x), rdouble(shape.y)
     model.width, model.height = rdouble(width), rdouble(height)
     model.bytes = pack_bits(shape.bits)
-    model.fillColor = rint(signed_rgba(color, MASK_ALPHA))
+    model.fillColor = rint(to_signed_rgba(color, MASK_ALPHA))
     return model
 
 
-def _weight(outline: Outline) -> int:
-    return sum(map(_shape_weight, outline.shapes))
+def _outline_bytes(outline: Outline) -> int:
+    return sum(map(_shape_bytes, outline.shapes))
 
 
-def _shape_weight(shape: Shape) -> int:
+def _shape_bytes(shape: Shape) -> int:
     """About how many bytes a shape takes in a message; none is much larger than this."""
     if isinstance(shape, MaskShape):
         return 1024 + shape.bits.size // 8
     return 1024 + 2 * sum(ring.nbytes for ring in (shape.points, *shape.holes))
 
 
-def batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
+def split_into_batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
     """Outlines in batches of at most `BATCH`, and of about `BATCH_BYTES` where they are heavy."""
     batch: list[Outline] = []
     weight = 0
     for outline in outlines:
-        if batch and (len(batch) == BATCH or weight + _weight(outline) > BATCH_BYTES):
+        if batch and (len(batch) == BATCH or weight + _outline_bytes(outline) > BATCH_BYTES):
             yield batch
             batch, weight = [], 0
         batch.append(outline)
-        weight += _weight(outline)
+        weight += _outline_bytes(outline)
     if batch:
         yield batch
 
 
-def message_parts(outline: Outline) -> list[Outline]:
+def split_for_messages(outline: Outline) -> list[Outline]:
     """An outline in parts that fit into a message each: usually itself; large masks are cut into bands of rows.
 
     Raises
@@ -155,18 +155,18 @@ def message_parts(outline: Outline) -> list[Outline]:
     """
     parts: list[list[Shape]] = [[]]
     weight = 0
-    for shape in (piece for whole in outline.shapes for piece in _pieces(whole)):
-        if parts[-1] and weight + _shape_weight(shape) > BATCH_BYTES:
+    for shape in (piece for whole in outline.shapes for piece in _split_shape(whole)):
+        if parts[-1] and weight + _shape_bytes(shape) > BATCH_BYTES:
             parts.append([])
             weight = 0
         parts[-1].append(shape)
-        weight += _shape_weight(shape)
+        weight += _shape_bytes(shape)
     return [replace(outline, shapes=tuple(part)) for part in parts]
 
 
-def _pieces(shape: Shape) -> Iterator[Shape]:
+def _split_shape(shape: Shape) -> Iterator[Shape]:
     if isinstance(shape, PolygonShape):
-        if _shape_weight(shape) > POLYGON_BYTES:
+        if _shape_bytes(shape) > POLYGON_BYTES:
             raise OutputError(
                 f"an object's outline has {len(shape.points)} points, more than a server takes as one polygon; "
                 "choose rois = mask or labels, or a larger simplify"
@@ -202,16 +202,16 @@ def save_outlines(
     OutputError
         For a polygon that is too large for a server.
     """
-    standing = set(rois_marked(session, image, mark) if known is None else known)
+    standing = set(find_marked_rois(session, image, mark) if known is None else known)
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
-    for batch in batches(outlines):
-        parts = [message_parts(o) for o in batch if o.shapes]
-        to_roi = partial(roi_of, image=image, name=name, color=color, mark=mark)
-        rois = [(to_roi(first), [[_shape(s, name=name, color=color) for s in p.shapes] for p in rest])
+    for batch in split_into_batches(outlines):
+        parts = [split_for_messages(o) for o in batch if o.shapes]
+        to_roi = partial(make_roi, image=image, name=name, color=color, mark=mark)
+        rois = [(to_roi(first), [[_make_shape(s, name=name, color=color) for s in p.shapes] for p in rest])
                 for first, *rest in parts]  # fmt: skip
         if rois and entry is not None:
             rois[0][0].linkAnnotation(MapAnnotationI(entry, False))
-        ids = _save(session, rois, image=image, group=group, mark=mark, known=standing) if rois else []
+        ids = _save_batch(session, rois, image=image, group=group, mark=mark, known=standing) if rois else []
         standing.update(ids)
         numbers = np.full(len(batch), NO_NUMBER, np.int64)
         numbers[[bool(o.shapes) for o in batch]] = ids
@@ -219,7 +219,7 @@ def save_outlines(
     return np.concatenate(found)
 
 
-def _save(
+def _save_batch(
     session: Session,
     rois: Sequence[tuple[RoiI, Sequence[Sequence[Any]]]],
     *,
@@ -231,8 +231,8 @@ def _save(
     """Save ROIs, each with the shapes that did not fit into the first message."""
 
     def clean() -> None:
-        stray = [i for i in rois_marked(session, image, mark) if i not in known]
-        remove(session, "Roi", stray, group=group)
+        stray = [i for i in find_marked_rois(session, image, mark) if i not in known]
+        delete_objects(session, "Roi", stray, group=group)
 
     def save(factory: Any) -> list[int]:
         update = factory.getUpdateService()
@@ -257,7 +257,7 @@ def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any
     factory.getUpdateService().saveObject(roi)
 
 
-def rois_marked(session: Session, image: int, mark: str) -> list[int]:
+def find_marked_rois(session: Session, image: int, mark: str) -> list[int]:
     """The ids of this user's ROIs on an image that carry a run's mark."""
     return session.ids(
         "select r.id from Roi r where r.image.id = :image and r.description = :mark and r.details.owner.id = :owner "
@@ -285,13 +285,13 @@ def read_outlines(session: Session, image: int, *, mark: str | None = None) -> l
         )
         for roi, name, t, z, text in polygons:
             shapes.setdefault(roi, (name or "", []))[1].append(PolygonShape(t or 0, z or 0, parse_points(text)))
-        for mask in _masks(session, page):
+        for mask in _read_masks(session, page):
             name = mask.roi.name.val if mask.roi.name else ""
-            shapes.setdefault(int(mask.roi.id.val), (name, []))[1].append(_from_mask(mask))
+            shapes.setdefault(int(mask.roi.id.val), (name, []))[1].append(_parse_mask(mask))
     return [(roi, name, Outline(roi, s[0].t, tuple(s))) for roi, (name, s) in sorted(shapes.items())]
 
 
-def _masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
+def _read_masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
     """The masks of some ROIs, as many at a time as a message holds."""
     sizes = session.rows(
         "select m.id, m.width, m.height from Mask m where m.roi.id in (:ids) order by m.roi.id, m.id", ids=list(rois)
@@ -307,7 +307,7 @@ def _masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
             page, weight = [], 0.0
 
 
-def _from_mask(mask: Any) -> MaskShape:
+def _parse_mask(mask: Any) -> MaskShape:
     width, height = round(mask.width.val), round(mask.height.val)
     t, z = (value.val if value is not None else 0 for value in (mask.theT, mask.theZ))
     return MaskShape(t, z, round(mask.x.val), round(mask.y.val), unpack_bits(mask.bytes, width, height))

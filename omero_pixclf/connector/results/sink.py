@@ -15,26 +15,37 @@ from numpy.typing import NDArray
 
 from omero_pixclf.connector.files import FILES_NS, attach_file
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.annotations import group_of
-from omero_pixclf.connector.results.container_tables import close_tables, load_tables, offer_one_table, store_tables
-from omero_pixclf.connector.results.delete import remove
+from omero_pixclf.connector.results.annotations import find_group
+from omero_pixclf.connector.results.container_tables import (
+    attach_latest_summary_only,
+    close_table_entry,
+    load_tables,
+    store_tables,
+)
+from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.results.ledger import (
     RUN_NS,
     TABLES_NS,
     LedgerEntry,
     close_entry,
-    entries_on,
-    entries_on_images,
-    in_work,
+    find_entries_on,
+    find_entries_on_images,
+    is_in_progress,
     open_entry,
 )
-from omero_pixclf.connector.results.orphans import abandoned_on, images_in, remove_orphans, roi_marks, without_entry
-from omero_pixclf.connector.results.rois import rois_marked, save_outlines
-from omero_pixclf.connector.results.undo import made_images, remove_results
-from omero_pixclf.connector.sessions.exceptions import missing
-from omero_pixclf.connector.sessions.permissions import refusal, refusals
+from omero_pixclf.connector.results.orphans import (
+    count_roi_marks,
+    find_abandoned_entries,
+    find_orphan_marks,
+    list_container_images,
+    remove_orphans,
+)
+from omero_pixclf.connector.results.rois import find_marked_rois, save_outlines
+from omero_pixclf.connector.results.undo import find_made_images, remove_results
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
+from omero_pixclf.connector.sessions.permissions import explain_refusal, explain_refusals
 from omero_pixclf.connector.sessions.session import Session
-from omero_pixclf.connector.upload import new_image, results_dataset, store_image
+from omero_pixclf.connector.upload import find_or_create_results_dataset, make_image, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
@@ -120,11 +131,11 @@ class OmeroWriter:
             dtype=pixels.dtype.name,
             channels=tuple(channels),
         )
-        image = new_image(session, info, dataset=self._dataset(), description=entry.mark, entry=entry.annotation)
+        image = make_image(session, info, dataset=self._dataset(), description=entry.mark, entry=entry.annotation)
 
         def clean() -> None:
-            stray = [i for i in made_images(session, entry) if i not in self.made_images]
-            remove(session, "Image", stray, group=entry.group)
+            stray = [i for i in find_made_images(session, entry) if i not in self.made_images]
+            delete_objects(session, "Image", stray, group=entry.group)
 
         def store(factory: Any) -> int:
             return store_image(factory, image, ArrayReader(info, pixels), created=lambda ident: None)
@@ -137,7 +148,7 @@ class OmeroWriter:
         if place.container.startswith("Dataset:"):
             return parse_key(place.container)[1]
         if place.container.startswith("Plate:"):
-            return results_dataset(self._session, place.container, place.name, group=self._entry.group)
+            return find_or_create_results_dataset(self._session, place.container, place.name, group=self._entry.group)
         return None
 
     def complete(self, record: RunRecord) -> None:
@@ -149,10 +160,10 @@ class OmeroWriter:
             Where the image, or this run's entry, has been removed meanwhile.
         """
         session, entry = self._session, self._entry
-        standing = entries_on(session, RUN_NS, self._image.key)
+        standing = find_entries_on(session, RUN_NS, self._image.key)
         if entry.annotation not in {e.annotation for e in standing}:
-            group_of(session, self._image.key)
-            raise missing("MapAnnotation", entry.annotation)
+            find_group(session, self._image.key)
+            raise make_missing_error("MapAnnotation", entry.annotation)
         self._remove_stray_rois(standing)
         done = close_entry(session, entry, replace(record, image=self._image.key, state="complete"))
         self.completed = True
@@ -161,12 +172,12 @@ class OmeroWriter:
     def _remove_stray_rois(self, standing: Sequence[LedgerEntry]) -> None:
         """Remove what was carried out after we looked: attempts whose answer was lost, requests of killed runs."""
         session, mark = self._session, self._entry.mark
-        marks = roi_marks(session, [self._ident])
+        marks = count_roi_marks(session, [self._ident])
         if marks.pop(mark, 0) != len(self.saved_rois):
-            stray = set(rois_marked(session, self._ident, mark)) - set(self.saved_rois)
-            remove(session, "Roi", sorted(stray), group=self._entry.group)
-        for lost in without_entry(session, set(marks) - {e.mark for e in standing}):
-            remove(session, "Roi", rois_marked(session, self._ident, lost), group=self._entry.group)
+            stray = set(find_marked_rois(session, self._ident, mark)) - set(self.saved_rois)
+            delete_objects(session, "Roi", sorted(stray), group=self._entry.group)
+        for lost in find_orphan_marks(session, set(marks) - {e.mark for e in standing}):
+            delete_objects(session, "Roi", find_marked_rois(session, self._ident, lost), group=self._entry.group)
 
 
 class OmeroSink:
@@ -193,20 +204,20 @@ class OmeroSink:
         self._merged: dict[tuple[str, str], int | None] = {}
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Look up for many images at once what `previous` and `refusal` will be asked of each, once."""
+        """Look up for many images at once what `previous` and `explain_refusal` will be asked of each, once."""
         keys = [image.key for image in images]
-        entries = entries_on_images(self._session, [parse_key(key)[1] for key in keys])
+        entries = find_entries_on_images(self._session, [parse_key(key)[1] for key in keys])
         self._earlier = {
             (key, recipe): [e.record for e in entries.get(key, ()) if e.record.recipe == recipe] for key in keys
         }
-        self._rights = refusals(self._session, keys)
+        self._rights = explain_refusals(self._session, keys)
 
     def refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image or on its container, or None."""
         container = image.place.container
         if container not in self._containers:  # the same for hundreds of images
-            self._containers[container] = refusal(self._session, container, links=self._new_images)
-        own = self._rights.pop(image.key) if image.key in self._rights else refusal(self._session, image.key)
+            self._containers[container] = explain_refusal(self._session, container, links=self._new_images)
+        own = self._rights.pop(image.key) if image.key in self._rights else explain_refusal(self._session, image.key)
         return own or self._containers[container]
 
     def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
@@ -216,7 +227,7 @@ class OmeroSink:
         """
         if (image.key, recipe) in self._earlier:
             return self._earlier.pop((image.key, recipe))
-        return [e.record for e in entries_on(self._session, RUN_NS, image.key) if e.record.recipe == recipe]
+        return [e.record for e in find_entries_on(self._session, RUN_NS, image.key) if e.record.recipe == recipe]
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[OmeroWriter]:
@@ -230,17 +241,17 @@ class OmeroSink:
         entry = open_entry(self._session, RUN_NS, replace(record, image=image.key, state="running"))
         writer = OmeroWriter(self._session, image, entry, self._encode)
         try:
-            others = _others(self._session, entry)
-            _yield_to_older(self._session, entry, others)
-            _remove_debris(self._session, entry, others)
+            others = _find_other_entries(self._session, entry)
+            _refuse_concurrent_run(self._session, entry, others)
+            _remove_unfinished(self._session, entry, others)
             yield writer
         finally:
             if not writer.completed:
-                _take_back(self._session, entry, writer.saved_rois)
+                _roll_back(self._session, entry, writer.saved_rois)
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
-        standing = entries_on(self._session, TABLES_NS, container)
+        standing = find_entries_on(self._session, TABLES_NS, container)
         entry = next((e for e in standing if e.record.recipe == recipe and e.record.state == "complete"), None)
         self._merged[container, recipe] = entry.annotation if entry else None
         return load_tables(self._session, entry) if entry else {}
@@ -259,26 +270,26 @@ class OmeroSink:
         entry = open_entry(session, TABLES_NS, replace(record, image=container, state="running"))
         written: dict[str, int] = {}
         try:
-            _wait_for_older(session, entry)
+            _wait_for_older_entries(session, entry)
             self._refuse_stale(entry)
             written |= store_tables(session, entry, tables)
             for path in attachments:
                 written[path.name] = attach_file(session, container, path, description=entry.mark)
-            done = close_tables(session, entry, replace(record, image=container, state="complete"), written)
+            done = close_table_entry(session, entry, replace(record, image=container, state="complete"), written)
         except BaseException:
-            _take_back(session, entry)
+            _roll_back(session, entry)
             raise
-        _remove_replaced(session, done, _others(session, done))
+        _remove_replaced(session, done, _find_other_entries(session, done))
         self._remove_left(container, record, entry.group)
-        offer_one_table(session, container)
+        attach_latest_summary_only(session, container)
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
 
     def _remove_left(self, container: str, record: RunRecord, group: int) -> None:
         """Look once more for what killed runs left: the server may have been late with it."""
         session = self._session
         try:
-            images = images_in(session, container)
-            for entry in abandoned_on(session, images, record.recipe):
+            images = list_container_images(session, container)
+            for entry in find_abandoned_entries(session, images, record.recipe):
                 remove_results(session, entry)
             remove_orphans(session, container, images, group=group)
         except PixclfError as error:  # the results are complete; the next run, or undo, looks again
@@ -286,34 +297,36 @@ class OmeroSink:
 
     def _refuse_stale(self, entry: LedgerEntry) -> None:
         container, recipe = entry.record.image, entry.record.recipe
-        standing = next((e.annotation for e in _others(self._session, entry) if e.record.state == "complete"), None)
+        standing = next(
+            (e.annotation for e in _find_other_entries(self._session, entry) if e.record.state == "complete"), None
+        )
         if standing != self._merged.get((container, recipe), standing):
             raise ConflictError(
                 f"{container}: another run stored tables of {recipe} meanwhile; they must be merged again"
             )
 
 
-def _others(session: Session, entry: LedgerEntry) -> list[LedgerEntry]:
+def _find_other_entries(session: Session, entry: LedgerEntry) -> list[LedgerEntry]:
     """This user's other entries of the same recipe on the same object, newest first."""
-    found = entries_on(session, entry.namespace, entry.record.image)
+    found = find_entries_on(session, entry.namespace, entry.record.image)
     return [e for e in found if e.record.recipe == entry.record.recipe and e.annotation != entry.annotation]
 
 
-def _yield_to_older(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
+def _refuse_concurrent_run(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     """Give way to a process that opened its entry on this object before us and is still at work."""
     for other in others:
-        if other.annotation < entry.annotation and in_work(session, other, entry.record.run_id):
+        if other.annotation < entry.annotation and is_in_progress(session, other, entry.record.run_id):
             raise OutputError(
                 f"{entry.record.image}: run {other.record.run_id} ({other.worker}) is writing results of "
                 f"{entry.record.recipe} here at this moment; wait for it, or stop it"
             )
 
 
-def _wait_for_older(session: Session, entry: LedgerEntry) -> None:
+def _wait_for_older_entries(session: Session, entry: LedgerEntry) -> None:
     """Wait for processes that opened their entry on this container before us: tables are written in seconds."""
     for _ in range(FINISH_WAITS):
-        older = [e for e in _others(session, entry) if e.annotation < entry.annotation]
-        if not any(in_work(session, e, entry.record.run_id) for e in older):
+        older = [e for e in _find_other_entries(session, entry) if e.annotation < entry.annotation]
+        if not any(is_in_progress(session, e, entry.record.run_id) for e in older):
             return
         session.pause(FINISH_WAIT_S)
     raise OutputError(
@@ -322,26 +335,26 @@ def _wait_for_older(session: Session, entry: LedgerEntry) -> None:
     )
 
 
-def _remove_debris(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
+def _remove_unfinished(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     for other in others:
-        if other.record.state == "running" and not in_work(session, other, entry.record.run_id):
+        if other.record.state == "running" and not is_in_progress(session, other, entry.record.run_id):
             log.info("%s: removing what run %s left unfinished", entry.record.image, other.record.run_id)
             remove_results(session, other)
 
 
 def _remove_replaced(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     for other in others:
-        if other.annotation != entry.annotation and not in_work(session, other, entry.record.run_id):
+        if other.annotation != entry.annotation and not is_in_progress(session, other, entry.record.run_id):
             remove_results(session, other)
 
 
-def _take_back(session: Session, entry: LedgerEntry, rois: Sequence[int] = ()) -> None:
+def _roll_back(session: Session, entry: LedgerEntry, rois: Sequence[int] = ()) -> None:
     """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it.
 
     ``rois`` by their ids, since a server keeps ROIs that are saved on an image that has just been removed.
     """
     try:
         remove_results(session, entry)
-        remove(session, "Roi", rois, group=entry.group)
+        delete_objects(session, "Roi", rois, group=entry.group)
     except PixclfError as error:
         log.warning("%s: unfinished results of run %s are left (%s)", entry.record.image, entry.record.run_id, error)

@@ -13,29 +13,35 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
-from omero_pixclf.connector.results.annotations import link, unloaded
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.exceptions import missing
+from omero_pixclf.connector.paging import split_into_pages
+from omero_pixclf.connector.results.annotations import make_link, make_reference
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.text import pluralize
 
-__all__ = ["attach_to_container", "attach_to_images", "attached_to", "table_address", "warn_of_other_tables"]
+__all__ = [
+    "attach_to_container",
+    "attach_to_images",
+    "describe_table_location",
+    "find_attached",
+    "warn_of_other_tables",
+]
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
 WEB_HOST = "omero.client.web.host"
 """Where OMERO.web is, if the server's administrator has said so."""
 
 
 def attach_to_images(session: Session, annotation: int, images: Iterable[int], *, group: int) -> None:
     """Link an annotation to those of the images that still exist and do not have it yet."""
-    for page in _pages(sorted(set(images))):
+    for page in split_into_pages(sorted(set(images))):
 
         def save(factory: Any, page: Sequence[int] = page) -> None:
             links = [
-                link(f"Image:{image}", unloaded("FileAnnotation", annotation))
-                for image in _without(session, annotation, page)
+                make_link(f"Image:{image}", make_reference("FileAnnotation", annotation))
+                for image in _find_unlinked_images(session, annotation, page)
             ]
             if links:
                 factory.getUpdateService().saveArray(links)
@@ -45,7 +51,7 @@ def attach_to_images(session: Session, annotation: int, images: Iterable[int], *
         )
 
 
-def _without(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
+def _find_unlinked_images(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
     there = session.ids("select i.id from Image i where i.id in (:ids)", ids=images)
     linked = session.ids(
         "select l.parent.id from ImageAnnotationLink l where l.child.id = :annotation and l.parent.id in (:ids)",
@@ -63,23 +69,23 @@ def attach_to_container(
 
     def save(factory: Any) -> None:
         # Looked up in each attempt: another process, or an attempt whose answer was lost, can have done it.
-        if not attached_to(session, container, [annotation]):
-            factory.getUpdateService().saveObject(link(container, unloaded("FileAnnotation", annotation)))
+        if not find_attached(session, container, [annotation]):
+            factory.getUpdateService().saveObject(make_link(container, make_reference("FileAnnotation", annotation)))
 
     session.write(f"{container}: attaching FileAnnotation:{annotation}", save, group=group)
-    going = [number for number, _ in _links(session, kind, ident, others)] if others else []
-    remove(session, f"{kind}AnnotationLink", going, group=group)
+    going = [number for number, _ in _find_links(session, kind, ident, others)] if others else []
+    delete_objects(session, f"{kind}AnnotationLink", going, group=group)
 
 
-def _links(session: Session, kind: str, ident: int, annotations: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _find_links(session: Session, kind: str, ident: int, annotations: Sequence[int]) -> Iterator[tuple[int, int]]:
     hql = f"select l.id, l.child.id from {kind}AnnotationLink l where l.parent.id = :id and l.child.id in (:ids)"
     yield from ((int(a), int(b)) for a, b in session.rows(hql, id=ident, ids=list(annotations)))
 
 
-def attached_to(session: Session, container: str, annotations: Sequence[int]) -> list[int]:
+def find_attached(session: Session, container: str, annotations: Sequence[int]) -> list[int]:
     """Which of these annotations are attached to a container itself."""
     kind, ident = parse_key(container)
-    return sorted({child for _, child in _links(session, kind, ident, annotations)}) if annotations else []
+    return sorted({child for _, child in _find_links(session, kind, ident, annotations)}) if annotations else []
 
 
 def warn_of_other_tables(session: Session, container: str, known: Sequence[int]) -> None:
@@ -101,7 +107,7 @@ def warn_of_other_tables(session: Session, container: str, known: Sequence[int])
         )
 
 
-def table_address(session: Session, annotation: int) -> str:
+def describe_table_location(session: Session, annotation: int) -> str:
     """Where OMERO.web shows a table, as an address if the server says where OMERO.web is, else in words.
 
     Raises
@@ -111,13 +117,9 @@ def table_address(session: Session, annotation: int) -> str:
     """
     files = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
     if not files:
-        raise missing("FileAnnotation", annotation)
+        raise make_missing_error("FileAnnotation", annotation)
     said = session.read("client settings", lambda sf: sf.getConfigService().getClientConfigValues())
     host = str(said.get(WEB_HOST) or "").rstrip("/")
     if host.startswith(("http://", "https://")):
         return f"{host}/webclient/omero_table/{files[0]}/"
     return f"FileAnnotation:{annotation}, among the attachments of each image"
-
-
-def _pages(ids: Sequence[int]) -> Iterator[list[int]]:
-    yield from (list(ids[i : i + BATCH]) for i in range(0, len(ids), BATCH))

@@ -13,11 +13,11 @@ import omero.clients  # first: the other modules of omero are complete only afte
 import omero.grid
 from numpy.typing import NDArray
 
-from omero_pixclf.connector.query_patterns import containing
+from omero_pixclf.connector.query_patterns import substring_pattern
 from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
-from omero_pixclf.connector.results.annotations import file_annotation, link, unloaded
-from omero_pixclf.connector.results.delete import remove
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, missing
+from omero_pixclf.connector.results.annotations import make_file_annotation, make_link, make_reference
+from omero_pixclf.connector.results.delete import delete_objects
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import OutputError
 from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, concatenate
@@ -25,10 +25,10 @@ from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, conca
 __all__ = [
     "BULK_NS",
     "OBJECTS_NS",
-    "fill_of",
+    "choose_fill_value",
+    "measure_string_width",
     "read_table",
     "remove_tables",
-    "string_width",
     "to_column",
     "to_table",
     "write_table",
@@ -69,16 +69,16 @@ def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
     """
     made = _COLUMNS[column.kind]
     if column.kind == "string":
-        return made(column.name, _described(column, ""), width, [str(v) for v in values.tolist()])
+        return made(column.name, _format_description(column, ""), width, [str(v) for v in values.tolist()])
     if column.kind != "double":
         counted = column.kind == "long"
-        return made(column.name, _described(column, f"{NO_NUMBER}" if counted else ""), values.tolist())
-    fill = fill_of(column)
+        return made(column.name, _format_description(column, f"{NO_NUMBER}" if counted else ""), values.tolist())
+    fill = choose_fill_value(column)
     written = f"{fill:g}"  # -1, -1e+300
-    return made(column.name, _described(column, written), np.where(np.isfinite(values), values, fill).tolist())
+    return made(column.name, _format_description(column, written), np.where(np.isfinite(values), values, fill).tolist())
 
 
-def fill_of(column: Column) -> float:
+def choose_fill_value(column: Column) -> float:
     """What stands for "not measured" in a column of doubles: its fill value, or one further away from its numbers."""
     measured = column.values[np.isfinite(column.values)]
     lowest, highest = measured.min(initial=np.inf), measured.max(initial=-np.inf)
@@ -86,31 +86,31 @@ def fill_of(column: Column) -> float:
     return next((fill for fill in beyond if fill < lowest or fill > max(highest, 0)), column.fill)
 
 
-def _described(column: Column, fill: str) -> str:
+def _format_description(column: Column, fill: str) -> str:
     parts = (column.description, f"({_FILL}{fill})" if fill else "", f"[{column.unit}]" if column.unit else "")
-    return _ascii(" ".join(part for part in parts if part))
+    return _to_ascii(" ".join(part for part in parts if part))
 
 
-def _ascii(text: str) -> str:
+def _to_ascii(text: str) -> str:
     for sign, plain in _PLAIN:
         text = text.replace(sign, plain)
     return text.encode("ascii", "backslashreplace").decode()
 
 
-def _text(text: str) -> str:
-    """A description as it was before `_ascii`, but for units in it."""
+def _from_ascii(text: str) -> str:
+    """A description as it was before `_to_ascii`, but for units in it."""
     return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
 
 
-def _unit(text: str) -> str:
-    """A unit as it was before `_ascii`."""
-    text = _text(text)
+def _parse_unit(text: str) -> str:
+    """A unit as it was before `_to_ascii`."""
+    text = _from_ascii(text)
     for sign, plain in _PLAIN[2:]:
         text = text.replace(plain, sign)
     return re.sub(r"\bum", "µm", text)
 
 
-def string_width(column: Column) -> int:
+def measure_string_width(column: Column) -> int:
     """Bytes that the longest value of a string column takes in UTF-8, at least 1."""
     if column.kind != "string":
         return 1
@@ -144,12 +144,12 @@ def _from_column(column: Any) -> Column:
     kind = _KINDS[type(column).__name__]
     text, unit, values = column.description or "", "", np.asarray(column.values or [])
     if found := _UNIT.match(text):
-        text, unit = found["text"], _unit(found["unit"])
+        text, unit = found["text"], _parse_unit(found["unit"])
     if filled := _FILLED.match(text):
         text, fill = filled["text"], float(filled["fill"])
         if kind == "double":
-            return Column(column.name, kind, np.where(values == fill, np.nan, values), unit, _text(text), fill)
-    return Column(column.name, kind, values, unit, _text(text))
+            return Column(column.name, kind, np.where(values == fill, np.nan, values), unit, _from_ascii(text), fill)
+    return Column(column.name, kind, values, unit, _from_ascii(text))
 
 
 def write_table(
@@ -179,14 +179,14 @@ def write_table(
         )
 
     def store(factory: Any) -> int:
-        file, handle = _new_table(factory, name)
+        file, handle = _create_table(factory, name)
         try:
-            annotation = file_annotation(namespace, description, unloaded("OriginalFile", file))
-            made = link(target, annotation) if attach else annotation
+            annotation = make_file_annotation(namespace, description, make_reference("OriginalFile", file))
+            made = make_link(target, annotation) if attach else annotation
             saved = factory.getUpdateService().saveAndReturnObject(made)
-            _fill(handle, table)
+            _write_rows(handle, table)
         finally:
-            with suppress(*FOREIGN):
+            with suppress(*REMOTE_ERRORS):
                 handle.close()
         return int((saved.child if attach else saved).id.val)
 
@@ -198,7 +198,7 @@ def write_table(
     )
 
 
-def _new_table(factory: Any, name: str) -> tuple[int, Any]:
+def _create_table(factory: Any, name: str) -> tuple[int, Any]:
     resources = factory.sharedResources()
     repository = min(d.id.val for d in resources.repositories().descriptions)
     handle = resources.newTable(repository, name)
@@ -210,21 +210,21 @@ def _new_table(factory: Any, name: str) -> tuple[int, Any]:
     return int(handle.getOriginalFile().id.val), handle
 
 
-def _fill(handle: Any, table: Table) -> None:
-    widths = [string_width(c) for c in table.columns]
+def _write_rows(handle: Any, table: Table) -> None:
+    widths = [measure_string_width(c) for c in table.columns]
     nothing = slice(0, 0)
-    handle.initialize(_columns(table, nothing, widths))
-    step = _rows_at_a_time(ROWS, [w if c.kind == "string" else 8 for c, w in zip(table.columns, widths, strict=True)])
+    handle.initialize(_to_columns(table, nothing, widths))
+    step = _rows_per_message(ROWS, [w if c.kind == "string" else 8 for c, w in zip(table.columns, widths, strict=True)])
     for start in range(0, len(table), step):
-        handle.addData(_columns(table, slice(start, start + step), widths))
+        handle.addData(_to_columns(table, slice(start, start + step), widths))
 
 
-def _rows_at_a_time(most: int, widths: Sequence[int]) -> int:
+def _rows_per_message(most: int, widths: Sequence[int]) -> int:
     """How many rows of columns of these widths in bytes a message carries, ``most`` at the most."""
     return max(1, min(most, LARGEST_MESSAGE // sum(widths)))
 
 
-def _columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
+def _to_columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
     return [to_column(c, c.values[rows], width=w) for c, w in zip(table.columns, widths, strict=True)]
 
 
@@ -234,23 +234,23 @@ def remove_tables(session: Session, wanted: Callable[[str], bool], *, part: str,
     ``part`` is a text that stands in every wanted name: by it the server looks for candidates.
     """
     hql = "select f.id, f.name from OriginalFile f where f.name like :named and f.mimetype = 'OMERO.tables' "
-    rows = session.rows(f"{hql} and f.details.owner.id = :owner", named=containing(part), owner=session.user_id)
+    rows = session.rows(f"{hql} and f.details.owner.id = :owner", named=substring_pattern(part), owner=session.user_id)
     files = sorted(int(ident) for ident, name in rows if wanted(name))
     if not files:
         return 0
     annotations = session.ids("select a.id from FileAnnotation a where a.file.id in (:files)", files=files)
-    remove(session, "FileAnnotation", annotations, group=group)
-    remove(session, "OriginalFile", files, group=group)
+    delete_objects(session, "FileAnnotation", annotations, group=group)
+    delete_objects(session, "OriginalFile", files, group=group)
     return len(files)
 
 
 @contextmanager
-def _open(factory: Any, file: int) -> Iterator[Any]:
-    handle = factory.sharedResources().openTable(unloaded("OriginalFile", file))
+def _open_table(factory: Any, file: int) -> Iterator[Any]:
+    handle = factory.sharedResources().openTable(make_reference("OriginalFile", file))
     try:
         yield handle
     finally:
-        with suppress(*FOREIGN):
+        with suppress(*REMOTE_ERRORS):
             handle.close()
 
 
@@ -264,13 +264,13 @@ def read_table(session: Session, annotation: int) -> Table:
     """
     found = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
     if not found:
-        raise missing("FileAnnotation", annotation)
+        raise make_missing_error("FileAnnotation", annotation)
 
     def fetch(factory: Any) -> Table:
-        with _open(factory, found[0]) as handle:
+        with _open_table(factory, found[0]) as handle:
             headers, rows = handle.getHeaders(), handle.getNumberOfRows()
             every = list(range(len(headers)))
-            step = _rows_at_a_time(READ_ROWS, [getattr(h, "size", 0) or 8 for h in headers])
+            step = _rows_per_message(READ_ROWS, [getattr(h, "size", 0) or 8 for h in headers])
             parts = (handle.read(every, s, min(rows, s + step)).columns for s in range(0, rows, step))
             return concatenate([to_table(headers), *map(to_table, parts)])
 

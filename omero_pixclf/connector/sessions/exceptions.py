@@ -19,15 +19,15 @@ from omero_pixclf.errors import (
     UnreachableError,
 )
 
-__all__ = ["FOREIGN", "explain", "missing", "translate", "translated"]
+__all__ = ["REMOTE_ERRORS", "describe_error", "make_missing_error", "translate_error", "translate_errors"]
 
-FOREIGN: tuple[type[BaseException], ...] = (Ice.Exception, omero.ClientError, omero.CmdError)
+REMOTE_ERRORS: tuple[type[BaseException], ...] = (Ice.Exception, omero.ClientError, omero.CmdError)
 """Everything that a call to the server can raise."""
 
-_BUSY = "ome.conditions.DatabaseBusyException"
+_DATABASE_BUSY = "ome.conditions.DatabaseBusyException"
 
 # The first row that fits counts: subclasses stand before their parents.
-_TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ...] = (
+_TRANSLATIONS: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ...] = (
     (
         (Glacier2.PermissionDeniedException, omero.AuthenticationException),
         LoginError,
@@ -63,7 +63,7 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], type[PixclfError], str], ..
 )
 
 
-def explain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What an OMERO or Ice exception says, on one line and without a remote stack trace."""
     if isinstance(error, omero.CmdError):
         answer = error.err
@@ -77,26 +77,26 @@ def explain(error: BaseException) -> str:
     return f"{type(error).__name__}: {first[0].strip()}" if first else type(error).__name__
 
 
-def translate(error: BaseException, doing: str) -> PixclfError:
+def translate_error(error: BaseException, doing: str) -> PixclfError:
     """Our error for one of theirs; ``doing`` says what was tried, with ids."""
-    if getattr(error, "type", "") == _BUSY:  # a login that had to wait too long
+    if getattr(error, "type", "") == _DATABASE_BUSY:  # a login that had to wait too long
         return UnreachableError(f"{doing}: no session: {getattr(error, 'reason', '')}")
-    for kinds, ours, meaning in _TABLE:
+    for kinds, ours, meaning in _TRANSLATIONS:
         if isinstance(error, kinds):
-            return ours(f"{doing}: {meaning} ({explain(error)})")
+            return ours(f"{doing}: {meaning} ({describe_error(error)})")
     raise TypeError(f"{type(error).__name__} does not come from OMERO") from error
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translate_errors(doing: str) -> Iterator[None]:
     """Turn whatever OMERO or Ice raises inside into one of ours, chained to its cause."""
     try:
         yield
-    except FOREIGN as error:
-        raise translate(error, doing) from error
+    except REMOTE_ERRORS as error:
+        raise translate_error(error, doing) from error
 
 
-def missing(kind: str, ident: int) -> MissingError:
+def make_missing_error(kind: str, ident: int) -> MissingError:
     """The error for an object that a query did not find."""
     return MissingError(
         f"{kind}:{ident}: not on the server, or not visible to this user; check the number, and the user who logs in"

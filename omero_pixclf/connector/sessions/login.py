@@ -16,7 +16,15 @@ from urllib.parse import quote
 from omero_pixclf.connector.sessions.tls import CA_FILE
 from omero_pixclf.errors import LoginError, UsageError
 
-__all__ = ["Credentials", "Login", "credentials", "parse_address", "read_password_file", "refusal_of", "stored_session"]
+__all__ = [
+    "Credentials",
+    "Login",
+    "describe_refused_login",
+    "find_credentials",
+    "parse_address",
+    "read_password_file",
+    "read_stored_session",
+]
 
 DEFAULT_PORT = 4064
 _ADDRESS = re.compile(r"^(?:(?P<user>[^@/]+)@)?(?P<host>\[[0-9a-fA-F:]+\]|[^:@/]+)(?::(?P<port>\d+))?$")
@@ -100,13 +108,13 @@ def parse_address(login: Login) -> Login:
     found = _ADDRESS.match(login.host)
     if found is None:
         raise UsageError(f"server {login.host!r}: expected host, user@host:port or wss://host/path")
-    port = login.port or _port(found["port"])
+    port = login.port or _parse_port(found["port"])
     if found["port"] and port is None:
         raise UsageError(f"server {login.host!r}: port {found['port'][:9]}, expected 1 to 65535")
     return replace(login, host=found["host"], port=port, user=login.user or found["user"] or "")
 
 
-def _port(text: str | None) -> int | None:
+def _parse_port(text: str | None) -> int | None:
     """The port that a text names; None where it names none that there can be."""
     number = int(text) if text and re.fullmatch("[0-9]{1,5}", text) else 0
     return number if 0 < number < 2**16 else None
@@ -136,7 +144,7 @@ def read_password_file(path: Path) -> str:
     return lines[0]
 
 
-def _session_folder(environ: Mapping[str, str]) -> Path:
+def _find_session_folder(environ: Mapping[str, str]) -> Path:
     """Where ``omero login`` keeps its sessions."""
     chosen = environ.get("OMERO_SESSIONDIR") or environ.get("OMERO_SESSION_DIR")
     if chosen:
@@ -145,23 +153,23 @@ def _session_folder(environ: Mapping[str, str]) -> Path:
     return (Path(user) if user else Path.home() / "omero") / "sessions"
 
 
-def stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | None:
+def read_stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | None:
     """The session that ``omero login`` left for this host and user, or for the last ones where none is named."""
-    folder = _session_folder(environ)
+    folder = _find_session_folder(environ)
     if not folder.is_dir():
         return None
-    host = login.host or _line(folder / "._LASTHOST_")
+    host = login.host or _read_line(folder / "._LASTHOST_")
     of_host = folder / quote(host, safe="")
-    user = login.user or _line(of_host / "._LASTUSER_")
-    key = _line(of_host / user / "._LASTSESS_") if host and user else ""
+    user = login.user or _read_line(of_host / "._LASTUSER_")
+    key = _read_line(of_host / user / "._LASTSESS_") if host and user else ""
     if not key or not (of_host / user / key).is_file():
         return None
-    kept = dict(line.partition("=")[::2] for line in _text(of_host / user / key).splitlines())
-    port = login.port or _port(kept.get("omero.port")) or DEFAULT_PORT
+    kept = dict(line.partition("=")[::2] for line in _read_text(of_host / user / key).splitlines())
+    port = login.port or _parse_port(kept.get("omero.port")) or DEFAULT_PORT
     return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins=True, kept=True)
 
 
-def refusal_of(found: Credentials) -> str:
+def describe_refused_login(found: Credentials) -> str:
     """What to tell whoever logged in with credentials that the server refuses, and what they can do; no secret."""
     if found.kept:
         return (
@@ -180,11 +188,11 @@ def refusal_of(found: Credentials) -> str:
     )
 
 
-def _line(file: Path) -> str:
-    return _text(file).strip()
+def _read_line(file: Path) -> str:
+    return _read_text(file).strip()
 
 
-def _text(file: Path) -> str:
+def _read_text(file: Path) -> str:
     """A file of the session store; "" where it is not there or is not what ``omero login`` writes."""
     try:
         return file.read_text(encoding="utf-8") if file.is_file() else ""
@@ -192,7 +200,7 @@ def _text(file: Path) -> str:
         return ""
 
 
-def credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
+def find_credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
     """Find the secret: key, password file, ``OMERO_PASSWORD``, ``omero login``'s session, then ``ask``.
 
     Raises
@@ -202,39 +210,39 @@ def credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], s
     """
     given = environ.get(CA_FILE, "")
     ca_file = login.ca_file or (Path(given) if given else None)
-    return replace(_credentials(login, environ, ask), ca_file=ca_file)
+    return replace(_find_credentials(login, environ, ask), ca_file=ca_file)
 
 
-def _credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
+def _find_credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
     login = parse_address(login)
     if login.key:
-        host, port = _where(login, environ)
+        host, port = _find_server(login, environ)
         return Credentials(host, port, login.user, login.group, login.key, joins=True)
     if login.sudo and not login.user:
         raise UsageError(f"--sudo {login.sudo}: name the user to work as, too, as USER@HOST or with --user")
     password = read_password_file(login.password_file) if login.password_file else environ.get("OMERO_PASSWORD", "")
     if not (login.user and password):
-        kept = None if login.sudo else stored_session(login, environ)
+        kept = None if login.sudo else read_stored_session(login, environ)
         if kept is not None:
             return kept
     if login.user and not password and ask is not None:
         password = ask(f"Password for {login.sudo or login.user}@{login.host}: ")
     if not (login.host and login.user and password):
-        raise LoginError(_how_to(login))
+        raise LoginError(_describe_login_options(login))
     return Credentials(login.host, login.port, login.user, login.group, password, sudo=login.sudo)
 
 
-def _where(login: Login, environ: Mapping[str, str]) -> tuple[str, int | None]:
+def _find_server(login: Login, environ: Mapping[str, str]) -> tuple[str, int | None]:
     if login.host:
         return login.host, login.port
-    folder = _session_folder(environ)
-    host, port = (_line(folder / name) for name in ("._LASTHOST_", "._LASTPORT_"))
+    folder = _find_session_folder(environ)
+    host, port = (_read_line(folder / name) for name in ("._LASTHOST_", "._LASTPORT_"))
     if not host:
         raise LoginError("a session key was given, but no server: name it with --server")
-    return host, login.port or _port(port) or DEFAULT_PORT
+    return host, login.port or _parse_port(port) or DEFAULT_PORT
 
 
-def _how_to(login: Login) -> str:
+def _describe_login_options(login: Login) -> str:
     if not login.host:
         return "no server is named, and `omero login` keeps no session: use it, or --server USER@HOST (or OMERO_HOST)"
     who = f"{login.user or 'USER'}@{login.host}"

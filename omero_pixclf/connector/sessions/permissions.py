@@ -7,12 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from omero_pixclf.connector.hierarchy import parse_key
+from omero_pixclf.connector.paging import split_into_pages
 from omero_pixclf.connector.sessions.session import ALL_GROUPS, Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["refusal", "refusals"]
-
-PAGE = 500
+__all__ = ["explain_refusal", "explain_refusals"]
 
 _LEVELS = {
     "rw----": "private",
@@ -22,18 +21,18 @@ _LEVELS = {
 }
 
 
-def refusal(session: Session, key: str, *, links: bool = False) -> str | None:
+def explain_refusal(session: Session, key: str, *, links: bool = False) -> str | None:
     """Why this user may not write results on an object such as ``"Image:51"``, or None.
 
     With ``links``, whether images may be put into it is asked as well, where it is a dataset.
     """
     found = None
     with suppress(NotAllowedError):
-        found = _found(session, key)
-    return _refusal(session, key, found, links=links)
+        found = _find_object(session, key)
+    return _explain_refusal(session, key, found, links=links)
 
 
-def _refusal(session: Session, key: str, found: Any, *, links: bool) -> str | None:
+def _explain_refusal(session: Session, key: str, found: Any, *, links: bool) -> str | None:
     if found is None:
         return (
             f"{key}: not on the server, or not visible to {session.user_name}; check the number, or log in as somebody "
@@ -41,28 +40,27 @@ def _refusal(session: Session, key: str, found: Any, *, links: bool) -> str | No
         )
     rights = found.details.permissions
     if not rights.canAnnotate():
-        return _because(session, key, "annotate")
+        return _describe_refused_action(session, key, "annotate")
     if links and key.startswith("Dataset:") and not rights.canLink():
-        return _because(session, key, "put images into")
+        return _describe_refused_action(session, key, "put images into")
     return None
 
 
-def refusals(session: Session, images: Sequence[str]) -> dict[str, str | None]:
-    """`refusal` of many images, by their keys, in few requests."""
+def explain_refusals(session: Session, images: Sequence[str]) -> dict[str, str | None]:
+    """`explain_refusal` of many images, by their keys, in few requests."""
     found: dict[str, Any] = {}
-    for start in range(0, len(images), PAGE):
-        ids = [parse_key(key)[1] for key in images[start : start + PAGE]]
+    for ids in split_into_pages([parse_key(key)[1] for key in images]):
         seen = session.objects("select i from Image i where i.id in (:ids)", ids=ids)
         found.update({f"Image:{image.id.val}": image for image in seen})
-    return {key: _refusal(session, key, found.get(key), links=False) for key in images}
+    return {key: _explain_refusal(session, key, found.get(key), links=False) for key in images}
 
 
-def _found(session: Session, key: str) -> Any:
+def _find_object(session: Session, key: str) -> Any:
     kind, ident = parse_key(key)
     return session.read(key, lambda sf: sf.getQueryService().find(kind, ident), group=ALL_GROUPS)
 
 
-def _because(session: Session, key: str, verb: str) -> str:
+def _describe_refused_action(session: Session, key: str, verb: str) -> str:
     kind, ident = parse_key(key)
     hql = f"select o.omeName, g.name, g.id from {kind} x join x.details.owner o join x.details.group g where x.id = :id"
     owner, group, number = session.rows(hql, id=ident)[0]

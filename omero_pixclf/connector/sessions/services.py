@@ -13,10 +13,10 @@ from typing import Any
 import Ice
 import omero.clients  # noqa: F401 - Ice's classes are complete only after it
 
-__all__ = ["InContext", "Services"]
+__all__ = ["ContextProxy", "Services"]
 
 
-class InContext:
+class ContextProxy:
     """A remote object whose calls carry a context; a remote object that a call returns is of the same kind.
 
     The client's own implicit context (the session's uuid) stays part of every call.
@@ -30,16 +30,16 @@ class InContext:
         call = getattr(self._proxy, operation)
 
         def in_context(*arguments: Any) -> Any:
-            return _in_context(call(*arguments), self._context)
+            return _wrap_result(call(*arguments), self._context)
 
         return in_context
 
 
-def _in_context(result: Any, context: Mapping[str, str]) -> Any:
-    return InContext(result, context) if isinstance(result, Ice.ObjectPrx) else result
+def _wrap_result(result: Any, context: Mapping[str, str]) -> Any:
+    return ContextProxy(result, context) if isinstance(result, Ice.ObjectPrx) else result
 
 
-class Services(InContext):
+class Services(ContextProxy):
     """A session's service factory within one group (``omero.api.ServiceFactory``'s own operations).
 
     Stateless services are looked up once; stateful ones (``createRawPixelsStore``, …) are new each time and belong to
@@ -52,7 +52,7 @@ class Services(InContext):
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         remote = super().__getattr__(operation)
-        if not _is_look_up(operation):
+        if not _is_stateless_service(operation):
             return remote
 
         def look_up() -> Any:
@@ -62,10 +62,10 @@ class Services(InContext):
 
         return look_up
 
-    def within(self, proxy: Any) -> InContext:
+    def within(self, proxy: Any) -> ContextProxy:
         """A remote object that was part of an answer, so that its calls carry the context, too."""
-        return InContext(proxy, self._context)
+        return ContextProxy(proxy, self._context)
 
 
-def _is_look_up(operation: str) -> bool:
+def _is_stateless_service(operation: str) -> bool:
     return operation == "sharedResources" or (operation.startswith("get") and operation.endswith("Service"))

@@ -17,13 +17,13 @@ import omero
 import omero.clients  # first: the other modules of omero are complete only after it
 from omero.rtypes import rlist, rlong, rstring, rtype, unwrap
 
-from omero_pixclf.connector.sessions.exceptions import FOREIGN, explain, translated
-from omero_pixclf.connector.sessions.login import Credentials, Login, credentials, refusal_of
+from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, describe_error, translate_errors
+from omero_pixclf.connector.sessions.login import Credentials, Login, describe_refused_login, find_credentials
 from omero_pixclf.connector.sessions.services import Services
 from omero_pixclf.connector.sessions.tls import tls_properties
 from omero_pixclf.errors import LoginError, ServerError, UnreachableError
 
-__all__ = ["ALL_GROUPS", "Session", "adopt", "connect"]
+__all__ = ["ALL_GROUPS", "Session", "connect", "wrap_client"]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,17 +31,17 @@ T = TypeVar("T")
 ALL_GROUPS = -1
 KEEP_ALIVE_S = 60
 SUDO_IDLE_MS = 600_000
-WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 """How long to wait before each new attempt after a transient fault: two minutes in all, a server's restart."""
-BREAKS = 2
+MOST_BROKEN_CONNECTIONS = 2
 """How often an action may break a connection that worked just before, until it is the action's own fault."""
-_REFUSALS = (
+_REFUSED_LOGIN = (
     Glacier2.PermissionDeniedException,
     omero.AuthenticationException,
     omero.RemovedSessionException,
     omero.SessionTimeoutException,
 )
-RACES_S = (0.05, 0.2, 0.8)
+CONFLICT_WAITS_S = (0.05, 0.2, 0.8)
 """How long to wait before a save that the server found invalid is tried again: another session may have been first."""
 
 
@@ -71,7 +71,7 @@ class Session:
         group: str = "",
         joined: bool = False,
         again: bool = True,
-        waits: Sequence[float] = WAITS_S,
+        waits: Sequence[float] = RETRY_WAITS_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._dial = dial
@@ -83,14 +83,14 @@ class Session:
         self.generation = 0
         self.client = dial()
         try:
-            with translated("login"):
+            with translate_errors("login"):
                 admin = self.client.getSession().getAdminService()
                 who = admin.getEventContext()
                 self.user_id, self.user_name = int(who.userId), str(who.userName)
                 self.is_admin, self.session_id = bool(who.isAdmin), int(who.sessionId)
-                self.group_id = _group_id(admin, who, group) if group else int(who.groupId)
+                self.group_id = _find_group_id(admin, who, group) if group else int(who.groupId)
         except BaseException:
-            _close(self.client)
+            _close_client(self.client)
             raise
 
     @property
@@ -150,7 +150,7 @@ class Session:
                 lost = error
                 self._services.clear()
                 breaks += checked and isinstance(error.__cause__, Ice.LocalException)
-                if breaks >= BREAKS and self._answers(seen):
+                if breaks >= MOST_BROKEN_CONNECTIONS and self._answers(seen):
                     raise ServerError(
                         f"{lost}; so it did {breaks + 1} times, although the server answers otherwise: what is sent "
                         "or asked for may be too large for it (Ice.MessageSizeMax); see the server's log"
@@ -162,10 +162,10 @@ class Session:
         """One attempt over a connection that nobody else uses."""
         client = self._dial()
         try:
-            services = Services(client.getSession(), _in_context(group))
+            services = Services(client.getSession(), _group_context(group))
             return self._act(doing, action, lambda: services, clean)
         finally:
-            _close(client)
+            _close_client(client)
 
     def _act(
         self,
@@ -175,12 +175,12 @@ class Session:
         clean: Callable[[], object] | None,
     ) -> T:
         """One attempt; repeated where two sessions made the same thing at once, such as a new namespace."""
-        with translated(doing):
-            for wait in RACES_S:
+        with translate_errors(doing):
+            for wait in CONFLICT_WAITS_S:
                 try:
                     return action(services())
                 except omero.ValidationException as error:  # nothing of that save stands
-                    log.debug("%s: %s; trying again in %g s", doing, explain(error), wait)
+                    log.debug("%s: %s; trying again in %g s", doing, describe_error(error), wait)
                 self.pause(wait)
                 if clean is not None:
                     clean()
@@ -192,7 +192,7 @@ class Session:
             key = (self.generation, group)
             found = self._services.get(key)
             if found is None:
-                found = self._services[key] = Services(self.client.getSession(), _in_context(group))
+                found = self._services[key] = Services(self.client.getSession(), _group_context(group))
             return found
 
     def _answers(self, seen: int) -> bool:
@@ -208,13 +208,13 @@ class Session:
                 return
             broken, self.client = self.client, self._dial()
             self.generation += 1
-            _close(broken)
+            _close_client(broken)
             log.info("connected again as %s", self.user_name)
 
     def _alive(self) -> bool:
         try:
             self.client.getSession().getAdminService().getEventContext()
-        except FOREIGN:
+        except REMOTE_ERRORS:
             return False
         return True
 
@@ -225,12 +225,12 @@ class Session:
         holds (the session's uuid) is in it. Ask for it anew in each attempt: a new connection may have a new session.
         The services that `read` and `write` give need none.
         """
-        with translated("call context"):
+        with translate_errors("call context"):
             return dict(self.client.getContext(str(group)))
 
     def rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
         """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
-        bound = _parameters(named)
+        bound = _make_parameters(named)
         found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound), group=group)
         return [[unwrap(cell) for cell in row] for row in found]
 
@@ -240,52 +240,52 @@ class Session:
 
     def objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
         """Model objects by a query."""
-        bound = _parameters(named)
+        bound = _make_parameters(named)
         return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound), group=group))
 
     def close(self) -> None:
         """End the session for everybody who joined it, or leave it where it was joined; threads and sockets end."""
         if not self._joined:
-            with suppress(*FOREIGN):
-                _end(self.client)
-        _close(self.client)
+            with suppress(*REMOTE_ERRORS):
+                _close_on_server(self.client)
+        _close_client(self.client)
 
 
-def _in_context(group: int) -> dict[str, str]:
+def _group_context(group: int) -> dict[str, str]:
     return {"omero.group": str(group)}
 
 
-def _parameters(named: Mapping[str, Any]) -> Any:
+def _make_parameters(named: Mapping[str, Any]) -> Any:
     bound = omero.sys.ParametersI()
-    bound.map = {name: _bind(value) for name, value in named.items()}
+    bound.map = {name: _to_rtype(value) for name, value in named.items()}
     return bound
 
 
-def _bind(value: Any) -> Any:
+def _to_rtype(value: Any) -> Any:
     if isinstance(value, (str, bool)):
         return rtype(value)
     if isinstance(value, Sequence):
-        return rlist([_bind(v) for v in value])
+        return rlist([_to_rtype(v) for v in value])
     return rlong(int(value))
 
 
-def _group_id(admin: Any, who: Any, name: str) -> int:
+def _find_group_id(admin: Any, who: Any, name: str) -> int:
     try:
         ident = int(admin.lookupGroup(name).id.val)
     except omero.ApiUsageException as error:
-        raise LoginError(f"group {name!r}: there is none of that name; {_own_groups(admin, who)}") from error
+        raise LoginError(f"group {name!r}: there is none of that name; {_describe_own_groups(admin, who)}") from error
     if not who.isAdmin and ident not in who.memberOfGroups:
-        raise LoginError(f"group {name!r}: {who.userName} is not a member; {_own_groups(admin, who)}")
+        raise LoginError(f"group {name!r}: {who.userName} is not a member; {_describe_own_groups(admin, who)}")
     return ident
 
 
-def _own_groups(admin: Any, who: Any) -> str:
+def _describe_own_groups(admin: Any, who: Any) -> str:
     """Which groups can be named; not the one that every user is in."""
     names = sorted(g.name.val for g in admin.containedGroups(who.userId) if g.name.val not in ("user", "guest"))
     return f"groups of {who.userName}: {', '.join(names) or 'none'}"
 
 
-def _end(client: Any) -> None:
+def _close_on_server(client: Any) -> None:
     """End a session on the server, however many clients joined it; the server answers how many are left."""
     service = client.getSession().getSessionService()
     ended = omero.model.SessionI()
@@ -294,12 +294,12 @@ def _end(client: Any) -> None:
         log.debug("session closed for one of several clients")
 
 
-def _close(client: Any) -> None:
-    with suppress(*FOREIGN):
+def _close_client(client: Any) -> None:
+    with suppress(*REMOTE_ERRORS):
         client.closeSession()
 
 
-def _dial(found: Credentials) -> Any:
+def _open_client(found: Credentials) -> Any:
     """A client with an open session.
 
     Raises
@@ -308,20 +308,20 @@ def _dial(found: Credentials) -> Any:
         With the address, never with the secret.
     """
     who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
-    with translated(f"login as {who}"):
+    with translate_errors(f"login as {who}"):
         verification = tls_properties(found.ca_file, found.host, found.port)
         client = omero.client(host=found.host, port=found.port, pmap=verification)
         client.setAgent("omero_pixclf")
         try:
             if found.sudo:
-                _become(client, found)
+                _log_in_for_user(client, found)
             else:
                 _log_in(client, found, found.secret if found.joins else found.user)
             if found.joins:
                 client.getSession().detachOnDestroy()
             client.enableKeepAlive(KEEP_ALIVE_S)
         except BaseException:
-            _close(client)
+            _close_client(client)
             raise
         return client
 
@@ -330,21 +330,21 @@ def _log_in(client: Any, found: Credentials, name: str) -> Any:
     """Open or join a session; the server's own words for a refusal name a session's key as a user."""
     try:
         return client.createSession(name, found.secret)
-    except _REFUSALS as error:
-        raise LoginError(refusal_of(found)) from error
+    except _REFUSED_LOGIN as error:
+        raise LoginError(describe_refused_login(found)) from error
 
 
-def _become(client: Any, found: Credentials) -> None:
+def _log_in_for_user(client: Any, found: Credentials) -> None:
     """Let an administrator open a session for somebody else, and join that."""
     service = _log_in(client, found, found.sudo).getSessionService()
     principal = omero.sys.Principal()
     principal.name, principal.group, principal.eventType = found.user, found.group or None, "User"
     try:
         made = service.createSessionWithTimeouts(principal, 0, SUDO_IDLE_MS)
-    except (omero.ServerError, *_REFUSALS) as error:
+    except (omero.ServerError, *_REFUSED_LOGIN) as error:
         group = f" in group {found.group!r}" if found.group else ""
         raise LoginError(
-            f"{found.sudo} may not log in as {found.user}{group} ({explain(error)}): check both names"
+            f"{found.sudo} may not log in as {found.user}{group} ({describe_error(error)}): check both names"
             f"{' and the group' if group else ''}, and that {found.sudo} is an administrator"
         ) from error
     client.closeSession()
@@ -357,7 +357,7 @@ def connect(
     *,
     environ: Mapping[str, str] | None = None,
     ask: Callable[[str], str] | None = None,
-    waits: Sequence[float] = WAITS_S,
+    waits: Sequence[float] = RETRY_WAITS_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Session]:
     """A session, closed at the end; a joined one is left open on the server.
@@ -380,8 +380,8 @@ def connect(
     UnreachableError
         There is no server at that address.
     """
-    found = credentials(login, os.environ if environ is None else environ, ask)
-    session = Session(lambda: _dial(found), group=found.group, joined=found.joins, waits=waits, pause=pause)
+    found = find_credentials(login, os.environ if environ is None else environ, ask)
+    session = Session(lambda: _open_client(found), group=found.group, joined=found.joins, waits=waits, pause=pause)
     try:
         yield session
     finally:
@@ -389,6 +389,6 @@ def connect(
 
 
 @contextmanager
-def adopt(client: Any) -> Iterator[Session]:
+def wrap_client(client: Any) -> Iterator[Session]:
     """A session around an `omero.client` that somebody else logged in and will close, as in an OMERO.script."""
     yield Session(lambda: client, again=False)

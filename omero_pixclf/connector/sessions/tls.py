@@ -15,8 +15,8 @@ CA_FILE = "OMERO_PIXCLF_CA_FILE"
 
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 _URL = re.compile(r"^(?P<scheme>wss|ssl)://(?P<host>\[[^]]+\]|[^/:]+)(?::(?P<port>\d+))?")
-_PORTS = {"wss": 443, "ssl": 4064}
-_PATIENCE_S = 10.0
+_DEFAULT_PORTS = {"wss": 443, "ssl": 4064}
+_TIMEOUT_S = 10.0
 
 
 def tls_properties(ca_file: Path | None, host: str, port: int | None) -> dict[str, str]:
@@ -42,7 +42,7 @@ def tls_properties(ca_file: Path | None, host: str, port: int | None) -> dict[st
     trusted = read_certificates(ca_file)
     if host.startswith(("ws://", "tcp://")):
         raise UsageError(f"{host}: is not encrypted, so ca_file cannot be verified; use wss:// or ssl://")
-    known = _presented(host, port) in trusted
+    known = _read_server_certificate(host, port) in trusted
     return {
         "IceSSL.CAs": str(ca_file.resolve()),
         "IceSSL.VerifyPeer": "2",
@@ -68,12 +68,12 @@ def read_certificates(path: Path) -> set[bytes]:
     return found
 
 
-def _presented(host: str, port: int | None) -> bytes:
+def _read_server_certificate(host: str, port: int | None) -> bytes:
     """The certificate that the server shows; empty where it shows none, which the connection itself will report."""
     url = _URL.match(host)
     name = (url["host"] if url else host).strip("[]")
-    number = port or (int(url["port"] or _PORTS[url["scheme"]]) if url else _PORTS["ssl"])
+    number = port or (int(url["port"] or _DEFAULT_PORTS[url["scheme"]]) if url else _DEFAULT_PORTS["ssl"])
     try:
-        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((name, number), timeout=_PATIENCE_S))
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate((name, number), timeout=_TIMEOUT_S))
     except (OSError, ValueError):
         return b""

@@ -20,7 +20,7 @@ from omero_pixclf.embedded.importer.arguments import CLASS, ImporterArguments, a
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.importing import Imported
+    from omero_pixclf.connector.importing import ImportResult
     from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.embedded.series.reading import FileSet
 
@@ -169,11 +169,11 @@ def _session(given: ImporterArguments) -> AbstractContextManager[Session]:
     return connect(Login(host=given.host, port=given.port, user=given.user, key=given.key))
 
 
-def _import(session: Session, given: ImporterArguments, one: FileSet, say: Callable[[str], None]) -> Imported:
-    from omero_pixclf.connector.importing import ImportOptions, import_file_set, resolved_target
+def _import(session: Session, given: ImporterArguments, one: FileSet, say: Callable[[str], None]) -> ImportResult:
+    from omero_pixclf.connector.importing import ImportOptions, import_file_set, resolve_target
 
     options = ImportOptions(
-        target=resolved_target(session, given.target) if given.target else None,
+        target=resolve_target(session, given.target) if given.target else None,
         name=given.name,
         description=given.description,
         algorithm=given.algorithm,
@@ -201,30 +201,30 @@ def _wanted(
 
 
 # ---- what is printed ---------------------------------------------------------------------------------------------
-def _print_ids(made: Imported, out: TextIO) -> None:
+def _print_ids(made: ImportResult, out: TextIO) -> None:
     kind, ids = ("Plate", made.plates) if made.plates else ("Image", made.images)
     print(f"{kind}:{','.join(map(str, ids))}", file=out, flush=True)
 
 
-def _print_legacy(made: Imported, out: TextIO) -> None:
+def _print_legacy(made: ImportResult, out: TextIO) -> None:
     print("\n".join(map(str, made.pixels)), file=out, flush=True)
 
 
-def _print_yaml(made: Imported, out: TextIO) -> None:
+def _print_yaml(made: ImportResult, out: TextIO) -> None:
     groups = {"Plate": made.plates, "Image": made.images}
     lines = ["---", f"- Fileset: {made.fileset}"]
     lines += [f"  {kind}: [{', '.join(map(str, ids))}]" for kind, ids in groups.items() if ids]
     print("\n".join(lines), file=out, flush=True)
 
 
-_PRINTERS: dict[str, Callable[[Imported, TextIO], None]] = {
+_PRINTERS: dict[str, Callable[[ImportResult, TextIO], None]] = {
     "ids": _print_ids,
     "legacy": _print_legacy,
     "yaml": _print_yaml,
 }
 
 
-def _print_others(made: Imported, say: Callable[[str], None]) -> None:
+def _print_others(made: ImportResult, say: Callable[[str], None]) -> None:
     say("Other imported objects:")
     say(f"Fileset:{made.fileset}")
     for plate in made.plates:
