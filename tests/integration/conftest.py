@@ -46,11 +46,12 @@ with start(sys.argv[1], port=int(sys.argv[2]), password=sys.argv[3]) as server:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the server listens, and root's password."""
+    """Where the server listens, root's password, and the data folder of an embedded server."""
 
     host: str
     port: int
     password: str
+    folder: Path | None = None
 
 
 @dataclass
@@ -102,18 +103,17 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     server = EmbeddedProcess(tmp_path_factory.mktemp("omero") / "data")
     server.start()
     try:
-        yield Endpoint("127.0.0.1", server.port, ROOT_PASSWORD)
+        yield Endpoint("127.0.0.1", server.port, ROOT_PASSWORD, server.folder)
     finally:
         server.stop()
 
 
 @pytest.fixture
-def folder(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(endpoint: Endpoint) -> Path:
     """The data folder of the server that most tests share."""
-    places = sorted(tmp_path_factory.getbasetemp().glob("omero*/data"))
-    if not places:
+    if endpoint.folder is None:
         pytest.skip("the server's data is not on this machine")
-    return next(p for p in places if (p / "omero.sqlite").is_file())
+    return endpoint.folder
 
 
 @pytest.fixture

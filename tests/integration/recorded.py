@@ -16,8 +16,8 @@ import omero.grid
 import omero.model
 import pytest
 
+from omero_pixclf.embedded.server import servant as services
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
-from omero_pixclf.embedded.server.server import servant as services
 from omero_pixclf.embedded.server.server import start
 from tests.integration.conftest import ROOT_PASSWORD, Endpoint
 

@@ -28,7 +28,8 @@ from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.embedded.database.sqlite import SCHEMA_VERSION
 from omero_pixclf.embedded.series.reading import file_set
-from omero_pixclf.embedded.server.server import servant, start
+from omero_pixclf.embedded.server import servant
+from omero_pixclf.embedded.server.server import start
 from omero_pixclf.errors import InputError, UsageError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
 from tests.unit.test_files_references import store, two_files
