@@ -63,7 +63,7 @@ def to_micrometres(value: float | None, unit: str | None) -> float | None:
 
     Examples
     --------
-    >>> micrometres(250.0, "NANOMETER")
+    >>> to_micrometres(250.0, "NANOMETER")
     0.25
     """
     if value is None or unit not in _MICROMETRES:
@@ -78,7 +78,7 @@ def format_well(row: int | None, column: int | None) -> str:
 
     Examples
     --------
-    >>> well_name(1, 2), well_name(26, 0), well_name(None, 0)
+    >>> format_well(1, 2), format_well(26, 0), format_well(None, 0)
     ('B3', 'AA1', '')
     """
     if row is None or column is None:

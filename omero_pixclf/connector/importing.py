@@ -146,7 +146,7 @@ def format_client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
 
     Links keep their own names. A backslash within a name would separate folders there, and is told as ``_``.
 
-    >>> client_path(Path("/data/plate/a.tif"), [Path("/data")])
+    >>> format_client_path(Path("/data/plate/a.tif"), [Path("/data")])
     'data/./plate/a.tif'
     """
     whole = Path(os.path.abspath(file))  # noqa: PTH100 - resolve() would follow links and change names

@@ -19,7 +19,7 @@ def _escape(text: str) -> str:
 def prefix_pattern(text: str) -> str:
     r"""The pattern of everything that starts with a text.
 
-    >>> print(starting_with("run_1_"))
+    >>> print(prefix_pattern("run_1_"))
     run\_1\_%
     """
     return f"{_escape(text)}%"
@@ -28,7 +28,7 @@ def prefix_pattern(text: str) -> str:
 def substring_pattern(text: str) -> str:
     r"""The pattern of everything that contains a text.
 
-    >>> print(containing("100%"))
+    >>> print(substring_pattern("100%"))
     %100\%%
     """
     return f"%{_escape(text)}%"
@@ -37,7 +37,7 @@ def substring_pattern(text: str) -> str:
 def glob_pattern(pattern: str) -> str:
     r"""A pattern that everything fits that fits a shell pattern; a choice, ``[ab]``, and what follows it fit all.
 
-    >>> print(fitting("a_*?[xy]z"))
+    >>> print(glob_pattern("a_*?[xy]z"))
     a\_%_%
     """
     plain, choice, _ = pattern.partition("[")

@@ -30,7 +30,7 @@ def format_recipe(recipe: Recipe) -> Pairs:
     """A recipe as pairs: its name, its project, and what differs from the defaults.
 
     >>> from omero_pixclf.config import Classifier, Objects, Recipe
-    >>> pairs_of(Recipe(name="n", classifier=Classifier(project="FileAnnotation:12"), objects=Objects(min_size=40)))
+    >>> format_recipe(Recipe(name="n", classifier=Classifier(project="FileAnnotation:12"), objects=Objects(min_size=40)))
     [('Recipe', 'n'), ('Project', 'FileAnnotation:12'), ('objects.min_size', '40')]
     """
     changed = recipe.model_dump(mode="json", exclude_defaults=True)
@@ -120,7 +120,7 @@ def _parse_recipe_text(text: str) -> dict[str, Any]:
 def _parse_value(text: str) -> Any:
     """A TOML value, or the text itself where it is none: people write ``Nucleus``, not ``"Nucleus"``.
 
-    >>> _value("0.6"), _value("[1, 2.0]"), _value("Nucleus"), _value("true")
+    >>> _parse_value("0.6"), _parse_value("[1, 2.0]"), _parse_value("Nucleus"), _parse_value("true")
     (0.6, [1, 2.0], 'Nucleus', True)
     """
     if len(text) > LONGEST_VALUE:

@@ -88,7 +88,7 @@ def format_mark(namespace: str, run_id: str, annotation: int) -> str:
 
     Examples
     --------
-    >>> mark_of("omero_pixclf/run", "20261121T053012-ab12cd", 4711)
+    >>> format_mark("omero_pixclf/run", "20261121T053012-ab12cd", 4711)
     'omero_pixclf/run 20261121T053012-ab12cd #4711'
     """
     return f"{namespace} {run_id} #{annotation}"
@@ -128,7 +128,7 @@ def parse_mark(text: str | None) -> ResultMark | None:
     Examples
     --------
     >>> parse_mark("omero_pixclf/run 20261121T053012-ab12cd #4711")
-    Mark(namespace='omero_pixclf/run', run_id='20261121T053012-ab12cd', annotation=4711)
+    ResultMark(namespace='omero_pixclf/run', run_id='20261121T053012-ab12cd', annotation=4711)
     """
     found = _MARK.fullmatch(text or "")
     if found is None or not is_run_id(found["run"]):

@@ -50,7 +50,7 @@ def to_signed_rgba(color: Color, alpha: int = 255) -> int:
 
     Examples
     --------
-    >>> signed_rgba((255, 0, 0))
+    >>> to_signed_rgba((255, 0, 0))
     -16776961
     """
     red, green, blue = color
@@ -74,7 +74,7 @@ def format_points(points: NDArray[Any]) -> str:
 
     Examples
     --------
-    >>> points_text(np.array([[0, 0], [10.5, 0], [10.5, 7]]))
+    >>> format_points(np.array([[0, 0], [10.5, 0], [10.5, 7]]))
     '0,0 10.5,0 10.5,7'
     """
     return " ".join(f"{x:.10g},{y:.10g}" for x, y in np.asarray(points, dtype=float).tolist())
