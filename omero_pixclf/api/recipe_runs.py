@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from omero_pixclf.api.arrays import check_resources
 from omero_pixclf.config import Recipe, load_recipe
 from omero_pixclf.errors import UsageError
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.provenance import UndoResult
 
-__all__ = ["ContainerOutcome", "Event", "Finished", "Outcome", "Planned", "run", "undo"]
+__all__ = ["ContainerOutcome", "Event", "ImageOutcome", "RunFinished", "RunPlanned", "run", "undo"]
 
 
 def run(
@@ -55,8 +55,9 @@ def run(
     Returns
     -------
     Iterator of Event
-        ``Planned``, an ``Outcome`` for each image, a ``ContainerOutcome`` for each dataset, plate or folder, then
-        ``Finished``: classes that `omero_pixclf.api.recipe_runs` has. An image that fails is an ``Outcome``, no error.
+        `RunPlanned`, an `ImageOutcome` for each image, a `ContainerOutcome` for each dataset, plate or folder, then
+        `RunFinished`; import these classes from `omero_pixclf.api.recipe_runs`. An image that fails is an
+        `ImageOutcome` with the state ``failed``; no exception is raised for it.
 
     Raises
     ------

@@ -31,7 +31,7 @@ from omero_pixclf.runs.planning.resources import refuse_full_disk
 from omero_pixclf.runs.planning.workers import Crew, Strength, crew_for, crew_there
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event, Pictures, perform
-from omero_pixclf.runs.state.manifest import Entry, Manifest, state_folder
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, state_folder
 from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Table
 
@@ -129,7 +129,7 @@ def carry_out(
     recipe, shard = request.recipe, request.shard
     record = record_of(manifest, recipe, site.project, now(), axes=request.axes)
     inputs = inputs_of(items)
-    manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in inputs])
+    manifest.add([ManifestEntry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in inputs])
     earlier = {item.image.key for item in items if item.decision == "done"}
     record = replace(record, planned=sum(e.state == "done" or e.key not in earlier for e in manifest.entries()))
     if recipe.output.table and shard is None:

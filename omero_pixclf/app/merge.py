@@ -17,7 +17,7 @@ from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import new_run_id
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.run import Event, Finished, Planned, finish_container
+from omero_pixclf.runs.run import Event, RunFinished, RunPlanned, finish_container
 from omero_pixclf.runs.state.manifest import RunHeader, state_folder
 from omero_pixclf.runs.state.merge import Part, merged_header, merged_manifest, outcomes_of, parts_of
 
@@ -93,7 +93,7 @@ def _merge(
     header = merged_header(new_run_id(started, salt(3)), started.isoformat(timespec="seconds"), parts)
     images = {image.key: image for image in source.images(header.targets)}
     with merged_manifest(folder, header, parts) as manifest:
-        yield Planned(header.run_id, manifest.folder, ())
+        yield RunPlanned(header.run_id, manifest.folder, ())
         record = record_of(manifest, recipe, project, started, axes=header.axes)
         drawn = pictures_of(manifest, record, project, recipe, now)
         outcomes = tuple(outcomes_of(manifest, images))
@@ -108,4 +108,4 @@ def _merge(
             if manifest.unfinished(container):
                 finished.append(finish_container(of_it, manifest, sink, record, drawn, tables=recipe.output.table))
                 yield finished[-1]
-        yield Finished(header.run_id, outcomes, tuple(finished))
+        yield RunFinished(header.run_id, outcomes, tuple(finished))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.demo.seed import Stage
     from omero_pixclf.embedded.server.server import Server
-    from omero_pixclf.runs.run import Finished
+    from omero_pixclf.runs.run import RunFinished
 
 __all__ = ["demo"]
 
@@ -153,7 +153,7 @@ def _stage(login: Login, console: Console) -> Stage:
         return build(session, scenes)
 
 
-def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> Finished:
+def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> RunFinished:
     """One project over its container, through the same door as `omero-pixclf run`."""
     from omero_pixclf.app.runs import Request, run_in_omero
     from omero_pixclf.cli.progress import show_events

@@ -13,16 +13,16 @@ from typing import Any
 import click
 
 from omero_pixclf.cli.interrupts import advising
-from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
 from omero_pixclf.runs.planning.plan_notes import notes_of
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 from omero_pixclf.text import one_line, pluralize
 
 __all__ = ["as_json", "exit_code", "options_for", "show_events"]
 
 
-def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resumable: bool = True) -> Finished:
+def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resumable: bool = True) -> RunFinished:
     """Show a run's events as they come; returns the last one.
 
     ``where`` ends the commands that are named to go on with the run or to take it back (`options_for`). An interruption
@@ -33,7 +33,7 @@ def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resu
     def noted() -> Iterator[Event]:
         nonlocal run_id
         for event in events:
-            run_id = event.run_id if isinstance(event, Planned) else run_id
+            run_id = event.run_id if isinstance(event, RunPlanned) else run_id
             yield event
 
     def advice() -> str:
@@ -57,69 +57,87 @@ def options_for(out: Path | None) -> str:
     return f" --out {shlex.quote(str(out))}" if out is not None else ""
 
 
-def exit_code(finished: Finished) -> int:
+def exit_code(finished: RunFinished) -> int:
     """0: all done; 1: some images or containers are without their results."""
     return 1 if finished.failed else 0
 
 
 def as_json(event: Event) -> dict[str, Any]:
     """An event as plain data; ``event`` names its kind."""
-    return {"event": type(event).__name__.lower(), **_FIELDS[type(event)](event)}
+    name, fields = _JSON[type(event)]
+    return {"event": name, **fields(event)}
 
 
-_FIELDS: dict[type, Callable[[Any], dict[str, Any]]] = {
-    Planned: lambda e: {
-        "run": e.run_id,
-        "folder": str(e.folder),
-        "images": [{"image": i.image.key, "decision": i.decision, "reason": i.reason, "note": i.note} for i in e.items],
-    },
-    Outcome: lambda e: {
-        "image": e.image.key,
-        "name": e.image.name,
-        "well": e.image.place.well,
-        "state": e.state,
-        "reason": e.reason,
-        "seconds": round(e.seconds, 3),
-        "objects": dict(e.objects),
-    },
-    ContainerOutcome: lambda e: {
-        "container": e.container,
-        "name": e.name,
-        "written": dict(e.written),
-        "pictures": [str(p) for p in e.pictures],
-        "reason": e.reason,
-    },
-    Finished: lambda e: {"run": e.run_id, "failed": e.failed, **_counts(e)},
+def _planned_fields(event: RunPlanned) -> dict[str, Any]:
+    images = [
+        {"image": item.image.key, "decision": item.decision, "reason": item.reason, "note": item.note}
+        for item in event.items
+    ]
+    return {"run": event.run_id, "folder": str(event.folder), "images": images}
+
+
+def _image_fields(event: ImageOutcome) -> dict[str, Any]:
+    return {
+        "image": event.image.key,
+        "name": event.image.name,
+        "well": event.image.place.well,
+        "state": event.state,
+        "reason": event.reason,
+        "seconds": round(event.seconds, 3),
+        "objects": dict(event.objects),
+    }
+
+
+def _container_fields(event: ContainerOutcome) -> dict[str, Any]:
+    return {
+        "container": event.container,
+        "name": event.name,
+        "written": dict(event.written),
+        "pictures": [str(path) for path in event.pictures],
+        "reason": event.reason,
+    }
+
+
+def _finished_fields(event: RunFinished) -> dict[str, Any]:
+    return {"run": event.run_id, "failed": event.failed, **_counts(event)}
+
+
+_JSON: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
+    RunPlanned: ("planned", _planned_fields),
+    ImageOutcome: ("outcome", _image_fields),
+    ContainerOutcome: ("containeroutcome", _container_fields),
+    RunFinished: ("finished", _finished_fields),
 }
+"""For each kind of event its name in ``--json``, and what gives its fields."""
 
 
-def _counts(finished: Finished) -> dict[str, int]:
+def _counts(finished: RunFinished) -> dict[str, int]:
     states = [o.state for o in finished.outcomes]
     return {state: states.count(state) for state in ("done", "skipped", "refused", "failed")}
 
 
-def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> Finished:
+def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> RunFinished:
     for event in events:
         show(event)
-        if isinstance(event, Finished):
+        if isinstance(event, RunFinished):
             return event
-    raise AssertionError("a run ends with Finished")
+    raise AssertionError("a run ends with RunFinished")
 
 
-def _in_lines(events: Iterable[Event], where: str) -> Finished:
+def _in_lines(events: Iterable[Event], where: str) -> RunFinished:
     def plain(event: Event) -> None:
         for line in _lines(event, where):
-            click.echo(one_line(line), err=not isinstance(event, Finished))
+            click.echo(one_line(line), err=not isinstance(event, RunFinished))
 
     return _drain(events, plain)
 
 
 def _lines(event: Event, where: str) -> list[str]:
-    if isinstance(event, Planned):
+    if isinstance(event, RunPlanned):
         counts = count_decisions(event.items) or "none"
         first = f"run {event.run_id}: {pluralize(len(event.items), 'image')}: {counts}"
         return [first, *notes_of(item.note for item in event.items)]
-    if isinstance(event, Outcome):
+    if isinstance(event, ImageOutcome):
         found = ", ".join(f"{count} {name}" for name, count in event.objects)
         return [f"{event.image.key} {event.image.name}: {event.state} {found or event.reason}".rstrip()]
     if isinstance(event, ContainerOutcome):
@@ -131,7 +149,7 @@ def _lines(event: Event, where: str) -> list[str]:
     return [f"run {event.run_id}: {counts or 'nothing to do'}{undo}"]
 
 
-def _with_bar(events: Iterable[Event], where: str) -> Finished:
+def _with_bar(events: Iterable[Event], where: str) -> RunFinished:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -153,11 +171,14 @@ def _with_bar(events: Iterable[Event], where: str) -> Finished:
         task = bar.add_task("planning", total=None)
 
         def show(event: Event) -> None:
-            if isinstance(event, Planned):
+            if isinstance(event, RunPlanned):
                 bar.update(task, total=len(inputs_of(event.items)), description="images")
-            elif isinstance(event, Outcome):
+            elif isinstance(event, ImageOutcome):
                 bar.advance(task)
-            loud = isinstance(event, Planned | ContainerOutcome) or getattr(event, "state", "") in ("failed", "refused")
+            loud = isinstance(event, RunPlanned | ContainerOutcome) or getattr(event, "state", "") in (
+                "failed",
+                "refused",
+            )
             if loud:
                 for line in _lines(event, where):
                     bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)

@@ -36,9 +36,9 @@ from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.runs.execution.serial import Outcome
+    from omero_pixclf.runs.execution.serial import ImageOutcome
     from omero_pixclf.runs.planning.plan import PlanItem
-    from omero_pixclf.runs.run import ContainerOutcome, Finished
+    from omero_pixclf.runs.run import ContainerOutcome, RunFinished
 
 __all__ = ["Answer", "main", "message_of"]
 
@@ -197,10 +197,10 @@ def _queue(session: Session, order: Order) -> Answer:
 def _run(login: Login, order: Order, direct: Direct) -> Answer:
     """Work here and now, if it is not too much."""
     from omero_pixclf.app.runs import Request, plan_in_omero, run_in_omero
-    from omero_pixclf.runs.execution.serial import Outcome
+    from omero_pixclf.runs.execution.serial import ImageOutcome
     from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
     from omero_pixclf.runs.planning.plan_notes import notes_of
-    from omero_pixclf.runs.run import Finished, Planned
+    from omero_pixclf.runs.run import RunFinished, RunPlanned
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
@@ -216,20 +216,20 @@ def _run(login: Login, order: Order, direct: Direct) -> Answer:
             )
         number = 0
         for event in run_in_omero(login, request):
-            if isinstance(event, Planned):
+            if isinstance(event, RunPlanned):
                 plan = count_decisions(event.items)
                 log.info("run %s: %s: %s", event.run_id, pluralize(len(event.items), "image"), plan)
                 for note in notes_of(item.note for item in event.items):
                     log.warning("%s", note)
-            elif isinstance(event, Outcome):
+            elif isinstance(event, ImageOutcome):
                 number += 1
                 found = ", ".join(f"{count} {name}" for name, count in event.objects)
                 log.info("%d/%d %s %s: %s %s", number, len(inputs_of(planned.items)), event.image.key, event.image.name,
                          event.state, found or event.reason)  # fmt: skip
-            elif isinstance(event, Finished):
+            elif isinstance(event, RunFinished):
                 message = message_of(event) + _left_out(planned.items)
                 return Answer(message, _outputs(event.containers), int(event.failed))
-    raise AssertionError("a run ends with Finished")
+    raise AssertionError("a run ends with RunFinished")
 
 
 def _left_out(items: Sequence[PlanItem]) -> str:
@@ -251,7 +251,7 @@ def _outputs(containers: Sequence[ContainerOutcome]) -> dict[str, str]:
     return {name: key for name, key in named.items() if key}
 
 
-def message_of(finished: Finished) -> str:
+def message_of(finished: RunFinished) -> str:
     """What came of a run, in a few sentences."""
     counts = Counter(outcome.state for outcome in finished.outcomes)
     found: Counter[str] = Counter()
@@ -274,7 +274,7 @@ def message_of(finished: Finished) -> str:
     return " ".join(parts)
 
 
-def _failures(outcomes: Iterable[Outcome]) -> list[str]:
+def _failures(outcomes: Iterable[ImageOutcome]) -> list[str]:
     bad = [o for o in outcomes if o.state in ("failed", "refused")]
     if not bad:
         return []

@@ -10,7 +10,7 @@ import numpy as np
 
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.report.overlay import Color
-from omero_pixclf.runs.state.manifest import Entry
+from omero_pixclf.runs.state.manifest import ManifestEntry
 from omero_pixclf.table import Table
 
 __all__ = ["Account", "class_names", "mean_fraction", "summary_rows", "total"]
@@ -47,7 +47,7 @@ class Account:
     name: str
     server: str
     user: str
-    entries: Sequence[Entry]
+    entries: Sequence[ManifestEntry]
     tables: Mapping[str, Table]
     colors: Mapping[str, Color]
     channels: tuple[str, ...] = ()

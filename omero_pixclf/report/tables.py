@@ -10,7 +10,7 @@ from omero_pixclf.report.data import Account, class_names, summary_rows
 from omero_pixclf.report.heatmap import well_means
 from omero_pixclf.report.markup import Cell, number, table
 from omero_pixclf.report.wells import well_name
-from omero_pixclf.runs.state.manifest import Entry
+from omero_pixclf.runs.state.manifest import ManifestEntry
 from omero_pixclf.table import NO_NUMBER
 from omero_pixclf.text import printable
 
@@ -50,7 +50,9 @@ def image_table(account: Account) -> str:
     return table(f"Images: {len(rows)}", heads, rows, sortable=True)
 
 
-def _image_row(key: str, entry: Entry | None, row: dict[str, Any], heads: list[str], tags: list[str]) -> list[Cell]:
+def _image_row(
+    key: str, entry: ManifestEntry | None, row: dict[str, Any], heads: list[str], tags: list[str]
+) -> list[Cell]:
     nan = float("nan")
     cells = [Cell(str(row.get("Image_Name") or (entry.name if entry else key)))]
     if "Well" in heads:

@@ -13,21 +13,21 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.containers import container_tables
 from omero_pixclf.runs.drawing_errors import attempt
-from omero_pixclf.runs.execution.serial import Executor, Outcome
+from omero_pixclf.runs.execution.serial import Executor, ImageOutcome
 from omero_pixclf.runs.failures import failure_list
 from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
 from omero_pixclf.runs.protocols import ResultSink
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 
-__all__ = ["ContainerOutcome", "Event", "Finished", "Pictures", "Planned", "finish_container", "perform"]
+__all__ = ["ContainerOutcome", "Event", "Pictures", "RunFinished", "RunPlanned", "finish_container", "perform"]
 
 
 MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
 
 
 @dataclass(frozen=True)
-class Planned:
+class RunPlanned:
     """The plan stands; work begins."""
 
     run_id: str
@@ -47,11 +47,11 @@ class ContainerOutcome:
 
 
 @dataclass(frozen=True)
-class Finished:
+class RunFinished:
     """The run is over."""
 
     run_id: str
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[ImageOutcome, ...]
     containers: tuple[ContainerOutcome, ...]
 
     @property
@@ -60,7 +60,7 @@ class Finished:
         return any(o.state in ("failed", "refused") for o in self.outcomes) or any(c.reason for c in self.containers)
 
 
-Event = Planned | Outcome | ContainerOutcome | Finished
+Event = RunPlanned | ImageOutcome | ContainerOutcome | RunFinished
 
 
 Pictures = Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]]
@@ -83,9 +83,9 @@ def perform(
     Its tables and pictures are left alone where none of its images was worked on, and where ``finish`` is off: a shard
     knows only some of the images.
     """
-    yield Planned(record.run_id, manifest.folder, tuple(items))
+    yield RunPlanned(record.run_id, manifest.folder, tuple(items))
     items = inputs_of(items)
-    outcomes: list[Outcome] = []
+    outcomes: list[ImageOutcome] = []
     containers: list[ContainerOutcome] = []
     left = Counter(item.image.place.container for item in items)
     members: dict[str, list[ImageInfo]] = {}
@@ -100,7 +100,7 @@ def perform(
             done = finish_container(members[container], manifest, sink, record, pictures, tables=tables)
             containers.append(done)
             yield done
-    yield Finished(record.run_id, tuple(outcomes), tuple(containers))
+    yield RunFinished(record.run_id, tuple(outcomes), tuple(containers))
 
 
 def finish_container(

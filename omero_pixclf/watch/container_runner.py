@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from omero_pixclf.errors import LoginError, UnreachableError
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 from omero_pixclf.text import pluralize
 from omero_pixclf.watch.backoff import Failures, Kind
 from omero_pixclf.watch.guarded_io import Abandoned
@@ -44,7 +44,7 @@ class Tally:
 
     outlooks: list[Outlook] = field(default_factory=list)
     problems: list[Refused] = field(default_factory=list)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[ImageOutcome] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
 
 
@@ -83,7 +83,7 @@ class Foreman:
         try:
             for event in events:
                 recorder.record(event)
-                if chosen and not isinstance(event, Finished):
+                if chosen and not isinstance(event, RunFinished):
                     self.watchman.stop.check()
         finally:
             events.close()  # type: ignore[attr-defined]
@@ -108,11 +108,11 @@ class _Recorder:
 
     def record(self, event: Event) -> None:
         self._board.moved("")
-        if isinstance(event, Planned):
+        if isinstance(event, RunPlanned):
             self.run_id = event.run_id
             self._memory.runs.planned(self.order, self.part, event)
             _log.info("run %s on %s: %s", event.run_id, self.part.container, pluralize(len(event.items), "image"))
-        elif isinstance(event, Outcome):
+        elif isinstance(event, ImageOutcome):
             self._outcome(event)
         elif isinstance(event, ContainerOutcome):
             self._container(event)
@@ -120,7 +120,7 @@ class _Recorder:
             self._memory.runs.ended(self.run_id, event)
             _log.info("run %s on %s: finished", event.run_id, self.part.container)
 
-    def _outcome(self, outcome: Outcome) -> None:
+    def _outcome(self, outcome: ImageOutcome) -> None:
         image, title = self._image(outcome.image.key), self.order.recipe.title
         if outcome.state in ("done", "skipped"):
             self._memory.failures.forget(self.part.container, image.key, title)

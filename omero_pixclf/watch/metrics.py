@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.watch.status import Passed
 
 __all__ = ["Metrics"]
@@ -31,7 +31,7 @@ class Metrics:
         self._asked = Gauge("omero_pixclf_requests", "Requests that are not answered yet.", registry=store)
         self._healthy = Gauge("omero_pixclf_healthy", "1 where the last pass had no error.", registry=store)
 
-    def image(self, outcome: Outcome) -> None:
+    def image(self, outcome: ImageOutcome) -> None:
         """An image ended."""
         self._images.labels(outcome.state).inc()
         if outcome.state in ("done", "failed"):

@@ -10,8 +10,8 @@ from pathlib import Path
 from sqlalchemy import Engine, delete, insert, select, update
 
 from omero_pixclf.provenance import is_run_id
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
 from omero_pixclf.runs.state.manifest import is_run_state
 from omero_pixclf.watch.protocols import Order, Part
 from omero_pixclf.watch.state import Holder, paused, runs, transaction
@@ -69,7 +69,7 @@ class RunLog:
     def __init__(self, engine: Engine, holder: Holder, now: Callable[[], float], *, keep: int = 500) -> None:
         self._engine, self._now, self._keep, self._site = engine, now, keep, holder.site
 
-    def planned(self, order: Order, part: Part, plan: Planned) -> None:
+    def planned(self, order: Order, part: Part, plan: RunPlanned) -> None:
         """A run begins, or an earlier one goes on."""
         images = sum(i.decision not in ("done", "made") for i in plan.items)
         with transaction(self._engine) as db:
@@ -87,7 +87,7 @@ class RunLog:
             }  # fmt: skip
             db.execute(insert(runs).values(**row))
 
-    def outcome(self, run_id: str, outcome: Outcome) -> None:
+    def outcome(self, run_id: str, outcome: ImageOutcome) -> None:
         """An image ended."""
         column = {"done": runs.c.done, "failed": runs.c.failed, "refused": runs.c.failed}.get(outcome.state)
         if column is not None:
@@ -100,7 +100,7 @@ class RunLog:
         with transaction(self._engine) as db:
             db.execute(update(runs).where(runs.c.run_id == run_id).values(sheet=sheet, message=outcome.reason))
 
-    def ended(self, run_id: str, ended: Finished | str) -> None:
+    def ended(self, run_id: str, ended: RunFinished | str) -> None:
         """A run is over, or was interrupted (with the reason)."""
         unfinished = isinstance(ended, str) or any(c.reason for c in ended.containers)
         values: dict[str, object] = {"state": "interrupted" if unfinished else "finished", "ended": self._now()}

@@ -17,7 +17,7 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.runs.planning import sampling
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished
+from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished
 from tests.e2e.test_main_job import DEMO
 
 NOW = datetime(2026, 11, 28, tzinfo=timezone.utc)
@@ -48,7 +48,7 @@ def test_names_of_any_kind_are_on_the_pictures_and_in_the_tables(
     name = f"{folder[:100]}.ome.tif"
     save_image(place / name, pixels)
     *_, container, finished = run(place, tmp_path / "out")
-    assert isinstance(container, ContainerOutcome) and isinstance(finished, Finished)
+    assert isinstance(container, ContainerOutcome) and isinstance(finished, RunFinished)
     assert not container.reason and not finished.failed
     made = {"contact_sheet.png", "histograms.png", "report.html"}
     assert {path.name for path in files(tmp_path / "out", "*.png")} | {"report.html"} == made

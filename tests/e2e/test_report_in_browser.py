@@ -22,7 +22,7 @@ from omero_pixclf.report.contact_sheet import Tile
 from omero_pixclf.report.data import Account
 from omero_pixclf.report.overlay import overlay
 from omero_pixclf.report.page import container_pictures
-from omero_pixclf.runs.state.manifest import Entry
+from omero_pixclf.runs.state.manifest import ManifestEntry
 from omero_pixclf.table import Column, Table, concatenate
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -83,8 +83,8 @@ def page() -> str:
             Column("Count_Nucleus", "long", np.array([len(objects[-1])])),
             Column("Area_fraction_Nucleus", "double", np.array([float((labels > 0).mean())])),
         )))  # fmt: skip
-        entries.append(Entry(f"Image:{n}", "Plate:3", scene.name, "done", seconds=1.0))
-    entries.append(Entry("Image:8", "Plate:3", "bad", "failed", f"<b>{LONG}</b>"))
+        entries.append(ManifestEntry(f"Image:{n}", "Plate:3", scene.name, "done", seconds=1.0))
+    entries.append(ManifestEntry("Image:8", "Plate:3", "bad", "failed", f"<b>{LONG}</b>"))
     record = RunRecord("r-1", "", "nuclei", "9f" * 32, "", "n.ilp", "ab" * 32, "1", NOW, NOW, "complete")
     tables = {"summary": concatenate(rows), "objects": concatenate(objects)}
     account = Account(record, "Plate:3", LONG, "server", "demo", entries, tables, COLORS, ("Nuclei", ""))

@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
 from omero_pixclf.watch.auth import Gate
 from omero_pixclf.watch.lease_guard import Stop
 from omero_pixclf.watch.loop import assemble
@@ -55,12 +55,12 @@ def watcher(tmp_path: Path) -> Iterator[Watcher]:
             failures.fail(one, one.images[n + 9], "nuclei", kind, reason)  # type: ignore[arg-type]
     Image.new("RGB", (900, 500), (30, 60, 90)).save(tmp_path / "contact_sheet.png")
     runs = made.memory.runs
-    runs.planned(order, two, Planned("20261121T053012-ab12cd", tmp_path, ()))
+    runs.planned(order, two, RunPlanned("20261121T053012-ab12cd", tmp_path, ()))
     runs.container("20261121T053012-ab12cd", ContainerOutcome("Dataset:2", "", (), (tmp_path / "contact_sheet.png",)))
-    runs.ended("20261121T053012-ab12cd", Finished("20261121T053012-ab12cd", (), ()))
-    runs.planned(order, one, Planned("20261121T060000-cd34ef", tmp_path, ()))
+    runs.ended("20261121T053012-ab12cd", RunFinished("20261121T053012-ab12cd", (), ()))
+    runs.planned(order, one, RunPlanned("20261121T060000-cd34ef", tmp_path, ()))
     info = ImageInfo("Image:10", "", (1, 1, 1, 1, 1), "uint8", ())
-    runs.outcome("20261121T060000-cd34ef", Outcome(info, "done"))
+    runs.outcome("20261121T060000-cd34ef", ImageOutcome(info, "done"))
     asked = [Order(f"Image:{n}", RECIPE, f"request {n} of ada", n) for n in (51, 52)]
     made.board.queued(asked)
     made.board.stands(asked[0], "working on 1 image in Dataset:1")

@@ -13,8 +13,8 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.seed import reader
 from omero_pixclf.image import ArrayReader
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import Finished
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import RunFinished
 from tests.integration.recorded import recording
 
 PROJECT = Path(__file__).parents[2] / "omero_pixclf" / "demo" / "plate.ilp"
@@ -73,7 +73,7 @@ def test_a_plan_looks_many_images_up_at_once(recorded, person, tmp_path):
     dataset, _ = small_images(person.session(), 12)
     assert not run(recorded, person, request(dataset, tmp_path))[-1].failed
     again = run(recorded, person, request(dataset, tmp_path))
-    assert {o.state for o in again if isinstance(o, Outcome)} == {"skipped"}
+    assert {o.state for o in again if isinstance(o, ImageOutcome)} == {"skipped"}
     assert sum(recorded.counts().values()) < 60
 
 
@@ -99,10 +99,10 @@ def test_an_image_that_breaks_the_connection_again_and_again_fails_and_the_other
     pixels = dict(rows)
     with recorded.watched_by(break_connection):
         events = run(recorded, person, wanted)
-    states = {o.image.key: o.state for o in events if isinstance(o, Outcome)}
-    assert isinstance(events[-1], Finished)
+    states = {o.image.key: o.state for o in events if isinstance(o, ImageOutcome)}
+    assert isinstance(events[-1], RunFinished)
     assert states == {f"Image:{i}": "failed" if i == images[1] else "done" for i in images}
-    (failed,) = [o for o in events if isinstance(o, Outcome) and o.state == "failed"]
+    (failed,) = [o for o in events if isinstance(o, ImageOutcome) and o.state == "failed"]
     assert "although the server answers" in failed.reason
     again = run(recorded, person, wanted)
     assert not again[-1].failed

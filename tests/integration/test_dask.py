@@ -30,7 +30,7 @@ from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_
 from omero_pixclf.runs.execution.serial import Perform
 from omero_pixclf.runs.execution.task import Piece, Task
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
@@ -136,7 +136,7 @@ def run(address: str, folder: Path, what: str) -> tuple[list[str], dict[str, str
 
     items = [PlanItem(image(n), "due") for n in range(COUNT)]
     with Manifest.create(folder / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
-        manifest.add([Entry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
+        manifest.add([ManifestEntry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
         outcomes = list(on_dask(items, manifest, Cluster(address, renew)))  # type: ignore[arg-type]
         entries = {e.key: e.state for e in manifest.entries()}
     return [o.image.key for o in outcomes], entries, [o.reason for o in outcomes if o.reason]
@@ -240,7 +240,7 @@ def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by
 
     where = Cluster(cluster, lambda: partial(piece_work, tmp_path), cut)
     with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
-        manifest.add([Entry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
+        manifest.add([ManifestEntry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
         outcomes = list(on_dask(items, manifest, where))
         assert {e.key: e.state for e in manifest.entries()} == {"Image:1": "done", "Image:9": "done"}
     assert sorted(o.image.key for o in outcomes) == ["Image:1", "Image:9"]
@@ -295,7 +295,7 @@ def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:
     items = [PlanItem(image(1), "due")]
     where = Cluster(f"tcp://127.0.0.1:{port}", lambda: None, waits_s=())  # type: ignore[arg-type, return-value]
     with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
-        manifest.add([Entry("Image:1", "Dataset:1", "i1", "due")])
+        manifest.add([ManifestEntry("Image:1", "Dataset:1", "i1", "due")])
         with pytest.raises(OutputError, match=str(port)):
             list(on_dask(items, manifest, where))
         assert manifest.entries()[0].state == "due"

@@ -14,7 +14,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_plate, upload_image
 from omero_pixclf.demo import images as demo_images
 from omero_pixclf.runs.planning.plan import plan_images
-from omero_pixclf.runs.run import Finished, Planned
+from omero_pixclf.runs.run import RunFinished, RunPlanned
 from tests.integration.test_connector_pixels import reader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
@@ -60,10 +60,10 @@ def test_a_run_counts_images_that_are_gone_and_images_without_pixels(session, da
     monkeypatch.setattr(OmeroSource, "images", lambda self, targets: iter((problem, stays, empty)))
     request = Request((stays.place.container,), recipe, folder=tmp_path)
     events = list(run_in_session(session, request))
-    planned = next(e for e in events if isinstance(e, Planned))
+    planned = next(e for e in events if isinstance(e, RunPlanned))
     assert [i.decision for i in planned.items] == ["refused", "due", "refused"]
     assert "no pixels" in planned.items[2].reason
-    finished = next(e for e in events if isinstance(e, Finished))
+    finished = next(e for e in events if isinstance(e, RunFinished))
     assert finished.failed
     assert [o.state for o in finished.outcomes] == ["refused", "done", "refused"]
     listed = next(tmp_path.rglob("failures.csv")).read_text()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from omero_pixclf.connector.results.ledger import list_run_records, list_table_records
 from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.runs.state.history import overviews
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 from tests.integration.results import counts, record, store_tables, write
 
 FIRST, SECOND = "20261121T053001-000001", "20261121T053002-000002"
@@ -26,7 +26,7 @@ def test_an_older_run_is_listed_with_what_its_folder_knows(session, sink, two, t
     write(sink, two[0], record(FIRST))
     assert (listed(session)[FIRST].complete, listed(session)[FIRST].images) == (1, 1)
     with Manifest.create(tmp_path / FIRST, RunHeader(FIRST, {}, "h", (), "", "", "")) as manifest:
-        manifest.add([Entry(f"Image:{n}", "Dataset:1", "", "due") for n in range(5)])
+        manifest.add([ManifestEntry(f"Image:{n}", "Dataset:1", "", "due") for n in range(5)])
         manifest.mark("Image:4", "skipped")
     assert listed(session, tmp_path)[FIRST].images == 4
 

@@ -19,12 +19,12 @@ from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.pixels.predict import refusal
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.serial import Outcome, execute
+from omero_pixclf.runs.execution.serial import ImageOutcome, execute
 from omero_pixclf.runs.image import Work, run_image
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import ContainerOutcome, perform
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
 NOW = datetime(2026, 11, 21, 6, tzinfo=timezone.utc)
@@ -39,7 +39,9 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def run(run_id: str, data: Path, results: Path, **changes: object) -> tuple[list[PlanItem], list[Outcome], list[str]]:
+def run(
+    run_id: str, data: Path, results: Path, **changes: object
+) -> tuple[list[PlanItem], list[ImageOutcome], list[str]]:
     given = {
         "classifier.project": str(PROJECT),
         "objects.label": ("Nucleus",),
@@ -56,11 +58,13 @@ def run(run_id: str, data: Path, results: Path, **changes: object) -> tuple[list
     header = RunHeader(run_id, {}, digest, (str(data),), "", "", NOW.isoformat())
     record = RunRecord(run_id, "", recipe.title, digest, "", project.name, project.sha256, "0", NOW)
     with Manifest.create(data.parent / run_id, header) as manifest:
-        manifest.add([Entry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items])
+        manifest.add(
+            [ManifestEntry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items]
+        )
         work = Work(source, sink, recipe, project, record, manifest, lambda: NOW)
         executor = partial(execute, work=lambda i: run_image(i, work))
         events = list(perform(items, manifest, sink, record, executor, lambda *_: ()))
-    outcomes = [e for e in events if isinstance(e, Outcome)]
+    outcomes = [e for e in events if isinstance(e, ImageOutcome)]
     tables = [path for e in events if isinstance(e, ContainerOutcome) for _, path in e.written]
     return items, outcomes, tables
 

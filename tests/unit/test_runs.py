@@ -16,10 +16,10 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.serial import Outcome, execute
+from omero_pixclf.runs.execution.serial import ImageOutcome, execute
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageWriter
-from omero_pixclf.runs.run import ContainerOutcome, Finished, perform
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, perform
 from omero_pixclf.runs.state.manifest import EntryState, Manifest, RunHeader
 from omero_pixclf.runs.state.recovery import take_over
 from omero_pixclf.table import Column, Table
@@ -140,9 +140,9 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
 
 
 def planned(manifest: Manifest, images: Sequence[ImageInfo]) -> list[PlanItem]:
-    from omero_pixclf.runs.state.manifest import Entry
+    from omero_pixclf.runs.state.manifest import ManifestEntry
 
-    manifest.add([Entry(i.key, i.place.container, i.name, "due") for i in images])
+    manifest.add([ManifestEntry(i.key, i.place.container, i.name, "due") for i in images])
     return [PlanItem(i, "due") for i in images]
 
 
@@ -158,8 +158,8 @@ def test_a_failed_image_is_recorded_with_its_reason_and_the_others_go_on(tmp_pat
     assert states == {"Image:0": ("done", ""), "Image:1": ("failed", "ValueError: bad plane"), "Image:2": ("done", "")}
     assert "bad plane" in trace and "in work" in trace
     end = events[-1]
-    assert isinstance(end, Finished) and end.failed
-    assert [o.state for o in events if isinstance(o, Outcome)] == ["done", "failed", "done"]
+    assert isinstance(end, RunFinished) and end.failed
+    assert [o.state for o in events if isinstance(o, ImageOutcome)] == ["done", "failed", "done"]
 
 
 def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: py
         plan, told = planned(manifest, folder.all), record(image(1), "new")
         *_, container, finished = perform(plan, manifest, folder, told, partial(execute, work=work), pictures)
     assert isinstance(container, ContainerOutcome) and not container.reason and container.pictures == ()
-    assert isinstance(finished, Finished) and not finished.failed
+    assert isinstance(finished, RunFinished) and not finished.failed
     assert [(name, list(tables)) for name, tables in folder.finished] == [("Dataset:1", ["summary"])]
     assert "Dataset:1: pictures and report: left out: RuntimeError: no matplotlib" in caplog.text
 
@@ -204,7 +204,15 @@ def test_containers_finish_one_by_one_and_keep_rows_of_other_images(tmp_path: Pa
     with start(tmp_path) as manifest:
         events = run(folder, planned(manifest, images), manifest)
     order = [e.container if isinstance(e, ContainerOutcome) else type(e).__name__ for e in events]
-    assert order == ["Planned", "Outcome", "Outcome", "Dataset:1", "Outcome", "Dataset:2", "Finished"]
+    assert order == [
+        "RunPlanned",
+        "ImageOutcome",
+        "ImageOutcome",
+        "Dataset:1",
+        "ImageOutcome",
+        "Dataset:2",
+        "RunFinished",
+    ]
     first = folder.finished[0][1]["summary"]
     assert dict(zip(first["Image"].tolist(), first["Count"].tolist(), strict=True)) == {1: 7, 2: 7, 99: 5}
 
@@ -235,7 +243,7 @@ def test_a_refused_container_is_said_and_the_run_counts_as_failed(tmp_path: Path
     folder = Refusing([image(1)])
     with start(tmp_path) as manifest:
         end = run(folder, planned(manifest, folder.all), manifest)[-1]
-    assert isinstance(end, Finished) and end.failed
+    assert isinstance(end, RunFinished) and end.failed
     assert end.containers[0].reason == "Dataset:1: read-only"
 
 
@@ -250,7 +258,7 @@ def test_tables_that_another_run_changed_meanwhile_are_merged_again(tmp_path: Pa
     folder = Contended([image(1)])
     with start(tmp_path) as manifest:
         end = run(folder, planned(manifest, folder.all), manifest)[-1]
-    assert isinstance(end, Finished) and not end.failed
+    assert isinstance(end, RunFinished) and not end.failed
     assert folder.finished[0][1]["summary"]["Image"].tolist() == [1, 9]
 
 
@@ -380,4 +388,4 @@ def test_what_another_machine_has_done_is_left_as_it_is(tmp_path: Path) -> None:
     with start(tmp_path) as manifest:
         planned(manifest, [one])
         take_over(plan, manifest, folder, "nuclei")
-        assert [o.state for o in run(folder, plan, manifest) if isinstance(o, Outcome)] == ["skipped"]
+        assert [o.state for o in run(folder, plan, manifest) if isinstance(o, ImageOutcome)] == ["skipped"]

@@ -13,10 +13,10 @@ from omero_pixclf.demo import images
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.blocks.block_plan import Cutting, shared, worth_cutting
-from omero_pixclf.runs.execution.serial import Ended, Outcome, failure
+from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, failure
 from omero_pixclf.runs.execution.task import Piece, Task, image_of
 from omero_pixclf.runs.execution.task_queue import Agenda, whole
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
 RECIPE = load_recipe(None, {"classifier.project": "x.ilp"})
@@ -33,7 +33,7 @@ LARGE, SMALL = image(1, 4000), [image(n, 64) for n in (2, 3)]
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[Manifest]:
     with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "h", (), "", "", "now")) as made:
-        made.add([Entry(i.key, "Dataset:1", i.name, "due") for i in (LARGE, *SMALL)])
+        made.add([ManifestEntry(i.key, "Dataset:1", i.name, "due") for i in (LARGE, *SMALL)])
         yield made
 
 
@@ -50,7 +50,7 @@ def done(task: Task, manifest: Manifest) -> Ended:
         path = Cutting(LARGE, RECIPE, PROJECT, manifest.pieces(LARGE.key)).mark(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return Ended(Outcome(image_of(task), "done", "", 1.0, (("Nucleus", 3),)))
+    return Ended(ImageOutcome(image_of(task), "done", "", 1.0, (("Nucleus", 3),)))
 
 
 def states(manifest: Manifest) -> dict[str, str]:

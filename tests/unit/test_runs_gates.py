@@ -18,7 +18,7 @@ from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execution.concurrency import Gate, Stopped, process_gates, server_gates
 from omero_pixclf.runs.execution.serial import execute
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 
 def most_at_a_time(gate: Gate, threads: int) -> int:
@@ -84,7 +84,7 @@ def image(number: int) -> ImageInfo:
 @contextmanager
 def manifest_of(folder: Path, count: int) -> Iterator[tuple[Manifest, list[PlanItem]]]:
     with Manifest.create(folder / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
-        manifest.add([Entry(image(n).key, "Dataset:1", f"i{n}", "due") for n in range(count)])
+        manifest.add([ManifestEntry(image(n).key, "Dataset:1", f"i{n}", "due") for n in range(count)])
         yield manifest, [PlanItem(image(n), "due") for n in range(count)]
 
 

@@ -14,7 +14,7 @@ from omero_pixclf.demo import images
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.state.history import overviews
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
 
@@ -63,7 +63,7 @@ def test_a_run_that_took_over_images_and_wrote_tables_only_has_no_images_of_its_
     begun = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
     header = RunHeader(run, {}, "h", ("Dataset:1",), "server", "alice", begun.isoformat())
     with Manifest.create(tmp_path / run, header) as manifest:
-        manifest.add([Entry(f"Image:{n}", "Dataset:1", "a", "done") for n in range(6)])
+        manifest.add([ManifestEntry(f"Image:{n}", "Dataset:1", "a", "done") for n in range(6)])
     tables = RunRecord(run, "Dataset:1", "n", "h", "", "n.ilp", "s", "1", begun, begun, "complete", planned=0)
     (found,) = overviews((), [tables], tmp_path)
     assert (found.images, found.complete, found.tables) == (0, 0, 1)

@@ -25,7 +25,7 @@ from omero_pixclf.runs.execution.processes import Pool, in_processes
 from omero_pixclf.runs.execution.serial import Perform
 from omero_pixclf.runs.execution.worker import serve
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 HEADER = RunHeader("r1", {}, "new", ("Dataset:1",), "", "", "now")
 
@@ -91,7 +91,7 @@ DOINGS: dict[str, Callable[[int, str], None]] = {
 @pytest.fixture
 def manifest(tmp_path: Path) -> Iterator[Manifest]:
     with Manifest.create(tmp_path / "run", HEADER) as made:
-        made.add([Entry(image(n).key, "Dataset:1", f"i{n}", "due") for n in range(6)])
+        made.add([ManifestEntry(image(n).key, "Dataset:1", f"i{n}", "due") for n in range(6)])
         yield made
 
 

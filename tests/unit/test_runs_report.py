@@ -23,7 +23,7 @@ from omero_pixclf.report.contact_sheet import Tile
 from omero_pixclf.report.data import Account
 from omero_pixclf.report.markup import thumbnail
 from omero_pixclf.report.page import container_pictures, picture_files
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, 5, 30, tzinfo=timezone.utc)
@@ -90,12 +90,12 @@ def summary(counts: Mapping[str, int], *, wells: bool = True) -> Table:
     return Table(tuple(columns))
 
 
-def account(entries: Sequence[Entry], tables: Mapping[str, Table], name: str = "Plate one") -> Account:
+def account(entries: Sequence[ManifestEntry], tables: Mapping[str, Table], name: str = "Plate one") -> Account:
     return Account(RECORD, "Plate:3", name, "omero.example.org", "demo", entries, tables, {"Cell body": (255, 0, 0)})
 
 
-def entry(number: int, state: str = "done", reason: str = "", name: str = "") -> Entry:
-    return Entry(f"Image:{number}", "Plate:3", name or f"i{number}", state, reason, seconds=1.5)  # type: ignore[arg-type]
+def entry(number: int, state: str = "done", reason: str = "", name: str = "") -> ManifestEntry:
+    return ManifestEntry(f"Image:{number}", "Plate:3", name or f"i{number}", state, reason, seconds=1.5)  # type: ignore[arg-type]
 
 
 def report(account: Account, tiles: Sequence[Tile]) -> str:
@@ -228,7 +228,7 @@ def test_of_many_images_only_the_previews_that_are_shown_are_read(tmp_path: Path
     images = [image(n) for n in range(1, 201)]
     table = summary({i.key: 7 for i in images}, wells=False)
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
-        manifest.add([Entry(i.key, "Dataset:3", i.name, "done") for i in images])
+        manifest.add([ManifestEntry(i.key, "Dataset:3", i.name, "done") for i in images])
         for i in images:
             manifest.picture(i.key).write_bytes(preview(size=(60, 60)))
         shown = {round(n * 199 / 95) for n in range(96)}
@@ -289,7 +289,7 @@ def test_a_damaged_preview_costs_its_tile_only(tmp_path: Path) -> None:
 def test_containers_of_similar_names_have_pictures_of_their_own(tmp_path: Path) -> None:
     names = ("/data/细胞", "/data/核心", f"/{'x' * 90}/a", f"/y{'x' * 90}/a")
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
-        manifest.add([Entry(f"i{n}", name, "i", "failed", "bad") for n, name in enumerate(names)])
+        manifest.add([ManifestEntry(f"i{n}", name, "i", "failed", "bad") for n, name in enumerate(names)])
         places = [replace(image(n), key=f"i{n}", place=Place(name, name)) for n, name in enumerate(names)]
         files = [path for i in places for path in picture_files(manifest, RECORD, [i], {}, {})]
     assert len(set(files)) == 2 * len(names)
@@ -307,7 +307,7 @@ def test_images_of_wells_without_a_position_are_in_the_report_and_the_heat_map_c
 
 def test_pictures_that_cannot_be_written_are_a_reason_not_a_crash(tmp_path: Path) -> None:
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
-        manifest.add([Entry("Image:1", "Dataset:3", "i1", "failed", "bad plane")])
+        manifest.add([ManifestEntry("Image:1", "Dataset:3", "i1", "failed", "bad plane")])
         (tmp_path / "run" / "pictures").write_text("in the way")
         with pytest.raises(OutputError, match="pictures"):
             picture_files(manifest, RECORD, [image(1)], {}, {})

@@ -19,7 +19,7 @@ from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.planning.resources import array_bytes, refusal_of_room, refuse_full_disk
 from omero_pixclf.runs.planning.shards import parse_shard, share
 from omero_pixclf.runs.planning.workers import crew_for
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 from omero_pixclf.runs.state.merge import merged_header, merged_manifest, parts_of
 from omero_pixclf.table import Column, Table
 
@@ -60,7 +60,7 @@ def run(number: int) -> str:
 def part(folder: Path, number: int, shard: str, state: str = "done", digest: str = "h") -> str:
     header = RunHeader(run(number), {}, digest, ("Dataset:1",), "s", "ada", "now", shard)
     with Manifest.create(folder / header.run_id, header) as manifest:
-        manifest.add([Entry(f"Image:{number}", "Dataset:1", f"i{number}", "due")])
+        manifest.add([ManifestEntry(f"Image:{number}", "Dataset:1", f"i{number}", "due")])
         manifest.mark(f"Image:{number}", state)  # type: ignore[arg-type]
         manifest.keep(f"Image:{number}", "summary", Table((Column("Image", "image", np.array([number])),)))
     return header.run_id

@@ -17,8 +17,8 @@ from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.omero_script import form
 from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
 from omero_pixclf.omero_script.main import _answer, message_of
-from omero_pixclf.runs.execution.serial import Outcome
-from omero_pixclf.runs.run import ContainerOutcome, Finished
+from omero_pixclf.runs.execution.serial import ImageOutcome
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}
@@ -169,13 +169,15 @@ def test_without_attached_projects_the_form_still_opens() -> None:
 PLATE = Place("Plate:3", "Screening", "A1")
 
 
-def outcome(number: int, state: Any = "done", reason: str = "", **objects: int) -> Outcome:
+def outcome(number: int, state: Any = "done", reason: str = "", **objects: int) -> ImageOutcome:
     image = ImageInfo(f"Image:{number}", f"field {number}", (1, 1, 8, 8, 1), "uint8", ("",), place=PLATE)
-    return Outcome(image, state, reason, objects=tuple(objects.items()))
+    return ImageOutcome(image, state, reason, objects=tuple(objects.items()))
 
 
 def test_the_message_counts_what_was_found_and_says_where_it_is() -> None:
-    done = Finished("r-1", (outcome(1, Nucleus=5), outcome(2, Nucleus=7)), (ContainerOutcome("Plate:3", "Screening"),))
+    done = RunFinished(
+        "r-1", (outcome(1, Nucleus=5), outcome(2, Nucleus=7)), (ContainerOutcome("Plate:3", "Screening"),)
+    )
     text = message_of(done)
     assert text.startswith("2 of 2 images done: 12 Nucleus.")
     assert "Screening (Plate:3)" in text and "omero-pixclf undo r-1" in text
@@ -183,7 +185,7 @@ def test_the_message_counts_what_was_found_and_says_where_it_is() -> None:
 
 def test_the_message_names_the_first_failures_with_their_reasons_and_counts_the_others() -> None:
     bad = tuple(outcome(n, "failed", f"reason {n}") for n in range(5))
-    text = message_of(Finished("r-1", (*bad, outcome(9, "skipped")), ()))
+    text = message_of(RunFinished("r-1", (*bad, outcome(9, "skipped")), ()))
     assert "0 of 6 images done" in text and "5 images without results" in text
     assert "field 2: reason 2" in text and "reason 3" not in text and "2 more" in text
     assert "1 image had these results already" in text and "undo" not in text
@@ -191,7 +193,7 @@ def test_the_message_names_the_first_failures_with_their_reasons_and_counts_the_
 
 def test_a_container_that_was_not_finished_is_told() -> None:
     one = ContainerOutcome("Plate:3", "Screening", reason="refused")
-    assert "not finished: refused" in message_of(Finished("r-1", (outcome(1),), (one,)))
+    assert "not finished: refused" in message_of(RunFinished("r-1", (outcome(1),), (one,)))
 
 
 def test_the_script_carries_the_python_it_is_told_and_nothing_else_changes() -> None:

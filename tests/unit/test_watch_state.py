@@ -9,7 +9,7 @@ import pytest
 
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.run import ContainerOutcome, Finished, Planned
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.heartbeats import Presence, seen
 from omero_pixclf.watch.installation import installation_id
@@ -104,8 +104,8 @@ def test_only_the_newest_runs_are_kept_with_their_folders(tmp_path: Path) -> Non
     for run_id in made:
         (tmp_path / run_id).mkdir()
         (tmp_path / run_id / "manifest.sqlite").touch()
-        log.planned(ORDER, PART, Planned(run_id, tmp_path / run_id, ()))
-        log.ended(run_id, Finished(run_id, (), ()))
+        log.planned(ORDER, PART, RunPlanned(run_id, tmp_path / run_id, ()))
+        log.ended(run_id, RunFinished(run_id, (), ()))
     assert [r.run_id for r in log.recent()] == [made[3], made[2]]
     assert sorted(p.name for p in tmp_path.iterdir()) == made[2:]
 
@@ -114,10 +114,10 @@ def test_a_run_without_its_tables_is_gone_on_with_where_its_folder_is(tmp_path: 
     engine = open_state("sqlite://")
     log, elsewhere = (RunLog(engine, Holder("a", "here x", 1, site), lambda: 0.0) for site in ("one", "other"))
     run_id = "20261121T000000-ab12cd"
-    log.planned(ORDER, PART, Planned(run_id, tmp_path, ()))
-    log.ended(run_id, Finished(run_id, (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
+    log.planned(ORDER, PART, RunPlanned(run_id, tmp_path, ()))
+    log.ended(run_id, RunFinished(run_id, (), (ContainerOutcome("Dataset:1", "", reason="disk full"),)))
     assert log.unfinished(PART, "n") == run_id and elsewhere.unfinished(PART, "n") is None
-    log.ended(run_id, Finished(run_id, (), ()))
+    log.ended(run_id, RunFinished(run_id, (), ()))
     assert log.unfinished(PART, "n") is None
 
 
@@ -127,7 +127,7 @@ def test_a_watcher_under_a_new_host_name_resumes_its_runs(tmp_path: Path) -> Non
         RunLog(engine, Holder(name * 32, f"{host} pid:1", 1, installation_id(tmp_path)), lambda: 0.0, keep=1)
         for name, host in (("a", "3f2a9c1d"), ("b", "77ab01ee"))
     )
-    before.planned(ORDER, PART, Planned("20261121T053000-000001", tmp_path, ()))
+    before.planned(ORDER, PART, RunPlanned("20261121T053000-000001", tmp_path, ()))
     assert after.unfinished(PART, "n") == "20261121T053000-000001"
 
 

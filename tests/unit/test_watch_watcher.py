@@ -11,9 +11,9 @@ import pytest
 from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.errors import MissingError, NotAllowedError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.run import ContainerOutcome, Event, Finished, Planned
+from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 from omero_pixclf.watch.backoff import Backoff, Failures
 from omero_pixclf.watch.container_runner import Memory
 from omero_pixclf.watch.import_settling import Settling
@@ -77,7 +77,7 @@ class FakeFacility:
         self.resumed.append(resume)
         run_id = resume or f"20261121T053000-{len(self.resumed):06d}"
         infos = [ImageInfo(k, k, (1, 1, 1, 1, 1), "uint8", (), place=Place("Dataset:1")) for k in chosen]
-        yield Planned(run_id, self.folder, tuple(PlanItem(i, "due") for i in infos))
+        yield RunPlanned(run_id, self.folder, tuple(PlanItem(i, "due") for i in infos))
         outcomes = []
         for n, info in enumerate(infos):
             if self.unreachable_after == n:
@@ -91,14 +91,14 @@ class FakeFacility:
             outcomes.append(self._work(info))
             yield outcomes[-1]
         yield ContainerOutcome("Dataset:1", "d")
-        yield Finished(run_id, tuple(outcomes), ())
+        yield RunFinished(run_id, tuple(outcomes), ())
 
-    def _work(self, info: ImageInfo) -> Outcome:
+    def _work(self, info: ImageInfo) -> ImageOutcome:
         self.worked.append(info.key)
         if info.key in self.broken:
-            return Outcome(info, "failed", self.broken[info.key])
+            return ImageOutcome(info, "failed", self.broken[info.key])
         self.standing.add(info.key)
-        return Outcome(info, "done")
+        return ImageOutcome(info, "done")
 
     def answer(self, request: int, state: str, message: str) -> None:
         if self.mute:

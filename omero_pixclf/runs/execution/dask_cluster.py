@@ -15,7 +15,7 @@ from omero_pixclf.errors import LoginError, OutputError, UnreachableError, Usage
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.concurrency import Stopped
 from omero_pixclf.runs.execution.malloc import keep_freed_memory
-from omero_pixclf.runs.execution.serial import Ended, Outcome, Perform, attempt, failure, settle
+from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, Perform, attempt, failure, settle
 from omero_pixclf.runs.execution.task import Task, image_of
 from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
 from omero_pixclf.runs.execution.worker import Lost, Returned
@@ -106,7 +106,7 @@ def _work_on(task: Task, post: str) -> Ended | Lost | Returned:
         return Returned(task)
 
 
-def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[Outcome]:
+def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[ImageOutcome]:
     """Work on the items on a cluster (`serial.Executor`); only this process writes the manifest.
 
     The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three

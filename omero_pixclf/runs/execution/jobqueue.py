@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from omero_pixclf.config import parse_size, read_toml
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask
-from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.text import format_validation_error, pluralize
@@ -95,7 +95,7 @@ def load_batch(path: Path) -> Batch:
     return batch
 
 
-def on_batch(items: Iterable[PlanItem], manifest: Manifest, batch: Batch, cluster: Cluster) -> Iterator[Outcome]:
+def on_batch(items: Iterable[PlanItem], manifest: Manifest, batch: Batch, cluster: Cluster) -> Iterator[ImageOutcome]:
     """Work on the items by jobs (`serial.Executor`), which are submitted first and end with the run.
 
     Raises

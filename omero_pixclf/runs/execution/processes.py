@@ -15,7 +15,7 @@ from typing import Literal
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.forkserver import deaf_to_interrupts, worker_context
-from omero_pixclf.runs.execution.serial import Ended, Outcome, failure, settle
+from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, failure, settle
 from omero_pixclf.runs.execution.task import Piece, Task, image_of
 from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
 from omero_pixclf.runs.execution.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
@@ -71,7 +71,7 @@ class _Worker:
 
 def in_processes(
     items: Iterable[PlanItem], manifest: Manifest, pool: Pool, *, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Outcome]:
+) -> Iterator[ImageOutcome]:
     """Work on the items in other processes (`serial.Executor`); only this one writes the manifest.
 
     An image or piece whose worker dies is tried again by a worker that has nothing else in its hands, until three such

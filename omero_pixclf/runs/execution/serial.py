@@ -17,17 +17,17 @@ from omero_pixclf.runs.execution.task import Task, image_of
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["Ended", "Executor", "Outcome", "Perform", "attempt", "execute", "failure", "settle"]
+__all__ = ["Ended", "Executor", "ImageOutcome", "Perform", "attempt", "execute", "failure", "settle"]
 
 Perform = Callable[[Task], dict[str, int]]
 """Takes an image from its pixels to its stored results, or does a piece of that; returns the objects per class."""
 
-Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["Outcome"]]
+Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["ImageOutcome"]]
 """Works on every item that is due and yields each one's outcome once; the manifest knows it before the caller does."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """How one image ended.
 
     Attributes
@@ -49,10 +49,10 @@ class Outcome:
 class Ended:
     """An outcome of the work, with the traceback where it failed."""
 
-    outcome: Outcome
+    outcome: ImageOutcome
     traceback: str = ""
 
-    def record(self, manifest: Manifest) -> Outcome:
+    def record(self, manifest: Manifest) -> ImageOutcome:
         """Put it into the manifest."""
         done = self.outcome
         state: Literal["done", "failed"] = "done" if done.state == "done" else "failed"
@@ -71,7 +71,7 @@ def execute(
     lanes: int = 1,
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Outcome]:
+) -> Iterator[ImageOutcome]:
     """Work on the items in this process, up to ``lanes`` of them on their way at a time (`concurrency`).
 
     ``stopping`` is set when the run ends early; what has not had its turn by then is left as due.
@@ -114,7 +114,7 @@ def _give_back(under_way: dict[Future[Ended], ImageInfo], manifest: Manifest) ->
             future.result().record(manifest)
 
 
-def settle(item: PlanItem, manifest: Manifest) -> Outcome | None:
+def settle(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
     """The outcome of an item that the plan has decided already; None where there is work to do."""
     if item.decision not in ("done", "refused"):
         return None
@@ -124,7 +124,7 @@ def settle(item: PlanItem, manifest: Manifest) -> Outcome | None:
     if own:
         manifest.drop_pieces(item.image.key)
     manifest.mark(item.image.key, "done" if own else state, reason="" if own else item.reason)
-    return Outcome(item.image, state, item.reason)
+    return ImageOutcome(item.image, state, item.reason)
 
 
 def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monotonic) -> Ended:
@@ -143,9 +143,9 @@ def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monoton
     except Exception as error:  # noqa: BLE001 - the one outermost catch per image; the traceback is kept
         reason = str(error) if isinstance(error, PixclfError) else f"{type(error).__name__}: {error}"
         return failure(image, reason, traceback.format_exc(), clock() - start)
-    return Ended(Outcome(image, "done", "", clock() - start, tuple(objects.items())))
+    return Ended(ImageOutcome(image, "done", "", clock() - start, tuple(objects.items())))
 
 
 def failure(image: ImageInfo, reason: str, trace: str = "", seconds: float = 0.0) -> Ended:
     """The end of an image that failed."""
-    return Ended(Outcome(image, "failed", reason, seconds), trace)
+    return Ended(ImageOutcome(image, "failed", reason, seconds), trace)

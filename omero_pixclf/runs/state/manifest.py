@@ -19,7 +19,7 @@ from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.runs.state.state_folders import IN_RESULTS, make_private, state_folder, tighten, where_else
 from omero_pixclf.text import parse_json, printable
 
-__all__ = ["Entry", "Manifest", "RunHeader", "is_run_state", "state_folder"]
+__all__ = ["Manifest", "ManifestEntry", "RunHeader", "is_run_state", "state_folder"]
 
 MANIFEST = "manifest.sqlite"
 EntryState = Literal["due", "skipped", "refused", "running", "done", "failed"]
@@ -62,7 +62,7 @@ class RunHeader:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One image of a run."""
 
     key: str
@@ -129,7 +129,7 @@ class Manifest(ImageFiles):
         with _translated(folder), closing(_connect(folder)) as db:
             yield cls(folder, db, _header(folder, db))
 
-    def add(self, entries: list[Entry]) -> None:
+    def add(self, entries: list[ManifestEntry]) -> None:
         """Put the plan's images in, keeping what is already known of one."""
         known = {row[0] for row in self._db.execute("select key from image")}
         start = len(known)
@@ -161,12 +161,12 @@ class Manifest(ImageFiles):
                 (state, printable(reason), printable(traceback), seconds, key, state),
             )
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[ManifestEntry]:
         """All images, in the order of the plan."""
         rows = self._db.execute(
             "select key, container, name, state, reason, traceback, seconds from image order by position"
         )
-        return [Entry(*row) for row in rows]
+        return [ManifestEntry(*row) for row in rows]
 
     def finish(self, container: str) -> None:
         """Record that a container has its tables and pictures."""

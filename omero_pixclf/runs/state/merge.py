@@ -11,13 +11,13 @@ from pathlib import Path
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import run_folder
-from omero_pixclf.runs.execution.serial import Outcome
+from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.shards import parse_shard
-from omero_pixclf.runs.state.manifest import Entry, Manifest, RunHeader
+from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 __all__ = ["merged_header", "merged_manifest", "outcomes_of", "parts_of"]
 
-Part = tuple[RunHeader, Sequence[Entry], Path]
+Part = tuple[RunHeader, Sequence[ManifestEntry], Path]
 
 
 def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
@@ -83,7 +83,7 @@ def merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Part]) -> I
         yield manifest
 
 
-def _take(manifest: Manifest, entry: Entry, run_id: str) -> None:
+def _take(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
     if entry.state in ("due", "running"):
         reason = f"run {run_id} has not done it yet; omero-pixclf run --resume {run_id}, then merge again"
         manifest.mark(entry.key, "failed", reason=reason)
@@ -92,8 +92,8 @@ def _take(manifest: Manifest, entry: Entry, run_id: str) -> None:
         manifest.mark(entry.key, entry.state, reason=entry.reason, traceback=trace, seconds=entry.seconds)
 
 
-def outcomes_of(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[Outcome]:
+def outcomes_of(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[ImageOutcome]:
     """How each image ended, of those that are still there."""
     for entry in manifest.entries():
         if entry.key in images and entry.state in ("done", "skipped", "refused", "failed"):
-            yield Outcome(images[entry.key], entry.state, entry.reason, entry.seconds or 0.0)
+            yield ImageOutcome(images[entry.key], entry.state, entry.reason, entry.seconds or 0.0)
