@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +33,21 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
+def default_signals() -> None:
+    """What a terminal's commands start with, also where the tests run under nohup or behind an ``&``."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def start(*words: str | Path, before: Callable[[], object] = default_signals) -> subprocess.Popen[str]:
     """A command in a process group of its own, as a terminal or a batch system starts it."""
     return subprocess.Popen(
-        [*PROGRAM, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*PROGRAM, *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,
     )
 
 
@@ -87,6 +99,17 @@ def test_an_interruption_in_the_first_seconds_shows_no_tracebacks(data: Path, tm
     if process.returncode == 130:
         assert "Traceback" not in told
         assert "interrupted; " in told
+
+
+def test_a_run_under_nohup_goes_on_when_the_terminal_closes(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ("run", data, "--out", out, "--project", PROJECT, "--label", "Nucleus", "--workers", "1")
+    process = start(*words, before=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    until_first_is_done(process, out)
+    process.send_signal(signal.SIGHUP)
+    _, told = process.communicate(timeout=240)
+    assert process.returncode == 0, told
+    assert states(out) == ["complete"] * 9  # eight images, and their tables
 
 
 def test_machines_are_told_how_to_go_on(data: Path, tmp_path: Path) -> None:
