@@ -118,17 +118,17 @@ class Workplace:
     def _preview(self, found: Found) -> bytes | None:
         if found.image.key not in self.pictured:
             return None
-        from omero_pixclf.report.overlay import Thinned, overlay
+        from omero_pixclf.report.overlay import SubsampledArray, draw_overlay
 
         _, depth, height, width, _ = found.image.shape
         step = -(-max(height, width) // LARGEST_PREVIEW)
         while depth * -(-height // step) * -(-width // step) > LARGEST_STACK:
             step += 1
-        labels = {name: Thinned(image, step) for name, image in found.labels.items()}
+        labels = {name: SubsampledArray(image, step) for name, image in found.labels.items()}
         across = found.image.pixel_size_um[2]
         colors = class_colors(self.recipe, self.project)
         pixel_um = None if across is None else across * step
-        return overlay(Thinned(found.pixels, step), labels, colors, pixel_um=pixel_um)
+        return draw_overlay(SubsampledArray(found.pixels, step), labels, colors, pixel_um=pixel_um)
 
 
 @contextmanager

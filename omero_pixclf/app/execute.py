@@ -137,7 +137,7 @@ def carry_out(
     executor = _executor(items, site, request, manifest, record, now)
     if recipe.output.contact_sheet and shard is None:
         # Slow to import: now, while workers start, and not when all is done but the last container's pictures.
-        _import_meanwhile("omero_pixclf.report.page")
+        _import_meanwhile("omero_pixclf.report.report_files")
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None
     yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
@@ -168,12 +168,12 @@ def pictures_of(
     """What draws a container's pictures, where the recipe wants them."""
 
     def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
-        from omero_pixclf.report.page import picture_files  # matplotlib is slow to import
+        from omero_pixclf.report.report_files import write_report_files  # matplotlib is slow to import
 
         if not recipe.output.contact_sheet:
             return ()
         sought = class_colors(recipe, project)
-        return picture_files(manifest, replace(record, finished=now()), images, tables, sought)
+        return write_report_files(manifest, replace(record, finished=now()), images, tables, sought)
 
     return pictures
 

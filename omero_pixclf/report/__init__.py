@@ -1,1 +1,1 @@
-"""The report, pictures and figures of a container's results."""
+"""Report of one container: HTML page, contact sheet, heat map and histograms."""

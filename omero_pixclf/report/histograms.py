@@ -1,4 +1,4 @@
-"""Distributions of the main measurements per class, from the table of objects."""
+"""Histograms of the objects' size, intensities and probability for each class, from the object table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from omero_pixclf.report.figures import Page, blank, fitted, plain, printed
+from omero_pixclf.report.figures import RenderedFigure, fit_text, new_figure, render_figure, text_options
 from omero_pixclf.report.overlay import Color
 from omero_pixclf.table import Column, Table
 
-__all__ = ["histograms", "ink_color"]
+__all__ = ["darken_for_white_background", "draw_histograms"]
 
-# The first of each row that has numbers is shown: in µm where pixels have a size.
+# The first column of each row that has values is shown: in µm if pixels have a size.
 SIZES = (("Area_um2", "Area_px"), ("Volume_um3", "Volume_px"))
 TITLES = {
     "Area_um2": "area",
@@ -26,10 +26,10 @@ TITLES = {
     "Probability_mean": "mean probability of the class",
 }
 ACROSS, PANEL, DPI = 3, (4.4, 3.0), 130  # panels beside each other, inches of one, pixels per inch
-LONGEST_NAME = 1.5  # inches, of a class in a legend
-MOST_BINS = 40
-TAIL = 99.5  # percentile where the axis ends if a few values lie far beyond
-BRIGHTEST_INK = 150  # of 255: lighter class colours are darkened, or nobody sees them on white
+MAX_NAME_WIDTH = 1.5  # inches, of a class in a legend
+MAX_BINS = 40
+TAIL = 99.5  # percentile where the axis ends if a few values are far above it
+MAX_BRIGHTNESS = 150  # of 255: lighter class colours are darkened to be visible on white
 
 Floats = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ class _Measure:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """Where the axis begins and ends."""
+        """First and last value of the axis."""
         together = np.concatenate(list(self.values.values()))
         low, tail, high = (float(v) for v in np.percentile(together, (0, TAIL, 100)))
         end = tail if high - low > 1.6 * (tail - low) and tail > low else high
@@ -52,14 +52,14 @@ class _Measure:
         return low - margin, end + margin
 
 
-def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> Page:
-    """A page of histograms: size, mean intensity of each channel, and mean probability, for each class.
+def draw_histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> RenderedFigure:
+    """Draw histograms of size, mean intensity of each channel, and mean probability, for each class.
 
     Parameters
     ----------
     objects
-        One row per object, as `measure` makes them; zero rows give a page that says so, without panels. NaN is left
-        out.
+        One row per object, as returned by `measure`. NaN is left out. Without rows, the figure says that no objects
+        were found, and has no panels.
     title
         Written at the top.
     colors
@@ -69,37 +69,38 @@ def histograms(objects: Table, *, title: str, colors: Mapping[str, Color]) -> Pa
     across = 2 if len(measures) in (0, 1, 2, 4) else ACROSS
     down = max(1, -(-len(measures) // across))
     width, height = across * PANEL[0], down * PANEL[1] + 0.45
-    page = blank(width, height, DPI)
-    line, points = fitted(title, width - 0.5, 14.0, weight="-Bold")
-    page.text(0.25 / width, 1 - 0.18 / height, line, fontsize=points, weight="bold", va="top", **plain(line))
+    figure = new_figure(width, height, DPI)
+    line, points = fit_text(title, width - 0.5, 14.0, weight="-Bold")
+    figure.text(0.25 / width, 1 - 0.18 / height, line, fontsize=points, weight="bold", va="top", **text_options(line))
     if not measures:
-        page.text(0.5, 0.45, "No objects were found.", fontsize=13, ha="center", color="#444444")
+        figure.text(0.5, 0.45, "No objects were found.", fontsize=13, ha="center", color="#444444")
     panels = []
     for n, measure in enumerate(measures):
         corner = (n % across * PANEL[0], (down - 1 - n // across) * PANEL[1])
-        _draw(page, corner, measure, colors)
-        panels.append(((*corner, *PANEL), _in_words(measure)))
-    return printed(page, panels)
+        _draw_histogram(figure, corner, measure, colors)
+        panels.append(((*corner, *PANEL), _describe(measure)))
+    return render_figure(figure, panels)
 
 
-def _in_words(measure: _Measure) -> str:
-    medians = [_median(name, values, measure.unit) for name, values in measure.values.items() if len(values)]
+def _describe(measure: _Measure) -> str:
+    """A text for screen readers."""
+    medians = [_median_text(name, values, measure.unit) for name, values in measure.values.items() if len(values)]
     return f"Histogram of {measure.title}. {'; '.join(medians)}"
 
 
-def ink_color(color: Color) -> Color:
-    """A class colour as it is drawn on white: darkened until it stands out.
+def darken_for_white_background(color: Color) -> Color:
+    """Darken a class colour until it is visible on white.
 
-    >>> ink_color((255, 0, 0)), ink_color((255, 255, 0))
+    >>> darken_for_white_background((255, 0, 0)), darken_for_white_background((255, 255, 0))
     ((255, 0, 0), (162, 162, 0))
     """
     light = float(np.dot(color, (0.2126, 0.7152, 0.0722)))
-    r, g, b = (round(v * min(1.0, BRIGHTEST_INK / max(light, 1.0))) for v in color)
+    r, g, b = (round(v * min(1.0, MAX_BRIGHTNESS / max(light, 1.0))) for v in color)
     return (r, g, b)
 
 
 def _measures(objects: Table, colors: Mapping[str, Color]) -> list[_Measure]:
-    """What there is to show, in order; columns without a single number are left out."""
+    """Choose the columns to show, in order; columns without any finite value are left out."""
     if not len(objects):
         return []
     columns = {c.name: c for c in objects.columns}
@@ -107,11 +108,11 @@ def _measures(objects: Table, colors: Mapping[str, Color]) -> list[_Measure]:
     classes = objects["Class"].tolist()
     names = [n for n in (*colors, *sorted(set(classes) - set(colors))) if n in set(classes)]
     masks = {name: np.array([c == name for c in classes], dtype=bool) for name in names}
-    shown = (_first(columns, one) for one in alternatives)
+    shown = (_first_with_values(columns, names) for names in alternatives)
     return [_measure(column, masks) for column in shown if column is not None]
 
 
-def _first(columns: Mapping[str, Column], names: Sequence[str]) -> Column | None:
+def _first_with_values(columns: Mapping[str, Column], names: Sequence[str]) -> Column | None:
     return next((columns[n] for n in names if n in columns and np.isfinite(columns[n].values).any()), None)
 
 
@@ -122,8 +123,10 @@ def _measure(column: Column, masks: Mapping[str, NDArray[np.bool_]]) -> _Measure
     return _Measure(title, column.unit, values)
 
 
-def _draw(figure: Figure, corner: tuple[float, float], measure: _Measure, colors: Mapping[str, Color]) -> None:
-    """One histogram; its panel's lower left corner is given in inches."""
+def _draw_histogram(
+    figure: Figure, corner: tuple[float, float], measure: _Measure, colors: Mapping[str, Color]
+) -> None:
+    """Draw one histogram; ``corner`` is its panel's lower left corner in inches."""
     width, height = figure.get_size_inches()
     box = (
         (corner[0] + 0.62) / width,
@@ -133,20 +136,20 @@ def _draw(figure: Figure, corner: tuple[float, float], measure: _Measure, colors
     )
     axes = figure.add_axes(box)
     low, high = measure.limits
-    most = max(map(len, measure.values.values()))
-    edges = np.linspace(low, high, 1 + min(MOST_BINS, max(8, round(3 * most ** (1 / 3)))))
+    count = max(map(len, measure.values.values()))
+    edges = np.linspace(low, high, 1 + min(MAX_BINS, max(8, round(3 * count ** (1 / 3)))))
     for name, values in measure.values.items():
         heights, _ = np.histogram(values, edges)
-        ink = tuple(v / 255 for v in ink_color(colors.get(name, (90, 90, 90))))
+        ink = tuple(v / 255 for v in darken_for_white_background(colors.get(name, (90, 90, 90))))
         axes.stairs(heights, edges, fill=True, color=(*ink, 0.22))
         axes.stairs(heights, edges, color=ink, linewidth=1.4, label="class")  # named in the legend
         if len(values) and low <= float(np.median(values)) <= high:
             axes.vlines(float(np.median(values)), 0, heights.max(), color=ink, linewidth=1.2, linestyle=(0, (4, 3)))
     beyond = sum(int((values > high).sum()) for values in measure.values.values())
-    _dress(axes, measure, f"{beyond} larger →" if beyond else "")
+    _style_axes(axes, measure, f"{beyond} larger →" if beyond else "")
 
 
-def _median(name: str, values: Floats, unit: str) -> str:
+def _median_text(name: str, values: Floats, unit: str) -> str:
     if not len(values):
         return f"{name}: none"
     median = float(np.median(values))
@@ -154,12 +157,13 @@ def _median(name: str, values: Floats, unit: str) -> str:
     return f"{name}: {len(values):,}, median {median:,.{digits}f} {unit}".rstrip()
 
 
-def _dress(axes: Axes, measure: _Measure, note: str) -> None:
+def _style_axes(axes: Axes, measure: _Measure, note: str) -> None:
+    """Set limits, title, labels and legend; ``note`` is written at the right end of the axis."""
     axes.set_xlim(*measure.limits)
     _, top = axes.get_ylim()
     axes.set_ylim(0, top * (1.12 + 0.1 * len(measure.values)))  # room for the legend
-    line, points = fitted(measure.title, PANEL[0] - 0.7, 11.0)
-    axes.set_title(line, fontsize=points, loc="left", **plain(line))
+    line, points = fit_text(measure.title, PANEL[0] - 0.7, 11.0)
+    axes.set_title(line, fontsize=points, loc="left", **text_options(line))
     axes.set_xlabel(measure.unit or " ", fontsize=9)
     axes.set_ylabel("objects", fontsize=9)
     axes.tick_params(labelsize=8, color="#888888")
@@ -171,8 +175,8 @@ def _dress(axes: Axes, measure: _Measure, note: str) -> None:
         fontsize=8.5, loc="upper right", framealpha=0.8, edgecolor="none", handlelength=1.2, borderaxespad=0.1
     )
     for entry, (name, values) in zip(legend.get_texts(), measure.values.items(), strict=True):
-        # Set afterwards: a label that starts with an underscore would get no entry.
-        line = _median(fitted(name, LONGEST_NAME, 8.5)[0], values, measure.unit)
-        entry.set(text=line, **plain(line))
+        # Set after the legend is made: matplotlib makes no entry for a label that starts with an underscore.
+        line = _median_text(fit_text(name, MAX_NAME_WIDTH, 8.5)[0], values, measure.unit)
+        entry.set(text=line, **text_options(line))
     if note:
         axes.text(1, -0.14, note, transform=axes.transAxes, ha="right", va="top", fontsize=8, color="#555555")

@@ -1,4 +1,4 @@
-"""Wells: their names, the usual plates, and where the images of a plate stand on a sheet."""
+"""Wells of plates: names and positions, standard plate formats, and the arrangement of wells on a contact sheet."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from omero_pixclf.image import well_name
 
 __all__ = ["plate_shape", "plate_slots", "well_name", "well_position"]
 
-FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of plates in use
+FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of standard plates
 MOST_COLUMNS = 24  # of pictures on a sheet
 
 
 def well_position(name: str) -> tuple[int, int] | None:
-    """Row and column of a well, from 0; None where the name is none.
+    """Row and column of a well, from 0; None if the text is not a well's name.
 
     >>> well_position("B3"), well_position("AA01"), well_position("7")
     ((1, 2), (26, 0), None)
@@ -29,7 +29,7 @@ def well_position(name: str) -> tuple[int, int] | None:
 
 
 def plate_shape(rows: int, columns: int) -> tuple[int, int]:
-    """The smallest usual plate that has at least so many rows and columns, or just these where none has.
+    """The smallest standard plate with at least these rows and columns; without one, these numbers themselves.
 
     >>> plate_shape(2, 3), plate_shape(7, 11), plate_shape(9, 2), plate_shape(40, 2)
     ((2, 3), (8, 12), (16, 24), (40, 2))
@@ -39,10 +39,10 @@ def plate_shape(rows: int, columns: int) -> tuple[int, int]:
 
 
 def plate_slots(wells: Sequence[str]) -> tuple[int, list[int]] | None:
-    """Where to put images on a sheet, so that it looks like their plate: pictures per row, and the place of each.
+    """Arrange images on a sheet as on their plate: return pictures per row, and the position of each image.
 
-    The images of a well stand beside each other; wells without images stay free. None where not all are on a plate,
-    or where the sheet would be very wide or rather empty.
+    The images of a well are beside each other; positions of wells without images stay empty. None if an image is not
+    in a well, or if the sheet would be wider than `MOST_COLUMNS` pictures or more than half empty.
 
     >>> plate_slots(["A1", "A1", "A2", "B2"]), plate_slots(["A1", ""])
     ((4, [0, 1, 2, 6]), None)

@@ -18,10 +18,10 @@ import pytest
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.report.contact_sheet import Tile
-from omero_pixclf.report.data import Account
-from omero_pixclf.report.overlay import overlay
-from omero_pixclf.report.page import container_pictures
+from omero_pixclf.report.contact_sheet import Thumbnail
+from omero_pixclf.report.data import ReportData
+from omero_pixclf.report.overlay import draw_overlay
+from omero_pixclf.report.report_files import draw_report_files
 from omero_pixclf.runs.state.manifest import ManifestEntry
 from omero_pixclf.table import Column, Table, concatenate
 
@@ -73,8 +73,8 @@ def page() -> str:
     for n, well in enumerate(WELLS):
         scene = plate_field(well, 9)
         labels = scene.nuclei.astype(np.int32)
-        picture = overlay(scene.pixels, {"Nucleus": labels}, COLORS, pixel_um=scene.voxel_um[2])
-        tiles.append(Tile(picture, f"{well} · field 9", f"{labels.max()} Nucleus", well))
+        picture = draw_overlay(scene.pixels, {"Nucleus": labels}, COLORS, pixel_um=scene.voxel_um[2])
+        tiles.append(Thumbnail(picture, f"{well} · field 9", f"{labels.max()} Nucleus", well))
         objects.append(measure(labels, scene.pixels, None, class_name="Nucleus", dims=2, channels=scene.channels))
         rows.append(Table((
             Column("Image", "image", np.array([n])),
@@ -87,8 +87,8 @@ def page() -> str:
     entries.append(ManifestEntry("Image:8", "Plate:3", "bad", "failed", f"<b>{LONG}</b>"))
     record = RunRecord("r-1", "", "nuclei", "9f" * 32, "", "n.ilp", "ab" * 32, "1", NOW, NOW, "complete")
     tables = {"summary": concatenate(rows), "objects": concatenate(objects)}
-    account = Account(record, "Plate:3", LONG, "server", "demo", entries, tables, COLORS, ("Nuclei", ""))
-    return container_pictures(account, tiles)["report.html"].decode()
+    data = ReportData(record, "Plate:3", LONG, "server", "demo", entries, tables, COLORS, ("Nuclei", ""))
+    return draw_report_files(data, tiles)["report.html"].decode()
 
 
 def seen(folder: Path, width: int) -> dict[str, Any]:

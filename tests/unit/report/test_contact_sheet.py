@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.report.contact_sheet import Tile, contact_sheet
+from omero_pixclf.report.contact_sheet import Thumbnail, draw_contact_sheet
 from omero_pixclf.runs.planning.sampling import pictured, sampled
 
 COLORS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200)]
 
 
-def tile(n: int, group: str = "", size: tuple[int, int] = (300, 200)) -> Tile:
+def tile(n: int, group: str = "", size: tuple[int, int] = (300, 200)) -> Thumbnail:
     out = io.BytesIO()
     Image.new("RGB", size, COLORS[n % len(COLORS)]).save(out, "PNG")
-    return Tile(out.getvalue(), f"tile {n}", f"{n} objects", group)
+    return Thumbnail(out.getvalue(), f"tile {n}", f"{n} objects", group)
 
 
 def sheet(content: bytes) -> Image.Image:
@@ -32,20 +32,20 @@ def at(image: Image.Image, column: int, row: int) -> tuple[int, ...]:
 
 
 def test_pictures_stand_in_rows_in_their_order() -> None:
-    shown = sheet(contact_sheet("Six", [tile(n) for n in range(6)], columns=3))
+    shown = sheet(draw_contact_sheet("Six", [tile(n) for n in range(6)], columns=3))
     assert [at(shown, n % 3, n // 3) for n in range(6)] == COLORS
 
 
 def test_pictures_of_a_plate_stand_as_their_wells_do_and_missing_wells_stay_free() -> None:
     wells = ["B2", "B4", "C2", "C3", "C4"]
-    shown = sheet(contact_sheet("Plate", [tile(n, well) for n, well in enumerate(wells)]))
+    shown = sheet(draw_contact_sheet("Plate", [tile(n, well) for n, well in enumerate(wells)]))
     assert at(shown, 0, 0) == COLORS[0] and at(shown, 2, 0) == COLORS[1] and at(shown, 2, 1) == COLORS[4]
     assert min(at(shown, 1, 0)) >= 252  # B3: white
 
 
 def test_of_many_images_an_even_choice_is_shown_and_the_sheet_says_so() -> None:
     tiles = [tile(0) for _ in range(30)]
-    some, all_ = sheet(contact_sheet("Many", tiles, limit=12)), sheet(contact_sheet("Many", tiles[:12]))
+    some, all_ = sheet(draw_contact_sheet("Many", tiles, limit=12)), sheet(draw_contact_sheet("Many", tiles[:12]))
     assert some.size == all_.size
     note = (20, 60, 700, 84)
     assert some.crop(note).getextrema() != all_.crop(note).getextrema()
@@ -53,12 +53,12 @@ def test_of_many_images_an_even_choice_is_shown_and_the_sheet_says_so() -> None:
 
 @pytest.mark.parametrize("size", [(1456, 480), (60, 2000), (8, 8)])
 def test_any_shape_of_picture_fits(size: tuple[int, int]) -> None:
-    shown = sheet(contact_sheet("Mixed", [tile(0), tile(1, size=size), tile(2)]))
+    shown = sheet(draw_contact_sheet("Mixed", [tile(0), tile(1, size=size), tile(2)]))
     assert shown.width <= 3200
 
 
 def test_long_titles_stay_on_the_sheet() -> None:
-    short, long = (sheet(contact_sheet(text, [tile(0)])) for text in ("x", "very long " * 60))
+    short, long = (sheet(draw_contact_sheet(text, [tile(0)])) for text in ("x", "very long " * 60))
     assert long.size == short.size
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.report.histograms import histograms, ink_color
+from omero_pixclf.report.histograms import darken_for_white_background, draw_histograms
 from omero_pixclf.table import Column, Table
 
 COLORS = {"Nucleus": (255, 0, 0), "Cytoplasm": (0, 255, 0)}
@@ -26,7 +26,7 @@ def objects(areas: list[float], classes: list[str] | None = None, **more: list[f
 
 
 def texts(table: Table) -> list[str]:
-    return [p.text for p in histograms(table, title="", colors=COLORS).panels]
+    return [p.text for p in draw_histograms(table, title="", colors=COLORS).panels]
 
 
 def test_every_main_measurement_has_a_panel_that_names_its_median() -> None:
@@ -56,23 +56,25 @@ def test_classes_are_told_apart_in_the_order_of_their_colours_and_nan_is_left_ou
 
 @pytest.mark.parametrize("table", [Table(()), objects([]), objects([NAN])], ids=["no columns", "no rows", "only NaN"])
 def test_without_objects_there_is_a_page_that_says_so(table: Table) -> None:
-    page = histograms(table, title="", colors=COLORS)
+    page = draw_histograms(table, title="", colors=COLORS)
     assert page.panels == ()
     assert np.asarray(Image.open(io.BytesIO(page.picture)).convert("L")).min() < 100
 
 
 @pytest.mark.parametrize("areas", [[5.0], [5.0, 5.0], [0.0, 0.0], [-3.0, 4.0], [1e-12, 1e12], [1.0] * 999 + [1e9]])
 def test_any_numbers_can_be_drawn(areas: list[float]) -> None:
-    assert histograms(objects(areas), title="x", colors=COLORS).picture.startswith(b"\x89PNG")
+    assert draw_histograms(objects(areas), title="x", colors=COLORS).picture.startswith(b"\x89PNG")
 
 
 def test_a_few_huge_values_do_not_squeeze_the_others() -> None:
     values = [*np.linspace(10, 20, 999).tolist(), 1e9]
-    plain, tailed = (histograms(objects(v), title="", colors=COLORS).panels[0].picture for v in (values[:-1], values))
+    plain, tailed = (
+        draw_histograms(objects(v), title="", colors=COLORS).panels[0].picture for v in (values[:-1], values)
+    )
     ink = [(np.asarray(Image.open(io.BytesIO(p)).convert("RGB"))[..., 1] < 230).mean() for p in (plain, tailed)]
     assert ink[1] > 0.8 * ink[0]  # as much of the panel is filled
 
 
 def test_light_class_colours_are_darkened_on_white() -> None:
-    assert ink_color((255, 0, 0)) == (255, 0, 0)
-    assert max(ink_color((255, 255, 255))) <= 150
+    assert darken_for_white_background((255, 0, 0)) == (255, 0, 0)
+    assert max(darken_for_white_background((255, 255, 255))) <= 150

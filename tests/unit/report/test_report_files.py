@@ -18,11 +18,11 @@ from PIL import Image
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.report import page as report_module
-from omero_pixclf.report.contact_sheet import Tile
-from omero_pixclf.report.data import Account
-from omero_pixclf.report.markup import thumbnail
-from omero_pixclf.report.page import container_pictures, picture_files
+from omero_pixclf.report import report_files
+from omero_pixclf.report.contact_sheet import Thumbnail
+from omero_pixclf.report.data import ReportData
+from omero_pixclf.report.inline_images import shrink_to_jpeg
+from omero_pixclf.report.report_files import draw_report_files, write_report_files
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 from omero_pixclf.table import Column, Table
 
@@ -90,16 +90,16 @@ def summary(counts: Mapping[str, int], *, wells: bool = True) -> Table:
     return Table(tuple(columns))
 
 
-def account(entries: Sequence[ManifestEntry], tables: Mapping[str, Table], name: str = "Plate one") -> Account:
-    return Account(RECORD, "Plate:3", name, "omero.example.org", "demo", entries, tables, {"Cell body": (255, 0, 0)})
+def account(entries: Sequence[ManifestEntry], tables: Mapping[str, Table], name: str = "Plate one") -> ReportData:
+    return ReportData(RECORD, "Plate:3", name, "omero.example.org", "demo", entries, tables, {"Cell body": (255, 0, 0)})
 
 
 def entry(number: int, state: str = "done", reason: str = "", name: str = "") -> ManifestEntry:
     return ManifestEntry(f"Image:{number}", "Plate:3", name or f"i{number}", state, reason, seconds=1.5)  # type: ignore[arg-type]
 
 
-def report(account: Account, tiles: Sequence[Tile]) -> str:
-    return container_pictures(account, tiles)["report.html"].decode()
+def report(account: ReportData, tiles: Sequence[Thumbnail]) -> str:
+    return draw_report_files(account, tiles)["report.html"].decode()
 
 
 def row_of(page: Page, first: str) -> list[str]:
@@ -109,7 +109,9 @@ def row_of(page: Page, first: str) -> list[str]:
 
 def test_the_page_is_whole_and_loads_nothing_from_elsewhere() -> None:
     tables = {"summary": summary({"Image:1": 7, "Image:2": 9})}
-    text = report(account([entry(1), entry(2)], tables), [Tile(preview(), "A1", "7"), Tile(preview(), "A2", "9")])
+    text = report(
+        account([entry(1), entry(2)], tables), [Thumbnail(preview(), "A1", "7"), Thumbnail(preview(), "A2", "9")]
+    )
     page = Page(text)
     assert page.open == []
     assert page.all("link") == [] and all("src" not in s for s in page.all("script"))
@@ -118,7 +120,9 @@ def test_the_page_is_whole_and_loads_nothing_from_elsewhere() -> None:
 
 
 def test_the_page_can_be_read_aloud() -> None:
-    page = Page(report(account([entry(1)], {"summary": summary({"Image:1": 7})}), [Tile(preview(), "A1", "7 Cells")]))
+    page = Page(
+        report(account([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7 Cells")])
+    )
     assert page.all("html") == [{"lang": "en"}]
     assert all(i["alt"] for i in page.all("img"))
     assert len(page.all("caption")) == len(page.all("table")) >= 2
@@ -128,10 +132,29 @@ def test_the_page_can_be_read_aloud() -> None:
 
 def test_names_and_reasons_cannot_break_out_of_the_page() -> None:
     entries = [entry(1, name=NASTY), entry(2, "failed", NASTY, NASTY)]
-    text = report(account(entries, {}, NASTY), [Tile(preview(), NASTY, NASTY)])
+    text = report(account(entries, {}, NASTY), [Thumbnail(preview(), NASTY, NASTY)])
     page = Page(text)
     assert page.open == [] and len(page.all("script")) == 1
     assert page.text.count(NASTY) >= 5
+
+
+@pytest.mark.parametrize("name", ['"><img src=x onerror=alert(1)>', "' onmouseover='alert(1)", "{{ 7 * 7 }}{% raw %}"])
+def test_hostile_names_stay_text_wherever_they_are_shown(name: str) -> None:
+    table = summary({"Image:1": 7})
+    columns = {c.name: c for c in table.columns}
+    table = table.with_column(replace(columns["Count_Cell_body"], description=f"objects: {name}"))
+    table = table.with_column(replace(columns["Image_Name"], values=np.array([name], object)))
+    hostile = replace(
+        account([entry(1), entry(2, "failed", name, name)], {"summary": table}, name),
+        record=replace(RECORD, recipe=name, project=name, settings={name: name}), container=name, server=name,
+        colors={name: (255, 0, 0)}, channels=(name, ""),
+    )  # fmt: skip
+    page = Page(report(hostile, [Thumbnail(preview(), name, name)]))
+    assert page.open == [] and len(page.all("script")) == 1
+    assert not any(a.startswith("on") for _, attributes in page.elements for a in attributes)
+    assert all(i["src"].startswith("data:image/") for i in page.all("img"))
+    assert page.text.count(name) >= 12
+    assert any(name in i["alt"] for i in page.all("img"))
 
 
 def test_it_tells_what_was_run_and_how_to_take_it_back() -> None:
@@ -155,7 +178,7 @@ def test_images_without_results_come_first_with_their_reasons() -> None:
         ["i2", "failed", "bad plane", "Image:2"],
         ["i3", "refused", "may not annotate", "Image:3"],
     ]
-    assert "2without results" in page.text and "1stood already" in page.text
+    assert "2without results" in page.text and "1already had results" in page.text
 
 
 def test_every_image_has_a_row_also_those_without_results_and_those_of_earlier_runs() -> None:
@@ -178,16 +201,16 @@ def test_a_plate_has_its_wells_and_a_dataset_has_none() -> None:
 
 @pytest.mark.parametrize("tables", [{}, {"summary": Table(()), "objects": Table(())}])
 def test_a_container_without_any_results_still_has_its_report(tables: dict[str, Table]) -> None:
-    made = container_pictures(account([entry(1, "failed", "bad plane")], tables), [])
+    made = draw_report_files(account([entry(1, "failed", "bad plane")], tables), [])
     assert set(made) == {"histograms.png", "report.html"}
     assert "bad plane" in made["report.html"].decode()
 
 
 def test_plates_have_a_heat_map_and_datasets_have_none() -> None:
-    tiles = [Tile(preview(), "A1", "7", "A1")]
+    tiles = [Thumbnail(preview(), "A1", "7", "A1")]
     always = {"contact_sheet.png", "histograms.png", "report.html"}
     for wells, more in ((True, {"heat_map.png"}), (False, set())):
-        made = container_pictures(account([entry(1)], {"summary": summary({"Image:1": 7}, wells=wells)}), tiles)
+        made = draw_report_files(account([entry(1)], {"summary": summary({"Image:1": 7}, wells=wells)}), tiles)
         assert set(made) == always | more
         assert all(content.startswith(b"\x89PNG") for name, content in made.items() if name.endswith(".png"))
 
@@ -196,7 +219,7 @@ def test_the_page_stays_small_however_many_images_there_are() -> None:
     noisy = np.random.default_rng(1).integers(0, 255, (480, 480, 3)).astype(np.uint8)
     out = io.BytesIO()
     Image.fromarray(noisy).save(out, "PNG")
-    tiles = [Tile(out.getvalue(), f"t{n}", "") for n in range(96)]
+    tiles = [Thumbnail(out.getvalue(), f"t{n}", "") for n in range(96)]
     entries = [entry(n) for n in range(1000)]
     page = report(account(entries, {"summary": summary({f"Image:{n}": n for n in range(1000)}, wells=False)}), tiles)
     assert len(Page(page).all("img")) == 48
@@ -209,10 +232,10 @@ def test_a_thumbnail_is_smaller_and_keeps_fine_coloured_lines() -> None:
     picture.paste((255, 0, 0), (200, 0, 202, 480))
     out = io.BytesIO()
     picture.save(out, "PNG")
-    small = Image.open(io.BytesIO(thumbnail(out.getvalue(), side=480)))
+    small = Image.open(io.BytesIO(shrink_to_jpeg(out.getvalue(), height=480)))
     red = small.convert("RGB").getpixel((200, 240))
     assert isinstance(red, tuple) and red[0] > 220 and red[1] < 50
-    assert Image.open(io.BytesIO(thumbnail(preview(size=(1448, 480)), side=340))).size == (1026, 340)
+    assert Image.open(io.BytesIO(shrink_to_jpeg(preview(size=(1448, 480)), height=340))).size == (1026, 340)
 
 
 def image(number: int, well: str | None = None) -> ImageInfo:
@@ -235,7 +258,7 @@ def test_of_many_images_only_the_previews_that_are_shown_are_read(tmp_path: Path
         for n, i in enumerate(images):
             if n not in shown:
                 manifest.picture(i.key).write_bytes(b"not to be opened")
-        written = picture_files(manifest, RECORD, images, {"summary": table}, {"Cell body": (255, 0, 0)})
+        written = write_report_files(manifest, RECORD, images, {"summary": table}, {"Cell body": (255, 0, 0)})
     assert [p.name for p in written] == ["contact_sheet.png", "histograms.png", "report.html"]
     assert all(p.is_file() and tmp_path / "run" in p.parents for p in written)
 
@@ -247,7 +270,7 @@ def test_failed_images_are_not_on_the_sheet_though_a_preview_of_them_lies_there(
         for i in images:
             manifest.picture(i.key).write_bytes(preview())
         tables = {"summary": summary({"Image:1": 7})}
-        written = {p.name: p for p in picture_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
+        written = {p.name: p for p in write_report_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
     text = written["report.html"].read_text(encoding="utf-8")
     assert set(written) == {"contact_sheet.png", "heat_map.png", "histograms.png", "report.html"}
     assert "A1 · field 1" in text and "A2 · field 1" not in text and "disk full" in text
@@ -260,13 +283,19 @@ def broken(*args: Any, **options: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("function", "picture"),
-    [("contact_sheet", "contact_sheet.png"), ("heat_map", "heat_map.png"), ("histograms", "histograms.png")],
+    [
+        ("draw_contact_sheet", "contact_sheet.png"),
+        ("draw_heat_map", "heat_map.png"),
+        ("draw_histograms", "histograms.png"),
+    ],
 )
 def test_a_picture_that_cannot_be_drawn_is_left_out_and_the_report_says_so(
     function: str, picture: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(report_module, function, broken)
-    made = container_pictures(account([entry(1)], {"summary": summary({"Image:1": 7})}), [Tile(preview(), "A1", "7")])
+    monkeypatch.setattr(report_files, function, broken)
+    made = draw_report_files(
+        account([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7")]
+    )
     everything = {"contact_sheet.png", "heat_map.png", "histograms.png", "report.html"}
     assert set(made) == everything - {picture}
     assert f"{picture}: left out: RuntimeError: the font is broken" in made["report.html"].decode()
@@ -280,7 +309,7 @@ def test_a_damaged_preview_costs_its_tile_only(tmp_path: Path) -> None:
         manifest.picture("Image:1").write_bytes(preview()[:-200])
         manifest.picture("Image:2").write_bytes(preview())
         tables = {"summary": summary({"Image:1": 7, "Image:2": 8})}
-        written = {p.name: p for p in picture_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
+        written = {p.name: p for p in write_report_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
     assert "contact_sheet.png" in written
     text = written["report.html"].read_text(encoding="utf-8")
     assert "A2 · field 1" in text and "its picture: left out" in text
@@ -291,7 +320,7 @@ def test_containers_of_similar_names_have_pictures_of_their_own(tmp_path: Path) 
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
         manifest.add([ManifestEntry(f"i{n}", name, "i", "failed", "bad") for n, name in enumerate(names)])
         places = [replace(image(n), key=f"i{n}", place=Place(name, name)) for n, name in enumerate(names)]
-        files = [path for i in places for path in picture_files(manifest, RECORD, [i], {}, {})]
+        files = [path for i in places for path in write_report_files(manifest, RECORD, [i], {}, {})]
     assert len(set(files)) == 2 * len(names)
 
 
@@ -299,10 +328,10 @@ def test_images_of_wells_without_a_position_are_in_the_report_and_the_heat_map_c
     wells = summary({"Image:1": 7, "Image:2": 5})
     adrift = replace(wells.columns[-2], values=np.array(["A1", ""], object))
     assert adrift.name == "Well_Name"
-    made = container_pictures(account([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
+    made = draw_report_files(account([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
     assert "heat_map.png" in made and '<td data-key="">–</td>' in made["report.html"].decode()
     nowhere = wells.with_column(replace(adrift, values=np.array(["", ""], object)))
-    assert "heat_map.png" not in container_pictures(account([entry(1), entry(2)], {"summary": nowhere}), [])
+    assert "heat_map.png" not in draw_report_files(account([entry(1), entry(2)], {"summary": nowhere}), [])
 
 
 def test_pictures_that_cannot_be_written_are_a_reason_not_a_crash(tmp_path: Path) -> None:
@@ -310,4 +339,4 @@ def test_pictures_that_cannot_be_written_are_a_reason_not_a_crash(tmp_path: Path
         manifest.add([ManifestEntry("Image:1", "Dataset:3", "i1", "failed", "bad plane")])
         (tmp_path / "run" / "pictures").write_text("in the way")
         with pytest.raises(OutputError, match="pictures"):
-            picture_files(manifest, RECORD, [image(1)], {}, {})
+            write_report_files(manifest, RECORD, [image(1)], {}, {})

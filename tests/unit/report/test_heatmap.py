@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from omero_pixclf.report.figures import Page
-from omero_pixclf.report.heatmap import heat_map, well_means
+from omero_pixclf.report.figures import RenderedFigure
+from omero_pixclf.report.heatmap import draw_heat_map, well_means
 from omero_pixclf.report.wells import plate_shape, plate_slots, well_name, well_position
 from omero_pixclf.table import Column, Table
 
 
-def page(table: Table, title: str = "x") -> Page:
-    made = heat_map(table, title=title)
+def page(table: Table, title: str = "x") -> RenderedFigure:
+    made = draw_heat_map(table, title=title)
     assert made is not None
     return made
 
@@ -48,7 +48,7 @@ def test_extents_that_no_plate_has_are_not_drawn() -> None:
     wells = well_means(table, "Count_Cell_body", (10**6, 10**6))
     assert wells is not None and wells.values.shape == (2, 3)
     assert well_means(summary(["A1", "ZZ999"], [1, 2]), "Count_Cell_body") is None
-    assert heat_map(summary(["A1", "ZZ999"], [1, 2]), title="x") is None
+    assert draw_heat_map(summary(["A1", "ZZ999"], [1, 2]), title="x") is None
 
 
 @pytest.mark.parametrize(("last", "shape"), [("B3", (2, 3)), ("H12", (8, 12)), ("G11", (8, 12)), ("P24", (16, 24))])
@@ -98,7 +98,7 @@ def test_a_plate_that_is_known_is_drawn_as_it_is_unless_a_well_lies_outside() ->
     ids=["nothing", "a dataset", "no rows", "no wells"],
 )
 def test_there_is_no_heat_map_off_plates(table: Table) -> None:
-    assert heat_map(table, title="x") is None
+    assert draw_heat_map(table, title="x") is None
 
 
 def test_the_heat_map_is_darker_where_there_is_more() -> None:
