@@ -30,8 +30,8 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.embedded.server.fault_injection import VARIABLE
 from omero_pixclf.image import ImageInfo
 from tests.integration.commands import Client
+from tests.integration.readers import reader
 from tests.integration.results import ENCODE
-from tests.integration.test_connector_pixels import reader
 
 ROOT_PASSWORD = "root-pw-1"
 PASSWORD = "pw-Test-1"

@@ -20,7 +20,7 @@ from omero_pixclf.direct.mounts import Direct, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, numbered_path
-from tests.integration.test_connector_pixels import reader
+from tests.integration.readers import reader
 from tests.unit.direct_files import in_store, planes_file
 
 

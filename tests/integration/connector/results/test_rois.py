@@ -11,7 +11,7 @@ from omero_pixclf.connector.results.rois import find_marked_rois, read_outlines,
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
 from omero_pixclf.objects.rasterize import rasterise
-from tests.integration.test_connector_pixels import reader
+from tests.integration.readers import reader
 
 SHAPE = (2, 3, 60, 80)
 

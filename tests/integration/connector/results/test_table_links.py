@@ -17,8 +17,8 @@ from omero_pixclf.connector.results.undo import remove_results, undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.connector.watching import WATCH_NS, list_opt_ins
+from tests.integration.readers import reader
 from tests.integration.results import counts, record, summary
-from tests.integration.test_connector_pixels import reader
 
 FINISHED = record("20261121T053000-000000").started
 

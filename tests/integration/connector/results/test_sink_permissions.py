@@ -11,6 +11,7 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import MissingError, ServerError
+from tests.integration.readers import reader
 from tests.integration.results import (
     ENCODE,
     counts,
@@ -20,7 +21,6 @@ from tests.integration.results import (
     write,
     write_container,
 )
-from tests.integration.test_connector_pixels import reader
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import Column, Table
+from tests.integration.readers import reader
 from tests.integration.recorded import recording
 from tests.integration.results import ENCODE, record
-from tests.integration.test_connector_pixels import reader
 
 LARGEST_PLANE = 3192 * 3192
 LIMIT = 40 << 20  # of a message's contents, well below a server's 64 MB

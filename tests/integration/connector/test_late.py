@@ -16,9 +16,9 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import PixclfError, ServerError
+from tests.integration.readers import reader
 from tests.integration.recorded import recording
 from tests.integration.results import ENCODE, counts, dots, record, summary
-from tests.integration.test_connector_pixels import reader
 
 CHANGES = ("save", "newTable", "initialize", "addData", "submit", "setPlane", "write")
 FIRST, SECOND, THIRD = (f"20261121T05300{n}-00000{n}" for n in (1, 2, 3))

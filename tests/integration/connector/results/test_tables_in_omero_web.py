@@ -10,7 +10,7 @@ import pytest
 
 from omero_pixclf.connector.results.tables import BULK_NS
 from tests.e2e.test_omero_web import WEB
-from tests.integration.test_table_places import finish
+from tests.integration.connector.results.test_table_links import finish
 
 pytestmark = pytest.mark.skipif(
     not WEB, reason="needs OMERO.web: make setup-web, or name its Python in OMERO_WEB_PYTHON"

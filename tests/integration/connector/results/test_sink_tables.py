@@ -10,6 +10,7 @@ from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.errors import OutputError
+from tests.integration.readers import reader
 from tests.integration.results import (
     ENCODE,
     counts,
@@ -20,7 +21,6 @@ from tests.integration.results import (
     write,
     write_container,
 )
-from tests.integration.test_connector_pixels import reader
 
 
 def test_tables_stand_on_the_container_and_are_replaced(session, user, sink, info, tmp_path):

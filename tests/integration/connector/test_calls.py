@@ -17,7 +17,7 @@ from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import RunFinished
 from tests.integration.recorded import recording
 
-PROJECT = Path(__file__).parents[2] / "omero_pixclf" / "demo" / "plate.ilp"
+PROJECT = Path(__file__).parents[3] / "omero_pixclf" / "demo" / "plate.ilp"
 
 
 @pytest.fixture

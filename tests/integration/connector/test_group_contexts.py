@@ -19,9 +19,9 @@ from omero_pixclf.connector.upload import WellContent, create_container, create_
 from omero_pixclf.connector.watching import answer_request, list_open_requests, queue_request
 from omero_pixclf.image import Region
 from tests.integration.conftest import Lab
+from tests.integration.readers import reader
 from tests.integration.recorded import Recorded, recording
 from tests.integration.results import ENCODE, dots, record, summary
-from tests.integration.test_connector_pixels import reader
 
 SYSTEM = 0  # whose members are administrators
 RUN = "20261121T053001-0000c1"

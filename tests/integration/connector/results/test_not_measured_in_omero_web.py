@@ -15,7 +15,7 @@ from omero_pixclf.connector.results.container_tables import drop_empty_columns
 from omero_pixclf.connector.results.tables import BULK_NS, read_table, write_table
 from omero_pixclf.connector.upload import create_container
 from tests.e2e.test_omero_web import WEB
-from tests.unit.test_connector_standing import refuse, tables
+from tests.unit.connector.results.test_container_tables import refuse, tables
 
 pytestmark = pytest.mark.skipif(
     not WEB, reason="needs OMERO.web: make setup-web, or name its Python in OMERO_WEB_PYTHON"

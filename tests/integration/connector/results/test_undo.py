@@ -17,6 +17,7 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.errors import MissingError
+from tests.integration.readers import reader
 from tests.integration.results import (
     ENCODE,
     counts,
@@ -27,7 +28,6 @@ from tests.integration.results import (
     write,
     write_container,
 )
-from tests.integration.test_connector_pixels import reader
 
 
 def test_undo_removes_exactly_what_the_run_wrote(session, user, sink, info):

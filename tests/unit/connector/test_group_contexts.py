@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-CONNECTOR = Path(__file__).parents[2] / "omero_pixclf" / "connector"
+CONNECTOR = Path(__file__).parents[3] / "omero_pixclf" / "connector"
 OWN_PROXIES = {"session.py", "importing.py"}
 """The session itself, and imports: repositories are found within an answer, so their calls are given contexts."""
 
 
 def test_services_are_had_from_the_session_only_which_binds_them_to_a_group():
-    for path in sorted(CONNECTOR.glob("*.py")):
+    for path in sorted(CONNECTOR.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         if path.name not in OWN_PROXIES:
             assert "client.getSession(" not in text, path.name

@@ -22,8 +22,8 @@ from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
 from tests.integration.conftest import ROOT_PASSWORD, Endpoint
+from tests.integration.readers import reader
 from tests.integration.results import ENCODE, counts, dots, record, summary
-from tests.integration.test_connector_pixels import reader
 
 WAITS = (0.3,) * 60
 
@@ -133,7 +133,7 @@ from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.errors import OutputError
-from tests.integration.test_connector_faults import whole_run
+from tests.integration.connector.test_faults import whole_run
 
 host, port, name, image, run = sys.argv[1:]
 with connect(Login(host, port=int(port), user=name)) as session:

@@ -15,7 +15,7 @@ from omero_pixclf.connector.upload import WellContent, create_plate, upload_imag
 from omero_pixclf.demo import images as demo_images
 from omero_pixclf.runs.planning.plan import plan_images
 from omero_pixclf.runs.run import RunFinished, RunPlanned
-from tests.integration.test_connector_pixels import reader
+from tests.integration.readers import reader
 
 RECIPE = load_recipe(None, {"classifier.project": "nuclei.ilp"})
 

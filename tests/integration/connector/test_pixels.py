@@ -6,7 +6,6 @@ import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
@@ -14,21 +13,10 @@ from omero_pixclf.connector.hierarchy import DTYPES
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.errors import ImageError, MissingError
-from omero_pixclf.image import ArrayReader, ImageInfo, Region
+from omero_pixclf.image import Region
+from tests.integration.readers import reader
 
 WHOLE = (0, 0, 0, 0, 0)
-
-
-def reader(shape=(1, 1, 16, 20, 1), dtype="uint16", name="image", seed=0, channels=(), sizes=(None, None, None)):
-    """An image of random numbers over the whole range of its type."""
-    random = np.random.default_rng(seed)
-    if np.dtype(dtype).kind == "f":
-        pixels = random.normal(0, 1e3, shape).astype(dtype)
-    else:
-        limits = np.iinfo(dtype)
-        pixels = random.integers(limits.min, limits.max, shape, dtype=dtype, endpoint=True)
-    names = channels or tuple(f"c{i}" for i in range(shape[4]))
-    return ArrayReader(ImageInfo("", name, shape, dtype, names, sizes), pixels)
 
 
 def found(session, *targets):

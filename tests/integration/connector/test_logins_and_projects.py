@@ -12,7 +12,7 @@ from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import find_attached_project
 from omero_pixclf.errors import LoginError, MissingError, UsageError
-from tests.integration.test_connector_pixels import reader
+from tests.integration.readers import reader
 
 
 def opened(login, **environ):

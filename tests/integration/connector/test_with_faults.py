@@ -11,13 +11,16 @@ import pytest
 
 from omero_pixclf.embedded.server.fault_injection import VARIABLE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FAULTS = "late=1,late_share=0.1,shuffled,forgetful=0.004,agent=omero_pixclf"
 
 
 @pytest.mark.skipif("OMERO_HOST" in os.environ, reason="a real server takes no orders")
 def test_the_connector_works_with_a_late_shuffled_and_forgetful_server() -> None:
-    modules = [f"tests/integration/test_connector_{name}.py" for name in ("contexts", "pixels", "rois", "tables")]
+    modules = [
+        f"tests/integration/connector/{name}.py"
+        for name in ("test_group_contexts", "test_pixels", "results/test_rois", "results/test_tables")
+    ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *modules]
     given = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
     environment = {**given, VARIABLE: FAULTS}

@@ -17,8 +17,8 @@ from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.containers import summary_row
 from omero_pixclf.runs.planning.plan import count_decisions, plan_images
 from omero_pixclf.table import Table
+from tests.integration.readers import reader
 from tests.integration.results import ENCODE, record
-from tests.integration.test_connector_pixels import reader
 
 RUN = "20261121T053001-000001"
 RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
