@@ -12,8 +12,8 @@ from typing import Any
 from omero_pixclf.errors import ProjectError, UsageError
 from omero_pixclf.files.export.image_writer import Export
 from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, text
-from omero_pixclf.ilastik.safe_hdf5.source import Source
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_text
+from omero_pixclf.ilastik.safe_hdf5.source import CheckedFile
 
 __all__ = ["export_settings"]
 
@@ -73,7 +73,7 @@ def _is_short(template: str) -> bool:
 def _stored(project: Path) -> dict[str, Any]:
     try:
         with project.open("rb") as file:
-            root = Branch.root(project.name, Source(file.fileno(), project.stat().st_size))
+            root = Hdf5Group.root(project.name, CheckedFile(file.fileno(), project.stat().st_size))
             if not root.has(_GROUP):
                 return {}
             group = root.group(_GROUP)
@@ -83,32 +83,32 @@ def _stored(project: Path) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _text(name: str) -> Callable[[Branch], str | None]:
-    return lambda group: (text(group, name) or None) if group.has(name) else None
+def _text(name: str) -> Callable[[Hdf5Group], str | None]:
+    return lambda group: (read_text(group, name) or None) if group.has(name) else None
 
 
-def _pair(low: str, high: str) -> Callable[[Branch], tuple[float, float] | None]:
-    def read(group: Branch) -> tuple[float, float] | None:
+def _pair(low: str, high: str) -> Callable[[Hdf5Group], tuple[float, float] | None]:
+    def read(group: Hdf5Group) -> tuple[float, float] | None:
         if not (group.has(low) and group.has(high)):
             return None
-        values = [numbers(group, n, "iuf").ravel().tolist() for n in (low, high)]
+        values = [read_numbers(group, n, "iuf").ravel().tolist() for n in (low, high)]
         return (values[0][0], values[1][0]) if all(len(v) == 1 for v in values) else None
 
     return read
 
 
-def _cut(group: Branch) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
+def _cut(group: Hdf5Group) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
     """The stored region; -1 stands for an open end."""
     if not (group.has("RegionStart") and group.has("RegionStop")):
         return None
-    ends = [numbers(group, n, "iuf").ravel().tolist() for n in ("RegionStart", "RegionStop")]
+    ends = [read_numbers(group, n, "iuf").ravel().tolist() for n in ("RegionStart", "RegionStop")]
     if not ends[0] or len(ends[0]) != len(ends[1]):
         return None
     start, stop = (tuple(None if v < 0 else int(v) for v in end) for end in ends)
     return start, stop
 
 
-_READERS: dict[str, Callable[[Branch], Any]] = {
+_READERS: dict[str, Callable[[Hdf5Group], Any]] = {
     "output_format": _text("OutputFormat"),
     "output_filename_format": _text("OutputFilenameFormat"),
     "output_internal_path": _text("OutputInternalPath"),

@@ -125,7 +125,7 @@ def _feature_maps(project: Project, image: FileReader, name: str) -> Result:
     """Feature maps carry the image's own range of values, as ilastik has it."""
     stage = project.stages[-1]
     stored = image.array
-    names = stage.selection.names(image.info.shape[1], stage.channels)
+    names = stage.selection.feature_names(image.info.shape[1], stage.channels)
     drange = _image_range(image)
     count = stage.forests.column_count
     channels = tuple(names) if len(names) == count else ()

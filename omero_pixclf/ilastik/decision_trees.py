@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.safe_hdf5.file import Branch
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group
 
-__all__ = ["Grown", "StoredTree", "grow"]
+__all__ = ["StoredTree", "TreeArrays", "flatten_trees"]
 
 _THRESHOLD, _LEAF = 0, 0x40000000
-_ROOT, _DEEPEST, _MOST_ENTRIES = 2, 1000, 2_000_000
+_ROOT, _MAX_DEPTH, _MAX_ENTRIES = 2, 1000, 2_000_000
 _Ints = NDArray[np.int64]
 
 
@@ -26,14 +26,14 @@ _Ints = NDArray[np.int64]
 class StoredTree:
     """A tree as the file has it; ``weighted`` says whether a leaf counts with its number of samples."""
 
-    branch: Branch
+    group: Hdf5Group
     topology: NDArray[Any]
     parameters: NDArray[Any]
     weighted: bool
 
 
 @dataclass(frozen=True, eq=False)
-class Grown:
+class TreeArrays:
     """All trees in flat arrays; references to nodes are indices, references to leaves ``-1 - index``.
 
     Nodes come after their parents. Leaves are numbered tree by tree, each tree's from left to right.
@@ -56,7 +56,7 @@ class _Level:
 
 
 @dataclass(frozen=True, eq=False)
-class _Stock:
+class _JoinedTrees:
     """The arrays of all trees, one after the other."""
 
     trees: list[StoredTree]
@@ -74,10 +74,10 @@ class _Stock:
         if not holds.all():
             bad = int(np.argmin(holds))
             which = int(tree[bad])
-            raise self.trees[which].branch.refuse("topology", f"{problem} (at {int(at[bad] - self.starts[which])})")
+            raise self.trees[which].group.error("topology", f"{problem} (at {int(at[bad] - self.starts[which])})")
 
 
-def grow(trees: list[StoredTree], columns: int, classes: int) -> Grown:
+def flatten_trees(trees: list[StoredTree], columns: int, classes: int) -> TreeArrays:
     """Walk and check all trees.
 
     Raises
@@ -85,36 +85,36 @@ def grow(trees: list[StoredTree], columns: int, classes: int) -> Grown:
     ProjectError
         A tree is broken: indices out of range, cycles or shared branches, unknown nodes, numbers that are not finite.
     """
-    stock = _joined(trees, columns, classes)
-    levels = _levels(stock)
+    stock = _join_trees(trees, columns, classes)
+    levels = _find_levels(stock)
     first = np.cumsum([0, *(level.at.size for level in levels)])
     leaf = np.concatenate([level.leaf for level in levels])
     at, tree = np.concatenate([level.at for level in levels]), np.concatenate([level.tree for level in levels])
-    lefts = _left_children(levels, first, leaf)
-    number = _leaf_numbers(levels, first, lefts, leaf)
+    lefts = _find_left_children(levels, first, leaf)
+    number = _number_leaves(levels, first, lefts, leaf)
     references = np.where(leaf, -1 - number, np.cumsum(~leaf) - 1)
     nodes = np.flatnonzero(~leaf)
     children = np.stack([references[lefts[nodes]], references[lefts[nodes] + 1]], axis=-1)
     offsets = stock.values[tree] + stock.topology[at + 1]
-    return Grown(
+    return TreeArrays(
         stock.topology[at[nodes] + 4].astype(np.int32),
         stock.parameters[offsets[nodes] + 1],
         children.astype(np.int32).reshape(-1, 2),
-        _leaf_values(stock, offsets[leaf], tree[leaf], number[leaf]),
+        _sort_leaf_values(stock, offsets[leaf], tree[leaf], number[leaf]),
         references[: len(trees)].astype(np.int32),
     )
 
 
-def _joined(trees: list[StoredTree], columns: int, classes: int) -> _Stock:
+def _join_trees(trees: list[StoredTree], columns: int, classes: int) -> _JoinedTrees:
     for tree in trees:
         head = tree.topology[:2].tolist()
         if tree.topology.size < _ROOT + 2 or head != [columns, classes]:
-            raise tree.branch.refuse("topology", f"begins with {head}, expected [{columns}, {classes}] and a tree")
+            raise tree.group.error("topology", f"begins with {head}, expected [{columns}, {classes}] and a tree")
         if not np.isfinite(tree.parameters).all():
-            raise tree.branch.refuse("parameters", "holds numbers that are not finite")
+            raise tree.group.error("parameters", "holds numbers that are not finite")
     sizes = np.array([tree.topology.size for tree in trees])
     lengths = np.array([tree.parameters.size for tree in trees])
-    return _Stock(
+    return _JoinedTrees(
         trees,
         np.concatenate([tree.topology for tree in trees]).astype(np.int64),
         np.concatenate([tree.parameters for tree in trees]).astype(np.float64),
@@ -127,17 +127,17 @@ def _joined(trees: list[StoredTree], columns: int, classes: int) -> _Stock:
     )
 
 
-def _levels(stock: _Stock) -> list[_Level]:
+def _find_levels(stock: _JoinedTrees) -> list[_Level]:
     levels: list[_Level] = []
     seen = np.zeros(stock.topology.size, bool)
     at, tree = stock.starts + _ROOT, np.arange(stock.starts.size)
     total = 0
     while at.size:
         total += at.size
-        if len(levels) >= _DEEPEST or total > _MOST_ENTRIES:
-            branch = stock.trees[int(tree[0])].branch
-            raise branch.refuse("topology", f"is deeper than {_DEEPEST} nodes or has more than {_MOST_ENTRIES} nodes")
-        level = _checked(stock, at, tree, seen)
+        if len(levels) >= _MAX_DEPTH or total > _MAX_ENTRIES:
+            group = stock.trees[int(tree[0])].group
+            raise group.error("topology", f"is deeper than {_MAX_DEPTH} nodes or has more than {_MAX_ENTRIES} nodes")
+        level = _check_level(stock, at, tree, seen)
         levels.append(level)
         inner, own = at[~level.leaf], tree[~level.leaf]
         at = np.stack([stock.topology[inner + 2], stock.topology[inner + 3]], axis=-1).ravel()
@@ -148,7 +148,7 @@ def _levels(stock: _Stock) -> list[_Level]:
     return levels
 
 
-def _checked(stock: _Stock, at: _Ints, tree: _Ints, seen: NDArray[np.bool_]) -> _Level:
+def _check_level(stock: _JoinedTrees, at: _Ints, tree: _Ints, seen: NDArray[np.bool_]) -> _Level:
     again = seen[at]
     order = np.argsort(at, kind="stable")
     again[order[1:]] |= at[order[1:]] == at[order[:-1]]
@@ -166,7 +166,7 @@ def _checked(stock: _Stock, at: _Ints, tree: _Ints, seen: NDArray[np.bool_]) -> 
     return _Level(at, tree, leaf)
 
 
-def _left_children(levels: list[_Level], first: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
+def _find_left_children(levels: list[_Level], first: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
     """The entry that is each node's left child; the right one follows. -1 for leaves."""
     lefts = np.full(leaf.size, -1)
     for depth, level in enumerate(levels[:-1]):
@@ -175,7 +175,7 @@ def _left_children(levels: list[_Level], first: _Ints, leaf: NDArray[np.bool_]) 
     return lefts
 
 
-def _leaf_numbers(levels: list[_Level], first: _Ints, lefts: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
+def _number_leaves(levels: list[_Level], first: _Ints, lefts: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
     """The number of each entry's leftmost leaf: leaves are counted from below, then numbered from above."""
     count = leaf.astype(np.int64)
     inner = [first[depth] + np.flatnonzero(~level.leaf) for depth, level in enumerate(levels)]
@@ -190,7 +190,7 @@ def _leaf_numbers(levels: list[_Level], first: _Ints, lefts: _Ints, leaf: NDArra
     return number
 
 
-def _leaf_values(stock: _Stock, offsets: _Ints, tree: _Ints, number: _Ints) -> NDArray[np.float64]:
+def _sort_leaf_values(stock: _JoinedTrees, offsets: _Ints, tree: _Ints, number: _Ints) -> NDArray[np.float64]:
     values = stock.parameters[offsets[:, None] + 1 + np.arange(stock.classes)]
     weighted = np.array([t.weighted for t in stock.trees])[tree]
     values = np.where(weighted[:, None], stock.parameters[offsets][:, None] * values, values)

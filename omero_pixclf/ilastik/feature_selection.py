@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, texts
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_texts
 
-__all__ = ["FEATURE_NAMES", "Cell", "FeatureSelection", "read_selection"]
+__all__ = ["FEATURE_NAMES", "FeatureSelection", "SelectedFeature", "read_selection"]
 
 FEATURE_NAMES = {
     "GaussianSmoothing": "Gaussian Smoothing",
@@ -21,21 +21,21 @@ FEATURE_NAMES = {
 }
 _VECTORS = ("StructureTensorEigenvalues", "HessianOfGaussianEigenvalues")
 _WINDOW = 3.5
-LARGEST_SCALE = 1000.0
+MAX_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
-class Cell:
+class SelectedFeature:
     """One filter at one scale, and whether it sees planes (True) or the volume."""
 
-    feature: str
+    name: str
     scale: float
-    flat: bool
+    in_2d: bool
 
     @property
     def components(self) -> int:
         """Numbers that the filter gives per pixel and channel: its eigenvalues, or one."""
-        return (2 if self.flat else 3) if self.feature in _VECTORS else 1
+        return (2 if self.in_2d else 3) if self.name in _VECTORS else 1
 
 
 @dataclass(frozen=True)
@@ -57,51 +57,51 @@ class FeatureSelection:
         In a project without that table, whether it was trained on single planes: then a stack is many images.
     """
 
-    ids: tuple[str, ...]
+    feature_ids: tuple[str, ...]
     scales: tuple[float, ...]
     matrix: tuple[tuple[bool, ...], ...]
     compute_in_2d: tuple[bool, ...] | None
-    planes: bool = False
+    trained_on_planes: bool = False
 
-    def flat(self, scale: int, depth: int) -> bool:
+    def is_2d(self, scale: int, depth: int) -> bool:
         """Whether a scale (by its index) sees the planes of an image of that depth by themselves."""
-        return depth == 1 or self.planes if self.compute_in_2d is None else self.compute_in_2d[scale]
+        return depth == 1 or self.trained_on_planes if self.compute_in_2d is None else self.compute_in_2d[scale]
 
     @property
-    def all_flat(self) -> bool:
+    def is_all_2d(self) -> bool:
         """Whether every filter sees planes by themselves, so that a z-stack is many images."""
-        return all(self.flat(s, 2) for s in self.used())
+        return all(self.is_2d(s, 2) for s in self.used_scales())
 
-    def used(self) -> tuple[int, ...]:
+    def used_scales(self) -> tuple[int, ...]:
         """Indices of the scales at which anything is computed."""
         return tuple(s for s in range(len(self.scales)) if any(row[s] for row in self.matrix))
 
-    def cells(self, depth: int) -> Iterator[Cell]:
+    def selected_features(self, depth: int) -> Iterator[SelectedFeature]:
         """Every selected filter and scale, in the order of the feature vector, for an image of that depth."""
-        for feature, row in zip(self.ids, self.matrix, strict=True):
+        for name, row in zip(self.feature_ids, self.matrix, strict=True):
             for s, chosen in enumerate(row):
                 if chosen:
-                    yield Cell(feature, self.scales[s], self.flat(s, depth) or depth == 1)
+                    yield SelectedFeature(name, self.scales[s], self.is_2d(s, depth) or depth == 1)
 
-    def width(self, depth: int) -> int:
+    def feature_count(self, depth: int) -> int:
         """Features per channel for an image of that depth."""
-        return sum(cell.components for cell in self.cells(depth))
+        return sum(feature.components for feature in self.selected_features(depth))
 
-    def names(self, depth: int, channels: int) -> tuple[str, ...]:
+    def feature_names(self, depth: int, channels: int) -> tuple[str, ...]:
         """Names of the features in ilastik's words, in the order of the feature vector."""
         named = []
-        for cell in self.cells(depth):
-            label = f"{FEATURE_NAMES[cell.feature]} (σ={cell.scale})"
-            s = self.scales.index(cell.scale)
+        for feature in self.selected_features(depth):
+            label = f"{FEATURE_NAMES[feature.name]} (σ={feature.scale})"
+            s = self.scales.index(feature.scale)
             label += " in 2D" if self.compute_in_2d is not None and self.compute_in_2d[s] else ""
-            many = channels * cell.components
+            many = channels * feature.components
             named += [label if many == 1 else f"{label} [{i}]" for i in range(many)]
         return tuple(named)
 
-    def smallest(self, depth: int) -> tuple[int, int]:
+    def minimum_size(self, depth: int) -> tuple[int, int]:
         """The smallest depth, and the smallest height and width, to which the filters can be applied."""
-        plane = [math.ceil(_WINDOW * self.scales[s]) + 1 for s in self.used()]
-        deep = [math.ceil(_WINDOW * self.scales[s]) + 1 for s in self.used() if not self.flat(s, depth)]
+        plane = [math.ceil(_WINDOW * self.scales[s]) + 1 for s in self.used_scales()]
+        deep = [math.ceil(_WINDOW * self.scales[s]) + 1 for s in self.used_scales() if not self.is_2d(s, depth)]
         return max(deep, default=1), max(plane, default=1)
 
     def check_size(self, name: str, depth: int, height: int, width: int) -> None:
@@ -112,7 +112,7 @@ class FeatureSelection:
         ImageError
             The image is smaller than ilastik's own rule allows: ``ceil(3.5 scale) + 1`` along every axis of a filter.
         """
-        deep, wide = self.smallest(depth)
+        deep, wide = self.minimum_size(depth)
         if depth < deep:
             raise ImageError(
                 f"{name}: {depth} z-planes; the project's filters see the volume and need at least {deep} planes"
@@ -121,7 +121,7 @@ class FeatureSelection:
             raise ImageError(f"{name}: {height} x {width} pixels; the project's filters need at least {wide} x {wide}")
 
 
-def read_selection(branch: Branch) -> FeatureSelection:
+def read_selection(group: Hdf5Group) -> FeatureSelection:
     """Read and validate a ``FeatureSelections`` group.
 
     Raises
@@ -129,26 +129,26 @@ def read_selection(branch: Branch) -> FeatureSelection:
     ProjectError
         Something is missing, malformed or unknown.
     """
-    ids = texts(branch, "FeatureIds")
+    ids = read_texts(group, "FeatureIds")
     for name in ids:
         if name not in FEATURE_NAMES:
-            raise branch.refuse("FeatureIds", f"names the filter {name!r:.60}; known are {', '.join(FEATURE_NAMES)}")
+            raise group.error("FeatureIds", f"names the filter {name!r:.60}; known are {', '.join(FEATURE_NAMES)}")
     if len(set(ids)) != len(ids):
-        raise branch.refuse("FeatureIds", f"names a filter twice: {', '.join(ids)}")
-    scales = tuple(float(s) for s in numbers(branch, "Scales", "fiu", shape=(None,)))
-    if not all(0.0 < s <= LARGEST_SCALE for s in scales) or len(set(scales)) != len(scales) or len(scales) > 100:
-        raise branch.refuse("Scales", f"holds {scales!r:.80}, expected different sigmas up to {LARGEST_SCALE:g} pixels")
-    matrix = numbers(branch, "SelectionMatrix", "biu", shape=(len(ids), len(scales)))
-    rows = tuple(tuple(bool(cell) for cell in row) for row in matrix.tolist())
-    return FeatureSelection(ids, scales, rows, _read_flags(branch, len(scales)))
+        raise group.error("FeatureIds", f"names a filter twice: {', '.join(ids)}")
+    scales = tuple(float(s) for s in read_numbers(group, "Scales", "fiu", shape=(None,)))
+    if not all(0.0 < s <= MAX_SCALE for s in scales) or len(set(scales)) != len(scales) or len(scales) > 100:
+        raise group.error("Scales", f"holds {scales!r:.80}, expected different sigmas up to {MAX_SCALE:g} pixels")
+    matrix = read_numbers(group, "SelectionMatrix", "biu", shape=(len(ids), len(scales)))
+    rows = tuple(tuple(bool(selected) for selected in row) for row in matrix.tolist())
+    return FeatureSelection(ids, scales, rows, _read_flags(group, len(scales)))
 
 
-def _read_flags(branch: Branch, count: int) -> tuple[bool, ...] | None:
-    if not branch.has("ComputeIn2d"):
+def _read_flags(group: Hdf5Group, count: int) -> tuple[bool, ...] | None:
+    if not group.has("ComputeIn2d"):
         return None
-    flags = numbers(branch, "ComputeIn2d", "biu", shape=(None,))
+    flags = read_numbers(group, "ComputeIn2d", "biu", shape=(None,))
     if flags.size == 0:
         return None
     if flags.size != count:
-        raise branch.refuse("ComputeIn2d", f"has {flags.size} values for {count} scales")
+        raise group.error("ComputeIn2d", f"has {flags.size} values for {count} scales")
     return tuple(bool(flag) for flag in flags)

@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.lanes import Lane, axis_keys, lane_of, lanes
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened
+from omero_pixclf.ilastik.lanes import Lane, parse_axistags, parse_lane, raw_data_groups
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, open_hdf5, read_numbers
 from omero_pixclf.image import AXES
 
-__all__ = ["Strokes", "label_image", "read_labels"]
+__all__ = ["BrushStrokes", "draw_strokes", "read_labels"]
 
 _SLICE = re.compile(r"\[?(\d{1,9}):(\d{1,9})\]?")
 
 
 @dataclass(frozen=True, eq=False)
-class Strokes:
+class BrushStrokes:
     """The labelled pixels of one training image.
 
     Attributes
@@ -37,7 +37,7 @@ class Strokes:
     classes: NDArray[np.uint8]
 
 
-def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None = None) -> tuple[Strokes, ...]:
+def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None = None) -> tuple[BrushStrokes, ...]:
     """Read the strokes of every training image of a project.
 
     Parameters
@@ -52,18 +52,18 @@ def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None 
     ProjectError
         The strokes are broken, or stored in an axis order that is not established.
     """
-    with opened(source, name) as (root, _):
+    with open_hdf5(source, name) as (root, _):
         home = root.group("PixelClassification" if stage == 1 else "PixelClassification01")
         if not home.has("LabelSets"):
             return ()
         sets = home.group("LabelSets")
-        known = [lane_of(raw) if raw.names() else Lane("", None) for _, raw in lanes(root)]
+        known = [parse_lane(raw) if raw.names() else Lane("", None) for _, raw in raw_data_groups(root)]
         names = sets.names()
         known += [Lane("", None)] * (len(names) - len(known))
-        return tuple(_strokes(sets.group(own), lane) for own, lane in zip(names, known, strict=False))
+        return tuple(_read_strokes(sets.group(own), lane) for own, lane in zip(names, known, strict=False))
 
 
-def label_image(strokes: Strokes, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def draw_strokes(strokes: BrushStrokes, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     """Strokes as an image: uint8 ``(t, z, y, x, 1)``, 0 where nothing was labelled.
 
     ``shape`` is the training image's extent along t, z, y, x; strokes outside of it raise an `IndexError`.
@@ -73,10 +73,10 @@ def label_image(strokes: Strokes, shape: tuple[int, int, int, int]) -> NDArray[n
     return image[..., None]
 
 
-def _strokes(blocks: Branch, lane: Lane) -> Strokes:
+def _read_strokes(blocks: Hdf5Group, lane: Lane) -> BrushStrokes:
     positions, classes = [np.empty((0, 4), np.int64)], [np.empty(0, np.uint8)]
     for name in blocks.names():
-        found, start, axes = _block(blocks, name, lane)
+        found, start, axes = _read_block(blocks, name, lane)
         places = np.argwhere(found)
         classes.append(found[tuple(places.T)].astype(np.uint8))
         own = np.zeros((len(places), 4), np.int64)
@@ -86,24 +86,24 @@ def _strokes(blocks: Branch, lane: Lane) -> Strokes:
         positions.append(own)
     where, which = np.concatenate(positions), np.concatenate(classes)
     order = np.lexsort(where.T[::-1])
-    return Strokes(lane, where[order], which[order])
+    return BrushStrokes(lane, where[order], which[order])
 
 
-def _block(blocks: Branch, name: str, lane: Lane) -> tuple[NDArray[np.uint8], list[int], str]:
+def _read_block(blocks: Hdf5Group, name: str, lane: Lane) -> tuple[NDArray[np.uint8], list[int], str]:
     """One block of strokes: its values, where it begins, and its axes."""
-    found = numbers(blocks, name, "u")
+    found = read_numbers(blocks, name, "u")
     tags, span = blocks.attribute("axistags", name), blocks.attribute("blockSlice", name)
-    axes = axis_keys(_string(tags)) if tags is not None else lane.axes + ("" if "c" in lane.axes else "c")
+    axes = parse_axistags(_decode_string(tags)) if tags is not None else lane.axes + ("" if "c" in lane.axes else "c")
     if not axes or len(axes) != found.ndim:
-        raise blocks.refuse(
+        raise blocks.error(
             name, f"has strokes of {found.ndim} axes in an order that is not established; save the project again"
         )
-    ranges = [(int(a), int(b)) for a, b in _SLICE.findall(_string(span) if span is not None else "")]
+    ranges = [(int(a), int(b)) for a, b in _SLICE.findall(_decode_string(span) if span is not None else "")]
     if [b - a for a, b in ranges] != list(found.shape):
-        raise blocks.refuse(name, f"has strokes of shape {found.shape} at {ranges!r:.80}")
+        raise blocks.error(name, f"has strokes of shape {found.shape} at {ranges!r:.80}")
     return found, [a for a, _ in ranges], axes
 
 
-def _string(value: NDArray[np.generic]) -> str:
+def _decode_string(value: NDArray[np.generic]) -> str:
     item = value.item() if value.size == 1 else b""
     return item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item)

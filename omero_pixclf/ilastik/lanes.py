@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, text
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_text
 from omero_pixclf.text import parse_json
 
-__all__ = ["Lane", "axis_keys", "lane_of", "lanes", "read_lane"]
+__all__ = ["Lane", "parse_axistags", "parse_lane", "raw_data_groups", "read_first_lane"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Lane:
         return None if self.shape is None else self.shape[self.axes.index(axis)]
 
 
-def axis_keys(tags: str) -> str | None:
+def parse_axistags(tags: str) -> str | None:
     """The axis letters of vigra's axistags in JSON, or None where they are not five-dimensional axistags."""
     with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
         keys = "".join(axis["key"] for axis in parse_json(tags)["axes"])
@@ -45,7 +45,7 @@ def axis_keys(tags: str) -> str | None:
     return None
 
 
-def read_lane(root: Branch) -> Lane:
+def read_first_lane(root: Hdf5Group) -> Lane:
     """Read the first lane of ``Input Data``; a project without lanes gives an empty one.
 
     Raises
@@ -53,13 +53,13 @@ def read_lane(root: Branch) -> Lane:
     ProjectError
         The lane is there and malformed.
     """
-    for _, raw in lanes(root):
+    for _, raw in raw_data_groups(root):
         if raw.names():
-            return lane_of(raw)
+            return parse_lane(raw)
     return Lane("", None)
 
 
-def lanes(root: Branch) -> Iterator[tuple[str, Branch]]:
+def raw_data_groups(root: Hdf5Group) -> Iterator[tuple[str, Hdf5Group]]:
     """The raw data groups of all lanes, by the lanes' names; they are empty where a lane has no image."""
     if not root.has("Input Data") or not root.group("Input Data").has("infos"):
         return
@@ -70,7 +70,7 @@ def lanes(root: Branch) -> Iterator[tuple[str, Branch]]:
             yield name, lane.group("Raw Data")
 
 
-def lane_of(raw: Branch) -> Lane:
+def parse_lane(raw: Hdf5Group) -> Lane:
     """Axes and shape of a lane's raw data; ilastik before 1.2 may have stored neither.
 
     Raises
@@ -82,18 +82,18 @@ def lane_of(raw: Branch) -> Lane:
         return Lane("", None)
     axes = ""
     if raw.has("axistags"):
-        axes = axis_keys(text(raw, "axistags")) or ""
+        axes = parse_axistags(read_text(raw, "axistags")) or ""
     if not axes and raw.has("axisorder"):
-        axes = text(raw, "axisorder")
+        axes = read_text(raw, "axisorder")
     if not axes or not set(axes) <= set("tzyxc") or len(set(axes)) != len(axes):
-        raise raw.refuse("axistags", f"says axes {axes!r:.20}, expected different ones out of t, z, y, x, c")
+        raise raw.error("axistags", f"says axes {axes!r:.20}, expected different ones out of t, z, y, x, c")
     return Lane(axes, _read_shape(raw, len(axes)))
 
 
-def _read_shape(raw: Branch, rank: int) -> tuple[int, ...] | None:
+def _read_shape(raw: Hdf5Group, rank: int) -> tuple[int, ...] | None:
     if not raw.has("shape"):
         return None
-    shape = tuple(int(n) for n in numbers(raw, "shape", "iu", shape=(None,)))
+    shape = tuple(int(n) for n in read_numbers(raw, "shape", "iu", shape=(None,)))
     if len(shape) != rank or min(shape) < 1:
-        raise raw.refuse("shape", f"is {shape!r:.60}, expected {rank} extents")
+        raise raw.error("shape", f"is {shape!r:.60}, expected {rank} extents")
     return shape

@@ -8,13 +8,19 @@ from pathlib import Path
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.feature_selection import FeatureSelection, read_selection
-from omero_pixclf.ilastik.lanes import Lane, read_lane
-from omero_pixclf.ilastik.random_forest import Forests, read_forests
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, numbers, opened, text, texts
-from omero_pixclf.ilastik.workflows import AUTOCONTEXT, PIXEL, PIXEL_AND_OBJECT, advice_on, untrained
+from omero_pixclf.ilastik.lanes import Lane, read_first_lane
+from omero_pixclf.ilastik.random_forest import ForestArrays, read_forests
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, open_hdf5, read_numbers, read_text, read_texts
+from omero_pixclf.ilastik.workflows import (
+    AUTOCONTEXT,
+    PIXEL,
+    PIXEL_AND_OBJECT,
+    unsupported_workflow_message,
+    untrained_project_error,
+)
 from omero_pixclf.text import pluralize
 
-__all__ = ["ClassLabel", "Project", "Stage", "read_project"]
+__all__ = ["ClassLabel", "ClassificationStage", "Project", "read_project"]
 
 _SUFFIXES = {PIXEL: ("",), PIXEL_AND_OBJECT: ("",), AUTOCONTEXT: ("", "01")}
 _COLORS = [[255, 255, 25], [0, 130, 200], [230, 25, 75], [60, 180, 75], [145, 30, 180], [245, 130, 48], [70, 240, 240]]
@@ -30,7 +36,7 @@ class ClassLabel:
 
 
 @dataclass(frozen=True)
-class Stage:
+class ClassificationStage:
     """One pixel classification: features and the forests that were trained on them.
 
     Attributes
@@ -48,7 +54,7 @@ class Stage:
     channels: int
     classes: tuple[ClassLabel, ...]
     selection: FeatureSelection
-    forests: Forests
+    forests: ForestArrays
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,7 @@ class Project:
     ilastik_version: str
     workflow: str
     lane: Lane
-    stages: tuple[Stage, ...]
+    stages: tuple[ClassificationStage, ...]
 
     @property
     def axes(self) -> str:
@@ -93,9 +99,9 @@ class Project:
         return self.stages[-1].classes
 
     @property
-    def flat(self) -> bool:
+    def is_2d(self) -> bool:
         """Whether every filter sees planes by themselves, so that a z-stack is many images."""
-        return all(stage.selection.all_flat for stage in self.stages)
+        return all(stage.selection.is_all_2d for stage in self.stages)
 
     def stage(self, number: int) -> Project:
         """This project ending with its first or its second stage (1 or 2), for results of an earlier stage.
@@ -125,32 +131,32 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
     ProjectError
         The file is not such a project, is broken or unsafe, or has no stored classifier. The message says where.
     """
-    with opened(source, name) as (root, sha256):
+    with open_hdf5(source, name) as (root, sha256):
         return _read(root, sha256)
 
 
-def _read(root: Branch, sha256: str) -> Project:
+def _read(root: Hdf5Group, sha256: str) -> Project:
     version = _read_version(root)
-    workflow = text(root, "workflowName") if root.has("workflowName") else PIXEL
+    workflow = read_text(root, "workflowName") if root.has("workflowName") else PIXEL
     if workflow not in _SUFFIXES:
-        raise ProjectError(f"{root.file}: {advice_on(workflow)}")
+        raise ProjectError(f"{root.file}: {unsupported_workflow_message(workflow)}")
     if not root.has("FeatureSelections") or not root.has("PixelClassification"):
-        raise untrained(root.file, "it has no features and no classifier")
-    lane = read_lane(root)
-    stages: list[Stage] = []
+        raise untrained_project_error(root.file, "it has no features and no classifier")
+    lane = read_first_lane(root)
+    stages: list[ClassificationStage] = []
     for suffix in _SUFFIXES[workflow]:
         before = stages[-1] if stages else None
         stages.append(_read_stage(root, suffix, lane, before))
     return Project(root.file, sha256, version, workflow, lane, tuple(stages))
 
 
-def _read_version(root: Branch) -> str:
+def _read_version(root: Hdf5Group) -> str:
     """The version of ilastik that wrote the file; early ones stored a number. The layout of 0.5 is refused."""
     version = "unknown"
     if root.has("ilastikVersion"):
         stored = root.array("ilastikVersion")
         numeric = stored.dtype.kind in "iuf" and stored.size == 1
-        version = f"{float(stored.item()):g}" if numeric else text(root, "ilastikVersion")
+        version = f"{float(stored.item()):g}" if numeric else read_text(root, "ilastikVersion")
     old = any(root.has(group) for group in _ILASTIK_05) and not root.has("PixelClassification")
     if old or re.match(r"0\.5(\.|$)", version):
         raise ProjectError(
@@ -160,20 +166,20 @@ def _read_version(root: Branch) -> str:
     return version
 
 
-def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> Stage:
+def _read_stage(root: Hdf5Group, suffix: str, lane: Lane, before: ClassificationStage | None) -> ClassificationStage:
     features, home = f"FeatureSelections{suffix}", f"PixelClassification{suffix}"
     which = {"": "", "01": " of stage 2"}[suffix]
     if not root.has(features) or not root.group(features).has("SelectionMatrix"):
-        raise untrained(root.file, f"no features{which} are selected")
-    if not root.has(home) or not (branch := root.group(home)).has("ClassifierForests"):
-        raise untrained(root.file, f"it has no classifier{which}")
+        raise untrained_project_error(root.file, f"no features{which} are selected")
+    if not root.has(home) or not (group := root.group(home)).has("ClassifierForests"):
+        raise untrained_project_error(root.file, f"it has no classifier{which}")
     selection = read_selection(root.group(features))
-    if not selection.used():
-        raise untrained(root.file, f"no features{which} are selected")
-    forests = read_forests(branch.group("ClassifierForests"))
-    classes = _read_classes(branch, forests.known_labels)
+    if not selection.used_scales():
+        raise untrained_project_error(root.file, f"no features{which} are selected")
+    forests = read_forests(group.group("ClassifierForests"))
+    classes = _read_classes(group, forests.known_labels)
     if forests.known_labels[-1] > len(classes):
-        raise branch.refuse(
+        raise group.error(
             "ClassifierForests",
             f"was trained with label {forests.known_labels[-1]}, but the project names "
             f"{pluralize(len(classes), 'label')}: labels were removed since; open it in ilastik, "
@@ -181,13 +187,13 @@ def _read_stage(root: Branch, suffix: str, lane: Lane, before: Stage | None) -> 
         )
     expected = before.channels + len(before.classes) if before else lane.extent("c")
     for candidate in _dimensions(selection, lane):
-        channels, rest = divmod(forests.column_count, candidate.width(2))
+        channels, rest = divmod(forests.column_count, candidate.feature_count(2))
         if not rest and channels == (expected or channels) and channels >= 1:
-            return Stage(channels, classes, candidate, forests)
-    raise branch.refuse(
+            return ClassificationStage(channels, classes, candidate, forests)
+    raise group.error(
         "ClassifierForests",
-        f"looks at {forests.column_count} features; the selection gives {selection.width(2)} per channel and the "
-        f"project's image has {expected or 'an unknown number of'} channels",
+        f"looks at {forests.column_count} features; the selection gives {selection.feature_count(2)} per channel and "
+        f"the project's image has {expected or 'an unknown number of'} channels",
     )
 
 
@@ -195,27 +201,29 @@ def _dimensions(selection: FeatureSelection, lane: Lane) -> list[FeatureSelectio
     """The selection as it may have been trained: projects older than 1.3.1 do not say whether on planes or volumes."""
     if selection.compute_in_2d is not None:
         return [selection]
-    flat, deep = replace(selection, planes=True), selection
+    flat, deep = replace(selection, trained_on_planes=True), selection
     return {1: [flat], None: [deep, flat]}.get(lane.extent("z"), [deep])
 
 
-def _read_classes(home: Branch, known: tuple[int, ...]) -> tuple[ClassLabel, ...]:
+def _read_classes(home: Hdf5Group, known: tuple[int, ...]) -> tuple[ClassLabel, ...]:
     """Names and colours; where an early version stored none, ilastik's own for them."""
     names = _read_names(home) or tuple(f"Label {number}" for number in range(1, known[-1] + 1))
     if not 1 <= len(names) <= 255:
-        raise home.refuse("LabelNames", f"has {len(names)} classes, expected 1 to 255")
+        raise home.error("LabelNames", f"has {len(names)} classes, expected 1 to 255")
     which = next((name for name in ("PmapColors", "LabelColors") if home.has(name)), None)
-    colors = numbers(home, which, "iu").tolist() if which else [_COLORS[i % len(_COLORS)] for i in range(len(names))]
+    colors = (
+        read_numbers(home, which, "iu").tolist() if which else [_COLORS[i % len(_COLORS)] for i in range(len(names))]
+    )
     if len(colors) < len(names) or not all(isinstance(c, list) and len(c) == 3 for c in colors):
-        raise home.refuse(which or "", f"has no red, green, blue for each of {len(names)} classes")
+        raise home.error(which or "", f"has no red, green, blue for each of {len(names)} classes")
     if not all(0 <= v <= 255 for color in colors for v in color):
-        raise home.refuse(which or "", "has colours outside of 0 to 255")
+        raise home.error(which or "", "has colours outside of 0 to 255")
     return tuple(ClassLabel(n, (c[0], c[1], c[2])) for n, c in zip(names, colors, strict=False))
 
 
-def _read_names(home: Branch) -> tuple[str, ...]:
+def _read_names(home: Hdf5Group) -> tuple[str, ...]:
     if not home.has("LabelNames"):
         return ()
     if (empty := home.attribute("isEmpty", "LabelNames")) is not None and empty.any():
-        raise untrained(home.file, "it has no classes")
-    return texts(home, "LabelNames", also_latin=True)  # people's own words: ilastik on Windows wrote Latin-1
+        raise untrained_project_error(home.file, "it has no classes")
+    return read_texts(home, "LabelNames", also_latin=True)  # people's own words: ilastik on Windows wrote Latin-1

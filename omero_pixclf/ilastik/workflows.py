@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from omero_pixclf.errors import ProjectError
 
-__all__ = ["AUTOCONTEXT", "PIXEL", "PIXEL_AND_OBJECT", "advice_on", "untrained"]
+__all__ = ["AUTOCONTEXT", "PIXEL", "PIXEL_AND_OBJECT", "unsupported_workflow_message", "untrained_project_error"]
 
 PIXEL, AUTOCONTEXT = "Pixel Classification", "AutocontextTwoStage"
 PIXEL_AND_OBJECT = "Object Classification (from pixel classification)"
@@ -42,20 +42,20 @@ _ADVICE = (
 )
 
 
-def advice_on(workflow: str) -> str:
+def unsupported_workflow_message(workflow: str) -> str:
     """What to say of a project of a workflow that is not applied here: what is, and what can be done.
 
     Examples
     --------
-    >>> advice_on("Carving").startswith("is a project of ilastik's workflow 'Carving'; omero_pixclf applies Pixel")
-    True
+    >>> unsupported_workflow_message("Carving")[:48]
+    "is a project of ilastik's workflow 'Carving'; om"
     """
     known = (advice for start, advice in _ADVICE if workflow.startswith(start))
     advice = next(known, f"{_IN_ILASTIK}, or train the same classes in a Pixel Classification project")
     return f"is a project of ilastik's workflow {workflow[:120]!r}; {_APPLIED}: {advice}"
 
 
-def untrained(file: str, found: str) -> ProjectError:
+def untrained_project_error(file: str, found: str) -> ProjectError:
     """The error for a project that was saved before it had a classifier: what it lacks, and what to do."""
     return ProjectError(
         f"{file}: nothing is trained in this project: {found}. Open it in ilastik, select features, label pixels of "

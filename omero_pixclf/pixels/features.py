@@ -23,10 +23,10 @@ _Floats = NDArray[np.float32]
 def halo(selection: FeatureSelection, depth: int) -> Shape3:
     """How many pixels around a region its features depend on, along ``(z, y, x)``."""
     deep = plane = 0
-    for cell in selection.cells(depth):
-        far = reach(cell.scale, [cell.feature])
+    for feature in selection.selected_features(depth):
+        far = reach(feature.scale, [feature.name])
         plane = max(plane, far)
-        deep = deep if cell.flat else max(deep, far)
+        deep = deep if feature.in_2d else max(deep, far)
     return (deep, plane, plane)
 
 
@@ -55,21 +55,18 @@ def compute(
     on how an image is cut into targets.
     """
     depth, channels = image[0], pixels.shape[3]
-    cells = list(selection.cells(depth))
-    begins = np.cumsum([0, *(cell.components * channels for cell in cells)]).tolist()
+    selected = list(selection.selected_features(depth))
+    begins = np.cumsum([0, *(feature.components * channels for feature in selected)]).tolist()
     rows = _memory.rows((begins[-1], *target.shape))
     near = target.grown(halo(selection, depth), image)
     for c in range(channels):
         memory, source = _memory.pool.lend(near.shape)
         np.copyto(source, pixels[near.within(span)][..., c], casting="unsafe")
-        for scale in sorted({cell.scale for cell in cells}):
-            own = [(cell, begin) for cell, begin in zip(cells, begins, strict=False) if cell.scale == scale]
-            homes = {
-                cell.feature: [rows[begin + c * cell.components + k] for k in range(cell.components)]
-                for cell, begin in own
-            }
+        for scale in sorted({feature.scale for feature in selected}):
+            own = [(f, begin) for f, begin in zip(selected, begins, strict=False) if f.scale == scale]
+            homes = {f.name: [rows[begin + c * f.components + k] for k in range(f.components)] for f, begin in own}
             tape = Tape()
-            filter_scale(Box(source, near), image, target, scale=scale, flat=own[0][0].flat, rows=homes, tape=tape)
+            filter_scale(Box(source, near), image, target, scale=scale, flat=own[0][0].in_2d, rows=homes, tape=tape)
             tape.run(_memory.pool)
         _memory.pool.free.append(memory)
     return rows

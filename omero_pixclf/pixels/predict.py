@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.ilastik.project import Project, Stage
+from omero_pixclf.ilastik.project import ClassificationStage, Project
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
 from omero_pixclf.pixels.bounding_box import Shape3, Span
 from omero_pixclf.pixels.features import compute, halo
@@ -50,7 +50,7 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
             "expected unsigned integers or real numbers"
         )
     for stage in project.stages:
-        found = stage.selection.width(depth) * stage.channels
+        found = stage.selection.feature_count(depth) * stage.channels
         if found != stage.forests.column_count:
             return (
                 f"{project.name}: trained on {stage.forests.column_count} features, an image of "
@@ -115,7 +115,7 @@ def predict_blocks(
     forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages]
     depth = reader.info.shape[1]
 
-    def classify(stage: Stage, forest: BitForest) -> _Task:
+    def classify(stage: ClassificationStage, forest: BitForest) -> _Task:
         def run(pixels: _Array, span: Span, target: Span) -> _Array:
             return vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
 
@@ -142,7 +142,7 @@ def feature_blocks(
     depth = reader.info.shape[1]
     forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages[:-1]]
 
-    def classify(stage: Stage, forest: BitForest) -> _Task:
+    def classify(stage: ClassificationStage, forest: BitForest) -> _Task:
         return lambda pixels, span, target: vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
 
     def last(pixels: _Array, span: Span, target: Span) -> _Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.random_forest import Forests
+from omero_pixclf.ilastik.random_forest import ForestArrays
 from omero_pixclf.pixels.kernels import kernels
 
 __all__ = ["BitForest", "bit_forest", "vote"]
@@ -41,7 +41,7 @@ class BitForest:
     channels
         int32 ``(classes,)``: the output channel of each class.
     nodes, roots
-        ``(threshold float32, column, left, right)`` and int32 ``(trees,)``, references as in `Forests`: for walks
+        ``(threshold float32, column, left, right)`` and int32 ``(trees,)``, references as in `ForestArrays`: for walks
         down the trees, which large forests take instead; both are empty where bits are quicker.
     width
         Number of output channels.
@@ -65,7 +65,7 @@ class BitForest:
         return tuple(getattr(self, name) for name in list(self.__dataclass_fields__)[:-1])
 
 
-def bit_forest(forests: Forests, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
+def bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
     """Prepare forests for `vote`; ``width`` is the number of output channels (classes of the project).
 
     Forests of more words of leaves than ``most_words`` are walked: asking every node costs more than that.
@@ -96,7 +96,7 @@ def bit_forest(forests: Forests, width: int, *, most_words: int = _MOST_WORDS) -
     )
 
 
-def _first_leaves(forests: Forests) -> NDArray[np.int64]:
+def _first_leaves(forests: ForestArrays) -> NDArray[np.int64]:
     """The leftmost leaf below every node: left children are followed for all nodes at once."""
     at = forests.children[:, 0].astype(np.int64)
     while (inner := at >= 0).any():
@@ -117,7 +117,7 @@ def _slot_references(references: NDArray[np.int32], slots: NDArray[np.int64]) ->
     return np.where(references >= 0, references, -1 - slots[np.maximum(-1 - references, 0)]).astype(np.int32)
 
 
-def _nodes(forests: Forests, slots: NDArray[np.int64]) -> NDArray[Any]:
+def _nodes(forests: ForestArrays, slots: NDArray[np.int64]) -> NDArray[Any]:
     nodes = np.empty(len(forests.columns), _NODE)
     nodes["threshold"], nodes["column"] = _not_less(forests.thresholds), forests.columns
     children = _slot_references(forests.children, slots)
@@ -126,7 +126,7 @@ def _nodes(forests: Forests, slots: NDArray[np.int64]) -> NDArray[Any]:
 
 
 def _entries(
-    forests: Forests, first: NDArray[np.int64], slots: NDArray[np.int64]
+    forests: ForestArrays, first: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """What every node strikes out: the leaves from its own leftmost to its right child's, word by word."""
     begin, end = slots[first], slots[_leftmost(forests.children[:, 1], first)]

@@ -262,8 +262,8 @@ def outcome(content: bytes) -> tuple[str, float]:
     took = time.perf_counter() - start
     try:
         read_labels(content)
-        if max(project.stages[0].selection.smallest(2)) <= 64 and project.channels <= 8:
-            z = 1 if project.flat else 40
+        if max(project.stages[0].selection.minimum_size(2)) <= 64 and project.channels <= 8:
+            z = 1 if project.is_2d else 40
             probabilities(project, np.ones((1, z, 40, 40, project.channels), np.float32), threads=1)
     except (ProjectError, ImageError):
         return "read, then refused", took

@@ -12,16 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from omero_pixclf.ilastik.safe_hdf5.file import Branch, text, texts
-from omero_pixclf.ilastik.safe_hdf5.source import Source
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_text, read_texts
+from omero_pixclf.ilastik.safe_hdf5.source import CheckedFile
 
 DTYPES = ["u1", "i1", "<i2", ">i4", "<u4", "<i8", ">u8", "<f4", ">f8", "<f2", "?", "S7"]
 LIBRARIES = [("earliest", "v108"), ("v108", "v108")]
 
 
-def root(content: io.BytesIO) -> Branch:
+def root(content: io.BytesIO) -> Hdf5Group:
     data = content.getvalue()
-    return Branch.root("some.ilp", Source(data, len(data)))
+    return Hdf5Group.root("some.ilp", CheckedFile(data, len(data)))
 
 
 @given(
@@ -55,8 +55,8 @@ def test_texts_come_back(words: list[str]) -> None:
     with h5py.File(content, "w") as file:
         file["many"] = np.array(words, h5py.string_dtype())
         file["one"] = words[0]
-    assert texts(root(content), "many") == tuple(words)
-    assert text(root(content), "one") == words[0]
+    assert read_texts(root(content), "many") == tuple(words)
+    assert read_text(root(content), "one") == words[0]
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 9, 60, 700])

@@ -20,8 +20,8 @@ MIXED = read_project(content("k08_2t3d_u16_mixed2d3d"))
 
 
 def drawn(project: Project, data: st.DataObject) -> np.ndarray:
-    depth, side = project.stages[0].selection.smallest(2)
-    z = data.draw(st.integers(depth, depth + 9)) if not project.flat else data.draw(st.integers(1, 3))
+    depth, side = project.stages[0].selection.minimum_size(2)
+    z = data.draw(st.integers(depth, depth + 9)) if not project.is_2d else data.draw(st.integers(1, 3))
     y, x = data.draw(st.integers(side, side + 50)), data.draw(st.integers(side, side + 120))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     kind = data.draw(st.sampled_from([np.uint8, np.int16, np.float32]))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ProjectError
-from omero_pixclf.ilastik.labels import label_image, read_labels
+from omero_pixclf.ilastik.labels import draw_strokes, read_labels
 from tests.properties.ilp_fuzz import edited, replaced
 from tests.unit.test_ilastik_project import content
 
@@ -23,7 +23,7 @@ def test_strokes_have_places_and_classes() -> None:
 
 def test_a_label_image_holds_exactly_the_strokes() -> None:
     (strokes,) = read_labels(content("k08_2t3d_u16_mixed2d3d"))
-    image = label_image(strokes, (2, 40, 60, 64))
+    image = draw_strokes(strokes, (2, 40, 60, 64))
     assert image.shape == (2, 40, 60, 64, 1)
     assert int((image > 0).sum()) == len(strokes.classes)
     assert np.array_equal(image[..., 0][tuple(strokes.positions.T)], strokes.classes)

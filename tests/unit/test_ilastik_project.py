@@ -27,10 +27,10 @@ def test_a_project_tells_classes_colours_channels_and_features() -> None:
     assert project.lane.shape == (120, 140, 1)
     assert project.channels == 1
     assert [label.name for label in project.classes] == ["bg", "fg"]
-    assert project.flat
+    assert project.is_2d
     selection = project.stages[0].selection
     assert selection.scales == (0.5, 1.0, 2.2, 6.0)
-    assert selection.width(1) == project.stages[0].forests.column_count == 14
+    assert selection.feature_count(1) == project.stages[0].forests.column_count == 14
     assert project.stages[0].forests.sizes == (50, 50)
 
 
@@ -39,7 +39,7 @@ def test_feature_names_are_ilastiks_own() -> None:
         project = read_project(content(case))
         with h5py.File(OWN / case / "features.h5") as file:
             theirs = tuple(name.decode() if isinstance(name, bytes) else name for name in file["feature_names"][()])
-        assert project.stages[0].selection.names(1 if project.flat else 24, project.channels) == theirs
+        assert project.stages[0].selection.feature_names(1 if project.is_2d else 24, project.channels) == theirs
 
 
 def test_a_class_without_strokes_stays_a_class() -> None:
@@ -74,7 +74,7 @@ def test_an_old_project_without_flags_and_shape_is_understood() -> None:
     old = _without("FeatureSelections/ComputeIn2d", "Input Data/infos/lane0000/Raw Data/shape")
     project = read_project(edited(content(), old))
     assert project.channels == 1
-    assert project.flat
+    assert project.is_2d
 
 
 def test_an_old_project_trained_on_planes_of_a_stack_is_told_by_its_features() -> None:
@@ -83,7 +83,7 @@ def test_an_old_project_trained_on_planes_of_a_stack_is_told_by_its_features() -
         tags = '{"axes": [' + ", ".join(f'{{"key": "{axis}"}}' for axis in "txyzc") + "]}"
         replaced("Input Data/infos/lane0000/Raw Data/axistags", data=tags.encode())(file)
 
-    assert read_project(edited(content(), edit)).flat
+    assert read_project(edited(content(), edit)).is_2d
 
 
 def test_a_classifier_of_one_forest_is_read_from_its_own_place() -> None:
@@ -197,7 +197,7 @@ def test_projects_of_ilastik_06_to_11_are_read(version: float | bytes) -> None:
     assert old.axes == ""
     assert old.ilastik_version == (version.decode() if isinstance(version, bytes) else f"{version:g}")
     assert (old.channels, old.classes) == (new.channels, new.classes)
-    assert [*old.stages[0].selection.cells(1)] == [*new.stages[0].selection.cells(1)]
+    assert [*old.stages[0].selection.selected_features(1)] == [*new.stages[0].selection.selected_features(1)]
     assert np.array_equal(old.stages[0].forests.thresholds, new.stages[0].forests.thresholds)
 
 

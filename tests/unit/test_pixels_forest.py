@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from omero_pixclf.ilastik.random_forest import Forests
+from omero_pixclf.ilastik.random_forest import ForestArrays
 from omero_pixclf.pixels import kernels_numpy
 from omero_pixclf.pixels.kernels import NATIVE
 from omero_pixclf.pixels.random_forest import bit_forest, vote
@@ -17,7 +17,7 @@ COLUMNS = 6
 
 def random_forests(
     seed: int, leaves: int, sizes: tuple[int, ...], classes: int = 3, pure_leaves: bool = True
-) -> Forests:
+) -> ForestArrays:
     """Forests of random trees with that many leaves each."""
     rng = np.random.default_rng(seed)
     columns: list[int] = []
@@ -39,7 +39,7 @@ def random_forests(
         return node
 
     roots = [grow(leaves) for _ in range(sum(sizes))]
-    return Forests(
+    return ForestArrays(
         np.array(columns, np.int32),
         np.array(thresholds),
         np.array(children, np.int32).reshape(-1, 2),
@@ -51,7 +51,7 @@ def random_forests(
     )
 
 
-def walked(forests: Forests, row: np.ndarray) -> np.ndarray:
+def walked(forests: ForestArrays, row: np.ndarray) -> np.ndarray:
     """vigra's rule, pixel by pixel: float32 sums over each forest's trees, a double total, float32 means."""
     classes = forests.leaves.shape[1]
     if np.isnan(row).any():
@@ -72,7 +72,7 @@ def walked(forests: Forests, row: np.ndarray) -> np.ndarray:
     return mean / np.float32(sum(forests.sizes))
 
 
-def rows_for(forests: Forests, count: int) -> np.ndarray:
+def rows_for(forests: ForestArrays, count: int) -> np.ndarray:
     """Features near and exactly on thresholds, and numbers that are not ordinary."""
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(COLUMNS, count)).astype(np.float32)
@@ -106,7 +106,7 @@ def test_trees_of_one_leaf_count() -> None:
 
 def test_weighted_leaves_divide_by_the_total() -> None:
     base = random_forests(4, 9, (5,), pure_leaves=False)
-    weighted = Forests(**{**base.__dict__, "leaves": base.leaves * np.arange(1, len(base.leaves) + 1)[:, None]})
+    weighted = ForestArrays(**{**base.__dict__, "leaves": base.leaves * np.arange(1, len(base.leaves) + 1)[:, None]})
     rows = rows_for(weighted, 40)
     expected = np.stack([walked(weighted, row) for row in rows.T])
     np.testing.assert_array_equal(vote(bit_forest(weighted, 3), rows), expected)
@@ -114,7 +114,7 @@ def test_weighted_leaves_divide_by_the_total() -> None:
 
 def test_a_class_without_samples_has_an_empty_channel() -> None:
     base = random_forests(3, 20, (4,), classes=2)
-    forests = Forests(**{**base.__dict__, "known_labels": (1, 4)})
+    forests = ForestArrays(**{**base.__dict__, "known_labels": (1, 4)})
     found = vote(bit_forest(forests, 5), rows_for(forests, 20))
     assert found.shape == (20, 5)
     assert not found[:, [1, 2, 4]].any()
@@ -169,7 +169,7 @@ def test_tables_that_do_not_fit_are_refused_before_anything_is_read(most_words: 
 
 def test_thresholds_keep_their_side_in_single_precision() -> None:
     just_above = math.nextafter(float(np.float32(0.1)), 1.0)
-    one = Forests(
+    one = ForestArrays(
         np.array([0], np.int32),
         np.array([just_above]),
         np.array([[-1, -2]], np.int32),

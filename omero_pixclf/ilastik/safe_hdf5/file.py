@@ -18,19 +18,19 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ProjectError
-from omero_pixclf.ilastik.safe_hdf5.objects import Message, links, messages, root_address
-from omero_pixclf.ilastik.safe_hdf5.source import BrokenFileError, Source
-from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, attribute, dataset
+from omero_pixclf.ilastik.safe_hdf5.objects import Message, read_links, read_messages, read_root_address
+from omero_pixclf.ilastik.safe_hdf5.source import BrokenFileError, CheckedFile
+from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, read_attribute, read_dataset
 from omero_pixclf.text import printable
 
-__all__ = ["LARGEST", "Branch", "numbers", "opened", "text", "texts"]
+__all__ = ["MAX_DATASET_BYTES", "Hdf5Group", "open_hdf5", "read_numbers", "read_text", "read_texts"]
 
-LARGEST = 64 * 2**20
+MAX_DATASET_BYTES = 64 * 2**20
 _IN_MEMORY = 16 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
-class Branch:
+class Hdf5Group:
     """A group of a project file.
 
     Attributes
@@ -49,12 +49,12 @@ class Branch:
 
     file: str
     path: str
-    source: Source
+    source: CheckedFile
     header: tuple[Message, ...]
     children: dict[str, int | None]
 
     @classmethod
-    def root(cls, file: str, source: Source) -> Branch:
+    def root(cls, file: str, source: CheckedFile) -> Hdf5Group:
         """The root group of a file.
 
         Raises
@@ -63,18 +63,18 @@ class Branch:
             It is not an HDF5 file, or broken.
         """
         try:
-            return cls._at(file, "", source, root_address(source))
+            return cls._at(file, "", source, read_root_address(source))
         except BrokenFileError as problem:
             raise ProjectError(f"{file}: {problem}") from problem
 
     @classmethod
-    def _at(cls, file: str, path: str, source: Source, address: int) -> Branch:
-        header = messages(source, address)
+    def _at(cls, file: str, path: str, source: CheckedFile, address: int) -> Hdf5Group:
+        header = read_messages(source, address)
         if any(message.kind == LAYOUT for message in header):
             raise BrokenFileError("is a dataset, expected a group")
-        return cls(file, path, source, tuple(header), links(source, header))
+        return cls(file, path, source, tuple(header), read_links(source, header))
 
-    def refuse(self, name: str, problem: str) -> ProjectError:
+    def error(self, name: str, problem: str) -> ProjectError:
         """The error that says what is wrong with a child (or, with an empty name, with this group)."""
         where = f"{self.path}/{name}" if name else self.path or "/"
         return ProjectError(f"{self.file}: {where} {problem}")
@@ -87,7 +87,7 @@ class Branch:
         """Whether a child of that name is there."""
         return name in self.children
 
-    def group(self, name: str) -> Branch:
+    def group(self, name: str) -> Hdf5Group:
         """The child group of that name.
 
         Raises
@@ -97,11 +97,11 @@ class Branch:
         """
         address = self._address(name)
         try:
-            return Branch._at(self.file, f"{self.path}/{name}", self.source, address)
+            return Hdf5Group._at(self.file, f"{self.path}/{name}", self.source, address)
         except BrokenFileError as problem:
-            raise self.refuse(name, str(problem)) from problem
+            raise self.error(name, str(problem)) from problem
 
-    def array(self, name: str, *, largest: int = LARGEST) -> NDArray[Any]:
+    def array(self, name: str, *, largest: int = MAX_DATASET_BYTES) -> NDArray[Any]:
         """The values of the child dataset of that name; strings as bytes.
 
         Raises
@@ -111,29 +111,29 @@ class Branch:
         """
         address = self._address(name)
         try:
-            return dataset(self.source, messages(self.source, address), largest)
+            return read_dataset(self.source, read_messages(self.source, address), largest)
         except BrokenFileError as problem:
-            raise self.refuse(name, str(problem)) from problem
+            raise self.error(name, str(problem)) from problem
 
     def attribute(self, name: str, child: str) -> NDArray[Any] | None:
         """An attribute of a child, None where it is absent."""
         address = self._address(child)
         try:
-            return attribute(self.source, messages(self.source, address), name)
+            return read_attribute(self.source, read_messages(self.source, address), name)
         except BrokenFileError as problem:
-            raise self.refuse(child, f"has an attribute {name!r} that {problem}") from problem
+            raise self.error(child, f"has an attribute {name!r} that {problem}") from problem
 
     def _address(self, name: str) -> int:
         if name not in self.children:
-            raise self.refuse(name, "is missing")
+            raise self.error(name, "is missing")
         address = self.children[name]
         if address is None:
-            raise self.refuse(name, "is a link to somewhere else; only what lies in the file itself is read")
+            raise self.error(name, "is a link to somewhere else; only what lies in the file itself is read")
         return address
 
 
 @contextmanager
-def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tuple[Branch, str]]:
+def open_hdf5(source: Path | str | bytes, name: str | None = None) -> Iterator[tuple[Hdf5Group, str]]:
     """The root group of a file, and the SHA-256 of its bytes in hexadecimal. Large files are not held in memory.
 
     Raises
@@ -143,11 +143,11 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
     """
     called = printable(name or ("project.ilp" if isinstance(source, bytes) else Path(source).name or str(Path(source))))
     if isinstance(source, bytes):
-        yield Branch.root(called, Source(source, len(source))), hashlib.sha256(source).hexdigest()
+        yield Hdf5Group.root(called, CheckedFile(source, len(source))), hashlib.sha256(source).hexdigest()
         return
     with _open(source, called) as file:
         size = os.fstat(file.fileno()).st_size
-        Branch.root(called, Source(file.fileno(), size))
+        Hdf5Group.root(called, CheckedFile(file.fileno(), size))
         digest, content = hashlib.sha256(), b""
         try:
             while part := file.read(_IN_MEMORY):
@@ -155,7 +155,7 @@ def opened(source: Path | str | bytes, name: str | None = None) -> Iterator[tupl
                 content = part if len(part) == size else b""
         except OSError as problem:
             raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
-        yield Branch.root(called, Source(content or file.fileno(), size)), digest.hexdigest()
+        yield Hdf5Group.root(called, CheckedFile(content or file.fileno(), size)), digest.hexdigest()
 
 
 def _open(path: Path | str, called: str) -> BinaryIO:
@@ -168,36 +168,41 @@ def _open(path: Path | str, called: str) -> BinaryIO:
         raise ProjectError(f"{called}: cannot be read: {problem.strerror or problem}") from problem
 
 
-def numbers(
-    branch: Branch, name: str, kinds: str, *, shape: tuple[int | None, ...] | None = None, largest: int = LARGEST
+def read_numbers(
+    group: Hdf5Group,
+    name: str,
+    kinds: str,
+    *,
+    shape: tuple[int | None, ...] | None = None,
+    largest: int = MAX_DATASET_BYTES,
 ) -> NDArray[Any]:
     """A numeric dataset whose dtype kind is one of ``kinds`` and whose shape is as given (None: any length)."""
-    found = branch.array(name, largest=largest)
+    found = group.array(name, largest=largest)
     if found.dtype.kind not in kinds:
-        raise branch.refuse(name, f"holds {found.dtype}, expected one of kinds {kinds!r}")
+        raise group.error(name, f"holds {found.dtype}, expected one of kinds {kinds!r}")
     fits = shape is None or (
         len(shape) == found.ndim and all(s is None or s == n for s, n in zip(shape, found.shape, strict=True))
     )
     if not fits:
-        raise branch.refuse(name, f"has shape {found.shape}, expected {shape}")
+        raise group.error(name, f"has shape {found.shape}, expected {shape}")
     return found
 
 
-def texts(branch: Branch, name: str, *, also_latin: bool = False) -> tuple[str, ...]:
+def read_texts(group: Hdf5Group, name: str, *, also_latin: bool = False) -> tuple[str, ...]:
     """A dataset of strings (one or many), decoded as UTF-8; with ``also_latin`` as Latin-1 where that fails."""
-    found = branch.array(name)
-    return tuple(_decoded(branch, name, item, also_latin) for item in found.ravel().tolist())
+    found = group.array(name)
+    return tuple(_decode_text(group, name, item, also_latin) for item in found.ravel().tolist())
 
 
-def text(branch: Branch, name: str) -> str:
+def read_text(group: Hdf5Group, name: str) -> str:
     """A dataset that is one string."""
-    found = texts(branch, name)
+    found = read_texts(group, name)
     if len(found) != 1:
-        raise branch.refuse(name, f"holds {len(found)} strings, expected one")
+        raise group.error(name, f"holds {len(found)} strings, expected one")
     return found[0]
 
 
-def _decoded(branch: Branch, name: str, item: object, also_latin: bool) -> str:
+def _decode_text(group: Hdf5Group, name: str, item: object, also_latin: bool) -> str:
     if isinstance(item, bytes):
         with suppress(UnicodeDecodeError):
             return item.decode("utf-8")
@@ -205,4 +210,4 @@ def _decoded(branch: Branch, name: str, item: object, also_latin: bool) -> str:
             return item.decode("latin-1")
     if isinstance(item, str):
         return item
-    raise branch.refuse(name, f"holds {item!r:.40}, expected text")
+    raise group.error(name, f"holds {item!r:.40}, expected text")

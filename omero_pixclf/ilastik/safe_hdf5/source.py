@@ -6,10 +6,10 @@ import os
 import struct
 from dataclasses import dataclass, field
 
-__all__ = ["UNDEFINED", "BrokenFileError", "Source"]
+__all__ = ["UNDEFINED", "BrokenFileError", "CheckedFile"]
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
-_MOST_TAKES, _MOST_BYTES = 600_000, 160 * 2**20
+_MAX_READS, _MAX_BYTES = 600_000, 160 * 2**20
 
 
 class BrokenFileError(ValueError):
@@ -17,7 +17,7 @@ class BrokenFileError(ValueError):
 
 
 @dataclass
-class Source:
+class CheckedFile:
     """A file, in memory or open for reading.
 
     Attributes
@@ -30,10 +30,10 @@ class Source:
 
     content: bytes | int
     size: int
-    takes: int = field(default=0, init=False)
-    held: int = field(default=0, init=False)
+    reads: int = field(default=0, init=False)
+    reserved: int = field(default=0, init=False)
 
-    def take(self, offset: int, count: int) -> bytes:
+    def read(self, offset: int, count: int) -> bytes:
         """Bytes at an offset.
 
         Raises
@@ -41,8 +41,8 @@ class Source:
         BrokenFileError
             They lie outside of the file, or more has been asked for than any project needs.
         """
-        self.takes += 1
-        if self.takes > _MOST_TAKES:
+        self.reads += 1
+        if self.reads > _MAX_READS:
             raise BrokenFileError("takes more steps to read than any project needs")
         if offset < 0 or count < 0 or offset + count > self.size:
             place = f"points to bytes {offset} to {offset + count} of a file of {self.size}"
@@ -54,12 +54,12 @@ class Source:
             raise BrokenFileError("became shorter while it was read")
         return part
 
-    def hold(self, count: int) -> None:
+    def reserve(self, count: int) -> None:
         """Count bytes of results against what a project may ask for."""
-        self.held += count
-        if self.held > _MOST_BYTES:
-            raise BrokenFileError(f"claims more than {_MOST_BYTES} bytes of project data")
+        self.reserved += count
+        if self.reserved > _MAX_BYTES:
+            raise BrokenFileError(f"claims more than {_MAX_BYTES} bytes of project data")
 
     def unpack(self, form: str, offset: int) -> tuple[int, ...]:
         """Little-endian numbers at an offset, as `struct` names them."""
-        return struct.unpack("<" + form, self.take(offset, struct.calcsize("<" + form)))
+        return struct.unpack("<" + form, self.read(offset, struct.calcsize("<" + form)))
