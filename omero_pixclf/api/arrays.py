@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.axes import axes_of, five_shape, region_slices, solid_five, to_five
+from omero_pixclf.files.axes import axes_from_keys, region_slices, to_contiguous_tzyxc, to_tzyxc, tzyxc_shape
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelReader, Region
 
@@ -72,7 +72,7 @@ def check_axes(axes: str, shape: tuple[int, ...], name: str) -> str:
     ImageError
         The array has another number of axes, or an axis without pixels.
     """
-    axes_of(axes)
+    axes_from_keys(axes)
     if len(axes) != len(shape):
         raise ImageError(
             f"{name} is {len(shape)}D (shape {shape}), axes={axes!r} are for a {len(axes)}D array; "
@@ -127,7 +127,7 @@ def to_image_array(array: AnyArray, axes: str, name: str) -> NDArray[Any]:
     """An array in memory as ``(t, z, y, x, c)``, native byte order; a view where the array is already in memory."""
     check_axes(axes, tuple(array.shape), name)
     loaded = np.asarray(array)
-    return to_five(loaded.astype(loaded.dtype.newbyteorder("="), copy=False), axes)
+    return to_tzyxc(loaded.astype(loaded.dtype.newbyteorder("="), copy=False), axes)
 
 
 class AxesReader:
@@ -138,13 +138,13 @@ class AxesReader:
         check_axes(axes, shape, name)
         self._array, self._axes = array, axes
         self._dtype = np.dtype(array.dtype).newbyteorder("=")
-        five = five_shape(shape, axes)
+        five = tzyxc_shape(shape, axes)
         self.info = ImageInfo(name, name, five, str(self._dtype), ("",) * five[4])
 
     def read(self, region: Region) -> NDArray[Any]:
         """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
         part = np.asarray(self._array[region_slices(region, self._axes)])
-        return np.ascontiguousarray(solid_five(part, self._axes, self._dtype))
+        return np.ascontiguousarray(to_contiguous_tzyxc(part, self._axes, self._dtype))
 
 
 class LazyImage:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from omero_pixclf.api.arrays import AnyArray, as_array, default_axes, to_image_array
 from omero_pixclf.config import Objects
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.axes import axes_of, from_five, keys_of, with_channel_axis
+from omero_pixclf.files.axes import add_channel_axis, axes_from_keys, axis_keys, from_tzyxc
 from omero_pixclf.objects.measure import PixelSize
 from omero_pixclf.objects.measure import measure as measure_objects
 from omero_pixclf.objects.outline import Outline
@@ -121,7 +121,7 @@ def segment(
     axes = _axes_with_classes(probabilities, axes)
     five = to_image_array(probabilities, axes, "the probability array")
     found = find(five, _class_index(five, label), settings, pixel_size_um=pixel_size_um)
-    return from_five(found[..., None], axes).squeeze(axes.index("c"))
+    return from_tzyxc(found[..., None], axes).squeeze(axes.index("c"))
 
 
 def measure(
@@ -192,7 +192,7 @@ def measure(
         raise ImageError(f"labels have the shape {tuple(labels.shape)} ({label_axes}), the image {shape} ({axes})")
     scores, index = None, 0
     if probabilities is not None:
-        class_axes = keys_of(with_channel_axis(axes_of(axes)))
+        class_axes = axis_keys(add_channel_axis(axes_from_keys(axes)))
         probabilities = as_array(probabilities)
         scores = to_image_array(probabilities, class_axes, "the probability array")
         if scores.shape[:4] != five.shape[:4]:

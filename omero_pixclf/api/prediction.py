@@ -18,7 +18,7 @@ from omero_pixclf.api.arrays import (
     to_image_array,
 )
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.axes import axes_of, from_five, keys_of, region_slices, with_channel_axis
+from omero_pixclf.files.axes import add_channel_axis, axes_from_keys, axis_keys, from_tzyxc, region_slices
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.project import read_project as read_project_file
 from omero_pixclf.pixels.exports import segmentation
@@ -145,18 +145,18 @@ def predict(
             f"{name} has {pluralize(found, 'channel')} (shape {shape}, axes {axes!r}), {project.name} was trained on "
             f"{project.channels}; select the channels by indexing, or name the axes with axes="
         )
-    result_axes = keys_of(with_channel_axis(axes_of(axes)))
+    result_axes = axis_keys(add_channel_axis(axes_from_keys(axes)))
     expected = (*reader.info.shape[:4], len(project.classes))
     result_shape = tuple(expected["tzyxc".index(key)] for key in result_axes)
     if out is None:
         whole = np.empty(expected, np.float32)
         for _ in predict_blocks(project, reader, out=whole, threads=threads, memory=memory):
             pass
-        return from_five(whole, result_axes)
+        return from_tzyxc(whole, result_axes)
     if tuple(out.shape) != result_shape or np.dtype(out.dtype) != np.float32:
         raise ImageError(f"out is {out.dtype} {tuple(out.shape)}, expected float32 {result_shape} ({result_axes})")
     for region, block in predict_blocks(project, reader, threads=threads, memory=memory):
-        out[region_slices(region, result_axes)] = from_five(block, result_axes)
+        out[region_slices(region, result_axes)] = from_tzyxc(block, result_axes)
     return out
 
 
@@ -195,7 +195,7 @@ def simple_segmentation(probabilities: AnyArray, axes: str | None = None) -> NDA
     if "c" not in axes:
         raise UsageError(f"axes {axes!r}: expected an axis 'c' for the classes")
     five = to_image_array(probabilities, axes, "the probability array")
-    return from_five(segmentation(five), axes).squeeze(axes.index("c"))
+    return from_tzyxc(segmentation(five), axes).squeeze(axes.index("c"))
 
 
 def _name_of(image: AnyArray) -> str:

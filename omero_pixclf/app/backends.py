@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.config import Recipe
-from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
+from omero_pixclf.direct.mounts import NOTHING_MOUNTED, DirectSettings
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
@@ -165,7 +165,7 @@ def joining(session: Session, login: Login) -> Login:
 
 
 @contextmanager
-def joined_edges(login: Login, recipe: Recipe, direct: Direct = NOTHING_MOUNTED) -> Iterator[Edges]:
+def joined_edges(login: Login, recipe: Recipe, direct: DirectSettings = NOTHING_MOUNTED) -> Iterator[Edges]:
     """Edges on a session of one's own."""
     from omero_pixclf.connector.sessions.session import connect
 
@@ -174,7 +174,7 @@ def joined_edges(login: Login, recipe: Recipe, direct: Direct = NOTHING_MOUNTED)
 
 
 @contextmanager
-def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNTED) -> Iterator[Edges]:
+def omero_edges(session: Session, recipe: Recipe, direct: DirectSettings = NOTHING_MOUNTED) -> Iterator[Edges]:
     """Source and sink on a session; pixels come from the server's files where they are mounted here.
 
     Raises
@@ -199,7 +199,7 @@ def omero_edges(session: Session, recipe: Recipe, direct: Direct = NOTHING_MOUNT
 
 
 @contextmanager
-def _reading_directly(session: Session, direct: Direct) -> Iterator[ImageSource]:
+def _reading_directly(session: Session, direct: DirectSettings) -> Iterator[ImageSource]:
     """A source that knows what is mounted here; at the end it tells what came of it."""
     from omero_pixclf.connector.pixel_locations import OmeroStorage
     from omero_pixclf.connector.source import OmeroSource

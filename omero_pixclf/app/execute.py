@@ -14,7 +14,7 @@ from pathlib import Path
 from omero_pixclf import __version__
 from omero_pixclf.app.backends import Edges, Workplace, at_work, at_work_with
 from omero_pixclf.config import Recipe
-from omero_pixclf.direct.mounts import NOTHING_MOUNTED, Direct
+from omero_pixclf.direct.mounts import NOTHING_MOUNTED, DirectSettings
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
@@ -76,7 +76,7 @@ class Request:
     workers: int | None = 1
     dask: str = ""
     shard: tuple[int, int] | None = None
-    direct: Direct = NOTHING_MOUNTED
+    direct: DirectSettings = NOTHING_MOUNTED
     axes: str | None = None
 
     def recipe_hash(self, project: Project) -> str:

@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 
 from omero_pixclf.cli.path_types import UserPath, UserText, targets_from_home
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
-from omero_pixclf.direct.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.image import parse_id
 
 if TYPE_CHECKING:
@@ -159,10 +159,10 @@ def storage_options(command: Command) -> Command:
     return _add(command, options)
 
 
-def direct_from(options: dict[str, Any]) -> Direct:
+def direct_from(options: dict[str, Any]) -> DirectSettings:
     """What may be read past the server by a command's arguments; takes them out of ``options``."""
     mounts = tuple(parse_mount(text) for text in options.pop("mounted"))
-    return Direct(mounts, options.pop("direct_check"))
+    return DirectSettings(mounts, options.pop("direct_check"))
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -27,8 +27,8 @@ from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
 from omero_pixclf.home_paths import from_home
 
 if TYPE_CHECKING:
-    from omero_pixclf.files.export.image_writer import Export
-    from omero_pixclf.headless.batch import Engine, Inputs, Outcome, Progress
+    from omero_pixclf.files.export.image_writer import ExportSettings
+    from omero_pixclf.headless.batch import BatchInputs, BatchResult, Engine, Progress
 
 __all__ = ["predict"]
 
@@ -200,7 +200,7 @@ def _report_all(total: int, done: int, failed: int, *, as_json: bool) -> None:
         click.echo(f"{done} of {total} images done" + (f", {failed} failed" if failed else ""))
 
 
-def _exit_code(done: int, failed: list[Outcome]) -> int:
+def _exit_code(done: int, failed: list[BatchResult]) -> int:
     """2 where all there was to do was refused for what it is; 1 where some failed."""
     if not failed:
         return 0
@@ -213,12 +213,12 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> Inputs:
-    from omero_pixclf.headless.batch import Inputs
+def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> BatchInputs:
+    from omero_pixclf.headless.batch import BatchInputs
 
     if files and given["raw_data"]:
         raise UsageError(f"images are given twice, by --raw_data and as {files}")
-    return Inputs(
+    return BatchInputs(
         images=given["raw_data"] or files,
         masks=given["prediction_mask"],
         axes=_input_axes(given["input_axes"]),
@@ -228,7 +228,7 @@ def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> Inputs:
     )
 
 
-def _check_logs(inputs: Inputs, given: dict[str, Any]) -> None:
+def _check_logs(inputs: BatchInputs, given: dict[str, Any]) -> None:
     """Refuse to append log lines to an image, a mask or the project."""
     from omero_pixclf.headless.batch import protected_files
 
@@ -239,14 +239,14 @@ def _check_logs(inputs: Inputs, given: dict[str, Any]) -> None:
             protected.check(path, of=option, what="it", advice=_OTHER_FILE)
 
 
-def _outcomes(inputs: Inputs, given: dict[str, Any]) -> Iterator[Outcome]:
+def _outcomes(inputs: BatchInputs, given: dict[str, Any]) -> Iterator[BatchResult]:
     from omero_pixclf.headless.batch import run_batch
+    from omero_pixclf.headless.export_sources import get_export_source
     from omero_pixclf.headless.project_settings import export_settings
-    from omero_pixclf.headless.sources import source_named
     from omero_pixclf.ilastik.project import read_project
 
     project = read_project(given["project"])
-    source = source_named(project, given["export_source"])
+    source = get_export_source(project, given["export_source"])
     export = export_settings(given["project"], {k: given[k] for k in _EXPORT if given[k] is not None})
     return run_batch(
         project,
@@ -284,7 +284,7 @@ def _input_axes(text: str | None) -> tuple[str | None, str | None]:
     return (parts[0], parts[-1])
 
 
-def _chosen(given: dict[str, Any], inputs: Inputs, export: Export) -> Engine:
+def _chosen(given: dict[str, Any], inputs: BatchInputs, export: ExportSettings) -> Engine:
     from omero_pixclf.headless.batch import native_engine
 
     program = given["engine"]
@@ -292,7 +292,7 @@ def _chosen(given: dict[str, Any], inputs: Inputs, export: Export) -> Engine:
         if given["compare"]:
             raise UsageError("--compare needs --engine ilastik=/path/to/run_ilastik.sh to compare with")
         return native_engine
-    from omero_pixclf.headless.external import comparing_engine, ilastik_engine
+    from omero_pixclf.headless.ilastik_process import comparing_engine, ilastik_engine
 
     make = comparing_engine if given["compare"] else ilastik_engine
     return make(program, given["project"], inputs, export)
@@ -349,7 +349,7 @@ def _logged(given: dict[str, Any]) -> Iterator[None]:
         yield
 
 
-def _report(outcome: Outcome, *, as_json: bool) -> None:
+def _report(outcome: BatchResult, *, as_json: bool) -> None:
     if as_json:
         facts = {
             "image": outcome.image,

@@ -33,7 +33,7 @@ from omero_pixclf.cli.options import (
 )
 from omero_pixclf.cli.path_types import UserPath, targets_from_home
 from omero_pixclf.cli.progress import exit_code, options_for, show_events
-from omero_pixclf.direct.mounts import Direct
+from omero_pixclf.direct.mounts import DirectSettings
 from omero_pixclf.errors import UsageError
 from omero_pixclf.runs.planning.plan import count_decisions
 from omero_pixclf.runs.planning.plan_notes import notes_of
@@ -134,7 +134,7 @@ def _refuse_contradictions(
     *,
     out: Path | None,
     resume: str | None,
-    direct: Direct,
+    direct: DirectSettings,
     axes: str | None,
     several: bool,
 ) -> None:

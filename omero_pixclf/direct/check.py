@@ -12,14 +12,16 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError
 from omero_pixclf.image import PixelReader, Region
 
-__all__ = ["SIDE", "compare", "differing", "samples"]
+__all__ = ["SAMPLE_SIZE", "compare_with_server", "count_differing_pixels", "sample_regions"]
 
-SIDE = 64
+SAMPLE_SIZE = 64
 """Pixels along y and x of a place that is compared."""
-LOOK = 1024  # pixels along y and x around the middle, among which the liveliest place of a channel is looked for
+_SEARCH_SIZE = (
+    1024  # pixels along y and x around the middle, among which the liveliest place of a channel is looked for
+)
 
 
-def compare(file: PixelReader, served: PixelReader) -> None:
+def compare_with_server(file: PixelReader, served: PixelReader) -> None:
     """Read some places from both.
 
     Raises
@@ -27,40 +29,40 @@ def compare(file: PixelReader, served: PixelReader) -> None:
     ImageError
         Where they differ by a bit.
     """
-    for region in samples(file):
-        count = differing(file.read(region), served.read(region))
+    for region in sample_regions(file):
+        count = count_differing_pixels(file.read(region), served.read(region))
         if count:
             raise ImageError(
                 f"{count} of {prod(region.shape)} pixels at (t, z, y, x, c) {region.start} are others than the server's"
             )
 
 
-def samples(file: PixelReader) -> Iterator[Region]:
+def sample_regions(file: PixelReader) -> Iterator[Region]:
     """Corners of an image's first and last plane, places at the ends of z and t, and a lively one in each channel.
 
     Black corners are the same in many images. So in every channel the place is taken that differs most within itself,
     among those around the middle of the middle plane.
     """
     t, z, y, x, c = file.info.shape
-    height, width = min(SIDE, y), min(SIDE, x)
+    height, width = min(SAMPLE_SIZE, y), min(SAMPLE_SIZE, x)
     bottom, right = y - height, x - width
     first, last, middle = (0, 0, 0), (t - 1, z - 1, c - 1), (bottom // 2, right // 2)
     places = [(first, (0, 0)), (first, (bottom, right)), (last, (0, right)), (last, (bottom, 0))]
     places += [((t - 1, 0, 0), middle), ((0, z - 1, 0), middle)] if t > 1 and z > 1 else []
-    places += [((t // 2, z // 2, n), _liveliest(file, t // 2, z // 2, n)) for n in range(c)]
+    places += [((t // 2, z // 2, n), _most_varied(file, t // 2, z // 2, n)) for n in range(c)]
     for (at_t, at_z, at_c), (top, left) in dict.fromkeys(places):
         start = (at_t, at_z, top, left, at_c)
         yield Region(start, (at_t + 1, at_z + 1, top + height, left + width, at_c + 1))
 
 
-def _liveliest(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
+def _most_varied(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
     """The top left corner of the square whose values lie farthest apart."""
     _, _, y, x, _ = file.info.shape
     spans = []
     for size in (y, x):
-        count = max(1, min(size, LOOK) // SIDE)
-        begin = max(0, (size - count * SIDE) // 2)
-        spans.append((begin, count, min(SIDE, size)))
+        count = max(1, min(size, _SEARCH_SIZE) // SAMPLE_SIZE)
+        begin = max(0, (size - count * SAMPLE_SIZE) // 2)
+        spans.append((begin, count, min(SAMPLE_SIZE, size)))
     (top, rows, height), (left, columns, width) = spans
     region = Region((t, z, top, left, c), (t + 1, z + 1, top + rows * height, left + columns * width, c + 1))
     bands = file.read(region)[0, 0, :, :, 0].reshape(rows, height, columns * width)
@@ -72,10 +74,10 @@ def _liveliest(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
     return top + row * height, left + column * width
 
 
-def differing(one: NDArray[Any], other: NDArray[Any]) -> int:
+def count_differing_pixels(one: NDArray[Any], other: NDArray[Any]) -> int:
     """How many pixels are not the same bit for bit; not numbers may be.
 
-    >>> differing(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
+    >>> count_differing_pixels(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
     0
     """
     if one.shape != other.shape or one.dtype != other.dtype:

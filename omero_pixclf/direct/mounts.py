@@ -12,7 +12,15 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.home_paths import from_home
 from omero_pixclf.pixel_location import Whereabouts
 
-__all__ = ["NOTHING_MOUNTED", "Direct", "Mount", "NotMounted", "located", "parse_mount", "within"]
+__all__ = [
+    "NOTHING_MOUNTED",
+    "DirectSettings",
+    "Mount",
+    "NotMountedError",
+    "locate_file",
+    "parse_mount",
+    "resolve_in_mounts",
+]
 
 _LINKS = 8  # of symbolic links in a row
 
@@ -41,7 +49,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Direct:
+class DirectSettings:
     """What may be read past the server.
 
     Attributes
@@ -54,10 +62,10 @@ class Direct:
     check: Literal["sample", "all"] = "sample"
 
 
-NOTHING_MOUNTED = Direct()
+NOTHING_MOUNTED = DirectSettings()
 
 
-class NotMounted(ImageError):  # noqa: N818 - tells where a file is, like ImageError
+class NotMountedError(ImageError):
     """A file lies in none of the folders that are mounted here."""
 
 
@@ -83,7 +91,7 @@ def parse_mount(text: str) -> Mount:
     return Mount(here, server.rstrip("/") or ("/" if sign else ""))
 
 
-def located(mounts: Sequence[Mount], where: Whereabouts) -> Path:
+def locate_file(mounts: Sequence[Mount], where: Whereabouts) -> Path:
     """Where the file is here, with all symbolic links followed.
 
     Raises
@@ -98,11 +106,11 @@ def located(mounts: Sequence[Mount], where: Whereabouts) -> Path:
         raise ImageError(f"{file}: a path that leads out of its folder is not followed")
     tried = [path for mount in mounts for folder, path in _candidates(mount, where) if folder.is_dir()]
     if not tried:
-        raise NotMounted(f"{file}: in none of {', '.join(map(str, mounts))}")
+        raise NotMountedError(f"{file}: in none of {', '.join(map(str, mounts))}")
     found = next((path for path in tried if os.path.lexists(path)), None)
     if found is None:
         raise ImageError(f"{file}: not found here as {' or '.join(map(str, tried))}")
-    return within(mounts, found)
+    return resolve_in_mounts(mounts, found)
 
 
 def _candidates(mount: Mount, where: Whereabouts) -> Iterator[tuple[Path, Path]]:
@@ -124,7 +132,7 @@ def _candidates(mount: Mount, where: Whereabouts) -> Iterator[tuple[Path, Path]]
                     yield folder, folder / on_server.relative_to(root)
 
 
-def within(mounts: Sequence[Mount], path: Path) -> Path:
+def resolve_in_mounts(mounts: Sequence[Mount], path: Path) -> Path:
     """The path with all symbolic links followed; those that name files of the server's lead to where they are here.
 
     Raises

@@ -10,25 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from omero_pixclf.checksums import checksum
-from omero_pixclf.direct.mounts import Mount, located, within
+from omero_pixclf.direct.mounts import Mount, locate_file, resolve_in_mounts
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axis, five_shape, keys_of
-from omero_pixclf.files.ome_zarr.zarr_images import image_group, refuse_incomplete, store_of
+from omero_pixclf.files.axes import Axis, axis_keys, tzyxc_shape
+from omero_pixclf.files.ome_zarr.zarr_images import check_chunks_present, image_group, outermost_store
 from omero_pixclf.files.stored_array import StoredArray
-from omero_pixclf.files.tiff.tiff_exactness import ServerOnly
+from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
-__all__ = ["Opened", "open_directly"]
+__all__ = ["OpenedPixels", "open_directly"]
 
-HASHED = 16 << 20
+MAX_HASHED_BYTES = 16 << 20
 """Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
 
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpenedPixels:
     """A file with an image's pixels.
 
     Attributes
@@ -45,7 +45,7 @@ class Opened:
 @contextmanager
 def open_directly(
     image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount], *, known: bool = False
-) -> Iterator[Opened]:
+) -> Iterator[OpenedPixels]:
     """The file with an image's pixels, its extents and type being those that the server says.
 
     ``known``: this was done before, so that the bytes are not counted once more.
@@ -58,17 +58,17 @@ def open_directly(
         Where it is missing, damaged, not to be read by this user, or another one than the server's.
     """
     if "://" in where.file.path:
-        raise ServerOnly(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
-    opened, proven = _opened(image, where, located(mounts, where), mounts, known)
+        raise ServerOnlyError(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
+    opened, proven = _open_file(image, where, locate_file(mounts, where), mounts, known)
     with opened as stored:
-        named = _as_known(stored, image)
-        if five_shape(named.shape, keys_of(named.axes)) != image.shape or named.dtype != np.dtype(image.dtype):
-            has = f"{stored.dtype} {keys_of(stored.axes)} {stored.shape}"
+        named = _rename_plane_axis(stored, image)
+        if tzyxc_shape(named.shape, axis_keys(named.axes)) != image.shape or named.dtype != np.dtype(image.dtype):
+            has = f"{stored.dtype} {axis_keys(stored.axes)} {stored.shape}"
             raise ImageError(f"{stored.name}: holds {has}, the server says {image.dtype} {AXES} {image.shape}")
-        yield Opened(named, proven)
+        yield OpenedPixels(named, proven)
 
 
-def _opened(
+def _open_file(
     image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount], known: bool
 ) -> tuple[AbstractContextManager[StoredArray], bool]:
     from omero_pixclf.direct.planes import open_planes
@@ -76,11 +76,11 @@ def _opened(
 
     if where.kind == "multiscales":
         return _open_group(path, mounts, known), False
-    if where.kind == "fileset" and (store := store_of(path)):
-        return _open_group(_inside(store, image_group(store, where.series), mounts), mounts, known), False
+    if where.kind == "fileset" and (store := outermost_store(path)):
+        return _open_group(_resolve_part(store, image_group(store, where.series), mounts), mounts, known), False
     if where.kind == "fileset" and path.suffix.lower() not in _TIFF:
-        raise ServerOnly(f"{path.suffix or path.name}: not a format that is read directly")
-    same = _same_bytes(path, where.file, hashed=not known)
+        raise ServerOnlyError(f"{path.suffix or path.name}: not a format that is read directly")
+    same = _check_bytes(path, where.file, hashed=not known)
     if where.kind == "planes":
         return open_planes(path, image.shape, image.dtype), same
     return open_tiff(path, series=where.series, exact=True), False
@@ -91,25 +91,25 @@ def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractCo
     from omero_pixclf.files.ome_zarr.zarr_reader import level_names, open_zarr
 
     name = level_names(group)[0]
-    folder = _inside(group, name, mounts)
+    folder = _resolve_part(group, name, mounts)
     if not known:
-        refuse_incomplete(folder)
+        check_chunks_present(folder)
     return open_zarr(group, name or None)
 
 
-def _inside(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
+def _resolve_part(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
     """A part of a store by what its own metadata calls it, which anybody may have written."""
     if ".." in Path(name).parts or Path(name).is_absolute():
         raise ImageError(f"{folder}: its metadata names {name!r}, out of the store")
-    return within(mounts, folder / name)
+    return resolve_in_mounts(mounts, folder / name)
 
 
-def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
+def _check_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
     """Compare a file with its size on the server and, where that is cheap, with its checksum; whether that was done."""
     size = path.stat().st_size
     if known.size not in (None, size):
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
-    if not (hashed and known.sha1 and size <= HASHED):
+    if not (hashed and known.sha1 and size <= MAX_HASHED_BYTES):
         return False
     found = checksum(path, "SHA1-160")
     if found != known.sha1:
@@ -117,7 +117,7 @@ def _same_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
     return True
 
 
-def _as_known(stored: StoredArray, image: ImageInfo) -> StoredArray:
+def _rename_plane_axis(stored: StoredArray, image: ImageInfo) -> StoredArray:
     """The array with its one sequence of planes called as the server calls it: many files leave that open."""
     leading = [i for i, axis in enumerate(stored.axes) if axis.key not in "yx" and stored.shape[i] > 1]
     known = [key for key, size in zip(AXES, image.shape, strict=True) if key not in "yx" and size > 1]

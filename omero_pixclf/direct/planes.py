@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.flat_arrays import read_flat
+from omero_pixclf.files.axes import axes_from_keys
+from omero_pixclf.files.contiguous import read_contiguous
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import Shape5
 
@@ -40,10 +40,10 @@ def open_planes(path: Path, shape: Shape5, dtype: str) -> Iterator[StoredArray]:
 
             def read(slices: tuple[slice, ...]) -> NDArray[np.generic]:
                 try:
-                    return read_flat(file.fileno(), 0, (t, c, z, y, x), stored, slices)
+                    return read_contiguous(file.fileno(), 0, (t, c, z, y, x), stored, slices)
                 except (OSError, EOFError) as error:
                     raise ImageError(f"{path}: pixels cannot be read: {error}") from error
 
-            yield StoredArray(str(path), (t, c, z, y, x), np.dtype(dtype), axes_of("tczyx"), read)
+            yield StoredArray(str(path), (t, c, z, y, x), np.dtype(dtype), axes_from_keys("tczyx"), read)
     except OSError as error:
         raise ImageError(f"{path}: cannot be read: {error.strerror or error}") from error

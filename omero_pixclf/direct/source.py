@@ -14,29 +14,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.direct.check import compare, differing
-from omero_pixclf.direct.mounts import Direct, NotMounted
+from omero_pixclf.direct.check import compare_with_server, count_differing_pixels
+from omero_pixclf.direct.mounts import DirectSettings, NotMountedError
 from omero_pixclf.direct.opening import open_directly
 from omero_pixclf.errors import ImageError, LoginError, PixclfError, UnreachableError
-from omero_pixclf.files.axes import keys_of, region_slices, solid_five
+from omero_pixclf.files.axes import axis_keys, region_slices, to_contiguous_tzyxc
 from omero_pixclf.files.stored_array import StoredArray
-from omero_pixclf.files.tiff.tiff_exactness import ServerOnly
+from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
 from omero_pixclf.pixel_location import Whereabouts
 from omero_pixclf.runs.protocols import ImageSource
 from omero_pixclf.text import pluralize
 
-__all__ = ["DirectSource", "Tally"]
+__all__ = ["DirectReadStatistics", "DirectSource"]
 
 log = logging.getLogger(__name__)
 
-HELD = 16 << 20
+MAX_PRELOADED_BYTES = 16 << 20
 """Bytes of an image whose places are looked at in memory: one by one, they would decode most of it again."""
-TOLD = 20  # images of which a warning is given one by one; the others are counted
+_MAX_WARNINGS = 20  # images of which a warning is given one by one; the others are counted
 
 
 @dataclass
-class Tally:
+class DirectReadStatistics:
     """How images were read, and why some were not read directly; may be told from several threads."""
 
     direct: int = 0
@@ -60,7 +60,7 @@ class Tally:
         with self._lock:
             self.direct -= begun
             self.served["files not as they should be"] += 1
-            told = self.served["files not as they should be"] <= TOLD
+            told = self.served["files not as they should be"] <= _MAX_WARNINGS
         said = f"{type(error).__name__}: {error}" if not isinstance(error, PixclfError) else str(error)
         log.log(
             logging.WARNING if told else logging.INFO, "%s: not read directly, but through the server: %s",
@@ -78,21 +78,21 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class _FileReader:
+class _MountedFileReader:
     """A file's array under the facts that the server has of the image."""
 
     info: ImageInfo
     array: StoredArray
 
     def read(self, region: Region) -> NDArray[Any]:
-        keys = keys_of(self.array.axes)
-        part = solid_five(self.array.read(region_slices(region, keys)), keys, np.dtype(self.info.dtype))
+        keys = axis_keys(self.array.axes)
+        part = to_contiguous_tzyxc(self.array.read(region_slices(region, keys)), keys, np.dtype(self.info.dtype))
         if part.shape != region.shape:
             raise ImageError(f"{self.array.name}: gave {part.shape} for a region of {region.shape}")
         return part
 
 
-def _held(file: PixelReader, most: int) -> PixelReader:
+def _preload(file: PixelReader, most: int) -> PixelReader:
     """An image in memory, where that takes up to ``most`` bytes."""
     whole = Region.whole(file.info.shape)
     if prod(whole.shape) * np.dtype(file.info.dtype).itemsize > most:
@@ -100,7 +100,7 @@ def _held(file: PixelReader, most: int) -> PixelReader:
     return ArrayReader(file.info, file.read(whole))
 
 
-class _Reader:
+class _FallbackReader:
     """An open image that is read from a file for as long as that goes well; from then on by the server."""
 
     def __init__(
@@ -118,13 +118,13 @@ class _Reader:
             return self._served.read(region)
         try:
             pixels = file.read(region)
-        except _broken() as error:
+        except _read_errors() as error:
             self._give_up(error)
             return self._served.read(region)
         if not self._compared:
             return pixels
         served = self._served.read(region)
-        if count := differing(pixels, served):
+        if count := count_differing_pixels(pixels, served):
             found = f"{count} of {pixels.size} pixels from (t, z, y, x, c) {region.start} on"
             self._give_up(ImageError(f"{found} are others than the server's"))
         return served
@@ -140,16 +140,16 @@ def _is_inside(region: Region, shape: Shape5) -> bool:
     return all(a >= 0 and b <= size for a, b, size in zip(region.start, region.stop, shape, strict=True))
 
 
-def _broken() -> tuple[type[Exception], ...]:
+def _read_errors() -> tuple[type[Exception], ...]:
     """What reading a damaged or vanished file can raise."""
     from omero_pixclf.files.tiff.tiff_reader import tiff_errors
 
     return (ImageError, EOFError, *tiff_errors())
 
 
-def _doubtful() -> tuple[type[Exception], ...]:
+def _open_errors() -> tuple[type[Exception], ...]:
     """What can go wrong before a file is believed; whatever it is, the server is asked for the image."""
-    return (PixclfError, *_broken())
+    return (PixclfError, *_read_errors())
 
 
 @dataclass(frozen=True)
@@ -173,10 +173,10 @@ class DirectSource:
 
     source: ImageSource
     locate: Callable[[ImageInfo], Whereabouts]
-    how: Direct
-    tally: Tally = field(default_factory=Tally)
+    how: DirectSettings
+    tally: DirectReadStatistics = field(default_factory=DirectReadStatistics)
     seen: dict[str, Whereabouts | None] = field(default_factory=dict)
-    held: int = HELD
+    held: int = MAX_PRELOADED_BYTES
 
     def __post_init__(self) -> None:
         for mount in self.how.mounts:
@@ -195,7 +195,7 @@ class DirectSource:
             if file is None:
                 yield served
                 return
-            yield _Reader(file, served, lambda e: self._broke(image, e), compared=self.how.check == "all")
+            yield _FallbackReader(file, served, lambda e: self._broke(image, e), compared=self.how.check == "all")
 
     def _broke(self, image: ImageInfo, error: Exception) -> None:
         self.seen[image.key] = None
@@ -214,16 +214,16 @@ class DirectSource:
                 where = self.locate(image)
                 file, proven = self._opened(image, where, opened)
                 if not proven:
-                    file = _held(file, self.held)
-                    compare(file, served)
+                    file = _preload(file, self.held)
+                    compare_with_server(file, served)
             except (UnreachableError, LoginError):
                 del self.seen[image.key]
                 raise
-            except (NotMounted, ServerOnly) as error:
-                quiet = "lies in none of the folders given" if isinstance(error, NotMounted) else str(error)
+            except (NotMountedError, ServerOnlyError) as error:
+                quiet = "lies in none of the folders given" if isinstance(error, NotMountedError) else str(error)
                 self.tally.left(image, quiet)
                 return None
-            except _doubtful() as error:
+            except _open_errors() as error:
                 self.tally.refused(image, error)
                 return None
             files.enter_context(opened.pop_all())
@@ -238,7 +238,7 @@ class DirectSource:
             return None
         try:
             return self._opened(image, where, files, known=True)[0]
-        except _broken() as error:
+        except _read_errors() as error:
             self._broke(image, error)
             return None
 
@@ -247,4 +247,4 @@ class DirectSource:
     ) -> tuple[PixelReader, bool]:
         """The file, and whether nothing is left to compare."""
         found = files.enter_context(open_directly(image, where, self.how.mounts, known=known))
-        return _FileReader(image, found.array), found.proven
+        return _MountedFileReader(image, found.array), found.proven

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["check_name", "hidden_name", "part_path", "remove", "replacing", "write_bytes"]
+__all__ = ["check_file_name", "hidden_name", "remove_path", "temporary_path", "write_atomically", "write_bytes"]
 
 _LONGEST = 255  # bytes of a name, on all usual file systems
 
@@ -25,7 +25,7 @@ def hidden_name(name: str, ending: str) -> str:
     return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}{ending}"
 
 
-def check_name(path: Path) -> None:
+def check_file_name(path: Path) -> None:
     """Refuse a name that file systems do not take.
 
     Raises
@@ -38,13 +38,13 @@ def check_name(path: Path) -> None:
         raise OutputError(f"{path}: the name has {size} bytes, file systems take {_LONGEST}; choose a shorter one")
 
 
-def part_path(path: Path, suffix: str = "") -> Path:
+def temporary_path(path: Path, suffix: str = "") -> Path:
     """A new name beside ``path`` for a result under way: hidden, plainly a part, and nobody else's."""
     return path.with_name(hidden_name(path.name, f".{os.getpid()}-{secrets.token_hex(4)}.part{suffix}"))
 
 
 @contextmanager
-def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
+def write_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
     """A path to write to, which takes the name ``path`` when the block ends well and is removed when it does not.
 
     The block writes a file or a folder. A file replaces what stood there; a folder needs the name to be free.
@@ -54,19 +54,19 @@ def replacing(path: Path, suffix: str = "") -> Iterator[Path]:
     OutputError
         Where the disk is full, the place read-only, the name too long or taken by a folder.
     """
-    part = part_path(path, suffix)
+    part = temporary_path(path, suffix)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        check_name(path)
+        check_file_name(path)
         yield part
         part.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
     finally:
-        remove(part)
+        remove_path(part)
 
 
-def remove(path: Path) -> None:
+def remove_path(path: Path) -> None:
     """Remove a file or a folder, if it is there."""
     if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - Path's raise for impossible names
         shutil.rmtree(path)
@@ -82,5 +82,5 @@ def write_bytes(path: Path, content: bytes) -> None:
     OutputError
         Where it cannot be written.
     """
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         part.write_bytes(content)

@@ -17,17 +17,17 @@ from omero_pixclf.text import parse_json
 __all__ = [
     "Axes",
     "Axis",
-    "axes_of",
-    "axistags_json",
-    "five_shape",
-    "from_five",
+    "add_channel_axis",
+    "axes_from_keys",
+    "axis_keys",
+    "format_axistags",
+    "from_tzyxc",
     "guess_keys",
-    "keys_of",
     "parse_axistags",
     "region_slices",
-    "solid_five",
-    "to_five",
-    "with_channel_axis",
+    "to_contiguous_tzyxc",
+    "to_tzyxc",
+    "tzyxc_shape",
 ]
 
 _TYPE_FLAGS = {"c": 1, "x": 2, "y": 2, "z": 2, "t": 8}  # vigra's bits for channels, space, time
@@ -59,7 +59,7 @@ class Axis:
 Axes = tuple[Axis, ...]
 
 
-def axes_of(keys: str) -> Axes:
+def axes_from_keys(keys: str) -> Axes:
     """Axes without resolution from a string of keys such as ``"zyxc"``.
 
     Raises
@@ -72,7 +72,7 @@ def axes_of(keys: str) -> Axes:
     return tuple(Axis(k) for k in keys)
 
 
-def keys_of(axes: Axes) -> str:
+def axis_keys(axes: Axes) -> str:
     """The keys of axes, in order."""
     return "".join(a.key for a in axes)
 
@@ -114,23 +114,23 @@ def parse_axistags(text: str, units: str | None = None) -> Axes | None:
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"not axis tags: {text[:80]!r}") from error
-    keys = keys_of(axes)
+    keys = axis_keys(axes)
     return None if set(keys) - set(AXES) or len(set(keys)) != len(keys) else axes
 
 
-def axistags_json(axes: Axes) -> str:
+def format_axistags(axes: Axes) -> str:
     """Axes as vigra writes them, byte for byte.
 
     Examples
     --------
-    >>> print(axistags_json(axes_of("y")).replace(chr(10), "").replace(" ", ""))
+    >>> print(format_axistags(axes_from_keys("y")).replace(chr(10), "").replace(" ", ""))
     {"axes":[{"key":"y","typeFlags":2,"resolution":0,"description":""}]}
     """
     entries = [
         {
             "key": a.key,
             "typeFlags": _TYPE_FLAGS[a.key],
-            "resolution": _streamed(a.resolution),
+            "resolution": _round_as_stream(a.resolution),
             "description": a.description,
         }
         for a in axes
@@ -138,18 +138,18 @@ def axistags_json(axes: Axes) -> str:
     return json.dumps({"axes": entries}, indent=2)
 
 
-def _streamed(number: float) -> float | int:
+def _round_as_stream(number: float) -> float | int:
     """A number with the six digits that a C++ stream prints."""
     short = float(f"{number:.6g}")
     return int(short) if short.is_integer() else short
 
 
-def with_channel_axis(axes: Axes) -> Axes:
+def add_channel_axis(axes: Axes) -> Axes:
     """The axes of a result: those of the image, with ``c`` appended where the image has none."""
-    return axes if "c" in keys_of(axes) else (*axes, Axis("c"))
+    return axes if "c" in axis_keys(axes) else (*axes, Axis("c"))
 
 
-def five_shape(shape: Sequence[int], keys: str) -> Shape5:
+def tzyxc_shape(shape: Sequence[int], keys: str) -> Shape5:
     """The extents in ``(t, z, y, x, c)`` of an array with these axes."""
     sizes = dict(zip(keys, shape, strict=True))
     t, z, y, x, c = (sizes.get(k, 1) for k in AXES)
@@ -162,19 +162,19 @@ def region_slices(region: Region, keys: str) -> tuple[slice, ...]:
     return tuple(by_key[k] for k in keys)
 
 
-def to_five(array: NDArray[Any], keys: str) -> NDArray[Any]:
+def to_tzyxc(array: NDArray[Any], keys: str) -> NDArray[Any]:
     """An array with these axes as a ``(t, z, y, x, c)`` view."""
     present = [k for k in AXES if k in keys]
     ordered: NDArray[Any] = array.transpose([keys.index(k) for k in present])
     return ordered[tuple(slice(None) if k in keys else np.newaxis for k in AXES)]
 
 
-def solid_five(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) -> NDArray[Any]:
+def to_contiguous_tzyxc(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) -> NDArray[Any]:
     """An array with these axes as a C-contiguous ``(t, z, y, x, c)`` array of a type.
 
     Channels that lie apart are laid beside each other one by one: that goes through memory in order.
     """
-    part = to_five(array, keys)
+    part = to_tzyxc(array, keys)
     if part.flags.c_contiguous:
         return part.astype(dtype, copy=False)
     solid = np.empty(part.shape, dtype)
@@ -183,7 +183,7 @@ def solid_five(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) -> NDArray[
     return solid
 
 
-def from_five(array: NDArray[Any], keys: str) -> NDArray[Any]:
+def from_tzyxc(array: NDArray[Any], keys: str) -> NDArray[Any]:
     """A ``(t, z, y, x, c)`` array as a view with these axes; the axes that fall away must have size 1.
 
     Raises

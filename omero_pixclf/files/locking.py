@@ -68,7 +68,7 @@ def _acquire(lock: Path, path: Path) -> tuple[int, Path] | None:
     while True:
         file = _open(lock)
         try:
-            _wait(file, path)
+            _lock_exclusively(file, path)
             if _is_current(file, lock):
                 return file, lock
         except OSError as error:
@@ -97,7 +97,7 @@ def _open(lock: Path) -> int:
         return os.open(lock, flags & ~os.O_CREAT | os.O_RDONLY)  # another user's: that suffices to wait for it
 
 
-def _wait(file: int, path: Path) -> None:
+def _lock_exclusively(file: int, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, axes_of
-from omero_pixclf.files.paths import DataPath, expand
-from omero_pixclf.files.stack import stacked
-from omero_pixclf.files.stored_array import FileReader, StoredArray, renamed
+from omero_pixclf.files.axes import Axes, axes_from_keys
+from omero_pixclf.files.paths import DataPath, expand_paths
+from omero_pixclf.files.stack import stack_arrays
+from omero_pixclf.files.stored_array import FileReader, StoredArray, rename_axes
 
-__all__ = ["EXTENSIONS", "only_in_omero", "open_image", "open_images", "open_stored"]
+__all__ = ["EXTENSIONS", "open_image", "open_images", "open_stored", "unsupported_format_advice"]
 
 
 def _hdf5(path: DataPath) -> AbstractContextManager[StoredArray]:
@@ -37,7 +37,7 @@ def _png(path: DataPath) -> AbstractContextManager[StoredArray]:
 
 
 def _npy(path: DataPath) -> AbstractContextManager[StoredArray]:
-    from omero_pixclf.files.flat_arrays import open_npy
+    from omero_pixclf.files.npy import open_npy
 
     return open_npy(path.file)
 
@@ -67,12 +67,12 @@ _OTHER_FORMATS = (
 """Images for sure. Files that lie beside images (.xdce, .ids, .nd, .lei, .vms) are not among them."""
 
 
-def only_in_omero(name: str) -> str:
+def unsupported_format_advice(name: str) -> str:
     """What to do with a file of a format that is not read here; "" for others.
 
     Examples
     --------
-    >>> bool(only_in_omero("A.CZI")), only_in_omero("notes.txt")
+    >>> bool(unsupported_format_advice("A.CZI")), unsupported_format_advice("notes.txt")
     (True, '')
     """
     kind = next((end for end in _OTHER_FORMATS if name.lower().endswith(end)), None)
@@ -110,13 +110,13 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
             plane = image.read(Region((0, 5, 0, 0, 0), (1, 6, 512, 512, 1)))
     """
     with open_stored(path, stack_along=stack_along) as stored:
-        yield _reader(stored, expand(path)[0].file, axes)
+        yield _make_reader(stored, expand_paths(path)[0].file, axes)
 
 
-def _reader(stored: StoredArray, file: Path, axes: str | Axes | None) -> FileReader:
-    named = stored if axes is None else renamed(stored, axes_of(axes) if isinstance(axes, str) else axes)
-    if named.doubt:
-        raise ImageError(f"{named.name}: {named.doubt}; name them with --axes (predict: --input_axes)")
+def _make_reader(stored: StoredArray, file: Path, axes: str | Axes | None) -> FileReader:
+    named = stored if axes is None else rename_axes(stored, axes_from_keys(axes) if isinstance(axes, str) else axes)
+    if named.axes_problem:
+        raise ImageError(f"{named.name}: {named.axes_problem}; name them with --axes (predict: --input_axes)")
     return FileReader(named, file)
 
 
@@ -137,7 +137,7 @@ def open_images(path: Path, *, axes: str | None = None) -> Iterator[list[FileRea
 
 def _try_reader(stored: StoredArray, path: Path, axes: str | None) -> FileReader | ImageError:
     try:
-        return _reader(_as_numbers(stored if stored.files else replace(stored, files=(path,))), path, axes)
+        return _make_reader(_booleans_to_uint8(stored if stored.files else replace(stored, files=(path,))), path, axes)
     except ImageError as error:
         return error
 
@@ -152,12 +152,12 @@ def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredA
         As `open_image`.
     """
     with ExitStack() as open_files:
-        opened = [(open_files.enter_context(_open_one(data)), data.file) for data in expand(path)]
-        arrays = [_as_numbers(array if array.files else replace(array, files=(file,))) for array, file in opened]
-        yield stacked(arrays, stack_along) if len(arrays) > 1 else arrays[0]
+        opened = [(open_files.enter_context(_open_one(data)), data.file) for data in expand_paths(path)]
+        arrays = [_booleans_to_uint8(array if array.files else replace(array, files=(file,))) for array, file in opened]
+        yield stack_arrays(arrays, stack_along) if len(arrays) > 1 else arrays[0]
 
 
-def _as_numbers(array: StoredArray) -> StoredArray:
+def _booleans_to_uint8(array: StoredArray) -> StoredArray:
     """The array with truth values as 0 and 1 of type uint8, whatever the format: all others calculate with numbers."""
     if array.dtype.kind != "b":
         return array
@@ -166,7 +166,7 @@ def _as_numbers(array: StoredArray) -> StoredArray:
 
 
 def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:
-    if advice := only_in_omero(path.file.name):
+    if advice := unsupported_format_advice(path.file.name):
         raise ImageError(f"{path}: {advice}")
     if path.kind not in _OPENERS:
         raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(EXTENSIONS)}")

@@ -13,22 +13,22 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.text import printable
 
-__all__ = ["path_from_text", "path_text", "printable_info"]
+__all__ = ["path_from_text", "path_to_text", "printable_info"]
 
 _ADDRESS = "file://"
 
 
-def path_text(path: str) -> str:
+def path_to_text(path: str) -> str:
     r"""An absolute path as text; one whose bytes are not UTF-8 as a ``file:`` address.
 
     Examples
     --------
-    >>> path_text("/data/gr\u00fcn.tif") == "/data/gr\u00fcn.tif"
+    >>> path_to_text("/data/gr\u00fcn.tif") == "/data/gr\u00fcn.tif"
     True
-    >>> path_text("/data/gr\udcfcn.tif")
+    >>> path_to_text("/data/gr\udcfcn.tif")
     'file:///data/gr%FCn.tif'
     """
-    content = _bytes(path)
+    content = _to_bytes(path)
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -36,7 +36,7 @@ def path_text(path: str) -> str:
 
 
 def path_from_text(text: str) -> str:
-    r"""The path that `path_text` was given.
+    r"""The path that `path_to_text` was given.
 
     Examples
     --------
@@ -50,16 +50,18 @@ def path_from_text(text: str) -> str:
 
 def printable_info(info: ImageInfo) -> ImageInfo:
     """What is known of an image in a file, with paths as text; `path_from_text` of its key is the file again."""
-    place = replace(info.place, container=path_text(info.place.container), name=_name(info.place.name))
-    return replace(info, key=path_text(info.key), name=_name(info.name), place=place, problem=printable(info.problem))
+    place = replace(info.place, container=path_to_text(info.place.container), name=_printable_name(info.place.name))
+    return replace(
+        info, key=path_to_text(info.key), name=_printable_name(info.name), place=place, problem=printable(info.problem)
+    )
 
 
-def _name(text: str) -> str:
+def _printable_name(text: str) -> str:
     """A name as it is meant, also where this process takes file names for something else than UTF-8."""
-    return _bytes(text).decode(errors="backslashreplace")
+    return _to_bytes(text).decode(errors="backslashreplace")
 
 
-def _bytes(path: str) -> bytes:
+def _to_bytes(path: str) -> bytes:
     try:
         return os.fsencode(path)
     except UnicodeEncodeError:  # text that the file system's encoding does not have

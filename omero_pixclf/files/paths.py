@@ -12,10 +12,10 @@ from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
-from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
+from omero_pixclf.files.ome_zarr.zarr_store import STORE_SUFFIXES, is_store
 from omero_pixclf.home_paths import from_home
 
-__all__ = ["DataPath", "expand", "is_folder", "is_pattern", "nickname", "split"]
+__all__ = ["DataPath", "dataset_nickname", "expand_paths", "is_folder", "is_pattern", "split_path"]
 
 _SERIES = re.compile(r"(?P<path>.+)#(?P<series>\d{1,9})", re.DOTALL)
 _HDF5 = (".h5", ".hdf5", ".ilp")
@@ -42,40 +42,40 @@ class DataPath:
     @property
     def kind(self) -> str:
         """The extension in lower case, ``".h5"``; ``".zarr"`` for OME-Zarr in a ZIP file, too."""
-        return ".zarr" if self.file.name.lower().endswith(STORES) else self.file.suffix.lower()
+        return ".zarr" if self.file.name.lower().endswith(STORE_SUFFIXES) else self.file.suffix.lower()
 
     def __str__(self) -> str:
         number = "" if self.series is None else f"#{self.series}"
         return f"{self.file}{number}" if self.inside is None else f"{self.file}/{self.inside}{number}"
 
 
-def split(path: str | Path) -> DataPath:
+def split_path(path: str | Path) -> DataPath:
     """The file and the array or image within it that a path names.
 
     What is on disk decides where there are several readings: ``exports.h5/a.tif`` is a file in a folder.
 
     Examples
     --------
-    >>> split("a/stack.h5/volume/data").inside
+    >>> split_path("a/stack.h5/volume/data").inside
     'volume/data'
-    >>> split("a/stack.tif").inside is None
+    >>> split_path("a/stack.tif").inside is None
     True
-    >>> split("a/two.ome.tif#1").series
+    >>> split_path("a/two.ome.tif#1").series
     1
     """
     text = os.fspath(path).replace("\\", "/") if os.sep == "\\" else os.fspath(path)
     numbered = None if os.path.lexists(text) else _SERIES.fullmatch(text)
     series = int(numbered["series"]) if numbered else None
-    file, inside = _container(numbered["path"] if numbered else text)
+    file, inside = _split_container(numbered["path"] if numbered else text)
     return DataPath(Path(file), inside.strip("/") or None, series)
 
 
-def _container(text: str) -> tuple[str, str]:
+def _split_container(text: str) -> tuple[str, str]:
     """The part of a path that is an HDF5 file or a Zarr store, and the rest; all of it and "" where there is none."""
     if is_file(text):
         return text, ""
     ends = [i for i, letter in enumerate(text) if letter == "/" and i] + [len(text)]
-    stores = [end for end in ends if text[:end].lower().endswith(STORES)]
+    stores = [end for end in ends if text[:end].lower().endswith(STORE_SUFFIXES)]
     files = [end for end in ends if text[:end].lower().endswith(_HDF5) and not is_dir(text[:end])]
     end = next(
         iter(
@@ -93,17 +93,17 @@ def is_folder(path: str | Path) -> bool:
     """Whether a path is a folder of files, and no Zarr store or part of one, whatever it is called."""
     if not is_dir(path):
         return False
-    data = split(path)
+    data = split_path(path)
     return data.kind != ".zarr" or not is_store(data.file)
 
 
 def is_pattern(path: str | Path) -> bool:
     """Whether a path stands for several files: a glob, or names joined by the path separator."""
     text = os.fspath(path)
-    return not exists(split(text).file) and ("*" in text or os.pathsep in text)
+    return not exists(split_path(text).file) and ("*" in text or os.pathsep in text)
 
 
-def expand(path: str | Path) -> tuple[DataPath, ...]:
+def expand_paths(path: str | Path) -> tuple[DataPath, ...]:
     """All arrays that a path, a glob or a list of these stands for, sorted by name.
 
     Raises
@@ -118,8 +118,8 @@ def expand(path: str | Path) -> tuple[DataPath, ...]:
 
 
 def _expand_one(text: str) -> list[DataPath]:
-    data = split(from_home(text))
-    files = [data.file] if exists(data.file) else _files_like(str(data.file))
+    data = split_path(from_home(text))
+    files = [data.file] if exists(data.file) else _find_files(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")
     if data.inside is None or "*" not in data.inside or data.kind == ".zarr":
@@ -127,7 +127,7 @@ def _expand_one(text: str) -> list[DataPath]:
     return [DataPath(f, name) for f in files for name in _names_inside(f, data.inside)]
 
 
-def _files_like(pattern: str) -> list[Path]:
+def _find_files(pattern: str) -> list[Path]:
     """The files that a glob stands for.
 
     Names with ``[1]`` or ``?`` are more common than choices, so only ``*`` is special at first. Where nothing is found,
@@ -140,8 +140,8 @@ def _files_like(pattern: str) -> list[Path]:
     return [Path(p) for p in glob.glob(stars) or glob.glob(choices)]  # noqa: PTH207
 
 
-def _names_like(names: Sequence[str], pattern: str) -> list[str]:
-    """The names that a pattern stands for, read as `_files_like` reads one."""
+def _filter_names(names: Sequence[str], pattern: str) -> list[str]:
+    """The names that a pattern stands for, read as `_find_files` reads one."""
     stars = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
     return [name for name in names if stars.fullmatch(name)] or fnmatch.filter(names, pattern)
 
@@ -149,20 +149,20 @@ def _names_like(names: Sequence[str], pattern: str) -> list[str]:
 def _names_inside(file: Path, pattern: str) -> list[str]:
     from omero_pixclf.files.hdf5.hdf5_reader import array_names
 
-    names = _names_like(array_names(file), pattern)
+    names = _filter_names(array_names(file), pattern)
     if not names:
         raise ImageError(f"{file}: holds no array that matches {pattern!r}")
     return names
 
 
-def nickname(paths: Sequence[DataPath]) -> str:
+def dataset_nickname(paths: Sequence[DataPath]) -> str:
     """The short name that ilastik gives a dataset, for file names of results.
 
     Examples
     --------
-    >>> nickname([split("a/stack.h5/volume/data")])
+    >>> dataset_nickname([split_path("a/stack.h5/volume/data")])
     'stack-volume-data'
-    >>> nickname([split("a/s_01.tif"), split("a/s_02.tif")])
+    >>> dataset_nickname([split_path("a/s_01.tif"), split_path("a/s_02.tif")])
     's_0'
     """
     stems = [os.fspath(p.file)[: -len(p.file.suffix) or None] for p in paths]

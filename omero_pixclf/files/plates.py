@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Plate", "Spot"]
+__all__ = ["Plate", "WellSample"]
 
 
 @dataclass(frozen=True)
-class Spot:
-    """Where an image of a plate was taken: row, column and field from 0, and the number of the run, if any."""
+class WellSample:
+    """Where an image of a plate was taken: row, column and field from 0, and the number of the acquisition, if any."""
 
     series: int
     row: int
     column: int
     field: int
-    run: int | None = 0
+    acquisition: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,23 @@ class Plate:
         What the files call it; empty where it has no name.
     rows, columns
         Its size.
-    runs
+    acquisitions
         Names of its acquisitions.
-    spots
+    well_samples
         Where its images lie.
     screen
         The name of the screen that the files put it into, if they do.
     wells
-        Rows and columns of wells that the files describe, beside those of the spots.
-    naming
+        Rows and columns of wells that the files describe, beside those of the well_samples.
+    naming_conventions
         How rows and columns are called: ``"letter"`` or ``"number"``.
     """
 
     name: str
     rows: int
     columns: int
-    runs: tuple[str, ...]
-    spots: tuple[Spot, ...]
+    acquisitions: tuple[str, ...]
+    well_samples: tuple[WellSample, ...]
     screen: str | None = None
     wells: tuple[tuple[int, int], ...] = ()
-    naming: tuple[str, str] = ("letter", "number")
+    naming_conventions: tuple[str, str] = ("letter", "number")

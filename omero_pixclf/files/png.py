@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, OutputError
-from omero_pixclf.files.atomic import replacing
-from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.atomic import write_atomically
+from omero_pixclf.files.axes import axes_from_keys
+from omero_pixclf.files.decoder_warnings import decoder_errors
 from omero_pixclf.files.stored_array import StoredArray
 
 __all__ = ["check_png", "open_png", "save_png"]
@@ -45,12 +45,14 @@ def open_png(path: Path) -> Iterator[StoredArray]:
             array = np.asarray(image if mode == image.mode else image.convert(mode))
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path}: too large for a picture, which is read whole: {error} Save it as TIFF") from error
-    except reader_errors() as error:
+    except decoder_errors() as error:
         raise ImageError(f"{path}: not a readable picture: {error}; copy or save it again") from error
     if array.dtype == np.int32:  # Pillow's type for 16-bit grey in some versions
         array = array.astype(np.uint16)
     pixels = array[..., np.newaxis] if array.ndim == 2 else array
-    yield StoredArray(str(path), pixels.shape, pixels.dtype.newbyteorder("="), axes_of("yxc"), lambda s: pixels[s])
+    yield StoredArray(
+        str(path), pixels.shape, pixels.dtype.newbyteorder("="), axes_from_keys("yxc"), lambda s: pixels[s]
+    )
 
 
 def _refuse_frames(path: Path, image: Any) -> None:
@@ -77,7 +79,7 @@ def save_png(path: Path, pixels: NDArray[Any]) -> None:
     """
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     check_png(path, channels, pixels.dtype)
-    with replacing(path) as part, part.open("wb") as file:
+    with write_atomically(path) as part, part.open("wb") as file:
         _write(file, pixels, _COLOUR_TYPES[channels])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.files.export.naming import SLICE_INDEX
-from omero_pixclf.files.paths import DataPath, expand
+from omero_pixclf.files.paths import DataPath, expand_paths
 
 __all__ = ["ProtectedFiles", "check_results_folder", "file_identities"]
 
@@ -75,16 +75,16 @@ class ProtectedFiles:
         """
         for path in paths:
             with suppress(PixclfError):
-                for data in expand(path):
+                for data in expand_paths(path):
                     self._add_data(role, data)
 
     def _add_data(self, role: str, data: DataPath) -> None:
         if data.kind not in _HDF5:
             self.add(role, data.file)
-            for member in _members(data) if data.kind in _TIFF else ():
+            for member in _ome_tiff_members(data) if data.kind in _TIFF else ():
                 self.add(role, member)
             return
-        name, linked = _hdf5_parts(data.file, data.inside)
+        name, linked = _hdf5_sources(data.file, data.inside)
         self.add(role, data.file, name)
         for file, array in linked:
             self.add(role, file, array)
@@ -110,12 +110,12 @@ class ProtectedFiles:
         UsageError
             The message says which input it is and what to do.
         """
-        for path in _written(output):
-            for one in self._standing_at(path):
-                if array is None or one.array is None or _overlap(one.file, one.array, array):
-                    raise UsageError(_refusal(one, path, array, of, what, advice))
+        for path in _output_files(output):
+            for one in self._inputs_at(path):
+                if array is None or one.array is None or _arrays_overlap(one.file, one.array, array):
+                    raise UsageError(_overwrite_message(one, path, array, of, what, advice))
 
-    def _standing_at(self, path: Path) -> Iterator[_Input]:
+    def _inputs_at(self, path: Path) -> Iterator[_Input]:
         for identity in file_identities(path):
             yield from self._inputs.get(identity, ())
         for folder in Path(os.path.realpath(path.parent), path.name).parents:
@@ -157,7 +157,7 @@ def _name_identity(path: Path) -> Identity:
     return os.path.realpath(whole.parent), unicodedata.normalize("NFC", whole.name).casefold()
 
 
-def _written(output: Path) -> list[Path]:
+def _output_files(output: Path) -> list[Path]:
     """The files that an output will be: itself, or those there are already of a sequence."""
     if SLICE_INDEX not in output.name:
         return [output]
@@ -168,20 +168,20 @@ def _written(output: Path) -> list[Path]:
     return []
 
 
-def _refusal(one: _Input, path: Path, array: str | None, of: str, what: str, advice: str) -> str:
+def _overwrite_message(one: _Input, path: Path, array: str | None, of: str, what: str, advice: str) -> str:
     where = path if array is None else f"{path}/{array}"
     itself = f"the {one.role} itself, {where}" if one.name == of else f"the {one.role} {one.name} (as {where})"
     other = ", or another array with --output_internal_path" if array is not None and one.array is not None else ""
     return f"{of}: {what} would overwrite {itself}; nothing was computed. {advice}{other}"
 
 
-def _parts(name: str) -> list[str]:
+def _name_parts(name: str) -> list[str]:
     return [part for part in name.split("/") if part not in ("", ".")]
 
 
-def _overlap(file: Path, read: str, written: str) -> bool:
+def _arrays_overlap(file: Path, read: str, written: str) -> bool:
     """Whether writing one array of an HDF5 file would replace the other, or a group around it."""
-    a, b = _parts(read), _parts(written)
+    a, b = _name_parts(read), _name_parts(written)
     if a[: len(b)] == b or b[: len(a)] == a:
         return True
     import h5py
@@ -192,26 +192,26 @@ def _overlap(file: Path, read: str, written: str) -> bool:
             if there is None:
                 return False
             source = opened["/".join(a)]
-            return bool(there == source or (isinstance(there, h5py.Group) and _holds(there, source)))
+            return bool(there == source or (isinstance(there, h5py.Group) and _contains_object(there, source)))
     except (OSError, RuntimeError, KeyError, ValueError):
         return True  # a file that cannot be looked into is not written to
 
 
-def _holds(group: Any, wanted: Any) -> bool:
+def _contains_object(group: Any, wanted: Any) -> bool:
     return group.visititems(lambda _, item: True if item == wanted else None) is True
 
 
-def _members(data: DataPath) -> tuple[Path, ...]:
+def _ome_tiff_members(data: DataPath) -> tuple[Path, ...]:
     """The other files of an OME-TIFF that is several; none where the file cannot be read."""
-    from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file
+    from omero_pixclf.files.tiff.tiff_file import list_member_files, open_tiff_file
 
     with suppress(PixclfError), open_tiff_file(data.file, alone=True) as tiff:
         if any(mark in (tiff.ome_metadata or "") for mark in ("FileName=", "BinaryOnly")):
-            return members_of(data.file)
+            return list_member_files(data.file)
     return ()
 
 
-def _hdf5_parts(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:
+def _hdf5_sources(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:
     """The name of the array that is read, None where it cannot be told, and the other files that it is stored in."""
     from omero_pixclf.files.hdf5.hdf5_reader import array_names
 
@@ -221,10 +221,10 @@ def _hdf5_parts(file: Path, inside: str | None) -> tuple[str | None, list[tuple[
             return None, []
     except (PixclfError, OSError, RuntimeError, KeyError, ValueError):
         return inside, []
-    return names[0], list(_stored_elsewhere(file, names[0]))
+    return names[0], list(_linked_sources(file, names[0]))
 
 
-def _stored_elsewhere(file: Path, name: str) -> Iterator[tuple[Path, str | None]]:
+def _linked_sources(file: Path, name: str) -> Iterator[tuple[Path, str | None]]:
     """Files (and arrays) that an array takes its values from, through any number of files on the way.
 
     A file that cannot be opened is there as a whole, since what it takes from others cannot be told.
@@ -235,7 +235,7 @@ def _stored_elsewhere(file: Path, name: str) -> Iterator[tuple[Path, str | None]
     seen: set[tuple[str, tuple[str, ...]]] = set()
     while waiting:
         file, name = waiting.pop()
-        place = (os.path.realpath(file), tuple(_parts(name)))
+        place = (os.path.realpath(file), tuple(_name_parts(name)))
         if place in seen:
             continue
         seen.add(place)
@@ -255,11 +255,11 @@ def _next_sources(opened: Any, file: Path, name: str) -> Iterator[tuple[Path, st
     """Files that an array is in by one step: a link, raw files, virtual sources; True where all of it is protected."""
     import h5py
 
-    parts = _parts(name)
+    parts = _name_parts(name)
     for end in range(1, len(parts) + 1):
         link = opened.get("/".join(parts[:end]), getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            for other in _beside(file, link.filename):
+            for other in _candidate_paths(file, link.filename):
                 yield other, "/".join([link.path, *parts[end:]]), True
             return
         if isinstance(link, h5py.SoftLink):
@@ -269,13 +269,13 @@ def _next_sources(opened: Any, file: Path, name: str) -> Iterator[tuple[Path, st
     item = opened[name]
     if isinstance(item, h5py.Dataset):
         for entry in item.external or ():
-            yield from ((other, None, True) for other in _beside(file, os.fsdecode(entry[0])))
+            yield from ((other, None, True) for other in _candidate_paths(file, os.fsdecode(entry[0])))
         for source in item.virtual_sources() if item.is_virtual else ():
             own = source.file_name == "."
-            for other in [file] if own else _beside(file, source.file_name.replace("%%", "%")):
+            for other in [file] if own else _candidate_paths(file, source.file_name.replace("%%", "%")):
                 yield other, source.dset_name, False
 
 
-def _beside(file: Path, name: str) -> list[Path]:
+def _candidate_paths(file: Path, name: str) -> list[Path]:
     """Where HDF5 looks for a file that another one names: in its folder, and in that of the file it is a link to."""
     return list(dict.fromkeys((file.parent / name, Path(os.path.realpath(file)).parent / name)))

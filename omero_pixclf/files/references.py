@@ -51,10 +51,10 @@ def resolve_reference(
     if not isinstance(name, str) or "\0" in name:
         raise ImageError(f"{said}: names {name!r}, expected the path of a file")
     if Path(name).is_absolute() or _DRIVE.match(name):
-        raise _outside(said, name, root)
+        raise _outside_error(said, name, root)
     found = Path(os.path.normpath(base / name))
     if not found.is_relative_to(os.path.normpath(root)):
-        raise _outside(said, name, root)
+        raise _outside_error(said, name, root)
     if not follow_links:
         check_within(found, root, name=name, source=said)
     return found
@@ -67,7 +67,7 @@ def check_within(path: Path, root: Path, *, name: str | None = None, source: str
     except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
         inside = False
     if not inside:
-        raise _outside(source or str(path), name or path.name, root)
+        raise _outside_error(source or str(path), name or path.name, root)
 
 
 def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: Iterable[Path] = ()) -> None:
@@ -90,7 +90,7 @@ def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: I
             resolve_reference(root, os.path.relpath(path, root), source=Path(tiff.filehandle.path))
 
 
-def _outside(source: str, name: str, root: Path) -> ImageError:
+def _outside_error(source: str, name: str, root: Path) -> ImageError:
     return ImageError(
         f"{source}: names {name!r}, which lies outside of {root.name or root}; a file may name only files that lie "
         "with it: put all of them into one folder, and let the names be relative"

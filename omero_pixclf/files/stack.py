@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axis, keys_of
+from omero_pixclf.files.axes import Axis, axis_keys
 from omero_pixclf.files.stored_array import StoredArray
 
-__all__ = ["stacked"]
+__all__ = ["stack_arrays"]
 
 
-def stacked(arrays: Sequence[StoredArray], along: str) -> StoredArray:
+def stack_arrays(arrays: Sequence[StoredArray], along: str) -> StoredArray:
     """The arrays one after the other along an axis; an axis that they do not have comes first.
 
     Raises
@@ -25,13 +25,13 @@ def stacked(arrays: Sequence[StoredArray], along: str) -> StoredArray:
         Where the arrays differ in axes, type or in their extents along the other axes.
     """
     first = arrays[0]
-    keys = keys_of(first.axes)
+    keys = axis_keys(first.axes)
     new = along not in keys
     axis = 0 if new else keys.index(along)
     for other in arrays[1:]:
-        if _frame(other, axis, new) != _frame(first, axis, new):
+        if _other_extents(other, axis, new) != _other_extents(first, axis, new):
             raise ImageError(
-                f"{other.name}: {keys_of(other.axes)} {other.shape} {other.dtype} cannot be stacked along {along} "
+                f"{other.name}: {axis_keys(other.axes)} {other.shape} {other.dtype} cannot be stacked along {along} "
                 f"with {first.name}: {keys} {first.shape} {first.dtype}"
             )
     ends = np.cumsum([1 if new else a.shape[axis] for a in arrays]).tolist()
@@ -46,9 +46,9 @@ def stacked(arrays: Sequence[StoredArray], along: str) -> StoredArray:
     )
 
 
-def _frame(array: StoredArray, axis: int, new: bool) -> tuple[Any, ...]:
+def _other_extents(array: StoredArray, axis: int, new: bool) -> tuple[Any, ...]:
     shape = array.shape if new else (*array.shape[:axis], *array.shape[axis + 1 :])
-    return (keys_of(array.axes), shape, array.dtype)
+    return (axis_keys(array.axes), shape, array.dtype)
 
 
 def _read(

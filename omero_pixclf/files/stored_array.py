@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, five_shape, keys_of, region_slices, solid_five
+from omero_pixclf.files.axes import Axes, axis_keys, region_slices, to_contiguous_tzyxc, tzyxc_shape
 from omero_pixclf.image import ImageInfo, Place, Region
 
-__all__ = ["FileReader", "StoredArray", "fingerprint", "refuse_impossible", "renamed"]
+__all__ = ["FileReader", "StoredArray", "check_array_size", "fingerprint", "rename_axes"]
 
 _MICROMETRES = {
     **dict.fromkeys(("", "µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1.0),
@@ -52,7 +52,7 @@ class StoredArray:
         Channel names where the file has them, else empty.
     drange
         The data range that the file declares, if it does.
-    held
+    cache_bytes
         Bytes of decoded pixels that reading keeps at most.
     files
         The files (and folders) whose sizes and times of change tell whether the pixels are still the same; none for
@@ -61,9 +61,9 @@ class StoredArray:
         The well that the image lies in, where the file is a plate's; else None.
     label
         What tells the image from the others of its file, ``"#1"`` or ``"/A/1/0"``; empty where it is the only one.
-    doubt
+    axes_problem
         Why ``axes`` are a guess although the file says something; empty where they are not, or the file says nothing.
-    named_axes
+    has_named_axes
         Whether the file itself names its axes.
     """
 
@@ -74,15 +74,15 @@ class StoredArray:
     read: Callable[[tuple[slice, ...]], NDArray[Any]]
     channels: tuple[str, ...] = ()
     drange: tuple[float, float] | None = None
-    held: int = 0
+    cache_bytes: int = 0
     files: tuple[Path, ...] = ()
     place: Place | None = None
     label: str = ""
-    doubt: str = ""
-    named_axes: bool = False
+    axes_problem: str = ""
+    has_named_axes: bool = False
 
 
-def refuse_impossible(
+def check_array_size(
     name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None = None
 ) -> None:
     """Refuse extents that no file can have, and chunks that no memory takes: a file says what it likes.
@@ -102,7 +102,7 @@ def refuse_impossible(
         )
 
 
-def renamed(array: StoredArray, axes: Axes) -> StoredArray:
+def rename_axes(array: StoredArray, axes: Axes) -> StoredArray:
     """The same array under other axes; resolution and unit stay with an axis whose key stays where it was.
 
     Raises
@@ -110,16 +110,16 @@ def renamed(array: StoredArray, axes: Axes) -> StoredArray:
     ImageError
         Where the number of axes differs.
     """
-    wanted = keys_of(axes)
+    wanted = axis_keys(axes)
     if len(wanted) != len(array.shape):
         raise ImageError(
             f"{array.name}: expected {len(wanted)} dimensions ({wanted}), found {len(array.shape)} "
-            f"of shape {array.shape} ({keys_of(array.axes)} in the file); "
+            f"of shape {array.shape} ({axis_keys(array.axes)} in the file); "
             "--input_axes names them, --ignore_training_axistags takes the file's own"
         )
-    if wanted == keys_of(array.axes):
-        return replace(array, doubt="")
-    return replace(array, axes=axes, channels=(), doubt="")
+    if wanted == axis_keys(array.axes):
+        return replace(array, axes_problem="")
+    return replace(array, axes=axes, channels=(), axes_problem="")
 
 
 class FileReader:
@@ -127,8 +127,8 @@ class FileReader:
 
     def __init__(self, array: StoredArray, path: Path) -> None:
         self.array = array
-        keys = keys_of(array.axes)
-        shape = five_shape(array.shape, keys)
+        keys = axis_keys(array.axes)
+        shape = tzyxc_shape(array.shape, keys)
         names = array.channels if len(array.channels) == shape[4] else ("",) * shape[4]
         self.info = ImageInfo(
             key=array.name,
@@ -143,18 +143,18 @@ class FileReader:
 
     def read(self, region: Region) -> NDArray[Any]:
         """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order."""
-        keys = keys_of(self.array.axes)
-        return solid_five(self.array.read(region_slices(region, keys)), keys, self.array.dtype)
+        keys = axis_keys(self.array.axes)
+        return to_contiguous_tzyxc(self.array.read(region_slices(region, keys)), keys, self.array.dtype)
 
 
 def pixel_size_um(axes: Axes) -> tuple[float | None, float | None, float | None]:
     """Micrometres per pixel along ``(z, y, x)``; None where the file gives none, or a unit that is no length."""
     by_key = {a.key: a for a in axes}
-    z, y, x = (_in_um(by_key[k].resolution, by_key[k].unit) if k in by_key else None for k in "zyx")
+    z, y, x = (_to_micrometres(by_key[k].resolution, by_key[k].unit) if k in by_key else None for k in "zyx")
     return (z, y, x)
 
 
-def _in_um(size: float, unit: str) -> float | None:
+def _to_micrometres(size: float, unit: str) -> float | None:
     factor = _MICROMETRES.get(unit.strip().lower())
     return size * factor if size > 0 and factor is not None else None
 

@@ -20,18 +20,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, InputError, OutputError
-from omero_pixclf.files.atomic import remove, write_bytes
+from omero_pixclf.files.atomic import remove_path, write_bytes
 from omero_pixclf.files.axes import Axis
 from omero_pixclf.files.export.image_writer import save_image
-from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.export.output_array import LabelValue
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.path_text import path_from_text, printable_info
-from omero_pixclf.files.paths import is_folder, split
-from omero_pixclf.folder.file_images import FileImages, each_set_once, images_of_file
-from omero_pixclf.folder.geojson import features_of
-from omero_pixclf.folder.image_listing import ListedFile, list_images, real_files, unreadable_image
-from omero_pixclf.folder.ledger import LEDGER, in_work, read_record, write_record
-from omero_pixclf.folder.safe_names import NAME_BYTES, safe_name, same_name, short_hash
+from omero_pixclf.files.paths import is_folder, split_path
+from omero_pixclf.folder.file_images import FileImages, list_file_images, skip_set_members
+from omero_pixclf.folder.geojson import geojson_features
+from omero_pixclf.folder.image_listing import ListedFile, list_images, unique_files, unreadable_image
+from omero_pixclf.folder.ledger import LEDGER, is_being_written, read_record, write_record
+from omero_pixclf.folder.safe_names import NAME_BYTES, is_same_name, safe_name, short_hash
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
@@ -72,21 +72,21 @@ class FolderSource:
             Where a target is not there, or the only one is a file that cannot be read.
         """
         alone = len(targets) == 1 and not is_folder(targets[0])
-        listed = real_files(one for target in targets for one in _listed(target))
+        listed = unique_files(one for target in targets for one in _list_files(target))
         seen: set[str] = set()
-        for images in each_set_once(listed, lambda one: self._images_of(one, alone)):
+        for images in skip_set_members(listed, lambda one: self._list_images(one, alone)):
             yield from (printable_info(info) for info in images.infos if info.key not in seen)
             seen.update(info.key for info in images.infos)
 
-    def _images_of(self, one: ListedFile, alone: bool) -> FileImages:
+    def _list_images(self, one: ListedFile, alone: bool) -> FileImages:
         """The images of a file, or what stands for one that cannot be read."""
         key = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links and change names
         if one.problem:
             return FileImages(one.path, (unreadable_image(key, f"{one.path}: {one.problem}"),))
         try:
-            return images_of_file(key, axes=self.axes)
+            return list_file_images(key, axes=self.axes)
         except ImageError as error:
-            if alone or not os.path.lexists(split(key).file):
+            if alone or not os.path.lexists(split_path(key).file):
                 raise
             return FileImages(one.path, (unreadable_image(key, str(error)),))
 
@@ -98,23 +98,23 @@ class FolderSource:
             yield reader
 
 
-def _listed(target: str) -> list[ListedFile]:
+def _list_files(target: str) -> list[ListedFile]:
     return list_images(Path(target)) if is_folder(target) else [ListedFile(Path(target))]
 
 
 class FolderWriter:
     """The results of one image under way, in a folder of their own."""
 
-    def __init__(self, folder: Path, image: ImageInfo, standing: Sequence[Path]) -> None:
+    def __init__(self, folder: Path, image: ImageInfo, replaced: Sequence[Path]) -> None:
         self.folder = folder
         self.image = image
-        self.standing = standing
+        self.replaced = replaced
         self.features: list[dict[str, Any]] = []
 
     def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are -1."""
         taken = list(outlines)
-        self.features.extend(features_of(taken, name=name, color=color))
+        self.features.extend(geojson_features(taken, name=name, color=color))
         return np.full(len(taken), NO_NUMBER, np.int64)
 
     def map(
@@ -157,8 +157,8 @@ class FolderWriter:
             collection = {"type": "FeatureCollection", "features": self.features}
             write_bytes(self.folder / "objects.geojson", json.dumps(collection).encode())
         write_record(self.folder, record)
-        for folder in self.standing:
-            remove(folder)
+        for folder in self.replaced:
+            remove_path(folder)
 
 
 class FolderSink:
@@ -180,7 +180,7 @@ class FolderSink:
 
     def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
         """What earlier runs of a recipe of that name left for an image, newest first."""
-        found = [read_record(folder) for folder in _runs(self._home(recipe, image.name, image.key))]
+        found = [read_record(folder) for folder in _run_folders(self._home(recipe, image.name, image.key))]
         own = [r for r in found if r is not None and (r.recipe, r.image) == (recipe, image.key)]
         return sorted(own, key=lambda r: r.run_id, reverse=True)
 
@@ -194,17 +194,17 @@ class FolderSink:
             Where another process is at this image and recipe, or the folder cannot be written.
         """
         home = self._home(record.recipe, image.name, image.key)
-        folder, standing = _open_run(home, record)
+        folder, replaced = _open_run(home, record)
         try:
-            yield FolderWriter(folder, image, standing)
+            yield FolderWriter(folder, image, replaced)
         except BaseException:
             _remove_unless_complete(folder)
             raise
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand for a container from earlier runs of the recipe."""
-        found = [(folder, read_record(folder)) for folder in _runs(self._container(recipe, container))]
-        own = [(folder, r) for folder, r in found if r is not None and r.recipe == recipe and _is_whole(folder, r)]
+        found = [(folder, read_record(folder)) for folder in _run_folders(self._container(recipe, container))]
+        own = [(folder, r) for folder, r in found if r is not None and r.recipe == recipe and _is_complete(folder, r)]
         if not own:
             return {}
         newest, _ = max(own, key=lambda pair: (pair[1].state == "complete", pair[1].run_id))
@@ -221,21 +221,21 @@ class FolderSink:
             Where they cannot be written.
         """
         record = replace(record, image="")  # which tells it from an image's
-        folder, standing = _open_run(self._container(record.recipe, container), record)
+        folder, replaced = _open_run(self._container(record.recipe, container), record)
         written = {}
         try:
-            for name, table in sorted(tables.items()):  # the summary last: see `_is_whole`
+            for name, table in sorted(tables.items()):  # the summary last: see `_is_complete`
                 write_csv(folder / f"{name}.csv", table)
                 write_parquet(folder / f"{name}.parquet", table)
                 written[name] = str(folder / f"{name}.csv")
             for path in attachments:
-                written[path.name] = str(_copied(path, folder))
+                written[path.name] = str(_copy_file(path, folder))
         except BaseException:
             _remove_unless_complete(folder)
             raise
         write_record(folder, replace(record, state="complete"))
-        for old in standing:
-            remove(old)
+        for old in replaced:
+            remove_path(old)
         return written
 
     def _home(self, recipe: str, name: str, key: str) -> Path:
@@ -251,56 +251,56 @@ def _open_run(home: Path, record: RunRecord) -> tuple[Path, list[Path]]:
 
     Recipes whose names become the same folder's keep their results apart: the ledger says what belongs to whom.
     """
-    new, standing = home / record.run_id, []
-    for folder in _runs(home):
+    new, replaced = home / record.run_id, []
+    for folder in _run_folders(home):
         earlier = read_record(folder)
         if earlier is not None and (earlier.recipe, earlier.image) != (record.recipe, record.image):
             continue
-        if earlier is not None and _is_whole(folder, earlier) and (folder != new or not record.image):
-            standing.append(folder)
-        elif in_work(folder, record.run_id):
+        if earlier is not None and _is_complete(folder, earlier) and (folder != new or not record.image):
+            replaced.append(folder)
+        elif is_being_written(folder, record.run_id):
             raise OutputError(
                 f"{folder}: another process is writing it at this moment; start again when that has ended"
             )
         else:
-            remove(folder)
-    if new in standing:  # tables of a run that was resumed: each file is replaced whole
+            remove_path(folder)
+    if new in replaced:  # tables of a run that was resumed: each file is replaced whole
         write_record(new, replace(record, state="complete"))
-        return new, [folder for folder in standing if folder != new]
+        return new, [folder for folder in replaced if folder != new]
     try:
         new.mkdir(parents=True)
     except OSError as error:
         raise OutputError(f"{new}: could not be made: {error.strerror}; name another folder with --out") from error
     write_record(new, replace(record, state="running", finished=None))
-    return new, standing
+    return new, replaced
 
 
-def _is_whole(folder: Path, record: RunRecord) -> bool:
+def _is_complete(folder: Path, record: RunRecord) -> bool:
     """Whether a run's results are all there; earlier versions never said so of tables."""
     return record.state == "complete" or (not record.image and (folder / "summary.parquet").is_file())
 
 
-def _runs(home: Path) -> list[Path]:
+def _run_folders(home: Path) -> list[Path]:
     """The folders of runs below an image's or container's folder, by run; also those that never got a ledger."""
     if not home.is_dir():
         return []
     named = [p for p in home.iterdir() if is_run_id(p.name) and p.is_dir()]
-    return sorted(p for p in named if (p / LEDGER).exists() or _is_bare(p))
+    return sorted(p for p in named if (p / LEDGER).exists() or _has_no_visible_files(p))
 
 
-def _is_bare(folder: Path) -> bool:
+def _has_no_visible_files(folder: Path) -> bool:
     return all(path.name.startswith(".") for path in folder.iterdir())
 
 
 def _remove_unless_complete(folder: Path) -> None:
     record = read_record(folder)
     if record is None or record.state != "complete":
-        remove(folder)
+        remove_path(folder)
         if folder.parent.is_dir() and not any(folder.parent.iterdir()):
             folder.parent.rmdir()
 
 
-def _copied(path: Path, folder: Path) -> Path:
+def _copy_file(path: Path, folder: Path) -> Path:
     try:
         return Path(shutil.copy2(path, folder))
     except OSError as error:
@@ -319,7 +319,9 @@ def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
     known = [
         (folder, record)
         for folder, record in found
-        if record is not None and folder.name == record.run_id and same_name(folder.parts[-3], safe_name(record.recipe))
+        if record is not None
+        and folder.name == record.run_id
+        and is_same_name(folder.parts[-3], safe_name(record.recipe))
     ]
     yield from sorted(known, key=lambda pair: (pair[1].run_id, str(pair[0])), reverse=True)
 
@@ -337,7 +339,7 @@ def undo_folder(root: Path, run_id: str) -> Mapping[str, int]:
         if record.run_id != run_id:
             continue
         gone["images" if record.image else "tables"] += 1
-        remove(folder)
+        remove_path(folder)
         if not any(folder.parent.iterdir()):
             folder.parent.rmdir()
     if not any(gone.values()):

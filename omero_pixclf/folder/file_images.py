@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.files.opening import open_image, open_images
-from omero_pixclf.files.paths import split
+from omero_pixclf.files.paths import split_path
+from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.folder.image_listing import ListedFile, unreadable_image
 from omero_pixclf.image import ImageInfo, Place
 
-__all__ = ["FileImages", "each_set_once", "images_of_file"]
+__all__ = ["FileImages", "list_file_images", "skip_set_members"]
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class FileImages:
     files: frozenset[str] = frozenset()
 
 
-def images_of_file(key: str, *, axes: str | None = None) -> FileImages:
+def list_file_images(key: str, *, axes: str | None = None) -> FileImages:
     """The image, or all images, that a path names: of a file, a store, a plate, a well.
 
     An image of several that cannot be read is among them with its `ImageInfo.problem`.
@@ -44,52 +44,52 @@ def images_of_file(key: str, *, axes: str | None = None) -> FileImages:
     """
     path = Path(key)
     try:
-        info, files = _opened(key, axes)
+        info, files = _read_info(key, axes)
         return FileImages(path, (info,), files)
-    except SeveralImages as several:
+    except SeveralImagesError as several:
         if several.missing:
             log.warning("%s: wells %s are listed, but not there", key, ", ".join(several.missing))
-        found = list(_each(key, several.addresses, axes))
+        found = list(_read_each(key, several.addresses, axes))
         infos = [info for info, _ in found]
         members: set[str] = set().union(*(files for _, files in found))
-        return FileImages(path, tuple(_at_home(info, infos) for info in infos), frozenset(members))
+        return FileImages(path, tuple(_use_container_of(info, infos) for info in infos), frozenset(members))
 
 
-def _each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator[tuple[ImageInfo, frozenset[str]]]:
+def _read_each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator[tuple[ImageInfo, frozenset[str]]]:
     """Each image of several, and the files of its set; TIFF files are looked through once for all of them."""
-    if split(key).kind in _SETS:
+    if split_path(key).kind in _SETS:
         with open_images(Path(key), axes=axes) as readers:
             for address, reader in zip(addresses, readers, strict=True):
                 if isinstance(reader, ImageError):
                     yield unreadable_image(address, str(reader)), frozenset()
                 else:
-                    yield reader.info, _set_of(reader)
+                    yield reader.info, _member_files(reader)
         return
     for address in addresses:
         try:
-            yield _opened(address, axes)
+            yield _read_info(address, axes)
         except ImageError as error:
             yield unreadable_image(address, str(error)), frozenset()
 
 
-def _at_home(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
+def _use_container_of(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
     """An image that cannot be read in the container of the others."""
     home = next((other.place for other in others if not other.problem), None)
     return info if home is None or not info.problem else replace(info, place=Place(home.container, home.name))
 
 
-def _opened(address: str, axes: str | None) -> tuple[ImageInfo, frozenset[str]]:
+def _read_info(address: str, axes: str | None) -> tuple[ImageInfo, frozenset[str]]:
     with open_image(address, axes=axes) as reader:
-        return reader.info, _set_of(reader) if split(address).kind in _SETS else frozenset()
+        return reader.info, _member_files(reader) if split_path(address).kind in _SETS else frozenset()
 
 
-def _set_of(reader: FileReader) -> frozenset[str]:
+def _member_files(reader: FileReader) -> frozenset[str]:
     """The files that an image lies in, where these are several."""
     members = frozenset(map(os.path.realpath, reader.array.files))
     return members if len(members) > 1 else frozenset()
 
 
-def each_set_once(files: Iterable[ListedFile], look: Callable[[ListedFile], FileImages]) -> Iterator[FileImages]:
+def skip_set_members(files: Iterable[ListedFile], look: Callable[[ListedFile], FileImages]) -> Iterator[FileImages]:
     """The images of files, without those of files that belong to the images of another one.
 
     Each file of an OME-TIFF set that has the metadata gives the same images: the first one counts, the others are not

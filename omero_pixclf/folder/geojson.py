@@ -12,20 +12,24 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
-__all__ = ["features_of"]
+__all__ = ["geojson_features"]
 
-PLANE = 2**20  # pixels in which rings are found together
+MAX_PLANE_PIXELS = 2**20  # pixels in which rings are found together
 
 Points = NDArray[np.float64]
 Shape = MaskShape | tuple[PolygonShape, ...]
 
 
-def features_of(outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> Iterator[dict[str, Any]]:
+def geojson_features(
+    outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]
+) -> Iterator[dict[str, Any]]:
     """A GeoJSON feature for every plane of every outline.
 
     A mask becomes the polygons around its pixels, with their holes; nothing of it is lost.
     """
-    for batch in _batches((outline.label, shown) for outline in outlines for shown in _planes(outline.shapes)):
+    for batch in _batch_shapes(
+        (outline.label, shown) for outline in outlines for shown in _split_planes(outline.shapes)
+    ):
         for (label, shown), geometry in zip(batch, _geometries([shown for _, shown in batch]), strict=True):
             shape = shown if isinstance(shown, MaskShape) else shown[0]
             yield {
@@ -41,20 +45,20 @@ def features_of(outlines: Iterable[Outline], *, name: str, color: tuple[int, int
             }
 
 
-def _planes(shapes: Sequence[PolygonShape | MaskShape]) -> Iterator[Shape]:
+def _split_planes(shapes: Sequence[PolygonShape | MaskShape]) -> Iterator[Shape]:
     """Shapes as features show them: a mask, or the polygons of a plane together."""
     for _, group in groupby(enumerate(shapes), lambda pair: (pair[1].z, isinstance(pair[1], MaskShape) and pair[0])):
         here = [shape for _, shape in group]
         yield here[0] if isinstance(here[0], MaskShape) else tuple(s for s in here if isinstance(s, PolygonShape))
 
 
-def _batches(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[int, Shape]]]:
-    """Shapes whose masks fit side by side into a plane of `PLANE` pixels; a larger one is alone."""
+def _batch_shapes(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[int, Shape]]]:
+    """Shapes whose masks fit side by side into a plane of `MAX_PLANE_PIXELS` pixels; a larger one is alone."""
     batch: list[tuple[int, Shape]] = []
     height = width = 0
     for label, shape in shapes:
         high, wide = shape.bits.shape if isinstance(shape, MaskShape) else (0, 0)
-        if batch and max(height, high) * (width + wide) + len(batch) > PLANE:
+        if batch and max(height, high) * (width + wide) + len(batch) > MAX_PLANE_PIXELS:
             yield batch
             batch, height, width = [], 0, 0
         batch.append((label, shape))
@@ -65,19 +69,19 @@ def _batches(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[int, Sh
 
 def _geometries(shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
     """One for each shape, in their order."""
-    rings = _rings_around([shape for shape in shapes if isinstance(shape, MaskShape)])
+    rings = _mask_rings([shape for shape in shapes if isinstance(shape, MaskShape)])
     for shape in shapes:
         if isinstance(shape, MaskShape):
-            yield _around_pixels(next(rings))
+            yield _mask_geometry(next(rings))
             continue
-        polygons = [[_closed(ring) for ring in (part.points, *part.holes)] for part in shape]
+        polygons = [[_close_ring(ring) for ring in (part.points, *part.holes)] for part in shape]
         if len(polygons) == 1:
             yield {"type": "Polygon", "coordinates": polygons[0]}
         else:
             yield {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _rings_around(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
+def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
     """The rings of each mask at its place: found in one plane where all lie side by side, which is far quicker."""
     if not masks:
         return
@@ -94,17 +98,17 @@ def _rings_around(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
     yield from found
 
 
-def _around_pixels(rings: Sequence[Points]) -> dict[str, Any]:
+def _mask_geometry(rings: Sequence[Points]) -> dict[str, Any]:
     outer = [ring for ring in rings if signed_area(ring) > 0]
     nested = sorted(range(len(outer)), key=lambda i: signed_area(outer[i]))  # smallest first: parts may lie in holes
     holes = [ring for ring in rings if signed_area(ring) <= 0]
-    polygons = [[_closed(ring)] for ring in outer]
+    polygons = [[_close_ring(ring)] for ring in outer]
     for hole in holes:
         around = next(i for i in nested if is_in_ring(outer[i], hole))
-        polygons[around].append(_closed(hole))
+        polygons[around].append(_close_ring(hole))
     return {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _closed(points: Points) -> list[list[float]]:
+def _close_ring(points: Points) -> list[list[float]]:
     ring: list[list[float]] = points.tolist()
     return [*ring, ring[0]]

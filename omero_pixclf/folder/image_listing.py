@@ -7,16 +7,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.files.opening import EXTENSIONS, only_in_omero
-from omero_pixclf.files.paths import is_folder, split
+from omero_pixclf.files.opening import EXTENSIONS, unsupported_format_advice
+from omero_pixclf.files.paths import is_folder, split_path
 from omero_pixclf.folder.ledger import is_results_folder
 from omero_pixclf.image import ImageInfo, Place
 
-__all__ = ["ListedFile", "list_images", "real_files", "unreadable_image"]
+__all__ = ["ListedFile", "list_images", "unique_files", "unreadable_image"]
 
 _NO_IMAGES = (".ilp",)
 _STORE = ".zarr"
-_HOLLOW = "is called .zarr, but holds no Zarr metadata; copy it again"
+_EMPTY_STORE = "is called .zarr, but holds no Zarr metadata; copy it again"
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ def list_images(folder: Path) -> list[ListedFile]:
                 identity = os.path.realpath(path)
                 if identity not in found or (direct and not found[identity][0]):
                     found[identity] = (direct, ListedFile(path, _problem(path)))
-    for place in _hollow_stores(visited, found):
-        found[os.path.realpath(place)] = (True, ListedFile(place, _HOLLOW))
+    for place in _empty_stores(visited, found):
+        found[os.path.realpath(place)] = (True, ListedFile(place, _EMPTY_STORE))
     return sorted((listed for _, listed in found.values()), key=lambda one: one.path.parts)
 
 
 def _is_image(path: Path) -> bool:
-    kind = split(path).kind
-    return (kind in EXTENSIONS and kind not in _NO_IMAGES) or bool(only_in_omero(path.name))
+    kind = split_path(path).kind
+    return (kind in EXTENSIONS and kind not in _NO_IMAGES) or bool(unsupported_format_advice(path.name))
 
 
 def _problem(path: Path) -> str:
     """Why a path cannot be opened as a file; opening a pipe would wait for ever."""
     if path.is_file() or path.is_dir():
-        return only_in_omero(path.name)
+        return unsupported_format_advice(path.name)
     if path.is_symlink() and not path.exists():
         return f"is a link to {path.readlink()}, which is not there"
     return "is neither a file nor a folder"
 
 
-def _hollow_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, ListedFile]]) -> Iterator[Path]:
+def _empty_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, ListedFile]]) -> Iterator[Path]:
     """Folders that are called as Zarr stores, but are none, and in which nothing was found; not those around them."""
     taken = [one.path for _, one in found.values()]
     hollow: list[Path] = []
@@ -97,7 +97,7 @@ def unreadable_image(key: str, problem: str) -> ImageInfo:
     return ImageInfo(key, path.name, (0, 0, 0, 0, 0), "", (), place=place, problem=problem)
 
 
-def real_files(listed: Iterator[ListedFile]) -> Iterator[ListedFile]:
+def unique_files(listed: Iterator[ListedFile]) -> Iterator[ListedFile]:
     """Each real file once, also where several targets lead to it."""
     seen: set[str] = set()
     for one in listed:

@@ -15,7 +15,7 @@ from omero_pixclf.image import parse_id
 from omero_pixclf.provenance import RunRecord, is_alive, is_run_id
 from omero_pixclf.text import parse_json, printable
 
-__all__ = ["LEDGER", "in_work", "is_results_folder", "read_record", "write_record"]
+__all__ = ["LEDGER", "is_being_written", "is_results_folder", "read_record", "write_record"]
 
 LEDGER = "ledger.json"
 
@@ -32,13 +32,13 @@ def write_record(folder: Path, record: RunRecord) -> None:
     facts["started"] = record.started.isoformat()
     facts["finished"] = None if record.finished is None else record.finished.isoformat()
     if record.state == "running":
-        facts["worker"] = _worker()
+        facts["worker"] = _worker_name()
     write_bytes(folder / LEDGER, printable(json.dumps(facts, indent=2, ensure_ascii=False)).encode())
 
 
 def read_record(folder: Path) -> RunRecord | None:
     """The record of a folder; None where it has none that can be read."""
-    facts = _facts(folder)
+    facts = _read_ledger(folder)
     if facts is None:
         return None
     facts.pop("worker", None)
@@ -59,9 +59,9 @@ def is_results_folder(folder: Path) -> bool:
     return is_run_id(folder.name) or read_record(folder) is not None
 
 
-def in_work(folder: Path, run_id: str) -> bool:
+def is_being_written(folder: Path, run_id: str) -> bool:
     """Whether another process on this machine is writing this folder now; a run's own folders never count."""
-    facts = _facts(folder) or {}
+    facts = _read_ledger(folder) or {}
     host, _, pid = str(facts.get("worker", "")).rpartition(" ")
     if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():
         return False
@@ -69,7 +69,7 @@ def in_work(folder: Path, run_id: str) -> bool:
     return number is not None and number != os.getpid() and is_alive(number)
 
 
-def _facts(folder: Path) -> dict[str, Any] | None:
+def _read_ledger(folder: Path) -> dict[str, Any] | None:
     try:
         facts = parse_json((folder / LEDGER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -77,5 +77,5 @@ def _facts(folder: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) else None
 
 
-def _worker() -> str:
+def _worker_name() -> str:
     return f"{socket.gethostname()} {os.getpid()}"

@@ -7,7 +7,7 @@ import os
 import re
 import unicodedata
 
-__all__ = ["NAME_BYTES", "safe_name", "same_name", "short_hash"]
+__all__ = ["NAME_BYTES", "is_same_name", "safe_name", "short_hash"]
 
 NAME_BYTES = 255
 """What most file systems allow for one name."""
@@ -32,16 +32,16 @@ def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
     return os.fsdecode(plain.encode())  # UTF-8 on the disk, whatever this process takes names for
 
 
-def same_name(one: str, other: str) -> bool:
+def is_same_name(one: str, other: str) -> bool:
     r"""Whether two names may be one file: file systems ignore case, or write accents in their own way.
 
-    >>> same_name("Nuclei", "nuclei"), same_name("caf\u00e9", "cafe\u0301"), same_name("a", "b")
+    >>> is_same_name("Nuclei", "nuclei"), is_same_name("caf\u00e9", "cafe\u0301"), is_same_name("a", "b")
     (True, True, False)
     """
-    return _folded(one) == _folded(other)
+    return _normalize(one) == _normalize(other)
 
 
-def _folded(name: str) -> str:
+def _normalize(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.errors import InputError
-from omero_pixclf.files.atomic import replacing
+from omero_pixclf.files.atomic import write_atomically
 from omero_pixclf.table import NO_NUMBER, NOT_NEGATIVE, Column, Table
 
 __all__ = ["read_parquet", "write_csv", "write_parquet"]
@@ -27,7 +27,7 @@ def write_csv(path: Path, table: Table) -> None:
     OutputError
         Where it cannot be written.
     """
-    with replacing(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(table.names)
         writer.writerows(zip(*map(_cells, table.columns), strict=True))
@@ -56,7 +56,7 @@ def write_parquet(path: Path, table: Table) -> None:
         facts = {"kind": column.kind, "unit": column.unit, "description": column.description, "fill": str(column.fill)}
         fields.append(pyarrow.field(column.name, kind, metadata=facts))
         arrays.append(pyarrow.array(_cells(column), kind))
-    with replacing(path) as part, part.open("wb") as file:  # pyarrow itself opens UTF-8 names only
+    with write_atomically(path) as part, part.open("wb") as file:  # pyarrow itself opens UTF-8 names only
         pyarrow.parquet.write_table(pyarrow.Table.from_arrays(arrays, schema=pyarrow.schema(fields)), file)
 
 

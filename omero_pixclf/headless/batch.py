@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.errors import ImageError, PixclfError, UsageError
-from omero_pixclf.files.axes import five_shape, keys_of
-from omero_pixclf.files.export.formats import format_named
-from omero_pixclf.files.export.image_writer import Export, Planned, output_address, plan_export, write_result
-from omero_pixclf.files.export.naming import SLICE_INDEX, fields
+from omero_pixclf.files.axes import axis_keys, tzyxc_shape
+from omero_pixclf.files.export.formats import get_format
+from omero_pixclf.files.export.image_writer import ExportPlan, ExportSettings, output_address, plan_export, write_result
+from omero_pixclf.files.export.naming import SLICE_INDEX, template_fields
 from omero_pixclf.files.opening import open_image, open_stored
-from omero_pixclf.files.paths import DataPath, expand, nickname
+from omero_pixclf.files.paths import DataPath, dataset_nickname, expand_paths
 from omero_pixclf.files.protection import ProtectedFiles, file_identities
 from omero_pixclf.files.stored_array import FileReader
-from omero_pixclf.headless.sources import Computation, Source
+from omero_pixclf.headless.export_sources import ComputeOptions, ExportSource
 from omero_pixclf.image import ChannelReader, PixelReader, Region
 from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
 
-__all__ = ["Engine", "Inputs", "Outcome", "native_engine", "protected_files", "run_batch"]
+__all__ = ["BatchInputs", "BatchResult", "Engine", "native_engine", "protected_files", "run_batch"]
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class BatchInputs:
     """Which files, and what their axes are.
 
     Attributes
@@ -71,7 +71,7 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchResult:
     """What became of one image.
 
     Attributes
@@ -94,25 +94,25 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Task:
+class BatchTask:
     """One image, opened, and what is to be made of it; ``pixels`` are those of the image's chosen channels."""
 
     project: Project
-    source: Source
+    source: ExportSource
     image: FileReader
     pixels: PixelReader
     image_path: str
-    planned: Planned
-    computation: Computation
+    planned: ExportPlan
+    computation: ComputeOptions
     protected: ProtectedFiles
     mask_path: str | None = None
 
 
-Engine = Callable[[Task, Progress], tuple[str, ...]]
+Engine = Callable[[BatchTask, Progress], tuple[str, ...]]
 """Makes the planned file of a task; returns notes for the report."""
 
 
-def native_engine(task: Task, progress: Progress) -> tuple[str, ...]:
+def native_engine(task: BatchTask, progress: Progress) -> tuple[str, ...]:
     """Compute and write the result of a task, block by block.
 
     Raises
@@ -139,17 +139,17 @@ def _pixels(region: Region) -> int:
 
 def run_batch(
     project: Project,
-    source: Source,
-    inputs: Inputs,
-    export: Export,
+    source: ExportSource,
+    inputs: BatchInputs,
+    export: ExportSettings,
     *,
     engine: Engine = native_engine,
     project_file: Path | None = None,
     memory: int | None = None,
     threads: int | None = None,
-    progress: Callable[[str], AbstractContextManager[Progress]] = lambda _: nullcontext(_unseen),
+    progress: Callable[[str], AbstractContextManager[Progress]] = lambda _: nullcontext(_ignore_progress),
     stop_on_failure: bool = False,
-) -> Iterator[Outcome]:
+) -> Iterator[BatchResult]:
     """Apply a project to every input, yielding what became of each as soon as it is known.
 
     ``project_file`` is where the project was read from; ``progress`` gives, for the path of an image, a context that
@@ -163,10 +163,10 @@ def run_batch(
     protected = protected_files(inputs, project_file)
     _check_outputs(protected, project, source, inputs, export)
     batch = _Batch(project, source, inputs, export, protected, (memory, threads))
-    return _outcomes(batch, engine, progress, stop_on_failure)
+    return _run_images(batch, engine, progress, stop_on_failure)
 
 
-def protected_files(inputs: Inputs, project_file: Path | None) -> ProtectedFiles:
+def protected_files(inputs: BatchInputs, project_file: Path | None) -> ProtectedFiles:
     """Everything that a batch reads, for the check that nothing which it writes is among it."""
     protected = ProtectedFiles()
     if project_file is not None:
@@ -176,7 +176,9 @@ def protected_files(inputs: Inputs, project_file: Path | None) -> ProtectedFiles
     return protected
 
 
-def _check_outputs(protected: ProtectedFiles, project: Project, source: Source, inputs: Inputs, export: Export) -> None:
+def _check_outputs(
+    protected: ProtectedFiles, project: Project, source: ExportSource, inputs: BatchInputs, export: ExportSettings
+) -> None:
     """Refuse the whole batch where any result would overwrite an input; images that cannot be read fail later."""
     for path in inputs.images:
         address = None
@@ -186,26 +188,28 @@ def _check_outputs(protected: ProtectedFiles, project: Project, source: Source, 
             protected.check(*address, of=path)
 
 
-def _address(project: Project, source: Source, inputs: Inputs, export: Export, path: str) -> tuple[Path, str | None]:
+def _address(
+    project: Project, source: ExportSource, inputs: BatchInputs, export: ExportSettings, path: str
+) -> tuple[Path, str | None]:
     """The file of an image's result, and the array in it; the image is opened only where the name tells its extent."""
-    known = {**_name_fields(expand(path)), "result_type": source.name}
+    known = {**_name_fields(expand_paths(path)), "result_type": source.name}
     templates = f"{export.output_filename_format}/{export.output_internal_path}"
-    if fields(templates) <= {*known, SLICE_INDEX}:
+    if template_fields(templates) <= {*known, SLICE_INDEX}:
         file, inside = output_address(export, known)
         return file, inside if file.suffix == ".h5" else None
     with open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along) as image:
-        planned = _planned(source, image, export, path)
+        planned = _plan_image(source, image, export, path)
         return planned.path, planned.array
 
 
-def _planned(source: Source, image: FileReader, export: Export, path: str) -> Planned:
+def _plan_image(source: ExportSource, image: FileReader, export: ExportSettings, path: str) -> ExportPlan:
     made = source.describe(source.project, image, source.name)
-    return plan_export(export, made, **_name_fields(expand(path)))
+    return plan_export(export, made, **_name_fields(expand_paths(path)))
 
 
 def _name_fields(files: Sequence[DataPath]) -> dict[str, str]:
     """The fields of the templates that the image's own name fills."""
-    return {"dataset_dir": str(files[0].file.absolute().parent), "nickname": nickname(files)}
+    return {"dataset_dir": str(files[0].file.absolute().parent), "nickname": dataset_nickname(files)}
 
 
 @dataclass(frozen=True)
@@ -213,19 +217,19 @@ class _Batch:
     """What is the same for all images of a batch; ``limits`` are memory and threads."""
 
     project: Project
-    source: Source
-    inputs: Inputs
-    export: Export
+    source: ExportSource
+    inputs: BatchInputs
+    export: ExportSettings
     protected: ProtectedFiles
     limits: tuple[int | None, int | None]
 
 
-def _outcomes(
+def _run_images(
     batch: _Batch,
     engine: Engine,
     progress: Callable[[str], AbstractContextManager[Progress]],
     stop_on_failure: bool,
-) -> Iterator[Outcome]:
+) -> Iterator[BatchResult]:
     inputs = batch.inputs
     masks: Sequence[str | None] = inputs.masks or (None,) * len(inputs.images)
     written: dict[Identity, str] = {}
@@ -236,41 +240,41 @@ def _outcomes(
         notes: tuple[str, ...] = ()
         try:
             with ExitStack() as opened:
-                task = _task(opened, batch, path, mask)
-                _once(written, task)
-                notes = (*_silent_choices(batch, path), *engine(task, opened.enter_context(progress(path))))
+                task = _open_task(opened, batch, path, mask)
+                _check_unique_output(written, task)
+                notes = (*_describe_implicit_choices(batch, path), *engine(task, opened.enter_context(progress(path))))
                 output = task.planned.address
         except PixclfError as problem:
             log.debug("%s failed", path, exc_info=True)
             error = problem
-            if isinstance(problem, ImageError) and (other := _better_axes(batch.project, inputs, path)):
+            if isinstance(problem, ImageError) and (other := _suggest_axes(batch.project, inputs, path)):
                 error = ImageError(f"{problem}; {other}")
         except Exception as problem:
             log.warning("%s failed", path, exc_info=True)
             error = PixclfError(f"{path}: unexpected {type(problem).__name__}: {problem}")
-        yield Outcome(path, output, error, time.monotonic() - started, notes)
+        yield BatchResult(path, output, error, time.monotonic() - started, notes)
         if error is not None and stop_on_failure:
             return
 
 
-def _unseen(_done: int, _total: int) -> None:
+def _ignore_progress(_done: int, _total: int) -> None:
     """Progress that nobody looks at."""
 
 
-def _once(written: dict[Identity, str], task: Task) -> None:
+def _check_unique_output(written: dict[Identity, str], task: BatchTask) -> None:
     """Refuse to overwrite a result of the same batch: two images whose names lead to one file."""
     planned = task.planned
     before = written.setdefault((*file_identities(planned.path)[0], planned.array), task.image_path)
     if before != task.image_path:
         raise UsageError(
             f"{task.image_path}: its result would overwrite that of {before}, {planned.address}; "
-            f"{_telling_apart(before, task.image_path)} in --output_filename_format"
+            f"{_distinguishing_field(before, task.image_path)} in --output_filename_format"
         )
 
 
-def _telling_apart(one: str, other: str) -> str:
+def _distinguishing_field(one: str, other: str) -> str:
     """Which field of a file name template gives two images results of different names."""
-    names = [_name_fields(expand(path)) for path in (one, other)]
+    names = [_name_fields(expand_paths(path)) for path in (one, other)]
     if names[0]["nickname"] != names[1]["nickname"]:
         return "use {nickname}"
     if names[0]["dataset_dir"] != names[1]["dataset_dir"]:
@@ -278,30 +282,30 @@ def _telling_apart(one: str, other: str) -> str:
     return "both have the same folder and name: apply the project to each by itself, with a name of its own"
 
 
-def _task(opened: ExitStack, batch: _Batch, path: str, mask: str | None) -> Task:
+def _open_task(opened: ExitStack, batch: _Batch, path: str, mask: str | None) -> BatchTask:
     inputs, project, source = batch.inputs, batch.project, batch.source
     image = opened.enter_context(open_image(path, axes=_axes(project, inputs), stack_along=inputs.stack_along))
-    pixels = _chosen(image, inputs.channels)
-    planned = _planned(source, image, batch.export, path)
+    pixels = _select_channels(image, inputs.channels)
+    planned = _plan_image(source, image, batch.export, path)
     batch.protected.check(planned.path, planned.array, of=path)
     inside = (
         opened.enter_context(open_image(mask, axes=inputs.axes[1], stack_along=inputs.stack_along)) if mask else None
     )
-    planned, memory = _shared(planned, image, batch.limits[0])
-    computation = Computation(memory, batch.limits[1], inside, planned.region)
-    return Task(project, source, image, pixels, path, planned, computation, batch.protected, mask)
+    planned, memory = _divide_memory(planned, image, batch.limits[0])
+    computation = ComputeOptions(memory, batch.limits[1], inside, planned.region)
+    return BatchTask(project, source, image, pixels, path, planned, computation, batch.protected, mask)
 
 
-def _shared(planned: Planned, image: FileReader, memory: int | None) -> tuple[Planned, int | None]:
+def _divide_memory(planned: ExportPlan, image: FileReader, memory: int | None) -> tuple[ExportPlan, int | None]:
     """Divide the memory that was allowed: what reading and writing hold back, and the rest for the computation."""
     if memory is None:
         return planned, None
-    target = replace(planned.target, room=min(planned.target.room, memory // 4))
-    left = memory - format_named(planned.output_format).waiting(target) - image.array.held
+    target = replace(planned.target, buffer_bytes=min(planned.target.buffer_bytes, memory // 4))
+    left = memory - get_format(planned.output_format).buffer_bytes(target) - image.array.cache_bytes
     return replace(planned, target=target), max(left, memory // 8)
 
 
-def _chosen(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
+def _select_channels(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
     """The image with the channels that were asked for."""
     if not channels:
         return image
@@ -318,14 +322,14 @@ def _chosen(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
     return ChannelReader(image, tuple(indices))
 
 
-def _better_axes(project: Project, inputs: Inputs, path: str) -> str:
+def _suggest_axes(project: Project, inputs: BatchInputs, path: str) -> str:
     """What to say of an image that has the project's channels by its own axes, but not by the training image's."""
     imposed = _axes(project, inputs)
     if imposed is None or imposed == inputs.axes[0]:
         return ""
     with suppress(PixclfError), open_stored(path, stack_along=inputs.stack_along) as stored:
-        own = keys_of(stored.axes)
-        counts = [five_shape(stored.shape, keys)[4] for keys in (own, imposed) if len(keys) == len(stored.shape)]
+        own = axis_keys(stored.axes)
+        counts = [tzyxc_shape(stored.shape, keys)[4] for keys in (own, imposed) if len(keys) == len(stored.shape)]
         if counts[0] == project.channels and counts[1:] != counts[:1]:
             return (
                 f"its axes were taken as {imposed}, the training image's; by its own, {own}, it has "
@@ -334,11 +338,11 @@ def _better_axes(project: Project, inputs: Inputs, path: str) -> str:
     return ""
 
 
-def _silent_choices(batch: _Batch, path: str) -> Iterator[str]:
+def _describe_implicit_choices(batch: _Batch, path: str) -> Iterator[str]:
     """What ilastik decides without a word and predict decides the same way, but says: axes, and the order of files."""
-    files = expand(path)
+    files = expand_paths(path)
     names = [str(data) for data in files]
-    counted_order = sorted(names, key=_by_number)
+    counted_order = sorted(names, key=_natural_sort_key)
     if names != counted_order:
         first = next(i for i, (a, b) in enumerate(zip(names, counted_order, strict=True)) if a != b)
         yield (
@@ -349,21 +353,21 @@ def _silent_choices(batch: _Batch, path: str) -> Iterator[str]:
     if imposed is None or imposed == batch.inputs.axes[0]:
         return
     with open_stored(path, stack_along=batch.inputs.stack_along) as stored:
-        own = keys_of(stored.axes)
-        if stored.named_axes and own != imposed:
+        own = axis_keys(stored.axes)
+        if stored.has_named_axes and own != imposed:
             yield (
                 f"its axes are {own} by the file, taken as {imposed}, those of the project's training image, as "
                 "ilastik does; --ignore_training_axistags takes the file's own"
             )
 
 
-def _by_number(name: str) -> list[tuple[int, int, str]]:
+def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
     """A key that sorts ``f_2`` before ``f_10``."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(p), "") if p.isascii() and p.isdigit() else (0, 0, p) for p in parts]
 
 
-def _axes(project: Project, inputs: Inputs) -> str | None:
+def _axes(project: Project, inputs: BatchInputs) -> str | None:
     """The axes put on an image: those asked for, else those of the training image, else the file's own."""
     if inputs.axes[0] is not None or inputs.ignore_training_axes:
         return inputs.axes[0]

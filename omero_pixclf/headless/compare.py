@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.files.axes import keys_of
+from omero_pixclf.files.axes import axis_keys
 from omero_pixclf.files.opening import open_stored
-from omero_pixclf.files.paths import DataPath, split
+from omero_pixclf.files.paths import DataPath, split_path
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.text import parse_json
 
-__all__ = ["Difference", "PixelDifference", "differences", "pixel_difference"]
+__all__ = ["MetadataDifference", "PixelDifference", "compare_metadata", "compare_pixels"]
 
 _SLAB_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
-class Difference:
+class MetadataDifference:
     """One fact that two files tell differently; None where one does not tell it."""
 
     fact: str
@@ -47,7 +47,7 @@ class PixelDifference:
     total: int
 
 
-def differences(ours: str | DataPath, theirs: str | DataPath) -> list[Difference]:
+def compare_metadata(ours: str | DataPath, theirs: str | DataPath) -> list[MetadataDifference]:
     """Every fact beside the pixels that differs: axes, shape, type, and the attributes of HDF5 arrays.
 
     Raises
@@ -55,14 +55,14 @@ def differences(ours: str | DataPath, theirs: str | DataPath) -> list[Difference
     ImageError
         Where one cannot be read.
     """
-    a, b = _facts(ours), _facts(theirs)
-    return [Difference(k, a.get(k), b.get(k)) for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+    a, b = _read_metadata(ours), _read_metadata(theirs)
+    return [MetadataDifference(k, a.get(k), b.get(k)) for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
 
 
-def _facts(path: str | DataPath) -> dict[str, Any]:
+def _read_metadata(path: str | DataPath) -> dict[str, Any]:
     with open_stored(str(path)) as stored:
-        facts: dict[str, Any] = {"axes": keys_of(stored.axes), "shape": stored.shape, "dtype": stored.dtype.name}
-    data = path if isinstance(path, DataPath) else split(path)
+        facts: dict[str, Any] = {"axes": axis_keys(stored.axes), "shape": stored.shape, "dtype": stored.dtype.name}
+    data = path if isinstance(path, DataPath) else split_path(path)
     return {**facts, **(_attributes(data) if data.kind == ".h5" else {})}
 
 
@@ -72,7 +72,7 @@ def _attributes(data: DataPath) -> dict[str, Any]:
 
     with h5py.File(data.file, "r") as file:
         item = file[data.inside] if data.inside else file[next(iter(file))]
-        found = {f"attribute {k}": _plain(v) for k, v in item.attrs.items()}
+        found = {f"attribute {k}": _to_plain_value(v) for k, v in item.attrs.items()}
         found["chunks"], found["compression"] = item.chunks, (item.compression, item.compression_opts)
     tags = found.get("attribute axistags")
     if isinstance(tags, str):
@@ -80,13 +80,13 @@ def _attributes(data: DataPath) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _to_plain_value(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return (value.dtype.name, tuple(value.tolist()))
     return value.decode() if isinstance(value, bytes) else value
 
 
-def pixel_difference(ours: str | DataPath, theirs: str | DataPath) -> PixelDifference | None:
+def compare_pixels(ours: str | DataPath, theirs: str | DataPath) -> PixelDifference | None:
     """How the pixels differ, slab by slab; None where the shapes differ.
 
     Raises
@@ -99,14 +99,14 @@ def pixel_difference(ours: str | DataPath, theirs: str | DataPath) -> PixelDiffe
             return None
         largest, differing, total = 0.0, 0, 0
         for slices in _slabs(a):
-            gap = _gap(a.read(slices), b.read(slices))
+            gap = _absolute_difference(a.read(slices), b.read(slices))
             largest = max(largest, float(gap.max()))
             differing += int(np.count_nonzero(gap))
             total += gap.size
         return PixelDifference(largest, differing, total)
 
 
-def _gap(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     gap = np.abs(a.astype(np.float64) - b.astype(np.float64))
     both = (a == b) | (np.isnan(gap) & (a != a) & (b != b))
     return np.where(both, 0.0, np.where(np.isnan(gap), np.inf, gap))

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from omero_pixclf.errors import ProjectError, UsageError
-from omero_pixclf.files.export.image_writer import Export
+from omero_pixclf.files.export.image_writer import ExportSettings
 from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_text
 from omero_pixclf.ilastik.safe_hdf5.source import CheckedFile
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _GROUP = "Prediction Export"
 
 
-def export_settings(project: Path, given: dict[str, Any]) -> Export:
+def export_settings(project: Path, given: dict[str, Any]) -> ExportSettings:
     """Settings for writing: those given, over those stored in the project, over ilastik's own.
 
     A file name template out of a project counts only where it stays in the image's folder: a project is foreign data
@@ -35,8 +35,8 @@ def export_settings(project: Path, given: dict[str, Any]) -> Export:
     UsageError
         Where settings make no sense.
     """
-    stored = _stored(project)
-    for name, harmless in (("output_filename_format", _stays), ("output_internal_path", _is_short)):
+    stored = _read_stored_settings(project)
+    for name, harmless in (("output_filename_format", _stays_in_folder), ("output_internal_path", _is_short)):
         if name in stored and not harmless(stored[name]):
             log.warning(
                 "%s: its %s %.80r leaves the image's folder or grows without bound; not used",
@@ -56,11 +56,11 @@ def export_settings(project: Path, given: dict[str, Any]) -> Export:
         raise UsageError(f"{error} (from the project's own export settings: {theirs})") from error
 
 
-def _export(settings: Mapping[str, Any]) -> Export:
-    return replace(Export(output_format="hdf5"), **settings)
+def _export(settings: Mapping[str, Any]) -> ExportSettings:
+    return replace(ExportSettings(output_format="hdf5"), **settings)
 
 
-def _stays(template: str) -> bool:
+def _stays_in_folder(template: str) -> bool:
     parts = PurePath(template).parts
     return parts[:1] == PurePath(DEFAULT_TEMPLATE).parts[:1] and ".." not in parts and _is_short(template)
 
@@ -70,7 +70,7 @@ def _is_short(template: str) -> bool:
     return len(template) <= 500 and re.search(r":[^}]*\d{3}", template) is None
 
 
-def _stored(project: Path) -> dict[str, Any]:
+def _read_stored_settings(project: Path) -> dict[str, Any]:
     try:
         with project.open("rb") as file:
             root = Hdf5Group.root(project.name, CheckedFile(file.fileno(), project.stat().st_size))
@@ -97,7 +97,7 @@ def _pair(low: str, high: str) -> Callable[[Hdf5Group], tuple[float, float] | No
     return read
 
 
-def _cut(group: Hdf5Group) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
+def _cutout_bounds(group: Hdf5Group) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
     """The stored region; -1 stands for an open end."""
     if not (group.has("RegionStart") and group.has("RegionStop")):
         return None
@@ -116,5 +116,5 @@ _READERS: dict[str, Callable[[Hdf5Group], Any]] = {
     "output_axis_order": _text("OutputAxisOrder"),
     "pipeline_result_drange": _pair("InputMin", "InputMax"),
     "export_drange": _pair("ExportMin", "ExportMax"),
-    "cutout_subregion": _cut,
+    "cutout_subregion": _cutout_bounds,
 }

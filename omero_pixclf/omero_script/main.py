@@ -28,7 +28,7 @@ from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect, wrap_client
-from omero_pixclf.direct.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.omero_script.form import HERE, QUEUE, Order, choices, in_form, order_of, parameters
 from omero_pixclf.omero_script.slots import AT_ONCE, slot
@@ -131,7 +131,7 @@ def _answer(client: Any, direct: Sequence[str], at_once: int) -> Answer:
                 return _queue(session, order)
             order = _addressed(session, order)
         with slot(at_once):
-            return _run(_login(client), order, Direct(tuple(map(parse_mount, direct))))
+            return _run(_login(client), order, DirectSettings(tuple(map(parse_mount, direct))))
     except PixclfError as error:
         log.error("%s", error)
         return Answer(f"Nothing was done: {in_form(str(error))}", code=1)

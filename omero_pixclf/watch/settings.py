@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.config import Recipe, load_recipe, read_toml
-from omero_pixclf.direct.mounts import Direct, parse_mount
+from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.errors import UsageError
 from omero_pixclf.home_paths import from_home
 from omero_pixclf.text import format_validation_error
@@ -76,9 +76,9 @@ class Service(_Frozen):
         return value
 
     @property
-    def reading(self) -> Direct:
+    def reading(self) -> DirectSettings:
         """What may be read past the server."""
-        return Direct(tuple(map(parse_mount, self.direct)), self.direct_check)
+        return DirectSettings(tuple(map(parse_mount, self.direct)), self.direct_check)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:

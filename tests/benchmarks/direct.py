@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
@@ -103,7 +103,7 @@ def reading(at: Stand, images: int, side: int, rounds: int) -> None:
             folder.mkdir()
             places = {i.key: write(folder, i.key[6:], p) for i, p in zip(infos, contents, strict=True)}
             # A new one each time: what it has looked at once it does not look at again.
-            sources[kind] = partial(DirectSource, served, places_of(places), Direct((Mount(folder),)))
+            sources[kind] = partial(DirectSource, served, places_of(places), DirectSettings((Mount(folder),)))
         spent: dict[str, list[float]] = {kind: [] for kind in sources}
         for turn in range(rounds + 1):
             for kind, make in sources.items():

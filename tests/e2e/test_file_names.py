@@ -16,11 +16,11 @@ import tifffile
 
 from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import OutputError, ProjectError
-from omero_pixclf.files.atomic import replacing
+from omero_pixclf.files.atomic import write_atomically
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.files.export.naming import output_path
 from omero_pixclf.files.opening import open_image
-from omero_pixclf.files.path_text import path_from_text, path_text
+from omero_pixclf.files.path_text import path_from_text, path_to_text
 from omero_pixclf.ilastik.project import read_project
 from tests.e2e.predicting import DEMO, PLATE, PROGRAM, corner, predict
 
@@ -84,7 +84,7 @@ def test_a_run_over_files_takes_names_that_are_no_utf8(
 
 @pytest.mark.parametrize("path", ["/a/b.tif", "/a/grün.tif", "/a/100%.tif", f"/a/{LATIN}.tif", f"/{LATIN}/x y%20.h5/d"])
 def test_the_text_of_a_path_leads_back_to_it(path: str) -> None:
-    text = path_text(path)
+    text = path_to_text(path)
     assert path_from_text(text) == path
     text.encode()
     assert text.startswith("file:") == (LATIN in path)
@@ -109,7 +109,7 @@ def test_the_longest_names_are_written_and_longer_ones_refused_at_once(
 
 
 def test_a_name_that_is_too_long_for_its_folder_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="256 bytes"), replacing(tmp_path / ("n" * 256)):
+    with pytest.raises(OutputError, match="256 bytes"), write_atomically(tmp_path / ("n" * 256)):
         pass
 
 

@@ -131,11 +131,11 @@ def test_processes_that_write_into_one_file_lose_no_array(folder: Path) -> None:
 
 
 def test_an_array_written_while_another_was_computed_stays(tmp_path: Path) -> None:
-    from omero_pixclf.files.axes import axes_of
-    from omero_pixclf.files.export.target import Target
+    from omero_pixclf.files.axes import axes_from_keys
+    from omero_pixclf.files.export.output_array import OutputArray
     from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 
-    target, whole = Target((4, 5), np.dtype("f4"), axes_of("yx")), (slice(0, 4), slice(0, 5))
+    target, whole = OutputArray((4, 5), np.dtype("f4"), axes_from_keys("yx")), (slice(0, 4), slice(0, 5))
     path = tmp_path / "all.h5"
     with write_hdf5(path, "a/slow", target, compress=True) as slow:
         slow(whole, np.ones((4, 5), "f4"))

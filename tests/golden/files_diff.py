@@ -21,7 +21,7 @@ import h5py
 import numpy as np
 
 from omero_pixclf.cli.predict import predict
-from omero_pixclf.headless.compare import differences, pixel_difference
+from omero_pixclf.headless.compare import compare_metadata, compare_pixels
 from tests.conftest import SHARED
 
 REFUSED = ("k07_sklearn_rf",)
@@ -128,10 +128,10 @@ def compare(run: Run, ours: Path) -> Found:
         checked = 4 + len(golden["exported_data"].attrs)
     facts += [] if ours.name == run.golden.name else [f"file: {ours.name}, ilastik's {run.golden.name}"]
     addresses = (f"{ours}/exported_data", f"{run.golden}/exported_data")
-    for found in differences(*addresses):
+    for found in compare_metadata(*addresses):
         if not (packed_again and found.fact in PACKED_AGAIN):
             facts.append(f"{found.fact}: {found.ours!r}, ilastik's {found.theirs!r}")
-    pixels = pixel_difference(*addresses)
+    pixels = compare_pixels(*addresses)
     assert pixels is not None, facts
     return Found(facts, pixels.largest, pixels.differing, pixels.total, checked)
 

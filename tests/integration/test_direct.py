@@ -16,7 +16,7 @@ from omero.rtypes import rint, rlong, rstring
 from omero_pixclf.connector.pixel_locations import NGFF_ENTITY, OmeroStorage
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, numbered_path
@@ -69,7 +69,7 @@ def told_of_zarr(user, info, path, entity=NGFF_ENTITY):
 
 def read(session, info, *folders, check="sample"):
     """The image read directly where that can be; and what was told of it."""
-    how = Direct(tuple(map(Mount, folders)), check)
+    how = DirectSettings(tuple(map(Mount, folders)), check)
     source = DirectSource(OmeroSource(session), OmeroStorage(session).whereabouts, how)
     with source.open(info) as opened:
         return opened.read(Region.whole(info.shape)), source.tally

@@ -18,7 +18,7 @@ from omero_pixclf.errors import ImageError, InputError, OutputError
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, undo_folder
-from omero_pixclf.folder.geojson import features_of
+from omero_pixclf.folder.geojson import geojson_features
 from omero_pixclf.folder.ledger import LEDGER, read_record, write_record
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, Place, Region
@@ -234,7 +234,7 @@ def test_a_folder_that_may_not_be_written_is_refused_in_the_plan(tmp_path: Path)
 def test_geojson_covers_exactly_the_objects_pixels(plane: list[list[int]], kind: str) -> None:
     labels = np.array(plane)[None, None]
     covered = np.zeros(labels.shape, int)
-    for feature in features_of(outlines(labels, kind=kind), name="A", color=(0, 0, 0)):  # type: ignore[arg-type]
+    for feature in geojson_features(outlines(labels, kind=kind), name="A", color=(0, 0, 0)):  # type: ignore[arg-type]
         shape = feature["geometry"]
         polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
         for y, x in np.ndindex(*labels.shape[2:]):
@@ -251,8 +251,8 @@ def test_masks_together_give_the_features_that_each_gives_alone() -> None:
     shapes[1] = replace(shapes[1], bits=np.ones((1, 1), np.bool_))
     given_all = [Outline(n + 1, 0, (shape,)) for n, shape in enumerate(shapes)]
     told = {"name": "A", "color": (0, 0, 0)}
-    alone = [feature for one in given_all for feature in features_of([one], **told)]  # type: ignore[arg-type]
-    assert list(features_of(given_all, **told)) == alone  # type: ignore[arg-type]
+    alone = [feature for one in given_all for feature in geojson_features([one], **told)]  # type: ignore[arg-type]
+    assert list(geojson_features(given_all, **told)) == alone  # type: ignore[arg-type]
     assert [f["properties"]["label"] for f in alone] == list(range(1, len(sizes) + 1))
 
 

@@ -19,12 +19,18 @@ import tifffile
 import zarr
 
 from omero_pixclf.errors import ImageError, OutputError
-from omero_pixclf.files.axes import axes_of, keys_of
-from omero_pixclf.files.export.image_writer import Export, Result, plan_export, save_image, write_result
-from omero_pixclf.files.export.target import Target
+from omero_pixclf.files.axes import axes_from_keys, axis_keys
+from omero_pixclf.files.export.image_writer import (
+    ExportSettings,
+    ResultDescription,
+    plan_export,
+    save_image,
+    write_result,
+)
+from omero_pixclf.files.export.output_array import OutputArray
 from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 from omero_pixclf.files.opening import open_image, open_stored
-from omero_pixclf.files.paths import expand, nickname
+from omero_pixclf.files.paths import dataset_nickname, expand_paths
 from omero_pixclf.image import Region
 
 RNG = np.random.default_rng(7)
@@ -64,7 +70,7 @@ def test_tiff_of_any_layout_is_read_as_tifffile_reads_it(
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, pixels, **options)
     with open_stored(path) as stored:
-        assert (keys_of(stored.axes), stored.shape) == (keys, pixels.shape)
+        assert (axis_keys(stored.axes), stored.shape) == (keys, pixels.shape)
         assert np.array_equal(stored.read(tuple(slice(0, n) for n in pixels.shape)), pixels)
         part = tuple(slice(n // 3, max(n // 3 + 1, n - n // 4)) for n in pixels.shape)
         assert np.array_equal(stored.read(part), pixels[part])
@@ -144,12 +150,12 @@ def test_what_we_write_as_ome_zarr_zarr_itself_reads(tmp_path: Path) -> None:
 def test_chunks_put_aside_before_they_are_full_are_completed_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from omero_pixclf.files.ome_zarr.zarr_reader import zarr_writer
+    from omero_pixclf.files.ome_zarr import zarr_writer
 
-    monkeypatch.setattr(zarr_writer, "waiting_bytes", lambda *_: 1)
+    monkeypatch.setattr(zarr_writer, "chunk_buffer_bytes", lambda *_: 1)
     pixels = RNG.random((1, 1, 1100, 1200, 1), dtype=np.float32)
-    result = Result.like("Probabilities", axes_of("yx"), (1100, 1200), 1, "float32")
-    export = Export(output_format="single-scale OME-Zarr", output_filename_format=str(tmp_path / "o"))
+    result = ResultDescription.like("Probabilities", axes_from_keys("yx"), (1100, 1200), 1, "float32")
+    export = ExportSettings(output_format="single-scale OME-Zarr", output_filename_format=str(tmp_path / "o"))
     planned = plan_export(export, result, dataset_dir="", nickname="")
     blocks = [
         Region((0, 0, y, x, 0), (1, 1, y + 100, x + 100, 1)) for x in range(0, 1200, 100) for y in range(0, 1100, 100)
@@ -163,7 +169,7 @@ def test_chunks_put_aside_before_they_are_full_are_completed_later(
 
 def test_hdf5_gets_ilastiks_attributes_and_keeps_other_arrays(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    target = Target((8, 9, 2), np.dtype("f4"), axes_of("yxc"), drange=(0.0, 1.0))
+    target = OutputArray((8, 9, 2), np.dtype("f4"), axes_from_keys("yxc"), drange=(0.0, 1.0))
     for name in ("one", "group/two", "one"):
         with write_hdf5(path, name, target, compress=True) as write:
             write((slice(0, 8), slice(0, 9), slice(0, 2)), np.ones((8, 9, 2), "f4"))
@@ -183,9 +189,9 @@ def test_globs_are_stacked_and_named_by_what_they_share(tmp_path: Path) -> None:
     with open_image(pattern) as image:
         assert image.info.shape == (1, 3, 4, 5, 1)
         assert image.read(Region((0, 1, 0, 0, 0), (1, 3, 1, 1, 1))).ravel().tolist() == [1, 2]
-    with open_image(os.pathsep.join(str(p.file) for p in expand(pattern)), stack_along="t") as image:
+    with open_image(os.pathsep.join(str(p.file) for p in expand_paths(pattern)), stack_along="t") as image:
         assert image.info.shape == (3, 1, 4, 5, 1)
-    assert nickname(expand(pattern)) == "slice_"
+    assert dataset_nickname(expand_paths(pattern)) == "slice_"
 
 
 @pytest.mark.parametrize("name", ["a.h5", "a.tif", "a.png", "a.npy", "a.zarr", "a.xyz", "gone.h5"])
@@ -215,8 +221,8 @@ FORMATS = ["hdf5", "compressed hdf5", "numpy", "single-scale OME-Zarr", "multipa
 
 
 def planned_for(folder: Path, output_format: str, side: int = 64):  # type: ignore[no-untyped-def]
-    result = Result.like("Simple Segmentation", axes_of("yx"), (side, side), 1, "uint8")
-    export = Export(output_format=output_format, output_filename_format=str(folder / "out"))
+    result = ResultDescription.like("Simple Segmentation", axes_from_keys("yx"), (side, side), 1, "uint8")
+    export = ExportSettings(output_format=output_format, output_filename_format=str(folder / "out"))
     return plan_export(export, result, dataset_dir="", nickname="")
 
 

@@ -11,8 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omero_pixclf.files.axes import axes_of, five_shape, from_five, keys_of, to_five
-from omero_pixclf.files.export.image_writer import Export, Result, plan_export, save_image, write_result
+from omero_pixclf.files.axes import axes_from_keys, axis_keys, from_tzyxc, to_tzyxc, tzyxc_shape
+from omero_pixclf.files.export.image_writer import (
+    ExportSettings,
+    ResultDescription,
+    plan_export,
+    save_image,
+    write_result,
+)
 from omero_pixclf.files.opening import open_image, open_stored
 from omero_pixclf.image import AXES, Region
 
@@ -51,22 +57,22 @@ def test_blocks_in_any_order_give_the_same_file(
     image: tuple[str, tuple[int, ...]], size: int, dtype: str, output_format: str, classes: int, seed: int
 ) -> None:
     keys, shape = image
-    result = Result.like("Probabilities", axes_of(keys), shape, classes, dtype)
+    result = ResultDescription.like("Probabilities", axes_from_keys(keys), shape, classes, dtype)
     native = (np.random.default_rng(seed).random(result.shape) * 200).astype(dtype)
-    five = to_five(native, keys_of(result.axes))
+    five = to_tzyxc(native, axis_keys(result.axes))
     with tempfile.TemporaryDirectory() as folder:
-        export = Export(output_format=output_format, output_filename_format=f"{folder}/out")
+        export = ExportSettings(output_format=output_format, output_filename_format=f"{folder}/out")
         planned = plan_export(export, result, dataset_dir=folder, nickname="n")
         with write_result(planned) as take:
             for region in tiles(five.shape, size):
                 take(region, five[region.slices])
-        order = FIXED.get(output_format, keys_of(result.axes))
+        order = FIXED.get(output_format, axis_keys(result.axes))
         with open_stored(planned.address) as stored:
             assert stored.dtype == np.dtype(dtype)
             if output_format != "multipage tiff":
-                assert stored.shape == tuple(five_shape(five.shape, AXES)[AXES.index(k)] for k in order)
+                assert stored.shape == tuple(tzyxc_shape(five.shape, AXES)[AXES.index(k)] for k in order)
             content = stored.read(tuple(slice(0, n) for n in stored.shape))
-            assert np.array_equal(content.reshape(-1), from_five(five, order).reshape(-1))
+            assert np.array_equal(content.reshape(-1), from_tzyxc(five, order).reshape(-1))
         assert [p.name for p in Path(folder).iterdir()] == [planned.path.name]
 
 
@@ -80,13 +86,13 @@ def test_a_cut_is_the_crop_of_the_whole(
     image: tuple[str, tuple[int, ...]], cut: tuple[tuple[int, int], ...], seed: int
 ) -> None:
     keys, shape = image
-    result = Result.like("Probabilities", axes_of(keys), shape, 3, "float32")
+    result = ResultDescription.like("Probabilities", axes_from_keys(keys), shape, 3, "float32")
     native = np.random.default_rng(seed).random(result.shape, dtype=np.float32)
-    five = to_five(native, keys_of(result.axes))
+    five = to_tzyxc(native, axis_keys(result.axes))
     start = tuple(min(a, n - 1) for (a, _), n in zip(cut, result.shape, strict=False))
     stop = tuple(min(a + b, n) for a, (_, b), n in zip(start, cut, result.shape, strict=False))
     with tempfile.TemporaryDirectory() as folder:
-        export = Export(output_filename_format=f"{folder}/out", cutout_subregion=(start, stop))
+        export = ExportSettings(output_filename_format=f"{folder}/out", cutout_subregion=(start, stop))
         planned = plan_export(export, result, dataset_dir=folder, nickname="n")
         with write_result(planned) as take:
             inside = Region((*planned.region.start[:4], 0), (*planned.region.stop[:4], 3))

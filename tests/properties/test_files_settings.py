@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ProjectError, UsageError
-from omero_pixclf.files.export.image_writer import Export
+from omero_pixclf.files.export.image_writer import ExportSettings
 from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
 from omero_pixclf.headless.project_settings import export_settings
 
@@ -37,7 +37,7 @@ def test_stored_settings_are_taken_and_given_ones_go_before(tmp_path: Path) -> N
         RegionStop=np.array([-1, 10, 3]),
         OutputAxisOrder="cyx",
     )
-    assert export_settings(path, {}) == Export(
+    assert export_settings(path, {}) == ExportSettings(
         "compressed hdf5",
         "{dataset_dir}/sub/{nickname}",
         "volume",
@@ -54,7 +54,7 @@ def test_stored_settings_are_taken_and_given_ones_go_before(tmp_path: Path) -> N
 def test_a_project_without_settings_gives_ilastiks_defaults(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "p.ilp", "w") as file:
         file["x"] = 1
-    assert export_settings(tmp_path / "p.ilp", {}) == Export()
+    assert export_settings(tmp_path / "p.ilp", {}) == ExportSettings()
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from omero_pixclf.connector.recipe_annotations import SECTIONS, build_recipe, pa
 from omero_pixclf.connector.results.ledger import parse_record
 from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import InputError, PixclfError
-from omero_pixclf.folder.ledger import in_work, read_record
+from omero_pixclf.folder.ledger import is_being_written, read_record
 from omero_pixclf.folder.tables import read_parquet, write_parquet
 from omero_pixclf.omero_script.form import order_of, parameters
 from omero_pixclf.runs.execution.jobqueue import load_batch
@@ -193,7 +193,7 @@ def folder_ledger(hostile: Hostile, folder: Path) -> None:
     text = _text_of(facts, json.dumps) if hostile.random.random() < 0.9 else hostile.text()
     (folder / "ledger.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     read_record(folder)
-    in_work(folder, "x")
+    is_being_written(folder, "x")
 
 
 def table(hostile: Hostile, folder: Path) -> None:

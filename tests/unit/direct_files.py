@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.direct.check import SIDE
-from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.check import SAMPLE_SIZE
+from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
@@ -56,7 +56,7 @@ def group(path):
 
 
 def direct(server, where, *folders, check="sample", **options):
-    return DirectSource(server, lambda image: where, Direct(tuple(Mount(f) for f in folders), check), **options)
+    return DirectSource(server, lambda image: where, DirectSettings(tuple(Mount(f) for f in folders), check), **options)
 
 
 def read_all(source, server):
@@ -87,7 +87,7 @@ def assert_direct(source, server):
     """All pixels are right, and the server was asked for samples only."""
     assert_array_equal(read_all(source, server), server.pixels)
     assert source.tally.direct == 1, str(source.tally)
-    assert all(max(r.shape[2:4]) <= SIDE for r in server.reads)
+    assert all(max(r.shape[2:4]) <= SAMPLE_SIZE for r in server.reads)
 
 
 def assert_served(source, server, reason, caplog):

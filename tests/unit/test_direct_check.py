@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from omero_pixclf.direct.check import differing, samples
+from omero_pixclf.direct.check import count_differing_pixels, sample_regions
 from omero_pixclf.image import ImageInfo, Region
 from tests.unit.direct_files import (
     SHAPES,
@@ -68,7 +68,7 @@ def test_a_difference_that_no_sample_shows_needs_the_whole_comparison(tmp_path):
     server = Server(pixels((3, 1, 600, 500, 1)))
     where = in_planes(tmp_path, altered(server.pixels, (1, 0, 590, 300, 0)))
     with direct(server, where, tmp_path).open(server.info) as reader:
-        assert differing(reader.read(Region.whole(server.info.shape)), server.pixels) == 1
+        assert count_differing_pixels(reader.read(Region.whole(server.info.shape)), server.pixels) == 1
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_samples_lie_within_and_are_few(shape):
         def read(self, region):
             return np.zeros(region.shape, "uint8")
 
-    found = list(samples(Black()))
+    found = list(sample_regions(Black()))
     for region in found:
         assert all(0 <= a < b <= n for a, b, n in zip(region.start, region.stop, shape, strict=True))
     assert len(set(found)) == len(found) <= 6 + shape[4]

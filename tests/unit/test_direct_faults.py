@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.direct.mounts import Direct, Mount
-from omero_pixclf.direct.source import HELD, DirectSource
+from omero_pixclf.direct.mounts import DirectSettings, Mount
+from omero_pixclf.direct.source import MAX_PRELOADED_BYTES, DirectSource
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
@@ -47,7 +47,7 @@ def test_a_file_that_breaks_in_the_middle_of_reading(tmp_path, told):
     assert (source.tally.direct, source.tally.served.total()) == (0, 1)
 
 
-@pytest.mark.parametrize("held", [0, HELD])
+@pytest.mark.parametrize("held", [0, MAX_PRELOADED_BYTES])
 def test_a_damaged_tiff_breaks_in_the_middle_of_reading(tmp_path, held, told):
     server = Server(pixels((8, 1, 200, 200, 1)))
     tifffile.imwrite(tmp_path / "a.ome.tif", server.pixels[:, 0, :, :, 0], metadata={"axes": "TYX"}, compression="zlib")
@@ -60,7 +60,7 @@ def test_a_damaged_tiff_breaks_in_the_middle_of_reading(tmp_path, held, told):
     assert_served(source, server, "page 2 cannot be decoded", told)
 
 
-@pytest.mark.parametrize("held", [0, HELD])
+@pytest.mark.parametrize("held", [0, MAX_PRELOADED_BYTES])
 @pytest.mark.parametrize("content", [b"", b"no chunk", bytes(300)])
 def test_a_damaged_chunk_breaks_in_the_middle_of_reading(tmp_path, content, held, told):
     server = Server(pixels((6, 1, 64, 64, 1)))
@@ -129,7 +129,7 @@ def test_a_server_that_is_gone_is_not_taken_for_a_bad_file(tmp_path):
     def gone(image):
         raise UnreachableError("no connection")
 
-    source = DirectSource(server, gone, Direct((Mount(tmp_path),)))
+    source = DirectSource(server, gone, DirectSettings((Mount(tmp_path),)))
     with pytest.raises(UnreachableError), source.open(server.info):
         pass
 

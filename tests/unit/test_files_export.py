@@ -8,25 +8,27 @@ import numpy as np
 import pytest
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.export.image_writer import Export, Planned, Result, plan_export
-from omero_pixclf.files.export.naming import coordinates, fill, output_path
-from omero_pixclf.files.export.value_ranges import converter, exported_range
-from omero_pixclf.files.paths import nickname, split
+from omero_pixclf.files.axes import axes_from_keys
+from omero_pixclf.files.export.image_writer import ExportPlan, ExportSettings, ResultDescription, plan_export
+from omero_pixclf.files.export.naming import coordinate_fields, fill_template, output_path
+from omero_pixclf.files.export.value_ranges import exported_range, value_converter
+from omero_pixclf.files.paths import dataset_nickname, split_path
 
 
-def result(keys: str = "yx", shape: tuple[int, ...] = (128, 96), channels: int = 2, **more: object) -> Result:
+def result(
+    keys: str = "yx", shape: tuple[int, ...] = (128, 96), channels: int = 2, **more: object
+) -> ResultDescription:
     facts = {"drange": (0.0, 1.0), "channels": tuple("ab"[:channels]), **more}
-    return Result.like("Probabilities", axes_of(keys), shape, channels, "float32", **facts)
+    return ResultDescription.like("Probabilities", axes_from_keys(keys), shape, channels, "float32", **facts)
 
 
-def plan(export: Export, made: Result | None = None) -> Planned:
+def plan(export: ExportSettings, made: ResultDescription | None = None) -> ExportPlan:
     return plan_export(export, made or result(), dataset_dir="/data", nickname="raw-data")
 
 
 def test_the_name_is_made_of_folder_nickname_and_result_with_its_space() -> None:
-    made = Result.like("Simple Segmentation", axes_of("yx"), (8, 9), 1, "uint8")
-    assert plan(Export(), made).path == Path("/data/raw-data_Simple Segmentation.h5")
+    made = ResultDescription.like("Simple Segmentation", axes_from_keys("yx"), (8, 9), 1, "uint8")
+    assert plan(ExportSettings(), made).path == Path("/data/raw-data_Simple Segmentation.h5")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_the_name_is_made_of_folder_nickname_and_result_with_its_space() -> None
     ],
 )
 def test_templates_are_filled_as_ilastik_fills_them(template: str, format_name: str, path: str) -> None:
-    assert plan(Export(output_format=format_name, output_filename_format=template)).path == Path(path)
+    assert plan(ExportSettings(output_format=format_name, output_filename_format=template)).path == Path(path)
 
 
 def test_a_dot_in_the_images_name_is_no_extension() -> None:
@@ -56,11 +58,11 @@ def test_relative_names_lie_below_the_working_directory() -> None:
 def test_broken_templates_are_usage_errors() -> None:
     for template in ("{nickname", "{x_start:q}"):
         with pytest.raises(UsageError):
-            fill(template, {"x_start": 1})
+            fill_template(template, {"x_start": 1})
 
 
 def test_coordinates_name_every_axis() -> None:
-    assert coordinates("xc", (1, 0), (3, 2)) == {
+    assert coordinate_fields("xc", (1, 0), (3, 2)) == {
         "roi": [(1, 0), (3, 2)],
         "x_start": 1,
         "x_stop": 3,
@@ -80,26 +82,26 @@ def test_coordinates_name_every_axis() -> None:
     ],
 )
 def test_nicknames_are_ilastiks(path: str, name: str) -> None:
-    assert nickname([split(path)]) == name
+    assert dataset_nickname([split_path(path)]) == name
 
 
 def test_probabilities_as_bytes_are_rounded_half_to_even() -> None:
     values = np.linspace(0, 1, 1001, dtype=np.float32)
-    mapped = converter(np.dtype("u1"), (0.0, 1.0), (0, 255))(values)
+    mapped = value_converter(np.dtype("u1"), (0.0, 1.0), (0, 255))(values)
     assert np.array_equal(mapped, np.rint(255 * values).astype(np.uint8))
 
 
 def test_without_ranges_decimals_are_cut_off() -> None:
-    assert converter(np.dtype("u1"))(np.array([0.99, 1.0], np.float32)).tolist() == [0, 1]
+    assert value_converter(np.dtype("u1"))(np.array([0.99, 1.0], np.float32)).tolist() == [0, 1]
 
 
 def test_whole_numbers_are_mapped_without_rounding() -> None:
-    mapped = converter(np.dtype("u1"), (1, 4), (0, 255))(np.array([1, 2, 4], np.uint8))
+    mapped = value_converter(np.dtype("u1"), (1, 4), (0, 255))(np.array([1, 2, 4], np.uint8))
     assert mapped.tolist() == [0, 85, 255]
 
 
 def test_an_empty_source_range_maps_everything_to_the_start() -> None:
-    assert converter(np.dtype("u1"), (1.0, 1.0), (7, 9))(np.array([0.3, 1.0], np.float32)).tolist() == [7, 7]
+    assert value_converter(np.dtype("u1"), (1.0, 1.0), (7, 9))(np.array([0.3, 1.0], np.float32)).tolist() == [7, 7]
 
 
 def test_the_range_is_converted_with_the_values() -> None:
@@ -112,7 +114,7 @@ def test_the_range_is_converted_with_the_values() -> None:
 
 def test_a_cut_counts_along_the_results_own_axes_with_channels() -> None:
     planned = plan(
-        Export(cutout_subregion=((10, None, 1), (20, None, 2)), output_filename_format="/o/{y_start}_{c_stop}")
+        ExportSettings(cutout_subregion=((10, None, 1), (20, None, 2)), output_filename_format="/o/{y_start}_{c_stop}")
     )
     assert planned.region.start == (0, 0, 10, 0, 1)
     assert planned.region.stop == (1, 1, 20, 96, 2)
@@ -121,27 +123,27 @@ def test_a_cut_counts_along_the_results_own_axes_with_channels() -> None:
 
 
 def test_a_cut_beyond_the_image_is_clipped_and_an_empty_one_refused() -> None:
-    assert plan(Export(cutout_subregion=((0, 0, 0), (999, 5, 9)))).target.shape == (128, 5, 2)
+    assert plan(ExportSettings(cutout_subregion=((0, 0, 0), (999, 5, 9)))).target.shape == (128, 5, 2)
     with pytest.raises(UsageError, match="nothing"):
-        plan(Export(cutout_subregion=((50, 0, 0), (50, 5, 2))))
+        plan(ExportSettings(cutout_subregion=((50, 0, 0), (50, 5, 2))))
 
 
 def test_a_cut_of_another_rank_is_refused_and_told_the_axes() -> None:
     with pytest.raises(UsageError, match="'y': 128, 'x': 96, 'c': 2"):
-        plan(Export(cutout_subregion=((0, 0, 0, 0, 0), (1, 2, 5, 5, 5))))
+        plan(ExportSettings(cutout_subregion=((0, 0, 0, 0, 0), (1, 2, 5, 5, 5))))
 
 
 def test_axes_are_reordered_and_only_single_ones_fall_away() -> None:
-    assert plan(Export(output_axis_order="tcyx")).target.shape == (1, 2, 128, 96)
-    one = Export(output_axis_order="yx", cutout_subregion=((0, 0, 1), (128, 96, 2)))
+    assert plan(ExportSettings(output_axis_order="tcyx")).target.shape == (1, 2, 128, 96)
+    one = ExportSettings(output_axis_order="yx", cutout_subregion=((0, 0, 1), (128, 96, 2)))
     assert plan(one).target.keys == "yx"
     with pytest.raises(ImageError, match="would fall away"):
-        plan(Export(output_axis_order="yx"))
+        plan(ExportSettings(output_axis_order="yx"))
 
 
 def test_formats_with_an_order_of_their_own_are_given_it() -> None:
-    assert plan(Export(output_format="multipage tiff")).target.keys == "tzcyx"
-    assert plan(Export(output_format="single-scale OME-Zarr")).target.keys == "tczyx"
+    assert plan(ExportSettings(output_format="multipage tiff")).target.keys == "tzcyx"
+    assert plan(ExportSettings(output_format="single-scale OME-Zarr")).target.keys == "tczyx"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_formats_with_an_order_of_their_own_are_given_it() -> None:
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
-        Export(**options)  # type: ignore[arg-type]
+        ExportSettings(**options)  # type: ignore[arg-type]
 
 
 def test_channels_of_the_image_lose_their_meaning_in_the_result() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from omero_pixclf.files.axes import axes_of
-from omero_pixclf.files.export.image_writer import Export, Result, plan_export, write_result
-from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.axes import axes_from_keys
+from omero_pixclf.files.export.image_writer import ExportSettings, ResultDescription, plan_export, write_result
+from omero_pixclf.files.export.output_array import LabelValue
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderWriter
 from omero_pixclf.ilastik.project import ClassLabel
@@ -53,9 +53,9 @@ def test_labels_are_a_label_image_with_a_channel_of_objects_for_each_class(tmp_p
 
 def exported(tmp_path: Path, **options: object) -> dict:
     values = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(CLASSES, 1))
-    result = Result.like("Simple Segmentation", axes_of("yx"), (8, 9), 1, "uint8", labels=values)
+    result = ResultDescription.like("Simple Segmentation", axes_from_keys("yx"), (8, 9), 1, "uint8", labels=values)
     form = str(tmp_path / "out")
-    export = Export(output_format="single-scale OME-Zarr", output_filename_format=form, **options)
+    export = ExportSettings(output_format="single-scale OME-Zarr", output_filename_format=form, **options)
     planned = plan_export(export, result, dataset_dir="", nickname="")
     with write_result(planned) as take:
         take(planned.region, np.ones(planned.region.shape, "uint8"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.direct.mounts import Mount, NotMounted, located, parse_mount
+from omero_pixclf.direct.mounts import Mount, NotMountedError, locate_file, parse_mount
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.pixel_location import StoredFile, Whereabouts
 
@@ -35,45 +35,46 @@ def group(path: str) -> Whereabouts:
 def test_a_folder_is_the_repository_or_what_holds_it(tmp_path):
     file = put(tmp_path / "ManagedRepository" / "lab_2" / "a.tif")
     for folder in (tmp_path, tmp_path / "ManagedRepository"):
-        assert located([Mount(folder)], imported()) == file
+        assert locate_file([Mount(folder)], imported()) == file
 
 
 def test_a_folder_of_the_servers_may_be_named(tmp_path):
     file = put(tmp_path / "lab_2" / "a.tif")
-    assert located([parse_mount(f"{MANAGED}={tmp_path}")], imported()) == file
-    with pytest.raises(NotMounted, match=r"/OMERO/ManagedRepository/lab_2/a\.tif"):
-        located([parse_mount(f"/OMERO/Other={tmp_path}")], imported())
+    assert locate_file([parse_mount(f"{MANAGED}={tmp_path}")], imported()) == file
+    with pytest.raises(NotMountedError, match=r"/OMERO/ManagedRepository/lab_2/a\.tif"):
+        locate_file([parse_mount(f"/OMERO/Other={tmp_path}")], imported())
 
 
 def test_planes_lie_below_the_data_directory(tmp_path):
     file = put(tmp_path / "Pixels" / "51")
-    assert located([Mount(tmp_path)], planes()) == file
-    assert located([parse_mount(f"/OMERO={tmp_path}")], planes()) == file
-    with pytest.raises(NotMounted):
-        located([Mount(tmp_path / "Pixels")], planes())
+    assert locate_file([Mount(tmp_path)], planes()) == file
+    assert locate_file([parse_mount(f"/OMERO={tmp_path}")], planes()) == file
+    with pytest.raises(NotMountedError):
+        locate_file([Mount(tmp_path / "Pixels")], planes())
 
 
 def test_zarr_is_found_by_its_own_path(tmp_path):
     inside = put(tmp_path / "managed" / "lab" / "a.zarr" / "0" / ".zattrs").parent
-    assert located([Mount(tmp_path / "managed")], group(f"{MANAGED}/lab/a.zarr/0")) == inside
+    assert locate_file([Mount(tmp_path / "managed")], group(f"{MANAGED}/lab/a.zarr/0")) == inside
     elsewhere = put(tmp_path / "zarr" / "b.zarr" / ".zattrs").parent
-    assert located([parse_mount(f"/data={tmp_path / 'zarr'}")], group("/data/b.zarr")) == elsewhere
-    with pytest.raises(NotMounted):
-        located([Mount(tmp_path)], group("/elsewhere/b.zarr"))
+    assert locate_file([parse_mount(f"/data={tmp_path / 'zarr'}")], group("/data/b.zarr")) == elsewhere
+    with pytest.raises(NotMountedError):
+        locate_file([Mount(tmp_path)], group("/elsewhere/b.zarr"))
 
 
 def test_the_first_mount_that_has_the_file_counts(tmp_path):
     (tmp_path / "empty").mkdir()
     file = put(tmp_path / "full" / "lab_2" / "a.tif")
     assert (
-        located([Mount(tmp_path / "absent"), Mount(tmp_path / "empty"), Mount(tmp_path / "full")], imported()) == file
+        locate_file([Mount(tmp_path / "absent"), Mount(tmp_path / "empty"), Mount(tmp_path / "full")], imported())
+        == file
     )
 
 
 def test_a_missing_file_is_named_as_it_was_looked_for(tmp_path):
     with pytest.raises(ImageError, match=rf"not found here as {tmp_path}/lab_2/a\.tif") as caught:
-        located([Mount(tmp_path)], imported())
-    assert not isinstance(caught.value, NotMounted)
+        locate_file([Mount(tmp_path)], imported())
+    assert not isinstance(caught.value, NotMountedError)
 
 
 @pytest.mark.parametrize("path", ["../secret.tif", "lab/../../secret.tif", "lab/.."])
@@ -81,19 +82,19 @@ def test_a_path_that_leads_out_is_refused(tmp_path, path):
     put(tmp_path / "secret.tif")
     (tmp_path / "mount").mkdir()
     with pytest.raises(ImageError, match="leads out of its folder"):
-        located([Mount(tmp_path / "mount")], imported(path))
+        locate_file([Mount(tmp_path / "mount")], imported(path))
 
 
 @pytest.mark.parametrize("path", ["/OMERO/ManagedRepository/../../etc/passwd", "/etc/passwd"])
 def test_an_absolute_path_that_leads_out_is_refused(tmp_path, path):
     with pytest.raises(ImageError):
-        located([Mount(tmp_path)], group(path))
+        locate_file([Mount(tmp_path)], group(path))
 
 
 def test_an_absolute_path_in_a_repository_stays_below_it(tmp_path):
     """What a server would call /etc/passwd in its repository is not the machine's."""
     with pytest.raises(ImageError, match="not found here"):
-        located([Mount(tmp_path)], imported("/etc/passwd".lstrip("/")))
+        locate_file([Mount(tmp_path)], imported("/etc/passwd".lstrip("/")))
 
 
 def test_a_link_out_of_the_mount_is_refused(tmp_path):
@@ -102,13 +103,13 @@ def test_a_link_out_of_the_mount_is_refused(tmp_path):
     folder.mkdir(parents=True)
     (folder / "a.tif").symlink_to(secret)
     with pytest.raises(ImageError, match=rf"leads to {secret}"):
-        located([Mount(tmp_path / "mount")], imported())
+        locate_file([Mount(tmp_path / "mount")], imported())
     (folder / "a.tif").unlink()
     folder.rmdir()
     folder.symlink_to(tmp_path)
     put(tmp_path / "a.tif")
     with pytest.raises(ImageError, match="out of what is mounted"):
-        located([Mount(tmp_path / "mount")], imported())
+        locate_file([Mount(tmp_path / "mount")], imported())
 
 
 def test_links_of_files_imported_in_place_lead_to_where_those_are_here(tmp_path):
@@ -117,9 +118,9 @@ def test_links_of_files_imported_in_place_lead_to_where_those_are_here(tmp_path)
     link.parent.mkdir(parents=True)
     link.symlink_to("/microscope/a.tif")
     mounts = [Mount(tmp_path / "managed"), parse_mount(f"/microscope={tmp_path / 'scope'}")]
-    assert located(mounts, imported()) == target
+    assert locate_file(mounts, imported()) == target
     with pytest.raises(ImageError, match="links cannot be followed"):
-        located(mounts[:1], imported())
+        locate_file(mounts[:1], imported())
 
 
 def test_links_in_a_circle_end(tmp_path):
@@ -128,13 +129,13 @@ def test_links_in_a_circle_end(tmp_path):
     link.symlink_to("b.tif")
     link.with_name("b.tif").symlink_to("a.tif")
     with pytest.raises(ImageError, match="links cannot be followed"):
-        located([Mount(tmp_path)], imported())
+        locate_file([Mount(tmp_path)], imported())
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path):
     os.mkfifo(put(tmp_path / "lab_2" / "b.tif").with_name("a.tif"))
     with pytest.raises(ImageError, match="neither a file nor a folder"):
-        located([Mount(tmp_path)], imported())
+        locate_file([Mount(tmp_path)], imported())
 
 
 @pytest.mark.parametrize("text", ["", "=/mnt", "/OMERO=", "OMERO=/mnt"])

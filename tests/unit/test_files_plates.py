@@ -59,9 +59,9 @@ def test_the_wells_of_ome_xml_hold_its_images(tmp_path: Path) -> None:
     found = content(path)
     (plate,) = found.plates
     assert (plate.name, plate.rows, plate.columns, plate.screen) == ("P & Q", 8, 12, "all")
-    assert (plate.naming, plate.runs) == (("number", "number"), ("day 1", "PlateAcquisition 1"))
-    spots = [(s.series, s.row, s.column, s.field, s.run) for s in plate.spots]
-    assert spots == [(2, 1, 2, 0, 0), (0, 1, 2, 1, 1), (1, 7, 11, 0, None)]
+    assert (plate.naming_conventions, plate.acquisitions) == (("number", "number"), ("day 1", "PlateAcquisition 1"))
+    well_samples = [(s.series, s.row, s.column, s.field, s.acquisition) for s in plate.well_samples]
+    assert well_samples == [(2, 1, 2, 0, 0), (0, 1, 2, 1, 1), (1, 7, 11, 0, None)]
     assert len(found.series) == 4 and found.remarks == ()
 
 
@@ -74,7 +74,7 @@ def test_wells_and_fields_without_images_are_remarks(tmp_path: Path) -> None:
     found = content(ome_plate(tmp_path / "p.ome.tif", plates))
     (plate,) = found.plates
     assert (plate.rows, plate.columns, plate.wells) == (4, 5, ((0, 0), (3, 4)))
-    assert [spot.series for spot in plate.spots] == [0]
+    assert [well_sample.series for well_sample in plate.well_samples] == [0]
     assert len(found.remarks) == 3
 
 
@@ -160,7 +160,7 @@ def test_the_wells_of_a_store_hold_its_images(tmp_path: Path, ending: str) -> No
     with open_series(file_set(path).main) as found:
         (plate,) = found.plates
         assert (found.format, plate.name, plate.rows, plate.columns) == ("OME-Zarr", "screened", 2, 3)
-        assert [(s.series, s.row, s.column, s.field) for s in plate.spots] == [
+        assert [(s.series, s.row, s.column, s.field) for s in plate.well_samples] == [
             (0, 0, 0, 0), (1, 0, 0, 1), (2, 1, 2, 0), (3, 1, 2, 1),
         ]  # fmt: skip
         assert values(found) == [{10}, {11}, {20}, {21}]
@@ -171,15 +171,15 @@ def test_the_wells_of_a_store_hold_its_images(tmp_path: Path, ending: str) -> No
 
 def test_acquisitions_of_a_store_are_runs(tmp_path: Path) -> None:
     with open_series(zarr_plate(tmp_path / "p.zarr", acquisitions=True)) as found:
-        assert found.plates[0].runs == ("day 1", "2")
-        assert [spot.run for spot in found.plates[0].spots] == [0, 1, 0, 1]
+        assert found.plates[0].acquisitions == ("day 1", "2")
+        assert [well_sample.acquisition for well_sample in found.plates[0].well_samples] == [0, 1, 0, 1]
 
 
 def test_a_field_that_is_listed_only_is_a_remark(tmp_path: Path) -> None:
     path = zarr_plate(tmp_path / "p.zarr")
     shutil.rmtree(path / "A" / "1" / "0")
     with open_series(path) as found:
-        assert [(s.series, s.field) for s in found.plates[0].spots] == [(0, 1), (1, 0), (2, 1)]
+        assert [(s.series, s.field) for s in found.plates[0].well_samples] == [(0, 1), (1, 0), (2, 1)]
         assert values(found) == [{11}, {20}, {21}] and "A/1/0" in "".join(found.remarks)
 
 

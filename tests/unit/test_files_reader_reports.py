@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.reader_reports import BENIGN, is_benign, reports_as_errors
+from omero_pixclf.files.decoder_warnings import HARMLESS_WARNINGS, is_harmless, raise_decoder_warnings
 
 READER = logging.getLogger("tifffile")
 
@@ -18,14 +18,14 @@ READER = logging.getLogger("tifffile")
 def test_a_warning_of_a_reader_is_an_error_with_what_to_do():
     with (
         pytest.raises(ImageError, match=r"^a\.tif is incomplete: lost \(page is gone\); copy or"),
-        reports_as_errors("a.tif", lambda: "lost"),
+        raise_decoder_warnings("a.tif", lambda: "lost"),
     ):
         READER.warning("page is %s", "gone")
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
 def test_what_is_no_warning_is_no_error(level):
-    with reports_as_errors("a.tif"):
+    with raise_decoder_warnings("a.tif"):
         READER.log(level, "page is virtual")
 
 
@@ -35,7 +35,7 @@ def test_reports_are_seen_although_the_log_is_switched_off():
     READER.disabled = True
     READER.setLevel(logging.CRITICAL)
     try:
-        with pytest.raises(ImageError), reports_as_errors("a.tif"):
+        with pytest.raises(ImageError), raise_decoder_warnings("a.tif"):
             tifffile.tifffile.logger().error("invalid page offset 7")
     finally:
         logging.disable(logging.NOTSET)
@@ -47,7 +47,7 @@ def test_reports_of_other_threads_are_theirs(caplog):
     def other() -> None:
         READER.warning("of the other thread")
 
-    with reports_as_errors("a.tif"):
+    with raise_decoder_warnings("a.tif"):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
@@ -55,14 +55,14 @@ def test_reports_of_other_threads_are_theirs(caplog):
 
 
 def test_outside_of_the_context_the_log_is_as_it_was(caplog):
-    with reports_as_errors("a.tif"):
+    with raise_decoder_warnings("a.tif"):
         pass
     READER.warning("later")
     assert [r.getMessage() for r in caplog.records] == ["later"]
 
 
 def test_an_error_within_passes_as_it_is():
-    with pytest.raises(KeyError), reports_as_errors("a.tif"):
+    with pytest.raises(KeyError), raise_decoder_warnings("a.tif"):
         READER.error("invalid page offset 7")
         raise KeyError("x")
 
@@ -86,12 +86,12 @@ def test_ordinary_files_are_no_error(tmp_path, options, extra):
         at = data.index((37500).to_bytes(2, "little")) + 8
         data[at : at + 4] = (2**31).to_bytes(4, "little")
         path.write_bytes(data)
-    with reports_as_errors(path), tifffile.TiffFile(path) as tiff:
+    with raise_decoder_warnings(path), tifffile.TiffFile(path) as tiff:
         assert tiff.series[0].size == 3 * 32 * 32
 
 
 def test_every_benign_report_has_a_reason_and_none_is_about_missing_pixels():
-    assert all(reason for _, reason in BENIGN)
+    assert all(reason for _, reason in HARMLESS_WARNINGS)
     severe = [
         "<tifffile.TiffFile 'a.tif'> OME series is missing 1 frames. Missing data are zeroed",
         "<tifffile.TiffFile 'a.tif'> OME series failed to read 'b.tif'",
@@ -106,4 +106,4 @@ def test_every_benign_report_has_a_reason_and_none_is_about_missing_pixels():
         "<tifffile.TiffTag 273 @12> invalid value offset 99",
         "<tifffile.TiffTag 270 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError()",
     ]
-    assert [s for s in severe if is_benign(s)] == []
+    assert [s for s in severe if is_harmless(s)] == []

@@ -15,9 +15,9 @@ import tifffile
 import zarr
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.image_choice import SeveralImages
 from omero_pixclf.files.opening import open_image, open_stored
-from omero_pixclf.files.paths import expand, nickname, split
+from omero_pixclf.files.paths import dataset_nickname, expand_paths, split_path
+from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.image import Region
 
 FIRST = np.arange(30 * 40, dtype="uint16").reshape(30, 40)
@@ -104,20 +104,20 @@ def test_an_image_of_a_tiff_file_is_named_by_its_number(two):
 
 
 def test_a_tiff_file_of_several_images_says_how_to_name_one(two):
-    with pytest.raises(SeveralImages, match=r"holds 2 images.* as in .*two\.ome\.tif#0, .*two\.ome\.tif#1$"):
+    with pytest.raises(SeveralImagesError, match=r"holds 2 images.* as in .*two\.ome\.tif#0, .*two\.ome\.tif#1$"):
         pixels_of(two)
     with pytest.raises(ImageError, match=r"holds 2 images, none of number 2; its images are two\.ome\.tif#0 to #1"):
         pixels_of(f"{two}#2")
 
 
 def test_results_of_images_of_one_file_have_names_of_their_own(two):
-    assert nickname(expand(f"{two}#0")) != nickname(expand(f"{two}#1"))
+    assert dataset_nickname(expand_paths(f"{two}#0")) != dataset_nickname(expand_paths(f"{two}#1"))
 
 
 def test_a_file_whose_name_ends_in_a_number_sign_and_a_number_is_that_file(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif#1.tif", FIRST)
     os.rename(tmp_path / "a.tif#1.tif", tmp_path / "a#1")  # noqa: PTH104
-    assert split(tmp_path / "a#1").series is None
+    assert split_path(tmp_path / "a#1").series is None
     tifffile.imwrite(tmp_path / "b#1.tif", FIRST)
     assert np.array_equal(pixels_of(tmp_path / "b#1.tif"), FIRST)
 
@@ -145,11 +145,13 @@ def test_fields_of_a_plate_are_named_by_their_path_or_number_and_know_their_well
         assert (place.container, place.name, place.acquisition) == (str(store), "screen 7", "day 1")
         assert (place.well, place.field, place.plate) == ("B2", 1, (2, 2))
         assert found.info.name == f"{store.name}/B/12/0"
-    with pytest.raises(SeveralImages, match=f"is an OME-Zarr plate that holds 3 images.* as in {store}/A/1/0") as told:
+    with pytest.raises(
+        SeveralImagesError, match=f"is an OME-Zarr plate that holds 3 images.* as in {store}/A/1/0"
+    ) as told:
         pixels_of(store)
     assert told.value.addresses == tuple(f"{store}/{group}" for group in expected)
     assert told.value.missing == ("A/12",)
-    with pytest.raises(SeveralImages, match="holds 2 images"):
+    with pytest.raises(SeveralImagesError, match="holds 2 images"):
         pixels_of(f"{store}/A/1")
 
 
@@ -157,7 +159,7 @@ def test_fields_of_a_plate_are_named_by_their_path_or_number_and_know_their_well
 @pytest.mark.parametrize("version", [2, pytest.param(3, marks=needs_zarr_3)])
 def test_a_store_of_several_images_says_how_to_name_one(tmp_path, version, listed):
     store = write_series(tmp_path / "b2r.zarr", version, listed)
-    with pytest.raises(SeveralImages, match=r"holds 2 images") as told:
+    with pytest.raises(SeveralImagesError, match=r"holds 2 images") as told:
         pixels_of(store)
     order = listed or ["0", "1"]
     assert told.value.addresses == tuple(f"{store}/{name}" for name in order)
@@ -216,7 +218,7 @@ def test_folders_may_be_called_like_files(tmp_path, folder):
     for name in ("img.tif", "img.zarr", "img.zarr/0", "img.h5", "img.h5/g/data"):
         with open_stored(home / name) as stored:
             assert np.array_equal(stored.read((slice(0, 30), slice(0, 40))), FIRST)
-    assert [p.file.name for p in expand(f"{home}/img.t*")] == ["img.tif"]
+    assert [p.file.name for p in expand_paths(f"{home}/img.t*")] == ["img.tif"]
 
 
 @pytest.mark.parametrize("axes", [[{"name": "angle"}, {"name": "x"}], ["x"], ["y", "y"]])

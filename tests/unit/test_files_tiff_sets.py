@@ -12,7 +12,7 @@ import tifffile
 from omero_pixclf.embedded.series.reading import open_series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
-from omero_pixclf.files.tiff.tiff_file import members_of
+from omero_pixclf.files.tiff.tiff_file import list_member_files
 from omero_pixclf.image import Region
 
 RNG = np.random.default_rng(3)
@@ -90,8 +90,8 @@ def test_files_of_a_set_may_differ_in_compression_tiles_and_byte_order(tmp_path)
 
 def test_the_files_of_a_set_are_known_together(tmp_path):
     paths = write_set(tmp_path, companion=True)
-    assert members_of(paths[3])[0] == paths[3]
-    assert set(members_of(paths[3])) == {*paths, tmp_path / "set.companion.ome"}
+    assert list_member_files(paths[3])[0] == paths[3]
+    assert set(list_member_files(paths[3])) == {*paths, tmp_path / "set.companion.ome"}
 
 
 @pytest.mark.parametrize("kind", [{}, {"companion": True}])
@@ -174,7 +174,7 @@ def test_a_set_of_links_in_one_folder_is_read_whole(tmp_path, kind, member):
     write_set(tmp_path, **kind)
     links = staged(tmp_path / "run", sorted(tmp_path.glob("*.ome*")))
     assert np.array_equal(read(links[member]), PLANES)
-    assert {p.resolve() for p in members_of(links[member])} == {p.resolve() for p in links}
+    assert {p.resolve() for p in list_member_files(links[member])} == {p.resolve() for p in links}
 
 
 @pytest.mark.parametrize("kind", [{}, {"master": True}, {"companion": True}])

@@ -16,7 +16,7 @@ from omero_pixclf.connector.recipe_annotations import (
     parse_project_name,
     parse_recipe_pairs,
 )
-from omero_pixclf.direct.mounts import Direct, Mount
+from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.errors import UsageError
 from omero_pixclf.watch.logs import JsonFormatter
 from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings
@@ -121,4 +121,4 @@ def test_the_servers_storage_may_be_mounted(tmp_path: Path) -> None:
     path = tmp_path / "watch.toml"
     path.write_text('[service]\ndirect = ["/mnt/omero", "/data=/mnt/data"]\ndirect_check = "all"\n')
     mounts = (Mount(Path("/mnt/omero")), Mount(Path("/mnt/data"), "/data"))
-    assert load_settings(path).service.reading == Direct(mounts, "all")
+    assert load_settings(path).service.reading == DirectSettings(mounts, "all")

@@ -69,7 +69,7 @@ def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -
         saver.save(plate)
     saver.flush()
     link_screens(call, reading.content, plates)
-    on_plates = {spot.series for plate in reading.content.plates for spot in plate.spots}
+    on_plates = {well_sample.series for plate in reading.content.plates for well_sample in plate.well_samples}
     others = [image for number, image in enumerate(known) if number not in on_plates]
     link_wishes(call, others, plates, reading.wishes)
     for plate in plates:

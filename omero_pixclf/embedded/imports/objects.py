@@ -194,19 +194,23 @@ def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: Wishes) -> An
     made = omero.model.PlateI()
     made.name, made.rows, made.columns = rstring(name), rint(plate.rows), rint(plate.columns)
     made.description = rstring(wishes.description) if wishes.description is not None else None
-    made.rowNamingConvention, made.columnNamingConvention = (rstring(how) for how in plate.naming)
-    runs = [_run(called) for called in plate.runs]
+    made.rowNamingConvention, made.columnNamingConvention = (rstring(how) for how in plate.naming_conventions)
+    runs = [_run(called) for called in plate.acquisitions]
     for run in runs:
         made.addPlateAcquisition(run)
-    places = dict.fromkeys((*((spot.row, spot.column) for spot in plate.spots), *plate.wells))
+    places = dict.fromkeys(
+        (*((well_sample.row, well_sample.column) for well_sample in plate.well_samples), *plate.wells)
+    )
     wells = {place: _well(*place) for place in places}
     for well in wells.values():
         made.addWell(well)
-    for spot in plate.spots:
+    for well_sample in plate.well_samples:
         sample = omero.model.WellSampleI()
-        sample.image = images[spot.series]
-        sample.plateAcquisition = runs[spot.run] if spot.run is not None and runs else None
-        wells[spot.row, spot.column].addWellSample(sample)
+        sample.image = images[well_sample.series]
+        sample.plateAcquisition = (
+            runs[well_sample.acquisition] if well_sample.acquisition is not None and runs else None
+        )
+        wells[well_sample.row, well_sample.column].addWellSample(sample)
     return made
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Series
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.plates import Plate, Spot
+from omero_pixclf.files.plates import Plate, WellSample
 
 __all__ = ["open_fake"]
 
@@ -159,12 +159,12 @@ def _plates(name: str, sizes: Mapping[str, int]) -> Iterator[Plate]:
     size = rows * columns * runs * fields
     count = max(1, sizes["screens"]) * sizes["plates"]
     for number in range(count):
-        spots = tuple(_spot(number * size, i, (rows, columns, runs, fields)) for i in range(size))
+        well_samples = tuple(_well_sample(number * size, i, (rows, columns, runs, fields)) for i in range(size))
         screen = f"Screen {number // sizes['plates']}" if sizes["screens"] else None
         named = tuple(f"PlateAcquisition {run}" for run in range(runs))
-        yield Plate(name if count == 1 else f"{name} {number + 1}", rows, columns, named, spots, screen)
+        yield Plate(name if count == 1 else f"{name} {number + 1}", rows, columns, named, well_samples, screen)
 
 
-def _spot(first: int, index: int, shape: tuple[int, int, int, int]) -> Spot:
+def _well_sample(first: int, index: int, shape: tuple[int, int, int, int]) -> WellSample:
     row, column, run, field = (int(i) for i in np.unravel_index(index, shape))
-    return Spot(first + index, row, column, field, run)
+    return WellSample(first + index, row, column, field, run)

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from omero_pixclf.embedded.series.content import Channel
-from omero_pixclf.files.tiff.ome_xml import parsed
+from omero_pixclf.files.tiff.ome_xml import parse_ome_xml
 
 __all__ = ["ImageFacts", "image_facts"]
 
@@ -32,7 +32,7 @@ class ImageFacts:
 
 def image_facts(xml: str | None) -> tuple[ImageFacts, ...]:
     """The facts of all images of an OME-XML text that have pixels in TIFF files; none where it is no OME-XML."""
-    root = parsed(xml or "")
+    root = parse_ome_xml(xml or "")
     return () if root is None else tuple(_facts(i) for i in _children(root, "Image") if _has_pixels(i))
 
 

@@ -12,7 +12,7 @@ from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
 from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
 from omero_pixclf.embedded.series.zarr_plates import plate_of_store
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import keys_of
+from omero_pixclf.files.axes import axis_keys
 from omero_pixclf.files.opening import open_stored
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import well_name
@@ -32,7 +32,7 @@ PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gi
 def open_picture(path: Path, _within: Path) -> Iterator[Content]:
     """The image of a PNG, JPEG, BMP or GIF file; ImageError where it cannot be read."""
     with open_stored(path) as stored:
-        _, count, _ = plane_counts(keys_of(stored.axes), stored.shape)
+        _, count, _ = plane_counts(axis_keys(stored.axes), stored.shape)
         yield Content(PICTURES[path.suffix.lower()], (_series(path, [stored], rgb_channels(count)),))
 
 
@@ -77,13 +77,13 @@ def _of_store(path: Path, store: ZarrStore, image: StoreImage, name: str) -> Ser
 
     arrays = open_levels(store, image.group)
     named = tuple(Channel(label or None) for label in arrays[0].channels)
-    _, count, _ = plane_counts(keys_of(arrays[0].axes), arrays[0].shape)
+    _, count, _ = plane_counts(axis_keys(arrays[0].axes), arrays[0].shape)
     return replace(_series(path, arrays, named if len(named) == count else (Channel(),) * count), name=name)
 
 
 def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, ...]) -> Series:
     first = arrays[0]
-    z, c, t = plane_counts(keys_of(first.axes), first.shape)
+    z, c, t = plane_counts(axis_keys(first.axes), first.shape)
     sizes = {a.key: (a.resolution, a.unit) for a in first.axes if a.key in "xyz" and a.resolution > 0 and a.unit}
     levels = tuple(_level(path, array) for array in arrays if array is first or _is_smaller_copy(first, array))
     return Series("", z, c, t, checked_type(path, first.dtype), levels, channels, sizes)
@@ -91,13 +91,13 @@ def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, 
 
 def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
     """Whether an array has the same planes as another one, only smaller, as OMERO's resolutions have them."""
-    keys = keys_of(array.axes)
-    same = keys == keys_of(first.axes) and plane_counts(keys, array.shape) == plane_counts(keys, first.shape)
+    keys = axis_keys(array.axes)
+    same = keys == axis_keys(first.axes) and plane_counts(keys, array.shape) == plane_counts(keys, first.shape)
     return same and array.dtype == first.dtype
 
 
 def _level(path: Path, array: StoredArray) -> Level:
-    keys = keys_of(array.axes)
+    keys = axis_keys(array.axes)
     if "x" not in keys or "y" not in keys:
         raise ImageError(f"{path.name}: {array.name} has axes {keys}, expected x and y among them")
     return level_of(keys, array.shape, array.read)

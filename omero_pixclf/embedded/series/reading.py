@@ -13,7 +13,7 @@ from omero_pixclf.embedded.series.pictures import PICTURES, open_picture, open_z
 from omero_pixclf.embedded.series.tiff import open_tiff_series, tiff_companions
 from omero_pixclf.embedded.series.vsi import open_vsi, vsi_companions
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.ome_zarr.zarr_store import STORES, is_store
+from omero_pixclf.files.ome_zarr.zarr_store import STORE_SUFFIXES, is_store
 from omero_pixclf.files.references import check_within
 
 __all__ = [
@@ -41,7 +41,7 @@ _COMPANIONS: dict[str, Callable[[Path], tuple[Path, ...]]] = {
     ".vsi": vsi_companions,
 }
 
-FORMATS = (*sorted(_OPENERS), *STORES[1:])
+FORMATS = (*sorted(_OPENERS), *STORE_SUFFIXES[1:])
 """Extensions of the files that can be read."""
 
 
@@ -76,7 +76,7 @@ def open_series(path: Path, *, within: Path | None = None) -> AbstractContextMan
 
 def _kind(path: Path) -> str:
     """What a path is opened as: its extension in lower case, ``".zarr"`` for OME-Zarr in a ZIP file, too."""
-    return ".zarr" if path.name.lower().endswith(STORES) else path.suffix.lower()
+    return ".zarr" if path.name.lower().endswith(STORE_SUFFIXES) else path.suffix.lower()
 
 
 def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_co
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.tiff.ome_plates import ome_plates
 from omero_pixclf.files.tiff.ome_xml import images_with_pixels
-from omero_pixclf.files.tiff.tiff_file import members_of, open_tiff_file, read_series
+from omero_pixclf.files.tiff.tiff_file import list_member_files, open_tiff_file, read_series
 from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
 
 __all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
@@ -102,4 +102,4 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
 
 def tiff_companions(path: Path) -> tuple[Path, ...]:
     """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
-    return members_of(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server
+    return list_member_files(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server

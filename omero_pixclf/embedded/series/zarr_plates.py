@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr.zarr_images import StoreContents
-from omero_pixclf.files.plates import Plate, Spot
-from omero_pixclf.files.tiff.ome_plates import wells_text
+from omero_pixclf.files.plates import Plate, WellSample
+from omero_pixclf.files.tiff.ome_plates import format_wells
 
 __all__ = ["plate_of_store"]
 
@@ -22,21 +22,21 @@ def plate_of_store(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[st
     if layout is None:
         return (), ()
     _refuse_shared(contents)
-    runs = tuple(dict.fromkeys(image.acquisition for image in contents.images if image.acquisition is not None))
-    spots = tuple(
-        Spot(
+    acquisitions = tuple(dict.fromkeys(image.acquisition for image in contents.images if image.acquisition is not None))
+    well_samples = tuple(
+        WellSample(
             number,
             image.row or 0,
             image.column or 0,
             image.field,
-            None if image.acquisition is None else runs.index(image.acquisition),
+            None if image.acquisition is None else acquisitions.index(image.acquisition),
         )
         for number, image in enumerate(contents.images)
     )
-    rows = max((layout.rows, *(spot.row + 1 for spot in spots)))
-    columns = max((layout.columns, *(spot.column + 1 for spot in spots)))
-    missing = (f"{wells_text(contents.missing)}: listed, but not in the store",) if contents.missing else ()
-    return (Plate(layout.name, rows, columns, runs, spots),), missing
+    rows = max((layout.rows, *(well_sample.row + 1 for well_sample in well_samples)))
+    columns = max((layout.columns, *(well_sample.column + 1 for well_sample in well_samples)))
+    missing = (f"{format_wells(contents.missing)}: listed, but not in the store",) if contents.missing else ()
+    return (Plate(layout.name, rows, columns, acquisitions, well_samples),), missing
 
 
 def _refuse_shared(contents: StoreContents) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from omero_pixclf.files.export.target import Target
+from omero_pixclf.files.export.output_array import OutputArray
 
-__all__ = ["near_cube", "waiting_bytes"]
+__all__ = ["chunk_buffer_bytes", "near_cubic_chunks"]
 
 _LEAST = 64 << 20
 
 
-def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
+def near_cubic_chunks(limits: Sequence[int], volume: float) -> tuple[int, ...]:
     """The most even box of about ``volume`` elements within ``limits``; ilastik's chunks are of this shape.
 
     Short axes are taken whole first, so that the others share what is left.
 
     Examples
     --------
-    >>> near_cube((1000, 2000, 3000, 1), 1e6)
+    >>> near_cubic_chunks((1000, 2000, 3000, 1), 1e6)
     (100, 100, 100, 1)
-    >>> near_cube((1, 100, 5, 200, 3), 1000)
+    >>> near_cubic_chunks((1, 100, 5, 200, 3), 1000)
     (1, 8, 5, 8, 3)
     """
     sides = [0] * len(limits)
@@ -34,7 +34,7 @@ def near_cube(limits: Sequence[int], volume: float) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def waiting_bytes(target: Target, chunks: Sequence[int]) -> int:
+def chunk_buffer_bytes(target: OutputArray, chunks: Sequence[int]) -> int:
     """Memory for chunks that are not full yet, such that blocks in the order of the pixels fill each chunk once.
 
     Never more than the target's room; with less than is wanted, chunks are packed more than once.
@@ -44,12 +44,12 @@ def waiting_bytes(target: Target, chunks: Sequence[int]) -> int:
     Examples
     --------
     >>> import numpy as np
-    >>> from omero_pixclf.files.axes import axes_of
-    >>> wide = Target((40_000, 40_000, 2), np.dtype("float32"), axes_of("yxc"))
-    >>> waiting_bytes(wide, (506, 505, 1)) >> 20  # 80 chunks of 1 MB for each channel
+    >>> from omero_pixclf.files.axes import axes_from_keys
+    >>> wide = OutputArray((40_000, 40_000, 2), np.dtype("float32"), axes_from_keys("yxc"))
+    >>> chunk_buffer_bytes(wide, (506, 505, 1)) >> 20  # 80 chunks of 1 MB for each channel
     155
     """
     chunk = target.dtype.itemsize * math.prod(chunks)
     counts = {k: -(-n // c) for k, n, c in zip(target.keys, target.shape, chunks, strict=True)}
     row = chunk * counts.get("x", 1) * counts.get("c", 1) * min(2, counts.get("z", 1))
-    return min(max(row, _LEAST), target.room)
+    return min(max(row, _LEAST), target.buffer_bytes)

@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.files.axes import Axis
-from omero_pixclf.files.export.naming import fill
-from omero_pixclf.files.export.target import Target, Write
-from omero_pixclf.files.flat_arrays import spooled, write_npy
+from omero_pixclf.files.contiguous import open_scratch_array
+from omero_pixclf.files.export.naming import fill_template
+from omero_pixclf.files.export.output_array import OutputArray, WriteBlock
+from omero_pixclf.files.npy import write_npy
 
-__all__ = ["FORMATS", "Format", "arranged", "format_named"]
+__all__ = ["FORMATS", "ExportFormat", "get_format", "reorder_axes"]
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """One way to store a result.
 
     Attributes
@@ -34,17 +35,17 @@ class Format:
         ``open(path, inside, target)`` gives a context with the function that takes blocks.
     keys
         The order of axes that the format prescribes; empty where it stores any.
-    waiting
+    buffer_bytes
         Bytes that writing a target may hold back in memory.
     """
 
     extension: str
-    open: Callable[[Path, str, Target], AbstractContextManager[Write]]
+    open: Callable[[Path, str, OutputArray], AbstractContextManager[WriteBlock]]
     keys: str = ""
-    waiting: Callable[[Target], int] = lambda _: 0
+    buffer_bytes: Callable[[OutputArray], int] = lambda _: 0
 
 
-def format_named(name: str) -> Format:
+def get_format(name: str) -> ExportFormat:
     """A format by ilastik's name for it.
 
     Raises
@@ -57,7 +58,7 @@ def format_named(name: str) -> Format:
     raise UsageError(f"output format {name!r} is not written; choose one of: {', '.join(FORMATS)}")
 
 
-def arranged(target: Target, keys: str) -> Target:
+def reorder_axes(target: OutputArray, keys: str) -> OutputArray:
     """The target with its axes in a prescribed order; those it does not have are added with size 1."""
     if not keys:
         return target
@@ -68,76 +69,76 @@ def arranged(target: Target, keys: str) -> Target:
     return replace(target, axes=axes, shape=shape, offset=start)
 
 
-def _hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
+def _hdf5(path: Path, inside: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=False)
 
 
-def _packed_hdf5(path: Path, inside: str, target: Target) -> AbstractContextManager[Write]:
+def _compressed_hdf5(path: Path, inside: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     from omero_pixclf.files.hdf5.hdf5_writer import write_hdf5
 
     return write_hdf5(path, inside, target, compress=True)
 
 
-def _hdf5_waiting(target: Target) -> int:
-    from omero_pixclf.files.hdf5.hdf5_writer import hdf5_waiting
+def _hdf5_buffer_bytes(target: OutputArray) -> int:
+    from omero_pixclf.files.hdf5.hdf5_writer import hdf5_buffer_bytes
 
-    return hdf5_waiting(target)
-
-
-def _zarr_waiting(target: Target) -> int:
-    from omero_pixclf.files.ome_zarr.zarr_writer import zarr_waiting
-
-    return zarr_waiting(target)
+    return hdf5_buffer_bytes(target)
 
 
-def _npy(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+def _zarr_buffer_bytes(target: OutputArray) -> int:
+    from omero_pixclf.files.ome_zarr.zarr_writer import zarr_buffer_bytes
+
+    return zarr_buffer_bytes(target)
+
+
+def _npy(path: Path, _: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     return write_npy(path, target)
 
 
-def _zarr(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+def _zarr(path: Path, _: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     from omero_pixclf.files.ome_zarr.zarr_writer import write_zarr
 
     return write_zarr(path, target)
 
 
-def _ome_tiff(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+def _ome_tiff(path: Path, _: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     from omero_pixclf.files.tiff.tiff_writer import write_ome_tiff
 
     return write_ome_tiff(path, target)
 
 
 @contextmanager
-def _plane(path: Path, target: Target, save: Callable[[Path, NDArray[Any]], None]) -> Iterator[Write]:
+def _single_plane(path: Path, target: OutputArray, save: Callable[[Path, NDArray[Any]], None]) -> Iterator[WriteBlock]:
     """A picture of one plane: every axis but two and the channels must have size 1."""
-    _spatial(path, target, 2)
-    with spooled(path, target) as (write, array):
+    _check_axis_count(path, target, 2)
+    with open_scratch_array(path, target) as (write, array):
         yield write
-        save(path, _picture(array, target.keys))
+        save(path, _to_plane(array, target.keys))
 
 
 @contextmanager
 def _sequence(
-    path: Path, target: Target, save: Callable[[Path, Target, NDArray[Any]], None], count: int
-) -> Iterator[Write]:
+    path: Path, target: OutputArray, save: Callable[[Path, OutputArray, NDArray[Any]], None], count: int
+) -> Iterator[WriteBlock]:
     """A file for every step along the first axis that has more than one; ``{slice_index}`` in the name counts them."""
     if "{slice_index" not in path.name:
         raise UsageError(f"{path.name}: a sequence needs '{{slice_index}}' in its file name template")
-    _spatial(path, target, count)
+    _check_axis_count(path, target, count)
     axis = next(i for i, n in enumerate(target.shape) if n > 1)
     first = target.start[axis]
     digits = math.ceil(math.log10(first + target.shape[axis] + 1))
     template = path.name.replace("{slice_index}", f"{{slice_index:0{digits}}}")
     one = replace(target, shape=(*target.shape[:axis], 1, *target.shape[axis + 1 :]))
-    with spooled(path.with_name(path.name.replace("{slice_index}", "sequence")), target) as (write, array):
+    with open_scratch_array(path.with_name(path.name.replace("{slice_index}", "sequence")), target) as (write, array):
         yield write
         for index in range(target.shape[axis]):
-            name = fill(template, {"slice_index": first + index})
+            name = fill_template(template, {"slice_index": first + index})
             save(path.with_name(name), one, array[(slice(None),) * axis + (slice(index, index + 1),)])
 
 
-def _spatial(path: Path, target: Target, most: int) -> None:
+def _check_axis_count(path: Path, target: OutputArray, most: int) -> None:
     """Refuse more axes (besides channels) than a format holds; in a sequence whose first axis is c, c is a step."""
     long = [k for k, n in zip(target.keys, target.shape, strict=True) if n > 1]
     least = 0 if most == 2 else most
@@ -149,7 +150,7 @@ def _spatial(path: Path, target: Target, most: int) -> None:
         )
 
 
-def _picture(array: NDArray[Any], keys: str) -> NDArray[Any]:
+def _to_plane(array: NDArray[Any], keys: str) -> NDArray[Any]:
     """A plane as (rows, columns) or (rows, columns, channels); columns run along x where there is an x."""
     long = [k for k, n in zip(keys, array.shape, strict=True) if n > 1]
     rest = [k for k in keys if k not in long and k != "c"]
@@ -171,7 +172,7 @@ def _save_png(path: Path, picture: NDArray[Any]) -> None:
 def _save_tiff(path: Path, picture: NDArray[Any]) -> None:
     from omero_pixclf.files.tiff.tiff_writer import write_plane_tiff
 
-    target = Target(picture.shape, picture.dtype, tuple(Axis(k) for k in "yxc"[: picture.ndim]))
+    target = OutputArray(picture.shape, picture.dtype, tuple(Axis(k) for k in "yxc"[: picture.ndim]))
     with write_plane_tiff(path, target) as write:
         rows = max(1, (16 << 20) // max(1, picture[0].nbytes))
         for top in range(0, len(picture), rows):
@@ -179,10 +180,10 @@ def _save_tiff(path: Path, picture: NDArray[Any]) -> None:
             write((slice(top, top + len(band)), *(slice(0, n) for n in picture.shape[1:])), band)
 
 
-def _save_stack(path: Path, target: Target, array: NDArray[Any]) -> None:
+def _save_stack(path: Path, target: OutputArray, array: NDArray[Any]) -> None:
     from omero_pixclf.files.tiff.tiff_writer import write_ome_tiff
 
-    final = arranged(target, "tzcyx")
+    final = reorder_axes(target, "tzcyx")
     order = [target.keys.index(k) for k in "tzcyx" if k in target.keys]
     pages = array.transpose(order).reshape(final.shape)
     with write_ome_tiff(path, final) as write:
@@ -191,32 +192,32 @@ def _save_stack(path: Path, target: Target, array: NDArray[Any]) -> None:
             write(place, pages[index][np.newaxis, np.newaxis, np.newaxis])
 
 
-def _png(path: Path, _: str, target: Target) -> AbstractContextManager[Write]:
+def _png(path: Path, _: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     from omero_pixclf.files.png import check_png
 
     check_png(path, target.channel_count, target.dtype)
-    return _plane(path, target, _save_png)
+    return _single_plane(path, target, _save_png)
 
 
-def _planes(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, Format]:
+def _plane_formats(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, ExportFormat]:
     return {
-        extension: Format(extension, lambda path, _, target: _plane(path, target, save)),
-        f"{extension} sequence": Format(
+        extension: ExportFormat(extension, lambda path, _, target: _single_plane(path, target, save)),
+        f"{extension} sequence": ExportFormat(
             extension,
-            lambda path, _, target: _sequence(path, target, lambda p, t, a: save(p, _picture(a, t.keys)), 3),
+            lambda path, _, target: _sequence(path, target, lambda p, t, a: save(p, _to_plane(a, t.keys)), 3),
         ),
     }
 
 
-FORMATS: dict[str, Format] = {
-    "hdf5": Format("h5", _hdf5, waiting=_hdf5_waiting),
-    "compressed hdf5": Format("h5", _packed_hdf5, waiting=_hdf5_waiting),
-    "numpy": Format("npy", _npy),
-    "single-scale OME-Zarr": Format("zarr", _zarr, "tczyx", _zarr_waiting),
-    "multipage tiff": Format("tiff", _ome_tiff, "tzcyx"),
-    "multipage tiff sequence": Format("tiff", lambda path, _, target: _sequence(path, target, _save_stack, 4)),
-    **_planes("tiff", _save_tiff),
-    **_planes("tif", _save_tiff),
-    **_planes("png", _save_png),
-    "png": Format("png", _png),
+FORMATS: dict[str, ExportFormat] = {
+    "hdf5": ExportFormat("h5", _hdf5, buffer_bytes=_hdf5_buffer_bytes),
+    "compressed hdf5": ExportFormat("h5", _compressed_hdf5, buffer_bytes=_hdf5_buffer_bytes),
+    "numpy": ExportFormat("npy", _npy),
+    "single-scale OME-Zarr": ExportFormat("zarr", _zarr, "tczyx", _zarr_buffer_bytes),
+    "multipage tiff": ExportFormat("tiff", _ome_tiff, "tzcyx"),
+    "multipage tiff sequence": ExportFormat("tiff", lambda path, _, target: _sequence(path, target, _save_stack, 4)),
+    **_plane_formats("tiff", _save_tiff),
+    **_plane_formats("tif", _save_tiff),
+    **_plane_formats("png", _save_png),
+    "png": ExportFormat("png", _png),
 }

@@ -12,21 +12,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.atomic import check_name
-from omero_pixclf.files.axes import Axes, Axis, five_shape, from_five, keys_of, region_slices, with_channel_axis
-from omero_pixclf.files.export.formats import arranged, format_named
-from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE, SLICE_INDEX, coordinates, fill, output_path
-from omero_pixclf.files.export.target import LabelValue, Target
-from omero_pixclf.files.export.value_ranges import converter, exported_range
+from omero_pixclf.files.atomic import check_file_name
+from omero_pixclf.files.axes import Axes, Axis, add_channel_axis, axis_keys, from_tzyxc, region_slices, tzyxc_shape
+from omero_pixclf.files.export.formats import get_format, reorder_axes
+from omero_pixclf.files.export.naming import (
+    DEFAULT_TEMPLATE,
+    SLICE_INDEX,
+    coordinate_fields,
+    fill_template,
+    output_path,
+)
+from omero_pixclf.files.export.output_array import LabelValue, OutputArray
+from omero_pixclf.files.export.value_ranges import exported_range, value_converter
 from omero_pixclf.image import AXES, PixelArray, Region, bands
 
-__all__ = ["Export", "Planned", "Result", "output_address", "plan_export", "save_image", "write_result"]
+__all__ = [
+    "ExportPlan",
+    "ExportSettings",
+    "ResultDescription",
+    "output_address",
+    "plan_export",
+    "save_image",
+    "write_result",
+]
 
-Cut = tuple[tuple[int | None, ...], tuple[int | None, ...]]
+CutoutBounds = tuple[tuple[int | None, ...], tuple[int | None, ...]]
 
 
 @dataclass(frozen=True)
-class Export:
+class ExportSettings:
     """How a result is to be written; the names are those of ilastik's options.
 
     Attributes
@@ -54,11 +68,11 @@ class Export:
     pipeline_result_drange: tuple[float, float] | None = None
     export_drange: tuple[float, float] | None = None
     output_axis_order: str | None = None
-    cutout_subregion: Cut | None = None
+    cutout_subregion: CutoutBounds | None = None
     folder: Path | None = None
 
     def __post_init__(self) -> None:
-        format_named(self.output_format)
+        get_format(self.output_format)
         if self.export_drange is not None and self.pipeline_result_drange is None:
             raise UsageError("--export_drange needs --pipeline_result_drange: the range that is mapped onto it")
         order = self.output_axis_order or ""
@@ -67,7 +81,7 @@ class Export:
 
 
 @dataclass(frozen=True)
-class Result:
+class ResultDescription:
     """A result before it is written: what it is called, and what its pixels will be.
 
     Attributes
@@ -83,7 +97,7 @@ class Result:
     channels
         Names along ``c``, or empty.
     colors, labels
-        As those of `omero_pixclf.files.export.target.Target`.
+        As those of `omero_pixclf.files.export.output_array.OutputArray`.
     """
 
     kind: str
@@ -97,16 +111,18 @@ class Result:
     labels: tuple[LabelValue, ...] | None = None
 
     @classmethod
-    def like(cls, kind: str, axes: Axes, image_shape: tuple[int, ...], count: int, dtype: str, **more: Any) -> Result:
+    def like(
+        cls, kind: str, axes: Axes, image_shape: tuple[int, ...], count: int, dtype: str, **more: Any
+    ) -> ResultDescription:
         """A result with ``count`` channels over an image of this shape and these axes."""
-        own = with_channel_axis(axes)
-        sizes = {**dict(zip(keys_of(axes), image_shape, strict=True)), "c": count}
+        own = add_channel_axis(axes)
+        sizes = {**dict(zip(axis_keys(axes), image_shape, strict=True)), "c": count}
         tags = tuple(Axis("c") if a.key == "c" else a for a in own)
         return cls(kind, tuple(sizes[a.key] for a in own), np.dtype(dtype), tags, **more)
 
 
 @dataclass(frozen=True)
-class Planned:
+class ExportPlan:
     """A file to be written, and the part of the result that goes into it.
 
     Attributes
@@ -118,7 +134,7 @@ class Planned:
     path: Path
     inside: str
     region: Region
-    target: Target
+    target: OutputArray
     convert: Callable[[NDArray[Any]], NDArray[Any]]
     output_format: str
 
@@ -133,7 +149,7 @@ class Planned:
         return self.inside if self.path.suffix == ".h5" else None
 
 
-def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: str) -> Planned:
+def plan_export(export: ExportSettings, result: ResultDescription, *, dataset_dir: str, nickname: str) -> ExportPlan:
     """Settle where and how a result is written, before it is computed.
 
     Raises
@@ -141,38 +157,40 @@ def plan_export(export: Export, result: Result, *, dataset_dir: str, nickname: s
     UsageError, ImageError
         Where the options do not fit the result.
     """
-    form = format_named(export.output_format)
-    keys = keys_of(result.axes)
-    start, stop = _cut(export, result)
+    form = get_format(export.output_format)
+    keys = axis_keys(result.axes)
+    start, stop = _cutout_bounds(export, result)
     dtype = np.dtype(export.export_dtype) if export.export_dtype else result.dtype
     shape = tuple(b - a for a, b in zip(start, stop, strict=True))
     ranges = (export.pipeline_result_drange, export.export_drange)
     part = slice(start[keys.index("c")], stop[keys.index("c")])
-    target = Target(
+    target = OutputArray(
         shape, dtype, result.axes, start, exported_range(result.drange, dtype, *ranges), result.display_mode
     )
     target = replace(target, channels=result.channels[part], colors=result.colors[part])
     if export.export_drange is None:
         target = replace(target, labels=result.labels)
     if export.output_axis_order:
-        target = _reordered(target, export.output_axis_order, result.kind)
+        target = _reorder_axes(target, export.output_axis_order, result.kind)
     values = {
-        **coordinates(target.keys, target.start, tuple(a + n for a, n in zip(target.start, target.shape, strict=True))),
-        **coordinates(keys, start, stop),
+        **coordinate_fields(
+            target.keys, target.start, tuple(a + n for a, n in zip(target.start, target.shape, strict=True))
+        ),
+        **coordinate_fields(keys, start, stop),
         "dataset_dir": dataset_dir,
         "nickname": nickname,
         "result_type": result.kind,
     }
-    return Planned(
+    return ExportPlan(
         *output_address(export, values),
         _region(keys, start, stop),
-        arranged(target, form.keys),
-        converter(dtype, *ranges),
+        reorder_axes(target, form.keys),
+        value_converter(dtype, *ranges),
         export.output_format,
     )
 
 
-def output_address(export: Export, values: Mapping[str, Any]) -> tuple[Path, str]:
+def output_address(export: ExportSettings, values: Mapping[str, Any]) -> tuple[Path, str]:
     """The file of a result and the name of its array within, from the fields of the templates.
 
     Raises
@@ -182,19 +200,19 @@ def output_address(export: Export, values: Mapping[str, Any]) -> tuple[Path, str
     OutputError
         Where the name is longer than file systems take.
     """
-    extension = format_named(export.output_format).extension
+    extension = get_format(export.output_format).extension
     path = output_path(export.output_filename_format, values, extension, folder=export.folder)
     if SLICE_INDEX not in path.name:
-        check_name(path)
-    return path, fill(export.output_internal_path, values).strip("/")
+        check_file_name(path)
+    return path, fill_template(export.output_internal_path, values).strip("/")
 
 
-def _cut(export: Export, result: Result) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _cutout_bounds(export: ExportSettings, result: ResultDescription) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The part to write along the result's own axes; what reaches beyond the image is clipped, as in ilastik."""
     if export.cutout_subregion is None:
         return (0,) * len(result.shape), result.shape
     start, stop = export.cutout_subregion
-    facts = dict(zip(keys_of(result.axes), result.shape, strict=True))
+    facts = dict(zip(axis_keys(result.axes), result.shape, strict=True))
     if not len(start) == len(stop) == len(result.shape):
         raise UsageError(f"--cutout_subregion {start}, {stop}: expected {len(facts)} numbers each, for {facts}")
     low = tuple(max(0, a or 0) for a in start)
@@ -204,11 +222,11 @@ def _cut(export: Export, result: Result) -> tuple[tuple[int, ...], tuple[int, ..
     return low, high
 
 
-def _reordered(target: Target, order: str, kind: str) -> Target:
+def _reorder_axes(target: OutputArray, order: str, kind: str) -> OutputArray:
     lost = {k: n for k, n in zip(target.keys, target.shape, strict=True) if k not in order and n > 1}
     if lost:
         raise ImageError(f"--output_axis_order {order}: {kind} has {lost}, which would fall away; cut to one first")
-    return arranged(target, order)
+    return reorder_axes(target, order)
 
 
 def _region(keys: str, start: tuple[int, ...], stop: tuple[int, ...]) -> Region:
@@ -218,7 +236,7 @@ def _region(keys: str, start: tuple[int, ...], stop: tuple[int, ...]) -> Region:
 
 
 @contextmanager
-def write_result(planned: Planned) -> Iterator[Callable[[Region, NDArray[Any]], None]]:
+def write_result(planned: ExportPlan) -> Iterator[Callable[[Region, NDArray[Any]], None]]:
     """Open the file of a result; yields ``take(region, block)``, and the file appears when the context ends well.
 
     Blocks are ``(t, z, y, x, c)`` with all channels, their regions in the whole result and within the planned one
@@ -230,21 +248,21 @@ def write_result(planned: Planned) -> Iterator[Callable[[Region, NDArray[Any]], 
         Where it cannot be written.
     """
     whole, target = planned.region, planned.target
-    with format_named(planned.output_format).open(planned.path, planned.inside, target) as write:
+    with get_format(planned.output_format).open(planned.path, planned.inside, target) as write:
 
         def take(region: Region, block: NDArray[Any]) -> None:
             low, high = max(whole.start[4], region.start[4]), min(whole.stop[4], region.stop[4])
             if low >= high:
                 return
             first, last = (*region.start[:4], low), (*region.stop[:4], high)
-            local = Region(_minus(first, whole.start), _minus(last, whole.start))
+            local = Region(_subtract(first, whole.start), _subtract(last, whole.start))
             values = planned.convert(block[..., low - region.start[4] : high - region.start[4]])
-            write(region_slices(local, target.keys), from_five(values, target.keys))
+            write(region_slices(local, target.keys), from_tzyxc(values, target.keys))
 
         yield take
 
 
-def _minus(point: tuple[int, ...], origin: tuple[int, ...]) -> tuple[int, int, int, int, int]:
+def _subtract(point: tuple[int, ...], origin: tuple[int, ...]) -> tuple[int, int, int, int, int]:
     t, z, y, x, c = (p - o for p, o in zip(point, origin, strict=True))
     return (t, z, y, x, c)
 
@@ -278,10 +296,12 @@ def save_image(
     if name is None:
         raise UsageError(f"{path}: no format is known for {path.suffix!r}, expected one of {sorted(by_extension)}")
     tags = tuple(Axis(k) for k in axes) if isinstance(axes, str) else axes
-    shape = from_five(np.broadcast_to(np.empty((), pixels.dtype), pixels.shape), keys_of(tags)).shape
-    target = Target(shape, np.dtype(pixels.dtype), tags, drange=drange, channels=channels, colors=colors, labels=labels)
-    final = arranged(target, format_named(name).keys)
-    planned = Planned(path, inside, Region.whole(five_shape(shape, target.keys)), final, lambda v: v, name)
+    shape = from_tzyxc(np.broadcast_to(np.empty((), pixels.dtype), pixels.shape), axis_keys(tags)).shape
+    target = OutputArray(
+        shape, np.dtype(pixels.dtype), tags, drange=drange, channels=channels, colors=colors, labels=labels
+    )
+    final = reorder_axes(target, get_format(name).keys)
+    planned = ExportPlan(path, inside, Region.whole(tzyxc_shape(shape, target.keys)), final, lambda v: v, name)
     with write_result(planned) as take:
         for region in bands(planned.region.shape, target.dtype.itemsize):
             take(region, np.asarray(pixels[region.slices]))

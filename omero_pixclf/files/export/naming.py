@@ -10,14 +10,14 @@ from typing import Any
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["DEFAULT_TEMPLATE", "SLICE_INDEX", "coordinates", "fields", "fill", "output_path"]
+__all__ = ["DEFAULT_TEMPLATE", "SLICE_INDEX", "coordinate_fields", "fill_template", "output_path", "template_fields"]
 
 DEFAULT_TEMPLATE = "{dataset_dir}/{nickname}_{result_type}"
 SLICE_INDEX = "slice_index"
 """The field that counts the files of a sequence; it is filled in when they are written."""
 
 
-def fill(template: str, values: Mapping[str, Any]) -> str:
+def fill_template(template: str, values: Mapping[str, Any]) -> str:
     """The template with the fields that are known filled in; others stay as they are.
 
     Raises
@@ -27,16 +27,16 @@ def fill(template: str, values: Mapping[str, Any]) -> str:
 
     Examples
     --------
-    >>> fill("{nickname}_{x_start:03}_{slice_index}.h5", {"nickname": "a", "x_start": 7})
+    >>> fill_template("{nickname}_{x_start:03}_{slice_index}.h5", {"nickname": "a", "x_start": 7})
     'a_007_{slice_index}.h5'
     """
     try:
-        return "".join(_piece(values, *parsed) for parsed in string.Formatter().parse(template))
+        return "".join(_fill_field(values, *parsed) for parsed in string.Formatter().parse(template))
     except ValueError as error:
         raise UsageError(f"file name template {template!r}: {error}") from error
 
 
-def fields(template: str) -> set[str]:
+def template_fields(template: str) -> set[str]:
     """The names of the fields of a template.
 
     Raises
@@ -50,7 +50,7 @@ def fields(template: str) -> set[str]:
         raise UsageError(f"file name template {template!r}: {error}") from error
 
 
-def _piece(values: Mapping[str, Any], text: str, name: str | None, spec: str | None, _: str | None) -> str:
+def _fill_field(values: Mapping[str, Any], text: str, name: str | None, spec: str | None, _: str | None) -> str:
     if name is None:
         return text
     if name in values:
@@ -58,12 +58,12 @@ def _piece(values: Mapping[str, Any], text: str, name: str | None, spec: str | N
     return text + "{" + name + (f":{spec}" if spec else "") + "}"
 
 
-def coordinates(keys: str, start: Sequence[int], stop: Sequence[int]) -> dict[str, Any]:
+def coordinate_fields(keys: str, start: Sequence[int], stop: Sequence[int]) -> dict[str, Any]:
     """The fields that tell which part of an image a result is: ``roi``, ``x_start``, ``x_stop`` and so on.
 
     Examples
     --------
-    >>> coordinates("yx", (0, 2), (5, 9))["roi"]
+    >>> coordinate_fields("yx", (0, 2), (5, 9))["roi"]
     [(0, 2), (5, 9)]
     """
     values: dict[str, Any] = {"roi": [tuple(start), tuple(stop)]}
@@ -80,7 +80,7 @@ def output_path(template: str, values: Mapping[str, Any], extension: str, *, fol
     extended = PurePath(template).suffix
     if extended and "}" not in extended:
         template = template[: -len(extended)]
-    written = fill(template, values)
+    written = fill_template(template, values)
     name = Path(os.path.expanduser(written) if template.startswith("~") else written)  # noqa: PTH111 - Path's raises for ~nobody
     path = name if name.is_absolute() else (folder or Path.cwd()) / name
     return path.with_name(f"{path.name}.{extension}")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["converter", "exported_range"]
+__all__ = ["exported_range", "value_converter"]
 
 Range = tuple[float, float]
 
 
-def converter(
+def value_converter(
     dtype: np.dtype[Any], source: Range | None = None, target: Range | None = None
 ) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """How values are turned into what is stored.
@@ -24,9 +24,9 @@ def converter(
 
     Examples
     --------
-    >>> converter(np.dtype("uint8"), (0.0, 1.0), (0, 255))(np.array([0.0, 0.5, 1.0], np.float32)).tolist()
+    >>> value_converter(np.dtype("uint8"), (0.0, 1.0), (0, 255))(np.array([0.0, 0.5, 1.0], np.float32)).tolist()
     [0, 128, 255]
-    >>> converter(np.dtype("uint8"))(np.array([0.4, 0.99, 1.0], np.float32)).tolist()
+    >>> value_converter(np.dtype("uint8"))(np.array([0.4, 0.99, 1.0], np.float32)).tolist()
     [0, 0, 1]
     """
     if source is None or target is None:
@@ -51,5 +51,5 @@ def exported_range(
     before = source if source is not None and target is not None else known
     if before is None:
         return None
-    low, high = converter(dtype, source, target)(np.asarray(before))
+    low, high = value_converter(dtype, source, target)(np.asarray(before))
     return (low, high)

@@ -13,7 +13,7 @@ import h5py
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.references import resolve_reference
 
-__all__ = ["external_link", "linked_names", "source_files"]
+__all__ = ["describe_links", "external_link", "virtual_source_files"]
 
 _MOST_NESTED = 8  # arrays made of arrays that are made of others
 _MOST_SHOWN = 5
@@ -32,14 +32,14 @@ def external_link(path: Path, file: h5py.File, name: str) -> tuple[Path, str] | 
         link = file.get("/".join(parts[:end]), getlink=True)
         if isinstance(link, h5py.ExternalLink):
             said = f"{path}/{'/'.join(parts[:end])}"
-            target = _beside(path, link.filename, said)
+            target = _resolve_linked_file(path, link.filename, said)
             return target, "/".join([link.path.strip("/"), *parts[end:]]).strip("/")
         if link is None:
             return None
     return None
 
 
-def linked_names(path: Path, file: h5py.File) -> list[str]:
+def describe_links(path: Path, file: h5py.File) -> list[str]:
     """Links of a file to others, as people read them: ``data -> other.h5/data``; those in groups included."""
     found: list[str] = []
 
@@ -52,7 +52,7 @@ def linked_names(path: Path, file: h5py.File) -> list[str]:
     return [*found[:_MOST_SHOWN], *([more.strip()] if more else [])]
 
 
-def source_files(path: Path, item: h5py.Dataset) -> tuple[Path, ...]:
+def virtual_source_files(path: Path, item: h5py.Dataset) -> tuple[Path, ...]:
     """The other files that a virtual array takes its pixels from, all of them there.
 
     Raises
@@ -76,7 +76,9 @@ def _sources(path: Path, item: h5py.Dataset, depth: int) -> list[Path]:
     for source in item.virtual_sources():
         if "%" in source.file_name.replace("%%", ""):
             raise ImageError(f"{said}: takes its parts from files by the pattern {source.file_name}; store it as it is")
-        other = path if source.file_name == "." else _beside(path, source.file_name.replace("%%", "%"), said)
+        other = (
+            path if source.file_name == "." else _resolve_linked_file(path, source.file_name.replace("%%", "%"), said)
+        )
         with h5py.File(other, "r") as opened:
             part = opened.get(source.dset_name)
             if not isinstance(part, h5py.Dataset):
@@ -88,7 +90,7 @@ def _sources(path: Path, item: h5py.Dataset, depth: int) -> list[Path]:
     return found
 
 
-def _beside(path: Path, name: str, said: str) -> Path:
+def _resolve_linked_file(path: Path, name: str, said: str) -> Path:
     """A file that is named by another one in its folder."""
     other = resolve_reference(path.parent, name, source=path, follow_links=True)
     if not other.is_file():

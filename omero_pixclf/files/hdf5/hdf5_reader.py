@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, axes_of, guess_keys, parse_axistags
-from omero_pixclf.files.hdf5.hdf5_links import external_link, linked_names, source_files
-from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
+from omero_pixclf.files.axes import Axes, axes_from_keys, guess_keys, parse_axistags
+from omero_pixclf.files.decoder_warnings import decoder_errors
+from omero_pixclf.files.hdf5.hdf5_links import describe_links, external_link, virtual_source_files
+from omero_pixclf.files.stored_array import StoredArray, check_array_size
 
 __all__ = ["array_names", "open_hdf5"]
 
@@ -30,11 +30,11 @@ def array_names(path: Path) -> list[str]:
     ImageError
         Where the file is no HDF5 file.
     """
-    with _opened(path) as file:
-        return _names(path, file)[0]
+    with _open_file(path) as file:
+        return _list_arrays(path, file)[0]
 
 
-def _names(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
+def _list_arrays(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
     """The names of image-like arrays, and those of others with their shapes."""
     names: list[str] = []
     others: list[str] = []
@@ -48,7 +48,7 @@ def _names(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
 
     try:
         file.visititems(note)
-    except reader_errors() as error:
+    except decoder_errors() as error:
         raise ImageError(f"{path}: its list of contents cannot be read: {error}; copy or export it again") from error
     return sorted(names), sorted(others)
 
@@ -65,16 +65,16 @@ def open_hdf5(path: Path, inside: str | None) -> Iterator[StoredArray]:
         Where the file cannot be read or does not hold that one array, or parts of it are in files that are missing.
     """
     with ExitStack() as opened:
-        file = opened.enter_context(_opened(path))
+        file = opened.enter_context(_open_file(path))
         name = inside or _only_name(path, file)
         try:
-            stored = _stored(path, file, name, opened)
-        except reader_errors() as error:
+            stored = _open_array(path, file, name, opened)
+        except decoder_errors() as error:
             raise ImageError(f"{path}/{name}: cannot be read: {error}; copy or export it again") from error
         yield stored
 
 
-def _stored(path: Path, file: h5py.File, name: str, opened: ExitStack) -> StoredArray:
+def _open_array(path: Path, file: h5py.File, name: str, opened: ExitStack) -> StoredArray:
     linked: list[Path] = []
     here, inner = path, name
     while (link := external_link(here, file, inner)) is not None:
@@ -82,10 +82,12 @@ def _stored(path: Path, file: h5py.File, name: str, opened: ExitStack) -> Stored
         if here in (path, *linked):
             raise ImageError(f"{path}/{name}: its links lead in a circle; name the array where it is stored")
         linked.append(here)
-        file = opened.enter_context(_opened(here))
+        file = opened.enter_context(_open_file(here))
     item = file.get(inner)
     if not isinstance(item, h5py.Dataset):
-        raise ImageError(f"{here}: holds no array {inner!r}, but {_names(here, file)[0]}{_hint(here, file)}")
+        raise ImageError(
+            f"{here}: holds no array {inner!r}, but {_list_arrays(here, file)[0]}{_describe_other_contents(here, file)}"
+        )
     _check(f"{path}/{name}", item)
     return StoredArray(
         name=f"{path}/{name}",
@@ -94,33 +96,35 @@ def _stored(path: Path, file: h5py.File, name: str, opened: ExitStack) -> Stored
         axes=_axes(item),
         read=lambda slices: _read(item, slices),
         drange=_drange(item),
-        named_axes="axistags" in item.attrs,
-        files=(path, *linked, *source_files(here, item)),
+        has_named_axes="axistags" in item.attrs,
+        files=(path, *linked, *virtual_source_files(here, item)),
     )
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _open_file(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
-    except reader_errors() as error:
+    except decoder_errors() as error:
         raise ImageError(f"{path}: not a readable HDF5 file: {error}; copy or export it again") from error
     with file:
         yield file
 
 
 def _only_name(path: Path, file: h5py.File) -> str:
-    names, _ = _names(path, file)
+    names, _ = _list_arrays(path, file)
     if len(names) != 1:
         found = f"it holds {names}" if names else "it holds none of 2 to 5 dimensions"
-        raise ImageError(f"{path}: name the array behind the file, as in {path}/data; {found}{_hint(path, file)}")
+        raise ImageError(
+            f"{path}: name the array behind the file, as in {path}/data; {found}{_describe_other_contents(path, file)}"
+        )
     return names[0]
 
 
-def _hint(path: Path, file: h5py.File) -> str:
+def _describe_other_contents(path: Path, file: h5py.File) -> str:
     """What else a file has: arrays that are no images, and links to other files."""
-    _, others = _names(path, file)
-    links = linked_names(path, file)
+    _, others = _list_arrays(path, file)
+    links = describe_links(path, file)
     shown = f"; besides, {', '.join(others[:_SHOWN])}" if others else ""
     return shown + (f"; it links to arrays in other files: {', '.join(links)}" if links else "")
 
@@ -132,13 +136,13 @@ def _check(name: str, item: h5py.Dataset) -> None:
         raise ImageError(f"{name}: holds {item.dtype}, expected numbers")
     if 0 in item.shape:
         raise ImageError(f"{name}: is empty, its shape is {item.shape}")
-    refuse_impossible(name, item.shape, item.dtype, item.chunks)
+    check_array_size(name, item.shape, item.dtype, item.chunks)
 
 
 def _read(item: h5py.Dataset, slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(item[slices])
-    except reader_errors() as error:
+    except decoder_errors() as error:
         raise ImageError(
             f"{item.file.filename}{item.name}: pixels cannot be read: {error}; copy or export it again"
         ) from error
@@ -154,7 +158,7 @@ def _axes(item: h5py.Dataset) -> Axes:
             raise ImageError(f"{item.file.filename}{item.name}: axistags cannot be read: {error}") from error
         if axes is not None and len(axes) == len(item.shape):
             return axes
-    return axes_of(guess_keys(item.shape))
+    return axes_from_keys(guess_keys(item.shape))
 
 
 def _text(value: str | bytes) -> str:

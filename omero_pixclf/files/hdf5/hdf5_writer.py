@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.files.atomic import part_path, remove, replacing
-from omero_pixclf.files.axes import axistags_json
-from omero_pixclf.files.export.chunks import near_cube, waiting_bytes
-from omero_pixclf.files.export.target import Target, Write
+from omero_pixclf.files.atomic import remove_path, temporary_path, write_atomically
+from omero_pixclf.files.axes import format_axistags
+from omero_pixclf.files.export.chunks import chunk_buffer_bytes, near_cubic_chunks
+from omero_pixclf.files.export.output_array import OutputArray, WriteBlock
 from omero_pixclf.files.hdf5.hdf5_driver import GuardedFile
 from omero_pixclf.files.locking import file_lock
 
-__all__ = ["add_hdf5", "hdf5_waiting", "write_hdf5"]
+__all__ = ["hdf5_buffer_bytes", "move_array_into_hdf5", "write_hdf5"]
 
 _CHUNK_BYTES = 512_000.0
 _SLOTS = 100_003
@@ -34,7 +34,7 @@ _OTHER_NAME = "choose another name with --output_internal_path"
 
 
 @contextmanager
-def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> Iterator[Write]:
+def write_hdf5(path: Path, inside: str, target: OutputArray, *, compress: bool) -> Iterator[WriteBlock]:
     """Write one array into a file; other arrays that the file already holds stay, also those written meanwhile.
 
     As ilastik: chunks of about 512 kB that do not span time points or channels, gzip level 1 when compressed,
@@ -47,11 +47,11 @@ def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> It
     """
     name, final = inside.strip("/"), Path(os.path.realpath(path))
     _check_name(final, name)
-    with ExitStack() as held, replacing(final) as part:
+    with ExitStack() as held, write_atomically(final) as part:
         part.touch()
         with part.open("r+b", buffering=0) as raw:
             guarded = GuardedFile(raw)
-            with h5py.File(guarded, "w", rdcc_nbytes=hdf5_waiting(target), rdcc_nslots=_SLOTS) as file:
+            with h5py.File(guarded, "w", rdcc_nbytes=hdf5_buffer_bytes(target), rdcc_nslots=_SLOTS) as file:
                 item = _create(file, path, name, target, compress)
 
                 def write(slices: tuple[slice, ...], block: NDArray[Any]) -> None:
@@ -61,10 +61,10 @@ def write_hdf5(path: Path, inside: str, target: Target, *, compress: bool) -> It
                 yield write
             guarded.check()
         held.enter_context(file_lock(final))  # until the part has its final name
-        _join(final, name, part)
+        _merge_existing_arrays(final, name, part)
 
 
-def add_hdf5(made: Path, path: Path, inside: str) -> None:
+def move_array_into_hdf5(made: Path, path: Path, inside: str) -> None:
     """Move an array out of a file of its own into another one, whose other arrays stay.
 
     Raises
@@ -74,18 +74,18 @@ def add_hdf5(made: Path, path: Path, inside: str) -> None:
     """
     name, final = inside.strip("/"), Path(os.path.realpath(path))
     _check_name(final, name)
-    with ExitStack() as held, replacing(final) as part:
+    with ExitStack() as held, write_atomically(final) as part:
         made.replace(part)
         held.enter_context(file_lock(final))
-        _join(final, name, part)
+        _merge_existing_arrays(final, name, part)
 
 
-def _join(final: Path, name: str, part: Path) -> None:
+def _merge_existing_arrays(final: Path, name: str, part: Path) -> None:
     """Put what the final file holds beside the array into the part."""
     _check_name(final, name)
     if not _holds_others(final, name):
         return
-    whole = part_path(final)
+    whole = temporary_path(final)
     try:
         shutil.copyfile(final, whole)
         with whole.open("r+b", buffering=0) as raw:
@@ -97,7 +97,7 @@ def _join(final: Path, name: str, part: Path) -> None:
             guarded.check()
         whole.replace(part)
     finally:
-        remove(whole)
+        remove_path(whole)
 
 
 def _check_name(path: Path, name: str) -> None:
@@ -105,7 +105,7 @@ def _check_name(path: Path, name: str) -> None:
     if not _is_hdf5(path):
         return
     parts = [p for p in name.split("/") if p]
-    with _readable(path) as file:
+    with _open_existing(path) as file:
         for end in range(1, len(parts)):
             above = "/".join(parts[:end])
             if isinstance(file.get(above), h5py.Dataset):
@@ -120,7 +120,7 @@ def _holds_others(path: Path, name: str) -> bool:
     """Whether a file holds anything but the array to be written."""
     if not _is_hdf5(path):
         return False
-    with _readable(path) as file:
+    with _open_existing(path) as file:
         node: Any = file
         for part in name.split("/"):
             if len(node.attrs) or list(node) not in ([], [part]):
@@ -136,7 +136,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[h5py.File]:
+def _open_existing(path: Path) -> Iterator[h5py.File]:
     try:
         with h5py.File(path, "r") as file:
             yield file
@@ -144,14 +144,14 @@ def _readable(path: Path) -> Iterator[h5py.File]:
         raise OutputError(f"{path}: is there and cannot be extended: {error}; choose another file") from error
 
 
-def _create(file: h5py.File, path: Path, name: str, target: Target, compress: bool) -> h5py.Dataset:
+def _create(file: h5py.File, path: Path, name: str, target: OutputArray, compress: bool) -> h5py.Dataset:
     try:
-        return _created(file, name, target, compress)
+        return _create_dataset(file, name, target, compress)
     except (ValueError, RuntimeError, TypeError) as error:
         raise OutputError(f"{path}: no array can be made by the name {name!r}: {error}") from error
 
 
-def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py.Dataset:
+def _create_dataset(file: h5py.File, name: str, target: OutputArray, compress: bool) -> h5py.Dataset:
     packing: dict[str, Any] = {"compression": "gzip", "compression_opts": 1} if compress else {}
     item = file.create_dataset(
         name,
@@ -160,7 +160,7 @@ def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py
         chunks=_chunks(target),
         **packing,
     )
-    item.attrs["axistags"] = axistags_json(target.axes)
+    item.attrs["axistags"] = format_axistags(target.axes)
     item.attrs["display_mode"] = target.display_mode
     if target.drange is not None:
         item.attrs["drange"] = np.asarray(target.drange, dtype=target.dtype)
@@ -172,11 +172,11 @@ def _created(file: h5py.File, name: str, target: Target, compress: bool) -> h5py
     return item
 
 
-def _chunks(target: Target) -> tuple[int, ...]:
+def _chunks(target: OutputArray) -> tuple[int, ...]:
     limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
-    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+    return near_cubic_chunks(limits, _CHUNK_BYTES / target.dtype.itemsize)
 
 
-def hdf5_waiting(target: Target) -> int:
+def hdf5_buffer_bytes(target: OutputArray) -> int:
     """Bytes that writing the target may hold back."""
-    return waiting_bytes(target, _chunks(target))
+    return chunk_buffer_bytes(target, _chunks(target))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["checked_store", "guard_blosc"]
+__all__ = ["check_blosc_sizes", "checking_store"]
 
 _BLOSC_HEADER = 16  # bytes, of which the last four are the size of all
 _METADATA = (".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json")
@@ -21,7 +21,7 @@ _NEVER_WRITTEN = 2**64 - 1  # as offset of a chunk in a shard's index
 _lock = threading.Lock()
 
 
-def guard_blosc() -> None:
+def check_blosc_sizes() -> None:
     """Let numcodecs' Blosc raise over a chunk that is shorter than its header says; done once in a process."""
     from numcodecs import blosc  # type: ignore[import-untyped]
 
@@ -41,12 +41,12 @@ def guard_blosc() -> None:
         blosc.Blosc.decode = checked
 
 
-def checked_store(store: Any, described: Mapping[str, Any]) -> Any:
+def checking_store(store: Any, described: Mapping[str, Any]) -> Any:
     """Zarr's store with a look at every chunk that is read; ``described`` is the array's ``zarr.json``.
 
     zarr 2, which knows no shards, raises by itself.
     """
-    kind = _checked_class()
+    kind = _checking_store_class()
     return store if kind is None else kind(store, _index_at_start(described))
 
 
@@ -74,7 +74,7 @@ def _index_at_start(described: Mapping[str, Any]) -> int:
 
 
 @cache
-def _checked_class() -> Any:
+def _checking_store_class() -> Any:
     """The class of the stores that check; None in zarr 2."""
     import zarr
 
@@ -99,7 +99,7 @@ def _checked_class() -> Any:
             return found
 
         def _check(self, key: str, found: Any, byte_range: Any) -> None:
-            expected = _asked(byte_range)
+            expected = _requested_bytes(byte_range)
             if len(found) < expected:
                 raise RuntimeError(f"chunk {key} has {len(found)} bytes where {expected} are expected")
             if byte_range is None and self.index_chunks:
@@ -110,7 +110,7 @@ def _checked_class() -> Any:
     return CheckedStore
 
 
-def _asked(byte_range: Any) -> int:
+def _requested_bytes(byte_range: Any) -> int:
     """The number of bytes that a read must give; a chunk that is there has at least one."""
     if byte_range is None:
         return 1

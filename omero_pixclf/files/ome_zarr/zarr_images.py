@@ -18,13 +18,13 @@ __all__ = [
     "PlateLayout",
     "StoreContents",
     "StoreImage",
-    "groups_below",
+    "check_chunks_present",
+    "find_place",
+    "image_by_number",
     "image_group",
-    "numbered_image",
-    "place_of",
-    "refuse_incomplete",
+    "image_groups_below",
+    "outermost_store",
     "store_contents",
-    "store_of",
 ]
 
 _METADATA = {".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"}
@@ -81,13 +81,13 @@ def store_contents(store: ZarrStore) -> StoreContents:
     """
     attributes = store.attributes()
     if isinstance(attributes.get("plate"), Mapping):
-        return _of_plate(store, attributes["plate"])
+        return _plate_contents(store, attributes["plate"])
     if attributes.get("multiscales") is None and attributes.get("bioformats2raw.layout") is not None:
-        return StoreContents(tuple(StoreImage(name) for name in _series(store)))
+        return StoreContents(tuple(StoreImage(name) for name in _series_names(store)))
     return StoreContents((StoreImage(""),))
 
 
-def _series(store: ZarrStore) -> list[str]:
+def _series_names(store: ZarrStore) -> list[str]:
     """Names of bioformats2raw's images: as listed, else numbers from 0 as long as there are groups."""
     listed = store.attributes("OME").get("series")
     if isinstance(listed, list):
@@ -98,20 +98,20 @@ def _series(store: ZarrStore) -> list[str]:
     return found
 
 
-def _of_plate(store: ZarrStore, plate: Mapping[str, Any]) -> StoreContents:
+def _plate_contents(store: ZarrStore, plate: Mapping[str, Any]) -> StoreContents:
     images: list[StoreImage] = []
     missing: list[str] = []
-    wells = [(store.resolve("", well.get("path")), well) for well in _dicts(plate.get("wells"))]
-    _refuse_repeated(store, plate, wells)
+    wells = [(store.resolve("", well.get("path")), well) for well in _list_of_mappings(plate.get("wells"))]
+    _check_unique_wells(store, plate, wells)
     for path, well in wells:
         if not store.has(path):
             missing.append(path)
             continue
-        images += _of_well(store, plate, well, path)
+        images += _well_images(store, plate, well, path)
     return StoreContents(tuple(images), _layout(store, plate), tuple(missing))
 
 
-def _refuse_repeated(
+def _check_unique_wells(
     store: ZarrStore, plate: Mapping[str, Any], wells: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> None:
     """Refuse a plate that lists a well twice, or two at one place: its images would be counted twice or mixed up."""
@@ -132,11 +132,13 @@ def _refuse_repeated(
             )
 
 
-def _of_well(store: ZarrStore, plate: Mapping[str, Any], well: Mapping[str, Any], path: str) -> Iterator[StoreImage]:
+def _well_images(
+    store: ZarrStore, plate: Mapping[str, Any], well: Mapping[str, Any], path: str
+) -> Iterator[StoreImage]:
     row, column = _position(plate, well, path)
     described = store.attributes(path).get("well")
     listed = described.get("images") if isinstance(described, Mapping) else None
-    for field, image in enumerate(_dicts(listed)):
+    for field, image in enumerate(_list_of_mappings(listed)):
         group = store.resolve(path, image.get("path"))
         yield StoreImage(group, row, column, field, _acquisition(plate, image.get("acquisition")))
 
@@ -146,7 +148,7 @@ def _position(plate: Mapping[str, Any], well: Mapping[str, Any], path: str) -> t
     row, column = well.get("rowIndex"), well.get("columnIndex")
     if _is_index(row) and _is_index(column):
         return row, column
-    names = [[str(one.get("name")) for one in _dicts(plate.get(axis))] for axis in ("rows", "columns")]
+    names = [[str(one.get("name")) for one in _list_of_mappings(plate.get(axis))] for axis in ("rows", "columns")]
     parts = path.split("/")
     if len(parts) == 2 and parts[0] in names[0] and parts[1] in names[1]:
         return names[0].index(parts[0]), names[1].index(parts[1])
@@ -158,30 +160,30 @@ def _is_index(value: Any) -> bool:
 
 
 def _acquisition(plate: Mapping[str, Any], ident: Any) -> str | None:
-    known = _dicts(plate.get("acquisitions"))
+    known = _list_of_mappings(plate.get("acquisitions"))
     return next((str(one.get("name") or ident) for one in known if one.get("id") == ident), None)
 
 
 def _layout(store: ZarrStore, plate: Mapping[str, Any]) -> PlateLayout:
-    rows, columns = (len(_dicts(plate.get(axis))) for axis in ("rows", "columns"))
+    rows, columns = (len(_list_of_mappings(plate.get(axis))) for axis in ("rows", "columns"))
     return PlateLayout(str(plate.get("name") or store.path.name), rows, columns)
 
 
-def _dicts(found: Any) -> list[Mapping[str, Any]]:
+def _list_of_mappings(found: Any) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
-def place_of(store: ZarrStore, group: str) -> Place | None:
+def find_place(store: ZarrStore, group: str) -> Place | None:
     """The well of an image of a plate; None where the store is no plate, or the plate does not list the image."""
     plate = store.attributes().get("plate")
     if not isinstance(plate, Mapping) or "/" not in group:
         return None
-    for well in _dicts(plate.get("wells")):
+    for well in _list_of_mappings(plate.get("wells")):
         said = well.get("path")
         if not isinstance(said, str) or not group.startswith(f"{said.strip('/')}/"):
             continue
         path = store.resolve("", said)
-        for image in _of_well(store, plate, well, path):
+        for image in _well_images(store, plate, well, path):
             if image.group == group:
                 return _place(store, _layout(store, plate), image)
     return None
@@ -204,10 +206,10 @@ def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> Place:
     )
 
 
-def store_of(path: Path) -> Path | None:
+def outermost_store(path: Path) -> Path | None:
     """The outermost Zarr store that a path names or lies in, or None.
 
-    >>> store_of(Path("/data/plate.ome.zarr/A/1/0/.zattrs"))
+    >>> outermost_store(Path("/data/plate.ome.zarr/A/1/0/.zattrs"))
     PosixPath('/data/plate.ome.zarr')
     """
     return next((p for p in reversed([path, *path.parents]) if p.suffix.lower() == ".zarr"), None)
@@ -222,10 +224,10 @@ def image_group(path: Path, series: int) -> str:
         Where there are not so many, or the metadata is not readable.
     """
     with open_store(path) as store:
-        return numbered_image(store, series).group
+        return image_by_number(store, series).group
 
 
-def numbered_image(store: ZarrStore, series: int) -> StoreImage:
+def image_by_number(store: ZarrStore, series: int) -> StoreImage:
     """Image number ``series`` of a store, from 0; ImageError where there are not so many."""
     images: Sequence[StoreImage] = store_contents(store).images
     if not 0 <= series < len(images):
@@ -234,7 +236,7 @@ def numbered_image(store: ZarrStore, series: int) -> StoreImage:
     return images[series]
 
 
-def refuse_incomplete(folder: Path) -> None:
+def check_chunks_present(folder: Path) -> None:
     """Refuse an array in which chunks are missing: a copy that is not finished looks like one with empty chunks.
 
     Raises
@@ -265,7 +267,7 @@ def _count_files(folder: Path) -> int:
     return count
 
 
-def groups_below(contents: StoreContents, inside: str) -> list[str]:
+def image_groups_below(contents: StoreContents, inside: str) -> list[str]:
     """The images at or below a group of a store, such as those of a well."""
     groups = [one.group for one in contents.images]
     return [group for group in groups if not inside or group == inside or group.startswith(f"{inside}/")]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, Axis, axes_of, guess_keys
-from omero_pixclf.files.image_choice import SeveralImages
-from omero_pixclf.files.ome_zarr.zarr_images import groups_below, numbered_image, place_of, store_contents
-from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, array_stamps, joined, open_store
-from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.axes import Axes, Axis, axes_from_keys, guess_keys
+from omero_pixclf.files.decoder_warnings import decoder_errors
+from omero_pixclf.files.ome_zarr.zarr_images import find_place, image_by_number, image_groups_below, store_contents
+from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, fingerprint_files, join_name, open_store
+from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import AXES
 
@@ -45,14 +45,14 @@ def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> I
         Where there is no such array, or it cannot be read; `SeveralImages` where none is named.
     """
     with open_store(path) as store:
-        named = numbered_image(store, series).group if series is not None else (inside or "").strip("/")
+        named = image_by_number(store, series).group if series is not None else (inside or "").strip("/")
         group, spec, name = _locate(store, named)
-        found, array = _stored(store, group, spec, name)
+        found, array = _open_array(store, group, spec, name)
         yield replace(
             found,
             name=_address(path, inside, series),
-            files=array_stamps(store, group, name, array),
-            place=place_of(store, group) if spec is not None else None,
+            files=fingerprint_files(store, group, name, array),
+            place=find_place(store, group) if spec is not None else None,
             label=_label(store, group, inside, series),
         )
 
@@ -66,7 +66,7 @@ def open_levels(store: ZarrStore, inside: str = "") -> tuple[StoredArray, ...]:
         As `open_zarr`.
     """
     group, spec, name = _locate(store, inside)
-    return tuple(_stored(store, group, spec, one)[0] for one in _names(store, group, spec, name))
+    return tuple(_open_array(store, group, spec, one)[0] for one in _level_names(store, group, spec, name))
 
 
 def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
@@ -79,14 +79,14 @@ def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
     """
     with open_store(path) as store:
         group, spec, name = _locate(store, inside)
-        return _names(store, group, spec, name)
+        return _level_names(store, group, spec, name)
 
 
-def _names(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[str, ...]:
+def _level_names(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[str, ...]:
     return (name,) if spec is None else tuple(store.resolve(group, entry["path"]) for entry in spec["datasets"])
 
 
-def _stored(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[StoredArray, Any]:
+def _open_array(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[StoredArray, Any]:
     """An array as the file has it, and zarr's object of it."""
     path, array = store.path, store.open_array(name)
     shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
@@ -96,11 +96,11 @@ def _stored(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tupl
         name=f"{path}/{name}",
         shape=shape,
         dtype=dtype.newbyteorder("="),
-        axes=axes if axes is not None else axes_of(guess_keys(shape)),
-        doubt="" if axes is not None or spec is None else _doubt(spec, shape),
+        axes=axes if axes is not None else axes_from_keys(guess_keys(shape)),
+        axes_problem="" if axes is not None or spec is None else _describe_axes_problem(spec, shape),
         read=lambda slices: _read(path, array, dtype, slices),
         channels=_channels(store, group),
-        named_axes=axes is not None,
+        has_named_axes=axes is not None,
     )
     return found, array
 
@@ -126,7 +126,7 @@ def _check(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
 def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...]) -> NDArray[Any]:
     try:
         return np.asarray(array[slices], dtype.newbyteorder("="))
-    except reader_errors() as error:
+    except decoder_errors() as error:
         raise ImageError(f"{path}: pixels cannot be read: {error}; copy or export it again") from error
 
 
@@ -138,7 +138,7 @@ def _locate(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
         spec = _multiscale(store, group)
         if spec is not None:
             rest = "/".join(parts[depth:])
-            return group, spec, joined(group, rest) if rest else store.resolve(group, spec["datasets"][0]["path"])
+            return group, spec, join_name(group, rest) if rest else store.resolve(group, spec["datasets"][0]["path"])
     if store.is_array(inside):
         return "", None, inside
     return _only_image(store, inside)
@@ -153,12 +153,12 @@ def _only_image(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
         Where there is none; `SeveralImages` where there are several.
     """
     contents = store_contents(store)
-    below = [group for group in groups_below(contents, inside) if group != inside]
+    below = [group for group in image_groups_below(contents, inside) if group != inside]
     named = f"{store.path}/{inside}" if inside else str(store.path)
     if len(below) > 1:
         kind = "an OME-Zarr plate" if contents.plate else "a store"
         addresses = [f"{store.path}/{group}" for group in below]
-        raise SeveralImages(named, addresses, kind=kind, missing=contents.missing)
+        raise SeveralImagesError(named, addresses, kind=kind, missing=contents.missing)
     if below:
         return _locate(store, below[0])
     arrays = store.arrays(inside)
@@ -201,7 +201,7 @@ def _axes(name: str, spec: _Spec | None, array: str, count: int) -> Axes | None:
     )
 
 
-def _doubt(spec: _Spec, shape: tuple[int, ...]) -> str:
+def _describe_axes_problem(spec: _Spec, shape: tuple[int, ...]) -> str:
     named = [a.get("name") if isinstance(a, dict) else a for a in spec.get("axes", "tczyx")]
     return f"its axes {named} do not fit an array of shape {shape}, expected letters of {AXES!r}".replace("'", "")
 

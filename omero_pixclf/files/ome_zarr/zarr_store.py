@@ -11,16 +11,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.decoder_warnings import decoder_errors
 from omero_pixclf.files.existence import exists, is_dir, is_file
-from omero_pixclf.files.ome_zarr.zarr_checks import checked_store, guard_blosc
-from omero_pixclf.files.reader_reports import reader_errors
+from omero_pixclf.files.ome_zarr.zarr_checks import check_blosc_sizes, checking_store
 from omero_pixclf.files.references import check_within, resolve_reference
-from omero_pixclf.files.stored_array import refuse_impossible
+from omero_pixclf.files.stored_array import check_array_size
 from omero_pixclf.text import parse_json
 
-__all__ = ["STORES", "ZarrStore", "array_stamps", "is_store", "joined", "open_store", "store_attributes"]
+__all__ = [
+    "STORE_SUFFIXES",
+    "ZarrStore",
+    "fingerprint_files",
+    "is_store",
+    "join_name",
+    "open_store",
+    "store_attributes",
+]
 
-STORES = (".zarr", ".ozx", ".zarr.zip")
+STORE_SUFFIXES = (".zarr", ".ozx", ".zarr.zip")
 """What names of stores end in, in lower case; those other than the first are ZIP files."""
 
 _METADATA = (".zgroup", ".zattrs", ".zarray", "zarr.json")
@@ -29,7 +37,7 @@ _MOST_CHUNKS = 64  # of an array, whose files are looked at for its identity
 _UNSAFE_CODECS = ("pickle",)  # codecs that can be made to run code
 
 
-class _Files(Protocol):
+class _StoreFiles(Protocol):
     """The files of a store, by their names within it."""
 
     def read(self, name: str) -> bytes | None:
@@ -42,7 +50,7 @@ class _Files(Protocol):
         """Zarr's array of that name."""
 
 
-class _Folder:
+class _FolderFiles:
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -63,11 +71,11 @@ class _Folder:
 
         if not hasattr(zarr.storage, "LocalStore"):  # zarr 2
             return zarr.open_array(str(self.path / name), mode="r")
-        store = checked_store(zarr.storage.LocalStore(str(self.path), read_only=True), described)
+        store = checking_store(zarr.storage.LocalStore(str(self.path), read_only=True), described)
         return zarr.open_array(store=store, path=name, mode="r")
 
 
-class _Zipped:
+class _ZipFiles:
     def __init__(self, path: Path, opened: ExitStack) -> None:
         self.path, self.opened = path, opened
         self.store: Any = None
@@ -103,7 +111,7 @@ class _Zipped:
             storage = getattr(zarr, "storage", zarr)  # zarr 2 and 3
             self.store = storage.ZipStore(str(self.path), mode="r")
             self.opened.callback(_close, self.store)
-        store = checked_store(self.store, described)
+        store = checking_store(self.store, described)
         return zarr.open_array(store=store, path=(self.prefix + name).strip("/"), mode="r")
 
 
@@ -115,14 +123,14 @@ def _close(store: Any) -> None:
 class ZarrStore:
     """An open store; names are relative to its root, with slashes, ``""`` for the root itself."""
 
-    def __init__(self, path: Path, files: _Files) -> None:
+    def __init__(self, path: Path, files: _StoreFiles) -> None:
         self.path = path
         self.files = files
 
     @property
     def is_folder(self) -> bool:
         """Whether it is a folder, not a ZIP file."""
-        return isinstance(self.files, _Folder)
+        return isinstance(self.files, _FolderFiles)
 
     def attributes(self, group: str = "") -> Mapping[str, Any]:
         """The attributes of a group of either version; those of OME in version 3 without their envelope.
@@ -133,7 +141,7 @@ class ZarrStore:
             Where they cannot be read.
         """
         for name in (".zattrs", "zarr.json"):
-            found = self._json(joined(group, name))
+            found = self._json(join_name(group, name))
             if found is None:
                 continue
             if name == "zarr.json":
@@ -145,28 +153,28 @@ class ZarrStore:
     def _read(self, name: str) -> bytes | None:
         try:
             return self.files.read(name)
-        except reader_errors() as error:
+        except decoder_errors() as error:
             raise ImageError(f"{self.path}/{name}: not readable: {error}; copy or export the store again") from error
 
     def _json(self, name: str) -> dict[str, Any] | None:
         text = self._read(name)
         try:
             return None if text is None else _mapping(parse_json(text.decode("utf-8-sig")))
-        except reader_errors() as error:
+        except decoder_errors() as error:
             raise ImageError(f"{self.path}/{name}: not readable: {error}; export the store again") from error
 
     def has(self, group: str) -> bool:
         """Whether there is a group or an array of that name."""
-        return any(self._read(joined(group, name)) is not None for name in _METADATA)
+        return any(self._read(join_name(group, name)) is not None for name in _METADATA)
 
     def is_array(self, name: str) -> bool:
         """Whether there is an array of that name."""
-        described = self._json(joined(name, "zarr.json")) or {}
-        return self._read(joined(name, ".zarray")) is not None or described.get("node_type") == "array"
+        described = self._json(join_name(name, "zarr.json")) or {}
+        return self._read(join_name(name, ".zarray")) is not None or described.get("node_type") == "array"
 
     def arrays(self, group: str = "") -> list[str]:
         """Names of the arrays in a group."""
-        return [joined(group, name) for name in self.files.names(group) if self.is_array(joined(group, name))]
+        return [join_name(group, name) for name in self.files.names(group) if self.is_array(join_name(group, name))]
 
     def resolve(self, base: str, name: object) -> str:
         """The place within the store that its metadata calls by a name relative to a group; ImageError if elsewhere."""
@@ -182,24 +190,24 @@ class ZarrStore:
         ImageError
             Where there is none, it cannot be read, or its chunks are larger than memory allows.
         """
-        described = {file: self._json(joined(name, file)) for file in (".zarray", "zarr.json")}
+        described = {file: self._json(join_name(name, file)) for file in (".zarray", "zarr.json")}
         for one in described.values():
             if codec := _unsafe_codec(one):
                 raise ImageError(f"{self.path}/{name}: is packed by {codec}, which could run programs; export it again")
         try:
-            guard_blosc()
+            check_blosc_sizes()
             array = self.files.array(name, described["zarr.json"] or {})
             dtype, chunks = np.dtype(array.dtype), tuple(array.chunks)
-        except reader_errors() as error:
+        except decoder_errors() as error:
             raise ImageError(f"{self.path}: no readable Zarr array {name!r}: {error}") from error
-        refuse_impossible(f"{self.path}/{name}", array.shape, dtype, chunks)
+        check_array_size(f"{self.path}/{name}", array.shape, dtype, chunks)
         return array
 
 
-def joined(group: str, name: str) -> str:
+def join_name(group: str, name: str) -> str:
     """A name in a group.
 
-    >>> joined("", "0"), joined("A/1", "0"), joined("A", "")
+    >>> join_name("", "0"), join_name("A/1", "0"), join_name("A", "")
     ('0', 'A/1/0', 'A')
     """
     return f"{group}/{name}" if group and name else group or name
@@ -236,31 +244,31 @@ def open_store(path: Path) -> Iterator[ZarrStore]:
     """
     with ExitStack() as opened:
         if is_dir(path):
-            yield ZarrStore(path, _Folder(path))
+            yield ZarrStore(path, _FolderFiles(path))
             return
         if not is_file(path):
             raise ImageError(f"{path}: no such store")
         try:
-            zipped = _Zipped(path, opened)
-        except reader_errors() as error:
+            zipped = _ZipFiles(path, opened)
+        except decoder_errors() as error:
             raise ImageError(f"{path}: not a readable ZIP file: {error}; copy or export it again") from error
         yield ZarrStore(path, zipped)
 
 
 def store_attributes(group: Path) -> Mapping[str, Any]:
     """The attributes of a group in a folder, as `ZarrStore.attributes`."""
-    return ZarrStore(group, _Folder(group)).attributes()
+    return ZarrStore(group, _FolderFiles(group)).attributes()
 
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a Zarr store, and not one of files or of stores that is called so."""
     if any(is_file(folder / name) for name in _METADATA):
         return True
-    inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORES)] if is_dir(folder) else []
+    inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORE_SUFFIXES)] if is_dir(folder) else []
     return any(is_file(group / name) for group in inner for name in _METADATA)
 
 
-def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
+def fingerprint_files(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
     """Files and folders whose sizes and times of change tell whether an array is still the same.
 
     These are its metadata, up to 64 chunks that lie evenly over the array, and the folders of these chunks: a chunk
@@ -271,7 +279,7 @@ def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[P
         return (store.path,)
     home = store.path / name
     metadata = [store.path / group / file for file in _METADATA] + [home / file for file in _METADATA]
-    chunks = [home / key for key in _some_chunks(array)]
+    chunks = [home / key for key in _sample_chunks(array)]
     folders = {parent for chunk in chunks for parent in chunk.parents if parent.is_relative_to(home)}
     for chunk in chunks:
         if chunk.is_symlink():
@@ -279,7 +287,7 @@ def array_stamps(store: ZarrStore, group: str, name: str, array: Any) -> tuple[P
     return tuple(p for p in dict.fromkeys((*metadata, *sorted(folders), *chunks)) if exists(p))
 
 
-def _some_chunks(array: Any) -> list[str]:
+def _sample_chunks(array: Any) -> list[str]:
     """Names of the files of chunks, or of shards, that lie evenly over an array."""
     pieces = getattr(array, "shards", None) or array.chunks
     counts = [max(1, -(-int(n) // int(m))) for n, m in zip(array.shape, pieces, strict=True)]
@@ -288,10 +296,10 @@ def _some_chunks(array: Any) -> list[str]:
         total *= count
     last = max(1, min(total, _MOST_CHUNKS) - 1)
     numbers = dict.fromkeys(i * (total - 1) // last for i in range(min(total, _MOST_CHUNKS)))
-    return [_chunk_key(array, _place(number, counts)) for number in numbers]
+    return [_chunk_key(array, _chunk_index(number, counts)) for number in numbers]
 
 
-def _place(number: int, counts: list[int]) -> tuple[int, ...]:
+def _chunk_index(number: int, counts: list[int]) -> tuple[int, ...]:
     """The index of a chunk from its number in C order; numbers may be larger than numpy's."""
     place = []
     for count in reversed(counts):

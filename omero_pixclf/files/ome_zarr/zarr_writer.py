@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from omero_pixclf import __version__
 from omero_pixclf.errors import OutputError
-from omero_pixclf.files.atomic import replacing
-from omero_pixclf.files.axes import axistags_json
-from omero_pixclf.files.export.chunks import near_cube, waiting_bytes
-from omero_pixclf.files.export.target import Target, Write
+from omero_pixclf.files.atomic import write_atomically
+from omero_pixclf.files.axes import format_axistags
+from omero_pixclf.files.export.chunks import chunk_buffer_bytes, near_cubic_chunks
+from omero_pixclf.files.export.output_array import OutputArray, WriteBlock
 
-__all__ = ["write_zarr", "zarr_waiting"]
+__all__ = ["write_zarr", "zarr_buffer_bytes"]
 
 _CHUNK_BYTES = 1_024_000.0
 _ARRAY = "s0"
@@ -29,7 +29,7 @@ _TYPES = {"t": "time", "c": "channel", "z": "space", "y": "space", "x": "space"}
 
 
 @contextmanager
-def write_zarr(path: Path, target: Target) -> Iterator[Write]:
+def write_zarr(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     """Write a single-scale OME-Zarr 0.4 with the array ``s0``; the target's axes are ``tczyx``.
 
     Raises
@@ -39,44 +39,44 @@ def write_zarr(path: Path, target: Target) -> Iterator[Write]:
     """
     if path.exists():
         raise OutputError(f"{path}: is there already; a Zarr store is not overwritten")
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         array = part / _ARRAY
         array.mkdir(parents=True)
-        chunks = _Chunks(array, target)
+        chunks = _ChunkWriter(array, target)
         (array / ".zarray").write_text(json.dumps(chunks.description(), indent=4), encoding="utf-8")
         yield chunks.write
         chunks.flush()
-        _dump(array / ".zattrs", _array_attributes(target))
-        _dump(part / ".zgroup", {"zarr_format": 2})
-        _dump(part / ".zattrs", _image_attributes(target))
+        _write_json(array / ".zattrs", _array_attributes(target))
+        _write_json(part / ".zgroup", {"zarr_format": 2})
+        _write_json(part / ".zattrs", _image_attributes(target))
 
 
-def _dump(path: Path, content: Any) -> None:
+def _write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=4), encoding="utf-8")
 
 
-def zarr_waiting(target: Target) -> int:
+def zarr_buffer_bytes(target: OutputArray) -> int:
     """Bytes that writing the target may hold back."""
-    return waiting_bytes(target, _chunk_shape(target))
+    return chunk_buffer_bytes(target, _chunk_shape(target))
 
 
-def _chunk_shape(target: Target) -> tuple[int, ...]:
+def _chunk_shape(target: OutputArray) -> tuple[int, ...]:
     limits = [1 if k in "tc" else n for k, n in zip(target.keys, target.shape, strict=True)]
-    return near_cube(limits, _CHUNK_BYTES / target.dtype.itemsize)
+    return near_cubic_chunks(limits, _CHUNK_BYTES / target.dtype.itemsize)
 
 
-class _Chunks:
+class _ChunkWriter:
     """Collects blocks into chunks; a chunk is compressed and written when it is full, or when memory runs short."""
 
-    def __init__(self, folder: Path, target: Target) -> None:
+    def __init__(self, folder: Path, target: OutputArray) -> None:
         from numcodecs import Blosc  # type: ignore[import-untyped]
 
         self.folder = folder
         self.target = target
         self.shape = _chunk_shape(target)
-        self.room = waiting_bytes(target, self.shape)
+        self.buffer_bytes = chunk_buffer_bytes(target, self.shape)
         self.codec = Blosc(cname="lz4", clevel=5, shuffle=Blosc.SHUFFLE)
-        self.waiting: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
+        self.incomplete: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
 
     def description(self) -> dict[str, Any]:
         """The ``.zarray`` of the store."""
@@ -105,18 +105,18 @@ class _Chunks:
             self._fill(index, to, block[of])
 
     def _fill(self, index: tuple[int, ...], to: tuple[slice, ...], pixels: NDArray[Any]) -> None:
-        chunk, missing = self.waiting.pop(index) if index in self.waiting else self._begun(index)
+        chunk, missing = self.incomplete.pop(index) if index in self.incomplete else self._load_or_create(index)
         chunk[to] = pixels
         missing -= pixels.size
         if missing <= 0:
             self._save(index, chunk)
             return
-        self.waiting[index] = (chunk, missing)
-        while len(self.waiting) * chunk.nbytes > self.room and len(self.waiting) > 1:
-            oldest, (early, _) = self.waiting.popitem(last=False)
+        self.incomplete[index] = (chunk, missing)
+        while len(self.incomplete) * chunk.nbytes > self.buffer_bytes and len(self.incomplete) > 1:
+            oldest, (early, _) = self.incomplete.popitem(last=False)
             self._save(oldest, early)
 
-    def _begun(self, index: Sequence[int]) -> tuple[NDArray[Any], int]:
+    def _load_or_create(self, index: Sequence[int]) -> tuple[NDArray[Any], int]:
         """A chunk that was put aside before it was full, or a new one, and how many pixels it still lacks at most."""
         inside = [min(n, t - i * n) for i, n, t in zip(index, self.shape, self.target.shape, strict=True)]
         chunk = np.zeros(self.shape, self.target.dtype.newbyteorder("<"))
@@ -135,14 +135,14 @@ class _Chunks:
 
     def flush(self) -> None:
         """Write what is still waiting."""
-        while self.waiting:
-            index, (chunk, _) = self.waiting.popitem(last=False)
+        while self.incomplete:
+            index, (chunk, _) = self.incomplete.popitem(last=False)
             self._save(index, chunk)
 
 
-def _array_attributes(target: Target) -> dict[str, Any]:
+def _array_attributes(target: OutputArray) -> dict[str, Any]:
     units = {a.key: a.unit for a in target.axes}
-    found: dict[str, Any] = {"axistags": axistags_json(target.axes)}
+    found: dict[str, Any] = {"axistags": format_axistags(target.axes)}
     if any(units.values()):
         found["axis_units"] = units
     found["display_mode"] = target.display_mode
@@ -151,7 +151,7 @@ def _array_attributes(target: Target) -> dict[str, Any]:
     return found
 
 
-def _image_attributes(target: Target) -> dict[str, Any]:
+def _image_attributes(target: OutputArray) -> dict[str, Any]:
     """The multiscales metadata of OME-Zarr 0.4: pixel size and, for a part of an image, where it was cut out."""
     ones = [1.0] * len(target.axes)
     sizes = [a.resolution or 1.0 for a in target.axes]
@@ -172,7 +172,7 @@ def _image_attributes(target: Target) -> dict[str, Any]:
     return {"_creator": creator, "multiscales": [entry], **_omero(target), **_image_label(target)}
 
 
-def _omero(target: Target) -> dict[str, Any]:
+def _omero(target: OutputArray) -> dict[str, Any]:
     """Names, colours and ranges of the channels, as OME-Zarr 0.4 has them for viewers; nothing without names."""
     if len(target.channels) != target.channel_count or not any(target.channels):
         return {}
@@ -186,7 +186,7 @@ def _omero(target: Target) -> dict[str, Any]:
     return {"omero": {"version": "0.4", "channels": channels}}
 
 
-def _image_label(target: Target) -> dict[str, Any]:
+def _image_label(target: OutputArray) -> dict[str, Any]:
     """That the pixels are labels, and what their values stand for, as far as that is known."""
     if target.labels is None:
         return {}

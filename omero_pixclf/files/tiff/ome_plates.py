@@ -5,11 +5,11 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 
-from omero_pixclf.files.plates import Plate, Spot
-from omero_pixclf.files.tiff.ome_xml import parsed
+from omero_pixclf.files.plates import Plate, WellSample
+from omero_pixclf.files.tiff.ome_xml import parse_ome_xml
 from omero_pixclf.image import well_name
 
-__all__ = ["ome_plates", "wells_text"]
+__all__ = ["format_wells", "ome_plates"]
 
 _MOST = 10_000  # rows or columns: more than any plate has
 _SHOWN = 12  # names of wells in a remark
@@ -21,7 +21,7 @@ def ome_plates(xml: str | None, images: Sequence[str]) -> tuple[tuple[Plate, ...
     ``images`` are the ids of the file's images, in their order. Wells without a place and samples without an image
     are remarks; so are plates without any image, which are left out.
     """
-    root = parsed(xml or "")
+    root = parse_ome_xml(xml or "")
     if root is None:
         return (), ()
     numbers = {ident: number for number, ident in enumerate(images) if ident}
@@ -30,7 +30,7 @@ def ome_plates(xml: str | None, images: Sequence[str]) -> tuple[tuple[Plate, ...
     for element in _children(root, "Plate"):
         made, lost = _plate(element, numbers, screens)
         called = f"plate {made.name or element.get('ID', '')}"
-        if not made.spots:
+        if not made.well_samples:
             remarks.append(f"{called} has no images and is left out")
             continue
         plates.append(made)
@@ -54,9 +54,13 @@ def _screens(root: ET.Element) -> Iterator[tuple[str, str]]:
 
 
 def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str, str]) -> tuple[Plate, list[str]]:
-    runs = list(_children(element, "PlateAcquisition"))
-    run_of = {ref.get("ID", ""): i for i, run in enumerate(runs) for ref in _children(run, "WellSampleRef")}
-    spots: list[Spot] = []
+    acquisitions = list(_children(element, "PlateAcquisition"))
+    acquisition_of = {
+        ref.get("ID", ""): i
+        for i, acquisition in enumerate(acquisitions)
+        for ref in _children(acquisition, "WellSampleRef")
+    }
+    well_samples: list[WellSample] = []
     wells: list[tuple[int, int]] = []
     empty, lost = [], []
     for well in _children(element, "Well"):
@@ -70,8 +74,8 @@ def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str
             (s, ref.get("ID", "")) for s in samples for ref in _children(s, "ImageRef") if ref.get("ID") in numbers
         ]
         for field, (sample, image) in enumerate(found):
-            run = run_of.get(sample.get("ID", ""), 0 if len(runs) == 1 else None)
-            spots.append(Spot(numbers[image], row, column, field, run))
+            acquisition = acquisition_of.get(sample.get("ID", ""), 0 if len(acquisitions) == 1 else None)
+            well_samples.append(WellSample(numbers[image], row, column, field, acquisition))
         if not found:
             empty.append(well_name(row, column))
         elif len(found) < len(samples):
@@ -82,13 +86,15 @@ def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str
         name=(element.get("Name") or "").strip(),
         rows=max([_index(element.get("Rows")) or 0, *(row + 1 for row, _ in wells)]),
         columns=max([_index(element.get("Columns")) or 0, *(column + 1 for _, column in wells)]),
-        runs=tuple(run.get("Name") or f"PlateAcquisition {i}" for i, run in enumerate(runs)),
-        spots=tuple(spots),
+        acquisitions=tuple(
+            acquisition.get("Name") or f"PlateAcquisition {i}" for i, acquisition in enumerate(acquisitions)
+        ),
+        well_samples=tuple(well_samples),
         screen=screens.get(element.get("ID", "")),
         wells=tuple(dict.fromkeys(wells)),
-        naming=(_naming(element, "Row", "letter"), _naming(element, "Column", "number")),
+        naming_conventions=(_naming(element, "Row", "letter"), _naming(element, "Column", "number")),
     )
-    return made, [*([f"{wells_text(empty)} without an image"] if empty else []), *lost]
+    return made, [*([f"{format_wells(empty)} without an image"] if empty else []), *lost]
 
 
 def _index(text: str | None) -> int | None:
@@ -98,10 +104,10 @@ def _index(text: str | None) -> int | None:
     return int(text) if int(text) < _MOST else None
 
 
-def wells_text(names: Sequence[str]) -> str:
+def format_wells(names: Sequence[str]) -> str:
     """Some wells in words.
 
-    >>> wells_text(["A1"]), wells_text(["A1", "B2"])
+    >>> format_wells(["A1"]), format_wells(["A1", "B2"])
     ('well A1', 'wells A1, B2')
     """
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""

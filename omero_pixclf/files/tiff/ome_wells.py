@@ -17,22 +17,24 @@ def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
 
     None where it lies on no plate.
     """
-    return _places(path, xml).get(image) if xml and "Plate" in xml else None
+    return _well_places(path, xml).get(image) if xml and "Plate" in xml else None
 
 
 @lru_cache(maxsize=2)
-def _places(path: Path, xml: str) -> dict[int, Place]:
+def _well_places(path: Path, xml: str) -> dict[int, Place]:
     """The wells of all images of a file."""
     plates, _ = ome_plates(xml, [one.ident for one in images_with_pixels(xml)])
     return {
-        spot.series: Place(
+        well_sample.series: Place(
             container=f"{path}#plate{number}" if number else str(path),
             name=plate.name or path.name,
-            well=well_name(spot.row, spot.column),
-            field=spot.field + 1,
-            acquisition=None if spot.run is None or not plate.runs else plate.runs[spot.run],
+            well=well_name(well_sample.row, well_sample.column),
+            field=well_sample.field + 1,
+            acquisition=None
+            if well_sample.acquisition is None or not plate.acquisitions
+            else plate.acquisitions[well_sample.acquisition],
             plate=(plate.rows, plate.columns),
         )
         for number, plate in enumerate(plates)
-        for spot in plate.spots
+        for well_sample in plate.well_samples
     }

@@ -18,7 +18,7 @@ __all__ = [
     "named_files",
     "ome_axes",
     "ome_channels",
-    "parsed",
+    "parse_ome_xml",
 ]
 
 _SIZES = {
@@ -58,7 +58,7 @@ def named_files(xml: str | None) -> tuple[str, ...]:
 
     What has the text's own UUID is the file itself, whatever that is called by now.
     """
-    root = parsed(xml or "")
+    root = parse_ome_xml(xml or "")
     if root is None:
         return ()
     own = root.get("UUID")
@@ -79,17 +79,17 @@ class OmeImage:
 @lru_cache(maxsize=2)
 def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
     """The images of an OME-XML text in its order, but for those of which it has nothing but metadata."""
-    root = parsed(xml or "")
+    root = parse_ome_xml(xml or "")
     if root is None:
         return ()
     found = []
     for image in (e for e in root if _tag(e) == "Image"):
         pixels = [e for e in image if _tag(e) == "Pixels" and any(_tag(c) == "TiffData" for c in e)]
-        found += [OmeImage(image.get("ID", ""), image.get("Name", ""), one, _planes(one)) for one in pixels]
+        found += [OmeImage(image.get("ID", ""), image.get("Name", ""), one, _page_count(one)) for one in pixels]
     return tuple(found)
 
 
-def _planes(pixels: ET.Element) -> int:
+def _page_count(pixels: ET.Element) -> int:
     """Pages that the planes of an image take; the samples of a channel of several are on one page."""
     sizes = [int(_number(pixels.get(f"Size{axis}")) or 1) for axis in "ZCT"]
     channel = next((e for e in pixels if _tag(e) == "Channel"), None)
@@ -113,7 +113,7 @@ def has_entities(xml: str) -> bool:
 
 
 @lru_cache(maxsize=2)
-def parsed(xml: str) -> ET.Element | None:
+def parse_ome_xml(xml: str) -> ET.Element | None:
     """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML.
 
     The last ones are kept, since a plate's text is asked for each of its images: do not change them.
@@ -138,8 +138,8 @@ def imagej_axes(metadata: dict[str, Any], tags: Any, keys: str) -> Axes:
     """Axes of an ImageJ TIFF: resolution tags give pixels per unit, the metadata spacing and frame interval."""
     unit = _unit(metadata, "unit")
     facts = {
-        "x": (_per_unit(tags.get("XResolution")), unit),
-        "y": (_per_unit(tags.get("YResolution")), _unit(metadata, "yunit") or unit),
+        "x": (_pixel_size(tags.get("XResolution")), unit),
+        "y": (_pixel_size(tags.get("YResolution")), _unit(metadata, "yunit") or unit),
         "z": (_number(metadata.get("spacing")), _unit(metadata, "zunit") or unit),
         "t": (_number(metadata.get("finterval")), _unit(metadata, "tunit") or "s"),
     }
@@ -151,7 +151,7 @@ def _unit(metadata: dict[str, Any], key: str) -> str:
     return text.replace("\\u00B5", "µ").replace("\\u00b5", "µ")
 
 
-def _per_unit(tag: Any) -> float:
+def _pixel_size(tag: Any) -> float:
     """The size of a pixel from a (pixels, units) tag; nearly whole numbers are taken as whole."""
     if tag is None or not tag.value[0]:
         return 0.0

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
+from omero_pixclf.files.decoder_warnings import decoder_errors, raise_decoder_warnings
 from omero_pixclf.files.references import check_opened_files, resolve_reference
-from omero_pixclf.files.tiff.ome_tiff_set import (
-    companion_of,
-    folders_of,
-    missing_files,
-    refuse_other_files,
+from omero_pixclf.files.tiff.multi_file_ome_tiff import (
+    check_member_uuids,
+    companion_file,
+    find_missing_files,
+    set_folders,
     use_names_of_links,
     use_whole_metadata,
 )
 from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files
-from omero_pixclf.files.tiff.unwritten_tail import refuse_zeros
+from omero_pixclf.files.tiff.tiff_unwritten import check_unwritten_data
 
-__all__ = ["member_files", "members_of", "open_tiff_file", "read_series"]
+__all__ = ["list_member_files", "member_files", "open_tiff_file", "read_series"]
 
 _TOLD_PLANES = 3  # missing planes that a message names one by one
 
@@ -56,13 +56,13 @@ def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = Fals
 
     with ExitStack() as opened:
         try:
-            with reports_as_errors(path):
+            with raise_decoder_warnings(path):
                 tiff = opened.enter_context(tifffile.TiffFile(path))
                 if not alone:
                     use_whole_metadata(path, tiff, within)
                 if within is None:
                     use_names_of_links(path, tiff)
-        except reader_errors() as error:
+        except decoder_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         yield tiff
 
@@ -90,25 +90,25 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
     others = [name for name in named_files(tiff.ome_metadata) if name.lower() != path.name.lower()]
     for name in others:
         resolve_reference(path.parent, name, within=root, source=path, follow_links=within is None)
-    links = [place / name for place in folders_of(path) for name in others] if within is None else ()
+    links = [place / name for place in set_folders(path) for name in others] if within is None else ()
     try:
-        with reports_as_errors(path, lambda: _counts(tiff)):
-            refuse_zeros(path, tiff)
+        with raise_decoder_warnings(path, lambda: _describe_counts(tiff)):
+            check_unwritten_data(path, tiff)
             found = list(tiff.series)
             check_opened_files(tiff, found, root, links=links)
-            refuse_other_files(path, tiff)
+            check_member_uuids(path, tiff)
             for series in found:
-                _refuse_missing_planes(path, tiff, series)
-        _refuse_missing_images(path, tiff, found)
+                _check_planes(path, tiff, series)
+        _check_images(path, tiff, found)
         for series in found:
             for level in series.levels:
-                _refuse_cut(path, tiff, level)
-    except reader_errors() as error:
+                _check_complete(path, tiff, level)
+    except decoder_errors() as error:
         raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
     return found
 
 
-def members_of(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
+def list_member_files(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
     """The files that hold the images of a TIFF file, with that of the metadata; the file itself first.
 
     Raises
@@ -117,7 +117,7 @@ def members_of(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
         As `read_series`.
     """
     with open_tiff_file(path, within=within, alone=True) as tiff:
-        companion = companion_of(path, tiff.ome_metadata, within)
+        companion = companion_file(path, tiff.ome_metadata, within)
     with open_tiff_file(path, within=within) as tiff:
         found = member_files(tiff, read_series(path, tiff, within=within))
     return tuple(dict.fromkeys((*found, companion))) if companion else found
@@ -130,18 +130,18 @@ def member_files(tiff: Any, series: Sequence[Any]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys((own, *(Path(page.parent.filehandle.path) for page in pages))))
 
 
-def _counts(tiff: Any) -> str:
+def _describe_counts(tiff: Any) -> str:
     """How many images a file says that it holds, and how many are there; "" where it does not say."""
-    said = _said(tiff)
+    said = _declared_planes(tiff)
     there = sum(_is_whole(page) for page in tiff.pages)
-    return _says(said, there) if said and there != said else ""
+    return _format_counts(said, there) if said and there != said else ""
 
 
-def _says(said: int, there: int) -> str:
+def _format_counts(said: int, there: int) -> str:
     return f"it says {said} {'image' if said == 1 else 'images'}, {there} {'is' if there == 1 else 'are'} there"
 
 
-def _said(tiff: Any) -> int:
+def _declared_planes(tiff: Any) -> int:
     """The number of planes by ImageJ's metadata, tifffile's or OME's; 0 where there is none."""
     if tiff.imagej_metadata:
         facts = tiff.imagej_metadata
@@ -164,23 +164,23 @@ def _is_whole(page: Any) -> bool:
     return not bool(np.any(outside & (counts > 0)))
 
 
-def _refuse_missing_planes(path: Path, tiff: Any, series: Any) -> None:
+def _check_planes(path: Path, tiff: Any, series: Any) -> None:
     """Refuse a series with planes that no page holds."""
     outer = series.shape[: len(series.shape) - len(series.keyframe.shape)]
     if series.kind == "ome" or len(series.pages) > 1:
         said, there = prod(outer), sum(page is not None for page in series.pages)
         missing = [i for i, page in enumerate(series.pages) if page is None] or list(range(there, said))
         if there != said:
-            files = missing_files(path, tiff.ome_metadata)
+            files = find_missing_files(path, tiff.ome_metadata)
             gone = f" ({', '.join(files)} {'is' if len(files) == 1 else 'are'} not there)" if files else ""
-            lost = f": planes {_named(missing, outer, series.axes)} are missing{gone}" if there < said else ""
-            raise ImageError(f"{path} is incomplete: {_says(said, there)}{lost}; copy or export it again")
+            lost = f": planes {_format_planes(missing, outer, series.axes)} are missing{gone}" if there < said else ""
+            raise ImageError(f"{path} is incomplete: {_format_counts(said, there)}{lost}; copy or export it again")
 
 
-def _named(planes: Sequence[int], outer: Sequence[int], axes: str) -> str:
+def _format_planes(planes: Sequence[int], outer: Sequence[int], axes: str) -> str:
     """Planes of an image as people name them: ``t=1``, or ``z=2-4 t=0`` and so on.
 
-    >>> _named([1, 3], (2, 2), "TZYX"), _named([2], (2, 2), "TZYX")
+    >>> _format_planes([1, 3], (2, 2), "TZYX"), _format_planes([2], (2, 2), "TZYX")
     ('z=1', 't=1 z=0')
     """
     places = np.array(np.unravel_index(np.asarray(planes), tuple(outer) or (1,))).T.tolist()
@@ -188,16 +188,16 @@ def _named(planes: Sequence[int], outer: Sequence[int], axes: str) -> str:
     for axis, size in enumerate(outer):
         values = sorted({place[axis] for place in places})
         if len(values) < size and len(places) == len(values) * prod(outer) // size:
-            return f"{keys[axis]}={_ranges(values)}"
+            return f"{keys[axis]}={_format_ranges(values)}"
     told = [" ".join(f"{keys[i]}={n}" for i, n in enumerate(place)) for place in places[:_TOLD_PLANES]]
     more = f" and {len(places) - _TOLD_PLANES} more" if len(places) > _TOLD_PLANES else ""
     return ", ".join(told) + more
 
 
-def _ranges(values: Sequence[int]) -> str:
+def _format_ranges(values: Sequence[int]) -> str:
     """Ascending numbers, those in a row as a range.
 
-    >>> _ranges([0, 1, 2, 5])
+    >>> _format_ranges([0, 1, 2, 5])
     '0-2,5'
     """
     rows: list[list[int]] = []
@@ -209,7 +209,7 @@ def _ranges(values: Sequence[int]) -> str:
     return ",".join(f"{row[0]}-{row[-1]}" if len(row) > 1 else f"{row[0]}" for row in rows)
 
 
-def _refuse_missing_images(path: Path, tiff: Any, found: Sequence[Any]) -> None:
+def _check_images(path: Path, tiff: Any, found: Sequence[Any]) -> None:
     """Refuse a file whose OME-XML declares images with pixels that tifffile leaves out."""
     said = len(images_with_pixels(tiff.ome_metadata))
     there = sum(series.kind == "ome" for series in found)
@@ -220,7 +220,7 @@ def _refuse_missing_images(path: Path, tiff: Any, found: Sequence[Any]) -> None:
         )
 
 
-def _refuse_cut(path: Path, tiff: Any, series: Any) -> None:
+def _check_complete(path: Path, tiff: Any, series: Any) -> None:
     """Refuse a series of which pixels lie behind the end of their file, or whose pages do not match."""
     if not series.keyframe.dataoffsets:
         raise ImageError(f"{path} is damaged: it does not say where its pixels are; export it again")
@@ -235,13 +235,13 @@ def _refuse_cut(path: Path, tiff: Any, series: Any) -> None:
     for number, page in enumerate(series.pages):
         if page is not None and not _is_whole(page):
             said, there = len(series.pages), sum(p is not None and _is_whole(p) for p in series.pages)
-            counts = f"{_says(said, there)}; " if said > 1 else ""
+            counts = f"{_format_counts(said, there)}; " if said > 1 else ""
             where = Path(page.parent.filehandle.path).name
             raise ImageError(
                 f"{path} is incomplete: {counts}pixels of image {number} lie behind the end of {where}, or are not "
                 "listed; copy it again"
             )
-        if page is not None and not _match(page.keyframe, series.keyframe):
+        if page is not None and not _is_same_layout(page.keyframe, series.keyframe):
             raise ImageError(
                 f"{path}: its page {number} is {page.keyframe.dtype} of shape {page.keyframe.shape}, expected "
                 f"{series.keyframe.dtype} of shape {series.keyframe.shape} as the first one; export it again"
@@ -252,5 +252,5 @@ def _in_one_file(series: Any) -> bool:
     return all(page is None or page.parent is series.keyframe.parent for page in series.pages)
 
 
-def _match(page: Any, first: Any) -> bool:
+def _is_same_layout(page: Any, first: Any) -> bool:
     return bool(page is first or (page.shape == first.shape and page.dtype == first.dtype))

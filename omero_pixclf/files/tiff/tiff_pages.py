@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.reader_reports import reader_errors, reports_as_errors
+from omero_pixclf.files.decoder_warnings import decoder_errors, raise_decoder_warnings
 
 __all__ = ["CACHE_BYTES", "TiffPagesReader"]
 
@@ -53,9 +53,9 @@ class TiffPagesReader:
             where = tuple(s.start + i for s, i in zip(slices[:split], index, strict=True))
             number = int(np.ravel_multi_index(where, self.outer)) if where else 0
             try:
-                with reports_as_errors(self.path):
+                with raise_decoder_warnings(self.path):
                     self._fill(result[index], number, slices[split:])
-            except reader_errors() as error:
+            except decoder_errors() as error:
                 raise ImageError(f"{self.path}: page {number} cannot be decoded: {error}") from error
         return result
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.axes import Axes, axes_of
-from omero_pixclf.files.flat_arrays import read_flat
-from omero_pixclf.files.image_choice import SeveralImages
-from omero_pixclf.files.reader_reports import reader_errors
-from omero_pixclf.files.stored_array import StoredArray, refuse_impossible
-from omero_pixclf.files.tiff.ome_tiff_set import use_only_image
+from omero_pixclf.files.axes import Axes, axes_from_keys
+from omero_pixclf.files.contiguous import read_contiguous
+from omero_pixclf.files.decoder_warnings import decoder_errors
+from omero_pixclf.files.several_images import SeveralImagesError
+from omero_pixclf.files.stored_array import StoredArray, check_array_size
+from omero_pixclf.files.tiff.multi_file_ome_tiff import use_only_image
 from omero_pixclf.files.tiff.ome_wells import ome_place
 from omero_pixclf.files.tiff.ome_xml import imagej_axes, ome_axes, ome_channels
-from omero_pixclf.files.tiff.tiff_exactness import refuse_companions, refuse_inexact
 from omero_pixclf.files.tiff.tiff_file import member_files, open_tiff_file, read_series
+from omero_pixclf.files.tiff.tiff_lossless import check_lossless, check_single_file
 from omero_pixclf.files.tiff.tiff_pages import CACHE_BYTES, TiffPagesReader
 from omero_pixclf.image import AXES
 from omero_pixclf.text import pluralize
@@ -44,7 +44,7 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
         Which image, from 0; None: the only one.
     exact
         Refuse what other readers may decode otherwise, and images that lie in several files
-        (`omero_pixclf.files.tiff.tiff_exactness`).
+        (`omero_pixclf.files.tiff.tiff_lossless`).
 
     Raises
     ------
@@ -54,18 +54,18 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
     with open_tiff_file(path, alone=exact) as tiff:
         try:
             if exact:
-                refuse_companions(tiff)
+                check_single_file(tiff)
             whole, number = tiff.ome_metadata, series or 0
             alone = series is not None and not exact and use_only_image(tiff, series)
-            chosen = _one_series(path, tiff, 0 if alone else series)
+            chosen = _select_series(path, tiff, 0 if alone else series)
             if exact:
-                refuse_inexact(str(path), chosen)
-            stored = _stored(path, tiff, chosen, 0 if alone else number)
+                check_lossless(str(path), chosen)
+            stored = _make_stored_array(path, tiff, chosen, 0 if alone else number)
             stored = replace(stored, place=ome_place(path, whole, number))
-        except reader_errors() as error:
+        except decoder_errors() as error:
             raise ImageError(f"{path}: not a readable TIFF file: {error}") from error
         if series is not None and not exact:
-            stored = _named(stored, path, series)
+            stored = _number_image(stored, path, series)
         yield stored
 
 
@@ -82,26 +82,28 @@ def open_every_image(path: Path) -> Iterator[list[StoredArray | ImageError]]:
         found: list[StoredArray | ImageError] = []
         for number, series in enumerate(read_series(path, tiff)):
             try:
-                found.append(_named(_stored(path, tiff, _checked(path, series), number), path, number))
+                found.append(
+                    _number_image(_make_stored_array(path, tiff, _check_pixel_type(path, series), number), path, number)
+                )
             except ImageError as error:
                 found.append(error)
-            except reader_errors() as error:
+            except decoder_errors() as error:
                 found.append(ImageError(f"{path}#{number}: cannot be read: {error}"))
         yield found
 
 
-def _named(stored: StoredArray, path: Path, number: int) -> StoredArray:
+def _number_image(stored: StoredArray, path: Path, number: int) -> StoredArray:
     return replace(stored, name=f"{path}#{number}", label=f"#{number}")
 
 
 def tiff_errors() -> tuple[type[Exception], ...]:
     """What tifffile raises over files that are damaged, beside its own error."""
-    return reader_errors()
+    return decoder_errors()
 
 
-def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
+def _make_stored_array(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
     keys = _keys(path, series)
-    flat = _in_one_piece(path, tiff, series)
+    flat = _contiguous_reader(path, tiff, series)
     members = member_files(tiff, [series])
     return StoredArray(
         name=str(path),
@@ -110,10 +112,10 @@ def _stored(path: Path, tiff: Any, series: Any, number: int) -> StoredArray:
         axes=_axes(tiff, keys, number),
         read=flat or TiffPagesReader(path, series).read,
         channels=ome_channels(tiff.ome_metadata, number) if tiff.ome_metadata else (),
-        held=0 if flat else CACHE_BYTES,
+        cache_bytes=0 if flat else CACHE_BYTES,
         files=tuple(path.parent / os.path.relpath(m, path.parent) for m in members) if len(members) > 1 else (),
         place=ome_place(path, tiff.ome_metadata, number),
-        named_axes=bool(tiff.is_ome or tiff.is_imagej or (tiff.is_shaped and "q" not in str(series.axes).lower())),
+        has_named_axes=bool(tiff.is_ome or tiff.is_imagej or (tiff.is_shaped and "q" not in str(series.axes).lower())),
     )
 
 
@@ -125,27 +127,27 @@ def series_reader(path: Path, tiff: Any, series: Any) -> tuple[str, Callable[[tu
     ImageError
         Where it has axes other than ``t z y x c``.
     """
-    return _keys(path, series), _in_one_piece(path, tiff, series) or TiffPagesReader(path, series).read
+    return _keys(path, series), _contiguous_reader(path, tiff, series) or TiffPagesReader(path, series).read
 
 
-def _one_series(path: Path, tiff: Any, number: int | None) -> Any:
+def _select_series(path: Path, tiff: Any, number: int | None) -> Any:
     found = read_series(path, tiff)
     count = len(found)
     if count == 0:
         raise ImageError(f"{path}: holds no images")
     if number is None and count != 1:
-        raise SeveralImages(str(path), [f"{path}#{n}" for n in range(count)])
+        raise SeveralImagesError(str(path), [f"{path}#{n}" for n in range(count)])
     if number is not None and not 0 <= number < count:
         last = f"; its images are {path.name}#0 to #{count - 1}" if count > 1 else ""
         raise ImageError(f"{path}: holds {pluralize(count, 'image')}, none of number {number}{last}")
-    return _checked(path, found[number or 0])
+    return _check_pixel_type(path, found[number or 0])
 
 
-def _checked(path: Path, series: Any) -> Any:
+def _check_pixel_type(path: Path, series: Any) -> Any:
     """The series, if its pixels are numbers; ImageError otherwise."""
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
-    refuse_impossible(str(path), series.shape, np.dtype(series.dtype))
+    check_array_size(str(path), series.shape, np.dtype(series.dtype))
     return series
 
 
@@ -163,7 +165,7 @@ def _keys(path: Path, series: Any) -> str:
     return keys
 
 
-def _in_one_piece(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]] | None:
+def _contiguous_reader(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]] | None:
     """A reader for pixels that lie in the file in one piece and as they are; None where they do not."""
     if series.dataoffset is None or any(page is None or page.parent is not tiff for page in series.pages):
         return None
@@ -172,7 +174,7 @@ def _in_one_piece(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, 
 
     def read(slices: tuple[slice, ...]) -> NDArray[Any]:
         try:
-            return read_flat(file, series.dataoffset, shape, dtype, slices)
+            return read_contiguous(file, series.dataoffset, shape, dtype, slices)
         except (OSError, EOFError) as error:
             raise ImageError(f"{path}: pixels cannot be read: {error}") from error
 
@@ -184,4 +186,4 @@ def _axes(tiff: Any, keys: str, number: int) -> Axes:
         return ome_axes(tiff.ome_metadata, keys, number)
     if tiff.imagej_metadata:
         return imagej_axes(tiff.imagej_metadata, tiff.pages[0].tags, keys)
-    return axes_of(keys)
+    return axes_from_keys(keys)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.files.atomic import replacing
+from omero_pixclf.files.atomic import write_atomically
 from omero_pixclf.files.axes import Axis
-from omero_pixclf.files.export.target import Target, Write
-from omero_pixclf.files.flat_arrays import write_flat
+from omero_pixclf.files.contiguous import write_contiguous
+from omero_pixclf.files.export.output_array import OutputArray, WriteBlock
 
 __all__ = ["write_ome_tiff", "write_plane_tiff"]
 
@@ -24,7 +24,7 @@ _OME_TYPES = {"uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", 
 
 
 @contextmanager
-def write_ome_tiff(path: Path, target: Target) -> Iterator[Write]:
+def write_ome_tiff(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     """Write an OME-TIFF with one uncompressed page per ``t``, ``z`` and ``c``; the target's axes are ``tzcyx``.
 
     Raises
@@ -36,15 +36,15 @@ def write_ome_tiff(path: Path, target: Target) -> Iterator[Write]:
         raise OutputError(f"{path}: OME-TIFF does not hold {target.dtype}")
     pixels: dict[str, Any] = {}
     for axis in target.axes:
-        pixels.update(_physical(axis))
+        pixels.update(_physical_size(axis))
     metadata: dict[str, Any] = {"axes": target.keys.upper(), "Pixels": pixels}
     if target.channels:
         metadata["Channel"] = {"Name": list(target.channels)}
-    with _contiguous(path, target, ome=True, metadata=metadata, photometric="minisblack") as write:
+    with _write_contiguous(path, target, ome=True, metadata=metadata, photometric="minisblack") as write:
         yield write
 
 
-def _physical(axis: Axis) -> dict[str, Any]:
+def _physical_size(axis: Axis) -> dict[str, Any]:
     if axis.key not in _OME or not axis.resolution:
         return {}
     name = _OME[axis.key]
@@ -53,7 +53,7 @@ def _physical(axis: Axis) -> dict[str, Any]:
 
 
 @contextmanager
-def write_plane_tiff(path: Path, target: Target) -> Iterator[Write]:
+def write_plane_tiff(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     """Write a single ``yx`` or ``yxc`` plane, channels interleaved, uncompressed.
 
     Raises
@@ -65,16 +65,16 @@ def write_plane_tiff(path: Path, target: Target) -> Iterator[Write]:
     layout: dict[str, Any] = {"photometric": "rgb" if samples == 3 else "minisblack", "metadata": None}
     if samples > 1:
         layout["planarconfig"] = "contig"
-    with _contiguous(path, target, **layout) as write:
+    with _write_contiguous(path, target, **layout) as write:
         yield write
 
 
 @contextmanager
-def _contiguous(path: Path, target: Target, *, ome: bool = False, **layout: Any) -> Iterator[Write]:
+def _write_contiguous(path: Path, target: OutputArray, *, ome: bool = False, **layout: Any) -> Iterator[WriteBlock]:
     """A TIFF whose pixels lie in one piece: first the empty file, then the blocks at their places."""
     import tifffile
 
-    with replacing(path) as part:
+    with write_atomically(path) as part:
         with tifffile.TiffWriter(part, byteorder="<", ome=ome, bigtiff=target.nbytes > _BIG) as tiff:
             dtype = target.dtype.newbyteorder("<")
             place = tiff.write(
@@ -86,6 +86,6 @@ def _contiguous(path: Path, target: Target, *, ome: bool = False, **layout: Any)
         with part.open("r+b") as file:
 
             def write(slices: tuple[slice, ...], block: Any) -> None:
-                write_flat(file.fileno(), offset, target.shape, slices, np.asarray(block, dtype))
+                write_contiguous(file.fileno(), offset, target.shape, slices, np.asarray(block, dtype))
 
             yield write

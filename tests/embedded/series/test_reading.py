@@ -158,15 +158,15 @@ def test_names_describe_images() -> None:
 def test_names_describe_plates() -> None:
     content = fake("p&plates=1&plateRows=2&plateCols=3&fields=2&plateAcqs=2&sizeX=8&sizeY=8.fake")
     (plate,) = content.plates
-    assert (plate.rows, plate.columns, len(plate.runs), len(content.series)) == (2, 3, 2, 24)
-    assert [spot.series for spot in plate.spots] == list(range(24))
-    assert {(s.row, s.column, s.run, s.field) for s in plate.spots} == set(np.ndindex(2, 3, 2, 2))
+    assert (plate.rows, plate.columns, len(plate.acquisitions), len(content.series)) == (2, 3, 2, 24)
+    assert [well_sample.series for well_sample in plate.well_samples] == list(range(24))
+    assert {(s.row, s.column, s.acquisition, s.field) for s in plate.well_samples} == set(np.ndindex(2, 3, 2, 2))
 
 
 def test_names_describe_screens_of_plates() -> None:
     content = fake("p&screens=2&plates=3&plateRows=1&plateCols=2&sizeX=8&sizeY=8.fake")
     assert [plate.screen for plate in content.plates] == ["Screen 0"] * 3 + ["Screen 1"] * 3
-    assert [spot.series for plate in content.plates for spot in plate.spots] == list(range(12))
+    assert [well_sample.series for plate in content.plates for well_sample in plate.well_samples] == list(range(12))
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,12 @@ from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 
-__all__ = ["BENIGN", "PIXEL_TAGS", "is_benign", "reader_errors", "reports_as_errors"]
+__all__ = ["HARMLESS_WARNINGS", "PIXEL_TAGS", "decoder_errors", "is_harmless", "raise_decoder_warnings"]
 
-READERS = ("tifffile", "imagecodecs")
+DECODER_LOGGERS = ("tifffile", "imagecodecs")
 """Names of the loggers of the libraries that decode pixels."""
 
-BENIGN: tuple[tuple[str, str], ...] = (
+HARMLESS_WARNINGS: tuple[tuple[str, str], ...] = (
     (r"OME series expected \d+ frames, got \d+", "more pages than OME-XML declares: all declared planes are there"),
     (r"OME series contains invalid TiffData index", "ImageJ leaves such when it crops; missing planes are found"),
     (r"OME series level \d+ is empty", "a smaller copy is missing, not the image"),
@@ -57,17 +57,17 @@ PIXEL_TAGS = frozenset(
 """TIFF tags on which pixels, axes or pixel sizes depend; what is wrong with another one (a maker's note) is benign."""
 
 _TAG = re.compile(r"TiffTag (\d+) @")
-_BENIGN = [re.compile(pattern) for pattern, _ in BENIGN]
+_BENIGN = [re.compile(pattern) for pattern, _ in HARMLESS_WARNINGS]
 
 
-class _Collected(threading.local):
+class _CollectedWarnings(threading.local):
     """The lists that this thread's reports go to, the innermost last."""
 
     def __init__(self) -> None:
         self.lists: list[list[str]] = []
 
 
-_collected = _Collected()
+_collected = _CollectedWarnings()
 _install_lock = threading.Lock()
 
 
@@ -89,13 +89,13 @@ class _CollectingLogger(logging.Logger):
 def _install() -> None:
     """Give the readers' loggers the class that collects; an application's handlers and levels stay as they are."""
     with _install_lock:
-        for name in READERS:
+        for name in DECODER_LOGGERS:
             logger = logging.getLogger(name)
             if type(logger) is logging.Logger:
                 logger.__class__ = _CollectingLogger
 
 
-def reader_errors() -> tuple[type[Exception], ...]:
+def decoder_errors() -> tuple[type[Exception], ...]:
     """What the libraries that read files raise over damaged or hostile ones: nearly everything, by their authors' word.
 
     None of these types is one of the program's own, which pass.
@@ -104,12 +104,12 @@ def reader_errors() -> tuple[type[Exception], ...]:
         *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
         *(OSError, RuntimeError, StopIteration, SyntaxError, TypeError, UnboundLocalError, ValueError, Warning),
         *(struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError),
-        *_own_errors(),
+        *_library_errors(),
     )
 
 
 @cache
-def _own_errors() -> tuple[type[Exception], ...]:
+def _library_errors() -> tuple[type[Exception], ...]:
     """Errors of readers that are derived from nothing but Exception."""
     import tifffile
 
@@ -117,7 +117,7 @@ def _own_errors() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None) -> Iterator[None]:
+def raise_decoder_warnings(path: Path | str, explain: Callable[[], str] | None = None) -> Iterator[None]:
     """Collect what readers log in this thread within the context; raise at its end where pixels could be lost.
 
     Other threads are not affected. An exception that is raised within the context passes as it is.
@@ -133,12 +133,12 @@ def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None
     Raises
     ------
     ImageError
-        Where a reader logged a warning or an error that is not among `BENIGN`.
+        Where a reader logged a warning or an error that is not among `HARMLESS_WARNINGS`.
 
     Examples
     --------
     >>> import logging
-    >>> with reports_as_errors("cut.tif", lambda: "it has 1 of 8 images"):
+    >>> with raise_decoder_warnings("cut.tif", lambda: "it has 1 of 8 images"):
     ...     logging.getLogger("tifffile").error("bad page")
     Traceback (most recent call last):
     omero_pixclf.errors.ImageError: cut.tif is incomplete: it has 1 of 8 images (bad page); copy or export it again
@@ -146,10 +146,10 @@ def reports_as_errors(path: Path | str, explain: Callable[[], str] | None = None
     _install()
     with _collecting() as reports:
         yield
-    severe = [report for report in reports if not is_benign(report)]
+    severe = [report for report in reports if not is_harmless(report)]
     if severe:
         reader = re.sub(r"^<tifffile\.\w+ '[^']*'> |^<tifffile\.", "", severe[0])
-        more = _explained(explain)
+        more = _call_explain(explain)
         found = f"is incomplete: {more} ({reader})" if more else f"is incomplete or damaged: {reader}"
         raise ImageError(f"{path} {found}; copy or export it again")
 
@@ -164,17 +164,17 @@ def _collecting() -> Iterator[list[str]]:
         _collected.lists.pop()
 
 
-def _explained(explain: Callable[[], str] | None) -> str:
+def _call_explain(explain: Callable[[], str] | None) -> str:
     """What the caller knows of the damage; it reads a damaged file, so that this may fail or be reported, too."""
-    with _collecting(), suppress(*reader_errors()):
+    with _collecting(), suppress(*decoder_errors()):
         return explain() if explain is not None else ""
     return ""
 
 
-def is_benign(report: str) -> bool:
+def is_harmless(report: str) -> bool:
     """Whether a reader's report says nothing of pixels or planes that would be lost or invented.
 
-    >>> is_benign("<tifffile.TiffTag 305 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError")
+    >>> is_harmless("<tifffile.TiffTag 305 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError")
     True
     """
     tag = _TAG.search(report)

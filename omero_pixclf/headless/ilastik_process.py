@@ -13,21 +13,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from omero_pixclf.errors import OutputError, PixclfError, UsageError
-from omero_pixclf.files.atomic import hidden_name, remove, replacing
-from omero_pixclf.files.export.image_writer import Export
-from omero_pixclf.files.hdf5.hdf5_writer import add_hdf5
-from omero_pixclf.headless.batch import Engine, Inputs, Progress, Task, native_engine
-from omero_pixclf.headless.compare import differences, pixel_difference
+from omero_pixclf.files.atomic import hidden_name, remove_path, write_atomically
+from omero_pixclf.files.export.image_writer import ExportSettings
+from omero_pixclf.files.hdf5.hdf5_writer import move_array_into_hdf5
+from omero_pixclf.headless.batch import BatchInputs, BatchTask, Engine, Progress, native_engine
+from omero_pixclf.headless.compare import compare_metadata, compare_pixels
 from omero_pixclf.text import pluralize
 
-__all__ = ["command_line", "comparing_engine", "ilastik_engine"]
+__all__ = ["comparing_engine", "ilastik_command", "ilastik_engine"]
 
 log = logging.getLogger(__name__)
 
 _LAST_LINES = 15
 
 
-def ilastik_engine(program: Path, project: Path, inputs: Inputs, export: Export) -> Engine:
+def ilastik_engine(program: Path, project: Path, inputs: BatchInputs, export: ExportSettings) -> Engine:
     """An engine that lets an ilastik compute and write the results.
 
     Every image is a process of its own, so that one bad file does not stop the others. The result is made in a folder
@@ -38,20 +38,20 @@ def ilastik_engine(program: Path, project: Path, inputs: Inputs, export: Export)
     UsageError
         Where the program is not there.
     """
-    _check(program, inputs)
+    _check_options(program, inputs)
 
-    def run(task: Task, progress: Progress) -> tuple[str, ...]:
+    def run(task: BatchTask, progress: Progress) -> tuple[str, ...]:
         progress(0, 1)
-        with _made(program, project, inputs, export, task) as files:
+        with _run_ilastik(program, project, inputs, export, task) as files:
             for file in files:
-                _take(file, task)
+                _move_result(file, task)
         progress(1, 1)
         return ()
 
     return run
 
 
-def comparing_engine(program: Path, project: Path, inputs: Inputs, export: Export) -> Engine:
+def comparing_engine(program: Path, project: Path, inputs: BatchInputs, export: ExportSettings) -> Engine:
     """An engine that writes our result and tells how an ilastik's result of the same task differs from it.
 
     Raises
@@ -61,35 +61,37 @@ def comparing_engine(program: Path, project: Path, inputs: Inputs, export: Expor
     """
     if export.output_format.endswith("sequence"):
         raise UsageError(f"--compare does not compare {export.output_format!r}; choose a format of one file")
-    _check(program, inputs)
+    _check_options(program, inputs)
 
-    def run(task: Task, progress: Progress) -> tuple[str, ...]:
+    def run(task: BatchTask, progress: Progress) -> tuple[str, ...]:
         native_engine(task, progress)
-        with _made(program, project, inputs, export, task) as files:
+        with _run_ilastik(program, project, inputs, export, task) as files:
             theirs = f"{files[0]}/{task.planned.inside}" if files[0].suffix == ".h5" else str(files[0])
-            return tuple(_notes(task.planned.address, theirs))
+            return tuple(_describe_differences(task.planned.address, theirs))
 
     return run
 
 
-def _check(program: Path, inputs: Inputs) -> None:
+def _check_options(program: Path, inputs: BatchInputs) -> None:
     if not program.is_file():
         raise UsageError(f"{program}: no such program; --engine ilastik=/path/to/run_ilastik.sh")
     if inputs.channels:
         raise UsageError("--channels: ilastik has no such option, leave --engine or --channels out")
 
 
-def _notes(ours: str, theirs: str) -> Iterator[str]:
-    found = pixel_difference(ours, theirs)
+def _describe_differences(ours: str, theirs: str) -> Iterator[str]:
+    found = compare_pixels(ours, theirs)
     if found is None:
         yield "pixels: cannot be compared, the shapes differ"
     else:
         yield f"pixels: {found.differing} of {found.total} values differ, by {found.largest:g} at most"
-    for difference in differences(ours, theirs):
+    for difference in compare_metadata(ours, theirs):
         yield f"{difference.fact}: ours {difference.ours!r}, ilastik's {difference.theirs!r}"
 
 
-def command_line(program: Path, project: Path, inputs: Inputs, export: Export, task: Task, output: Path) -> list[str]:
+def ilastik_command(
+    program: Path, project: Path, inputs: BatchInputs, export: ExportSettings, task: BatchTask, output: Path
+) -> list[str]:
     """The command that makes ilastik do a task, writing to ``output`` (without extension)."""
     command = [str(program), "--headless", "--readonly", f"--project={project.absolute()}"]
     command += [f"--export_source={task.source.name}", f"--output_format={export.output_format}"]
@@ -99,9 +101,9 @@ def command_line(program: Path, project: Path, inputs: Inputs, export: Export, t
         for name, value in (
             ("export_dtype", export.export_dtype),
             ("output_axis_order", export.output_axis_order),
-            ("pipeline_result_drange", _tuple(export.pipeline_result_drange)),
-            ("export_drange", _tuple(export.export_drange)),
-            ("cutout_subregion", _region(export)),
+            ("pipeline_result_drange", _format_range(export.pipeline_result_drange)),
+            ("export_drange", _format_range(export.export_drange)),
+            ("cutout_subregion", _format_region(export)),
             ("input_axes", ",".join(a or "None" for a in inputs.axes) if any(inputs.axes) else None),
             ("stack_along", inputs.stack_along if inputs.stack_along != "z" else None),
         )
@@ -114,11 +116,11 @@ def command_line(program: Path, project: Path, inputs: Inputs, export: Export, t
     return [*command, "--raw_data", task.image_path]
 
 
-def _tuple(pair: tuple[float, float] | None) -> str | None:
+def _format_range(pair: tuple[float, float] | None) -> str | None:
     return None if pair is None else f"({pair[0]},{pair[1]})"
 
 
-def _region(export: Export) -> str | None:
+def _format_region(export: ExportSettings) -> str | None:
     if export.cutout_subregion is None:
         return None
     start, stop = ("(" + ",".join(str(n) for n in end) + ")" for end in export.cutout_subregion)
@@ -126,7 +128,9 @@ def _region(export: Export) -> str | None:
 
 
 @contextmanager
-def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Task) -> Iterator[list[Path]]:
+def _run_ilastik(
+    program: Path, project: Path, inputs: BatchInputs, export: ExportSettings, task: BatchTask
+) -> Iterator[list[Path]]:
     """What an ilastik makes of a task, in a folder that goes with the context."""
     final = task.planned.path
     try:
@@ -135,7 +139,7 @@ def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Ta
     except OSError as error:
         raise OutputError(f"{final}: could not be written: {error.strerror or error}") from error
     try:
-        command = command_line(program, project, inputs, export, task, folder / final.stem)
+        command = ilastik_command(program, project, inputs, export, task, folder / final.stem)
         log.info("running %s", " ".join(command))
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
         made = sorted(folder.iterdir())
@@ -149,17 +153,17 @@ def _made(program: Path, project: Path, inputs: Inputs, export: Export, task: Ta
     except OSError as error:
         raise OutputError(f"{final}: {error.strerror or error}") from error
     finally:
-        remove(folder)
+        remove_path(folder)
 
 
-def _take(file: Path, task: Task) -> None:
+def _move_result(file: Path, task: BatchTask) -> None:
     """Put a result under its name at once; other arrays of an HDF5 file that is there stay."""
     final = task.planned.path.with_name(file.name)
     task.protected.check(final, task.planned.array, of=task.image_path)
     if final.is_dir():
         raise OutputError(f"{final}: is there already; a folder is not overwritten: remove it, or choose another name")
     if file.suffix == ".h5":
-        add_hdf5(file, final, task.planned.inside)
+        move_array_into_hdf5(file, final, task.planned.inside)
         return
-    with replacing(final) as part:
+    with write_atomically(final) as part:
         file.replace(part)

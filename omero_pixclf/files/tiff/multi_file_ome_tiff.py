@@ -12,13 +12,13 @@ from typing import Any
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.references import resolve_reference
-from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files, parsed
+from omero_pixclf.files.tiff.ome_xml import has_entities, images_with_pixels, named_files, parse_ome_xml
 
 __all__ = [
-    "companion_of",
-    "folders_of",
-    "missing_files",
-    "refuse_other_files",
+    "check_member_uuids",
+    "companion_file",
+    "find_missing_files",
+    "set_folders",
     "use_names_of_links",
     "use_only_image",
     "use_whole_metadata",
@@ -31,12 +31,12 @@ _DESCRIPTION = 270
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
-def missing_files(path: Path, xml: str | None) -> list[str]:
+def find_missing_files(path: Path, xml: str | None) -> list[str]:
     """Names of the files that OME-XML spreads its planes over and that are not there."""
     return [name for name in named_files(xml) if not (path.parent / name).is_file() and name != path.name]
 
 
-def folders_of(path: Path) -> tuple[Path, ...]:
+def set_folders(path: Path) -> tuple[Path, ...]:
     """The folders that the other files of a user's set may be in: the file's own, and that of what it is a link to."""
     return tuple(dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)))
 
@@ -58,25 +58,25 @@ def use_whole_metadata(path: Path, tiff: Any, within: Path | None) -> None:
     ------
     ImageError
         Where the metadata cannot be read, or is in a file that is not there or outside of the folder ``within``, as
-        `companion_of`.
+        `companion_file`.
     """
     xml = tiff.ome_metadata
     if not xml:
         return
     root = _root(path, xml)
     own = root.get("UUID")
-    companion = companion_of(path, xml, within)
+    companion = companion_file(path, xml, within)
     if companion is not None:
-        root = _of_companion(path, companion)
+        root = _read_companion(path, companion)
         own = own or _uuid_of(root, path.name)
-    elif own is None and (only := _renamed(path, root)) is not None:
+    elif own is None and (only := _uuid_before_renaming(path, root)) is not None:
         own = only
     else:
         return
     _replace_metadata(tiff, root, list(root), own)
 
 
-def refuse_other_files(path: Path, tiff: Any) -> None:
+def check_member_uuids(path: Path, tiff: Any) -> None:
     """Refuse a set, whose series tifffile has read, with a file in it that is another one than the set is made of.
 
     OME-XML knows each file of a set by a UUID, which the file has, too: a copy of one file by the name of another has
@@ -88,7 +88,7 @@ def refuse_other_files(path: Path, tiff: Any) -> None:
     ImageError
         The message names the file.
     """
-    root = parsed(tiff.ome_metadata or "")
+    root = parse_ome_xml(tiff.ome_metadata or "")
     if root is None:
         return
     known: dict[str, list[str]] = {}
@@ -133,7 +133,7 @@ def use_only_image(tiff: Any, number: int) -> bool:
     Returns whether there are others; the image is number 0 then.
     """
     images = images_with_pixels(tiff.ome_metadata)
-    root = parsed(tiff.ome_metadata or "")
+    root = parse_ome_xml(tiff.ome_metadata or "")
     if root is None or len(images) < 2 or not 0 <= number < len(images):
         return False
     if tiff.is_shaped or tiff.is_lsm or tiff.is_mmstack:  # tifffile takes other metadata than OME-XML there
@@ -154,13 +154,13 @@ def _replace_metadata(tiff: Any, root: ET.Element, children: Sequence[ET.Element
 def _root(path: Path, xml: str) -> ET.Element:
     if has_entities(xml):
         raise ImageError(f"{path}: its OME-XML declares entities, which are not expanded; export it again")
-    root = parsed(xml)
+    root = parse_ome_xml(xml)
     if root is None:
         raise ImageError(f"{path}: its OME-XML is damaged; export it again")
     return root
 
 
-def companion_of(path: Path, xml: str | None, within: Path | None) -> Path | None:
+def companion_file(path: Path, xml: str | None, within: Path | None) -> Path | None:
     """The file that has the metadata of a file which has none of its own; None where it has.
 
     It lies in the folder ``within``, also behind links; where that is None, with the file, or is a link there.
@@ -170,14 +170,14 @@ def companion_of(path: Path, xml: str | None, within: Path | None) -> Path | Non
     ImageError
         Where it is not there, or outside of the folder ``within``.
     """
-    root = parsed(xml or "")
+    root = parse_ome_xml(xml or "")
     binary_only = None if root is None else next((e for e in root if _tag(e) == "BinaryOnly"), None)
     if binary_only is None:
         return None
     name = binary_only.get("MetadataFile", "")
     file = resolve_reference(path.parent, name, within=within, source=path, follow_links=within is None)
     if within is None:
-        file = next((place / name for place in folders_of(path) if (place / name).is_file()), file)
+        file = next((place / name for place in set_folders(path) if (place / name).is_file()), file)
     if not name or not file.is_file():
         raise ImageError(
             f"{path} is incomplete: its metadata is in {name or 'a file without a name'}, which is not there; "
@@ -186,7 +186,7 @@ def companion_of(path: Path, xml: str | None, within: Path | None) -> Path | Non
     return file
 
 
-def _of_companion(path: Path, file: Path) -> ET.Element:
+def _read_companion(path: Path, file: Path) -> ET.Element:
     """The OME-XML that another file of the set holds."""
     import tifffile
 
@@ -209,7 +209,7 @@ def _uuid_of(root: ET.Element, name: str) -> str | None:
     return next(found, None)
 
 
-def _renamed(path: Path, root: ET.Element) -> str | None:
+def _uuid_before_renaming(path: Path, root: ET.Element) -> str | None:
     """The UUID of the only file of an image, where that was renamed since it was written; else None."""
     known = {(e.text, e.get("FileName", "")) for e in root.iter() if _tag(e) == "UUID"}
     if len({uuid for uuid, _ in known}) != 1:

@@ -10,20 +10,20 @@ import xml.etree.ElementTree as ET
 from typing import Any
 
 from omero_pixclf.errors import ImageError
-from omero_pixclf.files.tiff.ome_xml import parsed
+from omero_pixclf.files.tiff.ome_xml import parse_ome_xml
 
-__all__ = ["ServerOnly", "refuse_companions", "refuse_inexact"]
+__all__ = ["ServerOnlyError", "check_lossless", "check_single_file"]
 
 _LOSSLESS = {1: "none", 5: "LZW", 8: "deflate", 32773: "packbits", 32946: "deflate", 34925: "LZMA", 50000: "zstd"}
 _PHOTOMETRICS = (1, 2)  # grey with black as 0, and RGB: others are turned into colours, or not, as a reader likes
 _DEPTHS = (8, 16, 32, 64)
 
 
-class ServerOnly(ImageError):  # noqa: N818 - says who can read it
+class ServerOnlyError(ImageError):
     """What only the server reads, or may read otherwise than we do; nothing is wrong with the file."""
 
 
-def refuse_companions(tiff: Any) -> None:
+def check_single_file(tiff: Any) -> None:
     """Ask this of an open TIFF file before its series: OME's metadata can make the library open any other file.
 
     Raises
@@ -31,23 +31,23 @@ def refuse_companions(tiff: Any) -> None:
     ServerOnly
         Where the metadata says that pixels lie in other files, or that it lies in another file itself.
     """
-    root = parsed(tiff.ome_metadata) if tiff.ome_metadata else None
+    root = parse_ome_xml(tiff.ome_metadata) if tiff.ome_metadata else None
     if root is None:
         return
     own = {root.get("UUID")} - {None}
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
         if kind == "BinaryOnly":
-            raise ServerOnly("an OME-TIFF whose metadata lies in another file")
+            raise ServerOnlyError("an OME-TIFF whose metadata lies in another file")
         if kind == "UUID" and not _is_own(element, own, tiff.filename):
-            raise ServerOnly("one of several OME-TIFF files of an image")
+            raise ServerOnlyError("one of several OME-TIFF files of an image")
 
 
 def _is_own(element: ET.Element, own: set[str | None], name: str) -> bool:
     return element.text in own or element.get("FileName", name).lower() == name.lower()
 
 
-def refuse_inexact(name: str, series: Any) -> None:
+def check_lossless(name: str, series: Any) -> None:
     """Refuse a series whose pixels depend on who decodes them.
 
     Raises
@@ -59,11 +59,11 @@ def refuse_inexact(name: str, series: Any) -> None:
     """
     page = series.keyframe
     if int(page.compression) not in _LOSSLESS:
-        raise ServerOnly(f"{_name_of(page.compression)} compression, which not every reader decodes alike")
+        raise ServerOnlyError(f"{_name_of(page.compression)} compression, which not every reader decodes alike")
     if int(page.photometric) not in _PHOTOMETRICS:
-        raise ServerOnly(f"{_name_of(page.photometric)} pixels, which not every reader gives alike")
+        raise ServerOnlyError(f"{_name_of(page.photometric)} pixels, which not every reader gives alike")
     if page.bitspersample not in _DEPTHS or page.sampleformat not in (1, 2, 3):
-        raise ServerOnly(f"{page.bitspersample} bits per sample, which not every reader gives alike")
+        raise ServerOnlyError(f"{page.bitspersample} bits per sample, which not every reader gives alike")
     if series.kind == "ome" and any(p is None for p in series.pages):
         raise ImageError(f"{name}: does not hold all planes of its image")
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from omero_pixclf.errors import ImageError
 
-__all__ = ["SeveralImages"]
+__all__ = ["SeveralImagesError"]
 
 _SHOWN = 3  # addresses in a message
 _LONGEST = 500  # characters of each
 
 
-class SeveralImages(ImageError):  # noqa: N818 - says what is there
+class SeveralImagesError(ImageError):
     """A path names several images; ``addresses`` name each of them.
 
     Parameters
@@ -28,7 +28,7 @@ class SeveralImages(ImageError):  # noqa: N818 - says what is there
 
     Examples
     --------
-    >>> str(SeveralImages("a.tif", ["a.tif#0", "a.tif#1"]))
+    >>> str(SeveralImagesError("a.tif", ["a.tif#0", "a.tif#1"]))
     'a.tif: holds 2 images, expected one; name one of them, as in a.tif#0, a.tif#1'
     """
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.files.axes import Axes, keys_of
+from omero_pixclf.files.axes import Axes, axis_keys
 
-__all__ = ["LabelValue", "Target", "Write"]
+__all__ = ["LabelValue", "OutputArray", "WriteBlock"]
 
-Write = Callable[[tuple[slice, ...], NDArray[Any]], None]
+WriteBlock = Callable[[tuple[slice, ...], NDArray[Any]], None]
 """``write(slices, block)`` puts a block, in the target's order of axes and dtype, where it belongs."""
 
 
@@ -27,7 +27,7 @@ class LabelValue:
 
 
 @dataclass(frozen=True)
-class Target:
+class OutputArray:
     """An array that will be written.
 
     Attributes
@@ -48,7 +48,7 @@ class Target:
         Of the channels, red, green and blue; empty where they have none.
     labels
         What the values stand for; empty for objects, which are numbered only, and None where it is no label image.
-    room
+    buffer_bytes
         Bytes in which a writer may hold back pixels that it cannot write yet.
     """
 
@@ -61,12 +61,12 @@ class Target:
     channels: tuple[str, ...] = ()
     colors: tuple[tuple[int, int, int], ...] = ()
     labels: tuple[LabelValue, ...] | None = None
-    room: int = 512 << 20
+    buffer_bytes: int = 512 << 20
 
     @property
     def keys(self) -> str:
         """The axes' keys, in order."""
-        return keys_of(self.axes)
+        return axis_keys(self.axes)
 
     @property
     def nbytes(self) -> int:

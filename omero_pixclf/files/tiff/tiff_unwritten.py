@@ -14,13 +14,13 @@ from typing import Any
 from omero_pixclf.errors import ImageError
 from omero_pixclf.text import pluralize
 
-__all__ = ["refuse_zeros"]
+__all__ = ["check_unwritten_data"]
 
 _DESCRIPTION = 270
 _BEGINNING = 2000  # bytes of a description in which OME-XML's first element is
 
 
-def refuse_zeros(path: Path, tiff: Any) -> None:
+def check_unwritten_data(path: Path, tiff: Any) -> None:
     """Refuse a file in whose chain of pages there is one of zeros, or whose first description is zeros.
 
     Raises
@@ -28,12 +28,12 @@ def refuse_zeros(path: Path, tiff: Any) -> None:
     ImageError
         The message says what is missing.
     """
-    what = _of_description(tiff) or _of_pages(tiff)
+    what = _description_problem(tiff) or _pages_problem(tiff)
     if what:
         raise ImageError(f"{path} is incomplete or damaged: {what} nothing but zeros; copy it again")
 
 
-def _of_description(tiff: Any) -> str:
+def _description_problem(tiff: Any) -> str:
     for tag in tiff.pages.first.tags.getall(_DESCRIPTION, ()):
         if tag.count <= 1 or tag.offset <= tag.valueoffset < tag.offset + tiff.tiff.tagsize:
             continue  # none, or one so short that it lies in the page's own list
@@ -51,7 +51,7 @@ def _is_finished(xml: bytes) -> bool:
     return xml.endswith(b"OME>" if b"<OME" in xml[:_BEGINNING] else b">") and not xml.endswith((b"?>", b"-->"))
 
 
-def _of_pages(tiff: Any) -> str:
+def _pages_problem(tiff: Any) -> str:
     """What is missing of the lists of tags that pages are: all of one, or the tags at its end."""
     file, kind = tiff.filehandle.fileno(), tiff.tiff
     for number in range(len(tiff.pages)):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.files.export.image_writer import Result
-from omero_pixclf.files.export.target import LabelValue
+from omero_pixclf.files.export.image_writer import ResultDescription
+from omero_pixclf.files.export.output_array import LabelValue
 from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.ilastik.workflows import PIXEL_AND_OBJECT
 from omero_pixclf.image import PixelReader, Region
@@ -19,13 +19,13 @@ from omero_pixclf.image import PixelReader, Region
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
 
-__all__ = ["Computation", "Source", "source_named", "source_names"]
+__all__ = ["ComputeOptions", "ExportSource", "export_source_names", "get_export_source"]
 
 Block = tuple[Region, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Computation:
+class ComputeOptions:
     """How blocks are computed: see `omero_pixclf.pixels.predict.predict_blocks`."""
 
     memory: int | None = None
@@ -35,7 +35,7 @@ class Computation:
 
 
 @dataclass(frozen=True)
-class Source:
+class ExportSource:
     """One export source of one project.
 
     Attributes
@@ -52,11 +52,11 @@ class Source:
 
     name: str
     project: Project
-    describe: Callable[[Project, FileReader, str], Result]
-    blocks: Callable[[Project, PixelReader, Computation], Iterator[Block]]
+    describe: Callable[[Project, FileReader, str], ResultDescription]
+    blocks: Callable[[Project, PixelReader, ComputeOptions], Iterator[Block]]
 
 
-def source_names(project: Project) -> list[str]:
+def export_source_names(project: Project) -> list[str]:
     """The export sources of a project, in ilastik's order.
 
     Those of Autocontext name their stage, the last stage first.
@@ -68,7 +68,7 @@ def source_names(project: Project) -> list[str]:
     return [*staged, *_ALL_STAGES]
 
 
-def source_named(project: Project, name: str) -> Source:
+def get_export_source(project: Project, name: str) -> ExportSource:
     """The export source of that name, in any case of letters.
 
     Raises
@@ -76,7 +76,7 @@ def source_named(project: Project, name: str) -> Source:
     UsageError
         Where there is none; the message lists them.
     """
-    known = source_names(project)
+    known = export_source_names(project)
     wanted = name.lower()
     if project.workflow == PIXEL_AND_OBJECT and wanted == "pixel probabilities":
         wanted = "probabilities"  # what that workflow calls them
@@ -87,41 +87,43 @@ def source_named(project: Project, name: str) -> Source:
             f"export source {name!r} is unknown for {project.name}; choose one of: {', '.join(known)}{objects}"
         )
     if called in _ALL_STAGES:
-        return Source(called, project, *_ALL_STAGES[called])
+        return ExportSource(called, project, *_ALL_STAGES[called])
     kind, _, number = called.partition(" Stage ")
     stage = project.stage(int(number)) if number else project
-    return Source(called, stage, *{**_KINDS, **_STAGE_ONLY}[kind])
+    return ExportSource(called, stage, *{**_KINDS, **_STAGE_ONLY}[kind])
 
 
-def _segmentation(project: Project, image: FileReader, name: str) -> Result:
+def _describe_segmentation(project: Project, image: FileReader, name: str) -> ResultDescription:
     stored = image.array
     values = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(project.classes, 1))
-    return Result.like(name, stored.axes, stored.shape, 1, "uint8", drange=(0.0, 1.0), labels=values)
+    return ResultDescription.like(name, stored.axes, stored.shape, 1, "uint8", drange=(0.0, 1.0), labels=values)
 
 
-def _one_channel(
+def _describe_one_channel(
     dtype: str, drange: tuple[float, float], display: str = "grayscale"
-) -> Callable[[Project, FileReader, str], Result]:
-    def describe(_: Project, image: FileReader, name: str) -> Result:
+) -> Callable[[Project, FileReader, str], ResultDescription]:
+    def describe(_: Project, image: FileReader, name: str) -> ResultDescription:
         stored = image.array
-        return Result.like(name, stored.axes, stored.shape, 1, dtype, drange=drange, display_mode=display)
+        return ResultDescription.like(name, stored.axes, stored.shape, 1, dtype, drange=drange, display_mode=display)
 
     return describe
 
 
-def _class_maps(project: Project, image: FileReader, name: str) -> Result:
+def _describe_probabilities(project: Project, image: FileReader, name: str) -> ResultDescription:
     names, colors = tuple(c.name for c in project.classes), tuple(c.color for c in project.classes)
     stored, more = image.array, {"channels": names, "colors": colors}
-    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), **more)
+    return ResultDescription.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), **more)
 
 
-def _all_class_maps(project: Project, image: FileReader, name: str) -> Result:
+def _describe_all_stages(project: Project, image: FileReader, name: str) -> ResultDescription:
     names = tuple(f"{c.name} {n}" for n, stage in enumerate(project.stages, 1) for c in stage.classes)
     stored = image.array
-    return Result.like(name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), channels=names)
+    return ResultDescription.like(
+        name, stored.axes, stored.shape, len(names), "float32", drange=(0.0, 1.0), channels=names
+    )
 
 
-def _feature_maps(project: Project, image: FileReader, name: str) -> Result:
+def _describe_features(project: Project, image: FileReader, name: str) -> ResultDescription:
     """Feature maps carry the image's own range of values, as ilastik has it."""
     stage = project.stages[-1]
     stored = image.array
@@ -129,16 +131,16 @@ def _feature_maps(project: Project, image: FileReader, name: str) -> Result:
     drange = _image_range(image)
     count = stage.forests.column_count
     channels = tuple(names) if len(names) == count else ()
-    return Result.like(name, stored.axes, stored.shape, count, "float32", drange=drange, channels=channels)
+    return ResultDescription.like(name, stored.axes, stored.shape, count, "float32", drange=drange, channels=channels)
 
 
 def _image_range(image: FileReader) -> tuple[float, float] | None:
     return image.array.drange or ((0, 255) if image.array.dtype == np.uint8 else None)
 
 
-def _input(_: Project, image: FileReader, name: str) -> Result:
+def _describe_input(_: Project, image: FileReader, name: str) -> ResultDescription:
     stored = image.array
-    return Result.like(
+    return ResultDescription.like(
         name,
         stored.axes,
         stored.shape,
@@ -149,31 +151,31 @@ def _input(_: Project, image: FileReader, name: str) -> Result:
     )
 
 
-def _probabilities(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _probability_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     from omero_pixclf.pixels.predict import predict_blocks
 
     yield from predict_blocks(project, image, memory=how.memory, threads=how.threads, mask=how.mask, region=how.region)
 
 
-def _segmented(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _segmentation_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     from omero_pixclf.pixels.exports import segmentation
 
-    for region, block in _probabilities(project, image, how):
-        yield _single(region), segmentation(block)
+    for region, block in _probability_blocks(project, image, how):
+        yield _without_channels(region), segmentation(block)
 
 
-def _uncertain(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _uncertainty_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     from omero_pixclf.pixels.exports import uncertainty
 
-    for region, block in _probabilities(project, image, how):
-        yield _single(region), uncertainty(block)
+    for region, block in _probability_blocks(project, image, how):
+        yield _without_channels(region), uncertainty(block)
 
 
-def _single(region: Region) -> Region:
+def _without_channels(region: Region) -> Region:
     return Region(region.start, (*region.stop[:4], 1))
 
 
-def _features(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _feature_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     from omero_pixclf.pixels.predict import feature_blocks
 
     if how.mask is not None:
@@ -181,7 +183,7 @@ def _features(project: Project, image: PixelReader, how: Computation) -> Iterato
     yield from feature_blocks(project, image, memory=how.memory, threads=how.threads, region=how.region)
 
 
-def _labels(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _label_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     """No strokes: an image that is not part of the project has none, and ilastik exports zeros."""
     whole = how.region or Region.whole(image.info.shape)
     for t in range(whole.start[0], whole.stop[0]):
@@ -190,7 +192,7 @@ def _labels(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]
             yield region, np.zeros(region.shape, np.uint8)
 
 
-def _raw(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _input_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     """The image itself, in any stage: that is what ilastik exports as a stage's input."""
     whole = how.region or Region.whole(image.info.shape)
     channels = image.info.shape[4]
@@ -200,26 +202,27 @@ def _raw(_: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
             yield region, image.read(region)
 
 
-def _all_stages(project: Project, image: PixelReader, how: Computation) -> Iterator[Block]:
+def _all_stages_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
     """The class maps of all stages, each at its own place along the channels."""
     first = 0
     for number, stage in enumerate(project.stages, 1):
         count = len(stage.classes)
-        for region, block in _probabilities(project.stage(number), image, how):
+        for region, block in _probability_blocks(project.stage(number), image, how):
             yield Region((*region.start[:4], first), (*region.stop[:4], first + count)), block
         first += count
 
 
 _Kind = tuple[
-    Callable[["Project", FileReader, str], Result], Callable[["Project", PixelReader, Computation], Iterator[Block]]
+    Callable[["Project", FileReader, str], ResultDescription],
+    Callable[["Project", PixelReader, ComputeOptions], Iterator[Block]],
 ]
 
 _KINDS: dict[str, _Kind] = {
-    "Probabilities": (_class_maps, _probabilities),
-    "Simple Segmentation": (_segmentation, _segmented),
-    "Uncertainty": (_one_channel("float32", (0.0, 1.0)), _uncertain),
-    "Features": (_feature_maps, _features),
-    "Labels": (_one_channel("uint8", (0, 255), "default"), _labels),
+    "Probabilities": (_describe_probabilities, _probability_blocks),
+    "Simple Segmentation": (_describe_segmentation, _segmentation_blocks),
+    "Uncertainty": (_describe_one_channel("float32", (0.0, 1.0)), _uncertainty_blocks),
+    "Features": (_describe_features, _feature_blocks),
+    "Labels": (_describe_one_channel("uint8", (0, 255), "default"), _label_blocks),
 }
-_STAGE_ONLY: dict[str, _Kind] = {"Input": (_input, _raw)}
-_ALL_STAGES: dict[str, _Kind] = {"Probabilities All Stages": (_all_class_maps, _all_stages)}
+_STAGE_ONLY: dict[str, _Kind] = {"Input": (_describe_input, _input_blocks)}
+_ALL_STAGES: dict[str, _Kind] = {"Probabilities All Stages": (_describe_all_stages, _all_stages_blocks)}
