@@ -194,7 +194,7 @@ def _queue(session: Session, order: Order) -> Answer:
     return Answer(message, {"Container": order.targets[0]})
 
 
-def _run(login: Login, order: Order, direct: Direct) -> Answer:
+def _run(login: Login, order: Order, direct: DirectSettings) -> Answer:
     """Work here and now, if it is not too much."""
     from omero_pixclf.app.runs import Request, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execution.serial import ImageOutcome
