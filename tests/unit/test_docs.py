@@ -182,6 +182,28 @@ def test_the_picture_of_the_layers_shows_what_is_declared() -> None:
     assert PICTURE.read_text(encoding="utf-8") == drawn(layers()), "draw it anew: python docs/layers.py"
 
 
+DOCUMENTS = [*(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")]
+# Paths in the repository: with an extension, or folders that end with a slash. (`omero_pixclf/run` is a namespace.)
+NAMED_FILE = re.compile(r"`((?:omero_pixclf|tests|docs|deploy|scripts)/[\w./-]*(?:\.\w+|/))`")
+NAMED_MODULE = re.compile(r"\b((?:omero_pixclf|tests)(?:\.[a-z_]\w*)+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(DOCS.parent)))
+def test_files_and_modules_named_in_the_documents_exist(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert [name for name in NAMED_FILE.findall(text) if not (DOCS.parent / name).exists()] == []
+    assert [name for name in NAMED_MODULE.findall(text) if not _is_module_or_member(name)] == []
+
+
+def _is_module_or_member(name: str) -> bool:
+    """Whether a dotted name is a module of the repository, or a name within one. Nothing is imported."""
+    path = DOCS.parent / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    sources = (path.parent.with_suffix(".py"), path.parent / "__init__.py", path.parent / "__init__.pyi")
+    return any(re.search(rf"\b{path.name}\b", s.read_text(encoding="utf-8")) for s in sources if s.is_file())
+
+
 def test_every_namespace_of_the_program_is_in_the_reference() -> None:
     named = re.compile(r'^\w+_NS = "([^"]+)"', re.MULTILINE)
     sources = (DOCS.parent / "omero_pixclf" / "connector").rglob("*.py")
