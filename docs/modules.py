@@ -11,8 +11,8 @@ PAGE = ROOT / "docs" / "development" / "modules.md"
 
 TITLE = """# Modules
 
-All modules of the package with the first line of their docstrings, folder by folder. `python docs/modules.py` writes this
-page.
+All modules of the package with the first line of their docstrings, folder by folder. This page is written by
+`python docs/modules.py`.
 """
 
 
