@@ -128,11 +128,11 @@ def open_image(session: Session, image: int | str) -> Iterator[LazyImage]:
     >>> import omero_pixclf
     >>> from omero_pixclf.connector.upload import upload_image
     >>> from omero_pixclf.demo.images import z_stack
-    >>> from omero_pixclf.demo.seed import reader
+    >>> from omero_pixclf.demo.seed import scene_reader
     >>> from omero_pixclf.embedded.server.server import start
     >>> with tempfile.TemporaryDirectory() as folder, start(folder, password="secret") as server:
     ...     with omero_pixclf.connect(f"root@localhost:{server.port}", password="secret") as session:
-    ...         number = upload_image(session, reader(z_stack(1)), dataset=None)
+    ...         number = upload_image(session, scene_reader(z_stack(1)), dataset=None)
     ...         with omero_pixclf.open_image(session, number) as image:
     ...             print(image.shape, image[0, 12, :2, :2, 0].shape)
     (1, 24, 160, 160, 1) (2, 2)

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from omero_pixclf.cli.interrupts import Interrupted, polite_kills
+from omero_pixclf.cli.interrupts import Interrupted, termination_as_interrupt
 from omero_pixclf.errors import PixclfError
 
 __all__ = ["main"]
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> Any:
     """Run the command line and leave with its exit code; expected errors are one message, not a traceback."""
     _print_any_name()
     try:
-        with polite_kills():
+        with termination_as_interrupt():
             code = cli.main(args=arguments, prog_name="omero-pixclf", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as stop:

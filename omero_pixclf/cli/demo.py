@@ -1,4 +1,4 @@
-"""The demo: a server of its own, images with known truth, three stored projects, and what they find."""
+"""``omero-pixclf demo``: start an embedded OMERO, upload simulated images, run three classifiers, show the results."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from omero_pixclf.connector.sessions.login import Login
-    from omero_pixclf.demo.seed import Stage
+    from omero_pixclf.demo.seed import DemoData
     from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.runs.run import RunFinished
 
 __all__ = ["demo"]
 
-# project: (the stage's container that it is run on, what differs from a recipe's defaults)
+# project: (the container that it is run on, settings that differ from a recipe's defaults)
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "plate": ("Plate:{plate}", {"objects.min_size": 40}),
     "stack": ("Dataset:{stacks}", {"objects.min_size": 60, "output.probabilities": "attachment"}),
@@ -38,14 +38,14 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 USER, LAB = "demo", "Demo lab"
 _MADE = re.compile(r"omero|runs|(Plate|Dataset)_[0-9]+_.*")
-"""Names of what a demo makes in its folder."""
+"""Names of the files and folders that a demo makes in its folder."""
 
 
 @click.command(
     epilog="""\b
 Examples:
   omero-pixclf demo
-  omero-pixclf demo --folder /tmp/demo --serve      leaves the server running
+  omero-pixclf demo --folder /tmp/demo --serve      keeps the server running
   omero-pixclf demo --json > demo.jsonl
 """
 )
@@ -54,33 +54,37 @@ Examples:
     type=UserPath(file_okay=False, path_type=Path),
     default=Path("demo"),
     show_default=True,
-    help="Where the demo's server and pictures lie; made anew each time.",
+    help="Folder for the server's data and the pictures; an earlier demo in it is replaced.",
 )
-@click.option("--serve", is_flag=True, help="Leave the server running at the end, until Ctrl-C.")
+@click.option("--serve", is_flag=True, help="Keep the server running at the end, until Ctrl-C.")
 @json_option
 def demo(folder: Path, serve: bool, machine: bool) -> int:
-    """Show the main job: images into OMERO, stored classifiers over them, results back, read by another client."""
+    """Show a whole run on an OMERO server of its own, without Java or Docker.
+
+    Starts an embedded OMERO server, uploads simulated images (a plate, z-stacks, a time-lapse), runs three trained
+    classifiers on them, reads the results with a second client, and prints them next to the true numbers.
+    """
     from rich.console import Console
 
-    from omero_pixclf.demo.report import tell as tell_results
+    from omero_pixclf.demo.report import print_results
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, stderr=machine)
     start = time.monotonic()
-    _clear(folder)
+    _remove_earlier_demo(folder)
     password = secrets.token_urlsafe(9)
-    with _server(folder / "omero", console) as (server, root), _user(server, root, password) as login:
-        stage = _stage(login, console)
-        ends = [_run(login, stage, name, folder, console, machine) for name in RECIPES]
-        tell_results(console, server.host, server.port, (USER, password), stage, folder)
-        failed = any(end.failed for end in ends)
+    with _start_server(folder / "omero", console) as (server, root), _create_user(server, root, password) as login:
+        data = _upload_data(login, console)
+        finished = [_run_recipe(login, data, name, folder, console, machine) for name in RECIPES]
+        print_results(console, server.host, server.port, (USER, password), data, folder)
+        failed = any(one.failed for one in finished)
         console.print(f"\n{'Some images failed' if failed else 'All done'} in {time.monotonic() - start:.0f} s.")
         if machine:
             server_at = {"host": server.host, "port": server.port, "user": USER, "password": password}
-            containers = {"plate": stage.plate, "stacks": stage.stacks, "lapses": stage.lapses}
+            containers = {"plate": data.plate, "stacks": data.stacks, "lapses": data.lapses}
             tell(machine, "", event="demo", folder=str(folder.resolve()), failed=failed, **server_at, **containers)
         if serve:
             console.print(
-                f"The server stays until Ctrl-C: omero login {USER}@{server.host}:{server.port}, password {password}"
+                f"The server runs until Ctrl-C: omero login {USER}@{server.host}:{server.port}, password {password}"
                 f"\n(its administrator is root, password {root})",
                 soft_wrap=True,
             )
@@ -88,21 +92,21 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
     return int(failed)
 
 
-def _clear(folder: Path) -> None:
-    """Make room for a new demo, but only where an old one is, and nothing else."""
+def _remove_earlier_demo(folder: Path) -> None:
+    """Remove the folder of an earlier demo; refuse a folder that contains anything else."""
     from omero_pixclf.embedded.storage.data_folder import is_running, is_server_folder, remove_server_folder
 
     if not folder.exists():
         return
     if not is_server_folder(folder / "omero"):
-        raise UsageError(f"{folder.resolve()} exists and is no demo; name another place with --folder")
+        raise UsageError(f"{folder.resolve()} exists and is not a demo; choose another folder with --folder")
     if is_running(folder / "omero"):
-        raise UsageError(f"a demo is running in {folder.resolve()}; stop it first, or name another --folder")
+        raise UsageError(f"a demo is running in {folder.resolve()}; stop it first, or choose another --folder")
     foreign = sorted(p.name for p in folder.iterdir() if not _MADE.fullmatch(p.name))
     if foreign:
         raise UsageError(
-            f"{folder.resolve()} also holds {', '.join(foreign[:3])}, which no demo made; "
-            "name another place with --folder"
+            f"{folder.resolve()} also contains {', '.join(foreign[:3])}, which no demo made; "
+            "choose another folder with --folder"
         )
     remove_server_folder(folder / "omero")
     shutil.rmtree(folder)
@@ -110,6 +114,7 @@ def _clear(folder: Path) -> None:
 
 @contextmanager
 def _step(console: Console, what: str) -> Iterator[None]:
+    """Print a step and the seconds that it took."""
     start = time.monotonic()
     console.print(f"{what} … ", end="")
     yield
@@ -117,7 +122,8 @@ def _step(console: Console, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
+def _start_server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
+    """Start the embedded OMERO; yields the server and root's password."""
     from omero_pixclf.embedded.server.server import start
 
     password = secrets.token_urlsafe(9)
@@ -129,8 +135,8 @@ def _server(folder: Path, console: Console) -> Iterator[tuple[Server, str]]:
 
 
 @contextmanager
-def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
-    """Make a user; the login that this yields joins the user's session, which ends with the context."""
+def _create_user(server: Server, root_password: str, password: str) -> Iterator[Login]:
+    """Create a user; yields a login that joins the user's session, which ends with the context."""
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import connect
     from omero_pixclf.demo.seed import create_user
@@ -143,24 +149,24 @@ def _user(server: Server, root_password: str, password: str) -> Iterator[Login]:
         yield Login(host=server.host, port=server.port, key=session.key)
 
 
-def _stage(login: Login, console: Console) -> Stage:
+def _upload_data(login: Login, console: Console) -> DemoData:
     from omero_pixclf.connector.sessions.session import connect
-    from omero_pixclf.demo.seed import build, simulate
+    from omero_pixclf.demo.seed import simulate_scenes, upload_scenes
 
-    with _step(console, "drawing a plate, z-stacks and a time-lapse"):
-        scenes = list(simulate())
+    with _step(console, "simulating a plate, z-stacks and a time-lapse"):
+        scenes = list(simulate_scenes())
     with _step(console, f"uploading {len(scenes)} images"), connect(login, environ={}, ask=None) as session:
-        return build(session, scenes)
+        return upload_scenes(session, scenes)
 
 
-def _run(login: Login, stage: Stage, name: str, folder: Path, console: Console, machine: bool) -> RunFinished:
-    """One project over its container, through the same door as `omero-pixclf run`."""
+def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: Console, machine: bool) -> RunFinished:
+    """Run one project over its container, with the same functions as `omero-pixclf run`."""
     from omero_pixclf.app.runs import Request, run_in_omero
     from omero_pixclf.cli.progress import show_events
     from omero_pixclf.config import load_recipe
 
     target, changes = RECIPES[name]
-    target = target.format(plate=stage.plate, stacks=stage.stacks, lapses=stage.lapses)
+    target = target.format(plate=data.plate, stacks=data.stacks, lapses=data.lapses)
     project = Path(str(files("omero_pixclf.demo") / f"{name}.ilp"))
     recipe = load_recipe(None, {"classifier.project": str(project), "objects.label": "Nucleus", **changes})
     console.print(f"\n[bold]omero-pixclf run {target} --project {name}.ilp --label Nucleus[/bold]")

@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from omero_pixclf.cli.check_result import Finding
-from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.check_result import CheckResult
+from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option
 
-__all__ = ["doctor", "verdict"]
+__all__ = ["doctor", "doctor_exit_code"]
 
 _COLORS = {"ok": "green", "warning": "yellow", "fail": "red"}
 
@@ -46,41 +46,39 @@ def doctor(targets: tuple[str, ...], offline: bool, machine: bool, **options: An
     Nothing is changed. TARGETS such as Plate:3 are asked whether you may write results there. Without a server named,
     in the environment or by `omero login`, only this machine is looked at.
     """
-    from omero_pixclf.cli.doctor_here import look_here
+    from omero_pixclf.cli.doctor_machine import check_machine
 
-    login = login_from(options)
-    here = _shown(look_here(os.environ), machine)
-    if offline or any(finding.check == "clients" and finding.state == "fail" for finding in here):
-        return verdict(here, ())
-    from omero_pixclf.cli.doctor_server import look_at_server
+    login = pop_login(options)
+    here = _show_results(check_machine(os.environ), machine)
+    if offline or any(result.check == "clients" and result.state == "fail" for result in here):
+        return doctor_exit_code(here, ())
+    from omero_pixclf.cli.doctor_server import check_server
 
     ask = functools.cache(getpass.getpass) if sys.stdin.isatty() and not machine else None
-    return verdict(here, _shown(look_at_server(login, targets, os.environ, ask), machine))
+    return doctor_exit_code(here, _show_results(check_server(login, targets, os.environ, ask), machine))
 
 
-def _shown(findings: Iterable[Finding], machine: bool) -> tuple[Finding, ...]:
-    """Show each finding as it comes."""
+def _show_results(results: Iterable[CheckResult], machine: bool) -> tuple[CheckResult, ...]:
+    """Show each result as it comes."""
     seen = []
-    for finding in findings:
-        seen.append(finding)
+    for result in results:
+        seen.append(result)
         if machine:
-            click.echo(json.dumps(asdict(finding)))
+            click.echo(json.dumps(asdict(result)))
             continue
-        click.echo(
-            f"{click.style(f'{finding.state:<8}', fg=_COLORS[finding.state])} {finding.check:<12} {finding.found}"
-        )
-        if finding.advice:
-            click.echo(f"{'':<21} → {finding.advice}")
+        click.echo(f"{click.style(f'{result.state:<8}', fg=_COLORS[result.state])} {result.check:<12} {result.found}")
+        if result.advice:
+            click.echo(f"{'':<21} → {result.advice}")
     return tuple(seen)
 
 
-def verdict(here: Iterable[Finding], server: Iterable[Finding]) -> int:
+def doctor_exit_code(here: Iterable[CheckResult], server: Iterable[CheckResult]) -> int:
     """The exit code: 1 where this machine fails, else 3 where the server does, else 0.
 
-    >>> fine, bad = Finding("disk", "ok", ""), Finding("login", "fail", "")
-    >>> verdict([fine], [fine]), verdict([fine], [bad]), verdict([bad], [bad])
+    >>> fine, bad = CheckResult("disk", "ok", ""), CheckResult("login", "fail", "")
+    >>> doctor_exit_code([fine], [fine]), doctor_exit_code([fine], [bad]), doctor_exit_code([bad], [bad])
     (0, 3, 1)
     """
-    if any(finding.state == "fail" for finding in here):
+    if any(result.state == "fail" for result in here):
         return 1
-    return 3 if any(finding.state == "fail" for finding in server) else 0
+    return 3 if any(result.state == "fail" for result in server) else 0

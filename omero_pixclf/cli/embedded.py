@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.cli.interrupts import advising
-from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.interrupts import advise_on_interrupt
+from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.cli.path_types import UserPath, UserText
 
@@ -107,8 +107,8 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, machine: bo
     """
     from omero_pixclf.app.file_import import import_files
 
-    failed, login = 0, login_from(options)
-    with advising(lambda: "what is listed above is imported; import the other files again"):
+    failed, login = 0, pop_login(options)
+    with advise_on_interrupt(lambda: "what is listed above is imported; import the other files again"):
         for done in import_files(login, files, dataset=dataset, axes=axes):
             failed += done.error is not None
             _tell_import(machine, done)

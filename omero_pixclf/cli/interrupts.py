@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "advising", "polite_kills"]
+__all__ = ["Interrupted", "advise_on_interrupt", "termination_as_interrupt"]
 
-POLITE = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+TERMINATION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -17,7 +17,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def polite_kills() -> Iterator[None]:
+def termination_as_interrupt() -> Iterator[None]:
     """SIGTERM (scancel, docker stop) and a closed terminal are interruptions until the context ends.
 
     Only the first counts: what follows it must not break off the cleaning up. What is ignored stays so (nohup).
@@ -32,7 +32,7 @@ def polite_kills() -> Iterator[None]:
             told.append(number)
             raise KeyboardInterrupt
 
-    before = {number: signal.getsignal(number) for number in POLITE}
+    before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
     for number, handler in before.items():
         if handler is signal.SIG_DFL:
             signal.signal(number, interrupt)
@@ -45,7 +45,7 @@ def polite_kills() -> Iterator[None]:
 
 
 @contextmanager
-def advising(advice: Callable[[], str]) -> Iterator[None]:
+def advise_on_interrupt(advice: Callable[[], str]) -> Iterator[None]:
     """Say how to go on where the work within is interrupted; ``advice`` is asked then, and may be empty."""
     try:
         yield

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.cli.path_types import UserPath, UserText, targets_from_home
+from omero_pixclf.cli.path_types import UserPath, UserText, expand_home_in_targets
 from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
 from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.image import parse_id
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SERVER_NAMES",
-    "direct_from",
-    "login_from",
-    "machine_options",
-    "recipe_from",
+    "pop_direct_settings",
+    "pop_login",
+    "pop_recipe",
     "recipe_options",
+    "resource_options",
     "server_options",
     "storage_options",
     "worker_options",
@@ -79,7 +79,7 @@ def server_options(command: Command) -> Command:
     return _add(command, options)
 
 
-def login_from(options: dict[str, Any]) -> Login:
+def pop_login(options: dict[str, Any]) -> Login:
     """The login of a command's arguments; takes them out of ``options``.
 
     A user and a port in a server given as an argument (``-s ada@host:4064``) win over those of the environment.
@@ -101,7 +101,7 @@ def _is_from(context: click.Context, name: str, source: ParameterSource) -> bool
     return context.get_parameter_source(name) is source
 
 
-def machine_options(command: Command) -> Command:
+def resource_options(command: Command) -> Command:
     """How much of the machine to use."""
     options = [
         click.option("--threads", type=click.IntRange(1), help="Threads for the computation (default: all cores)."),
@@ -121,7 +121,7 @@ def worker_options(command: Command) -> Command:
         click.option(
             "--dask",
             metavar="ADDRESS|FILE",
-            callback=targets_from_home,
+            callback=expand_home_in_targets,
             help="Let the workers of this dask scheduler (tcp://host:8786) do the work, or jobs of Slurm or PBS as a "
             "TOML file says; --memory is for each of them. They need omero_pixclf and the same folder "
             "OMERO_PIXCLF_STATE.",
@@ -159,7 +159,7 @@ def storage_options(command: Command) -> Command:
     return _add(command, options)
 
 
-def direct_from(options: dict[str, Any]) -> DirectSettings:
+def pop_direct_settings(options: dict[str, Any]) -> DirectSettings:
     """What may be read past the server by a command's arguments; takes them out of ``options``."""
     mounts = tuple(parse_mount(text) for text in options.pop("mounted"))
     return DirectSettings(mounts, options.pop("direct_check"))
@@ -193,7 +193,7 @@ def recipe_options(command: Command) -> Command:
     return _add(command, options)
 
 
-def recipe_from(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
+def pop_recipe(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
     """The recipe of a command's arguments: the file, with the given options over it.
 
     Takes the recipe's own keys out of ``options``.
@@ -204,7 +204,7 @@ def recipe_from(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
             value = options.pop(_parameter(section, key), None)
             if value is None or value == ():
                 continue
-            changes[f"{section}.{key}"] = _CONVERTED.get(key, lambda v: v)(value)
+            changes[f"{section}.{key}"] = _CONVERTERS.get(key, lambda v: v)(value)
     name = options.pop("name", None)
     if name is not None:
         changes["name"] = name
@@ -215,7 +215,7 @@ def _whole_numbers(values: tuple[str, ...]) -> tuple[int | str, ...]:
     return tuple(int(v) if parse_id(v) is not None else v for text in values for v in text.split(","))
 
 
-_CONVERTED: dict[str, Callable[[Any], Any]] = {"channels": _whole_numbers, "connectivity": int}
+_CONVERTERS: dict[str, Callable[[Any], Any]] = {"channels": _whole_numbers, "connectivity": int}
 
 
 def _parameter(section: str, key: str) -> str:
@@ -229,7 +229,7 @@ def _option(section: str, key: str, field: FieldInfo) -> Callable[[Any], Any]:
     flag = f"--{key.replace('_', '-')}"
     text = field.description or ""
     if field.default is not None and field.default != () and not field.is_required():
-        text = f"{text} (default: {_written(field.default)})"
+        text = f"{text} (default: {_format_default(field.default)})"
     text = _sentence(text)
     name = _parameter(section, key)
     if kind is bool:
@@ -243,7 +243,7 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _written(value: Any) -> str:
+def _format_default(value: Any) -> str:
     """A default as one would give it on the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"

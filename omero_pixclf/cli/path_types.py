@@ -10,7 +10,7 @@ import click
 from omero_pixclf.home_paths import from_home
 from omero_pixclf.text import path_text
 
-__all__ = ["UserPath", "UserText", "targets_from_home"]
+__all__ = ["UserPath", "UserText", "expand_home_in_targets"]
 
 
 class UserPath(click.Path):
@@ -32,7 +32,7 @@ class UserText(click.types.StringParamType):
         return path_text(text) if isinstance(text, str) else text
 
 
-def targets_from_home(_: click.Context, __: click.Parameter, value: Any) -> Any:
+def expand_home_in_targets(_: click.Context, __: click.Parameter, value: Any) -> Any:
     """A callback for texts that may be paths: addresses, images in OMERO or files."""
     if isinstance(value, tuple):
         return tuple(from_home(text) for text in value)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from omero_pixclf.cli.interrupts import advising
+from omero_pixclf.cli.interrupts import advise_on_interrupt
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
 from omero_pixclf.runs.planning.plan_notes import notes_of
@@ -44,7 +44,7 @@ def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resu
             click.echo(json.dumps({"event": "interrupted", "run": run_id, "resume": command}))
         return f"what is done stays; go on with: {command}"
 
-    with advising(advice), ExitStack() as ending:
+    with advise_on_interrupt(advice), ExitStack() as ending:
         if isinstance(events, Generator):
             ending.callback(events.close)  # also where the interruption meets us while we show something
         if machine:

@@ -22,16 +22,16 @@ from omero_pixclf.app.runs import (
 from omero_pixclf.cli.help_sections import SectionedCommand
 from omero_pixclf.cli.options import (
     SERVER_NAMES,
-    direct_from,
-    login_from,
-    machine_options,
-    recipe_from,
+    pop_direct_settings,
+    pop_login,
+    pop_recipe,
     recipe_options,
+    resource_options,
     server_options,
     storage_options,
     worker_options,
 )
-from omero_pixclf.cli.path_types import UserPath, targets_from_home
+from omero_pixclf.cli.path_types import UserPath, expand_home_in_targets
 from omero_pixclf.cli.progress import exit_code, options_for, show_events
 from omero_pixclf.direct.mounts import DirectSettings
 from omero_pixclf.errors import UsageError
@@ -48,7 +48,7 @@ TARGETS = """TARGETS are Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6, an
 and folders."""
 
 
-def folder_options(command: Any) -> Any:
+def file_options(command: Any) -> Any:
     """Files in, files out, with the same recipe."""
     out = click.option(
         "--out",
@@ -77,14 +77,14 @@ Examples:
   omero-pixclf run --resume 20261121T053012-ab12cd
 """,
 )
-@click.argument("targets", nargs=-1, callback=targets_from_home)
+@click.argument("targets", nargs=-1, callback=expand_home_in_targets)
 @recipe_options
 @click.option("--dry-run", is_flag=True, help="Show the plan with an estimate from two images, and stop.")
 @click.option("--force", is_flag=True, help="Also repeat what stands already.")
 @click.option("--resume", metavar="RUN", help="Go on with this run (see: omero-pixclf runs list).")
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
-@folder_options
-@machine_options
+@file_options
+@resource_options
 @worker_options
 @storage_options
 @server_options
@@ -105,7 +105,7 @@ def run(
     **options: Any,
 ) -> int:
     """Apply a classifier to images in OMERO."""
-    login, direct = login_from(options), direct_from(options)
+    login, direct = pop_login(options), pop_direct_settings(options)
     _refuse_contradictions(targets, out=out, resume=resume, direct=direct, axes=axes, several=bool(dask and workers))
     machinery: dict[str, Any] = {
         "threads": threads,
@@ -122,7 +122,7 @@ def run(
                 "start a new run"
             )
     else:
-        request = Request(targets, recipe_from(recipe_file, options), force, shard=shard, axes=axes, **machinery)
+        request = Request(targets, pop_recipe(recipe_file, options), force, shard=shard, axes=axes, **machinery)
     if dry_run:
         return _show_plan(_preview(login, out, request, samples=2), machine)
     events = run_in_folder(out, request) if out else run_in_omero(login, request)
@@ -153,7 +153,7 @@ def _refuse_contradictions(
         raise UsageError("--direct is for images in OMERO, --out for files: choose one of the two")
 
 
-KEPT_BY_RESUME = frozenset(
+ALLOWED_WITH_RESUME = frozenset(
     {"resume", "out", "axes", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
     | set(SERVER_NAMES)
 )
@@ -168,7 +168,7 @@ def _refuse_changes(context: click.Context) -> None:
     given = [
         parameter.opts[0] if isinstance(parameter, click.Option) else "TARGETS"
         for parameter in context.command.params
-        if parameter.name not in KEPT_BY_RESUME
+        if parameter.name not in ALLOWED_WITH_RESUME
         and context.get_parameter_source(parameter.name or "") is click.core.ParameterSource.COMMANDLINE
         and context.params.get(parameter.name or "") != ()
     ]
@@ -205,10 +205,10 @@ Examples:
   omero-pixclf check Dataset:7 --recipe nuclei.toml --json
 """,
 )
-@click.argument("targets", nargs=-1, required=True, callback=targets_from_home)
+@click.argument("targets", nargs=-1, required=True, callback=expand_home_in_targets)
 @recipe_options
 @click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
-@folder_options
+@file_options
 @storage_options
 @server_options
 def check(
@@ -220,10 +220,10 @@ def check(
     **options: Any,
 ) -> int:
     """See what a run would do."""
-    login, direct = login_from(options), direct_from(options)
+    login, direct = pop_login(options), pop_direct_settings(options)
     if not out:
         _refuse_files(targets, axes)
-    request = Request(targets, recipe_from(recipe_file, options), direct=direct, axes=axes)
+    request = Request(targets, pop_recipe(recipe_file, options), direct=direct, axes=axes)
     preview = _preview(login, out, request, samples=0)
     project = preview.project
     if not machine:

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from omero_pixclf.cli.interrupts import advising
-from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.interrupts import advise_on_interrupt
+from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import UsageError
@@ -54,7 +54,7 @@ def list_(out: Path | None, machine: bool, **options: Any) -> None:
     """List your runs, newest first: how many of their images are complete, and on how many containers tables are."""
     from omero_pixclf.app.history import list_runs, list_runs_in_folder
 
-    for run in list_runs_in_folder(out) if out else list_runs(login_from(options)):
+    for run in list_runs_in_folder(out) if out else list_runs(pop_login(options)):
         if machine:
             click.echo(json.dumps(run.as_dict()))
         else:
@@ -80,7 +80,7 @@ def show(run_id: str, out: Path | None, machine: bool, **options: Any) -> None:
     """Show what a run did to each image, with its reasons where it failed."""
     from omero_pixclf.app.history import show_run, show_run_in_folder
 
-    for line in show_run_in_folder(out, run_id) if out else show_run(login_from(options), run_id):
+    for line in show_run_in_folder(out, run_id) if out else show_run(pop_login(options), run_id):
         click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
 
 
@@ -100,7 +100,7 @@ def diff(one: str, other: str, out: Path | None, machine: bool, **options: Any) 
     """Show what differs between two runs: settings, and objects per image."""
     from omero_pixclf.app.history import diff_runs, diff_runs_in_folder
 
-    found = diff_runs_in_folder(out, one, other) if out else diff_runs(login_from(options), one, other)
+    found = diff_runs_in_folder(out, one, other) if out else diff_runs(pop_login(options), one, other)
     if machine:
         click.echo(json.dumps(found))
     for what, (left, right) in ({} if machine else found).items():
@@ -127,10 +127,10 @@ def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine:
     from omero_pixclf.app.merge import merge_in_folder, merge_in_omero
     from omero_pixclf.cli.progress import exit_code, options_for, show_events
 
-    login = login_from(options)
+    login = pop_login(options)
     events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
     repeat = f"omero-pixclf runs merge {' '.join(run_ids)}{options_for(out)}"
-    with advising(lambda: f"no run is changed; repeat: {repeat}"):
+    with advise_on_interrupt(lambda: f"no run is changed; repeat: {repeat}"):
         return exit_code(show_events(events, machine=machine, where=options_for(out), resumable=False))
 
 
@@ -160,8 +160,8 @@ def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
     again = f"omero-pixclf undo {run_id}{options_for(out)}"
-    with advising(lambda: f"part of the run may be removed already; for the rest repeat: {again}"):
-        undone = undo_in_folder(out, run_id) if out else undo_run(login_from(options), run_id)
+    with advise_on_interrupt(lambda: f"part of the run may be removed already; for the rest repeat: {again}"):
+        undone = undo_in_folder(out, run_id) if out else undo_run(pop_login(options), run_id)
     counts = {kind: n for kind, n in undone.removed.items() if n}
     found = ", ".join(f"{n} {kind}" for kind, n in counts.items())
     stays = "".join(f"\nstays: {kept}" for kept in undone.kept)

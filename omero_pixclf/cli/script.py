@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import omero_pixclf
-from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import MissingError, UsageError
@@ -126,7 +126,7 @@ def install(
     from omero_pixclf.connector.scripts import install_script
 
     text = script_text(python, direct, at_once)
-    with connected(login_from(options)) as session:
+    with connected(pop_login(options)) as session:
         done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
     text = f"{done.path}: {done.change} (script {done.ident})"
     tell(machine, text, path=done.path, change=done.change, script=done.ident)
@@ -166,7 +166,7 @@ def show(
     from omero_pixclf.connector.scripts import find_script, script_parameters
 
     path = f"{folder.strip('/')}/{NAME}"
-    with connected(login_from(options)) as session:
+    with connected(pop_login(options)) as session:
         found = find_script(session, path, official=not own)
         if found is None:
             raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")

@@ -1,1 +1,1 @@
-"""The demo: simulated images with known truth, and ilastik projects trained on such images."""
+"""Demo: simulated images with known objects, and ilastik projects trained on such images."""

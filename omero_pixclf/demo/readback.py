@@ -1,6 +1,6 @@
-"""What a run left in OMERO, read as any user's script would: plain BlitzGateway, a session of its own.
+"""Read a run's results from OMERO with nothing but BlitzGateway, as any user's script would.
 
-Nothing of omero_pixclf is used here, so what this finds is what others find.
+It uses nothing of omero_pixclf, so that the demo shows what other programs see.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LEDGER = "omero_pixclf/run"
 
 @dataclass(frozen=True)
 class ImageResults:
-    """One image's results: ROIs per name, and the run's key-value pairs."""
+    """One image's results: number of ROIs by name, and the run's key-value pairs."""
 
     image_id: int
     name: str
@@ -29,7 +29,7 @@ class ImageResults:
 
 @dataclass(frozen=True)
 class Attachment:
-    """A file on a container."""
+    """A file attached to a container; ``size`` is in bytes."""
 
     annotation_id: int
     file_id: int
@@ -40,7 +40,7 @@ class Attachment:
 
 
 def image_results(conn: BlitzGateway, image_id: int) -> ImageResults:
-    """The ROIs and the ledger entry on an image."""
+    """Read the ROIs and the ledger entry of an image."""
     image = conn.getObject("Image", image_id)
     found = conn.getRoiService().findByImage(image_id, None, conn.SERVICE_OPTS)
     names = Counter(roi.name.val if roi.name is not None else "" for roi in found.rois)
@@ -51,7 +51,7 @@ def image_results(conn: BlitzGateway, image_id: int) -> ImageResults:
 
 
 def attachments(conn: BlitzGateway, kind: str, number: int) -> list[Attachment]:
-    """All files attached to a container (``"Plate"``, 3), tables among them."""
+    """List all files attached to a container (``"Plate"``, 3), including tables."""
     container = conn.getObject(kind, number)
     found = []
     for annotation in container.listAnnotations():
@@ -72,7 +72,7 @@ def attachments(conn: BlitzGateway, kind: str, number: int) -> list[Attachment]:
 
 
 def table_rows(conn: BlitzGateway, file_id: int) -> list[dict[str, Any]]:
-    """All rows of an OMERO table."""
+    """Read all rows of an OMERO table."""
     table = conn.c.sf.sharedResources().openTable(_file(file_id), conn.SERVICE_OPTS)
     try:
         headers = [c.name for c in table.getHeaders(conn.SERVICE_OPTS)]

@@ -1,4 +1,4 @@
-"""What the demo found, read back through plain BlitzGateway and told beside the truth."""
+"""Print the demo's results in OMERO next to the true numbers of nuclei, and download its pictures."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ from rich.table import Table as Grid
 
 from omero_pixclf.demo.images import DOSES_UM
 from omero_pixclf.demo.readback import Attachment, attachments, download, image_results, table_rows
-from omero_pixclf.demo.seed import Stage
+from omero_pixclf.demo.seed import DemoData
 
-__all__ = ["tell"]
+__all__ = ["print_results"]
 
 BULK = "openmicroscopy.org/omero/bulk_annotations"
 
 
-def tell(console: Console, host: str, port: int, user: tuple[str, str], stage: Stage, folder: Path) -> None:
-    """Print what stands in OMERO, and save its pictures and reports beside the demo's data."""
+def print_results(console: Console, host: str, port: int, user: tuple[str, str], data: DemoData, folder: Path) -> None:
+    """Print the results in OMERO, and download pictures and reports to ``folder``; ``user`` is name and password."""
     conn = BlitzGateway(*user, host=host, port=port, secure=True)
     if not conn.connect():
         raise ConnectionError(f"BlitzGateway cannot log in to {host}:{port}: {conn.getLastError()}")
     try:
         console.rule("read back by a second client (plain BlitzGateway)")
-        _plate(console, conn, stage)
-        _stacks(console, conn, stage)
-        _lapses(console, conn, stage)
-        _files(console, conn, stage, folder)
+        _print_plate(console, conn, data)
+        _print_stacks(console, conn, data)
+        _print_lapses(console, conn, data)
+        _download_pictures(console, conn, data, folder)
     finally:
         conn.close()
 
 
 def _summary(conn: BlitzGateway, kind: str, number: int) -> list[dict[str, Any]]:
-    """The rows of the container's summary table, found as OMERO.parade finds it: by its namespace."""
+    """The rows of the container's summary table; like OMERO.parade, find it by its namespace."""
     found = [a for a in attachments(conn, kind, number) if a.namespace == BULK]
     return table_rows(conn, found[0].file_id)
 
 
-def _plate(console: Console, conn: BlitzGateway, stage: Stage) -> None:
-    rows = _summary(conn, "Plate", stage.plate)
+def _print_plate(console: Console, conn: BlitzGateway, data: DemoData) -> None:
+    rows = _summary(conn, "Plate", data.plate)
     rois = sum(sum(image_results(conn, row["Image"]).rois.values()) for row in rows)
-    grid = Grid("Well", "Compound", "Nuclei found", "true", title=f"Plate:{stage.plate}, {rois} ROIs in OMERO")
+    grid = Grid("Well", "Compound", "Nuclei found", "true", title=f"Plate:{data.plate}, {rois} ROIs in OMERO")
     per_dose: dict[float, list[tuple[int, int]]] = {}
-    for well, true in sorted(stage.truth.wells.items()):
+    for well, true in sorted(data.truth.wells.items()):
         dose = DOSES_UM[int(well[1:]) - 1]
         found = sum(row["Count_Nucleus"] for row in rows if row["Well_Name"] == well)
         per_dose.setdefault(dose, []).append((found, sum(true)))
@@ -57,32 +57,32 @@ def _plate(console: Console, conn: BlitzGateway, stage: Stage) -> None:
         console.print(f"           true {mean_true:6.1f} {'░' * round(mean_true / 6)}")
 
 
-def _stacks(console: Console, conn: BlitzGateway, stage: Stage) -> None:
-    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", stage.stacks)}
-    grid = Grid("z-stack", "Nuclei found (3D)", "true", "ROIs, one per object", title=f"Dataset:{stage.stacks}")
-    for name, true in stage.truth.stacks.items():
+def _print_stacks(console: Console, conn: BlitzGateway, data: DemoData) -> None:
+    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", data.stacks)}
+    grid = Grid("z-stack", "Nuclei found (3D)", "true", "ROIs, one per object", title=f"Dataset:{data.stacks}")
+    for name, true in data.truth.stacks.items():
         results = image_results(conn, rows[name]["Image"])
         grid.add_row(name, str(rows[name]["Count_Nucleus"]), str(true), str(sum(results.rois.values())))
     console.print(grid)
 
 
-def _lapses(console: Console, conn: BlitzGateway, stage: Stage) -> None:
-    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", stage.lapses)}
-    grid = Grid("Time-lapse", "Nuclei found, all frames", "true", "Run", title=f"Dataset:{stage.lapses}")
-    for name, true in stage.truth.lapses.items():
+def _print_lapses(console: Console, conn: BlitzGateway, data: DemoData) -> None:
+    rows = {row["Image_Name"]: row for row in _summary(conn, "Dataset", data.lapses)}
+    grid = Grid("Time-lapse", "Nuclei found, all frames", "true", "Run", title=f"Dataset:{data.lapses}")
+    for name, true in data.truth.lapses.items():
         results = image_results(conn, rows[name]["Image"])
         grid.add_row(name, str(rows[name]["Count_Nucleus"]), str(sum(true)), results.run.get("Run ID", "?"))
     console.print(grid)
 
 
-def _files(console: Console, conn: BlitzGateway, stage: Stage, folder: Path) -> None:
-    """List what is attached, and download what a browser shows."""
+def _download_pictures(console: Console, conn: BlitzGateway, data: DemoData, folder: Path) -> None:
+    """List all attachments, and download the pictures and reports among them."""
     console.print("Attached in OMERO:")
     pictures = []
-    containers = (("Plate", stage.plate), ("Dataset", stage.stacks), ("Dataset", stage.lapses))
+    containers = (("Plate", data.plate), ("Dataset", data.stacks), ("Dataset", data.lapses))
     for kind, number in containers:
         for attachment in attachments(conn, kind, number):
-            console.print(f"  {kind}:{number}  {_described(attachment)}", soft_wrap=True)
+            console.print(f"  {kind}:{number}  {_describe(attachment)}", soft_wrap=True)
             if attachment.name.endswith((".png", ".html")):
                 target = folder / f"{kind}_{number}_{attachment.name}"
                 download(conn, attachment.annotation_id, target)
@@ -92,6 +92,6 @@ def _files(console: Console, conn: BlitzGateway, stage: Stage, folder: Path) -> 
         console.print(f"  {picture.resolve()}", soft_wrap=True)
 
 
-def _described(a: Attachment) -> str:
+def _describe(a: Attachment) -> str:
     kind = f"table for {a.namespace}" if a.mimetype == "OMERO.tables" else a.name
     return f"FileAnnotation:{a.annotation_id} {kind} ({a.size / 1024:.0f} KiB)"

@@ -25,7 +25,7 @@ from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.demo.readback import ImageResults, image_results
-from omero_pixclf.demo.seed import build, create_user, simulate
+from omero_pixclf.demo.seed import create_user, simulate_scenes, upload_scenes
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def stage(omero: Omero) -> Iterator[dict[str, Any]]:
         create_user(admin, *USER, "Web lab")
         add_member(admin, *SERVICE, "Web lab")
     with connect(Login(omero.host, port=omero.port, user=USER[0]), environ={"OMERO_PASSWORD": USER[1]}) as session:
-        made = build(session, list(simulate()))
+        made = upload_scenes(session, list(simulate_scenes()))
         attach_file(session, f"Plate:{made.plate}", DEMO / "plate.ilp")
         attach_file(session, f"Dataset:{made.stacks}", DEMO / "stack.ilp")
         hql = "select s.image.id from WellSample s where s.well.plate.id = :id order by s.image.id"

@@ -25,7 +25,7 @@ from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import REQUEST_NS, list_open_requests
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.seed import reader
+from omero_pixclf.demo.seed import scene_reader
 from omero_pixclf.errors import NotAllowedError
 from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.omero_script.form import QUEUE, parameters
@@ -63,10 +63,10 @@ def stage(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Itera
         script = install_script(root.session(), PATH, script_text()).ident
         session = person.session()
         dataset = create_container(session, "Dataset", "script stage")
-        field = upload_image(session, reader(plate_field("A2", 3)), dataset=dataset)
+        field = upload_image(session, scene_reader(plate_field("A2", 3)), dataset=dataset)
         grey = ImageInfo("grey", "grey", (1, 1, 64, 64, 1), "uint8", ("",))
         misfit = upload_image(session, ArrayReader(grey, np.zeros(grey.shape, np.uint8)), dataset=dataset)
-        laid = [WellContent(0, c, [reader(plate_field(f"A{c + 1}", 5))]) for c in range(2)]
+        laid = [WellContent(0, c, [scene_reader(plate_field(f"A{c + 1}", 5))]) for c in range(2)]
         plate = create_plate(session, "script plate", laid)
         wells = session.ids("select w.id from Well w where w.plate.id = :id order by w.column", id=plate)
         project = attach_file(session, f"Dataset:{dataset}", DEMO / "plate.ilp")

@@ -19,8 +19,8 @@ from pydantic.fields import FieldInfo
 from omero_pixclf.app.execute import Request
 from omero_pixclf.app.runs import runs_in
 from omero_pixclf.cli import cli
-from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, recipe_from
-from omero_pixclf.cli.run import KEPT_BY_RESUME, check, run
+from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, pop_recipe
+from omero_pixclf.cli.run import ALLOWED_WITH_RESUME, check, run
 from omero_pixclf.config import RESULT_VERSION, Recipe, load_recipe
 from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader
@@ -132,7 +132,7 @@ def test_hashes_of_earlier_versions_still_count() -> None:
 
 
 def resumable() -> list[str]:
-    return [p.opts[0] for p in run.params if isinstance(p, click.Option) and p.name not in KEPT_BY_RESUME]
+    return [p.opts[0] for p in run.params if isinstance(p, click.Option) and p.name not in ALLOWED_WITH_RESUME]
 
 
 VALUES = {"--smooth": ["1", "1", "1"], "--shard": ["1/2"], "--axes": ["tyx"], "--name": ["n"], "--project": ["n.ilp"]}
@@ -194,5 +194,5 @@ def test_axes_without_files_are_refused(command: str) -> None:
 
 def test_options_of_a_recipe_are_its_keys() -> None:
     options = {p.name: None for p in run.params}
-    made = recipe_from(None, {**options, "classifier_project": "n.ilp", "objects_min_size": 7})
+    made = pop_recipe(None, {**options, "classifier_project": "n.ilp", "objects_min_size": 7})
     assert made.objects.min_size == 7

@@ -158,13 +158,13 @@ def test_a_servers_folder_that_holds_other_things_too_is_not_deleted(tmp_path: P
 
 
 def test_a_demo_is_not_made_anew_over_somebodys_own_files(tmp_path: Path) -> None:
-    from omero_pixclf.cli.demo import _clear
+    from omero_pixclf.cli.demo import _remove_earlier_demo
 
     (tmp_path / "home" / "omero").mkdir(parents=True)
     (tmp_path / "home" / "omero" / "omero.sqlite").touch()
     (tmp_path / "home" / "thesis.txt").touch()
     with pytest.raises(UsageError, match=r"thesis\.txt"):
-        _clear(tmp_path / "home")
+        _remove_earlier_demo(tmp_path / "home")
     (tmp_path / "home" / "thesis.txt").unlink()
-    _clear(tmp_path / "home")
+    _remove_earlier_demo(tmp_path / "home")
     assert not (tmp_path / "home").exists()

@@ -12,7 +12,7 @@ import omero_pixclf
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import time_lapse
-from omero_pixclf.demo.seed import reader
+from omero_pixclf.demo.seed import scene_reader
 from omero_pixclf.errors import LoginError, MissingError, UsageError
 from tests.integration.conftest import Person
 
@@ -22,7 +22,7 @@ PROJECT = Path(omero_pixclf.__file__).with_name("demo") / "lapse.ilp"
 @pytest.fixture
 def image(session: Session, dataset: int) -> int:
     """A simulated time-lapse of two frames."""
-    return upload_image(session, reader(time_lapse(1, frames=2, size=96, mitoses=1)), dataset=dataset)
+    return upload_image(session, scene_reader(time_lapse(1, frames=2, size=96, mitoses=1)), dataset=dataset)
 
 
 def test_an_explicit_password_and_address_count_more_than_the_environment(

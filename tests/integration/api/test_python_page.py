@@ -22,7 +22,7 @@ import pytest
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.seed import reader
+from omero_pixclf.demo.seed import scene_reader
 from tests.integration.conftest import Person
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -42,7 +42,7 @@ def blocks(page: str) -> list[str]:
 def test_every_code_block_of_the_page_gives_what_it_shows(
     session: Session, dataset: int, user: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    number = upload_image(session, reader(plate_field("B2", 1)), dataset=dataset)
+    number = upload_image(session, scene_reader(plate_field("B2", 1)), dataset=dataset)
     for name, value in (("HOST", user.endpoint.host), ("PORT", user.endpoint.port), ("USER", user.name)):
         monkeypatch.setenv(f"OMERO_{name}", str(value))
     monkeypatch.setenv("OMERO_PASSWORD", user.password)

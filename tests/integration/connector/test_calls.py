@@ -11,7 +11,7 @@ from omero_pixclf.app.runs import Request, run_in_omero
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.demo.seed import reader
+from omero_pixclf.demo.seed import scene_reader
 from omero_pixclf.image import ArrayReader
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import RunFinished
@@ -34,7 +34,7 @@ def person(recorded, new_lab, monkeypatch):
 
 
 def small_images(session, count):
-    dataset, whole = create_container(session, "Dataset", "data"), reader(plate_field("A2", 3))
+    dataset, whole = create_container(session, "Dataset", "data"), scene_reader(plate_field("A2", 3))
     shape = (*whole.info.shape[:2], 64, 64, whole.info.shape[4])
     ids = []
     for number in range(count):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.cli.check_result import Finding
-from omero_pixclf.cli.doctor import verdict
-from omero_pixclf.cli.doctor_here import (
+from omero_pixclf.cli.check_result import CheckResult
+from omero_pixclf.cli.doctor import doctor_exit_code
+from omero_pixclf.cli.doctor_machine import (
     LOW_MEMORY,
     check_folder,
     check_kernels,
@@ -18,7 +18,7 @@ from omero_pixclf.cli.doctor_here import (
     check_python,
     check_sessions,
 )
-from omero_pixclf.cli.doctor_server import check_reachable, meaning
+from omero_pixclf.cli.doctor_server import check_reachable, explain_permissions
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_an_address_without_port_is_omeros(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_a_groups_level_is_told_by_what_it_means(level: str, own: bool, state: str, part: str) -> None:
-    found = meaning("lab", level, own=own, current=True)
+    found = explain_permissions("lab", level, own=own, current=True)
     assert found.state == state
     assert part in found.found
 
 
 def test_this_machines_failures_count_before_the_servers() -> None:
-    ok, warning, fail = Finding("a", "ok", ""), Finding("b", "warning", ""), Finding("c", "fail", "")
-    assert verdict([ok, warning], [warning]) == 0
-    assert verdict([fail], [ok]) == 1
-    assert verdict([ok], [fail]) == 3
-    assert verdict([fail], [fail]) == 1
+    ok, warning, fail = CheckResult("a", "ok", ""), CheckResult("b", "warning", ""), CheckResult("c", "fail", "")
+    assert doctor_exit_code([ok, warning], [warning]) == 0
+    assert doctor_exit_code([fail], [ok]) == 1
+    assert doctor_exit_code([ok], [fail]) == 3
+    assert doctor_exit_code([fail], [fail]) == 1

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from omero_pixclf.cli.options import login_from, server_options
+from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.connector.sessions.login import parse_address
 
 ENVIRONMENT = {"OMERO_HOST": "other.example", "OMERO_USER": "root", "OMERO_PORT": "1"}
@@ -30,7 +30,7 @@ def test_a_user_and_a_port_in_the_argument_win_over_the_environment(
     @click.command()
     @server_options
     def command(**options: object) -> None:
-        found.append(parse_address(login_from(options)))
+        found.append(parse_address(pop_login(options)))
 
     assert CliRunner().invoke(command, arguments, env=ENVIRONMENT).exception is None
     assert [(login.host, login.port, login.user) for login in found] == [wanted]
