@@ -1,4 +1,4 @@
-"""OMERO plugged into the watcher: where its orders come from, what lies below them, and how runs are done."""
+"""OMERO plugged into the watcher: where its targets come from, what lies below them, and how runs are done."""
 
 from __future__ import annotations
 
@@ -32,15 +32,21 @@ from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, state_folder
 from omero_pixclf.watch.guarded_io import GuardedSink, GuardedSource
-from omero_pixclf.watch.protocols import Candidate, Guard, Order, Part, Refused
-from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch
+from omero_pixclf.watch.protocols import CandidateImage, ContainerImages, Guard, RefusedTarget, WatchTarget
+from omero_pixclf.watch.settings import (
+    ServerSettings,
+    ServiceSettings,
+    StatusPageSettings,
+    WatcherSettings,
+    WatchSettings,
+)
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["OmeroFacility", "login_of", "runs_folder", "state_url", "status_token"]
+__all__ = ["OmeroWatchBackend", "login_of", "runs_folder", "state_url", "status_token"]
 
 
-def login_of(server: Server, environ: Mapping[str, str]) -> Login:
+def login_of(server: ServerSettings, environ: Mapping[str, str]) -> Login:
     """The login of the settings' server; what they leave out comes from the environment, as for other commands."""
     port = server.port or (int(environ["OMERO_PORT"]) if environ.get("OMERO_PORT", "").isdecimal() else None)
     return Login(
@@ -54,8 +60,8 @@ def login_of(server: Server, environ: Mapping[str, str]) -> Login:
     )
 
 
-class OmeroFacility:
-    """`omero_pixclf.watch.protocols.Facility` over OMERO; owns a session, which it opens when it is first needed.
+class OmeroWatchBackend:
+    """`omero_pixclf.watch.protocols.WatchBackend` over OMERO; owns a session, which it opens when it is first needed.
 
     Parameters
     ----------
@@ -65,7 +71,9 @@ class OmeroFacility:
         How to wait for a server that does not answer.
     """
 
-    def __init__(self, settings: Settings, recipes: Mapping[str, Recipe], pause: Callable[[float], None]) -> None:
+    def __init__(
+        self, settings: WatcherSettings, recipes: Mapping[str, Recipe], pause: Callable[[float], None]
+    ) -> None:
         self._settings, self._recipes, self._pause = settings, recipes, pause
         self._open: ExitStack | None = None
         self._session: Session | None = None
@@ -82,14 +90,14 @@ class OmeroFacility:
                 self._open = opening.pop_all()
         return self._session
 
-    def drop(self) -> None:
+    def disconnect(self) -> None:
         """Close the session, if it can still be closed."""
         held, self._open, self._session = self._open, None, None
         if held is not None:
             held.close()
 
-    def orders(self) -> Iterator[Order | Refused]:
-        """Requests first, then watches in the settings' order, then opt-ins by age."""
+    def list_targets(self) -> Iterator[WatchTarget | RefusedTarget]:
+        """Requests first, then watches in the order of the settings, then opt-ins by age."""
         service = self._settings.service
         self._notes = {n.annotation: n for n in list_open_requests(self.session)} if service.requests else {}
         for note in self._notes.values():
@@ -101,26 +109,26 @@ class OmeroFacility:
         for note in list_opt_ins(self.session) if service.opt_in else ():
             yield self._noted(note, f"opt-in {note.annotation} of {note.owner}", asked=False)
 
-    def _watched(self, watch: Watch) -> Iterator[Order | Refused]:
+    def _watched(self, watch: WatchSettings) -> Iterator[WatchTarget | RefusedTarget]:
         named = find_containers_by_name(self.session, watch.kind, watch.pattern) if watch.kind else []
         for target in dict.fromkeys((*watch.targets, *named)):
             yield self._order(target, lambda: self._recipes[watch.recipe], f"watch {watch.name!r}")
 
-    def _noted(self, note: KeyValueAnnotation, origin: str, *, asked: bool) -> Order | Refused:
+    def _noted(self, note: KeyValueAnnotation, origin: str, *, asked: bool) -> WatchTarget | RefusedTarget:
         return self._order(note.target, lambda: self._recipe(note), origin, note.annotation if asked else None)
 
     def _order(
         self, target: str, recipe: Callable[[], Recipe], origin: str, request: int | None = None
-    ) -> Order | Refused:
+    ) -> WatchTarget | RefusedTarget:
         try:
-            return Order(target, name_recipe(self.session, recipe()), origin, request)
+            return WatchTarget(target, name_recipe(self.session, recipe()), origin, request)
         except UnreachableError:
             raise
         except PixclfError as error:
-            return Refused(target, origin, str(error), request)
+            return RefusedTarget(target, origin, str(error), request)
         except Exception as error:  # noqa: BLE001 - the one guard at this door: one note must not end the pass for all
             _log.exception("%s, %s: an unexpected error", target, origin)
-            return Refused(target, origin, f"unexpected {type(error).__name__}: {error}", request)
+            return RefusedTarget(target, origin, f"unexpected {type(error).__name__}: {error}", request)
 
     def _recipe(self, note: KeyValueAnnotation) -> Recipe:
         content = parse_recipe_pairs(note.pairs, self._recipes)
@@ -133,35 +141,35 @@ class OmeroFacility:
             content.setdefault("name", title_of(file))
         return build_recipe(content)
 
-    def look(self, order: Order) -> list[Part]:
-        """What lies below an order's target, by the containers that get tables."""
-        digest = self._digest(self._resolved(order))
-        listed = list(iterate_images(self.session, [order.target]))
+    def list_containers(self, target: WatchTarget) -> list[ContainerImages]:
+        """What lies below a target, by the containers that get tables."""
+        digest = self._digest(self._resolved(target))
+        listed = list(iterate_images(self.session, [target.key]))
         images = [image for image in listed if not (image.made_by or image.problem)]
-        if listed and not images and order.request is not None:
-            raise UsageError(f"{order.target}: runs made all its images; to use one as input, name it: {listed[0].key}")
-        wanted = find_up_to_date_images(self.session, images, order.recipe.title, digest)
+        if listed and not images and target.request is not None:
+            raise UsageError(f"{target.key}: runs made all its images; to use one as input, name it: {listed[0].key}")
+        wanted = find_up_to_date_images(self.session, images, target.recipe.title, digest)
         moving = read_image_versions(self.session, [i.key for i in images if i.key not in wanted])
         parts: dict[str, list[ImageInfo]] = {}
         for image in images:
             parts.setdefault(image.place.container, []).append(image)
         return [
-            Part(
+            ContainerImages(
                 container,
                 members[0].place.name,
                 digest,
-                tuple(Candidate(i.key, i.name, moving.get(i.key, ""), i.key in wanted) for i in members),
+                tuple(CandidateImage(i.key, i.name, moving.get(i.key, ""), i.key in wanted) for i in members),
             )
             for container, members in parts.items()
         ]
 
-    def _resolved(self, order: Order) -> Recipe:
-        """The order's recipe with its project's address, where it only names a file attached to the target."""
-        recipe = order.recipe
+    def _resolved(self, target: WatchTarget) -> Recipe:
+        """The target's recipe with its project's address, where it only names a file attached to the target."""
+        recipe = target.recipe
         project = recipe.classifier.project
         if project.startswith("FileAnnotation:") or os.sep in project or Path(project).is_file():
             return recipe
-        address, _ = find_attached_project(self.session, order.target, project)
+        address, _ = find_attached_project(self.session, target.key, project)
         classifier = recipe.classifier.model_copy(update={"project": address})
         return recipe.model_copy(update={"name": recipe.title, "classifier": classifier})
 
@@ -186,11 +194,17 @@ class OmeroFacility:
         return (project, *map(str, rows[0]))
 
     def run(
-        self, order: Order, part: Part, chosen: Collection[str], *, resume: str | None, guard: Guard
+        self,
+        target: WatchTarget,
+        container: ContainerImages,
+        chosen: Collection[str],
+        *,
+        resume: str | None,
+        guard: Guard,
     ) -> Iterator[Event]:
-        """Run on the chosen images of a part, and on what an earlier run of it has done already."""
+        """Run on the chosen images of a container, and on what an earlier run of it has done already."""
         service = self._settings.service
-        standing = {image.key for image in part.images if image.standing}
+        standing = {image.key for image in container.images if image.has_results}
         wanted = set(chosen) | (_done_in(runs_folder(service) / resume, standing) if resume else set())
         if not wanted:
             return  # the earlier run was cut off before its first image: it goes on when there is something to do
@@ -199,19 +213,19 @@ class OmeroFacility:
             return GuardedSource(source, wanted, guard), GuardedSink(sink, guard)
 
         # An image that a run made is an input only where it is named itself.
-        named = order.target.startswith("Image:")
+        named = target.key.startswith("Image:")
         request = Request(
-            (order.target if named else part.container,),
-            self._resolved(order),
+            (target.key if named else container.key,),
+            self._resolved(target),
             resume=resume,
             threads=service.threads,
             memory=parse_size(service.memory) if service.memory else None,
             folder=runs_folder(service),
-            direct=service.reading,
+            direct=service.direct_access,
         )
         yield from run_in_session(self.session, request, wrap=wrap)
 
-    def answer(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
+    def answer_request(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
         """Tell who asked; a request that was removed meanwhile needs no answer."""
         try:
             answer_request(self.session, self._notes[request], state, message)
@@ -219,7 +233,7 @@ class OmeroFacility:
             return
 
 
-def runs_folder(service: Service) -> Path:
+def runs_folder(service: ServiceSettings) -> Path:
     """Where the watcher keeps its run folders."""
     return service.runs or state_folder()
 
@@ -232,12 +246,12 @@ def _done_in(folder: Path, standing: Collection[str]) -> set[str]:
         return kept | {entry.key for entry in entries if entry.state == "done"}
 
 
-def state_url(service: Service, environ: Mapping[str, str]) -> str:
+def state_url(service: ServiceSettings, environ: Mapping[str, str]) -> str:
     """The state database: the environment's (it may hold a password), the settings', or a file beside the runs."""
     given = environ.get("OMERO_PIXCLF_WATCH_STATE") or service.state
     return given or f"sqlite:///{runs_folder(service).resolve().parent / 'watch.sqlite'}"
 
 
-def status_token(page: StatusPage) -> str:
+def status_token(page: StatusPageSettings) -> str:
     """The status page's token, from a file that only its owner can read; "" where none is asked for."""
     return read_password_file(page.token_file) if page.token_file else ""

@@ -1,4 +1,4 @@
-"""The watcher: ``watch``."""
+"""The command ``watch``: the watcher as a service, a single pass, or a health check."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
-    from omero_pixclf.watch.settings import Settings
-    from omero_pixclf.watch.status import Passed
+    from omero_pixclf.watch.settings import WatcherSettings
+    from omero_pixclf.watch.status import PassResult
 
 __all__ = ["watch"]
 
@@ -29,23 +28,25 @@ __all__ = ["watch"]
 Examples:
   omero-pixclf watch watch.toml
   omero-pixclf watch watch.toml --once          one pass, for cron
-  omero-pixclf watch watch.toml --check         is the watcher well?
+  omero-pixclf watch watch.toml --check         is the watcher healthy?
   omero-pixclf watch watch.toml --once --json
 """
 )
 @click.argument("config", type=UserPath(exists=True, dir_okay=False, path_type=Path))
-@click.option("--once", is_flag=True, help="Do one pass and end; 1 where images failed, 3 where the server is away.")
-@click.option("--check", is_flag=True, help="Only tell how the watchers are: 0 well, 1 not.")
-@click.option("--grace", type=click.FloatRange(1), help="Seconds that a stop may take (default: as in CONFIG).")
 @click.option(
-    "--json-logs/--plain-logs", default=None, help="Log lines as JSON (default: where stderr is no terminal)."
+    "--once", is_flag=True, help="Make one pass and exit: 1 if images failed, 3 if the server is unreachable."
+)
+@click.option("--check", is_flag=True, help="Only show the state of the watchers; exit 0 if all are healthy, else 1.")
+@click.option("--grace", type=click.FloatRange(1), help="Longest duration of a stop in seconds (default: see CONFIG).")
+@click.option(
+    "--json-logs/--plain-logs", default=None, help="Log lines as JSON (default: if stderr is not a terminal)."
 )
 @click.option("--json", "machine", is_flag=True, help="With --once and --check: one JSON object per line.")
 def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs: bool | None, machine: bool) -> int:
-    """Look after the containers that CONFIG names, those opted in within OMERO, and queued requests.
+    """Watch containers in OMERO and apply recipes to new images once their import has finished.
 
-    Whatever the recipe has not been applied to is worked on as soon as its import has settled. Stops on SIGTERM and
-    SIGINT.
+    Watches the containers in the settings file CONFIG and those opted in within OMERO, and processes queued requests.
+    SIGTERM and SIGINT stop it after the current image.
     """
     from omero_pixclf.watch.logs import log_settings
     from omero_pixclf.watch.settings import load_settings
@@ -60,70 +61,75 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
     return _run(settings, once=once, machine=machine)
 
 
-def _run(settings: Settings, *, once: bool, machine: bool) -> int:
-    from omero_pixclf.app.watch_backend import OmeroFacility, runs_folder, state_url, status_token
-    from omero_pixclf.watch.auth import Gate
+def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
+    from omero_pixclf.app.watch_backend import OmeroWatchBackend, runs_folder, state_url, status_token
+    from omero_pixclf.watch.auth import Authenticator
     from omero_pixclf.watch.installation import installation_id
-    from omero_pixclf.watch.lease_guard import Stop
-    from omero_pixclf.watch.loop import assemble, run_forever, run_once, stopped_by_signals
-    from omero_pixclf.watch.settings import recipes_of
+    from omero_pixclf.watch.lease_guard import StopRequest
+    from omero_pixclf.watch.loop import create_service, run_forever, run_once, stopped_by_signals
+    from omero_pixclf.watch.settings import load_recipes
     from omero_pixclf.watch.state import open_state
-    from omero_pixclf.watch.web import StatusSite, served
+    from omero_pixclf.watch.web import StatusSite, serve
 
-    stop = Stop()
+    stop = StopRequest()
     with ExitStack() as stack:
         engine = open_state(state_url(settings.service, os.environ))
         stack.callback(engine.dispose)
-        facility = OmeroFacility(settings, recipes_of(settings), stop.pause)
-        stack.callback(facility.drop)
+        backend = OmeroWatchBackend(settings, load_recipes(settings), stop.wait)
+        stack.callback(backend.disconnect)
         stack.enter_context(stopped_by_signals(stop))
         installation = installation_id(runs_folder(settings.service))
-        desk = assemble(facility, engine, settings.service, stop, site=installation)
+        service = create_service(backend, engine, settings.service, stop, installation=installation)
         if once:
-            return _told(run_once(desk), machine)
+            return _show_pass(run_once(service), machine)
         if settings.status.enabled:
-            site = StatusSite(desk.watcher, Gate(settings.status, status_token(settings.status)), time.time)
-            logging.getLogger("omero_pixclf.watch").info("status page: %s", stack.enter_context(served(site)))
-        orderly = run_forever(desk)
-        if not orderly:
-            os._exit(1)  # a thread is still at it: ending in the usual way would wait for it
+            auth = Authenticator(settings.status, status_token(settings.status))
+            url = stack.enter_context(serve(StatusSite(service.watcher, auth, time.time)))
+            logging.getLogger("omero_pixclf.watch").info("status page: %s", url)
+        if not run_forever(service):
+            os._exit(1)  # a thread still works: the usual exit would wait for it
     return 0
 
 
-def _told(passed: Passed, machine: bool) -> int:
-    """Say what a pass came to; returns the exit code."""
-    for outlook in passed.outlooks:
-        part = outlook.part
-        counts = {k: getattr(outlook, k) for k in ("standing", "settling", "resting", "aside")}
-        others = "".join(f", {n} {state}" for state, n in counts.items() if n and state != "standing")
-        text = f"{part.container} {part.name}: {len(outlook.due)} were due{others} {outlook.note}".rstrip()
-        facts = {"container": part.container, "name": part.name, "due": len(outlook.due), **counts}
-        tell(machine, text, **facts, note=outlook.note)
-    for problem in passed.problems:
-        click.echo(f"{problem.target}, {problem.origin}: {problem.reason}", err=True)
-    problems = [asdict(problem) for problem in passed.problems]
-    numbers = {"done": passed.done, "failed": passed.failed, "settling": passed.settling}
-    text = f"{pluralize(passed.done, 'image')} done, {passed.failed} failed"
-    tell(machine, text, **numbers, problems=problems, error=passed.error)
-    if passed.error:
-        click.echo(f"error: {passed.error}", err=True)
+def _show_pass(result: PassResult, machine: bool) -> int:
+    """Print the result of a pass; returns the exit code."""
+    for status in result.containers:
+        container = status.container
+        text = f"{container.key} {container.name}: {status.pending or 'nothing due'}"
+        text += f"; {status.note}" if status.note else ""
+        facts = {"container": container.key, "name": container.name, "due": len(status.due), **status.counts}
+        tell(machine, text, **facts, note=status.note)
+    for problem in result.problems:
+        click.echo(f"{problem.key}, {problem.origin}: {problem.reason}", err=True)
+    problems = [
+        {"target": p.key, "origin": p.origin, "reason": p.reason, "request": p.request} for p in result.problems
+    ]
+    numbers = {"done": result.done, "failed": result.failed, "settling": result.settling}
+    text = f"{pluralize(result.done, 'image')} done, {result.failed} failed"
+    tell(machine, text, **numbers, problems=problems, error=result.error)
+    if result.error:
+        click.echo(f"error: {result.error}", err=True)
         return 3
-    return 1 if passed.failed or passed.problems else 0
+    return 1 if result.failed or result.problems else 0
 
 
-def _check(settings: Settings, machine: bool) -> int:
+def _check(settings: WatcherSettings, machine: bool) -> int:
     from omero_pixclf.app.watch_backend import state_url
-    from omero_pixclf.watch.heartbeats import seen
-    from omero_pixclf.watch.state import Holder, open_state
+    from omero_pixclf.watch.heartbeats import list_watchers
+    from omero_pixclf.watch.state import WatcherProcess, open_state
 
     engine = open_state(state_url(settings.service, os.environ))
     try:
-        found = seen(engine, Holder.this_process(), time.time)
+        found = list_watchers(engine, WatcherProcess.current(), time.time)
     finally:
         engine.dispose()
-    for one in found:
-        state = "well" if one.healthy else "not well" if one.there else "gone"
-        tell(machine, f"{state}: process {one.pid} on {one.place.split()[0]}: {one.message}", **asdict(one))
+    for watcher in found:
+        state = "healthy" if watcher.is_healthy else "unhealthy" if watcher.is_running else "gone"
+        facts = {
+            "place": watcher.place, "pid": watcher.pid, "there": watcher.is_running, "healthy": watcher.is_healthy,
+            "passes": watcher.passes, "message": watcher.message,
+        }  # fmt: skip
+        tell(machine, f"{state}: process {watcher.pid} on {watcher.place.split()[0]}: {watcher.message}", **facts)
     if not found:
         click.echo("no watcher is running", err=True)
-    return 0 if found and all(one.healthy for one in found) else 1
+    return 0 if found and all(watcher.is_healthy for watcher in found) else 1

@@ -1,8 +1,8 @@
-"""When an image that failed is tried again, and when it is set aside.
+"""Failures of images in the state database: when a failed image is tried again, and when it is set aside.
 
-What fails in the work is tried ``attempts`` times and then set aside, since each attempt costs its whole computation;
-what the plan refuses (a missing right, channels that do not fit) costs a question and is asked again for good, ever
-more seldom.
+An image that fails during processing is tried ``attempts`` times and then set aside, since each attempt costs its whole
+computation. An image that the plan refuses (missing permission, wrong channels) is checked again without limit, since a
+check costs little; the interval between two checks doubles up to a maximum.
 """
 
 from __future__ import annotations
@@ -13,36 +13,44 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, delete, insert, select, update
 
-from omero_pixclf.watch.protocols import Candidate, Part
+from omero_pixclf.watch.protocols import CandidateImage, ContainerImages
 from omero_pixclf.watch.state import failures, transaction
 
-__all__ = ["Backoff", "Failure", "Failures", "Kind", "version_of"]
+__all__ = ["Backoff", "FailureKind", "FailureRecord", "FailureTable"]
 
-Kind = Literal["working", "failed", "refused", "aside"]
+FailureKind = Literal["working", "failed", "refused", "aside"]
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """How often and how long apart: ``first`` seconds, then twice as long each time, at most ``longest``."""
+    """Number of attempts and the delays between them, in seconds: ``first``, then doubled up to ``longest``."""
 
     attempts: int = 3
     first: float = 60.0
     longest: float = 3600.0
 
-    def wait(self, attempts: int) -> float:
-        """Seconds to wait after so many attempts.
+    def delay(self, attempts: int) -> float:
+        """Return the seconds to wait after a number of attempts.
 
-        >>> [Backoff().wait(n) for n in (1, 2, 3, 20)]
+        >>> [Backoff().delay(n) for n in (1, 2, 3, 20)]
         [60.0, 120.0, 240.0, 3600.0]
         """
         return min(self.longest, self.first * 2.0 ** min(attempts - 1, 30))
 
 
 @dataclass(frozen=True)
-class Failure:
-    """What is known of an image that did not end well, or that is in work.
+class FailureRecord:
+    """State of an image that failed or is being processed.
 
-    ``version`` is the image's and the recipe's: where either changes, the image starts afresh.
+    Attributes
+    ----------
+    version
+        Version of the image and hash of the recipe; the record is dropped if either changes.
+    kind
+        ``working``: an attempt has begun; ``failed``: it is tried again; ``refused``: by the plan; ``aside``: it failed
+        too often.
+    retry_at
+        Seconds since 1970.
     """
 
     container: str
@@ -51,16 +59,16 @@ class Failure:
     version: str
     name: str
     attempts: int
-    kind: Kind
+    kind: FailureKind
     reason: str
     retry_at: float
 
-    def rests(self, now: float, longest: float) -> bool:
-        """Whether the image is not to be tried now; a retry further off than can be means that the clock jumped."""
+    def must_wait(self, now: float, longest: float) -> bool:
+        """Whether the image is not tried now. A retry more than ``longest`` seconds ahead means a changed clock."""
         return self.kind == "aside" or (self.kind != "working" and 0 < self.retry_at - now <= longest)
 
 
-class Failures:
+class FailureTable:
     """The failures in the state database.
 
     Parameters
@@ -72,83 +80,87 @@ class Failures:
     def __init__(self, engine: Engine, backoff: Backoff, now: Callable[[], float]) -> None:
         self._engine, self.backoff, self._now = engine, backoff, now
 
-    def of(self, part: Part, recipe: str) -> dict[str, Failure]:
-        """A part's failures by image, without those whose image or recipe has changed; these are forgotten."""
-        versions = {i.key: version_of(part, i) for i in part.images}
-        found = {f.image: f for f in self.all(part.container) if f.recipe == recipe}
-        standing = {i.key for i in part.images if i.standing}
-        stale = [k for k, f in found.items() if k in standing or versions.get(k, f.version) != f.version]
+    def find(self, container: ContainerImages, recipe: str) -> dict[str, FailureRecord]:
+        """Return a container's records by image; those with another version or with results are deleted."""
+        versions = {i.key: _version(container, i) for i in container.images}
+        found = {f.image: f for f in self.list_all(container.key) if f.recipe == recipe}
+        complete = {i.key for i in container.images if i.has_results}
+        stale = [k for k, f in found.items() if k in complete or versions.get(k, f.version) != f.version]
         for key in stale:
-            self.forget(part.container, key, recipe)
+            self.forget(container.key, key, recipe)
         return {k: f for k, f in found.items() if k not in stale}
 
-    def all(self, container: str | None = None) -> list[Failure]:
-        """Everything that did not end well, everywhere or in a container, by container and image."""
+    def list_all(self, container: str | None = None) -> list[FailureRecord]:
+        """Return all records, or those of a container, sorted by container and image."""
         query = select(failures).order_by(failures.c.container, failures.c.image)
         with transaction(self._engine) as db:
             chosen = query if container is None else query.where(failures.c.container == container)
             rows = db.execute(chosen).mappings().all()
-        return [Failure(**dict(row)) for row in rows]
+        return [FailureRecord(**dict(row)) for row in rows]
 
-    def begin(self, part: Part, image: Candidate, recipe: str) -> None:
-        """Count an attempt before it is made: if it takes the process down with it, it has been counted."""
-        known = self._one(part.container, image.key, recipe)
-        # How often the plan refused it before says nothing of how often it may fail in the work.
+    def record_attempt(self, container: ContainerImages, image: CandidateImage, recipe: str) -> None:
+        """Count an attempt before it begins, so that it is counted even if it ends the process."""
+        known = self._get(container.key, image.key, recipe)
+        # Refusals by the plan before do not count towards the attempts.
         attempts = (known.attempts if known and known.kind != "refused" else 0) + 1
-        reason = "the watcher ended while it worked on this image"
-        self._put(part, image, recipe, attempts=attempts, kind="working", reason=reason, retry_at=0.0)
+        reason = "the watcher process ended while it processed this image"
+        self._put(container, image, recipe, attempts=attempts, kind="working", reason=reason, retry_at=0.0)
 
-    def fail(self, part: Part, image: Candidate, recipe: str, kind: Kind, reason: str) -> Failure:
-        """Record how an image ended that did not end well."""
-        known = self._one(part.container, image.key, recipe)
-        begun = known is not None and known.kind == "working"
-        attempts = (known.attempts if known else 0) + (0 if begun else 1)
-        ended: Kind = "aside" if kind == "failed" and attempts >= self.backoff.attempts else kind
-        retry_at = self._now() + self.backoff.wait(attempts)
-        self._put(part, image, recipe, attempts=attempts, kind=ended, reason=reason, retry_at=retry_at)
-        return Failure(
-            part.container, image.key, recipe, version_of(part, image), image.name, attempts, ended, reason, retry_at
-        )
+    def record_failure(
+        self, container: ContainerImages, image: CandidateImage, recipe: str, kind: FailureKind, reason: str
+    ) -> FailureRecord:
+        """Record that an image failed or was refused, and return its record."""
+        known = self._get(container.key, image.key, recipe)
+        counted = known is not None and known.kind == "working"
+        attempts = (known.attempts if known else 0) + (0 if counted else 1)
+        ended: FailureKind = "aside" if kind == "failed" and attempts >= self.backoff.attempts else kind
+        retry_at = self._now() + self.backoff.delay(attempts)
+        self._put(container, image, recipe, attempts=attempts, kind=ended, reason=reason, retry_at=retry_at)
+        version = _version(container, image)
+        return FailureRecord(container.key, image.key, recipe, version, image.name, attempts, ended, reason, retry_at)
 
-    def interrupted(self, container: str, recipe: str) -> None:
-        """Take back the attempts under way: the server went, or the watcher was told to stop."""
-        under_way = (failures.c.container == container) & (failures.c.recipe == recipe) & (failures.c.kind == "working")
+    def uncount_attempts(self, container: str, recipe: str) -> None:
+        """Do not count the current attempts: the connection was lost, or the watcher was told to stop."""
+        current = _current_attempts(container, recipe)
         with transaction(self._engine) as db:
-            db.execute(delete(failures).where(under_way & (failures.c.attempts <= 1)))
+            db.execute(delete(failures).where(current & (failures.c.attempts <= 1)))
             values = {"attempts": failures.c.attempts - 1, "kind": "failed", "retry_at": 0.0}
-            db.execute(update(failures).where(under_way).values(**values))
+            db.execute(update(failures).where(current).values(**values))
 
-    def crashed(self, container: str, recipe: str) -> None:
-        """Whoever worked here before is gone: what it was at has failed, and too many such images are set aside."""
-        under_way = (failures.c.container == container) & (failures.c.recipe == recipe) & (failures.c.kind == "working")
+    def record_crash(self, container: str, recipe: str) -> None:
+        """Record that the process that made the current attempts is gone: they failed."""
+        current = _current_attempts(container, recipe)
         with transaction(self._engine) as db:
-            often = failures.c.attempts >= self.backoff.attempts
-            db.execute(update(failures).where(under_way & often).values(kind="aside"))
-            db.execute(update(failures).where(under_way).values(kind="failed"))
+            too_many = failures.c.attempts >= self.backoff.attempts
+            db.execute(update(failures).where(current & too_many).values(kind="aside"))
+            db.execute(update(failures).where(current).values(kind="failed"))
 
     def forget(self, container: str, image: str, recipe: str) -> None:
-        """The image is done, has changed, or is to be tried again at once."""
+        """Delete a record: the image is complete, has changed, or is to be tried again at once."""
         with transaction(self._engine) as db:
-            db.execute(delete(failures).where(_is(container, image, recipe)))
+            db.execute(delete(failures).where(_has_key(container, image, recipe)))
 
-    def _one(self, container: str, image: str, recipe: str) -> Failure | None:
+    def _get(self, container: str, image: str, recipe: str) -> FailureRecord | None:
         with transaction(self._engine) as db:
-            row = db.execute(select(failures).where(_is(container, image, recipe))).mappings().one_or_none()
-        return Failure(**dict(row)) if row else None
+            row = db.execute(select(failures).where(_has_key(container, image, recipe))).mappings().one_or_none()
+        return FailureRecord(**dict(row)) if row else None
 
-    def _put(self, part: Part, image: Candidate, recipe: str, **values: Any) -> None:
-        known: Mapping[str, Any] = {"version": version_of(part, image), "name": image.name, **values}
+    def _put(self, container: ContainerImages, image: CandidateImage, recipe: str, **values: Any) -> None:
+        known: Mapping[str, Any] = {"version": _version(container, image), "name": image.name, **values}
         with transaction(self._engine) as db:
-            changed = db.execute(update(failures).where(_is(part.container, image.key, recipe)).values(**known))
-            if changed.rowcount == 0:
-                row = {"container": part.container, "image": image.key, "recipe": recipe, **known}
+            same = _has_key(container.key, image.key, recipe)
+            if db.execute(update(failures).where(same).values(**known)).rowcount == 0:
+                row = {"container": container.key, "image": image.key, "recipe": recipe, **known}
                 db.execute(insert(failures).values(**row))
 
 
-def version_of(part: Part, image: Candidate) -> str:
-    """What an image's failures hold for: its state and the recipe's."""
-    return f"{image.version} {part.recipe_hash}"
+def _version(container: ContainerImages, image: CandidateImage) -> str:
+    return f"{image.version} {container.recipe_hash}"
 
 
-def _is(container: str, image: str, recipe: str) -> Any:
+def _has_key(container: str, image: str, recipe: str) -> Any:
     return (failures.c.container == container) & (failures.c.image == image) & (failures.c.recipe == recipe)
+
+
+def _current_attempts(container: str, recipe: str) -> Any:
+    return (failures.c.container == container) & (failures.c.recipe == recipe) & (failures.c.kind == "working")

@@ -1,4 +1,4 @@
-"""Both edges of a run with a guard at them: only chosen images pass, and the work can be abandoned between steps."""
+"""Image source and result sink with a guard: they pass only chosen images, and can end a run between its steps."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
 from omero_pixclf.table import Table
 from omero_pixclf.watch.protocols import Guard
 
-__all__ = ["Abandoned", "GuardedSink", "GuardedSource"]
+__all__ = ["GuardedSink", "GuardedSource", "WorkAbandoned"]
 
 
-class Abandoned(KeyboardInterrupt):
-    """The work on an image must not go on; a run then takes back what it wrote of it, as on an interrupt."""
+class WorkAbandoned(KeyboardInterrupt):
+    """Ends the work on an image; like at Ctrl-C, the run then removes the incomplete results of that image."""
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _GuardedReader:
     reader: PixelReader
     guard: Guard
 
@@ -41,26 +41,26 @@ class _Reader:
 
 @dataclass(frozen=True)
 class GuardedSource:
-    """The chosen ones of another source's images."""
+    """An image source that lists only chosen images and asks a guard before each read."""
 
     source: ImageSource
     chosen: Collection[str]
     guard: Guard
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """The chosen images below the targets."""
+        """The chosen images in the targets."""
         return (image for image in self.source.images(targets) if image.key in self.chosen)
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[PixelReader]:
-        """Tell the guard that work on the image begins, and open it until the context ends."""
+        """Tell the guard that work on the image begins, and open the image until the context ends."""
         self.guard.begin(image.key)
         with self.source.open(image) as reader:
-            yield _Reader(reader, self.guard)
+            yield _GuardedReader(reader, self.guard)
 
 
 @dataclass(frozen=True)
-class _Writer:
+class _GuardedWriter:
     writer: ImageWriter
     guard: Guard
 
@@ -87,23 +87,23 @@ class _Writer:
 
 @dataclass(frozen=True)
 class GuardedSink:
-    """Another sink, asked through the guard."""
+    """A result sink that asks a guard before each call."""
 
     sink: ResultSink
     guard: Guard
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Look many images up at once."""
+        """Look up many images at once."""
         self.guard.check()
         self.sink.prefetch(images, recipe)
 
     def refusal(self, image: ImageInfo) -> str | None:
-        """Why results may not be written for this image, or None."""
+        """Why results cannot be written for this image; None if they can."""
         self.guard.check()
         return self.sink.refusal(image)
 
     def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
-        """What earlier runs left on an image."""
+        """Earlier runs of a recipe on an image."""
         return self.sink.previous(image, recipe)
 
     @contextmanager
@@ -111,16 +111,16 @@ class GuardedSink:
         """Open the results of an image."""
         self.guard.check()
         with self.sink.begin(image, record) as writer:
-            yield _Writer(writer, self.guard)
+            yield _GuardedWriter(writer, self.guard)
 
     def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
-        """The tables that stand on a container."""
+        """The tables that earlier runs attached to a container."""
         self.guard.check()
         return self.sink.tables(container, recipe)
 
     def finish(
         self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
     ) -> Mapping[str, str]:
-        """Put tables and attachments on a container."""
+        """Attach tables and files to a container."""
         self.guard.check()
         return self.sink.finish(container, record, tables, attachments)

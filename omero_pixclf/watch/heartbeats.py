@@ -1,4 +1,4 @@
-"""Which watchers there are and how they are, as they say in the state database; ``--check`` reads it."""
+"""Heartbeats of the watchers in the state database: which watchers run, and whether they are healthy."""
 
 from __future__ import annotations
 
@@ -9,55 +9,81 @@ from sqlalchemy import Engine, delete, insert, select, update
 
 from omero_pixclf.provenance import is_alive
 from omero_pixclf.watch.leases import EXPIRY_S
-from omero_pixclf.watch.state import Holder, transaction, watchers
+from omero_pixclf.watch.state import WatcherProcess, transaction, watchers
 
-__all__ = ["Presence", "Seen", "seen"]
+__all__ = ["Heartbeat", "WatcherHealth", "list_watchers"]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One watcher: where it runs, whether it is there, whether it is well, and what it says."""
+class WatcherHealth:
+    """State of one watcher process.
+
+    Attributes
+    ----------
+    place
+        Its host and process namespace, as in `WatcherProcess`.
+    is_running, is_healthy
+        Whether the process runs, and whether it runs and reported to be healthy.
+    passes
+        Number of passes that it has made.
+    message
+        Its own report.
+    """
 
     place: str
     pid: int
-    there: bool
-    healthy: bool
+    is_running: bool
+    is_healthy: bool
     passes: int
     message: str
 
 
-class Presence:
-    """This process's own line."""
+class Heartbeat:
+    """The row of this process in the table of watchers."""
 
-    def __init__(self, engine: Engine, holder: Holder, now: Callable[[], float]) -> None:
-        self._engine, self._holder, self._now = engine, holder, now
+    def __init__(self, engine: Engine, process: WatcherProcess, now: Callable[[], float]) -> None:
+        self._engine, self._process, self._now = engine, process, now
 
-    def tell(self, healthy: bool, message: str, passes: int) -> None:
-        """Say how this process is."""
-        me = {"place": self._holder.place, "pid": self._holder.pid}
+    def beat(self, healthy: bool, message: str, passes: int) -> None:
+        """Write the current state of this process."""
+        me = {"place": self._process.place, "pid": self._process.pid}
         values = {**me, "beaten": self._now(), "passes": passes, "healthy": healthy, "message": message}
         with transaction(self._engine) as db:
-            mine = watchers.c.holder == self._holder.name
+            mine = watchers.c.holder == self._process.name
             if db.execute(update(watchers).where(mine).values(**values)).rowcount == 0:
-                db.execute(insert(watchers).values(holder=self._holder.name, **values))
+                db.execute(insert(watchers).values(holder=self._process.name, **values))
 
-    def leave(self) -> None:
-        """This process ends."""
+    def stop(self) -> None:
+        """Remove the row: this process ends."""
         with transaction(self._engine) as db:
-            db.execute(delete(watchers).where(watchers.c.holder == self._holder.name))
+            db.execute(delete(watchers).where(watchers.c.holder == self._process.name))
 
 
-def seen(engine: Engine, here: Holder, now: Callable[[], float], alive: Callable[[int], bool] = is_alive) -> list[Seen]:
-    """All watchers that said how they are and did not leave; those gone for long are forgotten."""
+def list_watchers(
+    engine: Engine, here: WatcherProcess, now: Callable[[], float], alive: Callable[[int], bool] = is_alive
+) -> list[WatcherHealth]:
+    """List the watchers that have started and not ended in order; rows of processes that are gone are then removed.
+
+    Parameters
+    ----------
+    engine
+        The state database.
+    here
+        The calling process; whether a watcher in the same place runs is asked by its process id.
+    now
+        Seconds since 1970; a watcher elsewhere counts as gone after `EXPIRY_S` seconds without a heartbeat.
+    alive
+        Whether a process with an id exists in this place.
+    """
     with transaction(engine) as db:
         rows = db.execute(select(watchers)).all()
     found = []
     for row in rows:
-        there = abs(now() - row.beaten) < EXPIRY_S and (row.place != here.place or alive(row.pid))
-        if not there:
+        running = abs(now() - row.beaten) < EXPIRY_S and (row.place != here.place or alive(row.pid))
+        if not running:
             with transaction(engine) as db:
                 db.execute(
                     delete(watchers).where((watchers.c.holder == row.holder) & (watchers.c.beaten == row.beaten))
                 )
-        found.append(Seen(row.place, row.pid, there, there and row.healthy, row.passes, row.message))
+        found.append(WatcherHealth(row.place, row.pid, running, running and row.healthy, row.passes, row.message))
     return found

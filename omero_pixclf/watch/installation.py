@@ -1,4 +1,4 @@
-"""The identity of a watcher's installation: a file in its folder of runs, which outlives processes and host names."""
+"""Id of a watcher's installation: a file in its folder of runs, independent of processes and host names."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LENGTH = 32
 
 
 def installation_id(folder: Path) -> str:
-    """The id of the installation that keeps its runs in a folder; made on the first call.
+    """Return the id of the installation that keeps its runs in a folder; the first call creates it.
 
-    A container gets a new host name with every update, and its volume stays: whoever has the volume can resume the
-    runs in it. Of watchers that start at the same moment, all get the same id.
+    A container gets a new host name with every update, but keeps its volume: the watcher that has the volume can
+    resume the runs in it. Watchers that start at the same time get the same id.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be written, or the file in it is not an id.
+        If the folder cannot be written, or the file in it does not contain an id.
     """
     path = folder / _FILE
     try:
@@ -33,20 +33,23 @@ def installation_id(folder: Path) -> str:
         found = path.read_text(encoding="ascii", errors="replace").strip()
     except OSError as error:
         raise OutputError(
-            f"{path}: the watcher's id cannot be kept: {error.strerror}; make {folder} writable, or name another "
-            "folder as `runs` under [service]"
+            f"{path}: the watcher's id cannot be written: {error.strerror}. Make {folder} writable, or set `runs` "
+            "under [service] to another folder"
         ) from error
     if len(found) != _LENGTH or not found.isalnum():
-        raise OutputError(f"{path}: is not a watcher's id; remove it, and the next start makes a new one")
+        raise OutputError(
+            f"{path}: not a watcher's id (expected {_LENGTH} letters and digits). Remove the file; the next start "
+            "creates a new one"
+        )
     return found
 
 
 def _publish(path: Path, content: str) -> None:
-    """Write a file whole, unless another process was first."""
+    """Create a file with its whole content, unless another process was first."""
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     draft.write_text(content, encoding="ascii")
     try:
-        os.link(draft, path)  # fails where it is there: one content for all
+        os.link(draft, path)  # fails if the file exists, so all processes read the same content
     except FileExistsError:
         pass
     except OSError:  # a file system without hard links

@@ -1,4 +1,4 @@
-"""The guard of the watcher's runs: holds the container's lease, beats, and says when work must end."""
+"""Guard of the watcher's runs: holds and renews the lease of a container, and abandons work at a stop."""
 
 from __future__ import annotations
 
@@ -7,48 +7,62 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from omero_pixclf.watch.guarded_io import Abandoned
+from omero_pixclf.watch.guarded_io import WorkAbandoned
 from omero_pixclf.watch.leases import Leases
 
-__all__ = ["Stop", "Watchman"]
+__all__ = ["LeaseGuard", "StopRequest"]
 
 
 @dataclass(frozen=True)
-class Stop:
-    """How a watcher is stopped: first kindly, after the image in work; then at once, leaving nothing half-written."""
+class StopRequest:
+    """Request to stop a watcher.
 
-    wanted: threading.Event = field(default_factory=threading.Event)
-    at_once: threading.Event = field(default_factory=threading.Event)
+    Attributes
+    ----------
+    requested
+        Stop after the current image.
+    immediate
+        Abandon the current image, too; its incomplete results are removed.
+    """
+
+    requested: threading.Event = field(default_factory=threading.Event)
+    immediate: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
-        """Raise `Abandoned` where a stop is wanted."""
-        if self.wanted.is_set():
-            raise Abandoned("the watcher was told to stop")
+        """Raise `WorkAbandoned` if a stop was requested."""
+        if self.requested.is_set():
+            raise WorkAbandoned("the watcher was told to stop")
 
     @property
     def may_finish(self) -> bool:
-        """A stop is wanted, and there is still time to put things in order."""
-        return self.wanted.is_set() and not self.at_once.is_set()
+        """Whether a stop was requested, and there is still time to write the tables."""
+        return self.requested.is_set() and not self.immediate.is_set()
 
-    def pause(self, seconds: float) -> None:
-        """Wait; a stop ends it."""
-        if self.wanted.wait(seconds):
+    def wait(self, seconds: float) -> None:
+        """Wait; raise `WorkAbandoned` as soon as a stop is requested."""
+        if self.requested.wait(seconds):
             self.check()
 
 
-class Watchman:
-    """Holds at most one lease at a time."""
+class LeaseGuard:
+    """Holds at most one lease at a time.
 
-    def __init__(self, leases: Leases, stop: Stop) -> None:
+    Parameters
+    ----------
+    stop
+        The watcher's stop request; an immediate stop ends the work on the container.
+    """
+
+    def __init__(self, leases: Leases, stop: StopRequest) -> None:
         self._leases, self.stop = leases, stop
         self._held: str | None = None
         self._lost = False
         self._lock = threading.Lock()
 
     @contextmanager
-    def lease(self, container: str) -> Iterator[bool]:
-        """A container's lease while the context lasts; False where another watcher has it."""
-        if not self._leases.take(container):
+    def hold(self, container: str) -> Iterator[bool]:
+        """Hold the lease of a container until the context ends; yields False if another watcher holds it."""
+        if not self._leases.acquire(container):
             yield False
             return
         with self._lock:
@@ -60,33 +74,33 @@ class Watchman:
                 self._held = None
             self._leases.release(container)
 
-    def beat(self) -> None:
-        """Keep the lease alive; called every few seconds from another thread."""
+    def renew(self) -> None:
+        """Renew the lease, if one is held; called every few seconds from another thread."""
         with self._lock:
-            if self._held is not None and not self._leases.beat(self._held):
+            if self._held is not None and not self._leases.renew(self._held):
                 self._lost = True
 
-    def guard(self, container: str, begun: Callable[[str], None]) -> _Guard:
-        """A run's guard; ``begun`` is told each image whose work begins."""
-        return _Guard(self, container, begun)
+    def guard_run(self, container: str, on_begin: Callable[[str], None]) -> _RunGuard:
+        """Return the guard of a run; it calls ``on_begin`` with the key of each image that is begun."""
+        return _RunGuard(self, container, on_begin)
 
     def check(self, container: str) -> None:
-        """Raise `Abandoned` where work on a container must not go on."""
-        if self.stop.at_once.is_set():
-            raise Abandoned("the watcher was told to stop, and its grace has run out")
+        """Raise `WorkAbandoned` if work on a container must end: immediate stop, or lease lost."""
+        if self.stop.immediate.is_set():
+            raise WorkAbandoned("the watcher was told to stop, and the grace period has ended")
         if self._lost:
-            raise Abandoned(f"{container}: another watcher has taken over")
+            raise WorkAbandoned(f"{container}: another watcher has taken over the lease")
 
 
 @dataclass(frozen=True)
-class _Guard:
-    watchman: Watchman
+class _RunGuard:
+    lease_guard: LeaseGuard
     container: str
-    begun: Callable[[str], None]
+    on_begin: Callable[[str], None]
 
     def begin(self, image: str) -> None:
         self.check()
-        self.begun(image)
+        self.on_begin(image)
 
     def check(self) -> None:
-        self.watchman.check(self.container)
+        self.lease_guard.check(self.container)

@@ -1,8 +1,8 @@
-"""One run at a time on a container, among all watchers that share a state database.
+"""Leases on containers: among all watchers with the same state database, one at a time processes a container.
 
-A lease is alive as long as its beat goes on. Whether it does is seen by looking twice, so no clock is compared with
-another: a lease is given up for dead where its process is gone from this very place, or where its beat has stood
-still for `EXPIRY_S` seconds of the observer's own steady clock.
+A lease is valid as long as its holder renews it. To find that out, an observer looks at it twice, so clocks of
+different hosts are never compared. A lease is free if its process is gone from the observer's own place (host and
+process namespace), or if it has not been renewed for `EXPIRY_S` seconds of the observer's monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,36 +14,42 @@ from sqlalchemy import Engine, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from omero_pixclf.provenance import is_alive
-from omero_pixclf.watch.state import Holder, leases, transaction
+from omero_pixclf.watch.state import WatcherProcess, leases, transaction
 
-__all__ = ["BEAT_S", "EXPIRY_S", "Leases"]
+__all__ = ["EXPIRY_S", "RENEWAL_S", "Leases"]
 
-BEAT_S = 10.0
+RENEWAL_S = 10.0
+"""Seconds between two renewals."""
 EXPIRY_S = 90.0
+"""Seconds without a renewal after which a lease is free."""
 
 
 class Leases:
-    """The leases as one process sees them.
+    """The leases, as seen by one process.
 
     Parameters
     ----------
     steady
-        A clock that never jumps, in seconds.
+        A monotonic clock, in seconds.
     alive
-        Whether a process of this place lives.
+        Whether a process with an id exists in this place.
     """
 
     def __init__(
-        self, engine: Engine, holder: Holder, steady: Callable[[], float], alive: Callable[[int], bool] = is_alive
+        self,
+        engine: Engine,
+        process: WatcherProcess,
+        steady: Callable[[], float],
+        alive: Callable[[int], bool] = is_alive,
     ) -> None:
-        self._engine, self._holder, self._steady, self._alive = engine, holder, steady, alive
+        self._engine, self._process, self._steady, self._alive = engine, process, steady, alive
         self._seen: dict[str, tuple[str, int, float]] = {}
 
-    def take(self, container: str) -> bool:
-        """Take a container's lease where it is free or its holder is gone."""
-        mine = {"holder": self._holder.name, "place": self._holder.place, "pid": self._holder.pid, "beat": 0}
+    def acquire(self, container: str) -> bool:
+        """Take the lease of a container if it is free or its holder is gone; False if not."""
+        mine = {"holder": self._process.name, "place": self._process.place, "pid": self._process.pid, "beat": 0}
         try:
-            # A transaction of its own: PostgreSQL ends one that met an existing row.
+            # In a transaction of its own: PostgreSQL aborts one that violates a key.
             with self._engine.begin() as db:
                 db.execute(insert(leases).values(container=container, **mine))
         except IntegrityError:
@@ -53,15 +59,15 @@ class Leases:
     def _take_over(self, container: str, mine: dict[str, Any]) -> bool:
         with transaction(self._engine) as db:
             row = db.execute(select(leases).where(leases.c.container == container)).one_or_none()
-            if row is None or not self._gone(row):
+            if row is None or not self._is_expired(row):
                 return False
             same = (leases.c.container == container) & (leases.c.holder == row.holder) & (leases.c.beat == row.beat)
             return bool(db.execute(update(leases).where(same).values(**mine)).rowcount == 1)
 
-    def _gone(self, row: Any) -> bool:
-        me = self._holder
-        neighbour = row.place == me.place and row.holder != me.name
-        if neighbour and (row.pid == me.pid or not self._alive(row.pid)):  # my own number in an earlier life, or none
+    def _is_expired(self, row: Any) -> bool:
+        me = self._process
+        same_place = row.place == me.place and row.holder != me.name
+        if same_place and (row.pid == me.pid or not self._alive(row.pid)):  # my id in an earlier process, or none
             return True
         now = self._steady()
         holder, beat, since = self._seen.get(row.container, ("", -1, now))
@@ -70,14 +76,14 @@ class Leases:
         self._seen[row.container] = (row.holder, row.beat, since)
         return now - since >= EXPIRY_S
 
-    def beat(self, container: str) -> bool:
-        """Show that this process is still at it; False where somebody else has taken the lease."""
-        mine = (leases.c.container == container) & (leases.c.holder == self._holder.name)
+    def renew(self, container: str) -> bool:
+        """Renew a lease that this process holds; False if another one has taken it over."""
+        mine = (leases.c.container == container) & (leases.c.holder == self._process.name)
         with transaction(self._engine) as db:
             return bool(db.execute(update(leases).where(mine).values(beat=leases.c.beat + 1)).rowcount == 1)
 
     def release(self, container: str) -> None:
-        """Give a lease back; nothing happens where it is not held any more."""
-        mine = (leases.c.container == container) & (leases.c.holder == self._holder.name)
+        """Release a lease; without effect if this process does not hold it any more."""
+        mine = (leases.c.container == container) & (leases.c.holder == self._process.name)
         with transaction(self._engine) as db:
             db.execute(delete(leases).where(mine))

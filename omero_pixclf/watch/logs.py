@@ -1,4 +1,4 @@
-"""Log lines for people, or one JSON object per line for machines."""
+"""Log format of the watcher: lines for people, or one JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["JsonFormatter", "log_settings"]
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message and, where there is one, the traceback."""
+    """Formats a record as a JSON object on one line: time, level, logger, message and, if any, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+        """Return the line, without a line break."""
         moment = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
         line = {"time": moment, "level": record.levelname, "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
@@ -23,7 +23,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_settings(*, as_json: bool, level: str = "INFO") -> dict[str, Any]:
-    """What `logging.config.dictConfig` takes, with everything on stderr."""
+    """Return the argument for `logging.config.dictConfig`; all lines go to stderr."""
     plain = {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}
     return {
         "version": 1,

@@ -1,4 +1,4 @@
-"""What the watcher needs from outside: what it is to look after, what stands there, and runs. OMERO is behind it."""
+"""Protocol of the watcher's backend (targets, their images, runs) and the data that it exchanges with the watcher."""
 
 from __future__ import annotations
 
@@ -9,93 +9,109 @@ from typing import Literal, Protocol
 from omero_pixclf.config import Recipe
 from omero_pixclf.runs.run import Event
 
-__all__ = ["Candidate", "Facility", "Guard", "Order", "Part", "Refused"]
+__all__ = [
+    "CandidateImage",
+    "ContainerImages",
+    "Guard",
+    "RefusedTarget",
+    "RequestState",
+    "WatchBackend",
+    "WatchTarget",
+]
+
+RequestState = Literal["running", "done", "failed"]
 
 
 @dataclass(frozen=True)
-class Order:
-    """A target with the recipe that its images are to be done by.
+class WatchTarget:
+    """A target with the recipe to apply to its images.
 
     Attributes
     ----------
-    target
+    key
         ``"Screen:3"``, ``"Dataset:7"``, ``"Image:51"``, …
     origin
-        Where the order comes from, for people: ``watch 'plates'``, ``opt-in MapAnnotation:31``.
+        Who asked for it, for messages: ``watch 'plates'``, ``opt-in 31 of ada``.
     request
-        The number of a request, which is served once and answered; None for a standing order.
+        The id of a request, which is served once and then answered; None for a target that is watched permanently.
     """
 
-    target: str
+    key: str
     recipe: Recipe
     origin: str
     request: int | None = None
 
 
 @dataclass(frozen=True)
-class Refused:
-    """An order that cannot be understood, or whose target or project cannot be had."""
+class RefusedTarget:
+    """A target that cannot be processed: its recipe is invalid, or it or its project does not exist."""
 
-    target: str
+    key: str
     origin: str
     reason: str
     request: int | None = None
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """An image below an order's target.
+class CandidateImage:
+    """An image in a target.
 
     Attributes
     ----------
     version
-        A text that changes as long as the image's import goes on; empty: it has no pixels yet.
-    standing
-        The ledger has a complete run of this very recipe on these very pixels.
+        A text that changes as long as the import of the image goes on; empty while the image has no pixels.
+    has_results
+        The ledger has a complete run of the same recipe on the same pixels.
     """
 
     key: str
     name: str
     version: str
-    standing: bool
+    has_results: bool
 
 
 @dataclass(frozen=True)
-class Part:
-    """One container that gets tables, and the order's images in it."""
+class ContainerImages:
+    """A container that gets tables (a dataset or plate), with those of its images that belong to a target."""
 
-    container: str
+    key: str
     name: str
     recipe_hash: str
-    images: tuple[Candidate, ...]
+    images: tuple[CandidateImage, ...]
 
 
 class Guard(Protocol):
-    """Asked by a run whether it may go on."""
+    """Tells a run whether it may continue."""
 
     def begin(self, image: str) -> None:
-        """Work on an image begins."""
+        """Note that work on an image begins."""
 
     def check(self) -> None:
-        """Between steps of the work; raises to abandon the image, of which nothing then stays."""
+        """Raise an exception if the current image must be abandoned; called between the steps of the work."""
 
 
-class Facility(Protocol):
-    """Where orders come from and runs are done."""
+class WatchBackend(Protocol):
+    """A server whose containers are watched."""
 
-    def orders(self) -> Iterator[Order | Refused]:
-        """All that is to be looked after now: requests first, then what was configured, then opt-ins."""
+    def list_targets(self) -> Iterator[WatchTarget | RefusedTarget]:
+        """List all current targets: requests, then targets in the settings, then containers opted in on the server."""
 
-    def look(self, order: Order) -> Sequence[Part]:
-        """What lies below an order's target."""
+    def list_containers(self, target: WatchTarget) -> Sequence[ContainerImages]:
+        """List the containers in a target, with their images."""
 
     def run(
-        self, order: Order, part: Part, chosen: Collection[str], *, resume: str | None, guard: Guard
+        self,
+        target: WatchTarget,
+        container: ContainerImages,
+        chosen: Collection[str],
+        *,
+        resume: str | None,
+        guard: Guard,
     ) -> Iterator[Event]:
-        """Work on the chosen images of a part, or go on with an earlier run of it and finish its tables, too."""
+        """Process the chosen images of a container; with ``resume``, also finish the tables of that earlier run."""
 
-    def answer(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
-        """Tell who asked how a request stands."""
+    def answer_request(self, request: int, state: RequestState, message: str) -> None:
+        """Write the state of a request where the user who made it can see it."""
 
-    def drop(self) -> None:
-        """Forget the connection; the next call makes a new one."""
+    def disconnect(self) -> None:
+        """Close the connection; the next call opens a new one."""

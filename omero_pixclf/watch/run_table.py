@@ -1,4 +1,4 @@
-"""The watcher's runs: which are under way, which must be gone on with, and what the status page shows of them."""
+"""Runs of the watcher in the state database: which are running, which must be resumed, and their progress."""
 
 from __future__ import annotations
 
@@ -13,28 +13,34 @@ from omero_pixclf.provenance import is_run_id
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
 from omero_pixclf.runs.state.manifest import is_run_state
-from omero_pixclf.watch.protocols import Order, Part
-from omero_pixclf.watch.state import Holder, paused, runs, transaction
+from omero_pixclf.watch.protocols import ContainerImages, WatchTarget
+from omero_pixclf.watch.state import WatcherProcess, paused, runs, transaction
 
-__all__ = ["Pauses", "Run", "RunLog"]
+__all__ = ["ContainerRun", "PauseTable", "RunTable"]
 
 
 @dataclass(frozen=True)
-class Run:
+class ContainerRun:
     """A run on one container.
 
     Attributes
     ----------
     state
-        ``running``; ``interrupted``: to be gone on with; ``finished``; ``dropped``: cannot be gone on with.
-    place, folder
-        The installation that keeps the run's folder, and the folder: only a watcher of that installation can resume it.
+        ``running``; ``interrupted``: to be resumed; ``finished``; ``dropped``: cannot be resumed.
+    place
+        Id of the installation that keeps the run's folder; only a watcher of that installation can resume the run.
+    folder
+        Path of the run's folder.
     started, ended
         Seconds since 1970.
-    images, done, failed
-        How many images were to be worked on, and how they ended; refused ones count as failed.
+    images
+        Number of images to process.
+    done, failed
+        Numbers of images by result; images refused by the plan count as failed.
+    message
+        Why the run was interrupted or is not finished.
     sheet
-        The path of its contact sheet; empty before there is one.
+        Path of the contact sheet; empty while there is none.
     """
 
     run_id: str
@@ -55,22 +61,24 @@ class Run:
     sheet: str
 
 
-class RunLog:
+class RunTable:
     """The runs in the state database.
 
     Parameters
     ----------
+    process
+        The calling process; its installation decides which runs can be resumed.
     now
         Seconds since 1970.
     keep
-        How many finished runs stay known, with their folders.
+        Number of finished runs to keep, with their folders.
     """
 
-    def __init__(self, engine: Engine, holder: Holder, now: Callable[[], float], *, keep: int = 500) -> None:
-        self._engine, self._now, self._keep, self._site = engine, now, keep, holder.site
+    def __init__(self, engine: Engine, process: WatcherProcess, now: Callable[[], float], *, keep: int = 500) -> None:
+        self._engine, self._now, self._keep, self._installation = engine, now, keep, process.installation
 
-    def planned(self, order: Order, part: Part, plan: RunPlanned) -> None:
-        """A run begins, or an earlier one goes on."""
+    def record_plan(self, target: WatchTarget, container: ContainerImages, plan: RunPlanned) -> None:
+        """Record that a run begins, or that an earlier one is resumed."""
         images = sum(i.decision not in ("done", "made") for i in plan.items)
         with transaction(self._engine) as db:
             same = runs.c.run_id == plan.run_id
@@ -80,72 +88,72 @@ class RunLog:
                 db.execute(update(runs).where(same).values(**values))
                 return
             row = {
-                "run_id": plan.run_id, "container": part.container, "name": part.name, "recipe": order.recipe.title,
-                "recipe_hash": part.recipe_hash, "origin": order.origin, "place": self._site,
-                "folder": str(plan.folder), "state": "running", "started": self._now(), "ended": None,
-                "images": images, "done": 0, "failed": 0, "message": "", "sheet": "",
+                "run_id": plan.run_id, "container": container.key, "name": container.name,
+                "recipe": target.recipe.title, "recipe_hash": container.recipe_hash, "origin": target.origin,
+                "place": self._installation, "folder": str(plan.folder), "state": "running", "started": self._now(),
+                "ended": None, "images": images, "done": 0, "failed": 0, "message": "", "sheet": "",
             }  # fmt: skip
             db.execute(insert(runs).values(**row))
 
-    def outcome(self, run_id: str, outcome: ImageOutcome) -> None:
-        """An image ended."""
+    def record_image(self, run_id: str, outcome: ImageOutcome) -> None:
+        """Count an image that has ended."""
         column = {"done": runs.c.done, "failed": runs.c.failed, "refused": runs.c.failed}.get(outcome.state)
         if column is not None:
             with transaction(self._engine) as db:
                 db.execute(update(runs).where(runs.c.run_id == run_id).values({column: column + 1}))
 
-    def container(self, run_id: str, outcome: ContainerOutcome) -> None:
-        """The container has its tables and pictures, or a reason why not."""
+    def record_container(self, run_id: str, outcome: ContainerOutcome) -> None:
+        """Record that the container got its tables and its contact sheet, or the reason why not."""
         sheet = next((str(p) for p in outcome.pictures if p.name == "contact_sheet.png"), "")
         with transaction(self._engine) as db:
             db.execute(update(runs).where(runs.c.run_id == run_id).values(sheet=sheet, message=outcome.reason))
 
-    def ended(self, run_id: str, ended: RunFinished | str) -> None:
-        """A run is over, or was interrupted (with the reason)."""
+    def record_end(self, run_id: str, ended: RunFinished | str) -> None:
+        """Record that a run has ended, or was interrupted (with the reason); delete old runs."""
         unfinished = isinstance(ended, str) or any(c.reason for c in ended.containers)
         values: dict[str, object] = {"state": "interrupted" if unfinished else "finished", "ended": self._now()}
         if isinstance(ended, str):
             values["message"] = ended
         with transaction(self._engine) as db:
             db.execute(update(runs).where(runs.c.run_id == run_id).values(**values))
-        self._prune()
+        self._delete_old()
 
-    def unfinished(self, part: Part, recipe: str) -> str | None:
-        """The run to go on with on a container, if there is one whose folder is here."""
-        return next((r.run_id for r in self._unended(part, recipe) if _usable(r, part)), None)
+    def find_unfinished(self, container: ContainerImages, recipe: str) -> str | None:
+        """Return the id of the newest run to resume on a container; None if there is none with a folder here."""
+        return next((r.run_id for r in self._list_unfinished(container, recipe) if _can_resume(r, container)), None)
 
-    def drop_stale(self, part: Part, recipe: str) -> None:
-        """Give up runs that cannot be gone on with; what they wrote is complete image by image."""
-        values = {"state": "dropped", "message": "its recipe has changed, or its folder is gone", "ended": self._now()}
-        for run in self._unended(part, recipe):
-            if not _usable(run, part):
+    def drop_stale(self, container: ContainerImages, recipe: str) -> None:
+        """Mark runs that cannot be resumed as dropped; the results of their completed images remain."""
+        values = {"state": "dropped", "message": "the recipe has changed, or the run folder is gone"}
+        for run in self._list_unfinished(container, recipe):
+            if not _can_resume(run, container):
                 with transaction(self._engine) as db:
-                    db.execute(update(runs).where(runs.c.run_id == run.run_id).values(**values))
+                    db.execute(update(runs).where(runs.c.run_id == run.run_id).values(**values, ended=self._now()))
 
-    def _unended(self, part: Part, recipe: str) -> list[Run]:
+    def _list_unfinished(self, container: ContainerImages, recipe: str) -> list[ContainerRun]:
         query = select(runs).where(
-            (runs.c.container == part.container)
+            (runs.c.container == container.key)
             & (runs.c.recipe == recipe)
-            & (runs.c.place == self._site)
+            & (runs.c.place == self._installation)
             & runs.c.state.in_(("running", "interrupted"))
         )
         with transaction(self._engine) as db:
-            return [Run(**dict(row)) for row in db.execute(query.order_by(runs.c.started.desc())).mappings()]
+            return [ContainerRun(**dict(row)) for row in db.execute(query.order_by(runs.c.started.desc())).mappings()]
 
-    def recent(self, count: int = 25) -> list[Run]:
-        """The newest runs."""
+    def list_recent(self, count: int = 25) -> list[ContainerRun]:
+        """Return the newest runs, newest first."""
         with transaction(self._engine) as db:
             query = select(runs).order_by(runs.c.started.desc()).limit(count)
-            return [Run(**dict(row)) for row in db.execute(query).mappings()]
+            return [ContainerRun(**dict(row)) for row in db.execute(query).mappings()]
 
-    def one(self, run_id: str) -> Run | None:
-        """A run by its id."""
+    def get(self, run_id: str) -> ContainerRun | None:
+        """Return a run by its id; None if it is not known."""
         with transaction(self._engine) as db:
             row = db.execute(select(runs).where(runs.c.run_id == run_id)).mappings().one_or_none()
-        return Run(**dict(row)) if row else None
+        return ContainerRun(**dict(row)) if row else None
 
-    def _prune(self) -> None:
-        ended = runs.c.state.in_(("finished", "dropped")) & (runs.c.place == self._site)
+    def _delete_old(self) -> None:
+        ended = runs.c.state.in_(("finished", "dropped")) & (runs.c.place == self._installation)
         with transaction(self._engine) as db:
             query = select(runs.c.run_id, runs.c.folder).where(ended).order_by(runs.c.started.desc())
             for run_id, folder in db.execute(query.offset(self._keep)).all():
@@ -154,30 +162,30 @@ class RunLog:
 
 
 def _remove_folder(folder: Path, run_id: str) -> None:
-    """Remove a run's folder; what the database names and is none stays."""
+    """Remove a run's folder; a folder that is not one, although the database names it, is left alone."""
     if is_run_id(run_id) and folder.name == run_id and is_run_state(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _usable(run: Run, part: Part) -> bool:
-    """Whether a run can be resumed: the same recipe, its folder is there, and its id cannot lead out of a folder."""
-    plain = Path(run.run_id).name == run.run_id and run.run_id not in ("", ".", "..")
-    return plain and run.recipe_hash == part.recipe_hash and Path(run.folder).is_dir()
+def _can_resume(run: ContainerRun, container: ContainerImages) -> bool:
+    """Whether a run can be resumed: the same recipe, its folder exists, and its id is a plain file name."""
+    is_plain = Path(run.run_id).name == run.run_id and run.run_id not in ("", ".", "..")
+    return is_plain and run.recipe_hash == container.recipe_hash and Path(run.folder).is_dir()
 
 
-class Pauses:
-    """Containers that are not to be worked on for now; ``*`` stands for all."""
+class PauseTable:
+    """The paused containers in the state database; ``*`` means all."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def all(self) -> frozenset[str]:
-        """What is paused."""
+    def list_all(self) -> frozenset[str]:
+        """Return the keys of the paused containers."""
         with transaction(self._engine) as db:
             return frozenset(db.execute(select(paused.c.container)).scalars())
 
-    def set(self, container: str, wanted: bool) -> None:
-        """Pause a container, or let it go on."""
+    def set_paused(self, container: str, wanted: bool) -> None:
+        """Pause a container, or end its pause."""
         with transaction(self._engine) as db:
             db.execute(delete(paused).where(paused.c.container == container))
             if wanted:

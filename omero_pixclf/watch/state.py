@@ -1,13 +1,12 @@
-"""What the watcher must remember, in a database that several watchers may share: failures, runs, pauses, leases.
+"""State database of the watcher (SQLite or PostgreSQL): its tables, how it is opened, and the process that uses it.
 
-What is due is not here: OMERO's ledger knows that.
+Several watchers may share a database. Which images are due is not stored here; OMERO's ledger knows that.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,10 +31,10 @@ from sqlalchemy import (
 from sqlalchemy.exc import SQLAlchemyError
 
 from omero_pixclf.errors import OutputError, UsageError
+from omero_pixclf.watch.migrations import upgrade_schema
 
-__all__ = ["Holder", "failures", "leases", "open_state", "paused", "runs", "transaction", "watchers"]
+__all__ = ["WatcherProcess", "failures", "leases", "open_state", "paused", "runs", "transaction", "watchers"]
 
-_WAITS_S = (0.1, 0.5)  # "create if missing" of two at once fails for one of them
 _metadata = MetaData()
 
 leases = Table(
@@ -95,82 +94,72 @@ watchers = Table(
 
 
 @dataclass(frozen=True)
-class Holder:
-    """One watcher process.
+class WatcherProcess:
+    """A watcher process, as the holder of leases and heartbeats.
 
     Attributes
     ----------
     name
-        Unique, also among processes that have the same number after each other.
+        Unique text, also among processes that have the same id one after the other.
     place
-        The host and its space of process numbers: within one place, whether a process lives can be asked.
-    site
-        The installation that the process belongs to (`omero_pixclf.watch.installation`), which has the run folders;
-        "" where the database serves a single one.
+        Host and process namespace; processes in the same place can ask whether a process id exists.
+    pid
+        Process id.
+    installation
+        Id of the installation that owns the run folders (`omero_pixclf.watch.installation`); empty if the database
+        serves a single one.
     """
 
     name: str
     place: str
     pid: int
-    site: str = ""
+    installation: str = ""
 
     @classmethod
-    def this_process(cls, site: str = "") -> Holder:
-        """The process that calls."""
+    def current(cls, installation: str = "") -> WatcherProcess:
+        """Return the calling process."""
         try:
-            space = Path("/proc/self/ns/pid").readlink().name  # containers may share a host name, not this
+            namespace = Path("/proc/self/ns/pid").readlink().name  # containers may share a host name, but not this
         except OSError:
-            space = ""
-        return cls(uuid.uuid4().hex, f"{socket.gethostname()} {space}".strip(), os.getpid(), site)
+            namespace = ""
+        return cls(uuid.uuid4().hex, f"{socket.gethostname()} {namespace}".strip(), os.getpid(), installation)
 
 
 def open_state(url: str) -> Engine:
-    """The database at an SQLAlchemy URL, with its tables; made where it is missing.
+    """Open the database at an SQLAlchemy URL; create it, or upgrade its schema, if necessary.
 
     Raises
     ------
     UsageError
-        Where the URL cannot be understood or its driver is not installed.
+        If the URL is invalid, its driver is not installed, or a newer version of this program has written the database.
     OutputError
-        Where the database cannot be reached or written.
+        If the database cannot be reached or written.
     """
     try:
         address = make_url(url)
         shown = address.render_as_string(hide_password=True)
-        lite = address.get_backend_name() == "sqlite"
-        if lite and address.database:
+        is_sqlite = address.get_backend_name() == "sqlite"
+        if is_sqlite and address.database:
             Path(address.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(address, connect_args={"timeout": 30} if lite else {}, pool_pre_ping=not lite)
+        options = {"timeout": 30} if is_sqlite else {}
+        engine = create_engine(address, connect_args=options, pool_pre_ping=not is_sqlite)
     except (SQLAlchemyError, ImportError) as error:
         raise UsageError(
-            f"state database: {str(error).splitlines()[0]}; write sqlite:////path or postgresql+psycopg://…"
+            f"state database: {_first_line(error)}. Expected sqlite:////path or postgresql+psycopg://…"
         ) from error
     except OSError as error:
-        raise OutputError(f"{url}: the folder cannot be made: {error.strerror}") from error
-    if lite:
-        event.listen(engine, "connect", _write_ahead)
+        raise OutputError(f"{url}: cannot create the folder: {error.strerror}") from error
+    if is_sqlite:
+        event.listen(engine, "connect", _use_write_ahead_log)
     try:
-        engine.connect().close()  # one that cannot be reached is told at once
-        _make_tables(engine)
+        engine.connect().close()  # report an unreachable database now
+        upgrade_schema(engine, _metadata, shown)
     except SQLAlchemyError as error:
-        raise OutputError(f"{shown}: the state database cannot be opened: {_first_line(error)}") from error
+        raise OutputError(f"{shown}: cannot open the state database: {_first_line(error)}") from error
     return engine
 
 
-def _make_tables(engine: Engine) -> None:
-    """Make the tables that are missing; where another watcher makes them at the same time, these are found then."""
-    for wait in (*_WAITS_S, None):
-        try:
-            _metadata.create_all(engine)
-        except SQLAlchemyError:
-            if wait is None:
-                raise
-            time.sleep(wait)
-        else:
-            return
-
-
-def _write_ahead(connection: object, _: object) -> None:
+def _use_write_ahead_log(connection: object, _: object) -> None:
     cursor = connection.cursor()  # type: ignore[attr-defined]
     cursor.execute("pragma journal_mode = wal")
     cursor.close()
@@ -178,12 +167,12 @@ def _write_ahead(connection: object, _: object) -> None:
 
 @contextmanager
 def transaction(engine: Engine) -> Iterator[Connection]:
-    """One transaction, whole or not at all.
+    """Open a transaction: it is committed as a whole, or rolled back after an exception.
 
     Raises
     ------
     OutputError
-        Where the database fails.
+        If the database reports an error.
     """
     try:
         with engine.begin() as connection:
@@ -192,5 +181,5 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         raise OutputError(f"state database: {_first_line(error)}") from error
 
 
-def _first_line(error: SQLAlchemyError) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]

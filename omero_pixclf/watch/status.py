@@ -1,4 +1,4 @@
-"""What the watcher shows of itself: containers as the last pass saw them, what is in work, whether all is well."""
+"""State of the watcher for the status page, the metrics and the health check: containers, requests, current work."""
 
 from __future__ import annotations
 
@@ -6,132 +6,167 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from omero_pixclf.watch.protocols import Order, Part, Refused
+from omero_pixclf.watch.protocols import ContainerImages, RefusedTarget, WatchTarget
 
-__all__ = ["Asked", "Board", "Outlook", "Passed"]
+__all__ = ["ContainerStatus", "PassResult", "RequestStatus", "WatcherStatus"]
 
 
 @dataclass(frozen=True)
-class Outlook:
-    """One container under one recipe, as the last pass saw it; numbers of images.
+class ContainerStatus:
+    """Numbers of images of a container by state, for one recipe, as the last pass found them.
 
     Attributes
     ----------
-    standing, due, settling, resting, aside
-        Done already; to be worked on now; whose import is still going on; that failed and wait for their next
-        attempt; that are not tried any more.
+    complete
+        Images with results.
+    due
+        Keys of the images to process now.
+    settling
+        Images whose import has not finished.
+    waiting
+        Images that failed and wait for their next attempt.
+    set_aside
+        Images that failed too often and are not tried again.
     note
-        Why it is not worked on now, if so: paused, or another watcher is at it.
+        Why the container is not processed now: paused, or leased by another watcher; otherwise empty.
     """
 
-    order: Order
-    part: Part
-    standing: int
+    target: WatchTarget
+    container: ContainerImages
+    complete: int
     due: tuple[str, ...]
     settling: int
-    resting: int
-    aside: int
+    waiting: int
+    set_aside: int
     note: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of images by state, under the names used in the metrics and in ``watch --json``."""
+        return {
+            "standing": self.complete,
+            "due": len(self.due),
+            "settling": self.settling,
+            "resting": self.waiting,
+            "aside": self.set_aside,
+        }
+
+    @property
+    def pending(self) -> str:
+        """The images without results, as text: ``2 due, 1 waiting for a retry``; empty if there are none."""
+        states = {
+            "due": len(self.due),
+            "being imported": self.settling,
+            "waiting for a retry": self.waiting,
+            "set aside": self.set_aside,
+        }
+        return ", ".join(f"{count} {state}" for state, count in states.items() if count)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request that is not answered yet, and how it stands."""
+class RequestStatus:
+    """A request that has not been answered, and its state as text."""
 
-    order: Order
+    target: WatchTarget
     note: str
 
 
 @dataclass(frozen=True)
-class Passed:
-    """What one pass over everything came to.
+class PassResult:
+    """Result of one pass over all targets.
 
     Attributes
     ----------
     done, failed
-        How many images ended so; refused ones count as failed.
+        Numbers of images; images refused by the plan count as failed.
     settling
-        How many images of standing orders and of requests have not been left alone for long enough yet.
-    asked
-        How many requests are still to be served.
+        Number of images, of watched targets and of requests, whose import has not finished.
+    open_requests
+        Number of requests that are still to be served.
     error
-        Why the pass could not be finished; empty where it was.
+        Why the pass ended early; empty if it did not.
     """
 
-    outlooks: tuple[Outlook, ...] = ()
-    problems: tuple[Refused, ...] = ()
+    containers: tuple[ContainerStatus, ...] = ()
+    problems: tuple[RefusedTarget, ...] = ()
     done: int = 0
     failed: int = 0
     settling: int = 0
-    asked: int = 0
+    open_requests: int = 0
     error: str = ""
 
 
 @dataclass
-class Board:
-    """Shared between the thread that works and those that show.
+class WatcherStatus:
+    """Current state of the watcher, shared by the thread that works and the threads that show it.
 
     Attributes
     ----------
     steady
-        A clock that never jumps, in seconds.
+        A monotonic clock, in seconds.
     late
-        A pass that shows no progress for so many seconds is no longer healthy.
+        Seconds without progress after which the watcher is unhealthy.
+    last_pass
+        Result of the last pass; None during the first one.
+    current_work
+        What is processed now, as text.
+    passes
+        Number of passes that have ended.
     """
 
     steady: Callable[[], float]
     late: float
-    last: Passed | None = None
-    in_work: str = ""
+    last_pass: PassResult | None = None
+    current_work: str = ""
     passes: int = 0
-    _moved: float = field(default=0.0, init=False)
-    _queue: dict[int, Asked] = field(default_factory=dict, init=False)
+    _last_progress: float = field(default=0.0, init=False)
+    _requests: dict[int, RequestStatus] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
-        self._moved = self.steady()
+        self._last_progress = self.steady()
 
-    def moved(self, in_work: str | None = None) -> None:
-        """There is progress; ``in_work`` says what is worked on from now."""
+    def report_progress(self, current_work: str | None = None) -> None:
+        """Record that there is progress, and what is processed from now on (None: as before)."""
         with self._lock:
-            self._moved = self.steady()
-            if in_work is not None:
-                self.in_work = in_work
+            self._last_progress = self.steady()
+            if current_work is not None:
+                self.current_work = current_work
 
-    def queued(self, orders: Sequence[Order]) -> None:
-        """These requests are to be served, in this order."""
+    def set_requests(self, targets: Sequence[WatchTarget]) -> None:
+        """Set the requests to serve, in this order."""
         with self._lock:
-            self._queue = {o.request: Asked(o, "waits for its turn") for o in orders if o.request is not None}
+            self._requests = {t.request: RequestStatus(t, "queued") for t in targets if t.request is not None}
 
-    def stands(self, order: Order, note: str) -> None:
-        """How a request stands; with an empty note it is answered, and not in the queue any more."""
+    def set_request_status(self, target: WatchTarget, note: str) -> None:
+        """Set the state of a request; an empty note removes it, since it has been answered."""
         with self._lock:
-            if order.request is not None and note:
-                self._queue[order.request] = Asked(order, note)
-            elif order.request is not None:
-                self._queue.pop(order.request, None)
+            if target.request is not None and note:
+                self._requests[target.request] = RequestStatus(target, note)
+            elif target.request is not None:
+                self._requests.pop(target.request, None)
 
     @property
-    def queue(self) -> tuple[Asked, ...]:
-        """The requests that are not answered yet, in the order in which they are served."""
+    def requests(self) -> tuple[RequestStatus, ...]:
+        """The requests that have not been answered, in the order in which they are served."""
         with self._lock:
-            return tuple(self._queue.values())
+            return tuple(self._requests.values())
 
-    def passed(self, result: Passed) -> None:
-        """A pass has ended."""
+    def record_pass(self, result: PassResult) -> None:
+        """Record the end of a pass."""
         with self._lock:
-            self.last, self.passes, self.in_work, self._moved = result, self.passes + 1, "", self.steady()
+            self.last_pass, self.passes = result, self.passes + 1
+            self.current_work, self._last_progress = "", self.steady()
 
     @property
     def health(self) -> tuple[bool, str]:
-        """Whether all is well, and what to say about it."""
+        """Whether the watcher is healthy, and a message."""
         with self._lock:
-            quiet = self.steady() - self._moved
+            quiet = self.steady() - self._last_progress
             if quiet > self.late:
-                return False, f"no progress for {quiet:.0f} s{f' on {self.in_work}' if self.in_work else ''}"
-            if self.last is None:
-                return True, "the first pass is under way"
-            return (
-                not self.last.error,
-                self.last.error or f"passes so far: {self.passes}, the last one without an error",
-            )
+                return False, f"no progress for {quiet:.0f} s{f' on {self.current_work}' if self.current_work else ''}"
+            if self.last_pass is None:
+                return True, "the first pass is running"
+            if self.last_pass.error:
+                return False, self.last_pass.error
+            return True, f"passes completed: {self.passes}; the last one had no error"

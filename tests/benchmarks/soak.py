@@ -97,7 +97,7 @@ def in_work(soak: Soak, *, seconds: float = 120) -> str:
     """Wait until an image is in work, and say which; "" where that does not come to be."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := re.search(r"In work: (Image:\d+)", load_page(soak)):
+        if found := re.search(r"Processing (Image:\d+)", load_page(soak)):
             return found[1]
         time.sleep(0.05)
     return ""

@@ -15,15 +15,15 @@ from omero_pixclf.config import Classifier, Recipe
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
-from omero_pixclf.watch.auth import Gate
-from omero_pixclf.watch.lease_guard import Stop
-from omero_pixclf.watch.loop import assemble
-from omero_pixclf.watch.protocols import Candidate, Order, Part, Refused
-from omero_pixclf.watch.settings import Service, StatusPage
+from omero_pixclf.watch.auth import CSRF_FIELD, Authenticator
+from omero_pixclf.watch.lease_guard import StopRequest
+from omero_pixclf.watch.loop import create_service
+from omero_pixclf.watch.protocols import CandidateImage, ContainerImages, RefusedTarget, WatchTarget
+from omero_pixclf.watch.settings import ServiceSettings, StatusPageSettings
 from omero_pixclf.watch.state import open_state
-from omero_pixclf.watch.status import Outlook, Passed
+from omero_pixclf.watch.status import ContainerStatus, PassResult
 from omero_pixclf.watch.watcher import Watcher
-from omero_pixclf.watch.web import StatusSite, served
+from omero_pixclf.watch.web import StatusSite
 from tests.e2e.browser import BROWSER, Tab, browser
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, which is not installed here")
@@ -31,40 +31,42 @@ RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
 LONG = "a_name_without_any_place_to_break_it_" * 5
 
 
-def part(number: int, standing: int, total: int, name: str) -> Part:
-    images = tuple(Candidate(f"Image:{number}{n}", f"field {n}", "v", n < standing) for n in range(total))
-    return Part(f"Dataset:{number}", name, "hash", images)
+def container(number: int, standing: int, total: int, name: str) -> ContainerImages:
+    images = tuple(CandidateImage(f"Image:{number}{n}", f"field {n}", "v", n < standing) for n in range(total))
+    return ContainerImages(f"Dataset:{number}", name, "hash", images)
 
 
 @pytest.fixture
 def watcher(tmp_path: Path) -> Iterator[Watcher]:
     """A watcher with a past: two containers, a run that is done with its sheet, one under way, failures, a problem."""
     engine = open_state(f"sqlite:///{tmp_path}/watch.sqlite")
-    made = assemble(None, engine, Service(), Stop(), now=lambda: 1_795_000_000.0).watcher  # type: ignore[arg-type]
-    order = Order("Project:1", RECIPE, "watch 'screens'")
-    one, two = part(1, 9, 12, "Plate of the day"), part(2, 40, 40, LONG)
-    made.board.passed(
-        Passed(
-            (Outlook(order, one, 9, ("Image:19",), 1, 1, 0), Outlook(order, two, 40, (), 0, 0, 0)),
-            (Refused("Dataset:5", "opt-in 31 of ada", "Dataset:5: no .ilp is attached to it"),),
+    made = create_service(None, engine, ServiceSettings(), StopRequest(), now=lambda: 1_795_000_000.0).watcher  # type: ignore[arg-type]
+    target = WatchTarget("Project:1", RECIPE, "watch 'screens'")
+    one, two = container(1, 9, 12, "Plate of the day"), container(2, 40, 40, LONG)
+    made.status.record_pass(
+        PassResult(
+            (ContainerStatus(target, one, 9, ("Image:19",), 1, 1, 0), ContainerStatus(target, two, 40, (), 0, 0, 0)),
+            (RefusedTarget("Dataset:5", "opt-in 31 of ada", "Dataset:5: no .ilp is attached to it"),),
         )
     )
-    failures = made.memory.failures
+    failures = made.state.failures
     for n, (kind, reason) in enumerate((("refused", "trained on 2 channels"), ("failed", "<b>bad</b> " + LONG))):
         for _ in range(3):
-            failures.fail(one, one.images[n + 9], "nuclei", kind, reason)  # type: ignore[arg-type]
+            failures.record_failure(one, one.images[n + 9], "nuclei", kind, reason)  # type: ignore[arg-type]
     Image.new("RGB", (900, 500), (30, 60, 90)).save(tmp_path / "contact_sheet.png")
-    runs = made.memory.runs
-    runs.planned(order, two, RunPlanned("20261121T053012-ab12cd", tmp_path, ()))
-    runs.container("20261121T053012-ab12cd", ContainerOutcome("Dataset:2", "", (), (tmp_path / "contact_sheet.png",)))
-    runs.ended("20261121T053012-ab12cd", RunFinished("20261121T053012-ab12cd", (), ()))
-    runs.planned(order, one, RunPlanned("20261121T060000-cd34ef", tmp_path, ()))
+    runs = made.state.runs
+    runs.record_plan(target, two, RunPlanned("20261121T053012-ab12cd", tmp_path, ()))
+    runs.record_container(
+        "20261121T053012-ab12cd", ContainerOutcome("Dataset:2", "", (), (tmp_path / "contact_sheet.png",))
+    )
+    runs.record_end("20261121T053012-ab12cd", RunFinished("20261121T053012-ab12cd", (), ()))
+    runs.record_plan(target, one, RunPlanned("20261121T060000-cd34ef", tmp_path, ()))
     info = ImageInfo("Image:10", "", (1, 1, 1, 1, 1), "uint8", ())
-    runs.outcome("20261121T060000-cd34ef", ImageOutcome(info, "done"))
-    asked = [Order(f"Image:{n}", RECIPE, f"request {n} of ada", n) for n in (51, 52)]
-    made.board.queued(asked)
-    made.board.stands(asked[0], "working on 1 image in Dataset:1")
-    made.board.moved("Image:19 in Dataset:1")
+    runs.record_image("20261121T060000-cd34ef", ImageOutcome(info, "done"))
+    asked = [WatchTarget(f"Image:{n}", RECIPE, f"request {n} of ada", n) for n in (51, 52)]
+    made.status.set_requests(asked)
+    made.status.set_request_status(asked[0], "processing 1 image in Dataset:1")
+    made.status.report_progress("Image:19 in Dataset:1")
     yield made
     engine.dispose()
 
@@ -77,8 +79,8 @@ def site(watcher: Watcher) -> Iterator[Callable[..., str]]:
     with ExitStack() as stack:
 
         def serve(token: str = "", **page: object) -> str:
-            gate = Gate(StatusPage(port=0, **page), token)  # type: ignore[arg-type]
-            return stack.enter_context(served(StatusSite(watcher, gate, lambda: 1_795_000_000.0)))
+            auth = Authenticator(StatusPageSettings(port=0, **page), token)  # type: ignore[arg-type]
+            return stack.enter_context(serve(StatusSite(watcher, auth, lambda: 1_795_000_000.0)))
 
         yield serve
 
@@ -126,9 +128,9 @@ def test_the_page_shows_what_is_watched_what_failed_and_why(tab: Tab, site: Call
     for words in ("9 of 12", "1 due", "trained on 2 channels", "<b>bad</b>", "set aside", "opt-in 31 of ada"):
         assert words in text
     assert "Image:19 in Dataset:1" in text and "running" in text and "20261121T053012-ab12cd" in text
-    assert tab.run("document.querySelector('#health').className") == "well"
-    queue = tab.run("[...document.querySelectorAll('#queue tbody tr')].map(r => r.innerText)")
-    assert ["working on 1 image" in queue[0], "waits for its turn" in queue[1]] == [True, True]
+    assert tab.run("document.querySelector('#health').className") == "healthy"
+    queue = tab.run("[...document.querySelectorAll('#requests tbody tr')].map(r => r.innerText)")
+    assert ["processing 1 image" in queue[0], "queued" in queue[1]] == [True, True]
     assert "request 51 of ada" in queue[0] and "Image:52" in queue[1]
 
 
@@ -137,14 +139,14 @@ def test_buttons_retry_an_image_and_pause_a_container(tab: Tab, site: Callable[.
     tab.width(390)
     tab.open(site())
     tab.click("#failures tr.aside button")
-    assert [f.kind for f in watcher.memory.failures.all()] == ["refused"]
-    tab.click("#watches tbody button")
-    assert watcher.memory.pauses.all() == {"Dataset:1"}
-    assert tab.run("document.querySelector('#watches tbody button').textContent") == "Go on"
-    tab.click("#watches tbody button")
+    assert [f.kind for f in watcher.state.failures.list_all()] == ["refused"]
+    tab.click("#containers tbody button")
+    assert watcher.state.pauses.list_all() == {"Dataset:1"}
+    assert tab.run("document.querySelector('#containers tbody button').textContent") == "Resume"
+    tab.click("#containers tbody button")
     tab.click("header button")
-    assert watcher.memory.pauses.all() == {"*"}
-    assert "Everything is paused" in tab.run("document.body.innerText") or "In work" in tab.run(
+    assert watcher.state.pauses.list_all() == {"*"}
+    assert "All containers are paused" in tab.run("document.body.innerText") or "Processing" in tab.run(
         "document.body.innerText"
     )
 
@@ -169,15 +171,18 @@ PAUSE = {"container": "*", "wanted": "yes"}
 def test_a_form_from_another_site_counts_for_nothing(site: Callable[..., str], watcher: Watcher) -> None:
     address = site()
     _, page, cookie = ask(address, "GET", "/")
-    mark = page.partition('name="mark" value="')[2].partition('"')[0]
+    token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
     _, _, other = ask(address, "GET", "/")
     assert ask(address, "POST", "/pause", PAUSE)[0] == 403
-    assert ask(address, "POST", "/pause", PAUSE | {"mark": mark})[0] == 403
-    assert ask(address, "POST", "/pause", PAUSE | {"mark": mark}, Cookie=other)[0] == 403
-    assert ask(address, "POST", "/pause", PAUSE | {"mark": mark}, Cookie=cookie, Origin="http://evil.example")[0] == 403
-    assert watcher.memory.pauses.all() == frozenset()
-    assert ask(address, "POST", "/pause", PAUSE | {"mark": mark}, Cookie=cookie)[0] == 303
-    assert watcher.memory.pauses.all() == {"*"}
+    assert ask(address, "POST", "/pause", PAUSE | {CSRF_FIELD: token})[0] == 403
+    assert ask(address, "POST", "/pause", PAUSE | {CSRF_FIELD: token}, Cookie=other)[0] == 403
+    assert (
+        ask(address, "POST", "/pause", PAUSE | {CSRF_FIELD: token}, Cookie=cookie, Origin="http://evil.example")[0]
+        == 403
+    )
+    assert watcher.state.pauses.list_all() == frozenset()
+    assert ask(address, "POST", "/pause", PAUSE | {CSRF_FIELD: token}, Cookie=cookie)[0] == 303
+    assert watcher.state.pauses.list_all() == {"*"}
 
 
 def test_the_page_answers_to_its_own_names_only(site: Callable[..., str]) -> None:
@@ -193,7 +198,7 @@ def test_an_address_that_is_none_is_refused_without_a_traceback(
     assert ask(address, "GET", "/", Host=host)[0] in (400, 421)
     assert ask(site(host="0.0.0.0", token="t", token_file="t"), "GET", "/", Host=host)[0] in (400, 401)
     _, page, cookie = ask(address, "GET", "/")
-    form = PAUSE | {"mark": page.partition('name="mark" value="')[2].partition('"')[0]}
+    form = PAUSE | {CSRF_FIELD: page.partition('name="csrf_token" value="')[2].partition('"')[0]}
     assert ask(address, "POST", "/pause", form, Cookie=cookie, Origin=f"http://{host}")[0] == 403
     assert "Traceback" not in caplog.text
 
@@ -220,8 +225,8 @@ def test_a_name_is_the_same_in_capitals_with_a_port_and_with_a_final_dot(site: C
     ],
 )
 def test_proxies_are_compared_as_addresses_not_as_texts(proxies: tuple[str, ...], peer: str, counts: bool) -> None:
-    gate = Gate(StatusPage(proxies=proxies))
-    assert gate.is_from_proxy(Request({"type": "http", "client": (peer, 1), "headers": []})) is counts
+    auth = Authenticator(StatusPageSettings(proxies=proxies))
+    assert auth.is_from_proxy(Request({"type": "http", "client": (peer, 1), "headers": []})) is counts
 
 
 def test_with_a_token_nothing_but_health_is_seen_without_it(site: Callable[..., str]) -> None:
@@ -265,10 +270,10 @@ def test_cookies_are_for_https_only_where_the_proxy_says_that_the_browser_speaks
 
 def test_metrics_and_health_say_how_the_watcher_is(site: Callable[..., str], watcher: Watcher) -> None:
     address = site()
-    watcher.metrics.passed(watcher.board.last, 1.5)  # type: ignore[arg-type]
+    watcher.metrics.record_pass(watcher.status.last_pass, 1.5)  # type: ignore[arg-type]
     text = ask(address, "GET", "/metrics")[1]
     assert 'omero_pixclf_watched_images{state="standing"} 49.0' in text and "omero_pixclf_healthy 1.0" in text
-    watcher.board.passed(Passed(error="no connection"))
+    watcher.status.record_pass(PassResult(error="no connection"))
     status, body, _ = ask(address, "GET", "/healthz")
     assert status == 503 and "no connection" in body
 

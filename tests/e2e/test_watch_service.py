@@ -143,7 +143,7 @@ def test_the_service_finds_containers_by_name_and_stops_on_a_signal(
         until(lambda: complete(second_client, image))
         told = json.loads(omero.command("watch", str(config), "--check", "--json").stdout)
         assert told["healthy"] and told["pid"] == process.pid
-        assert omero.command("watch", str(config), "--check").stdout.startswith(f"well: process {process.pid} on ")
+        assert omero.command("watch", str(config), "--check").stdout.startswith(f"healthy: process {process.pid} on ")
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     assert ledger_entries(session, left_alone) == 0
@@ -310,7 +310,7 @@ def test_a_poison_image_is_set_aside_with_its_reason_and_the_others_go_on(
     for _ in range(2):
         omero.command("watch", config, "--once", code=1)
     last = omero.command("watch", config, "--once")
-    assert "1 aside" in last.stdout and "0 failed" in last.stdout
+    assert "1 set aside" in last.stdout and "0 failed" in last.stdout
     assert complete(second_client, good) and ledger_entries(session, poison) == 0
 
 

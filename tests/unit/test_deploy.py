@@ -17,7 +17,7 @@ import yaml
 
 from omero_pixclf.cli import cli
 from omero_pixclf.config import load_recipe, parse_size
-from omero_pixclf.watch.settings import load_settings, recipes_of
+from omero_pixclf.watch.settings import load_recipes, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -57,7 +57,7 @@ def test_recipes_are_recipes(path: Path) -> None:
 @pytest.mark.parametrize("path", WATCHERS, ids=lambda p: str(p.relative_to(DEPLOY)))
 def test_watcher_settings_load_with_their_recipes(path: Path) -> None:
     settings = load_settings(path)
-    assert set(settings.recipes) <= set(recipes_of(settings))
+    assert set(settings.recipes) <= set(load_recipes(settings))
     assert settings.service.memory is not None
     assert settings.server.password_file is not None
 

@@ -29,7 +29,7 @@ from omero_pixclf.objects.summary import summarise
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.containers import locate, summary_row
 from omero_pixclf.table import Column, Table
-from omero_pixclf.watch.settings import Server, Service, StatusPage, Watch
+from omero_pixclf.watch.settings import ServerSettings, ServiceSettings, StatusPageSettings, WatchSettings
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- made by tests/unit/test_docs.py: begin -->", "<!-- end -->"
@@ -145,7 +145,12 @@ def namespaces_reference() -> str:
 
 def settings_reference() -> str:
     parts = []
-    for section, model in (("server", Server), ("service", Service), ("status", StatusPage), ("[watches]", Watch)):
+    for section, model in (
+        ("server", ServerSettings),
+        ("service", ServiceSettings),
+        ("status", StatusPageSettings),
+        ("[watches]", WatchSettings),
+    ):
         says = " ".join((model.__doc__ or "").split()).replace("``", "`")
         rows = [
             f"| `{name}` | {_values(field.annotation)} | {_default(field)} | {field.description or ''} |"

@@ -9,45 +9,45 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.watch import loop
-from omero_pixclf.watch.guarded_io import Abandoned
-from omero_pixclf.watch.lease_guard import Stop
-from omero_pixclf.watch.settings import Service
+from omero_pixclf.watch.guarded_io import WorkAbandoned
+from omero_pixclf.watch.lease_guard import StopRequest
+from omero_pixclf.watch.settings import ServiceSettings
 from omero_pixclf.watch.state import open_state
 
 
 def test_a_pass_that_ends_in_time_is_waited_for() -> None:
-    stop, resting = Stop(), threading.Event()
+    stop, resting = StopRequest(), threading.Event()
     threading.Timer(0.2, resting.set).start()
-    assert loop._ended(stop, resting, 5.0) and not stop.at_once.is_set()
+    assert loop._wait_for_pass(stop, resting, 5.0) and not stop.immediate.is_set()
 
 
 def test_a_pass_that_does_not_end_is_first_abandoned_and_then_left() -> None:
-    stop, resting, begin = Stop(), threading.Event(), time.monotonic()
-    assert not loop._ended(stop, resting, 0.6)
-    assert stop.at_once.is_set() and time.monotonic() - begin < 3
+    stop, resting, begin = StopRequest(), threading.Event(), time.monotonic()
+    assert not loop._wait_for_pass(stop, resting, 0.6)
+    assert stop.immediate.is_set() and time.monotonic() - begin < 3
 
 
 def test_a_pass_that_lets_itself_be_abandoned_ends_in_order() -> None:
-    stop, resting = Stop(), threading.Event()
-    threading.Thread(target=lambda: (stop.at_once.wait(5), resting.set())).start()
-    assert loop._ended(stop, resting, 1.0)
+    stop, resting = StopRequest(), threading.Event()
+    threading.Thread(target=lambda: (stop.immediate.wait(5), resting.set())).start()
+    assert loop._wait_for_pass(stop, resting, 1.0)
 
 
 def test_waiting_for_a_server_is_ended_by_a_stop() -> None:
-    stop = Stop()
-    threading.Timer(0.2, stop.wanted.set).start()
+    stop = StopRequest()
+    threading.Timer(0.2, stop.requested.set).start()
     begin = time.monotonic()
-    with pytest.raises(Abandoned):
-        stop.pause(60)
+    with pytest.raises(WorkAbandoned):
+        stop.wait(60)
     assert time.monotonic() - begin < 10
 
 
 def test_passes_go_on_at_once_when_the_clock_is_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "BEAT_S", 0.05)
-    desk = loop.assemble(None, open_state("sqlite://"), Service(), Stop())  # type: ignore[arg-type]
-    monkeypatch.setattr(loop.Desk, "beat", lambda self: None)
+    monkeypatch.setattr(loop, "RENEWAL_S", 0.05)
+    service = loop.create_service(None, open_state("sqlite://"), ServiceSettings(), StopRequest())  # type: ignore[arg-type]
+    monkeypatch.setattr(loop.WatchService, "beat", lambda self: None)
     jumped, wall = threading.Event(), time.time
-    with loop._heart(desk, jumped.set):
+    with loop._heartbeat_thread(service, jumped.set):
         assert not jumped.wait(0.3)
         monkeypatch.setattr(time, "time", lambda: wall() - 3600)
         assert jumped.wait(5)
@@ -58,7 +58,7 @@ def test_the_watcher_starts_in_a_time_zone_that_python_does_not_know(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, zone: str
 ) -> None:
     monkeypatch.setenv("TZ", zone)
-    stop = Stop()
-    stop.wanted.set()
-    desk = loop.assemble(None, open_state(f"sqlite:///{tmp_path}/watch.sqlite"), Service(), stop)  # type: ignore[arg-type]
-    assert loop.run_forever(desk)
+    stop = StopRequest()
+    stop.requested.set()
+    service = loop.create_service(None, open_state(f"sqlite:///{tmp_path}/watch.sqlite"), ServiceSettings(), stop)  # type: ignore[arg-type]
+    assert loop.run_forever(service)

@@ -19,7 +19,14 @@ from omero_pixclf.connector.recipe_annotations import (
 from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.errors import UsageError
 from omero_pixclf.watch.logs import JsonFormatter
-from omero_pixclf.watch.settings import Server, Service, Settings, StatusPage, Watch, load_settings
+from omero_pixclf.watch.settings import (
+    ServerSettings,
+    ServiceSettings,
+    StatusPageSettings,
+    WatcherSettings,
+    WatchSettings,
+    load_settings,
+)
 from omero_pixclf.watch.systemd import notify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,15 +68,15 @@ def test_paths_are_relative_to_the_settings(tmp_path: Path) -> None:
 
 def test_the_manual_tells_every_key_and_its_default() -> None:
     manual = (ROOT / "docs" / "watch.md").read_text(encoding="utf-8")
-    for section, model in (("server", Server), ("service", Service), ("status", StatusPage)):
+    for section, model in (("server", ServerSettings), ("service", ServiceSettings), ("status", StatusPageSettings)):
         assert f"`[{section}]`" in manual
         told = manual.partition(f"`[{section}]`")[2].partition("\n\n|")[2].partition("\n\n")[0]
         for key, known in model.model_fields.items():
             (row,) = [line for line in told.splitlines() if line.startswith(f"| `{key}` |")]
             if isinstance(known.default, (int, float, str)) and not isinstance(known.default, bool) and known.default:
                 assert f"| `{known.default}` |" in row
-    assert all(f"`{key}`" in manual for model in (Settings, Watch) for key in model.model_fields if key not in (
-        "server", "service", "status", "recipes", "watches"))  # fmt: skip
+    keys = {*WatcherSettings.model_fields, *WatchSettings.model_fields}
+    assert all(f"`{key}`" in manual for key in keys - {"server", "service", "status", "recipes", "watches"})
 
 
 def test_a_recipe_comes_back_from_its_pairs() -> None:
@@ -121,4 +128,4 @@ def test_the_servers_storage_may_be_mounted(tmp_path: Path) -> None:
     path = tmp_path / "watch.toml"
     path.write_text('[service]\ndirect = ["/mnt/omero", "/data=/mnt/data"]\ndirect_check = "all"\n')
     mounts = (Mount(Path("/mnt/omero")), Mount(Path("/mnt/data"), "/data"))
-    assert load_settings(path).service.reading == DirectSettings(mounts, "all")
+    assert load_settings(path).service.direct_access == DirectSettings(mounts, "all")
