@@ -18,8 +18,8 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.concurrency import process_gates, server_gates
-from omero_pixclf.runs.execution.serial import Perform
+from omero_pixclf.runs.execution.concurrency import make_process_limits, make_server_limits
+from omero_pixclf.runs.execution.serial import TaskFunction
 from omero_pixclf.runs.planning.channels import class_colors
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
@@ -27,13 +27,13 @@ from omero_pixclf.runs.state.image_files import ImageFiles
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.runs.analysis import Found
+    from omero_pixclf.runs.analysis import ImageAnalysis
 
 __all__ = [
     "FILE_MODULES",
     "OMERO_MODULES",
     "Edges",
-    "Workplace",
+    "WorkerContext",
     "at_work",
     "at_work_with",
     "folder_edges",
@@ -64,7 +64,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Workplace:
+class WorkerContext:
     """What a worker opens; can be pickled.
 
     Attributes
@@ -94,13 +94,15 @@ class Workplace:
 
     def work(
         self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
-    ) -> Perform:
+    ) -> TaskFunction:
         """The work on edges that are open."""
-        from omero_pixclf.runs.blocks.stages import run_task  # who only hands work out needs none of the slow imports
-        from omero_pixclf.runs.image import Work
+        from omero_pixclf.runs.blocks.stages import (
+            process_task,  # who only hands work out needs none of the slow imports
+        )
+        from omero_pixclf.runs.image import ProcessingContext
 
-        gates = server_gates(self.locks, self.server, stopping) if self.server else process_gates(stopping)
-        work = Work(
+        gates = make_server_limits(self.locks, self.server, stopping) if self.server else make_process_limits(stopping)
+        work = ProcessingContext(
             source,
             sink,
             self.recipe,
@@ -113,9 +115,9 @@ class Workplace:
             self.memory,
             gates,
         )
-        return partial(run_task, work=work)
+        return partial(process_task, work=work)
 
-    def _preview(self, found: Found) -> bytes | None:
+    def _preview(self, found: ImageAnalysis) -> bytes | None:
         if found.image.key not in self.pictured:
             return None
         from omero_pixclf.report.overlay import SubsampledArray, draw_overlay
@@ -133,16 +135,16 @@ class Workplace:
 
 @contextmanager
 def at_work(
-    place: Workplace, edges: Callable[[], AbstractContextManager[Edges]], stopping: threading.Event
-) -> Iterator[Perform]:
+    place: WorkerContext, edges: Callable[[], AbstractContextManager[Edges]], stopping: threading.Event
+) -> Iterator[TaskFunction]:
     """Open edges of one's own, and give what takes an image from its pixels to its stored results."""
     with edges() as (source, sink):
         yield place.work(source, sink, stopping)
 
 
 def at_work_with(
-    place: Workplace, edges: Callable[[], AbstractContextManager[Edges]], threads: int, stopping: threading.Event
-) -> AbstractContextManager[Perform]:
+    place: WorkerContext, edges: Callable[[], AbstractContextManager[Edges]], threads: int, stopping: threading.Event
+) -> AbstractContextManager[TaskFunction]:
     """`at_work` for a worker that knows only by itself how many threads it has."""
     return at_work(replace(place, threads=place.threads or threads), edges, stopping)
 

@@ -12,34 +12,47 @@ from importlib import import_module
 from pathlib import Path
 
 from omero_pixclf import __version__
-from omero_pixclf.app.backends import Edges, Workplace, at_work, at_work_with
+from omero_pixclf.app.backends import Edges, WorkerContext, at_work, at_work_with
 from omero_pixclf.config import Recipe
 from omero_pixclf.direct.mounts import NOTHING_MOUNTED, DirectSettings
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.blocks.block_plan import shared
-from omero_pixclf.runs.execution.dask_cluster import LANES as DASK_LANES
-from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
-from omero_pixclf.runs.execution.forkserver import prepare
-from omero_pixclf.runs.execution.jobqueue import Batch, load_batch, on_batch
-from omero_pixclf.runs.execution.processes import Pool, in_processes
-from omero_pixclf.runs.execution.serial import Executor, execute
+from omero_pixclf.runs.blocks.block_plan import split_images
+from omero_pixclf.runs.execution.dask_cluster import TASKS_PER_WORKER as DASK_LANES
+from omero_pixclf.runs.execution.dask_cluster import DaskSettings, execute_on_dask, read_cluster_capacity
+from omero_pixclf.runs.execution.forkserver import start_forkserver
+from omero_pixclf.runs.execution.jobqueue import JobQueueSettings, execute_on_jobqueue, load_jobqueue_settings
+from omero_pixclf.runs.execution.processes import ProcessPoolSettings, execute_in_processes
+from omero_pixclf.runs.execution.serial import Executor, execute_in_process
 from omero_pixclf.runs.planning.channels import class_colors
-from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
-from omero_pixclf.runs.planning.resources import refuse_full_disk
-from omero_pixclf.runs.planning.workers import Crew, Strength, crew_for, crew_there
+from omero_pixclf.runs.planning.plan import PlanItem, select_inputs
+from omero_pixclf.runs.planning.resources import check_disk_space
+from omero_pixclf.runs.planning.workers import (
+    ClusterCapacity,
+    WorkerAllocation,
+    allocate_cluster_workers,
+    allocate_workers,
+)
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.run import Event, Pictures, perform
+from omero_pixclf.runs.run import Event, Pictures, execute_run
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, state_folder
-from omero_pixclf.runs.state.recovery import take_over
+from omero_pixclf.runs.state.recovery import recover_results
 from omero_pixclf.table import Table
 
-__all__ = ["Request", "Site", "carry_out", "get_ready", "pictures_of", "planned_crew", "record_of"]
+__all__ = [
+    "RunContext",
+    "RunRequest",
+    "execute_plan",
+    "make_run_record",
+    "pictures_of",
+    "plan_workers",
+    "start_imports",
+]
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What is asked of a run.
 
     Attributes
@@ -85,7 +98,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Site:
+class RunContext:
     """Where a run takes place.
 
     Attributes
@@ -106,15 +119,15 @@ class Site:
     modules: tuple[str, ...] = ()
 
 
-def get_ready(request: Request, modules: Sequence[str]) -> None:
+def start_imports(request: RunRequest, modules: Sequence[str]) -> None:
     """Begin with what workers or their scheduler's client need in any case, while the run is still being planned."""
     if request.dask:
-        _import_meanwhile("distributed")
+        _import_in_background("distributed")
     elif (request.workers or 1) > 1:
-        prepare(modules)
+        start_forkserver(modules)
 
 
-def _import_meanwhile(module: str) -> None:
+def _import_in_background(module: str) -> None:
     def attempt() -> None:
         with suppress(ImportError):  # whoever needs it says what is missing
             import_module(module)
@@ -122,28 +135,28 @@ def _import_meanwhile(module: str) -> None:
     threading.Thread(target=attempt, daemon=True).start()
 
 
-def carry_out(
-    items: Sequence[PlanItem], site: Site, request: Request, manifest: Manifest, now: Callable[[], datetime]
+def execute_plan(
+    items: Sequence[PlanItem], site: RunContext, request: RunRequest, manifest: Manifest, now: Callable[[], datetime]
 ) -> Iterator[Event]:
     """Do what is planned, where the request wants it, and yield what happens."""
     recipe, shard = request.recipe, request.shard
-    record = record_of(manifest, recipe, site.project, now(), axes=request.axes)
-    inputs = inputs_of(items)
+    record = make_run_record(manifest, recipe, site.project, now(), axes=request.axes)
+    inputs = select_inputs(items)
     manifest.add([ManifestEntry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in inputs])
     earlier = {item.image.key for item in items if item.decision == "done"}
     record = replace(record, planned=sum(e.state == "done" or e.key not in earlier for e in manifest.entries()))
     if recipe.output.table and shard is None:
-        take_over(items, manifest, site.sink, record.recipe)
+        recover_results(items, manifest, site.sink, record.recipe)
     executor = _executor(items, site, request, manifest, record, now)
     if recipe.output.contact_sheet and shard is None:
         # Slow to import: now, while workers start, and not when all is done but the last container's pictures.
-        _import_meanwhile("omero_pixclf.report.report_files")
+        _import_in_background("omero_pixclf.report.report_files")
     drawn = pictures_of(manifest, record, site.project, recipe, now)
     tables, finish = recipe.output.table, shard is None
-    yield from perform(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
+    yield from execute_run(items, manifest, site.sink, record, executor, drawn, tables=tables, finish=finish)
 
 
-def record_of(
+def make_run_record(
     manifest: Manifest, recipe: Recipe, project: Project, started: datetime, *, axes: str | None = None
 ) -> RunRecord:
     """What the ledger says of every image of a run."""
@@ -180,42 +193,46 @@ def pictures_of(
 
 def _executor(
     items: Sequence[PlanItem],
-    site: Site,
-    request: Request,
+    site: RunContext,
+    request: RunRequest,
     manifest: Manifest,
     record: RunRecord,
     now: Callable[[], datetime],
 ) -> Executor:
     """Who works on the images."""
-    crew = planned_crew(items, site.project, request if site.renew else replace(request, workers=1, dask=""))
+    crew = plan_workers(items, site.project, request if site.renew else replace(request, workers=1, dask=""))
     locks = (request.folder or state_folder()) / ".locks"
     fixed = (request.recipe, site.project, record, manifest.folder.absolute(), locks.absolute(), site.server)
     shown = frozenset(item.image.key for item in items if item.pictured)
-    place, renew = Workplace(*fixed, crew.threads, crew.memory, shown), site.renew
-    cut = partial(shared, recipe=request.recipe, project=site.project, files=manifest, memory=crew.memory)
+    place, renew = WorkerContext(*fixed, crew.threads, crew.memory, shown), site.renew
+    cut = partial(split_images, recipe=request.recipe, project=site.project, files=manifest, memory=crew.memory)
     if request.dask and renew is not None:
         # Workers are elsewhere: each has its own threads, and may take all of the memory allowed, for all its lanes.
-        batch = _batch_of(request)
+        batch = _load_jobqueue(request)
         memory = request.memory or (batch.worker_memory if batch else None)
         given = replace(place, threads=request.threads, memory=memory)
         cut = partial(cut, memory=memory // DASK_LANES if memory else None)
-        cluster = Cluster(request.dask, lambda: partial(at_work_with, given, renew()), cut)
-        return partial(on_batch, batch=batch, cluster=cluster) if batch else partial(on_dask, cluster=cluster)
+        cluster = DaskSettings(request.dask, lambda: partial(at_work_with, given, renew()), cut)
+        return (
+            partial(execute_on_jobqueue, batch=batch, cluster=cluster)
+            if batch
+            else partial(execute_on_dask, cluster=cluster)
+        )
     if renew is None or crew.workers == 1:
         stopping = threading.Event()
         work = place.work(site.source, site.sink, stopping, now)
-        return partial(execute, work=work, lanes=crew.lanes if renew else 1, stopping=stopping)
-    pool = Pool(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes, cut, site.modules)
-    return partial(in_processes, pool=pool)
+        return partial(execute_in_process, work=work, lanes=crew.lanes if renew else 1, stopping=stopping)
+    pool = ProcessPoolSettings(crew.workers, lambda: partial(at_work, place, renew()), crew.lanes, cut, site.modules)
+    return partial(execute_in_processes, pool=pool)
 
 
-def crew_of(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
+def crew_of(items: Sequence[PlanItem], project: Project, request: RunRequest) -> WorkerAllocation:
     """The workers that a request gets on this machine for what is due in a plan."""
     wanted = {"workers": request.workers, "threads": request.threads, "memory": request.memory}
-    return crew_for(_due(items), project, **wanted)
+    return allocate_workers(_due(items), project, **wanted)
 
 
-def planned_crew(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
+def plan_workers(items: Sequence[PlanItem], project: Project, request: RunRequest) -> WorkerAllocation:
     """The workers that a request would get, wherever they are: those of a scheduler are asked for.
 
     Raises
@@ -227,23 +244,23 @@ def planned_crew(items: Sequence[PlanItem], project: Project, request: Request) 
     """
     there = request.dask and _due(items)  # with nothing to do, nobody is asked
     crew = _crew_there(items, project, request) if there else crew_of(items, project, request)
-    refuse_full_disk(crew.disk, request.folder or state_folder())
+    check_disk_space(crew.disk, request.folder or state_folder())
     return crew
 
 
-def _crew_there(items: Sequence[PlanItem], project: Project, request: Request) -> Crew:
-    batch = _batch_of(request)
+def _crew_there(items: Sequence[PlanItem], project: Project, request: RunRequest) -> WorkerAllocation:
+    batch = _load_jobqueue(request)
     if batch is not None:
-        there = Strength(batch.workers, batch.cores // batch.processes, batch.worker_memory)
+        there = ClusterCapacity(batch.workers, batch.cores // batch.processes, batch.worker_memory)
     else:
-        there = strength_of(request.dask)
-    return crew_there(_due(items), project, there, threads=request.threads, memory=request.memory)
+        there = read_cluster_capacity(request.dask)
+    return allocate_cluster_workers(_due(items), project, there, threads=request.threads, memory=request.memory)
 
 
 def _due(items: Sequence[PlanItem]) -> list[ImageInfo]:
     return [item.image for item in items if item.decision in ("due", "replace")]
 
 
-def _batch_of(request: Request) -> Batch | None:
+def _load_jobqueue(request: RunRequest) -> JobQueueSettings | None:
     """The jobs that a request's workers are, where it names a file of settings instead of a scheduler."""
-    return load_batch(Path(request.dask)) if request.dask.endswith(".toml") else None
+    return load_jobqueue_settings(Path(request.dask)) if request.dask.endswith(".toml") else None

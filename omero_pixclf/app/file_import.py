@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app.runs import connected
+from omero_pixclf.app.runs import open_session
 from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfError, UnreachableError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def import_files(login: Login, files: Sequence[Path], *, dataset: str, axes: str
     """
     from omero_pixclf.connector.upload import create_container, find_container
 
-    with connected(login) as session:
+    with open_session(login) as session:
         for path, found in _file_sets(files, whole=axes is None):
             if isinstance(found, PixclfError):
                 yield FileImport((path,), error=found)

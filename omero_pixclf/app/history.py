@@ -8,12 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app.runs import connected, runs_in
+from omero_pixclf.app.runs import open_session, run_state_folder
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.provenance import RunRecord, UndoResult, parse_run_id, run_folder
-from omero_pixclf.runs.state.history import RunOverview, differences, overviews
+from omero_pixclf.runs.state.history import RunOverview, compare_runs, summarize_runs
 from omero_pixclf.runs.state.image_files import ImageFiles
-from omero_pixclf.runs.state.manifest import Manifest, is_run_state, state_folder
+from omero_pixclf.runs.state.manifest import Manifest, is_run_folder, state_folder
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
@@ -36,15 +36,15 @@ def list_runs(login: Login) -> list[RunOverview]:
     """This user's runs, as the ledger in OMERO has them, newest first."""
     from omero_pixclf.connector.results.ledger import list_run_records, list_table_records
 
-    with connected(login) as session:
-        return overviews(list_run_records(session), list_table_records(session), state_folder())
+    with open_session(login) as session:
+        return summarize_runs(list_run_records(session), list_table_records(session), state_folder())
 
 
 def list_runs_in_folder(out: Path) -> list[RunOverview]:
     """The runs over files whose results are in a folder, newest first."""
     found = _records_in(out)
     images, tables = [r for r in found if r.image], [r for r in found if not r.image]
-    return overviews(images, tables, runs_in(out))
+    return summarize_runs(images, tables, run_state_folder(out))
 
 
 def _records_in(out: Path) -> list[RunRecord]:
@@ -55,7 +55,7 @@ def _records_in(out: Path) -> list[RunRecord]:
 
 def show_run_in_folder(out: Path, run_id: str) -> Iterator[dict[str, str]]:
     """`show_run` for a run over files."""
-    folder = run_folder(runs_in(out), run_id)
+    folder = run_folder(run_state_folder(out), run_id)
     yield from _shown([r for r in _records_in(out) if r.run_id == run_id and r.image], folder)
 
 
@@ -67,7 +67,7 @@ def diff_runs_in_folder(out: Path, one: str, other: str) -> dict[str, tuple[str,
     for run_id, found in zip(asked, both, strict=True):
         if not found:
             raise InputError(f"run {run_id}: nothing of it is in {out}; see: omero-pixclf runs list --out {out}")
-    return differences(*both)
+    return compare_runs(*both)
 
 
 def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
@@ -81,7 +81,7 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
     from omero_pixclf.connector.results.ledger import list_run_records
 
     folder = run_folder(state_folder(), run_id)
-    with connected(login) as session:
+    with open_session(login) as session:
         standing = list_run_records(session, run_id=run_id)
     yield from _shown(standing, folder)
 
@@ -91,7 +91,7 @@ def _shown(standing: Sequence[RunRecord], folder: Path) -> Iterator[dict[str, st
     for record in standing:
         found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
         yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
-    if not standing or is_run_state(folder):
+    if not standing or is_run_folder(folder):
         with Manifest.open(folder) as manifest:
             entries = manifest.entries()
         shown = {r.image for r in standing}
@@ -111,25 +111,25 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
     from omero_pixclf.connector.results.ledger import list_run_records
 
     asked = [parse_run_id(run_id) for run_id in (one, other)]
-    with connected(login) as session:
+    with open_session(login) as session:
         both = [list_run_records(session, run_id=run_id) for run_id in asked]
     for run_id, found in zip((one, other), both, strict=True):
         if not found:
             raise MissingError(f"run {run_id}: the ledger has no such run of yours")
-    return differences(*both)
+    return compare_runs(*both)
 
 
 def undo_in_folder(out: Path, run_id: str) -> UndoResult:
     """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
     from omero_pixclf.folder.backend import undo_folder
 
-    return _undo_all(run_id, runs_in(out), lambda one: UndoResult(undo_folder(out, one)))
+    return _undo_all(run_id, run_state_folder(out), lambda one: UndoResult(undo_folder(out, one)))
 
 
 def undo_run(login: Login, run_id: str) -> UndoResult:
     """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
     parse_run_id(run_id)  # before a server is asked for
-    with connected(login) as session:
+    with open_session(login) as session:
         return undo_in_session(session, run_id)
 
 
@@ -145,11 +145,11 @@ def _undo_all(run_id: str, folder: Path, undo: Callable[[str], UndoResult]) -> U
     """Undo a run, then the runs that it put together, as far as this machine knows of them."""
     home = run_folder(folder, run_id)
     parts: tuple[str, ...] = ()
-    if is_run_state(home):
+    if is_run_folder(home):
         with Manifest.open(home) as manifest:
             parts = tuple(parse_run_id(part) for part in manifest.header.merged)
     for place in (run_folder(folder, one) for one in (run_id, *parts)):
-        if is_run_state(place):
+        if is_run_folder(place):
             ImageFiles(place).drop_all_pieces()
     if not parts:
         return undo(run_id)

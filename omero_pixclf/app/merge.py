@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from omero_pixclf.app.backends import folder_edges, omero_edges, utc_now
-from omero_pixclf.app.execute import pictures_of, record_of
-from omero_pixclf.app.runs import connected, project_of, runs_in
+from omero_pixclf.app.execute import make_run_record, pictures_of
+from omero_pixclf.app.runs import load_project, open_session, run_state_folder
 from omero_pixclf.config import Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project, read_project
@@ -19,7 +19,13 @@ from omero_pixclf.provenance import new_run_id
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event, RunFinished, RunPlanned, finish_container
 from omero_pixclf.runs.state.manifest import RunHeader, state_folder
-from omero_pixclf.runs.state.merge import Part, merged_header, merged_manifest, outcomes_of, parts_of
+from omero_pixclf.runs.state.merge import (
+    ShardRun,
+    create_merged_manifest,
+    load_shard_runs,
+    make_merged_header,
+    read_outcomes,
+)
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
@@ -41,14 +47,14 @@ def merge_in_omero(
     UsageError
         Where they are not, or were made by somebody else or elsewhere.
     """
-    parts = parts_of(state_folder(), run_ids)
+    parts = load_shard_runs(state_folder(), run_ids)
     header = parts[0][0]
-    with connected(login) as session:
+    with open_session(login) as session:
         if (header.server, header.user) != (session.host, session.user_name):
             here = f"{session.user_name}'s on {session.host}"
             raise UsageError(f"run {header.run_id} is {header.user}'s on {header.server}, not {here}: merge it there")
         recipe = Recipe.model_validate(header.recipe)
-        project = _unchanged(project_of(session, recipe, header.targets), recipe, header)
+        project = _unchanged(load_project(session, recipe, header.targets), recipe, header)
         with omero_edges(session, recipe) as (source, sink):
             yield from _merge(state_folder(), parts, source, sink, recipe, project, now, salt)
 
@@ -62,7 +68,7 @@ def merge_in_folder(
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """`merge_in_omero` for runs over files; ``axes``, if given, must be what the runs were given."""
-    parts = parts_of(runs_in(out), run_ids)
+    parts = load_shard_runs(run_state_folder(out), run_ids)
     header = parts[0][0]
     if axes not in (None, header.axes):
         read = header.axes or "they say"
@@ -70,7 +76,7 @@ def merge_in_folder(
     recipe = Recipe.model_validate(header.recipe)
     project = _unchanged(read_project(Path(recipe.classifier.project)), recipe, header)
     with folder_edges(out, header.axes) as (source, sink):
-        yield from _merge(runs_in(out), parts, source, sink, recipe, project, now, salt)
+        yield from _merge(run_state_folder(out), parts, source, sink, recipe, project, now, salt)
 
 
 def _unchanged(project: Project, recipe: Recipe, header: RunHeader) -> Project:
@@ -81,7 +87,7 @@ def _unchanged(project: Project, recipe: Recipe, header: RunHeader) -> Project:
 
 def _merge(
     folder: Path,
-    parts: Sequence[Part],
+    parts: Sequence[ShardRun],
     source: ImageSource,
     sink: ResultSink,
     recipe: Recipe,
@@ -90,13 +96,13 @@ def _merge(
     salt: Callable[[int], bytes],
 ) -> Iterator[Event]:
     started = now()
-    header = merged_header(new_run_id(started, salt(3)), started.isoformat(timespec="seconds"), parts)
+    header = make_merged_header(new_run_id(started, salt(3)), started.isoformat(timespec="seconds"), parts)
     images = {image.key: image for image in source.images(header.targets)}
-    with merged_manifest(folder, header, parts) as manifest:
+    with create_merged_manifest(folder, header, parts) as manifest:
         yield RunPlanned(header.run_id, manifest.folder, ())
-        record = record_of(manifest, recipe, project, started, axes=header.axes)
+        record = make_run_record(manifest, recipe, project, started, axes=header.axes)
         drawn = pictures_of(manifest, record, project, recipe, now)
-        outcomes = tuple(outcomes_of(manifest, images))
+        outcomes = tuple(read_outcomes(manifest, images))
         yield from outcomes
         known = {o.image.key for o in outcomes}
         members: dict[str, list[ImageInfo]] = {}

@@ -27,7 +27,7 @@ from omero_pixclf.app.backends import (
     omero_edges,
     utc_now,
 )
-from omero_pixclf.app.execute import Request, Site, carry_out, get_ready, planned_crew
+from omero_pixclf.app.execute import RunContext, RunRequest, execute_plan, plan_workers, start_imports
 from omero_pixclf.config import Recipe
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.errors import ImageError, InputError, UsageError
@@ -36,13 +36,13 @@ from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.predict import refusal as engine_refusal
 from omero_pixclf.provenance import new_run_id, run_folder
-from omero_pixclf.runs.planning.channels import applied_channels, class_indices
-from omero_pixclf.runs.planning.estimate import Estimate, Looked, estimate, middle_of
+from omero_pixclf.runs.planning.channels import class_indices, match_channels
+from omero_pixclf.runs.planning.estimate import Estimate, SampleResult, crop_middle_block, estimate_run
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
-from omero_pixclf.runs.planning.resources import refusal_of_room
-from omero_pixclf.runs.planning.sampling import pictured
-from omero_pixclf.runs.planning.shards import parse_shard, share
-from omero_pixclf.runs.planning.workers import Crew
+from omero_pixclf.runs.planning.resources import find_disk_shortage
+from omero_pixclf.runs.planning.sampling import choose_previewed
+from omero_pixclf.runs.planning.shards import parse_shard, select_shard
+from omero_pixclf.runs.planning.workers import WorkerAllocation
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader, state_folder
@@ -53,38 +53,38 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
 
 __all__ = [
-    "Preview",
-    "Request",
-    "connected",
+    "RunPreview",
+    "RunRequest",
+    "load_project",
+    "load_resumed_request",
+    "open_session",
     "plan_in_folder",
     "plan_in_omero",
-    "project_of",
-    "resumed",
     "run_in_folder",
     "run_in_omero",
     "run_in_session",
-    "runs_in",
+    "run_state_folder",
 ]
 
-TRIED = 8  # images of a plan that are opened to see whether they can be read directly
+DIRECT_SAMPLES = 8  # images of a plan that are opened to see whether they can be read directly
 
 
 def run_in_omero(
     login: Login,
-    request: Request,
+    request: RunRequest,
     *,
     now: Callable[[], datetime] = utc_now,
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to everything below the targets in OMERO, and yield what happens."""
-    get_ready(request, OMERO_MODULES)
-    with connected(login) as session:
+    start_imports(request, OMERO_MODULES)
+    with open_session(login) as session:
         yield from run_in_session(session, request, login=login, now=now, salt=salt)
 
 
 def run_in_session(
     session: Session,
-    request: Request,
+    request: RunRequest,
     *,
     login: Login | None = None,
     wrap: Callable[[ImageSource, ResultSink], Edges] | None = None,
@@ -96,7 +96,7 @@ def run_in_session(
     ``login``: how it was opened, where other processes shall join it; ``wrap`` may put something around both edges of
     the run, which then stays in this process.
     """
-    project = project_of(session, request.recipe, request.targets)
+    project = load_project(session, request.recipe, request.targets)
     request = _titled(request, project)
     recipe = request.recipe
     server = f"{session.host}:{session.client.getProperty('omero.port')}"
@@ -106,66 +106,66 @@ def run_in_session(
             source, sink = wrap(source, sink)
         items = _plan(source, sink, project, request)
         with _manifest(request, project, session.host, session.user_name, now, salt) as manifest:
-            yield from carry_out(
-                items, Site(source, sink, project, server, renew, OMERO_MODULES), request, manifest, now
+            yield from execute_plan(
+                items, RunContext(source, sink, project, server, renew, OMERO_MODULES), request, manifest, now
             )
 
 
 def run_in_folder(
     out: Path,
-    request: Request,
+    request: RunRequest,
     *,
     now: Callable[[], datetime] = utc_now,
     salt: Callable[[int], bytes] = os.urandom,
 ) -> Iterator[Event]:
     """Apply a recipe to image files, results into a folder; the state of runs lies there too."""
     check_results_folder(out)
-    get_ready(request, FILE_MODULES)
+    start_imports(request, FILE_MODULES)
     project = _project_file(request)
     request = _titled(request, project)
-    placed = replace(request, folder=request.folder or runs_in(out))
+    placed = replace(request, folder=request.folder or run_state_folder(out))
     edges = partial(folder_edges, out, request.axes)
     with edges() as (source, sink):
-        site = Site(source, sink, project, renew=lambda: edges, modules=FILE_MODULES)
+        site = RunContext(source, sink, project, renew=lambda: edges, modules=FILE_MODULES)
         items = _plan(source, sink, project, request)
         with _manifest(placed, project, str(out), "", now, salt) as manifest:
-            yield from carry_out(items, site, placed, manifest, now)
+            yield from execute_plan(items, site, placed, manifest, now)
 
 
-def _titled(request: Request, project: Project) -> Request:
+def _titled(request: RunRequest, project: Project) -> RunRequest:
     """The request with its recipe called after the project where it has no name: what stands is found by that."""
     return replace(request, recipe=request.recipe.called_after(project.name))
 
 
-def _project_file(request: Request) -> Project:
+def _project_file(request: RunRequest) -> Project:
     return read_project(Path(request.recipe.classifier.project))
 
 
-def runs_in(out: Path) -> Path:
+def run_state_folder(out: Path) -> Path:
     """Where the state of runs over files is kept: beside their results."""
     return out / IN_RESULTS
 
 
 @dataclass(frozen=True)
-class Preview:
+class RunPreview:
     """A run before it is done; ``direct``: how some of its images could be read, where that was to be direct."""
 
     project: Project
     items: tuple[PlanItem, ...]
-    crew: Crew
+    crew: WorkerAllocation
     estimate: Estimate | None
     direct: str = ""
 
 
-def plan_in_omero(login: Login, request: Request, *, samples: int = 0) -> Preview:
+def plan_in_omero(login: Login, request: RunRequest, *, samples: int = 0) -> RunPreview:
     """What `run_in_omero` would do, without doing it; with ``samples`` images tried, to estimate time and objects."""
-    with connected(login) as session:
-        project = project_of(session, request.recipe, request.targets)
+    with open_session(login) as session:
+        project = load_project(session, request.recipe, request.targets)
         with omero_edges(session, request.recipe, request.direct) as (source, sink):
             return _preview(source, sink, project, _titled(request, project), samples)
 
 
-def plan_in_folder(out: Path, request: Request, *, samples: int = 0) -> Preview:
+def plan_in_folder(out: Path, request: RunRequest, *, samples: int = 0) -> RunPreview:
     """What `run_in_folder` would do, without doing it."""
     check_results_folder(out)
     with folder_edges(out, request.axes) as (source, sink):
@@ -173,20 +173,20 @@ def plan_in_folder(out: Path, request: Request, *, samples: int = 0) -> Preview:
         return _preview(source, sink, project, _titled(request, project), samples)
 
 
-def _preview(source: ImageSource, sink: ResultSink, project: Project, request: Request, samples: int) -> Preview:
+def _preview(source: ImageSource, sink: ResultSink, project: Project, request: RunRequest, samples: int) -> RunPreview:
     items = _plan(source, sink, project, request)
-    crew = planned_crew(items, project, request)
+    crew = plan_workers(items, project, request)
 
-    def look(image: ImageInfo) -> Looked:
-        from omero_pixclf.runs.analysis import find_in  # slow to import, and most who plan look at nothing
+    def look(image: ImageInfo) -> SampleResult:
+        from omero_pixclf.runs.analysis import analyze_image  # slow to import, and most who plan look at nothing
 
         with source.open(image) as reader:
-            part = middle_of(reader)
-            found = find_in(part, request.recipe, project, threads=crew.threads, memory=crew.memory)
-            return Looked(prod(part.info.shape), dict(found.summary.objects))
+            part = crop_middle_block(reader)
+            found = analyze_image(part, request.recipe, project, threads=crew.threads, memory=crew.memory)
+            return SampleResult(prod(part.info.shape), dict(found.summary.objects))
 
-    expected = estimate(items, look, samples=samples, workers=crew.workers) if samples else None
-    return Preview(project, tuple(items), crew, expected, _tried(source, items))
+    expected = estimate_run(items, look, samples=samples, workers=crew.workers) if samples else None
+    return RunPreview(project, tuple(items), crew, expected, _tried(source, items))
 
 
 def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
@@ -196,20 +196,20 @@ def _tried(source: ImageSource, items: Sequence[PlanItem]) -> str:
     if source.tally:
         return str(source.tally)
     readable = [item.image for item in items if item.decision not in ("refused", "made")]
-    for image in readable[:: max(1, len(readable) // TRIED)][:TRIED]:
+    for image in readable[:: max(1, len(readable) // DIRECT_SAMPLES)][:DIRECT_SAMPLES]:
         with source.open(image):
             pass
     return str(source.tally)
 
 
-def connected(login: Login) -> AbstractContextManager[Session]:
+def open_session(login: Login) -> AbstractContextManager[Session]:
     """A session; a person at a terminal may be asked for the password."""
     from omero_pixclf.connector.sessions.session import connect
 
     return connect(login, ask=getpass.getpass if sys.stdin.isatty() else None)
 
 
-def project_of(session: Session, recipe: Recipe, targets: Sequence[str] = ()) -> Project:
+def load_project(session: Session, recipe: Recipe, targets: Sequence[str] = ()) -> Project:
     """The recipe's project: a file here, or one that is attached in OMERO."""
     from omero_pixclf.connector.files import read_project_bytes
 
@@ -224,7 +224,7 @@ def project_of(session: Session, recipe: Recipe, targets: Sequence[str] = ()) ->
     )
 
 
-def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Request) -> list[PlanItem]:
+def _plan(source: ImageSource, sink: ResultSink, project: Project, request: RunRequest) -> list[PlanItem]:
     recipe = request.recipe
     class_indices(recipe, project)  # a wrong label is wrong for all images: refuse before listing them
 
@@ -232,10 +232,10 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
         if 0 in image.shape:
             return f"{image.key}: has no pixels; is its import unfinished?"
         try:
-            channels = applied_channels(recipe, project, image)
+            channels = match_channels(recipe, project, image)
         except ImageError as error:
             return str(error)
-        room = refusal_of_room(image, project, request.memory, request.folder or state_folder())
+        room = find_disk_shortage(image, project, request.memory, request.folder or state_folder())
         return room or engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
     digest = request.recipe_hash(project)
@@ -245,16 +245,16 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: Requ
     inputs = [image for image in images if not image.made_by]
     if request.shard is not None:
         # Shares follow from the inputs alone: while this one is planned, others make images.
-        images = [*share(inputs, *request.shard), *(image for image in images if image.made_by)]
+        images = [*select_shard(inputs, *request.shard), *(image for image in images if image.made_by)]
     items = list(plan_images(images, sink, recipe, digest, refusal, force=request.force, project=project))
     # A share's pictures go onto a sheet with those of the others, which are planned elsewhere.
     worked_on = [i.image for i in items if i.decision in ("due", "replace") or i.earlier == request.resume]
-    shown = pictured(worked_on if request.shard is None else inputs)
+    shown = choose_previewed(worked_on if request.shard is None else inputs)
     return [replace(item, pictured=item.image.key in shown) for item in items]
 
 
 def _manifest(
-    request: Request,
+    request: RunRequest,
     project: Project,
     server: str,
     user: str,
@@ -280,7 +280,7 @@ def _manifest(
 
 
 @contextmanager
-def _reopened(request: Request, digest: str, server: str, user: str) -> Iterator[Manifest]:
+def _reopened(request: RunRequest, digest: str, server: str, user: str) -> Iterator[Manifest]:
     """An earlier run's manifest, if what is asked for is what it was about."""
     assert request.resume is not None
     if request.force:
@@ -298,10 +298,10 @@ def _reopened(request: Request, digest: str, server: str, user: str) -> Iterator
         yield manifest
 
 
-def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Request:
+def load_resumed_request(run_id: str, *, folder: Path | None = None, **machine: Any) -> RunRequest:
     """The request of an earlier run, to go on with it; ``folder`` is where run folders are kept, if elsewhere.
 
-    ``machine``: ``threads``, ``memory``, ``workers``, ``dask`` and ``direct`` of the `Request`.
+    ``machine``: ``threads``, ``memory``, ``workers``, ``dask`` and ``direct`` of the `RunRequest`.
 
     Raises
     ------
@@ -312,4 +312,4 @@ def resumed(run_id: str, *, folder: Path | None = None, **machine: Any) -> Reque
         header = manifest.header
     recipe = Recipe.model_validate(header.recipe)
     shard = parse_shard(header.shard) if header.shard else None
-    return Request(header.targets, recipe, resume=run_id, folder=folder, shard=shard, axes=header.axes, **machine)
+    return RunRequest(header.targets, recipe, resume=run_id, folder=folder, shard=shard, axes=header.axes, **machine)

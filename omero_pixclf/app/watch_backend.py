@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
 
-from omero_pixclf.app.runs import Request, project_of, run_in_session
+from omero_pixclf.app.runs import RunRequest, load_project, run_in_session
 from omero_pixclf.config import Recipe, parse_size, title_of
 from omero_pixclf.connector.files import name_recipe
 from omero_pixclf.connector.hierarchy import iterate_images
@@ -43,10 +43,10 @@ from omero_pixclf.watch.settings import (
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["OmeroWatchBackend", "login_of", "runs_folder", "state_url", "status_token"]
+__all__ = ["OmeroWatchBackend", "make_login", "read_status_token", "runs_folder", "state_url"]
 
 
-def login_of(server: ServerSettings, environ: Mapping[str, str]) -> Login:
+def make_login(server: ServerSettings, environ: Mapping[str, str]) -> Login:
     """The login of the settings' server; what they leave out comes from the environment, as for other commands."""
     port = server.port or (int(environ["OMERO_PORT"]) if environ.get("OMERO_PORT", "").isdecimal() else None)
     return Login(
@@ -85,7 +85,7 @@ class OmeroWatchBackend:
         """The session; opened where there is none."""
         if self._session is None:
             with ExitStack() as opening:
-                login = login_of(self._settings.server, os.environ)
+                login = make_login(self._settings.server, os.environ)
                 self._session = opening.enter_context(connect(login, ask=None, pause=self._pause))
                 self._open = opening.pop_all()
         return self._session
@@ -177,7 +177,7 @@ class OmeroWatchBackend:
         """The recipe's hash; the project is read only where its file has changed."""
         state = (*self._state_of(recipe.classifier.project), recipe.model_dump_json())
         if state not in self._hashes:
-            self._hashes[state] = recipe.hash(project_of(self.session, recipe).sha256)
+            self._hashes[state] = recipe.hash(load_project(self.session, recipe).sha256)
         return self._hashes[state]
 
     def _state_of(self, project: str) -> tuple[str, ...]:
@@ -214,7 +214,7 @@ class OmeroWatchBackend:
 
         # An image that a run made is an input only where it is named itself.
         named = target.key.startswith("Image:")
-        request = Request(
+        request = RunRequest(
             (target.key if named else container.key,),
             self._resolved(target),
             resume=resume,
@@ -252,6 +252,6 @@ def state_url(service: ServiceSettings, environ: Mapping[str, str]) -> str:
     return given or f"sqlite:///{runs_folder(service).resolve().parent / 'watch.sqlite'}"
 
 
-def status_token(page: StatusPageSettings) -> str:
+def read_status_token(page: StatusPageSettings) -> str:
     """The status page's token, from a file that only its owner can read; "" where none is asked for."""
     return read_password_file(page.token_file) if page.token_file else ""

@@ -161,7 +161,7 @@ def _upload_data(login: Login, console: Console) -> DemoData:
 
 def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: Console, machine: bool) -> RunFinished:
     """Run one project over its container, with the same functions as `omero-pixclf run`."""
-    from omero_pixclf.app.runs import Request, run_in_omero
+    from omero_pixclf.app.runs import RunRequest, run_in_omero
     from omero_pixclf.cli.progress import show_events
     from omero_pixclf.config import load_recipe
 
@@ -170,7 +170,7 @@ def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: 
     project = Path(str(files("omero_pixclf.demo") / f"{name}.ilp"))
     recipe = load_recipe(None, {"classifier.project": str(project), "objects.label": "Nucleus", **changes})
     console.print(f"\n[bold]omero-pixclf run {target} --project {name}.ilp --label Nucleus[/bold]")
-    end = show_events(run_in_omero(login, Request((target,), recipe, folder=folder / "runs")), machine=machine)
+    end = show_events(run_in_omero(login, RunRequest((target,), recipe, folder=folder / "runs")), machine=machine)
     for outcome in end.outcomes:
         if outcome.state != "done":
             raise PixclfError(f"{outcome.image.name}: {outcome.state}: {outcome.reason}")

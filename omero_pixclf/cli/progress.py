@@ -14,8 +14,8 @@ import click
 
 from omero_pixclf.cli.interrupts import advise_on_interrupt
 from omero_pixclf.runs.execution.serial import ImageOutcome
-from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
-from omero_pixclf.runs.planning.plan_notes import notes_of
+from omero_pixclf.runs.planning.plan import format_decisions, select_inputs
+from omero_pixclf.runs.planning.plan_notes import format_notes
 from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 from omero_pixclf.text import one_line, pluralize
 
@@ -134,9 +134,9 @@ def _in_lines(events: Iterable[Event], where: str) -> RunFinished:
 
 def _lines(event: Event, where: str) -> list[str]:
     if isinstance(event, RunPlanned):
-        counts = count_decisions(event.items) or "none"
+        counts = format_decisions(event.items) or "none"
         first = f"run {event.run_id}: {pluralize(len(event.items), 'image')}: {counts}"
-        return [first, *notes_of(item.note for item in event.items)]
+        return [first, *format_notes(item.note for item in event.items)]
     if isinstance(event, ImageOutcome):
         found = ", ".join(f"{count} {name}" for name, count in event.objects)
         return [f"{event.image.key} {event.image.name}: {event.state} {found or event.reason}".rstrip()]
@@ -172,7 +172,7 @@ def _with_bar(events: Iterable[Event], where: str) -> RunFinished:
 
         def show(event: Event) -> None:
             if isinstance(event, RunPlanned):
-                bar.update(task, total=len(inputs_of(event.items)), description="images")
+                bar.update(task, total=len(select_inputs(event.items)), description="images")
             elif isinstance(event, ImageOutcome):
                 bar.advance(task)
             loud = isinstance(event, RunPlanned | ContainerOutcome) or getattr(event, "state", "") in (

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omero_pixclf.app.runs import (
-    Preview,
-    Request,
+    RunPreview,
+    RunRequest,
+    load_resumed_request,
     plan_in_folder,
     plan_in_omero,
-    resumed,
     run_in_folder,
     run_in_omero,
-    runs_in,
+    run_state_folder,
 )
 from omero_pixclf.cli.help_sections import SectionedCommand
 from omero_pixclf.cli.options import (
@@ -35,8 +35,8 @@ from omero_pixclf.cli.path_types import UserPath, expand_home_in_targets
 from omero_pixclf.cli.progress import exit_code, options_for, show_events
 from omero_pixclf.direct.mounts import DirectSettings
 from omero_pixclf.errors import UsageError
-from omero_pixclf.runs.planning.plan import count_decisions
-from omero_pixclf.runs.planning.plan_notes import notes_of
+from omero_pixclf.runs.planning.plan import format_decisions
+from omero_pixclf.runs.planning.plan_notes import format_notes
 from omero_pixclf.text import one_line, pluralize, size_text
 
 if TYPE_CHECKING:
@@ -115,14 +115,14 @@ def run(
         "direct": direct,
     }
     if resume is not None:
-        request = resumed(resume, folder=runs_in(out) if out else None, **machinery)
+        request = load_resumed_request(resume, folder=run_state_folder(out) if out else None, **machinery)
         if axes not in (None, request.axes):
             raise UsageError(
                 f"run {resume} reads its files as {request.axes or 'they say'}, not as {axes}: leave out --axes, or "
                 "start a new run"
             )
     else:
-        request = Request(targets, pop_recipe(recipe_file, options), force, shard=shard, axes=axes, **machinery)
+        request = RunRequest(targets, pop_recipe(recipe_file, options), force, shard=shard, axes=axes, **machinery)
     if dry_run:
         return _show_plan(_preview(login, out, request, samples=2), machine)
     events = run_in_folder(out, request) if out else run_in_omero(login, request)
@@ -188,7 +188,7 @@ def _refuse_files(targets: tuple[str, ...], axes: str | None = None) -> None:
         raise UsageError("--axes is for image files: name the folder for their results with --out, or leave --axes out")
 
 
-def _preview(login: Login, out: Path | None, request: Request, *, samples: int) -> Preview:
+def _preview(login: Login, out: Path | None, request: RunRequest, *, samples: int) -> RunPreview:
     if out is not None:
         return plan_in_folder(out, request, samples=samples)
     return plan_in_omero(login, request, samples=samples)
@@ -223,7 +223,7 @@ def check(
     login, direct = pop_login(options), pop_direct_settings(options)
     if not out:
         _refuse_files(targets, axes)
-    request = Request(targets, pop_recipe(recipe_file, options), direct=direct, axes=axes)
+    request = RunRequest(targets, pop_recipe(recipe_file, options), direct=direct, axes=axes)
     preview = _preview(login, out, request, samples=0)
     project = preview.project
     if not machine:
@@ -233,7 +233,7 @@ def check(
     return _show_plan(preview, machine)
 
 
-def _show_plan(preview: Preview, machine: bool) -> int:
+def _show_plan(preview: RunPreview, machine: bool) -> int:
     """Print the plan; 1 where an image is refused."""
     items = preview.items
     for item in items:
@@ -249,8 +249,8 @@ def _show_plan(preview: Preview, machine: bool) -> int:
     if machine and expected is not None:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
     elif not machine:
-        click.echo(f"{pluralize(len(items), 'image')}: {count_decisions(items)}")
-        for note in notes_of(item.note for item in items):
+        click.echo(f"{pluralize(len(items), 'image')}: {format_decisions(items)}")
+        for note in format_notes(item.note for item in items):
             click.echo(one_line(note))
         if preview.direct:
             click.echo(f"tried: {preview.direct}")

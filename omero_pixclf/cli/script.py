@@ -122,11 +122,11 @@ def install(
     folder: str, own: bool, python: str, direct: tuple[str, ...], at_once: int, machine: bool, **options: Any
 ) -> None:
     """Put the script onto the server, or bring it up to date there."""
-    from omero_pixclf.app.runs import connected
+    from omero_pixclf.app.runs import open_session
     from omero_pixclf.connector.scripts import install_script
 
     text = script_text(python, direct, at_once)
-    with connected(pop_login(options)) as session:
+    with open_session(pop_login(options)) as session:
         done = install_script(session, f"{folder.strip('/')}/{NAME}", text, official=not own)
     text = f"{done.path}: {done.change} (script {done.ident})"
     tell(machine, text, path=done.path, change=done.change, script=done.ident)
@@ -162,11 +162,11 @@ def show(
     if text:
         click.echo(script_text(python, direct, at_once), nl=False)
         return
-    from omero_pixclf.app.runs import connected
+    from omero_pixclf.app.runs import open_session
     from omero_pixclf.connector.scripts import find_script, script_parameters
 
     path = f"{folder.strip('/')}/{NAME}"
-    with connected(pop_login(options)) as session:
+    with open_session(pop_login(options)) as session:
         found = find_script(session, path, official=not own)
         if found is None:
             raise MissingError(f"{path}: not on {session.host}; put it there with: omero-pixclf script install")

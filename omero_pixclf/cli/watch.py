@@ -62,7 +62,7 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
 
 
 def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
-    from omero_pixclf.app.watch_backend import OmeroWatchBackend, runs_folder, state_url, status_token
+    from omero_pixclf.app.watch_backend import OmeroWatchBackend, read_status_token, runs_folder, state_url
     from omero_pixclf.watch.auth import Authenticator
     from omero_pixclf.watch.installation import installation_id
     from omero_pixclf.watch.lease_guard import StopRequest
@@ -83,7 +83,7 @@ def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
         if once:
             return _show_pass(run_once(service), machine)
         if settings.status.enabled:
-            auth = Authenticator(settings.status, status_token(settings.status))
+            auth = Authenticator(settings.status, read_status_token(settings.status))
             url = stack.enter_context(serve(StatusSite(service.watcher, auth, time.time)))
             logging.getLogger("omero_pixclf.watch").info("status page: %s", url)
         if not run_forever(service):

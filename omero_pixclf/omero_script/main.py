@@ -196,15 +196,15 @@ def _queue(session: Session, order: Order) -> Answer:
 
 def _run(login: Login, order: Order, direct: DirectSettings) -> Answer:
     """Work here and now, if it is not too much."""
-    from omero_pixclf.app.runs import Request, plan_in_omero, run_in_omero
+    from omero_pixclf.app.runs import RunRequest, plan_in_omero, run_in_omero
     from omero_pixclf.runs.execution.serial import ImageOutcome
-    from omero_pixclf.runs.planning.plan import count_decisions, inputs_of
-    from omero_pixclf.runs.planning.plan_notes import notes_of
+    from omero_pixclf.runs.planning.plan import format_decisions, select_inputs
+    from omero_pixclf.runs.planning.plan_notes import format_notes
     from omero_pixclf.runs.run import RunFinished, RunPlanned
 
     with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
         threads = max(1, (os.cpu_count() or 2) // 2)  # the machine is the server's, too
-        request = Request(
+        request = RunRequest(
             order.targets, order.recipe, force=order.repeat, threads=threads, folder=Path(folder), direct=direct
         )
         planned = plan_in_omero(login, request)
@@ -217,14 +217,15 @@ def _run(login: Login, order: Order, direct: DirectSettings) -> Answer:
         number = 0
         for event in run_in_omero(login, request):
             if isinstance(event, RunPlanned):
-                plan = count_decisions(event.items)
+                plan = format_decisions(event.items)
                 log.info("run %s: %s: %s", event.run_id, pluralize(len(event.items), "image"), plan)
-                for note in notes_of(item.note for item in event.items):
+                for note in format_notes(item.note for item in event.items):
                     log.warning("%s", note)
             elif isinstance(event, ImageOutcome):
                 number += 1
                 found = ", ".join(f"{count} {name}" for name, count in event.objects)
-                log.info("%d/%d %s %s: %s %s", number, len(inputs_of(planned.items)), event.image.key, event.image.name,
+                log.info("%d/%d %s %s: %s %s", number, len(select_inputs(planned.items)), event.image.key,
+                         event.image.name,
                          event.state, found or event.reason)  # fmt: skip
             elif isinstance(event, RunFinished):
                 message = message_of(event) + _left_out(planned.items)

@@ -18,7 +18,7 @@ from omero_pixclf.report.overlay import (
     quantize_colors,
 )
 from omero_pixclf.report.wells import plate_slots
-from omero_pixclf.runs.planning.sampling import sampled
+from omero_pixclf.runs.planning.sampling import sample_groups
 
 __all__ = ["Thumbnail", "draw_contact_sheet"]
 
@@ -84,7 +84,7 @@ def draw_contact_sheet(
     subtitle, classes, channels
         Written at the top: a line of text, and the colours of outlines and channels.
     """
-    shown = [thumbnails[i] for i in sampled([t.group for t in thumbnails], limit)]
+    shown = [thumbnails[i] for i in sample_groups([t.group for t in thumbnails], limit)]
     sizes = [Image.open(io.BytesIO(t.picture)).size for t in shown]
     plate = plate_slots([t.group for t in shown]) if columns is None else None
     columns, slots = plate or (columns, list(range(len(shown))))

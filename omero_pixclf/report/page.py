@@ -16,7 +16,7 @@ from omero_pixclf.report.figures import Panel
 from omero_pixclf.report.inline_images import InlineImage, inline_image, shrink_to_jpeg
 from omero_pixclf.report.overlay import CHANNEL_COLORS, lighten_for_dark_background
 from omero_pixclf.report.tables import failure_table, image_table, well_table
-from omero_pixclf.runs.planning.sampling import sampled
+from omero_pixclf.runs.planning.sampling import sample_groups
 
 __all__ = ["ReportPictures", "render_page"]
 
@@ -91,7 +91,7 @@ def _headline_numbers(data: ReportData) -> list[tuple[str, str, str]]:
 
 def _thumbnail_values(data: ReportData, thumbnails: Sequence[Thumbnail]) -> dict[str, Any]:
     """The template's values for thumbnails: pictures with titles, a note about their choice, and colour legends."""
-    shown = [thumbnails[n] for n in sampled([t.group for t in thumbnails], MOST_THUMBNAILS)]
+    shown = [thumbnails[n] for n in sample_groups([t.group for t in thumbnails], MOST_THUMBNAILS)]
     done = data.count("done")
     which = f"{len(shown)} of {done} images" if len(shown) < done else "All images of this run"
     channels = [name or f"channel {n + 1}" for n, name in enumerate(data.channels)] if any(data.channels) else []

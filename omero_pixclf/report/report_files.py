@@ -20,8 +20,8 @@ from omero_pixclf.report.histograms import draw_histograms
 from omero_pixclf.report.overlay import Color
 from omero_pixclf.report.page import ReportPictures, render_page
 from omero_pixclf.runs.drawing_errors import attempt
-from omero_pixclf.runs.planning.sampling import MOST_TILES, sampled
-from omero_pixclf.runs.state.image_files import key_stem
+from omero_pixclf.runs.planning.sampling import MAX_TILES, sample_groups
+from omero_pixclf.runs.state.image_files import key_to_file_name
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 from omero_pixclf.text import pluralize, printable
@@ -68,15 +68,15 @@ def write_report_files(
     data = ReportData(
         record, place.container, place.name, header.server, header.user, entries, tables, colors, channels, place.plate
     )
-    folder = manifest.folder / "pictures" / key_stem(place.container)
+    folder = manifest.folder / "pictures" / key_to_file_name(place.container)
     return _write_files(draw_report_files(data, thumbnails, failures), folder)
 
 
 def _thumbnails(
     manifest: Manifest, images: Sequence[ImageInfo], tables: Mapping[str, Table], failures: list[str]
 ) -> list[Thumbnail]:
-    """Read the previews of at most `MOST_TILES` images; damaged ones are left out and reported in ``failures``."""
-    shown = [images[n] for n in sampled([i.place.well or "" for i in images], MOST_TILES)]
+    """Read the previews of at most `MAX_TILES` images; damaged ones are left out and reported in ``failures``."""
+    shown = [images[n] for n in sample_groups([i.place.well or "" for i in images], MAX_TILES)]
     rows = summary_rows(tables["summary"]) if "summary" in tables else {}
     thumbnails = []
     for image in shown:
@@ -129,7 +129,7 @@ def draw_report_files(
     data
         The container.
     thumbnails
-        At most `MOST_TILES` of its images.
+        At most `MAX_TILES` of its images.
     failures
         Lines about pictures that were left out before; the report shows them.
 
@@ -161,7 +161,7 @@ def _contact_sheet(data: ReportData, thumbnails: Sequence[Thumbnail]) -> bytes:
     return draw_contact_sheet(
         data.title,
         thumbnails,
-        limit=MOST_TILES,
+        limit=MAX_TILES,
         subtitle=f"{which} · {record.project} · run {record.run_id} · contrast set for each image",
         classes=data.colors,
         channels=data.channels if any(data.channels) else (),

@@ -22,21 +22,21 @@ from omero_pixclf.objects.blockwise import Facts
 from omero_pixclf.objects.segment import dimensions, find
 from omero_pixclf.objects.summary import ImageSummary, summarise
 from omero_pixclf.pixels.predict import predict_blocks
-from omero_pixclf.runs.planning.channels import applied_channels, class_indices
+from omero_pixclf.runs.planning.channels import class_indices, match_channels
 from omero_pixclf.table import Table
 
 __all__ = [
-    "Found",
-    "applied",
-    "facts_of",
-    "find_in",
-    "find_in_pixels",
+    "ImageAnalysis",
+    "analyze_image",
+    "analyze_pixels",
+    "measurement_parameters",
     "read_pixels",
+    "select_project_channels",
 ]
 
 
 @dataclass(frozen=True)
-class Found:
+class ImageAnalysis:
     """What was found in one image, before anything is stored.
 
     Attributes
@@ -57,12 +57,12 @@ class Found:
     summary: ImageSummary
 
 
-def find_in(
+def analyze_image(
     reader: PixelReader, recipe: Recipe, project: Project, *, threads: int | None = None, memory: int | None = None
-) -> Found:
+) -> ImageAnalysis:
     """Read, predict, find and measure."""
     pixels = read_pixels(reader)
-    return find_in_pixels(reader.info, pixels, recipe, project, threads=threads, memory=memory)
+    return analyze_pixels(reader.info, pixels, recipe, project, threads=threads, memory=memory)
 
 
 def read_pixels(reader: PixelReader) -> NDArray[Any]:
@@ -77,7 +77,7 @@ def read_pixels(reader: PixelReader) -> NDArray[Any]:
     return pixels
 
 
-def find_in_pixels(
+def analyze_pixels(
     image: ImageInfo,
     pixels: NDArray[Any],
     recipe: Recipe,
@@ -85,25 +85,25 @@ def find_in_pixels(
     *,
     threads: int | None = None,
     memory: int | None = None,
-) -> Found:
+) -> ImageAnalysis:
     """Predict, find and measure in pixels that `read_pixels` has read."""
-    chosen = applied(ArrayReader(image, pixels), recipe, project)
+    chosen = select_project_channels(ArrayReader(image, pixels), recipe, project)
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
     deque(predict_blocks(project, chosen, memory=memory, threads=threads, out=probabilities), 0)
     labels, tables = {}, {}
     for name, index in class_indices(recipe, project).items():
         labels[name] = find(probabilities, index, recipe.objects, pixel_size_um=image.pixel_size_um)
-        tables[name] = facts_of(image, recipe, name, index).measured(labels[name], pixels, probabilities)
-    return Found(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels))
+        tables[name] = measurement_parameters(image, recipe, name, index).measured(labels[name], pixels, probabilities)
+    return ImageAnalysis(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels))
 
 
-def applied(reader: PixelReader, recipe: Recipe, project: Project) -> PixelReader:
+def select_project_channels(reader: PixelReader, recipe: Recipe, project: Project) -> PixelReader:
     """An image as the project sees it: its channels in the project's order."""
-    channels = applied_channels(recipe, project, reader.info)
+    channels = match_channels(recipe, project, reader.info)
     return reader if channels == tuple(range(reader.info.shape[4])) else ChannelReader(reader, channels)
 
 
-def facts_of(image: ImageInfo, recipe: Recipe, name: str, index: int) -> Facts:
+def measurement_parameters(image: ImageInfo, recipe: Recipe, name: str, index: int) -> Facts:
     """What measuring has to know of a class of an image."""
     dims = dimensions(recipe.objects, image.shape[1])
     return Facts(name, index, dims, image.pixel_size_um, image.channels)

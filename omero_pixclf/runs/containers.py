@@ -17,17 +17,26 @@ from omero_pixclf.text import printable
 if TYPE_CHECKING:
     from omero_pixclf.objects.summary import ImageSummary
 
-__all__ = ["column_tags", "container_tables", "locate", "summary_row", "without_row"]
+__all__ = [
+    "add_image_columns",
+    "build_container_tables",
+    "is_missing_from_summary",
+    "make_column_tags",
+    "make_summary_row",
+]
 
 
-def locate(table: Table, image: ImageInfo) -> Table:
+def add_image_columns(table: Table, image: ImageInfo) -> Table:
     """A table of one image's rows, led by columns that say which image, well and field they belong to.
 
     The columns are called ``Image`` and ``Well``, because OMERO.web makes links of these and OMERO.parade needs them.
     Off OMERO, where images have no ids, ``Image`` is the file's path.
     """
     rows = len(table)
-    lead = [_image_column(image, rows), Column("Image_Name", "string", np.full(rows, printable(image.name), object))]
+    lead = [
+        _make_image_column(image, rows),
+        Column("Image_Name", "string", np.full(rows, printable(image.name), object)),
+    ]
     place = image.place
     if place.well_id is not None:
         lead.append(Column("Well", "well", np.full(rows, place.well_id)))
@@ -40,7 +49,7 @@ def locate(table: Table, image: ImageInfo) -> Table:
     return Table((*lead, *table.columns))
 
 
-def _image_column(image: ImageInfo, rows: int) -> Column:
+def _make_image_column(image: ImageInfo, rows: int) -> Column:
     kind, _, number = image.key.partition(":")
     ident = parse_id(number) if kind == "Image" else None
     if ident is not None:
@@ -48,13 +57,13 @@ def _image_column(image: ImageInfo, rows: int) -> Column:
     return Column("Image", "string", np.full(rows, printable(image.key), object))
 
 
-def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
+def make_summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
     """The image's row of the summary table: counts, area fractions and mean measurements per class.
 
     An image that several wells share has a row for each of them, so that each well has its numbers.
     """
     columns: list[Column] = []
-    tags = column_tags(objects)
+    tags = make_column_tags(objects)
     for name, table in objects.items():
         tag = tags[name]
         columns.append(
@@ -68,7 +77,7 @@ def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, T
                 description=f"share of the image's pixels in objects: {name}",
             )
         )
-        columns += [_mean(c, name, tag) for c in table.columns if c.name.startswith(AVERAGED)]
+        columns += [_make_mean_column(c, name, tag) for c in table.columns if c.name.startswith(AVERAGED)]
     doubt = np.array([np.nan if summary.uncertainty is None else summary.uncertainty])
     columns.append(Column("Uncertainty", "double", doubt, description="mean of 1 - (highest - second highest)"))
     columns += [
@@ -77,13 +86,13 @@ def summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, T
     ]
     row = Table(tuple(columns))
     places = (image.place, *image.other_places)
-    return concatenate([locate(row, replace(image, place=place)) for place in places])
+    return concatenate([add_image_columns(row, replace(image, place=place)) for place in places])
 
 
 AVERAGED = ("Area_", "Volume_", "Mean_")  # per-object columns whose means stand in the summary
 
 
-def _mean(column: Column, name: str, tag: str) -> Column:
+def _make_mean_column(column: Column, name: str, tag: str) -> Column:
     measured = column.values[column.known]
     value = float(np.mean(measured)) if len(measured) else float("nan")
     return Column(
@@ -96,10 +105,10 @@ def _mean(column: Column, name: str, tag: str) -> Column:
     )
 
 
-def column_tags(classes: Iterable[str]) -> dict[str, str]:
+def make_column_tags(classes: Iterable[str]) -> dict[str, str]:
     """Class names as parts of column names: ASCII letters, digits and underscores, unique.
 
-    >>> column_tags(["Cell body", "cell-body", "细胞"])
+    >>> make_column_tags(["Cell body", "cell-body", "细胞"])
     {'Cell body': 'Cell_body', 'cell-body': 'cell_body_2', '细胞': 'Class_3'}
     """
     names = list(classes)
@@ -107,7 +116,7 @@ def column_tags(classes: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, column_names(fallback, len(names)), strict=True))
 
 
-def container_tables(
+def build_container_tables(
     images: Sequence[ImageInfo], manifest: Manifest, standing: Mapping[str, Table]
 ) -> dict[str, Table]:
     """The container's ``summary`` and ``objects`` tables after this run.
@@ -120,26 +129,26 @@ def container_tables(
     for name in ("summary", "objects"):
         kept = [(image, manifest.kept(image.key, name)) for image in images]
         fresh = [table for _, table in kept if table is not None]
-        worked_on = {_identity(image) for image, table in kept if table is not None}
+        worked_on = {_image_id(image) for image, table in kept if table is not None}
         if name in standing:
             old = standing[name]
             others = np.array([value not in worked_on for value in old["Image"].tolist()], dtype=bool)
             fresh.append(old.take(others))
         if fresh:
-            tables[name] = _in_order(concatenate(fresh))
+            tables[name] = _sort_by_image(concatenate(fresh))
     return tables
 
 
-def without_row(image: ImageInfo, standing: Mapping[str, Table]) -> bool:
+def is_missing_from_summary(image: ImageInfo, standing: Mapping[str, Table]) -> bool:
     """Whether an image has no row in a container's summary as it stands."""
-    return "summary" not in standing or _identity(image) not in standing["summary"]["Image"].tolist()
+    return "summary" not in standing or _image_id(image) not in standing["summary"]["Image"].tolist()
 
 
-def _identity(image: ImageInfo) -> int | str:
-    value: int | str = _image_column(image, 1).values.tolist()[0]
+def _image_id(image: ImageInfo) -> int | str:
+    value: int | str = _make_image_column(image, 1).values.tolist()[0]
     return value
 
 
-def _in_order(table: Table) -> Table:
+def _sort_by_image(table: Table) -> Table:
     """Rows by image; within an image as they were."""
     return table.take(np.argsort(table["Image"], kind="stable"))

@@ -5,19 +5,19 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from omero_pixclf.runs.state.image_files import key_stem
+from omero_pixclf.runs.state.image_files import key_to_file_name
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.text import printable
 
-__all__ = ["failure_list"]
+__all__ = ["write_failure_list"]
 
 
-def failure_list(manifest: Manifest, container: str) -> tuple[Path, ...]:
+def write_failure_list(manifest: Manifest, container: str) -> tuple[Path, ...]:
     """``failures.csv`` in the run's folder for a container with failed or refused images; none where all are done."""
     left = [e for e in manifest.entries() if e.container == container and e.state in ("failed", "refused")]
     if not left:
         return ()
-    folder = manifest.folder / "failures" / key_stem(container)
+    folder = manifest.folder / "failures" / key_to_file_name(container)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "failures.csv"
     with path.open("w", newline="", encoding="utf-8") as out:

@@ -11,19 +11,19 @@ from pathlib import Path
 from omero_pixclf.errors import ConflictError, PixclfError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.containers import container_tables
+from omero_pixclf.runs.containers import build_container_tables
 from omero_pixclf.runs.drawing_errors import attempt
 from omero_pixclf.runs.execution.serial import Executor, ImageOutcome
-from omero_pixclf.runs.failures import failure_list
-from omero_pixclf.runs.planning.plan import PlanItem, inputs_of
+from omero_pixclf.runs.failures import write_failure_list
+from omero_pixclf.runs.planning.plan import PlanItem, select_inputs
 from omero_pixclf.runs.protocols import ResultSink
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 
-__all__ = ["ContainerOutcome", "Event", "Pictures", "RunFinished", "RunPlanned", "finish_container", "perform"]
+__all__ = ["ContainerOutcome", "Event", "Pictures", "RunFinished", "RunPlanned", "execute_run", "finish_container"]
 
 
-MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
+MAX_MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ Event = RunPlanned | ImageOutcome | ContainerOutcome | RunFinished
 Pictures = Callable[[Sequence[ImageInfo], Mapping[str, Table]], Sequence[Path]]
 
 
-def perform(
+def execute_run(
     items: Sequence[PlanItem],
     manifest: Manifest,
     sink: ResultSink,
@@ -84,7 +84,7 @@ def perform(
     knows only some of the images.
     """
     yield RunPlanned(record.run_id, manifest.folder, tuple(items))
-    items = inputs_of(items)
+    items = select_inputs(items)
     outcomes: list[ImageOutcome] = []
     containers: list[ContainerOutcome] = []
     left = Counter(item.image.place.container for item in items)
@@ -114,15 +114,15 @@ def finish_container(
 ) -> ContainerOutcome:
     """One container's tables and pictures, from what its images left; a refusal there does not end the run."""
     container, name = images[0].place.container, images[0].place.name
-    for merge in range(MERGES):
+    for merge in range(MAX_MERGES):
         try:
             standing = sink.tables(container, record.recipe) if tables else {}
-            rows = container_tables(images, manifest, standing)
+            rows = build_container_tables(images, manifest, standing)
             drawn = tuple(attempt(f"{container}: pictures and report", partial(pictures, images, rows)) or ())
-            drawn += attempt(f"{container}: failures.csv", partial(failure_list, manifest, container)) or ()
+            drawn += attempt(f"{container}: failures.csv", partial(write_failure_list, manifest, container)) or ()
             written = sink.finish(container, record, rows if tables else {}, drawn)
         except ConflictError as error:
-            if merge + 1 == MERGES:
+            if merge + 1 == MAX_MERGES:
                 return ContainerOutcome(container, name, reason=str(error))
         except PixclfError as error:
             return ContainerOutcome(container, name, reason=str(error))

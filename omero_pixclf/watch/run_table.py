@@ -12,7 +12,7 @@ from sqlalchemy import Engine, delete, insert, select, update
 from omero_pixclf.provenance import is_run_id
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
-from omero_pixclf.runs.state.manifest import is_run_state
+from omero_pixclf.runs.state.manifest import is_run_folder
 from omero_pixclf.watch.protocols import ContainerImages, WatchTarget
 from omero_pixclf.watch.state import WatcherProcess, paused, runs, transaction
 
@@ -163,7 +163,7 @@ class RunTable:
 
 def _remove_folder(folder: Path, run_id: str) -> None:
     """Remove a run's folder; a folder that is not one, although the database names it, is left alone."""
-    if is_run_id(run_id) and folder.name == run_id and is_run_state(folder):
+    if is_run_id(run_id) and folder.name == run_id and is_run_folder(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 

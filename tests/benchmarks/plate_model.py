@@ -31,13 +31,13 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 
-from omero_pixclf.app.backends import Workplace, omero_edges, utc_now
+from omero_pixclf.app.backends import WorkerContext, omero_edges, utc_now
 from omero_pixclf.config import load_recipe
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.blocks.array import grid_of
-from omero_pixclf.runs.blocks.block_plan import UNEVEN
-from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, Gates
+from omero_pixclf.runs.blocks.array import choose_grid
+from omero_pixclf.runs.blocks.block_plan import MAX_IMBALANCE
+from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, StageLimits
 from tests.benchmarks.scaling import large_plate
 from tests.benchmarks.stand import PROJECT, Stand, session, stand
 
@@ -100,9 +100,9 @@ def _stages(at: Stand, tiles: int) -> dict[str, float]:
         omero_edges(opened, recipe) as (source, sink),
     ):
         (Path(folder) / "images").mkdir()
-        place = Workplace(recipe, project, record, Path(folder), Path(folder), "", 1)
+        place = WorkerContext(recipe, project, record, Path(folder), Path(folder), "", 1)
         perform = place.work(source, sink, threading.Event())
-        gates = Gates(*(lambda stage=stage: _timed(spent, stage) for stage in spent))
+        gates = StageLimits(*(lambda stage=stage: _timed(spent, stage) for stage in spent))
         work = replace(perform.keywords["work"], gates=gates)  # type: ignore[attr-defined]
         images = list(source.images([f"Plate:{number}"]))
         found = sum(sum(perform.func(image, work=work).values()) for image in images[1:])  # type: ignore[attr-defined]
@@ -132,7 +132,7 @@ def predicted(rates: Rates, plate: Plate, workers: int, network: float) -> tuple
         "one worker's turns": (read + compute + write) / (3 * workers),
     }
     slowest = max(pace, key=lambda name: pace[name])
-    uneven = ceil(plate.images / workers) > (1 + UNEVEN) * plate.images / workers
+    uneven = ceil(plate.images / workers) > (1 + MAX_IMBALANCE) * plate.images / workers
     cut = workers > 1 and plate.blocks > 1 and uneven
     last = (read + compute) / (plate.blocks if cut else 1) + write  # after which nobody has anything left to do
     if not cut and workers > plate.images:
@@ -157,7 +157,7 @@ def main() -> int:
     )
     print(f"objects    {rates.objects * 1e6:8.0f} per megapixel;  starting a worker {rates.start:.1f} s")
     pixels = wanted.side**2 * wanted.times
-    blocks = len(grid_of((wanted.times, 1, wanted.side, wanted.side), deep=False))
+    blocks = len(choose_grid((wanted.times, 1, wanted.side, wanted.side), deep=False))
     whole = Plate(wanted.wells * wanted.fields, pixels, pixels * 3 * 2, blocks)
     per_channel = replace(rates, read=rates.read * 3 / 2, compute=rates.compute * 3 / 2)
     print(

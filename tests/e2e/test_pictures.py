@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from omero_pixclf.app.execute import Request
+from omero_pixclf.app.execute import RunRequest
 from omero_pixclf.app.runs import run_in_folder
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 28, tzinfo=timezone.utc)
 
 def run(folder: Path, out: Path, **changes: Any) -> list[Event]:
     recipe = load_recipe(None, {"classifier.project": str(DEMO / "plate.ilp"), **changes})
-    return list(run_in_folder(out, Request((str(folder),), recipe), now=lambda: NOW))
+    return list(run_in_folder(out, RunRequest((str(folder),), recipe), now=lambda: NOW))
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_names_of_any_kind_are_on_the_pictures_and_in_the_tables(
 def test_only_the_images_that_are_shown_get_a_picture(
     pixels: np.ndarray[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sampling, "MOST_TILES", 3)
+    monkeypatch.setattr(sampling, "MAX_TILES", 3)
     (tmp_path / "in").mkdir()
     for n in range(8):
         save_image(tmp_path / "in" / f"{n}.tif", pixels)

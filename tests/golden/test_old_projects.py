@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from omero_pixclf.app.execute import Request
+from omero_pixclf.app.execute import RunRequest
 from omero_pixclf.app.runs import run_in_folder
 from omero_pixclf.cli.predict import predict
 from omero_pixclf.config import parse_recipe
@@ -98,7 +98,7 @@ def test_a_run_over_files_takes_an_early_project(tmp_path: Path) -> None:
         "classifier": {"project": str(project)},
         "output": {"contact_sheet": False, "probabilities": "attachment"},
     }
-    request = Request((str(tmp_path / "image.h5"),), parse_recipe(settings, "recipe"), workers=1)
+    request = RunRequest((str(tmp_path / "image.h5"),), parse_recipe(settings, "recipe"), workers=1)
     list(run_in_folder(tmp_path / "out", request))
     [made] = (tmp_path / "out").rglob("probabilities.h5")
     assert float(np.abs(stored(made) - stored(folder / "probabilities.h5")).max()) <= 1e-6

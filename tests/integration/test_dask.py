@@ -25,10 +25,10 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.blocks.block_plan import Cutting
-from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask, strength_of
-from omero_pixclf.runs.execution.serial import Perform
-from omero_pixclf.runs.execution.task import Piece, Task
+from omero_pixclf.runs.blocks.block_plan import BlockPlan
+from omero_pixclf.runs.execution.dask_cluster import DaskSettings, execute_on_dask, read_cluster_capacity
+from omero_pixclf.runs.execution.serial import TaskFunction
+from omero_pixclf.runs.execution.task import BlockTask, Task
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
@@ -44,7 +44,7 @@ def image(number: int) -> ImageInfo:
 
 
 @contextmanager
-def at_work(folder: Path, what: str, key: str, threads: int, stopping: threading.Event) -> Iterator[Perform]:
+def at_work(folder: Path, what: str, key: str, threads: int, stopping: threading.Event) -> Iterator[TaskFunction]:
     assert threads == 2
 
     def work(one: ImageInfo) -> dict[str, int]:
@@ -137,7 +137,7 @@ def run(address: str, folder: Path, what: str) -> tuple[list[str], dict[str, str
     items = [PlanItem(image(n), "due") for n in range(COUNT)]
     with Manifest.create(folder / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
         manifest.add([ManifestEntry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
-        outcomes = list(on_dask(items, manifest, Cluster(address, renew)))  # type: ignore[arg-type]
+        outcomes = list(execute_on_dask(items, manifest, DaskSettings(address, renew)))  # type: ignore[arg-type]
         entries = {e.key: e.state for e in manifest.entries()}
     return [o.image.key for o in outcomes], entries, [o.reason for o in outcomes if o.reason]
 
@@ -172,7 +172,7 @@ def test_an_image_that_dask_gives_up_goes_out_again(many: str, tmp_path: Path) -
 def test_an_image_that_kills_every_worker_fails_alone(
     many: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("omero_pixclf.runs.execution.dask_cluster.GIVEN_UP", 2)
+    monkeypatch.setattr("omero_pixclf.runs.execution.dask_cluster.MAX_KILLED_WORKERS", 2)
     told, states, reasons = run(many, tmp_path, "die always")
     assert states == DONE | {"Image:3": "failed"} and sorted(told) == sorted(DONE)
     assert len(reasons) == 1 and reasons[0].startswith("Image:3: KilledWorker")
@@ -207,14 +207,14 @@ def test_a_scheduler_that_comes_back_costs_what_was_in_work(tmp_path: Path) -> N
 
 
 @contextmanager
-def piece_work(folder: Path, threads: int, stopping: threading.Event) -> Iterator[Perform]:
+def piece_work(folder: Path, threads: int, stopping: threading.Event) -> Iterator[TaskFunction]:
     def work(task: Task) -> dict[str, int]:
         with (folder / f"did {task.key}").open("a") as notes:
             notes.write(f"{os.getpid()}\n")
         first = len((folder / f"did {task.key}").read_text().split()) == 1
         if task.key == "Image:9 maps 1" and first:
             os.kill(os.getpid(), signal.SIGKILL)
-        if isinstance(task, Piece):
+        if isinstance(task, BlockTask):
             path = cutting(folder, task.image).mark(task)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
@@ -223,9 +223,9 @@ def piece_work(folder: Path, threads: int, stopping: threading.Event) -> Iterato
     yield work
 
 
-def cutting(folder: Path, one: ImageInfo) -> Cutting:
+def cutting(folder: Path, one: ImageInfo) -> BlockPlan:
     recipe = load_recipe(None, {"classifier.project": "x.ilp"})
-    return Cutting(one, recipe, read_project(Path(images.__file__).parent / "plate.ilp"), folder / "pieces")
+    return BlockPlan(one, recipe, read_project(Path(images.__file__).parent / "plate.ilp"), folder / "pieces")
 
 
 def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by_another(
@@ -234,14 +234,14 @@ def test_pieces_of_an_image_go_over_all_workers_and_one_that_was_lost_is_done_by
     large = replace(image(9), shape=(1, 1, 2048, 8000, 2), channels=("a", "b"))
     items = [PlanItem(image(1), "due"), PlanItem(large, "due")]
 
-    def cut(given: list[ImageInfo], workers: int) -> dict[str, Cutting]:
+    def cut(given: list[ImageInfo], workers: int) -> dict[str, BlockPlan]:
         assert given == [i.image for i in items] and workers >= 2
         return {large.key: cutting(tmp_path, large)}
 
-    where = Cluster(cluster, lambda: partial(piece_work, tmp_path), cut)
+    where = DaskSettings(cluster, lambda: partial(piece_work, tmp_path), cut)
     with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
         manifest.add([ManifestEntry(i.image.key, "Dataset:1", i.image.name, "due") for i in items])
-        outcomes = list(on_dask(items, manifest, where))
+        outcomes = list(execute_on_dask(items, manifest, where))
         assert {e.key: e.state for e in manifest.entries()} == {"Image:1": "done", "Image:9": "done"}
     assert sorted(o.image.key for o in outcomes) == ["Image:1", "Image:9"]
     times = {p.name: len(p.read_text().split()) for p in tmp_path.glob("did *")}
@@ -253,7 +253,7 @@ def test_the_plan_asks_which_workers_there_are_and_says_where_there_are_none(
     cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     deadline = time.monotonic() + 60
-    while (there := strength_of(cluster)).workers < 2 and time.monotonic() < deadline:
+    while (there := read_cluster_capacity(cluster)).workers < 2 and time.monotonic() < deadline:
         time.sleep(0.5)  # one was killed by the test before, and is on its way again
     assert (there.workers, there.threads) == (2, 2)
     port = free_port()
@@ -262,7 +262,7 @@ def test_the_plan_asks_which_workers_there_are_and_says_where_there_are_none(
         deadline = time.monotonic() + 60
         while "no workers" not in caplog.text and time.monotonic() < deadline:
             with suppress(OutputError):  # it is not there yet
-                assert strength_of(f"tcp://127.0.0.1:{port}").workers == 0
+                assert read_cluster_capacity(f"tcp://127.0.0.1:{port}").workers == 0
     finally:
         stop(alone)
     assert "no workers" in caplog.text and str(port) in caplog.text
@@ -286,16 +286,16 @@ def test_workers_with_too_little_memory_are_refused_before_they_work(more: tuple
 
 def _workers(address: str) -> int:
     with suppress(OutputError):
-        return strength_of(address).workers
+        return read_cluster_capacity(address).workers
     return 0
 
 
 def test_no_scheduler_is_said_with_its_address(tmp_path: Path) -> None:
     port = free_port()
     items = [PlanItem(image(1), "due")]
-    where = Cluster(f"tcp://127.0.0.1:{port}", lambda: None, waits_s=())  # type: ignore[arg-type, return-value]
+    where = DaskSettings(f"tcp://127.0.0.1:{port}", lambda: None, waits_s=())  # type: ignore[arg-type, return-value]
     with Manifest.create(tmp_path / "run", RunHeader("r1", {}, "new", (), "", "", "now")) as manifest:
         manifest.add([ManifestEntry("Image:1", "Dataset:1", "i1", "due")])
         with pytest.raises(OutputError, match=str(port)):
-            list(on_dask(items, manifest, where))
+            list(execute_on_dask(items, manifest, where))
         assert manifest.entries()[0].state == "due"

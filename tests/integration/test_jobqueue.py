@@ -17,7 +17,7 @@ pytest.importorskip("dask_jobqueue", reason="dask-jobqueue is not installed (ext
 
 from omero_pixclf.demo import images
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.execution.jobqueue import batch_workers, load_batch
+from omero_pixclf.runs.execution.jobqueue import load_jobqueue_settings, start_jobqueue_cluster
 
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 
@@ -116,7 +116,7 @@ def test_a_job_that_ends_early_is_submitted_again(slurm: Path, tmp_path: Path) -
     from distributed import Client
 
     with (
-        batch_workers(load_batch(settings(tmp_path)), tmp_path) as (address, security),
+        start_jobqueue_cluster(load_jobqueue_settings(settings(tmp_path)), tmp_path) as (address, security),
         Client(address, security=security, set_as_default=False) as client,
     ):
         client.wait_for_workers(2, timeout=60)
@@ -135,22 +135,30 @@ def test_a_job_that_is_refused_is_said_as_slurm_says_it(
     slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SBATCH_SAYS", "sbatch: error: invalid partition specified: short")
-    with pytest.raises(OutputError, match="invalid partition"), batch_workers(load_batch(settings(tmp_path)), tmp_path):
+    with (
+        pytest.raises(OutputError, match="invalid partition"),
+        start_jobqueue_cluster(load_jobqueue_settings(settings(tmp_path)), tmp_path),
+    ):
         pass
     assert alive(slurm) == []
 
 
 def test_where_there_is_no_slurm_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(UsageError, match="sbatch"), batch_workers(load_batch(settings(tmp_path)), tmp_path):
+    with (
+        pytest.raises(UsageError, match="sbatch"),
+        start_jobqueue_cluster(load_jobqueue_settings(settings(tmp_path)), tmp_path),
+    ):
         pass
 
 
 def test_jobs_of_pbs_have_its_own_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from omero_pixclf.runs.execution import jobqueue
 
-    there = load_batch(settings(tmp_path, SETTINGS.replace("slurm", "pbs").replace("cores = 1", "cores = 4")))
-    with jobqueue._made(there, None, tmp_path) as made:
+    there = load_jobqueue_settings(
+        settings(tmp_path, SETTINGS.replace("slurm", "pbs").replace("cores = 1", "cores = 4"))
+    )
+    with jobqueue._create_cluster(there, None, tmp_path) as made:
         script = made.job_script()
     for line in ("#PBS -q short", "#PBS -A lab", "#PBS -l select=1:ncpus=4:mem=2048MB", "#PBS -l walltime=00:20:00"):
         assert line in script
@@ -172,4 +180,4 @@ def test_settings_that_are_wrong_are_refused_with_their_place(
     tmp_path: Path, change: tuple[str, str], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        load_batch(settings(tmp_path, SETTINGS.replace(*change)))
+        load_jobqueue_settings(settings(tmp_path, SETTINGS.replace(*change)))

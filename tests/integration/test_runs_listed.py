@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from omero_pixclf.connector.results.ledger import list_run_records, list_table_records
 from omero_pixclf.connector.results.undo import undo
-from omero_pixclf.runs.state.history import overviews
+from omero_pixclf.runs.state.history import summarize_runs
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 from tests.integration.results import counts, record, store_tables, write
 
@@ -14,7 +14,7 @@ FIRST, SECOND = "20261121T053001-000001", "20261121T053002-000002"
 
 
 def listed(session, folder=None):
-    return {o.run_id: o for o in overviews(list_run_records(session), list_table_records(session), folder)}
+    return {o.run_id: o for o in summarize_runs(list_run_records(session), list_table_records(session), folder)}
 
 
 def test_a_killed_run_is_listed_with_the_images_that_it_was_to_do(session, sink, two):

@@ -19,11 +19,11 @@ from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.pixels.predict import refusal
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.serial import ImageOutcome, execute
-from omero_pixclf.runs.image import Work, run_image
+from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
+from omero_pixclf.runs.image import ProcessingContext, process_image
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.run import ContainerOutcome, perform
+from omero_pixclf.runs.run import ContainerOutcome, execute_run
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
@@ -61,9 +61,9 @@ def run(
         manifest.add(
             [ManifestEntry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items]
         )
-        work = Work(source, sink, recipe, project, record, manifest, lambda: NOW)
-        executor = partial(execute, work=lambda i: run_image(i, work))
-        events = list(perform(items, manifest, sink, record, executor, lambda *_: ()))
+        work = ProcessingContext(source, sink, recipe, project, record, manifest, lambda: NOW)
+        executor = partial(execute_in_process, work=lambda i: process_image(i, work))
+        events = list(execute_run(items, manifest, sink, record, executor, lambda *_: ()))
     outcomes = [e for e in events if isinstance(e, ImageOutcome)]
     tables = [path for e in events if isinstance(e, ContainerOutcome) for _, path in e.written]
     return items, outcomes, tables

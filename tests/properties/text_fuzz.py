@@ -30,7 +30,7 @@ from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import is_being_written, read_record
 from omero_pixclf.folder.tables import read_parquet, write_parquet
 from omero_pixclf.omero_script.form import order_of, parameters
-from omero_pixclf.runs.execution.jobqueue import load_batch
+from omero_pixclf.runs.execution.jobqueue import load_jobqueue_settings
 from omero_pixclf.runs.planning.shards import parse_shard
 from omero_pixclf.table import Column, Table
 from omero_pixclf.watch.settings import load_settings
@@ -175,7 +175,7 @@ def recipe_file(hostile: Hostile, folder: Path) -> None:
 def settings_file(hostile: Hostile, folder: Path) -> None:
     """A watcher's settings and a batch system's jobs."""
     path = _written(hostile, folder)
-    hostile.random.choice((load_settings, load_batch))(path)
+    hostile.random.choice((load_settings, load_jobqueue_settings))(path)
 
 
 def _written(hostile: Hostile, folder: Path) -> Path:

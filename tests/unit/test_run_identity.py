@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.app.execute import Request
-from omero_pixclf.app.runs import runs_in
+from omero_pixclf.app.execute import RunRequest
+from omero_pixclf.app.runs import run_state_folder
 from omero_pixclf.cli import cli
 from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, pop_recipe
 from omero_pixclf.cli.run import ALLOWED_WITH_RESUME, check, run
@@ -106,16 +106,16 @@ def test_every_option_changes_the_hash_or_is_listed_with_the_reason_why_not(comm
         assert sum(kinds) == 1, f"{parameter.name}: in the hash, or in the table with a reason?"
 
 
-@pytest.mark.parametrize("field", [f.name for f in fields(Request)])
+@pytest.mark.parametrize("field", [f.name for f in fields(RunRequest)])
 def test_every_part_of_a_request_changes_the_hash_or_is_listed(field: str) -> None:
-    request = Request(("a",), RECIPE)
+    request = RunRequest(("a",), RECIPE)
     if field not in NO_RESULT_FIELDS:
         other: dict[str, Any] = {"recipe": changed("objects", "threshold"), "axes": "tyx"}
         assert replace(request, **{field: other[field]}).recipe_hash(PROJECT) != request.recipe_hash(PROJECT)
 
 
 def test_other_axes_are_another_run() -> None:
-    hashes = {Request(("a",), RECIPE, axes=axes).recipe_hash(PROJECT) for axes in (None, "tyx", "zyx", "cyx")}
+    hashes = {RunRequest(("a",), RECIPE, axes=axes).recipe_hash(PROJECT) for axes in (None, "tyx", "zyx", "cyx")}
     assert len(hashes) == 4
 
 
@@ -163,7 +163,7 @@ def test_what_a_resumed_run_would_not_follow_is_refused_by_name(flag: str, tmp_p
 def test_the_axes_of_a_resumed_run_may_be_repeated_but_not_changed(tmp_path: Path) -> None:
     run_id = "20261121T053012-ab12cd"
     header = RunHeader(run_id, RECIPE.model_dump(mode="json"), "h", ("a",), str(tmp_path), "", "now", axes="tyx")
-    with Manifest.create(runs_in(tmp_path) / run_id, header):
+    with Manifest.create(run_state_folder(tmp_path) / run_id, header):
         pass
     said = {}
     for axes in ("zyx", "tyx"):

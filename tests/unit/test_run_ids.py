@@ -76,8 +76,8 @@ DOORS: dict[str, Any] = {
     "runs diff": lambda out, text: history.diff_runs(Login(), RUN, text),
     "runs merge of files": lambda out, text: list(merge.merge_in_folder(out, [text])),
     "runs merge in OMERO": lambda out, text: list(merge.merge_in_omero(Login(), [text])),
-    "resume": lambda out, text: runs.resumed(text),
-    "resume of files": lambda out, text: runs.resumed(text, folder=runs.runs_in(out)),
+    "resume": lambda out, text: runs.load_resumed_request(text),
+    "resume of files": lambda out, text: runs.load_resumed_request(text, folder=runs.run_state_folder(out)),
 }
 
 

@@ -16,12 +16,12 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo, PixelReader, Place
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.serial import ImageOutcome, execute
+from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageWriter
-from omero_pixclf.runs.run import ContainerOutcome, RunFinished, perform
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, execute_run
 from omero_pixclf.runs.state.manifest import EntryState, Manifest, RunHeader
-from omero_pixclf.runs.state.recovery import take_over
+from omero_pixclf.runs.state.recovery import recover_results
 from omero_pixclf.table import Column, Table
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -136,7 +136,11 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
         return {"Nucleus": 7}
 
     manifest.add([])
-    return list(perform(plan, manifest, folder, record(image(0), "new"), partial(execute, work=work), lambda *_: ()))
+    return list(
+        execute_run(
+            plan, manifest, folder, record(image(0), "new"), partial(execute_in_process, work=work), lambda *_: ()
+        )
+    )
 
 
 def planned(manifest: Manifest, images: Sequence[ImageInfo]) -> list[PlanItem]:
@@ -172,7 +176,16 @@ def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> 
     with start(tmp_path) as manifest:
         plan = planned(manifest, images)
         with pytest.raises(UnreachableError):
-            list(perform(plan, manifest, folder, record(images[0], "new"), partial(execute, work=work), lambda *_: ()))
+            list(
+                execute_run(
+                    plan,
+                    manifest,
+                    folder,
+                    record(images[0], "new"),
+                    partial(execute_in_process, work=work),
+                    lambda *_: (),
+                )
+            )
         assert [e.state for e in manifest.entries()] == ["due", "due"]
 
 
@@ -188,7 +201,9 @@ def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: py
 
     with start(tmp_path) as manifest:
         plan, told = planned(manifest, folder.all), record(image(1), "new")
-        *_, container, finished = perform(plan, manifest, folder, told, partial(execute, work=work), pictures)
+        *_, container, finished = execute_run(
+            plan, manifest, folder, told, partial(execute_in_process, work=work), pictures
+        )
     assert isinstance(container, ContainerOutcome) and not container.reason and container.pictures == ()
     assert isinstance(finished, RunFinished) and not finished.failed
     assert [(name, list(tables)) for name, tables in folder.finished] == [("Dataset:1", ["summary"])]
@@ -301,7 +316,7 @@ def started_anew(place: Path, folder: Folder) -> None:
     plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(place) as manifest:
         planned(manifest, folder.all)
-        take_over(plan, manifest, folder, "nuclei")
+        recover_results(plan, manifest, folder, "nuclei")
         run(folder, plan, manifest)
 
 
@@ -387,5 +402,5 @@ def test_what_another_machine_has_done_is_left_as_it_is(tmp_path: Path) -> None:
     plan = list(plan_images(folder.all, folder, RECIPE, "new", lambda _: None))
     with start(tmp_path) as manifest:
         planned(manifest, [one])
-        take_over(plan, manifest, folder, "nuclei")
+        recover_results(plan, manifest, folder, "nuclei")
         assert [o.state for o in run(folder, plan, manifest) if isinstance(o, ImageOutcome)] == ["skipped"]

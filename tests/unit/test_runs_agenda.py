@@ -12,10 +12,10 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.blocks.block_plan import Cutting, shared, worth_cutting
-from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, failure
-from omero_pixclf.runs.execution.task import Piece, Task, image_of
-from omero_pixclf.runs.execution.task_queue import Agenda, whole
+from omero_pixclf.runs.blocks.block_plan import BlockPlan, find_images_worth_splitting, split_images
+from omero_pixclf.runs.execution.serial import ImageOutcome, TaskResult, make_failed_result
+from omero_pixclf.runs.execution.task import BlockTask, Task, get_task_image
+from omero_pixclf.runs.execution.task_queue import TaskQueue, split_none
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
@@ -37,20 +37,20 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
         yield made
 
 
-def agenda(manifest: Manifest) -> Agenda:
-    def cut(given: list[ImageInfo], workers: int) -> dict[str, Cutting]:
-        return shared(given, workers, recipe=RECIPE, project=PROJECT, files=manifest, memory=None)
+def agenda(manifest: Manifest) -> TaskQueue:
+    def cut(given: list[ImageInfo], workers: int) -> dict[str, BlockPlan]:
+        return split_images(given, workers, recipe=RECIPE, project=PROJECT, files=manifest, memory=None)
 
-    return Agenda([*SMALL, LARGE], manifest, cut, 2)
+    return TaskQueue([*SMALL, LARGE], manifest, cut, 2)
 
 
-def done(task: Task, manifest: Manifest) -> Ended:
+def done(task: Task, manifest: Manifest) -> TaskResult:
     """A worker does a task: a piece leaves its file."""
-    if isinstance(task, Piece) and task.stage != "store":
-        path = Cutting(LARGE, RECIPE, PROJECT, manifest.pieces(LARGE.key)).mark(task)
+    if isinstance(task, BlockTask) and task.stage != "store":
+        path = BlockPlan(LARGE, RECIPE, PROJECT, manifest.pieces(LARGE.key)).mark(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    return Ended(ImageOutcome(image_of(task), "done", "", 1.0, (("Nucleus", 3),)))
+    return TaskResult(ImageOutcome(get_task_image(task), "done", "", 1.0, (("Nucleus", 3),)))
 
 
 def states(manifest: Manifest) -> dict[str, str]:
@@ -61,7 +61,7 @@ def test_a_large_image_is_shared_stage_by_stage_and_small_ones_fill_the_gaps(man
     todo, order, ends = agenda(manifest), [], []
     while todo:
         task = todo.take()
-        order.append(task.stage if isinstance(task, Piece) else task.key)
+        order.append(task.stage if isinstance(task, BlockTask) else task.key)
         ends += todo.end(task, done(task, manifest))
     stages = ["maps"] * 4 + ["labels"] * 4 + ["join"] + ["objects"] * 4 + ["store"]
     assert order == [*stages, "Image:2", "Image:3"]
@@ -84,7 +84,7 @@ def test_a_stage_waits_for_the_last_piece_of_the_one_before_also_when_it_comes_b
     again = todo.take()
     assert again == maps[2]
     todo.end(again, done(again, manifest))
-    assert isinstance(todo.first, Piece) and todo.first.stage == "labels"
+    assert isinstance(todo.first, BlockTask) and todo.first.stage == "labels"
 
 
 def test_what_is_done_on_disk_is_not_due(manifest: Manifest) -> None:
@@ -101,31 +101,31 @@ def test_what_is_done_on_disk_is_not_due(manifest: Manifest) -> None:
 def test_a_failed_piece_fails_its_image_once_and_takes_no_other_with_it(manifest: Manifest) -> None:
     todo = agenda(manifest)
     one, two = todo.take(), todo.take()
-    [end] = todo.end(one, failure(LARGE, "bad block"))
+    [end] = todo.end(one, make_failed_result(LARGE, "bad block"))
     assert (end.outcome.image, end.outcome.state, end.outcome.reason) == (LARGE, "failed", "bad block")
-    assert todo.end(two, failure(LARGE, "bad block")) == []
+    assert todo.end(two, make_failed_result(LARGE, "bad block")) == []
     todo.give_back(two)
     assert [todo.take().key for _ in range(len(todo))] == ["Image:2", "Image:3"]
 
 
 def test_images_are_cut_only_where_one_of_them_would_keep_the_others_waiting(manifest: Manifest) -> None:
     many = [image(n, 3000) for n in range(16)]
-    assert worth_cutting(many, 2) == set()
-    assert worth_cutting(many, 16) == set()
-    assert len(worth_cutting(many, 15)) == 1  # who has a second one would keep fourteen waiting
-    assert worth_cutting(many, 32) == {i.key for i in many}
-    assert worth_cutting([], 2) == set()
-    assert worth_cutting([*many, image(99, 30_000)], 2) == {"Image:99"}
-    assert worth_cutting(many[:1], 1) == set()
+    assert find_images_worth_splitting(many, 2) == set()
+    assert find_images_worth_splitting(many, 16) == set()
+    assert len(find_images_worth_splitting(many, 15)) == 1  # who has a second one would keep fourteen waiting
+    assert find_images_worth_splitting(many, 32) == {i.key for i in many}
+    assert find_images_worth_splitting([], 2) == set()
+    assert find_images_worth_splitting([*many, image(99, 30_000)], 2) == {"Image:99"}
+    assert find_images_worth_splitting(many[:1], 1) == set()
     options = {"recipe": RECIPE, "project": PROJECT, "files": manifest}
-    assert shared([SMALL[0]], 8, memory=None, **options) == {}  # it has but one block
-    assert set(shared(many, 2, memory=2**20, **options)) == {i.key for i in many}
-    assert whole(many, 16) == {}
+    assert split_images([SMALL[0]], 8, memory=None, **options) == {}  # it has but one block
+    assert set(split_images(many, 2, memory=2**20, **options)) == {i.key for i in many}
+    assert split_none(many, 16) == {}
 
 
 def test_a_recipe_that_splits_finds_its_objects_in_one_piece(manifest: Manifest) -> None:
     split = load_recipe(None, {"classifier.project": "x.ilp", "objects.split": "distance"})
-    cutting = Cutting(LARGE, split, PROJECT, manifest.pieces(LARGE.key))
+    cutting = BlockPlan(LARGE, split, PROJECT, manifest.pieces(LARGE.key))
     assert cutting.stages == ("maps", "find", "objects", "store")
     assert [len(cutting.pieces(stage)) for stage in cutting.stages] == [4, 1, 4, 1]
     assert replace(cutting, image=replace(LARGE, fingerprint="x")).folder != cutting.folder

@@ -15,9 +15,9 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel, Project, read_project
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.planning.channels import applied_channels, class_colors, class_indices
+from omero_pixclf.runs.planning.channels import class_colors, class_indices, match_channels
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
-from omero_pixclf.runs.planning.plan_notes import notes_of
+from omero_pixclf.runs.planning.plan_notes import format_notes
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
@@ -70,8 +70,8 @@ def test_numbers_choose_classes_of_one_name_each_too_and_names_come_first() -> N
 def test_two_channels_of_one_name_are_chosen_by_number() -> None:
     two = image(channels=("DAPI", "DAPI"))
     with pytest.raises(ImageError, match=r"2 channels are called 'DAPI', numbers 0 and 1 .*--channels 0"):
-        applied_channels(recipe(classifier__channels=["DAPI", "DAPI"]), PROJECT, two)
-    assert applied_channels(recipe(classifier__channels=[1, 0]), PROJECT, two) == (1, 0)
+        match_channels(recipe(classifier__channels=["DAPI", "DAPI"]), PROJECT, two)
+    assert match_channels(recipe(classifier__channels=[1, 0]), PROJECT, two) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_planes_that_may_be_channels_are_told_with_the_axes_that_help(
     shape: tuple[int, int, int, int, int], said: str
 ) -> None:
     with pytest.raises(ImageError, match=said):
-        applied_channels(recipe(), PROJECT, image(shape, key="/data/pages.tif"))
+        match_channels(recipe(), PROJECT, image(shape, key="/data/pages.tif"))
     with pytest.raises(ImageError, match="choose with --channels"):
-        applied_channels(recipe(), PROJECT, image(shape))
+        match_channels(recipe(), PROJECT, image(shape))
 
 
 class Sink:
@@ -161,4 +161,4 @@ def test_who_names_the_dimensions_is_told_nothing() -> None:
 
 
 def test_a_note_is_told_once_with_the_number_of_images() -> None:
-    assert notes_of(["a", "", "a", "b"]) == ["note on 2 images: a", "note on 1 image: b"]
+    assert format_notes(["a", "", "a", "b"]) == ["note on 2 images: a", "note on 1 image: b"]

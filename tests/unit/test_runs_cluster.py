@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omero_pixclf.runs.execution.dask_cluster import Cluster, _Shift
+from omero_pixclf.runs.execution.dask_cluster import DaskSettings, _DaskRun
 
 
 class Forgetful:
@@ -27,6 +27,6 @@ class Forgetful:
 
 def test_a_run_ends_well_at_a_scheduler_that_was_started_anew() -> None:
     client = Forgetful()
-    shift = _Shift([], None, Cluster("tcp://127.0.0.1:1", lambda: None), client=client, posts=["one", "two"])  # type: ignore[arg-type]
+    shift = _DaskRun([], None, DaskSettings("tcp://127.0.0.1:1", lambda: None), client=client, posts=["one", "two"])  # type: ignore[arg-type]
     shift.end()
     assert client.asked == ["one", "two"] and client.closed

@@ -24,8 +24,8 @@ from omero_pixclf.objects.outline import Outline, PolygonShape
 from omero_pixclf.pixels.predict import reach
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.blocks import array
-from omero_pixclf.runs.blocks.stages import cutting_of, run_task
-from omero_pixclf.runs.image import Work, run_image
+from omero_pixclf.runs.blocks.stages import make_block_plan, process_task
+from omero_pixclf.runs.image import ProcessingContext, process_image
 from omero_pixclf.runs.planning.resources import needs_blocks
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Table
@@ -82,7 +82,7 @@ def scene(name: str) -> NDArray[Any]:
     return np.concatenate([field, field[:, :, ::-1]])
 
 
-def work_on(folder: Path, name: str, **changes: Any) -> tuple[Work, Memory]:
+def work_on(folder: Path, name: str, **changes: Any) -> tuple[ProcessingContext, Memory]:
     project = read_project(DEMO / f"{name}.ilp")
     pixels = np.ascontiguousarray(scene(name))
     channels = ("a", "b")[: pixels.shape[4]]
@@ -100,11 +100,11 @@ def work_on(folder: Path, name: str, **changes: Any) -> tuple[Work, Memory]:
     memory = Memory(info, pixels)
     record = RunRecord("r", "", "n", "h", "", project.name, project.sha256, "0", NOW)
     see = lambda found: np.asarray(found.pixels[:, :, ::3, ::3]).tobytes()  # noqa: E731
-    work = Work(memory, memory, recipe, project, record, ImageFiles(folder), lambda: NOW, see, 1)  # type: ignore[arg-type]
+    work = ProcessingContext(memory, memory, recipe, project, record, ImageFiles(folder), lambda: NOW, see, 1)  # type: ignore[arg-type]
     return work, memory
 
 
-def left(work: Work, memory: Memory) -> dict[str, Any]:
+def left(work: ProcessingContext, memory: Memory) -> dict[str, Any]:
     """All that an image has left: what was stored, and its tables and its picture in the run's folder."""
     tables = {name: _rows(work.files.kept("Image:1", name)) for name in ("objects", "summary")}
     return {**memory.kept, **tables, "picture": work.files.picture("Image:1").read_bytes()}
@@ -117,9 +117,9 @@ def _rows(table: Table | None) -> list[tuple[str, list[str]]]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(array, "PIXELS", 6 * 40 * 40)
-    monkeypatch.setattr(array, "FLAT", (1, 70, 80))
-    monkeypatch.setattr(array, "DEEP", (6, 40, 40))
+    monkeypatch.setattr(array, "BLOCK_PIXELS", 6 * 40 * 40)
+    monkeypatch.setattr(array, "PLANE_BLOCK", (1, 70, 80))
+    monkeypatch.setattr(array, "CUBE_BLOCK", (6, 40, 40))
 
 
 RECIPES: list[dict[str, Any]] = [
@@ -138,9 +138,9 @@ def test_pieces_in_any_order_and_done_twice_leave_what_the_whole_leaves(
 ) -> None:
     monkeypatch.setattr("omero_pixclf.objects.summary.TILE", 10)
     one, whole = work_on(tmp_path / "one", name, **changes)
-    counts = run_image(whole.info, one)
+    counts = process_image(whole.info, one)
     other, pieces = work_on(tmp_path / "other", name, **changes)
-    cutting = cutting_of(pieces.info, other)
+    cutting = make_block_plan(pieces.info, other)
     assert len(cutting.grid) >= 8
     assert sum(counts.values()) > 4 or (name == "stack" and "objects.border" in changes)  # all touch it
     dice = random.Random(1)
@@ -149,7 +149,7 @@ def test_pieces_in_any_order_and_done_twice_leave_what_the_whole_leaves(
         assert len(todo) == len(cutting.pieces(stage))
         dice.shuffle(todo)
         for piece in todo + todo[:1]:
-            found = run_task(piece, other)
+            found = process_task(piece, other)
         assert stage == "store" or cutting.left(stage) == []
     assert found == counts
     ours, theirs = left(other, pieces), left(one, whole)
@@ -166,11 +166,11 @@ def test_polygons_show_holes_of_the_size_that_the_recipe_names_and_tables_do_not
         changes = {"objects.threshold": 0.3, "objects.label": ["Background"], "output.min_hole": least}
         work, memory = work_on(tmp_path / str(least), "plate", **changes)
         if whole:
-            run_image(memory.info, work)
+            process_image(memory.info, work)
         else:
-            for stage in (cutting := cutting_of(memory.info, work)).stages:
+            for stage in (cutting := make_block_plan(memory.info, work)).stages:
                 for piece in cutting.left(stage):
-                    run_task(piece, work)
+                    process_task(piece, work)
         shapes = [shape for _, _, shapes in memory.kept["rois Background"] for shape in shapes]
         holes[least] = sum(len(shape) - 3 for shape in shapes)  # t, z, ring, and the rings of holes
         rows[least] = _rows(work.files.kept("Image:1", "objects"))
@@ -190,11 +190,11 @@ def test_a_picture_that_cannot_be_drawn_costs_no_results(
     work, memory = work_on(tmp_path / "one", "plate")
     work = replace(work, preview=broken)
     if whole:
-        run_image(memory.info, work)
+        process_image(memory.info, work)
     else:
-        for stage in (cutting := cutting_of(memory.info, work)).stages:
+        for stage in (cutting := make_block_plan(memory.info, work)).stages:
             for piece in cutting.left(stage):
-                run_task(piece, work)
+                process_task(piece, work)
     assert memory.kept["ledger"][0] == "complete" and work.files.kept("Image:1", "summary") is not None
     assert not work.files.picture("Image:1").exists()
     assert "Image:1: its picture: left out: RuntimeError: no picture" in caplog.text
@@ -203,7 +203,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_results(
 def test_a_picture_that_cannot_be_kept_costs_no_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     work, memory = work_on(tmp_path / "one", "plate")
     work.files.picture("Image:1").mkdir(parents=True)
-    run_image(memory.info, work)
+    process_image(memory.info, work)
     assert memory.kept["ledger"][0] == "complete" and "its picture: left out" in caplog.text
 
 
@@ -213,15 +213,15 @@ def test_an_image_that_does_not_fit_is_worked_on_in_pieces_by_one_worker_and_goe
 ) -> None:
     monkeypatch.setattr("omero_pixclf.objects.summary.TILE", 10)
     one, whole = work_on(tmp_path / "one", "plate")
-    run_image(whole.info, one)
+    process_image(whole.info, one)
     work, memory = work_on(tmp_path / "other", "plate")
     small = replace(work, memory=2**18)
-    cutting = cutting_of(memory.info, small)
+    cutting = make_block_plan(memory.info, small)
     first = cutting.pieces("maps")[:5]
     for piece in first:
-        run_task(piece, small)
+        process_task(piece, small)
     memory.read.clear()
-    run_task(memory.info, small)
+    process_task(memory.info, small)
     assert len(memory.read) == len(cutting.grid) - len(first)
     assert left(small, memory) == left(one, whole)
 
@@ -229,8 +229,8 @@ def test_an_image_that_does_not_fit_is_worked_on_in_pieces_by_one_worker_and_goe
 @pytest.mark.usefixtures("small_blocks")
 def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
-    cutting = cutting_of(memory.info, work)
-    run_task(cutting.pieces("maps")[4], work)
+    cutting = make_block_plan(memory.info, work)
+    process_task(cutting.pieces("maps")[4], work)
     [region] = memory.read
     own = cutting.grid.place(4)
     far = (0, *reach(work.project, 1))
@@ -242,23 +242,23 @@ def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_p
 @pytest.mark.usefixtures("small_blocks")
 def test_pieces_of_other_pixels_do_not_count(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
-    cutting = cutting_of(memory.info, work)
-    run_task(cutting.pieces("maps")[0], work)
+    cutting = make_block_plan(memory.info, work)
+    process_task(cutting.pieces("maps")[0], work)
     assert len(cutting.left("maps")) == len(cutting.grid) - 1
-    changed = cutting_of(replace(memory.info, fingerprint="other"), work)
+    changed = make_block_plan(replace(memory.info, fingerprint="other"), work)
     assert len(changed.left("maps")) == len(cutting.grid)
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_a_piece_that_is_broken_on_disk_is_said_with_its_file(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
-    cutting = cutting_of(memory.info, work)
+    cutting = make_block_plan(memory.info, work)
     for piece in cutting.pieces("maps"):
-        run_task(piece, work)
+        process_task(piece, work)
     cutting.probabilities.path(2).write_bytes(b"no")
     with pytest.raises(OutputError, match="probabilities-2"):
         for piece in cutting.pieces("labels"):
-            run_task(piece, work)
+            process_task(piece, work)
 
 
 def test_only_an_image_that_does_not_fit_is_worked_on_in_blocks() -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.execution.concurrency import Gate, Stopped, process_gates, server_gates
-from omero_pixclf.runs.execution.serial import execute
+from omero_pixclf.runs.execution.concurrency import RunStopped, StageLimit, make_process_limits, make_server_limits
+from omero_pixclf.runs.execution.serial import execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 
-def most_at_a_time(gate: Gate, threads: int) -> int:
+def most_at_a_time(gate: StageLimit, threads: int) -> int:
     """How many of some threads were behind a gate at the same time."""
     lock, inside, most = threading.Lock(), 0, 0
 
@@ -44,12 +44,12 @@ def most_at_a_time(gate: Gate, threads: int) -> int:
 
 
 def test_each_stage_takes_as_many_as_it_is_said(tmp_path: Path) -> None:
-    gates = server_gates(tmp_path, "server:4064", threading.Event(), readers=3, writers=1)
+    gates = make_server_limits(tmp_path, "server:4064", threading.Event(), readers=3, writers=1)
     assert most_at_a_time(gates.reading, 8) == 3
     assert most_at_a_time(gates.writing, 4) == 1
     assert most_at_a_time(gates.computing, 4) == 1
-    assert most_at_a_time(process_gates(threading.Event()).computing, 4) == 1
-    assert most_at_a_time(process_gates(threading.Event()).writing, 4) == 4
+    assert most_at_a_time(make_process_limits(threading.Event()).computing, 4) == 1
+    assert most_at_a_time(make_process_limits(threading.Event()).writing, 4) == 4
 
 
 HOLD = """
@@ -67,12 +67,12 @@ def test_another_process_holds_the_gate_until_it_dies(tmp_path: Path) -> None:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
         stopping = threading.Event()
         threading.Timer(0.3, stopping.set).start()
-        with pytest.raises(Stopped), server_gates(tmp_path, "s", stopping).writing():
+        with pytest.raises(RunStopped), make_server_limits(tmp_path, "s", stopping).writing():
             pass
-        with server_gates(tmp_path, "other", threading.Event()).writing():
+        with make_server_limits(tmp_path, "other", threading.Event()).writing():
             pass
         os.kill(holder.pid, signal.SIGKILL)
-        with server_gates(tmp_path, "s", threading.Event()).writing():
+        with make_server_limits(tmp_path, "s", threading.Event()).writing():
             pass
 
 
@@ -89,7 +89,7 @@ def manifest_of(folder: Path, count: int) -> Iterator[tuple[Manifest, list[PlanI
 
 
 def test_the_next_image_is_read_and_the_former_written_while_one_is_computed(tmp_path: Path) -> None:
-    gates = server_gates(tmp_path, "s", threading.Event())
+    gates = make_server_limits(tmp_path, "s", threading.Event())
     began = {(stage, n): threading.Event() for stage in ("read", "write") for n in range(3)}
 
     def work(one: ImageInfo) -> dict[str, int]:
@@ -104,14 +104,14 @@ def test_the_next_image_is_read_and_the_former_written_while_one_is_computed(tmp
         return {}
 
     with manifest_of(tmp_path, 3) as (manifest, items):
-        outcomes = list(execute(items, manifest, work, lanes=3))
+        outcomes = list(execute_in_process(items, manifest, work, lanes=3))
         assert [o.reason for o in outcomes] == ["", "", ""]
         assert {e.state for e in manifest.entries()} == {"done"}
 
 
 def test_an_interrupt_lets_the_stage_end_and_leaves_what_waited_due(tmp_path: Path) -> None:
     stopping = threading.Event()
-    gates = process_gates(stopping)
+    gates = make_process_limits(stopping)
 
     def work(one: ImageInfo) -> dict[str, int]:
         with gates.computing():
@@ -122,6 +122,6 @@ def test_an_interrupt_lets_the_stage_end_and_leaves_what_waited_due(tmp_path: Pa
 
     with manifest_of(tmp_path, 6) as (manifest, items):
         with pytest.raises(KeyboardInterrupt):
-            list(execute(items, manifest, work, lanes=3, stopping=stopping))
+            list(execute_in_process(items, manifest, work, lanes=3, stopping=stopping))
         states = [e.state for e in manifest.entries()]
     assert states[0] == "due" and "running" not in states and states.count("due") >= 4

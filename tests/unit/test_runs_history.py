@@ -13,7 +13,7 @@ from omero_pixclf.cli import cli
 from omero_pixclf.demo import images
 from omero_pixclf.files.export.image_writer import save_image
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.state.history import overviews
+from omero_pixclf.runs.state.history import summarize_runs
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
@@ -65,7 +65,7 @@ def test_a_run_that_took_over_images_and_wrote_tables_only_has_no_images_of_its_
     with Manifest.create(tmp_path / run, header) as manifest:
         manifest.add([ManifestEntry(f"Image:{n}", "Dataset:1", "a", "done") for n in range(6)])
     tables = RunRecord(run, "Dataset:1", "n", "h", "", "n.ilp", "s", "1", begun, begun, "complete", planned=0)
-    (found,) = overviews((), [tables], tmp_path)
+    (found,) = summarize_runs((), [tables], tmp_path)
     assert (found.images, found.complete, found.tables) == (0, 0, 1)
 
 
@@ -77,4 +77,4 @@ def test_of_two_runs_in_one_second_the_later_is_first() -> None:
         )
         for salt, part in (("ffffff", 0.1), ("000000", 0.7))
     )
-    assert [found.run_id for found in overviews([early, late])] == [late.run_id, early.run_id]
+    assert [found.run_id for found in summarize_runs([early, late])] == [late.run_id, early.run_id]

@@ -21,9 +21,9 @@ import pytest
 from omero_pixclf.errors import ImageError, LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.runs.execution import processes
-from omero_pixclf.runs.execution.processes import Pool, in_processes
-from omero_pixclf.runs.execution.serial import Perform
-from omero_pixclf.runs.execution.worker import serve
+from omero_pixclf.runs.execution.processes import ProcessPoolSettings, execute_in_processes
+from omero_pixclf.runs.execution.serial import TaskFunction
+from omero_pixclf.runs.execution.worker import run_worker
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
@@ -43,7 +43,7 @@ def worked(folder: Path, one: ImageInfo) -> int:
 
 
 @contextmanager
-def at_work(folder: Path, bad: str, what: str, key: str, stopping: threading.Event) -> Iterator[Perform]:
+def at_work(folder: Path, bad: str, what: str, key: str, stopping: threading.Event) -> Iterator[TaskFunction]:
     """A worker; what it does with the image ``bad`` depends on what a test wants."""
 
     def work(one: ImageInfo) -> dict[str, int]:
@@ -95,9 +95,9 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
         yield made
 
 
-def pool(folder: Path, what: str = "_fail", bad: str = "Image:2", **changes: object) -> Pool:
+def pool(folder: Path, what: str = "_fail", bad: str = "Image:2", **changes: object) -> ProcessPoolSettings:
     opened = partial(at_work, folder, bad, what, "new")
-    return replace(Pool(2, lambda: opened, lanes=2, beat_s=0.2, silence_s=30.0), **changes)  # type: ignore[arg-type]
+    return replace(ProcessPoolSettings(2, lambda: opened, lanes=2, beat_s=0.2, silence_s=30.0), **changes)  # type: ignore[arg-type]
 
 
 def states(manifest: Manifest) -> dict[str, str]:
@@ -109,7 +109,7 @@ ALL_DONE = {f"Image:{n}": "done" for n in range(6)}
 
 
 def test_a_failed_image_is_recorded_and_every_other_is_done_once(manifest: Manifest, tmp_path: Path) -> None:
-    outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path)))
+    outcomes = list(execute_in_processes(ITEMS, manifest, pool(tmp_path)))
     assert states(manifest) == ALL_DONE | {"Image:2": "failed"}
     assert {o.image.key: o.reason for o in outcomes if o.state == "failed"} == {"Image:2": "bad plane"}
     assert "in work" in manifest.entries()[2].traceback
@@ -120,13 +120,13 @@ def test_a_failed_image_is_recorded_and_every_other_is_done_once(manifest: Manif
 
 
 def test_few_images_are_spread_over_all_workers_however_many_one_may_have(manifest: Manifest, tmp_path: Path) -> None:
-    list(in_processes(ITEMS[:4], manifest, pool(tmp_path, lanes=3)))
+    list(execute_in_processes(ITEMS[:4], manifest, pool(tmp_path, lanes=3)))
     by = [(tmp_path / image(n).key).read_text().split()[0] for n in range(4)]
     assert sorted(map(by.count, set(by))) == [2, 2]
 
 
 def test_what_a_dead_worker_had_is_done_by_another(manifest: Manifest, tmp_path: Path) -> None:
-    outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path, "_die_once")))
+    outcomes = list(execute_in_processes(ITEMS, manifest, pool(tmp_path, "_die_once")))
     assert states(manifest) == ALL_DONE
     assert sorted(o.image.key for o in outcomes) == sorted(ALL_DONE)
     first, second = (tmp_path / "Image:2").read_text().split()
@@ -134,14 +134,14 @@ def test_what_a_dead_worker_had_is_done_by_another(manifest: Manifest, tmp_path:
 
 
 def test_an_image_that_kills_its_workers_fails_and_takes_no_other_with_it(manifest: Manifest, tmp_path: Path) -> None:
-    outcomes = list(in_processes(ITEMS, manifest, pool(tmp_path, "_die")))
+    outcomes = list(execute_in_processes(ITEMS, manifest, pool(tmp_path, "_die")))
     assert states(manifest) == ALL_DONE | {"Image:2": "failed"}
     assert "the worker process died (signal 9), 3 times" in next(o.reason for o in outcomes if o.state == "failed")
     assert len((tmp_path / "Image:2").read_text().split()) in (3, 4)  # once perhaps beside another, three times alone
 
 
 def test_a_worker_that_falls_silent_is_killed_and_replaced(manifest: Manifest, tmp_path: Path) -> None:
-    list(in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", silence_s=15.0)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", silence_s=15.0)))
     assert states(manifest) == ALL_DONE
 
 
@@ -151,21 +151,21 @@ def test_workers_whose_session_ended_are_replaced_by_ones_with_a_new_one(manifes
     def renew() -> processes.OpenWork:
         return partial(at_work, tmp_path, "Image:2", "_lose_old_session", next(keys, "new"))
 
-    list(in_processes(ITEMS, manifest, pool(tmp_path, renew=renew)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=renew)))
     assert states(manifest) == ALL_DONE
 
 
 def test_a_server_that_stays_away_ends_the_run_and_leaves_the_rest_due(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LOSSES", 1)
+    monkeypatch.setattr(processes, "MAX_LOSSES", 1)
     with pytest.raises(UnreachableError, match="gone"):
-        list(in_processes(ITEMS[2:3], manifest, pool(tmp_path, "_lose")))
+        list(execute_in_processes(ITEMS[2:3], manifest, pool(tmp_path, "_lose")))
     assert states(manifest)["Image:2"] == "due"
 
 
 @contextmanager
-def at_large_work(folder: Path, ballast: bytes, stopping: threading.Event) -> Iterator[Perform]:
+def at_large_work(folder: Path, ballast: bytes, stopping: threading.Event) -> Iterator[TaskFunction]:
     with at_work(folder, "", "", "", stopping) as work:
         yield work
 
@@ -183,13 +183,13 @@ def test_a_worker_that_is_killed_while_it_starts_keeps_nobody_waiting(manifest: 
 
     killer = threading.Thread(target=kill_first)
     killer.start()
-    list(in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: opened)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: opened)))
     killer.join()
     assert states(manifest) == ALL_DONE
 
 
 @contextmanager
-def unable(stopping: threading.Event) -> Iterator[Perform]:
+def unable(stopping: threading.Event) -> Iterator[TaskFunction]:
     raise ImportError("a library is missing")
     yield
 
@@ -197,10 +197,10 @@ def unable(stopping: threading.Event) -> Iterator[Perform]:
 def test_workers_that_cannot_even_start_end_the_run(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LOSSES", 1)
-    monkeypatch.setattr(processes, "TRIES", 9)
+    monkeypatch.setattr(processes, "MAX_LOSSES", 1)
+    monkeypatch.setattr(processes, "MAX_TRIES", 9)
     with pytest.raises(OutputError, match="died"):
-        list(in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: unable)))
+        list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: unable)))
     assert set(states(manifest).values()) == {"due"}
 
 
@@ -223,10 +223,10 @@ class NoProcesses:
 def test_a_system_that_starts_no_process_ends_the_run_and_leaves_all_due(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "LOSSES", 1)
+    monkeypatch.setattr(processes, "MAX_LOSSES", 1)
     monkeypatch.setattr(processes, "worker_context", NoProcesses)
     with pytest.raises(OutputError, match="could not be started"):
-        list(in_processes(ITEMS, manifest, pool(tmp_path)))
+        list(execute_in_processes(ITEMS, manifest, pool(tmp_path)))
     assert set(states(manifest).values()) == {"due"}
 
 
@@ -263,13 +263,13 @@ def test_what_the_plan_has_decided_starts_no_worker(manifest: Manifest, tmp_path
         raise AssertionError("nobody is needed")
 
     items = [PlanItem(image(1), "done", "same"), PlanItem(image(2), "refused", "no")]
-    outcomes = list(in_processes(items, manifest, pool(tmp_path, renew=renew)))
+    outcomes = list(execute_in_processes(items, manifest, pool(tmp_path, renew=renew)))
     assert [o.state for o in outcomes] == ["skipped", "refused"]
     assert states(manifest)["Image:2"] == "refused"
 
 
 def test_a_run_that_is_left_early_leaves_no_process_and_nothing_half_known(manifest: Manifest, tmp_path: Path) -> None:
-    events = in_processes(ITEMS, manifest, pool(tmp_path))
+    events = execute_in_processes(ITEMS, manifest, pool(tmp_path))
     next(events)
     events.close()  # type: ignore[attr-defined]
     noted = {int(pid) for path in tmp_path.glob("Image:*") for pid in path.read_text().split()}
@@ -299,7 +299,7 @@ def test_an_interrupt_while_a_worker_starts_leaves_no_process(
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         with pytest.raises(KeyboardInterrupt) as kept:  # with its frames, as whoever handles an interrupt keeps them
-            list(in_processes(ITEMS, manifest, pool(tmp_path)))
+            list(execute_in_processes(ITEMS, manifest, pool(tmp_path)))
         assert kept.value and not multiprocessing.active_children()
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -310,7 +310,7 @@ def test_an_interrupt_while_a_worker_starts_leaves_no_process(
 
 def test_a_worker_that_is_told_to_stop_before_all_else_ends_well() -> None:
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, 1, 0.2, 30))
+    process = multiprocessing.get_context("spawn").Process(target=run_worker, args=(theirs, 1, 0.2, 30))
     process.start()
     ours.send("stop")
     process.join(60)

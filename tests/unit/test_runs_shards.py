@@ -14,13 +14,13 @@ from omero_pixclf.demo import images
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Place
-from omero_pixclf.runs.planning.estimate import Looked, estimate
+from omero_pixclf.runs.planning.estimate import SampleResult, estimate_run
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.planning.resources import array_bytes, refusal_of_room, refuse_full_disk
-from omero_pixclf.runs.planning.shards import parse_shard, share
-from omero_pixclf.runs.planning.workers import crew_for
+from omero_pixclf.runs.planning.resources import array_bytes, check_disk_space, find_disk_shortage
+from omero_pixclf.runs.planning.shards import parse_shard, select_shard
+from omero_pixclf.runs.planning.workers import allocate_workers
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
-from omero_pixclf.runs.state.merge import merged_header, merged_manifest, parts_of
+from omero_pixclf.runs.state.merge import create_merged_manifest, load_shard_runs, make_merged_header
 from omero_pixclf.table import Column, Table
 
 PROJECT = read_project(Path(images.__file__).parent / "plate.ilp")
@@ -35,7 +35,7 @@ def image(number: int, side: int = 64) -> ImageInfo:
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 9))
 def test_shares_are_disjoint_complete_and_even(sides: list[int], count: int) -> None:
     all_of_them = [image(n, side) for n, side in enumerate(sides)]
-    shares = [share(all_of_them, number, count) for number in range(1, count + 1)]
+    shares = [select_shard(all_of_them, number, count) for number in range(1, count + 1)]
     assert sorted(i.key for s in shares for i in s) == sorted(i.key for i in all_of_them)
     loads = [sum(prod(i.shape) for i in s) for s in shares]
     assert max(loads) - min(loads) <= max(prod(i.shape) for i in all_of_them)
@@ -44,7 +44,9 @@ def test_shares_are_disjoint_complete_and_even(sides: list[int], count: int) -> 
 def test_a_share_does_not_depend_on_the_order_in_which_images_are_listed() -> None:
     listed = [image(n, 10 + n % 3) for n in range(9)]
     for number in (1, 2, 3):
-        assert {i.key for i in share(listed, number, 3)} == {i.key for i in share(listed[::-1], number, 3)}
+        assert {i.key for i in select_shard(listed, number, 3)} == {
+            i.key for i in select_shard(listed[::-1], number, 3)
+        }
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/", "-1/3"])
@@ -68,10 +70,10 @@ def part(folder: Path, number: int, shard: str, state: str = "done", digest: str
 
 def test_shares_become_one_run_that_knows_all_they_knew(tmp_path: Path) -> None:
     runs = [part(tmp_path, 1, "2/3"), part(tmp_path, 2, "1/3", "running"), part(tmp_path, 3, "3/3")]
-    parts = parts_of(tmp_path, runs)
-    header = merged_header(run(9), "now", parts)
+    parts = load_shard_runs(tmp_path, runs)
+    header = make_merged_header(run(9), "now", parts)
     assert header.merged == (run(2), run(1), run(3)) and header.shard == ""
-    with merged_manifest(tmp_path, header, parts) as manifest:
+    with create_merged_manifest(tmp_path, header, parts) as manifest:
         states = {e.key: e.state for e in manifest.entries()}
         assert states == {"Image:1": "done", "Image:2": "failed", "Image:3": "done"}
         assert f"--resume {run(2)}" in manifest.entries()[0].reason
@@ -85,62 +87,62 @@ def test_what_is_not_a_whole_set_of_shares_is_refused_with_what_is_missing(tmp_p
     one, two, other = part(tmp_path, 1, "1/3"), part(tmp_path, 2, "2/3"), part(tmp_path, 3, "3/3", digest="x")
     whole = part(tmp_path, 4, "")
     with pytest.raises(UsageError, match="missing 3/3"):
-        parts_of(tmp_path, [one, two])
+        load_shard_runs(tmp_path, [one, two])
     with pytest.raises(UsageError, match="not the same recipe hash"):
-        parts_of(tmp_path, [one, two, other])
+        load_shard_runs(tmp_path, [one, two, other])
     with pytest.raises(UsageError, match="is no share"):
-        parts_of(tmp_path, [whole])
+        load_shard_runs(tmp_path, [whole])
     with pytest.raises(UsageError, match="no such run"):
-        parts_of(tmp_path, [run(8)])
+        load_shard_runs(tmp_path, [run(8)])
 
 
 def test_workers_times_threads_are_the_cores() -> None:
     many = [image(n) for n in range(384)]
-    crew = crew_for(many, PROJECT, cores=8, free=64 * GIB)
+    crew = allocate_workers(many, PROJECT, cores=8, free=64 * GIB)
     assert (crew.workers, crew.threads, crew.lanes) == (8, 1, 3)
-    assert crew_for(many, PROJECT, workers=2, cores=8, free=64 * GIB).threads == 4
-    assert crew_for(many, PROJECT, threads=4, cores=8, free=64 * GIB).workers == 2
-    assert crew_for(many[:3], PROJECT, cores=8, free=64 * GIB).workers == 1
+    assert allocate_workers(many, PROJECT, workers=2, cores=8, free=64 * GIB).threads == 4
+    assert allocate_workers(many, PROJECT, threads=4, cores=8, free=64 * GIB).workers == 2
+    assert allocate_workers(many[:3], PROJECT, cores=8, free=64 * GIB).workers == 1
 
 
 def test_workers_share_the_memory_and_those_that_do_not_fit_are_refused() -> None:
     many = [image(n) for n in range(384)]
-    assert crew_for(many, PROJECT, memory=2 * GIB, cores=16, free=64 * GIB).workers == 4
-    assert crew_for(many, PROJECT, workers=2, memory=2 * GIB, cores=16, free=64 * GIB).memory == GIB
+    assert allocate_workers(many, PROJECT, memory=2 * GIB, cores=16, free=64 * GIB).workers == 4
+    assert allocate_workers(many, PROJECT, workers=2, memory=2 * GIB, cores=16, free=64 * GIB).memory == GIB
     with pytest.raises(UsageError, match="use --workers 4"):
-        crew_for(many, PROJECT, workers=8, memory=2 * GIB, cores=16, free=64 * GIB)
+        allocate_workers(many, PROJECT, workers=8, memory=2 * GIB, cores=16, free=64 * GIB)
 
 
 def test_images_that_fill_the_memory_go_one_by_one() -> None:
     large = [image(n, 8000) for n in range(20)]
-    crew = crew_for(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
+    crew = allocate_workers(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
     assert crew.lanes == 1
     assert crew.expected <= 3 * GIB
 
 
 def test_an_image_whose_maps_have_no_room_is_refused_before_work(tmp_path: Path) -> None:
     huge = image(1, 10_000_000)
-    reason = refusal_of_room(huge, PROJECT, GIB, tmp_path / "not" / "there")
+    reason = find_disk_shortage(huge, PROJECT, GIB, tmp_path / "not" / "there")
     assert reason is not None and "TiB needed for its maps" in reason
-    assert refusal_of_room(image(1), PROJECT, GIB, tmp_path) is None
+    assert find_disk_shortage(image(1), PROJECT, GIB, tmp_path) is None
 
 
 def test_a_run_that_has_no_room_on_disk_is_refused_with_what_is_missing(tmp_path: Path) -> None:
     few, many = ([image(n) for n in range(count)] for count in (3, 30))
     alone = {"workers": 1, "cores": 2, "free": 64 * GIB}
-    assert crew_for(many, PROJECT, **alone).disk == 10 * crew_for(few, PROJECT, **alone).disk > 0
+    assert allocate_workers(many, PROJECT, **alone).disk == 10 * allocate_workers(few, PROJECT, **alone).disk > 0
     slide = image(1, 20_000)
-    shared = crew_for([slide], PROJECT, workers=2, cores=2, free=64 * GIB)
+    shared = allocate_workers([slide], PROJECT, workers=2, cores=2, free=64 * GIB)
     assert shared.disk > array_bytes(slide, PROJECT)  # its pieces lie there until it is done
-    refuse_full_disk(few[0].shape[2], tmp_path / "not" / "there")
+    check_disk_space(few[0].shape[2], tmp_path / "not" / "there")
     with pytest.raises(OutputError, match=r"1024 TiB here"):
-        refuse_full_disk(2**50, tmp_path / "not" / "there")
+        check_disk_space(2**50, tmp_path / "not" / "there")
 
 
 def test_the_estimate_is_shared_by_the_workers() -> None:
     items = [PlanItem(image(n), "due") for n in range(10)]
     for workers, seconds in ((1, 10.0), (2, 5.0), (50, 1.0)):
         clock = iter([0.0, 2.0])
-        look = lambda image: Looked(prod(image.shape), {"Nucleus": 3})  # noqa: E731
-        expected = estimate(items, look, workers=workers, clock=lambda c=clock: next(c))
+        look = lambda image: SampleResult(prod(image.shape), {"Nucleus": 3})  # noqa: E731
+        expected = estimate_run(items, look, workers=workers, clock=lambda c=clock: next(c))
         assert expected is not None and expected.seconds == seconds and expected.objects == {"Nucleus": 30}

@@ -20,16 +20,16 @@ from numpy.typing import DTypeLike, NDArray
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import Region
 
-__all__ = ["Grid", "Numbered", "Tiled", "grid_of", "region_of", "write_whole"]
+__all__ = ["BlockArray", "BlockGrid", "RelabeledArray", "choose_grid", "make_region", "write_atomically"]
 
 Shape4 = tuple[int, int, int, int]
 
-PIXELS = 2**22  # of a block: seconds of work, which is what a lost worker costs
-FLAT, DEEP = (1, 2048, 2048), (64, 256, 256)  # z, y, x, multiples of what a summary sums up along y and x
+BLOCK_PIXELS = 2**22  # of a block: seconds of work, which is what a lost worker costs
+PLANE_BLOCK, CUBE_BLOCK = (1, 2048, 2048), (64, 256, 256)  # z, y, x, multiples of what a summary sums up along y and x
 
 
 @dataclass(frozen=True)
-class Grid:
+class BlockGrid:
     """How an image is cut: blocks of ``(t, z, y, x)`` in raster order."""
 
     shape: Shape4
@@ -59,22 +59,22 @@ class Grid:
 
     def touched(self, ranges: Sequence[range]) -> Iterator[tuple[int, list[slice], list[slice]]]:
         """The blocks that have a part of a selection: number, where the part is in the block, and in the selection."""
-        sides = [_parts(wanted, step) for wanted, step in zip(ranges, self.block, strict=True)]
+        sides = [_split_range(wanted, step) for wanted, step in zip(ranges, self.block, strict=True)]
         for chosen in product(*sides):
             number = int(np.ravel_multi_index([i for i, _, _ in chosen], self.counts))
             yield number, [inner for _, inner, _ in chosen], [outer for _, _, outer in chosen]
 
 
-def grid_of(shape: Shape4, *, deep: bool) -> Grid:
+def choose_grid(shape: Shape4, *, deep: bool) -> BlockGrid:
     """The cut of an image: large pieces of planes, or cubes where what is computed looks far along z."""
-    most = DEEP if deep and shape[1] > 1 else FLAT
+    most = CUBE_BLOCK if deep and shape[1] > 1 else PLANE_BLOCK
     y, x = min(shape[2], most[1]), min(shape[3], most[2])
-    z = max(1, min(shape[1], PIXELS // (y * x)))
-    t = max(1, min(shape[0], PIXELS // (z * y * x)))
-    return Grid(shape, (t, z, y, x))
+    z = max(1, min(shape[1], BLOCK_PIXELS // (y * x)))
+    t = max(1, min(shape[0], BLOCK_PIXELS // (z * y * x)))
+    return BlockGrid(shape, (t, z, y, x))
 
 
-def _parts(wanted: range, step: int) -> list[tuple[int, slice, slice]]:
+def _split_range(wanted: range, step: int) -> list[tuple[int, slice, slice]]:
     """The blocks along one axis that a range meets, and its part in the block and in the range."""
     found = []
     at = 0
@@ -87,10 +87,12 @@ def _parts(wanted: range, step: int) -> list[tuple[int, slice, slice]]:
     return found
 
 
-class Tiled:
+class BlockArray:
     """An array ``(t, z, y, x)`` or ``(t, z, y, x, c)``; read by slices (of positive steps) and whole numbers."""
 
-    def __init__(self, folder: Path, name: str, grid: Grid, dtype: DTypeLike, *, channels: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, grid: BlockGrid, dtype: DTypeLike, *, channels: int | None = None
+    ) -> None:
         self.folder, self.name, self.grid = folder, name, grid
         self.dtype = np.dtype(dtype)
         self.shape: tuple[int, ...] = grid.shape if channels is None else (*grid.shape, channels)
@@ -107,7 +109,7 @@ class Tiled:
         OutputError
             Where it cannot be written.
         """
-        write_whole(self.path(number), lambda out: np.save(out, np.ascontiguousarray(block, self.dtype)))
+        write_atomically(self.path(number), lambda out: np.save(out, np.ascontiguousarray(block, self.dtype)))
 
     def block(self, number: int) -> NDArray[Any]:
         """A block as it lies on disk; what is not asked for is not read.
@@ -125,7 +127,7 @@ class Tiled:
     def __getitem__(self, place: Any, /) -> NDArray[Any]:
         asked = place if isinstance(place, tuple) else (place,)
         asked += (slice(None),) * (len(self.shape) - len(asked))
-        ranges = [_range(one, extent) for one, extent in zip(asked, self.shape, strict=True)]
+        ranges = [_index_range(one, extent) for one, extent in zip(asked, self.shape, strict=True)]
         out = np.empty([len(r) for r in ranges], self.dtype)
         rest = [slice(r.start, r.stop, r.step) for r in ranges[4:]]
         for number, inner, outer in self.grid.touched(ranges[:4]):
@@ -137,7 +139,7 @@ class Tiled:
 
     def __setitem__(self, place: Any, value: Any, /) -> None:
         """Change a box in place, its blocks made of zeros where they are missing; for one process at a time."""
-        ranges = [_range(one, extent) for one, extent in zip(place, self.shape, strict=True)]
+        ranges = [_index_range(one, extent) for one, extent in zip(place, self.shape, strict=True)]
         sides = [len(r) for one, r in zip(place, ranges, strict=True) if isinstance(one, slice)]
         given = np.broadcast_to(np.asarray(value), sides).reshape([len(r) for r in ranges])
         for number, inner, outer in self.grid.touched(ranges):
@@ -148,13 +150,13 @@ class Tiled:
             stored.flush()
 
 
-class Numbered(Tiled):
+class RelabeledArray(BlockArray):
     """A label image whose blocks are numbered by themselves, read with the numbers that the whole image has.
 
     ``numbers[n][i]`` is what the label ``i`` of block ``n`` is called, at each of the block's t: ``(t, labels)``.
     """
 
-    def __init__(self, labels: Tiled, numbers: Callable[[int], Sequence[NDArray[Any]]]) -> None:
+    def __init__(self, labels: BlockArray, numbers: Callable[[int], Sequence[NDArray[Any]]]) -> None:
         super().__init__(labels.folder, labels.name, labels.grid, labels.dtype)
         self._numbers = numbers
 
@@ -164,13 +166,13 @@ class Numbered(Tiled):
         return np.stack([table[frame] for table, frame in zip(tables, labels, strict=True)])
 
 
-def _range(one: Any, extent: int) -> range:
+def _index_range(one: Any, extent: int) -> range:
     if isinstance(one, slice):
         return range(*one.indices(extent))
     return range(int(one), int(one) + 1)
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
     """A file that is there whole or not at all, also where several processes write it; its folder is made.
 
     Raises
@@ -191,7 +193,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
         ) from error
 
 
-def region_of(place: Sequence[slice], channels: int) -> Region:
+def make_region(place: Sequence[slice], channels: int) -> Region:
     """A block's place as a region of an image of so many channels."""
     t, z, y, x = place
     return Region((t.start, z.start, y.start, x.start, 0), (t.stop, z.stop, y.stop, x.stop, channels))

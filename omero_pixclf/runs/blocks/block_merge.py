@@ -16,19 +16,19 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
 from omero_pixclf.objects.block_regions import Census, Keep, taken
 from omero_pixclf.objects.label import Connectivity, neighbours
-from omero_pixclf.runs.blocks.array import Grid, Numbered, Tiled, write_whole
-from omero_pixclf.runs.blocks.block_plan import Cutting
-from omero_pixclf.runs.blocks.serialize import Arrays, Roll, roll_arrays, roll_from
-from omero_pixclf.runs.execution.task import Piece
-from omero_pixclf.runs.state.image_files import UNREADABLE
+from omero_pixclf.runs.blocks.array import BlockArray, BlockGrid, RelabeledArray, write_atomically
+from omero_pixclf.runs.blocks.block_plan import BlockPlan
+from omero_pixclf.runs.blocks.serialize import Arrays, RegionsOverTime, regions_from_arrays, regions_to_arrays
+from omero_pixclf.runs.execution.task import BlockTask
+from omero_pixclf.runs.state.image_files import NPZ_ERRORS
 
-__all__ = ["Joined", "counted_arrays", "joined_arrays", "joined_of", "load", "save"]
+__all__ = ["MergedObjects", "count_objects", "load_arrays", "load_merged_objects", "merge_objects", "save_arrays"]
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Joined:
+class MergedObjects:
     """The objects of a class in an image.
 
     Attributes
@@ -43,7 +43,7 @@ class Joined:
 
     labels: Readable
     cell: Ints
-    roll: Roll
+    roll: RegionsOverTime
 
     def __len__(self) -> int:
         return len(self.cell)
@@ -55,13 +55,13 @@ class Joined:
         return [(int(t), taken(objects, times == t)) for t in np.unique(times)]
 
 
-def save(path: Path, arrays: Mapping[str, Any]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Arrays into a file, whole or not at all."""
-    write_whole(path, lambda out: np.savez(out, **arrays))
+    write_atomically(path, lambda out: np.savez(out, **arrays))
 
 
-def load(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that `save` has made.
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file that `save_arrays` has made.
 
     Raises
     ------
@@ -71,31 +71,31 @@ def load(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
-    except UNREADABLE as error:
+    except NPZ_ERRORS as error:
         raise OutputError(f"{path}: cannot be read: {error}; start a new run") from error
 
 
-def joined_arrays(cutting: Cutting) -> Arrays:
+def merge_objects(cutting: BlockPlan) -> Arrays:
     """The objects of all classes, from what ``labels`` has left of each block."""
-    files = [load(cutting.mark(Piece(cutting.image, "labels", n))) for n in range(len(cutting.grid))]
+    files = [load_arrays(cutting.mark(BlockTask(cutting.image, "labels", n))) for n in range(len(cutting.grid))]
     arrays: Arrays = {}
     for name, index in cutting.classes.items():
-        rolls = [roll_from(saved, f"{index}.") for saved in files]
-        arrays |= _joined(cutting, cutting.labels(name), rolls, f"{index}.")
+        rolls = [regions_from_arrays(saved, f"{index}.") for saved in files]
+        arrays |= _merge_class(cutting, cutting.labels(name), rolls, f"{index}.")
     return arrays
 
 
-def counted_arrays(labels: Tiled, prefix: str) -> Arrays:
+def count_objects(labels: BlockArray, prefix: str) -> Arrays:
     """The objects of a label image that is numbered as a whole."""
     frames = [(t, count_blocks(labels, t, block=labels.grid.block[1:])) for t in range(labels.shape[0])]
-    return _by_cell(Roll.of(frames), labels.grid, prefix)
+    return _sort_by_block(RegionsOverTime.of(frames), labels.grid, prefix)
 
 
-def joined_of(cutting: Cutting, name: str) -> Joined:
-    """What `joined_arrays` or `counted_arrays` has left of a class."""
-    arrays = _loaded(cutting.mark(Piece(cutting.image, "join", 0)))
+def load_merged_objects(cutting: BlockPlan, name: str) -> MergedObjects:
+    """What `merge_objects` or `count_objects` has left of a class."""
+    arrays = _load_cached(cutting.mark(BlockTask(cutting.image, "join", 0)))
     prefix = f"{cutting.classes[name]}."
-    labels: Tiled = cutting.labels(name)
+    labels: BlockArray = cutting.labels(name)
     if f"{prefix}final" in arrays:
         bounds, final, frames = arrays[f"{prefix}bounds"], arrays[f"{prefix}final"], cutting.grid.block[0]
 
@@ -103,17 +103,17 @@ def joined_of(cutting: Cutting, name: str) -> Joined:
             rows = range(number * frames, (number + 1) * frames)
             return [final[bounds[row] : bounds[row + 1]] for row in rows]
 
-        labels = Numbered(labels, numbers)
-    return Joined(labels, arrays[f"{prefix}cell"], roll_from(arrays, prefix))
+        labels = RelabeledArray(labels, numbers)
+    return MergedObjects(labels, arrays[f"{prefix}cell"], regions_from_arrays(arrays, prefix))
 
 
 @lru_cache(maxsize=2)
-def _loaded(path: Path) -> dict[str, NDArray[Any]]:
+def _load_cached(path: Path) -> dict[str, NDArray[Any]]:
     """Every block of an image asks for the same file; it is written once."""
-    return load(path)
+    return load_arrays(path)
 
 
-def _joined(cutting: Cutting, labels: Tiled, rolls: Sequence[Roll], prefix: str) -> Arrays:
+def _merge_class(cutting: BlockPlan, labels: BlockArray, rolls: Sequence[RegionsOverTime], prefix: str) -> Arrays:
     settings, grid = cutting.recipe.objects, cutting.grid
     connectivity = neighbours(settings.dims, settings.connectivity, grid.shape[1])
     faces = (1, 2) if settings.border == "remove" else ()
@@ -126,11 +126,11 @@ def _joined(cutting: Cutting, labels: Tiled, rolls: Sequence[Roll], prefix: str)
     before = (np.cumsum(apart, axis=1) - apart).reshape(counts.shape)  # of a t, in earlier blocks
 
     def provisional(number: int) -> list[Ints]:
-        return [_from(before[number, k], counts[number, k]) for k in range(grid.block[0])]
+        return [_number_range(before[number, k], counts[number, k]) for k in range(grid.block[0])]
 
-    ids, final, frames = Numbered(labels, provisional), [np.empty(0, np.int32)] * counts.size, []
+    ids, final, frames = RelabeledArray(labels, provisional), [np.empty(0, np.int32)] * counts.size, []
     for t in range(grid.shape[0]):
-        numbers, objects = _at(t, ids, rolls, before, keep, connectivity)
+        numbers, objects = _merge_time_point(t, ids, rolls, before, keep, connectivity)
         frames.append((t, objects))
         for n in _blocks_at(t, grid):
             k = t % grid.block[0]
@@ -139,11 +139,11 @@ def _joined(cutting: Cutting, labels: Tiled, rolls: Sequence[Roll], prefix: str)
             final[n * grid.block[0] + k] = np.concatenate(([0], own)).astype(np.int32)
     bounds = np.cumsum([0, *map(len, final)])
     found = {f"{prefix}final": np.concatenate(final), f"{prefix}bounds": bounds}
-    return {**found, **_by_cell(Roll.of(frames), grid, prefix)}
+    return {**found, **_sort_by_block(RegionsOverTime.of(frames), grid, prefix)}
 
 
-def _at(
-    t: int, ids: Numbered, rolls: Sequence[Roll], before: Ints, keep: Keep, connectivity: Connectivity
+def _merge_time_point(
+    t: int, ids: RelabeledArray, rolls: Sequence[RegionsOverTime], before: Ints, keep: Keep, connectivity: Connectivity
 ) -> tuple[Ints, Census]:
     """What blocks' numbers of one t become, and the objects."""
     grid, parts, touching, total = ids.grid, [], [], 0
@@ -157,22 +157,22 @@ def _at(
     return joined(parts, touching, total, keep, grid.shape[1:])
 
 
-def _blocks_at(t: int, grid: Grid) -> range:
+def _blocks_at(t: int, grid: BlockGrid) -> range:
     """The blocks that have a t, in raster order."""
     each = prod(grid.counts[1:])
     return range(t // grid.block[0] * each, (t // grid.block[0] + 1) * each)
 
 
-def _from(before: int, count: int) -> Ints:
+def _number_range(before: int, count: int) -> Ints:
     numbers = np.arange(before, before + count + 1)
     numbers[0] = 0
     return numbers
 
 
-def _by_cell(roll: Roll, grid: Grid, prefix: str) -> Arrays:
+def _sort_by_block(roll: RegionsOverTime, grid: BlockGrid, prefix: str) -> Arrays:
     """The objects in the order of the blocks that they begin in."""
     places = np.concatenate((roll.t[:, None], roll.objects.start), axis=1) // np.array(grid.block)
     cell = np.ravel_multi_index(tuple(places.T), grid.counts).astype(np.int64)
     order = np.argsort(cell, kind="stable")
-    sorted_roll = Roll(roll.t[order], taken(roll.objects, order))
-    return {f"{prefix}cell": cell[order], **roll_arrays(sorted_roll, prefix)}
+    sorted_roll = RegionsOverTime(roll.t[order], taken(roll.objects, order))
+    return {f"{prefix}cell": cell[order], **regions_to_arrays(sorted_roll, prefix)}

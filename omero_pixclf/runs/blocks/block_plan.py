@@ -30,8 +30,8 @@ from omero_pixclf.config import Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.predict import reach
-from omero_pixclf.runs.blocks.array import Grid, Tiled, grid_of
-from omero_pixclf.runs.execution.task import Piece, Stage
+from omero_pixclf.runs.blocks.array import BlockArray, BlockGrid, choose_grid
+from omero_pixclf.runs.execution.task import BlockStage, BlockTask
 from omero_pixclf.runs.planning.channels import class_indices
 from omero_pixclf.runs.planning.resources import needs_blocks
 from omero_pixclf.runs.state.image_files import ImageFiles
@@ -39,13 +39,13 @@ from omero_pixclf.runs.state.image_files import ImageFiles
 if TYPE_CHECKING:
     from omero_pixclf.objects.blockwise import Facts
 
-__all__ = ["Cutting", "blocks_of", "in_pieces", "shared", "worth_cutting"]
+__all__ = ["BlockPlan", "find_images_worth_splitting", "image_grid", "select_images_to_split", "split_images"]
 
-UNEVEN = 0.1  # the part of a worker's share of a run that may be lost at its end before images are cut
+MAX_IMBALANCE = 0.1  # the part of a worker's share of a run that may be lost at its end before images are cut
 
 
 @dataclass(frozen=True)
-class Cutting:
+class BlockPlan:
     """An image that is worked on in pieces.
 
     Attributes
@@ -60,9 +60,9 @@ class Cutting:
     home: Path
 
     @cached_property
-    def grid(self) -> Grid:
+    def grid(self) -> BlockGrid:
         """The blocks."""
-        return blocks_of(self.image, self.project)
+        return image_grid(self.image, self.project)
 
     @cached_property
     def folder(self) -> Path:
@@ -76,62 +76,66 @@ class Cutting:
         return class_indices(self.recipe, self.project)
 
     @property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[BlockStage, ...]:
         """What is to be done, in this order."""
         objects = self.recipe.objects
         if objects.fill_holes or objects.split != "none":
             return ("maps", "find", "objects", "store")
         return ("maps", "labels", "join", "objects", "store")
 
-    def pieces(self, stage: Stage) -> list[Piece]:
+    def pieces(self, stage: BlockStage) -> list[BlockTask]:
         """All pieces of a stage."""
         count = len(self.grid) if stage in ("maps", "labels", "objects") else 1
-        return [Piece(self.image, stage, n) for n in range(count)]
+        return [BlockTask(self.image, stage, n) for n in range(count)]
 
-    def left(self, stage: Stage) -> list[Piece]:
+    def left(self, stage: BlockStage) -> list[BlockTask]:
         """Those that are not done yet."""
         return [piece for piece in self.pieces(stage) if stage == "store" or not self.mark(piece).exists()]
 
-    def mark(self, piece: Piece) -> Path:
+    def mark(self, piece: BlockTask) -> Path:
         """The file that says that a piece is done."""
         if piece.stage == "maps":
             return self.probabilities.path(piece.number)
         return self.folder / f"{'join' if piece.stage == 'find' else piece.stage}-{piece.number}.npz"
 
     @cached_property
-    def pixels(self) -> Tiled:
+    def pixels(self) -> BlockArray:
         """The image as read."""
-        return Tiled(self.folder, "pixels", self.grid, self.image.dtype, channels=self.image.shape[4])
+        return BlockArray(self.folder, "pixels", self.grid, self.image.dtype, channels=self.image.shape[4])
 
     @cached_property
-    def probabilities(self) -> Tiled:
+    def probabilities(self) -> BlockArray:
         """Of all classes of the project."""
-        return Tiled(self.folder, "probabilities", self.grid, np.float32, channels=len(self.project.classes))
+        return BlockArray(self.folder, "probabilities", self.grid, np.float32, channels=len(self.project.classes))
 
-    def labels(self, name: str) -> Tiled:
+    def labels(self, name: str) -> BlockArray:
         """The objects of a class; after ``labels`` each block is numbered by itself, after ``find`` all are."""
-        return Tiled(self.folder, f"labels-of-{self.classes[name]}", self.grid, np.int32)
+        return BlockArray(self.folder, f"labels-of-{self.classes[name]}", self.grid, np.int32)
 
     def facts(self, name: str) -> Facts:
         """What measuring has to know of a class."""
-        from omero_pixclf.runs.analysis import facts_of  # only who works on pieces needs the slow imports behind it
+        from omero_pixclf.runs.analysis import (
+            measurement_parameters,  # only who works on pieces needs the slow imports behind it
+        )
 
-        return facts_of(self.image, self.recipe, name, self.classes[name])
+        return measurement_parameters(self.image, self.recipe, name, self.classes[name])
 
 
-def blocks_of(image: ImageInfo, project: Project) -> Grid:
+def image_grid(image: ImageInfo, project: Project) -> BlockGrid:
     """How an image is cut, where it is."""
-    return grid_of(image.shape[:4], deep=reach(project, image.shape[1])[0] > 0)
+    return choose_grid(image.shape[:4], deep=reach(project, image.shape[1])[0] > 0)
 
 
-def in_pieces(images: Sequence[ImageInfo], workers: int, project: Project, memory: int | None) -> list[ImageInfo]:
+def select_images_to_split(
+    images: Sequence[ImageInfo], workers: int, project: Project, memory: int | None
+) -> list[ImageInfo]:
     """The images that workers share: those worth it, and those that do not fit into a worker's memory."""
-    wanted = worth_cutting(images, workers)
+    wanted = find_images_worth_splitting(images, workers)
     chosen = [image for image in images if image.key in wanted or needs_blocks(image, project, memory)]
-    return [image for image in chosen if len(blocks_of(image, project)) > 1]
+    return [image for image in chosen if len(image_grid(image, project)) > 1]
 
 
-def shared(
+def split_images(
     images: Sequence[ImageInfo],
     workers: int,
     *,
@@ -139,26 +143,27 @@ def shared(
     project: Project,
     files: ImageFiles,
     memory: int | None,
-) -> dict[str, Cutting]:
+) -> dict[str, BlockPlan]:
     """How the images are cut that several workers shall share."""
-    chosen = in_pieces(images, workers, project, memory)
-    return {image.key: Cutting(image, recipe, project, files.pieces(image.key)) for image in chosen}
+    chosen = select_images_to_split(images, workers, project, memory)
+    return {image.key: BlockPlan(image, recipe, project, files.pieces(image.key)) for image in chosen}
 
 
-def worth_cutting(images: Sequence[ImageInfo], workers: int) -> set[str]:
-    """The keys of images that would keep one worker busy while the others have nothing left to do.
+def find_images_worth_splitting(images: Sequence[ImageInfo], workers: int) -> set[str]:
+    """Keys of the images that would keep one worker busy while the other workers are idle.
 
-    The largest, until the others, taken in turn, end no later than the part `UNEVEN` of a worker's share after it.
+    The largest images are taken until the last worker finishes at most `MAX_IMBALANCE` of a worker's share later than
+    with an even distribution.
     """
     sizes = {image.key: prod(image.shape) for image in images}
     ascending, cut = sorted(sizes, key=lambda key: sizes[key]), set[str]()
     share = sum(sizes.values()) / max(1, workers)
-    while workers > 1 and _last_end(sizes, cut, workers) > (1 + UNEVEN) * share:
+    while workers > 1 and _finish_time(sizes, cut, workers) > (1 + MAX_IMBALANCE) * share:
         cut.add(ascending.pop())
     return cut
 
 
-def _last_end(sizes: Mapping[str, int], cut: Container[str], workers: int) -> float:
+def _finish_time(sizes: Mapping[str, int], cut: Container[str], workers: int) -> float:
     """When the last worker is done, in pixels: all share what is cut; then whoever is free takes the next image."""
     ends = [sum(size for key, size in sizes.items() if key in cut) / workers] * workers
     for key, size in sizes.items():

@@ -13,47 +13,55 @@ from omero_pixclf.objects.block_regions import Census, stacked
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.objects.summary import Sums
 
-__all__ = ["Roll", "outline_arrays", "outlines_in_order", "roll_arrays", "roll_from", "sums_arrays", "sums_from"]
+__all__ = [
+    "RegionsOverTime",
+    "outlines_from_arrays",
+    "outlines_to_arrays",
+    "regions_from_arrays",
+    "regions_to_arrays",
+    "sums_from_arrays",
+    "sums_to_arrays",
+]
 
 Arrays = dict[str, NDArray[Any]]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Roll:
+class RegionsOverTime:
     """Objects of several time points: (n,) the t of each, and what is known of it."""
 
     t: Ints
     objects: Census
 
     @classmethod
-    def of(cls, frames: Sequence[tuple[int, Census]]) -> Roll:
+    def of(cls, frames: Sequence[tuple[int, Census]]) -> RegionsOverTime:
         """The objects of each t."""
         t = np.repeat([t for t, _ in frames], [len(found.number) for _, found in frames])
         return cls(t.astype(np.int64), stacked([found for _, found in frames]))
 
 
-def roll_arrays(roll: Roll, prefix: str) -> Arrays:
+def regions_to_arrays(roll: RegionsOverTime, prefix: str) -> Arrays:
     """A roll as arrays, their names led by ``prefix``."""
     return {f"{prefix}t": roll.t, **{f"{prefix}{f.name}": getattr(roll.objects, f.name) for f in fields(Census)}}
 
 
-def roll_from(arrays: Mapping[str, Any], prefix: str) -> Roll:
-    """The roll that `roll_arrays` has made arrays of."""
-    return Roll(arrays[f"{prefix}t"], Census(*(arrays[f"{prefix}{f.name}"] for f in fields(Census))))
+def regions_from_arrays(arrays: Mapping[str, Any], prefix: str) -> RegionsOverTime:
+    """The roll that `regions_to_arrays` has made arrays of."""
+    return RegionsOverTime(arrays[f"{prefix}t"], Census(*(arrays[f"{prefix}{f.name}"] for f in fields(Census))))
 
 
-def sums_arrays(sums: Sequence[Sums]) -> Arrays:
+def sums_to_arrays(sums: Sequence[Sums]) -> Arrays:
     """What a summary is made of, as arrays."""
     return {f"sums.{f.name}": np.concatenate([getattr(part, f.name) for part in sums]) for f in fields(Sums)}
 
 
-def sums_from(arrays: Mapping[str, Any]) -> Sums:
-    """The sums that `sums_arrays` has made arrays of."""
+def sums_from_arrays(arrays: Mapping[str, Any]) -> Sums:
+    """The sums that `sums_to_arrays` has made arrays of."""
     return Sums(*(arrays[f"sums.{f.name}"] for f in fields(Sums)))
 
 
-def outline_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
+def outlines_to_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
     """Outlines as arrays: a row per object, a row per shape, and all points and bits one after the other.
 
     ``rings``: how many points each ring of the polygons has, first the outer one, then those around its holes.
@@ -64,23 +72,23 @@ def outline_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
     objects = [(outline.t, outline.label, len(outline.shapes)) for outline in outlines]
     return {
         f"{prefix}objects": np.array(objects, dtype=np.int64).reshape(-1, 3),
-        f"{prefix}shapes": np.array([_row(shape) for shape in shapes], dtype=np.int64).reshape(-1, 5),
+        f"{prefix}shapes": np.array([_shape_row(shape) for shape in shapes], dtype=np.int64).reshape(-1, 5),
         f"{prefix}rings": np.array([len(ring) for ring in rings], dtype=np.int64),
         f"{prefix}points": np.concatenate([np.empty((0, 2)), *rings]),
         f"{prefix}bits": np.concatenate([np.empty(0, np.uint8), *masks]),
     }
 
 
-def _row(shape: PolygonShape | MaskShape) -> tuple[int, int, int, int, int]:
+def _shape_row(shape: PolygonShape | MaskShape) -> tuple[int, int, int, int, int]:
     """Plane, x, y, height and width; of a polygon: plane, -1, -1, its rings, 0."""
     if isinstance(shape, PolygonShape):
         return (shape.z, -1, -1, 1 + len(shape.holes), 0)
     return (shape.z, shape.x, shape.y, *shape.bits.shape)
 
 
-def outlines_in_order(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[Outline]:
+def outlines_from_arrays(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[Outline]:
     """The outlines of all pieces by t, then label; those of one object lie in one piece."""
-    packed = [_Packed(*(arrays[f"{prefix}{name}"] for name in _NAMES)) for arrays in saved]
+    packed = [_PackedOutlines(*(arrays[f"{prefix}{name}"] for name in _NAMES)) for arrays in saved]
     rows = [(t, label, piece, n) for piece, p in enumerate(packed) for n, (t, label) in enumerate(p.keys())]
     for _, _, piece, n in sorted(rows):
         yield packed[piece].outline(n)
@@ -89,7 +97,7 @@ def outlines_in_order(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterat
 _NAMES = ("objects", "shapes", "rings", "points", "bits")
 
 
-class _Packed:
+class _PackedOutlines:
     """The outlines of a piece."""
 
     def __init__(self, objects: Ints, shapes: Ints, rings: Ints, points: NDArray[Any], bits: NDArray[np.uint8]) -> None:

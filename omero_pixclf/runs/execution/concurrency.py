@@ -16,43 +16,52 @@ from typing import IO
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["OPEN", "READERS", "WRITERS", "Gate", "Gates", "Stopped", "process_gates", "server_gates"]
+__all__ = [
+    "READERS",
+    "UNLIMITED",
+    "WRITERS",
+    "RunStopped",
+    "StageLimit",
+    "StageLimits",
+    "make_process_limits",
+    "make_server_limits",
+]
 
 READERS, WRITERS = 3, 1
 """A server with default settings has five threads for its users: so many may read and write at a time."""
 
-_LOOK_S = 0.01  # how often somebody who waits looks
+_POLL_S = 0.01  # how often somebody who waits looks
 
-Gate = Callable[[], AbstractContextManager[object]]
+StageLimit = Callable[[], AbstractContextManager[object]]
 """Entered before a stage, left after it; waits while the stage is full."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the run was told to stop before this image had its turn
+class RunStopped(Exception):  # noqa: N818 - not an error: the run was told to stop before this image had its turn
     """The run ends; the image that waited was not begun."""
 
 
 @dataclass(frozen=True)
-class Gates:
+class StageLimits:
     """One gate for each stage of an image's work."""
 
-    reading: Gate = nullcontext
-    computing: Gate = nullcontext
-    writing: Gate = nullcontext
+    reading: StageLimit = nullcontext
+    computing: StageLimit = nullcontext
+    writing: StageLimit = nullcontext
 
 
-OPEN = Gates()
+UNLIMITED = StageLimits()
 """Nobody waits: for one image after the other."""
 
 
-def process_gates(stopping: threading.Event) -> Gates:
+def make_process_limits(stopping: threading.Event) -> StageLimits:
     """Gates where there is no server to spare: one image of the process computes at a time."""
     turn = threading.Semaphore(1)
-    return Gates(computing=lambda: _turn(turn, stopping))
+    return StageLimits(computing=lambda: _hold_semaphore(turn, stopping))
 
 
-def server_gates(
+def make_server_limits(
     folder: Path, server: str, stopping: threading.Event, *, readers: int = READERS, writers: int = WRITERS
-) -> Gates:
+) -> StageLimits:
     """Gates for one process among those that work with a server: one image of the process computes at a time.
 
     Parameters
@@ -62,7 +71,7 @@ def server_gates(
     server
         Whose limits these are.
     stopping
-        Once set, whoever waits or comes gets `Stopped`.
+        Once set, whoever waits or comes gets `RunStopped`.
     readers, writers
         How many images may be read and written at a time.
     """
@@ -73,43 +82,43 @@ def server_gates(
         raise OutputError(f"{home}: cannot be made for locks: {error.strerror}; see that it can be written") from error
     reading = [home / f"reader-{n}" for n in range(readers)]
     writing = [home / f"writer-{n}" for n in range(writers)]
-    return Gates(
-        lambda: _one_of(reading, stopping),
-        process_gates(stopping).computing,
-        lambda: _one_of(writing, stopping),
+    return StageLimits(
+        lambda: _hold_lock_file(reading, stopping),
+        make_process_limits(stopping).computing,
+        lambda: _hold_lock_file(writing, stopping),
     )
 
 
 @contextmanager
-def _turn(turn: threading.Semaphore, stopping: threading.Event) -> Iterator[None]:
+def _hold_semaphore(turn: threading.Semaphore, stopping: threading.Event) -> Iterator[None]:
     while not turn.acquire(timeout=0.1):
-        _refuse(stopping)
+        _raise_if_stopping(stopping)
     try:
-        _refuse(stopping)
+        _raise_if_stopping(stopping)
         yield
     finally:
         turn.release()
 
 
 @contextmanager
-def _one_of(places: Sequence[Path], stopping: threading.Event) -> Iterator[None]:
+def _hold_lock_file(places: Sequence[Path], stopping: threading.Event) -> Iterator[None]:
     """Hold a lock on one of some files, whichever is free first."""
     held: IO[str] | None = None
     while held is None:
-        _refuse(stopping)
-        held = next((lock for lock in map(_locked, places) if lock is not None), None)
+        _raise_if_stopping(stopping)
+        held = next((lock for lock in map(_try_lock, places) if lock is not None), None)
         if held is None:
-            stopping.wait(_LOOK_S)
+            stopping.wait(_POLL_S)
     with held:
         yield
 
 
-def _refuse(stopping: threading.Event) -> None:
+def _raise_if_stopping(stopping: threading.Event) -> None:
     if stopping.is_set():
-        raise Stopped
+        raise RunStopped
 
 
-def _locked(place: Path) -> IO[str] | None:
+def _try_lock(place: Path) -> IO[str] | None:
     """The open file, locked; None where somebody else holds it.
 
     Raises

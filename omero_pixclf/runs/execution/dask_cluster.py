@@ -13,33 +13,42 @@ from typing import Any
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.concurrency import Stopped
+from omero_pixclf.runs.execution.concurrency import RunStopped
 from omero_pixclf.runs.execution.malloc import keep_freed_memory
-from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, Perform, attempt, failure, settle
-from omero_pixclf.runs.execution.task import Task, image_of
-from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
-from omero_pixclf.runs.execution.worker import Lost, Returned
+from omero_pixclf.runs.execution.serial import (
+    ImageOutcome,
+    TaskFunction,
+    TaskResult,
+    execute_task,
+    make_failed_result,
+    skip_decided,
+)
+from omero_pixclf.runs.execution.task import Task, get_task_image
+from omero_pixclf.runs.execution.task_queue import ImageSplitter, TaskQueue, split_none
+from omero_pixclf.runs.execution.worker import ServerLost, TaskReturned
 from omero_pixclf.runs.planning.plan import PlanItem
-from omero_pixclf.runs.planning.workers import Strength
+from omero_pixclf.runs.planning.workers import ClusterCapacity
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["LANES", "Cluster", "OpenSized", "on_dask", "strength_of"]
+__all__ = ["TASKS_PER_WORKER", "DaskSettings", "OpenSizedWorker", "execute_on_dask", "read_cluster_capacity"]
 
 log = logging.getLogger(__name__)
 
-LANES = 3  # images per worker that are on their way at a time: one read, one computed, one written
-LOOK_S = 0.1
-LOSSES = 5  # times in a row that workers may lose OMERO without one task done
-GIVEN_UP = 3  # times that dask may give a task up: it counts a worker's death against all that the worker had in hand
-EXPECTED = 8
+TASKS_PER_WORKER = 3  # images per worker that are on their way at a time: one read, one computed, one written
+POLL_S = 0.1
+MAX_LOSSES = 5  # times in a row that workers may lose OMERO without one task done
+MAX_KILLED_WORKERS = (
+    3  # times that dask may give a task up: it counts a worker's death against all that the worker had in hand
+)
+DEFAULT_WORKERS = 8
 
 
-OpenSized = Callable[[int, threading.Event], AbstractContextManager[Perform]]
-"""`omero_pixclf.runs.execution.worker.OpenWork`, told how many threads the worker has."""
+OpenSizedWorker = Callable[[int, threading.Event], AbstractContextManager[TaskFunction]]
+"""`omero_pixclf.runs.execution.worker.OpenWorker`, told how many threads the worker has."""
 
 
 @dataclass(frozen=True)
-class Cluster:
+class DaskSettings:
     """Where the workers are, and what they open.
 
     Attributes
@@ -54,34 +63,34 @@ class Cluster:
     security
         What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
     expected
-        Workers that images are cut for where there are fewer yet; 0: as many as there are, or `EXPECTED` where there
-        are none.
+        Number of workers to split images for while fewer have connected; 0: the number of connected workers, or
+        `DEFAULT_WORKERS` where there are none.
     waits_s
         How long to wait before each attempt to find a lost scheduler again.
     """
 
     address: str
-    renew: Callable[[], OpenSized]
-    cut: Cutter = whole
+    renew: Callable[[], OpenSizedWorker]
+    cut: ImageSplitter = split_none
     security: Any = None
     expected: int = 0
     waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
 
 
-class _Post:
+class _WorkerPluginState:
     """A run on a dask worker: opens what it needs with the first image, closes it with the worker or the run."""
 
-    def __init__(self, name: str, open_work: OpenSized) -> None:
+    def __init__(self, name: str, open_work: OpenSizedWorker) -> None:
         self.name, self._open_work = name, open_work
 
     def setup(self, worker: Any) -> None:
         """On the worker, when it gets to know the run."""
         keep_freed_memory()
         self._lock, self._stopping, self._open = threading.Lock(), threading.Event(), ExitStack()
-        self._work: Perform | None = None
+        self._work: TaskFunction | None = None
         self._threads = int(worker.state.nthreads)
 
-    def perform(self) -> Perform:
+    def perform(self) -> TaskFunction:
         """What does the work; connections are made by the first who asks."""
         with self._lock:
             if self._work is None:
@@ -94,23 +103,24 @@ class _Post:
         self._open.close()
 
 
-def _work_on(task: Task, post: str) -> Ended | Lost | Returned:
+def _execute_on_worker(task: Task, post: str) -> TaskResult | ServerLost | TaskReturned:
     """What dask's workers do: one image or piece, on a worker that knows the run."""
     from distributed import get_worker
 
     try:
-        return attempt(task, get_worker().plugins[post].perform())
+        return execute_task(task, get_worker().plugins[post].perform())
     except (UnreachableError, LoginError) as error:
-        return Lost(task, error)
-    except Stopped:
-        return Returned(task)
+        return ServerLost(task, error)
+    except RunStopped:
+        return TaskReturned(task)
 
 
-def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> Iterator[ImageOutcome]:
+def execute_on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: DaskSettings) -> Iterator[ImageOutcome]:
     """Work on the items on a cluster (`serial.Executor`); only this process writes the manifest.
 
-    The run's folder must be the same for all workers. dask gives the work of a dead worker to another one, three
-    times at most (its setting ``allowed-failures``); what it then gives up goes out again, `GIVEN_UP` times in all.
+    All workers must see the run's folder under the same path. dask gives the tasks of a worker that died to another
+    worker, at most three times (its setting ``allowed-failures``). A task that dask then gives up is submitted again,
+    `MAX_KILLED_WORKERS` times in all.
 
     Raises
     ------
@@ -121,11 +131,11 @@ def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> 
     """
     due: list[ImageInfo] = []
     for item in items:
-        if settled := settle(item, manifest):
+        if settled := skip_decided(item, manifest):
             yield settled
         else:
             due.append(item.image)
-    shift = _Shift(due, manifest, cluster)
+    shift = _DaskRun(due, manifest, cluster)
     try:
         while shift.busy:
             yield from [ended.record(manifest) for ended in shift.turn()]
@@ -134,14 +144,14 @@ def on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Cluster) -> 
 
 
 @dataclass
-class _Shift:
+class _DaskRun:
     """What is left to do of a run or on its way, and the connection to the scheduler."""
 
     images: list[ImageInfo]
     manifest: Manifest
-    cluster: Cluster
+    cluster: DaskSettings
     client: Any = None
-    agenda: Agenda | None = None
+    agenda: TaskQueue | None = None
     posts: list[str] = field(default_factory=list)
     losses: int = 0
     told_of_none: bool = False
@@ -152,11 +162,11 @@ class _Shift:
     def busy(self) -> bool:
         return bool(self.away or (self.images if self.agenda is None else self.agenda))
 
-    def turn(self) -> list[Ended]:
+    def turn(self) -> list[TaskResult]:
         """Send tasks, wait a moment, and return what has ended."""
         try:
             self._fill()
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
             if self.client.status == "running":
                 return self._listen()
         except OSError as error:
@@ -171,30 +181,30 @@ class _Shift:
             log.warning("the scheduler at %s has no workers at this moment: waiting for some", self.cluster.address)
         self.told_of_none = workers == 0
         if self.agenda is None:
-            share = max(workers, self.cluster.expected) or EXPECTED
-            self.agenda = Agenda(self.images, self.manifest, self.cluster.cut, share)
-        while self.agenda and len(self.away) < LANES * max(1, workers):
+            share = max(workers, self.cluster.expected) or DEFAULT_WORKERS
+            self.agenda = TaskQueue(self.images, self.manifest, self.cluster.cut, share)
+        while self.agenda and len(self.away) < TASKS_PER_WORKER * max(1, workers):
             task = self.agenda.take()
             try:
-                future = client.submit(_work_on, task, self.posts[-1], pure=False, retries=0)
+                future = client.submit(_execute_on_worker, task, self.posts[-1], pure=False, retries=0)
             except BaseException:
                 self.agenda.give_back(task)
                 raise
             self.away[future] = (task, self.posts[-1])
 
-    def _listen(self) -> list[Ended]:
+    def _listen(self) -> list[TaskResult]:
         news = [f for f in self.away if f.status != "pending"]
         return [ended for future in news for ended in self._taken(future, *self.away.pop(future))]
 
-    def _taken(self, future: Any, task: Task, post: str) -> list[Ended]:
+    def _taken(self, future: Any, task: Task, post: str) -> list[TaskResult]:
         assert self.agenda is not None  # it gave the task
         if future.status == "finished":
-            message: Ended | Lost | Returned = future.result()
-            if isinstance(message, Ended):
+            message: TaskResult | ServerLost | TaskReturned = future.result()
+            if isinstance(message, TaskResult):
                 self.losses = 0
                 return self.agenda.end(task, message)
             self.agenda.give_back(task)
-            if isinstance(message, Lost) and post == self.posts[-1]:  # the first who says so
+            if isinstance(message, ServerLost) and post == self.posts[-1]:  # the first who says so
                 self._renew(message.error)
             return []
         if future.status == "error":
@@ -203,7 +213,7 @@ class _Shift:
                 self.agenda.give_back(task)
                 return []
             reason = f"{task.key}: {type(error).__name__}: {error}"
-            return self.agenda.end(task, failure(image_of(task), reason))
+            return self.agenda.end(task, make_failed_result(get_task_image(task), reason))
         self.agenda.give_back(task)  # cancelled or lost: the scheduler forgot it
         return []
 
@@ -214,7 +224,7 @@ class _Shift:
         if not isinstance(error, KilledWorker):
             return False
         self.given_up[task.key] += 1
-        if self.given_up[task.key] >= GIVEN_UP:
+        if self.given_up[task.key] >= MAX_KILLED_WORKERS:
             return False
         log.warning("%s: all workers died that had it, with others; it goes out again", task.key)
         return True
@@ -223,21 +233,21 @@ class _Shift:
         """Workers lost OMERO: they get another session."""
         log.warning("a worker: %s; its work goes to another", error)
         self.losses += 1
-        if self.losses > LOSSES:
+        if self.losses > MAX_LOSSES:
             raise error
         if self.client is not None:
             self._register(self.client)
 
     def _connected(self) -> Any:
         if self.client is None:
-            self.client = _client(self.cluster)
+            self.client = _connect_client(self.cluster)
             self._register(self.client)
         return self.client
 
     def _register(self, client: Any) -> None:
         from distributed import WorkerPlugin
 
-        class Post(_Post, WorkerPlugin):  # type: ignore[misc]  # an optional library
+        class Post(_WorkerPluginState, WorkerPlugin):  # type: ignore[misc]  # an optional library
             """As dask wants it."""
 
         name = f"omero_pixclf {self.manifest.header.run_id} {time.time_ns()}"
@@ -247,9 +257,9 @@ class _Shift:
     def _lose_scheduler(self) -> None:
         log.warning("the scheduler at %s is gone; its work goes out again", self.cluster.address)
         self.losses += 1
-        if self.losses > LOSSES:
+        if self.losses > MAX_LOSSES:
             raise OutputError(
-                f"the dask scheduler at {self.cluster.address} was lost {LOSSES} times in a row; "
+                f"the dask scheduler at {self.cluster.address} was lost {MAX_LOSSES} times in a row; "
                 "see whether it runs, then go on with --resume"
             )
         self._return_all()
@@ -280,7 +290,7 @@ class _Shift:
         self.client.close(timeout=5)
 
 
-def strength_of(address: str) -> Strength:
+def read_cluster_capacity(address: str) -> ClusterCapacity:
     """The workers that a scheduler has at this moment.
 
     Raises
@@ -288,23 +298,23 @@ def strength_of(address: str) -> Strength:
     OutputError
         Where it does not answer.
     """
-    client = _client(Cluster(address, _nothing, waits_s=()))
+    client = _connect_client(DaskSettings(address, _open_no_worker, waits_s=()))
     try:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         limits = [int(w["memory_limit"]) for w in workers if w.get("memory_limit")]
         if not workers:
             log.warning("the scheduler at %s has no workers at this moment: this is the plan for one", address)
         threads = min((int(w["nthreads"]) for w in workers), default=1)
-        return Strength(len(workers), threads, min(limits, default=None))
+        return ClusterCapacity(len(workers), threads, min(limits, default=None))
     finally:
         client.close(timeout=5)
 
 
-def _nothing() -> OpenSized:
+def _open_no_worker() -> OpenSizedWorker:
     raise AssertionError("nobody works")
 
 
-def _client(cluster: Cluster) -> Any:
+def _connect_client(cluster: DaskSettings) -> Any:
     try:
         from distributed import Client
     except ImportError as error:

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-__all__ = ["deaf_to_interrupts", "prepare", "worker_context"]
+__all__ = ["block_interrupts", "make_process_context", "start_forkserver"]
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 
 
-def worker_context(modules: Sequence[str]) -> BaseContext:
+def make_process_context(modules: Sequence[str]) -> BaseContext:
     """What starts workers; ``modules`` are imported before the first one, if none has been prepared before."""
     context = multiprocessing.get_context(METHOD)
     if METHOD == "forkserver":
@@ -28,16 +28,16 @@ def worker_context(modules: Sequence[str]) -> BaseContext:
     return context
 
 
-def prepare(modules: Sequence[str]) -> None:
+def start_forkserver(modules: Sequence[str]) -> None:
     """Begin to import what workers will need, and return at once."""
-    worker_context(modules)
+    make_process_context(modules)
     if METHOD == "forkserver":
-        with deaf_to_interrupts():
+        with block_interrupts():
             forkserver.ensure_running()
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def block_interrupts() -> Iterator[None]:
     """Processes that are started within never get SIGINT and SIGTERM: this one decides what an interruption means.
 
     A terminal sends Ctrl-C, and a batch system its SIGTERM, to all of them. Here the signals wait until the end.

@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from omero_pixclf.config import parse_size, read_toml
 from omero_pixclf.errors import OutputError, UsageError
-from omero_pixclf.runs.execution.dask_cluster import Cluster, on_dask
+from omero_pixclf.runs.execution.dask_cluster import DaskSettings, execute_on_dask
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.text import format_validation_error, pluralize
 
-__all__ = ["Batch", "batch_workers", "load_batch", "on_batch"]
+__all__ = ["JobQueueSettings", "execute_on_jobqueue", "load_jobqueue_settings", "start_jobqueue_cluster"]
 
 _ROLES = ("scheduler", "worker", "client")
 _COMMANDS = {"slurm": "sbatch", "pbs": "qsub"}
@@ -39,7 +39,7 @@ _LEAN = (
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Batch(BaseModel):
+class JobQueueSettings(BaseModel):
     """Jobs to submit: the section ``[dask]`` of a TOML file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,7 +70,7 @@ class Batch(BaseModel):
         return parse_size(self.memory) // self.processes
 
 
-def load_batch(path: Path) -> Batch:
+def load_jobqueue_settings(path: Path) -> JobQueueSettings:
     """The section ``[dask]`` of a TOML file.
 
     Raises
@@ -82,9 +82,9 @@ def load_batch(path: Path) -> Batch:
     if not isinstance(content, Mapping):
         raise UsageError(f"{path}: has no section [dask] with the jobs to submit: cluster, jobs, cores, memory, …")
     try:
-        batch = Batch.model_validate(content)
+        batch = JobQueueSettings.model_validate(content)
     except ValidationError as error:
-        raise UsageError(format_validation_error(error, Batch, f"{path}: [dask]")) from error
+        raise UsageError(format_validation_error(error, JobQueueSettings, f"{path}: [dask]")) from error
     if batch.processes > batch.cores:
         too_many = f"{pluralize(batch.processes, 'worker')} of a job with {pluralize(batch.cores, 'core')}"
         raise UsageError(f"{path}: [dask]: processes: {too_many}")
@@ -95,7 +95,9 @@ def load_batch(path: Path) -> Batch:
     return batch
 
 
-def on_batch(items: Iterable[PlanItem], manifest: Manifest, batch: Batch, cluster: Cluster) -> Iterator[ImageOutcome]:
+def execute_on_jobqueue(
+    items: Iterable[PlanItem], manifest: Manifest, batch: JobQueueSettings, cluster: DaskSettings
+) -> Iterator[ImageOutcome]:
     """Work on the items by jobs (`serial.Executor`), which are submitted first and end with the run.
 
     Raises
@@ -103,19 +105,19 @@ def on_batch(items: Iterable[PlanItem], manifest: Manifest, batch: Batch, cluste
     UsageError
         Where dask-jobqueue or the batch system is not installed.
     OutputError
-        Where a job is refused. What `on_dask` raises besides.
+        Where a job is refused. What `execute_on_dask` raises besides.
     """
     items = list(items)
     if not any(item.decision in ("due", "replace") for item in items):
-        yield from on_dask(items, manifest, cluster)  # which then asks nobody
+        yield from execute_on_dask(items, manifest, cluster)  # which then asks nobody
         return
-    with batch_workers(batch, manifest.folder) as (address, security):
+    with start_jobqueue_cluster(batch, manifest.folder) as (address, security):
         there = replace(cluster, address=address, security=security, expected=batch.workers)
-        yield from on_dask(items, manifest, there)
+        yield from execute_on_dask(items, manifest, there)
 
 
 @contextmanager
-def batch_workers(batch: Batch, folder: Path) -> Iterator[tuple[str, Any]]:
+def start_jobqueue_cluster(batch: JobQueueSettings, folder: Path) -> Iterator[tuple[str, Any]]:
     """A scheduler in this process, and its workers as jobs; gives its address and what is needed to talk to it.
 
     ``folder`` is one that the jobs see, too: certificates, and what jobs say, lie there.
@@ -127,8 +129,8 @@ def batch_workers(batch: Batch, folder: Path) -> Iterator[tuple[str, Any]]:
     logs.mkdir(exist_ok=True)
     keys = Path(tempfile.mkdtemp(prefix="keys-", dir=folder))  # for this user only
     try:
-        made = _made(batch, _certificates(keys), logs)
-        _submit(made, batch.jobs, submit)
+        made = _create_cluster(batch, _write_certificates(keys), logs)
+        _submit_jobs(made, batch.jobs, submit)
         with made:
             made.adapt(minimum_jobs=batch.jobs, maximum_jobs=batch.jobs)  # a job that ends early is submitted again
             yield made.scheduler_address, made.security
@@ -136,9 +138,9 @@ def batch_workers(batch: Batch, folder: Path) -> Iterator[tuple[str, Any]]:
         shutil.rmtree(keys, ignore_errors=True)
 
 
-def _submit(made: Any, jobs: int, command: str) -> None:
+def _submit_jobs(made: Any, jobs: int, command: str) -> None:
     try:
-        made.sync(_submitted, made, jobs)
+        made.sync(_scale_and_check, made, jobs)
     except RuntimeError as error:
         with suppress(AssertionError):  # it takes for granted that all jobs were accepted
             made.close()
@@ -146,13 +148,13 @@ def _submit(made: Any, jobs: int, command: str) -> None:
         raise OutputError(f"{command}: {said}") from error
 
 
-async def _submitted(made: Any, jobs: int) -> None:
+async def _scale_and_check(made: Any, jobs: int) -> None:
     """Submit the jobs, and hear of it where one is refused: scaling by itself only logs that."""
     made.scale(jobs=jobs)
     await made._correct_state()
 
 
-def _certificates(folder: Path) -> Any:
+def _write_certificates(folder: Path) -> Any:
     """What scheduler, workers and client prove to each other, as files (`distributed.Security`)."""
     from distributed import Security
 
@@ -165,7 +167,7 @@ def _certificates(folder: Path) -> Any:
     return Security(require_encryption=True, **files)
 
 
-def _made(batch: Batch, security: Any, logs: Path) -> Any:
+def _create_cluster(batch: JobQueueSettings, security: Any, logs: Path) -> Any:
     try:
         from dask_jobqueue import PBSCluster, SLURMCluster
     except ImportError as error:

@@ -14,26 +14,34 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, OutputError, UnreachableError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.forkserver import deaf_to_interrupts, worker_context
-from omero_pixclf.runs.execution.serial import Ended, ImageOutcome, failure, settle
-from omero_pixclf.runs.execution.task import Piece, Task, image_of
-from omero_pixclf.runs.execution.task_queue import Agenda, Cutter, whole
-from omero_pixclf.runs.execution.worker import Broken, Done, Lost, Message, OpenWork, Returned, serve
+from omero_pixclf.runs.execution.forkserver import block_interrupts, make_process_context
+from omero_pixclf.runs.execution.serial import ImageOutcome, TaskResult, make_failed_result, skip_decided
+from omero_pixclf.runs.execution.task import BlockTask, Task, get_task_image
+from omero_pixclf.runs.execution.task_queue import ImageSplitter, TaskQueue, split_none
+from omero_pixclf.runs.execution.worker import (
+    OpenWorker,
+    ServerLost,
+    TaskDone,
+    TaskReturned,
+    WorkerFailed,
+    WorkerMessage,
+    run_worker,
+)
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["Pool", "in_processes"]
+__all__ = ["ProcessPoolSettings", "execute_in_processes"]
 
 log = logging.getLogger(__name__)
 
-BEAT_S, SILENCE_S = 5.0, 120.0
-GRACE_S = 30.0  # for workers to end what they are at, when the run ends
-TRIES = 3  # how often an image may be all that a worker has in its hands when it dies
-LOSSES = 5  # times in a row that workers may lose the server without one image done
+HEARTBEAT_S, WORKER_TIMEOUT_S = 5.0, 120.0
+SHUTDOWN_TIMEOUT_S = 30.0  # for workers to end what they are at, when the run ends
+MAX_TRIES = 3  # how often an image may be all that a worker has in its hands when it dies
+MAX_LOSSES = 5  # times in a row that workers may lose the server without one image done
 
 
 @dataclass(frozen=True)
-class Pool:
+class ProcessPoolSettings:
     """How many processes, and what they are.
 
     Attributes
@@ -52,12 +60,12 @@ class Pool:
     """
 
     workers: int
-    renew: Callable[[], OpenWork]
+    renew: Callable[[], OpenWorker]
     lanes: int = 1
-    cut: Cutter = whole
+    cut: ImageSplitter = split_none
     modules: tuple[str, ...] = ()
-    beat_s: float = BEAT_S
-    silence_s: float = SILENCE_S
+    beat_s: float = HEARTBEAT_S
+    silence_s: float = WORKER_TIMEOUT_S
 
 
 @dataclass
@@ -69,8 +77,12 @@ class _Worker:
     leaving: bool = False
 
 
-def in_processes(
-    items: Iterable[PlanItem], manifest: Manifest, pool: Pool, *, clock: Callable[[], float] = time.monotonic
+def execute_in_processes(
+    items: Iterable[PlanItem],
+    manifest: Manifest,
+    pool: ProcessPoolSettings,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ImageOutcome]:
     """Work on the items in other processes (`serial.Executor`); only this one writes the manifest.
 
@@ -84,11 +96,11 @@ def in_processes(
     """
     due: list[ImageInfo] = []
     for item in items:
-        if settled := settle(item, manifest):
+        if settled := skip_decided(item, manifest):
             yield settled
         else:
             due.append(item.image)
-    crew = _Crew(Agenda(due, manifest, pool.cut, pool.workers), manifest, pool, clock)
+    crew = _ProcessPool(TaskQueue(due, manifest, pool.cut, pool.workers), manifest, pool, clock)
     try:
         while crew.busy:
             crew.staff()
@@ -100,12 +112,14 @@ def in_processes(
         crew.disband()
 
 
-class _Crew:
+class _ProcessPool:
     """The workers of a run, and what is left to do."""
 
-    def __init__(self, agenda: Agenda, manifest: Manifest, pool: Pool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, agenda: TaskQueue, manifest: Manifest, pool: ProcessPoolSettings, clock: Callable[[], float]
+    ) -> None:
         self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
-        self._context = worker_context(pool.modules)
+        self._context = make_process_context(pool.modules)
         self._workers: list[_Worker] = []
         self._begun: list[BaseProcess] = []
         self._deaths: dict[str, int] = {}
@@ -127,7 +141,7 @@ class _Crew:
         while free := [w for w in staying if len(w.hands) < most and self._may_have(w)]:
             worker, task = min(free, key=lambda w: len(w.hands)), self._agenda.take()
             worker.hands[task.key] = task
-            _tell(worker, task)
+            _send(worker, task)
 
     def _may_have(self, worker: _Worker) -> bool:
         """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""
@@ -142,11 +156,11 @@ class _Crew:
         open_work = self._pool.renew()
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
-        process = self._context.Process(target=serve, args=arguments, daemon=True)  # type: ignore[attr-defined]
+        process = self._context.Process(target=run_worker, args=arguments, daemon=True)  # type: ignore[attr-defined]
         worker = _Worker(process, ours, self._clock())
         self._begun.append(process)
         try:
-            with deaf_to_interrupts():
+            with block_interrupts():
                 process.start()
                 self._workers.append(worker)  # an interrupt comes where this ends; whoever disbands must know it
         except (EOFError, OSError) as error:
@@ -160,14 +174,14 @@ class _Crew:
             if worker not in self._workers:
                 ours.close()  # where it runs all the same, it ends by that
         # Not among the arguments: whoever starts a process waits for ever where it dies before it has read long ones.
-        _tell(worker, open_work)
+        _send(worker, open_work)
         return [worker]
 
-    def listen(self) -> list[Ended]:
+    def listen(self) -> list[TaskResult]:
         """Wait for news, and return what has ended."""
         handles = [w.connection for w in self._workers]
         wait(handles, timeout=self._pool.beat_s)
-        ended: list[Ended] = []
+        ended: list[TaskResult] = []
         for worker in list(self._workers):
             alive = self._drain(worker, ended)
             if alive and self._clock() - worker.heard > self._pool.silence_s:
@@ -178,32 +192,32 @@ class _Crew:
                 ended += self._bury(worker)
         return ended
 
-    def _drain(self, worker: _Worker, ended: list[Ended]) -> bool:
+    def _drain(self, worker: _Worker, ended: list[TaskResult]) -> bool:
         """Take what a worker has sent; False where it is gone."""
         try:
             while worker.connection.poll():
-                message: Message = worker.connection.recv()
+                message: WorkerMessage = worker.connection.recv()
                 worker.heard = self._clock()
-                if isinstance(message, Done):
+                if isinstance(message, TaskDone):
                     worker.hands.pop(message.task.key)
                     self._losses = 0
                     ended += self._agenda.end(message.task, message.ended)
-                elif isinstance(message, Lost | Returned):
+                elif isinstance(message, ServerLost | TaskReturned):
                     self._take_back(worker, message)
-                elif isinstance(message, Broken):
+                elif isinstance(message, WorkerFailed):
                     self._return_all(worker)
                     self._lose(message.error)
         except (EOFError, OSError):
             return False
         return True
 
-    def _take_back(self, worker: _Worker, message: Lost | Returned) -> None:
+    def _take_back(self, worker: _Worker, message: ServerLost | TaskReturned) -> None:
         """A task comes back without being at fault; a worker that lost the server is replaced."""
         self._agenda.give_back(worker.hands.pop(message.task.key))
-        if isinstance(message, Lost) and not worker.leaving:
+        if isinstance(message, ServerLost) and not worker.leaving:
             log.warning("worker %s: %s; its work goes to another", worker.process.pid, message.error)
             worker.leaving = True
-            _tell(worker, "stop")
+            _send(worker, "stop")
             self._lose(message.error)
 
     def _return_all(self, worker: _Worker) -> None:
@@ -214,17 +228,17 @@ class _Crew:
 
     def _lose(self, error: Exception) -> None:
         self._losses += 1
-        if self._losses > LOSSES * self._pool.workers or not isinstance(error, UnreachableError | LoginError):
+        if self._losses > MAX_LOSSES * self._pool.workers or not isinstance(error, UnreachableError | LoginError):
             raise error
 
-    def _bury(self, worker: _Worker) -> list[Ended]:
+    def _bury(self, worker: _Worker) -> list[TaskResult]:
         """Give back what a worker that is gone had in its hands; what has now failed too often."""
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.join()
         self._begun.remove(worker.process)
-        failed: list[Ended] = []
-        said = f"the worker process died ({_how(worker.process.exitcode)})"
+        failed: list[TaskResult] = []
+        said = f"the worker process died ({_describe_exit(worker.process.exitcode)})"
         if not worker.leaving:
             log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
             try:
@@ -235,16 +249,16 @@ class _Crew:
         alone = len(worker.hands) == 1  # else nobody knows which of them it was, and each is tried alone
         for task in worker.hands.values():
             self._deaths[task.key] = self._deaths.get(task.key, 0) + alone
-            if self._deaths[task.key] >= TRIES:
-                reason = f"{task.key}: {said}, {TRIES} times with this image"
-                failed += self._agenda.end(task, failure(image_of(task), reason))
+            if self._deaths[task.key] >= MAX_TRIES:
+                reason = f"{task.key}: {said}, {MAX_TRIES} times with this image"
+                failed += self._agenda.end(task, make_failed_result(get_task_image(task), reason))
             else:
-                self._agenda.give_back(task, last=not isinstance(task, Piece))
+                self._agenda.give_back(task, last=not isinstance(task, BlockTask))
         return failed
 
     def _count_loss(self, said: str) -> None:
         self._losses += 1
-        if self._losses > LOSSES * self._pool.workers:
+        if self._losses > MAX_LOSSES * self._pool.workers:
             raise OutputError(
                 f"{said}; so did {self._losses - 1} before it, and no image was done in between; "
                 "lower --workers or give more memory, then go on with --resume"
@@ -254,13 +268,13 @@ class _Crew:
         """All is done: workers close what they have opened, which nobody waits for yet."""
         for worker in self._workers:
             worker.leaving = True
-            _tell(worker, None)
+            _send(worker, None)
 
     def disband(self) -> None:
         """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
         try:
             for worker in self._workers:
-                _tell(worker, "stop")
+                _send(worker, "stop")
             self._see_off()
         finally:
             self._kill_left()
@@ -273,7 +287,7 @@ class _Crew:
                 process.join()
 
     def _see_off(self) -> None:
-        deadline = self._clock() + GRACE_S
+        deadline = self._clock() + SHUTDOWN_TIMEOUT_S
         for worker in self._workers:
             while worker.process.is_alive() and self._clock() < deadline:
                 wait([worker.process.sentinel], timeout=0.1)
@@ -292,7 +306,7 @@ class _Crew:
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
-                if isinstance(message, Done):
+                if isinstance(message, TaskDone):
                     worker.hands.pop(message.task.key, None)
                     for ended in self._agenda.end(message.task, message.ended):
                         ended.record(self._manifest)
@@ -300,10 +314,10 @@ class _Crew:
             return
 
 
-def _tell(worker: _Worker, what: OpenWork | Task | Literal["stop"] | None) -> None:
+def _send(worker: _Worker, what: OpenWorker | Task | Literal["stop"] | None) -> None:
     with suppress(OSError):  # it is gone: whoever listens next finds out and gives its images back
         worker.connection.send(what)
 
 
-def _how(code: int | None) -> str:
+def _describe_exit(code: int | None) -> str:
     return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

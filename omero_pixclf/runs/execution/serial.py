@@ -12,14 +12,23 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.concurrency import Stopped
-from omero_pixclf.runs.execution.task import Task, image_of
+from omero_pixclf.runs.execution.concurrency import RunStopped
+from omero_pixclf.runs.execution.task import Task, get_task_image
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["Ended", "Executor", "ImageOutcome", "Perform", "attempt", "execute", "failure", "settle"]
+__all__ = [
+    "Executor",
+    "ImageOutcome",
+    "TaskFunction",
+    "TaskResult",
+    "execute_in_process",
+    "execute_task",
+    "make_failed_result",
+    "skip_decided",
+]
 
-Perform = Callable[[Task], dict[str, int]]
+TaskFunction = Callable[[Task], dict[str, int]]
 """Takes an image from its pixels to its stored results, or does a piece of that; returns the objects per class."""
 
 Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["ImageOutcome"]]
@@ -46,7 +55,7 @@ class ImageOutcome:
 
 
 @dataclass(frozen=True)
-class Ended:
+class TaskResult:
     """An outcome of the work, with the traceback where it failed."""
 
     outcome: ImageOutcome
@@ -63,10 +72,10 @@ class Ended:
         return done
 
 
-def execute(
+def execute_in_process(
     items: Iterable[PlanItem],
     manifest: Manifest,
-    work: Perform,
+    work: TaskFunction,
     *,
     lanes: int = 1,
     stopping: threading.Event | None = None,
@@ -82,16 +91,16 @@ def execute(
         The server is gone or the session ended: going on would fail every image. `--resume` goes on later.
     """
     todo, stopping = iter(items), stopping or threading.Event()
-    under_way: dict[Future[Ended], ImageInfo] = {}
+    under_way: dict[Future[TaskResult], ImageInfo] = {}
     with ThreadPoolExecutor(lanes) as pool:
         try:
             while True:
                 for item in todo:
-                    if settled := settle(item, manifest):
+                    if settled := skip_decided(item, manifest):
                         yield settled
                         continue
                     manifest.mark(item.image.key, "running")
-                    under_way[pool.submit(attempt, item.image, work, clock)] = item.image
+                    under_way[pool.submit(execute_task, item.image, work, clock)] = item.image
                     if len(under_way) >= lanes:
                         break
                 if not under_way:
@@ -105,7 +114,7 @@ def execute(
             _give_back(under_way, manifest)
 
 
-def _give_back(under_way: dict[Future[Ended], ImageInfo], manifest: Manifest) -> None:
+def _give_back(under_way: dict[Future[TaskResult], ImageInfo], manifest: Manifest) -> None:
     """Wait for what cannot be stopped; the rest is due again."""
     for future, image in under_way.items():
         if future.cancel() or future.exception() is not None:
@@ -114,7 +123,7 @@ def _give_back(under_way: dict[Future[Ended], ImageInfo], manifest: Manifest) ->
             future.result().record(manifest)
 
 
-def settle(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
+def skip_decided(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
     """The outcome of an item that the plan has decided already; None where there is work to do."""
     if item.decision not in ("done", "refused"):
         return None
@@ -127,7 +136,7 @@ def settle(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
     return ImageOutcome(item.image, state, item.reason)
 
 
-def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monotonic) -> Ended:
+def execute_task(task: Task, work: TaskFunction, clock: Callable[[], float] = time.monotonic) -> TaskResult:
     """Work on one image, or on a piece of it; a failure is an outcome, too.
 
     Raises
@@ -135,17 +144,17 @@ def attempt(task: Task, work: Perform, clock: Callable[[], float] = time.monoton
     UnreachableError, LoginError, Stopped
         What is not the image's fault.
     """
-    start, image = clock(), image_of(task)
+    start, image = clock(), get_task_image(task)
     try:
         objects = work(task)
-    except (UnreachableError, LoginError, Stopped):
+    except (UnreachableError, LoginError, RunStopped):
         raise
     except Exception as error:  # noqa: BLE001 - the one outermost catch per image; the traceback is kept
         reason = str(error) if isinstance(error, PixclfError) else f"{type(error).__name__}: {error}"
-        return failure(image, reason, traceback.format_exc(), clock() - start)
-    return Ended(ImageOutcome(image, "done", "", clock() - start, tuple(objects.items())))
+        return make_failed_result(image, reason, traceback.format_exc(), clock() - start)
+    return TaskResult(ImageOutcome(image, "done", "", clock() - start, tuple(objects.items())))
 
 
-def failure(image: ImageInfo, reason: str, trace: str = "", seconds: float = 0.0) -> Ended:
+def make_failed_result(image: ImageInfo, reason: str, trace: str = "", seconds: float = 0.0) -> TaskResult:
     """The end of an image that failed."""
-    return Ended(ImageOutcome(image, "failed", reason, seconds), trace)
+    return TaskResult(ImageOutcome(image, "failed", reason, seconds), trace)

@@ -7,17 +7,17 @@ from typing import Literal
 
 from omero_pixclf.image import ImageInfo
 
-__all__ = ["Piece", "Stage", "Task", "image_of"]
+__all__ = ["BlockStage", "BlockTask", "Task", "get_task_image"]
 
-Stage = Literal["maps", "labels", "join", "find", "objects", "store"]
+BlockStage = Literal["maps", "labels", "join", "find", "objects", "store"]
 
 
 @dataclass(frozen=True)
-class Piece:
+class BlockTask:
     """A piece of the work on an image."""
 
     image: ImageInfo
-    stage: Stage
+    stage: BlockStage
     number: int
 
     @property
@@ -26,10 +26,10 @@ class Piece:
         return f"{self.image.key} {self.stage} {self.number}"
 
 
-Task = ImageInfo | Piece
+Task = ImageInfo | BlockTask
 """What a worker is given: a whole image, or a piece of one."""
 
 
-def image_of(task: Task) -> ImageInfo:
+def get_task_image(task: Task) -> ImageInfo:
     """The image that a task is about."""
-    return task.image if isinstance(task, Piece) else task
+    return task.image if isinstance(task, BlockTask) else task

@@ -8,45 +8,45 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.serial import Ended
-from omero_pixclf.runs.execution.task import Piece, Stage, Task, image_of
+from omero_pixclf.runs.execution.serial import TaskResult
+from omero_pixclf.runs.execution.task import BlockStage, BlockTask, Task, get_task_image
 from omero_pixclf.runs.state.manifest import Manifest
 
 if TYPE_CHECKING:
-    from omero_pixclf.runs.blocks.block_plan import Cutting
+    from omero_pixclf.runs.blocks.block_plan import BlockPlan
 
-__all__ = ["Agenda", "Cutter", "whole"]
+__all__ = ["ImageSplitter", "TaskQueue", "split_none"]
 
-Cutter = Callable[[list[ImageInfo], int], Mapping[str, "Cutting"]]
+ImageSplitter = Callable[[list[ImageInfo], int], Mapping[str, "BlockPlan"]]
 """Which of these images so many workers shall share, and how they are cut."""
 
 
-def whole(images: list[ImageInfo], workers: int) -> Mapping[str, Cutting]:
+def split_none(images: list[ImageInfo], workers: int) -> Mapping[str, BlockPlan]:
     """No image is cut."""
     del images, workers
     return {}
 
 
 @dataclass
-class _Cut:
+class _SplitImage:
     """An image in pieces: the stages that are left, and how many pieces of the first of them are not done."""
 
-    cutting: Cutting
-    stages: list[Stage]
+    cutting: BlockPlan
+    stages: list[BlockStage]
     open: int = 0
     seconds: float = 0.0
 
 
-class Agenda:
+class TaskQueue:
     """Tasks that are due, in the order in which they should be begun.
 
     Images that are cut come first: others fill the time in which one piece waits for another. Each image ends once.
     """
 
-    def __init__(self, images: Iterable[ImageInfo], manifest: Manifest, cut: Cutter, workers: int) -> None:
+    def __init__(self, images: Iterable[ImageInfo], manifest: Manifest, cut: ImageSplitter, workers: int) -> None:
         images = list(images)
         self._manifest = manifest
-        self._cut = {key: _Cut(cutting, list(cutting.stages)) for key, cutting in cut(images, workers).items()}
+        self._cut = {key: _SplitImage(cutting, list(cutting.stages)) for key, cutting in cut(images, workers).items()}
         self._due: deque[Task] = deque(image for image in images if image.key not in self._cut)
         self._running: set[str] = set()
         for one in reversed(self._cut.values()):
@@ -63,7 +63,7 @@ class Agenda:
     def take(self) -> Task:
         """The next task, which is in somebody's hands from now on; its image is marked as running."""
         task = self._due.popleft()
-        key = image_of(task).key
+        key = get_task_image(task).key
         if key not in self._running:
             self._manifest.mark(key, "running")
             self._running.add(key)
@@ -71,17 +71,17 @@ class Agenda:
 
     def give_back(self, task: Task, *, last: bool = False) -> None:
         """A task that was begun is due again, as the next one or as the ``last``."""
-        key = image_of(task).key
-        if isinstance(task, Piece) and key not in self._cut:
+        key = get_task_image(task).key
+        if isinstance(task, BlockTask) and key not in self._cut:
             return  # its image has failed meanwhile
-        if not isinstance(task, Piece):
+        if not isinstance(task, BlockTask):
             self._running.discard(key)
             self._manifest.mark(key, "due")
         self._due.append(task) if last else self._due.appendleft(task)
 
-    def end(self, task: Task, ended: Ended) -> list[Ended]:
+    def end(self, task: Task, ended: TaskResult) -> list[TaskResult]:
         """A task has ended, well or not; returns the image's end, where this was the last of it."""
-        if not isinstance(task, Piece):
+        if not isinstance(task, BlockTask):
             return [ended]
         cut = self._cut.get(task.image.key)
         if cut is None or (ended.outcome.state == "done" and task.stage != cut.stages[0]):
@@ -96,7 +96,7 @@ class Agenda:
                 self._begin(cut)
                 return []
         del self._cut[task.image.key]
-        self._due = deque(other for other in self._due if image_of(other).key != task.image.key)
+        self._due = deque(other for other in self._due if get_task_image(other).key != task.image.key)
         return [replace(ended, outcome=replace(ended.outcome, seconds=cut.seconds))]
 
     def leave(self) -> None:
@@ -105,7 +105,7 @@ class Agenda:
             if key in self._running:
                 self._manifest.mark(key, "due")
 
-    def _begin(self, cut: _Cut) -> None:
+    def _begin(self, cut: _SplitImage) -> None:
         """Put the pieces of the first stage that has some left in front."""
         while not (left := cut.cutting.left(cut.stages[0])):
             cut.stages.pop(0)

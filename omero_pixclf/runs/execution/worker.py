@@ -16,23 +16,32 @@ from typing import Literal
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.execution.concurrency import Stopped
-from omero_pixclf.runs.execution.serial import Ended, Perform, attempt
-from omero_pixclf.runs.execution.task import Piece, Task
+from omero_pixclf.runs.execution.concurrency import RunStopped
+from omero_pixclf.runs.execution.serial import TaskFunction, TaskResult, execute_task
+from omero_pixclf.runs.execution.task import BlockTask, Task
 
-__all__ = ["Beat", "Broken", "Done", "Lost", "Message", "OpenWork", "Returned", "serve"]
+__all__ = [
+    "OpenWorker",
+    "ServerLost",
+    "TaskDone",
+    "TaskReturned",
+    "WorkerAlive",
+    "WorkerFailed",
+    "WorkerMessage",
+    "run_worker",
+]
 
-OpenWork = Callable[[threading.Event], AbstractContextManager[Perform]]
+OpenWorker = Callable[[threading.Event], AbstractContextManager[TaskFunction]]
 """Opens all that a worker needs (a session of its own); can be pickled. The event tells it to stop early."""
 
 
 @dataclass(frozen=True)
-class Beat:
+class WorkerAlive:
     """I am alive."""
 
 
 @dataclass(frozen=True)
-class Lost:
+class ServerLost:
     """The connection to the server is gone; the task is given back."""
 
     task: Task
@@ -40,43 +49,43 @@ class Lost:
 
 
 @dataclass(frozen=True)
-class Returned:
+class TaskReturned:
     """The run ends; the task is given back as it was."""
 
     task: Task
 
 
 @dataclass(frozen=True)
-class Done:
+class TaskDone:
     """A task has ended, well or not."""
 
     task: Task
-    ended: Ended
+    ended: TaskResult
 
 
 @dataclass(frozen=True)
-class Broken:
+class WorkerFailed:
     """The worker cannot begin."""
 
     error: PixclfError
 
 
-Message = Beat | Done | Lost | Returned | Broken
-Orders = queue.SimpleQueue[Task | None]
+WorkerMessage = WorkerAlive | TaskDone | ServerLost | TaskReturned | WorkerFailed
+Inbox = queue.SimpleQueue[Task | None]
 
 
-def serve(connection: Connection, lanes: int, beat_s: float, level: int) -> None:
-    """Work on the tasks that come until None comes, ``lanes`` of them on their way at a time.
+def run_worker(connection: Connection, lanes: int, beat_s: float, level: int) -> None:
+    """Execute the tasks that the run's process sends, ``lanes`` of them at a time, until it sends None.
 
-    The first message is what opens the work (`OpenWork`). A parent that is gone means that the run was killed: another
-    one may take over at any moment, so this one ends at once, whatever it was doing.
+    The first message is the `OpenWorker`. If the run's process is gone, the run was killed and another one may take
+    over at any moment: then this process exits at once, also in the middle of a task.
     """
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides what an interrupt means
-    stopping, orders, sending = threading.Event(), Orders(), threading.Lock()
+    stopping, orders, sending = threading.Event(), Inbox(), threading.Lock()
 
-    def send(message: Message) -> None:
+    def send(message: WorkerMessage) -> None:
         with sending:
             try:
                 connection.send(message)
@@ -84,22 +93,22 @@ def serve(connection: Connection, lanes: int, beat_s: float, level: int) -> None
                 os._exit(1)
 
     try:
-        open_work: OpenWork | Literal["stop"] | None = connection.recv()
+        open_work: OpenWorker | Literal["stop"] | None = connection.recv()
     except (EOFError, OSError):
         os._exit(1)
     if open_work is None or open_work == "stop":  # the run was interrupted while this one started
         return
-    threading.Thread(target=_listen, args=(connection, orders, stopping, lanes), daemon=True).start()
-    threading.Thread(target=_beat, args=(send, beat_s), daemon=True).start()
+    threading.Thread(target=_receive_tasks, args=(connection, orders, stopping, lanes), daemon=True).start()
+    threading.Thread(target=_send_heartbeats, args=(send, beat_s), daemon=True).start()
     try:
         with open_work(stopping) as work, ThreadPoolExecutor(lanes) as pool:
-            for lane in [pool.submit(_lane, orders, work, send) for _ in range(lanes)]:
+            for lane in [pool.submit(_process_tasks, orders, work, send) for _ in range(lanes)]:
                 lane.result()
     except PixclfError as error:
-        send(Broken(error))
+        send(WorkerFailed(error))
 
 
-def _listen(connection: Connection, orders: Orders, stopping: threading.Event, lanes: int) -> None:
+def _receive_tasks(connection: Connection, orders: Inbox, stopping: threading.Event, lanes: int) -> None:
     """Pass orders on; None ends every lane after its task, "stop" also at its next stage."""
     while True:
         try:
@@ -109,20 +118,20 @@ def _listen(connection: Connection, orders: Orders, stopping: threading.Event, l
         if order == "stop":
             stopping.set()
         for _ in range(lanes if order in (None, "stop") else 1):
-            orders.put(order if isinstance(order, ImageInfo | Piece) else None)
+            orders.put(order if isinstance(order, ImageInfo | BlockTask) else None)
 
 
-def _beat(send: Callable[[Message], None], beat_s: float) -> None:
+def _send_heartbeats(send: Callable[[WorkerMessage], None], beat_s: float) -> None:
     pause = threading.Event()
     while not pause.wait(beat_s):
-        send(Beat())
+        send(WorkerAlive())
 
 
-def _lane(orders: Orders, work: Perform, send: Callable[[Message], None]) -> None:
+def _process_tasks(orders: Inbox, work: TaskFunction, send: Callable[[WorkerMessage], None]) -> None:
     while (task := orders.get()) is not None:
         try:
-            send(Done(task, attempt(task, work)))
+            send(TaskDone(task, execute_task(task, work)))
         except (UnreachableError, LoginError) as error:
-            send(Lost(task, error))
-        except Stopped:
-            send(Returned(task))
+            send(ServerLost(task, error))
+        except RunStopped:
+            send(TaskReturned(task))

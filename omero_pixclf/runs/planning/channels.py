@@ -10,7 +10,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo, parse_id
 from omero_pixclf.text import pluralize
 
-__all__ = ["applied_channels", "class_colors", "class_indices", "class_keys"]
+__all__ = ["class_colors", "class_indices", "class_keys", "match_channels"]
 
 
 def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
@@ -24,7 +24,7 @@ def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
     UsageError
         Where the project has no class of that name or number, or several of that name.
     """
-    keys = _keys(project)
+    keys = _unique_class_names(project)
     if not recipe.objects.label:
         return {keys[0]: 0}
     indices = [_class_index(label, project) for label in recipe.objects.label]
@@ -33,7 +33,7 @@ def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
 
 def class_keys(project: Project) -> set[str]:
     """All that results may call a project's classes."""
-    return {*_keys(project), *(c.name for c in project.classes)}
+    return {*_unique_class_names(project), *(c.name for c in project.classes)}
 
 
 def class_colors(recipe: Recipe, project: Project) -> dict[str, tuple[int, int, int]]:
@@ -41,7 +41,7 @@ def class_colors(recipe: Recipe, project: Project) -> dict[str, tuple[int, int, 
     return {key: project.classes[index].color for key, index in class_indices(recipe, project).items()}
 
 
-def _keys(project: Project) -> list[str]:
+def _unique_class_names(project: Project) -> list[str]:
     names = [c.name for c in project.classes]
     numbered = [f"{name} {number}" for number, name in enumerate(names, 1)]
     if set(numbered) & set(names):  # somebody has numbered them already
@@ -61,18 +61,18 @@ def _class_index(label: str, project: Project) -> int:
             f"{project.name} has {len(numbers)} labels called {label!r}, numbers {said}: choose one by its number, "
             f"such as --label {numbers[0]}; it has: {listed}"
         )
-    if label in _keys(project):
-        return _keys(project).index(label)
+    if label in _unique_class_names(project):
+        return _unique_class_names(project).index(label)
     number = parse_id(label)
     if number is not None and 1 <= number <= len(names):
         return number - 1
     raise UsageError(
-        f"{project.name} has no label {label!r}; it has: {', '.join(_keys(project))}; choose with --label, by name or "
-        "by number from 1"
+        f"{project.name} has no label {label!r}; it has: {', '.join(_unique_class_names(project))}; "
+        "choose with --label, by name or by number from 1"
     )
 
 
-def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tuple[int, ...]:
+def match_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tuple[int, ...]:
     """The image's channels (0-based) in the project's order.
 
     Raises
@@ -85,16 +85,16 @@ def applied_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tupl
     if chosen is None:
         indices: tuple[int, ...] = tuple(range(count))
     else:
-        indices = tuple(_index(channel, image) for channel in chosen)
+        indices = tuple(_channel_index(channel, image) for channel in chosen)
     if len(indices) != project.channels:
         raise ImageError(
             f"{project.name}: trained on {pluralize(project.channels, 'channel')}, {image.key} has {count}"
-            f"{_named(image.channels)}; {_way_out(project, image)}"
+            f"{_format_names(image.channels)}; {_suggest_fix(project, image)}"
         )
     return indices
 
 
-def _way_out(project: Project, image: ImageInfo) -> str:
+def _suggest_fix(project: Project, image: ImageInfo) -> str:
     """What helps where an image has another number of channels: another choice of them, or of the axes."""
     if image.shape[4] > 1 or image.key.startswith("Image:"):
         return "choose with --channels"
@@ -105,7 +105,7 @@ def _way_out(project: Project, image: ImageInfo) -> str:
     return "choose with --channels, or name the file's axes with --axes, such as cyx"
 
 
-def _index(channel: int | str, image: ImageInfo) -> int:
+def _channel_index(channel: int | str, image: ImageInfo) -> int:
     if isinstance(channel, str):
         if image.channels.count(channel) == 1:
             return image.channels.index(channel)
@@ -119,9 +119,9 @@ def _index(channel: int | str, image: ImageInfo) -> int:
         return channel
     raise ImageError(
         f"{image.key}: no channel {channel!r}; choose with --channels, by name or by number from 0; "
-        f"it has {pluralize(image.shape[4], 'channel')}{_named(image.channels)}"
+        f"it has {pluralize(image.shape[4], 'channel')}{_format_names(image.channels)}"
     )
 
 
-def _named(names: Sequence[str]) -> str:
+def _format_names(names: Sequence[str]) -> str:
     return f" ({', '.join(n or '?' for n in names)})" if any(names) else ""

@@ -10,10 +10,10 @@ from math import prod
 
 from omero_pixclf.errors import PixclfError
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader
-from omero_pixclf.runs.blocks.array import grid_of, region_of
+from omero_pixclf.runs.blocks.array import choose_grid, make_region
 from omero_pixclf.runs.planning.plan import PlanItem
 
-__all__ = ["Estimate", "Looked", "estimate", "middle_of"]
+__all__ = ["Estimate", "SampleResult", "crop_middle_block", "estimate_run"]
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,26 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Looked:
+class SampleResult:
     """What was seen of an image: so many pixels (all channels), with so many objects per class."""
 
     pixels: int
     objects: dict[str, int]
 
 
-def middle_of(reader: PixelReader) -> PixelReader:
+def crop_middle_block(reader: PixelReader) -> PixelReader:
     """An image, or of a large one the block in its middle, as an image of its own."""
     image = reader.info
-    grid = grid_of(image.shape[:4], deep=True)
+    grid = choose_grid(image.shape[:4], deep=True)
     if len(grid) == 1:
         return reader
-    box = region_of(grid.place(grid.number([n // 2 for n in image.shape[:4]])), image.shape[4])
+    box = make_region(grid.place(grid.number([n // 2 for n in image.shape[:4]])), image.shape[4])
     return ArrayReader(replace(image, shape=box.shape), reader.read(box))
 
 
-def estimate(
+def estimate_run(
     items: Sequence[PlanItem],
-    look: Callable[[ImageInfo], Looked],
+    look: Callable[[ImageInfo], SampleResult],
     *,
     samples: int = 2,
     workers: int = 1,
@@ -81,6 +81,8 @@ def estimate(
         seen += looked.pixels
         found.update(looked.objects)
     scale = sum(prod(i.shape) for i in due) / max(1, seen)
-    hands = sum(len(grid_of(i.shape[:4], deep=False)) for i in due)  # what there is to share: images, or their blocks
+    hands = sum(
+        len(choose_grid(i.shape[:4], deep=False)) for i in due
+    )  # what there is to share: images, or their blocks
     seconds = (clock() - start) * scale / min(workers, hands)
     return Estimate(tuple(i.key for i in chosen), seconds, {name: round(n * scale) for name, n in found.items()})

@@ -12,12 +12,17 @@ from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.planning.plan_notes import axes_note, is_other_project, other_project_note, other_project_refusal
+from omero_pixclf.runs.planning.plan_notes import (
+    describe_axes_mismatch,
+    describe_other_project,
+    find_project_conflict,
+    is_other_project,
+)
 from omero_pixclf.runs.protocols import ResultSink
 
-__all__ = ["PlanItem", "count_decisions", "inputs_of", "plan_images"]
+__all__ = ["PlanItem", "format_decisions", "plan_images", "select_inputs"]
 
-PAGE = 500  # images to look up at a time
+PAGE_SIZE = 500  # images to look up at a time
 Decision = Literal["due", "replace", "done", "refused", "made"]
 
 
@@ -34,7 +39,7 @@ class PlanItem:
     earlier
         The id of the run that did what is ``done``.
     pictured
-        Whether the contact sheet of its container shows it (`omero_pixclf.runs.planning.sampling.pictured`).
+        Whether the contact sheet of its container shows it (`omero_pixclf.runs.planning.sampling.choose_previewed`).
     note
         What people should know although the image is done (`omero_pixclf.runs.planning.plan_notes`).
     """
@@ -63,7 +68,7 @@ def plan_images(
     ``project``, where it is given, is compared with what made earlier results, and its axes with the image's.
     What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
     """
-    for image in _looked_up(images, sink, recipe.title):
+    for image in _prefetch_pages(images, sink, recipe.title):
         if image.problem:
             yield PlanItem(image, "refused", image.problem)
             continue
@@ -77,29 +82,31 @@ def plan_images(
         if same and not force:
             run_id = complete[0].run_id
             yield PlanItem(image, "done", f"run {run_id} did the same", run_id)
-        elif reason := _refusal(image, sink, refusal):
+        elif reason := _find_refusal(image, sink, refusal):
             yield PlanItem(image, "refused", reason)
         elif complete:
-            yield _replacement(image, complete[0], recipe, project, force=force)
+            yield _plan_replacement(image, complete[0], recipe, project, force=force)
         else:
-            yield PlanItem(image, "due", note=axes_note(image, recipe, project) if project else "")
+            yield PlanItem(image, "due", note=describe_axes_mismatch(image, recipe, project) if project else "")
 
 
-def _replacement(
+def _plan_replacement(
     image: ImageInfo, earlier: RunRecord, recipe: Recipe, project: Project | None, *, force: bool
 ) -> PlanItem:
     """Earlier results go once the new ones stand, unless it is plain that another project made them."""
     reason = f"replaces run {earlier.run_id}"
     if project is None:
         return PlanItem(image, "replace", reason)
-    refused = "" if force else other_project_refusal(earlier, recipe, project)
+    refused = "" if force else find_project_conflict(earlier, recipe, project)
     if refused:
         return PlanItem(image, "refused", refused)
-    notes = [other_project_note(earlier, project)] if is_other_project(earlier, project) else []
-    return PlanItem(image, "replace", reason, note="; ".join(filter(None, [*notes, axes_note(image, recipe, project)])))
+    notes = [describe_other_project(earlier, project)] if is_other_project(earlier, project) else []
+    return PlanItem(
+        image, "replace", reason, note="; ".join(filter(None, [*notes, describe_axes_mismatch(image, recipe, project)]))
+    )
 
 
-def _refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
+def _find_refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
     """Why an image cannot be done; one that is gone since it was listed is refused like any other."""
     try:
         return refusal(image) or sink.refusal(image)
@@ -107,25 +114,25 @@ def _refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], 
         return str(error)
 
 
-def _looked_up(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
+def _prefetch_pages(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
     """The images, one at a time, each after the sink has looked up many."""
     left = iter(images)
-    while page := list(islice(left, PAGE)):
+    while page := list(islice(left, PAGE_SIZE)):
         sink.prefetch(page, recipe)
         yield from page
 
 
-def inputs_of(items: Iterable[PlanItem]) -> list[PlanItem]:
+def select_inputs(items: Iterable[PlanItem]) -> list[PlanItem]:
     """The items without those that runs made."""
     return [item for item in items if item.decision != "made"]
 
 
-def count_decisions(items: Iterable[PlanItem]) -> str:
+def format_decisions(items: Iterable[PlanItem]) -> str:
     """How many images there are of each decision, in words; empty without any.
 
     >>> from omero_pixclf.image import ImageInfo
     >>> image = ImageInfo("Image:51", "a", (1, 1, 8, 8, 1), "uint8", ("",))
-    >>> count_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
+    >>> format_decisions([PlanItem(image, "made"), PlanItem(image, "due"), PlanItem(image, "due")])
     '2 due, 1 made by runs'
     """
     decisions = [item.decision for item in items]

@@ -12,10 +12,16 @@ from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.planning.channels import class_keys
 from omero_pixclf.text import pluralize
 
-__all__ = ["axes_note", "is_other_project", "notes_of", "other_project_note", "other_project_refusal"]
+__all__ = [
+    "describe_axes_mismatch",
+    "describe_other_project",
+    "find_project_conflict",
+    "format_notes",
+    "is_other_project",
+]
 
 
-def axes_note(image: ImageInfo, recipe: Recipe, project: Project) -> str:
+def describe_axes_mismatch(image: ImageInfo, recipe: Recipe, project: Project) -> str:
     """What to say where time may be stored as z, or z as time; "" where all agrees.
 
     Objects are joined through z, and not through time.
@@ -44,7 +50,7 @@ def is_other_project(record: RunRecord, project: Project) -> bool:
     return record.project_sha256 != project.sha256
 
 
-def other_project_note(record: RunRecord, project: Project) -> str:
+def describe_other_project(record: RunRecord, project: Project) -> str:
     """What to say where results of another project of the same name will be replaced."""
     return (
         f"replaces results of another {record.project} (sha256 {record.project_sha256[:8]}…, this one is "
@@ -52,7 +58,7 @@ def other_project_note(record: RunRecord, project: Project) -> str:
     )
 
 
-def other_project_refusal(record: RunRecord, recipe: Recipe, project: Project) -> str:
+def find_project_conflict(record: RunRecord, recipe: Recipe, project: Project) -> str:
     """Why results are not replaced: a project of other classes, which only has the same file name, made them.
 
     A recipe with a name of its own says itself what it replaces.
@@ -66,7 +72,7 @@ def other_project_refusal(record: RunRecord, recipe: Recipe, project: Project) -
     )
 
 
-def notes_of(notes: Iterable[str]) -> list[str]:
+def format_notes(notes: Iterable[str]) -> list[str]:
     """Each note once, with the number of images that it is about."""
     counts = Counter(note for note in notes if note)
     return [f"note on {pluralize(count, 'image')}: {note}" for note, count in counts.items()]

@@ -13,16 +13,16 @@ import numpy as np
 from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.state.state_folders import where_else
+from omero_pixclf.runs.state.state_folders import suggest_other_folder
 from omero_pixclf.text import size_text
 
 __all__ = [
     "DEFAULT_MEMORY",
     "array_bytes",
-    "free_memory_of_machine",
+    "available_memory",
+    "check_disk_space",
+    "find_disk_shortage",
     "needs_blocks",
-    "refusal_of_room",
-    "refuse_full_disk",
 ]
 
 DEFAULT_MEMORY = 4 * 2**30
@@ -40,20 +40,20 @@ def needs_blocks(image: ImageInfo, project: Project, memory: int | None) -> bool
     return array_bytes(image, project) > (memory or DEFAULT_MEMORY)
 
 
-def refusal_of_room(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
+def find_disk_shortage(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
     """Why a large image's maps would not fit below a folder, or None."""
     if not needs_blocks(image, project, memory):
         return None
-    needed, free = array_bytes(image, project), _free_below(folder)
+    needed, free = array_bytes(image, project), _free_disk_space(folder)
     if needed <= free:
         return None
     return (
         f"{image.key}: {size_text(needed)} needed for its maps in {folder}, {size_text(free)} free; make room, or "
-        f"{where_else(folder)}"
+        f"{suggest_other_folder(folder)}"
     )
 
 
-def refuse_full_disk(needed: int, folder: Path) -> None:
+def check_disk_space(needed: int, folder: Path) -> None:
     """See that a run of so many bytes fits below a folder, which need not exist yet.
 
     Raises
@@ -61,20 +61,20 @@ def refuse_full_disk(needed: int, folder: Path) -> None:
     OutputError
         Where it does not; says how much is missing where.
     """
-    free = _free_below(folder)
+    free = _free_disk_space(folder)
     if needed > free:
         raise OutputError(
             f"{folder}: the run may take {size_text(needed)} here, {size_text(free)} free; make room, or "
-            f"{where_else(folder)}"
+            f"{suggest_other_folder(folder)}"
         )
 
 
-def _free_below(folder: Path) -> int:
+def _free_disk_space(folder: Path) -> int:
     place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     return shutil.disk_usage(place).free
 
 
-def free_memory_of_machine() -> int | None:
+def available_memory() -> int | None:
     """Bytes that processes may still take; None where the system does not say."""
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():

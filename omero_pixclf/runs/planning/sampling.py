@@ -7,40 +7,40 @@ from typing import TypeVar
 
 from omero_pixclf.image import ImageInfo
 
-__all__ = ["MOST_TILES", "pictured", "sampled"]
+__all__ = ["MAX_TILES", "choose_previewed", "sample_groups"]
 
-MOST_TILES = 96  # images on a contact sheet
+MAX_TILES = 96  # images on a contact sheet
 
 Item = TypeVar("Item")
 
 
-def pictured(images: Iterable[ImageInfo]) -> frozenset[str]:
+def choose_previewed(images: Iterable[ImageInfo]) -> frozenset[str]:
     """The keys of the images that the contact sheets of their containers will show if all of them are done."""
     members: dict[str, list[ImageInfo]] = {}
     for image in images:
         members.setdefault(image.place.container, []).append(image)
     return frozenset(
-        here[n].key for here in members.values() for n in sampled([i.place.well or "" for i in here], MOST_TILES)
+        here[n].key for here in members.values() for n in sample_groups([i.place.well or "" for i in here], MAX_TILES)
     )
 
 
-def sampled(groups: Sequence[Hashable], limit: int) -> list[int]:
+def sample_groups(groups: Sequence[Hashable], limit: int) -> list[int]:
     """Which of many images to show, at most ``limit``: as many of each group as fit, else evenly spaced groups.
 
     An image whose group is empty is by itself.
 
-    >>> sampled(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sampled([""] * 9, 3)
+    >>> sample_groups(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sample_groups([""] * 9, 3)
     ([0, 2, 3, 5], [0, 4, 8])
     """
     members: dict[Hashable, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(group or i, []).append(i)
-    chosen = _evenly(list(members.values()), limit)
+    chosen = _pick_evenly(list(members.values()), limit)
     each = limit // len(chosen) if chosen else 0
-    return sorted(i for group in chosen for i in _evenly(group, each))
+    return sorted(i for group in chosen for i in _pick_evenly(group, each))
 
 
-def _evenly(items: list[Item], limit: int) -> list[Item]:
+def _pick_evenly(items: list[Item], limit: int) -> list[Item]:
     if len(items) <= limit:
         return items
     return [items[round(i * (len(items) - 1) / max(1, limit - 1))] for i in range(limit)]

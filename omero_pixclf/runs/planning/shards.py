@@ -8,10 +8,10 @@ from math import prod
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import ImageInfo, parse_id
 
-__all__ = ["parse_shard", "share"]
+__all__ = ["parse_shard", "select_shard"]
 
 
-def share(images: Sequence[ImageInfo], number: int, count: int) -> list[ImageInfo]:
+def select_shard(images: Sequence[ImageInfo], number: int, count: int) -> list[ImageInfo]:
     """The images of one of ``count`` shares, ``number`` from 1, in their order.
 
     Shares have about the same number of pixels. They follow from the images alone, not from what is done already, so

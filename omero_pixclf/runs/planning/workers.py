@@ -10,23 +10,23 @@ from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import processors
-from omero_pixclf.runs.blocks.block_plan import blocks_of, in_pieces
-from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, free_memory_of_machine
+from omero_pixclf.runs.blocks.block_plan import image_grid, select_images_to_split
+from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, available_memory
 from omero_pixclf.text import size_text
 
-__all__ = ["Crew", "Strength", "crew_for", "crew_there"]
+__all__ = ["ClusterCapacity", "WorkerAllocation", "allocate_cluster_workers", "allocate_workers"]
 
-LANES = 3  # one image is read, one computed, one written
-PROCESS = 200 * 2**20  # what a worker takes before it has an image
-TILES = 448 * 2**20  # what the computation takes besides an image's arrays
-LEAST = 512 * 2**20  # below that a worker is not worth its name
+MAX_CONCURRENCY = 3  # one image is read, one computed, one written
+PROCESS_BYTES = 200 * 2**20  # what a worker takes before it has an image
+TILE_BYTES = 448 * 2**20  # what the computation takes besides an image's arrays
+MIN_WORKER_BYTES = 512 * 2**20  # below that a worker is not worth its name
 IMAGES_PER_WORKER = 8  # fewer (or blocks of large ones) do not pay for the seconds that a process takes to start
-KEPT = 2**20  # of disk for an image's rows and picture
-WINDOW = 2  # blocks that an image's objects reach over where one of its blocks is measured
+DISK_BYTES_PER_IMAGE = 2**20  # of disk for an image's rows and picture
+WINDOW_BLOCKS = 2  # blocks that an image's objects reach over where one of its blocks is measured
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerAllocation:
     """The workers of a run.
 
     Attributes
@@ -57,7 +57,7 @@ class Crew:
     disk: int = 0
 
 
-def crew_for(
+def allocate_workers(
     images: Sequence[ImageInfo],
     project: Project,
     *,
@@ -66,7 +66,7 @@ def crew_for(
     memory: int | None = None,
     cores: int | None = None,
     free: int | None = None,
-) -> Crew:
+) -> WorkerAllocation:
     """Share a machine's cores and memory among workers.
 
     Parameters
@@ -85,40 +85,41 @@ def crew_for(
     UsageError
         Where so many workers do not fit into the memory.
     """
-    cores, free = cores or processors(), free or free_memory_of_machine()
+    cores, free = cores or processors(), free or available_memory()
     room = memory or free
     if workers is None:
-        tasks = sum(len(blocks_of(image, project)) for image in images)
+        tasks = sum(len(image_grid(image, project)) for image in images)
         useful = min(cores // (threads or 1), ceil(tasks / IMAGES_PER_WORKER))
-        workers = max(1, useful if room is None else min(useful, room // LEAST))
+        workers = max(1, useful if room is None else min(useful, room // MIN_WORKER_BYTES))
     each = None if room is None else room // workers
-    if workers > 1 and room is not None and room // workers < LEAST:
+    if workers > 1 and room is not None and room // workers < MIN_WORKER_BYTES:
         raise UsageError(
-            f"{workers} workers do not fit: each needs {size_text(LEAST)}, and there are {size_text(room)} for all; "
-            f"use --workers {max(1, room // LEAST)}"
+            f"{workers} workers do not fit: each needs {size_text(MIN_WORKER_BYTES)}, and there are {size_text(room)} "
+            "for all; "
+            f"use --workers {max(1, room // MIN_WORKER_BYTES)}"
         )
     limit = each if memory is not None or workers > 1 else None
     arrays = min(limit, DEFAULT_MEMORY) if limit else DEFAULT_MEMORY
-    cut = in_pieces(images, workers, project, limit)
-    largest = _largest(images, {image.key for image in cut}, project)
-    lanes = max(1, min(LANES, arrays // largest))
-    expected = PROCESS + TILES + min(largest, arrays) * lanes
+    cut = select_images_to_split(images, workers, project, limit)
+    largest = _largest_task_bytes(images, {image.key for image in cut}, project)
+    lanes = max(1, min(MAX_CONCURRENCY, arrays // largest))
+    expected = PROCESS_BYTES + TILE_BYTES + min(largest, arrays) * lanes
     expected = min(expected, limit) if limit else expected
-    disk = len(images) * KEPT + _pieces_bytes(cut, workers * lanes, project)
+    disk = len(images) * DISK_BYTES_PER_IMAGE + _blocks_bytes(cut, workers * lanes, project)
     shared = len(cut) if workers > 1 else 0
-    return Crew(workers, threads or max(1, cores // workers), lanes, limit, expected, shared, disk)
+    return WorkerAllocation(workers, threads or max(1, cores // workers), lanes, limit, expected, shared, disk)
 
 
-def _pieces_bytes(cut: Sequence[ImageInfo], tasks: int, project: Project) -> int:
+def _blocks_bytes(cut: Sequence[ImageInfo], tasks: int, project: Project) -> int:
     """Of the largest images that are on their way together where so many of their pieces are."""
     if not cut:
         return 0
-    together = 1 + ceil(tasks / min(len(blocks_of(image, project)) for image in cut))
+    together = 1 + ceil(tasks / min(len(image_grid(image, project)) for image in cut))
     return sum(sorted(array_bytes(image, project) for image in cut)[-together:])
 
 
 @dataclass(frozen=True)
-class Strength:
+class ClusterCapacity:
     """Workers somewhere else: how many, with how many threads, and how many bytes the weakest has (None: no limit)."""
 
     workers: int
@@ -126,9 +127,9 @@ class Strength:
     memory: int | None
 
 
-def crew_there(
-    images: Sequence[ImageInfo], project: Project, there: Strength, *, threads: int | None, memory: int | None
-) -> Crew:
+def allocate_cluster_workers(
+    images: Sequence[ImageInfo], project: Project, there: ClusterCapacity, *, threads: int | None, memory: int | None
+) -> WorkerAllocation:
     """What workers elsewhere will need for these images; ``threads`` and ``memory`` are what each is allowed.
 
     Raises
@@ -137,28 +138,31 @@ def crew_there(
         Where they have less.
     """
     workers, allowed = max(1, there.workers), memory or there.memory
-    if allowed is not None and allowed < LEAST:
+    if allowed is not None and allowed < MIN_WORKER_BYTES:
         raise UsageError(
-            f"a worker needs {size_text(LEAST)}, and may take {size_text(allowed)}; give each more (--memory)"
+            f"a worker needs {size_text(MIN_WORKER_BYTES)}, and may take {size_text(allowed)}; give each more memory "
+            "(--memory)"
         )
     room = None if allowed is None else allowed * workers
     wanted = {"workers": workers, "threads": threads or there.threads, "memory": room, "free": room}
-    crew = crew_for(images, project, **wanted, cores=workers * there.threads)
-    needed = PROCESS + TILES + (crew.expected - PROCESS - TILES) // crew.lanes * LANES  # dask's have all lanes, always
+    crew = allocate_workers(images, project, **wanted, cores=workers * there.threads)
+    needed = (
+        PROCESS_BYTES + TILE_BYTES + (crew.expected - PROCESS_BYTES - TILE_BYTES) // crew.lanes * MAX_CONCURRENCY
+    )  # dask's have all lanes, always
     needed = min(needed, memory) if memory else needed
     if there.memory is not None and needed > there.memory:
         raise UsageError(
             f"the scheduler's workers have {size_text(there.memory)} each, and this may take {size_text(needed)}; "
             "give a limit that they have (--memory), or larger workers"
         )
-    return replace(crew, lanes=LANES, expected=needed)
+    return replace(crew, lanes=MAX_CONCURRENCY, expected=needed)
 
 
-def _largest(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:
+def _largest_task_bytes(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:
     """Bytes that the arrays of one task take at most."""
     sizes = [1]
     for image in images:
         whole = array_bytes(image, project)
-        block = WINDOW * prod(blocks_of(image, project).block)
+        block = WINDOW_BLOCKS * prod(image_grid(image, project).block)
         sizes.append(whole * min(block, prod(image.shape[:4])) // prod(image.shape[:4]) if image.key in cut else whole)
     return max(sizes)

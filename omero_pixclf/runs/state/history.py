@@ -10,9 +10,9 @@ from typing import Any
 
 from omero_pixclf.errors import InputError, OutputError
 from omero_pixclf.provenance import RunRecord, is_run_id, run_folder
-from omero_pixclf.runs.state.manifest import Manifest, is_run_state
+from omero_pixclf.runs.state.manifest import Manifest, is_run_folder
 
-__all__ = ["RunOverview", "differences", "overviews"]
+__all__ = ["RunOverview", "compare_runs", "summarize_runs"]
 
 _SECONDS = len("20261121T053012")  # of a run id
 
@@ -37,7 +37,7 @@ class RunOverview:
         return asdict(self)
 
 
-def overviews(
+def summarize_runs(
     records: Iterable[RunRecord], tables: Iterable[RunRecord] = (), folder: Path | None = None
 ) -> list[RunOverview]:
     """The runs that these records of images, and those of containers' tables, belong to, newest first.
@@ -52,10 +52,10 @@ def overviews(
     # Run ids are by the second; of two runs in one second the time of their first record tells.
     begun = {run_id: min(r.started for some in both for r in some) for run_id, both in runs.items()}
     ordered = sorted(runs, key=lambda run_id: (run_id[:_SECONDS], begun[run_id], run_id), reverse=True)
-    return [_overview(*runs[run_id], folder) for run_id in ordered]
+    return [_summarize_run(*runs[run_id], folder) for run_id in ordered]
 
 
-def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | None) -> RunOverview:
+def _summarize_run(members: list[RunRecord], tables: list[RunRecord], folder: Path | None) -> RunOverview:
     first = min([*members, *tables], key=lambda r: r.started)
     planned = max(record.planned for record in [*members, *tables])
     objects: Counter[str] = Counter()
@@ -68,16 +68,16 @@ def _overview(members: list[RunRecord], tables: list[RunRecord], folder: Path | 
         first.project,
         first.version,
         first.started.isoformat(timespec="seconds"),
-        max(len(members), planned or _planned_in(folder, first.run_id)) if members else 0,
+        max(len(members), planned or _count_planned(folder, first.run_id)) if members else 0,
         sum(r.state == "complete" for r in members),
         dict(objects),
         sum(r.state == "complete" for r in tables),
     )
 
 
-def _planned_in(folder: Path | None, run_id: str) -> int:
+def _count_planned(folder: Path | None, run_id: str) -> int:
     """How many images a run was to do, by its folder on this machine; 0 where that does not say."""
-    if folder is None or not is_run_id(run_id) or not is_run_state(run_folder(folder, run_id)):
+    if folder is None or not is_run_id(run_id) or not is_run_folder(run_folder(folder, run_id)):
         return 0
     try:
         with Manifest.open(run_folder(folder, run_id)) as manifest:
@@ -86,18 +86,18 @@ def _planned_in(folder: Path | None, run_id: str) -> int:
         return 0
 
 
-def differences(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
+def compare_runs(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
     """What differs between two runs: settings, project and version, then the objects of each image.
 
     Keys are what differs, values what the one and the other run have; an image that only one of them has shows "-".
     """
     first, second = list(one), list(other)
-    facts, others = _facts(first), _facts(second)
+    facts, others = _describe_run(first), _describe_run(second)
     keys = [*facts, *(k for k in others if k not in facts)]
     return {k: (facts.get(k, "-"), others.get(k, "-")) for k in keys if facts.get(k, "-") != others.get(k, "-")}
 
 
-def _facts(records: list[RunRecord]) -> dict[str, str]:
+def _describe_run(records: list[RunRecord]) -> dict[str, str]:
     if not records:
         return {}
     first = records[0]

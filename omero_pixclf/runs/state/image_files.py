@@ -20,10 +20,10 @@ from omero_pixclf.errors import InputError
 from omero_pixclf.table import Column, Table
 from omero_pixclf.text import parse_json
 
-__all__ = ["PIECES", "UNREADABLE", "ImageFiles", "key_stem", "table_arrays", "table_from"]
+__all__ = ["BLOCKS_FOLDER", "NPZ_ERRORS", "ImageFiles", "key_to_file_name", "table_from_arrays", "table_to_arrays"]
 
-PIECES = "pieces"  # the folder in a run's folder
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
+BLOCKS_FOLDER = "pieces"  # the folder in a run's folder
+NPZ_ERRORS = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 """What numpy raises on an ``.npz`` that is cut off or changed."""
 
 
@@ -44,7 +44,7 @@ class ImageFiles:
         target = self._path(key, name)
         part = target.with_suffix(".part")
         with part.open("wb") as out:
-            np.savez_compressed(out, **table_arrays(table))
+            np.savez_compressed(out, **table_to_arrays(table))
         part.replace(target)
 
     def kept(self, key: str, name: str) -> Table | None:
@@ -60,8 +60,8 @@ class ImageFiles:
             return None
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return table_from(arrays)
-        except UNREADABLE as error:
+                return table_from_arrays(arrays)
+        except NPZ_ERRORS as error:
             raise InputError(f"{path}: is damaged: {error}; repeat {key} with --force") from error
 
     def take(self, other: ImageFiles, key: str) -> bool:
@@ -86,27 +86,27 @@ class ImageFiles:
 
     def picture(self, key: str) -> Path:
         """Where an image's preview lies or will lie (PNG)."""
-        return self.folder / "images" / f"{key_stem(key)}.png"
+        return self.folder / "images" / f"{key_to_file_name(key)}.png"
 
     def pieces(self, key: str) -> Path:
         """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.blocks.block_plan`)."""
-        return self.folder / PIECES / key_stem(key)
+        return self.folder / BLOCKS_FOLDER / key_to_file_name(key)
 
     def drop_pieces(self, key: str) -> None:
         """Remove an image's pieces: it is done."""
         shutil.rmtree(self.pieces(key), ignore_errors=True)
         with suppress(OSError):  # others are left, or there is none
-            (self.folder / PIECES).rmdir()
+            (self.folder / BLOCKS_FOLDER).rmdir()
 
     def drop_all_pieces(self) -> None:
         """Remove what is left of images that were not done."""
-        shutil.rmtree(self.folder / PIECES, ignore_errors=True)
+        shutil.rmtree(self.folder / BLOCKS_FOLDER, ignore_errors=True)
 
     def _path(self, key: str, name: str) -> Path:
-        return self.folder / "images" / f"{key_stem(key)}.{name}.npz"
+        return self.folder / "images" / f"{key_to_file_name(key)}.{name}.npz"
 
 
-def key_stem(key: str) -> str:
+def key_to_file_name(key: str) -> str:
     """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
     if plain == key.replace(":", "_") and len(plain) < 80 and plain[:1].isalnum():
@@ -117,7 +117,7 @@ def key_stem(key: str) -> str:
 _DECLARED = ("name", "kind", "unit", "description", "fill")
 
 
-def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
+def table_to_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
     """A table as arrays to save, their names led by ``prefix``."""
     described = [{name: getattr(c, name) for name in _DECLARED} for c in table.columns]
     values = {
@@ -127,7 +127,7 @@ def table_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
     return {f"{prefix}columns": np.asarray(json.dumps(described)), **values}
 
 
-def table_from(arrays: Mapping[str, Any], prefix: str = "") -> Table:
-    """The table that `table_arrays` has made arrays of."""
+def table_from_arrays(arrays: Mapping[str, Any], prefix: str = "") -> Table:
+    """The table that `table_to_arrays` has made arrays of."""
     described = parse_json(str(arrays[f"{prefix}columns"]))
     return Table(tuple(Column(values=arrays[f"{prefix}values{i}"].tolist(), **d) for i, d in enumerate(described)))

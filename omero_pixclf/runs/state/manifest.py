@@ -16,10 +16,16 @@ from typing import Any, Literal
 
 from omero_pixclf.errors import InputError, OutputError, UsageError
 from omero_pixclf.runs.state.image_files import ImageFiles
-from omero_pixclf.runs.state.state_folders import IN_RESULTS, make_private, state_folder, tighten, where_else
+from omero_pixclf.runs.state.state_folders import (
+    IN_RESULTS,
+    create_private_folder,
+    restrict_permissions,
+    state_folder,
+    suggest_other_folder,
+)
 from omero_pixclf.text import parse_json, printable
 
-__all__ = ["Manifest", "ManifestEntry", "RunHeader", "is_run_state", "state_folder"]
+__all__ = ["Manifest", "ManifestEntry", "RunHeader", "is_run_folder", "state_folder"]
 
 MANIFEST = "manifest.sqlite"
 EntryState = Literal["due", "skipped", "refused", "running", "done", "failed"]
@@ -74,7 +80,7 @@ class ManifestEntry:
     seconds: float | None = None
 
 
-def is_run_state(folder: Path) -> bool:
+def is_run_folder(folder: Path) -> bool:
     """Whether a folder holds the state of a run."""
     return os.path.isfile(folder / MANIFEST)  # noqa: PTH113 - Path's raises where the folder is somebody else's
 
@@ -93,18 +99,18 @@ class Manifest(ImageFiles):
         """Start a run's folder; it must not exist yet."""
         part = folder.with_name(f".{folder.name}.part")
         try:
-            make_private(folder.parent)
+            create_private_folder(folder.parent)
             part.mkdir(mode=0o700)
-            tighten(part)
+            restrict_permissions(part)
             (part / "images").mkdir()
-            with _translated(folder), closing(_connect(part)) as db, db:
+            with _translate_sqlite_errors(folder), closing(_connect(part)) as db, db:
                 db.executescript(_SCHEMA)
                 db.execute("insert into header values (?)", (json.dumps(asdict(header)),))
             part.rename(folder)  # whole or not at all
         except OSError as error:
             raise OutputError(
                 f"{folder}: cannot be made for the run's state: {error.strerror}; make room and see that it can be "
-                f"written, or {where_else(folder.parent)}"
+                f"written, or {suggest_other_folder(folder.parent)}"
             ) from error
         with cls.open(folder) as made:
             yield made
@@ -123,11 +129,11 @@ class Manifest(ImageFiles):
         OutputError
             Where it cannot be written: a full disk, no right to.
         """
-        if not is_run_state(folder):
-            raise UsageError(f"{folder}: no such run of yours; list them with: {_listing(folder)}")
-        tighten(folder)
-        with _translated(folder), closing(_connect(folder)) as db:
-            yield cls(folder, db, _header(folder, db))
+        if not is_run_folder(folder):
+            raise UsageError(f"{folder}: no such run of yours; list them with: {_list_command(folder)}")
+        restrict_permissions(folder)
+        with _translate_sqlite_errors(folder), closing(_connect(folder)) as db:
+            yield cls(folder, db, _read_header(folder, db))
 
     def add(self, entries: list[ManifestEntry]) -> None:
         """Put the plan's images in, keeping what is already known of one."""
@@ -183,14 +189,14 @@ class Manifest(ImageFiles):
         return done is not None and not self.finished(container)
 
 
-def _listing(folder: Path) -> str:
+def _list_command(folder: Path) -> str:
     """The command that lists the runs of which a folder is none."""
     where = f" --out {folder.parent.parent}" if folder.parent.name == IN_RESULTS else ""
     return f"omero-pixclf runs list{where}"
 
 
 @contextmanager
-def _translated(folder: Path) -> Iterator[None]:
+def _translate_sqlite_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -204,7 +210,7 @@ def _translated(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _header(folder: Path, db: sqlite3.Connection) -> RunHeader:
+def _read_header(folder: Path, db: sqlite3.Connection) -> RunHeader:
     try:
         (text,) = db.execute("select content from header").fetchone()
         content = parse_json(text)

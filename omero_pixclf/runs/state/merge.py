@@ -15,12 +15,12 @@ from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.shards import parse_shard
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
-__all__ = ["merged_header", "merged_manifest", "outcomes_of", "parts_of"]
+__all__ = ["create_merged_manifest", "load_shard_runs", "make_merged_header", "read_outcomes"]
 
-Part = tuple[RunHeader, Sequence[ManifestEntry], Path]
+ShardRun = tuple[RunHeader, Sequence[ManifestEntry], Path]
 
 
-def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
+def load_shard_runs(folder: Path, run_ids: Sequence[str]) -> list[ShardRun]:
     """Header, images and folder of each run, in the order of their shares.
 
     Raises
@@ -32,7 +32,7 @@ def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
     for run_id in dict.fromkeys(run_ids):
         with Manifest.open(run_folder(folder, run_id)) as manifest:
             parts.append((manifest.header, manifest.entries(), manifest.folder))
-    _refuse_different([header for header, _, _ in parts])
+    _check_same_request([header for header, _, _ in parts])
     shares = [parse_shard(header.shard) for header, _, _ in parts]
     count = shares[0][1]
     missing = [f"{n}/{count}" for n in range(1, count + 1) if (n, count) not in shares]
@@ -45,7 +45,7 @@ def parts_of(folder: Path, run_ids: Sequence[str]) -> list[Part]:
     return [part for _, part in sorted(zip(shares, parts, strict=True), key=lambda pair: pair[0])]
 
 
-def _refuse_different(headers: Sequence[RunHeader]) -> None:
+def _check_same_request(headers: Sequence[RunHeader]) -> None:
     first = headers[0]
     for header in headers:
         if not header.shard:
@@ -61,14 +61,14 @@ def _refuse_different(headers: Sequence[RunHeader]) -> None:
                 )
 
 
-def merged_header(run_id: str, started: str, parts: Sequence[Part]) -> RunHeader:
+def make_merged_header(run_id: str, started: str, parts: Sequence[ShardRun]) -> RunHeader:
     """The header of the run that puts these together."""
     merged = tuple(header.run_id for header, _, _ in parts)
     return replace(parts[0][0], run_id=run_id, started=started, shard="", merged=merged)
 
 
 @contextmanager
-def merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Part]) -> Iterator[Manifest]:
+def create_merged_manifest(folder: Path, header: RunHeader, parts: Sequence[ShardRun]) -> Iterator[Manifest]:
     """A run of its own that knows what the parts know; they are left as they are.
 
     What a part has not done yet is a failure here, with a reason that says how to go on.
@@ -77,13 +77,13 @@ def merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Part]) -> I
         for part, entries, place in parts:
             manifest.add(list(entries))
             for entry in entries:
-                _take(manifest, entry, part.run_id)
+                _copy_entry(manifest, entry, part.run_id)
             for path in sorted((place / "images").iterdir()):
                 shutil.copy2(path, manifest.folder / "images")
         yield manifest
 
 
-def _take(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
+def _copy_entry(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
     if entry.state in ("due", "running"):
         reason = f"run {run_id} has not done it yet; omero-pixclf run --resume {run_id}, then merge again"
         manifest.mark(entry.key, "failed", reason=reason)
@@ -92,7 +92,7 @@ def _take(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
         manifest.mark(entry.key, entry.state, reason=entry.reason, traceback=trace, seconds=entry.seconds)
 
 
-def outcomes_of(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[ImageOutcome]:
+def read_outcomes(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[ImageOutcome]:
     """How each image ended, of those that are still there."""
     for entry in manifest.entries():
         if entry.key in images and entry.state in ("done", "skipped", "refused", "failed"):

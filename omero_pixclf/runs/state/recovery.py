@@ -13,18 +13,18 @@ from pathlib import Path
 from omero_pixclf.errors import InputError, OutputError
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import run_folder
-from omero_pixclf.runs.containers import without_row
+from omero_pixclf.runs.containers import is_missing_from_summary
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.protocols import ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
-from omero_pixclf.runs.state.manifest import Manifest, is_run_state
+from omero_pixclf.runs.state.manifest import Manifest, is_run_folder
 
-__all__ = ["take_over"]
+__all__ = ["recover_results"]
 
 _log = logging.getLogger(__name__)
 
 
-def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, recipe: str) -> None:
+def recover_results(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, recipe: str) -> None:
     """Copy what other runs' folders keep of images that are done but have no row on their container.
 
     These folders lie beside this run's. Such an image counts among those that this run has done
@@ -34,15 +34,17 @@ def take_over(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, r
     done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
     for run_id in dict.fromkeys(item.earlier for item in done):
         folder = run_folder(manifest.folder.parent, run_id)
-        images = _rowless(_unfinished(folder, [i.image for i in done if i.earlier == run_id]), sink, recipe)
-        taken = [image for image in images if _taken(manifest, folder, image)]
+        images = _find_without_row(
+            _find_unfinished(folder, [i.image for i in done if i.earlier == run_id]), sink, recipe
+        )
+        taken = [image for image in images if _copy_results(manifest, folder, image)]
         if taken:
             _log.info("run %s was cut off: what it kept of %d images goes into their tables now", run_id, len(taken))
 
 
-def _unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
+def _find_unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
     """Images on whose containers a run has not put its tables, by what its folder says."""
-    if not is_run_state(folder):
+    if not is_run_folder(folder):
         return []
     try:
         with Manifest.open(folder) as earlier:
@@ -55,13 +57,13 @@ def _unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
         return []
 
 
-def _rowless(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
+def _find_without_row(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
     containers = dict.fromkeys(image.place.container for image in images)
     standing = {container: sink.tables(container, recipe) for container in containers}
-    return [i for i in images if without_row(i, standing[i.place.container])]
+    return [i for i in images if is_missing_from_summary(i, standing[i.place.container])]
 
 
-def _taken(manifest: Manifest, folder: Path, image: ImageInfo) -> bool:
+def _copy_results(manifest: Manifest, folder: Path, image: ImageInfo) -> bool:
     try:
         return manifest.take(ImageFiles(folder), image.key)
     except InputError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.app.runs import Request, run_in_omero
+from omero_pixclf.app.runs import RunRequest, run_in_omero
 from omero_pixclf.config import Classifier, Objects, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
@@ -47,7 +47,7 @@ def small_images(session, count):
 
 def request(dataset, folder, **more):
     recipe = Recipe(name="nuclei", classifier=Classifier(project=str(PROJECT)), objects=Objects(min_size=20))
-    return Request((f"Dataset:{dataset}",), recipe, folder=folder, threads=1, **more)
+    return RunRequest((f"Dataset:{dataset}",), recipe, folder=folder, threads=1, **more)
 
 
 def run(recorded, person, wanted):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from omero_pixclf.app.runs import Request, run_in_session
+from omero_pixclf.app.runs import RunRequest, run_in_session
 from omero_pixclf.config import load_recipe
 from omero_pixclf.connector import hierarchy
 from omero_pixclf.connector.results.delete import delete_objects
@@ -58,7 +58,7 @@ def test_a_run_counts_images_that_are_gone_and_images_without_pixels(session, da
     project = f"{demo_images.__file__.rsplit('/', 1)[0]}/plate.ilp"
     recipe = load_recipe(None, {"classifier.project": project})
     monkeypatch.setattr(OmeroSource, "images", lambda self, targets: iter((problem, stays, empty)))
-    request = Request((stays.place.container,), recipe, folder=tmp_path)
+    request = RunRequest((stays.place.container,), recipe, folder=tmp_path)
     events = list(run_in_session(session, request))
     planned = next(e for e in events if isinstance(e, RunPlanned))
     assert [i.decision for i in planned.items] == ["refused", "due", "refused"]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.report.contact_sheet import Thumbnail, draw_contact_sheet
-from omero_pixclf.runs.planning.sampling import pictured, sampled
+from omero_pixclf.runs.planning.sampling import choose_previewed, sample_groups
 
 COLORS = [(200, 0, 0), (0, 200, 0), (0, 0, 200), (200, 200, 0), (200, 0, 200), (0, 200, 200)]
 
@@ -64,15 +64,15 @@ def test_long_titles_stay_on_the_sheet() -> None:
 
 def test_a_sample_of_wells_takes_one_image_of_each_before_a_second_of_any() -> None:
     wells = [f"{row}{column}" for row in "ABCDEFGH" for column in range(1, 13) for _ in range(4)]
-    chosen = sampled(wells, 96)
+    chosen = sample_groups(wells, 96)
     assert [wells[i] for i in chosen] == sorted(set(wells), key=wells.index)
-    assert len(sampled(wells, 200)) == 192 and len(sampled(wells, 50)) == 50
+    assert len(sample_groups(wells, 200)) == 192 and len(sample_groups(wells, 50)) == 50
 
 
 def test_a_sample_without_groups_is_spread_from_the_first_to_the_last() -> None:
-    chosen = sampled([""] * 1000, 96)
+    chosen = sample_groups([""] * 1000, 96)
     assert len(chosen) == len(set(chosen)) == 96 and (chosen[0], chosen[-1]) == (0, 999)
-    assert sampled([""] * 5, 96) == [0, 1, 2, 3, 4] and sampled([], 96) == []
+    assert sample_groups([""] * 5, 96) == [0, 1, 2, 3, 4] and sample_groups([], 96) == []
 
 
 def image(number: int, container: str, well: str | None = None) -> ImageInfo:
@@ -84,8 +84,8 @@ def test_previews_are_chosen_for_each_container_as_its_sheet_shows_them() -> Non
     few = [image(n, "Dataset:2") for n in range(1000, 1003)]
     wells = [f"{row}{column}" for row in "ABCDEFGH" for column in range(1, 13) for _ in range(4)]
     plate = [image(2000 + n, "Plate:3", well) for n, well in enumerate(wells)]
-    chosen = pictured([*dataset, *few, *plate])
+    chosen = choose_previewed([*dataset, *few, *plate])
     assert {i.key for i in few} <= chosen and len(chosen) == 96 + 3 + 96
     shown = [i for i in dataset if i.key in chosen]
-    assert len(sampled([""] * len(shown), 96)) == 96  # a sheet of these shows them all
+    assert len(sample_groups([""] * len(shown), 96)) == 96  # a sheet of these shows them all
     assert {i.place.well for i in plate if i.key in chosen} == set(wells)

@@ -14,8 +14,8 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.objects.summary import ImageSummary
-from omero_pixclf.runs.containers import summary_row
-from omero_pixclf.runs.planning.plan import count_decisions, plan_images
+from omero_pixclf.runs.containers import make_summary_row
+from omero_pixclf.runs.planning.plan import format_decisions, plan_images
 from omero_pixclf.table import Table
 from tests.integration.readers import reader
 from tests.integration.results import ENCODE, record
@@ -121,7 +121,7 @@ def test_the_plan_lists_what_runs_made_and_does_nothing_with_it(session, sink, i
     make_images(session, info)
     images = list(OmeroSource(session).images([info.place.container]))
     items = list(plan_images(images, sink, RECIPE, "hash-2", lambda image: None, force=True))
-    assert count_decisions(items) == "1 replace, 2 made by runs"
+    assert format_decisions(items) == "1 replace, 2 made by runs"
     assert items[1].reason == f"made by run {RUN}; to use it as input, name it: {items[1].image.key}"
 
 
@@ -164,7 +164,7 @@ def test_wells_without_place_have_an_order(session):
 
 
 def _row(image):
-    return summary_row(image, ImageSummary({"n": 2}, {"n": 0.5}, 0.5, (1.0,)), {"n": Table(())})
+    return make_summary_row(image, ImageSummary({"n": 2}, {"n": 0.5}, 0.5, (1.0,)), {"n": Table(())})
 
 
 def test_an_image_that_wells_share_has_a_row_for_each(session):
