@@ -55,8 +55,8 @@ def test_each_stage_takes_as_many_as_it_is_said(tmp_path: Path) -> None:
 HOLD = """
 import sys, threading, time
 from pathlib import Path
-from omero_pixclf.runs.execution.concurrency import server_gates
-with server_gates(Path(sys.argv[1]), "s", threading.Event()).writing():
+from omero_pixclf.runs.execution.concurrency import make_server_limits
+with make_server_limits(Path(sys.argv[1]), "s", threading.Event()).writing():
     print("held", flush=True)
     time.sleep(60)
 """

@@ -224,7 +224,7 @@ def test_a_system_that_starts_no_process_ends_the_run_and_leaves_all_due(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(processes, "MAX_LOSSES", 1)
-    monkeypatch.setattr(processes, "worker_context", NoProcesses)
+    monkeypatch.setattr(processes, "make_process_context", NoProcesses)
     with pytest.raises(OutputError, match="could not be started"):
         list(execute_in_processes(ITEMS, manifest, pool(tmp_path)))
     assert set(states(manifest).values()) == {"due"}
@@ -232,14 +232,14 @@ def test_a_system_that_starts_no_process_ends_the_run_and_leaves_all_due(
 
 STARTED = """
 import sys, threading
-from omero_pixclf.runs.execution.forkserver import prepare, worker_context
+from omero_pixclf.runs.execution.forkserver import start_forkserver, make_process_context
 
 def look(connection):
     connection.send(("colorsys" in sys.modules, threading.active_count()))
 
 if __name__ == "__main__":
-    prepare(["colorsys"])
-    context = worker_context(["colorsys"])
+    start_forkserver(["colorsys"])
+    context = make_process_context(["colorsys"])
     for _ in range(2):
         ours, theirs = context.Pipe()
         process = context.Process(target=look, args=(theirs,))
