@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["segmentation", "uncertainty"]
+__all__ = ["simple_segmentation", "uncertainty"]
 
 
-def segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+def simple_segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Simple Segmentation, as ilastik calls it.
 
     Parameters
@@ -23,7 +23,7 @@ def segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
     Examples
     --------
     >>> import numpy as np
-    >>> segmentation(np.array([[0.2, 0.4, 0.4]], np.float32))
+    >>> simple_segmentation(np.array([[0.2, 0.4, 0.4]], np.float32))
     array([[2]], dtype=uint8)
     """
     best = np.ones(probabilities.shape[:-1], np.uint8)

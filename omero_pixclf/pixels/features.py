@@ -11,31 +11,31 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.feature_selection import FeatureSelection
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.pixels.bounding_box import Shape3, Span
-from omero_pixclf.pixels.filters import Box, filter_scale, reach
-from omero_pixclf.pixels.kernel_program import Pool, Tape
+from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
+from omero_pixclf.pixels.filters import BoxPixels, add_filters, filter_halo
+from omero_pixclf.pixels.kernel_program import BufferPool, KernelProgram
 
-__all__ = ["compute", "features", "halo"]
+__all__ = ["compute_features", "feature_halo", "features_of_image"]
 
 _Floats = NDArray[np.float32]
 
 
-def halo(selection: FeatureSelection, depth: int) -> Shape3:
+def feature_halo(selection: FeatureSelection, depth: int) -> Shape3:
     """How many pixels around a region its features depend on, along ``(z, y, x)``."""
     deep = plane = 0
     for feature in selection.selected_features(depth):
-        far = reach(feature.scale, [feature.name])
+        far = filter_halo(feature.scale, [feature.name])
         plane = max(plane, far)
         deep = deep if feature.in_2d else max(deep, far)
     return (deep, plane, plane)
 
 
-def compute(
+def compute_features(
     selection: FeatureSelection,
     pixels: NDArray[Any],
-    span: Span,
+    span: BoundingBox,
     image: Shape3,
-    target: Span,
+    target: BoundingBox,
 ) -> _Floats:
     """Features of a range of one time point.
 
@@ -44,8 +44,8 @@ def compute(
     selection
         Which features.
     pixels
-        ``(z, y, x, c)`` of any number type: the image on ``span``, which reaches `halo` around the target, or to the
-        image's edges.
+        ``(z, y, x, c)`` of any number type: the image on ``span``, which reaches `feature_halo` around the target, or
+        to the image's edges.
     span, image, target
         Where the pixels lie, the image's extents, and where to compute.
 
@@ -58,21 +58,23 @@ def compute(
     selected = list(selection.selected_features(depth))
     begins = np.cumsum([0, *(feature.components * channels for feature in selected)]).tolist()
     rows = _memory.rows((begins[-1], *target.shape))
-    near = target.grown(halo(selection, depth), image)
+    near = target.expand(feature_halo(selection, depth), image)
     for c in range(channels):
-        memory, source = _memory.pool.lend(near.shape)
-        np.copyto(source, pixels[near.within(span)][..., c], casting="unsafe")
+        memory, source = _memory.pool.allocate(near.shape)
+        np.copyto(source, pixels[near.slices_in(span)][..., c], casting="unsafe")
         for scale in sorted({feature.scale for feature in selected}):
             own = [(f, begin) for f, begin in zip(selected, begins, strict=False) if f.scale == scale]
             homes = {f.name: [rows[begin + c * f.components + k] for k in range(f.components)] for f, begin in own}
-            tape = Tape()
-            filter_scale(Box(source, near), image, target, scale=scale, flat=own[0][0].in_2d, rows=homes, tape=tape)
-            tape.run(_memory.pool)
+            program = KernelProgram()
+            add_filters(
+                BoxPixels(source, near), image, target, scale=scale, flat=own[0][0].in_2d, rows=homes, program=program
+            )
+            program.run(_memory.pool)
         _memory.pool.free.append(memory)
     return rows
 
 
-class _Memory(threading.local):
+class _ThreadMemory(threading.local):
     """A thread's memory, kept from tile to tile: fresh pages cost as much as the filters."""
 
     def __init__(self) -> None:
@@ -80,7 +82,7 @@ class _Memory(threading.local):
 
     def clear(self) -> None:
         """Give the memory back."""
-        self.pool = Pool()
+        self.pool = BufferPool()
         self.held = np.empty(0, np.float32)
 
     def rows(self, shape: tuple[int, ...]) -> _Floats:
@@ -96,10 +98,10 @@ class _Memory(threading.local):
         return self.held[: shape[0] * apart].reshape(shape[0], apart)[:, :size].reshape(shape)
 
 
-_memory = _Memory()
+_memory = _ThreadMemory()
 
 
-def features(project: Project | FeatureSelection, image: NDArray[Any]) -> _Floats:
+def features_of_image(project: Project | FeatureSelection, image: NDArray[Any]) -> _Floats:
     """The features of a whole image in memory.
 
     Parameters
@@ -122,7 +124,7 @@ def features(project: Project | FeatureSelection, image: NDArray[Any]) -> _Float
     selection = project.stages[0].selection if isinstance(project, Project) else project
     _, z, y, x, _ = image.shape
     selection.check_size("image", z, y, x)
-    whole = Span((0, 0, 0), (z, y, x))
-    frames = [np.moveaxis(compute(selection, frame, whole, (z, y, x), whole), 0, -1).copy() for frame in image]
+    whole = BoundingBox((0, 0, 0), (z, y, x))
+    frames = [np.moveaxis(compute_features(selection, frame, whole, (z, y, x), whole), 0, -1).copy() for frame in image]
     _memory.clear()
     return np.stack(frames)

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.pixels.bounding_box import Shape3, Span
-from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian, radius
-from omero_pixclf.pixels.kernel_program import Plane, Tape
+from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
+from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian_kernel, kernel_radius
+from omero_pixclf.pixels.kernel_program import KernelProgram, TemporaryArray
 
-__all__ = ["Box", "filter_scale", "margin", "reach"]
+__all__ = ["BoxPixels", "add_filters", "filter_halo", "filter_margin"]
 
-_Array = Plane | NDArray[np.float32]
+_Array = TemporaryArray | NDArray[np.float32]
 _ONE = np.ones(1, np.float32)
 _Orders = tuple[int, int, int]
 _SECOND: tuple[_Orders, ...] = ((0, 0, 2), (0, 2, 0), (2, 0, 0))
@@ -24,7 +24,7 @@ _MIXED: tuple[_Orders, ...] = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
 """Orders of derivatives along (z, y, x): xx, yy, zz; x, y, z; xy, xz, yz."""
 
 
-def _sigmas(scale: float) -> tuple[float, float]:
+def _split_scale(scale: float) -> tuple[float, float]:
     """The two steps of a scale: the smoothing of the image, and the filter's own sigma.
 
     Above 1 the filters run at sigma 1 on an image that was smoothed with the rest; below, both run at the scale.
@@ -32,7 +32,7 @@ def _sigmas(scale: float) -> tuple[float, float]:
     return (math.sqrt(scale * scale - 1.0), 1.0) if scale > 1.0 else (scale, scale)
 
 
-def _inner(sigma: float) -> float:
+def _gradient_sigma(sigma: float) -> float:
     """Sigma of the gradients of the structure tensor; its products are smoothed with sigma itself.
 
     ilastik asks for the opposite, its filter library swaps the two.
@@ -40,71 +40,71 @@ def _inner(sigma: float) -> float:
     return 0.5 * sigma
 
 
-def margin(scale: float, features: Collection[str]) -> int:
+def filter_margin(scale: float, features: Collection[str]) -> int:
     """How far the filters reach into the smoothed image."""
-    _, sigma = _sigmas(scale)
-    tensor = radius(_inner(sigma), FILTER_WINDOW) if "StructureTensorEigenvalues" in features else 0
-    return radius(sigma, FILTER_WINDOW) + tensor
+    _, sigma = _split_scale(scale)
+    tensor = kernel_radius(_gradient_sigma(sigma), FILTER_WINDOW) if "StructureTensorEigenvalues" in features else 0
+    return kernel_radius(sigma, FILTER_WINDOW) + tensor
 
 
-def reach(scale: float, features: Collection[str]) -> int:
+def filter_halo(scale: float, features: Collection[str]) -> int:
     """How far the filters reach into the image."""
-    return radius(_sigmas(scale)[0], SMOOTHING_WINDOW) + margin(scale, features)
+    return kernel_radius(_split_scale(scale)[0], SMOOTHING_WINDOW) + filter_margin(scale, features)
 
 
-def _along(margin: int, axes: Sequence[int]) -> Shape3:
+def _along_axes(margin: int, axes: Sequence[int]) -> Shape3:
     z, y, x = (margin if axis in axes else 0 for axis in range(3))
     return (z, y, x)
 
 
 @dataclass(frozen=True, eq=False)
-class Box:
-    """Pixels (in memory, or a plane of a tape) of a range of an image."""
+class BoxPixels:
+    """Pixels (in memory, or a plane of a program) of a range of an image."""
 
     pixels: _Array
-    span: Span
+    span: BoundingBox
 
 
 @dataclass(frozen=True)
-class _Cascade:
+class _SeparablePasses:
     """Separable passes over one box: along x, then y, then z. Passes that several results share run once."""
 
-    source: Box
+    source: BoxPixels
     image: Shape3
     axes: tuple[int, ...]
-    tape: Tape
-    done: dict[tuple[object, ...], Box] = field(default_factory=dict)
+    program: KernelProgram
+    done: dict[tuple[object, ...], BoxPixels] = field(default_factory=dict)
 
-    def run(self, sigma: float, orders: _Orders, window: float, target: Span) -> Box:
+    def run(self, sigma: float, orders: _Orders, window: float, target: BoundingBox) -> BoxPixels:
         """The source, filtered with derivatives of the given orders along (z, y, x), on the target range."""
         box = self.source
         for number, axis in enumerate(self.axes):
             rest = self.axes[number + 1 :]
             key = (sigma, window, target, tuple(orders[a] for a in self.axes[: number + 1]))
             if key not in self.done:
-                span = target.grown(_along(radius(sigma, window), rest), self.image)
-                out = Box(Plane(span.shape), span)
-                self.into(out, box, axis, gaussian(sigma, orders[axis], window), orders[axis] == 1)
+                span = target.expand(_along_axes(kernel_radius(sigma, window), rest), self.image)
+                out = BoxPixels(TemporaryArray(span.shape), span)
+                self.into(out, box, axis, gaussian_kernel(sigma, orders[axis], window), orders[axis] == 1)
                 self.done[key] = out
             box = self.done[key]
         return box
 
-    def into(self, out: Box, box: Box, axis: int, weights: NDArray[np.float32], odd: bool) -> None:
+    def into(self, out: BoxPixels, box: BoxPixels, axis: int, weights: NDArray[np.float32], odd: bool) -> None:
         """Note one pass down."""
         z, y, x = (a - b for a, b in zip(out.span.start, box.span.start, strict=True))
         rest = (weights, axis, odd, (z, y, x), out.span.start[axis], self.image[axis])
-        self.tape.add("convolve", box.pixels, out.pixels, rest=rest)
+        self.program.add("convolve", box.pixels, out.pixels, rest=rest)
 
 
-def filter_scale(
-    source: Box,
+def add_filters(
+    source: BoxPixels,
     image: Shape3,
-    target: Span,
+    target: BoundingBox,
     *,
     scale: float,
     flat: bool,
     rows: Mapping[str, Sequence[_Array]],
-    tape: Tape,
+    program: KernelProgram,
 ) -> None:
     """Note down the filters of one scale.
 
@@ -122,56 +122,56 @@ def filter_scale(
         Whether every plane is seen by itself.
     rows
         For each wanted filter, the arrays that take its components, each float32 of the target's shape.
-    tape
+    program
         Takes the passes.
     """
     axes = (2, 1) if flat else (2, 1, 0)
-    before, sigma = _sigmas(scale)
-    wide = target.grown(_along(margin(scale, rows), axes), image)
-    smooth = _Cascade(source, image, axes, tape).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
-    cascade = _Cascade(smooth, image, axes, tape)
+    before, sigma = _split_scale(scale)
+    wide = target.expand(_along_axes(filter_margin(scale, rows), axes), image)
+    smooth = _SeparablePasses(source, image, axes, program).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
+    cascade = _SeparablePasses(smooth, image, axes, program)
 
     def derived(orders: Sequence[_Orders], at: float = sigma) -> list[_Array]:
         known = [o for o in orders if not flat or o[0] == 0]
         return [cascade.run(at, o, FILTER_WINDOW, target).pixels for o in known]
 
     if "GaussianSmoothing" in rows:
-        home = Box(rows["GaussianSmoothing"][0], target)
+        home = BoxPixels(rows["GaussianSmoothing"][0], target)
         cascade.into(home, cascade.run(sigma, (0, 0, 0), FILTER_WINDOW, target), 2, _ONE, False)
     if "DifferenceOfGaussians" in rows:
         (wider,), (narrow,) = derived([(0, 0, 0)]), derived([(0, 0, 0)], 0.66 * sigma)
-        tape.add("subtract", wider, narrow, rows["DifferenceOfGaussians"][0])
+        program.add("subtract", wider, narrow, rows["DifferenceOfGaussians"][0])
     if "GaussianGradientMagnitude" in rows:
-        tape.add("norm2" if flat else "norm3", *derived(_FIRST), rows["GaussianGradientMagnitude"][0])
+        program.add("norm2" if flat else "norm3", *derived(_FIRST), rows["GaussianGradientMagnitude"][0])
     if "LaplacianOfGaussian" in rows:
-        tape.add("add2" if flat else "add3", *derived(_SECOND), rows["LaplacianOfGaussian"][0])
+        program.add("add2" if flat else "add3", *derived(_SECOND), rows["LaplacianOfGaussian"][0])
     if "HessianOfGaussianEigenvalues" in rows:
-        _eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"], tape)
+        _add_eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"], program)
     if "StructureTensorEigenvalues" in rows:
-        tensor = _structure_tensor(cascade, sigma, target)
-        _eigenvalues(tensor, rows["StructureTensorEigenvalues"], tape)
+        tensor = _add_structure_tensor(cascade, sigma, target)
+        _add_eigenvalues(tensor, rows["StructureTensorEigenvalues"], program)
 
 
-def _structure_tensor(cascade: _Cascade, sigma: float, target: Span) -> list[_Array]:
+def _add_structure_tensor(cascade: _SeparablePasses, sigma: float, target: BoundingBox) -> list[_Array]:
     """Products of gradients, smoothed: xx, yy(, zz), xy(, xz, yz)."""
-    axes, image, tape = cascade.axes, cascade.image, cascade.tape
-    wide = target.grown(_along(radius(sigma, FILTER_WINDOW), axes), image)
+    axes, image, program = cascade.axes, cascade.image, cascade.program
+    wide = target.expand(_along_axes(kernel_radius(sigma, FILTER_WINDOW), axes), image)
     orders = _FIRST[: len(axes)]
-    gradient = [cascade.run(_inner(sigma), o, FILTER_WINDOW, wide) for o in orders]
+    gradient = [cascade.run(_gradient_sigma(sigma), o, FILTER_WINDOW, wide) for o in orders]
     pairs = [(i, i) for i in range(len(axes))] + [(i, j) for i in range(len(axes)) for j in range(i + 1, len(axes))]
     tensor = []
     for i, j in pairs:
-        product = Plane(wide.shape)
-        tape.add("multiply", gradient[i].pixels, gradient[j].pixels, product)
-        smooth = _Cascade(Box(product, wide), image, axes, tape)
+        product = TemporaryArray(wide.shape)
+        program.add("multiply", gradient[i].pixels, gradient[j].pixels, product)
+        smooth = _SeparablePasses(BoxPixels(product, wide), image, axes, program)
         tensor.append(smooth.run(sigma, (0, 0, 0), FILTER_WINDOW, target).pixels)
     return tensor
 
 
-def _eigenvalues(tensor: Sequence[_Array], out: Sequence[_Array], tape: Tape) -> None:
+def _add_eigenvalues(tensor: Sequence[_Array], out: Sequence[_Array], program: KernelProgram) -> None:
     if len(tensor) == 3:
         xx, yy, xy = tensor
-        tape.add("eigen2", xx, xy, yy, *out)
+        program.add("eigen2", xx, xy, yy, *out)
     else:
         xx, yy, zz, xy, xz, yz = tensor
-        tape.add("eigen3", zz, yz, xz, yy, xy, xx, *out)
+        program.add("eigen3", zz, yz, xz, yy, xy, xx, *out)

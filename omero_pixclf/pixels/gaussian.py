@@ -8,19 +8,19 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FILTER_WINDOW", "SMOOTHING_WINDOW", "gaussian", "radius"]
+__all__ = ["FILTER_WINDOW", "SMOOTHING_WINDOW", "gaussian_kernel", "kernel_radius"]
 
 SMOOTHING_WINDOW, FILTER_WINDOW = 3.5, 2.0
 _Weights = NDArray[np.float32]
 
 
-def radius(sigma: float, window: float) -> int:
+def kernel_radius(sigma: float, window: float) -> int:
     """Number of taps on each side of the centre: ``floor(window sigma + 0.5)``."""
     return math.floor(window * sigma + 0.5)
 
 
 @cache
-def gaussian(sigma: float, order: int, window: float) -> _Weights:
+def gaussian_kernel(sigma: float, order: int, window: float) -> _Weights:
     """Half of a (derivative of a) Gaussian: the weight of the centre, then of the taps to its right.
 
     Order 0 sums to one, order 1 is exact on linear and order 2 on quadratic ramps. Every step is rounded to single
@@ -39,7 +39,7 @@ def gaussian(sigma: float, order: int, window: float) -> _Weights:
     -------
     float32 ``(radius + 1,)``; ``[1]`` where the radius is 0: such a pass leaves the image as it is, whatever its order.
     """
-    n = radius(sigma, window)
+    n = kernel_radius(sigma, window)
     if n == 0:
         return np.ones(1, np.float32)
     weights = np.array((_smooth, _first, _second)[order](sigma, n), np.float32)

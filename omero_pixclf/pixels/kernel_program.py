@@ -1,7 +1,7 @@
 """Passes noted down first and run at once: few steps for the interpreter, and planes that share memory.
 
 A tile takes hundreds of short passes. Run one by one they would hand the interpreter's lock back and forth between
-threads, and every intermediate plane would cost fresh memory. Noted on a tape, they run in one call, and planes that
+threads, and every intermediate plane would cost fresh memory. Noted in a program, they run in one call, and planes that
 are not needed at the same time lie in the same place, which stays in the processor's cache.
 """
 
@@ -16,69 +16,69 @@ from numpy.typing import NDArray
 from omero_pixclf.pixels.bounding_box import Shape3
 from omero_pixclf.pixels.kernels import kernels
 
-__all__ = ["Plane", "Pool", "Tape"]
+__all__ = ["BufferPool", "KernelProgram", "TemporaryArray"]
 
 _Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Plane:
+class TemporaryArray:
     """An intermediate box that has a shape, and memory only while it is needed."""
 
     shape: Shape3
 
 
 @dataclass(frozen=True)
-class _Step:
+class _KernelCall:
     """A kernel's name, its arrays (those that it reads, then those that it writes), and its other arguments."""
 
     kernel: str
-    arrays: tuple[Plane | _Floats, ...]
+    arrays: tuple[TemporaryArray | _Floats, ...]
     rest: tuple[object, ...]
 
 
 @dataclass
-class Pool:
-    """One thread's memory for planes, kept from tape to tape."""
+class BufferPool:
+    """One thread's memory for planes, kept from program to program."""
 
     free: list[_Floats] = field(default_factory=list)
 
-    def lend(self, shape: Shape3) -> tuple[_Floats, _Floats]:
+    def allocate(self, shape: Shape3) -> tuple[_Floats, _Floats]:
         """Memory that is large enough, and its beginning in the shape asked for."""
         size = math.prod(shape)
         fitting = [i for i, one in enumerate(self.free) if one.size >= size]
         if not fitting and self.free:
-            self.free.pop()  # too small, and replaced: the pool does not grow beyond what one tape needs
+            self.free.pop()  # too small, and replaced: the pool does not grow beyond what one program needs
         memory = self.free.pop(fitting[-1]) if fitting else np.empty(size, np.float32)
         return memory, memory[:size].reshape(shape)
 
 
 @dataclass
-class Tape:
+class KernelProgram:
     """Passes in the order in which they are to run."""
 
-    steps: list[_Step] = field(default_factory=list)
+    steps: list[_KernelCall] = field(default_factory=list)
 
-    def add(self, kernel: str, *arrays: Plane | _Floats, rest: tuple[object, ...] = ()) -> None:
+    def add(self, kernel: str, *arrays: TemporaryArray | _Floats, rest: tuple[object, ...] = ()) -> None:
         """Note a pass down: a kernel, what it reads and then writes, and its other arguments."""
-        self.steps.append(_Step(kernel, arrays, rest))
+        self.steps.append(_KernelCall(kernel, arrays, rest))
 
-    def run(self, pool: Pool) -> None:
+    def run(self, pool: BufferPool) -> None:
         """Run all passes, with memory out of a pool."""
-        last = {one: i for i, step in enumerate(self.steps) for one in step.arrays if isinstance(one, Plane)}
-        homes: dict[Plane, tuple[_Floats, _Floats]] = {}
+        last = {one: i for i, step in enumerate(self.steps) for one in step.arrays if isinstance(one, TemporaryArray)}
+        homes: dict[TemporaryArray, tuple[_Floats, _Floats]] = {}
         calls: list[tuple[object, ...]] = []
         for i, step in enumerate(self.steps):
             call: list[object] = [step.kernel]
             for one in step.arrays:
-                if isinstance(one, Plane):
+                if isinstance(one, TemporaryArray):
                     if one not in homes:
-                        homes[one] = pool.lend(one.shape)
+                        homes[one] = pool.allocate(one.shape)
                     call.append(homes[one][1])
                 else:
                     call.append(one)
             calls.append((*call, *step.rest))
             for one in step.arrays:
-                if isinstance(one, Plane) and last[one] == i and one in homes:
+                if isinstance(one, TemporaryArray) and last[one] == i and one in homes:
                     pool.free.append(homes.pop(one)[0])
         kernels.run(calls)

@@ -16,16 +16,16 @@ from omero_pixclf.pixels import kernels_numpy
 _log = logging.getLogger(__name__)
 
 
-def _native() -> Any:
+def _import_native() -> Any:
     if os.environ.get("OMERO_PIXCLF_PURE", "") not in ("", "0"):
         return None
     try:
-        from omero_pixclf.pixels import _native as compiled  # type: ignore[attr-defined]
+        from omero_pixclf.pixels import _import_native as compiled  # type: ignore[attr-defined]
     except ImportError as missing:
         _log.warning("compiled kernels are missing (%s): numpy gives the same numbers, many times slower", missing)
         return None
     return compiled
 
 
-NATIVE: Any = _native()
+NATIVE: Any = _import_native()
 kernels: Any = NATIVE or kernels_numpy

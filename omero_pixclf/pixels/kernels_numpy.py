@@ -24,7 +24,7 @@ def level() -> str:
     return "numpy"
 
 
-def _fused(weight: np.float32, values: _Floats, sums: _Floats) -> _Floats:
+def _fused_multiply_add(weight: np.float32, values: _Floats, sums: _Floats) -> _Floats:
     product = np.float64(weight) * values.astype(np.float64)
     addend = sums.astype(np.float64)
     total = product + addend
@@ -100,7 +100,9 @@ def convolve(
         right, left = taken(at + k), taken(at - k)
         both = right - left if odd else right + left
         plain = sums + weight * both
-        sums = np.where(fuse.reshape([-1 if d == axis else 1 for d in range(3)]), _fused(weight, both, sums), plain)
+        sums = np.where(
+            fuse.reshape([-1 if d == axis else 1 for d in range(3)]), _fused_multiply_add(weight, both, sums), plain
+        )
     dst[...] = sums
 
 
@@ -254,17 +256,19 @@ def evaluate(
     for begin in range(0, features.shape[1], 4096):
         part = np.ascontiguousarray(features[:, begin : begin + 4096])
         if roots.size:
-            found: Iterable[NDArray[Any]] = (_walked(part, nodes, root) for root in roots.tolist())
+            found: Iterable[NDArray[Any]] = (_walk_tree(part, nodes, root) for root in roots.tolist())
         else:
-            words = _struck(part, entries, column_ends, initial)
+            words = _remaining_leaves(part, entries, column_ends, initial)
             spans = zip([0, *word_ends[:-1].tolist()], word_ends.tolist(), strict=True)
-            found = (_lowest(words, begin, end) for begin, end in spans)
-        mean = _mean(found, leaves, forest_ends)
+            found = (_lowest_leaf(words, begin, end) for begin, end in spans)
+        mean = _mean_over_trees(found, leaves, forest_ends)
         whole = ~np.isnan(part).any(axis=0)
         out[begin : begin + 4096][np.ix_(whole, channels)] = mean[whole]
 
 
-def _struck(part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initial: NDArray[np.uint32]) -> NDArray[Any]:
+def _remaining_leaves(
+    part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initial: NDArray[np.uint32]
+) -> NDArray[Any]:
     words = np.repeat(initial[:, None], part.shape[1], axis=1)
     begin = 0
     for column, end in enumerate(ends.tolist()):
@@ -275,7 +279,7 @@ def _struck(part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initi
     return words
 
 
-def _walked(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
+def _walk_tree(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
     """Each pixel's leaf of one tree, from the root down."""
     at = np.full(part.shape[1], root)
     pixels = np.flatnonzero(at >= 0)
@@ -287,7 +291,7 @@ def _walked(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
     return -1 - at
 
 
-def _lowest(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
+def _lowest_leaf(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
     """Each pixel's leaf of one tree: the lowest bit left, in the first word that has any."""
     own = words[begin:end]
     which = (own != 0).argmax(axis=0)
@@ -296,7 +300,9 @@ def _lowest(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
     return np.asarray(32 * (begin + which) + bit)
 
 
-def _mean(found: Iterable[NDArray[Any]], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]) -> _Floats:
+def _mean_over_trees(
+    found: Iterable[NDArray[Any]], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]
+) -> _Floats:
     """The forests' mean, out of each tree's leaves for all pixels."""
     mean: Any
     sums: Any

@@ -15,20 +15,27 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError
 from omero_pixclf.ilastik.project import ClassificationStage, Project
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
-from omero_pixclf.pixels.bounding_box import Shape3, Span
-from omero_pixclf.pixels.features import compute, halo
-from omero_pixclf.pixels.random_forest import BitForest, bit_forest, vote
-from omero_pixclf.pixels.tiling import Cost, Cut, free_memory, plan, processors, spans
+from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
+from omero_pixclf.pixels.features import compute_features, feature_halo
+from omero_pixclf.pixels.random_forest import BitForest, build_bit_forest, predict_proba
+from omero_pixclf.pixels.tiling import Tiling, VoxelCost, available_processors, plan_tiling, remaining_memory, split_box
 from omero_pixclf.text import pluralize
 
-__all__ = ["feature_blocks", "predict_blocks", "probabilities", "reach", "refusal", "stage_input"]
+__all__ = [
+    "autocontext_input",
+    "feature_blocks",
+    "find_incompatibility",
+    "predict_array",
+    "predict_blocks",
+    "prediction_halo",
+]
 
 _Array = NDArray[Any]
-_Task = Callable[[_Array, Span, Span], _Array]
-"""Pixels ``(z, y, x, c)``, where they lie, where to compute -> result ``(z, y, x, n)``."""
+_TileFunction = Callable[[_Array, BoundingBox, BoundingBox], _Array]
+"""Pixels ``(z, y, x, c)``, where they lie, where to compute_features -> result ``(z, y, x, n)``."""
 
 
-def refusal(project: Project, image: ImageInfo) -> str | None:
+def find_incompatibility(project: Project, image: ImageInfo) -> str | None:
     """Why a project cannot be applied to an image, known before any pixel is read; None if it can.
 
     Checked are the number of channels, the size that the filters need, and whether the project sees volumes.
@@ -63,9 +70,9 @@ def refusal(project: Project, image: ImageInfo) -> str | None:
     return None
 
 
-def reach(project: Project, depth: int) -> Shape3:
+def prediction_halo(project: Project, depth: int) -> Shape3:
     """How many pixels along (z, y, x) a prediction looks away from its own, in an image of so many planes."""
-    return _total([halo(stage.selection, depth) for stage in project.stages])
+    return _sum_halos([feature_halo(stage.selection, depth) for stage in project.stages])
 
 
 def predict_blocks(
@@ -109,21 +116,25 @@ def predict_blocks(
     Raises
     ------
     ImageError
-        As `refusal` says, or the mask does not fit.
+        As `find_incompatibility` says, or the mask does not fit.
     """
-    _refuse(project, reader.info, mask)
-    forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages]
+    _check_image(project, reader.info, mask)
+    forests = [build_bit_forest(stage.forests, len(stage.classes)) for stage in project.stages]
     depth = reader.info.shape[1]
 
-    def classify(stage: ClassificationStage, forest: BitForest) -> _Task:
-        def run(pixels: _Array, span: Span, target: Span) -> _Array:
-            return vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
+    def classify(stage: ClassificationStage, forest: BitForest) -> _TileFunction:
+        def run(pixels: _Array, span: BoundingBox, target: BoundingBox) -> _Array:
+            return predict_proba(
+                forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
+            )
 
         return run
 
     tasks = [classify(stage, forest) for stage, forest in zip(project.stages, forests, strict=True)]
-    halos = [halo(stage.selection, depth) for stage in project.stages]
-    yield from _blocks(_Work(project, reader, mask, tasks, halos, len(project.classes), out), region, memory, threads)
+    halos = [feature_halo(stage.selection, depth) for stage in project.stages]
+    yield from _compute_blocks(
+        _ImageTask(project, reader, mask, tasks, halos, len(project.classes), out), region, memory, threads
+    )
 
 
 def feature_blocks(
@@ -138,23 +149,27 @@ def feature_blocks(
 
     Parameters and errors are those of `predict_blocks`.
     """
-    _refuse(project, reader.info, None)
+    _check_image(project, reader.info, None)
     depth = reader.info.shape[1]
-    forests = [bit_forest(stage.forests, len(stage.classes)) for stage in project.stages[:-1]]
+    forests = [build_bit_forest(stage.forests, len(stage.classes)) for stage in project.stages[:-1]]
 
-    def classify(stage: ClassificationStage, forest: BitForest) -> _Task:
-        return lambda pixels, span, target: vote(forest, compute(stage.selection, pixels, span, _image(reader), target))
+    def classify(stage: ClassificationStage, forest: BitForest) -> _TileFunction:
+        return lambda pixels, span, target: predict_proba(
+            forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
+        )
 
-    def last(pixels: _Array, span: Span, target: Span) -> _Array:
-        return np.moveaxis(compute(project.stages[-1].selection, pixels, span, _image(reader), target), 0, -1)
+    def last(pixels: _Array, span: BoundingBox, target: BoundingBox) -> _Array:
+        return np.moveaxis(
+            compute_features(project.stages[-1].selection, pixels, span, _spatial_shape(reader), target), 0, -1
+        )
 
     tasks = [*(classify(s, f) for s, f in zip(project.stages, forests, strict=False)), last]
-    halos = [halo(stage.selection, depth) for stage in project.stages]
+    halos = [feature_halo(stage.selection, depth) for stage in project.stages]
     width = project.stages[-1].forests.column_count
-    yield from _blocks(_Work(project, reader, None, tasks, halos, width), region, memory, threads)
+    yield from _compute_blocks(_ImageTask(project, reader, None, tasks, halos, width), region, memory, threads)
 
 
-def probabilities(
+def predict_array(
     project: Project, image: _Array, *, mask: _Array | None = None, threads: int | None = None
 ) -> NDArray[np.float32]:
     """Probabilities of the classes of a whole image in memory.
@@ -177,7 +192,7 @@ def probabilities(
     Raises
     ------
     ImageError
-        As `refusal` says, or an array has not five axes.
+        As `find_incompatibility` says, or an array has not five axes.
     """
     reader = _array_reader("image", image)
     masked = None if mask is None else _array_reader("mask", mask)
@@ -186,7 +201,7 @@ def probabilities(
     return out
 
 
-def stage_input(pixels: _Array, before: NDArray[np.float32]) -> _Array:
+def autocontext_input(pixels: _Array, before: NDArray[np.float32]) -> _Array:
     """The input of Autocontext's second stage: the image's channels, then the first stage's probabilities.
 
     Probabilities take the image's type: real numbers as they are, unsigned integers as the whole part of the type's
@@ -199,20 +214,20 @@ def stage_input(pixels: _Array, before: NDArray[np.float32]) -> _Array:
 
 
 @dataclass(frozen=True)
-class _Work:
+class _ImageTask:
     """One image under way: what is done with its pixels, stage by stage."""
 
     project: Project
     reader: PixelReader
     mask: PixelReader | None
-    tasks: list[_Task]
+    tasks: list[_TileFunction]
     halos: list[Shape3]
     width: int
     out: _Array | None = None
 
 
 @dataclass(frozen=True)
-class _Block:
+class _PendingBlock:
     """A block whose tiles are being computed."""
 
     region: Region
@@ -230,13 +245,13 @@ def _array_reader(key: str, pixels: _Array) -> PixelReader:
     return ArrayReader(ImageInfo(key, key, (t, z, y, x, c), str(pixels.dtype), ("",) * c), pixels)
 
 
-def _image(reader: PixelReader) -> Shape3:
+def _spatial_shape(reader: PixelReader) -> Shape3:
     _, z, y, x, _ = reader.info.shape
     return (z, y, x)
 
 
-def _refuse(project: Project, image: ImageInfo, mask: PixelReader | None) -> None:
-    problem = refusal(project, image)
+def _check_image(project: Project, image: ImageInfo, mask: PixelReader | None) -> None:
+    problem = find_incompatibility(project, image)
     if problem:
         raise ImageError(problem)
     if mask is not None and mask.info.shape[:4] != image.shape[:4]:
@@ -245,76 +260,78 @@ def _refuse(project: Project, image: ImageInfo, mask: PixelReader | None) -> Non
         )
 
 
-def _total(halos: list[Shape3]) -> Shape3:
+def _sum_halos(halos: list[Shape3]) -> Shape3:
     z, y, x = (sum(h[axis] for h in halos) for axis in range(3))
     return (z, y, x)
 
 
-def _blocks(
-    work: _Work, region: Region | None, memory: int | None, threads: int | None
+def _compute_blocks(
+    work: _ImageTask, region: Region | None, memory: int | None, threads: int | None
 ) -> Iterator[tuple[Region, NDArray[np.float32]]]:
     """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
     info = work.reader.info
     whole = region or Region.whole(info.shape)
-    _refuse_size(work, whole)
-    count = threads or processors()
-    cost = Cost(
+    _check_out(work, whole)
+    count = threads or available_processors()
+    cost = VoxelCost(
         np.dtype(info.dtype).itemsize * info.shape[4] * len(work.tasks),
         max(stage.forests.column_count for stage in work.project.stages),
         4 * work.width,
-        _total(work.halos),
+        _sum_halos(work.halos),
     )
-    cut = plan(_image(work.reader), cost, memory=free_memory(memory), threads=count)
-    area = Span(whole.start[1:4], whole.stop[1:4])
-    under_way: deque[_Block] = deque()
+    cut = plan_tiling(_spatial_shape(work.reader), cost, memory=remaining_memory(memory), threads=count)
+    area = BoundingBox(whole.start[1:4], whole.stop[1:4])
+    under_way: deque[_PendingBlock] = deque()
     pool = ThreadPoolExecutor(count)
     try:
-        for t, target in product(range(whole.start[0], whole.stop[0]), spans(area, cut.block)):
-            under_way.append(_begin(work, pool, cut, t, target, whole))
+        for t, target in product(range(whole.start[0], whole.stop[0]), split_box(area, cut.block)):
+            under_way.append(_start_block(work, pool, cut, t, target, whole))
             if len(under_way) > 1:
-                yield _finish(under_way.popleft())
+                yield _finish_block(under_way.popleft())
         while under_way:
-            yield _finish(under_way.popleft())
+            yield _finish_block(under_way.popleft())
     finally:
         pool.shutdown(cancel_futures=True)  # an error, or a caller who has seen enough, waits for no further tile
 
 
-def _finish(block: _Block) -> tuple[Region, NDArray[np.float32]]:
+def _finish_block(block: _PendingBlock) -> tuple[Region, NDArray[np.float32]]:
     for future in block.pending:
         future.result()
     return block.region, block.result
 
 
-def _refuse_size(work: _Work, whole: Region) -> None:
+def _check_out(work: _ImageTask, whole: Region) -> None:
     expected = (*whole.shape[:4], work.width)
     if work.out is not None and (work.out.shape != expected or work.out.dtype != np.float32):
         raise ValueError(f"out is {work.out.dtype} {work.out.shape}, expected float32 {expected}")
 
 
-def _room(work: _Work, whole: Region, t: int, target: Span) -> _Array:
+def _allocate_result(work: _ImageTask, whole: Region, t: int, target: BoundingBox) -> _Array:
     """Where a block's result goes, ``(z, y, x, n)``."""
     if work.out is None:
         return np.empty((*target.shape, work.width), np.float32)
-    place: _Array = work.out[(t - whole.start[0], *target.within(Span(whole.start[1:4], whole.stop[1:4])))]
+    place: _Array = work.out[(t - whole.start[0], *target.slices_in(BoundingBox(whole.start[1:4], whole.stop[1:4])))]
     return place
 
 
-def _begin(work: _Work, pool: ThreadPoolExecutor, cut: Cut, t: int, target: Span, whole: Region) -> _Block:
-    image, channels = _image(work.reader), work.reader.info.shape[4]
-    span = target.grown(_total(work.halos), image)
+def _start_block(
+    work: _ImageTask, pool: ThreadPoolExecutor, cut: Tiling, t: int, target: BoundingBox, whole: Region
+) -> _PendingBlock:
+    image, channels = _spatial_shape(work.reader), work.reader.info.shape[4]
+    span = target.expand(_sum_halos(work.halos), image)
     pixels = work.reader.read(Region((t, *span.start, 0), (t + 1, *span.stop, channels)))[0]
-    inside = _inside(work.mask, t, target)
+    inside = _read_mask(work.mask, t, target)
     for number, task in enumerate(work.tasks[:-1]):
-        nearer = target.grown(_total(work.halos[number + 1 :]), image)
+        nearer = target.expand(_sum_halos(work.halos[number + 1 :]), image)
         before = np.empty((*nearer.shape, len(work.project.stages[number].classes)), np.float32)
-        _wait(_submit(pool, task, pixels, span, nearer, cut.tile, before, None))
-        pixels, span = stage_input(pixels[nearer.within(span)], before), nearer
-    result = _room(work, whole, t, target)
-    pending = _submit(pool, work.tasks[-1], pixels, span, target, cut.tile, result, inside)
-    return _Block(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result[None], pending)
+        _wait_for(_submit_tiles(pool, task, pixels, span, nearer, cut.tile, before, None))
+        pixels, span = autocontext_input(pixels[nearer.slices_in(span)], before), nearer
+    result = _allocate_result(work, whole, t, target)
+    pending = _submit_tiles(pool, work.tasks[-1], pixels, span, target, cut.tile, result, inside)
+    return _PendingBlock(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result[None], pending)
 
 
-def _inside(mask: PixelReader | None, t: int, target: Span) -> NDArray[np.bool_] | None:
+def _read_mask(mask: PixelReader | None, t: int, target: BoundingBox) -> NDArray[np.bool_] | None:
     """Where the mask is not 0, ``(z, y, x)``."""
     if mask is None:
         return None
@@ -322,18 +339,18 @@ def _inside(mask: PixelReader | None, t: int, target: Span) -> NDArray[np.bool_]
     return np.asarray((mask.read(region)[0] > 0).any(axis=-1))
 
 
-def _submit(
+def _submit_tiles(
     pool: ThreadPoolExecutor,
-    task: _Task,
+    task: _TileFunction,
     pixels: _Array,
-    span: Span,
-    target: Span,
+    span: BoundingBox,
+    target: BoundingBox,
     tile: Shape3,
     result: _Array,
     inside: NDArray[np.bool_] | None,
 ) -> list[Future[None]]:
-    def run(piece: Span) -> None:
-        home = piece.within(target)
+    def run(piece: BoundingBox) -> None:
+        home = piece.slices_in(target)
         kept = None if inside is None else inside[home]
         if kept is not None and not kept.any():
             result[home] = 0
@@ -342,9 +359,9 @@ def _submit(
         if kept is not None:
             result[home][~kept] = 0
 
-    return [pool.submit(run, piece) for piece in spans(target, tile)]
+    return [pool.submit(run, piece) for piece in split_box(target, tile)]
 
 
-def _wait(pending: list[Future[None]]) -> None:
+def _wait_for(pending: list[Future[None]]) -> None:
     for future in pending:
         future.result()

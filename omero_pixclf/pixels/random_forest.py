@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from omero_pixclf.ilastik.random_forest import ForestArrays
 from omero_pixclf.pixels.kernels import kernels
 
-__all__ = ["BitForest", "bit_forest", "vote"]
+__all__ = ["BitForest", "build_bit_forest", "predict_proba"]
 
 _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
 _NODE = np.dtype([("threshold", np.float32), ("column", np.int32), ("left", np.int32), ("right", np.int32)])
@@ -65,13 +65,13 @@ class BitForest:
         return tuple(getattr(self, name) for name in list(self.__dataclass_fields__)[:-1])
 
 
-def bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
-    """Prepare forests for `vote`; ``width`` is the number of output channels (classes of the project).
+def build_bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
+    """Prepare forests for `predict_proba`; ``width`` is the number of output channels (classes of the project).
 
     Forests of more words of leaves than ``most_words`` are walked: asking every node costs more than that.
     """
     first = _first_leaves(forests)
-    begins = _leftmost(forests.roots, first)
+    begins = _leftmost_leaves(forests.roots, first)
     counts = np.diff(begins, append=len(forests.leaves))
     words = np.cumsum(-(-counts // 32))
     slots = np.arange(len(forests.leaves)) + np.repeat(32 * np.append(0, words[:-1]) - begins, counts)
@@ -80,17 +80,17 @@ def bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MOST_WOR
     initial = np.zeros(int(words[-1]), np.uint32)
     np.bitwise_or.at(initial, slots // 32, np.uint32(1) << (slots % 32).astype(np.uint32))
     walks = initial.size > most_words
-    entries, column_ends = _entries(forests, first, slots)
+    entries, column_ends = _build_entries(forests, first, slots)
     return BitForest(
         entries[:0] if walks else entries,
         np.zeros_like(column_ends) if walks else column_ends,
         words.astype(np.int32),
         initial,
-        _votes(leaves, initial),
+        _build_votes(leaves, initial),
         leaves,
         np.array(forests.known_labels, np.int32) - 1,
         np.cumsum(forests.sizes).astype(np.int32),
-        _nodes(forests, slots) if walks else np.empty(0, _NODE),
+        _build_nodes(forests, slots) if walks else np.empty(0, _NODE),
         _slot_references(forests.roots, slots) if walks else np.empty(0, np.int32),
         width,
     )
@@ -104,7 +104,7 @@ def _first_leaves(forests: ForestArrays) -> NDArray[np.int64]:
     return -1 - at
 
 
-def _leftmost(references: NDArray[np.int32], first: NDArray[np.int64]) -> NDArray[np.int64]:
+def _leftmost_leaves(references: NDArray[np.int32], first: NDArray[np.int64]) -> NDArray[np.int64]:
     """The leftmost leaf of every node or leaf referred to."""
     leaf = -1 - references.astype(np.int64)
     inner = references >= 0
@@ -117,25 +117,25 @@ def _slot_references(references: NDArray[np.int32], slots: NDArray[np.int64]) ->
     return np.where(references >= 0, references, -1 - slots[np.maximum(-1 - references, 0)]).astype(np.int32)
 
 
-def _nodes(forests: ForestArrays, slots: NDArray[np.int64]) -> NDArray[Any]:
+def _build_nodes(forests: ForestArrays, slots: NDArray[np.int64]) -> NDArray[Any]:
     nodes = np.empty(len(forests.columns), _NODE)
-    nodes["threshold"], nodes["column"] = _not_less(forests.thresholds), forests.columns
+    nodes["threshold"], nodes["column"] = _round_up_to_float32(forests.thresholds), forests.columns
     children = _slot_references(forests.children, slots)
     nodes["left"], nodes["right"] = children[:, 0], children[:, 1]
     return nodes
 
 
-def _entries(
+def _build_entries(
     forests: ForestArrays, first: NDArray[np.int64], slots: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[np.int32]]:
     """What every node strikes out: the leaves from its own leftmost to its right child's, word by word."""
-    begin, end = slots[first], slots[_leftmost(forests.children[:, 1], first)]
+    begin, end = slots[first], slots[_leftmost_leaves(forests.children[:, 1], first)]
     count = (end - 1) // 32 - begin // 32 + 1
     node = np.repeat(np.arange(count.size), count)
     word = begin[node] // 32 + np.arange(node.size) - np.repeat(np.cumsum(count) - count, count)
     low, high = np.maximum(begin[node] - 32 * word, 0), np.minimum(end[node] - 32 * word, 32)
     entries = np.empty(node.size, _ENTRY)
-    entries["threshold"], entries["word"] = _not_less(forests.thresholds)[node], word
+    entries["threshold"], entries["word"] = _round_up_to_float32(forests.thresholds)[node], word
     entries["keep"] = _ALL & ~((1 << high) - (1 << low))
     column = forests.columns[node]
     order = np.lexsort([entries["threshold"], column])
@@ -143,14 +143,14 @@ def _entries(
     return entries[order], ends.astype(np.int32)
 
 
-def _not_less(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+def _round_up_to_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
     """The smallest float32 that is not less than each threshold."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
     return np.asarray(np.where(near < thresholds, np.nextafter(near, np.float32(np.inf)), near))
 
 
-def _votes(leaves: NDArray[np.float64], initial: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def _build_votes(leaves: NDArray[np.float64], initial: NDArray[np.uint32]) -> NDArray[np.uint32]:
     exists = (initial[:, None] >> np.arange(32, dtype=np.uint32) & 1).astype(bool).ravel()
     own = leaves[exists]
     if not (np.isin(own, (0.0, 1.0)).all() and (own.sum(axis=1) == 1.0).all()):
@@ -159,13 +159,13 @@ def _votes(leaves: NDArray[np.float64], initial: NDArray[np.uint32]) -> NDArray[
     return np.asarray(np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint32)[None, :, None], axis=1))
 
 
-def vote(forest: BitForest, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict_proba(forest: BitForest, rows: NDArray[np.float32]) -> NDArray[np.float32]:
     """Probabilities of the classes.
 
     Parameters
     ----------
     forest
-        As `bit_forest` prepares it.
+        As `build_bit_forest` prepares it.
     rows
         float32 ``(features, ...)``, C-contiguous.
 

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.pixels.bounding_box import Shape3, Span
+from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 
-__all__ = ["Cost", "Cut", "free_memory", "plan", "processors", "spans"]
+__all__ = ["Tiling", "VoxelCost", "available_processors", "plan_tiling", "remaining_memory", "split_box"]
 
 _FLAT_TILE: Shape3 = (1, 128, 512)
 _DEEP_TILE: Shape3 = (64, 48, 96)
@@ -22,7 +22,7 @@ _PLANES_2D, _PLANES_3D = 8, 12
 
 
 @dataclass(frozen=True)
-class Cost:
+class VoxelCost:
     """What a voxel costs while it is in work.
 
     Attributes
@@ -44,14 +44,14 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Tiling:
     """Shapes of blocks and tiles."""
 
     block: Shape3
     tile: Shape3
 
 
-def plan(image: Shape3, cost: Cost, *, memory: int | None, threads: int) -> Cut:
+def plan_tiling(image: Shape3, cost: VoxelCost, *, memory: int | None, threads: int) -> Tiling:
     """Choose shapes such that everything in work at the same time stays within ``memory`` bytes (448 MB if None).
 
     Half goes to tiles, half to blocks. Where that is too little for tiles that the caches like, tiles shrink, down to
@@ -59,13 +59,13 @@ def plan(image: Shape3, cost: Cost, *, memory: int | None, threads: int) -> Cut:
     """
     budget = _DEFAULT_MEMORY if memory is None else memory
     wanted = _DEEP_TILE if cost.halo[0] else _FLAT_TILE
-    tile = _least(wanted, image)
+    tile = _minimum(wanted, image)
     while _tile_bytes(tile, cost, image) * threads > budget // 2 and max(tile) > 16:
-        tile = _halved(tile)
-    return Cut(_grown_block(tile, image, cost, budget // 2), tile)
+        tile = _halve_longest_side(tile)
+    return Tiling(_choose_block(tile, image, cost, budget // 2), tile)
 
 
-def free_memory(limit: int | None) -> int | None:
+def remaining_memory(limit: int | None) -> int | None:
     """What a limit on the memory of the whole process leaves for work; at least an eighth of it. None for no limit."""
     if limit is None:
         return None
@@ -75,52 +75,52 @@ def free_memory(limit: int | None) -> int | None:
     return limit // 2
 
 
-def spans(region: Span, shape: Shape3) -> Iterator[Span]:
+def split_box(region: BoundingBox, shape: Shape3) -> Iterator[BoundingBox]:
     """Cut a range into pieces of at most that shape, in the order of the pixels."""
     for z in range(region.start[0], region.stop[0], shape[0]):
         for y in range(region.start[1], region.stop[1], shape[1]):
             for x in range(region.start[2], region.stop[2], shape[2]):
                 stop = tuple(min(a + s, n) for a, s, n in zip((z, y, x), shape, region.stop, strict=True))
-                yield Span((z, y, x), (stop[0], stop[1], stop[2]))
+                yield BoundingBox((z, y, x), (stop[0], stop[1], stop[2]))
 
 
-def processors() -> int:
+def available_processors() -> int:
     """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _least(a: Shape3, b: Shape3) -> Shape3:
+def _minimum(a: Shape3, b: Shape3) -> Shape3:
     return (min(a[0], b[0]), min(a[1], b[1]), min(a[2], b[2]))
 
 
-def _halved(tile: Shape3) -> Shape3:
+def _halve_longest_side(tile: Shape3) -> Shape3:
     longest = max(range(3), key=lambda axis: tile[axis])
     z, y, x = (math.ceil(n / 2) if axis == longest else n for axis, n in enumerate(tile))
     return (z, y, x)
 
 
-def _padded(shape: Shape3, halo: Shape3, image: Shape3) -> int:
+def _padded_size(shape: Shape3, halo: Shape3, image: Shape3) -> int:
     return math.prod(min(s + 2 * h, n) for s, h, n in zip(shape, halo, image, strict=True))
 
 
-def _tile_bytes(tile: Shape3, cost: Cost, image: Shape3) -> int:
+def _tile_bytes(tile: Shape3, cost: VoxelCost, image: Shape3) -> int:
     planes = _PLANES_3D if cost.halo[0] else _PLANES_2D
     inner = math.prod(tile) * (4 * cost.features + cost.written)
     near: Shape3 = (min(cost.halo[0], 4), 4, 4)
-    return inner + 4 * planes * _padded(tile, near, image) + 12 * _padded(tile, cost.halo, image)
+    return inner + 4 * planes * _padded_size(tile, near, image) + 12 * _padded_size(tile, cost.halo, image)
 
 
-def _block_bytes(block: Shape3, cost: Cost, image: Shape3) -> int:
+def _block_bytes(block: Shape3, cost: VoxelCost, image: Shape3) -> int:
     """Bytes of blocks at the worst moment.
 
     One block is computed, one waits, one is still in the caller's hands and may be copied there.
     """
-    return 3 * _padded(block, cost.halo, image) * cost.read + 4 * math.prod(block) * cost.written
+    return 3 * _padded_size(block, cost.halo, image) * cost.read + 4 * math.prod(block) * cost.written
 
 
-def _grown_block(tile: Shape3, image: Shape3, cost: Cost, budget: int) -> Shape3:
+def _choose_block(tile: Shape3, image: Shape3, cost: VoxelCost, budget: int) -> Shape3:
     """Double the block along x, y and z in turn, as long as it fits.
 
     Long rows read best. A handful of blocks lets reading, computing and writing overlap.

@@ -16,7 +16,7 @@ from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, outlines
-from omero_pixclf.pixels.exports import segmentation
+from omero_pixclf.pixels.exports import simple_segmentation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.analysis import ImageAnalysis, analyze_pixels, read_pixels
 from omero_pixclf.runs.containers import add_image_columns, make_summary_row
@@ -205,7 +205,7 @@ def _lazy_segmentation(found: ImageAnalysis) -> PixelArray:
     """The simple segmentation."""
 
     def make(place: tuple[Any, ...]) -> NDArray[Any]:
-        return segmentation(np.asarray(found.probabilities[place]))
+        return simple_segmentation(np.asarray(found.probabilities[place]))
 
     return _ComputedArray((*found.image.shape[:4], 1), np.dtype(np.uint8), make)
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import AXES, ArrayReader, ImageInfo
-from omero_pixclf.pixels.exports import segmentation, uncertainty
-from omero_pixclf.pixels.features import features
+from omero_pixclf.pixels.exports import simple_segmentation, uncertainty
+from omero_pixclf.pixels.features import features_of_image
 from omero_pixclf.pixels.predict import feature_blocks, predict_blocks
 
 OWN = Path(__file__).parent / "cases"
@@ -110,7 +110,7 @@ def compared(folder: Path, *, memory: int | None = None, threads: int = 1, until
     if last:
         first = predicted(project.stage(1), raw, mask, memory=memory, threads=threads)
         difference = max(difference, float(np.abs(first - stored(folder / "probabilities_stage1.h5")).max()))
-    pixels = int((segmentation(ours) != stored(folder / f"simple_segmentation{last}.h5")).sum())
+    pixels = int((simple_segmentation(ours) != stored(folder / f"simple_segmentation{last}.h5")).sum())
     doubt = folder / "uncertainty.h5"
     doubts = float(np.abs(uncertainty(ours) - stored(doubt)).max()) if doubt.is_file() else None
     return Difference(_features(folder, project, raw, memory, threads, untiled), difference, pixels, doubts)
@@ -123,7 +123,7 @@ def _features(
         return None
     theirs, start = _stored_features(folder)
     if untiled:
-        ours = features(project, raw)
+        ours = features_of_image(project, raw)
     else:
         ours = np.empty((*raw.shape[:4], theirs.shape[4]), np.float32)
         for region, block in feature_blocks(project, reader(raw), memory=memory, threads=threads):

@@ -26,7 +26,7 @@ import numpy as np
 from omero_pixclf.errors import ImageError, ProjectError
 from omero_pixclf.ilastik.labels import read_labels
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.pixels.predict import probabilities
+from omero_pixclf.pixels.predict import predict_array
 
 CASES = Path(__file__).parents[1] / "golden" / "cases"
 SECONDS, BYTES = 2.0, 500 * 2**20
@@ -264,7 +264,7 @@ def outcome(content: bytes) -> tuple[str, float]:
         read_labels(content)
         if max(project.stages[0].selection.minimum_size(2)) <= 64 and project.channels <= 8:
             z = 1 if project.is_2d else 40
-            probabilities(project, np.ones((1, z, 40, 40, project.channels), np.float32), threads=1)
+            predict_array(project, np.ones((1, z, 40, 40, project.channels), np.float32), threads=1)
     except (ProjectError, ImageError):
         return "read, then refused", took
     return "read", took

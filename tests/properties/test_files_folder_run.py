@@ -17,7 +17,7 @@ from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderSink, FolderSource, undo_folder
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ImageInfo, Region
-from omero_pixclf.pixels.predict import refusal
+from omero_pixclf.pixels.predict import find_incompatibility
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
 from omero_pixclf.runs.image import ProcessingContext, process_image
@@ -53,7 +53,7 @@ def run(
     source: ImageSource = FolderSource()
     sink: ResultSink = FolderSink(results)
     digest = recipe.hash(project.sha256)
-    refused: Callable[[ImageInfo], str | None] = lambda image: refusal(project, image)  # noqa: E731
+    refused: Callable[[ImageInfo], str | None] = lambda image: find_incompatibility(project, image)  # noqa: E731
     items = list(plan_images(source.images([str(data)]), sink, recipe, digest, refused))
     header = RunHeader(run_id, {}, digest, (str(data),), "", "", NOW.isoformat())
     record = RunRecord(run_id, "", recipe.title, digest, "", project.name, project.sha256, "0", NOW)

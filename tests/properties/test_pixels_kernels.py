@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omero_pixclf.pixels import kernels_numpy
-from omero_pixclf.pixels.bounding_box import Span
-from omero_pixclf.pixels.gaussian import gaussian, radius
+from omero_pixclf.pixels.bounding_box import BoundingBox
+from omero_pixclf.pixels.gaussian import gaussian_kernel, kernel_radius
 from omero_pixclf.pixels.kernels import NATIVE
 
 pytestmark = pytest.mark.skipif(NATIVE is None, reason="built without a compiler")
@@ -45,23 +45,23 @@ def numbers(shape: tuple[int, ...], seed: int, kind: str = "") -> np.ndarray:
 
 
 @st.composite
-def passes(draw: st.DrawFn) -> tuple[tuple[int, int, int], Span, Span, int, float, int]:
+def passes(draw: st.DrawFn) -> tuple[tuple[int, int, int], BoundingBox, BoundingBox, int, float, int]:
     """An image, a target in it, a source around that, an axis, sigma and the order of the derivative."""
     axis, sigma, order = (
         draw(st.integers(0, 2)),
         draw(st.sampled_from([0.1, 0.5, 1.0, 2.3, 9.95])),
         draw(st.integers(0, 2)),
     )
-    reach = radius(sigma, 3.5)
+    reach = kernel_radius(sigma, 3.5)
     image = [draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 150))]
     image[axis] = draw(st.integers(reach + 1, reach + 130))
     start = [draw(st.integers(0, n - 1)) for n in image]
     stop = [draw(st.integers(a + 1, n)) for a, n in zip(start, image, strict=True)]
-    target = Span((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    target = BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
     shape = (image[0], image[1], image[2])
     margin = [draw(st.integers(0, 3)) for _ in range(3)]
     margin[axis] += reach
-    return shape, target, target.grown((margin[0], margin[1], margin[2]), shape), axis, sigma, order
+    return shape, target, target.expand((margin[0], margin[1], margin[2]), shape), axis, sigma, order
 
 
 @pytest.mark.parametrize("name", LEVELS)
@@ -72,7 +72,7 @@ def test_passes_agree_to_the_bit(name: str, drawn: Any, seed: int, kind: str) ->
     values = numbers(image, seed, kind)
     part = np.ascontiguousarray(values[tuple(slice(a, b) for a, b in zip(source.start, source.stop, strict=True))])
     offset = tuple(a - b for a, b in zip(target.start, source.start, strict=True))
-    rest = (gaussian(sigma, order, 3.5), axis, order == 1, offset, target.start[axis], image[axis])
+    rest = (gaussian_kernel(sigma, order, 3.5), axis, order == 1, offset, target.start[axis], image[axis])
     ours, theirs = np.empty(target.shape, np.float32), np.empty(target.shape, np.float32)
     with level(name):
         NATIVE.run([("convolve", part, ours, *rest)])
@@ -114,7 +114,7 @@ def test_eigenvalues_are_eigenvalues() -> None:
     np.testing.assert_allclose(np.stack(found, -1)[0, 0], expected, atol=2e-4)
 
 
-SRC, DST, TAPS = np.zeros((2, 20, 30), np.float32), np.zeros((2, 10, 30), np.float32), gaussian(1.0, 0, 2.0)
+SRC, DST, TAPS = np.zeros((2, 20, 30), np.float32), np.zeros((2, 10, 30), np.float32), gaussian_kernel(1.0, 0, 2.0)
 
 
 @pytest.mark.parametrize(

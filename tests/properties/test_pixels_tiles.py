@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import Region
-from omero_pixclf.pixels.bounding_box import Shape3, Span
-from omero_pixclf.pixels.features import compute, halo
-from omero_pixclf.pixels.predict import predict_blocks, probabilities
+from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
+from omero_pixclf.pixels.features import compute_features, feature_halo
+from omero_pixclf.pixels.predict import predict_array, predict_blocks
 from tests.golden.cases import reader
 from tests.unit.test_ilastik_project import content
 
@@ -35,14 +35,14 @@ def test_any_tile_is_the_crop_of_the_whole(project: Project, data: st.DataObject
     raw = drawn(project, data)[0]
     image: Shape3 = (raw.shape[0], raw.shape[1], raw.shape[2])
     selection = project.stages[0].selection
-    everything = Span((0, 0, 0), image)
-    whole = compute(selection, raw, everything, image, everything).copy()
+    everything = BoundingBox((0, 0, 0), image)
+    whole = compute_features(selection, raw, everything, image, everything).copy()
     start = [data.draw(st.integers(0, n - 1)) for n in image]
     stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, image, strict=True)]
-    target = Span((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-    near = target.grown(halo(selection, image[0]), image)
-    part = compute(selection, raw[near.within(everything)], near, image, target)
-    np.testing.assert_array_equal(part, whole[(slice(None), *target.within(everything))])
+    target = BoundingBox((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+    near = target.expand(feature_halo(selection, image[0]), image)
+    part = compute_features(selection, raw[near.slices_in(everything)], near, image, target)
+    np.testing.assert_array_equal(part, whole[(slice(None), *target.slices_in(everything))])
 
 
 @pytest.mark.parametrize("project", [FLAT, MIXED], ids=["planes", "planes and volumes"])
@@ -50,7 +50,7 @@ def test_any_tile_is_the_crop_of_the_whole(project: Project, data: st.DataObject
 @settings(max_examples=8, deadline=None)
 def test_blocks_tile_the_image_and_sum_to_one(project: Project, data: st.DataObject) -> None:
     raw = drawn(project, data)
-    whole = probabilities(project, raw, threads=1)
+    whole = predict_array(project, raw, threads=1)
     np.testing.assert_allclose(whole.sum(axis=-1), 1, atol=1e-5)
     counted = np.zeros(whole.shape, int)
     memory, threads = data.draw(st.sampled_from([1, 30_000_000, 2**40])), data.draw(st.integers(1, 3))
@@ -77,6 +77,6 @@ def test_pixels_are_read_within_the_image_and_only_around_what_is_asked_for() ->
 
     wanted = Region((0, 0, 100, 200, 0), (1, 1, 120, 230, 1))
     list(predict_blocks(FLAT, Watched(), region=wanted))
-    far = halo(FLAT.stages[0].selection, 1)[1]
+    far = feature_halo(FLAT.stages[0].selection, 1)[1]
     assert [region.start for region in regions] == [(0, 0, 100 - far, 200 - far, 0)]
     assert [region.stop for region in regions] == [(1, 1, 120 + far, 230 + far, 1)]

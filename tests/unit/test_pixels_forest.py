@@ -10,7 +10,7 @@ import pytest
 from omero_pixclf.ilastik.random_forest import ForestArrays
 from omero_pixclf.pixels import kernels_numpy
 from omero_pixclf.pixels.kernels import NATIVE
-from omero_pixclf.pixels.random_forest import bit_forest, vote
+from omero_pixclf.pixels.random_forest import build_bit_forest, predict_proba
 
 COLUMNS = 6
 
@@ -90,17 +90,17 @@ def test_votes_are_those_of_walks(leaves: int, pure_leaves: bool, count: int) ->
     forests = random_forests(leaves, leaves, (3, 4), pure_leaves=pure_leaves)
     rows = rows_for(forests, max(count, 10))[:, :count]
     expected = np.stack([walked(forests, row) for row in rows.T])
-    prepared = bit_forest(forests, 3)
+    prepared = build_bit_forest(forests, 3)
     assert (prepared.votes.size > 0) == pure_leaves
-    np.testing.assert_array_equal(vote(prepared, np.ascontiguousarray(rows)), expected)
-    walks = bit_forest(forests, 3, most_words=0)
+    np.testing.assert_array_equal(predict_proba(prepared, np.ascontiguousarray(rows)), expected)
+    walks = build_bit_forest(forests, 3, most_words=0)
     assert walks.roots.size == 7
-    np.testing.assert_array_equal(vote(walks, np.ascontiguousarray(rows)), expected)
+    np.testing.assert_array_equal(predict_proba(walks, np.ascontiguousarray(rows)), expected)
 
 
 def test_trees_of_one_leaf_count() -> None:
     forests = random_forests(1, 1, (2,))
-    found = vote(bit_forest(forests, 3), np.zeros((COLUMNS, 4), np.float32))
+    found = predict_proba(build_bit_forest(forests, 3), np.zeros((COLUMNS, 4), np.float32))
     np.testing.assert_array_equal(found, np.tile(forests.leaves.mean(0).astype(np.float32), (4, 1)))
 
 
@@ -109,13 +109,13 @@ def test_weighted_leaves_divide_by_the_total() -> None:
     weighted = ForestArrays(**{**base.__dict__, "leaves": base.leaves * np.arange(1, len(base.leaves) + 1)[:, None]})
     rows = rows_for(weighted, 40)
     expected = np.stack([walked(weighted, row) for row in rows.T])
-    np.testing.assert_array_equal(vote(bit_forest(weighted, 3), rows), expected)
+    np.testing.assert_array_equal(predict_proba(build_bit_forest(weighted, 3), rows), expected)
 
 
 def test_a_class_without_samples_has_an_empty_channel() -> None:
     base = random_forests(3, 20, (4,), classes=2)
     forests = ForestArrays(**{**base.__dict__, "known_labels": (1, 4)})
-    found = vote(bit_forest(forests, 5), rows_for(forests, 20))
+    found = predict_proba(build_bit_forest(forests, 5), rows_for(forests, 20))
     assert found.shape == (20, 5)
     assert not found[:, [1, 2, 4]].any()
 
@@ -127,7 +127,7 @@ def test_a_class_without_samples_has_an_empty_channel() -> None:
 def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool, most_words: int) -> None:
     forests = random_forests(8, 90, (4, 3), pure_leaves=pure_leaves)
     rows = rows_for(forests, 101)
-    tables = bit_forest(forests, 3, most_words=most_words).tables
+    tables = build_bit_forest(forests, 3, most_words=most_words).tables
     ours, theirs = np.empty((101, 3), np.float32), np.empty((101, 3), np.float32)
     usual = NATIVE.level()
     try:
@@ -145,7 +145,7 @@ def test_every_instruction_set_and_numpy_agree(level: str, pure_leaves: bool, mo
 @pytest.mark.skipif(NATIVE is None, reason="built without a compiler")
 @pytest.mark.parametrize("most_words", [0, 100], ids=["walks", "bits"])
 def test_tables_that_do_not_fit_are_refused_before_anything_is_read(most_words: int) -> None:
-    prepared = bit_forest(random_forests(1, 40, (3,)), 3, most_words=most_words)
+    prepared = build_bit_forest(random_forests(1, 40, (3,)), 3, most_words=most_words)
     tables = dict(zip(list(prepared.__dataclass_fields__), prepared.tables, strict=False))
     rows, out = np.zeros((COLUMNS, 10), np.float32), np.empty((10, 3), np.float32)
     for broken in (
@@ -180,4 +180,4 @@ def test_thresholds_keep_their_side_in_single_precision() -> None:
         (1, 2),
     )
     rows = np.array([[np.float32(0.1), np.nextafter(np.float32(0.1), np.float32(1))]])
-    assert vote(bit_forest(one, 2), rows).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert predict_proba(build_bit_forest(one, 2), rows).tolist() == [[1.0, 0.0], [0.0, 1.0]]

@@ -21,7 +21,7 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray, Region
 from omero_pixclf.objects.outline import Outline, PolygonShape
-from omero_pixclf.pixels.predict import reach
+from omero_pixclf.pixels.predict import prediction_halo
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.blocks import array
 from omero_pixclf.runs.blocks.stages import make_block_plan, process_task
@@ -233,7 +233,7 @@ def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_p
     process_task(cutting.pieces("maps")[4], work)
     [region] = memory.read
     own = cutting.grid.place(4)
-    far = (0, *reach(work.project, 1))
+    far = (0, *prediction_halo(work.project, 1))
     assert region.start[:4] == tuple(max(0, side.start - n) for side, n in zip(own, far, strict=True))
     extents = memory.info.shape
     assert region.stop[:4] == tuple(min(e, side.stop + n) for side, n, e in zip(own, far, extents, strict=False))

@@ -15,7 +15,7 @@ import zarr
 import omero_pixclf
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.pixels.predict import probabilities
+from omero_pixclf.pixels.predict import predict_array
 
 DEMO = Path(omero_pixclf.__file__).with_name("demo")
 
@@ -32,7 +32,7 @@ STACK = np.random.default_rng(1).integers(0, 4000, (24, 20, 22), dtype="uint16")
 def test_a_2d_array_into_a_2d_project_just_works() -> None:
     found = omero_pixclf.predict(FLAT, PLANE)
     assert found.shape == (40, 50, 2)
-    assert (found == probabilities(FLAT, PLANE[None, None, ..., None])[0, 0]).all()
+    assert (found == predict_array(FLAT, PLANE[None, None, ..., None])[0, 0]).all()
 
 
 @pytest.mark.parametrize("axes", ["".join(p) for p in permutations("yxc")])
