@@ -21,7 +21,7 @@ from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import add_channel_axis, axes_from_keys, axis_keys, from_tzyxc, region_slices
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.ilastik.project import read_project as read_project_file
-from omero_pixclf.pixels.exports import segmentation
+from omero_pixclf.pixels.exports import simple_segmentation as most_probable_class
 from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.text import pluralize
 
@@ -191,11 +191,11 @@ def simple_segmentation(probabilities: AnyArray, axes: str | None = None) -> NDA
     array([[1, 2]], dtype=uint8)
     """
     if axes is None:
-        return segmentation(np.asarray(probabilities))[..., 0]
+        return most_probable_class(np.asarray(probabilities))[..., 0]
     if "c" not in axes:
         raise UsageError(f"axes {axes!r}: expected an axis 'c' for the classes")
     five = to_image_array(probabilities, axes, "the probability array")
-    return from_tzyxc(segmentation(five), axes).squeeze(axes.index("c"))
+    return from_tzyxc(most_probable_class(five), axes).squeeze(axes.index("c"))
 
 
 def _name_of(image: AnyArray) -> str:

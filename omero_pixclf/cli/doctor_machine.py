@@ -40,14 +40,14 @@ _QUOTA, _LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max
 def check_machine(environ: Mapping[str, str]) -> Iterator[CheckResult]:
     """Everything that can be said without a server."""
     from omero_pixclf.pixels.kernels import NATIVE
-    from omero_pixclf.pixels.tiling import processors
+    from omero_pixclf.pixels.tiling import available_processors
     from omero_pixclf.runs.state.manifest import state_folder
 
     yield check_python(sys.version_info[:2])
     yield check_clients()
     yield check_kernels(NATIVE is not None, environ)
     yield check_compiler(needed=NATIVE is None)
-    yield check_processors(processors(), _text(_QUOTA))
+    yield check_processors(available_processors(), _text(_QUOTA))
     yield check_memory(available_memory(_text(Path("/proc/meminfo")), _text(_LIMIT)))
     yield check_folder("runs", state_folder(), "name another folder in OMERO_PIXCLF_STATE")
     yield check_folder("temporary", Path(tempfile.gettempdir()), "name another folder in TMPDIR")

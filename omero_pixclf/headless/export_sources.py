@@ -158,10 +158,10 @@ def _probability_blocks(project: Project, image: PixelReader, how: ComputeOption
 
 
 def _segmentation_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
-    from omero_pixclf.pixels.exports import segmentation
+    from omero_pixclf.pixels.exports import simple_segmentation
 
     for region, block in _probability_blocks(project, image, how):
-        yield _without_channels(region), segmentation(block)
+        yield _without_channels(region), simple_segmentation(block)
 
 
 def _uncertainty_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
