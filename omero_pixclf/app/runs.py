@@ -34,7 +34,7 @@ from omero_pixclf.errors import ImageError, InputError, UsageError
 from omero_pixclf.files.protection import check_results_folder
 from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.pixels.predict import refusal as engine_refusal
+from omero_pixclf.pixels.predict import find_incompatibility
 from omero_pixclf.provenance import new_run_id, run_folder
 from omero_pixclf.runs.planning.channels import class_indices, match_channels
 from omero_pixclf.runs.planning.estimate import Estimate, SampleResult, crop_middle_block, estimate_run
@@ -236,7 +236,7 @@ def _plan(source: ImageSource, sink: ResultSink, project: Project, request: RunR
         except ImageError as error:
             return str(error)
         room = find_disk_shortage(image, project, request.memory, request.folder or state_folder())
-        return room or engine_refusal(project, replace(image, shape=(*image.shape[:4], len(channels))))
+        return room or find_incompatibility(project, replace(image, shape=(*image.shape[:4], len(channels))))
 
     digest = request.recipe_hash(project)
     images = list(source.images(request.targets))

@@ -20,7 +20,7 @@ def _import_native() -> Any:
     if os.environ.get("OMERO_PIXCLF_PURE", "") not in ("", "0"):
         return None
     try:
-        from omero_pixclf.pixels import _import_native as compiled  # type: ignore[attr-defined]
+        from omero_pixclf.pixels import _native as compiled  # type: ignore[attr-defined]
     except ImportError as missing:
         _log.warning("compiled kernels are missing (%s): numpy gives the same numbers, many times slower", missing)
         return None

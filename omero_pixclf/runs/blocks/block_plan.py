@@ -29,7 +29,7 @@ import numpy as np
 from omero_pixclf.config import Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.pixels.predict import reach
+from omero_pixclf.pixels.predict import prediction_halo
 from omero_pixclf.runs.blocks.array import BlockArray, BlockGrid, choose_grid
 from omero_pixclf.runs.execution.task import BlockStage, BlockTask
 from omero_pixclf.runs.planning.channels import class_indices
@@ -123,7 +123,7 @@ class BlockPlan:
 
 def image_grid(image: ImageInfo, project: Project) -> BlockGrid:
     """How an image is cut, where it is."""
-    return choose_grid(image.shape[:4], deep=reach(project, image.shape[1])[0] > 0)
+    return choose_grid(image.shape[:4], deep=prediction_halo(project, image.shape[1])[0] > 0)
 
 
 def select_images_to_split(

@@ -17,8 +17,8 @@ from omero_pixclf.objects.blockwise import find_blocks, label_box, measure_windo
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.objects.summary import summed, sums_of
 from omero_pixclf.objects.windows import windows_on
-from omero_pixclf.pixels.bounding_box import Span
-from omero_pixclf.pixels.predict import predict_blocks, reach
+from omero_pixclf.pixels.bounding_box import BoundingBox
+from omero_pixclf.pixels.predict import predict_blocks, prediction_halo
 from omero_pixclf.runs.analysis import ImageAnalysis, select_project_channels
 from omero_pixclf.runs.blocks.array import BlockArray, make_region
 from omero_pixclf.runs.blocks.block_merge import (
@@ -106,8 +106,8 @@ class _BlockReader:
 def _predict_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
     """Read a block with what is around it, predict it, and keep both."""
     image, own = cutting.image, make_region(cutting.grid.place(number), cutting.image.shape[4])
-    span, whole = Span(own.start[1:4], own.stop[1:4]), image.shape[1:4]
-    wide = span.grown(reach(work.project, image.shape[1]), whole)
+    span, whole = BoundingBox(own.start[1:4], own.stop[1:4]), image.shape[1:4]
+    wide = span.expand(prediction_halo(work.project, image.shape[1]), whole)
     box = Region((own.start[0], *wide.start, 0), (own.stop[0], *wide.stop, image.shape[4]))
     with work.gates.reading(), work.source.open(image) as reader:
         pixels = reader.read(box)
@@ -116,7 +116,7 @@ def _predict_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
         found = np.empty((*own.shape[:4], len(work.project.classes)), np.float32)
         limits: dict[str, Any] = {"memory": work.memory, "threads": work.threads, "region": own}
         deque(predict_blocks(work.project, chosen, **limits, out=found), 0)
-        cutting.pixels.write(number, pixels[(slice(None), *span.within(wide))])
+        cutting.pixels.write(number, pixels[(slice(None), *span.slices_in(wide))])
         cutting.probabilities.write(number, found)  # the last: it says that the piece is done
     return {}
 

@@ -9,7 +9,7 @@ from math import ceil, prod
 from omero_pixclf.errors import UsageError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.pixels.tiling import processors
+from omero_pixclf.pixels.tiling import available_processors
 from omero_pixclf.runs.blocks.block_plan import image_grid, select_images_to_split
 from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, available_memory
 from omero_pixclf.text import size_text
@@ -85,7 +85,7 @@ def allocate_workers(
     UsageError
         Where so many workers do not fit into the memory.
     """
-    cores, free = cores or processors(), free or available_memory()
+    cores, free = cores or available_processors(), free or available_memory()
     room = memory or free
     if workers is None:
         tasks = sum(len(image_grid(image, project)) for image in images)
