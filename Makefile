@@ -45,7 +45,7 @@ $(VENV)/.ready: pyproject.toml deploy/build_ice.py $(SOURCES)
 	@$(PIP) install --quiet --upgrade pip setuptools wheel
 	@$(BIN)/python deploy/build_ice.py > $(VENV)/ice-wheel
 	@$(PIP) install --quiet "$$(cat $(VENV)/ice-wheel)"
-	@$(PIP) install --quiet --editable .
+	@$(PIP) install --quiet --editable ".[embedded]"
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready

@@ -72,7 +72,7 @@ def check_clients() -> CheckResult:
     except ImportError as error:
         advice = "files still work (predict, run --out); for OMERO build zeroc-ice 3.6.5: deploy/build_ice.py"
         return CheckResult("clients", "fail", f"omero-py cannot be used: {error}", advice)
-    found = f"omero-py {_version('omero-py')}, ezomero {_version('ezomero')}, Ice {ice}"
+    found = f"omero-py {_version('omero-py')}, Ice {ice}"
     if ice.startswith("3.6."):
         return CheckResult("clients", "ok", found)
     return CheckResult("clients", "fail", found, "OMERO speaks Ice 3.6: build zeroc-ice 3.6.5 with deploy/build_ice.py")

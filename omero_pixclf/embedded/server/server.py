@@ -23,7 +23,7 @@ import omero.rtypes
 
 from omero_pixclf.embedded.database.initial_rows import set_password, sow
 from omero_pixclf.embedded.database.sqlite import Database
-from omero_pixclf.embedded.server.certificate import PASSWORD, certificate
+from omero_pixclf.embedded.requirements import require_extra
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
 from omero_pixclf.embedded.server.glacier_router import make_router
 from omero_pixclf.embedded.server.message_size import MESSAGE_MAX_KB
@@ -290,6 +290,8 @@ class Server:
 
 
 def _communicator(folder: Path) -> Any:
+    from omero_pixclf.embedded.server.certificate import PASSWORD, certificate  # needs the extra `embedded`
+
     settings = Ice.InitializationData()
     settings.properties = Ice.createProperties()
     for name, value in _PROPERTIES.items():
@@ -335,8 +337,10 @@ def start(
     Raises
     ------
     UsageError
-        Where another server runs on the folder, the folder cannot be used, or the address cannot be listened on.
+        The extra ``embedded`` is not installed, another server runs on the folder, the folder cannot be used, or the
+        address cannot be listened on.
     """
+    require_extra()
     where = Path(folder)
     try:
         return Server(where, port, password, host, faults)
