@@ -94,7 +94,7 @@ def _named(found: FileSet | Path) -> tuple[Path, ...]:
 def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str | None) -> FileImport:
     from omero_pixclf.connector.importing import ImportOptions, import_file_set
     from omero_pixclf.connector.upload import upload_image
-    from omero_pixclf.embedded.series.reading import remarks_on
+    from omero_pixclf.embedded.series.reading import read_remarks
     from omero_pixclf.files.opening import open_image
 
     if isinstance(found, Path):
@@ -102,4 +102,4 @@ def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str |
             return FileImport((found,), (f"Image:{upload_image(session, reader, dataset=dataset)}",))
     made = import_file_set(session, found.files, ImportOptions(target=f"Dataset:{dataset}"))
     keys = (*(f"Plate:{plate}" for plate in made.plates), *(f"Image:{image}" for image in made.loose_images))
-    return FileImport(_named(found), keys, remarks_on(found.main))
+    return FileImport(_named(found), keys, read_remarks(found.main))

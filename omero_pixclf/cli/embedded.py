@@ -156,13 +156,13 @@ def importer(folder: Path, user_cache: bool, machine: bool) -> None:
     behind the same command line, and has none of Bio-Formats' readers (see `omero-pixclf embedded import --help`).
     omero-py itself is not changed; nothing happens unless the folder is first in PATH.
     """
-    from omero_pixclf.embedded.importer.source_folder import make_cache_entry, make_importer_folder
+    from omero_pixclf.embedded.importer.source_folder import make_jar_cache_entry, make_java_folder
 
-    made = make_importer_folder(folder)
+    made = make_java_folder(folder)
     about = made.with_name("README.txt")
     tell(machine, f"{made}: made; it is not Java and not OME's importer, see {about}", program=str(made))
     if user_cache:
-        cache = make_cache_entry()
+        cache = make_jar_cache_entry()
         tell(machine, f"{cache}: noted in omero-py's cache of jars", cache=str(cache))
     where = "" if user_cache else f" --clientdir {made.parent}"
     command = f"PATH={made.parent}:$PATH omero import{where} FILE"
@@ -183,9 +183,9 @@ Examples:
 @json_option
 def reset(folder: Path, yes: bool, machine: bool) -> None:
     """Delete a server's data, everything in it."""
-    from omero_pixclf.embedded.storage.data_folder import refuse_removal, remove_server_folder
+    from omero_pixclf.embedded.storage.data_folder import check_removable, remove_server_folder
 
-    refuse_removal(folder)
+    check_removable(folder)
     if not yes:
         click.confirm(f"Delete all data in {folder}?", abort=True, err=True)
     remove_server_folder(folder)

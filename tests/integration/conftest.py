@@ -27,7 +27,7 @@ from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
-from omero_pixclf.embedded.server.fault_injection import VARIABLE
+from omero_pixclf.embedded.server.fault_injection import FAULTS_VARIABLE
 from omero_pixclf.image import ImageInfo
 from tests.integration.commands import Client
 from tests.integration.readers import reader
@@ -65,7 +65,7 @@ class EmbeddedProcess:
 
     def start(self) -> None:
         log = (self.folder.parent / "server.log").open("a")
-        faults = {} if self.faults is None else {VARIABLE: self.faults}
+        faults = {} if self.faults is None else {FAULTS_VARIABLE: self.faults}
         self.process = subprocess.Popen(
             [sys.executable, "-c", _SERVE, str(self.folder), str(self.port), ROOT_PASSWORD],
             stdin=subprocess.PIPE,

@@ -13,8 +13,8 @@ import pytest
 import tifffile
 import zarr
 
-from omero_pixclf.embedded.series.content import Content
-from omero_pixclf.embedded.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
+from omero_pixclf.embedded.series.content import FilesetContent
+from omero_pixclf.embedded.series.reading import FileSet, find_file_set, find_file_sets, find_main_file, open_series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
 
@@ -37,7 +37,7 @@ def ome_plate(path: Path, plates: str, count: int = 2, ids: tuple[str, ...] = ()
     return path
 
 
-def content(path: Path) -> Content:
+def content(path: Path) -> FilesetContent:
     with open_series(path) as found:
         return found
 
@@ -148,7 +148,7 @@ def zipped(path: Path, target: Path) -> Path:
     return target
 
 
-def values(found: Content) -> list[set[int]]:
+def values(found: FilesetContent) -> list[set[int]]:
     return [set(s.levels[0].read(0, 0, 0, slice(0, 8)).ravel().tolist()) for s in found.series]
 
 
@@ -157,7 +157,7 @@ def test_the_wells_of_a_store_hold_its_images(tmp_path: Path, ending: str) -> No
     path = zarr_plate(tmp_path / "p.zarr")
     if ending != "p.zarr":
         path = zipped(path, tmp_path / ending)
-    with open_series(file_set(path).main) as found:
+    with open_series(find_file_set(path).main) as found:
         (plate,) = found.plates
         assert (found.format, plate.name, plate.rows, plate.columns) == ("OME-Zarr", "screened", 2, 3)
         assert [(s.series, s.row, s.column, s.field) for s in plate.well_samples] == [
@@ -246,4 +246,4 @@ def test_a_tiff_in_a_folder_that_is_called_like_a_store_is_a_tiff(tmp_path: Path
     tifffile.imwrite(folder / "a.tif", np.zeros((8, 9), np.uint8))
     (found,) = find_file_sets([tmp_path])
     assert isinstance(found, FileSet) and found.files == (folder / "a.tif",)
-    assert main_file(found.files) == folder / "a.tif"
+    assert find_main_file(found.files) == folder / "a.tif"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from omero_pixclf.embedded.series.reading import file_set, open_series
+from omero_pixclf.embedded.series.reading import find_file_set, open_series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.files.references import resolve_reference
@@ -93,7 +93,7 @@ def test_an_ome_tiff_reads_no_file_outside_its_folder(tmp_path: Path, name: str)
         with pytest.raises(ImageError, match="lies outside"), reading(path):
             pass
     with pytest.raises(ImageError, match="lies outside"):
-        file_set(path)
+        find_file_set(path)
 
 
 def test_an_ome_tiff_of_an_import_may_name_what_was_imported_with_it(tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_links_out_of_what_is_imported_are_refused(tmp_path: Path) -> None:
     secret.mkdir()
     (secret / "key").write_text("secret")
     path = store(tmp_path / "a.zarr", "0", tmp_path / "a.zarr" / "0")
-    count = len(file_set(path).files)
+    count = len(find_file_set(path).files)
     (path / "1").symlink_to(path / "0")  # within the store: part of it
-    assert len(file_set(path).files) > count
+    assert len(find_file_set(path).files) > count
     for link, target in (("1", secret), ("1", secret / "key"), ("1", path)):
         (path / link).unlink()
         (path / link).symlink_to(target)
         with pytest.raises(ImageError, match=r"link|lies outside"):
-            file_set(path)
+            find_file_set(path)
 
 
 def test_a_companion_that_is_a_link_elsewhere_is_not_imported(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_companion_that_is_a_link_elsewhere_is_not_imported(tmp_path: Path) ->
     moved = (path.parent / "b.ome.tif").rename(tmp_path / "b.ome.tif")
     (path.parent / "b.ome.tif").symlink_to(moved)
     with pytest.raises(ImageError, match="lies outside"):
-        file_set(path)
+        find_file_set(path)
 
 
 @pytest.mark.parametrize("name", ["a.ome.tif", "renamed.ome.tif"])
@@ -153,4 +153,4 @@ def test_a_file_that_is_a_link_may_name_itself(tmp_path: Path, name: str) -> Non
     for reading in (open_series, open_image):
         with reading(tmp_path / name):
             pass
-    assert file_set(tmp_path / name).files == (tmp_path / name,)
+    assert find_file_set(tmp_path / name).files == (tmp_path / name,)

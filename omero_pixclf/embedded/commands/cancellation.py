@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.commands.request_errors import RequestError
 
-__all__ = ["go_on", "interruptible"]
+__all__ = ["cancellable", "check_cancelled"]
 
 _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default=None)
 
 
 @contextmanager
-def interruptible(cancelled: threading.Event) -> Iterator[None]:
-    """Within the block `go_on` raises as soon as the event is set."""
+def cancellable(cancelled: threading.Event) -> Iterator[None]:
+    """Within the block `check_cancelled` raises as soon as the event is set."""
     token = _cancelled.set(cancelled)
     try:
         yield
@@ -24,10 +24,10 @@ def interruptible(cancelled: threading.Event) -> Iterator[None]:
         _cancelled.reset(token)
 
 
-def go_on(wait_s: float = 0.0) -> None:
+def check_cancelled(wait_s: float = 0.0) -> None:
     """Wait, and then go on unless the request has been cancelled; a Refused rolls everything back."""
     event = _cancelled.get()
     if event is None:
         event = threading.Event()
     if event.wait(wait_s):
-        raise Refused("not-ready", "the request has been cancelled")
+        raise RequestError("not-ready", "the request has been cancelled")

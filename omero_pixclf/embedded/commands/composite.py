@@ -9,11 +9,11 @@ from typing import Any
 import omero.cmd
 
 from omero_pixclf.embedded.commands import chgrp, chown, delete, duplication
-from omero_pixclf.embedded.commands.links import of_kind
-from omero_pixclf.embedded.commands.options import named_class
-from omero_pixclf.embedded.commands.perform import context_of, perform
-from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.links import is_kind
+from omero_pixclf.embedded.commands.options import find_class
+from omero_pixclf.embedded.commands.perform import call_context, perform
+from omero_pixclf.embedded.commands.request_errors import RequestError
+from omero_pixclf.embedded.server.request_context import RequestContext
 
 __all__ = ["do_all", "skip_head"]
 
@@ -25,11 +25,11 @@ _PLANS: dict[str, Callable[..., Any]] = {
 }
 
 
-def do_all(call: Call, request: Any) -> Any:
+def do_all(call: RequestContext, request: Any) -> Any:
     """Answer a DoAll request: all parts, or none."""
     parts = [part for part in request.requests or [] if part is not None]
     if not parts:
-        raise Refused("no-steps", "DoAll has no requests", plain=True)
+        raise RequestError("no-steps", "DoAll has no requests", plain=True)
     contexts = list(request.contexts or [])
     responses, statuses = [], []
     for place, part in enumerate(parts):
@@ -39,16 +39,16 @@ def do_all(call: Call, request: Any) -> Any:
     return omero.cmd.DoAllRsp(responses, statuses)
 
 
-def _within(call: Call, part: Any, own: dict[str, str]) -> Call:
-    context = context_of(part, {**call.context, **own})
-    return Call(call.server, call.session, call.tx, context, call.current)
+def _within(call: RequestContext, part: Any, own: dict[str, str]) -> RequestContext:
+    context = call_context(part, {**call.context, **own})
+    return RequestContext(call.server, call.session, call.tx, context, call.current)
 
 
-def skip_head(call: Call, request: Any) -> Any:
+def skip_head(call: RequestContext, request: Any) -> Any:
     """Answer a SkipHead request: what the wrapped one does from the named kinds of objects downwards."""
     wrapped = request.request
     if type(wrapped).__name__ not in _PLANS or not request.startFrom:
-        raise Refused("bad-options", "SkipHead needs a request about a graph of objects and classes to start from")
+        raise RequestError("bad-options", "SkipHead needs a request about a graph of objects and classes to start from")
     inner = copy.copy(wrapped)
     inner.childOptions = wrapped.childOptions or request.childOptions
     inner.dryRun = wrapped.dryRun or request.dryRun
@@ -57,13 +57,13 @@ def skip_head(call: Call, request: Any) -> Any:
     return perform(within, inner)
 
 
-def _starting_points(call: Call, request: Any, inner: Any) -> dict[str, list[int]]:
+def _starting_points(call: RequestContext, request: Any, inner: Any) -> dict[str, list[int]]:
     """The first objects of the named kinds that the wrapped request would reach from the targets."""
-    stops = [named_class(name).name for name in request.startFrom]
+    stops = [find_class(name).name for name in request.startFrom]
     head = copy.copy(inner)
     head.targetObjects = request.targetObjects
     found: dict[str, list[int]] = {}
     for fate in _PLANS[type(inner).__name__](call, head, stops).fates.values():
-        if any(of_kind(fate.item.kind, kind) for kind in stops):
+        if any(is_kind(fate.item.kind, kind) for kind in stops):
             found.setdefault(fate.item.kind, []).append(fate.item.id)
     return found

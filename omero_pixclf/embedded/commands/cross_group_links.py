@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from omero_pixclf.embedded.commands.graph_traversal import Action, Journey
-from omero_pixclf.embedded.commands.links import Item, items, referrers
+from omero_pixclf.embedded.commands.graph_traversal import Action, GraphTraversal
+from omero_pixclf.embedded.commands.links import StoredObject, find_objects, referring_fields
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
 
-__all__ = ["Crossing", "crossings", "referring"]
+__all__ = ["CrossGroupReference", "find_cross_group_references", "find_referring_objects"]
 
 
-class Crossing(NamedTuple):
+class CrossGroupReference(NamedTuple):
     """A reference by an object to one with another fate."""
 
     kind: str  # class of the table
     name: str  # property
     nullable: bool
-    item: Item  # the object that refers
+    item: StoredObject  # the object that refers
     target: tuple[str, int]
 
 
-def crossings(journey: Journey) -> Iterator[Crossing]:
+def find_cross_group_references(journey: GraphTraversal) -> Iterator[CrossGroupReference]:
     """All references between objects that are taken and objects that stay; global objects are nowhere."""
     for root, ids in journey.of_action(Action.TAKE).items():
         yield from _outgoing(journey, root, ids)
         yield from _incoming(journey, root, ids)
 
 
-def _outgoing(journey: Journey, root: str, ids: list[int]) -> Iterator[Crossing]:
+def _outgoing(journey: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
     for field in table(root).fields.values():
         if field.kind != "entity" or entity(field.target).is_global or field.target == "ExternalInfo":
             continue
@@ -43,20 +43,22 @@ def _outgoing(journey: Journey, root: str, ids: list[int]) -> Iterator[Crossing]
         for ident, target in journey.tx.all(sql, (ids_parameter(ids),)):
             if not journey.goes((target_root, target)):
                 item = journey.fates[(root, ident)].item
-                yield Crossing(root, field.name, field.nullable, item, (target_root, target))
+                yield CrossGroupReference(root, field.name, field.nullable, item, (target_root, target))
 
 
-def _incoming(journey: Journey, root: str, ids: list[int]) -> Iterator[Crossing]:
-    for kind, name, nullable in referrers(root):
+def _incoming(journey: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
+    for kind, name, nullable in referring_fields(root):
         if entity(kind).is_global:
             continue
-        for item, target in referring(journey, kind, name, ids):
+        for item, target in find_referring_objects(journey, kind, name, ids):
             if not journey.goes(item.key):
-                yield Crossing(kind, name, nullable, item, (root, target))
+                yield CrossGroupReference(kind, name, nullable, item, (root, target))
 
 
-def referring(journey: Journey, kind: str, name: str, ids: list[int]) -> list[tuple[Item, int]]:
+def find_referring_objects(
+    journey: GraphTraversal, kind: str, name: str, ids: list[int]
+) -> list[tuple[StoredObject, int]]:
     """(object, id) of objects of a table that refer to some ids; the property may belong to some classes only."""
     sql = f'SELECT id, "{name}" FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
     targets = dict(journey.tx.all(sql, (ids_parameter(ids),)))
-    return [(item, targets[item.id]) for item in items(journey.tx, kind, targets)] if targets else []
+    return [(item, targets[item.id]) for item in find_objects(journey.tx, kind, targets)] if targets else []

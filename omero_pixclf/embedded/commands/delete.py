@@ -7,19 +7,19 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.commands.delete_rules import PlainRemoval, Removal, delete_rows
-from omero_pixclf.embedded.commands.graph_traversal import Action, Journey
-from omero_pixclf.embedded.commands.links import Item
-from omero_pixclf.embedded.commands.options import ChildOptions, child_options, named_class
-from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.database.event_log import note_all
+from omero_pixclf.embedded.commands.delete_rules import Deletion, PlainDeletion, delete_rows
+from omero_pixclf.embedded.commands.graph_traversal import Action, GraphTraversal
+from omero_pixclf.embedded.commands.links import StoredObject
+from omero_pixclf.embedded.commands.options import ChildOptions, child_options, find_class
+from omero_pixclf.embedded.commands.request_errors import RequestError
+from omero_pixclf.embedded.database.event_log import log_events
 from omero_pixclf.embedded.database.object_model import Entity
 from omero_pixclf.embedded.database.schema import table
-from omero_pixclf.embedded.images.resolutions import forget_levels
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.storage.managed_files import forget_managed, remove_managed
+from omero_pixclf.embedded.images.resolutions import delete_levels
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.storage.managed_files import forget_managed_paths, remove_managed_files
 
-__all__ = ["TARGETS", "carry_out", "delete", "delete_objects", "is_legal", "named_targets", "plan"]
+__all__ = ["TARGETS", "delete", "delete_objects", "execute_deletion", "find_named_targets", "is_legal_target", "plan"]
 
 # fmt: off
 TARGETS = (
@@ -37,56 +37,58 @@ TARGETS = (
 _FILES = ("Pixels", "OriginalFile", "Thumbnail")  # what has bytes outside the database
 
 
-def is_legal(kind: Entity, legal: Sequence[str]) -> bool:
+def is_legal_target(kind: Entity, legal: Sequence[str]) -> bool:
     """Whether a class may be the target of a request; ``AnnotationLink`` stands for all links to annotations."""
     if kind.is_annotation_link:
         return "AnnotationLink" in legal
     return any(one in kind.ancestors for one in legal)
 
 
-def named_targets(journey: Journey, legal: Sequence[str], given: Mapping[str, Sequence[int]]) -> list[Item]:
+def find_named_targets(
+    journey: GraphTraversal, legal: Sequence[str], given: Mapping[str, Sequence[int]]
+) -> list[StoredObject]:
     """The objects a request names by class."""
-    found: list[Item] = []
+    found: list[StoredObject] = []
     for name, ids in (given or {}).items():
-        kind = named_class(name)
-        if not is_legal(kind, legal):
-            raise Refused("bad-target", f"cannot target {kind.name}")
+        kind = find_class(name)
+        if not is_legal_target(kind, legal):
+            raise RequestError("bad-target", f"cannot target {kind.name}")
         found.extend(journey.targets(kind.name, list(ids)))
     return found
 
 
-def delete(call: Call, request: Any) -> Any:
+def delete(call: RequestContext, request: Any) -> Any:
     """Answer a Delete2 request."""
     removal = plan(call, request)
     removal.check()
     unlinked = removal.to_unlink()
     if not request.dryRun:
-        carry_out(removal, unlinked)
+        execute_deletion(removal, unlinked)
     return omero.cmd.Delete2Response(removal.by_class(Action.DROP))
 
 
-def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Removal:
+def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Deletion:
     """What a Delete2 request takes along; nothing beyond objects of the kinds to stop at."""
-    removal = Removal(call, child_options(request.childOptions), _ignored(request))
+    removal = Deletion(call, child_options(request.childOptions), _ignored(request))
     removal.stops = stops
-    removal.run(named_targets(removal, TARGETS, request.targetObjects), Action.DROP)
+    removal.run(find_named_targets(removal, TARGETS, request.targetObjects), Action.DROP)
     return removal
 
 
-def delete_objects(call: Call, targets: Mapping[str, Sequence[int]]) -> None:
+def delete_objects(call: RequestContext, targets: Mapping[str, Sequence[int]]) -> None:
     """Delete objects with their parts and links but nothing else, as IUpdate does; Refused when that cannot be."""
-    removal = PlainRemoval(call, ChildOptions())
+    removal = PlainDeletion(call, ChildOptions())
     named = [item for kind, ids in targets.items() for item in removal.targets(kind, list(ids))]
     removal.run(named, Action.DROP)
     removal.check()
-    carry_out(removal, removal.to_unlink())
+    execute_deletion(removal, removal.to_unlink())
 
 
 def _ignored(request: Any) -> list[str]:
-    return [named_class(name).name for name in request.typesToIgnore or []]
+    return [find_class(name).name for name in request.typesToIgnore or []]
 
 
-def carry_out(journey: Journey, unlinked: Iterable[tuple[str, str, list[int]]]) -> None:
+def execute_deletion(journey: GraphTraversal, unlinked: Iterable[tuple[str, str, list[int]]]) -> None:
     """Empty references to what is dropped, delete its rows and, once that is committed, its files."""
     for kind, name, ids in unlinked:
         journey.tx.executemany(
@@ -94,11 +96,11 @@ def carry_out(journey: Journey, unlinked: Iterable[tuple[str, str, list[int]]]) 
         )
     dropped = journey.of_action(Action.DROP)
     folder = journey.call.folder
-    managed = forget_managed(journey.tx, folder, dropped.get("OriginalFile", ()))
-    forget_levels(journey.tx, dropped.get("Pixels", ()))
+    managed = forget_managed_paths(journey.tx, folder, dropped.get("OriginalFile", ()))
+    delete_levels(journey.tx, dropped.get("Pixels", ()))
     delete_rows(journey)
-    note_all(journey.call, "DELETE", journey.by_class(Action.DROP))
-    journey.tx.after_commit.append(lambda: remove_managed(managed))
+    log_events(journey.call, "DELETE", journey.by_class(Action.DROP))
+    journey.tx.after_commit.append(lambda: remove_managed_files(managed))
     for kind in _FILES:
         if dropped.get(kind):
             journey.tx.after_commit.append(_remover(folder, kind, dropped[kind]))

@@ -8,22 +8,22 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.commands.delete import named_targets
+from omero_pixclf.embedded.commands.delete import find_named_targets
 from omero_pixclf.embedded.commands.delete_rules import check_filesets, pair_tables
 from omero_pixclf.embedded.commands.find_related import TARGETS
-from omero_pixclf.embedded.commands.graph_traversal import Action, Fate, Journey
-from omero_pixclf.embedded.commands.links import Item, bond, link_classes, of_kind
-from omero_pixclf.embedded.commands.options import child_options, named_class
-from omero_pixclf.embedded.commands.request_errors import Refused, graph_failure
-from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, Hold
-from omero_pixclf.embedded.database.event_log import note_all
+from omero_pixclf.embedded.commands.graph_traversal import Action, Decision, GraphTraversal
+from omero_pixclf.embedded.commands.links import StoredObject, is_kind, link_classes, relation
+from omero_pixclf.embedded.commands.options import child_options, find_class
+from omero_pixclf.embedded.commands.request_errors import RequestError, graph_error
+from omero_pixclf.embedded.commands.rules import PARTS, SETTINGS, HoldRule
+from omero_pixclf.embedded.database.event_log import log_events
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.images.resolutions import copy_levels
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.data_paths import file_path, pixels_path
-from omero_pixclf.embedded.storage.managed_files import file_place
+from omero_pixclf.embedded.storage.managed_files import original_file_path
 
 __all__ = ["duplicate", "plan"]
 
@@ -43,22 +43,22 @@ _MORE_PARTS = (
     "Screen.reagents",
 )
 _OWN_DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
-_HOLDS = (Hold("Channel.logicalChannel"), Hold("Image.experiment"), Hold("~Fileset.images"))
+_HOLDS = (HoldRule("Channel.logicalChannel"), HoldRule("Image.experiment"), HoldRule("~Fileset.images"))
 _BOOKKEEPING = ("owner_id", "group_id", "creation_id", "update_id")
 
 
-class Duplication(Journey):
+class Duplication(GraphTraversal):
     """Duplicate's spread: links go with their parent and take their child along."""
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, *_MORE_PARTS)
-    holds: Sequence[Hold] = _HOLDS
+    holds: Sequence[HoldRule] = _HOLDS
 
-    def __init__(self, call: Call, request: Any) -> None:
+    def __init__(self, call: RequestContext, request: Any) -> None:
         super().__init__(call, child_options(request.childOptions))
         lists = (request.typesToDuplicate, request.typesToReference, request.typesToIgnore)
-        self.copied, self.referenced, self.omitted = (_kinds(names) for names in lists)
+        self.copied, self.referenced, self.omitted = (_class_names(names) for names in lists)
 
-    def decide(self, item: Item, action: Action, *, checked: bool = True) -> None:
+    def decide(self, item: StoredObject, action: Action, *, checked: bool = True) -> None:
         """Take an object along unless its kind is to be referred to or left out."""
         if self.fates and self.treatment(item.kind) != "copy":
             return
@@ -72,12 +72,12 @@ class Duplication(Journey):
                     return treatment
         return "copy"
 
-    def spread(self, action: Action, batch: list[Item]) -> None:
+    def spread(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow parts, links from parent to child, and the owner's own rendering settings."""
         super().spread(action, batch)
         for text in _OWN_DISPLAY:
-            found = bond(text)
-            holders = {item.id: item for item in batch if of_kind(item.kind, found.holder)}
+            found = relation(text)
+            holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
             for pair in found.things(self.tx, holders) if holders else ():
                 if pair.other.owner == holders[pair.known].owner:
                     self.decide(pair.other, action)
@@ -85,37 +85,37 @@ class Duplication(Journey):
             if side == "parent" and self._is_wanted(link):
                 self.decide(link, action)
         for name in link_classes():
-            self.follow(bond(f"{name}.child"), action, [item for item in batch if item.kind == name])
+            self.follow(relation(f"{name}.child"), action, [item for item in batch if item.kind == name])
 
-    def _is_wanted(self, link: Item) -> bool:
-        child = bond(f"{link.kind}.child").things(self.tx, [link.id])[0].other
+    def _is_wanted(self, link: StoredObject) -> bool:
+        child = relation(f"{link.kind}.child").things(self.tx, [link.id])[0].other
         return self.treatment(child.kind) != "omit"
 
     def holding(self) -> Sequence[str]:
         """Only what is shared within what is copied counts."""
         return [hold.bond for hold in _HOLDS]
 
-    def settled(self, thing: Item) -> Fate | None:
+    def settled(self, thing: StoredObject) -> Decision | None:
         """What all users of are copied is copied."""
-        return Fate(thing, Action.TAKE, False)
+        return Decision(thing, Action.TAKE, False)
 
 
-def _kinds(names: Sequence[str] | None) -> frozenset[str]:
+def _class_names(names: Sequence[str] | None) -> frozenset[str]:
     try:
-        return frozenset(named_class(name).name for name in names or [])
-    except Refused as refused:
-        raise Refused("bad-class", str(refused)) from refused
+        return frozenset(find_class(name).name for name in names or [])
+    except RequestError as refused:
+        raise RequestError("bad-class", str(refused)) from refused
 
 
-def plan(call: Call, request: Any, stops: Sequence[str] = ()) -> Duplication:
+def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Duplication:
     """What a Duplicate request copies."""
     found = Duplication(call, request)
     found.stops = stops
-    found.run(named_targets(found, TARGETS, request.targetObjects), Action.TAKE)
+    found.run(find_named_targets(found, TARGETS, request.targetObjects), Action.TAKE)
     return found
 
 
-def duplicate(call: Call, request: Any) -> Any:
+def duplicate(call: RequestContext, request: Any) -> Any:
     """Answer a Duplicate request."""
     found = plan(call, request)
     check_filesets(found, found.taken("Image"))
@@ -128,7 +128,7 @@ def duplicate(call: Call, request: Any) -> Any:
     for root, ids in found.of_action(Action.TAKE).items():
         _copy_rows(found, root, ids, copies)
         _copy_files(call, root, ids, copies)
-    note_all(call, "INSERT", answer)
+    log_events(call, "INSERT", answer)
     return omero.cmd.DuplicateResponse(answer)
 
 
@@ -141,7 +141,7 @@ def _copy_rows(found: Duplication, root: str, ids: list[int], copies: _Copies) -
     columns = ", ".join(f'"{name}"' for name in names)
     sql = f"SELECT {columns} FROM {where.name} WHERE id IN (SELECT value FROM json_each(?))"
     rows = [
-        _copied(found, root, dict(zip(names, row, strict=True)), copies)
+        _copy_row(found, root, dict(zip(names, row, strict=True)), copies)
         for row in call.tx.all(sql, (ids_parameter(ids),))
     ]
     marks = ", ".join("?" * len(names))
@@ -152,7 +152,7 @@ def _copy_rows(found: Duplication, root: str, ids: list[int], copies: _Copies) -
         call.tx.executemany(f"INSERT INTO {name} (id, position, name, value) VALUES (?, ?, ?, ?)", copied)
 
 
-def _copied(found: Duplication, root: str, row: dict[str, Any], copies: _Copies) -> dict[str, Any]:
+def _copy_row(found: Duplication, root: str, row: dict[str, Any], copies: _Copies) -> dict[str, Any]:
     """A row's copy: its references lead to copies where there are any."""
     call = found.call
     fresh = (call.caller.user_id, call.write_group, call.event_id, call.event_id)
@@ -162,7 +162,7 @@ def _copied(found: Duplication, root: str, row: dict[str, Any], copies: _Copies)
         target = (entity(field.target).root, row[field.name])
         if target not in copies and found.treatment(field.target) == "omit":
             if not field.nullable:
-                raise graph_failure(f"cannot leave out {field.target} of {root}[{row['id']}]")
+                raise graph_error(f"cannot leave out {field.target} of {root}[{row['id']}]")
             row[field.name] = None
         row[field.name] = copies.get(target, row[field.name])
     row.update({name: value for name, value in zip(_BOOKKEEPING, fresh, strict=True) if name in row})
@@ -170,14 +170,14 @@ def _copied(found: Duplication, root: str, row: dict[str, Any], copies: _Copies)
     return row
 
 
-def _copy_files(call: Call, root: str, ids: list[int], copies: _Copies) -> None:
+def _copy_files(call: RequestContext, root: str, ids: list[int], copies: _Copies) -> None:
     """Copy the bytes of pixels and files; a copy of an imported file lies among the files that were not imported."""
     for ident in ids if root in ("Pixels", "OriginalFile") else ():
         copy = copies[(root, ident)]
         if root == "Pixels":
             source, target = pixels_path(call.folder, ident), pixels_path(call.folder, copy)
         else:
-            source, target = file_place(call.tx, call.folder, ident), file_path(call.folder, copy)
+            source, target = original_file_path(call.tx, call.folder, ident), file_path(call.folder, copy)
         if source.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

@@ -8,16 +8,23 @@ from typing import Any
 
 import omero.cmd
 
-from omero_pixclf.embedded.commands.delete import named_targets
-from omero_pixclf.embedded.commands.graph_traversal import Journey
-from omero_pixclf.embedded.commands.links import Bond, Item, Pair, annotation_links, bond, of_kind
-from omero_pixclf.embedded.commands.options import ChildOptions, named_class
-from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.commands.delete import find_named_targets
+from omero_pixclf.embedded.commands.graph_traversal import GraphTraversal
+from omero_pixclf.embedded.commands.links import (
+    RelatedPair,
+    Relation,
+    StoredObject,
+    annotation_links,
+    is_kind,
+    relation,
+)
+from omero_pixclf.embedded.commands.options import ChildOptions, find_class
+from omero_pixclf.embedded.commands.request_errors import RequestError
 from omero_pixclf.embedded.commands.rules import CONTENTS, HOLDS, PARTS, SETTINGS
 from omero_pixclf.embedded.database.object_model import entity
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["TARGETS", "find_children", "find_parents", "within"]
+__all__ = ["TARGETS", "find_children", "find_parents", "objects_within"]
 
 # fmt: off
 TARGETS = (
@@ -34,76 +41,78 @@ _MORE = ("Pixels.settings", "Pixels.thumbnails", "Fileset.images", "LogicalChann
 
 
 @cache
-def _bonds() -> tuple[Bond, ...]:
+def _relations() -> tuple[Relation, ...]:
     """All bonds of holders and what lies within them."""
     names = [*PARTS, *SETTINGS, *(hold.bond for hold in (*HOLDS, *CONTENTS)), *_MORE, *annotation_links()]
-    return tuple(bond(name) for name in dict.fromkeys(names) if name not in _BACK)
+    return tuple(relation(name) for name in dict.fromkeys(names) if name not in _BACK)
 
 
-def find_parents(call: Call, request: Any) -> Any:
+def find_parents(call: RequestContext, request: Any) -> Any:
     """Answer a FindParents request."""
-    found = _reached(call, request, "parents", request.typesOfParents, _upwards)
+    found = _find(call, request, "parents", request.typesOfParents, _upwards)
     return omero.cmd.FoundParents(found)
 
 
-def find_children(call: Call, request: Any) -> Any:
+def find_children(call: RequestContext, request: Any) -> Any:
     """Answer a FindChildren request."""
-    found = _reached(call, request, "children", request.typesOfChildren, _downwards)
+    found = _find(call, request, "children", request.typesOfChildren, _downwards)
     return omero.cmd.FoundChildren(found)
 
 
-_Step = Callable[[Journey, Bond, list[Item]], list[Pair]]
+_Step = Callable[[GraphTraversal, Relation, list[StoredObject]], list[RelatedPair]]
 
 
-def _upwards(journey: Journey, found: Bond, batch: list[Item]) -> list[Pair]:
-    ids = [item.id for item in batch if of_kind(item.kind, found.thing)]
+def _upwards(journey: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
+    ids = [item.id for item in batch if is_kind(item.kind, found.thing)]
     return found.holders(journey.tx, ids) if ids else []
 
 
-def _downwards(journey: Journey, found: Bond, batch: list[Item]) -> list[Pair]:
-    ids = [item.id for item in batch if of_kind(item.kind, found.holder)]
+def _downwards(journey: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
+    ids = [item.id for item in batch if is_kind(item.kind, found.holder)]
     return found.things(journey.tx, ids) if ids else []
 
 
-def _reached(call: Call, request: Any, noun: str, types: Sequence[str], step: _Step) -> dict[str, list[int]]:
+def _find(call: RequestContext, request: Any, noun: str, types: Sequence[str], step: _Step) -> dict[str, list[int]]:
     if not types:
-        raise Refused("bad-options", f"no types of {noun} specified to find")
-    wanted = [named_class(name).name for name in types]
-    stops = [named_class(name).name for name in request.stopBefore or []]
-    journey = Journey(call, ChildOptions())
-    targets = named_targets(journey, TARGETS, request.targetObjects)
+        raise RequestError("bad-options", f"no types of {noun} specified to find")
+    wanted = [find_class(name).name for name in types]
+    stops = [find_class(name).name for name in request.stopBefore or []]
+    journey = GraphTraversal(call, ChildOptions())
+    targets = find_named_targets(journey, TARGETS, request.targetObjects)
     found: dict[str, list[int]] = {}
     for item in _closure(journey, targets, stops, step):
-        if any(of_kind(item.kind, kind) for kind in wanted):
+        if any(is_kind(item.kind, kind) for kind in wanted):
             found.setdefault(entity(item.kind).qualified, []).append(item.id)
     return {name: sorted(ids) for name, ids in found.items()}
 
 
-def _closure(journey: Journey, targets: Sequence[Item], stops: Sequence[str], step: _Step) -> list[Item]:
+def _closure(
+    journey: GraphTraversal, targets: Sequence[StoredObject], stops: Sequence[str], step: _Step
+) -> list[StoredObject]:
     """Everything that the caller sees and that some steps lead to, without where they began."""
     seen = {item.key for item in targets}
-    found: list[Item] = []
+    found: list[StoredObject] = []
     batch = list(targets)
     while batch:
         reached = {}
-        for one in _bonds():
+        for one in _relations():
             for pair in step(journey, one, batch):
                 reached[pair.other.key] = pair.other
-        batch = [i for key, i in reached.items() if key not in seen and _passes(journey, i, stops)]
+        batch = [i for key, i in reached.items() if key not in seen and _is_visible(journey, i, stops)]
         seen |= {item.key for item in batch}
         found += batch
     return found
 
 
-def _passes(journey: Journey, item: Item, stops: Sequence[str]) -> bool:
-    if any(of_kind(item.kind, kind) for kind in stops):
+def _is_visible(journey: GraphTraversal, item: StoredObject, stops: Sequence[str]) -> bool:
+    if any(is_kind(item.kind, kind) for kind in stops):
         return False
     if item.owner is None or item.group is None:
         return True
     return journey.call.caller.may_read(item.owner, item.group)
 
 
-def within(call: Call, targets: Sequence[Item]) -> list[Item]:
+def objects_within(call: RequestContext, targets: Sequence[StoredObject]) -> list[StoredObject]:
     """Some objects and everything within them."""
-    journey = Journey(call, ChildOptions())
+    journey = GraphTraversal(call, ChildOptions())
     return [*targets, *_closure(journey, targets, (), _downwards)]

@@ -12,11 +12,11 @@ import Ice
 import omero
 import omero.cmd
 
-from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
-from omero_pixclf.embedded.commands.perform import context_of, perform, step_count, unplanned, writes
-from omero_pixclf.embedded.commands.request_errors import Refused, error_response
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.commands.cancellation import cancellable, check_cancelled
+from omero_pixclf.embedded.commands.perform import call_context, failure_name, is_writing, perform, step_count
+from omero_pixclf.embedded.commands.request_errors import RequestError, make_error_response
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
@@ -30,7 +30,7 @@ _CANCELLED = ("cancel-called", "not-ready")
 _FAILED = [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
 
 
-class RequestHandle(Service):
+class RequestHandle(OmeroService):
     """omero.cmd.Handle."""
 
     interface = omero.cmd.Handle
@@ -38,7 +38,7 @@ class RequestHandle(Service):
     def __init__(self, server: Server, session: ClientSession, request: Any, context: dict[str, str]) -> None:
         super().__init__(server, session)
         self._request = request
-        self._context = context_of(request, context)
+        self._context = call_context(request, context)
         self._response: Any = None
         self._callbacks: dict[str, Any] = {}
         self._status = omero.cmd.Status()
@@ -49,36 +49,36 @@ class RequestHandle(Service):
         self._finished = threading.Event()
 
     # ---- operations ------------------------------------------------------------------------------------------
-    def addCallback(self, call: Call, callback: Any) -> None:
+    def addCallback(self, call: RequestContext, callback: Any) -> None:
         """Tell the client when the request is done, over the connection it came by."""
         identity = callback.ice_getIdentity()
         proxy = omero.cmd.CmdCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
         with self.lock:
             self._callbacks[_key(identity)] = proxy.ice_oneway()
 
-    def removeCallback(self, call: Call, callback: Any) -> None:
+    def removeCallback(self, call: RequestContext, callback: Any) -> None:
         """Tell this one nothing any more."""
         with self.lock:
             self._callbacks.pop(_key(callback.ice_getIdentity()), None)
 
-    @untransacted
+    @without_transaction
     def getRequest(self, context: Any) -> Any:
         """What has been asked."""
         return self._request
 
-    @untransacted
+    @without_transaction
     def getResponse(self, context: Any) -> Any:
         """The answer, or None until there is one."""
         with self.lock:
             return self._response
 
-    @untransacted
+    @without_transaction
     def getStatus(self, context: Any) -> Any:
         """How far it has come."""
         with self.lock:
             return self._status
 
-    @untransacted
+    @without_transaction
     def cancel(self, context: Any) -> bool:
         """Give the request up; False where it was done already, LockTimeout where it does not listen."""
         if self._finished.is_set():
@@ -111,18 +111,18 @@ class RequestHandle(Service):
 
     def _outcome(self) -> tuple[Any, list[Any]]:
         try:
-            with interruptible(self._cancelled), self._transaction() as call:
+            with cancellable(self._cancelled), self._transaction() as call:
                 answer = perform(call, self._request)
-                go_on()  # the last moment at which nothing has changed yet
+                check_cancelled()  # the last moment at which nothing has changed yet
                 return answer, []
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             _log.debug("%s failed", type(self._request).__name__, exc_info=True)
-            return error_response(self._request, error, unplanned(self._request)), list(_FAILED)
+            return make_error_response(self._request, error, failure_name(self._request)), list(_FAILED)
 
-    def _transaction(self) -> AbstractContextManager[Call]:
+    def _transaction(self) -> AbstractContextManager[RequestContext]:
         if self._cancelled.is_set():
-            raise Refused("cancel-called", "cancelled before it began")
-        return self.transaction(self._context, write=writes(self._request))
+            raise RequestError("cancel-called", "cancelled before it began")
+        return self.transaction(self._context, write=is_writing(self._request))
 
     def _announce(self, listener: Any) -> None:
         try:

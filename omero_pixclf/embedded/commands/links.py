@@ -12,20 +12,20 @@ from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 
 __all__ = [
-    "Bond",
-    "Item",
-    "Pair",
+    "RelatedPair",
+    "Relation",
+    "StoredObject",
     "annotation_links",
-    "bond",
-    "items",
+    "find_objects",
+    "format_object",
+    "is_kind",
     "link_classes",
-    "of_kind",
-    "referrers",
-    "text_of",
+    "referring_fields",
+    "relation",
 ]
 
 
-class Item(NamedTuple):
+class StoredObject(NamedTuple):
     """A stored object: its class, id, owner and group (None where it belongs to nobody)."""
 
     kind: str
@@ -39,16 +39,16 @@ class Item(NamedTuple):
         return entity(self.kind).root, self.id
 
 
-class Pair(NamedTuple):
+class RelatedPair(NamedTuple):
     """One pair of a bond: the id that was asked for, what it is bound to, and the row that binds them."""
 
     known: int
-    other: Item
+    other: StoredObject
     row: int
 
 
 @dataclass(frozen=True)
-class Bond:
+class Relation:
     """Pairs of a holder and a thing, as they stand in the rows of one table.
 
     ``Roi.shapes`` holds shapes, ``Image.instrument`` an instrument, ``DatasetImageLink`` an image by its dataset.
@@ -61,15 +61,15 @@ class Bond:
     holder_column: str
     thing_column: str
 
-    def things(self, tx: Transaction, holders: Iterable[int]) -> list[Pair]:
+    def things(self, tx: Transaction, holders: Iterable[int]) -> list[RelatedPair]:
         """All things of some holders."""
         return self._pairs(tx, holders, self.holder_column, self.thing, self.thing_column)
 
-    def holders(self, tx: Transaction, things: Iterable[int]) -> list[Pair]:
+    def holders(self, tx: Transaction, things: Iterable[int]) -> list[RelatedPair]:
         """All holders of some things."""
         return self._pairs(tx, things, self.thing_column, self.holder, self.holder_column)
 
-    def _pairs(self, tx: Transaction, ids: Iterable[int], known: str, kind: str, wanted: str) -> list[Pair]:
+    def _pairs(self, tx: Transaction, ids: Iterable[int], known: str, kind: str, wanted: str) -> list[RelatedPair]:
         pairs = table(self.where)
         own = wanted == "id"
         source = pairs.name if own else f'{pairs.name} p JOIN {table(kind).name} x ON x.id = p."{wanted}"'
@@ -80,7 +80,7 @@ class Bond:
             f'WHERE {p}"{known}" IN (SELECT value FROM json_each(?)){condition}'
         )
         rows = tx.all(sql, (ids_parameter(ids),))
-        return [Pair(row[1], Item(*row[2:]), row[0]) for row in rows if of_kind(row[2], kind)]
+        return [RelatedPair(row[1], StoredObject(*row[2:]), row[0]) for row in rows if is_kind(row[2], kind)]
 
     def _kinds(self, prefix: str) -> str:
         """Rows of other classes in the same table do not have the property."""
@@ -91,12 +91,12 @@ class Bond:
         return f" AND {prefix}kind IN ({names})"
 
 
-def of_kind(kind: str, wanted: str) -> bool:
+def is_kind(kind: str, wanted: str) -> bool:
     """Whether a class is another or below it."""
     return wanted in entity(kind).ancestors
 
 
-def text_of(item: Item) -> str:
+def format_object(item: StoredObject) -> str:
     """An object as OMERO's messages name it."""
     return f"{entity(item.kind).qualified}[{item.id}]"
 
@@ -108,26 +108,26 @@ def _columns(kind: str, prefix: str) -> str:
     return f"{name}, {prefix}id, {owned}"
 
 
-def items(tx: Transaction, kind: str, ids: Iterable[int]) -> list[Item]:
+def find_objects(tx: Transaction, kind: str, ids: Iterable[int]) -> list[StoredObject]:
     """The stored objects of a class (or below it) with some ids; what does not exist is left out."""
     sql = f"SELECT {_columns(kind, '')} FROM {table(kind).name} WHERE id IN (SELECT value FROM json_each(?))"
-    return [found for row in tx.all(sql, (ids_parameter(ids),)) if of_kind((found := Item(*row)).kind, kind)]
+    return [found for row in tx.all(sql, (ids_parameter(ids),)) if is_kind((found := StoredObject(*row)).kind, kind)]
 
 
 @cache
-def bond(text: str) -> Bond:
+def relation(text: str) -> Relation:
     """The bond of that name: ``Class.property`` or a link's class; a leading ``~`` turns it round."""
     if text.startswith("~"):
-        found = bond(text[1:])
-        return Bond(text, found.thing, found.holder, found.where, found.thing_column, found.holder_column)
+        found = relation(text[1:])
+        return Relation(text, found.thing, found.holder, found.where, found.thing_column, found.holder_column)
     holder, _, name = text.partition(".")
     if not name:
         fields = entity(holder).fields
-        return Bond(text, fields["parent"].target, fields["child"].target, holder, "parent", "child")
+        return Relation(text, fields["parent"].target, fields["child"].target, holder, "parent", "child")
     field = entity(holder).fields[name]
     if field.kind == "children":
-        return Bond(text, holder, field.target, field.target, field.inverse, "id")
-    return Bond(text, holder, field.target, holder, "id", name)
+        return Relation(text, holder, field.target, field.target, field.inverse, "id")
+    return Relation(text, holder, field.target, holder, "id", name)
 
 
 @cache
@@ -143,7 +143,7 @@ def annotation_links() -> tuple[str, ...]:
 
 
 @cache
-def referrers(root: str) -> tuple[tuple[str, str, bool], ...]:
+def referring_fields(root: str) -> tuple[tuple[str, str, bool], ...]:
     """(class, property, nullable) of all stored references to objects of a table."""
     found = []
     for name in {e.root for e in entities().values()}:

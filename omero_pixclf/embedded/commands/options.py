@@ -6,23 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from omero_pixclf.embedded.commands.links import Item, of_kind
-from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.commands.links import StoredObject, is_kind
+from omero_pixclf.embedded.commands.request_errors import RequestError
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 
-__all__ = ["ChildOptions", "child_options", "named_class"]
+__all__ = ["ChildOptions", "child_options", "find_class"]
 
-_SPARED = frozenset(  # namespaces that options leave alone unless they name namespaces
+_EXEMPT_NAMESPACES = frozenset(  # namespaces that options leave alone unless they name namespaces
     {"openmicroscopy.org/omero/import/companionFile", "openmicroscopy.org/omero/measurement"}
 )
 
 
-def named_class(name: str) -> Entity:
+def find_class(name: str) -> Entity:
     """A class by its name with or without package; a plain ERR where there is none."""
     found = find_entity(name.rsplit(".", 1)[-1])
     if found is None:
-        raise Refused("graph-fail", f"unknown model object class named: {name}")
+        raise RequestError("graph-fail", f"unknown model object class named: {name}")
     return found
 
 
@@ -33,13 +33,13 @@ class _Option:
     only_ns: frozenset[str]
     not_ns: frozenset[str]
 
-    def verdict(self, item: Item, namespace: str | None) -> bool | None:
+    def verdict(self, item: StoredObject, namespace: str | None) -> bool | None:
         """True: goes along, False: stays, None: nothing said."""
-        if of_kind(item.kind, "Annotation") and not self._about(namespace):
+        if is_kind(item.kind, "Annotation") and not self._about(namespace):
             return None
-        if any(of_kind(item.kind, kind) for kind in self.included):
+        if any(is_kind(item.kind, kind) for kind in self.included):
             return True
-        return False if any(of_kind(item.kind, kind) for kind in self.excluded) else None
+        return False if any(is_kind(item.kind, kind) for kind in self.excluded) else None
 
     def _about(self, namespace: str | None) -> bool:
         return namespace in self.only_ns if self.only_ns else namespace not in self.not_ns
@@ -52,7 +52,7 @@ class ChildOptions:
     options: tuple[_Option, ...] = ()
 
     def split(
-        self, tx: Transaction, candidates: Sequence[Item], rights: Callable[[Item], Any]
+        self, tx: Transaction, candidates: Sequence[StoredObject], rights: Callable[[StoredObject], Any]
     ) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
         """Keys of the candidates that must stay, and of those that go whatever holds them."""
         stay: set[tuple[str, int]] = set()
@@ -68,7 +68,7 @@ class ChildOptions:
                 go.add(item.key)
         return stay, go
 
-    def _verdict(self, item: Item, namespace: str | None) -> bool | None:
+    def _verdict(self, item: StoredObject, namespace: str | None) -> bool | None:
         for option in self.options:
             verdict = option.verdict(item, namespace)
             if verdict is not None:
@@ -76,8 +76,8 @@ class ChildOptions:
         return None
 
 
-def _namespaces(tx: Transaction, candidates: Sequence[Item]) -> dict[int, str]:
-    ids = [item.id for item in candidates if of_kind(item.kind, "Annotation")]
+def _namespaces(tx: Transaction, candidates: Sequence[StoredObject]) -> dict[int, str]:
+    ids = [item.id for item in candidates if is_kind(item.kind, "Annotation")]
     if not ids:
         return {}
     sql = "SELECT id, ns FROM annotation WHERE ns IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
@@ -90,11 +90,11 @@ def child_options(given: Sequence[Any] | None) -> ChildOptions:
 
 
 def _option(given: Any) -> _Option:
-    included = tuple(named_class(name).name for name in given.includeType or [])
-    excluded = tuple(named_class(name).name for name in given.excludeType or [])
+    included = tuple(find_class(name).name for name in given.includeType or [])
+    excluded = tuple(find_class(name).name for name in given.excludeType or [])
     if not included and not excluded:
-        raise Refused("graph-fail", "child option must include or exclude some type")
+        raise RequestError("graph-fail", "child option must include or exclude some type")
     if given.includeNs and given.excludeNs:
-        raise Refused("graph-fail", "child option may not both include and exclude namespace")
-    not_ns = frozenset(given.excludeNs or ([] if given.includeNs else _SPARED))
+        raise RequestError("graph-fail", "child option may not both include and exclude namespace")
+    not_ns = frozenset(given.excludeNs or ([] if given.includeNs else _EXEMPT_NAMESPACES))
     return _Option(included, excluded, frozenset(given.includeNs or []), not_ns)

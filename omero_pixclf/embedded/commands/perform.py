@@ -8,14 +8,14 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.commands.request_errors import RequestError
+from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["REQUESTS", "context_of", "perform", "step_count", "unplanned", "writes"]
+__all__ = ["REQUESTS", "call_context", "failure_name", "is_writing", "perform", "step_count"]
 
 
 @dataclass(frozen=True)
-class Command:
+class RequestCommand:
     """How a request is carried out."""
 
     where: str  # module.function below omero_pixclf.embedded.commands
@@ -25,41 +25,43 @@ class Command:
     dry_steps: int = 0  # steps of a dry run, which writes nothing
     failure: str = "steps-cancel"  # what an unplanned failure is called
 
-    def function(self) -> Callable[[Call, Any], Any]:
+    def function(self) -> Callable[[RequestContext, Any], Any]:
         module, name = self.where.split(".")
-        found: Callable[[Call, Any], Any] = getattr(import_module(f"omero_pixclf.embedded.commands.{module}"), name)
+        found: Callable[[RequestContext, Any], Any] = getattr(
+            import_module(f"omero_pixclf.embedded.commands.{module}"), name
+        )
         return found
 
 
-def _graph_change(where: str, steps: int = 6) -> Command:
-    return Command(where, True, True, steps, steps - 2, "graph-fail")
+def _graph_change(where: str, steps: int = 6) -> RequestCommand:
+    return RequestCommand(where, True, True, steps, steps - 2, "graph-fail")
 
 
-def _graph_question(where: str) -> Command:
-    return Command(where, all_groups=True, steps=1, failure="graph-fail")
+def _graph_question(where: str) -> RequestCommand:
+    return RequestCommand(where, all_groups=True, steps=1, failure="graph-fail")
 
 
 REQUESTS = {
     "Chgrp2": _graph_change("chgrp.change_group"),
     "Chmod2": _graph_change("chmod.change_permissions"),
     "Chown2": _graph_change("chown.change_owner", steps=7),
-    "CurrentSessionsRequest": Command("server_requests.current_sessions"),
+    "CurrentSessionsRequest": RequestCommand("server_requests.current_sessions"),
     "Delete2": _graph_change("delete.delete"),
     "DiskUsage2": _graph_question("disk_usage.disk_usage"),
-    "DoAll": Command("composite.do_all"),
-    "Duplicate": Command("duplication.duplicate", writes=True, steps=14, dry_steps=3, failure="graph-fail"),
+    "DoAll": RequestCommand("composite.do_all"),
+    "Duplicate": RequestCommand("duplication.duplicate", writes=True, steps=14, dry_steps=3, failure="graph-fail"),
     "FindChildren": _graph_question("find_related.find_children"),
     "FindParents": _graph_question("find_related.find_parents"),
-    "FindPyramids": Command("image_files.find_pyramids"),
-    "LegalGraphTargets": Command("server_requests.legal_targets"),
-    "ListRequests": Command("server_requests.list_requests"),
-    "ManageImageBinaries": Command("image_files.image_binaries"),
-    "OriginalMetadataRequest": Command("image_files.original_metadata"),
-    "Save": Command("save.save", writes=True, failure="save-failed"),
-    "SkipHead": Command("composite.skip_head", steps=7, failure="graph-fail"),
-    "Timing": Command("server_requests.timing"),
-    "UpdateSessionTimeoutRequest": Command("server_requests.update_timeout", writes=True),
-    "UsedFilesRequest": Command("image_files.used_files"),
+    "FindPyramids": RequestCommand("image_files.find_pyramids"),
+    "LegalGraphTargets": RequestCommand("server_requests.legal_targets"),
+    "ListRequests": RequestCommand("server_requests.list_requests"),
+    "ManageImageBinaries": RequestCommand("image_files.image_binaries"),
+    "OriginalMetadataRequest": RequestCommand("image_files.original_metadata"),
+    "Save": RequestCommand("save.save", writes=True, failure="save-failed"),
+    "SkipHead": RequestCommand("composite.skip_head", steps=7, failure="graph-fail"),
+    "Timing": RequestCommand("server_requests.timing"),
+    "UpdateSessionTimeoutRequest": RequestCommand("server_requests.update_timeout", writes=True),
+    "UsedFilesRequest": RequestCommand("image_files.used_files"),
 }
 
 
@@ -69,50 +71,50 @@ def _name(request: Any) -> str:
 
 
 @cache
-def _function(name: str) -> Callable[[Call, Any], Any]:
+def _function(name: str) -> Callable[[RequestContext, Any], Any]:
     return REQUESTS[name].function()
 
 
-def _found(request: Any) -> Command:
+def _command_for(request: Any) -> RequestCommand:
     """How a request is carried out; unknown ones are refused later, by `perform`."""
-    return REQUESTS.get(_name(request), Command(""))
+    return REQUESTS.get(_name(request), RequestCommand(""))
 
 
-def _parts(request: Any) -> list[Any]:
+def _nested_requests(request: Any) -> list[Any]:
     if _name(request) == "DoAll":
         return [part for part in request.requests or [] if part is not None]
     return [request.request] if _name(request) == "SkipHead" and request.request is not None else []
 
 
-def writes(request: Any) -> bool:
+def is_writing(request: Any) -> bool:
     """Whether a request changes the database."""
-    parts = _parts(request)
+    parts = _nested_requests(request)
     if parts:
-        return any(writes(part) for part in parts)
-    return _found(request).writes and not getattr(request, "dryRun", False)
+        return any(is_writing(part) for part in parts)
+    return _command_for(request).writes and not getattr(request, "dryRun", False)
 
 
-def context_of(request: Any, context: dict[str, str]) -> dict[str, str]:
+def call_context(request: Any, context: dict[str, str]) -> dict[str, str]:
     """The call context a request runs in; a SkipHead's is that of the request it wraps."""
-    wrapped = _parts(request) if _name(request) == "SkipHead" else []
-    spans = _found(wrapped[0] if wrapped else request).all_groups
+    wrapped = _nested_requests(request) if _name(request) == "SkipHead" else []
+    spans = _command_for(wrapped[0] if wrapped else request).all_groups
     return {**context, "omero.group": "-1"} if spans else dict(context)
 
 
 def step_count(request: Any) -> int:
     """How many steps OMERO's server makes of a request; clients see it in the status."""
-    found = _found(request)
+    found = _command_for(request)
     if _name(request) == "Timing":
         return max(1, int(request.steps))
     return found.dry_steps if found.dry_steps and getattr(request, "dryRun", False) else found.steps
 
 
-def unplanned(request: Any) -> str:
+def failure_name(request: Any) -> str:
     """The name of a failure that no rule foresees."""
-    return _found(request).failure
+    return _command_for(request).failure
 
 
-def perform(call: Call, request: Any) -> Any:
+def perform(call: RequestContext, request: Any) -> Any:
     """Carry a request out within an open transaction.
 
     Returns
@@ -126,10 +128,12 @@ def perform(call: Call, request: Any) -> Any:
         Where the request cannot be fulfilled.
     """
     if _name(request) not in REQUESTS:
-        raise Refused("unknown-request", f"{type(request).__name__} is no request of the embedded OMERO", unknown=True)
+        raise RequestError(
+            "unknown-request", f"{type(request).__name__} is no request of the embedded OMERO", unknown=True
+        )
     try:
         return _function(_name(request))(call, request)
-    except Refused as refused:
+    except RequestError as refused:
         if refused.request is None:
             refused.request = request
         raise

@@ -9,10 +9,10 @@ import Ice
 import omero
 import omero.cmd
 
-__all__ = ["Refused", "error_response", "graph_failure"]
+__all__ = ["RequestError", "graph_error", "make_error_response"]
 
 
-class Refused(Exception):  # noqa: N818 an answer rather than an error
+class RequestError(Exception):
     """Ends a request; everything it changed is rolled back.
 
     Attributes
@@ -38,14 +38,14 @@ class Refused(Exception):  # noqa: N818 an answer rather than an error
         self.request: Any = None  # of several requests the one that failed
 
 
-def graph_failure(message: str) -> Refused:
+def graph_error(message: str) -> RequestError:
     """What the rules of the object graph do not allow."""
-    return Refused("graph-fail", message, graph=True)
+    return RequestError("graph-fail", message, graph=True)
 
 
-def error_response(request: Any, error: BaseException, name: str) -> Any:
+def make_error_response(request: Any, error: BaseException, name: str) -> Any:
     """The omero.cmd.ERR of a failed request; ``name`` stands for failures that nobody planned."""
-    planned = error if isinstance(error, Refused) else None
+    planned = error if isinstance(error, RequestError) else None
     made = _empty(planned)
     failed = planned.request if planned and planned.request is not None else request
     made.category = failed.ice_id() if failed is not None else ""
@@ -58,7 +58,7 @@ def error_response(request: Any, error: BaseException, name: str) -> Any:
     return made
 
 
-def _empty(planned: Refused | None) -> Any:
+def _empty(planned: RequestError | None) -> Any:
     if planned is not None and planned.unknown:
         return omero.cmd.Unknown()
     return omero.cmd.GraphException() if planned is not None and planned.graph else omero.cmd.ERR()

@@ -16,7 +16,7 @@ __all__ = [
     "PARTS",
     "SETTINGS",
     "UNOWNED",
-    "Hold",
+    "HoldRule",
 ]
 
 # fmt: off
@@ -40,7 +40,7 @@ SETTINGS = (  # go with what they are for
 
 
 @dataclass(frozen=True)
-class Hold:
+class HoldRule:
     """A thing goes when the last of its holders goes."""
 
     bond: str
@@ -51,36 +51,36 @@ class Hold:
 
 
 HOLDS = (
-    Hold("Image.imagingEnvironment"),
-    Hold("Image.instrument"),
-    Hold("Image.stageLabel"),
-    Hold("Image.experiment", deletable=True),
-    Hold("Channel.logicalChannel"),
-    Hold("Channel.statsInfo", free=True),
-    Hold("Shape.transform"),
-    Hold("LogicalChannel.lightPath"),
-    Hold("LightPathEmissionFilterLink.parent"),
-    Hold("LightPathExcitationFilterLink.parent"),
-    Hold("FileAnnotation.file", free=True),
-    Hold("FilesetEntry.originalFile", free=True),
-    Hold("Roi.source", free=True),
-    Hold("~PixelsOriginalFileMap", free=True),
-    Hold("JobOriginalFileLink", blocks_only=True),
-    Hold("~Fileset.images"),
-    Hold("Fileset.images", blocks_only=True),
+    HoldRule("Image.imagingEnvironment"),
+    HoldRule("Image.instrument"),
+    HoldRule("Image.stageLabel"),
+    HoldRule("Image.experiment", deletable=True),
+    HoldRule("Channel.logicalChannel"),
+    HoldRule("Channel.statsInfo", free=True),
+    HoldRule("Shape.transform"),
+    HoldRule("LogicalChannel.lightPath"),
+    HoldRule("LightPathEmissionFilterLink.parent"),
+    HoldRule("LightPathExcitationFilterLink.parent"),
+    HoldRule("FileAnnotation.file", free=True),
+    HoldRule("FilesetEntry.originalFile", free=True),
+    HoldRule("Roi.source", free=True),
+    HoldRule("~PixelsOriginalFileMap", free=True),
+    HoldRule("JobOriginalFileLink", blocks_only=True),
+    HoldRule("~Fileset.images"),
+    HoldRule("Fileset.images", blocks_only=True),
 )
 
 CONTENTS = (
-    Hold("ProjectDatasetLink", deletable=True),
-    Hold("DatasetImageLink", deletable=True),
-    Hold("FolderImageLink", deletable=True),
-    Hold("FolderRoiLink", deletable=True),
-    Hold("Folder.childFolders", deletable=True),
-    Hold("ScreenPlateLink", deletable=True),
-    Hold("WellReagentLink", deletable=True),
-    Hold("Screen.reagents", deletable=True),
-    Hold("WellSample.image", deletable=True),
-    Hold("Image.rois", deletable=True),
+    HoldRule("ProjectDatasetLink", deletable=True),
+    HoldRule("DatasetImageLink", deletable=True),
+    HoldRule("FolderImageLink", deletable=True),
+    HoldRule("FolderRoiLink", deletable=True),
+    HoldRule("Folder.childFolders", deletable=True),
+    HoldRule("ScreenPlateLink", deletable=True),
+    HoldRule("WellReagentLink", deletable=True),
+    HoldRule("Screen.reagents", deletable=True),
+    HoldRule("WellSample.image", deletable=True),
+    HoldRule("Image.rois", deletable=True),
 )
 
 FILE_USERS = (  # considered along with their file

@@ -10,12 +10,12 @@ import omero.cmd
 from omero.rtypes import rtime, unwrap
 
 from omero_pixclf.embedded.commands import chgrp, chmod, delete, find_related
-from omero_pixclf.embedded.commands.cancellation import go_on
-from omero_pixclf.embedded.commands.delete import is_legal
-from omero_pixclf.embedded.commands.request_errors import Refused
+from omero_pixclf.embedded.commands.cancellation import check_cancelled
+from omero_pixclf.embedded.commands.delete import is_legal_target
+from omero_pixclf.embedded.commands.request_errors import RequestError
 from omero_pixclf.embedded.database.object_model import entities
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.users.event_context import event_context
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.users.event_context import make_event_context
 from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["current_sessions", "legal_targets", "list_requests", "timing", "update_timeout"]
@@ -33,26 +33,28 @@ _LEGAL = {
 }
 
 
-def legal_targets(call: Call, request: Any) -> Any:
+def legal_targets(call: RequestContext, request: Any) -> Any:
     """Answer a LegalGraphTargets request."""
     name = type(request.request).__name__
     if name not in _LEGAL:
-        raise Refused("bad-request", f"{name} is no request about a graph of objects")
-    found = [kind.qualified for kind in entities().values() if not kind.abstract and is_legal(kind, _LEGAL[name])]
+        raise RequestError("bad-request", f"{name} is no request about a graph of objects")
+    found = [
+        kind.qualified for kind in entities().values() if not kind.abstract and is_legal_target(kind, _LEGAL[name])
+    ]
     return omero.cmd.LegalGraphTargetsResponse(found)
 
 
-def timing(call: Call, request: Any) -> Any:
+def timing(call: RequestContext, request: Any) -> Any:
     """Answer a Timing request by waiting."""
     wait = request.steps * request.millisPerStep / 1000
     if request.steps < 0 or request.millisPerStep < 0 or wait > _MAX_WAIT_S:
-        raise Refused("timing-range", f"between 0 and {_MAX_WAIT_S:.0f} seconds, not {wait}")
+        raise RequestError("timing-range", f"between 0 and {_MAX_WAIT_S:.0f} seconds, not {wait}")
     for _ in range(request.steps):
-        go_on(request.millisPerStep / 1000)
+        check_cancelled(request.millisPerStep / 1000)
     return omero.cmd.OK()
 
 
-def list_requests(call: Call, request: Any) -> Any:
+def list_requests(call: RequestContext, request: Any) -> Any:
     """Answer a ListRequests request."""
     from omero_pixclf.embedded.commands.perform import REQUESTS
 
@@ -64,39 +66,39 @@ def _request(name: str) -> Any:
     return getattr(where, name)()
 
 
-def current_sessions(call: Call, request: Any) -> Any:
+def current_sessions(call: RequestContext, request: Any) -> Any:
     """Answer a CurrentSessionsRequest: of others' sessions only administrators see more than user and group."""
     found = call.server.sessions.all()
     full = [s for s in found if call.caller.has("ReadSession") or s.user_id == call.session.user_id]
     loaded = call.graph.load("Session", [s.ident for s in full])
     call.graph.finish()
-    contexts = [event_context(Call.of_session(call.server, s, call.tx)) for s in found]
+    contexts = [make_event_context(RequestContext.of_session(call.server, s, call.tx)) for s in found]
     for session, context in zip(found, contexts, strict=True):
         if session.ident not in loaded:
-            _veil(context)
-    data = [_data(s) if s.ident in loaded else {} for s in found]
+            _hide_details(context)
+    data = [_last_access(s) if s.ident in loaded else {} for s in found]
     return omero.cmd.CurrentSessionsResponse([loaded.get(s.ident) for s in found], contexts, data)
 
 
-def _veil(context: Any) -> None:
+def _hide_details(context: Any) -> None:
     """Leave user and group of an event context only; a uuid is as good as a password."""
     context.sessionId, context.sessionUuid, context.sudoerId, context.sudoerName = 0, "", None, None
     context.memberOfGroups, context.leaderOfGroups, context.adminPrivileges = [], [], []
 
 
-def _data(session: ClientSession) -> dict[str, Any]:
+def _last_access(session: ClientSession) -> dict[str, Any]:
     idle_s = time.monotonic() - session.used
     return {"lastAccessTime": rtime(int((time.time() - idle_s) * 1000))}
 
 
-def update_timeout(call: Call, request: Any) -> Any:
+def update_timeout(call: RequestContext, request: Any) -> Any:
     """Answer an UpdateSessionTimeoutRequest: others' sessions and longer limits are for administrators."""
     found = call.server.sessions.find(request.session)
     if found is None or not (call.caller.is_admin or found.user_id == call.session.user_id):
-        raise Refused("no-session", f"no session {request.session} of yours")
+        raise RequestError("no-session", f"no session {request.session} of yours")
     live, idle = unwrap(request.timeToLive), unwrap(request.timeToIdle)
     if not call.caller.is_admin and (_longer(live, found.live_ms) or _longer(idle, found.idle_ms)):
-        raise Refused("non-admin-increase", "only administrators may lengthen a session")
+        raise RequestError("non-admin-increase", "only administrators may lengthen a session")
     found.live_ms = found.live_ms if live is None else live
     found.idle_ms = found.idle_ms if idle is None else idle
     sql = "UPDATE session SET timeToLive = ?, timeToIdle = ? WHERE id = ?"

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.request_context import Call
+    from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["note", "note_all"]
+__all__ = ["log_event", "log_events"]
 
 _UNLOGGED = ("ome.model.meta.Event", "ome.model.meta.EventLog")
 
 
-def note(call: Call, action: str, qualified: str, ids: Iterable[int]) -> None:
+def log_event(call: RequestContext, action: str, qualified: str, ids: Iterable[int]) -> None:
     """Log what happened to objects of one class (``ome.model.core.Image``) in the request's event.
 
     Actions are ``INSERT``, ``UPDATE``, ``DELETE``, ``PASSWORD``, and ``CHMOD(rw----)`` with a group's new permissions.
@@ -30,7 +30,7 @@ def note(call: Call, action: str, qualified: str, ids: Iterable[int]) -> None:
     )
 
 
-def note_all(call: Call, action: str, by_class: Mapping[str, Iterable[int]]) -> None:
+def log_events(call: RequestContext, action: str, by_class: Mapping[str, Iterable[int]]) -> None:
     """Log what happened to objects of several classes."""
     for qualified, ids in by_class.items():
-        note(call, action, qualified, ids)
+        log_event(call, action, qualified, ids)

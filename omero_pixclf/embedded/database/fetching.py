@@ -8,12 +8,12 @@ from typing import Any
 from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["load_path", "readable"]
+__all__ = ["load_path", "readable_ids"]
 
 
-def readable(call: Call, kind: str, ids: Iterable[int]) -> list[int]:
+def readable_ids(call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
     """Those ids that exist and that the caller may see, in ascending order; what a query would find."""
     name = table(kind).name
     condition = "" if table(kind).root.is_global else call.caller.filter_sql(name)  # everybody sees users and groups
@@ -23,7 +23,7 @@ def readable(call: Call, kind: str, ids: Iterable[int]) -> list[int]:
     return sorted(row[0] for row in call.tx.all(sql, (ids_parameter(ids),)))
 
 
-def load_path(call: Call, kind: str, ids: Iterable[int], path: str) -> None:
+def load_path(call: RequestContext, kind: str, ids: Iterable[int], path: str) -> None:
     """Load what a dotted path of references and collections leads to from objects of a class.
 
     ``load_path(call, "Pixels", [3], "channels.statsInfo")`` loads the channels of a Pixels object as a whole collection
@@ -35,7 +35,7 @@ def load_path(call: Call, kind: str, ids: Iterable[int], path: str) -> None:
         current, at = _step(call, at, current, name)
 
 
-def _step(call: Call, kind: str, ids: list[int], name: str) -> tuple[list[int], str]:
+def _step(call: RequestContext, kind: str, ids: list[int], name: str) -> tuple[list[int], str]:
     found = entity(kind)
     if name in found.children:
         owners = call.graph.load(kind, ids).values()

@@ -15,10 +15,10 @@ from functools import cached_property
 from omero_pixclf.embedded.database.object_model import Entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["Term", "matching", "terms"]
+__all__ = ["SearchTerm", "find_matches", "parse_search_query"]
 
 _TERM = re.compile(r'(?P<sign>[+-]?)(?:(?P<field>\w+):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s()"]+))')
 _FIELDS = ("name", "description", "annotation")
@@ -26,7 +26,7 @@ _TEXTS = ("textValue", "ns", "name", "description", "termValue")
 
 
 @dataclass(frozen=True)
-class Term:
+class SearchTerm:
     """One word or phrase; ``need`` is "must", "not" or "any"."""
 
     text: str
@@ -45,32 +45,32 @@ class Term:
         return any(self._pattern.search(text.lower()) for text in searched)
 
 
-def terms(query: str) -> list[Term]:
+def parse_search_query(query: str) -> list[SearchTerm]:
     """The terms of a query; ApiUsageException when it has none."""
-    found: list[Term] = []
+    found: list[SearchTerm] = []
     need = "any"
     for match in _TERM.finditer(query or ""):
         text = match["phrase"] if match["phrase"] is not None else match["word"]
         if text in ("AND", "&&"):
-            found[-1:] = [Term(t.text, "must" if t.need == "any" else t.need, t.field) for t in found[-1:]]
+            found[-1:] = [SearchTerm(t.text, "must" if t.need == "any" else t.need, t.field) for t in found[-1:]]
             need = "must"
         elif text in ("NOT", "!"):
             need = "not"
         elif text not in ("OR", "||"):
-            found.append(Term(text, {"+": "must", "-": "not"}.get(match["sign"], need), match["field"] or ""))
+            found.append(SearchTerm(text, {"+": "must", "-": "not"}.get(match["sign"], need), match["field"] or ""))
             need = "any"
     if not [t for t in found if re.search(r"\w", t.text) and t.need != "not"]:
-        raise misuse(f"a search needs a word to look for, {query!r} has none")
+        raise api_usage_error(f"a search needs a word to look for, {query!r} has none")
     return found
 
 
-def matching(call: Call, kind: Entity, wanted: Iterable[Term]) -> list[int]:
+def find_matches(call: RequestContext, kind: Entity, wanted: Iterable[SearchTerm]) -> list[int]:
     """Ids of the readable objects of a class whose words fit, in ascending order."""
     asked = list(wanted)
-    return [ident for ident, texts in sorted(_texts(call, kind).items()) if _fits(texts, asked)]
+    return [ident for ident, texts in sorted(_load_texts(call, kind).items()) if _matches_terms(texts, asked)]
 
 
-def _fits(texts: Mapping[str, str], asked: list[Term]) -> bool:
+def _matches_terms(texts: Mapping[str, str], asked: list[SearchTerm]) -> bool:
     if any(t.occurs(texts) for t in asked if t.need == "not"):
         return False
     must = [t for t in asked if t.need == "must"]
@@ -78,7 +78,7 @@ def _fits(texts: Mapping[str, str], asked: list[Term]) -> bool:
     return all(t.occurs(texts) for t in must) and (bool(must) or any(t.occurs(texts) for t in some))
 
 
-def _texts(call: Call, kind: Entity) -> dict[int, dict[str, str]]:
+def _load_texts(call: RequestContext, kind: Entity) -> dict[int, dict[str, str]]:
     """What is written on every readable object of a class, by field."""
     where = table(kind.name)
     conditions = [call.caller.filter_sql(where.name) if "owner_id" in where.columns else ""]
@@ -94,7 +94,7 @@ def _texts(call: Call, kind: Entity) -> dict[int, dict[str, str]]:
     return found
 
 
-def _add_annotations(call: Call, kind: Entity, found: dict[int, dict[str, str]]) -> None:
+def _add_annotations(call: RequestContext, kind: Entity, found: dict[int, dict[str, str]]) -> None:
     link = table(kind.children["annotationLinks"].target).name
     visible = call.caller.filter_sql("a")
     inside = f"l.parent IN (SELECT value FROM json_each(?)){' AND ' + visible if visible else ''}"

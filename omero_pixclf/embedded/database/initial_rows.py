@@ -9,19 +9,19 @@ from omero.model import PermissionsI
 from omero_pixclf.embedded.database.enumerations import BIT_SIZES, VALUES
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
-from omero_pixclf.embedded.users.passwords import OPEN, hashed
+from omero_pixclf.embedded.users.passwords import ANY_PASSWORD, hash_password
 
-__all__ = ["set_password", "sow"]
+__all__ = ["insert_initial_rows", "set_password"]
 
 _GROUPS = ((0, "system", "rw----"), (1, "user", "rw----"), (2, "guest", "rw----"))
 _USERS = ((0, "root", "root", "root"), (1, "guest", "Guest", "Account"))
 _MEMBERS = ((0, 0, True, 0), (0, 1, False, 1), (1, 2, False, 0))  # user, group, leader, place
 
 
-def sow(tx: Transaction, root_password: str) -> None:
+def insert_initial_rows(tx: Transaction, root_password: str) -> None:
     """Fill an empty database."""
-    _enumerations(tx)
-    _event(tx)
+    _insert_enumerations(tx)
+    _insert_bootstrap_event(tx)
     for ident, name, level in _GROUPS:
         tx.execute(
             "INSERT INTO experimentergroup (id, name, permissions, ldap, creation_id, update_id) "
@@ -38,9 +38,9 @@ def sow(tx: Transaction, root_password: str) -> None:
             "INSERT INTO groupexperimentermap (id, parent, child, owner, child_index) VALUES (?, ?, ?, ?, ?)",
             (tx.new_id("groupexperimentermap"), group, user, leader, place),
         )
-    _privileges(tx)
+    _insert_root_privileges(tx)
     set_password(tx, 0, root_password)
-    tx.execute("INSERT INTO password VALUES (1, ?, ?)", (OPEN, now_ms()))
+    tx.execute("INSERT INTO password VALUES (1, ?, ?)", (ANY_PASSWORD, now_ms()))
     _skip_ids(tx, "experimentergroup", len(_GROUPS))
     _skip_ids(tx, "experimenter", len(_USERS))
     tx.execute("INSERT INTO configuration VALUES ('omero.db.uuid', ?)", (str(uuid.uuid4()),))
@@ -48,10 +48,10 @@ def sow(tx: Transaction, root_password: str) -> None:
 
 def set_password(tx: Transaction, user_id: int, password: str) -> None:
     """Store a user's password, hashed."""
-    tx.execute("INSERT OR REPLACE INTO password VALUES (?, ?, ?)", (user_id, hashed(password), now_ms()))
+    tx.execute("INSERT OR REPLACE INTO password VALUES (?, ?, ?)", (user_id, hash_password(password), now_ms()))
 
 
-def _enumerations(tx: Transaction) -> None:
+def _insert_enumerations(tx: Transaction) -> None:
     for name, values in VALUES.items():
         where = table(name)
         for value in values:
@@ -61,7 +61,7 @@ def _enumerations(tx: Transaction) -> None:
             tx.execute(f"INSERT INTO {where.name} ({columns}) VALUES ({marks})", row)
 
 
-def _event(tx: Transaction) -> None:
+def _insert_bootstrap_event(tx: Transaction) -> None:
     kind = tx.one("SELECT id FROM eventtype WHERE value = 'Bootstrap'")[0]
     tx.execute("INSERT INTO node (id, uuid, conn, up) VALUES (0, '000000000000000000000000000000000000', 'UNKNOWN', 0)")
     tx.execute(
@@ -74,7 +74,7 @@ def _event(tx: Transaction) -> None:
     )
 
 
-def _privileges(tx: Transaction) -> None:
+def _insert_root_privileges(tx: Transaction) -> None:
     rows = [(i, name, "true") for i, name in enumerate(f"AdminPrivilege:{v}" for v in VALUES["AdminPrivilege"])]
     tx.executemany("INSERT INTO experimenter_config (id, position, name, value) VALUES (0, ?, ?, ?)", rows)
 

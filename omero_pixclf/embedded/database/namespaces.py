@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from omero_pixclf.embedded.database.sqlite import Transaction
-from omero_pixclf.embedded.server.exceptions import invalid
+from omero_pixclf.embedded.server.exceptions import validation_error
 
-__all__ = ["note_namespaces"]
+__all__ = ["insert_namespaces"]
 
 
-def note_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
+def insert_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
     """Make the rows of namespaces that annotations being saved are the first of.
 
     Raises
@@ -24,7 +24,7 @@ def note_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
             tx.execute("INSERT INTO namespace (id, name) VALUES (?, ?)", (tx.new_id("namespace"), name))
             tx.names.add(name)
         elif tx.made_meanwhile(name):
-            raise invalid(
+            raise validation_error(
                 f"could not insert: [ome.model.annotations.Annotation]; constraint [namespace_name]: {name!r} was made "
                 "by another session at the same time"
             )

@@ -19,11 +19,11 @@ from omero import rtypes
 from omero_pixclf.embedded.database.object_model import Entity, Field, entity, unit_names
 from omero_pixclf.embedded.database.schema import DETAILS, pair_table, table
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
-from omero_pixclf.embedded.server.exceptions import no_row, unreadable
-from omero_pixclf.embedded.storage.repositories import file_domain
-from omero_pixclf.embedded.users.access_rights import ALL, Caller, GroupLevel, Rights, permissions
+from omero_pixclf.embedded.server.exceptions import missing_row_error, unreadable_error
+from omero_pixclf.embedded.storage.repositories import privilege_domain
+from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, Caller, GroupLevel, Rights, make_permissions
 
-__all__ = ["Graph", "scalar_to_ice"]
+__all__ = ["ObjectGraph", "scalar_to_ice"]
 
 _EAGER = {  # what OMERO's mapping loads along with every object
     "Image": ("wellSamples",),
@@ -59,7 +59,7 @@ def _unit_class(quantity: str) -> Any:
     return getattr(omero.model, quantity + "I")
 
 
-class _Shared(dict[Any, Any]):
+class _ValueCache(dict[Any, Any]):
     """A kind's values as the model holds them, made once for equal ones: they never change, and travel once."""
 
     def __init__(self, kind: str) -> None:
@@ -72,7 +72,7 @@ class _Shared(dict[Any, Any]):
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _RowPlan:
     """Where a class's values stand within a row of its table."""
 
     places: dict[str, int]
@@ -90,7 +90,7 @@ class _Plan:
 
 
 @cache
-def _plan(kind: str) -> _Plan:
+def _row_plan(kind: str) -> _RowPlan:
     places = {name: i for i, name in enumerate(table(kind).columns)}
     scalars, units, references = [], [], []
     for field in entity(kind).fields.values():
@@ -104,10 +104,10 @@ def _plan(kind: str) -> _Plan:
     if "version" in places and not entity(kind).is_enum:
         scalars.append(("_version", places["version"], "int"))
     owner, group, creation, update, external = (places.get(name) for name in DETAILS)
-    return _Plan(places, tuple(scalars), tuple(units), tuple(references), (owner, group, creation, update, external))
+    return _RowPlan(places, tuple(scalars), tuple(units), tuple(references), (owner, group, creation, update, external))
 
 
-class Graph:
+class ObjectGraph:
     """The model objects of one request by class and id."""
 
     def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any]) -> None:
@@ -122,7 +122,7 @@ class Graph:
         self._permissions: dict[Any, Any] = {}
         self._owned: dict[tuple[int, int], Any] = {}
         self._details: dict[Any, dict[str, Any]] = {}
-        self._shared = {kind: _Shared(kind) for kind in _IMMUTABLE}
+        self._shared = {kind: _ValueCache(kind) for kind in _IMMUTABLE}
 
     # ---- objects ---------------------------------------------------------------------------------------------
     def find(self, kind: str, ident: int) -> Any:
@@ -133,7 +133,7 @@ class Graph:
         """The loaded object; ValidationException when there is none."""
         found = self.find(kind, ident)
         if found is None:
-            raise no_row(entity(kind).qualified, ident)
+            raise missing_row_error(entity(kind).qualified, ident)
         return found
 
     def load(self, kind: str, ids: Iterable[int]) -> dict[int, Any]:
@@ -184,7 +184,7 @@ class Graph:
             rows = self.tx.all(sql, (ids_parameter(ids),))
         by_kind: dict[str, list[Any]] = {} if where.polymorphic else {wanted.root: rows}
         if where.polymorphic:
-            place = _plan(wanted.concrete[0]).places["kind"]
+            place = _row_plan(wanted.concrete[0]).places["kind"]
             for row in rows:
                 by_kind.setdefault(row[place], []).append(row)
         for kind, of_kind in by_kind.items():
@@ -196,18 +196,18 @@ class Graph:
             self._load_eager(entity(kind), made)
 
     def _check_readable(self, kind: str, rows: Sequence[Any]) -> None:
-        plan = _plan(kind)
+        plan = _row_plan(kind)
         if not plan.is_owned:
             return
         owner, group = plan.details[:2]
         readable = {pair: self.caller.may_read(*pair) for pair in {(row[owner], row[group]) for row in rows}}
         for row in rows:
             if not readable[row[owner], row[group]]:
-                raise unreadable(entity(kind).qualified, row[0])
+                raise unreadable_error(entity(kind).qualified, row[0])
 
     def _build(self, kind: str, rows: Sequence[Any]) -> None:
         """Make the objects of rows of one class, without references and details."""
-        found, plan = entity(kind), _plan(kind)
+        found, plan = entity(kind), _row_plan(kind)
         factory, template, root, shared = found.factory, found.template, found.root, self._shared
         scalars = [(name, place, shared[form]) for name, place, form in plan.scalars if form in shared]
         others = [(name, place, _TO_ICE[form]) for name, place, form in plan.scalars if form not in shared]
@@ -259,7 +259,7 @@ class Graph:
         if name is None:
             return False
         kind, row = self._rows[(found.root, ident)]
-        return row[_plan(kind).places[name]] is not None
+        return row[_row_plan(kind).places[name]] is not None
 
     # ---- collections -----------------------------------------------------------------------------------------
     def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
@@ -323,7 +323,7 @@ class Graph:
     def _refer(self, obj: Any, kind: str, row: Any) -> bool:
         """Set an object's references; False where one of them cannot be named."""
         state, complete = obj.__dict__, True
-        for attribute, place, target, root in _plan(kind).references:
+        for attribute, place, target, root in _row_plan(kind).references:
             ident = row[place]
             if ident is None:
                 continue
@@ -345,7 +345,7 @@ class Graph:
 
     def _load_groups(self) -> None:
         rows = [self._rows[key] for key in self._unfinished]
-        places = {kind: _plan(kind).details[1] for kind in {kind for kind, _ in rows}}
+        places = {kind: _row_plan(kind).details[1] for kind in {kind for kind, _ in rows}}
         groups = {row[places[kind]] for kind, row in rows if places[kind] is not None}
         self.load("ExperimenterGroup", [g for g in groups if g is not None])
 
@@ -356,7 +356,7 @@ class Graph:
 
     def _row_details(self, kind: str, row: Any) -> Any:
         """Details of a row: an object of its own, of parts that are the same for many."""
-        plan = _plan(kind)
+        plan = _row_plan(kind)
         owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
         key = (owner, group, creation, update, external)
         shared = plan.is_owned and not (kind == "OriginalFile" and self.caller.denied)
@@ -402,7 +402,7 @@ class Graph:
         return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self.global_rights())
 
     def _row_permissions(self, kind: str, row: Any) -> Any:
-        plan = _plan(kind)
+        plan = _row_plan(kind)
         if kind == "ExperimenterGroup":
             return self._shared_permissions(row[plan.places["permissions"]], self.global_rights())
         if not plan.is_owned:
@@ -422,17 +422,17 @@ class Graph:
 
     def rights(self, owner: int, group: int, *, file: int | None = None) -> Rights:
         """What the caller may do to an object of that owner in that group; ``file`` is the id of an OriginalFile."""
-        domain = "Owned" if file is None or not self.caller.denied else file_domain(self.tx, file)
+        domain = "Owned" if file is None or not self.caller.denied else privilege_domain(self.tx, file)
         return self.caller.rights(owner, group, self.level(group), domain)
 
     def global_rights(self) -> Rights:
         """What the caller may do to what belongs to nobody."""
-        return ALL if self.caller.is_admin else Rights(True, False, False, False, False, False)
+        return ALL_RIGHTS if self.caller.is_admin else Rights(True, False, False, False, False, False)
 
     def _shared_permissions(self, perm1: int, rights: Rights) -> Any:
         key = (perm1, rights)
         if key not in self._permissions:
-            self._permissions[key] = permissions(perm1, rights)
+            self._permissions[key] = make_permissions(perm1, rights)
         return self._permissions[key]
 
     def level(self, group: int) -> GroupLevel:
@@ -440,6 +440,6 @@ class Graph:
         if group not in self._levels:
             row = self.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))
             if row is None:
-                raise no_row(entity("ExperimenterGroup").qualified, group)
+                raise missing_row_error(entity("ExperimenterGroup").qualified, group)
             self._levels[group] = GroupLevel(row[0])
         return self._levels[group]

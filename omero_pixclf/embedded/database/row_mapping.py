@@ -12,19 +12,19 @@ import omero
 
 from omero_pixclf.embedded.database.object_model import Entity, Field, entities, entity, find_entity
 from omero_pixclf.embedded.database.schema import DEFAULTS, table
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.server.exceptions import api_usage_error, validation_error
 
 __all__ = [
-    "ListPlace",
+    "ListPosition",
     "changed_columns",
-    "check_present",
+    "check_values",
+    "column_indexes",
+    "entity_of",
     "fill_defaults",
-    "kind_of",
-    "list_owners",
+    "owning_lists",
     "pair_fields",
-    "places",
-    "row_of",
-    "unload_empty",
+    "row_from_object",
+    "unload_empty_collections",
 ]
 
 _POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
@@ -44,7 +44,7 @@ _NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDe
 
 
 @dataclass(frozen=True)
-class ListPlace:
+class ListPosition:
     """Where an object stands within an ordered collection of its owner."""
 
     inverse: str  # the object's property that names the owner
@@ -57,29 +57,29 @@ class ListPlace:
         return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
 
 
-def kind_of(obj: Any) -> Entity:
+def entity_of(obj: Any) -> Entity:
     """The class of a client's object."""
     found = find_entity(type(obj).__name__)
     if found is None:
-        raise misuse(f"{type(obj).__name__} cannot be stored")
+        raise api_usage_error(f"{type(obj).__name__} cannot be stored")
     return found
 
 
 @cache
-def places(kind: str) -> dict[str, int]:
+def column_indexes(kind: str) -> dict[str, int]:
     """Where a class's columns stand within a row."""
     return {name: i for i, name in enumerate(table(kind).columns)}
 
 
 @cache
-def _stored(kind: str) -> tuple[tuple[Field, int], ...]:
+def _stored_fields(kind: str) -> tuple[tuple[Field, int], ...]:
     """Properties of a class that stand in its row, and where."""
     fields = entity(kind).fields.values()
-    return tuple((f, places(kind)[f.name]) for f in fields if f.kind not in ("children", "pairs"))
+    return tuple((f, column_indexes(kind)[f.name]) for f in fields if f.kind not in ("children", "pairs"))
 
 
 @cache
-def list_owners(kind: str) -> tuple[Field, ...]:
+def owning_lists(kind: str) -> tuple[Field, ...]:
     """Ordered collections, of any class, that hold objects of this one."""
     ancestors = entity(kind).ancestors
     lists = (f for e in entities().values() for f in e.children.values() if f.ordered and f.target in ancestors)
@@ -92,15 +92,15 @@ def pair_fields(kind: str) -> tuple[Field, ...]:
     return tuple(f for f in entity(kind).fields.values() if f.kind == "pairs")
 
 
-def row_of(found: Entity, obj: Any) -> list[Any]:
+def row_from_object(found: Entity, obj: Any) -> list[Any]:
     """The values of an object in the order of its table's columns; references must have ids by now."""
     state = obj.__dict__
-    row: list[Any] = [None] * len(places(found.name))
+    row: list[Any] = [None] * len(column_indexes(found.name))
     row[0] = obj._id._val
     perms = obj._details._permissions if obj._details is not None else None
     if found.name == "ExperimenterGroup" and perms is not None:
-        row[places(found.name)["permissions"]] = perms._perm1
-    for field, place in _stored(found.name):
+        row[column_indexes(found.name)["permissions"]] = perms._perm1
+    for field, place in _stored_fields(found.name):
         value = state["_" + field.name]
         if value is None:
             continue
@@ -123,16 +123,18 @@ def row_of(found: Entity, obj: Any) -> list[Any]:
 def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
     """Give columns that the database fills their value, the stored one where there is a current row."""
     for (kind, name), value in DEFAULTS.items():
-        place = places(found.name).get(name)
+        place = column_indexes(found.name).get(name)
         if kind == found.name and place is not None and row[place] is None:
             row[place] = current[place] if current is not None and current[place] is not None else value
 
 
-def check_present(found: Entity, row: list[Any]) -> None:
+def check_values(found: Entity, row: list[Any]) -> None:
     """ValidationException where a required property is not set, InternalException where a number is out of range."""
-    for field, place in _stored(found.name):
+    for field, place in _stored_fields(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
-            raise invalid(f"not-null property references a null or transient value: {found.qualified}.{field.name}")
+            raise validation_error(
+                f"not-null property references a null or transient value: {found.qualified}.{field.name}"
+            )
     _check_range(found, row, _POSITIVE, lambda v: v > 0, "must be strictly positive")
     _check_range(found, row, _NOT_NEGATIVE, lambda v: v >= 0, "must not be negative")
     _check_range(found, row, _FRACTIONS, lambda v: 0 <= v <= 1, "may range from zero to one only")
@@ -140,7 +142,7 @@ def check_present(found: Entity, row: list[Any]) -> None:
 
 def _check_range(found: Entity, row: list[Any], names: dict[str, str], fits: Callable[[Any], bool], words: str) -> None:
     for name in names.get(found.name, "").split():
-        value = row[places(found.name)[name]]
+        value = row[column_indexes(found.name)[name]]
         if value is not None and not fits(float(value)):  # NaN is stored as text
             message = f"values of {found.name}.{name} {words}"
             raise omero.InternalException("", "java.lang.IllegalArgumentException", message)
@@ -150,10 +152,12 @@ def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str,
     """Columns to change, with their new values; none of classes that never change, which OMERO ignores."""
     if not (found.is_mutable or found.is_enum):
         return {}
-    return {name: wanted[place] for name, place in places(found.name).items() if wanted[place] != current[place]}
+    return {
+        name: wanted[place] for name, place in column_indexes(found.name).items() if wanted[place] != current[place]
+    }
 
 
-def unload_empty(found: Entity, obj: Any) -> None:
+def unload_empty_collections(found: Entity, obj: Any) -> None:
     """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
 
     Emptying such a collection never reads it, so that the server does not know what is in it.

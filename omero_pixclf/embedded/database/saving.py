@@ -13,34 +13,34 @@ from typing import Any
 import omero
 from omero import rtypes
 
-from omero_pixclf.embedded.database.event_log import note, note_all
-from omero_pixclf.embedded.database.namespaces import note_namespaces
+from omero_pixclf.embedded.database.event_log import log_event, log_events
+from omero_pixclf.embedded.database.namespaces import insert_namespaces
 from omero_pixclf.embedded.database.object_model import Entity, Field, entity
 from omero_pixclf.embedded.database.row_mapping import (
-    ListPlace,
+    ListPosition,
     changed_columns,
-    check_present,
+    check_values,
+    column_indexes,
+    entity_of,
     fill_defaults,
-    kind_of,
-    list_owners,
+    owning_lists,
     pair_fields,
-    places,
-    row_of,
-    unload_empty,
+    row_from_object,
+    unload_empty_collections,
 )
 from omero_pixclf.embedded.database.saving_rights import (
-    changed_details,
+    changed_ownership,
     check_editable,
-    check_fresh,
     check_links,
+    check_not_stale,
     check_repository,
-    may_alter,
-    ownership,
+    may_change_global,
+    new_owner_and_group,
 )
 from omero_pixclf.embedded.database.schema import pair_table, table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
 
 __all__ = ["Saver"]
 
@@ -50,7 +50,7 @@ _MASK = "********"
 class Saver:
     """Saves graphs of one request; `flush` writes the rows."""
 
-    def __init__(self, call: Call, *, lenient: bool = False, of_client: bool = False) -> None:
+    def __init__(self, call: RequestContext, *, lenient: bool = False, of_client: bool = False) -> None:
         self.call = call
         self.graph = call.graph
         self.of_client = of_client  # the server itself says in which repository a file is, no client does
@@ -59,7 +59,9 @@ class Saver:
         self._keep: list[Any] = []  # what _seen's keys stand for must not be freed
         self._inserts: dict[str, list[list[Any]]] = {}
         self._pairs: list[tuple[str, int, list[Any]]] = []
-        self._listed: dict[int, ListPlace] = {}  # elements of ordered collections that were reached through their owner
+        self._listed: dict[
+            int, ListPosition
+        ] = {}  # elements of ordered collections that were reached through their owner
         self._new: list[tuple[Any, Entity, int, int]] = []
         self._changed: list[tuple[Entity, int, Any]] = []
         self._written: dict[str, list[int]] = {}  # ids of rows that were changed, by the server's name of their class
@@ -72,7 +74,7 @@ class Saver:
         if id(obj) in self._seen:
             return self._seen[id(obj)]
         self._keep.append(obj)
-        found = kind_of(obj)
+        found = entity_of(obj)
         if not obj._loaded:
             result = self._referenced(found, obj)
         elif found.is_enum:
@@ -86,7 +88,7 @@ class Saver:
 
     def _referenced(self, found: Entity, obj: Any) -> Any:
         if obj._id is None:
-            raise misuse(f"an unloaded {found.name} must have an id")
+            raise api_usage_error(f"an unloaded {found.name} must have an id")
         return self.graph.get(found.name, obj._id._val)
 
     def _enumeration(self, found: Entity, obj: Any) -> Any:
@@ -97,7 +99,7 @@ class Saver:
         if row is not None:
             return self.graph.get(found.name, row[0])
         if not self.call.caller.is_admin:
-            raise invalid(f"{found.qualified} has no value {value}")
+            raise validation_error(f"{found.qualified} has no value {value}")
         return self._insert(found, obj)
 
     def _known_enumeration(self, found: Entity, obj: Any) -> Any:
@@ -108,19 +110,19 @@ class Saver:
         return stored if same else self._update(found, obj)
 
     def _insert(self, found: Entity, obj: Any) -> Any:
-        if found.is_global and not may_alter(self.call, found):
-            raise violation(f"Cannot create {found.qualified}: only administrators may")
+        if found.is_global and not may_change_global(self.call, found):
+            raise security_violation(f"Cannot create {found.qualified}: only administrators may")
         ident = self.call.tx.new_id(table(found.name).name)
         obj._id = rtypes.rlong(ident)
         self._seen[id(obj)] = obj
         self.graph.adopt(found.name, ident, obj)
         self._check_list(found, obj)
         self._visit_references(found, obj)
-        row = row_of(found, obj)
-        check_present(found, row)
+        row = row_from_object(found, obj)
+        check_values(found, row)
         if self.of_client:
             check_repository(found, row)
-        owner, group = ownership(self.call, found, obj, row)
+        owner, group = new_owner_and_group(self.call, found, obj, row)
         check_links(self.call, found, row, owner, group)
         self._complete(found, obj, row, owner, group)
         self._inserts.setdefault(found.root, []).append(row)
@@ -135,7 +137,7 @@ class Saver:
         own = {"kind": found.name, "owner_id": owner, "group_id": group, "creation_id": event, "update_id": event}
         own["external_id"] = self._external(obj)
         listed = self._listed.get(id(obj))
-        where = places(found.name)
+        where = column_indexes(found.name)
         for column, value in {**own, **(listed.columns if listed else {})}.items():
             if column in where:
                 row[where[column]] = value
@@ -150,13 +152,13 @@ class Saver:
         ident = obj._id._val
         self._seen[id(obj)] = obj
         current = self._current(found, ident)
-        check_fresh(found, obj, ident, current)
+        check_not_stale(found, obj, ident, current)
         self._visit_references(found, obj)
         wanted = self._wanted(found, obj, current)
         if self.of_client:
             check_repository(found, wanted, current)
         changed = changed_columns(found, wanted, current)
-        changed.update(changed_details(self.call, found, obj, ident, current))
+        changed.update(changed_ownership(self.call, found, obj, ident, current))
         pairs = self._pairs_differ(found, obj, ident)
         if changed or pairs:
             check_editable(self.call, found, ident, current, wanted)
@@ -170,45 +172,45 @@ class Saver:
         self._visit_collections(found, obj)
         self._delete_removed(found, obj, ident)
         self._cut_links(found, obj, ident)
-        unload_empty(found, obj)
+        unload_empty_collections(found, obj)
         return obj
 
     def _current(self, found: Entity, ident: int) -> Any:
         self.graph.load(found.name, [ident])
         stored = self.graph.row(found.name, ident)
         if stored is None:
-            raise invalid("object no longer exists in database")
+            raise validation_error("object no longer exists in database")
         return stored
 
     def _wanted(self, found: Entity, obj: Any, current: Any) -> list[Any]:
-        wanted = row_of(found, obj)
+        wanted = row_from_object(found, obj)
         for place, column in enumerate(table(found.name).columns.values()):
             if column.field is None and wanted[place] is None:
                 wanted[place] = current[place]
         self._keep_external(found, obj, current, wanted)
-        for field in list_owners(found.name):  # the owner's collection says whose element it is, not the element
-            wanted[places(found.name)[field.inverse]] = current[places(found.name)[field.inverse]]
+        for field in owning_lists(found.name):  # the owner's collection says whose element it is, not the element
+            wanted[column_indexes(found.name)[field.inverse]] = current[column_indexes(found.name)[field.inverse]]
         fill_defaults(found, wanted, current)
-        check_present(found, wanted)
+        check_values(found, wanted)
         return wanted
 
     def _keep_external(self, found: Entity, obj: Any, current: Any, wanted: list[Any]) -> None:
         """External information is set once and never changed."""
-        external, place = self._external(obj), places(found.name)["external_id"]
+        external, place = self._external(obj), column_indexes(found.name)["external_id"]
         if external is not None and current[place] not in (None, external):
-            raise violation(f"Cannot update ExternalInfo for {found.qualified}:Id_{current[0]}")
+            raise security_violation(f"Cannot update ExternalInfo for {found.qualified}:Id_{current[0]}")
         wanted[place] = external if external is not None else current[place]
 
     def _write_changes(self, found: Entity, ident: int, values: dict[str, Any]) -> None:
-        if "update_id" in places(found.name):
+        if "update_id" in column_indexes(found.name):
             values["update_id"] = self.call.event_id
         if found.root == "Annotation":
-            note_namespaces(self.call.tx, [values.get("ns")])
+            insert_namespaces(self.call.tx, [values.get("ns")])
         sets = ", ".join(f'"{name}" = ?' for name in values)
         try:
             self.call.tx.execute(f"UPDATE {table(found.name).name} SET {sets} WHERE id = ?", (*values.values(), ident))
         except sqlite3.IntegrityError as error:
-            raise invalid(f"could not update: [{found.qualified}#{ident}]; {error}") from error
+            raise validation_error(f"could not update: [{found.qualified}#{ident}]; {error}") from error
 
     def _visit_references(self, found: Entity, obj: Any) -> None:
         state = obj.__dict__
@@ -227,7 +229,7 @@ class Saver:
             raise
 
     def _exists(self, target: Any) -> bool:
-        where = table(kind_of(target).name).name
+        where = table(entity_of(target).name).name
         return self.call.tx.one(f"SELECT 1 FROM {where} WHERE id = ?", (target._id._val,)) is not None
 
     # ---- collections -----------------------------------------------------------------------------------------
@@ -242,29 +244,29 @@ class Saver:
         if child is None:
             return None
         if field.ordered:
-            self._listed[id(child)] = ListPlace(field.inverse, owner, place)
+            self._listed[id(child)] = ListPosition(field.inverse, owner, place)
         if child._loaded and getattr(child, "_" + field.inverse, None) is None:
             child.__dict__["_" + field.inverse] = owner
         return self.save(child)
 
     def _check_list(self, found: Entity, obj: Any) -> None:
         """Elements of ordered collections are saved through their owner only."""
-        for field in list_owners(found.name):
+        for field in owning_lists(found.name):
             owner = getattr(obj, "_" + field.inverse)
             if owner is None or found.fields[field.inverse].nullable or id(obj) in self._listed:
                 continue
             siblings = [id(child) for child in getattr(owner, f"_{field.name}Seq", None) or []]
             if id(obj) not in siblings:
-                raise fault(
+                raise omero_error(
                     omero.InternalException,
                     f"Wrapped Exception: {found.qualified} must be added to the collection {field.name} of its owner",
                 )
-            self._listed[id(obj)] = ListPlace(field.inverse, owner, siblings.index(id(obj)))
+            self._listed[id(obj)] = ListPosition(field.inverse, owner, siblings.index(id(obj)))
 
     def _store_place(self, found: Entity, obj: Any, ident: int, current: Any) -> None:
         """Store the owner and place of an element that was reached through its owner's ordered collection."""
         listed = self._listed.get(id(obj))
-        if listed is None or all(current[places(found.name)[name]] == v for name, v in listed.columns.items()):
+        if listed is None or all(current[column_indexes(found.name)[name]] == v for name, v in listed.columns.items()):
             return
         sets = ", ".join(f'"{name}" = ?' for name in listed.columns)
         self.call.tx.execute(
@@ -284,7 +286,7 @@ class Saver:
             )
             gone = [row[0] for row in self.call.tx.all(f"SELECT id FROM {where}", (ident, ids_parameter(kept)))]
             self.call.tx.execute(f"DELETE FROM {where}", (ident, ids_parameter(kept)))
-            note(self.call, "DELETE", entity(field.target).qualified, gone)
+            log_event(self.call, "DELETE", entity(field.target).qualified, gone)
 
     def _cut_links(self, found: Entity, obj: Any, ident: int) -> None:
         """Delete the links that are not in a loaded collection of links, as Hibernate does with orphans.
@@ -303,9 +305,9 @@ class Saver:
         gone = [row for row in self.call.tx.all(sql, (ident,)) if row[0] not in kept]
         for link_id, owner, group in gone:
             if not self.graph.rights(owner, group).delete:
-                raise violation(f"Deleting {link.qualified}:Id_{link_id} not allowed.")
+                raise security_violation(f"Deleting {link.qualified}:Id_{link_id} not allowed.")
         self.call.tx.executemany(f"DELETE FROM {where} WHERE id = ?", [(row[0],) for row in gone])
-        note(self.call, "DELETE", link.qualified, [row[0] for row in gone])
+        log_event(self.call, "DELETE", link.qualified, [row[0] for row in gone])
 
     # ---- name-value pairs ------------------------------------------------------------------------------------
     def _collect_pairs(self, found: Entity, obj: Any, ident: int) -> None:
@@ -330,9 +332,9 @@ class Saver:
                 marks = ", ".join("?" * len(rows[0]))
                 self.call.tx.executemany(f"INSERT INTO {table(root).name} VALUES ({marks})", rows)
                 if root == "Annotation":
-                    note_namespaces(self.call.tx, [row[places(root)["ns"]] for row in rows])
+                    insert_namespaces(self.call.tx, [row[column_indexes(root)["ns"]] for row in rows])
         except sqlite3.IntegrityError as error:
-            raise invalid(f"could not insert: [{entity(root).qualified}]; {error}") from error
+            raise validation_error(f"could not insert: [{entity(root).qualified}]; {error}") from error
         for name, ident, pairs in self._pairs:
             self.call.tx.execute(f"DELETE FROM {name} WHERE id = ?", (ident,))
             values = [(ident, i, p.name, p.value) for i, p in enumerate(pairs) if p is not None]
@@ -345,8 +347,8 @@ class Saver:
         made: dict[str, list[int]] = {}
         for obj, found, *_ in self._new:
             made.setdefault(found.qualified, []).append(obj._id._val)
-        note_all(self.call, "INSERT", made)
-        note_all(self.call, "UPDATE", self._written)
+        log_events(self.call, "INSERT", made)
+        log_events(self.call, "UPDATE", self._written)
 
     def _fill_details(self) -> None:
         if self._new or self._written:

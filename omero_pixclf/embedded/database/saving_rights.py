@@ -10,20 +10,20 @@ import omero
 import omero.model
 
 from omero_pixclf.embedded.database.object_model import Entity, entity
-from omero_pixclf.embedded.database.row_mapping import places
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.database.row_mapping import column_indexes
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel
 
 __all__ = [
-    "changed_details",
+    "changed_ownership",
     "check_editable",
-    "check_fresh",
     "check_group",
     "check_links",
+    "check_not_stale",
     "check_repository",
-    "may_alter",
-    "ownership",
+    "may_change_global",
+    "new_owner_and_group",
 ]
 
 _PRIVILEGES = {
@@ -39,7 +39,7 @@ _NO_GROUP = (
 
 
 @dataclass(frozen=True)
-class _Linked:
+class _LinkedObject:
     """An object of somebody's that another one refers to."""
 
     kind: Entity
@@ -51,14 +51,14 @@ class _Linked:
         return f"{self.kind.qualified}:Id_{self.ident}"
 
 
-def may_alter(call: Call, found: Entity) -> bool:
+def may_change_global(call: RequestContext, found: Entity) -> bool:
     """Whether the caller may make, change and delete what belongs to nobody; users and groups take a privilege."""
     privilege = _PRIVILEGES.get(found.name)
     return call.caller.is_admin if privilege is None else call.caller.has(privilege)
 
 
 # ---- new objects ---------------------------------------------------------------------------------------------
-def ownership(call: Call, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
+def new_owner_and_group(call: RequestContext, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
     """Owner and group of a new object: the caller and the request's group.
 
     Administrators may name another owner. A request over all groups takes the group from the object's details, else
@@ -67,73 +67,73 @@ def ownership(call: Call, found: Entity, obj: Any, row: list[Any]) -> tuple[int,
     caller = call.caller
     if found.is_global:
         return caller.user_id, -1
-    wanted = _wanted(obj, "_owner")
+    wanted = _given_id(obj, "_owner")
     if wanted not in (None, caller.user_id) and not caller.has("WriteOwned"):
-        raise violation(f"You are not authorized to set the Experimenter for {found.qualified} to {wanted}")
+        raise security_violation(f"You are not authorized to set the Experimenter for {found.qualified} to {wanted}")
     return caller.user_id if wanted is None else wanted, _group(call, found, obj, row)
 
 
-def _group(call: Call, found: Entity, obj: Any, row: list[Any]) -> int:
-    caller, wanted = call.caller, _wanted(obj, "_group")
+def _group(call: RequestContext, found: Entity, obj: Any, row: list[Any]) -> int:
+    caller, wanted = call.caller, _given_id(obj, "_group")
     if wanted is None:
         return caller.group_id if caller.group_id is not None else _linked_group(call, found, row)
     across = caller.group_id is None and (caller.is_admin or wanted in caller.member_of)
     if wanted == caller.group_id or across or (caller.is_admin and wanted == USER_GROUP):
         return wanted
-    raise violation(f"You are not authorized to set the ExperimenterGroup for {found.qualified} to {wanted}")
+    raise security_violation(f"You are not authorized to set the ExperimenterGroup for {found.qualified} to {wanted}")
 
 
-def _linked_group(call: Call, found: Entity, row: list[Any]) -> int:
-    groups = {linked.group for linked in _links(call, found, row)}
+def _linked_group(call: RequestContext, found: Entity, row: list[Any]) -> int:
+    groups = {linked.group for linked in _linked_objects(call, found, row)}
     if len(groups) > 1:
-        raise _mixed(found, *sorted(groups)[:2])
+        raise _mixed_group_error(found, *sorted(groups)[:2])
     if not groups:
-        raise misuse(_NO_GROUP)
+        raise api_usage_error(_NO_GROUP)
     return groups.pop()
 
 
-def _mixed(found: Entity, first: int, second: int) -> Any:
+def _mixed_group_error(found: Entity, first: int, second: int) -> Any:
     text = f"MIXED GROUP: {found.qualified}(group={first}) and an object of group {second} cannot be linked."
-    return fault(omero.GroupSecurityViolation, text)
+    return omero_error(omero.GroupSecurityViolation, text)
 
 
-def _wanted(obj: Any, name: str) -> int | None:
+def _given_id(obj: Any, name: str) -> int | None:
     part = getattr(obj._details, name) if obj._details is not None else None
     return int(part._id._val) if part is not None and part._id is not None else None
 
 
 # ---- links ---------------------------------------------------------------------------------------------------
-def _links(call: Call, found: Entity, row: list[Any]) -> Iterator[_Linked]:
+def _linked_objects(call: RequestContext, found: Entity, row: list[Any]) -> Iterator[_LinkedObject]:
     """Stored objects that a row refers to; those of the groups system and user are everybody's."""
     for name, field in found.references.items():
-        target_id = row[places(found.name)[name]]
+        target_id = row[column_indexes(found.name)[name]]
         if target_id is None or entity(field.target).is_global:
             continue
-        stored, where = call.graph.row(field.target, target_id), places(field.target)
+        stored, where = call.graph.row(field.target, target_id), column_indexes(field.target)
         if stored is None or "owner_id" not in where:
             continue  # made by this very request, or nobody's
         owner, group = stored[where["owner_id"]], stored[where["group_id"]]
         if group not in (SYSTEM_GROUP, USER_GROUP):
-            yield _Linked(entity(field.target), target_id, owner, group)
+            yield _LinkedObject(entity(field.target), target_id, owner, group)
 
 
-def check_links(call: Call, found: Entity, row: list[Any], owner: int, group: int) -> None:
+def check_links(call: RequestContext, found: Entity, row: list[Any], owner: int, group: int) -> None:
     """What an object of that owner refers to must be of its group, and the caller's to link to."""
     if found.is_global or group == SYSTEM_GROUP:
         return
-    for linked in _links(call, found, row):
+    for linked in _linked_objects(call, found, row):
         if linked.group != group:
-            raise _mixed(found, group, linked.group)
+            raise _mixed_group_error(found, group, linked.group)
         if linked.owner == call.caller.user_id:
             continue
         level = call.graph.level(linked.group)
         if not (call.caller.has("WriteOwned") or linked.group in call.caller.leader_of):
             _check_member(found, linked, level, linked.group in call.caller.member_of)
         elif not level.readable and owner != linked.owner:
-            raise fault(omero.ReadOnlyGroupSecurityViolation, f"Cannot link to {linked}")
+            raise omero_error(omero.ReadOnlyGroupSecurityViolation, f"Cannot link to {linked}")
 
 
-def _check_member(found: Entity, linked: _Linked, level: GroupLevel, is_member: bool) -> None:
+def _check_member(found: Entity, linked: _LinkedObject, level: GroupLevel, is_member: bool) -> None:
     """Viewing takes the right to read, annotating that to annotate, everything else that to write."""
     names = (found.name, linked.kind.name)
     if "RenderingDef" in names or names == ("Thumbnail", "Pixels"):
@@ -143,65 +143,65 @@ def _check_member(found: Entity, linked: _Linked, level: GroupLevel, is_member: 
     else:
         granted = level.writable
     if not (granted and is_member):
-        raise violation(f"Group is {omero.model.PermissionsI(level.perm1)}. Cannot link to object: {linked}")
+        raise security_violation(f"Group is {omero.model.PermissionsI(level.perm1)}. Cannot link to object: {linked}")
 
 
 # ---- changes -------------------------------------------------------------------------------------------------
-def changed_details(call: Call, found: Entity, obj: Any, ident: int, current: Any) -> dict[str, int]:
+def changed_ownership(call: RequestContext, found: Entity, obj: Any, ident: int, current: Any) -> dict[str, int]:
     """Columns of owner and group that a client wants changed, and may."""
-    where = places(found.name)
+    where = column_indexes(found.name)
     if "owner_id" not in where:
         return {}
     changed = {}
-    owner, group = _wanted(obj, "_owner"), _wanted(obj, "_group")
+    owner, group = _given_id(obj, "_owner"), _given_id(obj, "_group")
     if owner not in (None, current[where["owner_id"]]):
         if not call.caller.has("WriteOwned"):
-            raise violation(f"You are not authorized to change the owner for {found.qualified}:Id_{ident}")
+            raise security_violation(f"You are not authorized to change the owner for {found.qualified}:Id_{ident}")
         changed["owner_id"] = int(owner or 0)
     if group not in (None, current[where["group_id"]]):
         if not (call.caller.is_admin or (group in call.caller.member_of and group != USER_GROUP)):
-            raise violation(f"You are not authorized to change the group for {found.qualified}:Id_{ident}")
+            raise security_violation(f"You are not authorized to change the group for {found.qualified}:Id_{ident}")
         changed["group_id"] = int(group or 0)
     return changed
 
 
-def check_editable(call: Call, found: Entity, ident: int, current: Any, wanted: list[Any]) -> None:
+def check_editable(call: RequestContext, found: Entity, ident: int, current: Any, wanted: list[Any]) -> None:
     """SecurityViolation unless the caller may turn the current row into the wanted one."""
-    where, what = places(found.name), f"{found.qualified}:Id_{ident}"
+    where, what = column_indexes(found.name), f"{found.qualified}:Id_{ident}"
     if "owner_id" not in where:
-        if not may_alter(call, found):
-            raise violation(f"Updating {what} not allowed.")
+        if not may_change_global(call, found):
+            raise security_violation(f"Updating {what} not allowed.")
         return
     owner, group = current[where["owner_id"]], current[where["group_id"]]
     check_links(call, found, wanted, owner, group)
     check_group(call, group)
     if not call.graph.rights(owner, group, file=ident if found.name == "OriginalFile" else None).edit:
-        raise violation(f"Updating {what} not allowed.")
+        raise security_violation(f"Updating {what} not allowed.")
 
 
-def check_group(call: Call, group: int) -> None:
+def check_group(call: RequestContext, group: int) -> None:
     """SecurityViolation unless the request runs in the group of an object that it is to change."""
     current = -1 if call.caller.group_id is None else call.caller.group_id
     if current != group and group != USER_GROUP:
-        raise violation(f"Currently logged into group {current}. Cannot alter object in group {group}")
+        raise security_violation(f"Currently logged into group {current}. Cannot alter object in group {group}")
 
 
 def check_repository(found: Entity, wanted: list[Any], current: Any = None) -> None:
     """SecurityViolation where a client says in which repository a file is: only the server knows that."""
     if found.name != "OriginalFile":
         return
-    place = places(found.name)["repo"]
+    place = column_indexes(found.name)["repo"]
     if wanted[place] is not None and (current is None or wanted[place] != current[place]):
-        raise violation("cannot set original file repo property without secret key")
+        raise security_violation("cannot set original file repo property without secret key")
 
 
-def check_fresh(found: Entity, obj: Any, ident: int, current: Any) -> None:
+def check_not_stale(found: Entity, obj: Any, ident: int, current: Any) -> None:
     """OptimisticLockException where the object was changed since the client read it; its creation never changes."""
     for name, attribute in (("update_id", "_updateEvent"), ("creation_id", "_creationEvent")):
-        known, place = _wanted(obj, attribute), places(found.name).get(name)
+        known, place = _given_id(obj, attribute), column_indexes(found.name).get(name)
         if place is None or not found.is_mutable or None in (known, current[place]) or known == current[place]:
             continue
         text = f"event for {found.qualified}:Id_{ident} from ome.model.meta.Event:Id_{current[place]} to Id_{known}"
         if name == "creation_id":
-            raise violation(f"You are not authorized to change the creation {text}")
-        raise fault(omero.OptimisticLockException, f"You are not authorized to change the update {text}")
+            raise security_violation(f"You are not authorized to change the creation {text}")
+        raise omero_error(omero.OptimisticLockException, f"You are not authorized to change the update {text}")

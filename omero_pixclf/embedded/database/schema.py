@@ -12,7 +12,17 @@ from functools import cache, cached_property
 
 from omero_pixclf.embedded.database.object_model import Entity, Field, entities, entity
 
-__all__ = ["DEFAULTS", "DETAILS", "DISCRIMINATORS", "Column", "Table", "pair_table", "statements", "table", "upgrades"]
+__all__ = [
+    "DEFAULTS",
+    "DETAILS",
+    "DISCRIMINATORS",
+    "SqlColumn",
+    "SqlTable",
+    "create_statements",
+    "migration_statements",
+    "pair_table",
+    "table",
+]
 
 DETAILS = ("owner_id", "group_id", "creation_id", "update_id", "external_id")
 _AFFINITY = {"int": "INTEGER", "long": "INTEGER", "bool": "INTEGER", "time": "INTEGER", "double": "REAL"}
@@ -62,7 +72,7 @@ DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apar
 
 
 @dataclass(frozen=True)
-class Column:
+class SqlColumn:
     """A column and the property it stores; ``unit`` columns hold the unit's name."""
 
     name: str
@@ -72,7 +82,7 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class SqlTable:
     """Where the rows of a hierarchy are."""
 
     name: str
@@ -94,20 +104,20 @@ class Table:
         return found
 
     @cached_property
-    def columns(self) -> dict[str, Column]:
+    def columns(self) -> dict[str, SqlColumn]:
         """Columns by name, in the order of the table."""
-        made = [Column("id", "INTEGER PRIMARY KEY"), Column("version", "INTEGER")]
+        made = [SqlColumn("id", "INTEGER PRIMARY KEY"), SqlColumn("version", "INTEGER")]
         if self.polymorphic:
-            made.append(Column("kind", "TEXT NOT NULL"))
+            made.append(SqlColumn("kind", "TEXT NOT NULL"))
         names = DETAILS if not self.root.is_global else ("creation_id", "update_id", "external_id")
-        made.extend(Column(name, "INTEGER") for name in names)
+        made.extend(SqlColumn(name, "INTEGER") for name in names)
         if self.root.name == "ExperimenterGroup":
-            made.append(Column("permissions", "INTEGER"))
+            made.append(SqlColumn("permissions", "INTEGER"))
         for field in self.fields.values():
-            made.append(Column(field.name, _AFFINITY[field.kind], field))
+            made.append(SqlColumn(field.name, _AFFINITY[field.kind], field))
             if field.kind == "unit":
-                made.append(Column(field.name + "_unit", "TEXT", field, is_unit=True))
-        made.extend(Column(name, "INTEGER") for name in self.index_columns)
+                made.append(SqlColumn(field.name + "_unit", "TEXT", field, is_unit=True))
+        made.extend(SqlColumn(name, "INTEGER") for name in self.index_columns)
         return {c.name: c for c in made}
 
     @cached_property
@@ -149,10 +159,10 @@ class Table:
 
 
 @cache
-def table(name: str) -> Table:
+def table(name: str) -> SqlTable:
     """The table in which a class is stored."""
     root = entity(name).root
-    return Table(root.lower(), entity(root)) if root == name else table(root)
+    return SqlTable(root.lower(), entity(root)) if root == name else table(root)
 
 
 def pair_table(owner: Entity, field: Field) -> str:
@@ -162,7 +172,7 @@ def pair_table(owner: Entity, field: Field) -> str:
 
 
 @cache
-def statements() -> tuple[str, ...]:
+def create_statements() -> tuple[str, ...]:
     """Everything that makes an empty database."""
     made: list[str] = ["CREATE TABLE sequence (name TEXT PRIMARY KEY, next INTEGER NOT NULL)"]
     made.append("CREATE TABLE password (experimenter_id INTEGER PRIMARY KEY, hash TEXT NOT NULL, changed INTEGER)")
@@ -183,7 +193,7 @@ def statements() -> tuple[str, ...]:
     return tuple(made)
 
 
-def upgrades(version: int) -> list[str]:
+def migration_statements(version: int) -> list[str]:
     """What brings a database of an older version of the schema up to date."""
     made = [_RESOLUTION, _MANAGED] if version < 2 else []
     if version < 3:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.embedded.database.schema import statements, upgrades
+from omero_pixclf.embedded.database.schema import create_statements, migration_statements
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
 
 __all__ = ["Database", "Transaction", "ids_parameter"]
@@ -88,7 +88,7 @@ class Database:
         self._all = [self._writer]
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
-            self._bring_up(statements() if version == 0 else upgrades(version))
+            self._bring_up(create_statements() if version == 0 else migration_statements(version))
 
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(

@@ -9,11 +9,11 @@ from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.hql import syntax_tree as syntax
-from omero_pixclf.embedded.hql.joins import HqlError, Paths, Scope, Source
+from omero_pixclf.embedded.hql.joins import HqlError, NameResolver, RowSource, Scope
 from omero_pixclf.embedded.hql.values import Value, check_comparable, check_number, check_text
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
+from omero_pixclf.embedded.server.exceptions import api_usage_error, validation_error
 
-__all__ = ["Expressions"]
+__all__ = ["ExpressionTranslator"]
 
 _FUNCTIONS = {  # HQL name: SQL name, kind of the result ("=" as the argument)
     "lower": ("lower", "string"),
@@ -40,7 +40,7 @@ _CASTS = {"string": "TEXT", "text": "TEXT", "long": "INTEGER", "integer": "INTEG
 _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 
 
-class Expressions(Paths):
+class ExpressionTranslator(NameResolver):
     """Turns nodes into SQL; sub-selects are left to the subclass."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Expressions(Paths):
             return Value("NULL", "null", literal=True)
         return self.parameters.constant(node.value, node.kind)
 
-    def _on_parameter(self, scope: Scope, node: syntax.Parameter, expected: str) -> Value:
+    def _on_namedparameter(self, scope: Scope, node: syntax.NamedParameter, expected: str) -> Value:
         return self.parameters.scalar(node.name, expected)
 
     def _on_unary(self, scope: Scope, node: syntax.Unary, expected: str) -> Value:
@@ -79,7 +79,7 @@ class Expressions(Paths):
 
     def _pair(self, scope: Scope, left: Any, right: Any) -> tuple[Value, Value]:
         """Two operands; a parameter takes its type from the other one."""
-        if isinstance(left, syntax.Parameter) and not isinstance(right, syntax.Parameter):
+        if isinstance(left, syntax.NamedParameter) and not isinstance(right, syntax.NamedParameter):
             other = self.value(scope, right)
             return self.value(scope, left, other.kind), other
         first = self.value(scope, left)
@@ -127,9 +127,9 @@ class Expressions(Paths):
         operand = self.value(scope, node.operand)
         if isinstance(node.choices, syntax.Select):
             choices = f"({self.subquery(scope, node.choices)[0]})"
-        elif isinstance(node.choices, syntax.Collection):
+        elif isinstance(node.choices, syntax.CollectionElements):
             choices = f"({self._elements(scope, node.choices.path)})"
-        elif len(node.choices) == 1 and isinstance(node.choices[0], syntax.Parameter):
+        elif len(node.choices) == 1 and isinstance(node.choices[0], syntax.NamedParameter):
             choices = self.parameters.choices(node.choices[0].name, operand.kind)
         else:
             found = [self.value(scope, c, operand.kind) for c in node.choices]
@@ -142,7 +142,7 @@ class Expressions(Paths):
 
     def _elements(self, scope: Scope, path: syntax.Path) -> str:
         owner, found = self._collection(scope, path)
-        source = Source(self._fresh(), entity(found.target))
+        source = RowSource(self._fresh(), entity(found.target))
         conditions = [f'{source.sql}."{found.inverse}" = {owner.sql}.id', *self._conditions(source)]
         return f"SELECT {source.sql}.id FROM {table(found.target).name} {source.sql} WHERE {' AND '.join(conditions)}"
 
@@ -213,7 +213,7 @@ class Expressions(Paths):
     def _date_part(self, scope: Scope, node: syntax.Function) -> Value:
         inner = self.value(scope, node.arguments[0])
         if inner.kind != "time":
-            raise misuse(f"could not execute query: {node.name}() needs a time")
+            raise api_usage_error(f"could not execute query: {node.name}() needs a time")
         form = _DATE_PARTS[node.name]
         sql = f"CAST(strftime('{form}', {inner.sql} / 1000, 'unixepoch', 'localtime') AS INTEGER)"
         return Value(sql, "int")
@@ -299,7 +299,7 @@ class Expressions(Paths):
             raise HqlError("index() needs an alias of an ordered collection")
         return source.index
 
-    def _alias_of(self, scope: Scope, node: syntax.Function) -> Source:
+    def _alias_of(self, scope: Scope, node: syntax.Function) -> RowSource:
         path = node.arguments[0] if node.arguments else None
         if not isinstance(path, syntax.Path):
             raise HqlError(f"{node.name}() needs an alias")
@@ -316,7 +316,7 @@ class Expressions(Paths):
     def _check_not_in_condition(self, name: str) -> None:
         """Hibernate does not bind the security filters' parameters where size() stands in a condition."""
         if self._in_condition:
-            raise invalid(f"could not execute query: {name}() of a collection within a condition")
+            raise validation_error(f"could not execute query: {name}() of a collection within a condition")
 
     def _call_size(self, scope: Scope, node: syntax.Function) -> Value:
         self._check_not_in_condition("size")

@@ -169,20 +169,20 @@ class _Parser:
             if kind not in ("map", "list"):
                 raise HqlSyntaxError(f"cannot make {kind}")
             self._expect("(")
-            made = tree.Make(kind, self._list(self._item))
+            made = tree.Constructor(kind, self._list(self._item))
             self._expect(")")
             return tree.SelectItem(made, self._alias())
         return tree.SelectItem(self._expression(), self._alias())
 
-    def _ordered(self) -> tree.Order:
+    def _ordered(self) -> tree.OrderTerm:
         value = self._expression()
         descending = self._accept("desc")
         if not descending:
             self._accept("asc")
-        return tree.Order(value, descending)
+        return tree.OrderTerm(value, descending)
 
-    def _sources(self) -> tuple[tree.Range | tree.Join, ...]:
-        found: list[tree.Range | tree.Join] = [self._range()]
+    def _sources(self) -> tuple[tree.RangeVariable | tree.Join, ...]:
+        found: list[tree.RangeVariable | tree.Join] = [self._range()]
         while True:
             if self._accept(","):
                 found.append(self._range())
@@ -208,11 +208,11 @@ class _Parser:
             return False
         return None
 
-    def _range(self) -> tree.Range:
+    def _range(self) -> tree.RangeVariable:
         name = ".".join(self._path().parts)
         if name.lower() in _RESERVED:
             raise HqlSyntaxError(f"unexpected {name!r}")
-        return tree.Range(name, self._alias())
+        return tree.RangeVariable(name, self._alias())
 
     def _path(self) -> tree.Path:
         parts = [self._name()]
@@ -245,7 +245,7 @@ class _Parser:
             word = self._word()
             if word in _COMPARISONS:
                 self._at += 1
-                left = _compared("<>" if word == "!=" else word, left, self._sum())
+                left = _make_comparison("<>" if word == "!=" else word, left, self._sum())
             elif word in ("is", "in", "like", "between", "not", "member"):
                 left = self._predicate(left)
             else:
@@ -316,7 +316,7 @@ class _Parser:
             return _number(text)
         if kind == "parameter":
             self._at += 1
-            return tree.Parameter(text[1:])
+            return tree.NamedParameter(text[1:])
         if self._word() == "(":
             return self._parenthesis()
         return self._named()
@@ -368,7 +368,7 @@ class _Parser:
             arguments = (*arguments, tree.Literal(self._name(), "string"))
         self._expect(")")
         if name.lower() == "elements":
-            return tree.Collection(_collection_path(arguments[0]))
+            return tree.CollectionElements(_collection_path(arguments[0]))
         return tree.Function(name.lower(), arguments, distinct)
 
     def _case(self) -> tree.Case:
@@ -383,7 +383,7 @@ class _Parser:
         return tree.Case(subject, tuple(whens), otherwise)
 
 
-def _compared(operator: str, left: Any, right: Any) -> Any:
+def _make_comparison(operator: str, left: Any, right: Any) -> Any:
     """A comparison; as in Hibernate ``x = null`` and ``x <> null`` are ``x is null`` and ``x is not null``."""
     empty = tree.Literal(None, "null")
     if operator in ("=", "<>") and (left == empty) != (right == empty):

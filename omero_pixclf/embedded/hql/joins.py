@@ -10,10 +10,10 @@ from omero_pixclf.embedded.database.object_model import Entity, Field, entity, f
 from omero_pixclf.embedded.database.schema import DISCRIMINATORS, pair_table, table
 from omero_pixclf.embedded.database.sqlite import now_ms
 from omero_pixclf.embedded.hql import syntax_tree as syntax
-from omero_pixclf.embedded.hql.values import Parameters, Value
+from omero_pixclf.embedded.hql.values import QueryParameters, Value
 from omero_pixclf.embedded.users.access_rights import Caller
 
-__all__ = ["HqlError", "Paths", "Scope", "Source"]
+__all__ = ["HqlError", "NameResolver", "RowSource", "Scope"]
 
 _DETAILS = {
     "owner": ("owner_id", "Experimenter"),
@@ -31,13 +31,13 @@ class HqlError(ValueError):
 
 
 @dataclass(eq=False)
-class Source:
+class RowSource:
     """What an alias stands for: rows of a class, or name-value pairs (``entity`` is None)."""
 
     sql: str
     entity: Entity | None
     index: str = ""  # SQL of the place within an ordered collection
-    parent: Source | None = None  # of a fetched association
+    parent: RowSource | None = None  # of a fetched association
     field_name: str = ""
     is_collection: bool = False
     fetched: bool = False
@@ -50,14 +50,14 @@ class Scope:
 
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
-        self.names: dict[str, Source] = {}
+        self.names: dict[str, RowSource] = {}
         self.details: dict[str, tuple[str, ...]] = {}  # aliases of an object's details, and the paths they stand for
         self.joins: list[str] = []
         self.filters: list[str] = []
-        self.implicit: dict[tuple[str, str], Source] = {}
+        self.implicit: dict[tuple[str, str], RowSource] = {}
         self.results: dict[str, Value] = {}
 
-    def find(self, name: str) -> Source | None:
+    def find(self, name: str) -> RowSource | None:
         """The alias here or in an enclosing query."""
         scope: Scope | None = self
         while scope is not None:
@@ -76,10 +76,10 @@ class Scope:
         return parts
 
 
-class Paths(ABC):
+class NameResolver(ABC):
     """Resolves what a query names; collects the joins in its scopes."""
 
-    def __init__(self, caller: Caller, parameters: Parameters) -> None:
+    def __init__(self, caller: Caller, parameters: QueryParameters) -> None:
         self.caller = caller
         self.parameters = parameters
         self._count = 0
@@ -93,35 +93,35 @@ class Paths(ABC):
     def _sources(self, query: syntax.Select, outer: Scope | None) -> Scope:
         scope = Scope(outer)
         for item in query.sources:
-            if isinstance(item, syntax.Range):
+            if isinstance(item, syntax.RangeVariable):
                 self._range(scope, item)
             else:
                 self._join(scope, item)
         return scope
 
-    def _range(self, scope: Scope, item: syntax.Range) -> None:
+    def _range(self, scope: Scope, item: syntax.RangeVariable) -> None:
         found = find_entity(item.entity) if not item.entity.endswith("I") or item.entity == "I" else None
         if found is None:
             return self._correlated(scope, item)
-        source = Source(self._fresh(), found)
+        source = RowSource(self._fresh(), found)
         scope.names[item.alias or f" {len(scope.names)}"] = source
         scope.joins.append(f"{', ' if scope.joins else ''}{table(found.name).name} {source.sql}")
         scope.filters.extend(self._conditions(source))
         return None
 
-    def _correlated(self, scope: Scope, item: syntax.Range) -> None:
+    def _correlated(self, scope: Scope, item: syntax.RangeVariable) -> None:
         """``from d.imageLinks l`` within a sub-select."""
         parts = tuple(item.entity.split("."))
         if len(parts) < 2 or scope.outer is None:
             raise HqlError(f"{item.entity} is not mapped")
         owner, field_ = self._collection(scope, syntax.Path(parts))
-        source = Source(self._fresh(), entity(field_.target))
+        source = RowSource(self._fresh(), entity(field_.target))
         scope.names[item.alias] = source
         scope.joins.append(f"{', ' if scope.joins else ''}{table(field_.target).name} {source.sql}")
         scope.filters.append(f'{source.sql}."{field_.inverse}" = {owner.sql}.id')
         scope.filters.extend(self._conditions(source))
 
-    def _conditions(self, source: Source) -> list[str]:
+    def _conditions(self, source: RowSource) -> list[str]:
         """What keeps rows of the right class that the caller may read."""
         assert source.entity is not None
         found = []
@@ -153,7 +153,7 @@ class Paths(ABC):
         if item.condition is not None:
             scope.joins[-1] += f" AND {self.condition(scope, item.condition)}"
 
-    def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[Source, str]:
+    def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[RowSource, str]:
         """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
         parts = scope.spelled_out(path.parts)
         source = scope.find(parts[0])
@@ -169,14 +169,14 @@ class Paths(ABC):
             source = self._implicit(scope, source, self._property(source, step), outer=outer)
         return source, parts[-1]
 
-    def _join_details(self, scope: Scope, owner: Source, name: str, outer: bool) -> Source:
+    def _join_details(self, scope: Scope, owner: RowSource, name: str, outer: bool) -> RowSource:
         column, target = _DETAILS[name]
-        source = Source(self._fresh(), entity(target))
+        source = RowSource(self._fresh(), entity(target))
         kind = "LEFT JOIN" if outer else "JOIN"
         scope.joins.append(f" {kind} {table(target).name} {source.sql} ON {source.sql}.id = {owner.sql}.{column}")
         return source
 
-    def _join_property(self, scope: Scope, owner: Source, name: str, item: syntax.Join) -> Source:
+    def _join_property(self, scope: Scope, owner: RowSource, name: str, item: syntax.Join) -> RowSource:
         if name.endswith(_COUNTS):
             return self._join_counts(scope, owner, name, item)
         found = self._property(owner, name)
@@ -186,25 +186,25 @@ class Paths(ABC):
             assert owner.entity is not None
             pairs = pair_table(_declaring(owner.entity, name), found)
             scope.joins.append(f" {kind} {pairs} {alias} ON {alias}.id = {owner.sql}.id")
-            return Source(alias, None, f"{alias}.position", is_collection=True)
+            return RowSource(alias, None, f"{alias}.position", is_collection=True)
         if found.kind == "unit":
-            return Source(owner.sql, owner.entity, unit=found)
+            return RowSource(owner.sql, owner.entity, unit=found)
         if found.kind not in ("entity", "children"):
             raise HqlError(f"{name} cannot be joined")
         target = entity(found.target)
         if found.kind == "entity":
             condition = f'{alias}.id = {owner.sql}."{found.name}"'
-            source = Source(alias, target)
+            source = RowSource(alias, target)
         else:
             condition = f'{alias}."{found.inverse}" = {owner.sql}.id'
-            source = Source(
+            source = RowSource(
                 alias, target, f"{alias}.{found.inverse}_index" if found.ordered else "", is_collection=True
             )
             condition = " AND ".join([condition, *self._conditions(source)])
         scope.joins.append(f" {kind} {table(target.name).name} {alias} ON {condition}")
         return source
 
-    def _join_counts(self, scope: Scope, owner: Source, name: str, item: syntax.Join) -> Source:
+    def _join_counts(self, scope: Scope, owner: RowSource, name: str, item: syntax.Join) -> RowSource:
         """``join fetch i.annotationLinksCountPerOwner``: how many there are of each owner."""
         found = owner.entity.children.get(name.removesuffix(_COUNTS)) if owner.entity is not None else None
         if found is None:
@@ -212,10 +212,10 @@ class Paths(ABC):
         alias, kind = self._fresh(), "LEFT JOIN" if item.outer else "JOIN"
         counted = f'(SELECT DISTINCT "{found.inverse}" AS counted FROM {table(found.target).name})'
         scope.joins.append(f" {kind} {counted} {alias} ON {alias}.counted = {owner.sql}.id")
-        return Source(alias, None, counted=found)
+        return RowSource(alias, None, counted=found)
 
     # ---- paths -----------------------------------------------------------------------------------------------
-    def _property(self, source: Source, name: str) -> Field:
+    def _property(self, source: RowSource, name: str) -> Field:
         """A property of the source's class, or of a subclass."""
         if source.entity is None:
             raise HqlError(f"pairs have no {name}")
@@ -227,21 +227,21 @@ class Paths(ABC):
             raise HqlError(f"could not resolve property: {name} of: {source.entity.qualified}")
         return found
 
-    def _implicit(self, scope: Scope, source: Source, step: Field, *, outer: bool = False) -> Source:
+    def _implicit(self, scope: Scope, source: RowSource, step: Field, *, outer: bool = False) -> RowSource:
         if step.kind != "entity":
             raise HqlError(f"illegal attempt to dereference {step.name}")
         return self._follow(scope, source, f'"{step.name}"', step.target, outer)
 
-    def _implicit_details(self, scope: Scope, source: Source, name: str, *, outer: bool = False) -> Source:
+    def _implicit_details(self, scope: Scope, source: RowSource, name: str, *, outer: bool = False) -> RowSource:
         if name not in _DETAILS:
             raise HqlError(f"could not resolve property: details.{name}")
         column, target = _DETAILS[name]
         return self._follow(scope, source, column, target, outer)
 
-    def _follow(self, scope: Scope, source: Source, column: str, target: str, outer: bool = False) -> Source:
+    def _follow(self, scope: Scope, source: RowSource, column: str, target: str, outer: bool = False) -> RowSource:
         key = (source.sql, column)
         if key not in scope.implicit:
-            made, kind = Source(self._fresh(), entity(target)), "LEFT JOIN" if outer else "JOIN"
+            made, kind = RowSource(self._fresh(), entity(target)), "LEFT JOIN" if outer else "JOIN"
             scope.joins.append(f" {kind} {table(target).name} {made.sql} ON {made.sql}.id = {source.sql}.{column}")
             scope.implicit[key] = made
         return scope.implicit[key]
@@ -250,7 +250,7 @@ class Paths(ABC):
         owner, name = self._owner(scope, syntax.Path(parts), outer=False)
         return self._property(owner, name).kind == "children"
 
-    def _collection(self, scope: Scope, path: syntax.Path) -> tuple[Source, Field]:
+    def _collection(self, scope: Scope, path: syntax.Path) -> tuple[RowSource, Field]:
         owner, name = self._owner(scope, path, outer=False)
         found = self._property(owner, name)
         if found.kind != "children":
@@ -279,14 +279,14 @@ class Paths(ABC):
             raise HqlError(f"{path.parts[0]} is no alias")
         return self._walk(scope, next(iter(scope.names.values())), list(path.parts))
 
-    def _whole(self, source: Source) -> Value:
+    def _whole(self, source: RowSource) -> Value:
         if source.unit is not None:
             return self._property_value(source, source.unit, plain_id=False)
         if source.entity is None:
             raise HqlError("pairs cannot be selected as a whole")
         return Value(f"{source.sql}.id", "entity", source.entity.name)
 
-    def _walk(self, scope: Scope, source: Source, steps: list[str]) -> Value:
+    def _walk(self, scope: Scope, source: RowSource, steps: list[str]) -> Value:
         if source.unit is not None:
             return self._unit_part(source, source.unit, steps)
         while True:
@@ -303,7 +303,7 @@ class Paths(ABC):
                 return found
             source = found
 
-    def _step(self, scope: Scope, source: Source, step: str, rest: list[str]) -> Source | Value:
+    def _step(self, scope: Scope, source: RowSource, step: str, rest: list[str]) -> RowSource | Value:
         special = self._special(source, step)
         if special is not None:
             if rest:
@@ -318,7 +318,7 @@ class Paths(ABC):
             raise HqlError(f"illegal attempt to dereference {step}")
         return self._property_value(source, found, plain_id=bool(rest))
 
-    def _special(self, source: Source, step: str) -> Value | None:
+    def _special(self, source: RowSource, step: str) -> Value | None:
         if source.entity is None:
             if step not in ("name", "value"):
                 raise HqlError(f"pairs have no {step}")
@@ -331,7 +331,7 @@ class Paths(ABC):
             return self._discriminator(source)
         return None
 
-    def _property_value(self, source: Source, found: Field, *, plain_id: bool) -> Value:
+    def _property_value(self, source: RowSource, found: Field, *, plain_id: bool) -> Value:
         sql = f'{source.sql}."{found.name}"'
         if found.kind == "entity":
             return Value(sql, "long") if plain_id else Value(sql, "entity", found.target)
@@ -341,26 +341,26 @@ class Paths(ABC):
             raise HqlError(f"{found.name} is a collection")
         return Value(sql, found.kind)
 
-    def _unit_part(self, source: Source, found: Field, rest: list[str]) -> Value:
+    def _unit_part(self, source: RowSource, found: Field, rest: list[str]) -> Value:
         if rest == ["value"]:
             return Value(f'{source.sql}."{found.name}"', "double")
         if rest == ["unit"]:
             return Value(f'{source.sql}."{found.name}_unit"', "string")
         raise HqlError(f"could not resolve property: {rest[0]}")
 
-    def _details_value(self, source: Source, steps: list[str]) -> Value:
+    def _details_value(self, source: RowSource, steps: list[str]) -> Value:
         if steps[0] not in _DETAILS:
             raise HqlError(f"could not resolve property: details.{steps[0]}")
         column, target = _DETAILS[steps[0]]
         sql = f"{source.sql}.{column}"
         return Value(sql, "long") if len(steps) == 2 else Value(sql, "entity", target)
 
-    def _permissions(self, source: Source) -> Value:
+    def _permissions(self, source: RowSource) -> Value:
         if source.entity is not None and source.entity.name == "ExperimenterGroup":
             return Value(f"{source.sql}.permissions", "permissions", "ExperimenterGroup", f"{source.sql}.id")
         return Value(f"{source.sql}.owner_id", "permissions", extra=f"{source.sql}.group_id")
 
-    def _discriminator(self, source: Source) -> Value:
+    def _discriminator(self, source: RowSource) -> Value:
         assert source.entity is not None
         if not table(source.entity.name).polymorphic:
             return Value(f"'{source.entity.name}'", "discriminator", f"'{source.entity.name}'")

@@ -14,12 +14,12 @@ from omero import rtypes
 from omero_pixclf.embedded.database.object_model import entity, unit_names
 from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.hql.grammar import HqlSyntaxError
-from omero_pixclf.embedded.hql.to_sql import Column, HqlError, Page, Translation, translate
-from omero_pixclf.embedded.server.exceptions import fault, misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.users.access_rights import Rights, level_text
+from omero_pixclf.embedded.hql.to_sql import HqlError, PagedQuery, SelectedColumn, Translation, translate
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.users.access_rights import Rights, format_permissions
 
-__all__ = ["objects", "parameters", "projection", "run_objects", "run_projection"]
+__all__ = ["make_parameters", "query_objects", "query_rows", "run_object_query", "run_projection_query"]
 
 _TO_RTYPE = {
     "string": rtypes.rstring,
@@ -36,7 +36,7 @@ _TO_RTYPE = {
 _RIGHTS = "_details_permissions"  # of an object in a map, asked for by such a name, as OMERO.web's tree does
 
 
-def parameters(**values: Any) -> dict[str, Any]:
+def make_parameters(**values: Any) -> dict[str, Any]:
     """Python values as query parameters: ints as longs, lists as rlists."""
     return {name: _rtype(value) for name, value in values.items()}
 
@@ -53,31 +53,31 @@ def _rtype(value: Any) -> Any:
     return rtypes.wrap(value)
 
 
-def objects(call: Call, text: str, **values: Any) -> list[Any]:
+def query_objects(call: RequestContext, text: str, **values: Any) -> list[Any]:
     """Model objects of a query of the server's own."""
-    return run_objects(call, text, parameters(**values), None)
+    return run_object_query(call, text, make_parameters(**values), None)
 
 
-def projection(call: Call, text: str, **values: Any) -> list[tuple[Any, ...]]:
+def query_rows(call: RequestContext, text: str, **values: Any) -> list[tuple[Any, ...]]:
     """Rows of a query of the server's own, as plain Python values."""
-    found = _translated(call, text, parameters(**values))
+    found = _translate(call, text, make_parameters(**values))
     rows = call.tx.all(found.sql, found.parameters)
     return [tuple(row[c.place] for c in found.columns) for row in rows]
 
 
-def run_objects(
-    call: Call, text: str, given: dict[str, Any] | None, page: Any, *, any_order: bool = False
+def run_object_query(
+    call: RequestContext, text: str, given: dict[str, Any] | None, page: Any, *, any_order: bool = False
 ) -> list[Any]:
     """What findAllByQuery answers: objects, duplicates kept unless a collection was fetched.
 
     ``any_order`` is for clients' queries: without ``order by`` their results may come in another order at each call.
     """
-    found = _translated(call, text, given)
+    found = _translate(call, text, given)
     if len(found.columns) != 1 or found.columns[0].value.kind != "entity":
-        raise fault(omero.InternalException, "Failed to invoke: findAllByQuery needs a query for objects")
-    rows = _rows(call, found, page)
+        raise omero_error(omero.InternalException, "Failed to invoke: findAllByQuery needs a query for objects")
+    rows = _fetch_rows(call, found, page)
     column = found.columns[0]
-    loaded = _load(call, found, rows)
+    loaded = _load_objects(call, found, rows)
     ids = [row[column.place] for row in rows]
     if any_order and not found.is_ordered:
         ids = call.tx.in_any_order(ids)
@@ -86,43 +86,43 @@ def run_objects(
     return [loaded.get((column.value.target, i)) for i in ids]
 
 
-def run_projection(call: Call, text: str, given: dict[str, Any] | None, page: Any) -> list[list[Any]]:
+def run_projection_query(call: RequestContext, text: str, given: dict[str, Any] | None, page: Any) -> list[list[Any]]:
     """What projection answers: lists of rtypes."""
-    found = _translated(call, text, given)
-    rows = _rows(call, found, page)
+    found = _translate(call, text, given)
+    rows = _fetch_rows(call, found, page)
     if not found.is_ordered:
         rows = call.tx.in_any_order(rows)
-    loaded = _load(call, found, rows)
+    loaded = _load_objects(call, found, rows)
     made = []
     for row in rows:
-        cells = [_cell(call, loaded, row, column) for column in found.columns]
+        cells = [_cell_to_rtype(call, loaded, row, column) for column in found.columns]
         made.append([] if len(cells) == 1 and cells[0] is None else cells)
     return made
 
 
-def _translated(call: Call, text: str, given: dict[str, Any] | None) -> Translation:
+def _translate(call: RequestContext, text: str, given: dict[str, Any] | None) -> Translation:
     try:
         return translate(text, call.caller, given)
     except HqlSyntaxError as error:
         if error.is_dml:
-            raise misuse(f"{error} [{text}]") from error
-        raise fault(omero.QueryException, f"Illegal query:{text}\n{error}") from error
+            raise api_usage_error(f"{error} [{text}]") from error
+        raise omero_error(omero.QueryException, f"Illegal query:{text}\n{error}") from error
     except HqlError as error:
-        raise fault(omero.QueryException, f"Illegal query:{text}\n{error}") from error
+        raise omero_error(omero.QueryException, f"Illegal query:{text}\n{error}") from error
     except RecursionError as error:
-        raise fault(omero.QueryException, f"Illegal query: too deep: {text[:100]}") from error
+        raise omero_error(omero.QueryException, f"Illegal query: too deep: {text[:100]}") from error
 
 
 # ---- rows ----------------------------------------------------------------------------------------------------
-def _window(page: Any) -> tuple[int | None, int]:
+def _limit_and_offset(page: Any) -> tuple[int | None, int]:
     """Limit (None: all) and offset of a Filter."""
     limit = rtypes.unwrap(page.limit) if page is not None and page.limit is not None else None
     offset = rtypes.unwrap(page.offset) if page is not None and page.offset is not None else 0
     return (None if limit is None or limit < 0 else limit), max(0, offset or 0)
 
 
-def _rows(call: Call, found: Translation, page: Any) -> list[Any]:
-    limit, offset = _window(page)
+def _fetch_rows(call: RequestContext, found: Translation, page: Any) -> list[Any]:
+    limit, offset = _limit_and_offset(page)
     try:
         if limit is None and not offset:
             return call.tx.all(found.sql, found.parameters)
@@ -131,10 +131,12 @@ def _rows(call: Call, found: Translation, page: Any) -> list[Any]:
             return call.tx.all(found.page.rows_sql, {**found.parameters, "page": ids_parameter(ids)})
         return call.tx.all(f"{found.sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}", found.parameters)
     except sqlite3.OperationalError as error:
-        raise misuse(f"could not execute query: {error}") from error
+        raise api_usage_error(f"could not execute query: {error}") from error
 
 
-def _page_ids(call: Call, page: Page, given: dict[str, Any], limit: int | None, offset: int) -> list[int]:
+def _page_ids(
+    call: RequestContext, page: PagedQuery, given: dict[str, Any], limit: int | None, offset: int
+) -> list[int]:
     """The ids of a page's objects: whole objects count, not rows."""
     if page.exact:
         sql = f"{page.ids_sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
@@ -150,11 +152,11 @@ def _page_ids(call: Call, page: Page, given: dict[str, Any], limit: int | None, 
 
 
 # ---- objects -------------------------------------------------------------------------------------------------
-def _load(call: Call, found: Translation, rows: list[Any]) -> dict[tuple[str, int], Any]:
+def _load_objects(call: RequestContext, found: Translation, rows: list[Any]) -> dict[tuple[str, int], Any]:
     """Load all objects that rows speak of, with what was fetched; by class as queried and id."""
     graph = call.graph
     made: dict[tuple[str, int], Any] = {}
-    for kind, places in _entities(found):
+    for kind, places in _loaded_classes(found):
         ids = {row[p] for row in rows for p in places if row[p] is not None}
         made.update({(kind, i): o for i, o in graph.load(kind, sorted(ids)).items()})
     for source, place in found.fetches:
@@ -166,10 +168,10 @@ def _load(call: Call, found: Translation, rows: list[Any]) -> dict[tuple[str, in
     return made
 
 
-def _entities(found: Translation) -> list[tuple[str, list[int]]]:
+def _loaded_classes(found: Translation) -> list[tuple[str, list[int]]]:
     """Classes that a query loads and where their ids stand in its rows."""
     places: dict[str, list[int]] = {}
-    for column in _flat(found.columns):
+    for column in _flatten(found.columns):
         if column.value.kind == "entity":
             places.setdefault(column.value.target, []).append(column.place)
     for source, place in found.fetches:
@@ -178,18 +180,18 @@ def _entities(found: Translation) -> list[tuple[str, list[int]]]:
     return list(places.items())
 
 
-def _flat(columns: Iterable[Column]) -> Iterable[Column]:
+def _flatten(columns: Iterable[SelectedColumn]) -> Iterable[SelectedColumn]:
     for column in columns:
-        yield from _flat(column.parts) if column.parts else (column,)
+        yield from _flatten(column.parts) if column.parts else (column,)
 
 
-def _fill_counts(call: Call, found: Translation, source: Any, rows: list[Any]) -> None:
+def _fill_counts(call: RequestContext, found: Translation, source: Any, rows: list[Any]) -> None:
     place = _place_of(found, source.parent)
     owners = list(dict.fromkeys(row[place] for row in rows if row[place] is not None))
     call.graph.load_counts(source.parent.entity.name, owners, source.counted)
 
 
-def _fill_collection(call: Call, found: Translation, source: Any, place: int, rows: list[Any]) -> None:
+def _fill_collection(call: RequestContext, found: Translation, source: Any, place: int, rows: list[Any]) -> None:
     graph = call.graph
     owner = source.parent
     owner_place = _place_of(found, owner)
@@ -205,10 +207,12 @@ def _fill_collection(call: Call, found: Translation, source: Any, place: int, ro
         if child_id is None or (owner_id, child_id) in seen:
             continue
         seen.add((owner_id, child_id))
-        _put(started[owner_id], graph.loaded(source.entity.name, child_id), row[place + 1] if source.index else None)
+        _insert_at(
+            started[owner_id], graph.loaded(source.entity.name, child_id), row[place + 1] if source.index else None
+        )
 
 
-def _put(collection: list[Any], child: Any, index: int | None) -> None:
+def _insert_at(collection: list[Any], child: Any, index: int | None) -> None:
     """Add an element, at its place where the collection is ordered; gaps stay as None."""
     if index is None:
         collection.append(child)
@@ -222,13 +226,13 @@ def _place_of(found: Translation, source: Any) -> int:
     for fetched, place in found.fetches:
         if fetched is source:
             return place
-    return next(c.place for c in _flat(found.columns) if c.value.sql == f"{source.sql}.id")
+    return next(c.place for c in _flatten(found.columns) if c.value.sql == f"{source.sql}.id")
 
 
 # ---- cells ---------------------------------------------------------------------------------------------------
-def _cell(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Column) -> Any:
+def _cell_to_rtype(call: RequestContext, loaded: dict[tuple[str, int], Any], row: Any, column: SelectedColumn) -> Any:
     if column.gathered:
-        return _gathered(call, loaded, row, column)
+        return _container_cell(call, loaded, row, column)
     value, cell = column.value, row[column.place]
     if cell is None:
         return None
@@ -242,12 +246,14 @@ def _cell(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Colu
         return _permissions(call, cell, row[column.place + 1])
     if value.kind == "unit":
         quantity = getattr(omero.model, value.target + "I")
-        return rtypes.robject(None) if cell is None else _unit(quantity, value.target, cell, row[column.place + 1])
+        return (
+            rtypes.robject(None) if cell is None else _quantity_map(quantity, value.target, cell, row[column.place + 1])
+        )
     convert = _TO_RTYPE.get(value.kind)
     return convert(cell) if convert is not None else _rtype(cell)
 
 
-def _unit(quantity: Any, name: str, cell: float, unit: str) -> Any:
+def _quantity_map(quantity: Any, name: str, cell: float, unit: str) -> Any:
     """A quantity within a projection: a map of its value and unit."""
     made = quantity(cell, unit_names(name)[unit])
     return rtypes.rmap(
@@ -259,8 +265,8 @@ def _unit(quantity: Any, name: str, cell: float, unit: str) -> Any:
     )
 
 
-def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: Column) -> Any:
-    cells = [_cell(call, loaded, row, part) for part in column.parts]
+def _container_cell(call: RequestContext, loaded: dict[tuple[str, int], Any], row: Any, column: SelectedColumn) -> Any:
+    cells = [_cell_to_rtype(call, loaded, row, part) for part in column.parts]
     if column.gathered == "list":
         return rtypes.rlist(cells)
     names = [part.alias or str(i) for i, part in enumerate(column.parts)]
@@ -271,10 +277,10 @@ def _gathered(call: Call, loaded: dict[tuple[str, int], Any], row: Any, column: 
     return rtypes.rmap(dict(zip(names, cells, strict=True)))
 
 
-def _permissions(call: Call, owner: int, group: int) -> Any:
+def _permissions(call: RequestContext, owner: int, group: int) -> Any:
     return _rights_map(call.graph.level(group).perm1, call.graph.rights(owner, group))
 
 
 def _rights_map(perm1: int, rights: Rights) -> Any:
     made = {f"can{name.title()}": rtypes.rbool(value) for name, value in vars(rights).items()}
-    return rtypes.rmap({**made, "perm": rtypes.rstring(level_text(perm1))})
+    return rtypes.rmap({**made, "perm": rtypes.rstring(format_permissions(perm1))})

@@ -10,7 +10,8 @@ __all__ = [
     "Between",
     "Binary",
     "Case",
-    "Collection",
+    "CollectionElements",
+    "Constructor",
     "Exists",
     "Function",
     "In",
@@ -19,18 +20,17 @@ __all__ = [
     "Join",
     "Like",
     "Literal",
-    "Make",
     "MemberOf",
-    "Order",
-    "Parameter",
+    "NamedParameter",
+    "OrderTerm",
     "Path",
     "Quantified",
-    "Range",
+    "RangeVariable",
     "Select",
     "SelectItem",
     "Subselect",
     "Unary",
-    "nodes",
+    "walk_nodes",
 ]
 
 
@@ -50,7 +50,7 @@ class Literal:
 
 
 @dataclass(frozen=True)
-class Parameter:
+class NamedParameter:
     """``:name``."""
 
     name: str
@@ -137,7 +137,7 @@ class MemberOf:
 
 
 @dataclass(frozen=True)
-class Collection:
+class CollectionElements:
     """``elements(a.children)``."""
 
     path: Path
@@ -183,7 +183,7 @@ class SelectItem:
 
 
 @dataclass(frozen=True)
-class Make:
+class Constructor:
     """``new map(…)`` or ``new list(…)``."""
 
     kind: str
@@ -191,7 +191,7 @@ class Make:
 
 
 @dataclass(frozen=True)
-class Range:
+class RangeVariable:
     """``Image i`` within from."""
 
     entity: str
@@ -210,7 +210,7 @@ class Join:
 
 
 @dataclass(frozen=True)
-class Order:
+class OrderTerm:
     """One term of order by."""
 
     value: Any
@@ -223,18 +223,18 @@ class Select:
 
     items: tuple[SelectItem, ...]
     distinct: bool
-    sources: tuple[Range | Join, ...]
+    sources: tuple[RangeVariable | Join, ...]
     where: Any = None
     group: tuple[Any, ...] = ()
     having: Any = None
-    order: tuple[Order, ...] = ()
+    order: tuple[OrderTerm, ...] = ()
 
 
-def nodes(node: Any) -> Iterator[Any]:
+def walk_nodes(node: Any) -> Iterator[Any]:
     """A node and everything below it, sub-selects left out."""
     if isinstance(node, (Subselect, Exists, Quantified, Select)):
         return
     yield node
     for child in vars(node).values() if hasattr(node, "__dataclass_fields__") else ():
         for inner in child if isinstance(child, tuple) else (child,):
-            yield from nodes(inner)
+            yield from walk_nodes(inner)

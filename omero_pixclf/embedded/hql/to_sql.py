@@ -14,14 +14,14 @@ from typing import Any
 
 from omero_pixclf.embedded.database.object_model import Entity, entity
 from omero_pixclf.embedded.hql import syntax_tree as syntax
-from omero_pixclf.embedded.hql.expressions import Expressions
+from omero_pixclf.embedded.hql.expressions import ExpressionTranslator
 from omero_pixclf.embedded.hql.grammar import parse
-from omero_pixclf.embedded.hql.joins import HqlError, Scope, Source
-from omero_pixclf.embedded.hql.values import Parameters, Value
-from omero_pixclf.embedded.server.exceptions import misuse
+from omero_pixclf.embedded.hql.joins import HqlError, RowSource, Scope
+from omero_pixclf.embedded.hql.values import QueryParameters, Value
+from omero_pixclf.embedded.server.exceptions import api_usage_error
 from omero_pixclf.embedded.users.access_rights import Caller
 
-__all__ = ["Column", "HqlError", "Page", "Source", "Translation", "translate"]
+__all__ = ["HqlError", "PagedQuery", "RowSource", "SelectedColumn", "Translation", "translate"]
 
 _JOIN = re.compile(r" (LEFT )?JOIN (\S+ (t\d+)) ON (.*)", re.DOTALL)
 _TO_ONE = re.compile(r" ON t\d+\.id = t\d+\.(?!id$)")  # pairs, of which there are several, say ``= t1.id``
@@ -29,18 +29,18 @@ _AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
 
 
 @dataclass
-class Column:
+class SelectedColumn:
     """One thing selected: a value at a place of the SQL row, or several gathered in a map or list."""
 
     value: Value
     place: int
     alias: str = ""
-    parts: list[Column] = field(default_factory=list)
+    parts: list[SelectedColumn] = field(default_factory=list)
     gathered: str = ""
 
 
 @dataclass(frozen=True)
-class Page:
+class PagedQuery:
     """How to take a page of a query that fetches collections: first the ids of its objects, then their rows."""
 
     ids_sql: str
@@ -54,10 +54,12 @@ class Translation:
 
     sql: str
     parameters: dict[str, Any]
-    columns: list[Column]
-    fetches: list[tuple[Source, int]]  # fetched sources and the place of their id; the index follows where there is one
+    columns: list[SelectedColumn]
+    fetches: list[
+        tuple[RowSource, int]
+    ]  # fetched sources and the place of their id; the index follows where there is one
     root_place: int
-    page: Page | None  # where one object may span several rows
+    page: PagedQuery | None  # where one object may span several rows
     is_ordered: bool  # whether the query says in which order its results come
 
     @property
@@ -76,7 +78,7 @@ class _Clauses:
     order: str
 
 
-class _Translator(Expressions):
+class _QueryTranslator(ExpressionTranslator):
     """Whole selects."""
 
     def subquery(self, outer: Scope, query: syntax.Select) -> tuple[str, str]:
@@ -89,7 +91,7 @@ class _Translator(Expressions):
             values = [self._whole(next(iter(scope.names.values())))]
         self._in_condition = outside
         columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
-        return _joined(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
+        return _select_sql(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
 
     def _clauses(self, query: syntax.Select, scope: Scope, default_order: str = "") -> _Clauses:
         """Everything behind from; may add joins to the scope."""
@@ -103,7 +105,7 @@ class _Translator(Expressions):
         order = ", ".join(self._ordered(scope, o) for o in query.order) or default_order
         return _Clauses(conditions, group, having, order)
 
-    def _ordered(self, scope: Scope, term: syntax.Order) -> str:
+    def _ordered(self, scope: Scope, term: syntax.OrderTerm) -> str:
         value = self.value(scope, term.value)
         if value.sql.endswith(".id"):
             return f"{value.sql} DESC" if term.descending else value.sql
@@ -123,25 +125,27 @@ class _Translator(Expressions):
         clauses = self._clauses(query, scope, extra)
         self._check_groups(query, scope, places)
         self._check_distinct_order(query, scope, places)
-        sql = _joined(query, ", ".join(places), clauses, scope.joins)
+        sql = _select_sql(query, ", ".join(places), clauses, scope.joins)
         page = None
         if root_place >= 0 and any(source.is_collection for source, _ in fetches):
-            page = _page(query, clauses, scope.joins, ", ".join(places), f"{chosen.sql}.id")
+            page = _paged_query(query, clauses, scope.joins, ", ".join(places), f"{chosen.sql}.id")
         return Translation(sql, self.parameters.bound, columns, fetches, root_place, page, bool(query.order))
 
     def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
         """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""
         values = [item.value for item in query.items]
-        if not (query.group or any(_aggregates(v) for v in values)):
+        if not (query.group or any(_has_aggregate(v) for v in values)):
             return
         grouped = {self.value(scope, g).sql for g in query.group}
-        plain = [v for v in (*values, *(o.value for o in query.order)) if not _aggregates(v)]
-        for path in (n for v in plain for n in syntax.nodes(v) if isinstance(n, syntax.Path)):
+        plain = [v for v in (*values, *(o.value for o in query.order)) if not _has_aggregate(v)]
+        for path in (n for v in plain for n in syntax.walk_nodes(v) if isinstance(n, syntax.Path)):
             found = self.value(scope, path)
             whole = f"{found.sql.split('.')[0]}.id" in grouped
             computed = "." not in found.sql or "(" in found.sql
             if found.kind != "class" and found.sql not in grouped and not whole and not computed:
-                raise misuse(f"could not execute query: {'.'.join(path.parts)} must appear in the GROUP BY clause")
+                raise api_usage_error(
+                    f"could not execute query: {'.'.join(path.parts)} must appear in the GROUP BY clause"
+                )
 
     def _check_distinct_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
         """PostgreSQL orders distinct rows by what is selected only."""
@@ -151,9 +155,11 @@ class _Translator(Expressions):
         for term in query.order:
             sql = self.value(scope, term.value).sql
             if sql not in places and ("(" in sql or sql.split(".")[0] not in whole):
-                raise misuse("could not execute query: ORDER BY expressions must appear in the list of SELECT DISTINCT")
+                raise api_usage_error(
+                    "could not execute query: ORDER BY expressions must appear in the list of SELECT DISTINCT"
+                )
 
-    def _root(self, scope: Scope, columns: list[Column], first: Source) -> tuple[Source, int]:
+    def _root(self, scope: Scope, columns: list[SelectedColumn], first: RowSource) -> tuple[RowSource, int]:
         for column in columns:
             if column.value.kind == "entity":
                 for source in scope.names.values():
@@ -163,14 +169,14 @@ class _Translator(Expressions):
 
     def _default_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> str:
         """By ids where the query leaves the order open, so that answers are the same every time."""
-        if query.order or query.group or query.distinct or any(_aggregates(item.value) for item in query.items):
+        if query.order or query.group or query.distinct or any(_has_aggregate(item.value) for item in query.items):
             return ""
         return ", ".join(f"{s.sql}.id" for s in scope.names.values() if s.entity is not None)
 
-    def _column(self, scope: Scope, item: syntax.SelectItem, places: list[str]) -> Column:
-        if isinstance(item.value, syntax.Make):
+    def _column(self, scope: Scope, item: syntax.SelectItem, places: list[str]) -> SelectedColumn:
+        if isinstance(item.value, syntax.Constructor):
             parts = [self._column(scope, part, places) for part in item.value.items]
-            return Column(Value(""), -1, item.alias, parts, item.value.kind)
+            return SelectedColumn(Value(""), -1, item.alias, parts, item.value.kind)
         value = self._elements_selected(scope, item.value) or self.value(scope, item.value)
         if isinstance(item.value, syntax.Path) and value.kind == "entity" and not value.sql.endswith(".id"):
             value = self._joined_entity(scope, value)
@@ -179,11 +185,11 @@ class _Translator(Expressions):
         places.append(value.sql)
         if value.extra:
             places.append(value.extra)
-        return Column(value, len(places) - (2 if value.extra else 1), item.alias)
+        return SelectedColumn(value, len(places) - (2 if value.extra else 1), item.alias)
 
     def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
         """``select d.imageLinks`` or ``elements(d.imageLinks)``: the elements of a collection, by a join."""
-        node = node.path if isinstance(node, syntax.Collection) else node
+        node = node.path if isinstance(node, syntax.CollectionElements) else node
         source = scope.find(node.parts[0]) if isinstance(node, syntax.Path) else None
         if source is None or source.unit is not None or not _ends_in_collection(source.entity, node.parts[1:]):
             return None
@@ -194,11 +200,11 @@ class _Translator(Expressions):
 
     def _joined_entity(self, scope: Scope, value: Value) -> Value:
         alias, column = value.sql.split(".", 1)
-        source = Source(alias, None)
+        source = RowSource(alias, None)
         made = self._follow(scope, source, column, value.target)
         return Value(f"{made.sql}.id", "entity", value.target)
 
-    def _fetches(self, scope: Scope, selected: set[str], places: list[str]) -> list[tuple[Source, int]]:
+    def _fetches(self, scope: Scope, selected: set[str], places: list[str]) -> list[tuple[RowSource, int]]:
         found, known = [], set(selected)
         for source in scope.names.values():
             if not source.fetched or source.unit is not None:
@@ -219,7 +225,7 @@ class _Translator(Expressions):
         return found
 
 
-def _joined(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequence[str]) -> str:
+def _select_sql(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequence[str]) -> str:
     sql = f"SELECT {'DISTINCT ' if query.distinct else ''}{columns} FROM {''.join(joins)}"
     for word, text in (
         ("WHERE", " AND ".join(clauses.conditions)),
@@ -231,17 +237,17 @@ def _joined(query: syntax.Select, columns: str, clauses: _Clauses, joins: Sequen
     return sql
 
 
-def _page(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], columns: str, root: str) -> Page:
+def _paged_query(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], columns: str, root: str) -> PagedQuery:
     order = clauses.order if query.order else root
-    needed, exist = _needed(joins, [*clauses.conditions, order, root])
+    needed, exist = _required_joins(joins, [*clauses.conditions, order, root])
     exact = all(_TO_ONE.search(join) for join in needed[1:])
     within = replace(clauses, order=order, conditions=[*clauses.conditions, *exist])
     inside = [*clauses.conditions, f"{root} IN (SELECT value FROM json_each(:page))"]
-    rows_sql = _joined(query, columns, replace(clauses, conditions=inside), joins)
-    return Page(_joined(query, root, within, needed), exact, rows_sql)
+    rows_sql = _select_sql(query, columns, replace(clauses, conditions=inside), joins)
+    return PagedQuery(_select_sql(query, root, within, needed), exact, rows_sql)
 
 
-def _needed(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
+def _required_joins(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """The joins that decide which objects there are and in what order, and conditions in place of others.
 
     Of joins that only fetch, whose alias nothing else speaks of, outer ones go, and inner ones of collections need no
@@ -275,12 +281,12 @@ def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:
     return False
 
 
-def _aggregates(node: Any) -> bool:
-    return any(isinstance(n, syntax.Function) and n.name in _AGGREGATES for n in syntax.nodes(node))
+def _has_aggregate(node: Any) -> bool:
+    return any(isinstance(n, syntax.Function) and n.name in _AGGREGATES for n in syntax.walk_nodes(node))
 
 
 def translate(text: str, caller: Caller, given: dict[str, Any] | None) -> Translation:
     """A query's text in SQL; HqlError or HqlSyntaxError when it cannot be, OMERO's exceptions for bad parameters."""
     if not text:
         raise HqlError("the query is empty")
-    return _Translator(caller, Parameters(given)).translate(parse(text))
+    return _QueryTranslator(caller, QueryParameters(given)).translate(parse(text))

@@ -10,9 +10,9 @@ import Ice
 import omero
 
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, validation_error
 
-__all__ = ["Parameters", "Value", "check_comparable", "check_number", "check_text", "plain"]
+__all__ = ["QueryParameters", "Value", "check_comparable", "check_number", "check_text", "unwrap_parameter"]
 
 _RTYPES = {
     "RLong": "long",
@@ -45,10 +45,10 @@ class Value:
     constant: Any = None  # of a literal
 
 
-def plain(value: Any) -> Any:
+def unwrap_parameter(value: Any) -> Any:
     """A parameter's value without its rtype; lists become Python lists."""
     if isinstance(value, (omero.RList, omero.RSet, omero.RArray)):
-        return [plain(v) for v in value.getValue() or []]
+        return [unwrap_parameter(v) for v in value.getValue() or []]
     return value.getValue()
 
 
@@ -58,24 +58,24 @@ def check_comparable(left: Value, right: Value) -> None:
         if text.kind != "string" or number.kind not in _NUMBERS:
             continue
         if not text.literal:
-            raise misuse("could not execute query: operator does not exist: character varying = number")
+            raise api_usage_error("could not execute query: operator does not exist: character varying = number")
         if not _NUMBER.fullmatch(str(text.constant)):
-            raise invalid(f"could not execute query: invalid input syntax for a number: {text.constant!r}")
+            raise validation_error(f"could not execute query: invalid input syntax for a number: {text.constant!r}")
 
 
 def check_text(*values: Value) -> None:
     """ApiUsageException where a function or operator of texts meets a number."""
     if any(v.kind in ("int", "long", "double", "bool", "entity") for v in values):
-        raise misuse("could not execute query: function or operator does not exist for numbers")
+        raise api_usage_error("could not execute query: function or operator does not exist for numbers")
 
 
 def check_number(*values: Value) -> None:
     """ApiUsageException where arithmetic meets a text."""
     if any(v.kind in ("string", "bool") and not v.literal for v in values):
-        raise misuse("could not execute query: function or operator does not exist for texts")
+        raise api_usage_error("could not execute query: function or operator does not exist for texts")
 
 
-class Parameters:
+class QueryParameters:
     """Named parameters of a query: taken from the client's, handed to SQLite."""
 
     def __init__(self, given: dict[str, Any] | None) -> None:
@@ -88,9 +88,9 @@ class Parameters:
         if isinstance(value, (omero.RList, omero.RSet, omero.RArray)):
             elements = value.getValue() or []
             if len(elements) != 1:
-                raise misuse(f"parameter {name} holds {len(elements)} values where one is needed")
+                raise api_usage_error(f"parameter {name} holds {len(elements)} values where one is needed")
             value = elements[0]
-        return self._bind(plain(value), self._checked(name, value, expected))
+        return self._bind(unwrap_parameter(value), self._checked(name, value, expected))
 
     def choices(self, name: str, expected: str) -> str:
         """SQL that yields the values of a list."""
@@ -99,10 +99,10 @@ class Parameters:
             return f"({self.scalar(name, expected).sql})"
         elements = value.getValue() or []
         if not elements:
-            raise misuse(f"unexpected end of subtree: the list {name} is empty")
+            raise api_usage_error(f"unexpected end of subtree: the list {name} is empty")
         for element in elements:
             self._checked(name, element, expected)
-        return f"(SELECT value FROM json_each({self._bind(ids_parameter(plain(value)), 'string').sql}))"
+        return f"(SELECT value FROM json_each({self._bind(ids_parameter(unwrap_parameter(value)), 'string').sql}))"
 
     def constant(self, value: Any, kind: str) -> Value:
         """A literal of the query, handed over as a parameter."""
@@ -111,7 +111,7 @@ class Parameters:
 
     def _get(self, name: str) -> Any:
         if name not in self._given:
-            raise misuse(f"Null parameters not allowed: {name}")
+            raise api_usage_error(f"Null parameters not allowed: {name}")
         value = self._given[name]
         if value is None or isinstance(value, omero.RObject):
             raise Ice.UnknownException(f"parameter {name} has no value that a query can compare")
@@ -121,7 +121,7 @@ class Parameters:
         kind = next((k for r, k in _RTYPES.items() if isinstance(value, getattr(omero, r))), "")
         wanted = _EXPECTED.get(expected, expected)
         if wanted in ("string", "int", "long", "double", "bool", "time") and kind != wanted:
-            raise fault(
+            raise omero_error(
                 omero.InternalException,
                 f"Wrapped Exception: (java.lang.ClassCastException): parameter {name} is {kind}, needed is {wanted}",
             )

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint
 from PIL import Image
 
-__all__ = ["coloured_masks"]
+__all__ = ["masks_by_colour"]
 
 _BLACK = (0, 0, 0, 255)
 
 
-def coloured_masks(picture: bytes, z: int, t: int) -> Iterator[Any]:
+def masks_by_colour(picture: bytes, z: int, t: int) -> Iterator[Any]:
     """Unsaved masks on a plane, one per colour of a PNG, GIF or the like but black, in the order of colours.
 
     Raises

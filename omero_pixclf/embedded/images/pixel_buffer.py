@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.storage.data_paths import read_all, write_all
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.storage.data_paths import read_at, write_at
 
 __all__ = ["PixelBuffer", "PixelLayout", "sample_type"]
 
@@ -40,7 +40,7 @@ _SAMPLES = {
 def sample_type(pixels_type: str) -> np.dtype[Any]:
     """The big-endian dtype of a pixel type; ApiUsageException for those without plain samples (complex, bit)."""
     if pixels_type not in _SAMPLES:
-        raise misuse(f"Unknown type: '{pixels_type}'")
+        raise api_usage_error(f"Unknown type: '{pixels_type}'")
     return np.dtype(_SAMPLES[pixels_type])
 
 
@@ -108,7 +108,7 @@ class PixelLayout:
             value, size = coordinates.get(axis), getattr(self, axis)
             if value is not None and not 0 <= value < size:
                 name = axis.upper()
-                raise misuse(f"{name} '{value}' greater than size{name} '{size}'.")
+                raise api_usage_error(f"{name} '{value}' greater than size{name} '{size}'.")
 
     def offset(self, y: int = 0, z: int = 0, c: int = 0, t: int = 0) -> int:
         """Where a row begins; the coordinates must lie inside."""
@@ -118,11 +118,11 @@ class PixelLayout:
     def check_cube(self, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> None:
         """ApiUsageException where a hypercube is no part of the image."""
         if not len(offset) == len(size) == len(step) == 5:
-            raise misuse("Invalid List length: each list must contain 5 elements XYZCT")
+            raise api_usage_error("Invalid List length: each list must contain 5 elements XYZCT")
         self.check(**dict(zip("xyzct", offset, strict=True)))
         self.check(**{a: o + s - 1 for a, o, s in zip("xyzct", offset, size, strict=True)})
         if min(step) < 1:
-            raise misuse("Invalid step size: steps sizes must be 1 or greater")
+            raise api_usage_error("Invalid step size: steps sizes must be 1 or greater")
 
 
 class PixelBuffer:
@@ -155,7 +155,7 @@ class PixelBuffer:
         """Bytes as they lie in the file; zeros where nothing was written yet."""
         if self._descriptor is None and not self.writable and not self.path.exists():
             return bytes(size)
-        return read_all(self._file(), size, offset)
+        return read_at(self._file(), size, offset)
 
     def plane(self, z: int, c: int, t: int) -> bytes:
         """The bytes of a plane."""
@@ -216,14 +216,16 @@ class PixelBuffer:
     def check_writable(self) -> None:
         """ApiUsageException where the pixels were written before."""
         if not self.writable:
-            raise misuse("Write-method not permitted.")
+            raise api_usage_error("Write-method not permitted.")
 
     def write(self, offset: int, data: bytes) -> None:
         """Bytes as they shall lie in the file."""
         self.check_writable()
         if offset < 0 or offset + len(data) > self.layout.total_size:
-            raise misuse(f"{len(data)} bytes at {offset} do not fit into {self.layout.total_size} bytes of pixels")
-        write_all(self._file(), data, offset)
+            raise api_usage_error(
+                f"{len(data)} bytes at {offset} do not fit into {self.layout.total_size} bytes of pixels"
+            )
+        write_at(self._file(), data, offset)
 
     def write_tile(self, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
         """Part of a plane."""
@@ -233,4 +235,4 @@ class PixelBuffer:
         size = w * layout.width
         for row in range(h):
             start = layout.offset(y + row, z, c, t) + x * layout.width
-            write_all(self._file(), data[row * size : (row + 1) * size], start)
+            write_at(self._file(), data[row * size : (row + 1) * size], start)

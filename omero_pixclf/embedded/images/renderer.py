@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["PROJECTIONS", "ChannelLook", "jpeg", "packed", "picture", "quantised"]
+__all__ = ["PROJECTIONS", "ChannelRendering", "encode_jpeg", "pack_argb", "quantise", "render_rgb"]
 
 
 @dataclass(frozen=True)
-class ChannelLook:
+class ChannelRendering:
     """How one channel is drawn."""
 
     start: float
@@ -74,7 +74,7 @@ PROJECTIONS: dict[str, _Reduce] = {
 }
 
 
-def quantised(samples: NDArray[Any], look: ChannelLook, interval: tuple[int, int] = (0, 255)) -> NDArray[np.uint8]:
+def quantise(samples: NDArray[Any], look: ChannelRendering, interval: tuple[int, int] = (0, 255)) -> NDArray[np.uint8]:
     """Samples of one channel as brightness: window, curve, codomain interval.
 
     >>> quantised(np.array([0, 50, 100, 200]), ChannelLook(0, 100)).tolist()
@@ -92,19 +92,19 @@ def quantised(samples: NDArray[Any], look: ChannelLook, interval: tuple[int, int
     return np.asarray(levels, np.uint8)
 
 
-def _levels(plane: NDArray[Any], look: ChannelLook, interval: tuple[int, int]) -> NDArray[np.uint8]:
-    """`quantised`, by a table where the samples are small integers and many."""
+def _quantise_by_table(plane: NDArray[Any], look: ChannelRendering, interval: tuple[int, int]) -> NDArray[np.uint8]:
+    """`quantise`, by a table where the samples are small integers and many."""
     if plane.dtype.kind not in "iu" or plane.dtype.itemsize > 2 or plane.size < _MANY:
-        return quantised(plane, look, interval)
+        return quantise(plane, look, interval)
     info = np.iinfo(plane.dtype)
-    table: NDArray[np.uint8] = quantised(np.arange(info.min, info.max + 1), look, interval)
+    table: NDArray[np.uint8] = quantise(np.arange(info.min, info.max + 1), look, interval)
     found: NDArray[np.uint8] = table.take(plane.astype(np.int32) - info.min)
     return found
 
 
-def picture(
+def render_rgb(
     planes: Sequence[NDArray[Any]],
-    looks: Sequence[ChannelLook],
+    looks: Sequence[ChannelRendering],
     *,
     grey: bool = False,
     interval: tuple[int, int] = (0, 255),
@@ -116,25 +116,25 @@ def picture(
     if not planes:
         raise ValueError("no active channel")
     if grey:
-        level = _levels(planes[0], looks[0], interval)
+        level = _quantise_by_table(planes[0], looks[0], interval)
         return np.repeat(level[:, :, None], 3, axis=2)
     total = np.zeros((*planes[0].shape, 3), np.uint16)
     for plane, look in zip(planes, looks, strict=True):
-        level = _levels(plane, look, interval).astype(np.uint32)
+        level = _quantise_by_table(plane, look, interval).astype(np.uint32)
         for band, part in enumerate(look.colour):
             if part:
                 total[:, :, band] += (level * (part * look.alpha) // (255 * 255)).astype(np.uint16)
     return np.minimum(total, 255).astype(np.uint8)
 
 
-def packed(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
+def pack_argb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
     """A picture as opaque ARGB integers, row by row."""
     wide = rgb.astype(np.uint32)
     words = np.uint32(0xFF000000) | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
     return np.asarray(words, np.uint32).view(np.int32).ravel()
 
 
-def jpeg(rgb: NDArray[np.uint8], *, size: tuple[int, int] | None = None, quality: float = 0.85) -> bytes:
+def encode_jpeg(rgb: NDArray[np.uint8], *, size: tuple[int, int] | None = None, quality: float = 0.85) -> bytes:
     """A picture as JPEG, brought to ``size`` (width, height) where given; quality from 0 to 1."""
     image = Image.fromarray(rgb, "RGB")
     if size is not None and size != image.size:

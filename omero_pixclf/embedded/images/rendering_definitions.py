@@ -10,27 +10,27 @@ import omero.model
 from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint
 
-from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.database.fetching import load_path, readable_ids
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
-from omero_pixclf.embedded.images.renderer import ChannelLook, picture
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.images.renderer import ChannelRendering, render_rgb
+from omero_pixclf.embedded.server.request_context import RequestContext
 
 __all__ = [
-    "copy_of",
-    "defaults_into",
-    "draw",
-    "drawn_settings_id",
-    "enumeration",
-    "looks_of",
+    "apply_defaults",
+    "apply_window_ranges",
+    "channel_renderings",
+    "copy_settings",
+    "find_settings_id",
+    "find_thumbnail_settings_id",
+    "load_enumeration",
+    "load_rendering_defs",
     "new_settings",
+    "render_image",
     "rendering_def_ids",
-    "rendering_defs",
     "save_settings",
-    "thumbnail_settings_id",
     "type_range",
-    "windows_into",
 ]
 
 _ACTIVE_AT_FIRST = 3
@@ -48,7 +48,7 @@ _RENDERING = (
 )
 
 
-def enumeration(call: Call, kind: str, value: str) -> Any:
+def load_enumeration(call: RequestContext, kind: str, value: str) -> Any:
     """The loaded enumeration object of a value."""
     row = call.tx.one(f"SELECT id FROM {table(kind).name} WHERE value = ?", (value,))
     found = call.graph.get(kind, row[0])
@@ -64,8 +64,8 @@ def type_range(dtype: np.dtype[Any]) -> tuple[float, float]:
     return float(info.min), float(info.max)
 
 
-def new_settings(call: Call, pixels: Any) -> Any:
-    """Settings of a Pixels object, to be filled with `defaults_into`."""
+def new_settings(call: RequestContext, pixels: Any) -> Any:
+    """Settings of a Pixels object, to be filled with `apply_defaults`."""
     made = omero.model.RenderingDefI()
     made.pixels = omero.model.PixelsI(pixels.id.val, False)
     made.quantization = omero.model.QuantumDefI()
@@ -74,24 +74,24 @@ def new_settings(call: Call, pixels: Any) -> Any:
     return made
 
 
-def defaults_into(call: Call, settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
+def apply_defaults(call: RequestContext, settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
     """Bring settings to OMERO's defaults; ``buffer`` tells the windows of channels without statistics."""
     settings.defaultZ, settings.defaultT = rint(pixels.sizeZ.val // 2), rint(0)
     colour = 1 < pixels.sizeC.val < _MOST_IN_COLOUR
-    settings.model = enumeration(call, "RenderingModel", "rgb" if colour else "greyscale")
+    settings.model = load_enumeration(call, "RenderingModel", "rgb" if colour else "greyscale")
     quantum = settings.quantization
     quantum.cdStart, quantum.cdEnd, quantum.bitResolution = rint(0), rint(_DEPTH), rint(_DEPTH)
-    linear = enumeration(call, "Family", "linear")
+    linear = load_enumeration(call, "Family", "linear")
     channels = pixels.copyChannels()
     colours = [_colour(i, c) for i, c in enumerate(channels)]
     for i, binding in enumerate(settings.copyWaveRendering()):
         binding.family, binding.coefficient, binding.noiseReduction = linear, rdouble(1.0), rbool(False)
         binding.active = rbool(i < _ACTIVE_AT_FIRST)
         binding.red, binding.green, binding.blue, binding.alpha = (rint(v) for v in (*colours[i][:3], colours[i][3]))
-    windows_into(settings, pixels, buffer)
+    apply_window_ranges(settings, pixels, buffer)
 
 
-def windows_into(settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
+def apply_window_ranges(settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
     """Make the windows of all channels as wide as their data."""
     for i, (binding, channel) in enumerate(zip(settings.copyWaveRendering(), pixels.copyChannels(), strict=True)):
         low, high = _window(channel, i, buffer, settings.defaultZ.val)
@@ -124,14 +124,14 @@ def _window(channel: Any, index: int, buffer: PixelBuffer | None, z: int) -> tup
     return low, high
 
 
-def looks_of(settings: Any) -> list[ChannelLook | None]:
+def channel_renderings(settings: Any) -> list[ChannelRendering | None]:
     """The looks of all channels; None for those that are off."""
-    return [_look(binding) if binding.active.val else None for binding in settings.copyWaveRendering()]
+    return [_channel_rendering(binding) if binding.active.val else None for binding in settings.copyWaveRendering()]
 
 
-def _look(binding: Any) -> ChannelLook:
+def _channel_rendering(binding: Any) -> ChannelRendering:
     maps = binding.copySpatialDomainEnhancement() if binding.isSpatialDomainEnhancementLoaded() else []
-    return ChannelLook(
+    return ChannelRendering(
         binding.inputStart.val,
         binding.inputEnd.val,
         binding.family.value.val,
@@ -142,7 +142,7 @@ def _look(binding: Any) -> ChannelLook:
     )
 
 
-def save_settings(call: Call, settings: Any) -> Any:
+def save_settings(call: RequestContext, settings: Any) -> Any:
     """Store settings as the caller's."""
     settings.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
     saver = Saver(call)
@@ -151,33 +151,33 @@ def save_settings(call: Call, settings: Any) -> Any:
     return saved
 
 
-def draw(settings: Any, planes: Any) -> NDArray[np.uint8]:
+def render_image(settings: Any, planes: Any) -> NDArray[np.uint8]:
     """The picture (y, x, 3) of an image; ``planes(channel)`` gives the samples to draw."""
-    looks = [(c, look) for c, look in enumerate(looks_of(settings)) if look is not None]
+    looks = [(c, look) for c, look in enumerate(channel_renderings(settings)) if look is not None]
     if not looks:
         return np.zeros((*planes(0).shape, 3), np.uint8)
     grey = settings.model.value.val == "greyscale"
-    drawn: list[tuple[int, ChannelLook]] = looks[:1] if grey else looks
+    drawn: list[tuple[int, ChannelRendering]] = looks[:1] if grey else looks
     interval = settings.quantization.cdStart.val, settings.quantization.cdEnd.val
-    return picture([planes(c) for c, _ in drawn], [look for _, look in drawn], grey=grey, interval=interval)
+    return render_rgb([planes(c) for c, _ in drawn], [look for _, look in drawn], grey=grey, interval=interval)
 
 
-def rendering_def_ids(call: Call, pixels: int, owner: int | None = None) -> list[int]:
+def rendering_def_ids(call: RequestContext, pixels: int, owner: int | None = None) -> list[int]:
     """Rendering settings of pixels that the caller may see, the last changed one last; of one owner where given."""
     wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
     rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY update_id, id", (pixels,))
-    seen = set(readable(call, "RenderingDef", [row[0] for row in rows]))
+    seen = set(readable_ids(call, "RenderingDef", [row[0] for row in rows]))
     return [row[0] for row in rows if row[0] in seen]
 
 
-def rendering_defs(call: Call, ids: Sequence[int]) -> list[Any]:
+def load_rendering_defs(call: RequestContext, ids: Sequence[int]) -> list[Any]:
     """Rendering settings with everything that rendering needs, not yet finished."""
     for path in _RENDERING:
         load_path(call, "RenderingDef", ids, path)
     return [call.graph.get("RenderingDef", i) for i in ids]
 
 
-def drawn_settings_id(call: Call, pixels: int) -> int | None:
+def find_settings_id(call: RequestContext, pixels: int) -> int | None:
     """The settings an image is drawn with: the caller's own, else its owner's."""
     own = rendering_def_ids(call, pixels, call.caller.user_id)
     if own:
@@ -187,15 +187,15 @@ def drawn_settings_id(call: Call, pixels: int) -> int | None:
     return next(iter(rendering_def_ids(call, pixels, owner)[-1:]), None)
 
 
-def thumbnail_settings_id(call: Call, pixels: int) -> int | None:
+def find_thumbnail_settings_id(call: RequestContext, pixels: int) -> int | None:
     """The settings a thumbnail is drawn with: the owner's stand in only where the caller may make none."""
-    found = drawn_settings_id(call, pixels)
+    found = find_settings_id(call, pixels)
     owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
     own = rendering_def_ids(call, pixels, call.caller.user_id)
     return found if own or not call.graph.rights(owner, group).annotate else None
 
 
-def copy_of(settings: Any) -> Any:
+def copy_settings(settings: Any) -> Any:
     """New settings with the values of others."""
     made = omero.model.RenderingDefI()
     made.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
@@ -205,11 +205,11 @@ def copy_of(settings: Any) -> Any:
     for name in ("cdStart", "cdEnd", "bitResolution"):
         setattr(made.quantization, name, getattr(settings.quantization, name))
     for source in settings.copyWaveRendering():
-        made.addChannelBinding(_copied_binding(source))
+        made.addChannelBinding(_copy_binding(source))
     return made
 
 
-def _copied_binding(source: Any) -> Any:
+def _copy_binding(source: Any) -> Any:
     made = omero.model.ChannelBindingI()
     for name in ("family", "coefficient", "inputStart", "inputEnd", "active", "noiseReduction"):
         setattr(made, name, getattr(source, name))

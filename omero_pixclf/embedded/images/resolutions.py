@@ -14,18 +14,18 @@ import omero.api
 
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
-from omero_pixclf.embedded.storage.data_paths import level_path, pixels_path
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
+from omero_pixclf.embedded.storage.data_paths import pixels_path, resolution_path
 
-__all__ = ["Pyramid", "Resolutions", "copy_levels", "forget_levels", "open_pixels", "open_pyramid", "pixel_layout"]
+__all__ = ["Pyramid", "PyramidService", "copy_levels", "delete_levels", "open_pixels", "open_pyramid", "pixel_layout"]
 
 _LEVELS = "SELECT level, sizeX, sizeY FROM resolution WHERE pixels = ? ORDER BY level"
 _IMPORTED = "SELECT 1 FROM pixels p JOIN image i ON i.id = p.image WHERE p.id = ? AND i.fileset IS NOT NULL"
 
 
-def pixel_layout(call: Call, ident: int) -> tuple[PixelLayout, int, int] | None:
+def pixel_layout(call: RequestContext, ident: int) -> tuple[PixelLayout, int, int] | None:
     """Sizes and type of a Pixels object, its owner and group; None where the caller sees no such object."""
     row = call.tx.one(
         "SELECT p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT, k.value, p.owner_id, p.group_id FROM pixels p "
@@ -37,37 +37,37 @@ def pixel_layout(call: Call, ident: int) -> tuple[PixelLayout, int, int] | None:
     return PixelLayout(*row[:6]), row[6], row[7]
 
 
-def open_pixels(call: Call, ident: int, *, write: bool = False) -> PixelBuffer:
+def open_pixels(call: RequestContext, ident: int, *, write: bool = False) -> PixelBuffer:
     """The pixel file of a Pixels object; it is written once, by the first store that touches it."""
     found = pixel_layout(call, ident)
     if found is None:
-        raise invalid(f"Cannot read pixels id={ident}")
+        raise validation_error(f"Cannot read pixels id={ident}")
     layout, owner, group = found
     path = pixels_path(call.folder, ident)
     new = not path.exists()
     return PixelBuffer(path, layout, writable=write and new and call.graph.rights(owner, group).edit)
 
 
-def open_pyramid(call: Call, ident: int, *, write: bool = False) -> Pyramid:
+def open_pyramid(call: RequestContext, ident: int, *, write: bool = False) -> Pyramid:
     """All resolutions of a Pixels object; only a new one, which has the full one alone, is writable."""
     full = open_pixels(call, ident, write=write)
     smaller = [
-        PixelBuffer(level_path(call.folder, ident, level), replace(full.layout, x=x, y=y), writable=False)
+        PixelBuffer(resolution_path(call.folder, ident, level), replace(full.layout, x=x, y=y), writable=False)
         for level, x, y in call.tx.all(_LEVELS, (ident,))
     ]
     return Pyramid([full, *smaller], imported=call.tx.one(_IMPORTED, (ident,)) is not None)
 
 
-def forget_levels(tx: Transaction, ids: Iterable[int]) -> None:
+def delete_levels(tx: Transaction, ids: Iterable[int]) -> None:
     """Delete what is known of smaller resolutions of Pixels; their files go with the full ones."""
     tx.execute("DELETE FROM resolution WHERE pixels IN (SELECT value FROM json_each(?))", (ids_parameter(ids),))
 
 
-def copy_levels(call: Call, source: int, target: int) -> None:
+def copy_levels(call: RequestContext, source: int, target: int) -> None:
     """Give a copy of Pixels the smaller resolutions of the original."""
     for level, x, y in call.tx.all(_LEVELS, (source,)):
         call.tx.execute("INSERT INTO resolution VALUES (?, ?, ?, ?)", (target, level, x, y))
-        shutil.copyfile(level_path(call.folder, source, level), level_path(call.folder, target, level))
+        shutil.copyfile(resolution_path(call.folder, source, level), resolution_path(call.folder, target, level))
 
 
 class Pyramid:
@@ -105,11 +105,11 @@ class Pyramid:
         """Use another resolution; ApiUsageException where there is none of that number."""
         if not self._imported and not self.full.layout.is_big:
             text = "Cannot set resolution levels on a ROMIO pixel buffer."
-            raise fault(
+            raise omero_error(
                 omero.InternalException, f"Wrapped Exception: (java.lang.UnsupportedOperationException): {text}"
             )
         if not 0 <= level < len(self.buffers):
-            raise misuse(f"resolution level {level} of {len(self.buffers)}")
+            raise api_usage_error(f"resolution level {level} of {len(self.buffers)}")
         self.level = level
 
     def close(self) -> None:
@@ -118,7 +118,7 @@ class Pyramid:
             buffer.close()
 
 
-class Resolutions(Service):
+class PyramidService(OmeroService):
     """The operations of omero.api.PyramidService."""
 
     @property
@@ -136,27 +136,27 @@ class Resolutions(Service):
         """Sizes of the resolution in use."""
         return self._pyramid.current.layout
 
-    @untransacted
+    @without_transaction
     def requiresPixelsPyramid(self, context: Any) -> bool:
         return self._pyramid.full.layout.is_big
 
-    @untransacted
+    @without_transaction
     def getTileSize(self, context: Any) -> list[int]:
         return list(self._pyramid.tile_size)
 
-    @untransacted
+    @without_transaction
     def getResolutionLevels(self, context: Any) -> int:
         return len(self._levels.buffers)
 
-    @untransacted
+    @without_transaction
     def getResolutionLevel(self, context: Any) -> int:
         return self._levels.level
 
-    @untransacted
+    @without_transaction
     def getResolutionDescriptions(self, context: Any) -> list[Any]:
         layouts = [buffer.layout for buffer in self._levels.buffers]
         return [omero.api.ResolutionDescription(layout.x, layout.y) for layout in layouts]
 
-    @untransacted
+    @without_transaction
     def setResolutionLevel(self, context: Any, level: int) -> None:
         self._levels.use(level)

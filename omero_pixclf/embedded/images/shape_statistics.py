@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from omero.rtypes import unwrap
 
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["image_statistics", "shape_points"]
+__all__ = ["measure_shapes", "shape_points"]
 
 _Points = tuple[NDArray[np.int64], NDArray[np.int64]]
 _EDGE = 1e-3  # a sample counts when a square of this size at it touches the shape
@@ -32,12 +32,12 @@ def shape_points(shape: Any) -> _Points:
     corners = _outline(kind, shape)
     if corners is None:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    corners = _transformed(corners, shape.transform)
+    corners = _transform(corners, shape.transform)
     if kind in ("Point", "Label"):
         return corners[:, 0].astype(np.int64), corners[:, 1].astype(np.int64)
     if kind in ("Line", "Polyline"):
-        return _along(corners)
-    return _inside(corners)
+        return _points_along(corners)
+    return _points_inside(corners)
 
 
 def _outline(kind: str, shape: Any) -> NDArray[np.float64] | None:
@@ -52,7 +52,7 @@ def _outline(kind: str, shape: Any) -> NDArray[np.float64] | None:
         ends = _values(shape, "x1", "y1", "x2", "y2")
         return None if None in ends else np.array(ends, float).reshape(2, 2)
     if kind in ("Polygon", "Polyline"):
-        return _parsed(_values(shape, "points")[0])
+        return _parse_points(_values(shape, "points")[0])
     x, y = _values(shape, "x", "y")
     return None if x is None or y is None else np.array([(x, y)], float)
 
@@ -61,15 +61,15 @@ def _values(shape: Any, *names: str) -> list[Any]:
     return [unwrap(getattr(shape, name, None)) for name in names]
 
 
-def _parsed(text: str | None) -> NDArray[np.float64] | None:
+def _parse_points(text: str | None) -> NDArray[np.float64] | None:
     try:
         numbers = [float(part) for part in (text or "").replace(",", " ").split()]
     except ValueError as error:
-        raise misuse(f"points of a shape cannot be read: {error}") from error
+        raise api_usage_error(f"points of a shape cannot be read: {error}") from error
     return np.array(numbers[: len(numbers) // 2 * 2], float).reshape(-1, 2) if len(numbers) > 1 else None
 
 
-def _transformed(corners: NDArray[np.float64], transform: Any) -> NDArray[np.float64]:
+def _transform(corners: NDArray[np.float64], transform: Any) -> NDArray[np.float64]:
     if transform is None or not transform._loaded:
         return corners
     a = {name: unwrap(getattr(transform, name)) or 0.0 for name in ("a00", "a01", "a02", "a10", "a11", "a12")}
@@ -77,16 +77,16 @@ def _transformed(corners: NDArray[np.float64], transform: Any) -> NDArray[np.flo
     return np.stack([a["a00"] * x + a["a01"] * y + a["a02"], a["a10"] * x + a["a11"] * y + a["a12"]], axis=1)
 
 
-def _inside(corners: NDArray[np.float64]) -> _Points:
+def _points_inside(corners: NDArray[np.float64]) -> _Points:
     low, high = corners.min(axis=0), corners.max(axis=0)
     xs = np.arange(low[0], high[0], 1.0)
     ys = np.arange(low[1], high[1], 1.0)
     x, y = np.meshgrid(xs, ys)
-    hit = _covers(corners, x + _EDGE / 2, y + _EDGE / 2)
+    hit = _is_inside(corners, x + _EDGE / 2, y + _EDGE / 2)
     return x[hit].astype(np.int64), y[hit].astype(np.int64)
 
 
-def _covers(corners: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _is_inside(corners: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Points inside a closed ring, by the non-zero winding rule."""
     winding = np.zeros(x.shape, np.int64)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
@@ -96,7 +96,7 @@ def _covers(corners: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.
     return np.asarray(winding != 0)
 
 
-def _along(corners: NDArray[np.float64]) -> _Points:
+def _points_along(corners: NDArray[np.float64]) -> _Points:
     """Pixels on a chain of straight lines, each line's pixels once."""
     found: dict[tuple[int, int], None] = {}
     for (x0, y0), (x1, y1) in pairwise(corners):
@@ -108,8 +108,8 @@ def _along(corners: NDArray[np.float64]) -> _Points:
 
 
 # ---- statistics ----------------------------------------------------------------------------------------------
-def image_statistics(
-    call: Call,
+def measure_shapes(
+    call: RequestContext,
     shapes: Sequence[int],
     *,
     plane: tuple[int, int] | None = None,
@@ -138,38 +138,38 @@ def image_statistics(
     omero.ApiUsageException
         For no or unknown shapes, shapes of several images, planes or channels outside.
     """
-    loaded = _loaded(call, shapes, channels)
-    pixels, image, roi = _pixels_of(call, shapes)
+    loaded = _load_shapes(call, shapes, channels)
+    pixels, image, roi = _find_pixels(call, shapes)
     buffer = open_pixels(call, pixels)
     try:
         layout = buffer.layout
         wanted = list(range(layout.c)) if channels is None else list(dict.fromkeys(channels))
-        _check(layout, plane, wanted)
-        per_shape = [_statistics(buffer, loaded[i], i, plane, wanted) for i in shapes]
+        _check_bounds(layout, plane, wanted)
+        per_shape = [_measure_shape(buffer, loaded[i], i, plane, wanted) for i in shapes]
     finally:
         buffer.close()
-    return omero.api.RoiStats(roi, image, pixels, _nothing(wanted), per_shape)
+    return omero.api.RoiStats(roi, image, pixels, _empty_statistics(wanted), per_shape)
 
 
-def _loaded(call: Call, shapes: Sequence[int], channels: Sequence[int] | None) -> dict[int, Any]:
+def _load_shapes(call: RequestContext, shapes: Sequence[int], channels: Sequence[int] | None) -> dict[int, Any]:
     if not shapes:
-        raise misuse("Provide a non empty list of shape ids.")
+        raise api_usage_error("Provide a non empty list of shape ids.")
     if channels is not None and not channels:
-        raise misuse("Provide a non empty array of channels.")
+        raise api_usage_error("Provide a non empty array of channels.")
     loaded = call.graph.load("Shape", shapes)
     if len(loaded) != len(set(shapes)):
-        raise misuse("Given shape id(s) invalid")
+        raise api_usage_error("Given shape id(s) invalid")
     call.graph.finish()
     return loaded
 
 
-def _nothing(channels: Sequence[int]) -> Any:
+def _empty_statistics(channels: Sequence[int]) -> Any:
     """Statistics of no shape: OMERO never combines those of several."""
     zeros = [0.0] * len(channels)
     return omero.api.ShapeStats(-1, list(channels), [0] * len(channels), zeros, zeros, zeros, zeros, zeros)
 
 
-def _pixels_of(call: Call, shapes: Sequence[int]) -> tuple[int, int, int]:
+def _find_pixels(call: RequestContext, shapes: Sequence[int]) -> tuple[int, int, int]:
     marks = ", ".join("?" * len(shapes))
     sql = (
         "SELECT DISTINCT p.id, r.image FROM shape s JOIN roi r ON r.id = s.roi JOIN pixels p ON p.image = r.image "
@@ -177,19 +177,19 @@ def _pixels_of(call: Call, shapes: Sequence[int]) -> tuple[int, int, int]:
     )
     rows = call.tx.all(sql, tuple(shapes))
     if len({row[1] for row in rows}) != 1:
-        raise misuse("All shapes have to be from the same image" if rows else "Given shape id(s) invalid")
+        raise api_usage_error("All shapes have to be from the same image" if rows else "Given shape id(s) invalid")
     roi = call.tx.one("SELECT roi FROM shape WHERE id = ?", (shapes[0],))[0]
     return rows[0][0], rows[0][1], roi
 
 
-def _check(layout: Any, plane: tuple[int, int] | None, channels: Sequence[int]) -> None:
+def _check_bounds(layout: Any, plane: tuple[int, int] | None, channels: Sequence[int]) -> None:
     if plane is not None and not (0 <= plane[0] < layout.z and 0 <= plane[1] < layout.t):
-        raise misuse("Fallback value(s) for unattached z/t shapes are out of bounds")
+        raise api_usage_error("Fallback value(s) for unattached z/t shapes are out of bounds")
     if any(not 0 <= c < layout.c for c in channels):
-        raise misuse("Given channel(s) out of bounds.")
+        raise api_usage_error("Given channel(s) out of bounds.")
 
 
-def _statistics(buffer: Any, shape: Any, ident: int, plane: tuple[int, int] | None, channels: list[int]) -> Any:
+def _measure_shape(buffer: Any, shape: Any, ident: int, plane: tuple[int, int] | None, channels: list[int]) -> Any:
     layout = buffer.layout
     x, y = shape_points(shape)
     on = (x >= 0) & (y >= 0) & (x < layout.x) & (y < layout.y)

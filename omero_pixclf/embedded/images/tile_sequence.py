@@ -11,7 +11,7 @@ from __future__ import annotations
 from omero import InternalException
 
 from omero_pixclf.embedded.images.pixel_buffer import PixelLayout
-from omero_pixclf.embedded.server.exceptions import fault, misuse
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error
 
 __all__ = ["TileSequence"]
 
@@ -36,37 +36,41 @@ class TileSequence:
         """Somebody reads: no more tiles. InternalException where there were none, since there is nothing to read."""
         ended, self.ended = self.ended, True
         if self._plane is None:
-            raise _wrong("nothing has been written to it yet") if not ended else misuse("In read-only mode!")
+            raise (
+                _format_error("nothing has been written to it yet")
+                if not ended
+                else api_usage_error("In read-only mode!")
+            )
 
     def check(self, length: int, plane: tuple[int, int, int], corner: tuple[int, int], size: tuple[int, int]) -> None:
         """Raise where a tile of ``length`` bytes at ``corner`` (x, y) of ``plane`` (z, c, t) cannot be written now."""
         if self.ended:
-            raise misuse("In read-only mode!")
+            raise api_usage_error("In read-only mode!")
         layout = self._layout
         limits = (layout.z, layout.c, layout.t)
         if not all(0 <= at < end for at, end in zip(plane, limits, strict=True)):
-            raise _wrong(f"there is no plane z, c, t = {plane}")
+            raise _format_error(f"there is no plane z, c, t = {plane}")
         if length < size[0] * size[1] * layout.width:
-            raise _wrong(f"buffer is too small: {length} bytes for {size[0]} x {size[1]} samples")
+            raise _format_error(f"buffer is too small: {length} bytes for {size[0]} x {size[1]} samples")
         self._begin(plane, size)
         for at, extent, tile, end in zip(corner, size, self._size, (layout.x, layout.y), strict=True):
             if not 0 <= at < end or at % tile or extent != min(tile, end - at):
-                raise _wrong(f"a tile at x, y = {corner} of {size} is not on the grid of {self._size}")
+                raise _format_error(f"a tile at x, y = {corner} of {size} is not on the grid of {self._size}")
 
     def _begin(self, plane: tuple[int, int, int], size: tuple[int, int]) -> None:
         if plane == self._plane:
             return
         if plane in self._finished:
-            raise _wrong(f"the plane z, c, t = {plane} was left for another one and is finished")
+            raise _format_error(f"the plane z, c, t = {plane} was left for another one and is finished")
         if min(size) < 1:
-            raise _wrong(f"{size} is no size of a tile")
+            raise _format_error(f"{size} is no size of a tile")
         if self._plane is not None:
             self._finished.add(self._plane)
         self._plane, self._size = plane, size
 
 
-def _wrong(message: str) -> Exception:
+def _format_error(message: str) -> Exception:
     """What becomes of an error of Bio-Formats' writer or reader."""
     text = f"Wrapped Exception: (java.lang.RuntimeException): loci.formats.FormatException: {message}"
-    error: Exception = fault(InternalException, text)
+    error: Exception = omero_error(InternalException, text)
     return error

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["CLASS", "ImporterArguments", "anchors_of", "parse_importer", "split_java"]
+__all__ = ["IMPORTER_CLASS", "ImporterArguments", "find_anchors", "parse_importer_arguments", "split_java_arguments"]
 
-CLASS = "ome.formats.importer.cli.CommandLineImporter"
+IMPORTER_CLASS = "ome.formats.importer.cli.CommandLineImporter"
 _SHORT = "cfl:s:u:w:d:r:T:k:x:n:p:h"
 # fmt: off
 _TAKES_VALUE = (
@@ -55,7 +55,7 @@ class ImporterArguments:
     paths: list[str] = field(default_factory=list)
 
 
-def split_java(arguments: Sequence[str]) -> tuple[str, list[str], int]:
+def split_java_arguments(arguments: Sequence[str]) -> tuple[str, list[str], int]:
     """Java's own arguments taken off: the class to run, its arguments, and how deep folders are searched.
 
     >>> split_java(["-Xmx1024M", "-cp", "a.jar", "-Domero.import.depth=2", CLASS, "-f", "a.tif"])[1:]
@@ -72,7 +72,7 @@ def split_java(arguments: Sequence[str]) -> tuple[str, list[str], int]:
     return (left[0] if left else ""), left[1:], depth
 
 
-def parse_importer(arguments: Sequence[str], depth: int = ImporterArguments.depth) -> ImporterArguments:
+def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArguments.depth) -> ImporterArguments:
     """The arguments of OMERO's importer.
 
     Raises
@@ -82,18 +82,18 @@ def parse_importer(arguments: Sequence[str], depth: int = ImporterArguments.dept
     """
     long = [f"{name}=" for name in (*_TAKES_VALUE, "debug")] + list(_FLAGS)
     try:
-        options, paths = getopt.gnu_getopt([_dashed(a) for a in arguments], _SHORT, long)
+        options, paths = getopt.gnu_getopt([_normalize(a) for a in arguments], _SHORT, long)
     except getopt.GetoptError as error:
         raise UsageError(str(error)) from error
     made = ImporterArguments(depth=depth, paths=paths)
     for option, value in options:
-        _take(made, option.lstrip("-"), value)
+        _apply_option(made, option.lstrip("-"), value)
     if len(made.namespaces) != len(made.texts):
         raise UsageError(f"{len(made.namespaces)} namespaces of annotations and {len(made.texts)} texts")
     return made
 
 
-def anchors_of(paths: Sequence[str]) -> tuple[Path, ...]:
+def find_anchors(paths: Sequence[str]) -> tuple[Path, ...]:
     """The folders before a ``/./``, by which people mark what belongs to a file's name wherever it goes.
 
     >>> anchors_of(["/data/./plate/a.tif", "/other/b.tif"])
@@ -104,7 +104,7 @@ def anchors_of(paths: Sequence[str]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def _dashed(argument: str) -> str:
+def _normalize(argument: str) -> str:
     """Long options may be written with underscores, ``--debug`` without a value."""
     if argument == "--debug":
         return "--debug=DEBUG"
@@ -112,7 +112,7 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + equals + value if argument.startswith("--") else argument
 
 
-def _take(made: ImporterArguments, option: str, value: str) -> None:
+def _apply_option(made: ImporterArguments, option: str, value: str) -> None:
     """Note one option; those that are not in the tables ask for nothing that is done here."""
     if option in _TEXTS:
         setattr(made, _TEXTS[option], value)

@@ -1,7 +1,7 @@
 """What stands in for Java under `omero import`: the importer of omero_pixclf by the command line of OME's.
 
 It is not OME's importer and has none of Bio-Formats' readers. `omero-pixclf embedded importer` makes the program
-``java`` that calls it.
+``run_java`` that calls it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from omero_pixclf import __version__
-from omero_pixclf.embedded.importer.arguments import CLASS, ImporterArguments, anchors_of, parse_importer, split_java
+from omero_pixclf.embedded.importer.arguments import (
+    IMPORTER_CLASS,
+    ImporterArguments,
+    find_anchors,
+    parse_importer_arguments,
+    split_java_arguments,
+)
 from omero_pixclf.errors import PixclfError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.embedded.series.reading import FileSet
 
-__all__ = ["NOTICE", "java", "run_importer"]
+__all__ = ["NOTICE", "run_importer", "run_java"]
 
 NOTICE = (
     "omero_pixclf's importer (not OME's: TIFF, OME-TIFF, PNG, JPEG, BMP, GIF, OME-Zarr, cellSens .vsi and .fake only)"
@@ -33,16 +39,16 @@ _DONE, _WRONG_USAGE, _FAILED = 0, 1, 2  # OME's own exit codes
 _LINE = "#" + "=" * 38
 
 
-def java(arguments: Sequence[str]) -> int:
-    """Do what a call of ``java`` for OMERO's importer asks for; returns the exit code."""
+def run_java(arguments: Sequence[str]) -> int:
+    """Do what a call of ``run_java`` for OMERO's importer asks for; returns the exit code."""
     if list(arguments) in (["-version"], ["--version"]):
         print(f"omero_pixclf {__version__}: no Java, stands in for it under `omero import`", file=sys.stderr)  # noqa: T201
         return _DONE
-    name, own, depth = split_java(arguments)
+    name, own, depth = split_java_arguments(arguments)
     try:
-        if name != CLASS:
+        if name != IMPORTER_CLASS:
             raise UsageError(f"{name or 'no class'}: this is no Java; it stands in for it under `omero import` only")
-        return run_importer(parse_importer(own, depth))
+        return run_importer(parse_importer_arguments(own, depth))
     except UsageError as error:
         print(f"{NOTICE}\nerror: {error}", file=sys.stderr)  # noqa: T201
         return _WRONG_USAGE
@@ -52,7 +58,7 @@ def java(arguments: Sequence[str]) -> int:
 
 
 @dataclass
-class _Tally:
+class _ImportSummary:
     """What has come of an import so far."""
 
     files: int = 0
@@ -129,9 +135,9 @@ def _on_plates(one: FileSet) -> str:
 def _import_all(
     given: ImporterArguments, found: Sequence[FileSet], errors: int, say: Callable[[str], None], out: TextIO
 ) -> int:
-    from omero_pixclf.embedded.series.reading import remarks_on
+    from omero_pixclf.embedded.series.reading import read_remarks
 
-    tally, begun = _Tally(errors=errors), time.monotonic()
+    tally, begun = _ImportSummary(errors=errors), time.monotonic()
     with _session(given) as session:
         printer = _PRINTERS[given.output]
         for one in _wanted(session, found, given, say):
@@ -150,7 +156,7 @@ def _import_all(
                 filesets=tally.filesets + 1,
                 images=tally.images + len(made.images),
             )
-            for remark in remarks_on(one.main):
+            for remark in read_remarks(one.main):
                 say(f"{one.main}: {remark}")
             say(f"IMPORT_DONE Imported file: {one.main}")
             printer(made, out)
@@ -181,7 +187,7 @@ def _import(session: Session, given: ImporterArguments, one: FileSet, say: Calla
         statistics=given.statistics,
         comments=tuple(zip(given.namespaces, given.texts, strict=True)),
         annotations=tuple(given.annotations),
-        anchors=anchors_of(given.paths),
+        anchors=find_anchors(given.paths),
     )
     return import_file_set(session, one.files, options, tell=say)
 
@@ -192,7 +198,7 @@ def _wanted(
     """The sets of files but for those that were imported before, as far as that counts."""
     from omero_pixclf.connector.importing import is_imported
 
-    by_path, anchors = given.exclude == "clientpath", anchors_of(given.paths)
+    by_path, anchors = given.exclude == "clientpath", find_anchors(given.paths)
     for one in found:
         if given.exclude is not None and is_imported(session, one.main, by_path=by_path, anchors=anchors):
             say(f"{one.main}: skipped, since it was imported before (--exclude={given.exclude})")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import OutputError, UsageError
 
-__all__ = ["make_cache_entry", "make_importer_folder"]
+__all__ = ["make_jar_cache_entry", "make_java_folder"]
 
 _JAR = "omero_pixclf-importer.jar"
 _ABOUT = """This folder stands in for Java under `omero import`. It was made by: omero-pixclf embedded importer
@@ -34,7 +34,7 @@ sys.exit(java(sys.argv[1:]))
 _MARK = "omero_pixclf-importer"
 
 
-def make_importer_folder(folder: Path) -> Path:
+def make_java_folder(folder: Path) -> Path:
     """Write the program ``java`` and a placeholder of a jar; returns the program's path.
 
     Raises
@@ -62,7 +62,7 @@ def make_importer_folder(folder: Path) -> Path:
     return program
 
 
-def make_cache_entry() -> Path:
+def make_jar_cache_entry() -> Path:
     """Let omero-py's cache of jars (below OMERO_USERDIR, if that is set) name the placeholder; returns its folder.
 
     Raises

@@ -12,23 +12,23 @@ import omero.model
 from omero.rtypes import rlong, rstring, rtime
 
 from omero_pixclf.checksums import ALGORITHMS
-from omero_pixclf.embedded.commands.delete import carry_out
-from omero_pixclf.embedded.commands.delete_rules import Removal
+from omero_pixclf.embedded.commands.delete import execute_deletion
+from omero_pixclf.embedded.commands.delete_rules import Deletion
 from omero_pixclf.embedded.commands.graph_traversal import Action
 from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
-from omero_pixclf.embedded.server.jobs import new_job
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import api_usage_error, validation_error
+from omero_pixclf.embedded.server.jobs import insert_job
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.managed_files import (
     common_folder,
-    forget_managed,
+    forget_managed_paths,
+    import_folders,
     managed_folder,
-    note_managed,
-    remove_managed,
+    record_managed_path,
+    remove_managed_files,
     safe_path,
-    template_folders,
 )
 from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
@@ -36,13 +36,13 @@ from omero_pixclf.embedded.users.access_rights import USER_GROUP
 __all__ = [
     "DIRECTORY",
     "LOG_MIMETYPE",
-    "Begun",
+    "StartedImport",
     "add_folder",
     "add_folders",
-    "begin",
-    "discard",
-    "discard_unfinished",
+    "discard_import",
+    "discard_unfinished_imports",
     "new_file",
+    "start_import",
 ]
 
 DIRECTORY = "Directory"
@@ -52,7 +52,7 @@ _LOG_SUFFIX = ".log"
 
 
 @dataclass(frozen=True)
-class Begun:
+class StartedImport:
     """An import whose rows stand and whose files are to come.
 
     Attributes
@@ -77,7 +77,7 @@ class Begun:
     group: int
 
 
-def begin(call: Call, fileset: Any, settings: Any) -> Begun:
+def start_import(call: RequestContext, fileset: Any, settings: Any) -> StartedImport:
     """Make folders and rows for a client's Fileset; within an open transaction that writes.
 
     Raises
@@ -87,7 +87,7 @@ def begin(call: Call, fileset: Any, settings: Any) -> Begun:
     """
     entries = list(fileset.copyUsedFiles()) if fileset is not None else []
     if not entries:
-        raise misuse("No paths provided")
+        raise api_usage_error("No paths provided")
     algorithm = _algorithm(settings)
     upload = _upload_job(fileset)
     folder = _new_folder(call)
@@ -106,33 +106,33 @@ def begin(call: Call, fileset: Any, settings: Any) -> Begun:
     saved = saver.save(fileset)
     saver.flush()
     for file, path in zip(files, inner, strict=True):
-        note_managed(call.tx, file.id.val, folder / path)
+        record_managed_path(call.tx, file.id.val, folder / path)
     log_place = folder.with_name(folder.name + _LOG_SUFFIX)
-    note_managed(call.tx, log.id.val, log_place)
+    record_managed_path(call.tx, log.id.val, log_place)
     places = tuple((file.id.val, folder / path) for file, path in zip(files, inner, strict=True))
-    return Begun(saved, folder, places, log, log_place, call.write_group)
+    return StartedImport(saved, folder, places, log, log_place, call.write_group)
 
 
 def _algorithm(settings: Any) -> str:
     if settings is None or settings.checksumAlgorithm is None:
-        raise misuse("must specify checksum algorithm")
+        raise api_usage_error("must specify checksum algorithm")
     value = settings.checksumAlgorithm.value
     if value is None or value.val not in ALGORITHMS:
-        raise invalid(f"unknown checksum algorithm: {value.val if value is not None else None}")
+        raise validation_error(f"unknown checksum algorithm: {value.val if value is not None else None}")
     return str(value.val)
 
 
 def _upload_job(fileset: Any) -> Any:
     links = list(fileset.copyJobLinks())
     if len(links) != 1:
-        raise invalid(f"Found {len(links)} job links. Link only uploadJob on creation!")
+        raise validation_error(f"Found {len(links)} job links. Link only uploadJob on creation!")
     job = links[0].child
     if not isinstance(job, omero.model.UploadJob):
-        raise invalid(f"Found non-UploadJob on creation: {type(job).__name__}")
+        raise validation_error(f"Found non-UploadJob on creation: {type(job).__name__}")
     return job
 
 
-def _describe_upload(call: Call, job: Any) -> None:
+def _describe_upload(call: RequestContext, job: Any) -> None:
     """What the server says of a client's job."""
     now = rtime(now_ms())
     group = call.tx.one("SELECT name FROM experimentergroup WHERE id = ?", (call.write_group,))[0]
@@ -144,11 +144,11 @@ def _describe_upload(call: Call, job: Any) -> None:
 
 
 # ---- folders and files -------------------------------------------------------------------------------------------
-def _new_folder(call: Call) -> PurePosixPath:
+def _new_folder(call: RequestContext) -> PurePosixPath:
     """The folder of an import that begins now, which no other has."""
     now = datetime.now()
     while True:
-        first, *others = template_folders(call.caller.user_name, call.caller.user_id, now)
+        first, *others = import_folders(call.caller.user_name, call.caller.user_id, now)
         folder = PurePosixPath(first, *others)
         taken = call.tx.one("SELECT 1 FROM managed WHERE place = ?", (str(folder),)) is not None
         if not taken and not (managed_folder(call.folder) / folder).exists():
@@ -163,20 +163,22 @@ def _new_folder(call: Call) -> PurePosixPath:
 def _inner_paths(entries: Sequence[Any]) -> list[PurePosixPath]:
     """Where files lie below their import's folder: what their own paths have in common is left out."""
     if any(entry is None or entry.clientPath is None for entry in entries):
-        raise invalid("a FilesetEntry has no clientPath")
+        raise validation_error("a FilesetEntry has no clientPath")
     paths = [safe_path(entry.clientPath.val) for entry in entries]
     if len(set(paths)) != len(paths):
-        raise invalid("a path is given twice")
+        raise validation_error("a path is given twice")
     shared = common_folder(paths)
     return [path.relative_to(shared) for path in paths]
 
 
-def add_folders(call: Call, folder: PurePosixPath, inner: Sequence[PurePosixPath]) -> None:
+def add_folders(call: RequestContext, folder: PurePosixPath, inner: Sequence[PurePosixPath]) -> None:
     """Make the folders below an import's own, in which there are none yet, that its files lie in."""
     _insert_folders(call, sorted({folder / parent for path in inner for parent in path.parents if parent.parts}))
 
 
-def add_folder(call: Call, folder: PurePosixPath, *, owner: int | None = None, group: int | None = None) -> None:
+def add_folder(
+    call: RequestContext, folder: PurePosixPath, *, owner: int | None = None, group: int | None = None
+) -> None:
     """The row of a folder, where there is none yet, and the folder itself once that is committed."""
     sql = "SELECT 1 FROM originalfile WHERE repo = ? AND path = ? AND name = ?"
     if call.tx.one(sql, (repository_uuid(call.tx, MANAGED), *_row_place(folder))) is None:
@@ -185,7 +187,7 @@ def add_folder(call: Call, folder: PurePosixPath, *, owner: int | None = None, g
         _make_later(call, [folder])
 
 
-def _make_later(call: Call, folders: Sequence[PurePosixPath]) -> None:
+def _make_later(call: RequestContext, folders: Sequence[PurePosixPath]) -> None:
     """Make folders on the disk once their rows are committed."""
 
     def make() -> None:
@@ -196,7 +198,7 @@ def _make_later(call: Call, folders: Sequence[PurePosixPath]) -> None:
 
 
 def _insert_folders(
-    call: Call, folders: Sequence[PurePosixPath], *, owner: int | None = None, group: int | None = None
+    call: RequestContext, folders: Sequence[PurePosixPath], *, owner: int | None = None, group: int | None = None
 ) -> None:
     first = call.tx.new_ids("originalfile", len(folders))
     whose = (
@@ -215,7 +217,7 @@ def _insert_folders(
         rows,
     )
     for ident, folder in enumerate(folders, first):
-        note_managed(call.tx, ident, folder)
+        record_managed_path(call.tx, ident, folder)
     _make_later(call, folders)
 
 
@@ -225,7 +227,7 @@ def _row_place(place: PurePosixPath) -> tuple[str, str]:
 
 
 def new_file(
-    call: Call, place: PurePosixPath, algorithm: str | None, mimetype: str = "application/octet-stream"
+    call: RequestContext, place: PurePosixPath, algorithm: str | None, mimetype: str = "application/octet-stream"
 ) -> Any:
     """An OriginalFile at a place in the managed repository, not yet saved."""
     made, now = omero.model.OriginalFileI(), rtime(now_ms())
@@ -239,17 +241,17 @@ def new_file(
     return made
 
 
-def _add_jobs(call: Call, fileset: Any, settings: Any) -> None:
+def _add_jobs(call: RequestContext, fileset: Any, settings: Any) -> None:
     """Link the server's own jobs in their order, as OMERO does."""
     wants_thumbnails = settings.doThumbnails is not None and settings.doThumbnails.val
     for kind in _SERVER_JOBS:
         if kind == "ThumbnailGenerationJob" and not wants_thumbnails:
             continue
-        fileset.linkJob(getattr(omero.model, kind + "I")(new_job(call, kind, []), False))
+        fileset.linkJob(getattr(omero.model, kind + "I")(insert_job(call, kind, []), False))
 
 
 # ---- giving up ---------------------------------------------------------------------------------------------------
-def discard_unfinished(call: Call) -> None:
+def discard_unfinished_imports(call: RequestContext) -> None:
     """Take back imports that nobody goes on with, since the server they went to was killed or stopped.
 
     They have an upload that runs, or whose job of reading has neither finished nor failed. Filesets that did not come
@@ -262,24 +264,24 @@ def discard_unfinished(call: Call) -> None:
         "(SELECT 1 FROM filesetentry e JOIN managed m ON m.file = e.originalFile WHERE e.fileset = f.id)"
     )
     for ident, prefix in call.tx.all(sql):
-        discard(call, ident, PurePosixPath(prefix))
+        discard_import(call, ident, PurePosixPath(prefix))
 
 
-def discard(call: Call, fileset: int, folder: PurePosixPath) -> None:
+def discard_import(call: RequestContext, fileset: int, folder: PurePosixPath) -> None:
     """Take back the rows and files of an import that came to nothing; its folder goes as well.
 
     The Fileset may be gone before: it goes with the last of its images, whoever removes them.
     """
     tx = call.tx
     if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is not None:
-        removal = Removal(call.as_admin(), ChildOptions())
+        removal = Deletion(call.as_admin(), ChildOptions())
         removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
-        carry_out(removal, removal.to_unlink())
+        execute_deletion(removal, removal.to_unlink())
     sql = (  # 0 is the letter after the slash
         "SELECT o.id FROM managed m JOIN originalfile o ON o.id = m.file "
         "WHERE (m.place = ? OR m.place > ? AND m.place < ?) AND o.mimetype = ?"
     )
     folders = [row[0] for row in tx.all(sql, (str(folder), f"{folder}/", f"{folder}0", DIRECTORY))]
-    places = forget_managed(tx, call.folder, folders)
+    places = forget_managed_paths(tx, call.folder, folders)
     tx.executemany("DELETE FROM originalfile WHERE id = ?", [(ident,) for ident in folders])
-    tx.after_commit.append(lambda: remove_managed(places))
+    tx.after_commit.append(lambda: remove_managed_files(places))

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import Ice
 import omero.grid
 
-from omero_pixclf.embedded.commands.cancellation import go_on, interruptible
+from omero_pixclf.embedded.commands.cancellation import cancellable, check_cancelled
 from omero_pixclf.embedded.commands.handle import RequestHandle
-from omero_pixclf.embedded.commands.request_errors import Refused, error_response
-from omero_pixclf.embedded.imports.filesets import Begun, discard
+from omero_pixclf.embedded.commands.request_errors import RequestError, make_error_response
+from omero_pixclf.embedded.imports.filesets import StartedImport, discard_import
 from omero_pixclf.embedded.imports.import_saving import (
-    IMAGES_AT_ONCE,
+    IMAGES_PER_TRANSACTION,
     SavedImage,
     remove_images,
     save_images,
     save_plates_and_links,
 )
-from omero_pixclf.embedded.imports.objects import Reading, Wishes, is_unattended
-from omero_pixclf.embedded.imports.pixel_import import unpack
-from omero_pixclf.embedded.series.reading import main_file, open_series
-from omero_pixclf.embedded.server.jobs import set_job_state
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.imports.objects import ImportData, RequestedSettings, is_unattended
+from omero_pixclf.embedded.imports.pixel_import import unpack_pixels
+from omero_pixclf.embedded.series.reading import find_main_file, open_series
+from omero_pixclf.embedded.server.jobs import update_job
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.data_paths import remove_files, temporary_folder
 from omero_pixclf.embedded.storage.managed_files import managed_folder
 from omero_pixclf.errors import ImageError
@@ -53,7 +53,7 @@ class ImportHandle(RequestHandle):
     """
 
     def __init__(
-        self, server: Server, session: ClientSession, request: Any, context: dict[str, str], begun: Begun
+        self, server: Server, session: ClientSession, request: Any, context: dict[str, str], begun: StartedImport
     ) -> None:
         super().__init__(server, session, request, context)
         self._begun = begun
@@ -63,7 +63,7 @@ class ImportHandle(RequestHandle):
     def _outcome(self) -> tuple[Any, list[Any]]:
         self._set_jobs("Running")
         try:
-            with interruptible(self._cancelled):
+            with cancellable(self._cancelled):
                 answer = self._import()
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             self._fail(error)
@@ -78,7 +78,7 @@ class ImportHandle(RequestHandle):
         self._take_back()
 
     def _answer(self, error: Exception) -> Any:
-        made = error_response(self._request, _named(error), "import-request-failure")
+        made = make_error_response(self._request, _named(error), "import-request-failure")
         made.parameters = {name: self._told(text) for name, text in made.parameters.items()}
         return made
 
@@ -95,7 +95,7 @@ class ImportHandle(RequestHandle):
     def _import(self) -> Any:
         root = managed_folder(self.server.folder)
         own = root / self._begun.folder
-        main = main_file([root / place for _, place in self._begun.files], own)
+        main = find_main_file([root / place for _, place in self._begun.files], own)
         with ExitStack() as held:
             content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
@@ -103,32 +103,32 @@ class ImportHandle(RequestHandle):
             for remark in content.remarks:
                 self._write_log(remark)
             pixels = []
-            for found in unpack(content, folder):
+            for found in unpack_pixels(content, folder):
                 pixels.append(found)
                 self.session.touch()  # what works for a client is not idle
             self._step(2, f"{pluralize(len(pixels), 'image')} unpacked")
-            wishes = Wishes.of(self._request.settings)
-            reading = Reading(content, pixels, wishes, main.name, self._begun.fileset.id.val)
+            wishes = RequestedSettings.of(self._request.settings)
+            reading = ImportData(content, pixels, wishes, main.name, self._begun.fileset.id.val)
             return self._saved(reading)
 
-    def _saved(self, reading: Reading) -> Any:
+    def _saved(self, reading: ImportData) -> Any:
         """Save the images some at a time, and at last what makes them visible in their containers."""
         made: list[SavedImage] = []
-        for first in range(0, len(reading.pixels), IMAGES_AT_ONCE):
-            go_on(_PAUSE_S)
-            made += self._saved_images(reading, range(first, min(first + IMAGES_AT_ONCE, len(reading.pixels))))
+        for first in range(0, len(reading.pixels), IMAGES_PER_TRANSACTION):
+            check_cancelled(_PAUSE_S)
+            made += self._saved_images(reading, range(first, min(first + IMAGES_PER_TRANSACTION, len(reading.pixels))))
             self.session.touch()
         self._step(3, "images saved")
-        go_on(_PAUSE_S)
+        check_cancelled(_PAUSE_S)
         with self._transaction() as call:
             plates = save_plates_and_links(call, reading, [one.image for one in made])
             self._note_format(call, reading.content.format)
             self._finish_jobs(call)
-            go_on()  # the last moment at which nothing has changed yet
+            check_cancelled()  # the last moment at which nothing has changed yet
         self._step(_STEPS - 1, "saved")
         return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
 
-    def _saved_images(self, reading: Reading, numbers: range) -> list[SavedImage]:
+    def _saved_images(self, reading: ImportData, numbers: range) -> list[SavedImage]:
         placed: list[int] = []
         try:
             with self._transaction() as call:
@@ -139,10 +139,10 @@ class ImportHandle(RequestHandle):
 
     def _transaction(self) -> Any:
         if self._cancelled.is_set():
-            raise Refused("cancel-called", "cancelled before it began")
+            raise RequestError("cancel-called", "cancelled before it began")
         return self.transaction({**self._context, "omero.group": str(self._begun.group)}, write=True)
 
-    def _note_format(self, call: Call, kind: str) -> None:
+    def _note_format(self, call: RequestContext, kind: str) -> None:
         """The files' type is that of what they turned out to be."""
         ids = [(kind, ident) for ident, _ in self._begun.files]
         call.tx.executemany("UPDATE originalfile SET mimetype = ? WHERE id = ?", ids)
@@ -165,12 +165,12 @@ class ImportHandle(RequestHandle):
         try:
             while not self.server.stopping:
                 with self.transaction({"omero.group": "-1"}, write=True) as call:
-                    if not remove_images(call, self._begun.fileset.id.val, IMAGES_AT_ONCE):
+                    if not remove_images(call, self._begun.fileset.id.val, IMAGES_PER_TRANSACTION):
                         break
                 time.sleep(_PAUSE_S)
             if self._cancelled.is_set() and not self.server.stopping:
                 with self.transaction({"omero.group": "-1"}, write=True) as call:
-                    discard(call, self._begun.fileset.id.val, self._begun.folder)
+                    discard_import(call, self._begun.fileset.id.val, self._begun.folder)
         except (Ice.Exception, sqlite3.Error):
             _log.exception("the import of %s could not be taken back; the next start does", self._begun.folder)
 
@@ -194,7 +194,7 @@ class ImportHandle(RequestHandle):
         except OSError as error:  # a full disk: the answer matters more
             _log.warning("%s: %s", path, error)
 
-    def _jobs(self, call: Call) -> list[int]:
+    def _jobs(self, call: RequestContext) -> list[int]:
         """The server's own jobs of this import; the first one, the upload, is done."""
         sql = "SELECT child FROM filesetjoblink WHERE parent = ? ORDER BY id"
         return [row[0] for row in call.tx.all(sql, (self._begun.fileset.id.val,))][1:]
@@ -202,15 +202,15 @@ class ImportHandle(RequestHandle):
     def _set_jobs(self, status: str, message: str | None = None) -> None:
         with self.transaction({"omero.group": "-1"}, write=True) as call:
             for job in self._jobs(call):
-                set_job_state(call.tx, job, status, message)
+                update_job(call.tx, job, status, message)
             self._note_log_size(call)
 
-    def _finish_jobs(self, call: Call) -> None:
+    def _finish_jobs(self, call: RequestContext) -> None:
         for job in self._jobs(call):
-            set_job_state(call.tx, job, "Finished", "Finished")
+            update_job(call.tx, job, "Finished", "Finished")
         self._note_log_size(call)
 
-    def _note_log_size(self, call: Call) -> None:
+    def _note_log_size(self, call: RequestContext) -> None:
         path = managed_folder(self.server.folder) / self._begun.log_place
         size = path.stat().st_size if path.exists() else 0
         call.tx.execute("UPDATE originalfile SET size = ? WHERE id = ?", (size, self._begun.log.id.val))
@@ -220,7 +220,7 @@ def _named(error: Exception) -> Exception:
     """Failures of reading as OMERO names them."""
     if isinstance(error, ImageError):
         unknown = "unknown kind" in str(error)
-        made = Refused("import-unknown-format" if unknown else "import-file-exception", str(error))
+        made = RequestError("import-unknown-format" if unknown else "import-file-exception", str(error))
         made.__cause__ = error
         return made
     return error

@@ -8,22 +8,22 @@ from typing import Any
 
 import omero.model
 
-from omero_pixclf.embedded.commands.delete import carry_out
-from omero_pixclf.embedded.commands.delete_rules import Removal
+from omero_pixclf.embedded.commands.delete import execute_deletion
+from omero_pixclf.embedded.commands.delete_rules import Deletion
 from omero_pixclf.embedded.commands.graph_traversal import Action
 from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.images.rendering_definitions import defaults_into, new_settings
+from omero_pixclf.embedded.images.rendering_definitions import apply_defaults, new_settings
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.imports.objects import Reading, link_screens, link_wishes, new_images, new_plates
-from omero_pixclf.embedded.imports.pixel_import import put_in_place
-from omero_pixclf.embedded.series.content import Content
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.imports.objects import ImportData, link_and_annotate, link_screens, new_images, new_plates
+from omero_pixclf.embedded.imports.pixel_import import move_pixels
+from omero_pixclf.embedded.series.content import FilesetContent
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.services.pixels import describe_all_pixels
 
-__all__ = ["IMAGES_AT_ONCE", "SavedImage", "remove_images", "save_images", "save_plates_and_links"]
+__all__ = ["IMAGES_PER_TRANSACTION", "SavedImage", "remove_images", "save_images", "save_plates_and_links"]
 
-IMAGES_AT_ONCE = 50
+IMAGES_PER_TRANSACTION = 50
 """Images of a transaction: others wait no longer than these take."""
 
 
@@ -35,7 +35,7 @@ class SavedImage:
     pixels: Any
 
 
-def save_images(call: Call, reading: Reading, numbers: range, placed: list[int]) -> list[SavedImage]:
+def save_images(call: RequestContext, reading: ImportData, numbers: range, placed: list[int]) -> list[SavedImage]:
     """Save some of the images, with the settings they are drawn with.
 
     ``placed`` gets the ids of pixels whose files are in place, to be removed where the transaction fails.
@@ -48,7 +48,7 @@ def save_images(call: Call, reading: Reading, numbers: range, placed: list[int])
     made = [image.getPrimaryPixels() for image in images]
     for one, number in zip(made, numbers, strict=True):
         placed.append(one.id.val)
-        put_in_place(reading.pixels[number], call.folder, one.id.val)
+        move_pixels(reading.pixels[number], call.folder, one.id.val)
     _note_levels(call, reading.content, numbers, made)
     found = [SavedImage(_brief_image(image), _brief_pixels(one)) for image, one in zip(images, made, strict=True)]
     if reading.wishes.thumbnails:
@@ -56,7 +56,7 @@ def save_images(call: Call, reading: Reading, numbers: range, placed: list[int])
     return found
 
 
-def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -> list[Any]:
+def save_plates_and_links(call: RequestContext, reading: ImportData, images: Sequence[Any]) -> list[Any]:
     """Save plates and screens, and put everything where the client wants it; returns the plates, without their wells.
 
     ``images`` are all images of the import, in their order.
@@ -71,13 +71,13 @@ def save_plates_and_links(call: Call, reading: Reading, images: Sequence[Any]) -
     link_screens(call, reading.content, plates)
     on_plates = {well_sample.series for plate in reading.content.plates for well_sample in plate.well_samples}
     others = [image for number, image in enumerate(known) if number not in on_plates]
-    link_wishes(call, others, plates, reading.wishes)
+    link_and_annotate(call, others, plates, reading.wishes)
     for plate in plates:
         plate.unloadCollections()
     return plates
 
 
-def remove_images(call: Call, fileset: int, count: int) -> bool:
+def remove_images(call: RequestContext, fileset: int, count: int) -> bool:
     """Remove some images of an import that failed, with everything that belongs to them; False where none is left.
 
     Their Fileset stays, also after the last of them: it tells what failed.
@@ -86,13 +86,13 @@ def remove_images(call: Call, fileset: int, count: int) -> bool:
     ids = [row[0] for row in call.tx.all(sql, (fileset, count))]
     if not ids:
         return False
-    removal = Removal(call.as_admin(), ChildOptions(), ("Fileset",))
+    removal = Deletion(call.as_admin(), ChildOptions(), ("Fileset",))
     removal.run(removal.targets("Image", ids), Action.DROP)
-    carry_out(removal, removal.to_unlink())
+    execute_deletion(removal, removal.to_unlink())
     return True
 
 
-def _note_levels(call: Call, content: Content, numbers: range, pixels: Sequence[Any]) -> None:
+def _note_levels(call: RequestContext, content: FilesetContent, numbers: range, pixels: Sequence[Any]) -> None:
     rows = [
         (one.id.val, place, level.width, level.height)
         for one, number in zip(pixels, numbers, strict=True)
@@ -102,7 +102,7 @@ def _note_levels(call: Call, content: Content, numbers: range, pixels: Sequence[
     call.tx.executemany("INSERT INTO resolution VALUES (?, ?, ?, ?)", rows)
 
 
-def _save_settings(call: Call, ids: Sequence[int]) -> None:
+def _save_settings(call: RequestContext, ids: Sequence[int]) -> None:
     """The settings that thumbnails are drawn with."""
     saver = Saver(call)
     described = describe_all_pixels(call, ids)
@@ -111,7 +111,7 @@ def _save_settings(call: Call, ids: Sequence[int]) -> None:
         buffer = open_pixels(call, pixels.id.val)
         try:
             settings = new_settings(call, pixels)
-            defaults_into(call, settings, pixels, buffer)
+            apply_defaults(call, settings, pixels, buffer)
         finally:
             buffer.close()
         saver.save(settings)

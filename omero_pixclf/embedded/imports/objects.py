@@ -15,18 +15,18 @@ from omero.rtypes import rdouble, rint, rstring, rtime
 from omero_pixclf.embedded.database.object_model import unit_names
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
-from omero_pixclf.embedded.imports.pixel_import import Unpacked
-from omero_pixclf.embedded.series.content import Channel, Content, Series
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.services.pixels import PENDING
+from omero_pixclf.embedded.imports.pixel_import import UnpackedPixels
+from omero_pixclf.embedded.series.content import Channel, FilesetContent, Series
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.services.pixels import PENDING_SHA1
 from omero_pixclf.files.plates import Plate
 
 __all__ = [
-    "Reading",
-    "Wishes",
+    "ImportData",
+    "RequestedSettings",
     "is_unattended",
+    "link_and_annotate",
     "link_screens",
-    "link_wishes",
     "new_images",
     "new_plates",
     "omero_type",
@@ -38,7 +38,7 @@ _INTERNAL = (namespaces.NSAUTOCLOSE, namespaces.NSTARGETTEMPLATE, namespaces.NSF
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RequestedSettings:
     """What the client asked for in its ImportSettings."""
 
     target: Any
@@ -50,7 +50,7 @@ class Wishes:
     statistics: bool
 
     @classmethod
-    def of(cls, settings: Any) -> Wishes:
+    def of(cls, settings: Any) -> RequestedSettings:
         """The wishes of omero.grid.ImportSettings; whatever is not said has OMERO's default."""
         given = settings.userSpecifiedAnnotationList or []
         name, description = settings.userSpecifiedName, settings.userSpecifiedDescription
@@ -77,12 +77,12 @@ def is_unattended(settings: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ImportData:
     """What an import has read and is about to save; ``pixels`` has an element per image of ``content``."""
 
-    content: Content
-    pixels: Sequence[Unpacked]
-    wishes: Wishes
+    content: FilesetContent
+    pixels: Sequence[UnpackedPixels]
+    wishes: RequestedSettings
     file_name: str
     fileset: int
 
@@ -98,7 +98,7 @@ def omero_type(series: Series) -> str:
 
 
 # ---- images ------------------------------------------------------------------------------------------------------
-def new_images(call: Call, reading: Reading, numbers: range) -> list[Any]:
+def new_images(call: RequestContext, reading: ImportData, numbers: range) -> list[Any]:
     """One unsaved image per series of these numbers, in their order."""
     kind, found, wishes = _format(call, reading.content.format), reading.content.series, reading.wishes
     made = []
@@ -120,7 +120,7 @@ def _name(series: Series, number: int, count: int, base: str) -> str:
     return base if count == 1 else f"{base} [{series.name or number}]"
 
 
-def _format(call: Call, value: str) -> Any:
+def _format(call: RequestContext, value: str) -> Any:
     row = call.tx.one("SELECT id FROM format WHERE value = ?", (value,))
     if row is not None:
         return omero.model.FormatI(row[0], False)
@@ -132,7 +132,7 @@ def _format(call: Call, value: str) -> Any:
     return omero.model.FormatI(ident, False)
 
 
-def _pixels(series: Series, found: Unpacked, wishes: Wishes) -> Any:
+def _pixels(series: Series, found: UnpackedPixels, wishes: RequestedSettings) -> Any:
     full = series.levels[0]
     made = omero.model.PixelsI()
     made.sizeX, made.sizeY = rint(full.width), rint(full.height)
@@ -140,7 +140,7 @@ def _pixels(series: Series, found: Unpacked, wishes: Wishes) -> Any:
     made.pixelsType, made.dimensionOrder = omero.model.PixelsTypeI(), omero.model.DimensionOrderI()
     made.pixelsType.value, made.dimensionOrder.value = rstring(omero_type(series)), rstring("XYZCT")
     made.significantBits = rint(series.dtype.itemsize * 8)
-    made.sha1 = rstring(found.sha1 if wishes.statistics else PENDING)
+    made.sha1 = rstring(found.sha1 if wishes.statistics else PENDING_SHA1)
     for place, axis in enumerate("xyz"):
         asked = wishes.pixel_size[place] if place < len(wishes.pixel_size) else None
         size = _length(asked, "µm") if asked else _length(*series.pixel_size.get(axis, (None, "")))
@@ -175,14 +175,14 @@ def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
 
 
 # ---- plates ------------------------------------------------------------------------------------------------------
-def new_plates(reading: Reading, images: Sequence[Any]) -> list[Any]:
+def new_plates(reading: ImportData, images: Sequence[Any]) -> list[Any]:
     """One unsaved plate per plate of the content, with wells whose samples are the images."""
     plates = reading.content.plates
     names = _plate_names(plates, reading)
     return [_plate(plate, name, images, reading.wishes) for plate, name in zip(plates, names, strict=True)]
 
 
-def _plate_names(plates: Sequence[Plate], reading: Reading) -> Iterator[str]:
+def _plate_names(plates: Sequence[Plate], reading: ImportData) -> Iterator[str]:
     for plate in plates:
         if len(plates) == 1:
             yield reading.wishes.name or plate.name or reading.file_name
@@ -190,7 +190,7 @@ def _plate_names(plates: Sequence[Plate], reading: Reading) -> Iterator[str]:
             yield f"{reading.name} [{plate.name}]"
 
 
-def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: Wishes) -> Any:
+def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: RequestedSettings) -> Any:
     made = omero.model.PlateI()
     made.name, made.rows, made.columns = rstring(name), rint(plate.rows), rint(plate.columns)
     made.description = rstring(wishes.description) if wishes.description is not None else None
@@ -226,7 +226,7 @@ def _well(row: int, column: int) -> Any:
     return made
 
 
-def link_screens(call: Call, content: Content, plates: Sequence[Any]) -> None:
+def link_screens(call: RequestContext, content: FilesetContent, plates: Sequence[Any]) -> None:
     """Make the screens that the files name, and put the saved plates into them."""
     saver = Saver(call)
     screens: dict[str, Any] = {}
@@ -242,7 +242,9 @@ def link_screens(call: Call, content: Content, plates: Sequence[Any]) -> None:
     saver.flush()
 
 
-def link_wishes(call: Call, images: Sequence[Any], plates: Sequence[Any], wishes: Wishes) -> None:
+def link_and_annotate(
+    call: RequestContext, images: Sequence[Any], plates: Sequence[Any], wishes: RequestedSettings
+) -> None:
     """Put what was saved where the client wants it; annotate it.
 
     Images that lie on no plate go into a dataset, plates into a screen. ``images`` are those on no plate.

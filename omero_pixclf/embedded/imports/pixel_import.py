@@ -12,17 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from omero_pixclf.embedded.commands.cancellation import go_on
-from omero_pixclf.embedded.series.content import Content, Level, Series
-from omero_pixclf.embedded.storage.data_paths import level_path, opened, pixels_path, require_space, write_all
+from omero_pixclf.embedded.commands.cancellation import check_cancelled
+from omero_pixclf.embedded.series.content import FilesetContent, ResolutionLevel, Series
+from omero_pixclf.embedded.storage.data_paths import (
+    open_descriptor,
+    pixels_path,
+    require_space,
+    resolution_path,
+    write_at,
+)
 
-__all__ = ["Unpacked", "put_in_place", "unpack"]
+__all__ = ["UnpackedPixels", "move_pixels", "unpack_pixels"]
 
 _BAND_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
-class Unpacked:
+class UnpackedPixels:
     """The pixels of one image: a file per resolution, their checksum and the range of each channel."""
 
     files: tuple[Path, ...]
@@ -30,7 +36,7 @@ class Unpacked:
     ranges: tuple[tuple[float, float], ...]
 
 
-def unpack(content: Content, folder: Path) -> Iterator[Unpacked]:
+def unpack_pixels(content: FilesetContent, folder: Path) -> Iterator[UnpackedPixels]:
     """Write all planes of all images into files of a folder, image by image.
 
     Raises
@@ -42,34 +48,34 @@ def unpack(content: Content, folder: Path) -> Iterator[Unpacked]:
     """
     require_space(folder, sum(_size(series, level) for series in content.series for level in series.levels))
     for number, series in enumerate(content.series):
-        yield _unpacked(series, folder, number)
+        yield _unpack_image(series, folder, number)
 
 
-def _size(series: Series, level: Level) -> int:
+def _size(series: Series, level: ResolutionLevel) -> int:
     return level.width * level.height * series.z * series.c * series.t * series.dtype.itemsize
 
 
-def _unpacked(series: Series, folder: Path, number: int) -> Unpacked:
+def _unpack_image(series: Series, folder: Path, number: int) -> UnpackedPixels:
     files = tuple(folder / f"{number}.{place}" for place in range(len(series.levels)))
     ranges = [[math.inf, -math.inf] for _ in range(series.c)]
     digest = hashlib.sha1(usedforsecurity=False)
     for place, (level, file) in enumerate(zip(series.levels, files, strict=True)):
-        with opened(file, os.O_WRONLY | os.O_CREAT) as descriptor:
+        with open_descriptor(file, os.O_WRONLY | os.O_CREAT) as descriptor:
             offset = 0
             for channel, band in _bands(series, level):
-                go_on()
+                check_cancelled()
                 if place == 0:
                     low, high = _range(band)
                     ranges[channel] = [min(ranges[channel][0], low), max(ranges[channel][1], high)]
                 data = np.ascontiguousarray(band, band.dtype.newbyteorder(">")).data.cast("B")
                 if place == 0:
                     digest.update(data)
-                write_all(descriptor, data, offset)
+                write_at(descriptor, data, offset)
                 offset += len(data)
-    return Unpacked(files, digest.hexdigest(), tuple((low, high) for low, high in ranges))
+    return UnpackedPixels(files, digest.hexdigest(), tuple((low, high) for low, high in ranges))
 
 
-def _bands(series: Series, level: Level) -> Iterator[tuple[int, Any]]:
+def _bands(series: Series, level: ResolutionLevel) -> Iterator[tuple[int, Any]]:
     """The channel and some rows at a time of all planes, in the order XYZCT."""
     height = max(1, _BAND_BYTES // (level.width * series.dtype.itemsize))
     for t in range(series.t):
@@ -87,9 +93,9 @@ def _range(band: Any) -> tuple[float, float]:
     return (float(band.min()), float(band.max())) if band.size else (math.inf, -math.inf)
 
 
-def put_in_place(found: Unpacked, folder: Path, ident: int) -> None:
+def move_pixels(found: UnpackedPixels, folder: Path, ident: int) -> None:
     """Let unpacked pixels be those of a Pixels object."""
     for level, file in enumerate(found.files):
-        target = level_path(folder, ident, level) if level else pixels_path(folder, ident)
+        target = resolution_path(folder, ident, level) if level else pixels_path(folder, ident)
         target.parent.mkdir(parents=True, exist_ok=True)
         file.replace(target)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.files.plates import Plate
 
-__all__ = ["Channel", "Content", "Level", "PlaneReader", "Series"]
+__all__ = ["Channel", "FilesetContent", "PlaneReader", "ResolutionLevel", "Series"]
 
 PlaneReader = Callable[[int, int, int, slice], NDArray[Any]]
 """``read(z, c, t, rows)`` gives these rows of a plane, ``(rows, x)``."""
@@ -28,7 +28,7 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class Level:
+class ResolutionLevel:
     """One resolution of an image."""
 
     width: int
@@ -61,7 +61,7 @@ class Series:
     c: int
     t: int
     dtype: np.dtype[Any]
-    levels: tuple[Level, ...]
+    levels: tuple[ResolutionLevel, ...]
     channels: tuple[Channel, ...]
     pixel_size: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     description: str = ""
@@ -69,7 +69,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Content:
+class FilesetContent:
     """Everything a set of files holds.
 
     Attributes

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Series
+from omero_pixclf.embedded.series.content import Channel, FilesetContent, PlaneReader, ResolutionLevel, Series
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.plates import Plate, WellSample
 
@@ -33,7 +33,7 @@ _MOST_IMAGES = 100_000
 
 
 @contextmanager
-def open_fake(path: Path, _within: Path) -> Iterator[Content]:
+def open_fake(path: Path, _within: Path) -> Iterator[FilesetContent]:
     """The images that a file's name describes.
 
     Raises
@@ -44,7 +44,7 @@ def open_fake(path: Path, _within: Path) -> Iterator[Content]:
     yield _content(path)
 
 
-def _content(path: Path) -> Content:
+def _content(path: Path) -> FilesetContent:
     name, keys = _parsed(path)
     sizes = {key: _number(path, key, keys.get(key), default) for key, default in _NUMBERS.items()}
     on_plates = any(sizes[part] for part in (*_PLATE_PARTS, "screens"))
@@ -55,7 +55,7 @@ def _content(path: Path) -> Content:
     if not 1 <= count <= _MOST_IMAGES:
         raise ImageError(f"{path.name}: describes {count} images, expected 1 to {_MOST_IMAGES}")
     made = tuple(_series(path, i, name if i == 0 else f"{name} {i + 1}", sizes, keys) for i in range(count))
-    return Content("Fake", made, tuple(_plates(name, sizes)) if on_plates else ())
+    return FilesetContent("Fake", made, tuple(_plates(name, sizes)) if on_plates else ())
 
 
 def _parsed(path: Path) -> tuple[str, dict[str, str]]:
@@ -85,7 +85,9 @@ def _series(path: Path, index: int, name: str, sizes: Mapping[str, int], keys: M
         c=sizes["sizeC"],
         t=sizes["sizeT"],
         dtype=dtype,
-        levels=tuple(Level(w, h, _pattern(index, w, by, dtype)) for (w, h), by in zip(extents, shrunk, strict=True)),
+        levels=tuple(
+            ResolutionLevel(w, h, _pattern(index, w, by, dtype)) for (w, h), by in zip(extents, shrunk, strict=True)
+        ),
         channels=tuple(_channel(path, c, keys) for c in range(sizes["sizeC"])),
         pixel_size=_pixel_size(path, keys),
         acquired_ms=_acquired(path, keys.get("acquisitionDate")),

@@ -12,7 +12,7 @@ from typing import Any
 from omero_pixclf.embedded.series.content import Channel
 from omero_pixclf.files.tiff.ome_xml import parse_ome_xml
 
-__all__ = ["ImageFacts", "image_facts"]
+__all__ = ["ImageMetadata", "read_image_metadata"]
 
 _AXES = ("x", "y", "z")
 _DEFAULT_UNIT = "µm"
@@ -20,7 +20,7 @@ _NANOMETRES = {"nm": 1.0, "µm": 1e3, "Å": 0.1, "pm": 1e-3, "mm": 1e6}
 
 
 @dataclass(frozen=True)
-class ImageFacts:
+class ImageMetadata:
     """Name, description, sizes of pixels and channels of one image."""
 
     name: str
@@ -30,10 +30,10 @@ class ImageFacts:
     channels: tuple[Channel, ...]
 
 
-def image_facts(xml: str | None) -> tuple[ImageFacts, ...]:
+def read_image_metadata(xml: str | None) -> tuple[ImageMetadata, ...]:
     """The facts of all images of an OME-XML text that have pixels in TIFF files; none where it is no OME-XML."""
     root = parse_ome_xml(xml or "")
-    return () if root is None else tuple(_facts(i) for i in _children(root, "Image") if _has_pixels(i))
+    return () if root is None else tuple(_image_metadata(i) for i in _children(root, "Image") if _has_pixels(i))
 
 
 def _has_pixels(image: ET.Element) -> bool:
@@ -48,9 +48,9 @@ def _children(parent: ET.Element, tag: str) -> Iterator[ET.Element]:
     return (child for child in parent if _tag(child) == tag)
 
 
-def _facts(image: ET.Element) -> ImageFacts:
+def _image_metadata(image: ET.Element) -> ImageMetadata:
     pixels = next(_children(image, "Pixels"), None)
-    return ImageFacts(
+    return ImageMetadata(
         name=image.get("Name", ""),
         description=_text(image, "Description"),
         acquired_ms=_acquired(_text(image, "AcquisitionDate")),

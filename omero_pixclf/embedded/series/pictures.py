@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
-from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
-from omero_pixclf.embedded.series.zarr_plates import plate_of_store
+from omero_pixclf.embedded.series.content import Channel, FilesetContent, ResolutionLevel, Series
+from omero_pixclf.embedded.series.planes import check_sample_type, make_level, plane_counts, rgb_channels
+from omero_pixclf.embedded.series.zarr_plates import read_store_plate
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import axis_keys
 from omero_pixclf.files.opening import open_stored
@@ -29,15 +29,15 @@ PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gi
 
 
 @contextmanager
-def open_picture(path: Path, _within: Path) -> Iterator[Content]:
+def open_picture(path: Path, _within: Path) -> Iterator[FilesetContent]:
     """The image of a PNG, JPEG, BMP or GIF file; ImageError where it cannot be read."""
     with open_stored(path) as stored:
         _, count, _ = plane_counts(axis_keys(stored.axes), stored.shape)
-        yield Content(PICTURES[path.suffix.lower()], (_series(path, [stored], rgb_channels(count)),))
+        yield FilesetContent(PICTURES[path.suffix.lower()], (_series(path, [stored], rgb_channels(count)),))
 
 
 @contextmanager
-def open_zarr_images(path: Path, _within: Path) -> Iterator[Content]:
+def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
     """All images of an OME-Zarr, in a folder or a ZIP file, with all their resolutions, and its plate.
 
     Raises
@@ -52,10 +52,10 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[Content]:
         contents, remarks = _there(store, store_contents(store))
         if not contents.images:
             raise ImageError(f"{path.name}: holds no images{': ' if remarks else ''}{'; '.join(remarks)}")
-        plates, missing = plate_of_store(contents)
+        plates, missing = read_store_plate(contents)
         single = len(contents.images) == 1 and not plates
         series = tuple(_of_store(path, store, image, "" if single else _name(image)) for image in contents.images)
-        yield Content("OME-Zarr", series, plates, (*missing, *remarks))
+        yield FilesetContent("OME-Zarr", series, plates, (*missing, *remarks))
 
 
 def _there(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
@@ -86,7 +86,7 @@ def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, 
     z, c, t = plane_counts(axis_keys(first.axes), first.shape)
     sizes = {a.key: (a.resolution, a.unit) for a in first.axes if a.key in "xyz" and a.resolution > 0 and a.unit}
     levels = tuple(_level(path, array) for array in arrays if array is first or _is_smaller_copy(first, array))
-    return Series("", z, c, t, checked_type(path, first.dtype), levels, channels, sizes)
+    return Series("", z, c, t, check_sample_type(path, first.dtype), levels, channels, sizes)
 
 
 def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
@@ -96,8 +96,8 @@ def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
     return same and array.dtype == first.dtype
 
 
-def _level(path: Path, array: StoredArray) -> Level:
+def _level(path: Path, array: StoredArray) -> ResolutionLevel:
     keys = axis_keys(array.axes)
     if "x" not in keys or "y" not in keys:
         raise ImageError(f"{path.name}: {array.name} has axes {keys}, expected x and y among them")
-    return level_of(keys, array.shape, array.read)
+    return make_level(keys, array.shape, array.read)

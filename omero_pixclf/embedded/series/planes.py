@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.series.content import Channel, Level, PlaneReader
+from omero_pixclf.embedded.series.content import Channel, PlaneReader, ResolutionLevel
 from omero_pixclf.errors import ImageError
 
-__all__ = ["RGB", "checked_type", "level_of", "plane_counts", "rgb_channels"]
+__all__ = ["RGB", "check_sample_type", "make_level", "plane_counts", "rgb_channels"]
 
 _TYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "float32", "float64")
 RGB = ((255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255))
 
 
-def checked_type(path: Path, dtype: Any) -> np.dtype[Any]:
+def check_sample_type(path: Path, dtype: Any) -> np.dtype[Any]:
     """The samples' type in native byte order, bits as bytes; ImageError for what OMERO has no type for."""
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if found.kind == "b":
@@ -34,10 +34,10 @@ def plane_counts(keys: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return sizes.get("z", 1), sizes.get("c", 1), sizes.get("t", 1)
 
 
-def level_of(keys: str, shape: tuple[int, ...], read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> Level:
+def make_level(keys: str, shape: tuple[int, ...], read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> ResolutionLevel:
     """A resolution level from an array and a function that reads parts of it; axes in any order."""
     sizes = dict(zip(keys, shape, strict=True))
-    return Level(sizes["x"], sizes["y"], _rows(keys, sizes["x"], read))
+    return ResolutionLevel(sizes["x"], sizes["y"], _rows(keys, sizes["x"], read))
 
 
 def _rows(keys: str, width: int, read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> PlaneReader:

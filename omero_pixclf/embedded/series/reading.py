@@ -7,11 +7,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from omero_pixclf.embedded.series.content import Content
+from omero_pixclf.embedded.series.content import FilesetContent
 from omero_pixclf.embedded.series.fake import open_fake
 from omero_pixclf.embedded.series.pictures import PICTURES, open_picture, open_zarr_images
-from omero_pixclf.embedded.series.tiff import open_tiff_series, tiff_companions
-from omero_pixclf.embedded.series.vsi import open_vsi, vsi_companions
+from omero_pixclf.embedded.series.tiff import find_tiff_companions, open_tiff_series
+from omero_pixclf.embedded.series.vsi import find_vsi_companions, open_vsi
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr.zarr_store import STORE_SUFFIXES, is_store
 from omero_pixclf.files.references import check_within
@@ -19,15 +19,15 @@ from omero_pixclf.files.references import check_within
 __all__ = [
     "FORMATS",
     "FileSet",
-    "file_set",
+    "find_file_set",
     "find_file_sets",
+    "find_main_file",
     "is_importable",
-    "main_file",
     "open_series",
-    "remarks_on",
+    "read_remarks",
 ]
 
-_Opener = Callable[[Path, Path], AbstractContextManager[Content]]  # of a path, and of the folder not to be left
+_Opener = Callable[[Path, Path], AbstractContextManager[FilesetContent]]  # of a path, and of the folder not to be left
 
 _OPENERS: dict[str, _Opener] = {
     **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_series),
@@ -37,8 +37,8 @@ _OPENERS: dict[str, _Opener] = {
     ".zarr": open_zarr_images,
 }
 _COMPANIONS: dict[str, Callable[[Path], tuple[Path, ...]]] = {
-    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), tiff_companions),
-    ".vsi": vsi_companions,
+    **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), find_tiff_companions),
+    ".vsi": find_vsi_companions,
 }
 
 FORMATS = (*sorted(_OPENERS), *STORE_SUFFIXES[1:])
@@ -53,7 +53,7 @@ class FileSet:
     files: tuple[Path, ...]
 
 
-def open_series(path: Path, *, within: Path | None = None) -> AbstractContextManager[Content]:
+def open_series(path: Path, *, within: Path | None = None) -> AbstractContextManager[FilesetContent]:
     """All images behind a path, open until the context ends.
 
     Parameters
@@ -79,7 +79,7 @@ def _kind(path: Path) -> str:
     return ".zarr" if path.name.lower().endswith(STORE_SUFFIXES) else path.suffix.lower()
 
 
-def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
+def find_main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
     """The path to open of files that belong together, the first one leading; ``folder`` is the one they all lie in."""
     if _kind(files[0]) in _OPENERS:
         return files[0]
@@ -91,7 +91,7 @@ def main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
     return files[0]
 
 
-def file_set(path: Path) -> FileSet:
+def find_file_set(path: Path) -> FileSet:
     """A file (or an OME-Zarr folder) with all files that belong to it.
 
     Raises
@@ -146,7 +146,7 @@ def find_file_sets(
             if candidate.absolute() in taken:
                 continue
             try:
-                found = file_set(candidate)
+                found = find_file_set(candidate)
             except ImageError as error:
                 yield error
                 continue
@@ -159,7 +159,7 @@ def is_importable(path: Path) -> bool:
     return _kind(path) in _OPENERS
 
 
-def remarks_on(path: Path) -> tuple[str, ...]:
+def read_remarks(path: Path) -> tuple[str, ...]:
     """What files list and do not hold, such as wells of a plate; nothing where they cannot be read here."""
     try:
         with open_series(path) as content:

@@ -7,23 +7,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from omero_pixclf.embedded.series.content import Channel, Content, Level, Series
-from omero_pixclf.embedded.series.ome_metadata import ImageFacts, image_facts
-from omero_pixclf.embedded.series.planes import checked_type, level_of, plane_counts, rgb_channels
+from omero_pixclf.embedded.series.content import Channel, FilesetContent, ResolutionLevel, Series
+from omero_pixclf.embedded.series.ome_metadata import ImageMetadata, read_image_metadata
+from omero_pixclf.embedded.series.planes import check_sample_type, make_level, plane_counts, rgb_channels
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.tiff.ome_plates import ome_plates
 from omero_pixclf.files.tiff.ome_xml import images_with_pixels
 from omero_pixclf.files.tiff.tiff_file import list_member_files, open_tiff_file, read_series
 from omero_pixclf.files.tiff.tiff_reader import series_reader, tiff_errors
 
-__all__ = ["open_tiff_series", "tiff_companions", "tiff_series"]
+__all__ = ["find_tiff_companions", "open_tiff_series", "read_tiff_series"]
 
 _CENTIMETRE = 3  # as ResolutionUnit
 _UM_PER_CENTIMETRE = 1e4
 
 
 @contextmanager
-def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
+def open_tiff_series(path: Path, within: Path) -> Iterator[FilesetContent]:
     """All images of a TIFF file, and of the files ``within`` a folder that it names.
 
     Raises
@@ -32,16 +32,16 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[Content]:
         Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
     """
     with open_tiff_file(path, within=within) as tiff:
-        series = tiff_series(path, tiff, within)
+        series = read_tiff_series(path, tiff, within)
         plates, remarks = ome_plates(tiff.ome_metadata, [one.ident for one in images_with_pixels(tiff.ome_metadata)])
-        yield Content("OMETiff" if tiff.is_ome else "Tiff", series, plates, remarks)
+        yield FilesetContent("OMETiff" if tiff.is_ome else "Tiff", series, plates, remarks)
 
 
-def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
+def read_tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
     """The images of an open TIFF file."""
     try:
         found = read_series(path, tiff, within=within)
-        facts = image_facts(tiff.ome_metadata) if all(one.kind == "ome" for one in found) else ()
+        facts = read_image_metadata(tiff.ome_metadata) if all(one.kind == "ome" for one in found) else ()
         if not found:
             raise ImageError(f"{path.name}: holds no images")
         return tuple(_series(path, tiff, one, facts[i] if i < len(facts) else None) for i, one in enumerate(found))
@@ -49,7 +49,7 @@ def tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
         raise ImageError(f"{path.name}: not a readable TIFF file: {error}") from error
 
 
-def _series(path: Path, tiff: Any, series: Any, facts: ImageFacts | None) -> Series:
+def _series(path: Path, tiff: Any, series: Any, facts: ImageMetadata | None) -> Series:
     levels = tuple(_level(path, tiff, level) for level in series.levels)
     keys, _ = series_reader(path, tiff, series)
     z, c, t = plane_counts(keys, tuple(series.shape))
@@ -58,7 +58,7 @@ def _series(path: Path, tiff: Any, series: Any, facts: ImageFacts | None) -> Ser
         z=z,
         c=c,
         t=t,
-        dtype=checked_type(path, series.dtype),
+        dtype=check_sample_type(path, series.dtype),
         levels=levels,
         channels=_channels(series, c, facts),
         pixel_size=facts.pixel_size if facts else _resolution(tiff, series, keys),
@@ -67,12 +67,12 @@ def _series(path: Path, tiff: Any, series: Any, facts: ImageFacts | None) -> Ser
     )
 
 
-def _level(path: Path, tiff: Any, level: Any) -> Level:
+def _level(path: Path, tiff: Any, level: Any) -> ResolutionLevel:
     keys, read = series_reader(path, tiff, level)
-    return level_of(keys, tuple(level.shape), read)
+    return make_level(keys, tuple(level.shape), read)
 
 
-def _channels(series: Any, count: int, facts: ImageFacts | None) -> tuple[Channel, ...]:
+def _channels(series: Any, count: int, facts: ImageMetadata | None) -> tuple[Channel, ...]:
     colour = rgb_channels(count) if series.keyframe.samplesperpixel in (3, 4) else (Channel(),) * count
     if facts is None or len(facts.channels) != count:
         return colour
@@ -100,6 +100,6 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
     return found
 
 
-def tiff_companions(path: Path) -> tuple[Path, ...]:
+def find_tiff_companions(path: Path) -> tuple[Path, ...]:
     """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
     return list_member_files(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server

@@ -11,20 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.series.content import Channel, Content, Level, PlaneReader, Series
+from omero_pixclf.embedded.series.content import Channel, FilesetContent, PlaneReader, ResolutionLevel, Series
 from omero_pixclf.embedded.series.ets import EtsFile
-from omero_pixclf.embedded.series.planes import checked_type, rgb_channels
+from omero_pixclf.embedded.series.planes import check_sample_type, rgb_channels
 from omero_pixclf.embedded.series.tiff import open_tiff_series
-from omero_pixclf.embedded.series.vsi_tags import Dimension, Tag, dimensions, expects_tiles, tags
+from omero_pixclf.embedded.series.vsi_tags import Dimension, Tag, has_external_tiles, read_dimensions, read_tags
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.references import check_within
 
-__all__ = ["open_vsi", "vsi_companions"]
+__all__ = ["find_vsi_companions", "open_vsi"]
 
 _STACK = re.compile(r"stack(\d+)")
 
 
-def vsi_companions(path: Path) -> tuple[Path, ...]:
+def find_vsi_companions(path: Path) -> tuple[Path, ...]:
     """The files of tiles that belong to a ``.vsi``."""
     found = tuple(sorted((path.parent / f"_{path.stem}_").glob("stack*/*.ets")))
     for file in found:
@@ -33,7 +33,7 @@ def vsi_companions(path: Path) -> tuple[Path, ...]:
 
 
 @contextmanager
-def open_vsi(path: Path, within: Path) -> Iterator[Content]:
+def open_vsi(path: Path, within: Path) -> Iterator[FilesetContent]:
     """The images of a slide: those of tiles first, then those that the ``.vsi`` itself holds.
 
     Raises
@@ -42,10 +42,10 @@ def open_vsi(path: Path, within: Path) -> Iterator[Content]:
         Where a file cannot be read, or an image has a varying axis other than depth, channels and time.
     """
     with ExitStack() as opened:
-        described = list(tags(path.read_bytes()))
+        described = list(read_tags(path.read_bytes()))
         found: list[Series] = []
-        tiles = vsi_companions(path)
-        if not tiles and expects_tiles(described):
+        tiles = find_vsi_companions(path)
+        if not tiles and has_external_tiles(described):
             raise ImageError(
                 f"{path.name} is incomplete: its tiles are in the folder _{path.stem}_ beside it, which is missing or "
                 "empty; copy the folder, too"
@@ -54,13 +54,13 @@ def open_vsi(path: Path, within: Path) -> Iterator[Content]:
             ets = opened.enter_context(closing(EtsFile(file)))
             found.append(_series(ets, _axes(file, ets, described)))
         whole = opened.enter_context(open_tiff_series(path, within))
-        yield Content("CellSens", (*found, *whole.series))
+        yield FilesetContent("CellSens", (*found, *whole.series))
 
 
 def _axes(file: Path, ets: EtsFile, described: list[Tag]) -> tuple[Dimension, ...]:
     """What the axes after x and y are; those of one place each need no meaning."""
     match = _STACK.fullmatch(file.parent.name)
-    named = dimensions(described, int(match.group(1)) if match else -1)
+    named = read_dimensions(described, int(match.group(1)) if match else -1)
     sizes = ets.sizes[2:]
     axes = tuple(named[i] if i < len(named) else Dimension("", ()) for i in range(len(sizes)))
     varying = [axis.meaning for axis, size in zip(axes, sizes, strict=True) if size > 1]
@@ -80,8 +80,8 @@ def _series(ets: EtsFile, axes: tuple[Dimension, ...]) -> Series:
         z=counts.get("z", 1),
         c=channels,
         t=counts.get("t", 1),
-        dtype=checked_type(ets.path, ets.dtype),
-        levels=tuple(Level(w, h, _reader(ets, i, order)) for i, (w, h) in enumerate(ets.levels)),
+        dtype=check_sample_type(ets.path, ets.dtype),
+        levels=tuple(ResolutionLevel(w, h, _reader(ets, i, order)) for i, (w, h) in enumerate(ets.levels)),
         channels=_channels(ets, axes, channels),
     )
 

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Dimension", "Tag", "dimensions", "expects_tiles", "tags"]
+__all__ = ["Dimension", "Tag", "has_external_tiles", "read_dimensions", "read_tags"]
 
 _HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, where its tags begin, how many
 _FIELD = struct.Struct("<iiIi")  # type and flags, tag, where the next one begins, bytes
@@ -40,7 +40,7 @@ class Dimension:
     names: tuple[str, ...]
 
 
-def tags(data: bytes) -> Iterator[Tag]:
+def read_tags(data: bytes) -> Iterator[Tag]:
     """All values of a file; those of volumes that are damaged are left out."""
     yield from _volume(data, _FIRST, ())
 
@@ -70,13 +70,13 @@ def _volume(data: bytes, start: int, path: Path) -> Iterator[Tag]:
         at = start + following
 
 
-def expects_tiles(found: list[Tag]) -> bool:
+def has_external_tiles(found: list[Tag]) -> bool:
     """Whether the file says that pixels are in files beside it."""
     said = (tag for tag in found if tag.path[-1][0] == _HAS_EXTERNAL_FILE)
     return any(int.from_bytes(tag.value[:4], "little") if tag.value else tag.inline for tag in said)
 
 
-def dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
+def read_dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
     """The axes of the image with a number, in the order of its tiles' places."""
     meanings: dict[int, str] = {}
     names: dict[int, dict[int, str]] = {}

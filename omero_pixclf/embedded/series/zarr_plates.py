@@ -7,10 +7,10 @@ from omero_pixclf.files.ome_zarr.zarr_images import StoreContents
 from omero_pixclf.files.plates import Plate, WellSample
 from omero_pixclf.files.tiff.ome_plates import format_wells
 
-__all__ = ["plate_of_store"]
+__all__ = ["read_store_plate"]
 
 
-def plate_of_store(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
+def read_store_plate(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
     """The plate of an OME-Zarr store, if it is one, and remarks on the wells that it lists and that are not there.
 
     Raises

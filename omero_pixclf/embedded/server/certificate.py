@@ -12,26 +12,26 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
-__all__ = ["PASSWORD", "certificate"]
+__all__ = ["PASSWORD", "ensure_certificate"]
 
 PASSWORD = "embedded"  # Ice asks for one; what protects the key are the file's permissions
 
 _YEARS = 20
 
 
-def certificate(folder: Path) -> Path:
+def ensure_certificate(folder: Path) -> Path:
     """Path of certificate and key (PKCS 12) in the folder, made when missing, readable by its owner only."""
     path = folder / "server.p12"
     if not path.exists():
         secret = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         protection = serialization.BestAvailableEncryption(PASSWORD.encode())
-        made = pkcs12.serialize_key_and_certificates(b"omero", secret, _signed(secret), None, protection)
+        made = pkcs12.serialize_key_and_certificates(b"omero", secret, _self_signed(secret), None, protection)
         path.touch(mode=0o600)
         path.write_bytes(made)
     return path
 
 
-def _signed(secret: rsa.RSAPrivateKey) -> x509.Certificate:
+def _self_signed(secret: rsa.RSAPrivateKey) -> x509.Certificate:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "embedded OMERO")])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])

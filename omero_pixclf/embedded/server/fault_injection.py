@@ -3,7 +3,7 @@
 Each is something that a real OMERO.server does now and then: under load it commits a request long after its client has
 died, it returns unordered collections in another order at every call, and it loses connections and sessions. A server
 has none of them unless it is started with them, by ``start(folder, faults=FaultInjection.parse("late=2,shuffled"))`` or
-by the environment variable `VARIABLE`.
+by the environment variable `FAULTS_VARIABLE`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any, Literal, TypeVar
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["VARIABLE", "FaultInjection"]
+__all__ = ["FAULTS_VARIABLE", "FaultInjection"]
 
-VARIABLE = "OMERO_EMBEDDED_FAULTS"
-_SPARED = 12  # first requests of a session, those of its login among them
+FAULTS_VARIABLE = "OMERO_EMBEDDED_FAULTS"
+_SPARED_REQUESTS = 12  # first requests of a session, those of its login among them
 _T = TypeVar("_T")
 _OPTIONS = "late=SECONDS, late_share=0..1, shuffled, forgetful=0..1, agent=NAME, seed=NUMBER"
 
@@ -85,7 +85,7 @@ class FaultInjection:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> FaultInjection:
         """The faults that the environment names; none where the variable is not set."""
-        return cls.parse((os.environ if environ is None else environ).get(VARIABLE, ""))
+        return cls.parse((os.environ if environ is None else environ).get(FAULTS_VARIABLE, ""))
 
     def delay(self) -> None:
         """Let a request that changes something wait."""
@@ -105,7 +105,7 @@ class FaultInjection:
 
         Returns "" where it is not.
         """
-        if not self.forgetful or requests <= _SPARED or (self.agent and self.agent != agent):
+        if not self.forgetful or requests <= _SPARED_REQUESTS or (self.agent and self.agent != agent):
             return ""
         if self._draw() >= self.forgetful:
             return ""

@@ -12,7 +12,13 @@ import omero
 from omero import constants
 
 from omero_pixclf.embedded.server.exceptions import BUSY
-from omero_pixclf.embedded.users.logins import DEFAULT_AGENT, open_session, password_fits, pick_group, user_id
+from omero_pixclf.embedded.users.logins import (
+    DEFAULT_AGENT,
+    choose_group,
+    find_user_id,
+    is_correct_password,
+    open_session,
+)
 from omero_pixclf.embedded.users.sessions import ClientSession
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 20.0  # of a login for its turn to write
 
 
-class _Gate:
+class _RouterState:
     """State behind the router servant: which connection uses which session."""
 
     def __init__(self, server: Server) -> None:
@@ -42,10 +48,10 @@ class _Gate:
         if joined is None:
             session.proven.add(category)
         self.server.sessions.join(session)
-        peer = _peer(current.con)
+        peer = _connection_key(current.con)
         with self._lock:
             self._joined[peer] = (session, category)
-        current.con.setCallback(_ClosedConnection(self, peer))
+        current.con.setCallback(_ConnectionCallback(self, peer))
         return self.server.factory_proxy(session, category)
 
     def _joined_session(self, user: str, password: str) -> ClientSession | None:
@@ -54,11 +60,11 @@ class _Gate:
 
     def _new_session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
         with self.server.database.reading() as tx:
-            found = user_id(tx, user)
-            if found is None or not password_fits(tx, found, password):
+            found = find_user_id(tx, user)
+            if found is None or not is_correct_password(tx, found, password):
                 return None
         with self.server.database.writing(_LONGEST_WAIT_S) as tx:
-            group = pick_group(tx, found, context.get("omero.group", ""))
+            group = choose_group(tx, found, context.get("omero.group", ""))
             agent = context.get(constants.AGENT) or DEFAULT_AGENT
             return open_session(self.server, tx, found, group, agent=agent, address=context.get(constants.IP))
 
@@ -74,13 +80,13 @@ class _Gate:
         return True
 
 
-def _peer(connection: Any) -> tuple[str, int]:
+def _connection_key(connection: Any) -> tuple[str, int]:
     """What tells a live connection from all others."""
     info = connection.getInfo()
     return info.remoteAddress, info.remotePort
 
 
-def _refusal(error: Any) -> Any:
+def _login_exception(error: Any) -> Any:
     """A failed login as Glacier2 knows it; why the user may not into a group stands in its reason."""
     if isinstance(error, Glacier2.CannotCreateSessionException):
         return error
@@ -92,10 +98,10 @@ def _refusal(error: Any) -> Any:
     return omero.WrappedCreateSessionException(text, False, 0, getattr(error, "serverExceptionClass", ""))
 
 
-class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
+class _ConnectionCallback(Ice.ConnectionCallback):  # type: ignore[misc]
     """Ice calls this when a connection ends, for whatever reason."""
 
-    def __init__(self, gate: _Gate, peer: tuple[str, int]) -> None:
+    def __init__(self, gate: _RouterState, peer: tuple[str, int]) -> None:
         self._gate = gate
         self._peer = peer
 
@@ -109,7 +115,7 @@ class _ClosedConnection(Ice.ConnectionCallback):  # type: ignore[misc]
 def make_router(server: Server) -> Any:
     """The router's servant."""
     made = type("RouterServant", (Glacier2.Router,), dict(_OPERATIONS))()
-    made.gate, made.server = _Gate(server), server
+    made.gate, made.server = _RouterState(server), server
     return made
 
 
@@ -118,7 +124,7 @@ def _create_session(self: Any, callback: Any, user: str, password: str, current:
         proxy = self.gate.enter(user, password, current)
     except (Ice.Exception, TimeoutError) as error:
         _log.info("login of %s refused: %s", user, error)
-        callback.ice_exception(_refusal(error))
+        callback.ice_exception(_login_exception(error))
         return
     if proxy is not None:
         self.server.throttle.succeeded(user)
@@ -135,7 +141,7 @@ def _create_anonymously(self: Any, callback: Any, current: Any) -> None:
 
 
 def _destroy_session(self: Any, current: Any) -> None:
-    if not self.gate.leave(_peer(current.con)):
+    if not self.gate.leave(_connection_key(current.con)):
         raise Glacier2.SessionNotExistException
 
 

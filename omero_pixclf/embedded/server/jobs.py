@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
-from omero_pixclf.embedded.server.exceptions import invalid
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.repositories import SCRIPTS, repository_uuid
 
-__all__ = ["SCRIPT_MIMETYPES", "Script", "find_script", "job_output", "new_job", "set_job_state"]
+__all__ = ["SCRIPT_MIMETYPES", "Script", "find_job_output", "find_script", "insert_job", "update_job"]
 
 SCRIPT_MIMETYPES = ("text/x-python", "text/x-jython", "text/x-matlab")
 _FINAL = ("Finished", "Error", "Cancelled")
@@ -29,7 +29,7 @@ class Script:
     official: bool
 
 
-def find_script(call: Call, ident: int) -> Script | None:
+def find_script(call: RequestContext, ident: int) -> Script | None:
     """The script that the caller sees under an id; None where there is none or the file is no script."""
     row = call.tx.one(
         "SELECT path || name, coalesce(hash, ''), owner_id, group_id, repo, mimetype FROM originalfile WHERE id = ?",
@@ -47,7 +47,7 @@ def _scripts_uuid(tx: Transaction) -> str | None:
     return repository_uuid(tx, SCRIPTS) if known else None
 
 
-def new_job(call: Call, kind: str, files: list[int], status: str = "Waiting", message: str = "") -> int:
+def insert_job(call: RequestContext, kind: str, files: list[int], status: str = "Waiting", message: str = "") -> int:
     """Insert a job of the caller with the files it needs (its script); returns its id."""
     tx, now = call.tx, now_ms()
     group = call.caller.group_id if call.caller.group_id is not None else call.session.group_id
@@ -84,18 +84,18 @@ def _insert(tx: Transaction, table: str, values: dict[str, Any]) -> None:
 def _status(tx: Transaction, value: str) -> int:
     row = tx.one("SELECT id FROM jobstatus WHERE value = ?", (value,))
     if row is None:
-        raise invalid(f"Currently unsupported: {value}")
+        raise validation_error(f"Currently unsupported: {value}")
     return int(row[0])
 
 
-def set_job_state(tx: Transaction, job: int, status: str | None, message: str | None = None) -> tuple[str, str]:
+def update_job(tx: Transaction, job: int, status: str | None, message: str | None = None) -> tuple[str, str]:
     """Change a job's status and message where given; returns what they were before."""
     before = tx.one(
         "SELECT s.value, coalesce(j.message, '') FROM job j JOIN jobstatus s ON s.id = j.status WHERE j.id = ?", (job,)
     )
     if status is not None:
         if status not in (*_FINAL, "Running"):
-            raise invalid(f"Currently unsupported: {status}")
+            raise validation_error(f"Currently unsupported: {status}")
         moment = "started" if status == "Running" else "finished"
         tx.execute(f"UPDATE job SET status = ?, {moment} = ? WHERE id = ?", (_status(tx, status), now_ms(), job))
     if message is not None:
@@ -103,7 +103,7 @@ def set_job_state(tx: Transaction, job: int, status: str | None, message: str | 
     return before[0], before[1]
 
 
-def job_output(tx: Transaction, job: int, name: str) -> int | None:
+def find_job_output(tx: Transaction, job: int, name: str) -> int | None:
     """The id of the file in which a job's stdout or stderr is kept."""
     row = tx.one(
         "SELECT f.id FROM originalfile f JOIN joboriginalfilelink l ON l.child = f.id "

@@ -32,7 +32,7 @@ def main() -> int:
     stop = threading.Event()
     context = ServerContext("Processor-0", client.ic, stop)
     context.session = session  # lets running scripts be checked against it
-    processor = _processor(client, context, settings["home"])
+    processor = _register_processor(client, context, settings["home"])
     sys.stdin.read()
     stop.set()
     processor.cleanup()
@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def _processor(client: Any, context: Any, home: str) -> Any:
+def _register_processor(client: Any, context: Any, home: str) -> Any:
     """The processor's servant, registered with the server: it takes official scripts only."""
     made = ProcessorI(
         context,

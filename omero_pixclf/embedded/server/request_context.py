@@ -8,48 +8,48 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omero_pixclf.embedded.database.object_loader import Graph
+from omero_pixclf.embedded.database.object_loader import ObjectGraph
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
-from omero_pixclf.embedded.server.exceptions import misuse, no_row, violation
+from omero_pixclf.embedded.server.exceptions import api_usage_error, missing_row_error, security_violation
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, Caller, GroupLevel
 from omero_pixclf.embedded.users.sessions import ClientSession
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
 
-__all__ = ["PRIVILEGE", "Call", "caller_of", "denied_privileges", "memberships"]
+__all__ = ["PRIVILEGE_PREFIX", "RequestContext", "load_caller", "load_denied_privileges", "load_memberships"]
 
-PRIVILEGE = "AdminPrivilege:"  # begins the names of a user's settings that take a privilege away
+PRIVILEGE_PREFIX = "AdminPrivilege:"  # begins the names of a user's settings that take a privilege away
 _ROOT = 0
 
 
-def memberships(tx: Transaction, user_id: int) -> tuple[list[int], list[int]]:
+def load_memberships(tx: Transaction, user_id: int) -> tuple[list[int], list[int]]:
     """Groups a user is a member of, the default one first, and those the user leads."""
     rows = tx.all("SELECT parent, owner FROM groupexperimentermap WHERE child = ? ORDER BY child_index, id", (user_id,))
     return [row[0] for row in rows], [row[0] for row in rows if row[1]]
 
 
-def denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
+def load_denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
     """Privileges that a user would lack as an administrator."""
     if user_id == _ROOT:
         return frozenset()
     rows = tx.all(
         "SELECT name, value FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user_id,)
     )
-    return frozenset(name.removeprefix(PRIVILEGE) for name, value in rows if (value or "").lower() != "true")
+    return frozenset(name.removeprefix(PRIVILEGE_PREFIX) for name, value in rows if (value or "").lower() != "true")
 
 
-def caller_of(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
+def load_caller(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
     """The user with memberships as they stand now.
 
     Who acts as somebody else gains nothing that is not his own: an administrator no privileges that he lacks, a group
     owner no groups that he is not in, and no administration.
     """
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user_id,))
-    members, leads = memberships(tx, user_id)
-    denied: frozenset[str] = denied_privileges(tx, user_id) if SYSTEM_GROUP in members else frozenset()
+    members, leads = load_memberships(tx, user_id)
+    denied: frozenset[str] = load_denied_privileges(tx, user_id) if SYSTEM_GROUP in members else frozenset()
     if sudoer_id is not None:
-        members, leads, denied = _as_sudoer(tx, sudoer_id, members, leads, denied)
+        members, leads, denied = _restrict_to_sudoer(tx, sudoer_id, members, leads, denied)
     levels = tx.all(
         "SELECT g.id, g.permissions FROM groupexperimentermap m JOIN experimentergroup g ON g.id = m.parent "
         "WHERE m.child = ?",
@@ -68,18 +68,18 @@ def caller_of(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: in
     )
 
 
-def _as_sudoer(
+def _restrict_to_sudoer(
     tx: Transaction, sudoer_id: int, members: list[int], leads: list[int], denied: frozenset[str]
 ) -> tuple[list[int], list[int], frozenset[str]]:
     """What is left of somebody's groups, groups led and denied privileges where another user acts as him."""
-    behind, led = memberships(tx, sudoer_id)
-    lacking = denied_privileges(tx, sudoer_id) if SYSTEM_GROUP in behind else frozenset()
+    behind, led = load_memberships(tx, sudoer_id)
+    lacking = load_denied_privileges(tx, sudoer_id) if SYSTEM_GROUP in behind else frozenset()
     if SYSTEM_GROUP not in behind or "Sudo" in lacking:
         members, leads = [g for g in members if g in behind], [g for g in leads if g in led]
     return members, leads, denied | lacking if SYSTEM_GROUP in members else frozenset()
 
 
-class Call:
+class RequestContext:
     """What a service's method is given: the session, the caller's rights and the open transaction."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Call:
         self.caller = self._caller()
 
     @classmethod
-    def of_server(cls, server: Server, tx: Transaction) -> Call:
+    def of_server(cls, server: Server, tx: Transaction) -> RequestContext:
         """A request of the server's own, in the session that stands for it: with root's rights over all groups."""
         made = cls.__new__(cls)
         made.server, made.tx, made.context, made.current = server, tx, {}, None
@@ -101,11 +101,11 @@ class Call:
         return made.as_admin()
 
     @classmethod
-    def of_session(cls, server: Server, session: ClientSession, tx: Transaction) -> Call:
+    def of_session(cls, server: Server, session: ClientSession, tx: Transaction) -> RequestContext:
         """A request that only describes a session, which may have begun in a group where its user may do nothing."""
         made = cls.__new__(cls)
         made.server, made.tx, made.context, made.current, made.session = server, tx, {}, None, session
-        made.caller = caller_of(tx, session.user_id, session.group_id, session.sudoer_id)
+        made.caller = load_caller(tx, session.user_id, session.group_id, session.sudoer_id)
         return made
 
     @property
@@ -114,43 +114,45 @@ class Call:
         return self.server.folder
 
     @cached_property
-    def graph(self) -> Graph:
+    def graph(self) -> ObjectGraph:
         """Model objects loaded by this request."""
-        return Graph(self.tx, self.caller, self._described)
+        return ObjectGraph(self.tx, self.caller, self._described)
 
     def _described(self) -> Any:
         """The event context as objects carry it: without the session's uuid, which is as good as a password."""
-        from omero_pixclf.embedded.users.event_context import event_context
+        from omero_pixclf.embedded.users.event_context import make_event_context
 
-        made = event_context(self)
+        made = make_event_context(self)
         made.sessionUuid = "*********"
         return made
 
-    def in_group(self, group_id: int | None) -> Call:
+    def in_group(self, group_id: int | None) -> RequestContext:
         """The same request within another group (None: all of the user's groups)."""
         context = {**self.context, "omero.group": "-1" if group_id is None else str(group_id)}
-        return Call(self.server, self.session, self.tx, context, self.current)
+        return RequestContext(self.server, self.session, self.tx, context, self.current)
 
-    def as_admin(self) -> Call:
+    def as_admin(self) -> RequestContext:
         """The same request with root's rights over all groups; for the server's own housekeeping only."""
-        made = Call.__new__(Call)
+        made = RequestContext.__new__(RequestContext)
         made.__dict__.update({k: v for k, v in self.__dict__.items() if k != "graph"})
         made.caller = Caller(0, "root", None, True, frozenset({SYSTEM_GROUP, USER_GROUP}), frozenset(), frozenset())
         return made
 
     def _caller(self) -> Caller:
-        own = caller_of(self.tx, self.session.user_id, self.session.group_id, self.session.sudoer_id)
+        own = load_caller(self.tx, self.session.user_id, self.session.group_id, self.session.sudoer_id)
         wanted = self._number("omero.group")
         group = self.session.group_id if wanted is None else wanted
         if self.session.groups is not None and group not in self.session.groups:
-            raise violation("Group-sudo session cannot change context!")
+            raise security_violation("Group-sudo session cannot change context!")
         user = self._number("omero.user")
         if group is not None and group >= 0:
             self._check_member(own, group)
         if user is not None and user != own.user_id:
             if not own.leads(group):
-                raise violation(f"User {own.user_id} is not an admin or leader and may not act for user {user}")
-            own = caller_of(self.tx, user, None)
+                raise security_violation(
+                    f"User {own.user_id} is not an admin or leader and may not act for user {user}"
+                )
+            own = load_caller(self.tx, user, None)
         return replace(own, group_id=None if group < 0 else group)
 
     def _number(self, key: str) -> int | None:
@@ -164,20 +166,20 @@ class Call:
         if group in own.member_of:
             return
         if self.tx.one("SELECT 1 FROM experimentergroup WHERE id = ?", (group,)) is None:
-            raise no_row("ome.model.meta.ExperimenterGroup", group)
+            raise missing_row_error("ome.model.meta.ExperimenterGroup", group)
         if not own.is_admin:
-            raise violation(f"User {own.user_id} is not a member of group {group} and cannot login")
+            raise security_violation(f"User {own.user_id} is not a member of group {group} and cannot login")
 
     def must_be_user(self) -> None:
         """SecurityViolation for guests, and for users who were deactivated: taken out of the group of all users."""
         if USER_GROUP not in self.caller.member_of:
-            raise violation(f"No matching roles found for session {self.session.uuid} (allowed: [user])")
+            raise security_violation(f"No matching roles found for session {self.session.uuid} (allowed: [user])")
 
     @property
     def write_group(self) -> int:
         """The group new objects go to; there is none when the request spans all groups."""
         if self.caller.group_id is None:
-            raise misuse(
+            raise api_usage_error(
                 "No valid permissions available! DUMMY permissions are not intended for copying. Make sure that "
                 "you have not passed omero.group=-1 for a save without context"
             )

@@ -17,7 +17,7 @@ import omero
 import omero.grid
 import omero.model
 
-from omero_pixclf.embedded.server.exceptions import fault
+from omero_pixclf.embedded.server.exceptions import omero_error
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP
 from omero_pixclf.embedded.users.logins import open_session
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.embedded.users.sessions import ClientSession
 
-__all__ = ["Processor", "Processors"]
+__all__ = ["Processor", "ProcessorRegistry"]
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
@@ -46,7 +46,7 @@ class Processor:
         return omero.grid.ProcessPrx.uncheckedCast(self.connection.createProxy(process.ice_getIdentity()))
 
 
-class _Acceptance(omero.grid.ProcessorCallback):  # type: ignore[misc]
+class _AcceptanceCallback(omero.grid.ProcessorCallback):  # type: ignore[misc]
     """Collects processors' answers to the question whether they run a job."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class _Acceptance(omero.grid.ProcessorCallback):  # type: ignore[misc]
         """Nobody has asked."""
 
 
-class Processors:
+class ProcessorRegistry:
     """All processors of a server; its own one is started when first needed.
 
     Attributes
@@ -117,7 +117,7 @@ class Processors:
             Where none said so within ``seconds``.
         """
         asked = self._alive()
-        answers = _Acceptance()
+        answers = _AcceptanceCallback()
         proxy = omero.grid.ProcessorCallbackPrx.uncheckedCast(self._server.adapter.addWithUUID(answers))
         try:
             about = (omero.model.ExperimenterI(user, False), omero.model.ExperimenterGroupI(group, False), job, proxy)
@@ -154,7 +154,7 @@ class Processors:
             if self._process is None or self._process.poll() is not None or self._unreachable():
                 self._start()
             if not self._arrived.wait_for(lambda: self._found() is not None, _START_S):
-                raise fault(omero.InternalException, f"the script processor was not ready after {_START_S:g} s")
+                raise omero_error(omero.InternalException, f"the script processor was not ready after {_START_S:g} s")
             found = self._found()
         assert found is not None
         return found
@@ -167,7 +167,7 @@ class Processors:
         assert self._session is not None
         assert self._process is not None
         found = self._found()
-        if not self._session.closed and (found is None or _answers(found)):
+        if not self._session.closed and (found is None or _is_reachable(found)):
             return False  # it is there, or on its way
         _log.warning("the script processor is gone and is started again")
         self._process.kill()
@@ -186,7 +186,7 @@ class Processors:
                 self._server, tx, 0, SYSTEM_GROUP, agent="OMERO.processor", idle_ms=0, event_type="Processing"
             )
         settings = {"host": host, "port": port, "session": self._session.uuid, "home": str(home)}
-        self._process = _spawned(home)
+        self._process = _start_process(home)
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(settings).encode() + b"\n")
         self._process.stdin.flush()
@@ -210,7 +210,7 @@ class Processors:
             process.wait()
 
 
-def _answers(processor: Processor) -> bool:
+def _is_reachable(processor: Processor) -> bool:
     try:
         processor.proxy.ice_ping()
     except Ice.Exception as error:
@@ -219,7 +219,7 @@ def _answers(processor: Processor) -> bool:
     return True
 
 
-def _spawned(home: Path) -> subprocess.Popen[bytes]:
+def _start_process(home: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMERO_TMPDIR": str(home / "tmp"), "PYTHONWARNINGS": "ignore"}
     environment.pop("ICE_CONFIG", None)
     log = (home / "processor.log").open("ab")

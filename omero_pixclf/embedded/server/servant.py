@@ -1,9 +1,10 @@
-"""What every service is made of: a class with OMERO's operation names becomes an Ice servant.
+"""Base class of the services, and the Ice servants that call their methods.
 
-A method gets the `Call` first and then the operation's arguments. It runs within a transaction that reads, unless it is
-marked with `changes` (one that writes) or `untransacted` (it opens its own with `Service.transaction`). Whatever it
-returns is the operation's result, a tuple where there are several. Exceptions of OMERO reach the client as they are,
-all others as InternalException.
+A service is a class whose methods have the names of OMERO's operations. A method takes the `RequestContext` and the
+operation's arguments. It runs in a read-only transaction, unless it is marked with `writes_database` or
+`without_transaction` (it then opens its own transactions with `OmeroService.transaction`). Its return value is the
+operation's result, a tuple for several results. OMERO's exceptions reach the client unchanged, all others as
+InternalException.
 """
 
 from __future__ import annotations
@@ -20,45 +21,45 @@ import Ice
 import omero
 import omero.constants
 
-from omero_pixclf.embedded.server.exceptions import fault, misuse, unexpected
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, unexpected_error
 from omero_pixclf.embedded.server.message_size import is_too_large
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.request_context import RequestContext
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.database.sqlite import Transaction
     from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.embedded.users.sessions import ClientSession
 
-__all__ = ["Service", "changes", "for_everybody", "servant", "untransacted"]
+__all__ = ["OmeroService", "guests_allowed", "make_servant", "without_transaction", "writes_database"]
 
 _log = logging.getLogger(__name__)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
-def changes(method: _Method) -> _Method:
+def writes_database(method: _Method) -> _Method:
     """Mark a method that writes to the database."""
     method.transaction = "write"  # type: ignore[attr-defined]
     return method
 
 
-def untransacted(method: _Method) -> _Method:
+def without_transaction(method: _Method) -> _Method:
     """Mark a method that opens its own transactions, or none; it is given the session's context only."""
     method.transaction = "none"  # type: ignore[attr-defined]
     return method
 
 
-def for_everybody(method: _Method) -> _Method:
+def guests_allowed(method: _Method) -> _Method:
     """Mark a method that guests and deactivated users may call, too; all others are for members of the group user."""
     method.for_everybody = True  # type: ignore[attr-defined]
     return method
 
 
-class Service:
+class OmeroService:
     """A service of one session; a stateful one lives until `close`, and only one of its calls runs at a time."""
 
     interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
     stateful: ClassVar[bool] = False
-    is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `for_everybody`)
+    is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `guests_allowed`)
     takes_uuid: ClassVar[frozenset[str]] = frozenset()  # operations that need the session's uuid in their context
 
     def __init__(self, server: Server, session: ClientSession) -> None:
@@ -69,15 +70,15 @@ class Service:
         self.lock = threading.RLock()
 
     @contextmanager
-    def transaction(self, context: Any, *, write: bool = False) -> Iterator[Call]:
+    def transaction(self, context: Any, *, write: bool = False) -> Iterator[RequestContext]:
         """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
-        with _opened(self.server, write) as tx:
-            yield Call(self.server, self.session, tx, context or {})
+        with _open_transaction(self.server, write) as tx:
+            yield RequestContext(self.server, self.session, tx, context or {})
 
     def must_have_password(self) -> None:
         """SecurityViolation for a client that has only joined the session, and given no password."""
         if self.category not in self.session.proven:
-            raise fault(
+            raise omero_error(
                 omero.SecurityViolation,
                 "Bad authentication credentials for this action.\nSee setSecurityPassword for more information",
             )
@@ -90,9 +91,9 @@ class Service:
         """
         uuid = (context or {}).get(omero.constants.SESSIONUUID)
         if uuid is None:
-            raise misuse("Uuid cannot be null.")
+            raise api_usage_error("Uuid cannot be null.")
         if self.server.sessions.find(uuid) is None:
-            raise fault(omero.RemovedSessionException, f"No context for {uuid}")
+            raise omero_error(omero.RemovedSessionException, f"No context for {uuid}")
 
     def released(self) -> None:
         """Let go of what the service holds; called once, by the client's close or the session's end."""
@@ -104,29 +105,29 @@ class Service:
         """Called when the server stops: what takes long ends soon."""
 
     # operations that all services have
-    @untransacted
+    @without_transaction
     def getCurrentEventContext(self, context: Any) -> Any:
         """OMERO's stateful services answer this with an error, too."""
-        raise fault(
+        raise omero_error(
             omero.InternalException,
             f"{type(self).__name__}.getCurrentEventContext should have a @Transactional annotation!",
         )
 
-    @untransacted
+    @without_transaction
     def activate(self, context: Any) -> None:
         """Nothing to do: services are always active."""
 
-    @untransacted
+    @without_transaction
     def passivate(self, context: Any) -> None:
         """Nothing to do: services are always active."""
 
-    @untransacted
+    @without_transaction
     def close(self, context: Any) -> None:
         """End a stateful service."""
         self.server.close_service(self)
 
 
-def servant(service: Service) -> Any:
+def make_servant(service: OmeroService) -> Any:
     """The Ice object that answers for a service."""
     kind: Any = type(service)
     made = _servant_class(kind)()
@@ -147,7 +148,7 @@ def _servant_class(kind: Any) -> Any:
     return type(kind.__name__ + "Servant", (kind.interface,), body)
 
 
-def _dispatch(kind: type[Service], operation: str, deferred: bool) -> Callable[..., Any]:
+def _dispatch(kind: type[OmeroService], operation: str, deferred: bool) -> Callable[..., Any]:
     method = getattr(kind, operation, None)
 
     def immediate(servant: Any, *arguments: Any) -> Any:
@@ -168,11 +169,11 @@ def _respond(callback: Any, result: Any) -> None:
     callback.ice_response(result)
 
 
-def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
+def _run(service: OmeroService, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
     """Call a service's method in its transaction; only Ice's exceptions come out."""
     try:
         if method is None:
-            raise fault(
+            raise omero_error(
                 omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
             )
         service.session.touch()
@@ -181,7 +182,7 @@ def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ..
         loss = service.server.faults.loss(service.session.agent, service.session.requests)
         if loss == "before":
             service.server.lose(service.session, current.con)
-        result = _alone(service, method, arguments, current)
+        result = _run_exclusively(service, method, arguments, current)
         if loss == "after":
             service.server.lose(service.session, current.con)
         if is_too_large(result):
@@ -192,29 +193,29 @@ def _run(service: Service, method: Any, operation: str, arguments: tuple[Any, ..
         raise
     except Exception as error:
         _log.exception("%s.%s failed", type(service).__name__, operation)
-        raise unexpected(error) from error
+        raise unexpected_error(error) from error
 
 
-def _alone(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+def _run_exclusively(service: OmeroService, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
     """Call a method; only one at a time of a stateful service."""
     if not service.stateful:
-        return _transacted(service, method, arguments, current)
+        return _run_in_transaction(service, method, arguments, current)
     with service.lock:
-        return _transacted(service, method, arguments, current)
+        return _run_in_transaction(service, method, arguments, current)
 
 
-def _transacted(service: Service, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
+def _run_in_transaction(service: OmeroService, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
     mode = getattr(method, "transaction", "read")
     if mode == "none":
         return method(service, current.ctx, *arguments)
-    with _opened(service.server, mode == "write") as tx:
-        call = Call(service.server, service.session, tx, current.ctx, current)
+    with _open_transaction(service.server, mode == "write") as tx:
+        call = RequestContext(service.server, service.session, tx, current.ctx, current)
         if not (service.is_for_everybody or getattr(method, "for_everybody", False)):
             call.must_be_user()
         return method(service, call, *arguments)
 
 
-def _opened(server: Server, write: bool) -> AbstractContextManager[Transaction]:
+def _open_transaction(server: Server, write: bool) -> AbstractContextManager[Transaction]:
     """The transaction of a request that has come now; one that changes something may have to wait."""
     if not write:
         return server.database.reading()

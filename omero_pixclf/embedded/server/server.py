@@ -21,25 +21,25 @@ import omero.api
 import omero.ObjectFactoryRegistrar
 import omero.rtypes
 
-from omero_pixclf.embedded.database.initial_rows import set_password, sow
+from omero_pixclf.embedded.database.initial_rows import insert_initial_rows, set_password
 from omero_pixclf.embedded.database.sqlite import Database
 from omero_pixclf.embedded.requirements import require_extra
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
 from omero_pixclf.embedded.server.glacier_router import make_router
 from omero_pixclf.embedded.server.message_size import MESSAGE_MAX_KB
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, servant
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, make_servant
 from omero_pixclf.embedded.server.service_factory import ServiceFactory
-from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS, service_class
-from omero_pixclf.embedded.storage.data_folder import lock
-from omero_pixclf.embedded.storage.data_paths import clear_temporary, remove_strays
-from omero_pixclf.embedded.storage.repositories import repository_files
-from omero_pixclf.embedded.users.logins import close_row
-from omero_pixclf.embedded.users.passwords import Throttle
-from omero_pixclf.embedded.users.sessions import ClientSession, Sessions, new_uuid
+from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS, load_service_class
+from omero_pixclf.embedded.storage.data_folder import lock_folder
+from omero_pixclf.embedded.storage.data_paths import remove_orphaned_files, remove_temporary_folders
+from omero_pixclf.embedded.storage.repositories import ensure_repositories
+from omero_pixclf.embedded.users.logins import store_session_end
+from omero_pixclf.embedded.users.passwords import LoginThrottle
+from omero_pixclf.embedded.users.sessions import ClientSession, SessionRegistry, new_uuid
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.script_processors import Processors
+    from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
 from omero_pixclf.errors import UsageError
 
 __all__ = ["Server", "start"]
@@ -88,18 +88,18 @@ class Server:
         self.host = host
         self.new_password: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
-        self.throttle = Throttle()
-        self.sessions = Sessions(self._session_closed)
+        self.throttle = LoginThrottle()
+        self.sessions = SessionRegistry(self._session_closed)
         self._stopped = threading.Event()
-        self._workers: WeakKeyDictionary[threading.Thread, Service] = WeakKeyDictionary()
+        self._workers: WeakKeyDictionary[threading.Thread, OmeroService] = WeakKeyDictionary()
         with ExitStack() as held:  # what was taken is given back where starting fails
-            held.callback(lock(folder).close)
+            held.callback(lock_folder(folder).close)
             self.database = Database(folder / "omero.sqlite", self.faults)
             held.callback(self.database.close)
             self._prepare(password)
-            repository_files(self.database)  # a server has its repositories from its first start
+            ensure_repositories(self.database)  # a server has its repositories from its first start
             self._clear_debris()
-            self.communicator = _communicator(folder)
+            self.communicator = _create_communicator(folder)
             held.callback(self.communicator.destroy)
             self.adapter = self._adapter(host, port)
             self._held = held.pop_all()
@@ -116,7 +116,7 @@ class Server:
             if tx.one("SELECT 1 FROM experimenter") is None:
                 if password is None:
                     self.new_password = password = secrets.token_urlsafe(12)
-                return sow(tx, password)
+                return insert_initial_rows(tx, password)
             tx.execute("UPDATE session SET closed = started WHERE closed IS NULL")
             if password is not None:
                 set_password(tx, 0, password)
@@ -124,14 +124,14 @@ class Server:
 
     def _clear_debris(self) -> None:
         """Remove what a server that was killed in the middle of something left behind."""
-        clear_temporary(self.folder)
+        remove_temporary_folders(self.folder)
         with self.database.writing() as tx:
             if tx.one("SELECT 1 FROM fileset") is not None:
-                from omero_pixclf.embedded.imports.filesets import discard_unfinished
+                from omero_pixclf.embedded.imports.filesets import discard_unfinished_imports
 
-                discard_unfinished(Call.of_server(self, tx))
+                discard_unfinished_imports(RequestContext.of_server(self, tx))
             row = tx.one("SELECT next FROM sequence WHERE name = 'pixels'")
-        remove_strays(self.folder, "Pixels", row[0] if row else 1)
+        remove_orphaned_files(self.folder, "Pixels", row[0] if row else 1)
 
     def _adapter(self, host: str, port: int) -> Any:
         if host not in _LOOPBACK:
@@ -166,7 +166,7 @@ class Server:
         """Whether the server has begun to stop."""
         return self._stopped.is_set()
 
-    def in_background(self, service: Service, work: Callable[[], object], name: str) -> None:
+    def in_background(self, service: OmeroService, work: Callable[[], object], name: str) -> None:
         """Do a service's work in a thread of its own; the server interrupts the service and waits when it stops."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._workers[thread] = service
@@ -191,11 +191,11 @@ class Server:
                 _log.info("session of %s expired", session.user_name)
 
     @cached_property
-    def scripts(self) -> Processors:
+    def scripts(self) -> ProcessorRegistry:
         """Who runs scripts; made when first asked for."""
-        from omero_pixclf.embedded.server.script_processors import Processors
+        from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
 
-        return Processors(self)
+        return ProcessorRegistry(self)
 
     # ---- services and proxies --------------------------------------------------------------------------------
     def factory_proxy(self, session: ClientSession, category: str) -> Any:
@@ -208,7 +208,7 @@ class Server:
 
     def open_service(self, session: ClientSession, category: str, name: str) -> Any:
         """A proxy of a service: the session's one, or a new one of a stateful service."""
-        kind = service_class(name)
+        kind = load_service_class(name)
         stateful = name in STATEFUL
         identity = Ice.Identity(new_uuid() + name if stateful else session.uuid + name, category)
         if self.adapter.find(identity) is None:
@@ -218,28 +218,28 @@ class Server:
                 session.services[identity.name] = service
         return self._typed(kind, identity)
 
-    def add_object(self, session: ClientSession, category: str, service: Service, name: str) -> Any:
+    def add_object(self, session: ClientSession, category: str, service: OmeroService, name: str) -> Any:
         """A proxy of a service object that belongs to a session, such as a table or a handle."""
         identity = Ice.Identity(new_uuid() + name, category)
         self._add(service, identity)
         session.services[identity.name] = service
         return self._typed(type(service), identity)
 
-    def _typed(self, kind: type[Service], identity: Any) -> Any:
+    def _typed(self, kind: type[OmeroService], identity: Any) -> Any:
         """A proxy of the interface that a service implements."""
         interface = kind.interface
         proxies = sys.modules[interface.__module__]
         return getattr(proxies, interface.__name__ + "Prx").uncheckedCast(self.adapter.createProxy(identity))
 
-    def _add(self, service: Service, identity: Any) -> None:
+    def _add(self, service: OmeroService, identity: Any) -> None:
         service.name, service.category = identity.name, identity.category
-        self.adapter.add(servant(service), identity)
+        self.adapter.add(make_servant(service), identity)
 
-    def proxy_of(self, service: Service) -> Any:
+    def proxy_of(self, service: OmeroService) -> Any:
         """The proxy of an open service."""
         return self._typed(type(service), Ice.Identity(service.name, service.category))
 
-    def close_service(self, service: Service) -> None:
+    def close_service(self, service: OmeroService) -> None:
         """Release a stateful service and forget it; harmless for stateless ones."""
         if service.session.services.pop(service.name, None) is None:
             return
@@ -284,19 +284,19 @@ class Server:
             self._remove_category(session, category)
         try:
             with self.database.writing() as tx:
-                close_row(tx, session)
+                store_session_end(tx, session)
         except (sqlite3.Error, TimeoutError):  # a full disk or a busy database keeps nobody from leaving
             _log.exception("the end of session %s could not be noted", session.ident)
 
 
-def _communicator(folder: Path) -> Any:
-    from omero_pixclf.embedded.server.certificate import PASSWORD, certificate  # needs the extra `embedded`
+def _create_communicator(folder: Path) -> Any:
+    from omero_pixclf.embedded.server.certificate import PASSWORD, ensure_certificate  # needs the extra `embedded`
 
     settings = Ice.InitializationData()
     settings.properties = Ice.createProperties()
     for name, value in _PROPERTIES.items():
         settings.properties.setProperty(name, value)
-    settings.properties.setProperty("IceSSL.CertFile", str(certificate(folder)))
+    settings.properties.setProperty("IceSSL.CertFile", str(ensure_certificate(folder)))
     settings.properties.setProperty("IceSSL.Password", PASSWORD)
     made = Ice.initialize(settings)
     omero.ObjectFactoryRegistrar.registerObjectFactory(made, None)

@@ -9,101 +9,101 @@ import omero.api
 import omero.constants
 
 from omero_pixclf.embedded.commands.handle import submit
-from omero_pixclf.embedded.server.exceptions import misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import api_usage_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 from omero_pixclf.embedded.server.service_registry import STATEFUL, STATELESS
-from omero_pixclf.embedded.users.logins import password_fits
+from omero_pixclf.embedded.users.logins import is_correct_password
 
 __all__ = ["ServiceFactory"]
 
 
-class ServiceFactory(Service):
+class ServiceFactory(OmeroService):
     """omero.api.ServiceFactory (omero.cmd.Session)."""
 
     interface = omero.api.ServiceFactory
     is_for_everybody = True
 
     # ---- services --------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getByName(self, context: Any, name: str) -> Any:
         if name in STATELESS:
             return self.server.open_service(self.session, self.category, name)
         if name in self.session.services:
             return self.server.proxy_of(self.session.services[name])
-        raise misuse(
+        raise api_usage_error(
             f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
         )
 
-    @untransacted
+    @without_transaction
     def createByName(self, context: Any, name: str) -> Any:
         if name not in STATEFUL:
-            raise misuse(
+            raise api_usage_error(
                 f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
             )
         return self.server.open_service(self.session, self.category, name)
 
-    @untransacted
+    @without_transaction
     def activeServices(self, context: Any) -> list[str]:
         return list(self.session.services)
 
-    @untransacted
+    @without_transaction
     def submit(self, context: Any, request: Any) -> Any:
         """Begin an omero.cmd request."""
         return submit(self.server, self.session, self.category, request, dict(context or {}))
 
     # ---- the session -----------------------------------------------------------------------------------------
-    def getSecurityContexts(self, call: Call) -> list[Any]:
+    def getSecurityContexts(self, call: RequestContext) -> list[Any]:
         groups = call.graph.load("ExperimenterGroup", sorted(call.caller.member_of))
         call.graph.finish()
         return list(groups.values())
 
-    def setSecurityContext(self, call: Call, obj: Any) -> Any:
+    def setSecurityContext(self, call: RequestContext, obj: Any) -> Any:
         stateful = omero.api.StatefulServiceInterface  # unlike tables and handles they are bound to a group
         busy = sorted(name for name, s in self.session.services.items() if issubclass(s.interface, stateful))
         if busy:
-            raise violation(f"SecurityContext change cancelled: open services {busy}")
+            raise security_violation(f"SecurityContext change cancelled: open services {busy}")
         group = obj._id._val
         old = call.graph.get("ExperimenterGroup", self.session.group_id)
         call.graph.get("ExperimenterGroup", group)
         if group not in call.caller.member_of and not call.caller.is_admin:
-            raise violation(f"User {call.caller.user_id} is not a member of group {group}")
+            raise security_violation(f"User {call.caller.user_id} is not a member of group {group}")
         self.session.group_id = group
         call.graph.finish()
         return old
 
-    def setSecurityPassword(self, call: Call, password: str) -> None:
+    def setSecurityPassword(self, call: RequestContext, password: str) -> None:
         """What changing passwords takes of a client that joined the session by its uuid."""
-        if not password_fits(call.tx, self.session.user_id, password or ""):
-            raise violation(f"Bad password for {self.session.user_name}")
+        if not is_correct_password(call.tx, self.session.user_id, password or ""):
+            raise security_violation(f"Bad password for {self.session.user_name}")
         self.session.proven.add(self.category)
 
-    @untransacted
+    @without_transaction
     def setCallback(self, context: Any, callback: Any) -> None:
         """Sessions announce nothing to their clients."""
 
-    @untransacted
+    @without_transaction
     def subscribe(self, context: Any, topic: str, proxy: Any) -> None:
-        raise misuse(f"{topic}: the embedded OMERO has no topics")
+        raise api_usage_error(f"{topic}: the embedded OMERO has no topics")
 
-    @untransacted
+    @without_transaction
     def closeOnDestroy(self, context: Any) -> None:
         self.session.detached.discard(self.category)
 
-    @untransacted
+    @without_transaction
     def detachOnDestroy(self, context: Any) -> None:
         self.session.detached.add(self.category)
 
-    @untransacted
+    @without_transaction
     def destroy(self, context: Any) -> None:
         """End the session for all its clients."""
         self.server.sessions.close(self.session)
 
-    @untransacted
+    @without_transaction
     def keepAlive(self, context: Any, proxy: Any) -> bool:
         return self._is_open(proxy)
 
-    @untransacted
+    @without_transaction
     def keepAllAlive(self, context: Any, proxies: list[Any]) -> int:
         return sum(1 << i for i, p in enumerate(proxies) if self._is_open(p)) if proxies else -1
 
@@ -116,7 +116,7 @@ def _getter(name: str) -> Any:
         opened = self.getByName if name in STATELESS else self.createByName
         return opened(context, name)
 
-    return untransacted(get)
+    return without_transaction(get)
 
 
 _GETTERS = {

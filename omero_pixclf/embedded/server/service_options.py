@@ -7,7 +7,7 @@ from typing import Any
 
 from omero.rtypes import unwrap
 
-__all__ = ["ServiceOptions", "service_options"]
+__all__ = ["ServiceOptions", "parse_service_options"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class ServiceOptions:
         return [*found, *([] if self.group is None else [f"{alias}.details.group.id = {self.group}"])]
 
 
-def service_options(given: Any) -> ServiceOptions:
+def parse_service_options(given: Any) -> ServiceOptions:
     """The options of a request; no Parameters, no options."""
     page = given.theFilter if given is not None else None
     extra = given.theOptions if given is not None else None

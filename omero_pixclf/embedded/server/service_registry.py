@@ -6,25 +6,25 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-__all__ = ["STATEFUL", "STATELESS", "service_class"]
+__all__ = ["STATEFUL", "STATELESS", "load_service_class"]
 
 STATELESS = {
-    "omero.api.IAdmin": "admin.Admin",
-    "omero.api.IConfig": "config.Config",
-    "omero.api.IContainer": "container.Container",
-    "omero.api.ILdap": "ldap.Ldap",
-    "omero.api.IMetadata": "metadata.Metadata",
-    "omero.api.IPixels": "pixels.Pixels",
-    "omero.api.IProjection": "projection.Projection",
-    "omero.api.IQuery": "query.Query",
-    "omero.api.IRenderingSettings": "rendering_settings.RenderingSettings",
-    "omero.api.IRepositoryInfo": "repository_info.RepositoryInfo",
-    "omero.api.IRoi": "roi.Roi",
-    "omero.api.IScript": "script.Scripts",
-    "omero.api.ISession": "session.Session",
-    "omero.api.ITimeline": "timeline.Timeline",
-    "omero.api.ITypes": "types.Types",
-    "omero.api.IUpdate": "update.Update",
+    "omero.api.IAdmin": "admin.AdminService",
+    "omero.api.IConfig": "config.ConfigService",
+    "omero.api.IContainer": "container.ContainerService",
+    "omero.api.ILdap": "ldap.LdapService",
+    "omero.api.IMetadata": "metadata.MetadataService",
+    "omero.api.IPixels": "pixels.PixelsService",
+    "omero.api.IProjection": "projection.ProjectionService",
+    "omero.api.IQuery": "query.QueryService",
+    "omero.api.IRenderingSettings": "rendering_settings.RenderingSettingsService",
+    "omero.api.IRepositoryInfo": "repository_info.RepositoryInfoService",
+    "omero.api.IRoi": "roi.RoiService",
+    "omero.api.IScript": "script.ScriptService",
+    "omero.api.ISession": "session.SessionService",
+    "omero.api.ITimeline": "timeline.TimelineService",
+    "omero.api.ITypes": "types.TypesService",
+    "omero.api.IUpdate": "update.UpdateService",
     "omero.grid.SharedResources": "resources.SharedResources",
 }
 STATEFUL: dict[str, str] = {
@@ -33,13 +33,13 @@ STATEFUL: dict[str, str] = {
     "omero.api.RawFileStore": "file_store.RawFileStore",
     "omero.api.RawPixelsStore": "pixels_store.RawPixelsStore",
     "omero.api.RenderingEngine": "rendering_engine.RenderingEngine",
-    "omero.api.Search": "search.Search",
+    "omero.api.Search": "search.SearchService",
     "omero.api.ThumbnailStore": "thumbnails.ThumbnailStore",
 }
 
 
 @cache
-def service_class(name: str) -> Any:
+def load_service_class(name: str) -> Any:
     """The class registered for a service's name (``omero.api.IQuery``), or None."""
     where = STATELESS.get(name) or STATEFUL.get(name)
     if where is None:

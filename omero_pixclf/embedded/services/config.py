@@ -10,12 +10,12 @@ import omero.api
 from omero.rtypes import rtime
 
 from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
-from omero_pixclf.embedded.users.experimenters import must_administer
+from omero_pixclf.embedded.server.exceptions import api_usage_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
+from omero_pixclf.embedded.users.experimenters import require_admin
 
-__all__ = ["VERSION", "Config"]
+__all__ = ["VERSION", "ConfigService"]
 
 VERSION = "5.7.5-omero_pixclf"  # of the OMERO.server whose behaviour is followed
 _PUBLIC = {  # settings that everybody may read, as a fresh server has them
@@ -53,68 +53,68 @@ _CLIENT = "omero.client."
 _SECRET = re.compile(r"pass|uuid|secret|key", re.IGNORECASE)
 
 
-class Config(Service):
+class ConfigService(OmeroService):
     """omero.api.IConfig."""
 
     interface = omero.api.IConfig
     is_for_everybody = True
 
-    @untransacted
+    @without_transaction
     def getVersion(self, context: Any) -> str:
         return VERSION
 
-    @untransacted
+    @without_transaction
     def getServerTime(self, context: Any) -> Any:
         return rtime(now_ms())
 
-    @untransacted
+    @without_transaction
     def getDatabaseTime(self, context: Any) -> Any:
         return rtime(now_ms())
 
-    def getDatabaseUuid(self, call: Call) -> str:
+    def getDatabaseUuid(self, call: RequestContext) -> str:
         return str(call.tx.one("SELECT value FROM configuration WHERE name = 'omero.db.uuid'")[0])
 
     # ---- reading ---------------------------------------------------------------------------------------------
-    def getConfigValue(self, call: Call, key: str) -> str:
+    def getConfigValue(self, call: RequestContext, key: str) -> str:
         values = _values(call)
         if key not in values and not (call.caller.is_admin and key):
-            raise violation(f"Cannot read configuration: {key}")
+            raise security_violation(f"Cannot read configuration: {key}")
         return values.get(key, "")
 
-    def getConfigValues(self, call: Call, pattern: str) -> dict[str, str]:
+    def getConfigValues(self, call: RequestContext, pattern: str) -> dict[str, str]:
         try:
             wanted = re.compile(pattern)
         except re.error as error:
-            raise misuse(f"{pattern} is no regular expression: {error}") from error
+            raise api_usage_error(f"{pattern} is no regular expression: {error}") from error
         return {key: value for key, value in _values(call).items() if wanted.search(key)}
 
-    def getConfigDefaults(self, call: Call) -> dict[str, str]:
-        must_administer(call)
+    def getConfigDefaults(self, call: RequestContext) -> dict[str, str]:
+        require_admin(call)
         return dict(_PUBLIC)
 
-    def getClientConfigValues(self, call: Call) -> dict[str, str]:
+    def getClientConfigValues(self, call: RequestContext) -> dict[str, str]:
         return {key: value for key, value in _values(call).items() if key.startswith(_CLIENT)}
 
-    @untransacted
+    @without_transaction
     def getClientConfigDefaults(self, context: Any) -> dict[str, str]:
         return {key: value for key, value in _PUBLIC.items() if key.startswith(_CLIENT)}
 
     # ---- writing ---------------------------------------------------------------------------------------------
-    @changes
-    def setConfigValue(self, call: Call, key: str, value: str) -> None:
-        must_administer(call)
+    @writes_database
+    def setConfigValue(self, call: RequestContext, key: str, value: str) -> None:
+        require_admin(call)
         _store(call, key, value)
 
-    @changes
-    def setConfigValueIfEquals(self, call: Call, key: str, value: str, expected: str) -> bool:
-        must_administer(call)
+    @writes_database
+    def setConfigValueIfEquals(self, call: RequestContext, key: str, value: str, expected: str) -> bool:
+        require_admin(call)
         if _values(call).get(key, "") != (expected or ""):
             return False
         _store(call, key, value)
         return True
 
 
-def _values(call: Call) -> dict[str, str]:
+def _values(call: RequestContext) -> dict[str, str]:
     """The settings the caller may read: those of clients, and for administrators all but secrets."""
     stored = {name: value or "" for name, value in call.tx.all("SELECT name, value FROM configuration")}
     shown = {k: v for k, v in stored.items() if k in _PUBLIC or k.startswith(_CLIENT)}
@@ -124,17 +124,17 @@ def _values(call: Call) -> dict[str, str]:
     return {**_PUBLIC, "omero.router.insecure": _insecure_router(call), **shown}
 
 
-def _insecure_router(call: Call) -> str:
+def _insecure_router(call: RequestContext) -> str:
     """Where clients go on without encryption, the host for them to fill in; "" where they cannot."""
     port = call.server.plain_port
     return "" if port is None else f"OMERO.Glacier2/router:tcp -p {port} -h @omero.host@"
 
 
-def _store(call: Call, key: str, value: str) -> None:
+def _store(call: RequestContext, key: str, value: str) -> None:
     if not key:
-        raise misuse("a setting needs a name")
+        raise api_usage_error("a setting needs a name")
     if _SECRET.search(key):
-        raise misuse(f"{key} cannot be set")
+        raise api_usage_error(f"{key} cannot be set")
     if value:
         call.tx.execute("INSERT OR REPLACE INTO configuration VALUES (?, ?)", (key, value))
     else:

@@ -9,19 +9,19 @@ from typing import Any
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.database.fetching import load_path, readable_ids
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.hql.queries import projection
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes
-from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
-from omero_pixclf.embedded.services.update import Update
+from omero_pixclf.embedded.hql.queries import query_rows
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, writes_database
+from omero_pixclf.embedded.server.service_options import ServiceOptions, parse_service_options
+from omero_pixclf.embedded.services.update import UpdateService
 
-__all__ = ["Container", "load_hierarchy"]
+__all__ = ["ContainerService", "load_hierarchy"]
 
 _BELOW = {  # what a container's hierarchy is loaded with
     "Project": ("details.creationEvent", "datasetLinks.child"),
@@ -51,54 +51,54 @@ _IMAGES_OF = {
 }
 
 
-class Container(Service):
+class ContainerService(OmeroService):
     """omero.api.IContainer."""
 
     interface = omero.api.IContainer
 
     # ---- hierarchies -----------------------------------------------------------------------------------------
-    def loadContainerHierarchy(self, call: Call, kind: str, ids: list[int] | None, given: Any) -> list[Any]:
-        return load_hierarchy(call, kind, ids, service_options(given))
+    def loadContainerHierarchy(self, call: RequestContext, kind: str, ids: list[int] | None, given: Any) -> list[Any]:
+        return load_hierarchy(call, kind, ids, parse_service_options(given))
 
-    def findContainerHierarchies(self, call: Call, kind: str, ids: list[int], given: Any) -> list[Any]:
+    def findContainerHierarchies(self, call: RequestContext, kind: str, ids: list[int], given: Any) -> list[Any]:
         """What holds some images, from the top: projects, else datasets, else the images themselves."""
-        if _class(kind).name != "Project":
-            raise misuse(f"Class parameter for findContainerHierarchies() must be in {{Project}}, not {kind}")
-        options = service_options(given)
-        images = [i for i in readable(call, "Image", ids or []) if _matches(call, "image", i, options)]
+        if _find_class(kind).name != "Project":
+            raise api_usage_error(f"Class parameter for findContainerHierarchies() must be in {{Project}}, not {kind}")
+        options = parse_service_options(given)
+        images = [i for i in readable_ids(call, "Image", ids or []) if _matches(call, "image", i, options)]
         return _topmost(call, images)
 
     # ---- images ----------------------------------------------------------------------------------------------
-    def getImages(self, call: Call, kind: str, ids: list[int], given: Any) -> list[Any]:
-        options = service_options(given)
-        name = _class(kind).name
+    def getImages(self, call: RequestContext, kind: str, ids: list[int], given: Any) -> list[Any]:
+        options = parse_service_options(given)
+        name = _find_class(kind).name
         if not ids:
             return []
         if name not in _IMAGES_OF:
-            raise misuse(f"Query not implemented for {kind}")
+            raise api_usage_error(f"Query not implemented for {kind}")
         root = "img" if name == "Image" else "root"
         where = [f"{root}.id in (:ids)", *options.conditions("img")]
         found = _image_ids(call, _IMAGES_OF[name], where, options, ids=list(ids))
         return _images(call, _paged(found, options, name), options)
 
-    def getUserImages(self, call: Call, given: Any) -> list[Any]:
-        options = service_options(given)
+    def getUserImages(self, call: RequestContext, given: Any) -> list[Any]:
+        options = parse_service_options(given)
         if options.owner is None and options.group is None:
-            raise misuse("experimenter or group option is required for getUserImages().")
+            raise api_usage_error("experimenter or group option is required for getUserImages().")
         return _images(call, _image_ids(call, "", options.conditions("img"), ServiceOptions()), options)
 
-    def getImagesByOptions(self, call: Call, given: Any) -> list[Any]:
-        options = service_options(given)
+    def getImagesByOptions(self, call: RequestContext, given: Any) -> list[Any]:
+        options = parse_service_options(given)
         if options.start is None and options.end is None:
-            raise misuse("start or end time option is required for getImagesByOptions().")
+            raise api_usage_error("start or end time option is required for getImagesByOptions().")
         return _images(call, _image_ids(call, "", options.conditions("img"), options), options)
 
     def getImagesBySplitFilesets(
-        self, call: Call, included: dict[str, list[int]], given: Any
+        self, call: RequestContext, included: dict[str, list[int]], given: Any
     ) -> dict[int, dict[bool, list[int]]]:
         """Filesets of which only some images lie below what is named: those inside and those outside."""
         images = _images_below(call, included or {})
-        whole = {i for name, ids in (included or {}).items() if _class(name).name == "Fileset" for i in ids}
+        whole = {i for name, ids in (included or {}).items() if _find_class(name).name == "Fileset" for i in ids}
         sql = "SELECT DISTINCT fileset FROM image WHERE fileset IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
         split: dict[int, dict[bool, list[int]]] = {}
         for (fileset,) in call.tx.all(sql, (ids_parameter(images),)):
@@ -109,11 +109,13 @@ class Container(Service):
         return split
 
     # ---- collections -----------------------------------------------------------------------------------------
-    def getCollectionCount(self, call: Call, kind: str, name: str, ids: list[int], given: Any) -> dict[int, int]:
-        found = _class(kind)
+    def getCollectionCount(
+        self, call: RequestContext, kind: str, name: str, ids: list[int], given: Any
+    ) -> dict[int, int]:
+        found = _find_class(kind)
         field = found.children.get(name.rsplit("_", 1)[-1])
         if field is None:
-            raise misuse(f"{found.qualified}.{name} is an unknown property on type {found.qualified}")
+            raise api_usage_error(f"{found.qualified}.{name} is an unknown property on type {found.qualified}")
         where = table(field.target)
         condition = call.caller.filter_sql(where.name) if "owner_id" in where.columns else ""
         sql = (
@@ -123,51 +125,51 @@ class Container(Service):
         counts = dict(call.tx.all(sql, (ids_parameter(ids),)))
         return {ident: counts.get(ident, 0) for ident in ids}
 
-    def retrieveCollection(self, call: Call, obj: Any, name: str, given: Any) -> list[Any]:
-        found = _class(type(obj).__name__)
+    def retrieveCollection(self, call: RequestContext, obj: Any, name: str, given: Any) -> list[Any]:
+        found = _find_class(type(obj).__name__)
         if name not in found.children:
-            raise misuse(f"{found.qualified} has no collection {name}")
+            raise api_usage_error(f"{found.qualified} has no collection {name}")
         loaded = call.graph.get(found.name, unwrap(obj.id))
         call.graph.load_children(found.name, [unwrap(obj.id)], name)
         call.graph.finish()
         return list(getattr(loaded, f"_{name}Seq"))
 
     # ---- saving ----------------------------------------------------------------------------------------------
-    @changes
-    def createDataObject(self, call: Call, obj: Any, given: Any) -> Any:
+    @writes_database
+    def createDataObject(self, call: RequestContext, obj: Any, given: Any) -> Any:
         return _save(call, [obj])[0]
 
-    @changes
-    def createDataObjects(self, call: Call, objects: list[Any], given: Any) -> list[Any]:
+    @writes_database
+    def createDataObjects(self, call: RequestContext, objects: list[Any], given: Any) -> list[Any]:
         return _save(call, objects)
 
-    @changes
-    def updateDataObject(self, call: Call, obj: Any, given: Any) -> Any:
+    @writes_database
+    def updateDataObject(self, call: RequestContext, obj: Any, given: Any) -> Any:
         return _save(call, [obj])[0]
 
-    @changes
-    def updateDataObjects(self, call: Call, objects: list[Any], given: Any) -> list[Any]:
+    @writes_database
+    def updateDataObjects(self, call: RequestContext, objects: list[Any], given: Any) -> list[Any]:
         return _save(call, objects)
 
-    @changes
-    def unlink(self, call: Call, links: list[Any], given: Any) -> None:
-        update = Update(self.server, self.session)
+    @writes_database
+    def unlink(self, call: RequestContext, links: list[Any], given: Any) -> None:
+        update = UpdateService(self.server, self.session)
         for link in links:
             update.deleteObject(call, link)
 
-    @changes
-    def link(self, call: Call, links: list[Any], given: Any) -> list[Any]:
+    @writes_database
+    def link(self, call: RequestContext, links: list[Any], given: Any) -> list[Any]:
         return _save(call, links)
 
 
-def _class(kind: str) -> Entity:
+def _find_class(kind: str) -> Entity:
     found = find_entity(kind)
     if found is None:
-        raise misuse(f"{kind} does not specify a valid class.")
+        raise api_usage_error(f"{kind} does not specify a valid class.")
     return found
 
 
-def _save(call: Call, given: list[Any]) -> list[Any]:
+def _save(call: RequestContext, given: list[Any]) -> list[Any]:
     saver = Saver(call)
     saved = [saver.save(obj) for obj in given]
     saver.flush()
@@ -175,11 +177,11 @@ def _save(call: Call, given: list[Any]) -> list[Any]:
 
 
 # ---- hierarchies ---------------------------------------------------------------------------------------------
-def load_hierarchy(call: Call, kind: str, ids: Iterable[int] | None, options: ServiceOptions) -> list[Any]:
+def load_hierarchy(call: RequestContext, kind: str, ids: Iterable[int] | None, options: ServiceOptions) -> list[Any]:
     """Containers with what is below them: all of an owner or group, or some by id."""
-    found = _class(kind)
+    found = _find_class(kind)
     if found.name not in _BELOW:
-        raise misuse(
+        raise api_usage_error(
             "Class parameter for loadContainerIHierarchy() must be in {Project,Dataset, Screen, Plate}, "
             f"not class {found.qualified}"
         )
@@ -200,13 +202,15 @@ def load_hierarchy(call: Call, kind: str, ids: Iterable[int] | None, options: Se
     return loaded
 
 
-def _containers(call: Call, kind: str, ids: list[int], options: ServiceOptions, *conditions: str) -> list[int]:
+def _containers(
+    call: RequestContext, kind: str, ids: list[int], options: ServiceOptions, *conditions: str
+) -> list[int]:
     where = [*options.conditions("this"), *conditions, *(["this.id in (:ids)"] if ids else [])]
     text = f"select this.id from {kind} this{' where ' + ' and '.join(where) if where else ''} order by this.id"
-    return [row[0] for row in projection(call, text, **({"ids": ids} if ids else {}))]
+    return [row[0] for row in query_rows(call, text, **({"ids": ids} if ids else {}))]
 
 
-def _load_below(call: Call, kind: str, ids: list[int], options: ServiceOptions) -> list[Any]:
+def _load_below(call: RequestContext, kind: str, ids: list[int], options: ServiceOptions) -> list[Any]:
     for path in _BELOW[kind]:
         _load(call, kind, ids, path)
     if options.leaves:
@@ -216,7 +220,7 @@ def _load_below(call: Call, kind: str, ids: list[int], options: ServiceOptions) 
     return [loaded[ident] for ident in ids]
 
 
-def _load(call: Call, kind: str, ids: list[int], path: str) -> None:
+def _load(call: RequestContext, kind: str, ids: list[int], path: str) -> None:
     """Load along a path; a path into the details loads events."""
     before, _, event = path.partition("details.")
     where = before.rstrip(".")
@@ -226,7 +230,7 @@ def _load(call: Call, kind: str, ids: list[int], path: str) -> None:
         _load_events(call, kind, ids, where, event)
 
 
-def _load_events(call: Call, kind: str, ids: list[int], where: str, event: str) -> None:
+def _load_events(call: RequestContext, kind: str, ids: list[int], where: str, event: str) -> None:
     column = {"creationEvent": "creation_id", "updateEvent": "update_id"}[event]
     at, current = _at(call, kind, ids, where)
     sql = f"SELECT DISTINCT {column} FROM {table(at).name} WHERE id IN (SELECT value FROM json_each(?))"
@@ -234,25 +238,25 @@ def _load_events(call: Call, kind: str, ids: list[int], where: str, event: str) 
     call.graph.load("Event", found)
 
 
-def _at(call: Call, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
+def _at(call: RequestContext, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
     """Class and ids of what a path leads to."""
-    from omero_pixclf.embedded.commands.links import bond
+    from omero_pixclf.embedded.commands.links import relation
 
     for name in where.split(".") if where else ():
-        step = bond(f"{kind}.{name}")
+        step = relation(f"{kind}.{name}")
         ids = list({pair.other.id for pair in step.things(call.tx, ids)})
         kind = step.thing
     return kind, ids
 
 
-def _topmost(call: Call, images: list[int]) -> list[Any]:
+def _topmost(call: RequestContext, images: list[int]) -> list[Any]:
     to_datasets = _links_to(call, "DatasetImageLink", images)
-    datasets = readable(call, "Dataset", {row[1] for row in to_datasets})
+    datasets = readable_ids(call, "Dataset", {row[1] for row in to_datasets})
     to_projects = _links_to(call, "ProjectDatasetLink", datasets)
-    projects = readable(call, "Project", {row[1] for row in to_projects})
+    projects = readable_ids(call, "Project", {row[1] for row in to_projects})
     call.graph.load("Image", images)
-    _hang(call, "Dataset", datasets, "imageLinks", to_datasets)
-    _hang(call, "Project", projects, "datasetLinks", to_projects)
+    _fill_links(call, "Dataset", datasets, "imageLinks", to_datasets)
+    _fill_links(call, "Project", projects, "datasetLinks", to_projects)
     call.graph.finish()
     held = {row[2] for row in to_projects if row[1] in projects}
     within = {row[2] for row in to_datasets if row[1] in datasets}
@@ -261,7 +265,7 @@ def _topmost(call: Call, images: list[int]) -> list[Any]:
     return [obj for kind, ids in tops for obj in call.graph.load(kind, ids).values()]
 
 
-def _links_to(call: Call, link: str, children: list[int]) -> list[tuple[int, int, int]]:
+def _links_to(call: RequestContext, link: str, children: list[int]) -> list[tuple[int, int, int]]:
     """(link, parent, child) of all links of a class to some children."""
     sql = (
         f"SELECT id, parent, child FROM {table(link).name} WHERE child IN (SELECT value FROM json_each(?)) ORDER BY id"
@@ -269,24 +273,24 @@ def _links_to(call: Call, link: str, children: list[int]) -> list[tuple[int, int
     return call.tx.all(sql, (ids_parameter(children),))
 
 
-def _hang(call: Call, kind: str, ids: list[int], name: str, links: list[tuple[int, int, int]]) -> None:
+def _fill_links(call: RequestContext, kind: str, ids: list[int], name: str, links: list[tuple[int, int, int]]) -> None:
     """Fill a collection of links with some of them only: those that lead to what was asked for."""
     call.graph.load(kind, ids)
     wanted = [row for row in links if row[1] in ids]
-    loaded = call.graph.load(_class(kind).children[name].target, [row[0] for row in wanted])
+    loaded = call.graph.load(_find_class(kind).children[name].target, [row[0] for row in wanted])
     for ident in ids:
         call.graph.start_collection(kind, ident, name)
     for link, parent, _child in wanted:
         call.graph.start_collection(kind, parent, name).append(loaded[link])
 
 
-def _matches(call: Call, name: str, ident: int, options: ServiceOptions) -> bool:
+def _matches(call: RequestContext, name: str, ident: int, options: ServiceOptions) -> bool:
     owner, group = call.tx.one(f"SELECT owner_id, group_id FROM {name} WHERE id = ?", (ident,))
     return options.owner in (None, owner) and options.group in (None, group)
 
 
 # ---- images --------------------------------------------------------------------------------------------------
-def _image_ids(call: Call, joins: str, where: list[str], options: ServiceOptions, **values: Any) -> list[int]:
+def _image_ids(call: RequestContext, joins: str, where: list[str], options: ServiceOptions, **values: Any) -> list[int]:
     times = {"start": (">", options.start), "end": ("<", options.end)}
     conditions = list(where)
     for name, (sign, value) in times.items():
@@ -294,19 +298,19 @@ def _image_ids(call: Call, joins: str, where: list[str], options: ServiceOptions
             conditions.append(f"img.details.creationEvent.time {sign} :{name}")
             values[name] = omero.rtypes.rtime(value)
     text = f"select distinct img.id from Image img {joins}where {' and '.join(conditions)} order by img.id"
-    return [row[0] for row in projection(call, text, **values)]
+    return [row[0] for row in query_rows(call, text, **values)]
 
 
 def _paged(ids: list[int], options: ServiceOptions, kind: str) -> list[int]:
     if not options.paged:
         return ids
     if kind == "Image":
-        raise misuse("ome.model.core.Image does not support pagination yet.")
+        raise api_usage_error("ome.model.core.Image does not support pagination yet.")
     start = options.offset or 0
     return ids[start : None if options.limit is None else start + options.limit]
 
 
-def _images(call: Call, ids: list[int], options: ServiceOptions) -> list[Any]:
+def _images(call: RequestContext, ids: list[int], options: ServiceOptions) -> list[Any]:
     for path in _IMAGE + (_ACQUISITION if options.acquisition else ()):
         _load(call, "Image", ids, path)
     loaded = call.graph.load("Image", ids)
@@ -328,10 +332,10 @@ _INTO_IMAGES = {
 }
 
 
-def _images_below(call: Call, included: dict[str, list[int]]) -> set[int]:
+def _images_below(call: RequestContext, included: dict[str, list[int]]) -> set[int]:
     found: set[int] = set()
     for name, ids in included.items():
-        text = _INTO_IMAGES.get(_class(name).name)
+        text = _INTO_IMAGES.get(_find_class(name).name)
         if text and ids:
-            found |= {row[0] for row in projection(call, text, ids=list(ids))}
+            found |= {row[0] for row in query_rows(call, text, ids=list(ids))}
     return found

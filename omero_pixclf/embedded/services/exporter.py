@@ -14,13 +14,13 @@ import omero.api
 import tifffile
 from numpy.typing import NDArray
 
-from omero_pixclf.embedded.database.fetching import readable
+from omero_pixclf.embedded.database.fetching import readable_ids
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service
-from omero_pixclf.embedded.storage.data_paths import read_all, require_space
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService
+from omero_pixclf.embedded.storage.data_paths import read_at, require_space
 
 __all__ = ["Exporter"]
 
@@ -28,7 +28,7 @@ _MOST = 1 << 32  # bytes that a classic TIFF holds
 _LENGTH = {"MICROMETER": "µm", "NANOMETER": "nm", "MILLIMETER": "mm", "METER": "m", "PIXEL": "pixel"}
 
 
-class Exporter(Service):
+class Exporter(OmeroService):
     """omero.api.Exporter."""
 
     interface = omero.api.Exporter
@@ -39,14 +39,14 @@ class Exporter(Service):
         self._images: list[int] = []
         self._path: Path | None = None
 
-    def addImage(self, call: Call, ident: int) -> None:
+    def addImage(self, call: RequestContext, ident: int) -> None:
         if self._path is not None:
-            raise misuse("Cannot add image while in output")
-        if not readable(call, "Image", [ident]):
-            raise misuse(f"No image with ID {ident}")
+            raise api_usage_error("Cannot add image while in output")
+        if not readable_ids(call, "Image", [ident]):
+            raise api_usage_error(f"No image with ID {ident}")
         self._images.append(ident)
 
-    def generateTiff(self, call: Call) -> int:
+    def generateTiff(self, call: RequestContext) -> int:
         pixels = self._one_image(call)
         buffer = open_pixels(call, pixels)
         try:
@@ -62,7 +62,7 @@ class Exporter(Service):
             buffer.close()
         return self._path.stat().st_size
 
-    def generateXml(self, call: Call) -> int:
+    def generateXml(self, call: RequestContext) -> int:
         pixels = self._one_image(call)
         buffer = open_pixels(call, pixels)
         made = tifffile.OmeXml()
@@ -81,21 +81,21 @@ class Exporter(Service):
         self._path.write_text(made.tostring(), encoding="utf-8")
         return self._path.stat().st_size
 
-    def read(self, call: Call, position: int, size: int) -> bytes:
+    def read(self, call: RequestContext, position: int, size: int) -> bytes:
         if self._path is None:
-            raise misuse("Call a generate method first")
+            raise api_usage_error("Call a generate method first")
         there = self._path.stat().st_size
         if not 0 <= position <= there or size < 0:
-            raise misuse(f"{size} bytes at {position} of {there}")
+            raise api_usage_error(f"{size} bytes at {position} of {there}")
         with self._path.open("rb") as source:
-            return read_all(source.fileno(), min(size, there - position), position)
+            return read_at(source.fileno(), min(size, there - position), position)
 
-    def _one_image(self, call: Call) -> int:
+    def _one_image(self, call: RequestContext) -> int:
         if len(self._images) != 1:
-            raise misuse(f"one image is wanted, {len(self._images)} were added")
+            raise api_usage_error(f"one image is wanted, {len(self._images)} were added")
         row = call.tx.one("SELECT id FROM pixels WHERE image = ? ORDER BY image_index, id", (self._images[0],))
         if row is None:
-            raise misuse(f"image {self._images[0]} has no pixels")
+            raise api_usage_error(f"image {self._images[0]} has no pixels")
         return int(row[0])
 
     def _forget(self) -> None:
@@ -107,7 +107,7 @@ class Exporter(Service):
         self._forget()
 
 
-def _metadata(call: Call, pixels: int) -> dict[str, Any]:
+def _metadata(call: RequestContext, pixels: int) -> dict[str, Any]:
     """Name, pixel sizes and channel names as tifffile takes them."""
     image = call.tx.one("SELECT i.name FROM image i JOIN pixels p ON p.image = i.id WHERE p.id = ?", (pixels,))
     sizes = call.tx.one(

@@ -13,16 +13,16 @@ from omero.rtypes import rlong, rstring, rtime
 
 from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.embedded.database.saving_rights import check_group
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
-from omero_pixclf.embedded.storage.data_paths import read_all, write_all
-from omero_pixclf.embedded.storage.managed_files import file_place
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
+from omero_pixclf.embedded.storage.data_paths import read_at, write_at
+from omero_pixclf.embedded.storage.managed_files import original_file_path
 
 __all__ = ["RawFileStore"]
 
 
-class RawFileStore(Service):
+class RawFileStore(OmeroService):
     """omero.api.RawFileStore."""
 
     interface = omero.api.RawFileStore
@@ -38,13 +38,13 @@ class RawFileStore(Service):
         self._modified = False
         self._stored_size: int | None = None
 
-    def setFileId(self, call: Call, ident: int) -> None:
+    def setFileId(self, call: RequestContext, ident: int) -> None:
         if self._ident == ident:
             return
         self._leave()
         call.graph.get("OriginalFile", ident)
         owner, group, size = call.tx.one("SELECT owner_id, group_id, size FROM originalfile WHERE id = ?", (ident,))
-        path = file_place(call.tx, call.folder, ident)
+        path = original_file_path(call.tx, call.folder, ident)
         imported = call.tx.one("SELECT 1 FROM filesetentry WHERE originalFile = ?", (ident,)) is not None
         may_edit = call.caller.group_id is not None and call.graph.rights(owner, group, file=ident).edit
         self.open_path(path, ident, group, may_edit and not imported)
@@ -62,7 +62,7 @@ class RawFileStore(Service):
 
     def _where(self) -> Path:
         if self._path is None:
-            raise misuse(
+            raise api_usage_error(
                 "This RawFileStore has not been properly initialized.\n"
                 "Please set the file id before executing any other methods.\n"
             )
@@ -78,43 +78,45 @@ class RawFileStore(Service):
             elif path.exists():
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             else:
-                raise fault(omero.ResourceError, f"{path.name} (No such file or directory)")
+                raise omero_error(omero.ResourceError, f"{path.name} (No such file or directory)")
         return self._descriptor
 
     def _file_to_write(self) -> int:
         self._where()
         if not self._writable:
-            raise violation("File not writeable!")
+            raise security_violation("File not writeable!")
         return self._file()
 
     # ---- operations ------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getFileId(self, context: Any) -> Any:
         return None if self._ident is None else rlong(self._ident)
 
-    @untransacted
+    @without_transaction
     def exists(self, context: Any) -> bool:
         return self._where().exists()
 
-    @untransacted
+    @without_transaction
     def size(self, context: Any) -> int:
         return os.fstat(self._file()).st_size
 
-    @untransacted
+    @without_transaction
     def read(self, context: Any, position: int, length: int) -> bytes:
         if length < 0 or position < 0:
-            raise fault(omero.InternalException, f"Wrapped Exception: {length} bytes from {position}")
-        return read_all(self._file(), length, position)
+            raise omero_error(omero.InternalException, f"Wrapped Exception: {length} bytes from {position}")
+        return read_at(self._file(), length, position)
 
-    @untransacted
+    @without_transaction
     def write(self, context: Any, data: bytes, position: int, length: int) -> None:
         if not 0 <= length <= len(data) or position < 0:
             self._where()
-            raise fault(omero.InternalException, f"Wrapped Exception: {length} of {len(data)} bytes at {position}")
-        write_all(self._file_to_write(), memoryview(data)[:length], position)
+            raise omero_error(
+                omero.InternalException, f"Wrapped Exception: {length} of {len(data)} bytes at {position}"
+            )
+        write_at(self._file_to_write(), memoryview(data)[:length], position)
         self._modified = True
 
-    @untransacted
+    @without_transaction
     def truncate(self, context: Any, length: int) -> bool:
         if length >= os.fstat(self._file()).st_size:
             return False
@@ -123,7 +125,7 @@ class RawFileStore(Service):
         return True
 
     # ---- the end ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def save(self, context: Any) -> Any:
         """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed.
 
@@ -163,7 +165,7 @@ class RawFileStore(Service):
             found.hash = rstring(digest)
         return found
 
-    @untransacted
+    @without_transaction
     def close(self, context: Any) -> None:
         """Closing saves what was written, in the group of the call's context."""
         try:
@@ -177,5 +179,5 @@ class RawFileStore(Service):
 
 def _digest(path: Path, algorithm: str) -> str:
     if algorithm not in ALGORITHMS:
-        raise misuse(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
+        raise api_usage_error(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
     return checksum(path, algorithm)

@@ -13,12 +13,12 @@ import omero.grid
 import omero.model
 
 from omero_pixclf.checksums import checksum
-from omero_pixclf.embedded.imports.filesets import Begun, discard
+from omero_pixclf.embedded.imports.filesets import StartedImport, discard_import
 from omero_pixclf.embedded.imports.import_handle import ImportHandle
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.jobs import set_job_state
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.jobs import update_job
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 from omero_pixclf.embedded.services.file_store import RawFileStore
 from omero_pixclf.embedded.storage.managed_files import managed_folder
 from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
@@ -28,7 +28,7 @@ __all__ = ["ImportProcess"]
 _log = logging.getLogger(__name__)
 
 
-class ImportProcess(Service):
+class ImportProcess(OmeroService):
     """omero.grid.ImportProcess.
 
     Closing it, or the end of its session, before all files have been verified takes the import back.
@@ -38,7 +38,7 @@ class ImportProcess(Service):
     takes_uuid = frozenset({"verifyUpload"})
     stateful = True
 
-    def __init__(self, server: Any, session: Any, begun: Begun, settings: Any, context: dict[str, str]) -> None:
+    def __init__(self, server: Any, session: Any, begun: StartedImport, settings: Any, context: dict[str, str]) -> None:
         super().__init__(server, session)
         self._begun = begun
         self._settings = settings
@@ -53,16 +53,16 @@ class ImportProcess(Service):
 
     def _file(self, index: int) -> tuple[int, Any]:
         if not 0 <= index < len(self._begun.files):
-            raise misuse(f"no file {index} of {len(self._begun.files)}")
+            raise api_usage_error(f"no file {index} of {len(self._begun.files)}")
         ident, place = self._begun.files[index]
         return ident, managed_folder(self.server.folder) / place
 
     # ---- uploading -------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getUploader(self, context: Any, index: int) -> Any:
         """The store that takes a file's bytes; the same one until it is closed."""
         if self._handle is not None:
-            raise misuse("the upload has been verified already")
+            raise api_usage_error("the upload has been verified already")
         ident, path = self._file(index)
         store = self._uploaders.get(index)
         if store is None or store.name not in self.session.services:
@@ -72,20 +72,20 @@ class ImportProcess(Service):
             return self.server.add_object(self.session, self.category, store, "omero.api.RawFileStore")
         return self.server.proxy_of(store)
 
-    @untransacted
+    @without_transaction
     def getUploadOffset(self, context: Any, index: int) -> int:
         """How much of a file has come, to go on from there."""
         _, path = self._file(index)
         return path.stat().st_size if path.exists() else 0
 
-    @untransacted
+    @without_transaction
     def verifyUpload(self, context: Any, hashes: list[str]) -> Any:
         """Compare the client's checksums with those of the files that came, and begin to read them."""
         files = self._begun.files
         if hashes is None:
-            raise misuse("hashes list cannot be null")
+            raise api_usage_error("hashes list cannot be null")
         if len(hashes) != len(files):
-            raise misuse(f"hashes size should be {len(files)} not {len(hashes)}")
+            raise api_usage_error(f"hashes size should be {len(files)} not {len(hashes)}")
         if self._handle is not None:
             return self._handle
         for store in self._uploaders.values():
@@ -97,7 +97,7 @@ class ImportProcess(Service):
             )
         with self.transaction(self._in_group(), write=True) as call:
             upload = self._begun.fileset.copyJobLinks()[0].child.id.val
-            set_job_state(call.tx, upload, "Finished", "Finished")
+            update_job(call.tx, upload, "Finished", "Finished")
             request = self._request(call)
         handle = ImportHandle(self.server, self.session, request, self._in_group(), self._begun)
         self._handle = self.server.add_object(self.session, self.category, handle, "omero.cmd.Handle")
@@ -118,7 +118,7 @@ class ImportProcess(Service):
     def _in_group(self) -> dict[str, str]:
         return {**self._context, "omero.group": str(self.group)}
 
-    def _request(self, call: Call) -> Any:
+    def _request(self, call: RequestContext) -> Any:
         fileset = self._begun.fileset
         sql = "SELECT id, child FROM filesetjoblink WHERE parent = ? ORDER BY id"
         link, job = call.tx.all(sql, (fileset.id.val,))[1]
@@ -139,11 +139,11 @@ class ImportProcess(Service):
         made.logFile = omero.model.OriginalFileI(self._begun.log.id.val, False)
         return made
 
-    @untransacted
+    @without_transaction
     def getHandle(self, context: Any) -> Any:
         return self._handle
 
-    @untransacted
+    @without_transaction
     def getImportSettings(self, context: Any) -> Any:
         return self._settings
 
@@ -160,6 +160,6 @@ class ImportProcess(Service):
             return
         try:
             with self.transaction(self._in_group(), write=True) as call:
-                discard(call, self._begun.fileset.id.val, self._begun.folder)
+                discard_import(call, self._begun.fileset.id.val, self._begun.folder)
         except (omero.ServerError, sqlite3.Error):  # the session goes on ending
             _log.exception("the upload of %s could not be taken back", self._begun.folder)

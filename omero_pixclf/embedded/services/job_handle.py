@@ -8,26 +8,26 @@ from typing import Any
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.database.fetching import load_path, readable
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.jobs import new_job, set_job_state
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes
+from omero_pixclf.embedded.database.fetching import load_path, readable_ids
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.jobs import insert_job, update_job
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, writes_database
 
-__all__ = ["JobHandle", "loaded_job"]
+__all__ = ["JobHandle", "load_job"]
 
 
-def loaded_job(call: Call, ident: int) -> Any:
+def load_job(call: RequestContext, ident: int) -> Any:
     """A Job object with its status; ApiUsageException where the caller sees none."""
-    if not readable(call, "Job", [ident]):
-        raise misuse(f"Unknown job:{ident}")
+    if not readable_ids(call, "Job", [ident]):
+        raise api_usage_error(f"Unknown job:{ident}")
     load_path(call, "Job", [ident], "status")
     found = call.graph.get("Job", ident)
     call.graph.finish()
     return found
 
 
-class JobHandle(Service):
+class JobHandle(OmeroService):
     """omero.api.JobHandle."""
 
     interface = omero.api.JobHandle
@@ -37,67 +37,67 @@ class JobHandle(Service):
         super().__init__(server, session)
         self._job: int | None = None
 
-    def attach(self, call: Call, ident: int) -> Any:
-        found = loaded_job(call, ident)
+    def attach(self, call: RequestContext, ident: int) -> Any:
+        found = load_job(call, ident)
         self._job = ident
         return found.status
 
-    @changes
-    def submit(self, call: Call, job: Any) -> int:
+    @writes_database
+    def submit(self, call: RequestContext, job: Any) -> int:
         if job is None:
-            raise misuse("a job is wanted")
+            raise api_usage_error("a job is wanted")
         files = [link.child.id.val for link in job.copyOriginalFileLinks()]
         for file in files:
             call.graph.get("OriginalFile", file)
         kind = type(job).__name__.removesuffix("I")
-        self._job = new_job(call, kind, files, _first_status(call, job), unwrap(job.message) or "")
+        self._job = insert_job(call, kind, files, _first_status(call, job), unwrap(job.message) or "")
         return self._job
 
     def _attached(self) -> int:
         if self._job is None:
-            raise misuse("JobHandle not ready: Please submit() or attach() to a Job.")
+            raise api_usage_error("JobHandle not ready: Please submit() or attach() to a Job.")
         return self._job
 
-    def getJob(self, call: Call) -> Any:
-        return loaded_job(call, self._attached())
+    def getJob(self, call: RequestContext) -> Any:
+        return load_job(call, self._attached())
 
-    def jobStatus(self, call: Call) -> Any:
-        return loaded_job(call, self._attached()).status
+    def jobStatus(self, call: RequestContext) -> Any:
+        return load_job(call, self._attached()).status
 
-    def jobFinished(self, call: Call) -> Any:
-        return loaded_job(call, self._attached()).finished
+    def jobFinished(self, call: RequestContext) -> Any:
+        return load_job(call, self._attached()).finished
 
-    def jobMessage(self, call: Call) -> str:
-        return str(unwrap(loaded_job(call, self._attached()).message) or "")
+    def jobMessage(self, call: RequestContext) -> str:
+        return str(unwrap(load_job(call, self._attached()).message) or "")
 
-    def jobRunning(self, call: Call) -> bool:
-        return bool(loaded_job(call, self._attached()).status.value.val == "Running")
+    def jobRunning(self, call: RequestContext) -> bool:
+        return bool(load_job(call, self._attached()).status.value.val == "Running")
 
-    def jobError(self, call: Call) -> bool:
-        return bool(loaded_job(call, self._attached()).status.value.val == "Error")
+    def jobError(self, call: RequestContext) -> bool:
+        return bool(load_job(call, self._attached()).status.value.val == "Error")
 
-    @changes
-    def setStatus(self, call: Call, status: str) -> str:
+    @writes_database
+    def setStatus(self, call: RequestContext, status: str) -> str:
         return self._set(call, status, None)[0]
 
-    @changes
-    def setMessage(self, call: Call, message: str) -> str:
+    @writes_database
+    def setMessage(self, call: RequestContext, message: str) -> str:
         return self._set(call, None, message)[1]
 
-    @changes
-    def setStatusAndMessage(self, call: Call, status: str, message: str) -> str:
+    @writes_database
+    def setStatusAndMessage(self, call: RequestContext, status: str, message: str) -> str:
         return self._set(call, status, message)[0]
 
-    @changes
-    def cancelJob(self, call: Call) -> None:
+    @writes_database
+    def cancelJob(self, call: RequestContext) -> None:
         self._set(call, "Cancelled", None)
 
-    def _set(self, call: Call, status: str | None, message: str | None) -> tuple[str, str]:
-        loaded_job(call, self._attached())
-        return set_job_state(call.tx, self._attached(), status, message)
+    def _set(self, call: RequestContext, status: str | None, message: str | None) -> tuple[str, str]:
+        load_job(call, self._attached())
+        return update_job(call.tx, self._attached(), status, message)
 
 
-def _first_status(call: Call, job: Any) -> str:
+def _first_status(call: RequestContext, job: Any) -> str:
     """A new job's status: what it says where that is a beginning, else Submitted."""
     if job.status is None:
         return "Submitted"
@@ -105,10 +105,10 @@ def _first_status(call: Call, job: Any) -> str:
     if value is None and job.status.id is not None:
         row = call.tx.one("SELECT value FROM jobstatus WHERE id = ?", (job.status.id.val,))
         if row is None:
-            raise misuse("Unknown job status")
+            raise api_usage_error("Unknown job status")
         value = row[0]
     if value is None:
-        raise misuse("JobStatus must have id or value set.")
+        raise api_usage_error("JobStatus must have id or value set.")
     if value not in ("Submitted", "Waiting"):
-        raise misuse("Currently only SUBMITTED and WAITING are accepted as JobStatus")
+        raise api_usage_error("Currently only SUBMITTED and WAITING are accepted as JobStatus")
     return str(value)

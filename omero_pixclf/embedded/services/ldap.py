@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import omero.api
 
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService
 
-__all__ = ["Ldap"]
+__all__ = ["LdapService"]
 
 
-class Ldap(Service):
+class LdapService(OmeroService):
     """omero.api.ILdap."""
 
     interface = omero.api.ILdap
 
-    def getSetting(self, call: Call) -> bool:
+    def getSetting(self, call: RequestContext) -> bool:
         return False

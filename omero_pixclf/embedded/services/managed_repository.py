@@ -14,13 +14,18 @@ from omero.rtypes import rstring
 from omero_pixclf.checksums import ALGORITHMS, checksum
 from omero_pixclf.embedded.commands.handle import submit
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.imports.filesets import DIRECTORY, add_folder, begin, new_file
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import changes, untransacted
+from omero_pixclf.embedded.imports.filesets import DIRECTORY, add_folder, new_file, start_import
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import without_transaction, writes_database
 from omero_pixclf.embedded.services.import_process import ImportProcess
 from omero_pixclf.embedded.services.repository import Repository
-from omero_pixclf.embedded.storage.managed_files import file_place, managed_folder, note_managed, safe_path
+from omero_pixclf.embedded.storage.managed_files import (
+    managed_folder,
+    original_file_path,
+    record_managed_path,
+    safe_path,
+)
 from omero_pixclf.embedded.storage.repositories import MANAGED, repository_uuid
 
 __all__ = ["ManagedRepository"]
@@ -50,15 +55,15 @@ class ManagedRepository(Repository):
         return f"{place}/" if place.parts else "/"
 
     # ---- importing -------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def importFileset(self, context: Any, fileset: Any, settings: Any) -> Any:
         given = dict(context or {})
         with self.transaction(given, write=True) as call:
-            begun = begin(call, fileset, settings)
+            begun = start_import(call, fileset, settings)
         process = ImportProcess(self.server, self.session, begun, settings, given)
         return self.server.add_object(self.session, self.category, process, "omero.grid.ImportProcess")
 
-    @untransacted
+    @without_transaction
     def importPaths(self, context: Any, paths: list[str]) -> Any:
         fileset = omero.model.FilesetI()
         for path in paths or []:
@@ -71,48 +76,48 @@ class ManagedRepository(Repository):
         settings.checksumAlgorithm.value = rstring(ALGORITHMS[0])
         return self.importFileset(context, fileset, settings)
 
-    def listImports(self, call: Call) -> list[Any]:
+    def listImports(self, call: RequestContext) -> list[Any]:
         """The imports of this session that have not been closed; others' sessions cannot be joined by a proxy."""
         known = [s for s in self.session.services.values() if isinstance(s, ImportProcess)]
         return [self.server.proxy_of(process) for process in known if process.group in call.caller.member_of]
 
     # ---- checksums -------------------------------------------------------------------------------------------
-    def listChecksumAlgorithms(self, call: Call) -> list[Any]:
+    def listChecksumAlgorithms(self, call: RequestContext) -> list[Any]:
         ids = dict(call.tx.all("SELECT value, id FROM checksumalgorithm"))
         found = [call.graph.get("ChecksumAlgorithm", ids[name]) for name in ALGORITHMS]
         call.graph.finish()
         return found
 
-    def suggestChecksumAlgorithm(self, call: Call, supported: list[Any]) -> Any:
+    def suggestChecksumAlgorithm(self, call: RequestContext, supported: list[Any]) -> Any:
         names = {algorithm.value.val for algorithm in supported or [] if algorithm is not None}
         return next((a for a in self.listChecksumAlgorithms(call) if a.value.val in names), None)
 
-    def verifyChecksums(self, call: Call, ids: list[int]) -> list[int]:
+    def verifyChecksums(self, call: RequestContext, ids: list[int]) -> list[int]:
         """Those files of the repository whose bytes have another checksum than their row says."""
         call = call.in_group(None)
         hashed = [row for row in self._hashed(call, ids) if row[1] is not None]
         return [ident for ident, hasher, digest in hashed if self._sum(call, ident, str(hasher)) != digest]
 
-    @changes
-    def setChecksumAlgorithm(self, call: Call, algorithm: Any, ids: list[int]) -> list[int]:
+    @writes_database
+    def setChecksumAlgorithm(self, call: RequestContext, algorithm: Any, ids: list[int]) -> list[int]:
         call = call.in_group(None)
         name = algorithm.value.val
         row = call.tx.one("SELECT id FROM checksumalgorithm WHERE value = ?", (name,))
         if row is None or name not in ALGORITHMS:
-            raise invalid(f"unknown checksum algorithm: {name}")
+            raise validation_error(f"unknown checksum algorithm: {name}")
         changed = []
         for ident, hasher, digest in self._hashed(call, ids):
             if hasher == name and digest is not None:
                 continue
             self._check_editable(call, ident)
             if hasher and digest is not None and self._sum(call, ident, hasher) != digest:
-                raise fault(omero.InternalException, f"hash mismatch on file ID {ident}")
+                raise omero_error(omero.InternalException, f"hash mismatch on file ID {ident}")
             sql = "UPDATE originalfile SET hasher = ?, hash = ? WHERE id = ?"
             call.tx.execute(sql, (row[0], self._sum(call, ident, name), ident))
             changed.append(ident)
         return changed
 
-    def _hashed(self, call: Call, ids: list[int]) -> list[tuple[int, str | None, str | None]]:
+    def _hashed(self, call: RequestContext, ids: list[int]) -> list[tuple[int, str | None, str | None]]:
         sql = (
             "SELECT f.id, a.value, f.hash FROM originalfile f LEFT JOIN checksumalgorithm a ON a.id = f.hasher "
             "WHERE f.id = ? AND f.repo = ? AND coalesce(f.mimetype, '') <> ?"
@@ -121,37 +126,37 @@ class ManagedRepository(Repository):
         rows = (call.tx.one(sql, (ident, repository, DIRECTORY)) for ident in ids)
         return [row for row in rows if row is not None and self._may_read(call, row[0])]
 
-    def _may_read(self, call: Call, ident: int) -> bool:
+    def _may_read(self, call: RequestContext, ident: int) -> bool:
         return call.caller.may_read(*self._owner(call, ident))
 
-    def _owner(self, call: Call, ident: int) -> tuple[int, int]:
+    def _owner(self, call: RequestContext, ident: int) -> tuple[int, int]:
         owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
         return owner, group
 
-    def _check_editable(self, call: Call, ident: int) -> None:
+    def _check_editable(self, call: RequestContext, ident: int) -> None:
         if not call.graph.rights(*self._owner(call, ident), file=ident).edit:
-            raise violation(f"OriginalFile:{ident} is not editable")
+            raise security_violation(f"OriginalFile:{ident} is not editable")
 
-    def _sum(self, call: Call, ident: int, algorithm: str) -> str | None:
-        path = file_place(call.tx, call.folder, ident)
+    def _sum(self, call: RequestContext, ident: int, algorithm: str) -> str | None:
+        path = original_file_path(call.tx, call.folder, ident)
         return checksum(path, algorithm) if path.is_file() else None
 
     # ---- folders and files -----------------------------------------------------------------------------------
-    @changes
-    def makeDir(self, call: Call, path: str, parents: bool) -> None:
+    @writes_database
+    def makeDir(self, call: RequestContext, path: str, parents: bool) -> None:
         place = safe_path(path)
         wanted = [PurePosixPath(*place.parts[: depth + 1]) for depth in range(len(place.parts))]
         if not parents:
             if (managed_folder(call.folder) / place).exists():
-                raise fault(omero.ResourceError, f"Path exists on disk: {place}")
+                raise omero_error(omero.ResourceError, f"Path exists on disk: {place}")
             if len(wanted) > 1 and not (managed_folder(call.folder) / wanted[-2]).is_dir():
-                raise fault(omero.ResourceError, f"{wanted[-2]} does not exist")
+                raise omero_error(omero.ResourceError, f"{wanted[-2]} does not exist")
             wanted = wanted[-1:]
         for folder in wanted:
             self._check_parent(call, folder)
             add_folder(call, folder)
 
-    def _check_parent(self, call: Call, folder: PurePosixPath) -> None:
+    def _check_parent(self, call: RequestContext, folder: PurePosixPath) -> None:
         """SecurityViolation in somebody else's folder."""
         if (managed_folder(call.folder) / folder).exists() or folder.parent == PurePosixPath():
             return
@@ -159,32 +164,32 @@ class ManagedRepository(Repository):
         if parent is None or not folder.parent.parent.parts:
             return
         if not call.graph.rights(*self._owner(call, parent), file=parent).edit:
-            raise violation(f"{folder.parent} is not editable.")
+            raise security_violation(f"{folder.parent} is not editable.")
 
-    def save_file(self, call: Call, path: str, mimetype: str) -> Any:
+    def save_file(self, call: RequestContext, path: str, mimetype: str) -> Any:
         place = safe_path(path)
         folder = place.parent
         if folder.parts and self.find(call, str(folder)) is None:
-            raise invalid(f"{folder} is not in the repository")
+            raise validation_error(f"{folder} is not in the repository")
         self._check_parent(call, place)
         file = new_file(call, place, ALGORITHMS[0], mimetype or "application/octet-stream")
         saver = Saver(call)
         saved = saver.save(file)
         saver.flush()
-        note_managed(call.tx, saved.id.val, place)
+        record_managed_path(call.tx, saved.id.val, place)
         return saved
 
-    @untransacted
+    @without_transaction
     def deletePaths(self, context: Any, paths: list[str], recursive: bool, force: bool) -> Any:
         with self.transaction(context) as call:
             ids = [ident for path in paths for ident in self._all_below(call, path, self.find(call, path))]
         if not ids:
-            raise misuse(f"none of {paths} is in the repository")
+            raise api_usage_error(f"none of {paths} is in the repository")
         request = omero.cmd.Delete2()
         request.targetObjects = {"OriginalFile": ids}
         return submit(self.server, self.session, self.category, request, dict(context or {}))
 
-    def _all_below(self, call: Call, path: str, known: int | None) -> list[int]:
+    def _all_below(self, call: RequestContext, path: str, known: int | None) -> list[int]:
         """A file or folder with all that lies in it, the deepest first."""
         if known is None:
             return []

@@ -10,18 +10,18 @@ from typing import Any
 import omero.api
 from omero.rtypes import rlong
 
-from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.database.fetching import load_path, readable_ids
 from omero_pixclf.embedded.database.object_model import Entity, entities, find_entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.database.sqlite import ids_parameter
-from omero_pixclf.embedded.hql.queries import objects, projection
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service
-from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.hql.queries import query_objects, query_rows
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService
+from omero_pixclf.embedded.server.service_options import ServiceOptions, parse_service_options
 from omero_pixclf.embedded.services.container import load_hierarchy
 
-__all__ = ["Metadata"]
+__all__ = ["MetadataService"]
 
 _TAG_SET = "openmicroscopy.org/omero/insight/tagset"
 _TAGGED = ("Image", "Dataset", "Project", "Screen", "Plate")
@@ -65,18 +65,18 @@ _LOGS = (
 )
 
 
-class Metadata(Service):
+class MetadataService(OmeroService):
     """omero.api.IMetadata."""
 
     interface = omero.api.IMetadata
 
     # ---- annotations of objects ------------------------------------------------------------------------------
     def loadAnnotations(
-        self, call: Call, kind: str, ids: list[int], types: list[str], annotators: list[int], given: Any
+        self, call: RequestContext, kind: str, ids: list[int], types: list[str], annotators: list[int], given: Any
     ) -> dict[int, list[Any]]:
         """Annotations by object; objects that are not there leave no key."""
-        wanted = {_class(name).name for name in types or []}
-        parents = readable(call, _class(kind).name, ids or [])
+        wanted = {_find_class(name).name for name in types or []}
+        parents = readable_ids(call, _find_class(kind).name, ids or [])
         owners = set(annotators or [])
         pairs = [
             (parent, ident)
@@ -87,20 +87,20 @@ class Metadata(Service):
         return {**empty, **_grouped(call, pairs)}
 
     def loadSpecifiedAnnotations(
-        self, call: Call, kind: str, include: list[str], exclude: list[str], given: Any
+        self, call: RequestContext, kind: str, include: list[str], exclude: list[str], given: Any
     ) -> list[Any]:
-        ids = _specified(call, kind, include, exclude, service_options(given))
+        ids = _specified(call, kind, include, exclude, parse_service_options(given))
         found = list(_annotations(call, ids).values())
         return [a for a in found if not isinstance(a, omero.model.FileAnnotation) or a.file is not None]
 
     def countSpecifiedAnnotations(
-        self, call: Call, kind: str, include: list[str], exclude: list[str], given: Any
+        self, call: RequestContext, kind: str, include: list[str], exclude: list[str], given: Any
     ) -> Any:
-        return rlong(len(_specified(call, kind, include, exclude, service_options(given))))
+        return rlong(len(_specified(call, kind, include, exclude, parse_service_options(given))))
 
     def loadSpecifiedAnnotationsLinkedTo(
         self,
-        call: Call,
+        call: RequestContext,
         kind: str,
         include: list[str],
         exclude: list[str],
@@ -108,24 +108,24 @@ class Metadata(Service):
         ids: list[int],
         given: Any,
     ) -> dict[int, list[Any]]:
-        allowed = set(_specified(call, kind, include, exclude, service_options(given)))
-        parents = readable(call, _class(parent).name, ids or [])
+        allowed = set(_specified(call, kind, include, exclude, parse_service_options(given)))
+        parents = readable_ids(call, _find_class(parent).name, ids or [])
         rows = _annotations_of(call, parent, parents)
         return _grouped(call, [(row[0], row[1]) for row in rows if row[1] in allowed])
 
-    def loadAnnotation(self, call: Call, ids: list[int]) -> list[Any]:
-        return list(_annotations(call, readable(call, "Annotation", ids or [])).values())
+    def loadAnnotation(self, call: RequestContext, ids: list[int]) -> list[Any]:
+        return list(_annotations(call, readable_ids(call, "Annotation", ids or [])).values())
 
-    def loadAnnotationsUsedNotOwned(self, call: Call, kind: str, user: int) -> list[Any]:
+    def loadAnnotationsUsedNotOwned(self, call: RequestContext, kind: str, user: int) -> list[Any]:
         return list(_annotations(call, _used_not_owned(call, kind, user)).values())
 
-    def countAnnotationsUsedNotOwned(self, call: Call, kind: str, user: int) -> Any:
+    def countAnnotationsUsedNotOwned(self, call: RequestContext, kind: str, user: int) -> Any:
         return rlong(len(_used_not_owned(call, kind, user)))
 
     # ---- tags ------------------------------------------------------------------------------------------------
-    def loadTagSets(self, call: Call, given: Any) -> list[Any]:
+    def loadTagSets(self, call: RequestContext, given: Any) -> list[Any]:
         """Tag sets with their tags; with the orphan option also tags in no set."""
-        options = service_options(given)
+        options = parse_service_options(given)
         sets = _tags(call, "t.ns = :ns", options)
         load_path(call, "TagAnnotation", sets, "annotationLinks.child")
         found = call.graph.load("TagAnnotation", sets)
@@ -138,50 +138,50 @@ class Metadata(Service):
         call.graph.finish()
         return list(found.values())
 
-    def loadTagContent(self, call: Call, ids: list[int], given: Any) -> dict[int, list[Any]]:
-        return {ident: _tagged(call, ident, service_options(given)) for ident in ids or []}
+    def loadTagContent(self, call: RequestContext, ids: list[int], given: Any) -> dict[int, list[Any]]:
+        return {ident: _tagged(call, ident, parse_service_options(given)) for ident in ids or []}
 
-    def getTaggedObjectsCount(self, call: Call, ids: list[int], given: Any) -> dict[int, int]:
+    def getTaggedObjectsCount(self, call: RequestContext, ids: list[int], given: Any) -> dict[int, int]:
         return {ident: sum(len(_tagged_ids(call, kind, ident)) for kind in _TAGGED) for ident in ids or []}
 
     # ---- acquisition -----------------------------------------------------------------------------------------
-    def loadInstrument(self, call: Call, ident: int) -> Any:
-        found = readable(call, "Instrument", [ident])
+    def loadInstrument(self, call: RequestContext, ident: int) -> Any:
+        found = readable_ids(call, "Instrument", [ident])
         return _with_paths(call, "Instrument", found, _INSTRUMENT)[0] if found else None
 
-    def loadChannelAcquisitionData(self, call: Call, ids: list[int]) -> list[Any]:
-        return _with_paths(call, "LogicalChannel", readable(call, "LogicalChannel", ids or []), _CHANNEL)
+    def loadChannelAcquisitionData(self, call: RequestContext, ids: list[int]) -> list[Any]:
+        return _with_paths(call, "LogicalChannel", readable_ids(call, "LogicalChannel", ids or []), _CHANNEL)
 
-    def loadLogFiles(self, call: Call, kind: str, ids: list[int]) -> dict[int, list[Any]]:
+    def loadLogFiles(self, call: RequestContext, kind: str, ids: list[int]) -> dict[int, list[Any]]:
         """Import logs of filesets, or of the filesets of images; what has none leaves no key."""
-        name = _class(kind).name
+        name = _find_class(kind).name
         if name not in ("Fileset", "Image"):
-            raise misuse("can load log files only by Fileset or Image")
+            raise api_usage_error("can load log files only by Fileset or Image")
         filesets = {ident: ident for ident in ids or []}
         if name == "Image" and ids:
-            rows = projection(call, "select i.id, i.fileset.id from Image i where i.id in (:ids)", ids=list(ids))
+            rows = query_rows(call, "select i.id, i.fileset.id from Image i where i.id in (:ids)", ids=list(ids))
             filesets = dict(rows)
         logs = {ident: _logs(call, [fileset]) for ident, fileset in filesets.items()}
         return {ident: found for ident, found in logs.items() if found}
 
 
-def _class(kind: str) -> Entity:
+def _find_class(kind: str) -> Entity:
     found = find_entity(kind)
     if found is None:
-        raise misuse(f"{kind} does not specify a valid class.")
+        raise api_usage_error(f"{kind} does not specify a valid class.")
     return found
 
 
 def _annotated(kind: str) -> str:
     """The class of links between objects of a class and their annotations."""
-    found = _class(kind)
+    found = _find_class(kind)
     field = found.children.get("annotationLinks")
     if field is None:
-        raise misuse("Class parameter for loadAnnotation() must be a subclass of ome.model.IAnnotated")
+        raise api_usage_error("Class parameter for loadAnnotation() must be a subclass of ome.model.IAnnotated")
     return field.target
 
 
-def _annotations_of(call: Call, kind: str, parents: Sequence[int]) -> list[tuple[int, int, str, int]]:
+def _annotations_of(call: RequestContext, kind: str, parents: Sequence[int]) -> list[tuple[int, int, str, int]]:
     """(object, annotation, its class, its owner) of all visible links of some objects."""
     link = table(_annotated(kind)).name
     conditions = [c for c in (call.caller.filter_sql("l"), call.caller.filter_sql("a")) if c]
@@ -192,7 +192,7 @@ def _annotations_of(call: Call, kind: str, parents: Sequence[int]) -> list[tuple
     return call.tx.all(sql, (ids_parameter(parents),))
 
 
-def _grouped(call: Call, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any]]:
+def _grouped(call: RequestContext, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any]]:
     loaded = _annotations(call, [ident for _, ident in pairs])
     found: dict[int, list[Any]] = defaultdict(list)
     for parent, ident in pairs:
@@ -200,7 +200,7 @@ def _grouped(call: Call, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any
     return dict(found)
 
 
-def _annotations(call: Call, ids: Iterable[int]) -> dict[int, Any]:
+def _annotations(call: RequestContext, ids: Iterable[int]) -> dict[int, Any]:
     """Annotations with owner, creation event and, for files, the file."""
     found = call.graph.load("Annotation", list(dict.fromkeys(ids)))
     files = [ident for ident, a in found.items() if isinstance(a, omero.model.FileAnnotation)]
@@ -215,7 +215,7 @@ def _annotations(call: Call, ids: Iterable[int]) -> dict[int, Any]:
 
 
 def _specified(
-    call: Call, kind: str, include: Sequence[str], exclude: Sequence[str], options: ServiceOptions
+    call: RequestContext, kind: str, include: Sequence[str], exclude: Sequence[str], options: ServiceOptions
 ) -> list[int]:
     """Ids of annotations of a class by namespace and owner."""
     where = [] if options.owner is None else [f"a.details.owner.id = {options.owner}"]
@@ -226,34 +226,36 @@ def _specified(
     if exclude:
         where.append("(a.ns is null or a.ns not in (:exclude))")
         values["exclude"] = list(exclude)
-    text = f"select a.id from {_class(kind).name} a{' where ' + ' and '.join(where) if where else ''} order by a.id"
-    return [row[0] for row in projection(call, text, **values)]
+    text = (
+        f"select a.id from {_find_class(kind).name} a{' where ' + ' and '.join(where) if where else ''} order by a.id"
+    )
+    return [row[0] for row in query_rows(call, text, **values)]
 
 
-def _used_not_owned(call: Call, kind: str, user: int) -> list[int]:
+def _used_not_owned(call: RequestContext, kind: str, user: int) -> list[int]:
     found: dict[int, None] = {}
     for parent in _TAGGED:
         text = (
-            f"select a.id from {parent}AnnotationLink l, {_class(kind).name} a where l.child.id = a.id "
+            f"select a.id from {parent}AnnotationLink l, {_find_class(kind).name} a where l.child.id = a.id "
             "and l.details.owner.id = :u and a.details.owner.id <> :u"
         )
-        found |= dict.fromkeys(row[0] for row in projection(call, text, u=user))
+        found |= dict.fromkeys(row[0] for row in query_rows(call, text, u=user))
     return list(found)
 
 
 # ---- tags ----------------------------------------------------------------------------------------------------
-def _tags(call: Call, condition: str, options: ServiceOptions) -> list[int]:
+def _tags(call: RequestContext, condition: str, options: ServiceOptions) -> list[int]:
     where = [condition, *([] if options.owner is None else [f"t.details.owner.id = {options.owner}"])]
     text = f"select t.id from TagAnnotation t where {' and '.join(where)} order by t.id"
-    return [row[0] for row in projection(call, text, ns=_TAG_SET)]
+    return [row[0] for row in query_rows(call, text, ns=_TAG_SET)]
 
 
-def _tagged_ids(call: Call, kind: str, tag: int) -> list[int]:
+def _tagged_ids(call: RequestContext, kind: str, tag: int) -> list[int]:
     text = f"select distinct l.parent.id from {kind}AnnotationLink l where l.child.id = :i order by l.parent.id"
-    return [row[0] for row in projection(call, text, i=tag)]
+    return [row[0] for row in query_rows(call, text, i=tag)]
 
 
-def _tagged(call: Call, tag: int, options: ServiceOptions) -> list[Any]:
+def _tagged(call: RequestContext, tag: int, options: ServiceOptions) -> list[Any]:
     """What carries a tag; projects and screens with what is below them."""
     found: list[Any] = []
     for kind in ("Image", "Dataset", "Plate"):
@@ -262,7 +264,7 @@ def _tagged(call: Call, tag: int, options: ServiceOptions) -> list[Any]:
             "where o.id in (:ids)"
         )
         ids = _tagged_ids(call, kind, tag)
-        found += objects(call, text, ids=ids) if ids else []
+        found += query_objects(call, text, ids=ids) if ids else []
     for kind in ("Project", "Screen"):
         ids = _tagged_ids(call, kind, tag)
         found += load_hierarchy(call, kind, ids, options) if ids else []
@@ -270,7 +272,7 @@ def _tagged(call: Call, tag: int, options: ServiceOptions) -> list[Any]:
 
 
 # ---- acquisition ---------------------------------------------------------------------------------------------
-def _with_paths(call: Call, kind: str, ids: list[int], paths: Iterable[str]) -> list[Any]:
+def _with_paths(call: RequestContext, kind: str, ids: list[int], paths: Iterable[str]) -> list[Any]:
     for path in paths:
         load_path(call, kind, ids, path)
     found = call.graph.load(kind, ids)
@@ -279,14 +281,14 @@ def _with_paths(call: Call, kind: str, ids: list[int], paths: Iterable[str]) -> 
     return list(found.values())
 
 
-def _load_enumerations(call: Call) -> None:
+def _load_enumerations(call: RequestContext) -> None:
     """Types of light sources: small tables, loaded whole."""
     for name in ("LaserType", "LaserMedium", "Pulse", "ArcType", "FilamentType"):
         call.graph.load(name, [row[0] for row in call.tx.all(f"SELECT id FROM {entities()[name].root.lower()}")])
 
 
-def _logs(call: Call, filesets: list[int]) -> list[Any]:
-    ids = [row[0] for row in projection(call, _LOGS, ids=filesets, mimetype="application/omero-log-file")]
+def _logs(call: RequestContext, filesets: list[int]) -> list[Any]:
+    ids = [row[0] for row in query_rows(call, _LOGS, ids=filesets, mimetype="application/omero-log-file")]
     found = call.graph.load("OriginalFile", ids)
     call.graph.finish()
     return list(found.values())

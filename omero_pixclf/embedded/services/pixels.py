@@ -11,18 +11,18 @@ import omero.api
 import omero.model
 from omero.rtypes import rdouble, rint, rlong, rstring, unwrap
 
-from omero_pixclf.embedded.database.fetching import load_path, readable
+from omero_pixclf.embedded.database.fetching import load_path, readable_ids
 from omero_pixclf.embedded.database.object_model import find_entity
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
-from omero_pixclf.embedded.images.rendering_definitions import drawn_settings_id, rendering_def_ids, rendering_defs
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes
+from omero_pixclf.embedded.images.rendering_definitions import find_settings_id, load_rendering_defs, rendering_def_ids
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, writes_database
 
-__all__ = ["PENDING", "Pixels", "describe_all_pixels", "describe_pixels"]
+__all__ = ["PENDING_SHA1", "PixelsService", "describe_all_pixels", "describe_pixels"]
 
-PENDING = "Pending..."  # sha1 of pixels that are not written yet
+PENDING_SHA1 = "Pending..."  # sha1 of pixels that are not written yet
 _DESCRIPTION = (
     "pixelsType",
     "channels.statsInfo",
@@ -35,44 +35,44 @@ _BITS = {"bit": 1, "int8": 8, "uint8": 8, "int16": 16, "uint16": 16, "int32": 32
 _BITS |= {"double": 64, "complex": 64, "double-complex": 128}
 
 
-def describe_pixels(call: Call, ident: int) -> Any:
+def describe_pixels(call: RequestContext, ident: int) -> Any:
     """A Pixels object with type, channels and their statistics, not yet finished; None where the caller sees none."""
     return next(iter(describe_all_pixels(call, [ident])), None)
 
 
-def describe_all_pixels(call: Call, ids: Iterable[int]) -> list[Any]:
+def describe_all_pixels(call: RequestContext, ids: Iterable[int]) -> list[Any]:
     """The same for several Pixels objects in ascending order of their ids; those that the caller sees."""
-    seen = readable(call, "Pixels", ids)
+    seen = readable_ids(call, "Pixels", ids)
     for path in _DESCRIPTION if seen else ():
         load_path(call, "Pixels", seen, path)
     return [call.graph.get("Pixels", ident) for ident in seen]
 
 
-class Pixels(Service):
+class PixelsService(OmeroService):
     """omero.api.IPixels."""
 
     interface = omero.api.IPixels
 
     # ---- descriptions ----------------------------------------------------------------------------------------
-    def retrievePixDescription(self, call: Call, ident: int) -> Any:
+    def retrievePixDescription(self, call: RequestContext, ident: int) -> Any:
         found = describe_pixels(call, ident)
         call.graph.finish()
         return found
 
-    def getBitDepth(self, call: Call, pixels_type: Any) -> int:
+    def getBitDepth(self, call: RequestContext, pixels_type: Any) -> int:
         value = unwrap(pixels_type.value)
         if value not in _BITS:
-            raise misuse(f"Unknown type: '{value}'")
+            raise api_usage_error(f"Unknown type: '{value}'")
         return _BITS[value]
 
-    def getEnumeration(self, call: Call, kind: str, value: str) -> Any:
+    def getEnumeration(self, call: RequestContext, kind: str, value: str) -> Any:
         name = _enumeration(kind)
         row = call.tx.one(f"SELECT id FROM {table(name).name} WHERE value = ?", (value,))
         found = call.graph.get(name, row[0]) if row else None
         call.graph.finish()
         return found
 
-    def getAllEnumerations(self, call: Call, kind: str) -> list[Any]:
+    def getAllEnumerations(self, call: RequestContext, kind: str) -> list[Any]:
         name = _enumeration(kind)
         ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(name).name} ORDER BY id")]
         found = call.graph.load(name, ids)
@@ -80,39 +80,39 @@ class Pixels(Service):
         return [found[i] for i in ids]
 
     # ---- rendering settings ----------------------------------------------------------------------------------
-    def retrieveRndSettings(self, call: Call, pixels: int) -> Any:
-        found = drawn_settings_id(call, pixels)
+    def retrieveRndSettings(self, call: RequestContext, pixels: int) -> Any:
+        found = find_settings_id(call, pixels)
         return self._settings(call, [] if found is None else [found])
 
-    def retrieveRndSettingsFor(self, call: Call, pixels: int, user: int) -> Any:
+    def retrieveRndSettingsFor(self, call: RequestContext, pixels: int, user: int) -> Any:
         return self._settings(call, rendering_def_ids(call, pixels, user)[-1:])
 
-    def retrieveAllRndSettings(self, call: Call, pixels: int, user: int) -> list[Any]:
-        found = rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None)[::-1])
+    def retrieveAllRndSettings(self, call: RequestContext, pixels: int, user: int) -> list[Any]:
+        found = load_rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None)[::-1])
         owners = call.tx.all("SELECT DISTINCT owner_id FROM renderingdef WHERE pixels = ?", (pixels,))
         call.graph.load("Experimenter", [owner for (owner,) in owners])
         call.graph.finish()
         return found
 
-    def loadRndSettings(self, call: Call, ident: int) -> Any:
-        return self._settings(call, readable(call, "RenderingDef", [ident]))
+    def loadRndSettings(self, call: RequestContext, ident: int) -> Any:
+        return self._settings(call, readable_ids(call, "RenderingDef", [ident]))
 
-    def _settings(self, call: Call, ids: list[int]) -> Any:
-        found = rendering_defs(call, ids)
+    def _settings(self, call: RequestContext, ids: list[int]) -> Any:
+        found = load_rendering_defs(call, ids)
         call.graph.finish()
         return found[0] if found else None
 
-    @changes
-    def saveRndSettings(self, call: Call, settings: Any) -> None:
+    @writes_database
+    def saveRndSettings(self, call: RequestContext, settings: Any) -> None:
         saver = Saver(call)
         saver.save(settings)
         saver.flush()
 
     # ---- making images ---------------------------------------------------------------------------------------
-    @changes
+    @writes_database
     def createImage(
         self,
-        call: Call,
+        call: RequestContext,
         x: int,
         y: int,
         z: int,
@@ -123,7 +123,7 @@ class Pixels(Service):
         description: str,
     ) -> Any:
         if not channels:
-            raise invalid("Channel list must be filled.")
+            raise validation_error("Channel list must be filled.")
         image = omero.model.ImageI()
         image.name, image.description = rstring(name), rstring(description)
         pixels = _new_pixels({"X": x, "Y": y, "Z": z, "T": t, "C": len(channels)})
@@ -134,12 +134,12 @@ class Pixels(Service):
             channel.logicalChannel = omero.model.LogicalChannelI()
             pixels.addChannel(channel)
         image.addPixels(pixels)
-        return rlong(_saved(call, image).id.val)
+        return rlong(_save(call, image).id.val)
 
-    @changes
+    @writes_database
     def copyAndResizeImage(
         self,
-        call: Call,
+        call: RequestContext,
         ident: int,
         x: Any,
         y: Any,
@@ -158,13 +158,13 @@ class Pixels(Service):
             setattr(image, kept, getattr(source, kept))
         image.instrument = source.instrument
         for pixels in source.copyPixels():
-            image.addPixels(_resized(call, pixels, {"X": x, "Y": y, "Z": z, "T": t}, channels, None, copy_stats))
-        return rlong(_saved(call, image).id.val)
+            image.addPixels(_resize(call, pixels, {"X": x, "Y": y, "Z": z, "T": t}, channels, None, copy_stats))
+        return rlong(_save(call, image).id.val)
 
-    @changes
+    @writes_database
     def copyAndResizePixels(
         self,
-        call: Call,
+        call: RequestContext,
         ident: int,
         x: Any,
         y: Any,
@@ -174,13 +174,13 @@ class Pixels(Service):
         methodology: str,
         copy_stats: bool,
     ) -> Any:
-        if not readable(call, "Pixels", [ident]):
-            raise _null(f"no Pixels {ident}")
+        if not readable_ids(call, "Pixels", [ident]):
+            raise _null_pointer(f"no Pixels {ident}")
         source = call.graph.get("Pixels", ident)
         load_path(call, "Pixels", [ident], "channels")
         call.graph.finish()
         image = source.image.id.val
-        made = _resized(call, source, {"X": x, "Y": y, "Z": z, "T": t}, channels, methodology, copy_stats)
+        made = _resize(call, source, {"X": x, "Y": y, "Z": z, "T": t}, channels, methodology, copy_stats)
         saver = Saver(call)
         whole = saver.graph.get("Image", image)
         saver.graph.load_children("Image", [image], "pixels")
@@ -190,15 +190,15 @@ class Pixels(Service):
         saver.flush()
         return rlong(made.id.val)
 
-    @changes
-    def setChannelGlobalMinMax(self, call: Call, pixels: int, channel: int, low: float, high: float) -> None:
-        if not readable(call, "Pixels", [pixels]):
-            raise fault(
+    @writes_database
+    def setChannelGlobalMinMax(self, call: RequestContext, pixels: int, channel: int, low: float, high: float) -> None:
+        if not readable_ids(call, "Pixels", [pixels]):
+            raise omero_error(
                 omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): Pixels {pixels}"
             )
         row = call.tx.one("SELECT id, group_id FROM channel WHERE pixels = ? AND pixels_index = ?", (pixels, channel))
         if row is None:
-            raise fault(
+            raise omero_error(
                 omero.InternalException, f"Wrapped Exception: (java.lang.IndexOutOfBoundsException): channel {channel}"
             )
         call = call.in_group(row[1])
@@ -208,18 +208,18 @@ class Pixels(Service):
         stats = found.statsInfo or omero.model.StatsInfoI()
         stats.globalMin, stats.globalMax = rdouble(low), rdouble(high)
         found.statsInfo = stats
-        _saved(call, found)
+        _save(call, found)
 
 
-def _null(message: str) -> Any:
+def _null_pointer(message: str) -> Any:
     """What OMERO answers where it stumbles over something that is not there."""
-    return fault(omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): {message}")
+    return omero_error(omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): {message}")
 
 
 def _enumeration(kind: str) -> str:
     found = find_entity(kind)
     if found is None or not found.is_enum:
-        raise misuse(f"{kind} is no enumeration")
+        raise api_usage_error(f"{kind} is no enumeration")
     return found.name
 
 
@@ -229,7 +229,7 @@ def _dimension_order(value: str) -> Any:
     return made
 
 
-def _saved(call: Call, obj: Any) -> Any:
+def _save(call: RequestContext, obj: Any) -> Any:
     saver = Saver(call)
     saved = saver.save(obj)
     saver.flush()
@@ -240,42 +240,47 @@ def _new_pixels(sizes: dict[str, int]) -> Any:
     pixels = omero.model.PixelsI()
     for axis, size in sizes.items():
         if size <= 0:
-            raise misuse(f"values of Pixels.size{axis} must be strictly positive")
+            raise api_usage_error(f"values of Pixels.size{axis} must be strictly positive")
         setattr(pixels, f"size{axis}", rint(size))
-    pixels.sha1 = rstring(PENDING)
+    pixels.sha1 = rstring(PENDING_SHA1)
     return pixels
 
 
-def _resized(
-    call: Call, source: Any, sizes: dict[str, Any], channels: list[int], methodology: str | None, copy_stats: bool
+def _resize(
+    call: RequestContext,
+    source: Any,
+    sizes: dict[str, Any],
+    channels: list[int],
+    methodology: str | None,
+    copy_stats: bool,
 ) -> Any:
     """New Pixels with another's metadata, other sizes and some of its channels."""
     wanted = {a: unwrap(s) if s is not None else getattr(source, f"size{a}").val for a, s in sizes.items()}
     for axis, size in wanted.items():
         if size < 0:
-            raise invalid(f"size{axis}: {size} <= 0")
+            raise validation_error(f"size{axis}: {size} <= 0")
     if not channels:
-        raise invalid("Channel List is not null but size == 0")
+        raise validation_error("Channel List is not null but size == 0")
     known = source.copyChannels()
     for place, channel in enumerate(channels):
         if not 0 <= channel < len(known):
-            raise invalid(f"channel: {place} out of bounds")
+            raise validation_error(f"channel: {place} out of bounds")
     made = _new_pixels({**wanted, "C": len(channels)})
     for kept in ("dimensionOrder", "physicalSizeX", "physicalSizeY", "physicalSizeZ", "pixelsType"):
         setattr(made, kept, getattr(source, kept))
     made.methodology = rstring(methodology) if methodology is not None else None
     made._relatedTo = omero.model.PixelsI(source.id.val, False)
     for channel in channels:
-        made.addChannel(_copied_channel(call, known[channel], copy_stats))
+        made.addChannel(_copy_channel(call, known[channel], copy_stats))
     return made
 
 
-def _copied_channel(call: Call, source: Any, copy_stats: bool) -> Any:
+def _copy_channel(call: RequestContext, source: Any, copy_stats: bool) -> Any:
     made = omero.model.ChannelI()
     made.logicalChannel = source.logicalChannel
     if copy_stats:
         if source.statsInfo is None:
-            raise _null("the channel has no statistics")
+            raise _null_pointer("the channel has no statistics")
         row = call.tx.one("SELECT globalMin, globalMax FROM statsinfo WHERE id = ?", (source.statsInfo.id.val,))
         stats = omero.model.StatsInfoI()
         stats.globalMin, stats.globalMax = rdouble(row[0]), rdouble(row[1])

@@ -14,18 +14,18 @@ from omero.rtypes import rstring
 
 from omero_pixclf.embedded.database.saving_rights import check_group
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, PixelLayout
-from omero_pixclf.embedded.images.resolutions import Pyramid, Resolutions, open_pyramid
+from omero_pixclf.embedded.images.resolutions import Pyramid, PyramidService, open_pyramid
 from omero_pixclf.embedded.images.tile_sequence import TileSequence
-from omero_pixclf.embedded.server.exceptions import fault, misuse, unreadable
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import untransacted
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, unreadable_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import without_transaction
 
 __all__ = ["RawPixelsStore"]
 
 _HISTOGRAM_BINS = 256
 
 
-class RawPixelsStore(Resolutions):
+class RawPixelsStore(PyramidService):
     """omero.api.RawPixelsStore."""
 
     interface = omero.api.RawPixelsStore
@@ -40,7 +40,7 @@ class RawPixelsStore(Resolutions):
         self._group, self._image = 0, 0
         self._tiles: TileSequence | None = None
 
-    def setPixelsId(self, call: Call, ident: int, bypass: bool) -> None:
+    def setPixelsId(self, call: RequestContext, ident: int, bypass: bool) -> None:
         if self._ident == ident:
             return
         self._leave()
@@ -50,13 +50,13 @@ class RawPixelsStore(Resolutions):
         full = self._open.full
         self._tiles = TileSequence(full.layout) if full.writable and full.layout.is_big else None
 
-    def prepare(self, call: Call, ids: list[int]) -> None:
+    def prepare(self, call: RequestContext, ids: list[int]) -> None:
         """Nothing to prepare: opening is quick."""
 
     @property
     def _pyramid(self) -> Pyramid:
         if self._open is None:
-            raise misuse(
+            raise api_usage_error(
                 "This RawPixelsStore has not been properly initialized.\n"
                 "Please set the pixels id before executing any other methods.\n"
             )
@@ -77,7 +77,7 @@ class RawPixelsStore(Resolutions):
     @property
     def _levels(self) -> Pyramid:
         if self._tiles is not None and not self._tiles.ended:
-            raise misuse("In write mode!")
+            raise api_usage_error("In write mode!")
         return self._pyramid
 
     def _writable(self) -> PixelBuffer:
@@ -93,69 +93,69 @@ class RawPixelsStore(Resolutions):
         self._tiles = None
 
     # ---- sizes -----------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getPixelsId(self, context: Any) -> int | None:
         self._pyramid  # noqa: B018 - raises before setPixelsId
         return self._ident
 
-    @untransacted
+    @without_transaction
     def getPixelsPath(self, context: Any) -> str:
         return str(self._buffer.path)
 
-    @untransacted
+    @without_transaction
     def getByteWidth(self, context: Any) -> int:
         return self._layout.width
 
-    @untransacted
+    @without_transaction
     def isSigned(self, context: Any) -> bool:
         return self._layout.dtype.kind != "u"
 
-    @untransacted
+    @without_transaction
     def isFloat(self, context: Any) -> bool:
         return self._layout.dtype.kind == "f"
 
-    @untransacted
+    @without_transaction
     def getRowSize(self, context: Any) -> int:
         return self._layout.row_size
 
-    @untransacted
+    @without_transaction
     def getPlaneSize(self, context: Any) -> int:
         return self._layout.plane_size
 
-    @untransacted
+    @without_transaction
     def getStackSize(self, context: Any) -> int:
         return self._layout.stack_size
 
-    @untransacted
+    @without_transaction
     def getTimepointSize(self, context: Any) -> int:
         return self._layout.timepoint_size
 
-    @untransacted
+    @without_transaction
     def getTotalSize(self, context: Any) -> int:
         return self._layout.total_size
 
-    @untransacted
+    @without_transaction
     def getRowOffset(self, context: Any, y: int, z: int, c: int, t: int) -> int:
         return self._layout.offset(y, z, c, t)
 
-    @untransacted
+    @without_transaction
     def getPlaneOffset(self, context: Any, z: int, c: int, t: int) -> int:
         return self._layout.offset(0, z, c, t)
 
-    @untransacted
+    @without_transaction
     def getStackOffset(self, context: Any, c: int, t: int) -> int:
         return self._layout.offset(0, 0, c, t)
 
-    @untransacted
+    @without_transaction
     def getTimepointOffset(self, context: Any, t: int) -> int:
         return self._layout.offset(0, 0, 0, t)
 
     # ---- reading ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getPlane(self, context: Any, z: int, c: int, t: int) -> bytes:
         return self._buffer.plane(z, c, t)
 
-    @untransacted
+    @without_transaction
     def getPlaneRegion(self, context: Any, z: int, c: int, t: int, count: int, offset: int) -> bytes:
         width, size = self._layout.width, self._layout.plane_size
         if count < 0:
@@ -164,43 +164,43 @@ class RawPixelsStore(Resolutions):
         if offset < 0 or offset * width > size:
             raise _wrapped("java.lang.IllegalArgumentException", f"{offset} lies outside of the plane")
         if (offset + count) * width > size:
-            raise fault(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
+            raise omero_error(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
         return self._buffer.region(start + offset * width, count * width)
 
-    @untransacted
+    @without_transaction
     def getRegion(self, context: Any, size: int, offset: int) -> bytes:
         if size < 0 or offset < 0:
             raise _wrapped("java.lang.IllegalArgumentException", f"negative region {size} at {offset}")
         if offset + size > self._layout.total_size and not self._buffer.writable:
-            raise fault(omero.ResourceError, "Channel not open for writing - cannot extend file to required size")
+            raise omero_error(omero.ResourceError, "Channel not open for writing - cannot extend file to required size")
         return self._buffer.region(offset, size)
 
-    @untransacted
+    @without_transaction
     def getRow(self, context: Any, y: int, z: int, c: int, t: int) -> bytes:
         return self._buffer.region(self._layout.offset(y, z, c, t), self._layout.row_size)
 
-    @untransacted
+    @without_transaction
     def getCol(self, context: Any, x: int, z: int, c: int, t: int) -> bytes:
         self._layout.check(z=z, c=c, t=t)
         if not 0 <= x < self._layout.x:
             raise _wrapped("java.lang.IndexOutOfBoundsException", f"column {x}")
         return self._buffer.column(x, z, c, t)
 
-    @untransacted
+    @without_transaction
     def getStack(self, context: Any, c: int, t: int) -> bytes:
         return self._buffer.region(self._layout.offset(0, 0, c, t), self._layout.stack_size)
 
-    @untransacted
+    @without_transaction
     def getTimepoint(self, context: Any, t: int) -> bytes:
         return self._buffer.region(self._layout.offset(0, 0, 0, t), self._layout.timepoint_size)
 
-    @untransacted
+    @without_transaction
     def getTile(self, context: Any, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> bytes:
         if w * h < 0:
             raise _wrapped("java.lang.NegativeArraySizeException", f"{w} x {h} samples")
         return self._buffer.cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)
 
-    @untransacted
+    @without_transaction
     def getHypercube(self, context: Any, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> bytes:
         try:
             self._layout.check_cube(offset, size, step)
@@ -209,7 +209,7 @@ class RawPixelsStore(Resolutions):
         return self._buffer.cube(offset, size, step)
 
     # ---- numbers about the samples ---------------------------------------------------------------------------
-    def getHistogram(self, call: Call, channels: list[int], bins: int, global_range: bool, plane: Any) -> Any:
+    def getHistogram(self, call: RequestContext, channels: list[int], bins: int, global_range: bool, plane: Any) -> Any:
         layout = self._layout
         bins = bins if bins > 0 else _HISTOGRAM_BINS
         z, t, window = _plane_part(layout, plane)
@@ -225,7 +225,7 @@ class RawPixelsStore(Resolutions):
             found[channel] = np.bincount(np.minimum(places, bins - 1), minlength=bins).tolist()
         return found
 
-    def findMinMax(self, call: Call, channels: list[int]) -> dict[int, list[float]]:
+    def findMinMax(self, call: RequestContext, channels: list[int]) -> dict[int, list[float]]:
         layout = self._layout
         if layout.is_big:
             return {}
@@ -239,7 +239,7 @@ class RawPixelsStore(Resolutions):
             if not 0 <= channel < self._layout.c:
                 raise _wrapped("java.lang.IndexOutOfBoundsException", f"channel {channel} of {self._layout.c}")
 
-    def _range(self, call: Call, channel: int, plane: Any, global_range: bool) -> tuple[float, float]:
+    def _range(self, call: RequestContext, channel: int, plane: Any, global_range: bool) -> tuple[float, float]:
         row = call.tx.one(
             "SELECT s.globalMin, s.globalMax FROM channel c JOIN statsinfo s ON s.id = c.statsInfo "
             "WHERE c.pixels = ? AND c.pixels_index = ?",
@@ -250,43 +250,43 @@ class RawPixelsStore(Resolutions):
         return float(plane.min()), float(plane.max())
 
     # ---- writing ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def setPlane(self, context: Any, data: bytes, z: int, c: int, t: int) -> None:
         self._write_part(data, lambda layout: layout.offset(0, z, c, t), "plane_size")
 
-    @untransacted
+    @without_transaction
     def setStack(self, context: Any, data: bytes, z: int, c: int, t: int) -> None:
         self._write_part(data, lambda layout: layout.offset(0, 0, c, t), "stack_size")
 
-    @untransacted
+    @without_transaction
     def setTimepoint(self, context: Any, data: bytes, t: int) -> None:
         self._write_part(data, lambda layout: layout.offset(0, 0, 0, t), "timepoint_size")
 
-    @untransacted
+    @without_transaction
     def setRow(self, context: Any, data: bytes, y: int, z: int, c: int, t: int) -> None:
         buffer = self._writable()
         buffer.check_writable()
         self._do_write(lambda: buffer.write(buffer.layout.offset(y, z, c, t), data))
 
-    @untransacted
+    @without_transaction
     def setRegion(self, context: Any, size: int, offset: int, data: bytes) -> None:
         buffer = self._writable()
         self._do_write(lambda: buffer.write(offset, data[:size]))
 
-    @untransacted
+    @without_transaction
     def setTile(self, context: Any, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
         buffer = self._pyramid.current
         layout = buffer.layout
         if layout.is_big:
             if self._tiles is None:
-                raise misuse("In read-only mode!")
+                raise api_usage_error("In read-only mode!")
             self._tiles.check(len(data), (z, c, t), (x, y), (w, h))
         elif x != 0:
             raise _unsupported("ROMIO pixel buffer only supports 0 offseted tile writes.")
         elif w != layout.x:
             raise _unsupported("ROMIO pixel buffer only supports full row writes.")
         if len(data) < w * h * layout.width:
-            raise fault(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
+            raise omero_error(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
         self._do_write(lambda: buffer.write_tile(data, z, c, t, x, y, w, h))
 
     def _write_part(self, data: bytes, offset: Any, size_name: str) -> None:
@@ -296,7 +296,7 @@ class RawPixelsStore(Resolutions):
         start, size = offset(buffer.layout), getattr(buffer.layout, size_name)
         if len(data) != size:
             kind = "BufferUnderflowException" if len(data) < size else "BufferOverflowException"
-            raise fault(omero.ResourceError, f"{kind}: {len(data)} bytes instead of {size}")
+            raise omero_error(omero.ResourceError, f"{kind}: {len(data)} bytes instead of {size}")
         self._do_write(lambda: buffer.write(start, data))
 
     def _do_write(self, write: Callable[[], None]) -> None:
@@ -309,11 +309,11 @@ class RawPixelsStore(Resolutions):
         self._modified = True
 
     # ---- the end ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def calculateMessageDigest(self, context: Any) -> bytes:
         return self._buffer.digest()
 
-    @untransacted
+    @without_transaction
     def save(self, context: Any) -> Any:
         """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was.
 
@@ -322,7 +322,7 @@ class RawPixelsStore(Resolutions):
         if not self._modified or self._open is None:
             return None
         if self._incomplete:
-            raise fault(omero.ResourceError, "not everything could be written: the pixels are not whole")
+            raise omero_error(omero.ResourceError, "not everything could be written: the pixels are not whole")
         digest = self._buffer.digest()
         with self.transaction(context) as call:
             self._check_group(call)
@@ -332,7 +332,7 @@ class RawPixelsStore(Resolutions):
         self._modified = False
         return found
 
-    @untransacted
+    @without_transaction
     def close(self, context: Any) -> None:
         """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
         try:
@@ -344,10 +344,10 @@ class RawPixelsStore(Resolutions):
         finally:
             super().close(context)
 
-    def _check_group(self, call: Call) -> None:
+    def _check_group(self, call: RequestContext) -> None:
         """SecurityViolation where the call runs in another group than the image's, as on a real server."""
         if call.caller.group_id is not None and call.caller.group_id != self._group:
-            raise unreadable("ome.model.core.Image", self._image)
+            raise unreadable_error("ome.model.core.Image", self._image)
         check_group(call, self._group)
 
     def released(self) -> None:
@@ -356,7 +356,7 @@ class RawPixelsStore(Resolutions):
 
 def _wrapped(kind: str, message: str) -> Any:
     """What OMERO makes of a Java exception that nobody planned."""
-    return fault(omero.InternalException, f"Wrapped Exception: ({kind}): {message}")
+    return omero_error(omero.InternalException, f"Wrapped Exception: ({kind}): {message}")
 
 
 def _unsupported(message: str) -> Any:

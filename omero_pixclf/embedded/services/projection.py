@@ -14,30 +14,39 @@ from omero.rtypes import rint
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer, sample_type
 from omero_pixclf.embedded.images.renderer import PROJECTIONS
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.server.exceptions import invalid
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
-from omero_pixclf.embedded.services.pixels import Pixels
+from omero_pixclf.embedded.server.exceptions import validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
+from omero_pixclf.embedded.services.pixels import PixelsService
 
-__all__ = ["Projection"]
+__all__ = ["ProjectionService"]
 
 
-class Projection(Service):
+class ProjectionService(OmeroService):
     """omero.api.IProjection."""
 
     interface = omero.api.IProjection
 
     def projectStack(
-        self, call: Call, pixels: int, kind: Any, algorithm: Any, t: int, c: int, step: int, start: int, end: int
+        self,
+        call: RequestContext,
+        pixels: int,
+        kind: Any,
+        algorithm: Any,
+        t: int,
+        c: int,
+        step: int,
+        start: int,
+        end: int,
     ) -> bytes:
         buffer = open_pixels(call, pixels)
         try:
             dtype = buffer.layout.dtype if kind is None else sample_type(kind.value.val)
-            return _projected(buffer, dtype, algorithm, (c, t), (start, end, step)).tobytes()
+            return _project(buffer, dtype, algorithm, (c, t), (start, end, step)).tobytes()
         finally:
             buffer.close()
 
-    @untransacted
+    @without_transaction
     def projectPixels(
         self,
         context: Any,
@@ -62,7 +71,7 @@ class Projection(Service):
             try:
                 for t in range(t_start, t_end + 1):
                     for place, c in enumerate(channels):
-                        plane = _projected(source, dtype, algorithm, (c, t), (z_start, z_end, step))
+                        plane = _project(source, dtype, algorithm, (c, t), (z_start, z_end, step))
                         target.write(target.layout.offset(0, 0, place, t - t_start), plane.tobytes())
                 digest = target.digest()
             finally:
@@ -79,7 +88,7 @@ class Projection(Service):
         times, channels = size
         with self.transaction(context, write=True) as call:
             source = call.tx.one("SELECT image FROM pixels WHERE id = ?", (pixels,))[0]
-            service = Pixels(self.server, self.session)
+            service = PixelsService(self.server, self.session)
             made = service.copyAndResizeImage(call, source, None, None, rint(1), rint(times), channels, name, False)
             ident = call.tx.one("SELECT id FROM pixels WHERE image = ?", (made.val,))[0]
             if kind is not None:
@@ -92,16 +101,16 @@ def _check(buffer: PixelBuffer, planes: tuple[int, int, int], t_start: int, t_en
     layout = buffer.layout
     start, end, step = planes
     if not 0 <= start <= end < layout.z:
-        raise invalid(f"planes {start} to {end} of {layout.z}")
+        raise validation_error(f"planes {start} to {end} of {layout.z}")
     if step < 1:
-        raise invalid(f"stepping: {step} <= 0")
+        raise validation_error(f"stepping: {step} <= 0")
     if not 0 <= t_start <= t_end < layout.t:
-        raise invalid(f"time points {t_start} to {t_end} of {layout.t}")
+        raise validation_error(f"time points {t_start} to {t_end} of {layout.t}")
     if not channels or not all(0 <= c < layout.c for c in channels):
-        raise invalid(f"channels {channels} of {layout.c}")
+        raise validation_error(f"channels {channels} of {layout.c}")
 
 
-def _projected(
+def _project(
     buffer: PixelBuffer, dtype: np.dtype[Any], algorithm: Any, place: tuple[int, int], planes: tuple[int, int, int]
 ) -> NDArray[Any]:
     """One projected plane, cut to the range of its type."""

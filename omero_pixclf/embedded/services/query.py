@@ -8,91 +8,93 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.database.fulltext import matching, terms
+from omero_pixclf.embedded.database.fulltext import find_matches, parse_search_query
 from omero_pixclf.embedded.database.object_model import Entity, find_entity
-from omero_pixclf.embedded.hql.queries import run_objects, run_projection
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.hql.queries import run_object_query, run_projection_query
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 
-__all__ = ["Query", "concrete_class"]
+__all__ = ["QueryService", "find_concrete_class"]
 
 
-def concrete_class(name: str) -> Entity:
+def find_concrete_class(name: str) -> Entity:
     """The instantiable class of that name; ApiUsageException otherwise."""
     found = find_entity(name)
     if found is None or found.abstract:
-        raise misuse(f"{name} does not specify a valid class.")
+        raise api_usage_error(f"{name} does not specify a valid class.")
     return found
 
 
 def _text(query: str | None) -> str:
     if not query:
-        raise fault(omero.QueryException, "Illegal query:")
+        raise omero_error(omero.QueryException, "Illegal query:")
     return query
 
 
-class Query(Service):
+class QueryService(OmeroService):
     """omero.api.IQuery."""
 
     interface = omero.api.IQuery
 
-    def get(self, call: Call, klass: str, ident: int) -> Any:
-        found = call.graph.get(concrete_class(klass).name, ident)
+    def get(self, call: RequestContext, klass: str, ident: int) -> Any:
+        found = call.graph.get(find_concrete_class(klass).name, ident)
         call.graph.finish()
         return found
 
-    def find(self, call: Call, klass: str, ident: int) -> Any:
-        found = call.graph.find(concrete_class(klass).name, ident)
+    def find(self, call: RequestContext, klass: str, ident: int) -> Any:
+        found = call.graph.find(find_concrete_class(klass).name, ident)
         call.graph.finish()
         return found
 
-    def findAll(self, call: Call, klass: str, page: Any) -> list[Any]:
-        return run_objects(call, f"select x from {concrete_class(klass).name} x", {}, page, any_order=True)
+    def findAll(self, call: RequestContext, klass: str, page: Any) -> list[Any]:
+        return run_object_query(call, f"select x from {find_concrete_class(klass).name} x", {}, page, any_order=True)
 
-    def findByQuery(self, call: Call, query: str, params: Any) -> Any:
+    def findByQuery(self, call: RequestContext, query: str, params: Any) -> Any:
         try:
-            found = run_objects(call, _text(query), _given(params), _page(params), any_order=True)
+            found = run_object_query(call, _text(query), _given(params), _page(params), any_order=True)
         except omero.InternalException as error:
             if "needs a query for objects" in error.message:
-                raise misuse(f"Query named:\n\t{query}\nhas returned more than one Object or something else") from error
+                raise api_usage_error(
+                    f"Query named:\n\t{query}\nhas returned more than one Object or something else"
+                ) from error
             raise
         return _unique(found, query)
 
-    def findAllByQuery(self, call: Call, query: str, params: Any) -> list[Any]:
-        return run_objects(call, _text(query), _given(params), _page(params), any_order=True)
+    def findAllByQuery(self, call: RequestContext, query: str, params: Any) -> list[Any]:
+        return run_object_query(call, _text(query), _given(params), _page(params), any_order=True)
 
-    def projection(self, call: Call, query: str, params: Any) -> list[list[Any]]:
-        return run_projection(call, _text(query), _given(params), _page(params))
+    def projection(self, call: RequestContext, query: str, params: Any) -> list[list[Any]]:
+        return run_projection_query(call, _text(query), _given(params), _page(params))
 
-    def findByString(self, call: Call, klass: str, field: str, value: str) -> Any:
+    def findByString(self, call: RequestContext, klass: str, field: str, value: str) -> Any:
         return _unique(_by_string(call, klass, field, "x.{} = :v", value, None), field)
 
     def findAllByString(
-        self, call: Call, klass: str, field: str, value: str, case_sensitive: bool, page: Any
+        self, call: RequestContext, klass: str, field: str, value: str, case_sensitive: bool, page: Any
     ) -> list[Any]:
         """Objects with the text anywhere in a property; ``%`` and ``_`` are wildcards, as in SQL."""
         if case_sensitive:
             return _by_string(call, klass, field, "x.{} like :v", f"%{value}%", page)
         return _by_string(call, klass, field, "lower(x.{}) like :v", f"%{value.lower()}%", page)
 
-    def findByExample(self, call: Call, example: Any) -> Any:
+    def findByExample(self, call: RequestContext, example: Any) -> Any:
         return _unique(_by_example(call, example, None), "example")
 
-    def findAllByExample(self, call: Call, example: Any, page: Any) -> list[Any]:
+    def findAllByExample(self, call: RequestContext, example: Any, page: Any) -> list[Any]:
         return _by_example(call, example, page)
 
-    def findAllByFullText(self, call: Call, klass: str, query: str, params: Any) -> list[Any]:
-        found = concrete_class(klass)
-        ids = matching(call, found, terms(query))
+    def findAllByFullText(self, call: RequestContext, klass: str, query: str, params: Any) -> list[Any]:
+        found = find_concrete_class(klass)
+        ids = find_matches(call, found, parse_search_query(query))
         text = f"select x from {found.name} x where x.id in (:ids)"
         given = {"ids": omero.rtypes.rlist([omero.rtypes.rlong(i) for i in ids])}
-        return run_objects(call, text, given, _page(params)) if ids else []
+        return run_object_query(call, text, given, _page(params)) if ids else []
 
-    @untransacted
+    @without_transaction
     def refresh(self, context: Any, obj: Any) -> Any:
         """OMERO lets no client call this."""
-        raise violation("This method allows no remote access.")
+        raise security_violation("This method allows no remote access.")
 
 
 def _given(params: Any) -> dict[str, Any]:
@@ -106,23 +108,23 @@ def _page(params: Any) -> Any:
 def _unique(found: list[Any], what: str) -> Any:
     distinct = {id(o): o for o in found}
     if len(distinct) > 1:
-        raise misuse(f"Query named:\n\t{what}\nhas returned more than one Object")
+        raise api_usage_error(f"Query named:\n\t{what}\nhas returned more than one Object")
     return next(iter(distinct.values()), None)
 
 
-def _by_string(call: Call, klass: str, field: str, condition: str, value: str, page: Any) -> list[Any]:
+def _by_string(call: RequestContext, klass: str, field: str, condition: str, value: str, page: Any) -> list[Any]:
     """Objects whose text property meets a condition of HQL on ``:v``, in which ``{}`` stands for the property."""
-    found = concrete_class(klass)
+    found = find_concrete_class(klass)
     known = found.fields.get(field)
     if known is None or known.kind != "string":
-        raise misuse(f"could not resolve property: {field} of: {found.qualified}")
+        raise api_usage_error(f"could not resolve property: {field} of: {found.qualified}")
     text = f"select x from {found.name} x where {condition.format(field)}"
-    return run_objects(call, text, {"v": omero.rtypes.rstring(value)}, page, any_order=True)
+    return run_object_query(call, text, {"v": omero.rtypes.rstring(value)}, page, any_order=True)
 
 
-def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
+def _by_example(call: RequestContext, example: Any, page: Any) -> list[Any]:
     """Objects of the example's class with the same values where the example has any."""
-    found = concrete_class(type(example).__name__)
+    found = find_concrete_class(type(example).__name__)
     conditions, values = [], {}
     for name, known in found.fields.items():
         value = getattr(example, "_" + name, None)
@@ -130,4 +132,4 @@ def _by_example(call: Call, example: Any, page: Any) -> list[Any]:
             conditions.append(f"x.{name} = :{name}")
             values[name] = value
     where = " where " + " and ".join(conditions) if conditions else ""
-    return run_objects(call, f"select x from {found.name} x{where}", values, page, any_order=True)
+    return run_object_query(call, f"select x from {found.name} x{where}", values, page, any_order=True)

@@ -10,25 +10,25 @@ import omero
 import omero.api
 from omero.rtypes import rint
 
-from omero_pixclf.embedded.database.fetching import readable
+from omero_pixclf.embedded.database.fetching import readable_ids
 from omero_pixclf.embedded.database.object_model import find_entity
 from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.images.rendering_definitions import (
-    defaults_into,
-    drawn_settings_id,
+    apply_defaults,
+    apply_window_ranges,
+    find_settings_id,
+    load_rendering_defs,
     new_settings,
     rendering_def_ids,
-    rendering_defs,
     save_settings,
-    windows_into,
 )
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.server.exceptions import fault, invalid, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes
+from omero_pixclf.embedded.server.exceptions import omero_error, security_violation, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, writes_database
 from omero_pixclf.embedded.services.pixels import describe_pixels
 
-__all__ = ["RenderingSettings"]
+__all__ = ["RenderingSettingsService"]
 
 _PIXELS_OF = {
     "Pixels": "SELECT value FROM json_each(:ids)",
@@ -59,30 +59,30 @@ _COPIED_OF_CHANNEL = ("family", "coefficient", "inputStart", "inputEnd", "active
 _COLOUR = ("red", "green", "blue", "alpha", "lookupTable")
 
 
-class RenderingSettings(Service):
+class RenderingSettingsService(OmeroService):
     """omero.api.IRenderingSettings."""
 
     interface = omero.api.IRenderingSettings
 
-    def getRenderingSettings(self, call: Call, pixels: int) -> Any:
-        ident = drawn_settings_id(call, pixels)
-        found = rendering_defs(call, [] if ident is None else [ident])
+    def getRenderingSettings(self, call: RequestContext, pixels: int) -> Any:
+        ident = find_settings_id(call, pixels)
+        found = load_rendering_defs(call, [] if ident is None else [ident])
         call.graph.finish()
         return found[0] if found else None
 
-    def sanityCheckPixels(self, call: Call, source: Any, target: Any) -> bool:
-        raise violation("This method allows no remote access.")
+    def sanityCheckPixels(self, call: RequestContext, source: Any, target: Any) -> bool:
+        raise security_violation("This method allows no remote access.")
 
-    def createNewRenderingDef(self, call: Call, pixels: Any) -> Any:
-        raise violation("This method allows no remote access.")
+    def createNewRenderingDef(self, call: RequestContext, pixels: Any) -> Any:
+        raise security_violation("This method allows no remote access.")
 
     # ---- defaults --------------------------------------------------------------------------------------------
-    @changes
-    def resetDefaultsInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
+    @writes_database
+    def resetDefaultsInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
         return self._reset(call, kind, ids)
 
-    @changes
-    def resetDefaultsByOwnerInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
+    @writes_database
+    def resetDefaultsByOwnerInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
         """Take over the settings of each image's owner."""
         done = []
         for pixels in self._pixels(call, kind, ids):
@@ -92,8 +92,8 @@ class RenderingSettings(Service):
                 done.append(row[1])
         return done
 
-    @changes
-    def resetMinMaxInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
+    @writes_database
+    def resetMinMaxInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
         """Windows as wide as the data, all else as it was; returns ids of Pixels, as OMERO does."""
         found = self._pixels(call, kind, ids)
         for ident in found:
@@ -103,52 +103,52 @@ class RenderingSettings(Service):
             buffer = open_pixels(call, ident)
             try:
                 if settings.id is None:
-                    defaults_into(call, settings, pixels, buffer)
+                    apply_defaults(call, settings, pixels, buffer)
                 else:
-                    windows_into(settings, pixels, buffer)
+                    apply_window_ranges(settings, pixels, buffer)
             finally:
                 buffer.close()
             save_settings(call.in_group(pixels.details.group.id.val), settings)
         return found
 
-    @changes
-    def setOriginalSettingsInSet(self, call: Call, kind: str, ids: list[int]) -> list[int]:
+    @writes_database
+    def setOriginalSettingsInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
         return self._reset(call, kind, ids)
 
-    @changes
-    def resetDefaultsInImage(self, call: Call, ident: int) -> None:
+    @writes_database
+    def resetDefaultsInImage(self, call: RequestContext, ident: int) -> None:
         self._reset(call, "Image", [ident])
 
-    @changes
-    def resetDefaultsForPixels(self, call: Call, ident: int) -> None:
+    @writes_database
+    def resetDefaultsForPixels(self, call: RequestContext, ident: int) -> None:
         self._reset(call, "Pixels", [ident])
 
-    @changes
-    def resetDefaultsInDataset(self, call: Call, ident: int) -> list[int]:
+    @writes_database
+    def resetDefaultsInDataset(self, call: RequestContext, ident: int) -> list[int]:
         return self._reset(call, "Dataset", [ident])
 
-    @changes
-    def setOriginalSettingsInImage(self, call: Call, ident: int) -> None:
+    @writes_database
+    def setOriginalSettingsInImage(self, call: RequestContext, ident: int) -> None:
         self._reset(call, "Image", [ident])
 
-    @changes
-    def setOriginalSettingsForPixels(self, call: Call, ident: int) -> None:
+    @writes_database
+    def setOriginalSettingsForPixels(self, call: RequestContext, ident: int) -> None:
         self._reset(call, "Pixels", [ident])
 
-    @changes
-    def setOriginalSettingsInDataset(self, call: Call, ident: int) -> list[int]:
+    @writes_database
+    def setOriginalSettingsInDataset(self, call: RequestContext, ident: int) -> list[int]:
         return self._reset(call, "Dataset", [ident])
 
-    def _pixels(self, call: Call, kind: str, ids: Iterable[int]) -> list[int]:
+    def _pixels(self, call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
         found = find_entity(kind)
         if found is None or found.name not in _PIXELS_OF:
             message = f"Class parameter for changing settings must be in {sorted(_PIXELS_OF)}, not {kind}"
             wrapped = f"Wrapped Exception: (java.lang.IllegalArgumentException): {message}"
-            raise fault(omero.InternalException, wrapped)
+            raise omero_error(omero.InternalException, wrapped)
         rows = call.tx.all(_PIXELS_OF[found.name], {"ids": ids_parameter(ids)})
-        return readable(call, "Pixels", [row[0] for row in rows])
+        return readable_ids(call, "Pixels", [row[0] for row in rows])
 
-    def _reset(self, call: Call, kind: str, ids: Iterable[int]) -> list[int]:
+    def _reset(self, call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
         """Bring all images to OMERO's defaults; returns the images' ids."""
         images = []
         for ident in self._pixels(call, kind, ids):
@@ -157,50 +157,50 @@ class RenderingSettings(Service):
             settings = self._own(call, pixels)
             buffer = open_pixels(call, ident)
             try:
-                defaults_into(call, settings, pixels, buffer)
+                apply_defaults(call, settings, pixels, buffer)
             finally:
                 buffer.close()
             save_settings(call.in_group(pixels.details.group.id.val), settings)
             images.append(pixels.image.id.val)
         return images
 
-    def _own(self, call: Call, pixels: Any) -> Any:
+    def _own(self, call: RequestContext, pixels: Any) -> Any:
         """The caller's settings of an image, new ones where there are none."""
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
-        settings = rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
+        settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
         call.graph.finish()
         return settings
 
     # ---- taking over -----------------------------------------------------------------------------------------
-    @changes
-    def applySettingsToSet(self, call: Call, source: int, kind: str, ids: list[int]) -> dict[bool, list[int]]:
+    @writes_database
+    def applySettingsToSet(self, call: RequestContext, source: int, kind: str, ids: list[int]) -> dict[bool, list[int]]:
         return self._apply_to(call, source, kind, ids)
 
-    @changes
-    def applySettingsToImages(self, call: Call, source: int, ids: list[int]) -> dict[bool, list[int]]:
+    @writes_database
+    def applySettingsToImages(self, call: RequestContext, source: int, ids: list[int]) -> dict[bool, list[int]]:
         return self._apply_to(call, source, "Image", ids)
 
-    @changes
-    def applySettingsToDataset(self, call: Call, source: int, ident: int) -> dict[bool, list[int]]:
+    @writes_database
+    def applySettingsToDataset(self, call: RequestContext, source: int, ident: int) -> dict[bool, list[int]]:
         return self._apply_to(call, source, "Dataset", [ident])
 
-    @changes
-    def applySettingsToProject(self, call: Call, source: int, ident: int) -> dict[bool, list[int]]:
+    @writes_database
+    def applySettingsToProject(self, call: RequestContext, source: int, ident: int) -> dict[bool, list[int]]:
         return self._apply_to(call, source, "Project", [ident])
 
-    @changes
-    def applySettingsToImage(self, call: Call, source: int, ident: int) -> bool:
+    @writes_database
+    def applySettingsToImage(self, call: RequestContext, source: int, ident: int) -> bool:
         return not self._apply_to(call, source, "Image", [ident])[False]
 
-    @changes
-    def applySettingsToPixels(self, call: Call, source: int, ident: int) -> bool:
+    @writes_database
+    def applySettingsToPixels(self, call: RequestContext, source: int, ident: int) -> bool:
         return not self._apply_to(call, source, "Pixels", [ident])[False]
 
-    def _apply_to(self, call: Call, source: int, kind: str, ids: Iterable[int]) -> dict[bool, list[int]]:
+    def _apply_to(self, call: RequestContext, source: int, kind: str, ids: Iterable[int]) -> dict[bool, list[int]]:
         done: dict[bool, list[int]] = {True: [], False: []}
         targets = self._pixels(call, kind, ids)
-        if targets and not readable(call, "Pixels", [source]):
-            raise invalid(f"No pixels set with ID: {source}")
+        if targets and not readable_ids(call, "Pixels", [source]):
+            raise validation_error(f"No pixels set with ID: {source}")
         own = rendering_def_ids(call, source, call.caller.user_id)
         for pixels in targets:
             image = call.tx.one("SELECT image FROM pixels WHERE id = ?", (pixels,))[0]
@@ -208,9 +208,9 @@ class RenderingSettings(Service):
             done[taken].append(image)
         return done
 
-    def _apply(self, call: Call, settings: int, target: int) -> bool:
+    def _apply(self, call: RequestContext, settings: int, target: int) -> bool:
         """Give an image the values of settings; False where type or channels do not fit."""
-        source = rendering_defs(call, [settings])[0]
+        source = load_rendering_defs(call, [settings])[0]
         pixels = describe_pixels(call, target)
         call.graph.finish()
         if not _fits(call, source.pixels.id.val, target):
@@ -223,7 +223,7 @@ class RenderingSettings(Service):
         return True
 
 
-def _fits(call: Call, source: int, target: int) -> bool:
+def _fits(call: RequestContext, source: int, target: int) -> bool:
     sql = "SELECT pixelsType, sizeC FROM pixels WHERE id = ?"
     return bool(call.tx.one(sql, (source,)) == call.tx.one(sql, (target,)))
 

@@ -12,9 +12,9 @@ import omero.model
 from omero.rtypes import rlong, rmap, rstring
 
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.server.exceptions import invalid, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
+from omero_pixclf.embedded.server.exceptions import security_violation, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
 from omero_pixclf.embedded.services.file_store import RawFileStore
 from omero_pixclf.embedded.storage.repositories import repository_uuid
 
@@ -23,7 +23,7 @@ __all__ = ["Repository"]
 _DIRECTORY = "Directory"
 
 
-class Repository(Service):
+class Repository(OmeroService):
     """omero.grid.Repository."""
 
     interface = omero.grid.Repository
@@ -49,13 +49,13 @@ class Repository(Service):
         folder, name = self.row_place(path)
         return f"{folder}{name}/" if name else folder
 
-    def children(self, call: Call, path: str) -> list[tuple[str, int]]:
+    def children(self, call: RequestContext, path: str) -> list[tuple[str, int]]:
         """Names and ids of files directly below a folder that the caller may see."""
         condition = call.caller.filter_sql("originalfile") or "1"
         sql = f"SELECT name, id FROM originalfile WHERE repo = ? AND path = ? AND {condition} ORDER BY name, id"
         return list(call.tx.all(sql, (repository_uuid(call.tx, self._name), self.inside(path))))
 
-    def find(self, call: Call, path: str) -> int | None:
+    def find(self, call: RequestContext, path: str) -> int | None:
         """The id of the file or folder at a path."""
         folder, name = self.row_place(path)
         sql = "SELECT id FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id"
@@ -63,32 +63,32 @@ class Repository(Service):
         return row[0] if row else None
 
     # ---- looking ---------------------------------------------------------------------------------------------
-    def root(self, call: Call) -> Any:
+    def root(self, call: RequestContext) -> Any:
         sql = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
         graph = call.as_admin().graph
         found = graph.get("OriginalFile", call.tx.one(sql, (self._name,))[0])
         graph.finish()
         return found
 
-    def list(self, call: Call, path: str) -> list[str]:
+    def list(self, call: RequestContext, path: str) -> list[str]:
         ids = [ident for _, ident in self.children(call, path)]
         found = call.graph.load("OriginalFile", ids)
         return [found[i].path.val + found[i].name.val for i in ids]
 
-    def listFiles(self, call: Call, path: str) -> Any:
+    def listFiles(self, call: RequestContext, path: str) -> Any:
         ids = [ident for _, ident in self.children(call, path)]
         found = call.graph.load("OriginalFile", ids)
         call.graph.finish()
         return [found[i] for i in ids]
 
-    def treeList(self, call: Call, path: str) -> Any:
+    def treeList(self, call: RequestContext, path: str) -> Any:
         """Maps by name: id, mimetype, size, and for folders ``files``, a map of the same kind."""
         ident = self.find(call, path) if path.strip("/") else None
         if ident is None:
             return rmap({name: self._tree(call, f"{path}/{name}", i) for name, i in self.children(call, path)})
         return rmap({self.row_place(path)[1]: self._tree(call, path, ident)})
 
-    def _tree(self, call: Call, path: str, ident: int) -> Any:
+    def _tree(self, call: RequestContext, path: str, ident: int) -> Any:
         mimetype, size = call.tx.one("SELECT mimetype, size FROM originalfile WHERE id = ?", (ident,))
         found = {"id": rlong(ident), "mimetype": rstring(mimetype), "size": rlong(size or 0)}
         if mimetype == _DIRECTORY:
@@ -96,34 +96,34 @@ class Repository(Service):
             found["files"] = rmap(inner)
         return rmap(found)
 
-    def fileExists(self, call: Call, path: str) -> bool:
+    def fileExists(self, call: RequestContext, path: str) -> bool:
         return self.find(call, path) is not None
 
-    def mimetype(self, call: Call, path: str) -> str:
+    def mimetype(self, call: RequestContext, path: str) -> str:
         ident = self.find(call, path)
         if ident is None:
-            raise invalid(f"{path} is not in the repository {self._name}")
+            raise validation_error(f"{path} is not in the repository {self._name}")
         return str(call.tx.one("SELECT coalesce(mimetype, '') FROM originalfile WHERE id = ?", (ident,))[0])
 
     # ---- changing --------------------------------------------------------------------------------------------
-    @changes
-    def makeDir(self, call: Call, path: str, parents: bool) -> None:
+    @writes_database
+    def makeDir(self, call: RequestContext, path: str, parents: bool) -> None:
         folder, _ = self.row_place(path)
         if self.find(call, path) is not None:
             if parents:
                 return
-            raise invalid(f"{path} exists already")
+            raise validation_error(f"{path} exists already")
         if folder != "/" and self.find(call, folder) is None:
             if not parents:
-                raise invalid(f"{folder} does not exist")
+                raise validation_error(f"{folder} does not exist")
             self.makeDir(call, folder, True)
         self.save_file(call, path, _DIRECTORY)
 
-    @changes
-    def register(self, call: Call, path: str, mimetype: Any) -> Any:
+    @writes_database
+    def register(self, call: RequestContext, path: str, mimetype: Any) -> Any:
         return self.save_file(call, path, mimetype.val if mimetype is not None else "")
 
-    def save_file(self, call: Call, path: str, mimetype: str) -> Any:
+    def save_file(self, call: RequestContext, path: str, mimetype: str) -> Any:
         """A new file at a path."""
         file = omero.model.OriginalFileI()
         folder, name = self.row_place(path)
@@ -134,22 +134,22 @@ class Repository(Service):
         saver.flush()
         return saved
 
-    @untransacted
+    @without_transaction
     def file(self, context: Any, path: str, mode: str) -> Any:
         with self.transaction(context) as call:
             ident = self.find(call, path)
             if ident is not None and "w" in mode:
                 owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
                 if not call.graph.rights(owner, group, file=ident).edit:
-                    raise violation("requiresWrite is true but cannot modify")
+                    raise security_violation("requiresWrite is true but cannot modify")
         if ident is None:
             if "w" not in mode:
-                raise invalid(f"{path} is not in the repository {self._name}")
+                raise validation_error(f"{path} is not in the repository {self._name}")
             with self.transaction(context, write=True) as call:
                 ident = self.save_file(call, path, "application/octet-stream").id.val
         return self.fileById(context, ident)
 
-    @untransacted
+    @without_transaction
     def fileById(self, context: Any, ident: int) -> Any:
         store = RawFileStore(self.server, self.session)
         with self.transaction(context) as call:

@@ -9,43 +9,43 @@ from typing import Any
 import omero
 import omero.api
 
-from omero_pixclf.embedded.server.exceptions import fault
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import omero_error
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 
-__all__ = ["RepositoryInfo"]
+__all__ = ["RepositoryInfoService"]
 
 _KIB = 1024
 
 
-class RepositoryInfo(Service):
+class RepositoryInfoService(OmeroService):
     """omero.api.IRepositoryInfo."""
 
     interface = omero.api.IRepositoryInfo
 
-    @untransacted
+    @without_transaction
     def getFreeSpaceInKilobytes(self, context: Any) -> int:
         return shutil.disk_usage(self.server.folder).free // _KIB
 
-    @untransacted
+    @without_transaction
     def getUsedSpaceInKilobytes(self, context: Any) -> int:
         raise _removed()
 
-    @untransacted
+    @without_transaction
     def getUsageFraction(self, context: Any) -> float:
         raise _removed()
 
-    @untransacted
+    @without_transaction
     def sanityCheckRepository(self, context: Any) -> None:
         raise _removed()
 
-    @untransacted
+    @without_transaction
     def removeUnusedFiles(self, context: Any) -> None:
         raise _removed()
 
 
 def _removed() -> Any:
     """What OMERO answers since it gave these up."""
-    return fault(
+    return omero_error(
         omero.InternalException,
         "This UNSAFE method has been deprecated. Server side functionality has been REMOVED.",
     )

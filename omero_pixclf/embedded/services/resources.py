@@ -14,14 +14,14 @@ from omero.rtypes import rstring, rtime
 
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import fault, invalid
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import omero_error, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 from omero_pixclf.embedded.services.managed_repository import ManagedRepository
 from omero_pixclf.embedded.services.repository import Repository
-from omero_pixclf.embedded.services.table import Table, register_columns
+from omero_pixclf.embedded.services.table import TableService, register_columns
 from omero_pixclf.embedded.storage.data_paths import file_path
-from omero_pixclf.embedded.storage.repositories import MANAGED, SCRIPTS, repository_files
+from omero_pixclf.embedded.storage.repositories import MANAGED, SCRIPTS, ensure_repositories
 
 __all__ = ["SharedResources"]
 
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 TABLE_MIMETYPE = "OMERO.tables"
 
 
-class SharedResources(Service):
+class SharedResources(OmeroService):
     """omero.grid.SharedResources."""
 
     interface = omero.grid.SharedResources
@@ -40,7 +40,7 @@ class SharedResources(Service):
         register_columns(server.communicator)
 
     # ---- repositories ----------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def repositories(self, context: Any) -> Any:
         found = omero.grid.RepositoryMap([], [])
         for name, ident in self._repository_ids().items():
@@ -52,9 +52,9 @@ class SharedResources(Service):
         return found
 
     def _repository_ids(self) -> dict[str, int]:
-        return repository_files(self.server.database)
+        return ensure_repositories(self.server.database)
 
-    @untransacted
+    @without_transaction
     def getScriptRepository(self, context: Any) -> Any:
         self._repository_ids()
         return self._repository(SCRIPTS)
@@ -74,11 +74,11 @@ class SharedResources(Service):
             return self._opened[name]
 
     # ---- tables ----------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def areTablesEnabled(self, context: Any) -> bool:
         return True
 
-    @untransacted
+    @without_transaction
     def newTable(self, context: Any, repository: int, path: str) -> Any:
         with self.transaction(context, write=True) as call:
             saver = Saver(call)
@@ -86,10 +86,10 @@ class SharedResources(Service):
             saver.flush()
         return self._table(file, writable=True)
 
-    @untransacted
+    @without_transaction
     def openTable(self, context: Any, file: Any) -> Any:
         if file is None or file.id is None:
-            raise invalid("file must be a managed instance.")
+            raise validation_error("file must be a managed instance.")
         ident = file.id.val
         with self.transaction(context) as call:
             call.graph.get("OriginalFile", ident)
@@ -99,7 +99,7 @@ class SharedResources(Service):
             call.graph.finish()
         return self._table(file if file.isLoaded() and file.details.group is not None else stored, writable=writable)
 
-    def _may_write(self, call: Call, ident: int) -> bool:
+    def _may_write(self, call: RequestContext, ident: int) -> bool:
         owner, group = call.tx.one("SELECT owner_id, group_id FROM originalfile WHERE id = ?", (ident,))
         return call.graph.rights(owner, group, file=ident).edit
 
@@ -107,26 +107,26 @@ class SharedResources(Service):
         """The proxy of an open table; InternalException where the file holds none, LockTimeout where it is in use."""
         try:
             path = file_path(self.server.folder, file.id.val)
-            service = Table(self.server, self.session, file, path, writable=writable)
+            service = TableService(self.server, self.session, file, path, writable=writable)
         except omero.LockTimeout:
             raise
         except (omero.ServerError, ValueError) as error:
             _log.warning("OriginalFile:%s cannot be opened as a table: %s", file.id.val, error)
             text = f"OriginalFile:{file.id.val} cannot be opened as a table: {getattr(error, 'message', error)}"
-            raise fault(omero.InternalException, text) from error
+            raise omero_error(omero.InternalException, text) from error
         return self.server.add_object(self.session, self.category, service, "omero.grid.Table")
 
     # ---- processors ------------------------------------------------------------------------------------------
-    def addProcessor(self, call: Call, processor: Any) -> None:
+    def addProcessor(self, call: RequestContext, processor: Any) -> None:
         self.server.scripts.add(self.session, call.current.con, processor)
 
-    @untransacted
+    @without_transaction
     def removeProcessor(self, context: Any, processor: Any) -> None:
         self.server.scripts.remove(processor.ice_getIdentity())
 
-    @untransacted
+    @without_transaction
     def acquireProcessor(self, context: Any, job: Any, seconds: int) -> Any:
-        raise fault(omero.InternalException, "acquireProcessor: jobs run through IScript.runScript")
+        raise omero_error(omero.InternalException, "acquireProcessor: jobs run through IScript.runScript")
 
 
 def _table_file(path: str) -> Any:

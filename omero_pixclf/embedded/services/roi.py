@@ -14,15 +14,15 @@ from omero.rtypes import unwrap
 
 from omero_pixclf.embedded.database.fetching import load_path
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.hql.queries import objects, projection
-from omero_pixclf.embedded.images.coloured_masks import coloured_masks
-from omero_pixclf.embedded.images.shape_statistics import image_statistics, shape_points
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
+from omero_pixclf.embedded.hql.queries import query_objects, query_rows
+from omero_pixclf.embedded.images.coloured_masks import masks_by_colour
+from omero_pixclf.embedded.images.shape_statistics import measure_shapes, shape_points
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
 from omero_pixclf.embedded.services.resources import SharedResources
 
-__all__ = ["Roi"]
+__all__ = ["RoiService"]
 
 _UNSET = -1  # key of shapes that lie on every plane
 _MEASUREMENTS = (
@@ -37,20 +37,20 @@ _MEASURED = (
 )
 
 
-class Roi(Service):
+class RoiService(OmeroService):
     """omero.api.IRoi."""
 
     interface = omero.api.IRoi
 
     # ---- finding ---------------------------------------------------------------------------------------------
-    def findByImage(self, call: Call, image: int, options: Any) -> Any:
+    def findByImage(self, call: RequestContext, image: int, options: Any) -> Any:
         """ROIs with at least one shape; the namespace option changes nothing, as with OMERO."""
         return _found(call, "r.image = ?", (image,), options)
 
-    def findByRoi(self, call: Call, roi: int, options: Any) -> Any:
+    def findByRoi(self, call: RequestContext, roi: int, options: Any) -> Any:
         return _found(call, "r.id = ?", (roi,), options)
 
-    def findByPlane(self, call: Call, image: int, z: int, t: int, options: Any) -> Any:
+    def findByPlane(self, call: RequestContext, image: int, z: int, t: int, options: Any) -> Any:
         on_plane = "(s.theZ IS NULL OR s.theZ = ?) AND (s.theT IS NULL OR s.theT = ?)"
         result = _found(call, "r.image = ?", (z, t, image), options, shapes=on_plane)
         for roi in result.rois:
@@ -59,54 +59,56 @@ class Roi(Service):
         return result
 
     # ---- measuring -------------------------------------------------------------------------------------------
-    def getPoints(self, call: Call, shape: int) -> Any:
+    def getPoints(self, call: RequestContext, shape: int) -> Any:
         found = call.graph.get("Shape", shape)
         call.graph.finish()
         x, y = shape_points(found)
         return omero.api.ShapePoints(x.tolist(), y.tolist())
 
-    def getShapeStats(self, call: Call, shape: int) -> Any:
-        return image_statistics(call, [shape]).perShape[0]
+    def getShapeStats(self, call: RequestContext, shape: int) -> Any:
+        return measure_shapes(call, [shape]).perShape[0]
 
-    def getShapeStatsList(self, call: Call, shapes: list[int]) -> list[Any]:
-        return list(image_statistics(call, shapes).perShape)
+    def getShapeStatsList(self, call: RequestContext, shapes: list[int]) -> list[Any]:
+        return list(measure_shapes(call, shapes).perShape)
 
     def getShapeStatsRestricted(
-        self, call: Call, shapes: list[int], z: int, t: int, channels: Sequence[int]
+        self, call: RequestContext, shapes: list[int], z: int, t: int, channels: Sequence[int]
     ) -> list[Any]:
-        return list(image_statistics(call, shapes, plane=(z, t), channels=list(channels)).perShape)
+        return list(measure_shapes(call, shapes, plane=(z, t), channels=list(channels)).perShape)
 
-    def getRoiStats(self, call: Call, roi: int) -> Any:
+    def getRoiStats(self, call: RequestContext, roi: int) -> Any:
         rows = call.tx.all("SELECT id FROM shape WHERE roi = ? ORDER BY roi_index, id", (roi,))
-        return image_statistics(call, [row[0] for row in rows])
+        return measure_shapes(call, [row[0] for row in rows])
 
-    def getRoiMeasurements(self, call: Call, image: int, options: Any) -> list[Any]:
-        return objects(call, _MEASUREMENTS, ns=_NS_MEASUREMENT, i=image)
+    def getRoiMeasurements(self, call: RequestContext, image: int, options: Any) -> list[Any]:
+        return query_objects(call, _MEASUREMENTS, ns=_NS_MEASUREMENT, i=image)
 
-    def getMeasuredRois(self, call: Call, image: int, annotation: int, options: Any) -> Any:
+    def getMeasuredRois(self, call: RequestContext, image: int, annotation: int, options: Any) -> Any:
         return _measured(call, image, annotation, options)
 
-    def getMeasuredRoisMap(self, call: Call, image: int, annotations: list[int], options: Any) -> dict[int, Any]:
+    def getMeasuredRoisMap(
+        self, call: RequestContext, image: int, annotations: list[int], options: Any
+    ) -> dict[int, Any]:
         return {ident: _measured(call, image, ident, options) for ident in annotations or []}
 
-    @untransacted
+    @without_transaction
     def getTable(self, context: Any, annotation: int) -> Any:
         """The table in the file of an annotation, open."""
         with self.transaction(context) as call:
-            files = projection(call, "select fa.file.id from FileAnnotation fa where fa.id = :i", i=annotation)
+            files = query_rows(call, "select fa.file.id from FileAnnotation fa where fa.id = :i", i=annotation)
         if not files:
-            raise misuse(f"No such file annotation: {annotation}")
+            raise api_usage_error(f"No such file annotation: {annotation}")
         resources = SharedResources(self.server, self.session)
         resources.category = self.category
         return resources.openTable(context, omero.model.OriginalFileI(files[0][0], False))
 
     # ---- storing ---------------------------------------------------------------------------------------------
-    @changes
-    def uploadMask(self, call: Call, image: int, z: int, t: int, picture: bytes) -> None:
+    @writes_database
+    def uploadMask(self, call: RequestContext, image: int, z: int, t: int, picture: bytes) -> None:
         """A ROI with a locked mask per colour of a picture but black."""
         call.graph.get("Image", image)
         saver = Saver(call)
-        for mask in coloured_masks(bytes(picture), z, t):
+        for mask in masks_by_colour(bytes(picture), z, t):
             roi = omero.model.RoiI()
             roi.image = omero.model.ImageI(image, False)
             roi.addShape(mask)
@@ -114,8 +116,8 @@ class Roi(Service):
         saver.flush()
 
 
-def _measured(call: Call, image: int, annotation: int, options: Any) -> Any:
-    ids = [row[0] for row in projection(call, _MEASURED, a=annotation, i=image)]
+def _measured(call: RequestContext, image: int, annotation: int, options: Any) -> Any:
+    ids = [row[0] for row in query_rows(call, _MEASURED, a=annotation, i=image)]
     return _result(call, ids, options)
 
 
@@ -125,7 +127,7 @@ def _lies_on(shape: Any, z: int, t: int) -> bool:
     return unwrap(shape.theZ) in (None, z) and unwrap(shape.theT) in (None, t)
 
 
-def _found(call: Call, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
+def _found(call: RequestContext, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
     """Regions with shapes that meet a condition, one page of them."""
     conditions = [condition, *filter(None, [call.caller.filter_sql("r")])]
     for name, column in (("userId", "owner_id"), ("groupId", "group_id")):
@@ -142,7 +144,7 @@ def _found(call: Call, condition: str, values: tuple[int, ...], options: Any, sh
     return _result(call, [row[0] for row in call.tx.all(sql, values)], options)
 
 
-def _found_after(call: Call, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
+def _found_after(call: RequestContext, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
     """Regions from an offset without a limit, which OMERO counts in joined rows: one per shape and folder."""
     sql = (
         "SELECT r.id, s.id FROM roi r JOIN shape s ON s.roi = r.id LEFT JOIN folderroilink l ON l.child = r.id "
@@ -161,7 +163,7 @@ def _option(options: Any, name: str) -> Any:
     return unwrap(getattr(options, name, None)) if options is not None else None
 
 
-def _result(call: Call, ids: list[int], options: Any) -> Any:
+def _result(call: RequestContext, ids: list[int], options: Any) -> Any:
     rois = call.graph.load("Roi", ids)
     call.graph.load_children("Roi", ids, "shapes")
     load_path(call, "Roi", ids, "folderLinks.parent")

@@ -17,23 +17,30 @@ from omero.constants.categories import PROCESSCALLBACK
 from omero.constants.namespaces import NSDYNAMIC
 from omero.rtypes import RSetI, rlist, robject, rstring
 
-from omero_pixclf.embedded.database.fetching import readable
+from omero_pixclf.embedded.database.fetching import readable_ids
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import fault, invalid, misuse, violation
-from omero_pixclf.embedded.server.jobs import SCRIPT_MIMETYPES, Script, find_script, job_output, new_job, set_job_state
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation, validation_error
+from omero_pixclf.embedded.server.jobs import (
+    SCRIPT_MIMETYPES,
+    Script,
+    find_job_output,
+    find_script,
+    insert_job,
+    update_job,
+)
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.server.script_processors import Processor
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
-from omero_pixclf.embedded.services.job_handle import loaded_job
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
+from omero_pixclf.embedded.services.job_handle import load_job
 from omero_pixclf.embedded.services.script_process import ScriptProcess
 from omero_pixclf.embedded.storage.data_paths import file_path, remove_files
-from omero_pixclf.embedded.storage.repositories import SCRIPTS, repository_files, repository_uuid
+from omero_pixclf.embedded.storage.repositories import SCRIPTS, ensure_repositories, repository_uuid
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.users.logins import open_session
 from omero_pixclf.embedded.users.sessions import ClientSession
 
-__all__ = ["Scripts"]
+__all__ = ["ScriptService"]
 
 _WAIT_S = 5
 _TIMEOUT_MS = 3_600_000
@@ -41,19 +48,19 @@ _TYPES = {".py": "text/x-python", ".jy": "text/x-jython", ".m": "text/x-matlab",
 _PROCESS = {"omero.launcher": "", "omero.process": "omero.processor.ProcessI"}
 
 
-class Scripts(Service):
+class ScriptService(OmeroService):
     """omero.api.IScript."""
 
     interface = omero.api.IScript
 
     # ---- looking up ------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getScriptID(self, context: Any, path: str) -> int:
-        repository_files(self.server.database)
+        ensure_repositories(self.server.database)
         with self.transaction(context) as call:
             return self._official_id(call, path) or -1
 
-    def _official_id(self, call: Call, path: str, *, scripts_only: bool = True) -> int | None:
+    def _official_id(self, call: RequestContext, path: str, *, scripts_only: bool = True) -> int | None:
         folder, name = _split(path)
         row = call.tx.one(
             "SELECT id, mimetype FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id",
@@ -61,25 +68,25 @@ class Scripts(Service):
         )
         return row[0] if row and (not scripts_only or row[1] in SCRIPT_MIMETYPES) else None
 
-    @untransacted
+    @without_transaction
     def getScripts(self, context: Any) -> list[Any]:
         return self._listed(context, SCRIPT_MIMETYPES)
 
-    @untransacted
+    @without_transaction
     def getScriptsByMimetype(self, context: Any, mimetype: str) -> list[Any]:
         return self._listed(context, (mimetype,))
 
     def _listed(self, context: Any, mimetypes: tuple[str, ...]) -> list[Any]:
-        repository_files(self.server.database)
+        ensure_repositories(self.server.database)
         marks = ", ".join("?" * len(mimetypes))
         with self.transaction(context) as call:
             sql = f"SELECT id FROM originalfile WHERE repo = ? AND mimetype IN ({marks}) ORDER BY path, name, id"
             ids = [row[0] for row in call.tx.all(sql, (repository_uuid(call.tx, SCRIPTS), *mimetypes))]
             return _files(call, ids)
 
-    @untransacted
+    @without_transaction
     def getUserScripts(self, context: Any, accepts: list[Any]) -> list[Any]:
-        repository_files(self.server.database)
+        ensure_repositories(self.server.database)
         with self.transaction(context) as call:
             conditions, values = _accepted(accepts)
             if not conditions:
@@ -90,26 +97,26 @@ class Scripts(Service):
                 f"AND {' AND '.join(conditions)}"
             )
             rows = call.tx.all(sql, (*SCRIPT_MIMETYPES, repository_uuid(call.tx, SCRIPTS), *values))
-            return _files(call, readable(call, "OriginalFile", [row[0] for row in rows]))
+            return _files(call, readable_ids(call, "OriginalFile", [row[0] for row in rows]))
 
-    def getScriptText(self, call: Call, ident: int) -> str:
+    def getScriptText(self, call: RequestContext, ident: int) -> str:
         return self._text(call, ident) or ""
 
-    def _text(self, call: Call, ident: int) -> str | None:
+    def _text(self, call: RequestContext, ident: int) -> str | None:
         script = find_script(call, ident)
         return None if script is None else file_path(call.folder, ident).read_text(encoding="utf-8")
 
-    def getScriptWithDetails(self, call: Call, ident: int) -> Any:
+    def getScriptWithDetails(self, call: RequestContext, ident: int) -> Any:
         text = self._text(call, ident)
         return {} if text is None else {text: robject(_files(call, [ident])[0])}
 
-    @untransacted
+    @without_transaction
     def getParams(self, context: Any, ident: int) -> Any:
         with self.transaction(context) as call:
             script = find_script(call, ident)
         return None if script is None else self._params(context, script)
 
-    @untransacted
+    @without_transaction
     def canRunScript(self, context: Any, ident: int) -> bool:
         with self.transaction(context) as call:
             script = find_script(call, ident)
@@ -123,29 +130,31 @@ class Scripts(Service):
             return False
         return True
 
-    def validateScript(self, call: Call, job: Any, accepts: list[Any]) -> Any:
+    def validateScript(self, call: RequestContext, job: Any, accepts: list[Any]) -> Any:
         """The script of a job where it is one of those accepted; official ones where nobody is named."""
         wide = call.in_group(None) if accepts else call.as_admin()
-        loaded_job(wide, job.id.val)
+        load_job(wide, job.id.val)
         rows = call.tx.all("SELECT child FROM joboriginalfilelink WHERE parent = ?", (job.id.val,))
         found = [s for s in (find_script(wide, row[0]) for row in rows) if s is not None]
         if accepts:
             found = [s for s in found if _matches(s, accepts)]
         if len(found) != 1:
-            raise invalid(f"Found wrong number of files: {[s.ident for s in found]}")
+            raise validation_error(f"Found wrong number of files: {[s.ident for s in found]}")
         if not accepts and not found[0].official:
             return None
         return _files(wide, [found[0].ident])[0]
 
     # ---- storing ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def uploadOfficialScript(self, context: Any, path: str, text: str) -> int:
-        repository_files(self.server.database)
+        ensure_repositories(self.server.database)
         with self.transaction(context, write=True) as call:
             if not call.caller.has("WriteScriptRepo"):
-                raise violation("No permission to upload script")
+                raise security_violation("No permission to upload script")
             if self._official_id(call, path) is not None:
-                raise misuse(f"Path already exists: {path}\nUse editScript to modify existing official scripts.")
+                raise api_usage_error(
+                    f"Path already exists: {path}\nUse editScript to modify existing official scripts."
+                )
             old = self._official_id(call, path, scripts_only=False)
             if old is not None:
                 call.tx.execute("UPDATE originalfile SET repo = NULL WHERE id = ?", (old,))
@@ -155,7 +164,7 @@ class Scripts(Service):
         self._check(context, ident)
         return ident
 
-    def _insert_official(self, call: Call, ident: int, path: str, text: str) -> None:
+    def _insert_official(self, call: RequestContext, ident: int, path: str, text: str) -> None:
         folder, name = _split(path)
         digest, size = _digest(text)
         now = now_ms()
@@ -179,7 +188,7 @@ class Scripts(Service):
             ),
         )
 
-    @untransacted
+    @without_transaction
     def uploadScript(self, context: Any, path: str, text: str) -> int:
         with self.transaction(context, write=True) as call:
             folder, name = _split(path)
@@ -192,28 +201,28 @@ class Scripts(Service):
         self._check(context, ident)
         return ident
 
-    @untransacted
+    @without_transaction
     def editScript(self, context: Any, file: Any, text: str) -> None:
         if file is None:
-            raise misuse("file object cannot be null")
+            raise api_usage_error("file object cannot be null")
         ident = file.id.val
         with self.transaction(context, write=True) as call:
             row = call.tx.one("SELECT owner_id, group_id, name FROM originalfile WHERE id = ?", (ident,))
             if row is None or not call.caller.may_read(row[0], row[1]):
-                raise misuse(f"could not find file: {ident}")
+                raise api_usage_error(f"could not find file: {ident}")
             if not call.graph.rights(row[0], row[1], file=ident).edit:
-                raise violation(f"Updating ome.model.core.OriginalFile:Id_{ident} not allowed.")
+                raise security_violation(f"Updating ome.model.core.OriginalFile:Id_{ident} not allowed.")
             call.tx.execute("UPDATE originalfile SET mimetype = ? WHERE id = ?", (_mimetype(row[2]), ident))
             _write(call, ident, text)
         self._check(context, ident)
 
-    @changes
-    def deleteScript(self, call: Call, ident: int) -> None:
+    @writes_database
+    def deleteScript(self, call: RequestContext, ident: int) -> None:
         script = find_script(call, ident)
         if script is None:
-            raise misuse(f"No script with id {ident} on server.")
+            raise api_usage_error(f"No script with id {ident} on server.")
         if not call.graph.rights(script.owner, script.group, file=ident).delete:
-            raise violation(f"No permission to delete script with id {ident}")
+            raise security_violation(f"No permission to delete script with id {ident}")
         call.tx.execute("DELETE FROM joboriginalfilelink WHERE child = ?", (ident,))
         call.tx.execute("DELETE FROM originalfile WHERE id = ?", (ident,))
         call.tx.after_commit.append(lambda: remove_files(call.folder, "OriginalFile", [ident]))
@@ -252,7 +261,7 @@ class Scripts(Service):
             processor = self._processor(context, script, job, _WAIT_S)
             found = _asked(processor, lambda p: p.parseJob(session.uuid, job, _PROCESS))
             if found is None:
-                raise invalid(self._complaint(script, job.id.val))
+                raise validation_error(self._complaint(script, job.id.val))
             return found
         finally:
             self.server.sessions.close(session)
@@ -261,14 +270,14 @@ class Scripts(Service):
         parts = [f"Can't find params for {script.ident}!"]
         with self.server.database.reading() as tx:
             for name in ("stdout", "stderr"):
-                file = job_output(tx, job, name)
+                file = find_job_output(tx, job, name)
                 if file is not None:
                     text = file_path(self.server.folder, file).read_text(encoding="utf-8", errors="replace")
                     parts.append(f"{name} is in file {file}:\n{text}")
         return "\n".join(parts)
 
     # ---- running ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def runScript(self, context: Any, ident: int, inputs: dict[str, Any], wait: Any) -> Any:
         seconds = _WAIT_S if wait is None else wait.val
         with self.transaction(context) as call:
@@ -293,7 +302,7 @@ class Scripts(Service):
 
     def _fail(self, job: int, error: Any) -> None:
         with self.server.database.writing() as tx:
-            set_job_state(tx, job, "Error", str(error.message or ""))
+            update_job(tx, job, "Error", str(error.message or ""))
 
     def _prepared(self, context: Any, script: Script, kind: str, *, as_root: bool = False) -> tuple[Any, ClientSession]:
         """A new job and the session it runs in."""
@@ -303,7 +312,7 @@ class Scripts(Service):
             if as_root:
                 call, user, group = call.as_admin(), 0, SYSTEM_GROUP
                 call.caller = replace(call.caller, group_id=group)
-            job = loaded_job(call, new_job(call, kind, [script.ident]))
+            job = load_job(call, insert_job(call, kind, [script.ident]))
             session = open_session(
                 self.server,
                 call.tx,
@@ -329,7 +338,7 @@ class Scripts(Service):
         return self._processor(context, script, self._prepared(context, script, "ScriptJob")[0], _WAIT_S)
 
 
-def _timeout_ms(call: Call) -> int:
+def _timeout_ms(call: RequestContext) -> int:
     """How long a script may run."""
     row = call.tx.one("SELECT value FROM configuration WHERE name = 'omero.scripts.timeout'")
     return int(row[0]) if row is not None and row[0] else _TIMEOUT_MS
@@ -340,7 +349,7 @@ def _asked(processor: Processor, question: Any) -> Any:
     try:
         return question(processor.proxy)
     except (Ice.LocalException, Ice.ObjectNotExistException) as error:
-        raise fault(omero.InternalException, f"the processor is gone: {error}") from error
+        raise omero_error(omero.InternalException, f"the processor is gone: {error}") from error
 
 
 def _split(path: str) -> tuple[str, str]:
@@ -357,7 +366,7 @@ def _digest(text: str) -> tuple[str, int]:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data)
 
 
-def _write(call: Call, ident: int, text: str) -> None:
+def _write(call: RequestContext, ident: int, text: str) -> None:
     """Store a script's text and what the row says of it."""
     digest, size = _digest(text)
     path = file_path(call.folder, ident)
@@ -370,7 +379,7 @@ def _write(call: Call, ident: int, text: str) -> None:
     )
 
 
-def _files(call: Call, ids: list[int]) -> list[Any]:
+def _files(call: RequestContext, ids: list[int]) -> list[Any]:
     found = call.graph.load("OriginalFile", ids)
     call.graph.finish()
     return [found[i] for i in ids]
@@ -385,7 +394,7 @@ def _accepted(accepts: list[Any]) -> tuple[list[str], list[Any]]:
         elif isinstance(found, omero.model.ExperimenterGroup):
             conditions.append("group_id = ?")
         else:
-            raise invalid(f"Unsupported accept-type: {found}")
+            raise validation_error(f"Unsupported accept-type: {found}")
         values.append(found.id.val)
     return conditions, values
 

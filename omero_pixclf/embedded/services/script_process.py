@@ -14,10 +14,10 @@ import omero.grid
 import omero.model
 from omero.rtypes import rint, robject
 
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.jobs import job_output, set_job_state
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.jobs import find_job_output, update_job
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
 
 __all__ = ["ScriptProcess"]
 
@@ -26,7 +26,7 @@ _POLL_S = 0.2
 _LONGEST_WAIT_S = 5
 
 
-class ScriptProcess(Service):
+class ScriptProcess(OmeroService):
     """omero.grid.ScriptProcess; its calls do not wait for each other, so that waiting can be cancelled."""
 
     interface = omero.grid.ScriptProcess
@@ -89,7 +89,7 @@ class ScriptProcess(Service):
 
     def _fail(self, message: str) -> None:
         with self.server.database.writing() as tx:
-            set_job_state(tx, self._job.id.val, "Error", message)
+            update_job(tx, self._job.id.val, "Error", message)
 
     def _tell(self, event: str, value: Any) -> None:
         for callback in list(self._callbacks.values()):
@@ -107,34 +107,34 @@ class ScriptProcess(Service):
             return None
 
     # ---- operations ------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getJob(self, context: Any) -> Any:
         return self._job
 
-    @untransacted
+    @without_transaction
     def poll(self, context: Any) -> Any:
         code = self._polled()
         return None if code is None else rint(code)
 
-    @untransacted
+    @without_transaction
     def wait(self, context: Any) -> int:
         self._ended.wait()
         return self._code if self._code is not None else -1
 
-    @untransacted
+    @without_transaction
     def cancel(self, context: Any) -> bool:
         return True if self._ended.is_set() else bool(self._send("cancel"))
 
-    @untransacted
+    @without_transaction
     def kill(self, context: Any) -> bool:
         return True if self._ended.is_set() else bool(self._send("kill"))
 
-    @untransacted
+    @without_transaction
     def shutdown(self, context: Any) -> None:
         if not self._ended.is_set():
             self._send("shutdown")
 
-    def registerCallback(self, call: Call, callback: Any) -> None:
+    def registerCallback(self, call: RequestContext, callback: Any) -> None:
         """Tell the client when the script ends, over the connection it came by."""
         identity = callback.ice_getIdentity()
         proxy = omero.grid.ProcessCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
@@ -142,34 +142,34 @@ class ScriptProcess(Service):
         if self._ended.is_set():
             self._tell("processFinished", self._code)
 
-    def unregisterCallback(self, call: Call, callback: Any) -> None:
+    def unregisterCallback(self, call: RequestContext, callback: Any) -> None:
         identity = callback.ice_getIdentity()
         self._callbacks.pop(f"{identity.category}/{identity.name}", None)
 
-    @untransacted
+    @without_transaction
     def getResults(self, context: Any, seconds: int) -> dict[str, Any]:
         if not 0 <= seconds <= _LONGEST_WAIT_S:
-            raise misuse(f"Refusing to wait more than 5 seconds: {seconds}")
+            raise api_usage_error(f"Refusing to wait more than 5 seconds: {seconds}")
         if self._collected:
-            raise misuse("No current process.")
+            raise api_usage_error("No current process.")
         self._ended.wait(seconds)
         if self._polled() is None:
-            raise misuse("Process still running.")
+            raise api_usage_error("Process still running.")
         self._collected = True
         found = dict(self._running.outputs)
         with self.server.database.reading() as tx:
             for name in ("stdout", "stderr"):
-                file = job_output(tx, self._job.id.val, name)
+                file = find_job_output(tx, self._job.id.val, name)
                 if file is not None:
                     found[name] = robject(omero.model.OriginalFileI(file, False))
         return found
 
-    @changes
-    def setMessage(self, call: Call, message: str) -> str:
-        return set_job_state(call.tx, self._job.id.val, None, message)[1]
+    @writes_database
+    def setMessage(self, call: RequestContext, message: str) -> str:
+        return update_job(call.tx, self._job.id.val, None, message)[1]
 
     # ---- the end ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def close(self, context: Any, detach: bool = False) -> None:
         """Forget the process; it is ended with everything it holds unless it is detached."""
         self._detached = detach
@@ -183,7 +183,7 @@ class ScriptProcess(Service):
             self.server.sessions.close(self._running)
             return
         with self.server.database.writing() as tx:
-            set_job_state(tx, self._job.id.val, "Cancelled")
+            update_job(tx, self._job.id.val, "Cancelled")
         threading.Thread(target=self._end, name=f"omero-job-{self._job.id.val}-end", daemon=True).start()
 
     def _end(self) -> None:

@@ -9,72 +9,72 @@ import omero
 import omero.api
 from omero.rtypes import unwrap
 
-from omero_pixclf.embedded.server.exceptions import fault, misuse, violation
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, for_everybody, untransacted
-from omero_pixclf.embedded.users.logins import open_session, password_fits, pick_group, user_id
+from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, guests_allowed, without_transaction, writes_database
+from omero_pixclf.embedded.users.logins import choose_group, find_user_id, is_correct_password, open_session
 from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession
 
-__all__ = ["Session"]
+__all__ = ["SessionService"]
 
 _AGENT = "createSession"
 _SUDO_AGENT = "OMERO.sudo"
 _CLIENT_AGENTS = ("OMERO.insight", "OMERO.web", "OMERO.importer")
 
 
-class Session(Service):
+class SessionService(OmeroService):
     """omero.api.ISession."""
 
     interface = omero.api.ISession
 
     # ---- making and ending -----------------------------------------------------------------------------------
-    @for_everybody
-    @changes
-    def createSession(self, call: Call, principal: Any, credentials: str) -> Any:
+    @guests_allowed
+    @writes_database
+    def createSession(self, call: RequestContext, principal: Any, credentials: str) -> Any:
         user = _known_user(call, principal.name)
-        if not password_fits(call.tx, user, credentials):
-            raise fault(omero.AuthenticationException, f"Error creating session for {principal.name}")
-        group = pick_group(call.tx, user, principal.group or "")
-        return _described(call, _opened(call, user, group, _AGENT))
+        if not is_correct_password(call.tx, user, credentials):
+            raise omero_error(omero.AuthenticationException, f"Error creating session for {principal.name}")
+        group = choose_group(call.tx, user, principal.group or "")
+        return _load_session(call, _open_session(call, user, group, _AGENT))
 
-    @changes
-    def createUserSession(self, call: Call, live_ms: int, idle_ms: int, group: str | None) -> Any:
+    @writes_database
+    def createUserSession(self, call: RequestContext, live_ms: int, idle_ms: int, group: str | None) -> Any:
         self.must_have_password()
-        own = pick_group(call.tx, self.session.user_id, group or "")
-        made = _opened(call, self.session.user_id, own, _AGENT, idle_ms=idle_ms, live_ms=live_ms)
-        return _described(call, made)
+        own = choose_group(call.tx, self.session.user_id, group or "")
+        made = _open_session(call, self.session.user_id, own, _AGENT, idle_ms=idle_ms, live_ms=live_ms)
+        return _load_session(call, made)
 
-    @changes
-    def createSessionWithTimeout(self, call: Call, principal: Any, live_ms: int) -> Any:
+    @writes_database
+    def createSessionWithTimeout(self, call: RequestContext, principal: Any, live_ms: int) -> Any:
         return self._sudo(call, principal, live_ms, 0)
 
-    @changes
-    def createSessionWithTimeouts(self, call: Call, principal: Any, live_ms: int, idle_ms: int) -> Any:
+    @writes_database
+    def createSessionWithTimeouts(self, call: RequestContext, principal: Any, live_ms: int, idle_ms: int) -> Any:
         return self._sudo(call, principal, live_ms, idle_ms)
 
-    def _sudo(self, call: Call, principal: Any, live_ms: int, idle_ms: int) -> Any:
+    def _sudo(self, call: RequestContext, principal: Any, live_ms: int, idle_ms: int) -> Any:
         """A session for somebody else: administrators for all, group owners within the groups that they lead.
 
         A group owner may become an administrator, too, who then is none (see `caller_of`).
         """
         user = _known_user(call, principal.name)
-        group = pick_group(call.tx, user, principal.group or "")
+        group = choose_group(call.tx, user, principal.group or "")
         led = None if call.caller.has("Sudo") else call.caller.leader_of
         if led is not None and group not in led:
-            raise violation(f"Group sudo is not permitted for group {principal.group} (gid={group})")
+            raise security_violation(f"Group sudo is not permitted for group {principal.group} (gid={group})")
         behind = (self.session.user_id, self.session.user_name)
         if self.session.sudoer_id is not None:
             behind = (self.session.sudoer_id, self.session.sudoer_name or "")
-        made = _opened(call, user, group, _SUDO_AGENT, idle_ms=idle_ms, live_ms=live_ms, sudoer=behind)
+        made = _open_session(call, user, group, _SUDO_AGENT, idle_ms=idle_ms, live_ms=live_ms, sudoer=behind)
         made.groups = led
-        return _described(call, made)
+        return _load_session(call, made)
 
-    @untransacted
+    @without_transaction
     def closeSession(self, context: Any, session: Any) -> int:
         """One user of the session less; the last one ends it. Returns how many are left."""
         uuid = unwrap(session.uuid) if session is not None else None
         if uuid is None:
-            raise misuse("a session without uuid cannot be closed")
+            raise api_usage_error("a session without uuid cannot be closed")
         found = self.server.sessions.find(uuid)
         if found is None:
             return -1
@@ -84,24 +84,24 @@ class Session(Service):
         return left
 
     # ---- looking up ------------------------------------------------------------------------------------------
-    @for_everybody
-    def getSession(self, call: Call, uuid: str) -> Any:
-        return _described(call, self._open(uuid))
+    @guests_allowed
+    def getSession(self, call: RequestContext, uuid: str) -> Any:
+        return _load_session(call, self._open(uuid))
 
-    @untransacted
+    @without_transaction
     def getReferenceCount(self, context: Any, uuid: str) -> int:
         return self._open(uuid).references
 
-    def getMyOpenSessions(self, call: Call) -> list[Any]:
+    def getMyOpenSessions(self, call: RequestContext) -> list[Any]:
         return self._mine(call)
 
-    def getMyOpenAgentSessions(self, call: Call, agent: str) -> list[Any]:
+    def getMyOpenAgentSessions(self, call: RequestContext, agent: str) -> list[Any]:
         return self._mine(call, agent)
 
-    def getMyOpenClientSessions(self, call: Call) -> list[Any]:
+    def getMyOpenClientSessions(self, call: RequestContext) -> list[Any]:
         return self._mine(call, *_CLIENT_AGENTS)
 
-    def _mine(self, call: Call, *agents: str) -> list[Any]:
+    def _mine(self, call: RequestContext, *agents: str) -> list[Any]:
         own = [s for s in self.server.sessions.all() if s.user_id == self.session.user_id]
         found = call.graph.load("Session", [s.ident for s in own])
         call.graph.finish()
@@ -110,39 +110,39 @@ class Session(Service):
     def _open(self, uuid: str) -> ClientSession:
         found = self.server.sessions.find(uuid)
         if found is None:
-            raise fault(omero.RemovedSessionException, f"No context for {uuid}")
+            raise omero_error(omero.RemovedSessionException, f"No context for {uuid}")
         return found
 
     # ---- variables -------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getInput(self, context: Any, uuid: str, key: str) -> Any:
         return self._open(uuid).inputs.get(key)
 
-    @untransacted
+    @without_transaction
     def getOutput(self, context: Any, uuid: str, key: str) -> Any:
         return self._open(uuid).outputs.get(key)
 
-    @untransacted
+    @without_transaction
     def setInput(self, context: Any, uuid: str, key: str, value: Any) -> None:
         self._open(uuid).inputs[key] = _present(value)
 
-    @untransacted
+    @without_transaction
     def setOutput(self, context: Any, uuid: str, key: str, value: Any) -> None:
         self._open(uuid).outputs[key] = _present(value)
 
-    @untransacted
+    @without_transaction
     def getInputKeys(self, context: Any, uuid: str) -> list[str]:
         return list(self._open(uuid).inputs)
 
-    @untransacted
+    @without_transaction
     def getOutputKeys(self, context: Any, uuid: str) -> list[str]:
         return list(self._open(uuid).outputs)
 
-    @untransacted
+    @without_transaction
     def getInputs(self, context: Any, uuid: str) -> dict[str, Any]:
         return dict(self._open(uuid).inputs)
 
-    @untransacted
+    @without_transaction
     def getOutputs(self, context: Any, uuid: str) -> dict[str, Any]:
         return dict(self._open(uuid).outputs)
 
@@ -150,19 +150,19 @@ class Session(Service):
 def _present(value: Any) -> Any:
     """OMERO stores no null."""
     if value is None:
-        raise misuse("Can't handle input class java.lang.Object")
+        raise api_usage_error("Can't handle input class java.lang.Object")
     return value
 
 
-def _known_user(call: Call, name: str) -> int:
-    found = user_id(call.tx, name)
+def _known_user(call: RequestContext, name: str) -> int:
+    found = find_user_id(call.tx, name)
     if found is None:
-        raise fault(omero.RemovedSessionException, f"Cannot find a user with name {name}")
+        raise omero_error(omero.RemovedSessionException, f"Cannot find a user with name {name}")
     return found
 
 
-def _opened(
-    call: Call,
+def _open_session(
+    call: RequestContext,
     user: int,
     group: int,
     agent: str,
@@ -178,7 +178,7 @@ def _opened(
     return made
 
 
-def _described(call: Call, session: ClientSession) -> Any:
+def _load_session(call: RequestContext, session: ClientSession) -> Any:
     """The Session object; its details are those of its user and group."""
     found = call.graph.get("Session", session.ident)
     call.graph.load("Experimenter", [session.user_id])

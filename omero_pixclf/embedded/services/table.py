@@ -20,11 +20,11 @@ from omero.hdfstorageV2 import HDFLIST
 
 from omero_pixclf.embedded.commands.perform import perform
 from omero_pixclf.embedded.database.sqlite import now_ms
-from omero_pixclf.embedded.server.exceptions import misuse, violation
-from omero_pixclf.embedded.server.servant import Service, untransacted
+from omero_pixclf.embedded.server.exceptions import api_usage_error, security_violation
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
 from omero_pixclf.embedded.storage.data_paths import require_space
 
-__all__ = ["Table", "register_columns"]
+__all__ = ["TableService", "register_columns"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def register_columns(communicator: Any) -> None:
             _log.debug("%s is registered already", factory.id)
 
 
-class Table(Service):
+class TableService(OmeroService):
     """An open table of one session; several of them may share a file.
 
     Raises what `omero.hdfstorageV2` raises where the file cannot be opened as HDF5.
@@ -58,12 +58,12 @@ class Table(Service):
 
     def _open(self) -> Any:
         if self._storage is None:
-            raise misuse("the table is closed")
+            raise api_usage_error("the table is closed")
         return self._storage
 
     def _open_to_write(self) -> Any:
         if not self._writable:
-            raise violation(f"Current user cannot write to file {self._file.id.val}")
+            raise security_violation(f"Current user cannot write to file {self._file.id.val}")
         return self._open()
 
     def _current(self, context: Any) -> Any:
@@ -71,45 +71,45 @@ class Table(Service):
         return SimpleNamespace(adapter=self.server.adapter, ctx=context or {})
 
     # ---- reading ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getOriginalFile(self, context: Any) -> Any:
         return self._file
 
-    @untransacted
+    @without_transaction
     def getHeaders(self, context: Any) -> list[Any]:
         headers: list[Any] = self._open().cols(None, self._current(context))
         return headers
 
-    @untransacted
+    @without_transaction
     def getNumberOfRows(self, context: Any) -> int:
         return int(self._open().rows())
 
-    @untransacted
+    @without_transaction
     def getWhereList(self, context: Any, condition: str, variables: Any, start: int, stop: int, step: int) -> Any:
         values = omero.rtypes.unwrap(variables)
         return self._open().getWhereList(self._stamp, condition, values, None, start, stop or None, step or None)
 
-    @untransacted
+    @without_transaction
     def readCoordinates(self, context: Any, rows: list[int]) -> Any:
         try:
             return self._open().readCoordinates(self._stamp, rows, self._current(context))
         except tables.HDF5ExtError as error:
-            raise misuse(f"Error reading coordinates. Most likely out of range: {error}") from error
+            raise api_usage_error(f"Error reading coordinates. Most likely out of range: {error}") from error
 
-    @untransacted
+    @without_transaction
     def read(self, context: Any, columns: list[int], start: int, stop: int) -> Any:
         end = None if start == 0 and stop == 0 else stop
         try:
             return self._open().read(self._stamp, columns, start, end, self._current(context))
         except tables.HDF5ExtError as error:
-            raise misuse(f"Error reading coordinates. Most likely out of range: {error}") from error
+            raise api_usage_error(f"Error reading coordinates. Most likely out of range: {error}") from error
 
-    @untransacted
+    @without_transaction
     def slice(self, context: Any, columns: list[int], rows: list[int]) -> Any:
         return self._open().slice(self._stamp, columns, rows, self._current(context))
 
     # ---- writing ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def initialize(self, context: Any, columns: list[Any]) -> None:
         storage = self._open_to_write()
         require_space(self._path.parent, 0)
@@ -117,42 +117,42 @@ class Table(Service):
             warnings.simplefilter("ignore", tables.NaturalNameWarning)  # a column's name need not be an identifier
             storage.initialize(columns)
 
-    @untransacted
+    @without_transaction
     def addColumn(self, context: Any, column: Any) -> int:
         self._open_to_write()
-        raise misuse("NYI")
+        raise api_usage_error("NYI")
 
-    @untransacted
+    @without_transaction
     def addData(self, context: Any, columns: list[Any]) -> None:
         storage = self._open_to_write()
         require_space(self._path.parent, _bytes_of(columns))  # HDF5 itself loses rows on a full disk without a word
         storage.append(columns)
 
-    @untransacted
+    @without_transaction
     def update(self, context: Any, data: Any) -> None:
         storage = self._open_to_write()
         if data is not None:
             storage.update(self._stamp, data)
 
     # ---- metadata --------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def getMetadata(self, context: Any, key: str) -> Any:
         return self._open().get_meta_map().get(key)
 
-    @untransacted
+    @without_transaction
     def getAllMetadata(self, context: Any) -> Any:
         return self._open().get_meta_map()
 
-    @untransacted
+    @without_transaction
     def setMetadata(self, context: Any, key: str, value: Any) -> None:
         self._open_to_write().add_meta_map({key: value})
 
-    @untransacted
+    @without_transaction
     def setAllMetadata(self, context: Any, values: dict[str, Any]) -> None:
         self._open_to_write().add_meta_map(values, replace=True)
 
     # ---- the end ---------------------------------------------------------------------------------------------
-    @untransacted
+    @without_transaction
     def delete(self, context: Any) -> None:
         """Close the table and delete its file."""
         self._open_to_write()

@@ -7,21 +7,21 @@ from typing import Any
 
 import omero.api
 
-from omero_pixclf.embedded.database.fetching import readable
-from omero_pixclf.embedded.images.renderer import jpeg
+from omero_pixclf.embedded.database.fetching import readable_ids
+from omero_pixclf.embedded.images.renderer import encode_jpeg
 from omero_pixclf.embedded.images.rendering_definitions import (
-    defaults_into,
-    draw,
+    apply_defaults,
+    find_thumbnail_settings_id,
+    load_rendering_defs,
     new_settings,
+    render_image,
     rendering_def_ids,
-    rendering_defs,
     save_settings,
-    thumbnail_settings_id,
 )
 from omero_pixclf.embedded.images.resolutions import open_pixels, open_pyramid
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes
+from omero_pixclf.embedded.server.exceptions import api_usage_error, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, writes_database
 from omero_pixclf.embedded.services.pixels import describe_pixels
 
 __all__ = ["ThumbnailStore"]
@@ -30,7 +30,7 @@ _DEFAULT_SIZE = 48
 _QUALITY = 0.85
 
 
-class ThumbnailStore(Service):
+class ThumbnailStore(OmeroService):
     """omero.api.ThumbnailStore."""
 
     interface = omero.api.ThumbnailStore
@@ -42,128 +42,128 @@ class ThumbnailStore(Service):
         self._settings: int | None = None
 
     # ---- what is drawn ---------------------------------------------------------------------------------------
-    def setPixelsId(self, call: Call, ident: int) -> bool:
-        if not readable(call, "Pixels", [ident]):
-            raise invalid(f"Pixels set with id {ident} not found.")
+    def setPixelsId(self, call: RequestContext, ident: int) -> bool:
+        if not readable_ids(call, "Pixels", [ident]):
+            raise validation_error(f"Pixels set with id {ident} not found.")
         self._pixels = ident
-        self._settings = thumbnail_settings_id(call, ident)
+        self._settings = find_thumbnail_settings_id(call, ident)
         return self._settings is not None
 
-    def setRenderingDefId(self, call: Call, ident: int) -> None:
-        if not readable(call, "RenderingDef", [ident]):
-            raise invalid(f"No rendering definition exists with ID = {ident}")
+    def setRenderingDefId(self, call: RequestContext, ident: int) -> None:
+        if not readable_ids(call, "RenderingDef", [ident]):
+            raise validation_error(f"No rendering definition exists with ID = {ident}")
         self._settings = ident
 
-    def getRenderingDefId(self, call: Call) -> int:
+    def getRenderingDefId(self, call: RequestContext) -> int:
         self._pixels_set()
         if self._settings is None:
-            raise misuse("No rendering def")
+            raise api_usage_error("No rendering def")
         return self._settings
 
-    @changes
-    def resetDefaults(self, call: Call) -> None:
+    @writes_database
+    def resetDefaults(self, call: RequestContext) -> None:
         pixels = describe_pixels(call, self._pixels_set())
         call.graph.finish()
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
-        settings = rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
+        settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
         call.graph.finish()
         buffer = open_pixels(call, pixels.id.val)
         try:
-            defaults_into(call, settings, pixels, buffer)
+            apply_defaults(call, settings, pixels, buffer)
         finally:
             buffer.close()
         if call.caller.group_id is None:
             call = call.in_group(pixels.details.group.id.val)
         self._settings = save_settings(call, settings).id.val
 
-    @changes
-    def createThumbnail(self, call: Call, width: Any, height: Any) -> None:
+    @writes_database
+    def createThumbnail(self, call: RequestContext, width: Any, height: Any) -> None:
         """Thumbnails are drawn, not kept: what stays of this are the settings to draw them with."""
         _box(width, height)
         self._pixels_set()
         if self._settings is None:
             self.resetDefaults(call)
 
-    @changes
-    def createThumbnails(self, call: Call) -> None:
+    @writes_database
+    def createThumbnails(self, call: RequestContext) -> None:
         self.createThumbnail(call, None, None)
 
-    @changes
-    def createThumbnailsByLongestSideSet(self, call: Call, size: Any, ids: list[int]) -> None:
-        for ident in readable(call, "Pixels", ids):
+    @writes_database
+    def createThumbnailsByLongestSideSet(self, call: RequestContext, size: Any, ids: list[int]) -> None:
+        for ident in readable_ids(call, "Pixels", ids):
             self.setPixelsId(call, ident)
             self.createThumbnail(call, size, size)
 
     def _pixels_set(self) -> int:
         if self._pixels is None:
-            raise misuse("Pixels id not set.")
+            raise api_usage_error("Pixels id not set.")
         return self._pixels
 
     # ---- pictures --------------------------------------------------------------------------------------------
-    def getThumbnail(self, call: Call, width: Any, height: Any) -> bytes:
+    def getThumbnail(self, call: RequestContext, width: Any, height: Any) -> bytes:
         return self._drawn(call, self._pixels_set(), _box(width, height))
 
     getThumbnailDirect = getThumbnail
     getThumbnailWithoutDefault = getThumbnail
 
-    def getThumbnailByLongestSide(self, call: Call, size: Any) -> bytes:
+    def getThumbnailByLongestSide(self, call: RequestContext, size: Any) -> bytes:
         return self._drawn(call, self._pixels_set(), _side(size))
 
     getThumbnailByLongestSideDirect = getThumbnailByLongestSide
 
-    def getThumbnailForSectionDirect(self, call: Call, z: int, t: int, width: Any, height: Any) -> bytes:
+    def getThumbnailForSectionDirect(self, call: RequestContext, z: int, t: int, width: Any, height: Any) -> bytes:
         return self._drawn(call, self._pixels_set(), _box(width, height), (z, t))
 
-    def getThumbnailForSectionByLongestSideDirect(self, call: Call, z: int, t: int, size: Any) -> bytes:
+    def getThumbnailForSectionByLongestSideDirect(self, call: RequestContext, z: int, t: int, size: Any) -> bytes:
         return self._drawn(call, self._pixels_set(), _side(size), (z, t))
 
-    def getThumbnailSet(self, call: Call, width: Any, height: Any, ids: list[int]) -> dict[int, bytes]:
-        return {i: self._of_other(call, i, _box(width, height)) for i in readable(call, "Pixels", ids)}
+    def getThumbnailSet(self, call: RequestContext, width: Any, height: Any, ids: list[int]) -> dict[int, bytes]:
+        return {i: self._of_other(call, i, _box(width, height)) for i in readable_ids(call, "Pixels", ids)}
 
-    def getThumbnailByLongestSideSet(self, call: Call, size: Any, ids: list[int]) -> dict[int, bytes]:
-        return {i: self._of_other(call, i, _side(size)) for i in readable(call, "Pixels", ids)}
+    def getThumbnailByLongestSideSet(self, call: RequestContext, size: Any, ids: list[int]) -> dict[int, bytes]:
+        return {i: self._of_other(call, i, _side(size)) for i in readable_ids(call, "Pixels", ids)}
 
-    def isInProgress(self, call: Call) -> bool:
+    def isInProgress(self, call: RequestContext) -> bool:
         return False
 
-    def thumbnailExists(self, call: Call, width: Any, height: Any) -> bool:
+    def thumbnailExists(self, call: RequestContext, width: Any, height: Any) -> bool:
         """Thumbnails are drawn, not kept; one exists as soon as there are settings to draw it with."""
         self._pixels_set()
         return self._settings is not None
 
-    def _of_other(self, call: Call, ident: int, size: tuple[int, int | None]) -> bytes:
+    def _of_other(self, call: RequestContext, ident: int, size: tuple[int, int | None]) -> bytes:
         previous = self._settings
-        self._settings = thumbnail_settings_id(call, ident)
+        self._settings = find_thumbnail_settings_id(call, ident)
         try:
             return self._drawn(call, ident, size)
         finally:
             self._settings = previous
 
     def _drawn(
-        self, call: Call, ident: int, size: tuple[int, int | None], place: tuple[int, int] | None = None
+        self, call: RequestContext, ident: int, size: tuple[int, int | None], place: tuple[int, int] | None = None
     ) -> bytes:
         """A thumbnail; with OMERO's defaults where the image has no settings yet."""
         pixels = describe_pixels(call, ident)
-        found = rendering_defs(call, [self._settings]) if self._settings is not None else []
+        found = load_rendering_defs(call, [self._settings]) if self._settings is not None else []
         call.graph.finish()
         pyramid = open_pyramid(call, ident)
         try:
             settings = found[0] if found else new_settings(call, pixels)
             if not found:
-                defaults_into(call, settings, pixels, pyramid.full)
+                apply_defaults(call, settings, pixels, pyramid.full)
             z, t = place if place is not None else (settings.defaultZ.val, settings.defaultT.val)
             buffer = pyramid.at_least(max(size[0], size[1] or 0))
-            drawn = draw(settings, lambda c: buffer.plane_array(z, c, t))
+            drawn = render_image(settings, lambda c: buffer.plane_array(z, c, t))
         finally:
             pyramid.close()
-        return jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
+        return encode_jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
 
 
 def _box(width: Any, height: Any) -> tuple[int, int | None]:
     size = (_DEFAULT_SIZE if v is None else v.val for v in (width, height))
     made = next(size), next(size)
     if min(made) < 1:
-        raise misuse(f"{made} is no size of a thumbnail")
+        raise api_usage_error(f"{made} is no size of a thumbnail")
     return made
 
 

@@ -11,13 +11,13 @@ import omero.api
 from omero.rtypes import rlong, rstring, rtime, unwrap
 
 from omero_pixclf.embedded.database.object_model import find_entity
-from omero_pixclf.embedded.hql.queries import objects, projection
-from omero_pixclf.embedded.server.exceptions import misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service
-from omero_pixclf.embedded.server.service_options import ServiceOptions, service_options
+from omero_pixclf.embedded.hql.queries import query_objects, query_rows
+from omero_pixclf.embedded.server.exceptions import api_usage_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService
+from omero_pixclf.embedded.server.service_options import ServiceOptions, parse_service_options
 
-__all__ = ["Timeline"]
+__all__ = ["TimelineService"]
 
 _KINDS = ("RenderingDef", "Image", "Project", "Dataset", "Annotation")
 _DETAILS = (
@@ -46,12 +46,12 @@ _LIMIT = 50
 _LOGGED = (("Dataset", "ome.model.containers.Dataset"), ("Project", "ome.model.containers.Project"))
 
 
-class Timeline(Service):
+class TimelineService(OmeroService):
     """omero.api.ITimeline."""
 
     interface = omero.api.ITimeline
 
-    def countByPeriod(self, call: Call, kinds: list[str], start: Any, end: Any, given: Any) -> dict[str, int]:
+    def countByPeriod(self, call: RequestContext, kinds: list[str], start: Any, end: Any, given: Any) -> dict[str, int]:
         """Numbers by class; -1 for classes that have no timeline."""
         options = _own_by_default(call, given)
         counts = {}
@@ -60,59 +60,61 @@ class Timeline(Service):
                 counts[kind] = -1
                 continue
             text, values = _query(kind, options, _period(start, end), "count(obj)", "")
-            counts[kind] = int(projection(call, text, **values)[0][0])
+            counts[kind] = int(query_rows(call, text, **values)[0][0])
         return counts
 
     def getByPeriod(
-        self, call: Call, kinds: list[str], start: Any, end: Any, given: Any, merge: bool
+        self, call: RequestContext, kinds: list[str], start: Any, end: Any, given: Any, merge: bool
     ) -> dict[str, list[Any]]:
         return self._lately(call, kinds, _period(start, end), given, merge)
 
-    def getMostRecentObjects(self, call: Call, kinds: list[str], given: Any, merge: bool) -> dict[str, list[Any]]:
+    def getMostRecentObjects(
+        self, call: RequestContext, kinds: list[str], given: Any, merge: bool
+    ) -> dict[str, list[Any]]:
         return self._lately(call, kinds, (_LONG_AGO, _FAR_AHEAD), given, merge)
 
     def _lately(
-        self, call: Call, kinds: Sequence[str], period: tuple[int, int], given: Any, merge: bool
+        self, call: RequestContext, kinds: Sequence[str], period: tuple[int, int], given: Any, merge: bool
     ) -> dict[str, list[Any]]:
         options = _own_by_default(call, given)
         found: dict[str, list[Any]] = {}
         for kind in kinds or _KINDS:
             if kind in _QUERIES:
                 text, values = _query(kind, options, period, "obj", "fetch")
-                found[kind] = _page(objects(call, text, **values), options)
+                found[kind] = _page(query_objects(call, text, **values), options)
         return _merged(found, _limit(options)) if merge else found
 
     def getMostRecentAnnotationLinks(
-        self, call: Call, parents: list[str], children: list[str], namespaces: list[str], given: Any
+        self, call: RequestContext, parents: list[str], children: list[str], namespaces: list[str], given: Any
     ) -> list[Any]:
         """The newest links to annotations of a class or namespace."""
         options = _own_by_default(call, given)
         if len(children or []) > 1:
-            raise misuse("HHH-879: You can only restrict to a single annotation type at the moment")
+            raise api_usage_error("HHH-879: You can only restrict to a single annotation type at the moment")
         found: list[Any] = []
         for parent in parents or ("Project", "Dataset", "Image"):
             found += _links(call, parent, children or [], namespaces or [], options)
         found.sort(key=_updated, reverse=True)
         return found[: _limit(options)]
 
-    def getMostRecentShareCommentLinks(self, call: Call, given: Any) -> list[Any]:
+    def getMostRecentShareCommentLinks(self, call: RequestContext, given: Any) -> list[Any]:
         """There are no shares."""
         return []
 
-    def getEventLogsByPeriod(self, call: Call, start: Any, end: Any, given: Any) -> list[Any]:
+    def getEventLogsByPeriod(self, call: RequestContext, start: Any, end: Any, given: Any) -> list[Any]:
         """Containers made or changed, and images by the date of their acquisition."""
         options, (first, last) = _own_by_default(call, given), _period(start, end)
         logs = []
         for kind, qualified in _LOGGED:
             text, values = _query(kind, options, (first, last), "obj.id, ue.time", "")
-            logs += [_log(qualified, ident, time) for ident, time in projection(call, text, **values)]
+            logs += [_log(qualified, ident, time) for ident, time in query_rows(call, text, **values)]
         text, values = _query("Image", options, (first, last), "obj.id, obj.acquisitionDate", "")
-        logs += [_log("ome.model.core.Image", ident, time) for ident, time in projection(call, text, **values)]
+        logs += [_log("ome.model.core.Image", ident, time) for ident, time in query_rows(call, text, **values)]
         return _page(logs, options)
 
 
-def _own_by_default(call: Call, given: Any) -> ServiceOptions:
-    options = service_options(given)
+def _own_by_default(call: RequestContext, given: Any) -> ServiceOptions:
+    options = parse_service_options(given)
     if options.owner is None and options.group is None:
         return replace(options, owner=call.caller.user_id)
     return options
@@ -158,16 +160,16 @@ def _merged(found: dict[str, list[Any]], limit: int) -> dict[str, list[Any]]:
 
 
 def _links(
-    call: Call, parent: str, children: Sequence[str], namespaces: Sequence[str], options: ServiceOptions
+    call: RequestContext, parent: str, children: Sequence[str], namespaces: Sequence[str], options: ServiceOptions
 ) -> list[Any]:
     found = find_entity(parent)
     if found is None or "annotationLinks" not in found.children:
-        raise misuse(f"{parent} does not specify a valid class.")
+        raise api_usage_error(f"{parent} does not specify a valid class.")
     where = options.conditions("link")
     for child in children:
         kind = find_entity(child)
         if kind is None:
-            raise misuse(f"Error mapping: {child}")
+            raise api_usage_error(f"Error mapping: {child}")
         where.append(f"child.class = {kind.name}")
     values: dict[str, Any] = {f"ns{i}": name for i, name in enumerate(namespaces)}
     if values:
@@ -177,7 +179,7 @@ def _links(
         "join fetch link.details.creationEvent join fetch link.details.updateEvent update "
         f"{'where ' + ' and '.join(where) if where else ''} order by update.id desc"
     )
-    return _page(objects(call, text, **values), options)
+    return _page(query_objects(call, text, **values), options)
 
 
 def _log(kind: str, ident: int, time: int) -> Any:

@@ -12,90 +12,90 @@ from omero_pixclf.embedded.database.enumerations import BIT_SIZES, VALUES
 from omero_pixclf.embedded.database.object_model import Entity, entities, entity, find_entity
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
-from omero_pixclf.embedded.server.exceptions import invalid, misuse
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.server.servant import Service, changes, untransacted
-from omero_pixclf.embedded.users.experimenters import must_administer
+from omero_pixclf.embedded.server.exceptions import api_usage_error, validation_error
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
+from omero_pixclf.embedded.users.experimenters import require_admin
 
-__all__ = ["Types"]
+__all__ = ["TypesService"]
 
 
-class Types(Service):
+class TypesService(OmeroService):
     """omero.api.ITypes."""
 
     interface = omero.api.ITypes
 
     # ---- reading ---------------------------------------------------------------------------------------------
-    def allEnumerations(self, call: Call, kind: str) -> list[Any]:
+    def allEnumerations(self, call: RequestContext, kind: str) -> list[Any]:
         return _all(call, _enumeration(kind))
 
-    def getEnumeration(self, call: Call, kind: str, value: str) -> Any:
+    def getEnumeration(self, call: RequestContext, kind: str, value: str) -> Any:
         found = _enumeration(kind)
         row = call.tx.one(f"SELECT id FROM {table(found.name).name} WHERE value = ?", (value,))
         if row is None:
-            raise misuse(f"An {found.qualified} enum does not exist with the value: {value}")
+            raise api_usage_error(f"An {found.qualified} enum does not exist with the value: {value}")
         made = call.graph.get(found.name, row[0])
         call.graph.finish()
         return made
 
-    @untransacted
+    @without_transaction
     def getEnumerationTypes(self, context: Any) -> list[str]:
         return [found.name for found in _enumerations()]
 
-    @untransacted
+    @without_transaction
     def getAnnotationTypes(self, context: Any) -> list[str]:
         return list(entity("Annotation").concrete)
 
-    def getEnumerationsWithEntries(self, call: Call) -> dict[str, list[Any]]:
+    def getEnumerationsWithEntries(self, call: RequestContext) -> dict[str, list[Any]]:
         return {found.name: _all(call, found) for found in _enumerations()}
 
-    @untransacted
+    @without_transaction
     def getOriginalEnumerations(self, context: Any) -> list[Any]:
         return [_unsaved(kind, value) for kind, values in VALUES.items() for value in values]
 
     # ---- writing ---------------------------------------------------------------------------------------------
-    @changes
-    def createEnumeration(self, call: Call, value: Any) -> Any:
+    @writes_database
+    def createEnumeration(self, call: RequestContext, value: Any) -> Any:
         found = _enumeration(type(value).__name__)
         text = value._value._val if value._value is not None else None
         if not text:
-            raise misuse(f"a new {found.name} needs a value")
+            raise api_usage_error(f"a new {found.name} needs a value")
         if call.tx.one(f"SELECT 1 FROM {table(found.name).name} WHERE value = ?", (text,)) is not None:
-            raise invalid(f"could not insert: [{found.qualified}]: there is a value {text} already")
+            raise validation_error(f"could not insert: [{found.qualified}]: there is a value {text} already")
         ident = call.tx.new_id(table(found.name).name)
         call.tx.execute(f"INSERT INTO {table(found.name).name} (id, value) VALUES (?, ?)", (ident, text))
         made = call.graph.get(found.name, ident)
         call.graph.finish()
         return made
 
-    @changes
-    def updateEnumeration(self, call: Call, value: Any) -> Any:
-        must_administer(call)
+    @writes_database
+    def updateEnumeration(self, call: RequestContext, value: Any) -> Any:
+        require_admin(call)
         saver = Saver(call)
         saved = saver.save(value)
         saver.flush()
         return saved
 
-    @changes
-    def updateEnumerations(self, call: Call, values: list[Any]) -> None:
-        must_administer(call)
+    @writes_database
+    def updateEnumerations(self, call: RequestContext, values: list[Any]) -> None:
+        require_admin(call)
         saver = Saver(call)
         for value in values:
             saver.save(value)
         saver.flush()
 
-    @changes
-    def deleteEnumeration(self, call: Call, value: Any) -> None:
-        must_administer(call)
+    @writes_database
+    def deleteEnumeration(self, call: RequestContext, value: Any) -> None:
+        require_admin(call)
         found = _enumeration(type(value).__name__)
         if value._id is None:
-            raise misuse(f"a {found.name} without id cannot be deleted")
+            raise api_usage_error(f"a {found.name} without id cannot be deleted")
         call.tx.execute(f"DELETE FROM {table(found.name).name} WHERE id = ?", (value._id._val,))
 
-    @changes
-    def resetEnumerations(self, call: Call, kind: str) -> None:
+    @writes_database
+    def resetEnumerations(self, call: RequestContext, kind: str) -> None:
         """Put back what a fresh server has and somebody has deleted."""
-        must_administer(call)
+        require_admin(call)
         found = _enumeration(kind)
         name = table(found.name).name
         present = {row[0] for row in call.tx.all(f"SELECT value FROM {name}")}
@@ -111,11 +111,11 @@ def _enumerations() -> list[Entity]:
 def _enumeration(kind: str) -> Entity:
     found = find_entity(kind)
     if found is None or found.abstract or not found.is_enum:
-        raise misuse(f"{kind} does not specify a valid class.")
+        raise api_usage_error(f"{kind} does not specify a valid class.")
     return found
 
 
-def _all(call: Call, found: Entity) -> list[Any]:
+def _all(call: RequestContext, found: Entity) -> list[Any]:
     ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(found.name).name} ORDER BY id")]
     loaded = call.graph.load(found.name, ids)
     call.graph.finish()

@@ -10,18 +10,20 @@ from typing import IO
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["is_running", "is_server_folder", "lock", "refuse_removal", "remove_server_folder"]
+__all__ = ["check_removable", "is_running", "is_server_folder", "lock_folder", "remove_server_folder"]
 
-DATABASE = "omero.sqlite"
-OWN = frozenset({"server.lock", "server.p12", "Pixels", "Files", "ManagedRepository", "Thumbnails", "tmp", "processor"})
+DATABASE_NAME = "omero.sqlite"
+OWN_NAMES = frozenset(
+    {"server.lock", "server.p12", "Pixels", "Files", "ManagedRepository", "Thumbnails", "tmp", "processor"}
+)
 
 
 def is_server_folder(folder: Path) -> bool:
     """Whether an embedded OMERO's data lies there."""
-    return (folder / DATABASE).is_file()
+    return (folder / DATABASE_NAME).is_file()
 
 
-def refuse_removal(folder: Path) -> None:
+def check_removable(folder: Path) -> None:
     """See that a folder may be deleted with everything in it.
 
     Raises
@@ -31,7 +33,9 @@ def refuse_removal(folder: Path) -> None:
     """
     if not is_server_folder(folder):
         raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")
-    foreign = sorted(p.name for p in folder.iterdir() if p.name not in OWN and not p.name.startswith(DATABASE))
+    foreign = sorted(
+        p.name for p in folder.iterdir() if p.name not in OWN_NAMES and not p.name.startswith(DATABASE_NAME)
+    )
     if foreign:
         raise UsageError(
             f"{folder}: also holds {', '.join(foreign[:3])}, which the server did not make; nothing is deleted: move "
@@ -47,22 +51,22 @@ def remove_server_folder(folder: Path) -> None:
     Raises
     ------
     UsageError
-        Where `refuse_removal` does; then nothing is deleted.
+        Where `check_removable` does; then nothing is deleted.
     """
-    refuse_removal(folder)
+    check_removable(folder)
     shutil.rmtree(folder)
 
 
 def is_running(folder: Path) -> bool:
     """Whether a server runs on this folder now."""
     try:
-        lock(folder).close()
+        lock_folder(folder).close()
     except UsageError:
         return True
     return False
 
 
-def lock(folder: Path) -> IO[str]:
+def lock_folder(folder: Path) -> IO[str]:
     """Hold a folder for one server; closing the returned file (or the process's end, however it ends) gives it back.
 
     Raises

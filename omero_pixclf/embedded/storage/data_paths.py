@@ -15,17 +15,17 @@ from typing import Any, Literal
 from omero_pixclf.pixel_location import numbered_path
 
 __all__ = [
-    "clear_temporary",
     "file_path",
-    "level_path",
     "pixels_path",
-    "read_all",
+    "read_at",
     "remove_files",
-    "remove_strays",
+    "remove_orphaned_files",
+    "remove_temporary_folders",
     "require_space",
+    "resolution_path",
     "sha1_of",
     "temporary_folder",
-    "write_all",
+    "write_at",
 ]
 
 _BLOCK = 1 << 22
@@ -45,7 +45,7 @@ def pixels_path(folder: Path, ident: int) -> Path:
     return _path(folder, "Pixels", ident)
 
 
-def level_path(folder: Path, ident: int, level: int) -> Path:
+def resolution_path(folder: Path, ident: int, level: int) -> Path:
     """The file of a smaller resolution of a Pixels object; 1 is the largest of them."""
     return pixels_path(folder, ident).with_name(f"{ident}.{level}")
 
@@ -67,7 +67,7 @@ def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
                 level.unlink(missing_ok=True)
 
 
-def remove_strays(folder: Path, kind: str, first: int) -> None:
+def remove_orphaned_files(folder: Path, kind: str, first: int) -> None:
     """Remove the bytes of rows that never came to be: all from the id that is to be given next."""
     for ident in range(first, first + _LARGEST_SAVE, _PER_FOLDER):
         part = _path(folder, kind, ident).parent
@@ -77,7 +77,7 @@ def remove_strays(folder: Path, kind: str, first: int) -> None:
 
 
 @contextmanager
-def opened(path: Path, flags: int) -> Iterator[int]:
+def open_descriptor(path: Path, flags: int) -> Iterator[int]:
     """A file descriptor that is closed at the end."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
@@ -86,7 +86,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def read_all(descriptor: int, size: int, offset: int) -> bytes:
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
     """``size`` bytes from ``offset``; what lies past the end of the file is zero."""
     first = os.pread(descriptor, size, offset)
     if len(first) == size:
@@ -111,7 +111,7 @@ def require_space(where: int | Path, size: int) -> None:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {free} bytes free, {size} wanted")
 
 
-def write_all(descriptor: int, data: Any, offset: int) -> None:
+def write_at(descriptor: int, data: Any, offset: int) -> None:
     """Write all of ``data`` (a buffer) at ``offset``; OSError where the disk is full."""
     view = memoryview(data)
     require_space(descriptor, len(view))
@@ -142,7 +142,7 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
-def clear_temporary(folder: Path) -> None:
+def remove_temporary_folders(folder: Path) -> None:
     """Remove what imports left behind when the server was killed."""
     for left in (folder / "tmp").glob(f"{_TEMPORARY}*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -9,19 +9,19 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
-from omero_pixclf.embedded.server.exceptions import invalid
+from omero_pixclf.embedded.server.exceptions import validation_error
 from omero_pixclf.embedded.storage.data_paths import file_path
 from omero_pixclf.embedded.storage.repositories import MANAGED
 
 __all__ = [
     "common_folder",
-    "file_place",
-    "forget_managed",
+    "forget_managed_paths",
+    "import_folders",
     "managed_folder",
-    "note_managed",
-    "remove_managed",
+    "original_file_path",
+    "record_managed_path",
+    "remove_managed_files",
     "safe_path",
-    "template_folders",
 ]
 
 _LONGEST_NAME = 255  # bytes
@@ -35,7 +35,7 @@ def managed_folder(folder: Path) -> Path:
     return folder / MANAGED
 
 
-def template_folders(user: str, ident: int, now: datetime) -> tuple[str, str, str, str]:
+def import_folders(user: str, ident: int, now: datetime) -> tuple[str, str, str, str]:
     """The folders of an import; the first one is root's, the others are the user's."""
     time = f"{now:%H-%M-%S}.{now.microsecond // 1000:03d}"
     return f"{_safe_name(user)}_{ident}", f"{now:%Y-%m}", f"{now:%d}", time
@@ -53,13 +53,13 @@ def safe_path(path: str) -> PurePosixPath:
     ValidationException
         Where it leads out of the folder it begins in, or nowhere.
     """
-    parts = [_short(part) for part in path.translate(_SAFE).split("/") if part not in ("", ".")]
+    parts = [_shorten(part) for part in path.translate(_SAFE).split("/") if part not in ("", ".")]
     if not parts or ".." in parts:
-        raise invalid(f"Path contains illegal components: {path!r}")
+        raise validation_error(f"Path contains illegal components: {path!r}")
     return PurePosixPath(*parts)
 
 
-def _short(name: str) -> str:
+def _shorten(name: str) -> str:
     """A name that a file can have here: one of more bytes keeps its beginning and its extensions."""
     if len(name.encode()) <= _LONGEST_NAME:
         return name
@@ -78,19 +78,19 @@ def common_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:
 
 
 # ---- where a file lies -------------------------------------------------------------------------------------------
-def file_place(tx: Transaction, folder: Path, ident: int) -> Path:
+def original_file_path(tx: Transaction, folder: Path, ident: int) -> Path:
     """Where the bytes of an OriginalFile lie: in the managed repository if it came by an import."""
     row = tx.one("SELECT place FROM managed WHERE file = ?", (ident,))
     return file_path(folder, ident) if row is None else managed_folder(folder) / row[0]
 
 
-def note_managed(tx: Transaction, ident: int, place: PurePosixPath) -> None:
+def record_managed_path(tx: Transaction, ident: int, place: PurePosixPath) -> None:
     """Say where a file of the managed repository lies; the place is the server's to choose."""
     tx.execute("INSERT INTO managed VALUES (?, ?)", (ident, str(place)))
 
 
-def forget_managed(tx: Transaction, folder: Path, ids: Iterable[int]) -> list[Path]:
-    """Delete what is known of deleted files' places; the places, for `remove_managed` once that is committed."""
+def forget_managed_paths(tx: Transaction, folder: Path, ids: Iterable[int]) -> list[Path]:
+    """Delete what is known of deleted files' places; the places, for `remove_managed_files` once that is committed."""
     wanted = ids_parameter(ids)
     where = "file IN (SELECT value FROM json_each(?))"
     places = [managed_folder(folder) / row[0] for row in tx.all(f"SELECT place FROM managed WHERE {where}", (wanted,))]
@@ -98,7 +98,7 @@ def forget_managed(tx: Transaction, folder: Path, ids: Iterable[int]) -> list[Pa
     return places
 
 
-def remove_managed(places: Iterable[Path]) -> None:
+def remove_managed_files(places: Iterable[Path]) -> None:
     """Remove deleted files from the disk, folders that belong to nothing else as well."""
     for place in sorted(places, key=lambda p: len(p.parts), reverse=True):
         if place.is_dir():

@@ -7,7 +7,7 @@ import uuid
 from omero_pixclf.embedded.database.sqlite import Database, Transaction, now_ms
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
 
-__all__ = ["DATA", "MANAGED", "SCRIPTS", "file_domain", "repository_files", "repository_uuid"]
+__all__ = ["DATA", "MANAGED", "SCRIPTS", "ensure_repositories", "privilege_domain", "repository_uuid"]
 
 DATA, MANAGED, SCRIPTS = "data", "ManagedRepository", "scripts"
 _DOMAINS = {MANAGED: "ManagedRepo", SCRIPTS: "ScriptRepo"}
@@ -15,7 +15,7 @@ _IS_REPOSITORY = "mimetype = 'Repository' AND path = '/' AND name = ? AND owner_
 _FIND = f"SELECT id FROM originalfile WHERE {_IS_REPOSITORY}"
 
 
-def repository_files(database: Database) -> dict[str, int]:
+def ensure_repositories(database: Database) -> dict[str, int]:
     """Ids of the repositories' own files by name; they are made at the first call."""
     with database.reading() as tx:
         found = _find(tx)
@@ -36,7 +36,7 @@ def repository_uuid(tx: Transaction, name: str) -> str:
     return str(tx.memory[key])
 
 
-def file_domain(tx: Transaction, ident: int) -> str:
+def privilege_domain(tx: Transaction, ident: int) -> str:
     """Which administrators' privileges count for a file: ``ManagedRepo``, ``ScriptRepo``, or ``File`` elsewhere."""
     row = tx.one(
         "SELECT r.name FROM originalfile f JOIN originalfile r ON r.hash = f.repo AND r.mimetype = 'Repository' "

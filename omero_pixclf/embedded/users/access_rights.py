@@ -13,15 +13,15 @@ import omero.model
 from omero.constants import permissions as restriction
 
 __all__ = [
-    "ALL",
-    "NOTHING",
+    "ALL_RIGHTS",
+    "NO_RIGHTS",
     "SYSTEM_GROUP",
     "USER_GROUP",
     "Caller",
     "GroupLevel",
     "Rights",
-    "level_text",
-    "permissions",
+    "format_permissions",
+    "make_permissions",
 ]
 
 SYSTEM_GROUP, USER_GROUP = 0, 1
@@ -67,8 +67,8 @@ class Rights:
     chown: bool
 
 
-ALL = Rights(True, True, True, True, True, True)
-NOTHING = Rights(False, False, False, False, False, False)
+ALL_RIGHTS = Rights(True, True, True, True, True, True)
+NO_RIGHTS = Rights(False, False, False, False, False, False)
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Caller:
         an OriginalFile those for a plain ``File``, one of the ``ManagedRepo`` or of the ``ScriptRepo``.
         """
         if owner_id == self.user_id:
-            return ALL
+            return ALL_RIGHTS
         if self.is_admin and self.denied:
             return self._restricted(self._as_member(group_id, level), level, domain)
         if self.is_admin:
@@ -146,13 +146,13 @@ class Caller:
         if group_id == USER_GROUP:
             return Rights(True, False, False, True, False, False)
         if group_id not in self.member_of:
-            return NOTHING
+            return NO_RIGHTS
         if level.writable:
             return Rights(True, True, True, True, False, False)
         return Rights(False, False, False, level.readable and level.annotatable, False, False)
 
 
-def permissions(perm1: int, rights: Rights) -> Any:
+def make_permissions(perm1: int, rights: Rights) -> Any:
     """OMERO's permissions object: the level and what is denied."""
     made = omero.model.PermissionsI(perm1)
     denied = [False] * len(_BITS)
@@ -163,6 +163,6 @@ def permissions(perm1: int, rights: Rights) -> Any:
     return made
 
 
-def level_text(perm1: int) -> str:
+def format_permissions(perm1: int) -> str:
     """E.g. ``rwra--``."""
     return str(omero.model.PermissionsI(perm1))

@@ -8,13 +8,13 @@ import omero.sys
 from omero import rtypes
 
 from omero_pixclf.embedded.database.enumerations import VALUES
-from omero_pixclf.embedded.server.request_context import Call
-from omero_pixclf.embedded.users.access_rights import ALL, permissions
+from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, make_permissions
 
-__all__ = ["event_context"]
+__all__ = ["make_event_context"]
 
 
-def event_context(call: Call) -> Any:
+def make_event_context(call: RequestContext) -> Any:
     """The omero.sys.EventContext of the request."""
     caller, session = call.caller, call.session
     made = omero.sys.EventContext()
@@ -28,12 +28,12 @@ def event_context(call: Call) -> Any:
     made.isAdmin = caller.is_admin
     made.adminPrivileges = [name for name in VALUES["AdminPrivilege"] if caller.has(name)]
     made.eventId, made.eventType = -1, "Internal"
-    made.memberOfGroups, made.leaderOfGroups = _in_order(call)
-    made.groupPermissions = permissions(group[1] if group else 0, ALL)
+    made.memberOfGroups, made.leaderOfGroups = _ordered_groups(call)
+    made.groupPermissions = make_permissions(group[1] if group else 0, ALL_RIGHTS)
     return made
 
 
-def _in_order(call: Call) -> tuple[list[int], list[int]]:
+def _ordered_groups(call: RequestContext) -> tuple[list[int], list[int]]:
     sql = "SELECT parent, owner FROM groupexperimentermap WHERE child = ? ORDER BY child_index, id"
     rows = call.tx.all(sql, (call.caller.user_id,))
     caller = call.caller

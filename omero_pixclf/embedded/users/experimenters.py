@@ -8,33 +8,38 @@ from typing import Any
 import omero.model
 from omero import rtypes
 
-from omero_pixclf.embedded.database.event_log import note
+from omero_pixclf.embedded.database.event_log import log_event
 from omero_pixclf.embedded.database.initial_rows import set_password
 from omero_pixclf.embedded.database.object_model import entities
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.database.schema import table
-from omero_pixclf.embedded.server.exceptions import invalid, misuse, no_row, violation
-from omero_pixclf.embedded.server.request_context import Call, memberships
-from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel, level_text
+from omero_pixclf.embedded.server.exceptions import (
+    api_usage_error,
+    missing_row_error,
+    security_violation,
+    validation_error,
+)
+from omero_pixclf.embedded.server.request_context import RequestContext, load_memberships
+from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, GroupLevel, format_permissions
 
 __all__ = [
-    "change_level",
+    "add_to_groups",
+    "change_group_level",
+    "change_password",
     "create_group",
     "create_user",
     "delete_group",
     "delete_user",
-    "group_by_name",
-    "join_groups",
-    "leave_groups",
-    "must_administer",
-    "must_have",
-    "must_lead",
+    "find_group",
+    "find_user",
+    "remove_from_groups",
+    "require_admin",
+    "require_leader",
+    "require_privilege",
     "set_default_group",
-    "set_leadership",
-    "store_password",
+    "set_group_leader",
     "update_group",
     "update_user",
-    "user_by_name",
 ]
 
 _PRIVATE = "rw----"
@@ -43,84 +48,84 @@ _OWN = ("firstName", "middleName", "lastName", "email", "institution")
 _SPECIAL_USERS, _SPECIAL_GROUPS = ("root", "guest"), ("system", "user", "guest")
 
 
-def must_administer(call: Call) -> None:
+def require_admin(call: RequestContext) -> None:
     """SecurityViolation for everybody but administrators."""
     if not call.caller.is_admin:
-        raise violation(f"No matching roles found for session {call.session.uuid} (allowed: [system])")
+        raise security_violation(f"No matching roles found for session {call.session.uuid} (allowed: [system])")
 
 
-def must_have(call: Call, privilege: str) -> None:
+def require_privilege(call: RequestContext, privilege: str) -> None:
     """SecurityViolation for everybody but administrators with a privilege."""
     if not call.caller.has(privilege):
-        raise violation("Current user is not admin for the given user(s)")
+        raise security_violation("Current user is not admin for the given user(s)")
 
 
-def must_lead(call: Call, groups: Iterable[int], privilege: str) -> None:
+def require_leader(call: RequestContext, groups: Iterable[int], privilege: str) -> None:
     """SecurityViolation unless the caller is an administrator with a privilege or leads all of the groups."""
     wanted = [g for g in groups if g != USER_GROUP]
     if call.caller.has(privilege) or (wanted and all(g in call.caller.leader_of for g in wanted)):
         return
-    raise violation("Current user is neither admin nor group-leader for the given user(s)/group(s)")
+    raise security_violation("Current user is neither admin nor group-leader for the given user(s)/group(s)")
 
 
-def user_by_name(call: Call, name: str) -> int:
+def find_user(call: RequestContext, name: str) -> int:
     """A user's id; ApiUsageException when there is none."""
     row = call.tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
     if row is None:
-        raise misuse(f"No such experimenter: {name}")
+        raise api_usage_error(f"No such experimenter: {name}")
     return int(row[0])
 
 
-def group_by_name(call: Call, name: str) -> int:
+def find_group(call: RequestContext, name: str) -> int:
     """A group's id; ApiUsageException when there is none."""
     row = call.tx.one("SELECT id FROM experimentergroup WHERE name = ?", (name,))
     if row is None:
-        raise misuse(f"No such group: {name}")
+        raise api_usage_error(f"No such group: {name}")
     return int(row[0])
 
 
-def create_group(call: Call, group: Any) -> int:
+def create_group(call: RequestContext, group: Any) -> int:
     """Store a new group; private unless its details say otherwise."""
     made = omero.model.ExperimenterGroupI()
     made.name, made.description = group.name, group.description
     made.ldap = group.ldap if group.ldap is not None else rtypes.rbool(False)
     perms = getattr(group._details, "_permissions", None) if group._details is not None else None
     made.details.permissions = omero.model.PermissionsI(perms._perm1 if perms is not None else _PRIVATE)
-    return _saved(call, made)
+    return _save(call, made)
 
 
-def create_user(call: Call, person: Any, password: str | None, groups: Sequence[int]) -> int:
+def create_user(call: RequestContext, person: Any, password: str | None, groups: Sequence[int]) -> int:
     """Store a new user as a member of groups, the first being the default one, and of the group of all users."""
     made = omero.model.ExperimenterI()
     for name in ("omeName", "firstName", "middleName", "lastName", "institution", "email"):
         setattr(made, name, getattr(person, name))
     made.ldap = person.ldap if person.ldap is not None else rtypes.rbool(False)
-    user = _saved(call, made)
-    join_groups(call, user, [*dict.fromkeys(groups), *(() if USER_GROUP in groups else (USER_GROUP,))])
+    user = _save(call, made)
+    add_to_groups(call, user, [*dict.fromkeys(groups), *(() if USER_GROUP in groups else (USER_GROUP,))])
     if password and password.strip():
         set_password(call.tx, user, password)
     return user
 
 
-def _saved(call: Call, obj: Any) -> int:
+def _save(call: RequestContext, obj: Any) -> int:
     saver = Saver(call.as_admin())
     saved = saver.save(obj)
     saver.flush()
     return int(saved.id.val)
 
 
-def _must_exist(call: Call, kind: str, ident: int) -> None:
+def _require_row(call: RequestContext, kind: str, ident: int) -> None:
     if call.tx.one(f"SELECT 1 FROM {table(kind).name} WHERE id = ?", (ident,)) is None:
-        raise no_row(f"ome.model.meta.{kind}", ident)
+        raise missing_row_error(f"ome.model.meta.{kind}", ident)
 
 
-def join_groups(call: Call, user: int, groups: Iterable[int], *, leader: bool = False) -> None:
+def add_to_groups(call: RequestContext, user: int, groups: Iterable[int], *, leader: bool = False) -> None:
     """Make a user a member of groups; those the user is in already stay as they are."""
-    _must_exist(call, "Experimenter", user)
-    known, _ = memberships(call.tx, user)
+    _require_row(call, "Experimenter", user)
+    known, _ = load_memberships(call.tx, user)
     place = call.tx.one("SELECT max(child_index) FROM groupexperimentermap WHERE child = ?", (user,))[0]
     for group in groups:
-        _must_exist(call, "ExperimenterGroup", group)
+        _require_row(call, "ExperimenterGroup", group)
         if group in known:
             continue
         place = 0 if place is None else place + 1
@@ -129,89 +134,91 @@ def join_groups(call: Call, user: int, groups: Iterable[int], *, leader: bool = 
             "INSERT INTO groupexperimentermap (id, parent, child, owner, child_index) VALUES (?, ?, ?, ?, ?)",
             (ident, group, user, leader, place),
         )
-        note(call, "INSERT", _MEMBERSHIP, [ident])
+        log_event(call, "INSERT", _MEMBERSHIP, [ident])
 
 
-def leave_groups(call: Call, user: int, groups: Iterable[int]) -> None:
+def remove_from_groups(call: RequestContext, user: int, groups: Iterable[int]) -> None:
     """End memberships; nobody may be left without a group, root or oneself not taken out of system and user."""
-    known, _ = memberships(call.tx, user)
+    known, _ = load_memberships(call.tx, user)
     gone = set(groups)
     if gone & {SYSTEM_GROUP, USER_GROUP} and user in (0, call.caller.user_id):
-        raise invalid("experimenters may not remove root or themselves from the groups 'system' and 'user'")
+        raise validation_error("experimenters may not remove root or themselves from the groups 'system' and 'user'")
     if not [g for g in known if g not in gone and g != USER_GROUP]:
-        raise invalid("Users must have at least one group besides the group of all users")
+        raise validation_error("Users must have at least one group besides the group of all users")
     for group in gone:
         pair = (user, group)
         row = call.tx.one("SELECT id FROM groupexperimentermap WHERE child = ? AND parent = ?", pair)
         call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ? AND parent = ?", pair)
-        note(call, "DELETE", _MEMBERSHIP, row or ())
-    _renumber(call, user, memberships(call.tx, user)[0])
+        log_event(call, "DELETE", _MEMBERSHIP, row or ())
+    _store_group_order(call, user, load_memberships(call.tx, user)[0])
 
 
-def set_default_group(call: Call, user: int, group: int) -> None:
+def set_default_group(call: RequestContext, user: int, group: int) -> None:
     """Put a group first among a user's groups."""
-    known, _ = memberships(call.tx, user)
+    known, _ = load_memberships(call.tx, user)
     if group not in known:
-        raise misuse(f"Group {group} was not found. Use addGroups before calling setDefaultGroup")
+        raise api_usage_error(f"Group {group} was not found. Use addGroups before calling setDefaultGroup")
     if group == USER_GROUP:
-        raise misuse("Cannot set default group to: user")
-    _renumber(call, user, [group, *(g for g in known if g != group)])
+        raise api_usage_error("Cannot set default group to: user")
+    _store_group_order(call, user, [group, *(g for g in known if g != group)])
 
 
-def _renumber(call: Call, user: int, groups: Sequence[int]) -> None:
+def _store_group_order(call: RequestContext, user: int, groups: Sequence[int]) -> None:
     for place, group in enumerate(groups):
         call.tx.execute(
             "UPDATE groupexperimentermap SET child_index = ? WHERE child = ? AND parent = ?", (place, user, group)
         )
 
 
-def set_leadership(call: Call, user: int, group: int, leads: bool) -> None:
+def set_group_leader(call: RequestContext, user: int, group: int, leads: bool) -> None:
     """Make a member a leader of the group, or a plain member again; who is no member becomes one."""
-    join_groups(call, user, [group])
+    add_to_groups(call, user, [group])
     call.tx.execute("UPDATE groupexperimentermap SET owner = ? WHERE child = ? AND parent = ?", (leads, user, group))
 
 
-def update_user(call: Call, user: int, person: Any, *, everything: bool) -> None:
+def update_user(call: RequestContext, user: int, person: Any, *, everything: bool) -> None:
     """Change what users may change of themselves; ``everything`` includes the login name."""
     names = (*_OWN, *(("omeName", "ldap") if everything else ()))
     current = call.as_admin().graph.get("Experimenter", user)
     old = current.omeName.val
     if everything and old in _SPECIAL_USERS and rtypes.unwrap(person.omeName) != old:
-        raise invalid(f"cannot change name of special experimenter '{old}'")
+        raise validation_error(f"cannot change name of special experimenter '{old}'")
     for name in names:
         setattr(current, name, getattr(person, name))
-    _saved(call, current)
+    _save(call, current)
 
 
-def update_group(call: Call, group: Any) -> None:
+def update_group(call: RequestContext, group: Any) -> None:
     """Change a group's name, description and level."""
     ident = group.id.val
     current = call.as_admin().graph.get("ExperimenterGroup", ident)
     old, new = current.name.val, rtypes.unwrap(group.name)
     if old != new and (old in _SPECIAL_GROUPS or new in _SPECIAL_GROUPS):
-        raise invalid(f"cannot change name of special group '{old}' or to '{new}'")
+        raise validation_error(f"cannot change name of special group '{old}' or to '{new}'")
     if old != new and ident == call.caller.group_id:
-        raise invalid(f"cannot rename the current group context '{old}'")
+        raise validation_error(f"cannot rename the current group context '{old}'")
     current.name, current.description = group.name, group.description
-    _saved(call, current)
+    _save(call, current)
     perms = group._details._permissions if group._details is not None else None
     if perms is not None:
-        change_level(call, ident, perms._perm1)
+        change_group_level(call, ident, perms._perm1)
 
 
-def change_level(call: Call, group: int, perm1: int) -> None:
+def change_group_level(call: RequestContext, group: int, perm1: int) -> None:
     """Change what a group's members may do; SecurityViolation where closing it would part what refers to each other."""
     before = call.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))[0]
     if before == perm1:
         return
     if GroupLevel(before).readable and not GroupLevel(perm1).readable:
         for text in _references_across_owners(call, group):
-            raise violation(f"Cannot change permissions of group {group} to {level_text(perm1)} due to locks: {text}")
+            raise security_violation(
+                f"Cannot change permissions of group {group} to {format_permissions(perm1)} due to locks: {text}"
+            )
     call.tx.execute("UPDATE experimentergroup SET permissions = ? WHERE id = ?", (perm1, group))
-    note(call, f"CHMOD({level_text(perm1)})", "ome.model.meta.ExperimenterGroup", [group])
+    log_event(call, f"CHMOD({format_permissions(perm1)})", "ome.model.meta.ExperimenterGroup", [group])
 
 
-def _references_across_owners(call: Call, group: int) -> Iterator[str]:
+def _references_across_owners(call: RequestContext, group: int) -> Iterator[str]:
     """Class and property of references within a group between objects of different owners."""
     for found in (e for e in entities().values() if e.name == e.root and not e.is_global):
         for name, field in table(found.name).fields.items():
@@ -225,40 +232,40 @@ def _references_across_owners(call: Call, group: int) -> Iterator[str]:
                 yield f"{found.name}.{name}"
 
 
-def delete_user(call: Call, user: int) -> None:
+def delete_user(call: RequestContext, user: int) -> None:
     """Delete a user who owns nothing and has never done anything; ValidationException otherwise."""
-    _must_exist(call, "Experimenter", user)
-    _must_be_free(call, "owner_id", user)
+    _require_row(call, "Experimenter", user)
+    _require_unused(call, "owner_id", user)
     for name in ("session", "event"):
         column = "owner" if name == "session" else "experimenter"
         if call.tx.one(f"SELECT 1 FROM {name} WHERE {column} = ?", (user,)):
-            raise invalid(f"could not delete: user {user} has been logged in")
+            raise validation_error(f"could not delete: user {user} has been logged in")
     call.tx.execute("DELETE FROM groupexperimentermap WHERE child = ?", (user,))
     call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (user,))
     call.tx.execute("DELETE FROM experimenter WHERE id = ?", (user,))
 
 
-def delete_group(call: Call, group: int) -> None:
+def delete_group(call: RequestContext, group: int) -> None:
     """Delete a group without members and objects; ValidationException otherwise."""
-    _must_exist(call, "ExperimenterGroup", group)
-    _must_be_free(call, "group_id", group)
+    _require_row(call, "ExperimenterGroup", group)
+    _require_unused(call, "group_id", group)
     if call.tx.one("SELECT 1 FROM event WHERE experimenterGroup = ?", (group,)):
-        raise invalid(f"could not delete: group {group} has been worked in")
+        raise validation_error(f"could not delete: group {group} has been worked in")
     call.tx.execute("DELETE FROM groupexperimentermap WHERE parent = ?", (group,))
     call.tx.execute("DELETE FROM experimentergroup WHERE id = ?", (group,))
 
 
-def _must_be_free(call: Call, column: str, ident: int) -> None:
+def _require_unused(call: RequestContext, column: str, ident: int) -> None:
     for where in {table(e.name) for e in entities().values() if column in table(e.name).columns}:
         if call.tx.one(f"SELECT 1 FROM {where.name} WHERE {column} = ?", (ident,)):
-            raise invalid(f"could not delete: there are objects in {where.name} with {column} {ident}")
+            raise validation_error(f"could not delete: there are objects in {where.name} with {column} {ident}")
 
 
-def store_password(call: Call, user: int, password: Any) -> None:
+def change_password(call: RequestContext, user: int, password: Any) -> None:
     """Change a user's password (an rstring); none, or a blank one, locks the account."""
     text = rtypes.unwrap(password)
     if text and text.strip():
         set_password(call.tx, user, text)
     else:
         call.tx.execute("DELETE FROM password WHERE experimenter_id = ?", (user,))
-    note(call, "PASSWORD", "ome.model.meta.Experimenter", [user])
+    log_event(call, "PASSWORD", "ome.model.meta.Experimenter", [user])

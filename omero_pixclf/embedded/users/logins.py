@@ -7,38 +7,38 @@ from typing import TYPE_CHECKING, Any
 import omero
 
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
-from omero_pixclf.embedded.server.exceptions import violation
-from omero_pixclf.embedded.server.request_context import memberships
+from omero_pixclf.embedded.server.exceptions import security_violation
+from omero_pixclf.embedded.server.request_context import load_memberships
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
-from omero_pixclf.embedded.users.passwords import OPEN, matches
+from omero_pixclf.embedded.users.passwords import ANY_PASSWORD, verify_password
 from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession, new_uuid
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
 
-__all__ = ["DEFAULT_AGENT", "close_row", "open_session", "password_fits", "pick_group", "user_id"]
+__all__ = ["DEFAULT_AGENT", "choose_group", "find_user_id", "is_correct_password", "open_session", "store_session_end"]
 
 DEFAULT_AGENT = "OMERO.py"
 
 
-def user_id(tx: Transaction, name: str) -> int | None:
+def find_user_id(tx: Transaction, name: str) -> int | None:
     """The user of that login name."""
     row = tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
     return row[0] if row else None
 
 
-def password_fits(tx: Transaction, user: int, password: str) -> bool:
+def is_correct_password(tx: Transaction, user: int, password: str) -> bool:
     """Whether this is the user's password; an empty one never is. Without a hash (guest) every other one is."""
     row = tx.one("SELECT hash FROM password WHERE experimenter_id = ?", (user,))
-    return bool(row and password and (row[0] == OPEN or matches(password, row[0])))
+    return bool(row and password and (row[0] == ANY_PASSWORD or verify_password(password, row[0])))
 
 
-def pick_group(tx: Transaction, user: int, wanted: str = "") -> int:
+def choose_group(tx: Transaction, user: int, wanted: str = "") -> int:
     """The group a user's session starts in: the wanted one (name or id), else the user's default.
 
     As on a real server nobody checks here whether the user is a member: the session's first request does.
     """
-    members, _ = memberships(tx, user)
+    members, _ = load_memberships(tx, user)
     if wanted:
         column = "id" if wanted.lstrip("-").isdigit() else "name"
         row = tx.one(f"SELECT id FROM experimentergroup WHERE {column} = ?", (wanted,))
@@ -47,7 +47,7 @@ def pick_group(tx: Transaction, user: int, wanted: str = "") -> int:
         return int(row[0])
     own = [g for g in members if g != USER_GROUP] or members
     if not own:
-        raise violation(f"User {user} is in no group")
+        raise security_violation(f"User {user} is in no group")
     return own[0]
 
 
@@ -92,6 +92,6 @@ def open_session(
     return made
 
 
-def close_row(tx: Transaction, session: ClientSession) -> None:
+def store_session_end(tx: Transaction, session: ClientSession) -> None:
     """Note in the database that a session has ended."""
     tx.execute("UPDATE session SET closed = ? WHERE id = ? AND closed IS NULL", (now_ms(), session.ident))

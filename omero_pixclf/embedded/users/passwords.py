@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["OPEN", "Throttle", "hashed", "matches"]
+__all__ = ["ANY_PASSWORD", "LoginThrottle", "hash_password", "verify_password"]
 
-OPEN = ""
+ANY_PASSWORD = ""
 """The stored hash of an account that every password opens: guest's, as which OMERO.web asks for the version."""
 
 _N, _R, _P = 2**14, 8, 1
@@ -19,13 +19,13 @@ _FIRST_S, _LONGEST_S, _FORGET_S = 0.1, 5.0, 300.0
 _REMEMBERED = 1000  # names, before old ones are thrown out
 
 
-def hashed(password: str) -> str:
+def hash_password(password: str) -> str:
     """``scrypt$salt$hash`` of a password."""
     salt = secrets.token_bytes(16)
     return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
 
 
-def matches(password: str, stored: str) -> bool:
+def verify_password(password: str, stored: str) -> bool:
     """Whether the password is the one that was hashed."""
     _, salt, digest = stored.split("$")
     return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)), bytes.fromhex(digest))
@@ -35,7 +35,7 @@ def _scrypt(password: str, salt: bytes) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt, n=_N, r=_R, p=_P, maxmem=64 * 2**20)
 
 
-class Throttle:
+class LoginThrottle:
     """How long to wait before a refusal is answered: twice as long after each wrong password of a user."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IDLE_MS", "ClientSession", "Sessions"]
+__all__ = ["IDLE_MS", "ClientSession", "SessionRegistry"]
 
 IDLE_MS = 600_000
 
@@ -56,7 +56,7 @@ class ClientSession:
         return too_idle or too_old
 
 
-class Sessions:
+class SessionRegistry:
     """All open sessions by uuid."""
 
     def __init__(self, on_close: Callable[[ClientSession], None]) -> None:

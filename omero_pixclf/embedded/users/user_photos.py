@@ -9,19 +9,19 @@ import omero.model
 from omero.rtypes import rlong, rstring
 
 from omero_pixclf.embedded.database.saving import Saver
-from omero_pixclf.embedded.hql.queries import objects
-from omero_pixclf.embedded.server.request_context import Call
+from omero_pixclf.embedded.hql.queries import query_objects
+from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.data_paths import file_path
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
 
-__all__ = ["photos", "store_photo"]
+__all__ = ["load_photos", "store_photo"]
 
 _NAMESPACE = "openmicroscopy.org/omero/experimenter/photo"
 
 
-def photos(call: Call) -> list[Any]:
+def load_photos(call: RequestContext) -> list[Any]:
     """The caller's photos, original files."""
-    return objects(
+    return query_objects(
         call.in_group(None),
         "select f from ExperimenterAnnotationLink l, FileAnnotation a join a.file f "
         "where l.child.id = a.id and l.parent.id = :i and a.ns = :n order by f.id",
@@ -30,7 +30,7 @@ def photos(call: Call) -> list[Any]:
     )
 
 
-def store_photo(call: Call, name: str, mimetype: str, data: bytes) -> int:
+def store_photo(call: RequestContext, name: str, mimetype: str, data: bytes) -> int:
     """Keep a photo of the caller; returns the file's id."""
     saver = Saver(call.as_admin())
     link = omero.model.ExperimenterAnnotationLinkI()

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from omero_pixclf.embedded.commands.links import annotation_links, bond, referrers
+from omero_pixclf.embedded.commands.links import annotation_links, referring_fields, relation
 
 
 def test_a_collection_is_bound_by_the_reference_of_its_elements():
-    found = bond("Roi.shapes")
+    found = relation("Roi.shapes")
     assert (found.holder, found.thing, found.where) == ("Roi", "Shape", "Shape")
     assert (found.holder_column, found.thing_column) == ("roi", "id")
 
 
 def test_a_reference_is_bound_by_its_own_column():
-    found = bond("Image.instrument")
+    found = relation("Image.instrument")
     assert (found.holder, found.thing) == ("Image", "Instrument")
     assert (found.holder_column, found.thing_column) == ("id", "instrument")
 
 
 def test_a_link_binds_parent_and_child_and_can_be_turned_round():
-    found, turned = bond("DatasetImageLink"), bond("~DatasetImageLink")
+    found, turned = relation("DatasetImageLink"), relation("~DatasetImageLink")
     assert (found.holder, found.thing) == ("Dataset", "Image") == (turned.thing, turned.holder)
     assert (found.holder_column, found.thing_column) == (turned.thing_column, turned.holder_column)
 
 
 def test_all_references_to_a_table_are_known():
-    found = {(kind, name): nullable for kind, name, nullable in referrers("Roi")}
+    found = {(kind, name): nullable for kind, name, nullable in referring_fields("Roi")}
     assert found[("Shape", "roi")] is False
     assert ("RoiAnnotationLink", "parent") in found
     assert "RoiAnnotationLink" in annotation_links()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 from omero.cmd.graphs import ChildOption
 
-from omero_pixclf.embedded.commands.links import Item
+from omero_pixclf.embedded.commands.links import StoredObject
 from omero_pixclf.embedded.commands.options import child_options
-from omero_pixclf.embedded.commands.request_errors import Refused
-from omero_pixclf.embedded.users.access_rights import ALL, NOTHING
+from omero_pixclf.embedded.commands.request_errors import RequestError
+from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, NO_RIGHTS
 
-TAG, MAP, ROI = (Item(kind, ident, 2, 3) for ident, kind in enumerate(("TagAnnotation", "MapAnnotation", "Roi"), 1))
+TAG, MAP, ROI = (
+    StoredObject(kind, ident, 2, 3) for ident, kind in enumerate(("TagAnnotation", "MapAnnotation", "Roi"), 1)
+)
 
 
 class NoNamespaces:
@@ -23,7 +25,9 @@ class NoNamespaces:
         return self.rows
 
 
-def split(options: list[ChildOption], items: list[Item], tx: object = None, rights: object = ALL) -> tuple[set, set]:
+def split(
+    options: list[ChildOption], items: list[StoredObject], tx: object = None, rights: object = ALL_RIGHTS
+) -> tuple[set, set]:
     return child_options(options).split(tx or NoNamespaces(), items, lambda item: rights)
 
 
@@ -37,7 +41,7 @@ def test_excluded_kinds_stay_and_included_ones_go():
 
 
 def test_what_may_not_be_deleted_is_not_included():
-    assert split([ChildOption(["Roi"], None, None, None)], [ROI], rights=NOTHING) == (set(), set())
+    assert split([ChildOption(["Roi"], None, None, None)], [ROI], rights=NO_RIGHTS) == (set(), set())
 
 
 def test_namespaces_narrow_an_option_to_some_annotations():
@@ -62,5 +66,5 @@ def test_annotations_of_the_import_are_left_alone_unless_named():
     ],
 )
 def test_options_that_say_nothing_or_contradict_themselves_are_refused(option):
-    with pytest.raises(Refused):
+    with pytest.raises(RequestError):
         child_options([option])

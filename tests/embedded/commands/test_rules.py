@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from omero_pixclf.embedded.commands import chgrp, chmod, delete, find_related, rules
-from omero_pixclf.embedded.commands.links import bond
+from omero_pixclf.embedded.commands.links import relation
 from omero_pixclf.embedded.database.object_model import entity
 
 
 @pytest.mark.parametrize("text", [*rules.PARTS, *rules.SETTINGS, *(h.bond for h in (*rules.HOLDS, *rules.CONTENTS))])
 def test_every_rule_names_properties_that_the_model_has(text):
-    found = bond(text)
+    found = relation(text)
     assert found.holder in entity(found.holder).ancestors
     assert found.thing in entity(found.thing).ancestors
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from omero_pixclf.embedded.database.object_model import entities, entity, find_entity
-from omero_pixclf.embedded.database.schema import pair_table, statements, table
+from omero_pixclf.embedded.database.schema import create_statements, pair_table, table
 
 
 def test_every_class_of_omero_model_with_an_id_is_there() -> None:
@@ -48,6 +48,6 @@ def test_nullability_is_omeros() -> None:
 
 
 def test_every_stored_class_is_created_once() -> None:
-    made = [s for s in statements() if s.startswith("CREATE TABLE")]
+    made = [s for s in create_statements() if s.startswith("CREATE TABLE")]
     assert len(made) == len(set(made))
     assert any(s.startswith("CREATE TABLE image ") for s in made)

@@ -7,15 +7,15 @@ import pytest
 from omero_pixclf.embedded.hql.grammar import HqlSyntaxError, parse
 from omero_pixclf.embedded.hql.syntax_tree import (
     Binary,
+    Constructor,
     Function,
     In,
     Join,
     Like,
     Literal,
-    Make,
-    Parameter,
+    NamedParameter,
     Path,
-    Range,
+    RangeVariable,
     Subselect,
     Unary,
 )
@@ -26,11 +26,11 @@ def test_joins_keep_kind_fetch_path_and_alias() -> None:
         "select i from Image as i left outer join fetch i.pixels as p inner join p.channels c where i.id = :id"
     )
     assert found.sources == (
-        Range("Image", "i"),
+        RangeVariable("Image", "i"),
         Join(Path(("i", "pixels")), "p", True, True, None),
         Join(Path(("p", "channels")), "c", False, False, None),
     )
-    assert found.where == Binary("=", Path(("i", "id")), Parameter("id"))
+    assert found.where == Binary("=", Path(("i", "id")), NamedParameter("id"))
 
 
 def test_and_binds_closer_than_or_and_not_closer_than_and() -> None:
@@ -58,8 +58,8 @@ def test_keywords_have_any_case_and_names_keep_theirs() -> None:
 
 def test_in_takes_lists_parameters_with_and_without_brackets_and_selects() -> None:
     assert parse("from Image i where i.id in (1, 2)").where.choices == (Literal(1, "int"), Literal(2, "int"))
-    assert parse("from Image i where i.id in (:ids)").where.choices == (Parameter("ids"),)
-    assert parse("from Image i where i.id not in :ids").where == In(Path(("i", "id")), (Parameter("ids"),), True)
+    assert parse("from Image i where i.id in (:ids)").where.choices == (NamedParameter("ids"),)
+    assert parse("from Image i where i.id not in :ids").where == In(Path(("i", "id")), (NamedParameter("ids"),), True)
     assert (
         parse("from Image i where i.id in (select l.id from DatasetImageLink l)").where.choices.sources[0].alias == "l"
     )
@@ -77,7 +77,7 @@ def test_aggregates_order_and_groups() -> None:
 
 def test_new_map_names_its_parts() -> None:
     made = parse("select new map(i.name as n, i.id as x) from Image i").items[0].value
-    assert isinstance(made, Make)
+    assert isinstance(made, Constructor)
     assert [part.alias for part in made.items] == ["n", "x"]
 
 

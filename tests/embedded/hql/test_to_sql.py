@@ -9,7 +9,7 @@ import omero.all
 import pytest
 from omero.rtypes import rint, rlist, rlong, rstring
 
-from omero_pixclf.embedded.database.schema import statements
+from omero_pixclf.embedded.database.schema import create_statements
 from omero_pixclf.embedded.hql.to_sql import HqlError, translate
 from omero_pixclf.embedded.users.access_rights import Caller
 
@@ -20,7 +20,7 @@ MEMBER = Caller(5, "u", 3, False, frozenset({3}), frozenset(), frozenset())
 @pytest.fixture(scope="module")
 def database() -> sqlite3.Connection:
     made = sqlite3.connect(":memory:")
-    for statement in statements():
+    for statement in create_statements():
         made.execute(statement)
     image = "INSERT INTO image (id, owner_id, group_id, name, series) VALUES (?, ?, ?, ?, 0)"
     made.executemany(image, [(1, 5, 3, "a"), (2, 6, 3, "b"), (3, 5, 4, "c")])

@@ -17,8 +17,8 @@ import tifffile
 import yaml
 import zarr
 
-from omero_pixclf.embedded.importer.arguments import CLASS, parse_importer
-from omero_pixclf.embedded.importer.run_import import java
+from omero_pixclf.embedded.importer.arguments import IMPORTER_CLASS, parse_importer_arguments
+from omero_pixclf.embedded.importer.run_import import run_java
 from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.errors import UsageError
@@ -331,14 +331,14 @@ def test_a_database_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
 )
 def test_what_only_the_real_importer_can_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError):
-        parse_importer(arguments)
-    assert java(["-Xmx1024M", "-cp", "x.jar", CLASS, *arguments]) == 1
+        parse_importer_arguments(arguments)
+    assert run_java(["-Xmx1024M", "-cp", "x.jar", IMPORTER_CLASS, *arguments]) == 1
     assert "not OME's" in capsys.readouterr().err
 
 
 def test_it_is_no_java(capsys: pytest.CaptureFixture[str]) -> None:
-    assert java(["-version"]) == 0
-    assert java(["-jar", "game.jar"]) == 1
+    assert run_java(["-version"]) == 0
+    assert run_java(["-jar", "game.jar"]) == 1
     assert "this is no Java" in capsys.readouterr().err
 
 

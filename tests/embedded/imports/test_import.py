@@ -27,7 +27,7 @@ from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.connector.upload import create_container
 from omero_pixclf.embedded.database.sqlite import SCHEMA_VERSION
-from omero_pixclf.embedded.series.reading import file_set
+from omero_pixclf.embedded.series.reading import find_file_set
 from omero_pixclf.embedded.server import servant
 from omero_pixclf.embedded.server.server import start
 from omero_pixclf.errors import InputError, UsageError
@@ -59,7 +59,7 @@ def fake(path: Path) -> Path:
 
 
 def imported(session: Session, path: Path, **options: Any) -> ImportResult:
-    return import_file_set(session, file_set(path).files, ImportOptions(**options))
+    return import_file_set(session, find_file_set(path).files, ImportOptions(**options))
 
 
 def begun(client: Any, files: Sequence[Path], algorithm: str = "SHA1-160") -> Any:
@@ -341,7 +341,7 @@ def test_an_import_reads_no_file_of_another_one(
     (tmp_path / "v" / "secret.ome.tif").write_bytes(two_files(tmp_path / "v", "b.ome.tif").read_bytes())
     names = {}
     for path in (secret, tmp_path / "v" / "secret.ome.tif"):
-        made = import_file_set(victim.session(), file_set(path).files)
+        made = import_file_set(victim.session(), find_file_set(path).files)
         names[path.suffix] = folder / "ManagedRepository" / prefix_of(victim.session(), made) / path.name
     session = thief.session()
     for name in (str(names[".zarr"] / "0"), "../../../../../" + str((names[".zarr"] / "0").relative_to(folder))):

@@ -27,8 +27,8 @@ from omero_pixclf.connector.importing import ImportResult, import_file_set
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
 from omero_pixclf.embedded.imports import import_handle
-from omero_pixclf.embedded.imports.import_saving import IMAGES_AT_ONCE
-from omero_pixclf.embedded.series.reading import file_set
+from omero_pixclf.embedded.imports.import_saving import IMAGES_PER_TRANSACTION
+from omero_pixclf.embedded.series.reading import find_file_set
 from omero_pixclf.embedded.server import glacier_router
 from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.services import managed_repository
@@ -53,7 +53,7 @@ def session_of(port: int, password: str = PASSWORD) -> Any:
 def imported(session: Session, folder: Path, name: str) -> ImportResult:
     path = folder / name
     path.touch()
-    return import_file_set(session, file_set(path).files)
+    return import_file_set(session, find_file_set(path).files)
 
 
 def many(count: int, name: str = "m") -> str:
@@ -107,7 +107,7 @@ def test_the_work_of_an_import_grows_with_the_number_of_images(
 def test_the_work_to_begin_grows_with_the_number_of_files(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are looked for by an index: those of a plate in Zarr are ten thousands, and a server keeps all of them."""
     spent: list[int] = []
-    begin = managed_repository.begin
+    begin = managed_repository.start_import
 
     def counted(*given: Any) -> Any:
         with work_of(server) as work:
@@ -115,7 +115,7 @@ def test_the_work_to_begin_grows_with_the_number_of_files(server: Server, monkey
             spent.append(work())
         return begun
 
-    monkeypatch.setattr(managed_repository, "begin", counted)
+    monkeypatch.setattr(managed_repository, "start_import", counted)
     settings = omero.grid.ImportSettings()
     settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
     settings.checksumAlgorithm.value = rstring("SHA1-160")
@@ -143,10 +143,10 @@ def test_an_import_writes_some_images_at_a_time(server: Server, tmp_path: Path) 
 
     server.database.writing = watched
     with session_of(server.port) as session:
-        made = imported(session, tmp_path, many(3 * IMAGES_AT_ONCE + 1))
+        made = imported(session, tmp_path, many(3 * IMAGES_PER_TRANSACTION + 1))
     steps = sorted(set(seen))
-    assert len(made.images) == steps[-1] == 3 * IMAGES_AT_ONCE + 1
-    assert max(after - before for before, after in itertools.pairwise(steps)) == IMAGES_AT_ONCE
+    assert len(made.images) == steps[-1] == 3 * IMAGES_PER_TRANSACTION + 1
+    assert max(after - before for before, after in itertools.pairwise(steps)) == IMAGES_PER_TRANSACTION
 
 
 def test_images_of_a_plate_are_no_part_of_it_before_all_are_there(server: Server, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, mon
     monkeypatch.setattr(import_handle, "save_images", failing)
     with session_of(server.port) as session:
         with pytest.raises(Exception, match="space"):
-            imported(session, tmp_path, many(4 * IMAGES_AT_ONCE))
+            imported(session, tmp_path, many(4 * IMAGES_PER_TRANSACTION))
         assert session.ids("select i.id from Image i") == []
         assert session.ids("select r.id from RenderingDef r") == []
         assert len(session.ids("select f.id from Fileset f")) == 1  # with its log, as where the first image fails
@@ -200,7 +200,7 @@ def test_an_import_ends_with_its_client(own_server: EmbeddedProcess, tmp_path: P
         def images() -> int:
             return len(session.ids("select i.id from Image i"))
 
-        wait_for(lambda: images() >= IMAGES_AT_ONCE, 60, "no image came")
+        wait_for(lambda: images() >= IMAGES_PER_TRANSACTION, 60, "no image came")
         client.kill()
         client.wait()
         wait_for(lambda: not images() and not session.ids("select f.id from Fileset f"), 30, "it goes on, or left some")

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from omero_pixclf.embedded.series import vsi
-from omero_pixclf.embedded.series.content import Content, Series
-from omero_pixclf.embedded.series.reading import FileSet, file_set, find_file_sets, main_file, open_series
-from omero_pixclf.embedded.series.vsi_tags import Tag, dimensions, expects_tiles
+from omero_pixclf.embedded.series.content import FilesetContent, Series
+from omero_pixclf.embedded.series.reading import FileSet, find_file_set, find_file_sets, find_main_file, open_series
+from omero_pixclf.embedded.series.vsi_tags import Tag, has_external_tiles, read_dimensions
 from omero_pixclf.errors import ImageError
 
 RANDOM = np.random.default_rng(11)
@@ -128,15 +128,15 @@ def test_pictures_and_zarr(tmp_path: Path) -> None:
         group.create_array(name, shape=part.shape, dtype=part.dtype, chunks=part.shape)[:] = part
     axes = [{"name": n, "type": t} for n, t in (("c", "channel"), ("z", "space"), ("y", "space"), ("x", "space"))]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": [{"path": "0"}, {"path": "1"}]}]
-    found = file_set(tmp_path / "a.zarr")
-    assert main_file(found.files) == tmp_path / "a.zarr"
+    found = find_file_set(tmp_path / "a.zarr")
+    assert find_main_file(found.files) == tmp_path / "a.zarr"
     with open_series(found.main) as content:
         (series,) = content.series
         assert np.array_equal(whole(series)[0], volume)
         assert np.array_equal(whole(series, 1)[0], volume[..., ::2, ::2])
 
 
-def fake(name: str) -> Content:
+def fake(name: str) -> FilesetContent:
     with open_series(Path(name)) as content:
         return content
 
@@ -228,7 +228,7 @@ def test_slides_of_tiles(tmp_path: Path, compression: int) -> None:
     path = tmp_path / "s.vsi"
     tifffile.imwrite(path, overview)
     ets(tmp_path / "_s_" / "stack1" / "frame_t_0.ets", data, (32, 16), 2, compression)
-    found = file_set(path)
+    found = find_file_set(path)
     assert [f.name for f in found.files] == ["s.vsi", "frame_t_0.ets"]
     with open_series(path) as content:
         tiles, label = content.series
@@ -267,18 +267,18 @@ def test_tags_tell_what_axes_mean() -> None:
 
     found = [tag(0, 0, 2023, 5, inline=2), tag(1, 0, 2023, 5, inline=1), tag(2, 0, 2023, 5, inline=4)]
     found += [tag(2, i, 2021, 8192, name.encode("utf-16-le")) for i, name in enumerate(("C405", "C488"))]
-    assert [d.meaning for d in dimensions(found, 1)] == ["t", "z", "c"]
-    assert dimensions(found, 1)[2].names == ("C405", "C488")
-    assert dimensions(found, 2) == ()
+    assert [d.meaning for d in read_dimensions(found, 1)] == ["t", "z", "c"]
+    assert read_dimensions(found, 1)[2].names == ("C405", "C488")
+    assert read_dimensions(found, 2) == ()
 
 
 def test_a_slide_without_the_folder_of_its_tiles_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = ((2000, 0), (2001, 0), (20005, -1))
-    assert expects_tiles([Tag(place, 5, b"", 1)]) and expects_tiles([Tag(place, 5, b"\1\0\0\0", 4)])
-    assert not expects_tiles([Tag(place, 5, b"", 0), Tag(((2000, 0), (2001, 0)), 5, b"", 1)])
+    assert has_external_tiles([Tag(place, 5, b"", 1)]) and has_external_tiles([Tag(place, 5, b"\1\0\0\0", 4)])
+    assert not has_external_tiles([Tag(place, 5, b"", 0), Tag(((2000, 0), (2001, 0)), 5, b"", 1)])
     path = tmp_path / "s.vsi"
     tifffile.imwrite(path, np.zeros((4, 4), np.uint8))
-    monkeypatch.setattr(vsi, "tags", lambda _: [Tag(place, 5, b"", 1)])
+    monkeypatch.setattr(vsi, "read_tags", lambda _: [Tag(place, 5, b"", 1)])
     with pytest.raises(ImageError, match=r"s\.vsi is incomplete.*_s_"), open_series(path):
         pass
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from omero.model import PermissionsI
 
-from omero_pixclf.embedded.users.access_rights import Caller, GroupLevel, permissions
+from omero_pixclf.embedded.users.access_rights import Caller, GroupLevel, make_permissions
 
 GROUP, OWNER, COLLEAGUE = 3, 5, 6
 
@@ -61,6 +61,6 @@ def test_other_groups_are_out_of_sight_unless_the_request_spans_all() -> None:
 
 def test_permissions_tell_clients_what_is_denied() -> None:
     level = GroupLevel(PermissionsI("rwra--")._perm1)
-    made = permissions(level.perm1, caller(COLLEAGUE, level="rwra--").rights(OWNER, GROUP, level))
+    made = make_permissions(level.perm1, caller(COLLEAGUE, level="rwra--").rights(OWNER, GROUP, level))
     assert (made.canAnnotate(), made.canEdit(), made.canLink(), made.canDelete()) == (True, False, False, False)
     assert str(made) == "rwra--"

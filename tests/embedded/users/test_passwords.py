@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from omero_pixclf.embedded.users.passwords import Throttle, hashed, matches
+from omero_pixclf.embedded.users.passwords import LoginThrottle, hash_password, verify_password
 
 
 def test_only_the_hashed_password_matches_and_no_two_hashes_are_equal() -> None:
-    first, second = hashed("päss"), hashed("päss")
+    first, second = hash_password("päss"), hash_password("päss")
     assert first != second
-    assert matches("päss", first)
-    assert not matches("pass", first)
+    assert verify_password("päss", first)
+    assert not verify_password("pass", first)
     assert "päss" not in first
 
 
 def test_each_wrong_password_costs_twice_the_last_up_to_a_limit() -> None:
-    throttle = Throttle(clock=lambda: 1.0)
+    throttle = LoginThrottle(clock=lambda: 1.0)
     waits = [throttle.failed("u") for _ in range(9)]
     assert waits[:3] == [0.1, 0.2, 0.4]
     assert waits[-1] == 5.0
@@ -23,7 +23,7 @@ def test_each_wrong_password_costs_twice_the_last_up_to_a_limit() -> None:
 
 def test_success_and_time_forget_failures() -> None:
     now = [1.0]
-    throttle = Throttle(clock=lambda: now[0])
+    throttle = LoginThrottle(clock=lambda: now[0])
     throttle.failed("u")
     throttle.succeeded("u")
     assert throttle.failed("u") == 0.1

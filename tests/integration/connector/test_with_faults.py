@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.embedded.server.fault_injection import VARIABLE
+from omero_pixclf.embedded.server.fault_injection import FAULTS_VARIABLE
 
 ROOT = Path(__file__).parents[3]
 FAULTS = "late=1,late_share=0.1,shuffled,forgetful=0.004,agent=omero_pixclf"
@@ -23,6 +23,6 @@ def test_the_connector_works_with_a_late_shuffled_and_forgetful_server() -> None
     ]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *modules]
     given = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    environment = {**given, VARIABLE: FAULTS}
+    environment = {**given, FAULTS_VARIABLE: FAULTS}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-4000:]
