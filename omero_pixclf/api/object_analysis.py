@@ -16,8 +16,9 @@ from omero_pixclf.files.axes import add_channel_axis, axes_from_keys, axis_keys,
 from omero_pixclf.objects.measure import PixelSize
 from omero_pixclf.objects.measure import measure as measure_objects
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.objects.outline import outlines as find_outlines
-from omero_pixclf.objects.segment import find
+from omero_pixclf.objects.outline import trace_outlines as find_outlines
+from omero_pixclf.objects.segment import SegmentationSettings, segment_objects
+from omero_pixclf.runs.analysis import segmentation_settings
 from omero_pixclf.table import Table
 from omero_pixclf.text import format_validation_error
 
@@ -120,7 +121,7 @@ def segment(
     probabilities = as_array(probabilities)
     axes = _axes_with_classes(probabilities, axes)
     five = to_image_array(probabilities, axes, "the probability array")
-    found = find(five, _class_index(five, label), settings, pixel_size_um=pixel_size_um)
+    found = segment_objects(five, _class_index(five, label), settings, pixel_size_um=pixel_size_um)
     return from_tzyxc(found[..., None], axes).squeeze(axes.index("c"))
 
 
@@ -262,9 +263,9 @@ def outlines(
     return find_outlines(_label_image(labels, axes)[..., 0], kind=kind, simplify=simplify, min_hole=min_hole)
 
 
-def _settings(**values: Any) -> Objects:
+def _settings(**values: Any) -> SegmentationSettings:
     try:
-        return Objects(**values)
+        return segmentation_settings(Objects(**values))
     except ValidationError as error:
         raise UsageError(format_validation_error(error, Objects, "segment")) from error
 

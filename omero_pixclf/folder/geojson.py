@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
+from omero_pixclf.objects.contours import is_in_ring, signed_area, trace_contours
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
 __all__ = ["geojson_features"]
@@ -91,7 +91,7 @@ def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
         height, width = mask.bits.shape
         plane[:height, start : start + width] = mask.bits.astype(bool) * np.int32(number)
     found: list[list[Points]] = [[] for _ in masks]
-    for ring in rings_of(plane):
+    for ring in trace_contours(plane):
         mask = masks[ring.label - 1]
         moved = ring.corners + np.array([mask.x - starts[ring.label - 1], mask.y])
         found[ring.label - 1].append(moved.astype(np.float64))

@@ -1,11 +1,12 @@
-"""Labelling images larger than memory: block by block, with the seams between blocks joined exactly.
+"""Label images larger than memory block by block, and merge the labels of objects that cross block borders.
 
-The result equals `label.components` of the whole, number for number. The first pass labels each block by itself and
-writes provisional numbers; then follows which of them meet across a seam; the second pass replaces them by the final
-ones. In memory are one block, and some numbers per provisional object. Each step needs one block and the layer of
-pixels before it, so that blocks can be worked on by different processes (`label_block`, `meetings`, `joined`).
+The result equals `label.label_components` of the whole image, number for number. The first pass labels each block
+alone and writes provisional numbers. Then pairs of numbers that touch across a block border are collected. The second
+pass replaces the provisional numbers by the final ones. Memory holds one block and a few numbers per provisional
+object. Each step needs one block and the layer of pixels before it, so that several processes can share the work
+(`label_block`, `find_touching_labels`, `join_labels`).
 
-Seams are joined by connected components of the graph of meeting labels; compare Hoshen and Kopelman 1976,
+The final numbers are the connected components of the graph of touching labels; compare Hoshen and Kopelman 1976,
 doi:10.1103/PhysRevB.14.3438.
 """
 
@@ -21,26 +22,34 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from omero_pixclf.objects.block_regions import Block, Census, Keep, census_of, kept_in_order, merged, numbered
-from omero_pixclf.objects.label import Connectivity, structure
+from omero_pixclf.objects.block_regions import (
+    Block,
+    RegionFilter,
+    RegionStatistics,
+    block_statistics,
+    filter_regions,
+    merge_statistics,
+    renumber,
+)
+from omero_pixclf.objects.label import Connectivity, structuring_element
 
 __all__ = [
-    "Readable",
-    "Writable",
-    "blocks_of",
-    "count_blocks",
+    "ReadableArray",
+    "WritableArray",
+    "block_index",
+    "collect_statistics",
     "filter_blocks",
-    "joined",
+    "find_touching_labels",
+    "join_labels",
     "label_block",
     "label_blocks",
-    "meetings",
-    "place_in",
+    "split_into_blocks",
 ]
 
 Ints = NDArray[np.int64]
 
 
-class Readable(Protocol):
+class ReadableArray(Protocol):
     """An array that is read by slices: of numpy, zarr, h5py, or one that computes what is asked for."""
 
     @property
@@ -50,7 +59,7 @@ class Readable(Protocol):
     def __getitem__(self, place: Any, /) -> NDArray[Any]: ...
 
 
-class Writable(Readable, Protocol):
+class WritableArray(ReadableArray, Protocol):
     """One of integers that is written by slices, too, and gives back what was written."""
 
     @property
@@ -61,12 +70,12 @@ class Writable(Readable, Protocol):
 
 
 def label_blocks(
-    mask: Readable,
-    out: Writable,
+    mask: ReadableArray,
+    out: WritableArray,
     *,
     block: tuple[int, int, int],
     connectivity: Connectivity,
-    holding: Readable | None = None,
+    holding: ReadableArray | None = None,
     min_size: int = 0,
     max_size: int | None = None,
     clear_of: Sequence[int] = (),
@@ -101,43 +110,45 @@ def label_blocks(
     OverflowError
         Where ``out`` cannot hold the provisional numbers.
     """
-    keep = Keep(min_size, int(np.prod(mask.shape)) if max_size is None else max_size, tuple(clear_of))
+    keep = RegionFilter(min_size, int(np.prod(mask.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
     for t in range(mask.shape[0]):
-        parts, total = _first_pass(mask, out, t, block, connectivity, holding)
-        found = [meetings(out, t, place, connectivity) for place in blocks_of(mask.shape[1:], block)]
-        final, objects = joined(parts, found, total, keep, mask.shape[1:])
-        _replace(out, t, block, final.astype(out.dtype))
+        parts, total = _label_blocks_alone(mask, out, t, block, connectivity, holding)
+        found = [
+            find_touching_labels(out, t, place, connectivity) for place in split_into_blocks(mask.shape[1:], block)
+        ]
+        final, objects = join_labels(parts, found, total, keep, mask.shape[1:])
+        _replace_labels(out, t, block, final.astype(out.dtype))
         counts.append(len(objects.number))
     return tuple(counts)
 
 
 def label_block(
     mask: NDArray[Any], place: Block, shape: tuple[int, ...], connectivity: Connectivity, *, holding: Any = None
-) -> tuple[NDArray[np.int32], Census]:
+) -> tuple[NDArray[np.int32], RegionStatistics]:
     """The components of one ``(z, y, x)`` block by itself, numbered from 1, and what is known of them."""
     labels = np.empty(mask.shape, dtype=np.int32)
-    ndimage.label(np.ascontiguousarray(mask), structure(connectivity), output=labels)
-    return labels, census_of(labels, place, shape, holding=holding)
+    ndimage.label(np.ascontiguousarray(mask), structuring_element(connectivity), output=labels)
+    return labels, block_statistics(labels, place, shape, holding=holding)
 
 
-def meetings(ids: Readable, t: int, place: Block, connectivity: Connectivity) -> Ints:
+def find_touching_labels(ids: ReadableArray, t: int, place: Block, connectivity: Connectivity) -> Ints:
     """Pairs of numbers that touch across a block's three near faces, ``(n, 2)``.
 
     ``ids`` has the numbers that blocks have by themselves, each number once at a t.
     """
-    around, found = structure(connectivity), [np.empty((0, 2), dtype=np.int64)]
+    around, found = structuring_element(connectivity), [np.empty((0, 2), dtype=np.int64)]
     for axis in range(3):
         allowed = np.moveaxis(around, axis, 0)[0]
         if place[axis].start > 0 and allowed.any():
-            here = _layer(ids, t, place, axis, place[axis].start, 0)
-            found.append(_touching(_layer(ids, t, place, axis, place[axis].start - 1, 1), here, allowed))
+            here = _read_layer(ids, t, place, axis, place[axis].start, 0)
+            found.append(_find_touching(_read_layer(ids, t, place, axis, place[axis].start - 1, 1), here, allowed))
     return np.concatenate(found)
 
 
-def joined(
-    parts: Sequence[Census], meetings: Sequence[Ints], total: int, keep: Keep, shape: tuple[int, ...]
-) -> tuple[Ints, Census]:
+def join_labels(
+    parts: Sequence[RegionStatistics], meetings: Sequence[Ints], total: int, keep: RegionFilter, shape: tuple[int, ...]
+) -> tuple[Ints, RegionStatistics]:
     """What the numbers of blocks become, and the objects that they then are.
 
     Parameters
@@ -153,15 +164,15 @@ def joined(
     -------
     (total + 1,) the final number of each number, 0 where its object is not kept; and the objects in raster order.
     """
-    _, component = connected_components(_graph(np.concatenate(meetings), total + 1), directed=False)
-    objects = kept_in_order(merged(parts, group=component.astype(np.int64)), keep, shape)
+    _, component = connected_components(_touching_graph(np.concatenate(meetings), total + 1), directed=False)
+    objects = filter_regions(merge_statistics(parts, group=component.astype(np.int64)), keep, shape)
     final = np.zeros(total + 1, dtype=np.int64)
     final[objects.number] = np.arange(1, len(objects.number) + 1)  # by component first, of which there are no more
-    return final[component], numbered(objects)
+    return final[component], renumber(objects)
 
 
 def filter_blocks(
-    out: Writable,
+    out: WritableArray,
     *,
     block: tuple[int, int, int],
     min_size: int = 0,
@@ -172,27 +183,30 @@ def filter_blocks(
 
     Every block is read twice and written once; numbers are from 1 at each t and may have gaps.
     """
-    keep = Keep(min_size, int(np.prod(out.shape)) if max_size is None else max_size, tuple(clear_of))
+    keep = RegionFilter(min_size, int(np.prod(out.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
     for t in range(out.shape[0]):
-        objects = count_blocks(out, t, block=block)
-        kept = kept_in_order(objects, keep, out.shape[1:])
+        objects = collect_statistics(out, t, block=block)
+        kept = filter_regions(objects, keep, out.shape[1:])
         final = np.zeros(int(objects.number.max(initial=0)) + 1, dtype=out.dtype)
         final[kept.number] = np.arange(1, len(kept.number) + 1)
-        _replace(out, t, block, final)
+        _replace_labels(out, t, block, final)
         counts.append(len(kept.number))
     return tuple(counts)
 
 
-def count_blocks(labels: Readable, t: int, *, block: tuple[int, int, int]) -> Census:
+def collect_statistics(labels: ReadableArray, t: int, *, block: tuple[int, int, int]) -> RegionStatistics:
     """The objects of one time point of a label image, which is read once."""
     shape = labels.shape[1:]
-    return merged(
-        [census_of(np.asarray(labels[place_in(t, place)]), place, shape) for place in blocks_of(shape, block)]
+    return merge_statistics(
+        [
+            block_statistics(np.asarray(labels[block_index(t, place)]), place, shape)
+            for place in split_into_blocks(shape, block)
+        ]
     )
 
 
-def blocks_of(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[Block]:
+def split_into_blocks(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[Block]:
     """The blocks of a ``(z, y, x)`` volume in raster order."""
     starts = [range(0, extent, step) for extent, step in zip(shape, block, strict=True)]
     for z, y, x in product(*starts):
@@ -200,23 +214,23 @@ def blocks_of(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[B
         yield slice(z, stops[0]), slice(y, stops[1]), slice(x, stops[2])
 
 
-def place_in(t: int, place: Block) -> tuple[int, slice, slice, slice]:
+def block_index(t: int, place: Block) -> tuple[int, slice, slice, slice]:
     """A block's place in a ``(t, z, y, x)`` array."""
     return (t, *place)
 
 
-def _graph(meetings: Ints, nodes: int) -> Any:
+def _touching_graph(meetings: Ints, nodes: int) -> Any:
     one, other = meetings.T
     return coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(nodes, nodes))
 
 
-def _replace(out: Writable, t: int, block: tuple[int, int, int], number: NDArray[Any]) -> None:
-    for place in blocks_of(out.shape[1:], block):
-        at = place_in(t, place)
+def _replace_labels(out: WritableArray, t: int, block: tuple[int, int, int], number: NDArray[Any]) -> None:
+    for place in split_into_blocks(out.shape[1:], block):
+        at = block_index(t, place)
         out[at] = number[np.asarray(out[at])]
 
 
-def _layer(ids: Readable, t: int, place: Block, axis: int, at: int, margin: int) -> Ints:
+def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, margin: int) -> Ints:
     """A block's numbers in one layer across an axis, with so many pixels more along the others: 0 outside the image."""
     wanted, pads = [], []
     for n, (side, extent) in enumerate(zip(place, ids.shape[1:], strict=True)):
@@ -226,11 +240,11 @@ def _layer(ids: Readable, t: int, place: Block, axis: int, at: int, margin: int)
         low, high = max(side.start - margin, 0), min(side.stop + margin, extent)
         wanted.append(slice(low, high))
         pads.append((margin - (side.start - low), margin - (high - side.stop)))
-    layer = np.asarray(ids[place_in(t, (wanted[0], wanted[1], wanted[2]))]).squeeze(axis)
+    layer = np.asarray(ids[block_index(t, (wanted[0], wanted[1], wanted[2]))]).squeeze(axis)
     return np.pad(layer.astype(np.int64), pads)
 
 
-def _touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
+def _find_touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
     """Pairs of numbers of ``here`` and of its neighbours in ``before``, which has one more pixel all around."""
     height, width = here.shape
     found = [np.empty((0, 2), dtype=np.int64)]
@@ -241,24 +255,24 @@ def _touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
     return np.concatenate(found)
 
 
-def _first_pass(
-    mask: Readable,
-    out: Writable,
+def _label_blocks_alone(
+    mask: ReadableArray,
+    out: WritableArray,
     t: int,
     block: tuple[int, int, int],
     connectivity: Connectivity,
-    holding: Readable | None,
-) -> tuple[list[Census], int]:
+    holding: ReadableArray | None,
+) -> tuple[list[RegionStatistics], int]:
     """Write the numbers that blocks have by themselves; returns what they are, and how many there are."""
     parts, total = [], 0
-    for place in blocks_of(mask.shape[1:], block):
-        at = place_in(t, place)
+    for place in split_into_blocks(mask.shape[1:], block):
+        at = block_index(t, place)
         held = None if holding is None else holding[at]
         labels, census = label_block(mask[at], place, mask.shape[1:], connectivity, holding=held)
         count = len(census.number)
         if total + count > np.iinfo(out.dtype).max:
             raise OverflowError(f"more than {np.iinfo(out.dtype).max} objects in blocks do not fit into {out.dtype}")
         out[at] = np.where(labels > 0, labels.astype(np.int64) + total, 0).astype(out.dtype)
-        parts.append(census.renumbered(total))
+        parts.append(census.offset_numbers(total))
         total += count
     return parts, total

@@ -9,17 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.moments import geometry_of
-from omero_pixclf.objects.run_length import spans_of
+from omero_pixclf.objects.moments import compute_geometry
+from omero_pixclf.objects.run_length import encode_spans
 
-__all__ = ["Block", "Census", "Keep", "census_of", "kept_in_order", "merged", "numbered", "stacked", "taken"]
+__all__ = [
+    "Block",
+    "RegionFilter",
+    "RegionStatistics",
+    "block_statistics",
+    "concatenate_statistics",
+    "filter_regions",
+    "merge_statistics",
+    "renumber",
+    "take_regions",
+]
 
 Block = tuple[slice, slice, slice]
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Census:
+class RegionStatistics:
     """A row per object, or per part of one that lies in a block.
 
     Attributes
@@ -43,13 +53,13 @@ class Census:
     start: Ints
     stop: Ints
 
-    def renumbered(self, by: int) -> Census:
+    def offset_numbers(self, by: int) -> RegionStatistics:
         """The same objects, each number so much higher."""
         return replace(self, number=self.number + by)
 
 
 @dataclass(frozen=True)
-class Keep:
+class RegionFilter:
     """Which objects are kept: sizes, both included, and the axes (0: z, 1: y, 2: x) whose faces they must not touch."""
 
     min_size: int
@@ -57,11 +67,13 @@ class Keep:
     clear_of: tuple[int, ...] = ()
 
 
-def census_of(labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, holding: Any = None) -> Census:
+def block_statistics(
+    labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, holding: Any = None
+) -> RegionStatistics:
     """The objects in one ``(z, y, x)`` block of an image of this shape; without ``holding`` all count as held."""
-    spans = spans_of(labels)
+    spans = encode_spans(labels)
     number, compact = np.unique(spans.label, return_inverse=True)  # a block has few of the numbers of an image
-    geometry = geometry_of(replace(spans, label=compact.reshape(-1) + 1))
+    geometry = compute_geometry(replace(spans, label=compact.reshape(-1) + 1))
     near = np.array([side.start for side in place])
     order = np.arange(len(spans))[::-1]
     first = np.zeros(len(geometry), dtype=np.int64)
@@ -71,19 +83,21 @@ def census_of(labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, hol
     if holding is not None:
         held = np.isin(number, labels[np.asarray(holding, dtype=np.bool_)])
     raster = (z * shape[1] + y) * shape[2] + x
-    return Census(number, geometry.size, raster, held, geometry.start + near, geometry.stop + near)
+    return RegionStatistics(number, geometry.size, raster, held, geometry.start + near, geometry.stop + near)
 
 
-def merged(parts: Sequence[Census], *, group: Ints | None = None) -> Census:
+def merge_statistics(parts: Sequence[RegionStatistics], *, group: Ints | None = None) -> RegionStatistics:
     """One row per object, from the rows of its parts: those of one number, or those of one ``group[number]``."""
-    number, size, first, held, start, stop = (getattr(stacked(parts), f.name) for f in fields(Census))
+    number, size, first, held, start, stop = (
+        getattr(concatenate_statistics(parts), f.name) for f in fields(RegionStatistics)
+    )
     names = number if group is None else group[number]
     order = np.argsort(names, kind="stable")
     names = names[order]
     at = np.flatnonzero(np.diff(names, prepend=-1))
     if not len(at):
-        return Census(names, size, first, held, start, stop)
-    return Census(
+        return RegionStatistics(names, size, first, held, start, stop)
+    return RegionStatistics(
         names[at],
         np.add.reduceat(size[order], at),
         np.minimum.reduceat(first[order], at),
@@ -93,25 +107,27 @@ def merged(parts: Sequence[Census], *, group: Ints | None = None) -> Census:
     )
 
 
-def kept_in_order(objects: Census, keep: Keep, shape: tuple[int, ...]) -> Census:
+def filter_regions(objects: RegionStatistics, keep: RegionFilter, shape: tuple[int, ...]) -> RegionStatistics:
     """The objects that are kept, in raster order of their first pixels."""
     good = objects.held & (objects.size >= max(keep.min_size, 1)) & (objects.size <= keep.max_size)
     for axis in keep.clear_of:
         good &= (objects.start[:, axis] > 0) & (objects.stop[:, axis] < shape[axis])
     chosen = np.flatnonzero(good)
-    return taken(objects, chosen[np.argsort(objects.first[chosen], kind="stable")])
+    return take_regions(objects, chosen[np.argsort(objects.first[chosen], kind="stable")])
 
 
-def numbered(objects: Census) -> Census:
+def renumber(objects: RegionStatistics) -> RegionStatistics:
     """The same objects, called 1, 2, 3, … in their order."""
     return replace(objects, number=np.arange(1, len(objects.number) + 1))
 
 
-def taken(objects: Census, rows: NDArray[Any]) -> Census:
+def take_regions(objects: RegionStatistics, rows: NDArray[Any]) -> RegionStatistics:
     """Some of the objects, by index or mask."""
-    return Census(*(getattr(objects, f.name)[rows] for f in fields(Census)))
+    return RegionStatistics(*(getattr(objects, f.name)[rows] for f in fields(RegionStatistics)))
 
 
-def stacked(parts: Sequence[Census]) -> Census:
+def concatenate_statistics(parts: Sequence[RegionStatistics]) -> RegionStatistics:
     """All rows, one after the other; there must be a part."""
-    return Census(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Census)))
+    return RegionStatistics(
+        *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(RegionStatistics))
+    )

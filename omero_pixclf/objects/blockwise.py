@@ -1,4 +1,4 @@
-"""`find`, `measure` and `outlines` for images larger than memory, with the same results.
+"""`find`, `measure` and `trace_outlines` for images larger than memory, with the same results.
 
 Arrays are read and written box by box: memory-mapped ones of numpy, or those of zarr or h5py. What is in memory is a
 few boxes, a few numbers per object, and in the end the table or the outlines of one time point.
@@ -13,43 +13,42 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.config import Objects
 from omero_pixclf.objects.block_labeling import (
-    Readable,
-    Writable,
-    blocks_of,
+    ReadableArray,
+    WritableArray,
+    block_index,
     filter_blocks,
     label_block,
     label_blocks,
-    place_in,
+    split_into_blocks,
 )
-from omero_pixclf.objects.block_regions import Block, Census
-from omero_pixclf.objects.label import Connectivity, complement, neighbours
-from omero_pixclf.objects.measure import Box, PixelSize, measure
-from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
-from omero_pixclf.objects.segment import foreground, sigma_of, spacing_in
-from omero_pixclf.objects.shape import nearest, spacing_of
-from omero_pixclf.objects.threshold import reach
-from omero_pixclf.objects.watershed import SMOOTHING, by_distance, by_probability
-from omero_pixclf.objects.windows import Window, grown, windows
+from omero_pixclf.objects.block_regions import Block, RegionStatistics
+from omero_pixclf.objects.label import Connectivity, background_connectivity, resolve_connectivity
+from omero_pixclf.objects.measure import CropLocation, PixelSize, measure
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, trace_outlines
+from omero_pixclf.objects.segment import SegmentationSettings, foreground, relative_spacing, smoothing_sigma
+from omero_pixclf.objects.shape import nearest_distances, pixel_spacing
+from omero_pixclf.objects.threshold import smoothing_halo
+from omero_pixclf.objects.watershed import SMOOTHING, split_by_distance, split_by_probability
+from omero_pixclf.objects.windows import Window, expand_block, object_windows
 from omero_pixclf.table import Table, concatenate
 
 __all__ = [
-    "Facts",
-    "find_blocks",
-    "label_box",
+    "MeasurementParameters",
+    "combine_tables",
+    "label_segmented_block",
     "measure_blocks",
     "measure_window",
     "outline_blocks",
     "outline_window",
-    "whole_table",
+    "segment_blocks",
 ]
 
 Extents = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class _Computed:
+class _LazyMask:
     """A mask ``(t, z, y, x)`` that is computed where it is read."""
 
     shape: tuple[int, ...]
@@ -60,13 +59,13 @@ class _Computed:
         return self.at(t, (z, y, x))
 
 
-def find_blocks(
-    probabilities: Readable,
+def segment_blocks(
+    probabilities: ReadableArray,
     index: int,
-    settings: Objects,
+    settings: SegmentationSettings,
     *,
-    out: Writable,
-    scratch: Callable[[], Writable],
+    out: WritableArray,
+    scratch: Callable[[], WritableArray],
     block: Extents,
     pixel_size_um: PixelSize = (None, None, None),
 ) -> tuple[int, ...]:
@@ -90,15 +89,15 @@ def find_blocks(
     tuple of int
         Number of objects at each t.
     """
-    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
-    mask = _mask(probabilities, index, settings, connectivity, cores=False)
+    connectivity = resolve_connectivity(settings.dims, settings.connectivity, probabilities.shape[1])
+    mask = _foreground_mask(probabilities, index, settings, connectivity, cores=False)
     if settings.method == "hysteresis":
         held = scratch()
-        cores = _mask(probabilities, index, settings, connectivity, cores=True)
+        cores = _foreground_mask(probabilities, index, settings, connectivity, cores=True)
         label_blocks(mask, held, block=block, connectivity=connectivity, holding=cores)
-        mask = _Computed(held.shape, lambda t, place: np.asarray(held[place_in(t, place)]) > 0)
+        mask = _LazyMask(held.shape, lambda t, place: np.asarray(held[block_index(t, place)]) > 0)
     if settings.fill_holes:
-        mask = _filled(mask, scratch(), block, connectivity)
+        mask = _fill_mask(mask, scratch(), block, connectivity)
     faces = (1, 2) if settings.border == "remove" else ()
     if settings.split == "none":
         return label_blocks(
@@ -112,33 +111,38 @@ def find_blocks(
         )
     whole = scratch()
     label_blocks(mask, whole, block=block, connectivity=connectivity)
-    _split(whole, probabilities, index, settings, connectivity, out, block, pixel_size_um)
+    _split_windows(whole, probabilities, index, settings, connectivity, out, block, pixel_size_um)
     return filter_blocks(out, block=block, min_size=settings.min_size, max_size=settings.max_size, clear_of=faces)
 
 
-def label_box(
-    probabilities: Readable, index: int, settings: Objects, t: int, place: Block
-) -> tuple[NDArray[np.int32], Census]:
+def label_segmented_block(
+    probabilities: ReadableArray, index: int, settings: SegmentationSettings, t: int, place: Block
+) -> tuple[NDArray[np.int32], RegionStatistics]:
     """The objects of one box by itself, numbered from 1, where a recipe neither fills holes nor splits.
 
-    What boxes give is put together by `omero_pixclf.objects.block_labeling.joined`.
+    What boxes give is put together by `omero_pixclf.objects.block_labeling.join_labels`.
     """
-    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
-    wide, core = _both(probabilities, index, settings, connectivity, t, place)
+    connectivity = resolve_connectivity(settings.dims, settings.connectivity, probabilities.shape[1])
+    wide, core = _block_foreground(probabilities, index, settings, connectivity, t, place)
     return label_block(wide, place, probabilities.shape[1:4], connectivity, holding=core)
 
 
 def measure_blocks(
-    labels: Readable, image: Readable, probabilities: Readable | None, *, block: Extents, facts: Facts
+    labels: ReadableArray,
+    image: ReadableArray,
+    probabilities: ReadableArray | None,
+    *,
+    block: Extents,
+    parameters: MeasurementParameters,
 ) -> Table:
     """The table that `measure` gives for the same arguments."""
-    found = [measure_window(w, image, probabilities, facts) for w in windows(labels, block=block)]
+    found = [measure_window(w, image, probabilities, parameters) for w in object_windows(labels, block=block)]
     dtype = np.asarray(image[:1, :1, :1, :1]).dtype
-    return whole_table([facts.nothing(image.shape[4], dtype), *found], facts)
+    return combine_tables([parameters.empty_table(image.shape[4], dtype), *found], parameters)
 
 
 @dataclass(frozen=True)
-class Facts:
+class MeasurementParameters:
     """What `measure` has to know of a class and an image besides arrays; see there."""
 
     class_name: str
@@ -147,8 +151,8 @@ class Facts:
     pixel_size_um: PixelSize
     channels: Sequence[str]
 
-    def measured(
-        self, labels: NDArray[Any], image: NDArray[Any], maps: NDArray[Any] | None, *, box: Box | None = None
+    def measure(
+        self, labels: NDArray[Any], image: NDArray[Any], maps: NDArray[Any] | None, *, box: CropLocation | None = None
     ) -> Table:
         """`measure`."""
         return measure(
@@ -163,44 +167,48 @@ class Facts:
             box=box,
         )
 
-    def nothing(self, channels: int, dtype: Any) -> Table:
+    def empty_table(self, channels: int, dtype: Any) -> Table:
         """The table of an image of so many channels of that type without objects."""
-        return self.measured(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels), dtype), None)
+        return self.measure(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels), dtype), None)
 
 
-def measure_window(window: Window, image: Readable, probabilities: Readable | None, facts: Facts) -> Table:
+def measure_window(
+    window: Window, image: ReadableArray, probabilities: ReadableArray | None, parameters: MeasurementParameters
+) -> Table:
     """A row for each object of a window."""
     z, y, x = (side.start for side in window.place)
-    box = Box(window.t, (z, y, x), (image.shape[1], image.shape[2], image.shape[3]))
-    at = place_in(window.t, window.place)
+    box = CropLocation(window.t, (z, y, x), (image.shape[1], image.shape[2], image.shape[3]))
+    at = block_index(window.t, window.place)
     maps = None if probabilities is None else np.asarray(probabilities[at])[None]
-    return facts.measured(_own(window)[None], np.asarray(image[at])[None], maps, box=box)
+    return parameters.measure(_owned_labels(window)[None], np.asarray(image[at])[None], maps, box=box)
 
 
-def whole_table(tables: Sequence[Table], facts: Facts) -> Table:
+def combine_tables(tables: Sequence[Table], parameters: MeasurementParameters) -> Table:
     """The windows' rows in the order of `measure`, with the distances to nearest neighbours, which may be anywhere."""
     table = concatenate(tables)
     table = table.take(np.lexsort((table["Label"], table["T"])))
-    spacing, scale = spacing_of(tuple(float("nan") if s is None else float(s) for s in facts.pixel_size_um), facts.dims)
+    spacing, scale = pixel_spacing(
+        tuple(float("nan") if s is None else float(s) for s in parameters.pixel_size_um), parameters.dims
+    )
     places = np.stack([table[name] for name in ("Centroid_Z", "Centroid_Y_px", "Centroid_X_px")], axis=1)
     distance = np.full(len(table), np.nan)
     for t in np.unique(table["T"]):
         rows = table["T"] == t
-        distance[rows] = nearest(places[rows], dims=facts.dims, spacing=spacing)
-    return _changed(_changed(table, "Neighbor_px", distance), "Neighbor_um", distance * scale)
+        distance[rows] = nearest_distances(places[rows], dims=parameters.dims, spacing=spacing)
+    return _replace_column(_replace_column(table, "Neighbor_px", distance), "Neighbor_um", distance * scale)
 
 
 def outline_blocks(
-    labels: Readable,
+    labels: ReadableArray,
     *,
     block: Extents,
     kind: Literal["polygon", "mask"] = "polygon",
     simplify: float = 0.0,
     min_hole: int = 0,
 ) -> Iterator[Outline]:
-    """The outlines that `outlines` gives for the same arguments, in the same order."""
+    """The outlines that `trace_outlines` gives for the same arguments, in the same order."""
     found: list[Outline] = []
-    for window in windows(labels, block=block):
+    for window in object_windows(labels, block=block):
         if found and found[0].t != window.t:
             yield from sorted(found, key=lambda outline: outline.label)
             found = []
@@ -212,64 +220,69 @@ def outline_window(
     window: Window, *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0, min_hole: int = 0
 ) -> Iterator[Outline]:
     """The outlines of a window's objects, in the order of their numbers."""
-    for outline in outlines(_own(window)[None], kind=kind, simplify=simplify, min_hole=min_hole):
-        yield Outline(outline.label, window.t, tuple(_shifted(shape, window) for shape in outline.shapes))
+    for outline in trace_outlines(_owned_labels(window)[None], kind=kind, simplify=simplify, min_hole=min_hole):
+        yield Outline(outline.label, window.t, tuple(_shift_shape(shape, window) for shape in outline.shapes))
 
 
-def _mask(
-    probabilities: Readable, index: int, settings: Objects, connectivity: Connectivity, *, cores: bool
-) -> _Computed:
+def _foreground_mask(
+    probabilities: ReadableArray, index: int, settings: SegmentationSettings, connectivity: Connectivity, *, cores: bool
+) -> _LazyMask:
     """The foreground, or its cores."""
 
     def at(t: int, place: Block) -> NDArray[np.bool_]:
-        wide, core = _both(probabilities, index, settings, connectivity, t, place)
+        wide, core = _block_foreground(probabilities, index, settings, connectivity, t, place)
         return core if cores and core is not None else wide
 
-    return _Computed(probabilities.shape[:4], at)
+    return _LazyMask(probabilities.shape[:4], at)
 
 
-def _both(
-    probabilities: Readable, index: int, settings: Objects, connectivity: Connectivity, t: int, place: Block
+def _block_foreground(
+    probabilities: ReadableArray,
+    index: int,
+    settings: SegmentationSettings,
+    connectivity: Connectivity,
+    t: int,
+    place: Block,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
     """Foreground and cores of a box, computed from a larger one, by as much as smoothing looks around."""
-    larger = grown(place, reach(sigma_of(settings, connectivity)), probabilities.shape[1:4])
-    maps = np.asarray(probabilities[place_in(t, larger)])[None]
+    larger = expand_block(place, smoothing_halo(smoothing_sigma(settings, connectivity)), probabilities.shape[1:4])
+    maps = np.asarray(probabilities[block_index(t, larger)])[None]
     wide, core = foreground(maps, index, settings, connectivity=connectivity)
     z, y, x = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(place, larger, strict=True))
     return wide[0, z, y, x], None if core is None else core[0, z, y, x]
 
 
-def _filled(mask: _Computed, holes: Writable, block: Extents, connectivity: Connectivity) -> _Computed:
+def _fill_mask(mask: _LazyMask, holes: WritableArray, block: Extents, connectivity: Connectivity) -> _LazyMask:
     """The mask and its holes, which are background that reaches no face of its plane or volume."""
-    background = _Computed(mask.shape, lambda t, place: ~mask.at(t, place))
+    background = _LazyMask(mask.shape, lambda t, place: ~mask.at(t, place))
     faces = (0, 1, 2) if connectivity in (6, 26) else (1, 2)
-    label_blocks(background, holes, block=block, connectivity=complement(connectivity), clear_of=faces)
-    return _Computed(mask.shape, lambda t, place: mask.at(t, place) | (np.asarray(holes[place_in(t, place)]) > 0))
+    label_blocks(background, holes, block=block, connectivity=background_connectivity(connectivity), clear_of=faces)
+    return _LazyMask(mask.shape, lambda t, place: mask.at(t, place) | (np.asarray(holes[block_index(t, place)]) > 0))
 
 
-def _split(
-    whole: Readable,
-    probabilities: Readable,
+def _split_windows(
+    whole: ReadableArray,
+    probabilities: ReadableArray,
     index: int,
-    settings: Objects,
+    settings: SegmentationSettings,
     connectivity: Connectivity,
-    out: Writable,
+    out: WritableArray,
     block: Extents,
     pixel_size_um: PixelSize,
 ) -> None:
     """Part the objects of ``whole`` window by window; numbers in ``out`` are then unique at each t, in no order."""
     for t in range(out.shape[0]):
-        for place in blocks_of(out.shape[1:], block):
-            out[place_in(t, place)] = np.zeros([side.stop - side.start for side in place], out.dtype)
-    margin = max(reach((SMOOTHING,) * 3))  # at least 1: the background next to an object
+        for place in split_into_blocks(out.shape[1:], block):
+            out[block_index(t, place)] = np.zeros([side.stop - side.start for side in place], out.dtype)
+    margin = max(smoothing_halo((SMOOTHING,) * 3))  # at least 1: the background next to an object
     most: dict[int, int] = {}
-    for window in windows(whole, block=block, margin=(margin,) * 3):
-        labels, at = window.labels[None], place_in(window.t, window.place)
+    for window in object_windows(whole, block=block, margin=(margin,) * 3):
+        labels, at = window.labels[None], block_index(window.t, window.place)
         if settings.split == "distance":
-            parts = by_distance(labels, connectivity=connectivity, spacing=spacing_in(pixel_size_um))[0]
+            parts = split_by_distance(labels, connectivity=connectivity, spacing=relative_spacing(pixel_size_um))[0]
         else:
             probability = np.asarray(probabilities[at])[None, ..., index]
-            parts = by_probability(labels, probability, connectivity=connectivity)[0]
+            parts = split_by_probability(labels, probability, connectivity=connectivity)[0]
         _, number = np.unique(parts[window.owned], return_inverse=True)
         before = most.get(window.t, 0)
         most[window.t] = before + int(number.max()) + 1
@@ -278,11 +291,11 @@ def _split(
         out[at] = there
 
 
-def _own(window: Window) -> NDArray[Any]:
+def _owned_labels(window: Window) -> NDArray[Any]:
     return np.where(window.owned, window.labels, 0)
 
 
-def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | MaskShape:
+def _shift_shape(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | MaskShape:
     z, y, x = (side.start for side in window.place)
     if isinstance(shape, MaskShape):
         return MaskShape(window.t, shape.z + z, shape.x + x, shape.y + y, shape.bits)
@@ -290,6 +303,6 @@ def _shifted(shape: PolygonShape | MaskShape, window: Window) -> PolygonShape | 
     return PolygonShape(window.t, shape.z + z, shape.points + (x, y), holes)
 
 
-def _changed(table: Table, name: str, values: NDArray[Any]) -> Table:
+def _replace_column(table: Table, name: str, values: NDArray[Any]) -> Table:
     column = next(c for c in table.columns if c.name == name)
     return table.with_column(replace(column, values=values))

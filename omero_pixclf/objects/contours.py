@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ring", "is_in_ring", "rings_of", "signed_area"]
+__all__ = ["Ring", "is_in_ring", "signed_area", "trace_contours"]
 
 Ints = NDArray[np.int64]
 
@@ -65,7 +65,7 @@ def is_in_ring(ring: NDArray[Any], hole: NDArray[Any]) -> bool:
     return bool(np.count_nonzero(crosses & (ring[:, 0] > x)) % 2)  # even-odd rule
 
 
-def rings_of(plane: NDArray[Any]) -> list[Ring]:
+def trace_contours(plane: NDArray[Any]) -> list[Ring]:
     """All rings of a ``(y, x)`` label image, in the raster order of their uppermost sides.
 
     Where two pixels of an object touch by a corner only, the line stays at its pixel; but parts of an object that hang
@@ -75,17 +75,17 @@ def rings_of(plane: NDArray[Any]) -> list[Ring]:
     padded = np.zeros((plane.shape[0] + 2, plane.shape[1] + 2), dtype=plane.dtype)
     padded[1:-1, 1:-1] = plane
     flat, width = padded.ravel(), padded.shape[1]
-    pieces = [_pieces(padded, side) for side in _SIDES]
+    pieces = [_find_pieces(padded, side) for side in _SIDES]
     label = flat[np.concatenate([p.first for p in pieces])]
-    x, y = _start_corners(pieces, width)
-    following = _following(flat, width, pieces)
-    rings = _walk(following, label, starts=len(pieces[_TOP].first))
+    x, y = _find_start_corners(pieces, width)
+    following = _find_successors(flat, width, pieces)
+    rings = _walk_rings(following, label, starts=len(pieces[_TOP].first))
     if _join_parts(following, rings, label, y * width + x):
-        rings = _walk(following, label, starts=len(pieces[_TOP].first))
+        rings = _walk_rings(following, label, starts=len(pieces[_TOP].first))
     return [Ring(int(label[ring[0]]), np.stack((x[ring], y[ring]), axis=1)) for ring in rings]
 
 
-def _pieces(padded: NDArray[Any], side: int) -> _Pieces:
+def _find_pieces(padded: NDArray[Any], side: int) -> _Pieces:
     """The pieces along one side, in raster order (top, bottom) or column by column (left, right)."""
     edge = np.zeros(padded.shape, dtype=np.bool_)
     dy, dx = _ACROSS[side]
@@ -107,7 +107,7 @@ def _pieces(padded: NDArray[Any], side: int) -> _Pieces:
     return _Pieces(low, high) if side in (_TOP, _RIGHT) else _Pieces(high, low)
 
 
-def _start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
+def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
     """Where each piece starts, x and y, without the padding."""
     row, column = np.divmod(np.concatenate([p.first for p in pieces]), width)
     counts = [len(p.first) for p in pieces]
@@ -115,7 +115,7 @@ def _start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
     return column - 1 + dx, row - 1 + dy
 
 
-def _following(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> Ints:
+def _find_successors(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> Ints:
     """For each piece the index of the one that starts where it ends."""
     side, pixel = [], []
     for own in _SIDES:
@@ -138,7 +138,7 @@ def _following(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> Ints:
     return following
 
 
-def _walk(following: Ints, label: NDArray[Any], *, starts: int) -> list[list[int]]:
+def _walk_rings(following: Ints, label: NDArray[Any], *, starts: int) -> list[list[int]]:
     """The pieces of each ring in order; every ring has a top side, which are the first ``starts`` pieces."""
     after = following.tolist()
     open_ = bytearray(b"\x01") * len(after)
@@ -173,7 +173,7 @@ def _join_parts(following: Ints, rings: list[list[int]], label: NDArray[Any], co
     preceding[following] = np.arange(len(following))
     root = list(range(len(rings)))
     for one, other in zip(before[meets].tolist(), here[meets].tolist(), strict=True):
-        a, b = _root(root, int(ring_of[one])), _root(root, int(ring_of[other]))
+        a, b = _find_root(root, int(ring_of[one])), _find_root(root, int(ring_of[other]))
         if a != b:
             root[a] = b
             p, q = preceding[one], preceding[other]
@@ -182,7 +182,7 @@ def _join_parts(following: Ints, rings: list[list[int]], label: NDArray[Any], co
     return True
 
 
-def _root(root: list[int], ring: int) -> int:
+def _find_root(root: list[int], ring: int) -> int:
     while root[ring] != ring:
         root[ring] = root[root[ring]]
         ring = root[ring]

@@ -20,7 +20,7 @@ from scipy.spatial import ConvexHull
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.run_length import Spans
 
-__all__ = ["hull_sizes"]
+__all__ = ["convex_sizes"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -35,13 +35,13 @@ class _Chain:
     x: Ints
 
 
-def hull_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Floats:
+def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Floats:
     """Pixels (voxels) in each object's convex hull, in the order of labels.
 
-    >>> from omero_pixclf.objects.moments import geometry_of
-    >>> from omero_pixclf.objects.run_length import spans_of
-    >>> spans = spans_of(np.array([[[1, 0, 0], [1, 0, 0], [1, 1, 1]]]))
-    >>> hull_sizes(spans, geometry_of(spans), dims=2).tolist()
+    >>> from omero_pixclf.objects.moments import compute_geometry
+    >>> from omero_pixclf.objects.run_length import encode_spans
+    >>> spans = encode_spans(np.array([[[1, 0, 0], [1, 0, 0], [1, 1, 1]]]))
+    >>> convex_sizes(spans, compute_geometry(spans), dims=2).tolist()
     [6.0]
     """
     if not len(geometry):
@@ -50,8 +50,8 @@ def hull_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Floa
     group = geometry.row if dims == 2 else geometry.row * planes + spans.z  # 3D: one hull per object and plane first
     left, right = _lower_hulls(group, spans.y, spans.x0), _lower_hulls(group, spans.y, 1 - spans.x1)
     if dims == 2:
-        return _points_between(left, right, len(geometry))
-    return _points_within(left, right, planes, len(geometry))
+        return _count_points_between(left, right, len(geometry))
+    return _count_points_within(left, right, planes, len(geometry))
 
 
 def _lower_hulls(group: Ints, row: Ints, x: Ints) -> _Chain:
@@ -61,24 +61,24 @@ def _lower_hulls(group: Ints, row: Ints, x: Ints) -> _Chain:
     order = np.argsort(key, kind="stable")
     key = key[order]
     first = np.flatnonzero(np.concatenate(([True], key[1:] != key[:-1])))
-    return _convex(_Chain(key[first] // high, key[first] % high, np.minimum.reduceat(x[order], first)))
+    return _remove_concave_points(_Chain(key[first] // high, key[first] % high, np.minimum.reduceat(x[order], first)))
 
 
-def _convex(chain: _Chain) -> _Chain:
+def _remove_concave_points(chain: _Chain) -> _Chain:
     """Only what is strictly convex; chains that lose no point any more are set aside."""
     done: list[_Chain] = []
     while len(chain.group):
-        drop = _concave(chain)
+        drop = _is_concave(chain)
         losing = np.zeros(int(chain.group[-1]) + 1, dtype=np.bool_)
         losing[chain.group[drop]] = True
         going = losing[chain.group]
-        done.append(_taken(chain, ~going))
-        chain = _taken(chain, going & ~drop)
+        done.append(_select_points(chain, ~going))
+        chain = _select_points(chain, going & ~drop)
     group, y, x = (np.concatenate([getattr(c, name) for c in done]) for name in ("group", "y", "x"))
-    return _taken(_Chain(group, y, x), np.argsort(group, kind="stable"))
+    return _select_points(_Chain(group, y, x), np.argsort(group, kind="stable"))
 
 
-def _concave(chain: _Chain) -> NDArray[np.bool_]:
+def _is_concave(chain: _Chain) -> NDArray[np.bool_]:
     group, y, x = chain.group, chain.y, chain.x
     drop = np.zeros(len(group), dtype=np.bool_)
     inner = group[2:] == group[:-2]
@@ -87,11 +87,11 @@ def _concave(chain: _Chain) -> NDArray[np.bool_]:
     return drop
 
 
-def _taken(chain: _Chain, chosen: NDArray[Any]) -> _Chain:
+def _select_points(chain: _Chain, chosen: NDArray[Any]) -> _Chain:
     return _Chain(chain.group[chosen], chain.y[chosen], chain.x[chosen])
 
 
-def _points_between(left: _Chain, right: _Chain, count: int) -> Floats:
+def _count_points_between(left: _Chain, right: _Chain, count: int) -> Floats:
     """Points with whole coordinates between each left chain and each (mirrored) right one, or on them."""
     area, line = np.zeros(count), np.zeros(count)
     for chain in (left, right):
@@ -111,16 +111,16 @@ def _points_between(left: _Chain, right: _Chain, count: int) -> Floats:
 _MARGIN = 0.01  # gives flat objects a volume; no voxel centre comes in unless it is that near to the hull
 
 
-def _points_within(left: _Chain, right: _Chain, planes: int, count: int) -> Floats:
+def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -> Floats:
     """Points with whole coordinates in the hull in space of the corners of an object's hulls in the planes."""
     group = np.concatenate((left.group, right.group))
     corners = np.stack((group % planes, np.concatenate((left.y, right.y)), np.concatenate((left.x, -right.x))), axis=1)
     order = np.argsort(group // planes, kind="stable")
     parts = np.split(corners[order], np.searchsorted((group // planes)[order], np.arange(1, count)))
-    return np.array([_points_in_hull(part) for part in parts], dtype=np.float64)
+    return np.array([_count_points_in_hull(part) for part in parts], dtype=np.float64)
 
 
-def _points_in_hull(corners: Ints) -> int:
+def _count_points_in_hull(corners: Ints) -> int:
     """Row by row: what each face leaves of it."""
     around = np.concatenate((np.eye(3), -np.eye(3))) * _MARGIN
     faces = ConvexHull((corners[:, None] + around).reshape(-1, 3)).equations  # n·p + d <= 0 inside

@@ -12,26 +12,26 @@ from numpy.typing import NDArray
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.run_length import Spans
 
-__all__ = ["Intensity", "intensities", "pixels_in", "uncertainty"]
+__all__ = ["IntensityStatistics", "intensity_statistics", "pixels_in_spans", "uncertainty"]
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Intensity:
+class IntensityStatistics:
     """Statistics of one channel over each object, (n,) float64 in the order of labels.
 
     ``std`` is the population's (divided by the number of pixels). Where an object has a NaN pixel, all five are NaN.
     """
 
     mean: Floats
-    least: Floats
-    most: Floats
+    minimum: Floats
+    maximum: Floats
     std: Floats
     integrated: Floats
 
 
-def pixels_in(frame: NDArray[Any], spans: Spans) -> NDArray[Any]:
+def pixels_in_spans(frame: NDArray[Any], spans: Spans) -> NDArray[Any]:
     """The pixels of a ``(z, y, x, c)`` image that lie in spans, ``(n, c)``, span by span; no others are read."""
     _, height, width = spans.shape
     start = (spans.z * height + spans.y) * width + spans.x0
@@ -41,14 +41,14 @@ def pixels_in(frame: NDArray[Any], spans: Spans) -> NDArray[Any]:
     return chosen
 
 
-def intensities(pixels: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[Intensity]:
-    """The statistics of each channel of the pixels ``(n, c)`` that `pixels_in` gives, channel by channel.
+def intensity_statistics(pixels: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[IntensityStatistics]:
+    """The statistics of each channel of the pixels ``(n, c)`` that `pixels_in_spans` gives, channel by channel.
 
     The spread is computed about each object's own mean, in a second pass.
     """
     if not len(spans):
         empty = np.empty(0)
-        yield from (Intensity(empty, empty, empty, empty, empty) for _ in range(pixels.shape[-1]))
+        yield from (IntensityStatistics(empty, empty, empty, empty, empty) for _ in range(pixels.shape[-1]))
         return
     length = spans.length
     first = np.cumsum(length) - length  # of each span, among the pixels of all spans
@@ -57,13 +57,13 @@ def intensities(pixels: NDArray[Any], spans: Spans, geometry: Geometry) -> Itera
     for c in range(pixels.shape[-1]):
         values = pixels[:, c].astype(np.float64)
         total = np.bincount(geometry.row, np.add.reduceat(values, first)).astype(np.float64)
-        least = np.minimum.reduceat(np.minimum.reduceat(values, first)[by_object], of_object)
-        most = np.maximum.reduceat(np.maximum.reduceat(values, first)[by_object], of_object)
+        minimum = np.minimum.reduceat(np.minimum.reduceat(values, first)[by_object], of_object)
+        maximum = np.maximum.reduceat(np.maximum.reduceat(values, first)[by_object], of_object)
         mean = total / geometry.size
         with np.errstate(invalid="ignore"):  # infinite pixels: their spread is NaN
             values -= np.repeat(mean[geometry.row], length)
         square = np.bincount(geometry.row, np.add.reduceat(values * values, first))
-        yield Intensity(mean, least, most, np.sqrt(square / geometry.size), total)
+        yield IntensityStatistics(mean, minimum, maximum, np.sqrt(square / geometry.size), total)
 
 
 def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:

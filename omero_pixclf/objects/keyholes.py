@@ -12,31 +12,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["bridged"]
+__all__ = ["bridge_holes"]
 
 Points = NDArray[np.float64]
 
 
-def bridged(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
+def bridge_holes(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
     """One ring ``(n, 2)`` of a ring and the rings around its holes, which turn the other way.
 
     Each bridge is level and leads from a hole's leftmost point to what lies left of it: the outer ring or a hole that
     has been joined before.
 
     >>> square, hole = np.array([[0, 0], [4, 0], [4, 4], [0, 4]]), np.array([[1, 1], [1, 2], [2, 2], [2, 1]])
-    >>> bridged(square, [hole]).tolist()[4:]
+    >>> bridge_holes(square, [hole]).tolist()[4:]
     [[0.0, 1.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]
     """
     joined: Points = ring.astype(np.float64)
     for hole in sorted(holes, key=lambda hole: float(hole[:, 0].min())):
         first = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
         turned = np.roll(hole, -first, axis=0).astype(np.float64)
-        at, foot = _left_of(joined, turned[0])
+        at, foot = _find_left_of(joined, turned[0])
         joined = np.concatenate((joined[: at + 1], [foot], turned, [turned[0], foot], joined[at + 1 :]))
     return joined
 
 
-def _left_of(ring: Points, point: Points) -> tuple[int, Points]:
+def _find_left_of(ring: Points, point: Points) -> tuple[int, Points]:
     """The side of a ring that is next to a point on its left, by the index of where it begins, and the place there."""
     x, y = point
     (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, axis=0).T

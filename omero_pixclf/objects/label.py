@@ -16,16 +16,16 @@ from scipy import ndimage
 __all__ = [
     "Connectivity",
     "Labels",
-    "complement",
-    "components",
+    "background_connectivity",
+    "clear_border",
     "fill_holes",
-    "in_raster_order",
-    "neighbours",
-    "off_border",
-    "select",
-    "sizes",
-    "structure",
-    "within_sizes",
+    "filter_sizes",
+    "label_components",
+    "label_sizes",
+    "relabel_in_raster_order",
+    "resolve_connectivity",
+    "select_labels",
+    "structuring_element",
 ]
 
 Connectivity = Literal[4, 6, 8, 26]
@@ -38,14 +38,14 @@ _SOME = 2**17  # labels that are counted or renumbered at a time
 _BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}
 
 
-def neighbours(dims: Literal["auto", "2d", "3d"], connectivity: int | None, planes: int) -> Connectivity:
+def resolve_connectivity(dims: Literal["auto", "2d", "3d"], connectivity: int | None, planes: int) -> Connectivity:
     """The connectivity that a recipe means for an image of so many planes.
 
     ``auto`` is 3D where there is more than one plane. Direct neighbours (4 and 6) and all neighbours (8 and 26) are
     each other's counterpart where the number is that of the other dimension; None is direct, as in ilastik.
 
-    >>> neighbours("auto", None, 1), neighbours("auto", None, 24), neighbours("2d", 26, 24)
-    (4, 6, 8)
+    >>> [resolve_connectivity(*case) for case in (("auto", None, 1), ("auto", None, 24), ("2d", 26, 24))]
+    [4, 6, 8]
     """
     through_z = dims == "3d" or (dims == "auto" and planes > 1)
     direct = connectivity in (None, 4, 6)
@@ -54,7 +54,7 @@ def neighbours(dims: Literal["auto", "2d", "3d"], connectivity: int | None, plan
     return 4 if direct else 8
 
 
-def structure(connectivity: Connectivity) -> NDArray[np.bool_]:
+def structuring_element(connectivity: Connectivity) -> NDArray[np.bool_]:
     """The neighbourhood as a ``(3, 3, 3)`` bool array in (z, y, x)."""
     through_z, steps = _ORDER[connectivity]
     around: NDArray[np.bool_] = ndimage.generate_binary_structure(3, steps)
@@ -63,48 +63,48 @@ def structure(connectivity: Connectivity) -> NDArray[np.bool_]:
     return around
 
 
-def complement(connectivity: Connectivity) -> Connectivity:
+def background_connectivity(connectivity: Connectivity) -> Connectivity:
     """How the background hangs together where the foreground does by ``connectivity``, so that no diagonal is both.
 
-    >>> complement(4), complement(26)
+    >>> background_connectivity(4), background_connectivity(26)
     (8, 6)
     """
     return _BACKGROUND[connectivity]
 
 
-def components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+def label_components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
     """Connected components of a ``(t, z, y, x)`` mask, numbered in raster order at each t; int32.
 
-    >>> components(np.array([[[[1, 0, 1], [0, 1, 0]]]]), connectivity=4).tolist()
+    >>> label_components(np.array([[[[1, 0, 1], [0, 1, 0]]]]), connectivity=4).tolist()
     [[[[1, 0, 2], [0, 3, 0]]]]
     """
     labels = np.empty(mask.shape, dtype=np.int32)
-    around = structure(connectivity)
+    around = structuring_element(connectivity)
     for t in range(mask.shape[0]):
         ndimage.label(np.ascontiguousarray(mask[t]), around, output=labels[t])
     return labels
 
 
-def sizes(labels: Labels) -> list[NDArray[np.int64]]:
+def label_sizes(labels: Labels) -> list[NDArray[np.int64]]:
     """Pixels (voxels) of each label at each t, the background's at index 0."""
-    return [_counted(frame) for frame in labels]
+    return [_count_pixels(frame) for frame in labels]
 
 
-def _counted(frame: Labels) -> NDArray[np.int64]:
+def _count_pixels(frame: Labels) -> NDArray[np.int64]:
     """Pixels of each label of a time point, some at a time: counting takes them as 64-bit integers."""
     total = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.int64)
-    for part in _parts(frame):
+    for part in _split_into_chunks(frame):
         total += np.bincount(part, minlength=len(total))
     return total
 
 
-def _parts(frame: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _split_into_chunks(frame: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Views of a contiguous array's elements, in their order, so many at a time as caches hold."""
     flat = frame.reshape(-1)
     return (flat[start : start + _SOME] for start in range(0, flat.size, _SOME))
 
 
-def select(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
+def select_labels(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
     """The wanted objects, renumbered without gaps in their order.
 
     ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is not looked at.
@@ -114,30 +114,30 @@ def select(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
         counted = np.array(keep, dtype=np.bool_)
         counted[0] = False
         number = np.where(counted, np.cumsum(counted), 0).astype(labels.dtype)
-        for part, into in zip(_parts(labels[t]), _parts(result[t]), strict=True):
+        for part, into in zip(_split_into_chunks(labels[t]), _split_into_chunks(result[t]), strict=True):
             into[...] = number[part]
     return result
 
 
-def within_sizes(labels: Labels, *, min_size: int = 0, max_size: int | None = None) -> Labels:
+def filter_sizes(labels: Labels, *, min_size: int = 0, max_size: int | None = None) -> Labels:
     """The objects of ``min_size`` to ``max_size`` pixels (both included), renumbered without gaps."""
     most = labels.size if max_size is None else max_size
-    return select(labels, ((count >= max(min_size, 1)) & (count <= most) for count in sizes(labels)))
+    return select_labels(labels, ((count >= max(min_size, 1)) & (count <= most) for count in label_sizes(labels)))
 
 
-def off_border(labels: Labels) -> Labels:
+def clear_border(labels: Labels) -> Labels:
     """The objects that do not touch the image's border in y or x, renumbered without gaps."""
-    return select(labels, (_inside(frame) for frame in labels))
+    return select_labels(labels, (_is_off_border(frame) for frame in labels))
 
 
-def _inside(frame: Labels) -> NDArray[np.bool_]:
-    wanted = _counted(frame) > 0
+def _is_off_border(frame: Labels) -> NDArray[np.bool_]:
+    wanted = _count_pixels(frame) > 0
     for face in (frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]):
         wanted[face] = False
     return wanted
 
 
-def in_raster_order(labels: Labels) -> Labels:
+def relabel_in_raster_order(labels: Labels) -> Labels:
     """The same objects numbered from 1 at each t in raster order of their first pixels; int32."""
     result = np.empty(labels.shape, dtype=np.int32)
     for t, frame in enumerate(labels):
@@ -161,7 +161,7 @@ def fill_holes(mask: NDArray[Any], *, connectivity: Connectivity) -> NDArray[np.
     Whatever lies in a hole becomes part of what surrounds it.
     """
     through_z = _ORDER[connectivity][0]
-    background = components(~np.asarray(mask, dtype=np.bool_), connectivity=complement(connectivity))
+    background = label_components(~np.asarray(mask, dtype=np.bool_), connectivity=background_connectivity(connectivity))
     filled = np.empty(mask.shape, dtype=np.bool_)
     for t, frame in enumerate(background):
         outside = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.objects.run_length import Spans
 
-__all__ = ["Bitmap", "bitmaps"]
+__all__ = ["Bitmap", "object_bitmaps"]
 
 _AT_ONCE = 1 << 24  # bits painted at a time: bounds memory where few pixels span large boxes
 
@@ -27,7 +27,7 @@ class Bitmap:
     bits: NDArray[np.bool_] = field(repr=False)
 
 
-def bitmaps(spans: Spans) -> Iterator[Bitmap]:
+def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
     """One bitmap per object and plane, exact, in its bounding box; ordered by label, then z."""
     if not len(spans):
         return
@@ -43,13 +43,13 @@ def bitmaps(spans: Spans) -> Iterator[Bitmap]:
     for group in np.split(np.arange(len(first)), np.flatnonzero(np.diff(chunk)) + 1):
         part = spans.take(slice(int(first[group[0]]), int(end[group[-1]])))
         of = np.repeat(np.arange(len(group)), end[group] - first[group])
-        painted = _paint(part, of, left[group], top[group], width[group], height[group])
+        painted = _paint_bitmaps(part, of, left[group], top[group], width[group], height[group])
         for index, bits in zip(group.tolist(), painted, strict=True):
             at = int(first[index])
             yield Bitmap(int(spans.label[at]), int(spans.z[at]), int(left[index]), int(top[index]), bits)
 
 
-def _paint(
+def _paint_bitmaps(
     spans: Spans, of: NDArray[Any], left: NDArray[Any], top: NDArray[Any], width: NDArray[Any], height: NDArray[Any]
 ) -> Iterator[NDArray[np.bool_]]:
     """The bits of several boxes, one after the other in one flat array: +1 where a span starts, -1 where it ends."""

@@ -19,20 +19,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.intensity import Intensity, intensities, pixels_in, uncertainty
-from omero_pixclf.objects.moments import Geometry, geometry_of
-from omero_pixclf.objects.run_length import Spans, spans_of
-from omero_pixclf.objects.shape import CORNER, form_columns
+from omero_pixclf.objects.intensity import IntensityStatistics, intensity_statistics, pixels_in_spans, uncertainty
+from omero_pixclf.objects.moments import Geometry, compute_geometry
+from omero_pixclf.objects.run_length import Spans, encode_spans
+from omero_pixclf.objects.shape import CORNER, shape_columns
 from omero_pixclf.table import ANY_NUMBER, NOT_NEGATIVE, Column, Table, column_names, concatenate
 
-__all__ = ["Box", "PixelSize", "measure"]
+__all__ = ["CropLocation", "PixelSize", "measure"]
 
 PixelSize = tuple[float | None, float | None, float | None]
 """Micrometres along ``(z, y, x)``; None where unknown."""
 
 
 @dataclass(frozen=True)
-class Box:
+class CropLocation:
     """A part of an image: its first t, where it starts along (z, y, x), and the whole image's extents along these."""
 
     t: int
@@ -61,7 +61,7 @@ def measure(
     dims: Literal[2, 3],
     pixel_size_um: PixelSize = (None, None, None),
     channels: Sequence[str] = (),
-    box: Box | None = None,
+    box: CropLocation | None = None,
 ) -> Table:
     """Measure every object of a label image.
 
@@ -95,33 +95,33 @@ def measure(
     ValueError
         Where the shapes of labels, image and probabilities do not fit together.
     """
-    _check(labels, image, probabilities)
+    _check_shapes(labels, image, probabilities)
     size = tuple(float("nan") if s is None else float(s) for s in pixel_size_um)
     names = column_names(channels, image.shape[-1])
     parts = []
     for t in range(labels.shape[0]):
-        here = spans_of(labels[t])
-        spans = here if box is None else here.moved(box.start, box.shape)
-        frame = _Frame(t + (box.t if box else 0), labels[t], here, spans, geometry_of(spans))
+        here = encode_spans(labels[t])
+        spans = here if box is None else here.shift(box.start, box.shape)
+        frame = _Frame(t + (box.t if box else 0), labels[t], here, spans, compute_geometry(spans))
         columns = [
-            *_identity(frame, class_name),
-            *_extent(frame.geometry, dims, size),
-            *form_columns(frame.labels, frame.spans, frame.geometry, dims=dims, size=size),
-            *_channels(frame, image[t], names),
-            *_certainty(frame, None if probabilities is None else probabilities[t], class_index),
+            *_identity_columns(frame, class_name),
+            *_extent_columns(frame.geometry, dims, size),
+            *shape_columns(frame.labels, frame.spans, frame.geometry, dims=dims, size=size),
+            *_intensity_columns(frame, image[t], names),
+            *_probability_columns(frame, None if probabilities is None else probabilities[t], class_index),
         ]
         parts.append(Table(tuple(columns)))
     return concatenate(parts)
 
 
-def _check(labels: NDArray[Any], image: NDArray[Any], probabilities: NDArray[Any] | None) -> None:
+def _check_shapes(labels: NDArray[Any], image: NDArray[Any], probabilities: NDArray[Any] | None) -> None:
     if labels.ndim != 4 or image.ndim != 5 or image.shape[:4] != labels.shape or not labels.shape[0]:
         raise ValueError(f"labels {labels.shape} and image {image.shape}: expected (t, z, y, x) and (t, z, y, x, c)")
     if probabilities is not None and (probabilities.ndim != 5 or probabilities.shape[:4] != labels.shape):
         raise ValueError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
 
 
-def _identity(frame: _Frame, class_name: str) -> Iterator[Column]:
+def _identity_columns(frame: _Frame, class_name: str) -> Iterator[Column]:
     n = len(frame.geometry)
     yield Column("Class", "string", np.full(n, class_name, dtype=object), "", "class of the object")
     yield Column("Label", "long", frame.geometry.label, "", "number of the object in its time point's label image")
@@ -130,7 +130,7 @@ def _identity(frame: _Frame, class_name: str) -> Iterator[Column]:
     yield Column("Z", "long", plane, "", "plane of the centroid, from 0")
 
 
-def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[Column]:
+def _extent_columns(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[Column]:
     pixels = geometry.size.astype(np.float64)
     none = np.full(len(geometry), np.nan)
     flat, solid = (pixels, none) if dims == 2 else (none, pixels)
@@ -150,27 +150,29 @@ def _extent(geometry: Geometry, dims: int, size: tuple[float, ...]) -> Iterator[
     yield Column("Touches_border", "bool", geometry.touches_border, "", "touches the image's border in x or y")
 
 
-def _channels(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
+def _intensity_columns(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
     fill = NOT_NEGATIVE if image.dtype.kind in "ub" else ANY_NUMBER
-    for name, found in zip(names, intensities(pixels_in(image, frame.here), frame.here, frame.geometry), strict=True):
-        yield from _channel(name, found, fill)
+    for name, found in zip(
+        names, intensity_statistics(pixels_in_spans(image, frame.here), frame.here, frame.geometry), strict=True
+    ):
+        yield from _channel_columns(name, found, fill)
 
 
-def _channel(name: str, found: Intensity, fill: float) -> Iterator[Column]:
+def _channel_columns(name: str, found: IntensityStatistics, fill: float) -> Iterator[Column]:
     yield Column(f"Mean_{name}", "double", found.mean, "", f"mean intensity of {name}", fill)
-    yield Column(f"Min_{name}", "double", found.least, "", f"lowest intensity of {name}", fill)
-    yield Column(f"Max_{name}", "double", found.most, "", f"highest intensity of {name}", fill)
+    yield Column(f"Min_{name}", "double", found.minimum, "", f"lowest intensity of {name}", fill)
+    yield Column(f"Max_{name}", "double", found.maximum, "", f"highest intensity of {name}", fill)
     yield Column(f"Std_{name}", "double", found.std, "", f"standard deviation of {name} (population)")
     yield Column(f"Integrated_{name}", "double", found.integrated, "", f"sum of {name} over the object", fill)
 
 
-def _certainty(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:
+def _probability_columns(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:
     mean = least = doubt = np.full(len(frame.geometry), np.nan)
     if probabilities is not None:
-        found = pixels_in(probabilities, frame.here)
+        found = pixels_in_spans(probabilities, frame.here)
         pair = np.stack((found[:, index], uncertainty(found)), axis=-1)
-        own, unsure = intensities(pair, frame.here, frame.geometry)
-        mean, least, doubt = own.mean, own.least, unsure.mean
+        own, unsure = intensity_statistics(pair, frame.here, frame.geometry)
+        mean, least, doubt = own.mean, own.minimum, unsure.mean
     yield Column("Probability_mean", "double", mean, "", "mean probability of the class")
     yield Column("Probability_min", "double", least, "", "lowest probability of the class")
     yield Column("Uncertainty_mean", "double", doubt, "", "mean of 1 - (highest - second highest probability)")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.objects.run_length import Spans
 
-__all__ = ["Geometry", "geometry_of"]
+__all__ = ["Geometry", "compute_geometry"]
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,7 +49,7 @@ class Geometry:
         return len(self.label)
 
 
-def geometry_of(spans: Spans) -> Geometry:
+def compute_geometry(spans: Spans) -> Geometry:
     """Measure every object that has a span."""
     pixels: Floats = np.bincount(spans.label, spans.length, minlength=1).astype(np.float64)
     label = np.flatnonzero(pixels)
@@ -57,7 +57,7 @@ def geometry_of(spans: Spans) -> Geometry:
     row_of[label] = np.arange(len(label))
     row = row_of[spans.label]
     centroid = _centroid(spans, row, pixels[label])
-    start, stop = _boxes(spans, row, len(label))
+    start, stop = _bounding_boxes(spans, row, len(label))
     _, height, width = spans.shape
     border = (start[:, 1:] == 0).any(axis=1) | (stop[:, 1] == height) | (stop[:, 2] == width)
     covariance = _covariance(spans, row, centroid, pixels[label])
@@ -90,7 +90,7 @@ def _covariance(spans: Spans, row: Ints, centroid: Floats, size: Floats) -> Floa
     return covariance
 
 
-def _boxes(spans: Spans, row: Ints, count: int) -> tuple[Ints, Ints]:
+def _bounding_boxes(spans: Spans, row: Ints, count: int) -> tuple[Ints, Ints]:
     start = np.empty((count, 3), dtype=np.int64)
     stop = np.empty((count, 3), dtype=np.int64)
     if not count:

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.contours import is_in_ring, rings_of, signed_area
-from omero_pixclf.objects.masks import bitmaps
-from omero_pixclf.objects.run_length import Spans, spans_of
+from omero_pixclf.objects.contours import is_in_ring, signed_area, trace_contours
+from omero_pixclf.objects.masks import object_bitmaps
+from omero_pixclf.objects.run_length import Spans, encode_spans
 from omero_pixclf.objects.simplify import simplify_rings
 
-__all__ = ["MaskShape", "Outline", "PolygonShape", "outlines"]
+__all__ = ["MaskShape", "Outline", "PolygonShape", "trace_outlines"]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Outline:
 _Shapes = dict[int, list[PolygonShape | MaskShape]]  # by label; planes in order
 
 
-def outlines(
+def trace_outlines(
     labels: NDArray[Any],
     *,
     kind: Literal["polygon", "mask"] = "polygon",
@@ -81,14 +81,14 @@ def outlines(
 
     Examples
     --------
-    >>> [square] = outlines(np.array([[[[0, 1, 1], [0, 1, 1]]]]))
+    >>> [square] = trace_outlines(np.array([[[[0, 1, 1], [0, 1, 1]]]]))
     >>> square.shapes[0].points.tolist()
     [[1.0, 0.0], [3.0, 0.0], [3.0, 2.0], [1.0, 2.0]]
     """
     for t in range(labels.shape[0]):
         shapes: _Shapes = {}
         if kind == "mask":
-            _add_masks(shapes, t, spans_of(labels[t]))
+            _add_masks(shapes, t, encode_spans(labels[t]))
         else:
             for z in range(labels.shape[1]):
                 _add_polygons(shapes, t, z, labels[t, z], simplify, min_hole)
@@ -97,13 +97,13 @@ def outlines(
 
 
 def _add_masks(shapes: _Shapes, t: int, spans: Spans) -> None:
-    for bitmap in bitmaps(spans):
+    for bitmap in object_bitmaps(spans):
         shape = MaskShape(t, bitmap.z, bitmap.x, bitmap.y, bitmap.bits)
         shapes.setdefault(bitmap.label, []).append(shape)
 
 
 def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify: float, min_hole: int) -> None:
-    rings = rings_of(plane)
+    rings = trace_contours(plane)
     count = np.bincount([ring.label for ring in rings], minlength=1)
     holes: dict[int, list[NDArray[Any]]] = {}  # by index of the ring that they lie in
     parts: dict[int, list[tuple[float, int]]] = {}  # by label: area and index of the rings around its parts
@@ -117,13 +117,13 @@ def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify
             hole, around = rings[i].corners, sorted(parts[rings[i].label])  # smallest first: parts may lie in holes
             holes.setdefault(next(n for _, n in around if is_in_ring(rings[n].corners, hole)), []).append(hole)
     outer = [i for i in range(len(rings)) if areas.get(i, 1) > 0]
-    lines = iter(_simplified([rings[i].corners for i in outer], simplify))
-    inner = iter(_simplified([hole[::-1] for i in outer for hole in holes.get(i, ())], simplify))
+    lines = iter(_simplify_rings([rings[i].corners for i in outer], simplify))
+    inner = iter(_simplify_rings([hole[::-1] for i in outer for hole in holes.get(i, ())], simplify))
     for i, points in zip(outer, lines, strict=True):
         within = tuple(next(inner)[::-1] for _ in holes.get(i, ()))
         shapes.setdefault(rings[i].label, []).append(PolygonShape(t, z, points, within))
 
 
-def _simplified(rings: list[NDArray[Any]], tolerance: float) -> list[NDArray[np.float64]]:
+def _simplify_rings(rings: list[NDArray[Any]], tolerance: float) -> list[NDArray[np.float64]]:
     exact = [ring.astype(np.float64) for ring in rings]
     return simplify_rings(exact, tolerance=tolerance) if tolerance > 0 else exact

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import SphericalVoronoi
 
-__all__ = ["border_size"]
+__all__ = ["perimeter_or_surface"]
 
 Floats = NDArray[np.float64]
 Spacing = tuple[float, float, float]
 
 
-def border_size(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def perimeter_or_surface(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
     """Perimeter (2D) or surface (3D) of each label of a ``(z, y, x)`` label image; index 0 is the background's.
 
     Borders between objects and at the image's edge count for each object, as any other does. ``spacing`` is the
@@ -33,11 +33,11 @@ def border_size(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -
     padded = np.pad(frame, ((dims - 2, dims - 2), (1, 1), (1, 1)))
     total = np.zeros(int(frame.max(initial=0)) + 1)
     for step, weight in zip(*_directions(dims, spacing), strict=True):
-        total += weight * _crossings(padded, step, len(total))
+        total += weight * _count_crossings(padded, step, len(total))
     return total
 
 
-def _crossings(padded: NDArray[Any], step: tuple[int, int, int], count: int) -> NDArray[np.int64]:
+def _count_crossings(padded: NDArray[Any], step: tuple[int, int, int], count: int) -> NDArray[np.int64]:
     """How often lines along ``step`` cross each label's border, in and out."""
     here = padded[tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, padded.shape, strict=True))]
     there = padded[tuple(slice(max(s, 0), n - max(-s, 0)) for s, n in zip(step, padded.shape, strict=True))]
@@ -54,13 +54,13 @@ def _directions(dims: Literal[2, 3], spacing: Spacing) -> tuple[tuple[tuple[int,
     length = np.linalg.norm(vectors, axis=1)
     cell = float(np.prod(spacing[3 - dims :]))
     if dims == 2:
-        weights = np.pi / 2 * _circle_parts(vectors) * cell / length
+        weights = np.pi / 2 * _circle_fractions(vectors) * cell / length
     else:
-        weights = 2 * _sphere_parts(vectors / length[:, None]) * cell / length
+        weights = 2 * _sphere_fractions(vectors / length[:, None]) * cell / length
     return steps, tuple(weights.tolist())
 
 
-def _circle_parts(vectors: Floats) -> Floats:
+def _circle_fractions(vectors: Floats) -> Floats:
     """The part of all directions in the plane that is nearest to each of these."""
     angle = np.arctan2(vectors[:, 1], vectors[:, 2]) % np.pi
     order = np.argsort(angle)
@@ -70,7 +70,7 @@ def _circle_parts(vectors: Floats) -> Floats:
     return parts
 
 
-def _sphere_parts(directions: Floats) -> Floats:
+def _sphere_fractions(directions: Floats) -> Floats:
     """The part of all directions in space that is nearest to each of these or its opposite."""
     cells = SphericalVoronoi(np.concatenate((directions, -directions)))
     parts: Floats = cells.calculate_areas()[: len(directions)] / (2 * np.pi)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from omero_pixclf.objects.outline import MaskShape, Outline
 
-__all__ = ["rasterise"]
+__all__ = ["rasterize_outlines"]
 
 
-def rasterise(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> NDArray[np.int32]:
+def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> NDArray[np.int32]:
     """The label image ``(t, z, y, x)`` that the outlines describe; later ones cover earlier ones.
 
     Masks are set bit by bit. A polygon covers the pixels whose centres it holds (even-odd rule), so that polygons
@@ -27,27 +27,27 @@ def rasterise(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> 
                 height, width = part.bits.shape
                 plane[part.y : part.y + height, part.x : part.x + width][part.bits] = outline.label
             else:
-                y, x = _inside([part.points, *part.holes])
+                y, x = _pixels_inside([part.points, *part.holes])
                 seen = (y >= 0) & (y < shape[2]) & (x >= 0) & (x < shape[3])
                 plane[y[seen], x[seen]] = outline.label
     return labels
 
 
-def _inside(rings: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixels_inside(rings: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Rows and columns of the pixels whose centres lie in an odd number of rings."""
     (x0, y0), (x1, y1) = np.concatenate(rings).T, np.concatenate([np.roll(r, -1, axis=0) for r in rings]).T
     row0 = np.ceil(np.minimum(y0, y1) - 0.5).astype(np.int64)
     row1 = np.ceil(np.maximum(y0, y1) - 0.5).astype(np.int64)
-    edge, row = _ranges(row0, row1)
+    edge, row = _expand_ranges(row0, row1)
     slope = (x1 - x0)[edge] / (y1 - y0)[edge]  # an edge that crosses a row's middle is not level
     column = np.ceil(x0[edge] + (row + 0.5 - y0[edge]) * slope - 0.5).astype(np.int64)
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
-    span, x = _ranges(column[::2], column[1::2])  # crossings of a row come in pairs: in, out
+    span, x = _expand_ranges(column[::2], column[1::2])  # crossings of a row come in pairs: in, out
     return row[::2][span], x
 
 
-def _ranges(start: NDArray[Any], stop: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _expand_ranges(start: NDArray[Any], stop: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """All integers of the ranges, with the number of the range that each is of."""
     count = np.maximum(stop - start, 0)
     of = np.repeat(np.arange(len(start)), count)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spans", "spans_of"]
+__all__ = ["Spans", "encode_spans"]
 
 Ints = NDArray[np.int64]
 
@@ -51,7 +51,7 @@ class Spans:
         label, z, y, x0, x1 = (part[chosen] for part in parts)
         return Spans(label, z, y, x0, x1, self.shape)
 
-    def moved(self, by: tuple[int, int, int], shape: tuple[int, int, int]) -> Spans:
+    def shift(self, by: tuple[int, int, int], shape: tuple[int, int, int]) -> Spans:
         """The same spans in a larger image of this shape, in which they lie so far along (z, y, x)."""
         z, y, x = by
         return Spans(self.label, self.z + z, self.y + y, self.x0 + x, self.x1 + x, shape)
@@ -60,10 +60,10 @@ class Spans:
         return len(self.label)
 
 
-def spans_of(frame: NDArray[Any]) -> Spans:
+def encode_spans(frame: NDArray[Any]) -> Spans:
     """The spans of a ``(z, y, x)`` label image.
 
-    >>> s = spans_of(np.array([[[0, 1, 1, 2]]]))
+    >>> s = encode_spans(np.array([[[0, 1, 1, 2]]]))
     >>> s.label.tolist(), s.x0.tolist(), s.x1.tolist()
     ([1, 2], [1, 3], [3, 4])
     """

@@ -2,32 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.config import Objects
 from omero_pixclf.objects.label import (
     Connectivity,
     Labels,
-    components,
+    clear_border,
     fill_holes,
-    neighbours,
-    off_border,
-    within_sizes,
+    filter_sizes,
+    label_components,
+    resolve_connectivity,
 )
-from omero_pixclf.objects.threshold import Sigma, above, most_probable, smooth
-from omero_pixclf.objects.two_level_threshold import hysteresis
-from omero_pixclf.objects.watershed import by_distance, by_probability
+from omero_pixclf.objects.threshold import Sigma, above_threshold, is_most_probable, smooth
+from omero_pixclf.objects.two_level_threshold import hysteresis_threshold
+from omero_pixclf.objects.watershed import split_by_distance, split_by_probability
 
-__all__ = ["dimensions", "find", "foreground", "sigma_of", "spacing_in"]
+__all__ = [
+    "SegmentationSettings",
+    "foreground",
+    "object_dimensions",
+    "relative_spacing",
+    "segment_objects",
+    "smoothing_sigma",
+]
 
 
-def find(
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How the probabilities of one class become objects; the defaults are those of a recipe's ``[objects]``.
+
+    Attributes
+    ----------
+    method
+        ``threshold``: probability >= ``threshold``. ``hysteresis``: probability >= ``low``, in components that have a
+        pixel >= ``high``. ``segmentation``: the class is the most probable one.
+    threshold, low, high
+        Probabilities from 0 to 1.
+    smooth
+        Sigma in pixels along (z, y, x) of the Gaussian that smooths the probabilities first; 0 for none.
+    min_size, max_size
+        Smallest and largest object in pixels (voxels), both included; ``max_size`` None for no limit.
+    connectivity
+        Neighbours of a pixel, as in `resolve_connectivity`.
+    dims
+        ``2d``: objects in planes; ``3d``: objects through z; ``auto``: 3D where there is more than one plane.
+    split
+        Separate touching objects by a watershed on the distance or the probability.
+    fill_holes
+        Fill holes in objects.
+    border
+        ``remove``: drop objects that touch the image's border in y or x.
+    """
+
+    method: Literal["threshold", "hysteresis", "segmentation"] = "threshold"
+    threshold: float = 0.5
+    low: float = 0.5
+    high: float = 0.8
+    smooth: Sigma = (0.0, 0.0, 0.0)
+    min_size: int = 10
+    max_size: int | None = None
+    connectivity: Literal[4, 6, 8, 26] | None = None
+    dims: Literal["auto", "2d", "3d"] = "auto"
+    split: Literal["none", "distance", "probability"] = "none"
+    fill_holes: bool = False
+    border: Literal["keep", "remove"] = "keep"
+
+
+def segment_objects(
     probabilities: NDArray[Any],
     index: int,
-    settings: Objects,
+    settings: SegmentationSettings,
     *,
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None),
 ) -> Labels:
@@ -52,49 +100,49 @@ def find(
     Labels
         ``(t, z, y, x)`` int32, numbered in raster order at each t.
     """
-    connectivity = neighbours(settings.dims, settings.connectivity, probabilities.shape[1])
+    connectivity = resolve_connectivity(settings.dims, settings.connectivity, probabilities.shape[1])
     mask, cores = foreground(probabilities, index, settings, connectivity=connectivity)
     if cores is not None:
-        mask = hysteresis(mask, cores, connectivity=connectivity) > 0
+        mask = hysteresis_threshold(mask, cores, connectivity=connectivity) > 0
     if settings.fill_holes:
         mask = fill_holes(mask, connectivity=connectivity)
-    labels = components(mask, connectivity=connectivity)
+    labels = label_components(mask, connectivity=connectivity)
     if settings.split == "distance":
-        labels = by_distance(labels, connectivity=connectivity, spacing=spacing_in(pixel_size_um))
+        labels = split_by_distance(labels, connectivity=connectivity, spacing=relative_spacing(pixel_size_um))
     elif settings.split == "probability":
-        labels = by_probability(labels, probabilities[..., index], connectivity=connectivity)
-    labels = within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
-    return off_border(labels) if settings.border == "remove" else labels
+        labels = split_by_probability(labels, probabilities[..., index], connectivity=connectivity)
+    labels = filter_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+    return clear_border(labels) if settings.border == "remove" else labels
 
 
-def spacing_in(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
+def relative_spacing(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
     """Extents of a pixel relative to its width; cubes where any is unknown."""
     z, y, x = pixel_size_um
     return (z / x, y / x, 1.0) if z and y and x else (1.0, 1.0, 1.0)
 
 
-def dimensions(settings: Objects, planes: int) -> Literal[2, 3]:
+def object_dimensions(settings: SegmentationSettings, planes: int) -> Literal[2, 3]:
     """Whether a recipe's objects lie in planes (2) or go through z (3), in an image of so many planes."""
-    return 3 if neighbours(settings.dims, settings.connectivity, planes) in (6, 26) else 2
+    return 3 if resolve_connectivity(settings.dims, settings.connectivity, planes) in (6, 26) else 2
 
 
 def foreground(
-    probabilities: NDArray[Any], index: int, settings: Objects, *, connectivity: Connectivity
+    probabilities: NDArray[Any], index: int, settings: SegmentationSettings, *, connectivity: Connectivity
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
     """Where objects can be, and by hysteresis where their cores are (else None), ``(t, z, y, x)``."""
-    sigma = sigma_of(settings, connectivity)
+    sigma = smoothing_sigma(settings, connectivity)
     if settings.method == "segmentation":
         if any(sigma):
             smoothed = [smooth(probabilities[..., c], sigma) for c in range(probabilities.shape[-1])]
-            return most_probable(np.stack(smoothed, axis=-1), index), None
-        return most_probable(probabilities, index), None
+            return is_most_probable(np.stack(smoothed, axis=-1), index), None
+        return is_most_probable(probabilities, index), None
     probability = smooth(probabilities[..., index], sigma)
     if settings.method == "threshold":
-        return above(probability, settings.threshold), None
-    return above(probability, settings.low), above(probability, settings.high)
+        return above_threshold(probability, settings.threshold), None
+    return above_threshold(probability, settings.low), above_threshold(probability, settings.high)
 
 
-def sigma_of(settings: Objects, connectivity: Connectivity) -> Sigma:
+def smoothing_sigma(settings: SegmentationSettings, connectivity: Connectivity) -> Sigma:
     """How much a recipe smooths along (z, y, x): objects in planes are smoothed in their planes."""
     z, y, x = settings.smooth
     return (z if connectivity in (6, 26) else 0.0, y, x)

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from omero_pixclf.objects.convex_hull import hull_sizes
+from omero_pixclf.objects.convex_hull import convex_sizes
 from omero_pixclf.objects.moments import Geometry
-from omero_pixclf.objects.perimeter import Spacing, border_size
+from omero_pixclf.objects.perimeter import Spacing, perimeter_or_surface
 from omero_pixclf.objects.run_length import Spans
 from omero_pixclf.table import Column
 
-__all__ = ["CORNER", "form_columns", "nearest", "spacing_of"]
+__all__ = ["CORNER", "nearest_distances", "pixel_spacing", "shape_columns"]
 
 CORNER = (0.0, 0.5, 0.5)
 """From a pixel's indices (z, y, x) to where tables say it is."""
@@ -30,42 +30,42 @@ ROUND = 1e-9  # relative difference of second moments that only rounding makes
 Floats = NDArray[np.float64]
 
 
-def form_columns(
+def shape_columns(
     frame: NDArray[Any], spans: Spans, geometry: Geometry, *, dims: Literal[2, 3], size: tuple[float, ...]
 ) -> Iterator[Column]:
     """The columns of form for the objects of one ``(z, y, x)`` label image.
 
     ``size`` is micrometres per pixel along (z, y, x), NaN where unknown.
     """
-    spacing, scale = spacing_of(size, dims)
-    border = border_size(frame, dims=dims, spacing=spacing)[geometry.label]
+    spacing, scale = pixel_spacing(size, dims)
+    border = perimeter_or_surface(frame, dims=dims, spacing=spacing)[geometry.label]
     none = np.full(len(geometry), np.nan)
     perimeter, surface = (border, none) if dims == 2 else (none, border)
     yield Column("Perimeter_px", "double", perimeter, "px", "perimeter (2D; Crofton's formula, 4 directions)")
     yield Column("Perimeter_um", "double", perimeter * scale, "µm", "perimeter (2D)")
     yield Column("Surface_px", "double", surface, "px", "surface (3D; Crofton's formula, 13 directions)")
     yield Column("Surface_um2", "double", surface * scale**2, "µm²", "surface (3D)")
-    axes = _axes(geometry, dims, spacing)
+    axes = _axis_lengths(geometry, dims, spacing)
     for name, length in zip(("major", "middle", "minor"), axes.T, strict=True):
         text = f"{name} axis of the ellipse or ellipsoid with the object's second moments"
         yield Column(f"Axis_{name}_px", "double", length, "px", text)
         yield Column(f"Axis_{name}_um", "double", length * scale, "µm", text)
     eccentricity = np.sqrt(np.maximum(1 - (axes[:, 2] / axes[:, 0]) ** 2, 0))
     yield Column("Eccentricity", "double", eccentricity, "", "0 round, towards 1 drawn out; minor against major axis")
-    solidity = geometry.size / hull_sizes(spans, geometry, dims=dims)
+    solidity = geometry.size / convex_sizes(spans, geometry, dims=dims)
     yield Column("Solidity", "double", solidity, "", "part of the pixels in its convex hull that the object has")
     turn = _orientation(geometry, spacing)
     text = "major axis in the xy plane, from x counter-clockwise, -90 to 90"
     yield Column("Orientation_deg", "double", turn, "°", text, NO_ANGLE)
-    distance = nearest(geometry.centroid + CORNER, dims=dims, spacing=spacing)
+    distance = nearest_distances(geometry.centroid + CORNER, dims=dims, spacing=spacing)
     yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
     yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
 
 
-def spacing_of(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing, float]:
+def pixel_spacing(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing, float]:
     """Distances of pixels along (z, y, x) in pixels of x, and micrometres per pixel of x (NaN where unknown).
 
-    >>> spacing_of((2.0, 0.5, 0.5), 3)
+    >>> pixel_spacing((2.0, 0.5, 0.5), 3)
     ((4.0, 1.0, 1.0), 0.5)
     """
     if np.isnan(size[3 - dims :]).any():
@@ -73,7 +73,7 @@ def spacing_of(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing, f
     return (size[0] / size[2] if dims == 3 else 1.0, size[1] / size[2], 1.0), size[2]
 
 
-def _axes(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
     """Full lengths (n, 3), major, middle (NaN in 2D) and minor: 4√λ of an ellipse, 2√(5λ) of an ellipsoid."""
     scale = np.array(spacing)
     covariance = geometry.covariance * scale[:, None] * scale
@@ -90,7 +90,7 @@ def _orientation(geometry: Geometry, spacing: Spacing) -> Floats:
     return np.where(np.hypot(xx - yy, 2 * yx) > ROUND * (xx + yy), degrees, np.nan)
 
 
-def nearest(centroids: Floats, *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def nearest_distances(centroids: Floats, *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
     """Distance of each centroid (z, y, x) to the nearest other one, in 2D of the same plane; NaN without another."""
     if len(centroids) < 2:
         return np.full(len(centroids), np.nan)

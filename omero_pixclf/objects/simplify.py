@@ -38,12 +38,12 @@ def simplify_rings(rings: Sequence[Floats], *, tolerance: float) -> list[Floats]
     """
     if not rings:
         return []
-    line = _Line(rings)
-    line.split(tolerance)
-    return line.kept()
+    line = _RingPoints(rings)
+    line.mark_kept_points(tolerance)
+    return line.simplified_rings()
 
 
-class _Line:
+class _RingPoints:
     """All rings laid out one after the other as middle, corner, middle, corner, …, middle (the first again).
 
     Middles have even places in their ring and are where the line may be cut; corners must have it near.
@@ -55,7 +55,7 @@ class _Line:
         self.stop = np.cumsum(2 * counts + 1)  # one past each ring's last middle
         self.start = self.stop - (2 * counts + 1)
         corners = np.concatenate(rings)
-        after = corners[_next(counts)]
+        after = corners[_next_index(counts)]
         ring = np.repeat(np.arange(len(rings)), counts)
         place = 2 * np.arange(len(corners)) + ring
         self.points = np.empty((int(self.stop[-1]), 2))
@@ -64,7 +64,7 @@ class _Line:
         self.points[self.stop - 1] = self.points[self.start]
         self.keep = np.zeros(len(self.points), dtype=np.bool_)
 
-    def split(self, tolerance: float) -> None:
+    def mark_kept_points(self, tolerance: float) -> None:
         """Mark what is kept."""
         half = self._opposite()
         self.keep[self.start] = self.keep[half] = True
@@ -81,20 +81,22 @@ class _Line:
             self.keep[cut] = True
             low, high = np.concatenate((low, cut)), np.concatenate((cut, high))
 
-    def kept(self) -> list[Floats]:
+    def simplified_rings(self) -> list[Floats]:
         """The new rings, without points along a straight line; a ring that would lose half its area stays as it was."""
         self.keep[self.stop - 1] = False
         ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)[self.keep]
         points = self.points[self.keep]
-        since = points - points[_previous(np.bincount(ring))]
-        to = points[_next(np.bincount(ring))] - points
+        since = points - points[_previous_index(np.bincount(ring))]
+        to = points[_next_index(np.bincount(ring))] - points
         bends = (_cross(since, to) != 0) | ((since * to).sum(axis=1) < 0)
         ring, points = ring[bends], points[bends]
         counts = np.bincount(ring, minlength=len(self.rings))
-        area = np.bincount(ring, _cross(points, points[_next(counts)]), minlength=len(self.rings))
+        area = np.bincount(ring, _cross(points, points[_next_index(counts)]), minlength=len(self.rings))
         old_counts = np.array([len(r) for r in self.rings])
         old = np.concatenate(self.rings)
-        old_area = np.bincount(np.repeat(np.arange(len(self.rings)), old_counts), _cross(old, old[_next(old_counts)]))
+        old_area = np.bincount(
+            np.repeat(np.arange(len(self.rings)), old_counts), _cross(old, old[_next_index(old_counts)])
+        )
         good = area > 0.5 * old_area
         parts = np.split(points, np.cumsum(counts)[:-1])
         return [new if ok else was for new, was, ok in zip(parts, self.rings, good.tolist(), strict=True)]
@@ -112,12 +114,12 @@ class _Line:
         offset = np.cumsum(count) - count
         of = np.repeat(np.arange(len(low)), count)
         corner = low[of] + 1 + 2 * (np.arange(len(of)) - offset[of])
-        distance = _to_segment(self.points[corner], self.points[low][of], self.points[high][of])
+        distance = _distance_to_segment(self.points[corner], self.points[low][of], self.points[high][of])
         at = _first_maximum(distance, offset, of)
         return corner[at], distance[at]
 
 
-def _next(counts: NDArray[Any]) -> NDArray[np.int64]:
+def _next_index(counts: NDArray[Any]) -> NDArray[np.int64]:
     """Index of the point after each, round every ring; rings lie one after the other."""
     stop = np.cumsum(counts)
     index = np.arange(1, int(counts.sum()) + 1)
@@ -126,8 +128,8 @@ def _next(counts: NDArray[Any]) -> NDArray[np.int64]:
     return index
 
 
-def _previous(counts: NDArray[Any]) -> NDArray[np.int64]:
-    after = _next(counts)
+def _previous_index(counts: NDArray[Any]) -> NDArray[np.int64]:
+    after = _next_index(counts)
     before = np.empty_like(after)
     before[after] = np.arange(len(after))
     return before
@@ -146,7 +148,7 @@ def _first_maximum(values: Floats, start: NDArray[Any], of: NDArray[Any]) -> NDA
     return index
 
 
-def _to_segment(points: Floats, a: Floats, b: Floats) -> Floats:
+def _distance_to_segment(points: Floats, a: Floats, b: Floats) -> Floats:
     along = b - a
     square = (along**2).sum(axis=1)
     reach = ((points - a) * along).sum(axis=1) / np.where(square > 0, square, 1.0)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.block_labeling import Readable
+from omero_pixclf.objects.block_labeling import ReadableArray
 from omero_pixclf.objects.block_regions import Block
 from omero_pixclf.objects.intensity import uncertainty
-from omero_pixclf.objects.windows import grown
+from omero_pixclf.objects.windows import expand_block
 
-__all__ = ["TILE", "ImageSummary", "Sums", "focus_score", "summarise", "summed", "sums_of"]
+__all__ = ["TILE", "ImageSummary", "TileSums", "combine_sums", "focus_score", "sum_tiles", "summarize_image"]
 
 TILE = 256
 """Pixels along y and x of what is summed up at a time; the last digits of a summary depend on it."""
@@ -43,7 +43,9 @@ class ImageSummary:
     focus: tuple[float, ...]
 
 
-def summarise(image: Readable, probabilities: Readable | None, labels: Mapping[str, Readable]) -> ImageSummary:
+def summarize_image(
+    image: ReadableArray, probabilities: ReadableArray | None, labels: Mapping[str, ReadableArray]
+) -> ImageSummary:
     """Sum up one image, tile by tile; arrays of numpy, zarr or h5py.
 
     Parameters
@@ -55,19 +57,19 @@ def summarise(image: Readable, probabilities: Readable | None, labels: Mapping[s
     labels
         Per class name its label image ``(t, z, y, x)``.
     """
-    counts = {name: [_counted(found, t) for t in range(found.shape[0])] for name, found in labels.items()}
+    counts = {name: [_count_label_pixels(found, t) for t in range(found.shape[0])] for name, found in labels.items()}
     objects = {name: sum(int(np.count_nonzero(c)) for c in found) for name, found in counts.items()}
     covered = {name: sum(int(c.sum()) for c in found) for name, found in counts.items()}
     depth, height, width = image.shape[1:4]
     whole = (slice(0, depth), slice(0, height), slice(0, width))
-    sums = [sums_of(image, probabilities, t, whole) for t in range(image.shape[0])]
-    return summed(sums, objects, covered, certain=probabilities is not None)
+    sums = [sum_tiles(image, probabilities, t, whole) for t in range(image.shape[0])]
+    return combine_sums(sums, objects, covered, certain=probabilities is not None)
 
 
-def _counted(labels: Readable, t: int) -> NDArray[np.int64]:
+def _count_label_pixels(labels: ReadableArray, t: int) -> NDArray[np.int64]:
     """Pixels of each label at one t, the background's left out."""
     total = np.zeros(1, dtype=np.int64)
-    for place in _tiles((slice(0, labels.shape[1]), slice(0, labels.shape[2]), slice(0, labels.shape[3]))):
+    for place in _split_into_tiles((slice(0, labels.shape[1]), slice(0, labels.shape[2]), slice(0, labels.shape[3]))):
         count = np.bincount(np.asarray(labels[(t, *place)]).ravel(), minlength=len(total))
         count[: len(total)] += total
         total = count
@@ -75,7 +77,7 @@ def _counted(labels: Readable, t: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Sums:
+class TileSums:
     """What a summary is made of: a row per tile, of a whole image or of a part of it.
 
     Attributes
@@ -103,21 +105,21 @@ class Sums:
     spread: NDArray[np.float64]
 
 
-def sums_of(image: Readable, probabilities: Readable | None, t: int, place: Block) -> Sums:
+def sum_tiles(image: ReadableArray, probabilities: ReadableArray | None, t: int, place: Block) -> TileSums:
     """The sums of a box of one t, which starts on multiples of `TILE`, so that any boxes give the same tiles."""
-    rows = [_sums(image, probabilities, t, tile) for tile in _tiles(place)]
-    return Sums(*(np.array(values) for values in zip(*rows, strict=True)))
+    rows = [_sum_tile(image, probabilities, t, tile) for tile in _split_into_tiles(place)]
+    return TileSums(*(np.array(values) for values in zip(*rows, strict=True)))
 
 
-def summed(
-    parts: Sequence[Sums], objects: Mapping[str, int], covered: Mapping[str, int], *, certain: bool = True
+def combine_sums(
+    parts: Sequence[TileSums], objects: Mapping[str, int], covered: Mapping[str, int], *, certain: bool = True
 ) -> ImageSummary:
     """The summary of an image from the sums of its parts, in any order.
 
     ``objects`` and ``covered`` are the number of objects and of pixels in them, per class; ``certain``: there were
     probabilities.
     """
-    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Sums)]
+    joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(TileSums)]
     order = np.lexsort(joined[0].T[::-1])
     at, pixels, doubt, light, inner, bend, spread = (values[order] for values in joined)
     total = int(pixels.sum())
@@ -139,16 +141,16 @@ def summed(
     )
 
 
-def _tiles(place: Block) -> Iterator[Block]:
+def _split_into_tiles(place: Block) -> Iterator[Block]:
     """Pieces of planes."""
     rows, columns = (range(side.start, side.stop, TILE) for side in place[1:])
     for z, y, x in product(range(place[0].start, place[0].stop), rows, columns):
         yield slice(z, z + 1), slice(y, min(y + TILE, place[1].stop)), slice(x, min(x + TILE, place[2].stop))
 
 
-def _sums(image: Readable, probabilities: Readable | None, t: int, tile: Block) -> tuple[Any, ...]:
+def _sum_tile(image: ReadableArray, probabilities: ReadableArray | None, t: int, tile: Block) -> tuple[Any, ...]:
     z, y, x = tile
-    _, around_y, around_x = grown(tile, (0, 1, 1), image.shape[1:4])
+    _, around_y, around_x = expand_block(tile, (0, 1, 1), image.shape[1:4])
     near = np.asarray(image[t, z.start, around_y, around_x])
     own = near[y.start - around_y.start : y.stop - around_y.start, x.start - around_x.start : x.stop - around_x.start]
     doubt = 0.0
@@ -169,7 +171,7 @@ def _laplacian(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
 
 
-def focus_score(image: Readable, channel: int) -> float:
+def focus_score(image: ReadableArray, channel: int) -> float:
     """Sharpness of a channel of ``(t, z, y, x, c)``: higher is sharper, comparable between images of one assay only.
 
     For each plane the variance of its Laplacian (4 neighbours, inner pixels) divided by the square of its mean, so
@@ -177,4 +179,4 @@ def focus_score(image: Readable, channel: int) -> float:
     and for a plane whose mean is 0, but 0 for one that is all zero. The "normalised variance of the Laplacian" is that
     of Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548, made independent of brightness.
     """
-    return summarise(image, None, {}).focus[channel]
+    return summarize_image(image, None, {}).focus[channel]

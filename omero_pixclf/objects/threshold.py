@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Sigma", "above", "most_probable", "reach", "smooth"]
+__all__ = ["Sigma", "above_threshold", "is_most_probable", "smooth", "smoothing_halo"]
 
 Sigma = tuple[float, float, float]
 """Standard deviations of a Gaussian along ``(z, y, x)``, in pixels."""
@@ -17,17 +17,17 @@ _WINDOW = 2.0  # ilastik's two-level thresholding cuts its Gaussians there
 _LEAST_SIGMA = 0.1  # below, ilastik does not smooth
 
 
-def above(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
+def above_threshold(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
     """Where the probability is at least ``level``, compared in the map's own float32 as ilastik does.
 
-    >>> above(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
+    >>> above_threshold(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
     [[[[False, True, True]]]]
     """
     mask: NDArray[np.bool_] = probability >= probability.dtype.type(level)
     return mask
 
 
-def most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool_]:
+def is_most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool_]:
     """Where class ``index`` (0-based) of ``(t, z, y, x, c)`` wins; the first of equal classes does, as in ilastik."""
     chosen = probabilities[..., index]
     wins = np.ones(chosen.shape, dtype=np.bool_)
@@ -48,17 +48,17 @@ def smooth(probability: NDArray[Any], sigma: Sigma) -> NDArray[np.float32]:
     result = np.asarray(probability, dtype=np.float32)
     for axis, width in zip((3, 2, 1), reversed(sigma), strict=True):
         if probability.shape[axis] > 1 and width >= _LEAST_SIGMA:
-            result = ndimage.correlate1d(result, _gaussian(width), axis=axis, output=np.float32, mode="mirror")
+            result = ndimage.correlate1d(result, _gaussian_weights(width), axis=axis, output=np.float32, mode="mirror")
     return result
 
 
-def reach(sigma: Sigma) -> tuple[int, int, int]:
+def smoothing_halo(sigma: Sigma) -> tuple[int, int, int]:
     """How many pixels along (z, y, x) `smooth` looks away from the one it computes."""
     z, y, x = (int(_WINDOW * width + 0.5) if width >= _LEAST_SIGMA else 0 for width in sigma)
     return (z, y, x)
 
 
-def _gaussian(sigma: float) -> NDArray[np.float64]:
+def _gaussian_weights(sigma: float) -> NDArray[np.float64]:
     radius = int(_WINDOW * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     normalised: NDArray[np.float64] = weights / weights.sum()

@@ -8,14 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.label import Connectivity, Labels, components, select, within_sizes
-from omero_pixclf.objects.threshold import Sigma, above, smooth
+from omero_pixclf.objects.label import Connectivity, Labels, filter_sizes, label_components, select_labels
+from omero_pixclf.objects.threshold import Sigma, above_threshold, smooth
 
-__all__ = ["TwoLevel", "hysteresis", "two_level"]
+__all__ = ["TwoLevelSettings", "hysteresis_threshold", "two_level_threshold"]
 
 
 @dataclass(frozen=True)
-class TwoLevel:
+class TwoLevelSettings:
     """The settings, named as in ilastik's ``ThresholdTwoLevels`` group.
 
     Attributes
@@ -40,7 +40,7 @@ class TwoLevel:
     max_size: int = 1_000_000
 
 
-def two_level(probabilities: NDArray[Any], settings: TwoLevel) -> Labels:
+def two_level_threshold(probabilities: NDArray[Any], settings: TwoLevelSettings) -> Labels:
     """The objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
 
     Parameters
@@ -51,37 +51,37 @@ def two_level(probabilities: NDArray[Any], settings: TwoLevel) -> Labels:
         Where any sigma of an axis with more than one pixel is below 0.1, ilastik smooths along none.
     """
     connectivity: Connectivity = 6 if probabilities.shape[1] > 1 else 4
-    final = _smoothed(probabilities, settings.channel, settings.sigma)
+    final = _smooth_class(probabilities, settings.channel, settings.sigma)
     if settings.method == "simple":
-        labels = components(above(final, settings.low), connectivity=connectivity)
+        labels = label_components(above_threshold(final, settings.low), connectivity=connectivity)
     else:
         same = settings.core_channel == settings.channel
-        core = final if same else _smoothed(probabilities, settings.core_channel, settings.sigma)
-        cores = within_sizes(
-            components(above(core, settings.high), connectivity=connectivity),
+        core = final if same else _smooth_class(probabilities, settings.core_channel, settings.sigma)
+        cores = filter_sizes(
+            label_components(above_threshold(core, settings.high), connectivity=connectivity),
             min_size=settings.min_size,
             max_size=settings.max_size,
         )
-        wide = above(final if same else final + core, settings.low)
-        labels = hysteresis(wide, cores > 0, connectivity=connectivity)
-    return within_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+        wide = above_threshold(final if same else final + core, settings.low)
+        labels = hysteresis_threshold(wide, cores > 0, connectivity=connectivity)
+    return filter_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
 
 
-def hysteresis(wide: NDArray[Any], cores: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+def hysteresis_threshold(wide: NDArray[Any], cores: NDArray[Any], *, connectivity: Connectivity) -> Labels:
     """Components of the mask ``wide`` that hold a pixel of the mask ``cores``; both ``(t, z, y, x)``."""
-    labels = components(wide, connectivity=connectivity)
-    return select(
-        labels, (_held(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True))
+    labels = label_components(wide, connectivity=connectivity)
+    return select_labels(
+        labels, (_has_core(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True))
     )
 
 
-def _held(frame: Labels, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _has_core(frame: Labels, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
     wanted = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)
     wanted[frame[core]] = True
     return wanted
 
 
-def _smoothed(probabilities: NDArray[Any], channel: int, sigma: Sigma) -> NDArray[np.float32]:
+def _smooth_class(probabilities: NDArray[Any], channel: int, sigma: Sigma) -> NDArray[np.float32]:
     probability = np.asarray(probabilities[..., channel], dtype=np.float32)
     extents = probability.shape[1:]
     if any(width < 0.1 for width, extent in zip(sigma, extents, strict=True) if extent > 1):

@@ -17,16 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from omero_pixclf.objects.label import Connectivity, Labels, in_raster_order, structure
+from omero_pixclf.objects.label import Connectivity, Labels, relabel_in_raster_order, structuring_element
 from omero_pixclf.objects.threshold import smooth
 
-__all__ = ["SMOOTHING", "by_distance", "by_probability"]
+__all__ = ["SMOOTHING", "split_by_distance", "split_by_probability"]
 
 SMOOTHING = 1.0
 """Standard deviation in pixels of the Gaussian over a probability map before its valleys are looked for."""
 
 
-def by_distance(
+def split_by_distance(
     labels: Labels,
     *,
     connectivity: Connectivity,
@@ -60,7 +60,7 @@ def by_distance(
     return _each(labels, labels, parts, solid=solid)
 
 
-def by_probability(
+def split_by_probability(
     labels: Labels,
     probability: NDArray[Any],
     *,
@@ -105,7 +105,7 @@ def _each(
                 found = parts(labels[place], landscape[place])
                 np.add(found, most, out=result[place], where=found > 0)
                 most += int(found.max())
-    return in_raster_order(result)
+    return relabel_in_raster_order(result)
 
 
 def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity, depth: float) -> Labels:
@@ -113,7 +113,7 @@ def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity,
     from skimage.morphology import local_maxima  # slow to import, and most recipes split nothing
     from skimage.segmentation import watershed
 
-    around = structure(connectivity) if objects.ndim == 3 else structure(connectivity)[1]
+    around = structuring_element(connectivity) if objects.ndim == 3 else structuring_element(connectivity)[1]
     framed = np.full([n + 2 for n in objects.shape], landscape.min() - 1.0)  # lower all around: peaks at the border
     inner = (slice(1, -1),) * objects.ndim
     np.copyto(framed[inner], landscape, where=objects > 0)

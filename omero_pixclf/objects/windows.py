@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.block_labeling import Readable, count_blocks, place_in
-from omero_pixclf.objects.block_regions import Block, Census
+from omero_pixclf.objects.block_labeling import ReadableArray, block_index, collect_statistics
+from omero_pixclf.objects.block_regions import Block, RegionStatistics
 
-__all__ = ["Window", "grown", "windows", "windows_on"]
+__all__ = ["Window", "expand_block", "object_windows", "windows_of_objects"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Window:
     owned: NDArray[np.bool_] = field(repr=False)
 
 
-def windows(
-    labels: Readable, *, block: tuple[int, int, int], margin: tuple[int, int, int] = (0, 0, 0)
+def object_windows(
+    labels: ReadableArray, *, block: tuple[int, int, int], margin: tuple[int, int, int] = (0, 0, 0)
 ) -> Iterator[Window]:
     """Windows that together own each object of a ``(t, z, y, x)`` label image once, t after t.
 
@@ -44,28 +44,28 @@ def windows(
     further inside the image; objects larger than a block have one of their own. The image is read about twice.
     """
     for t in range(labels.shape[0]):
-        objects = count_blocks(labels, t, block=block)
-        yield from windows_on(labels, t, objects, block=block, margin=margin)
+        objects = collect_statistics(labels, t, block=block)
+        yield from windows_of_objects(labels, t, objects, block=block, margin=margin)
 
 
-def windows_on(
-    labels: Readable,
+def windows_of_objects(
+    labels: ReadableArray,
     t: int,
-    objects: Census,
+    objects: RegionStatistics,
     *,
     block: tuple[int, int, int],
     margin: tuple[int, int, int] = (0, 0, 0),
 ) -> Iterator[Window]:
     """Windows that together own some objects of one t."""
-    for rows in _groups(objects, block):
+    for rows in _group_by_block(objects, block):
         start, stop = objects.start[rows].min(axis=0), objects.stop[rows].max(axis=0)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
-        place = grown((box[0], box[1], box[2]), margin, labels.shape[1:])
-        here = np.asarray(labels[place_in(t, place)])
-        yield Window(t, place, here, _among(here, objects.number[rows]))
+        place = expand_block((box[0], box[1], box[2]), margin, labels.shape[1:])
+        here = np.asarray(labels[block_index(t, place)])
+        yield Window(t, place, here, _is_among(here, objects.number[rows]))
 
 
-def grown(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Block:
+def expand_block(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Block:
     """A box with so many pixels more on every side, as far as the image goes."""
     z, y, x = (
         slice(max(side.start - more, 0), min(side.stop + more, extent))
@@ -74,7 +74,7 @@ def grown(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Blo
     return z, y, x
 
 
-def _groups(objects: Census, block: tuple[int, int, int]) -> Iterator[NDArray[np.int64]]:
+def _group_by_block(objects: RegionStatistics, block: tuple[int, int, int]) -> Iterator[NDArray[np.int64]]:
     large = np.asarray((objects.stop - objects.start > np.array(block)).any(axis=1))
     cells = objects.start // np.array(block)
     order = np.lexsort((cells[:, 2], cells[:, 1], cells[:, 0]))
@@ -84,7 +84,7 @@ def _groups(objects: Census, block: tuple[int, int, int]) -> Iterator[NDArray[np
     yield from np.flatnonzero(large)[:, None]
 
 
-def _among(labels: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_among(labels: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     low, high = int(numbers.min()), int(numbers.max())
     wanted = np.zeros(high - low + 3, dtype=np.bool_)  # with a place below and one above for all others
     wanted[numbers - low + 1] = True

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from omero_pixclf.objects.contours import rings_of, signed_area
+from omero_pixclf.objects.contours import signed_area, trace_contours
 from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.simplify import simplify_rings
 from omero_pixclf.report.fonts import load_font
@@ -200,7 +200,7 @@ def _draw_contours(labels: NDArray[Any], shape: tuple[int, int]) -> NDArray[np.b
     scale = (shape[1] / labels.shape[1], shape[0] / labels.shape[0])
     canvas = Image.new("1", shape[::-1])
     draw = ImageDraw.Draw(canvas)
-    rings = [ring.corners.astype(np.float64) for ring in rings_of(labels)]
+    rings = [ring.corners.astype(np.float64) for ring in trace_contours(labels)]
     clockwise = [ring if signed_area(ring) > 0 else ring[::-1] for ring in rings]
     for line in simplify_rings(clockwise, tolerance=0.5):
         points = (np.concatenate((line, line[:2])) * scale).ravel().tolist()

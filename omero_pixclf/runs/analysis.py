@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.config import Recipe
+from omero_pixclf.config import Objects, Recipe
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelArray, PixelReader, bands
-from omero_pixclf.objects.block_labeling import Readable
-from omero_pixclf.objects.blockwise import Facts
-from omero_pixclf.objects.segment import dimensions, find
-from omero_pixclf.objects.summary import ImageSummary, summarise
+from omero_pixclf.objects.block_labeling import ReadableArray
+from omero_pixclf.objects.blockwise import MeasurementParameters
+from omero_pixclf.objects.segment import SegmentationSettings, object_dimensions, segment_objects
+from omero_pixclf.objects.summary import ImageSummary, summarize_image
 from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.runs.planning.channels import class_indices, match_channels
 from omero_pixclf.table import Table
@@ -31,6 +31,7 @@ __all__ = [
     "analyze_pixels",
     "measurement_parameters",
     "read_pixels",
+    "segmentation_settings",
     "select_project_channels",
 ]
 
@@ -52,7 +53,7 @@ class ImageAnalysis:
     image: ImageInfo
     pixels: PixelArray
     probabilities: PixelArray
-    labels: Mapping[str, Readable]
+    labels: Mapping[str, ReadableArray]
     objects: Mapping[str, Table]
     summary: ImageSummary
 
@@ -91,10 +92,11 @@ def analyze_pixels(
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
     deque(predict_blocks(project, chosen, memory=memory, threads=threads, out=probabilities), 0)
     labels, tables = {}, {}
+    settings = segmentation_settings(recipe.objects)
     for name, index in class_indices(recipe, project).items():
-        labels[name] = find(probabilities, index, recipe.objects, pixel_size_um=image.pixel_size_um)
-        tables[name] = measurement_parameters(image, recipe, name, index).measured(labels[name], pixels, probabilities)
-    return ImageAnalysis(image, pixels, probabilities, labels, tables, summarise(pixels, probabilities, labels))
+        labels[name] = segment_objects(probabilities, index, settings, pixel_size_um=image.pixel_size_um)
+        tables[name] = measurement_parameters(image, recipe, name, index).measure(labels[name], pixels, probabilities)
+    return ImageAnalysis(image, pixels, probabilities, labels, tables, summarize_image(pixels, probabilities, labels))
 
 
 def select_project_channels(reader: PixelReader, recipe: Recipe, project: Project) -> PixelReader:
@@ -103,7 +105,12 @@ def select_project_channels(reader: PixelReader, recipe: Recipe, project: Projec
     return reader if channels == tuple(range(reader.info.shape[4])) else ChannelReader(reader, channels)
 
 
-def measurement_parameters(image: ImageInfo, recipe: Recipe, name: str, index: int) -> Facts:
-    """What measuring has to know of a class of an image."""
-    dims = dimensions(recipe.objects, image.shape[1])
-    return Facts(name, index, dims, image.pixel_size_um, image.channels)
+def segmentation_settings(objects: Objects) -> SegmentationSettings:
+    """Convert a recipe's ``[objects]`` to what `segment_objects` takes; which class it names is a separate argument."""
+    return SegmentationSettings(**objects.model_dump(exclude={"label"}))
+
+
+def measurement_parameters(image: ImageInfo, recipe: Recipe, name: str, index: int) -> MeasurementParameters:
+    """Parameters for measuring one class of an image."""
+    dims = object_dimensions(segmentation_settings(recipe.objects), image.shape[1])
+    return MeasurementParameters(name, index, dims, image.pixel_size_um, image.channels)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from omero_pixclf.config import Output, Recipe
 from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
-from omero_pixclf.objects.outline import Outline, outlines
+from omero_pixclf.objects.outline import Outline, trace_outlines
 from omero_pixclf.pixels.exports import simple_segmentation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.analysis import ImageAnalysis, analyze_pixels, read_pixels
@@ -98,7 +98,7 @@ def _make_results(found: ImageAnalysis, work: ProcessingContext) -> ImageResults
     output = work.recipe.output
     shown: dict[str, Any] = {"kind": kind, "simplify": output.simplify, "min_hole": output.min_hole}
     # Whoever holds the writing gate should not compute.
-    drawn = {label: list(outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
+    drawn = {label: list(trace_outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
     return ImageResults(found, kind, drawn, preview)
 
 

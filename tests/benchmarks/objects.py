@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.block_labeling import label_blocks
-from omero_pixclf.objects.label import components
+from omero_pixclf.objects.label import label_components
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.objects.outline import outlines
-from omero_pixclf.objects.watershed import by_distance
+from omero_pixclf.objects.outline import trace_outlines
+from omero_pixclf.objects.watershed import split_by_distance
 
 PITCH = 28
 
@@ -63,17 +63,17 @@ def main() -> None:
     mask = ellipses(options.size, options.count)[None, None]
     image = rng.integers(0, 4000, (*mask.shape, 2)).astype(np.uint16)
     probabilities = rng.random((*mask.shape, 3)).astype(np.float32)
-    labels = components(mask, connectivity=4)
+    labels = label_components(mask, connectivity=4)
     size = (None, 0.5, 0.5)
     tiled = np.empty(mask.shape, np.int32)
     steps: dict[str, Callable[[], Any]] = {
-        "label": lambda: components(mask, connectivity=4),
+        "label": lambda: label_components(mask, connectivity=4),
         "measure": lambda: measure(labels, image, probabilities, class_name="a", dims=2, pixel_size_um=size),
-        "polygons": lambda: list(outlines(labels)),
-        "polygons, simplified 0.5": lambda: list(outlines(labels, simplify=0.5)),
-        "masks": lambda: list(outlines(labels, kind="mask")),
+        "polygons": lambda: list(trace_outlines(labels)),
+        "polygons, simplified 0.5": lambda: list(trace_outlines(labels, simplify=0.5)),
+        "masks": lambda: list(trace_outlines(labels, kind="mask")),
         "label in blocks of 512²": lambda: label_blocks(mask, tiled, block=(1, 512, 512), connectivity=4),
-        "split by distance": lambda: by_distance(labels, connectivity=4),
+        "split by distance": lambda: split_by_distance(labels, connectivity=4),
     }
     write = sys.stdout.write
     write(f"{labels.max()} objects in {options.size}², median of {options.runs}\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.two_level_threshold import TwoLevel, two_level
+from omero_pixclf.objects.two_level_threshold import TwoLevelSettings, two_level_threshold
 
 CASES = ["o01_oc_2d3c_wPred", "o02_oc_2t3d2c_wPred_std", "o05_oc_3d_hysteresis_samechannel"]
 METHODS = {0: "simple", 1: "hysteresis"}
@@ -27,10 +27,10 @@ def five_axes(path: Path, name: str) -> NDArray[Any]:
         return data[()].reshape((1,) * (5 - data.ndim) + data.shape)
 
 
-def settings_of(case: Path) -> TwoLevel:
+def settings_of(case: Path) -> TwoLevelSettings:
     with h5py.File(io.BytesIO(gzip.decompress((case / "project.ilp.gz").read_bytes()))) as project:
         group = project["ThresholdTwoLevels"]
-        return TwoLevel(
+        return TwoLevelSettings(
             method=METHODS[int(group["CurOperator"][()])],
             channel=int(group["Channel"][()]),
             core_channel=int(group["CoreChannel"][()]),
@@ -47,6 +47,6 @@ def test_label_images_equal_ilastiks_object_identities(shared: Path, name: str) 
     case = shared / "goldens" / name
     probabilities = five_axes(case / "prediction_maps.h5", "data")
     expected = five_axes(case / "object_identities.h5", "exported_data")[..., 0]
-    found = two_level(probabilities, settings_of(case))
+    found = two_level_threshold(probabilities, settings_of(case))
     assert expected.max() > 0
     assert np.count_nonzero(found != expected) == 0

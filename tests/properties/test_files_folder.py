@@ -22,7 +22,7 @@ from omero_pixclf.folder.geojson import geojson_features
 from omero_pixclf.folder.ledger import LEDGER, read_record, write_record
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, Place, Region
-from omero_pixclf.objects.outline import MaskShape, Outline, outlines
+from omero_pixclf.objects.outline import MaskShape, Outline, trace_outlines
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
@@ -40,7 +40,7 @@ def complete(sink: FolderSink, made: RunRecord, value: int = 1) -> None:
     with sink.begin(IMAGE, made) as writer:
         pixels = np.full((1, 1, 8, 9, 1), value, np.uint8)
         writer.map("segmentation", pixels, channels=["Segmentation"], form="attachment-h5")
-        writer.rois(list(outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3))
+        writer.rois(list(trace_outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3))
         writer.complete(replace(made, state="complete", finished=made.started, objects={"A": 1}))
 
 
@@ -234,7 +234,7 @@ def test_a_folder_that_may_not_be_written_is_refused_in_the_plan(tmp_path: Path)
 def test_geojson_covers_exactly_the_objects_pixels(plane: list[list[int]], kind: str) -> None:
     labels = np.array(plane)[None, None]
     covered = np.zeros(labels.shape, int)
-    for feature in geojson_features(outlines(labels, kind=kind), name="A", color=(0, 0, 0)):  # type: ignore[arg-type]
+    for feature in geojson_features(trace_outlines(labels, kind=kind), name="A", color=(0, 0, 0)):  # type: ignore[arg-type]
         shape = feature["geometry"]
         polygons = shape["coordinates"] if shape["type"] == "MultiPolygon" else [shape["coordinates"]]
         for y, x in np.ndindex(*labels.shape[2:]):

@@ -12,18 +12,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from omero_pixclf.config import Objects
-from omero_pixclf.objects.block_labeling import blocks_of
-from omero_pixclf.objects.blockwise import Facts, find_blocks, measure_blocks, outline_blocks
-from omero_pixclf.objects.outline import outlines
-from omero_pixclf.objects.rasterize import rasterise
-from omero_pixclf.objects.segment import dimensions, find
-from omero_pixclf.objects.summary import TILE, summarise, summed, sums_of
+from omero_pixclf.objects.block_labeling import split_into_blocks
+from omero_pixclf.objects.blockwise import MeasurementParameters, measure_blocks, outline_blocks, segment_blocks
+from omero_pixclf.objects.outline import trace_outlines
+from omero_pixclf.objects.rasterize import rasterize_outlines
+from omero_pixclf.objects.segment import SegmentationSettings, object_dimensions, segment_objects
+from omero_pixclf.objects.summary import TILE, combine_sums, sum_tiles, summarize_image
 
 blocks = st.tuples(st.integers(1, 5), st.integers(3, 20), st.integers(3, 20))
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(3, 24), st.integers(3, 24))
 recipes = st.builds(
-    Objects,
+    SegmentationSettings,
     method=st.sampled_from(["threshold", "hysteresis", "segmentation"]),
     threshold=st.just(0.5),
     low=st.just(0.45),
@@ -48,11 +47,11 @@ def maps(shape: tuple[int, ...], seed: int, grain: float = 0.8) -> NDArray[Any]:
 
 @settings(deadline=None, max_examples=150)
 @given(shapes, blocks, recipes, st.integers(0, 2**31))
-def test_any_recipe_finds_the_same_in_blocks(shape: Any, block: Any, recipe: Objects, seed: int) -> None:
+def test_any_recipe_finds_the_same_in_blocks(shape: Any, block: Any, recipe: SegmentationSettings, seed: int) -> None:
     probabilities = maps(shape, seed)
     out = np.full(shape, 7, np.int32)
     size = (2.0, 1.0, 1.0)
-    counts = find_blocks(
+    counts = segment_blocks(
         probabilities,
         0,
         recipe,
@@ -61,7 +60,7 @@ def test_any_recipe_finds_the_same_in_blocks(shape: Any, block: Any, recipe: Obj
         block=block,
         pixel_size_um=size,
     )
-    expected = find(probabilities, 0, recipe, pixel_size_um=size)
+    expected = segment_objects(probabilities, 0, recipe, pixel_size_um=size)
     assert np.array_equal(out, expected)
     assert counts == tuple(int(frame.max(initial=0)) for frame in expected)
 
@@ -71,11 +70,11 @@ def test_any_recipe_finds_the_same_in_blocks(shape: Any, block: Any, recipe: Obj
 def test_tables_are_the_same_in_blocks(shape: Any, block: Any, dims: Any, seed: int) -> None:
     probabilities = maps(shape, seed)
     image = np.random.default_rng(seed).integers(0, 999, (*shape, 2)).astype(np.uint16)
-    recipe = Objects(dims=dims, threshold=0.4, min_size=0)
-    labels = find(probabilities, 0, recipe)
-    facts = Facts("a", 0, dimensions(recipe, shape[1]), (2.0, 0.5, 0.5), ["one", "two"])
-    whole = facts.measured(labels, image, probabilities)
-    parts = measure_blocks(labels, image, probabilities, block=block, facts=facts)
+    recipe = SegmentationSettings(dims=dims, threshold=0.4, min_size=0)
+    labels = segment_objects(probabilities, 0, recipe)
+    parameters = MeasurementParameters("a", 0, object_dimensions(recipe, shape[1]), (2.0, 0.5, 0.5), ["one", "two"])
+    whole = parameters.measure(labels, image, probabilities)
+    parts = measure_blocks(labels, image, probabilities, block=block, parameters=parameters)
     assert parts.names == whole.names
     for name in whole.names:
         assert np.array_equal(parts[name], whole[name], equal_nan=whole[name].dtype == np.float64), name
@@ -89,19 +88,19 @@ def test_summaries_are_the_same_to_the_last_bit_whatever_the_boxes(shape: Any, t
     image = random.random((times_t, planes, rows * 25, columns * 25, 2)).astype(np.float32)
     probabilities = maps(image.shape[:4], seed)
     block = (times[0], TILE * times[1], TILE * times[2])
-    places = [(t, place) for t in range(times_t) for place in blocks_of(image.shape[1:4], block)]
+    places = [(t, place) for t in range(times_t) for place in split_into_blocks(image.shape[1:4], block)]
     random.shuffle(places)
-    parts = [sums_of(image, probabilities, t, place) for t, place in places]
-    assert summed(parts, {}, {}) == summarise(image, probabilities, {})
+    parts = [sum_tiles(image, probabilities, t, place) for t, place in places]
+    assert combine_sums(parts, {}, {}) == summarize_image(image, probabilities, {})
 
 
 @settings(deadline=None, max_examples=60)
 @given(shapes, blocks, st.sampled_from(["polygon", "mask"]), st.integers(0, 2**31))
 def test_outlines_are_the_same_in_blocks(shape: Any, block: Any, kind: Any, seed: int) -> None:
-    labels = find(maps(shape, seed), 0, Objects(threshold=0.4, min_size=0))
-    whole, parts = list(outlines(labels, kind=kind)), list(outline_blocks(labels, block=block, kind=kind))
+    labels = segment_objects(maps(shape, seed), 0, SegmentationSettings(threshold=0.4, min_size=0))
+    whole, parts = list(trace_outlines(labels, kind=kind)), list(outline_blocks(labels, block=block, kind=kind))
     assert [(o.t, o.label, len(o.shapes)) for o in parts] == [(o.t, o.label, len(o.shapes)) for o in whole]
-    assert np.array_equal(rasterise(parts, shape), labels)
+    assert np.array_equal(rasterize_outlines(parts, shape), labels)
 
 
 def test_arrays_on_disk_do(tmp_path: Path) -> None:
@@ -116,13 +115,17 @@ def test_arrays_on_disk_do(tmp_path: Path) -> None:
     stored[:] = probabilities
     names = iter("abc")
     out = on_disk("labels", shape, np.int32)
-    recipe = Objects(method="hysteresis", low=0.4, high=0.5, fill_holes=True, split="distance", smooth=1.0)
-    find_blocks(stored, 0, recipe, out=out, scratch=lambda: on_disk(next(names), shape, np.int32), block=(1, 64, 64))
-    expected = find(probabilities, 0, recipe)
+    recipe = SegmentationSettings(
+        method="hysteresis", low=0.4, high=0.5, fill_holes=True, split="distance", smooth=(1.0, 1.0, 1.0)
+    )
+    segment_blocks(stored, 0, recipe, out=out, scratch=lambda: on_disk(next(names), shape, np.int32), block=(1, 64, 64))
+    expected = segment_objects(probabilities, 0, recipe)
     assert expected.max() > 3
     assert np.array_equal(np.asarray(out[:]), expected)
-    table = measure_blocks(out, stored, stored, block=(1, 64, 64), facts=Facts("a", 0, 2, (None,) * 3, []))
+    table = measure_blocks(
+        out, stored, stored, block=(1, 64, 64), parameters=MeasurementParameters("a", 0, 2, (None,) * 3, [])
+    )
     assert table["Area_px"].sum() == np.count_nonzero(expected)
-    summary = summarise(stored, stored, {"a": out})
+    summary = summarize_image(stored, stored, {"a": out})
     assert summary.objects == {"a": len(table)}
-    assert summary == summarise(probabilities, probabilities, {"a": expected})
+    assert summary == summarize_image(probabilities, probabilities, {"a": expected})

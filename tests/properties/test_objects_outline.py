@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.contours import signed_area
-from omero_pixclf.objects.keyholes import bridged
-from omero_pixclf.objects.label import components
-from omero_pixclf.objects.outline import MaskShape, PolygonShape, outlines
-from omero_pixclf.objects.rasterize import rasterise
+from omero_pixclf.objects.keyholes import bridge_holes
+from omero_pixclf.objects.label import label_components
+from omero_pixclf.objects.outline import MaskShape, PolygonShape, trace_outlines
+from omero_pixclf.objects.rasterize import rasterize_outlines
 from omero_pixclf.objects.simplify import simplify_rings
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 4), st.integers(1, 12), st.integers(1, 12))
@@ -29,14 +29,14 @@ label_images = shapes.flatmap(lambda s: hnp.arrays(np.int32, s, elements=st.inte
 @given(label_images, st.sampled_from(["polygon", "mask"]))
 def test_outlines_rasterised_are_the_labels(labels: NDArray[Any], kind: Any) -> None:
     shape = labels.shape
-    assert np.array_equal(rasterise(outlines(labels, kind=kind), shape), labels)
+    assert np.array_equal(rasterize_outlines(trace_outlines(labels, kind=kind), shape), labels)
 
 
 @settings(deadline=None)
 @given(masks, st.sampled_from([4, 8, 6, 26]))
 def test_every_object_has_one_outline_in_label_order(mask: NDArray[Any], connectivity: Any) -> None:
-    labels = components(mask, connectivity=connectivity)
-    found = [(o.t, o.label) for o in outlines(labels)]
+    labels = label_components(mask, connectivity=connectivity)
+    found = [(o.t, o.label) for o in trace_outlines(labels)]
     expected = [(t, k) for t, frame in enumerate(labels) for k in range(1, frame.max(initial=0) + 1)]
     assert found == expected
 
@@ -46,8 +46,8 @@ def test_every_object_has_one_outline_in_label_order(mask: NDArray[Any], connect
 def test_objects_joined_by_corners_without_holes_are_one_ring(mask: NDArray[Any]) -> None:
     from skimage.measure import euler_number
 
-    labels = components(mask, connectivity=8)
-    for outline in outlines(labels):
+    labels = label_components(mask, connectivity=8)
+    for outline in trace_outlines(labels):
         for shape in outline.shapes:
             holes = 1 - euler_number(labels[shape.t, shape.z] == outline.label, connectivity=2)
             if holes == 0:
@@ -58,22 +58,22 @@ def test_objects_joined_by_corners_without_holes_are_one_ring(mask: NDArray[Any]
 @given(label_images, st.sampled_from(["polygon", "mask"]), st.integers(0, 5))
 def test_all_objects_of_an_image_have_shapes_of_one_kind(labels: NDArray[Any], kind: Any, min_hole: int) -> None:
     wanted = {"polygon": PolygonShape, "mask": MaskShape}[kind]
-    found = [shape for outline in outlines(labels, kind=kind, min_hole=min_hole) for shape in outline.shapes]
+    found = [shape for outline in trace_outlines(labels, kind=kind, min_hole=min_hole) for shape in outline.shapes]
     assert all(isinstance(shape, wanted) for shape in found)
 
 
 @settings(deadline=None)
 @given(masks, st.integers(0, 6), st.sampled_from([0.0, 0.5]))
 def test_holes_are_shown_from_a_size_on(mask: NDArray[Any], min_hole: int, simplify: float) -> None:
-    labels = components(mask, connectivity=4)
-    for outline in outlines(labels, min_hole=min_hole):
+    labels = label_components(mask, connectivity=4)
+    for outline in trace_outlines(labels, min_hole=min_hole):
         for shape in outline.shapes:
             assert isinstance(shape, PolygonShape)
             part = labels[shape.t, shape.z] == outline.label
             expected = sorted(size for size in _holes(part) if size >= max(min_hole, 1))
             assert sorted(-round(signed_area(hole)) for hole in shape.holes) == expected
-    simple = outlines(labels, min_hole=min_hole, simplify=simplify)
-    exact = outlines(labels, min_hole=min_hole)
+    simple = trace_outlines(labels, min_hole=min_hole, simplify=simplify)
+    exact = trace_outlines(labels, min_hole=min_hole)
     assert [len(s.holes) for o in simple for s in o.shapes] == [len(s.holes) for o in exact for s in o.shapes]  # type: ignore[union-attr]
 
 
@@ -89,9 +89,9 @@ def _holes(part: NDArray[Any]) -> list[int]:
 @settings(deadline=None)
 @given(label_images)
 def test_one_ring_over_bridges_covers_what_rings_and_holes_do(labels: NDArray[Any]) -> None:
-    found = list(outlines(labels))
+    found = list(trace_outlines(labels))
     joined = [replace(o, shapes=tuple(_bridged(s) for s in o.shapes)) for o in found]
-    assert np.array_equal(rasterise(joined, labels.shape), labels)  # by the even-odd rule
+    assert np.array_equal(rasterize_outlines(joined, labels.shape), labels)  # by the even-odd rule
     for outline, one in zip(found, joined, strict=True):
         for shape, ring in zip(outline.shapes, one.shapes, strict=True):
             assert isinstance(shape, PolygonShape) and isinstance(ring, PolygonShape)
@@ -100,7 +100,7 @@ def test_one_ring_over_bridges_covers_what_rings_and_holes_do(labels: NDArray[An
 
 
 def _bridged(shape: Any) -> PolygonShape:
-    return PolygonShape(shape.t, shape.z, bridged(shape.points, shape.holes))
+    return PolygonShape(shape.t, shape.z, bridge_holes(shape.points, shape.holes))
 
 
 def test_a_bridge_lies_within_the_object() -> None:
@@ -109,7 +109,7 @@ def test_a_bridge_lies_within_the_object() -> None:
     labels[0, 0, 1:14, 1:14] = 1
     for y, x in ((3, 3), (3, 6), (7, 10), (10, 4)):
         labels[0, 0, y : y + 2, x : x + 2] = 0
-    [outline] = outlines(labels)
+    [outline] = trace_outlines(labels)
     ring = _bridged(outline.shapes[0]).points
     for (x0, y0), (x1, y1) in zip(ring, np.roll(ring, -1, axis=0), strict=True):
         for x, y in ((x0 + (x1 - x0) * part, y0 + (y1 - y0) * part) for part in (0.25, 0.5, 0.75)):
@@ -120,8 +120,8 @@ def test_a_bridge_lies_within_the_object() -> None:
 @settings(max_examples=200, deadline=None)
 @given(masks, st.floats(0.05, 2.0))
 def test_simplified_outlines_stay_within_the_tolerance(mask: NDArray[Any], tolerance: float) -> None:
-    labels = components(mask, connectivity=4)
-    exact = [s.points for o in outlines(labels) for s in o.shapes if isinstance(s, PolygonShape)]
+    labels = label_components(mask, connectivity=4)
+    exact = [s.points for o in trace_outlines(labels) for s in o.shapes if isinstance(s, PolygonShape)]
     for old, new in zip(exact, simplify_rings(exact, tolerance=tolerance), strict=True):
         assert len(new) >= 3
         assert _distance(old, new) <= tolerance + 1e-9
@@ -138,9 +138,9 @@ def _distance(points: NDArray[Any], ring: NDArray[Any]) -> float:
 def test_slanted_edges_lose_their_stairs() -> None:
     y, x = np.mgrid[:200, :200]
     labels = (np.hypot(x - 100, y - 100) < 80).astype(np.int32)[None, None]
-    [exact], [simple] = outlines(labels), outlines(labels, simplify=0.5)
+    [exact], [simple] = trace_outlines(labels), trace_outlines(labels, simplify=0.5)
     assert len(simple.shapes[0].points) < len(exact.shapes[0].points) / 3.5
-    drawn = rasterise([simple], labels.shape)
+    drawn = rasterize_outlines([simple], labels.shape)
     assert np.count_nonzero(drawn != labels) < 0.01 * labels.sum()
 
 
@@ -148,5 +148,5 @@ def test_slanted_edges_lose_their_stairs() -> None:
 def test_a_rectangle_stays_what_it_is(tolerance: float) -> None:
     labels = np.zeros((1, 1, 20, 20), np.int32)
     labels[0, 0, 3:9, 4:16] = 1
-    [outline] = outlines(labels, simplify=tolerance)
+    [outline] = trace_outlines(labels, simplify=tolerance)
     assert sorted(map(tuple, outline.shapes[0].points)) == [(4, 3), (4, 9), (16, 3), (16, 9)]

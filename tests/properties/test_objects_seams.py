@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.block_labeling import filter_blocks, label_blocks
-from omero_pixclf.objects.label import components, within_sizes
-from omero_pixclf.objects.two_level_threshold import hysteresis
+from omero_pixclf.objects.label import filter_sizes, label_components
+from omero_pixclf.objects.two_level_threshold import hysteresis_threshold
 
 shapes = st.tuples(st.integers(1, 2), st.integers(1, 5), st.integers(1, 9), st.integers(1, 9))
 masks = shapes.flatmap(lambda shape: hnp.arrays(np.bool_, shape, fill=st.nothing()))
@@ -28,7 +28,7 @@ connectivities = st.sampled_from([4, 8, 6, 26])
 def test_any_blocks_give_the_labels_of_the_whole(mask: NDArray[Any], block: Any, connectivity: Any) -> None:
     out = np.full(mask.shape, -1, np.int32)
     counts = label_blocks(mask, out, block=block, connectivity=connectivity)
-    expected = components(mask, connectivity=connectivity)
+    expected = label_components(mask, connectivity=connectivity)
     assert np.array_equal(out, expected)
     assert counts == tuple(int(frame.max(initial=0)) for frame in expected)
 
@@ -40,8 +40,8 @@ def test_sizes_are_those_of_whole_objects(
 ) -> None:
     out = np.zeros(mask.shape, np.uint16)
     label_blocks(mask, out, block=block, connectivity=connectivity, min_size=least, max_size=most)
-    whole = components(mask, connectivity=connectivity)
-    assert np.array_equal(out, within_sizes(whole, min_size=least, max_size=most))
+    whole = label_components(mask, connectivity=connectivity)
+    assert np.array_equal(out, filter_sizes(whole, min_size=least, max_size=most))
 
 
 @settings(deadline=None)
@@ -50,7 +50,7 @@ def test_cores_hold_their_object_across_seams(mask: NDArray[Any], block: Any, co
     cores = mask & data.draw(hnp.arrays(np.bool_, mask.shape))
     out = np.zeros(mask.shape, np.int32)
     label_blocks(mask, out, block=block, connectivity=connectivity, holding=cores)
-    assert np.array_equal(out, hysteresis(mask, cores, connectivity=connectivity))
+    assert np.array_equal(out, hysteresis_threshold(mask, cores, connectivity=connectivity))
 
 
 def test_one_long_object_winds_through_all_blocks_of_a_zarr_array(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_more_numbers_than_the_type_holds_are_refused() -> None:
 def test_objects_at_chosen_faces_are_left_out(mask: NDArray[Any], block: Any, connectivity: Any, axes: Any) -> None:
     out = np.zeros(mask.shape, np.int32)
     label_blocks(mask, out, block=block, connectivity=connectivity, clear_of=axes)
-    whole = components(mask, connectivity=connectivity)
+    whole = label_components(mask, connectivity=connectivity)
     for got, frame in zip(out, whole, strict=True):
         edge = [frame.take(side, axis) for axis in axes for side in (0, -1)]
         gone = {int(v) for face in edge for v in face.ravel()}
@@ -86,8 +86,8 @@ def test_objects_at_chosen_faces_are_left_out(mask: NDArray[Any], block: Any, co
 @settings(deadline=None)
 @given(masks, blocks, connectivities, st.integers(0, 5))
 def test_filtering_blocks_is_filtering_the_whole(mask: NDArray[Any], block: Any, connectivity: Any, least: int) -> None:
-    whole = components(mask, connectivity=connectivity)
+    whole = label_components(mask, connectivity=connectivity)
     out = np.where(whole > 0, whole.max(initial=0) + 3 - whole, 0)  # other numbers, with a gap
     counts = filter_blocks(out, block=block, min_size=least)
-    assert np.array_equal(out, within_sizes(whole, min_size=least))
+    assert np.array_equal(out, filter_sizes(whole, min_size=least))
     assert counts == tuple(int(frame.max(initial=0)) for frame in out)

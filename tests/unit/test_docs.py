@@ -25,7 +25,7 @@ from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS
 from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.objects.summary import summarise
+from omero_pixclf.objects.summary import summarize_image
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.containers import add_image_columns, make_summary_row
 from omero_pixclf.table import Column, Table
@@ -76,7 +76,7 @@ def tables_reference() -> str:
     labels = np.zeros((1, 1, 4, 4), np.int32)
     pixels, maps = np.ones((1, 1, 4, 4, 1), np.uint8), np.full((1, 1, 4, 4, 2), 0.5, np.float32)
     objects = measure(labels, pixels, maps, class_name="Nucleus", dims=2, channels=("DAPI",))
-    row = make_summary_row(image, summarise(pixels, maps, {"Nucleus": labels}), {"Nucleus": objects})
+    row = make_summary_row(image, summarize_image(pixels, maps, {"Nucleus": labels}), {"Nucleus": objects})
     located = add_image_columns(objects, image).with_column(Column("Roi", "roi", np.zeros(0), "", "the object's ROI"))
     parts = []
     for title, table in (("Summary table, a row per image", row), ("Object table, a row per object", located)):

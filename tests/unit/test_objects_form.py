@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay
 from skimage.measure import perimeter_crofton
 
-from omero_pixclf.objects.label import components
+from omero_pixclf.objects.label import label_components
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.table import Table
 
@@ -38,7 +38,7 @@ def blobs(seed: int) -> NDArray[Any]:
     from scipy.ndimage import gaussian_filter
 
     noise = gaussian_filter(np.random.default_rng(seed).random((1, 1, 90, 110)), (0, 0, 3, 3))
-    return components(noise > noise.mean(), connectivity=8)
+    return label_components(noise > noise.mean(), connectivity=8)
 
 
 def test_axes_eccentricity_and_orientation_are_those_of_the_ellipse() -> None:
@@ -105,7 +105,7 @@ def test_solidity_counts_pixels_whose_centres_lie_in_the_hull() -> None:
 
 def test_solidity_in_space_counts_voxels_whose_centres_lie_in_the_hull() -> None:
     mask = np.random.default_rng(2).random((1, 5, 9, 9)) > 0.6
-    labels = components(mask, connectivity=6)
+    labels = label_components(mask, connectivity=6)
     table = table_of(labels, dims=3)
     assert min(table["Solidity"]) < 0.8
     for row in table.rows():

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.objects.outline import outlines
+from omero_pixclf.objects.outline import trace_outlines
 from omero_pixclf.table import Table, column_names, concatenate
 
 SIZE = (2.0, 0.5, 0.5)
@@ -33,7 +33,7 @@ def measured(labels: NDArray[Any], image: NDArray[Any], **options: Any) -> Table
 def test_rows_are_in_the_order_of_the_outlines() -> None:
     labels, image = scene()
     table = measured(labels, image)
-    assert list(zip(table["T"], table["Label"], strict=True)) == [(o.t, o.label) for o in outlines(labels)]
+    assert list(zip(table["T"], table["Label"], strict=True)) == [(o.t, o.label) for o in trace_outlines(labels)]
 
 
 def test_place_and_area_are_those_of_the_pixels() -> None:

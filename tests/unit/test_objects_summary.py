@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from omero_pixclf.objects.summary import focus_score, summarise
+from omero_pixclf.objects.summary import focus_score, summarize_image
 
 
 def score(channel: np.ndarray) -> float:
@@ -18,7 +18,7 @@ def score(channel: np.ndarray) -> float:
 def test_counts_and_fractions_are_per_class_and_over_all_times() -> None:
     nuclei = np.zeros((2, 1, 4, 5), np.int32)
     nuclei[0, 0, 0, :2], nuclei[0, 0, 2, 2:4], nuclei[1, 0, 3, 0] = 1, 2, 1
-    found = summarise(np.ones((2, 1, 4, 5, 2)), None, {"Nucleus": nuclei, "Debris": np.zeros_like(nuclei)})
+    found = summarize_image(np.ones((2, 1, 4, 5, 2)), None, {"Nucleus": nuclei, "Debris": np.zeros_like(nuclei)})
     assert found.objects == {"Nucleus": 3, "Debris": 0}
     assert found.area_fraction == {"Nucleus": 5 / 40, "Debris": 0.0}
     assert math.isnan(found.uncertainty)
@@ -27,7 +27,7 @@ def test_counts_and_fractions_are_per_class_and_over_all_times() -> None:
 
 def test_uncertainty_is_the_mean_distance_between_the_first_two() -> None:
     probabilities = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]], np.float32).reshape(1, 1, 1, 2, 3)
-    assert summarise(np.ones((1, 1, 1, 2, 1)), probabilities, {}).uncertainty == pytest.approx((0.75 + 0.0) / 2)
+    assert summarize_image(np.ones((1, 1, 1, 2, 1)), probabilities, {}).uncertainty == pytest.approx((0.75 + 0.0) / 2)
 
 
 def test_a_blurred_image_scores_lower_and_a_brighter_one_the_same() -> None:

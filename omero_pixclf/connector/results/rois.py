@@ -18,7 +18,7 @@ from omero_pixclf.connector.raw_planes import LARGEST_MESSAGE
 from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import OutputError
-from omero_pixclf.objects.keyholes import bridged
+from omero_pixclf.objects.keyholes import bridge_holes
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import NO_NUMBER
 
@@ -104,7 +104,7 @@ def _make_shape(shape: Shape, *, name: str, color: Color) -> Any:
 
 def _make_polygon(shape: PolygonShape, color: Color) -> PolygonI:
     model = PolygonI()
-    model.points = rstring(format_points(bridged(shape.points, shape.holes)))
+    model.points = rstring(format_points(bridge_holes(shape.points, shape.holes)))
     model.strokeColor, model.fillColor = rint(to_signed_rgba(color)), rint(to_signed_rgba(color, UNFILLED_ALPHA))
     model.strokeWidth = LengthI(1.0, UnitsLength.PIXEL)
     return model

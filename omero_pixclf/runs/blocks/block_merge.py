@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.objects.block_labeling import Readable, count_blocks, joined, meetings
-from omero_pixclf.objects.block_regions import Census, Keep, taken
-from omero_pixclf.objects.label import Connectivity, neighbours
+from omero_pixclf.objects.block_labeling import ReadableArray, collect_statistics, find_touching_labels, join_labels
+from omero_pixclf.objects.block_regions import RegionFilter, RegionStatistics, take_regions
+from omero_pixclf.objects.label import Connectivity, resolve_connectivity
 from omero_pixclf.runs.blocks.array import BlockArray, BlockGrid, RelabeledArray, write_atomically
 from omero_pixclf.runs.blocks.block_plan import BlockPlan
 from omero_pixclf.runs.blocks.serialize import Arrays, RegionsOverTime, regions_from_arrays, regions_to_arrays
@@ -41,18 +41,18 @@ class MergedObjects:
         The objects, in that order.
     """
 
-    labels: Readable
+    labels: ReadableArray
     cell: Ints
     roll: RegionsOverTime
 
     def __len__(self) -> int:
         return len(self.cell)
 
-    def beginning_in(self, number: int) -> list[tuple[int, Census]]:
+    def beginning_in(self, number: int) -> list[tuple[int, RegionStatistics]]:
         """The objects that begin in a block, at each t that has some."""
         first, last = np.searchsorted(self.cell, [number, number + 1])
-        times, objects = self.roll.t[first:last], taken(self.roll.objects, np.arange(first, last))
-        return [(int(t), taken(objects, times == t)) for t in np.unique(times)]
+        times, objects = self.roll.t[first:last], take_regions(self.roll.objects, np.arange(first, last))
+        return [(int(t), take_regions(objects, times == t)) for t in np.unique(times)]
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -87,7 +87,7 @@ def merge_objects(cutting: BlockPlan) -> Arrays:
 
 def count_objects(labels: BlockArray, prefix: str) -> Arrays:
     """The objects of a label image that is numbered as a whole."""
-    frames = [(t, count_blocks(labels, t, block=labels.grid.block[1:])) for t in range(labels.shape[0])]
+    frames = [(t, collect_statistics(labels, t, block=labels.grid.block[1:])) for t in range(labels.shape[0])]
     return _sort_by_block(RegionsOverTime.of(frames), labels.grid, prefix)
 
 
@@ -115,10 +115,10 @@ def _load_cached(path: Path) -> dict[str, NDArray[Any]]:
 
 def _merge_class(cutting: BlockPlan, labels: BlockArray, rolls: Sequence[RegionsOverTime], prefix: str) -> Arrays:
     settings, grid = cutting.recipe.objects, cutting.grid
-    connectivity = neighbours(settings.dims, settings.connectivity, grid.shape[1])
+    connectivity = resolve_connectivity(settings.dims, settings.connectivity, grid.shape[1])
     faces = (1, 2) if settings.border == "remove" else ()
     most = prod(grid.shape) if settings.max_size is None else settings.max_size
-    keep = Keep(settings.min_size, most, faces)
+    keep = RegionFilter(settings.min_size, most, faces)
     counts = np.zeros((len(grid), grid.block[0]), np.int64)  # labels of each block at each of its t
     for number, roll in enumerate(rolls):
         counts[number] = np.bincount(roll.t - grid.place(number)[0].start, minlength=grid.block[0])
@@ -143,18 +143,23 @@ def _merge_class(cutting: BlockPlan, labels: BlockArray, rolls: Sequence[Regions
 
 
 def _merge_time_point(
-    t: int, ids: RelabeledArray, rolls: Sequence[RegionsOverTime], before: Ints, keep: Keep, connectivity: Connectivity
-) -> tuple[Ints, Census]:
+    t: int,
+    ids: RelabeledArray,
+    rolls: Sequence[RegionsOverTime],
+    before: Ints,
+    keep: RegionFilter,
+    connectivity: Connectivity,
+) -> tuple[Ints, RegionStatistics]:
     """What blocks' numbers of one t become, and the objects."""
     grid, parts, touching, total = ids.grid, [], [], 0
     for n in _blocks_at(t, grid):
-        census = taken(rolls[n].objects, rolls[n].t == t)
-        parts.append(census.renumbered(int(before[n, t % grid.block[0]])))
-        touching.append(meetings(ids, t, grid.place(n)[1:], connectivity))
+        census = take_regions(rolls[n].objects, rolls[n].t == t)
+        parts.append(census.offset_numbers(int(before[n, t % grid.block[0]])))
+        touching.append(find_touching_labels(ids, t, grid.place(n)[1:], connectivity))
         total += len(census.number)
     if total > np.iinfo(np.int32).max:
         raise OverflowError(f"{total} objects in the blocks of one time point do not fit into int32")
-    return joined(parts, touching, total, keep, grid.shape[1:])
+    return join_labels(parts, touching, total, keep, grid.shape[1:])
 
 
 def _blocks_at(t: int, grid: BlockGrid) -> range:
@@ -174,5 +179,5 @@ def _sort_by_block(roll: RegionsOverTime, grid: BlockGrid, prefix: str) -> Array
     places = np.concatenate((roll.t[:, None], roll.objects.start), axis=1) // np.array(grid.block)
     cell = np.ravel_multi_index(tuple(places.T), grid.counts).astype(np.int64)
     order = np.argsort(cell, kind="stable")
-    sorted_roll = RegionsOverTime(roll.t[order], taken(roll.objects, order))
+    sorted_roll = RegionsOverTime(roll.t[order], take_regions(roll.objects, order))
     return {f"{prefix}cell": cell[order], **regions_to_arrays(sorted_roll, prefix)}

@@ -37,7 +37,7 @@ from omero_pixclf.runs.planning.resources import needs_blocks
 from omero_pixclf.runs.state.image_files import ImageFiles
 
 if TYPE_CHECKING:
-    from omero_pixclf.objects.blockwise import Facts
+    from omero_pixclf.objects.blockwise import MeasurementParameters
 
 __all__ = ["BlockPlan", "find_images_worth_splitting", "image_grid", "select_images_to_split", "split_images"]
 
@@ -112,7 +112,7 @@ class BlockPlan:
         """The objects of a class; after ``labels`` each block is numbered by itself, after ``find`` all are."""
         return BlockArray(self.folder, f"labels-of-{self.classes[name]}", self.grid, np.int32)
 
-    def facts(self, name: str) -> Facts:
+    def facts(self, name: str) -> MeasurementParameters:
         """What measuring has to know of a class."""
         from omero_pixclf.runs.analysis import (
             measurement_parameters,  # only who works on pieces needs the slow imports behind it

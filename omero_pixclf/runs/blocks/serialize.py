@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.objects.block_regions import Census, stacked
+from omero_pixclf.objects.block_regions import RegionStatistics, concatenate_statistics
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
-from omero_pixclf.objects.summary import Sums
+from omero_pixclf.objects.summary import TileSums
 
 __all__ = [
     "RegionsOverTime",
@@ -32,33 +32,38 @@ class RegionsOverTime:
     """Objects of several time points: (n,) the t of each, and what is known of it."""
 
     t: Ints
-    objects: Census
+    objects: RegionStatistics
 
     @classmethod
-    def of(cls, frames: Sequence[tuple[int, Census]]) -> RegionsOverTime:
+    def of(cls, frames: Sequence[tuple[int, RegionStatistics]]) -> RegionsOverTime:
         """The objects of each t."""
         t = np.repeat([t for t, _ in frames], [len(found.number) for _, found in frames])
-        return cls(t.astype(np.int64), stacked([found for _, found in frames]))
+        return cls(t.astype(np.int64), concatenate_statistics([found for _, found in frames]))
 
 
 def regions_to_arrays(roll: RegionsOverTime, prefix: str) -> Arrays:
     """A roll as arrays, their names led by ``prefix``."""
-    return {f"{prefix}t": roll.t, **{f"{prefix}{f.name}": getattr(roll.objects, f.name) for f in fields(Census)}}
+    return {
+        f"{prefix}t": roll.t,
+        **{f"{prefix}{f.name}": getattr(roll.objects, f.name) for f in fields(RegionStatistics)},
+    }
 
 
 def regions_from_arrays(arrays: Mapping[str, Any], prefix: str) -> RegionsOverTime:
     """The roll that `regions_to_arrays` has made arrays of."""
-    return RegionsOverTime(arrays[f"{prefix}t"], Census(*(arrays[f"{prefix}{f.name}"] for f in fields(Census))))
+    return RegionsOverTime(
+        arrays[f"{prefix}t"], RegionStatistics(*(arrays[f"{prefix}{f.name}"] for f in fields(RegionStatistics)))
+    )
 
 
-def sums_to_arrays(sums: Sequence[Sums]) -> Arrays:
+def sums_to_arrays(sums: Sequence[TileSums]) -> Arrays:
     """What a summary is made of, as arrays."""
-    return {f"sums.{f.name}": np.concatenate([getattr(part, f.name) for part in sums]) for f in fields(Sums)}
+    return {f"sums.{f.name}": np.concatenate([getattr(part, f.name) for part in sums]) for f in fields(TileSums)}
 
 
-def sums_from_arrays(arrays: Mapping[str, Any]) -> Sums:
+def sums_from_arrays(arrays: Mapping[str, Any]) -> TileSums:
     """The sums that `sums_to_arrays` has made arrays of."""
-    return Sums(*(arrays[f"sums.{f.name}"] for f in fields(Sums)))
+    return TileSums(*(arrays[f"sums.{f.name}"] for f in fields(TileSums)))
 
 
 def outlines_to_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:

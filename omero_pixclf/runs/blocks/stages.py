@@ -13,13 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.image import ImageInfo, Region
-from omero_pixclf.objects.blockwise import find_blocks, label_box, measure_window, outline_window, whole_table
+from omero_pixclf.objects.blockwise import (
+    combine_tables,
+    label_segmented_block,
+    measure_window,
+    outline_window,
+    segment_blocks,
+)
 from omero_pixclf.objects.outline import Outline
-from omero_pixclf.objects.summary import summed, sums_of
-from omero_pixclf.objects.windows import windows_on
+from omero_pixclf.objects.summary import combine_sums, sum_tiles
+from omero_pixclf.objects.windows import windows_of_objects
 from omero_pixclf.pixels.bounding_box import BoundingBox
 from omero_pixclf.pixels.predict import predict_blocks, prediction_halo
-from omero_pixclf.runs.analysis import ImageAnalysis, select_project_channels
+from omero_pixclf.runs.analysis import ImageAnalysis, segmentation_settings, select_project_channels
 from omero_pixclf.runs.blocks.array import BlockArray, make_region
 from omero_pixclf.runs.blocks.block_merge import (
     MergedObjects,
@@ -126,11 +132,12 @@ def _label_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> di
     times, *sides = cutting.grid.place(number)
     place = (sides[0], sides[1], sides[2])
     arrays: Arrays = {}
+    settings = segmentation_settings(work.recipe.objects)
     with work.gates.computing():
         for name, index in cutting.classes.items():
             found, frames = [], []
             for t in range(times.start, times.stop):
-                labels, census = label_box(cutting.probabilities, index, work.recipe.objects, t, place)
+                labels, census = label_segmented_block(cutting.probabilities, index, settings, t, place)
                 found.append(labels)
                 frames.append((t, census))
             cutting.labels(name).write(number, np.stack(found))
@@ -157,8 +164,10 @@ def _segment_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
         for name, index in cutting.classes.items():
             out, block = empty(), cutting.grid.block[1:]
             size = cutting.image.pixel_size_um
-            settings = work.recipe.objects
-            find_blocks(cutting.probabilities, index, settings, out=out, scratch=empty, block=block, pixel_size_um=size)
+            settings = segmentation_settings(work.recipe.objects)
+            segment_blocks(
+                cutting.probabilities, index, settings, out=out, scratch=empty, block=block, pixel_size_um=size
+            )
             arrays |= count_objects(out, f"{index}.")
             for n in range(len(cutting.grid)):
                 out.path(n).replace(cutting.labels(name).path(n))
@@ -178,17 +187,17 @@ def _measure_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
         for name, index in cutting.classes.items():
             facts, tables, outlines = cutting.facts(name), list[Table](), list[Outline]()
             for t, objects in found[name].beginning_in(number):
-                for window in windows_on(found[name].labels, t, objects, block=block):
+                for window in windows_of_objects(found[name].labels, t, objects, block=block):
                     tables.append(measure_window(window, cutting.pixels, cutting.probabilities, facts))
                     if kind in ("polygon", "mask"):
                         shown: dict[str, Any] = {"simplify": output.simplify, "min_hole": output.min_hole}
                         outlines += outline_window(window, kind=kind, **shown)
-            empty = facts.nothing(image.shape[4], image.dtype)
+            empty = facts.empty_table(image.shape[4], image.dtype)
             arrays |= table_to_arrays(concatenate([empty, *tables]), f"{index}.table.")
             arrays |= outlines_to_arrays(outlines, f"{index}.outlines.")
         times, *sides = cutting.grid.place(number)
         place = (sides[0], sides[1], sides[2])
-        sums = [sums_of(cutting.pixels, cutting.probabilities, t, place) for t in range(times.start, times.stop)]
+        sums = [sum_tiles(cutting.pixels, cutting.probabilities, t, place) for t in range(times.start, times.stop)]
         save_arrays(cutting.mark(BlockTask(image, "objects", number)), {**arrays, **sums_to_arrays(sums)})
     return {}
 
@@ -204,12 +213,12 @@ def _store_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> di
         files = [load_arrays(cutting.mark(piece)) for piece in cutting.pieces("objects")]
         joined = {name: load_merged_objects(cutting, name) for name in cutting.classes}
         tables = {
-            name: whole_table([table_from_arrays(saved, f"{index}.table.") for saved in files], cutting.facts(name))
+            name: combine_tables([table_from_arrays(saved, f"{index}.table.") for saved in files], cutting.facts(name))
             for name, index in cutting.classes.items()
         }
         counts = {name: len(table) for name, table in tables.items()}
         covered = {name: _count_object_pixels(table) for name, table in tables.items()}
-        summary = summed([sums_from_arrays(saved) for saved in files], counts, covered)
+        summary = combine_sums([sums_from_arrays(saved) for saved in files], counts, covered)
         labels = {name: found.labels for name, found in joined.items()}
         found = ImageAnalysis(cutting.image, cutting.pixels, cutting.probabilities, labels, tables, summary)
         kind = _kind(joined, work)

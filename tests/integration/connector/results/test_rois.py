@@ -9,8 +9,8 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.results.rois import find_marked_rois, read_outlines, save_outlines
 from omero_pixclf.connector.upload import upload_image
-from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, outlines
-from omero_pixclf.objects.rasterize import rasterise
+from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape, trace_outlines
+from omero_pixclf.objects.rasterize import rasterize_outlines
 from tests.integration.readers import reader
 
 SHAPE = (2, 3, 60, 80)
@@ -45,15 +45,15 @@ def relabelled(ids, back, found):
 
 @pytest.mark.parametrize("kind", ["mask", "polygon"])
 def test_labels_come_back_from_the_server_as_they_were(session, labels, kind):
-    found = list(outlines(labels, kind=kind))
+    found = list(trace_outlines(labels, kind=kind))
     image = upload_image(session, reader((*SHAPE, 1)))
     ids = save(session, image, found)
     back = relabelled(ids, read_outlines(session, image), found)
-    assert_array_equal(rasterise(back, SHAPE), labels)
+    assert_array_equal(rasterize_outlines(back, SHAPE), labels)
 
 
 def test_another_client_sees_one_roi_per_object(session, user, labels):
-    found = list(outlines(labels, kind="mask"))
+    found = list(trace_outlines(labels, kind="mask"))
     image = upload_image(session, reader((*SHAPE, 1)))
     ids = save(session, image, found)
     gateway = user.gateway()

@@ -14,7 +14,7 @@ from omero_pixclf.connector.results.container_tables import drop_empty_columns
 from omero_pixclf.connector.results.tables import measure_string_width, to_column
 from omero_pixclf.image import ImageInfo, Place
 from omero_pixclf.objects.measure import measure
-from omero_pixclf.objects.summary import summarise
+from omero_pixclf.objects.summary import summarize_image
 from omero_pixclf.runs.containers import add_image_columns, make_summary_row
 from omero_pixclf.table import Column, Table, concatenate
 
@@ -72,7 +72,7 @@ def tables() -> tuple[Table, Table]:
         size, channels = image.pixel_size_um, image.channels
         with np.errstate(invalid="ignore"):
             table = measure(labels, pixels, maps, class_name="A", dims=2, pixel_size_um=size, channels=channels)
-            summary = summarise(pixels, maps, {"A": labels})
+            summary = summarize_image(pixels, maps, {"A": labels})
         rows.append(make_summary_row(image, summary, {"A": table}))
         objects.append(add_image_columns(table, image))
     return concatenate(rows), concatenate(objects)
