@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ALGORITHMS", "checksum"]
+__all__ = ["CHECKSUM_ALGORITHMS", "file_checksum"]
 
 _SIZE = "File-Size-64"
 _BLOCK = 1 << 22
@@ -34,12 +34,12 @@ _HASHERS: dict[str, Callable[[], Any]] = {
     "CRC-32": lambda: _Sum32(zlib.crc32, 0),
 }
 
-ALGORITHMS = (*_HASHERS, _SIZE)
+CHECKSUM_ALGORITHMS = (*_HASHERS, _SIZE)
 """Those that can be calculated, the preferred ones first."""
 
 
-def checksum(path: Path, algorithm: str) -> str:
-    """The checksum of a file's bytes; KeyError for an algorithm that is not among `ALGORITHMS`."""
+def file_checksum(path: Path, algorithm: str) -> str:
+    """The checksum of a file's bytes; KeyError for an algorithm that is not among `CHECKSUM_ALGORITHMS`."""
     if algorithm == _SIZE:
         return f"{path.stat().st_size:016x}"
     digest = _HASHERS[algorithm]()

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.errors import UsageError
-from omero_pixclf.home_paths import from_home
+from omero_pixclf.home_paths import expand_home
 from omero_pixclf.text import format_validation_error, printable
 
 if sys.version_info >= (3, 11):
@@ -28,15 +28,15 @@ else:
 
 __all__ = [
     "RESULT_VERSION",
-    "Classifier",
-    "Objects",
-    "Output",
+    "ClassifierSettings",
+    "ObjectSettings",
+    "OutputSettings",
     "Recipe",
     "check_values",
+    "default_recipe_name",
     "load_recipe",
     "parse_recipe",
     "parse_size",
-    "title_of",
 ]
 
 RESULT_VERSION = 1
@@ -58,11 +58,11 @@ _INT64 = 2**63
 _LISTS = (list, tuple, set, frozenset)
 
 
-class _Frozen(BaseModel):
+class _FrozenModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Classifier(_Frozen):
+class ClassifierSettings(_FrozenModel):
     """Which stored classifier, on which of the image's channels."""
 
     project: str = Field(description="the .ilp: a path, FileAnnotation:12, or the name of a file attached in OMERO")
@@ -71,7 +71,7 @@ class Classifier(_Frozen):
     )
 
 
-class Objects(_Frozen):
+class ObjectSettings(_FrozenModel):
     """How probability maps become objects."""
 
     label: tuple[str, ...] = Field(
@@ -114,7 +114,7 @@ class Objects(_Frozen):
         return (value,) * 3 if isinstance(value, (int, float)) and not isinstance(value, bool) else value
 
     @model_validator(mode="after")
-    def _consistent(self) -> Objects:
+    def _consistent(self) -> ObjectSettings:
         if self.method == "hysteresis" and self.high < self.low:
             raise ValueError(f"high ({self.high}) is below low ({self.low})")
         if self.max_size is not None and self.max_size < self.min_size:
@@ -124,7 +124,7 @@ class Objects(_Frozen):
         return self
 
 
-class Output(_Frozen):
+class OutputSettings(_FrozenModel):
     """What is written."""
 
     rois: Literal["auto", "polygon", "mask", "labels", "none"] = Field(
@@ -152,13 +152,13 @@ class Output(_Frozen):
     contact_sheet: bool = Field(True, description="a picture of images with outlines, on the container")
 
 
-class Recipe(_Frozen):
+class Recipe(_FrozenModel):
     """What to do with an image: classifier, objects, output; its name says which results replace which."""
 
     name: str = Field("", description="results of a recipe replace those of the same name (default: the .ilp's name)")
-    classifier: Classifier
-    objects: Objects = Objects()
-    output: Output = Output()
+    classifier: ClassifierSettings
+    objects: ObjectSettings = ObjectSettings()
+    output: OutputSettings = OutputSettings()
 
     @field_validator("name", mode="before")
     @classmethod
@@ -168,14 +168,14 @@ class Recipe(_Frozen):
     @property
     def title(self) -> str:
         """What the recipe is called; one without a name is called after its project, once `called_after` says how."""
-        return self.name or title_of(self.classifier.project)
+        return self.name or default_recipe_name(self.classifier.project)
 
     def called_after(self, project_file: str) -> Recipe:
         """The same recipe, its name being its own or else that of the project's file, however that was named.
 
         Every door asks this before it looks for results: those of one title replace each other.
         """
-        return self if self.name else self.model_copy(update={"name": title_of(project_file)})
+        return self if self.name else self.model_copy(update={"name": default_recipe_name(project_file)})
 
     def hash(self, project_sha256: str, axes: str | None = None) -> str:
         """SHA-256 over everything that changes results: project bytes, settings, the engine's result version.
@@ -201,10 +201,10 @@ class Recipe(_Frozen):
         }
 
 
-def title_of(project_file: str) -> str:
+def default_recipe_name(project_file: str) -> str:
     """What a recipe without a name is called: its project's file name without the ending.
 
-    >>> title_of("projects/nuclei.ilp")
+    >>> default_recipe_name("projects/nuclei.ilp")
     'nuclei'
     """
     return printable(Path(project_file).stem or project_file)
@@ -225,7 +225,7 @@ def load_recipe(path: Path | None, changes: Mapping[str, Any]) -> Recipe:
         target[key] = value
     classifier = content.get("classifier")
     if isinstance(classifier, dict) and isinstance(project := classifier.get("project"), str):
-        classifier["project"] = from_home(project)
+        classifier["project"] = expand_home(project)
     return parse_recipe(content, str(path) if path else "recipe")
 
 

@@ -19,13 +19,13 @@ __all__ = [
     "ArrayReader",
     "ChannelReader",
     "ImageInfo",
+    "ImageLocation",
     "PixelArray",
     "PixelReader",
-    "Place",
     "Region",
     "Shape5",
-    "bands",
     "parse_id",
+    "split_into_bands",
 ]
 
 AXES = "tzyxc"
@@ -70,7 +70,7 @@ class Region:
         return tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))
 
 
-def bands(shape: Shape5, itemsize: int, *, most: int = 2**26, rows: int = 64) -> Iterator[Region]:
+def split_into_bands(shape: Shape5, itemsize: int, *, most: int = 2**26, rows: int = 64) -> Iterator[Region]:
     """Boxes that tile an image, whole where it has at most ``most`` bytes, else some rows of a plane, all channels.
 
     Bands start at multiples of ``rows``, which is also the least that a band has.
@@ -97,7 +97,7 @@ def well_name(row: int, column: int) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class ImageLocation:
     """Where an image lies: the container that gets its tables and, on a plate, its well.
 
     Attributes
@@ -153,10 +153,10 @@ class ImageInfo:
     dtype: str
     channels: tuple[str, ...]
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None)
-    place: Place = Place("")
+    place: ImageLocation = ImageLocation("")
     fingerprint: str = ""
     problem: str = ""
-    other_places: tuple[Place, ...] = ()
+    other_places: tuple[ImageLocation, ...] = ()
     made_by: str = ""
 
 

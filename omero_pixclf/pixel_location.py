@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["StoredFile", "Whereabouts", "numbered_path"]
+__all__ = ["PixelLocation", "StoredFile", "legacy_repository_path"]
 
 
-def numbered_path(holder: Literal["Pixels", "Files"], ident: int) -> str:
+def legacy_repository_path(holder: Literal["Pixels", "Files"], ident: int) -> str:
     """Where OMERO keeps the bytes of what has no place in a repository, below its data directory.
 
     A thousand of them lie in a folder, which stands within that of the thousand before the last three digits.
 
     Examples
     --------
-    >>> numbered_path("Pixels", 51), numbered_path("Files", 1234567)
+    >>> legacy_repository_path("Pixels", 51), legacy_repository_path("Files", 1234567)
     ('Pixels/51', 'Files/Dir-001/Dir-234/1234567')
     """
     folders = ""
@@ -52,7 +52,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class PixelLocation:
     """The pixels of one image.
 
     Attributes

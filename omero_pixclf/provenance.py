@@ -12,9 +12,9 @@ from typing import Literal
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["RunRecord", "State", "UndoResult", "is_alive", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
+__all__ = ["RunRecord", "RunState", "UndoResult", "is_alive", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
 
-State = Literal["running", "complete"]
+RunState = Literal["running", "complete"]
 
 _MOST_PID = 2**31  # what the system call takes
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
@@ -106,7 +106,7 @@ class RunRecord:
     version: str
     started: datetime
     finished: datetime | None = None
-    state: State = "running"
+    state: RunState = "running"
     objects: dict[str, int] = field(default_factory=dict)
     uncertainty: float | None = None
     settings: dict[str, str] = field(default_factory=dict)

@@ -131,7 +131,7 @@ class Table:
         chosen = np.asarray(rows)
         if chosen.dtype != np.bool_:
             chosen = chosen.astype(np.int64)
-        return Table(tuple(_with(c, c.values[chosen]) for c in self.columns))
+        return Table(tuple(_replace_values(c, c.values[chosen]) for c in self.columns))
 
     def to_pandas(self) -> Any:
         """Return the columns as a `pandas.DataFrame`.
@@ -154,7 +154,7 @@ class Table:
         return Table((column, *self.columns) if first else (*self.columns, column))
 
 
-def _with(column: Column, values: NDArray[Any]) -> Column:
+def _replace_values(column: Column, values: NDArray[Any]) -> Column:
     return replace(column, values=values)
 
 
@@ -182,7 +182,7 @@ def concatenate(tables: Iterable[Table]) -> Table:
             raise ValueError(f"column {column.name!r} is declared as {known.kind} and as {column.kind}")
         if column.fill < known.fill:
             declared[column.name] = replace(known, fill=column.fill)
-    return Table(tuple(_with(c, np.concatenate([_values(p, c) for p in parts])) for c in declared.values()))
+    return Table(tuple(_replace_values(c, np.concatenate([_values(p, c) for p in parts])) for c in declared.values()))
 
 
 def _values(table: Table, column: Column) -> NDArray[Any]:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:  # slow to import, and those who read JSON need none of it
     from pydantic import BaseModel, ValidationError
 
 __all__ = [
-    "attachment_stem",
+    "format_size",
     "format_validation_error",
-    "one_line",
     "parse_json",
     "path_text",
     "pluralize",
     "printable",
-    "size_text",
+    "safe_file_stem",
+    "to_one_line",
 ]
 
 _LONGEST = 40  # letters of a value that are repeated in a message
@@ -40,12 +40,12 @@ def pluralize(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def size_text(size: int) -> str:
+def format_size(size: int) -> str:
     """Bytes in the largest unit of which there is at least one.
 
     Examples
     --------
-    >>> size_text(1536), size_text(512 * 2**20), size_text(3 * 2**29), size_text(0)
+    >>> format_size(1536), format_size(512 * 2**20), format_size(3 * 2**29), format_size(0)
     ('1.5 KiB', '512 MiB', '1.5 GiB', '0 bytes')
     """
     for unit, power in (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)):
@@ -54,10 +54,10 @@ def size_text(size: int) -> str:
     return f"{size} bytes"
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     r"""A text on one line: line breaks and control characters are spaces, bytes that are no text are U+FFFD.
 
-    >>> one_line("new\nline"), one_line("a\r\n\tb"), one_line("caf\udce9")
+    >>> to_one_line("new\nline"), to_one_line("a\r\n\tb"), to_one_line("caf\udce9")
     ('new line', 'a b', 'caf\ufffd')
     """
     return _SURROGATES.sub("\ufffd", _BREAKS.sub(" ", text))
@@ -72,14 +72,14 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def attachment_stem(name: str, *, most: int = 150) -> str:
+def safe_file_stem(name: str, *, most: int = 150) -> str:
     r"""The stem of a file name for what is made of something of that name: any file system takes it.
 
-    >>> attachment_stem("a/b: new\nline.ome.tif"), attachment_stem("..")
+    >>> safe_file_stem("a/b: new\nline.ome.tif"), safe_file_stem("..")
     ('a_b_ new line.ome', '_')
     """
     stem = name[: name.rindex(".")] if "." in name.strip(".") else name
-    plain = re.sub(r'[/\\\\:*?"<>|]', "_", one_line(stem)).strip(" .")
+    plain = re.sub(r'[/\\\\:*?"<>|]', "_", to_one_line(stem)).strip(" .")
     return plain.encode()[:most].decode("utf-8", "ignore").strip(" .") or "_"
 
 
@@ -128,36 +128,36 @@ def format_validation_error(error: ValidationError, model: type[BaseModel], wher
     ...     print(format_validation_error(error, Model, "nuclei.toml"))
     nuclei.toml: treshold: no such key; did you mean 'threshold'?
     """
-    return "\n".join(f"{where}: {_line(entry, model)}" for entry in error.errors())
+    return "\n".join(f"{where}: {_format_error(entry, model)}" for entry in error.errors())
 
 
-def _line(entry: Any, model: type[BaseModel]) -> str:
+def _format_error(entry: Any, model: type[BaseModel]) -> str:
     place = [part for part in entry["loc"] if part not in ("tuple", "list")]
     key = ".".join(map(str, place))
     if entry["type"] == "extra_forbidden":
-        return f"{key}: no such key; {_instead(str(place[-1]), _keys(model, place[:-1]))}"
+        return f"{key}: no such key; {_suggest_key(str(place[-1]), _known_keys(model, place[:-1]))}"
     said = entry["msg"].removeprefix("Value error, ").replace("Input should be", "expected", 1)
     shown = repr(entry["input"])
     found = f", found {shown}" if said.startswith("expected") and len(shown) <= _LONGEST else ""
     return f"{key}: {said}{found}" if key else said
 
 
-def _instead(key: str, known: Sequence[str]) -> str:
+def _suggest_key(key: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(key, known, 1)
     return f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
 
 
-def _keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
+def _known_keys(model: type[BaseModel], place: Sequence[Any]) -> list[str]:
     """The keys that a model knows at a place within it."""
     for part in place:
         field = model.model_fields.get(str(part))
         if field is not None:
-            model = next(_models(field.annotation), model)
+            model = next(_find_models(field.annotation), model)
     return list(model.model_fields)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         yield annotation
     for part in typing.get_args(annotation):
-        yield from _models(part)
+        yield from _find_models(part)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from omero_pixclf.api.arrays import AnyArray, as_array, default_axes, to_image_array
-from omero_pixclf.config import Objects
+from omero_pixclf.config import ObjectSettings
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.files.axes import add_channel_axis, axes_from_keys, axis_keys, from_tzyxc
 from omero_pixclf.objects.measure import PixelSize
@@ -265,9 +265,9 @@ def outlines(
 
 def _settings(**values: Any) -> SegmentationSettings:
     try:
-        return segmentation_settings(Objects(**values))
+        return segmentation_settings(ObjectSettings(**values))
     except ValidationError as error:
-        raise UsageError(format_validation_error(error, Objects, "segment")) from error
+        raise UsageError(format_validation_error(error, ObjectSettings, "segment")) from error
 
 
 def _axes_with_classes(probabilities: AnyArray, axes: str | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from omero_pixclf.app.runs import RunRequest, load_project, run_in_session
-from omero_pixclf.config import Recipe, parse_size, title_of
+from omero_pixclf.config import Recipe, default_recipe_name, parse_size
 from omero_pixclf.connector.files import name_recipe
 from omero_pixclf.connector.hierarchy import iterate_images
 from omero_pixclf.connector.recipe_annotations import build_recipe, parse_recipe_pairs
@@ -138,7 +138,7 @@ class OmeroWatchBackend:
         if not project.startswith("FileAnnotation:"):
             address, file = find_attached_project(self.session, note.target, project)
             content["classifier"]["project"] = address
-            content.setdefault("name", title_of(file))
+            content.setdefault("name", default_recipe_name(file))
         return build_recipe(content)
 
     def list_containers(self, target: WatchTarget) -> list[ContainerImages]:

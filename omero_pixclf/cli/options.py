@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from omero_pixclf.cli.path_types import UserPath, UserText, expand_home_in_targets
-from omero_pixclf.config import Classifier, Objects, Output, Recipe, load_recipe, parse_size
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe, load_recipe, parse_size
 from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.image import parse_id
 
@@ -42,7 +42,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 SERVER_NAMES = ("server", "port", "user", "group", "key", "sudo", "password_file", "ca_file")
 """Parameters that say which server and as whom."""
 
-SECTIONS: dict[str, type[BaseModel]] = {"classifier": Classifier, "objects": Objects, "output": Output}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "classifier": ClassifierSettings,
+    "objects": ObjectSettings,
+    "output": OutputSettings,
+}
 
 
 def server_options(command: Command) -> Command:

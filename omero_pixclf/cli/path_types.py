@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from omero_pixclf.home_paths import from_home
+from omero_pixclf.home_paths import expand_home
 from omero_pixclf.text import path_text
 
 __all__ = ["UserPath", "UserText", "expand_home_in_targets"]
@@ -20,7 +20,7 @@ class UserPath(click.Path):
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
         """The path, checked as click does."""
-        return super().convert(from_home(os.fspath(value)), param, ctx)
+        return super().convert(expand_home(os.fspath(value)), param, ctx)
 
 
 class UserText(click.types.StringParamType):
@@ -35,5 +35,5 @@ class UserText(click.types.StringParamType):
 def expand_home_in_targets(_: click.Context, __: click.Parameter, value: Any) -> Any:
     """A callback for texts that may be paths: addresses, images in OMERO or files."""
     if isinstance(value, tuple):
-        return tuple(from_home(text) for text in value)
-    return from_home(value) if isinstance(value, str) else value
+        return tuple(expand_home(text) for text in value)
+    return expand_home(value) if isinstance(value, str) else value

@@ -24,7 +24,7 @@ import click
 from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
 from omero_pixclf.cli.path_types import UserText
 from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
-from omero_pixclf.home_paths import from_home
+from omero_pixclf.home_paths import expand_home
 
 if TYPE_CHECKING:
     from omero_pixclf.files.export.image_writer import ExportSettings
@@ -86,7 +86,7 @@ def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | 
         return None
     if name != "ilastik" or not path:
         raise click.BadParameter(f"{value!r}: expected native, or ilastik=/path/to/run_ilastik.sh", param=parameter)
-    return Path(from_home(path))
+    return Path(expand_home(path))
 
 
 _EXAMPLES = """\b
@@ -106,7 +106,7 @@ def _hidden(name: str, **facts: Any) -> Callable[[Any], Any]:
 
 def _path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
     """A path; ``~`` stands for the home folder even where the shell leaves it in, as in ``--project=~/nuclei.ilp``."""
-    return None if value is None else Path(from_home(value))
+    return None if value is None else Path(expand_home(value))
 
 
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -17,7 +17,7 @@ from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import format_decisions, select_inputs
 from omero_pixclf.runs.planning.plan_notes import format_notes
 from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
-from omero_pixclf.text import one_line, pluralize
+from omero_pixclf.text import pluralize, to_one_line
 
 __all__ = ["as_json", "exit_code", "options_for", "show_events"]
 
@@ -127,7 +127,7 @@ def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> RunFinishe
 def _in_lines(events: Iterable[Event], where: str) -> RunFinished:
     def plain(event: Event) -> None:
         for line in _lines(event, where):
-            click.echo(one_line(line), err=not isinstance(event, RunFinished))
+            click.echo(to_one_line(line), err=not isinstance(event, RunFinished))
 
     return _drain(events, plain)
 
@@ -181,7 +181,7 @@ def _with_bar(events: Iterable[Event], where: str) -> RunFinished:
             )
             if loud:
                 for line in _lines(event, where):
-                    bar.console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+                    bar.console.print(to_one_line(line), markup=False, highlight=False, soft_wrap=True)
 
         finished = _drain(events, show)
     for line in _lines(finished, where):

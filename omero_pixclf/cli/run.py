@@ -37,7 +37,7 @@ from omero_pixclf.direct.mounts import DirectSettings
 from omero_pixclf.errors import UsageError
 from omero_pixclf.runs.planning.plan import format_decisions
 from omero_pixclf.runs.planning.plan_notes import format_notes
-from omero_pixclf.text import one_line, pluralize, size_text
+from omero_pixclf.text import format_size, pluralize, to_one_line
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
@@ -251,14 +251,14 @@ def _show_plan(preview: RunPreview, machine: bool) -> int:
     elif not machine:
         click.echo(f"{pluralize(len(items), 'image')}: {format_decisions(items)}")
         for note in format_notes(item.note for item in items):
-            click.echo(one_line(note))
+            click.echo(to_one_line(note))
         if preview.direct:
             click.echo(f"tried: {preview.direct}")
         if expected is not None:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)
             click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
-        size, share = f"up to {size_text(crew.expected)}", f", images that they share: {crew.shared}"
+        size, share = f"up to {format_size(crew.expected)}", f", images that they share: {crew.shared}"
         together = share if crew.shared else ""
         click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}{together}")
     return 1 if "refused" in decisions else 0

@@ -14,7 +14,7 @@ from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option, tell
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import UsageError
-from omero_pixclf.text import one_line, pluralize
+from omero_pixclf.text import pluralize, to_one_line
 
 __all__ = ["runs", "undo"]
 
@@ -61,7 +61,7 @@ def list_(out: Path | None, machine: bool, **options: Any) -> None:
             found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
             done = f"{run.complete} of {pluralize(run.images, 'image')} complete" if run.images else "tables only"
             tables = f", tables of {pluralize(run.tables, 'container')}" if run.tables else ""
-            click.echo(one_line(f"{run.run_id}  {run.recipe:<20} {done}{tables}  {found}".rstrip()))
+            click.echo(to_one_line(f"{run.run_id}  {run.recipe:<20} {done}{tables}  {found}".rstrip()))
 
 
 @runs.command(

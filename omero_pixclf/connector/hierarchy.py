@@ -12,7 +12,7 @@ from omero_pixclf.connector.results.result_images import find_creating_runs
 from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
-from omero_pixclf.image import ImageInfo, Place, parse_id
+from omero_pixclf.image import ImageInfo, ImageLocation, parse_id
 
 __all__ = [
     "DTYPES",
@@ -54,7 +54,7 @@ _MICROMETRES = {f"{prefix}METER": 10.0**power for prefix, power in _PREFIXES.ite
     "POINT": 25400 / 72,
 }
 
-ImagePlaces = tuple[int, tuple[Place, ...]]
+ImagePlaces = tuple[int, tuple[ImageLocation, ...]]
 """An image and its places in one container: several where wells share it."""
 
 
@@ -164,11 +164,14 @@ def _list_image(session: Session, ident: int) -> Iterator[ImagePlaces]:
         "select l.parent.id, l.parent.name from DatasetImageLink l where l.child.id = :id order by l.parent.id",
         id=ident,
     )
-    yield ident, (Place(f"Dataset:{held[0][0]}", held[0][1] or "") if held else Place(f"Image:{ident}"),)
+    yield (
+        ident,
+        (ImageLocation(f"Dataset:{held[0][0]}", held[0][1] or "") if held else ImageLocation(f"Image:{ident}"),),
+    )
 
 
 def _list_dataset(session: Session, ident: int) -> Iterator[ImagePlaces]:
-    place = Place(f"Dataset:{ident}", _read_name(session, "Dataset", ident))
+    place = ImageLocation(f"Dataset:{ident}", _read_name(session, "Dataset", ident))
     hql = "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id"
     yield from ((image, (place,)) for image in session.ids(hql, id=ident))
 
@@ -252,13 +255,13 @@ def _list_well_images(session: Session, where: str, ident: int) -> Iterator[Imag
         id=ident,
     )
     counts: dict[tuple[int, int | None], int] = {}
-    found: dict[int, list[Place]] = {}
+    found: dict[int, list[ImageLocation]] = {}
     for plate, name, well, row, column, _, image, acquisition, title, *extents in sorted(rows, key=_sort_key):
         counts[well, acquisition] = counts.get((well, acquisition), 0) + 1
         called = None if acquisition is None else (title or f"Run {acquisition}")
         shape = (extents[0], extents[1]) if all(extents) else None
         field = counts[well, acquisition]
-        place = Place(f"Plate:{plate}", name or "", format_well(row, column), well, field, called, shape)
+        place = ImageLocation(f"Plate:{plate}", name or "", format_well(row, column), well, field, called, shape)
         found.setdefault(image, []).append(place)
     for image, places in found.items():
         yield image, tuple(p for p in places if p.container == places[0].container)
@@ -314,7 +317,7 @@ def _read_channel_names(session: Session, pixels: Sequence[int]) -> dict[int, di
 
 
 def _make_image_info(
-    image: int, name: str, row: list[Any] | None, channels: dict[int, dict[int, str]], place: Place
+    image: int, name: str, row: list[Any] | None, channels: dict[int, dict[int, str]], place: ImageLocation
 ) -> ImageInfo:
     if row is None:
         return ImageInfo(f"Image:{image}", name, (0, 0, 0, 0, 0), "", (), place=place)

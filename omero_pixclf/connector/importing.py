@@ -19,7 +19,7 @@ import omero.model
 from omero.rtypes import rbool, rstring
 
 from omero_pixclf import __version__
-from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.checksums import CHECKSUM_ALGORITHMS, file_checksum
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.sessions.exceptions import REMOTE_ERRORS, describe_error, make_missing_error
@@ -205,10 +205,10 @@ def _make_annotation_reference(ident: int) -> Any:
 
 def _choose_algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> Any:
     """The algorithm to use, as both sides know it."""
-    if wanted is not None and wanted not in ALGORITHMS:
-        raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(ALGORITHMS)}")
+    if wanted is not None and wanted not in CHECKSUM_ALGORITHMS:
+        raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(CHECKSUM_ALGORITHMS)}")
     known = []
-    for name in (wanted,) if wanted is not None else ALGORITHMS:
+    for name in (wanted,) if wanted is not None else CHECKSUM_ALGORITHMS:
         algorithm = omero.model.ChecksumAlgorithmI()
         algorithm.value = rstring(name)
         known.append(algorithm)
@@ -236,7 +236,7 @@ def _upload_file(
         raise InputError(f"{file}: cannot be read: {error.strerror}") from error
     finally:
         store.close(context)
-    return checksum(file, settings.checksumAlgorithm.value.val)
+    return file_checksum(file, settings.checksumAlgorithm.value.val)
 
 
 def _wait_for_result(handle: Any, files: Sequence[Path], pause: Pause, context: dict[str, str]) -> ImportResult:

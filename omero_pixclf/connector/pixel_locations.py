@@ -9,7 +9,7 @@ from typing import Any
 from omero_pixclf.connector.hierarchy import parse_key
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.pixel_location import StoredFile, Whereabouts, numbered_path
+from omero_pixclf.pixel_location import PixelLocation, StoredFile, legacy_repository_path
 
 __all__ = ["NGFF_ENTITY", "OmeroStorage"]
 
@@ -30,17 +30,19 @@ class OmeroStorage:
         found = self.session.read("repositories", lambda sf: sf.sharedResources().repositories())
         return {d.hash.val: f"{d.path.val.rstrip('/')}/{d.name.val}" for d in found.descriptions if d.hash is not None}
 
-    def whereabouts(self, image: ImageInfo) -> Whereabouts:
+    def whereabouts(self, image: ImageInfo) -> PixelLocation:
         """Where an image's pixels lie, in the order in which a server looks for them itself."""
         ident = parse_key(image.key)[1]
         roots = tuple(self.roots.values())
         if group := self._multiscales(ident):
-            return Whereabouts("multiscales", StoredFile(group), roots=roots)
+            return PixelLocation("multiscales", StoredFile(group), roots=roots)
         if imported := self._imported(ident):
             series, file = imported
-            return Whereabouts("fileset", file, series, roots)
+            return PixelLocation("fileset", file, series, roots)
         pixels, _, digest = image.fingerprint.removeprefix("Pixels:").partition(" sha1:")
-        return Whereabouts("planes", StoredFile(numbered_path("Pixels", int(pixels)), sha1=digest), roots=roots)
+        return PixelLocation(
+            "planes", StoredFile(legacy_repository_path("Pixels", int(pixels)), sha1=digest), roots=roots
+        )
 
     def _multiscales(self, image: int) -> str:
         rows = self.session.rows(

@@ -29,8 +29,9 @@ LONGEST_VALUE = 1000
 def format_recipe(recipe: Recipe) -> Pairs:
     """A recipe as pairs: its name, its project, and what differs from the defaults.
 
-    >>> from omero_pixclf.config import Classifier, Objects, Recipe
-    >>> format_recipe(Recipe(name="n", classifier=Classifier(project="FileAnnotation:12"), objects=Objects(min_size=4)))
+    >>> from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
+    >>> classifier = ClassifierSettings(project="FileAnnotation:12")
+    >>> format_recipe(Recipe(name="n", classifier=classifier, objects=ObjectSettings(min_size=4)))
     [('Recipe', 'n'), ('Project', 'FileAnnotation:12'), ('objects.min_size', '4')]
     """
     changed = recipe.model_dump(mode="json", exclude_defaults=True)

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.home_paths import from_home
-from omero_pixclf.pixel_location import Whereabouts
+from omero_pixclf.home_paths import expand_home
+from omero_pixclf.pixel_location import PixelLocation
 
 __all__ = [
     "NOTHING_MOUNTED",
@@ -87,11 +87,11 @@ def parse_mount(text: str) -> Mount:
         server, local = "", text
     if not local or (sign and not server.startswith("/")):
         raise UsageError(f"--direct {text!r}: expected a folder here, or SERVER_PATH=LOCAL_PATH with an absolute one")
-    here = Path(from_home(local)).absolute()
+    here = Path(expand_home(local)).absolute()
     return Mount(here, server.rstrip("/") or ("/" if sign else ""))
 
 
-def locate_file(mounts: Sequence[Mount], where: Whereabouts) -> Path:
+def locate_file(mounts: Sequence[Mount], where: PixelLocation) -> Path:
     """Where the file is here, with all symbolic links followed.
 
     Raises
@@ -113,7 +113,7 @@ def locate_file(mounts: Sequence[Mount], where: Whereabouts) -> Path:
     return resolve_in_mounts(mounts, found)
 
 
-def _candidates(mount: Mount, where: Whereabouts) -> Iterator[tuple[Path, Path]]:
+def _candidates(mount: Mount, where: PixelLocation) -> Iterator[tuple[Path, Path]]:
     """The paths that a file can have here, each with the folder that must be there for it."""
     file, on_server = where.file, PurePosixPath(str(where.file))
     roots = [PurePosixPath(root) for root in ((file.root,) if file.root else where.roots)]

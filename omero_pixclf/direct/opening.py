@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omero_pixclf.checksums import checksum
+from omero_pixclf.checksums import file_checksum
 from omero_pixclf.direct.mounts import Mount, locate_file, resolve_in_mounts
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, axis_keys, tzyxc_shape
@@ -17,7 +17,7 @@ from omero_pixclf.files.ome_zarr.zarr_images import check_chunks_present, image_
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import AXES, ImageInfo
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 
 __all__ = ["OpenedPixels", "open_directly"]
 
@@ -44,7 +44,7 @@ class OpenedPixels:
 
 @contextmanager
 def open_directly(
-    image: ImageInfo, where: Whereabouts, mounts: Sequence[Mount], *, known: bool = False
+    image: ImageInfo, where: PixelLocation, mounts: Sequence[Mount], *, known: bool = False
 ) -> Iterator[OpenedPixels]:
     """The file with an image's pixels, its extents and type being those that the server says.
 
@@ -69,7 +69,7 @@ def open_directly(
 
 
 def _open_file(
-    image: ImageInfo, where: Whereabouts, path: Path, mounts: Sequence[Mount], known: bool
+    image: ImageInfo, where: PixelLocation, path: Path, mounts: Sequence[Mount], known: bool
 ) -> tuple[AbstractContextManager[StoredArray], bool]:
     from omero_pixclf.direct.planes import open_planes
     from omero_pixclf.files.tiff.tiff_reader import open_tiff
@@ -111,7 +111,7 @@ def _check_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
     if not (hashed and known.sha1 and size <= MAX_HASHED_BYTES):
         return False
-    found = checksum(path, "SHA1-160")
+    found = file_checksum(path, "SHA1-160")
     if found != known.sha1:
         raise ImageError(f"{path}: its SHA-1 is {found}, the server says {known.sha1}")
     return True

@@ -22,7 +22,7 @@ from omero_pixclf.files.axes import axis_keys, region_slices, to_contiguous_tzyx
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region, Shape5
-from omero_pixclf.pixel_location import Whereabouts
+from omero_pixclf.pixel_location import PixelLocation
 from omero_pixclf.runs.protocols import ImageSource
 from omero_pixclf.text import pluralize
 
@@ -172,10 +172,10 @@ class DirectSource:
     """
 
     source: ImageSource
-    locate: Callable[[ImageInfo], Whereabouts]
+    locate: Callable[[ImageInfo], PixelLocation]
     how: DirectSettings
     tally: DirectReadStatistics = field(default_factory=DirectReadStatistics)
-    seen: dict[str, Whereabouts | None] = field(default_factory=dict)
+    seen: dict[str, PixelLocation | None] = field(default_factory=dict)
     held: int = MAX_PRELOADED_BYTES
 
     def __post_init__(self) -> None:
@@ -243,7 +243,7 @@ class DirectSource:
             return None
 
     def _opened(
-        self, image: ImageInfo, where: Whereabouts, files: ExitStack, *, known: bool = False
+        self, image: ImageInfo, where: PixelLocation, files: ExitStack, *, known: bool = False
     ) -> tuple[PixelReader, bool]:
         """The file, and whether nothing is left to compare."""
         found = files.enter_context(open_directly(image, where, self.how.mounts, known=known))

@@ -13,7 +13,7 @@ from pathlib import Path
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.ome_zarr.zarr_store import STORE_SUFFIXES, is_store
-from omero_pixclf.home_paths import from_home
+from omero_pixclf.home_paths import expand_home
 
 __all__ = ["DataPath", "dataset_nickname", "expand_paths", "is_folder", "is_pattern", "split_path"]
 
@@ -118,7 +118,7 @@ def expand_paths(path: str | Path) -> tuple[DataPath, ...]:
 
 
 def _expand_one(text: str) -> list[DataPath]:
-    data = split_path(from_home(text))
+    data = split_path(expand_home(text))
     files = [data.file] if exists(data.file) else _find_files(str(data.file))
     if not files:
         raise ImageError(f"{data.file}: no such file")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axis_keys, region_slices, to_contiguous_tzyxc, tzyxc_shape
-from omero_pixclf.image import ImageInfo, Place, Region
+from omero_pixclf.image import ImageInfo, ImageLocation, Region
 
 __all__ = ["FileReader", "StoredArray", "check_array_size", "fingerprint", "rename_axes"]
 
@@ -76,7 +76,7 @@ class StoredArray:
     drange: tuple[float, float] | None = None
     cache_bytes: int = 0
     files: tuple[Path, ...] = ()
-    place: Place | None = None
+    place: ImageLocation | None = None
     label: str = ""
     axes_problem: str = ""
     has_named_axes: bool = False
@@ -137,7 +137,7 @@ class FileReader:
             dtype=array.dtype.name,
             channels=names,
             pixel_size_um=pixel_size_um(array.axes),
-            place=array.place or Place(str(path.parent), path.parent.name),
+            place=array.place or ImageLocation(str(path.parent), path.parent.name),
             fingerprint=fingerprint(array.files or (path,), path.parent, array.name),
         )
 

@@ -14,7 +14,7 @@ from omero_pixclf.files.paths import split_path
 from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.folder.image_listing import ListedFile, unreadable_image
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 
 __all__ = ["FileImages", "list_file_images", "skip_set_members"]
 
@@ -75,7 +75,7 @@ def _read_each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator
 def _use_container_of(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
     """An image that cannot be read in the container of the others."""
     home = next((other.place for other in others if not other.problem), None)
-    return info if home is None or not info.problem else replace(info, place=Place(home.container, home.name))
+    return info if home is None or not info.problem else replace(info, place=ImageLocation(home.container, home.name))
 
 
 def _read_info(address: str, axes: str | None) -> tuple[ImageInfo, frozenset[str]]:

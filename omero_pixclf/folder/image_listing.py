@@ -10,7 +10,7 @@ from pathlib import Path
 from omero_pixclf.files.opening import EXTENSIONS, unsupported_format_advice
 from omero_pixclf.files.paths import is_folder, split_path
 from omero_pixclf.folder.ledger import is_results_folder
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 
 __all__ = ["ListedFile", "list_images", "unique_files", "unreadable_image"]
 
@@ -93,7 +93,7 @@ def _empty_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, L
 def unreadable_image(key: str, problem: str) -> ImageInfo:
     """What stands for a file that cannot be read, so that it is accounted for like every other one."""
     path = Path(key)
-    place = Place(str(path.parent), path.parent.name)
+    place = ImageLocation(str(path.parent), path.parent.name)
     return ImageInfo(key, path.name, (0, 0, 0, 0, 0), "", (), place=place, problem=problem)
 
 

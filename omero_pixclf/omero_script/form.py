@@ -18,7 +18,15 @@ from omero.rtypes import rdouble, rlong, rstring
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.config import Classifier, Objects, Output, Recipe, check_values, load_recipe, title_of
+from omero_pixclf.config import (
+    ClassifierSettings,
+    ObjectSettings,
+    OutputSettings,
+    Recipe,
+    check_values,
+    default_recipe_name,
+    load_recipe,
+)
 from omero_pixclf.connector.recipe_annotations import parse_project_name
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
@@ -30,7 +38,11 @@ HERE, QUEUE = "Here and now", "Queue for the service"
 MOST_IMAGES, LIMIT = 50, 10_000
 MOST_CHOICES = 500
 
-SECTIONS: dict[str, type[BaseModel]] = {"classifier": Classifier, "objects": Objects, "output": Output}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "classifier": ClassifierSettings,
+    "objects": ObjectSettings,
+    "output": OutputSettings,
+}
 # section: grouping, tick box above its keys, what that says
 GROUPS = {
     "objects": ("06", "Object_Settings", "How probabilities become objects. Not ticked: the defaults."),
@@ -95,7 +107,7 @@ def _chosen(text: str) -> dict[str, str]:
     number = tail.partition(",")[0]
     if not marker or parse_id(number) is None:
         return {"classifier.project": parse_project_name(text.strip())}
-    return {"classifier.project": f"FileAnnotation:{number}", "name": title_of(name)}
+    return {"classifier.project": f"FileAnnotation:{number}", "name": default_recipe_name(name)}
 
 
 def parameters(classifiers: Sequence[str]) -> list[scripts.Type]:

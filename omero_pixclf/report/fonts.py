@@ -21,7 +21,7 @@ from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import ImageDraw, ImageFont
 
-from omero_pixclf.text import one_line
+from omero_pixclf.text import to_one_line
 
 __all__ = ["BOX", "draw_text", "font_families", "load_font", "shorten_text", "text_width", "to_drawable"]
 
@@ -64,7 +64,7 @@ def to_drawable(text: str) -> str:
     >>> to_drawable("plate 1\nA$x$"), to_drawable("a\u202eb"), to_drawable("\U0010fffd")
     ('plate 1 A$x$', 'ab', '□')
     """
-    line = _INVISIBLE.sub("", one_line(text[:MAX_CHARACTERS]))
+    line = _INVISIBLE.sub("", to_one_line(text[:MAX_CHARACTERS]))
     return "".join(c if _find_font(c) is not None else BOX for c in line)
 
 

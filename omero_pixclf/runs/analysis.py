@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.config import Objects, Recipe
+from omero_pixclf.config import ObjectSettings, Recipe
 from omero_pixclf.ilastik.project import Project
-from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelArray, PixelReader, bands
+from omero_pixclf.image import ArrayReader, ChannelReader, ImageInfo, PixelArray, PixelReader, split_into_bands
 from omero_pixclf.objects.block_labeling import ReadableArray
 from omero_pixclf.objects.blockwise import MeasurementParameters
 from omero_pixclf.objects.segment import SegmentationSettings, object_dimensions, segment_objects
@@ -69,7 +69,7 @@ def analyze_image(
 def read_pixels(reader: PixelReader) -> NDArray[Any]:
     """All pixels of an image, ``(t, z, y, x, c)``."""
     image = reader.info
-    regions = list(bands(image.shape, np.dtype(image.dtype).itemsize))
+    regions = list(split_into_bands(image.shape, np.dtype(image.dtype).itemsize))
     if len(regions) == 1:
         return reader.read(regions[0])
     pixels = np.empty(image.shape, image.dtype)
@@ -105,7 +105,7 @@ def select_project_channels(reader: PixelReader, recipe: Recipe, project: Projec
     return reader if channels == tuple(range(reader.info.shape[4])) else ChannelReader(reader, channels)
 
 
-def segmentation_settings(objects: Objects) -> SegmentationSettings:
+def segmentation_settings(objects: ObjectSettings) -> SegmentationSettings:
     """Convert a recipe's ``[objects]`` to what `segment_objects` takes; which class it names is a separate argument."""
     return SegmentationSettings(**objects.model_dump(exclude={"label"}))
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.config import Output, Recipe
+from omero_pixclf.config import OutputSettings, Recipe
 from omero_pixclf.ilastik.project import ClassLabel, Project
 from omero_pixclf.image import ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline, trace_outlines
@@ -148,12 +148,12 @@ def choose_roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"]
     return "mask" if count <= 10 * budget else "labels"
 
 
-def roi_kind_of(total: int, output: Output) -> RoiKind:
+def roi_kind_of(total: int, output: OutputSettings) -> RoiKind:
     """How so many objects of an image are shown."""
     return choose_roi_kind(output.rois, total, output.roi_budget)
 
 
-def _warn_about_kind(results: ImageResults, output: Output) -> None:
+def _warn_about_kind(results: ImageResults, output: OutputSettings) -> None:
     if output.rois == "auto" and results.kind != "polygon":
         found, total = results.found, sum(len(table) for table in results.found.objects.values())
         said = "%s: %d objects, more than %d: shown as %s"

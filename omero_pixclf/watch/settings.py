@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from omero_pixclf.config import Recipe, load_recipe, read_toml
 from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.errors import UsageError
-from omero_pixclf.home_paths import from_home
+from omero_pixclf.home_paths import expand_home
 from omero_pixclf.text import format_validation_error
 
 __all__ = [
@@ -224,7 +224,7 @@ def _resolve_paths(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _resolve(folder: Path, path: str) -> str:
-    return str(folder / from_home(path, str(folder)))
+    return str(folder / expand_home(path, str(folder)))
 
 
 def load_recipes(settings: WatcherSettings) -> Mapping[str, Recipe]:

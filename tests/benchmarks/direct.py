@@ -28,7 +28,7 @@ from omero_pixclf.demo.images import plate_field
 from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 from tests.benchmarks.stand import PROJECT, Stand, results, session, stand
 
 ROOT = "/OMERO/ManagedRepository"
@@ -40,24 +40,24 @@ def image_of(side: int, number: int) -> NDArray[Any]:
     return np.tile(plate_field(f"A{number % 3 + 1}", number).pixels, (1, 1, tiles, tiles, 1))[:, :, :side, :side]
 
 
-def write_planes(folder: Path, name: str, pixels: NDArray[Any]) -> Whereabouts:
+def write_planes(folder: Path, name: str, pixels: NDArray[Any]) -> PixelLocation:
     """As OMERO keeps what was uploaded."""
     path = folder / "Pixels" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(pixels.transpose(0, 4, 1, 2, 3).astype(pixels.dtype.newbyteorder(">")).tobytes())
-    return Whereabouts("planes", StoredFile(f"Pixels/{name}"), roots=(ROOT,))
+    return PixelLocation("planes", StoredFile(f"Pixels/{name}"), roots=(ROOT,))
 
 
-def write_tiff(folder: Path, name: str, pixels: NDArray[Any], **options: Any) -> Whereabouts:
+def write_tiff(folder: Path, name: str, pixels: NDArray[Any], **options: Any) -> PixelLocation:
     """As most images are imported."""
     import tifffile
 
     path = folder / f"{name}.ome.tif"
     tifffile.imwrite(path, pixels.transpose(0, 4, 1, 2, 3), metadata={"axes": "TCZYX"}, **options)
-    return Whereabouts("fileset", StoredFile(path.name, ROOT, path.stat().st_size), roots=(ROOT,))
+    return PixelLocation("fileset", StoredFile(path.name, ROOT, path.stat().st_size), roots=(ROOT,))
 
 
-def write_zarr(folder: Path, name: str, pixels: NDArray[Any]) -> Whereabouts:
+def write_zarr(folder: Path, name: str, pixels: NDArray[Any]) -> PixelLocation:
     """OME-Zarr 0.4, chunks of 1024 x 1024, Blosc."""
     import zarr
     from numcodecs import Blosc
@@ -73,10 +73,10 @@ def write_zarr(folder: Path, name: str, pixels: NDArray[Any]) -> Whereabouts:
     axes = [{"name": key} for key in "tczyx"]
     content = {"multiscales": [{"axes": axes, "datasets": [{"path": "0"}], "version": "0.4"}]}
     (group / ".zattrs").write_text(json.dumps(content))
-    return Whereabouts("multiscales", StoredFile(f"{ROOT}/{group.name}"), roots=(ROOT,))
+    return PixelLocation("multiscales", StoredFile(f"{ROOT}/{group.name}"), roots=(ROOT,))
 
 
-KINDS: dict[str, Callable[..., Whereabouts]] = {
+KINDS: dict[str, Callable[..., PixelLocation]] = {
     "planes": write_planes,
     "OME-TIFF": write_tiff,
     "OME-TIFF, deflate": lambda *args: write_tiff(*args, compression="zlib", tile=(256, 256)),
@@ -116,7 +116,7 @@ def reading(at: Stand, images: int, side: int, rounds: int) -> None:
         _tell(spent, contents[0].nbytes)
 
 
-def places_of(places: dict[str, Whereabouts]) -> Callable[[ImageInfo], Whereabouts]:
+def places_of(places: dict[str, PixelLocation]) -> Callable[[ImageInfo], PixelLocation]:
     """What a server would say."""
     return lambda image: places[image.key]
 

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from omero_pixclf.demo.images import plate_field
-from omero_pixclf.pixel_location import numbered_path
+from omero_pixclf.pixel_location import legacy_repository_path
 from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
 from tests.unit.direct_files import in_store
 
@@ -60,7 +60,7 @@ def mounted(at: Stand, number: int, folder: Path) -> list[Path]:
         )
     files = []
     for ident in ids:
-        path = numbered_path("Pixels", ident)
+        path = legacy_repository_path("Pixels", ident)
         files.append(folder / path)
         files[-1].parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(at.folder / "server" / path, files[-1])

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from starlette.requests import Request
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
@@ -27,7 +27,7 @@ from omero_pixclf.watch.web import StatusSite
 from tests.e2e.browser import BROWSER, Tab, browser
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, which is not installed here")
-RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
+RECIPE = Recipe(name="nuclei", classifier=ClassifierSettings(project="n.ilp"))
 LONG = "a_name_without_any_place_to_break_it_" * 5
 
 

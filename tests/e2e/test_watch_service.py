@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omero_pixclf.config import Classifier, Objects, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.results.delete import delete_objects
 from omero_pixclf.connector.sessions.login import Login
@@ -279,8 +279,8 @@ def test_a_request_is_served_once_and_answered(
     number = attach_file(session, f"Dataset:{dataset}", PROJECT)
     recipe = Recipe(
         name="asked",
-        classifier=Classifier(project=f"FileAnnotation:{number}"),
-        objects=Objects(min_size=40, label="Nucleus"),
+        classifier=ClassifierSettings(project=f"FileAnnotation:{number}"),
+        objects=ObjectSettings(min_size=40, label="Nucleus"),
     )
     request = queue_request(session, f"Dataset:{dataset}", recipe).annotation
     assert answer(session, request)["State"] == "queued"
@@ -290,7 +290,7 @@ def test_a_request_is_served_once_and_answered(
     assert told["State"] == "done" and "1 of 2 images" in told["Message"] and "trained on 2 channels" in told["Message"]
     assert told["Requested by"] == "root" and complete(second_client, good) and not complete(second_client, bad)
     assert "0 images done, 0 failed" in omero.command("watch", config, "--once").stdout
-    other = recipe.model_copy(update={"name": "b", "objects": Objects(label="X")})
+    other = recipe.model_copy(update={"name": "b", "objects": ObjectSettings(label="X")})
     wrong = queue_request(session, f"Dataset:{dataset}", other).annotation
     omero.command("watch", config, "--once", code=1)
     assert answer(session, wrong)["State"] == "failed" and "'X'" in answer(session, wrong)["Message"]

@@ -24,7 +24,7 @@ from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.errors import LoginError, OutputError
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.blocks.block_plan import BlockPlan
 from omero_pixclf.runs.execution.dask_cluster import DaskSettings, execute_on_dask, read_cluster_capacity
 from omero_pixclf.runs.execution.serial import TaskFunction
@@ -40,7 +40,7 @@ DEATHS = {"die": 1, "die often": 5, "die always": 100}  # how many workers an im
 
 def image(number: int) -> ImageInfo:
     shape = (1, 1, 8, 8, 1)
-    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=Place("Dataset:1"))
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=ImageLocation("Dataset:1"))
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from omero_pixclf.connector.upload import upload_image
 from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import Region
-from omero_pixclf.pixel_location import StoredFile, numbered_path
+from omero_pixclf.pixel_location import StoredFile, legacy_repository_path
 from tests.integration.readers import reader
 from tests.unit.direct_files import in_store, planes_file
 
@@ -79,7 +79,10 @@ def test_uploaded_pixels_lie_in_a_file_of_planes(session, image, tmp_path):
     info, pixels = image
     where = OmeroStorage(session).whereabouts(info)
     number, digest = info.fingerprint.removeprefix("Pixels:").split(" sha1:")
-    assert (where.kind, where.file) == ("planes", StoredFile(numbered_path("Pixels", int(number)), sha1=digest))
+    assert (where.kind, where.file) == (
+        "planes",
+        StoredFile(legacy_repository_path("Pixels", int(number)), sha1=digest),
+    )
     planes_file(tmp_path / where.file.path, pixels)
     back, tally = read(session, info, tmp_path)
     assert_array_equal(back, pixels)

@@ -21,13 +21,13 @@ from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, u
 from omero_pixclf.folder.geojson import geojson_features
 from omero_pixclf.folder.ledger import LEDGER, read_record, write_record
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
-from omero_pixclf.image import ImageInfo, Place, Region
+from omero_pixclf.image import ImageInfo, ImageLocation, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, trace_outlines
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
 IMAGE = ImageInfo(
-    "/data/a.tif", "a.tif", (1, 1, 8, 9, 1), "uint8", ("",), (None, 0.5, 0.5), Place("/data", "data"), "f"
+    "/data/a.tif", "a.tif", (1, 1, 8, 9, 1), "uint8", ("",), (None, 0.5, 0.5), ImageLocation("/data", "data"), "f"
 )
 
 
@@ -193,7 +193,9 @@ def test_a_folder_is_searched_for_images_and_results_are_no_images(tmp_path: Pat
         save_image(tmp_path / name, np.zeros((1, 1, 8, 9, 1), np.uint8))
     (tmp_path / "broken.tif").write_text("no")
     (tmp_path / "notes.txt").write_text("no")
-    info = ImageInfo(str(tmp_path / "b.tif"), "b.tif", (1, 1, 8, 9, 1), "uint8", ("",), place=Place(str(tmp_path)))
+    info = ImageInfo(
+        str(tmp_path / "b.tif"), "b.tif", (1, 1, 8, 9, 1), "uint8", ("",), place=ImageLocation(str(tmp_path))
+    )
     with FolderSink(tmp_path / "results").begin(info, record()) as writer:
         writer.map("segmentation", np.zeros((1, 1, 8, 9, 1), np.uint8), channels=[""], form="attachment-h5")
         writer.complete(replace(record(), state="complete", finished=record().started))
@@ -204,7 +206,7 @@ def test_a_folder_is_searched_for_images_and_results_are_no_images(tmp_path: Pat
         ("broken.tif", True),
         ("c.zarr", False),
     ]
-    assert found[0].place == Place(str(tmp_path), tmp_path.name)
+    assert found[0].place == ImageLocation(str(tmp_path), tmp_path.name)
     with pytest.raises(ImageError), FolderSource().open(replace(found[0], key=str(tmp_path / "gone.npy"))):
         pass
     with pytest.raises(ImageError):

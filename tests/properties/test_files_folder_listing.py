@@ -17,7 +17,7 @@ from omero_pixclf.errors import ImageError, OutputError
 from omero_pixclf.folder.backend import FolderSink, FolderSource, folder_runs, undo_folder
 from omero_pixclf.folder.ledger import LEDGER, write_record
 from omero_pixclf.folder.safe_names import safe_name
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Column, Table
 
@@ -43,7 +43,7 @@ def record(number: int, image: str, recipe: str = "nuclei") -> RunRecord:
 
 
 def image(path: Path) -> ImageInfo:
-    place = Place(str(path.parent), path.parent.name)
+    place = ImageLocation(str(path.parent), path.parent.name)
     return ImageInfo(str(path), path.name, (1, 1, 8, 9, 1), "uint8", ("",), place=place)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from omero_pixclf.config import Classifier, Recipe, load_recipe, parse_size
+from omero_pixclf.config import ClassifierSettings, Recipe, load_recipe, parse_size
 from omero_pixclf.connector import watching
 from omero_pixclf.connector.hierarchy import parse_key, parse_targets
 from omero_pixclf.connector.recipe_annotations import SECTIONS, build_recipe, parse_recipe_pairs
@@ -217,12 +217,13 @@ def name(hostile: Hostile, _: Path) -> None:
 
 NAMES: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("Image:", parse_key), ("Dataset:1,", lambda t: parse_targets([t])), ("1/", parse_shard), ("1", parse_size),
-    ("/OMERO=", parse_mount), ("", lambda t: Recipe(name=t, classifier=Classifier(project=t)).called_after(t).title),
+    ("/OMERO=", parse_mount), 
+    ("", lambda t: Recipe(name=t, classifier=ClassifierSettings(project=t)).called_after(t).title),
 )  # fmt: skip
 DOORS: tuple[Callable[[Hostile, Path], None], ...] = (
     annotation, answer, ledger, form, recipe_file, settings_file, folder_ledger, table, name,
 )  # fmt: skip
-RECIPE = Recipe(classifier=Classifier(project="FileAnnotation:12"))
+RECIPE = Recipe(classifier=ClassifierSettings(project="FileAnnotation:12"))
 FORM = {p.name(): p.prototype.val for p in parameters([]) if p.useDefault}
 
 

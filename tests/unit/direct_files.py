@@ -14,7 +14,7 @@ from omero_pixclf.direct.check import SAMPLE_SIZE
 from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 
 ROOT = "/OMERO/ManagedRepository"
 
@@ -48,11 +48,11 @@ def pixels(shape=(1, 1, 90, 100, 1), dtype="uint16"):
 
 
 def fileset(name, series=0, **known):
-    return Whereabouts("fileset", StoredFile(name, ROOT, **known), series, (ROOT,))
+    return PixelLocation("fileset", StoredFile(name, ROOT, **known), series, (ROOT,))
 
 
 def group(path):
-    return Whereabouts("multiscales", StoredFile(path), roots=(ROOT,))
+    return PixelLocation("multiscales", StoredFile(path), roots=(ROOT,))
 
 
 def direct(server, where, *folders, check="sample", **options):
@@ -109,4 +109,4 @@ def altered(image, where):
 
 def in_planes(folder, image):
     planes_file(folder / "Pixels" / "1", image)
-    return Whereabouts("planes", StoredFile("Pixels/1"), roots=(ROOT,))
+    return PixelLocation("planes", StoredFile("Pixels/1"), roots=(ROOT,))

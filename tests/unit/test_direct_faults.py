@@ -15,7 +15,7 @@ from omero_pixclf.direct.mounts import DirectSettings, Mount
 from omero_pixclf.direct.source import MAX_PRELOADED_BYTES, DirectSource
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 from tests.unit.direct_files import (
     ROOT,
     Server,
@@ -137,7 +137,7 @@ def test_a_server_that_is_gone_is_not_taken_for_a_bad_file(tmp_path):
 def test_only_some_images_are_warned_of_one_by_one(tmp_path, told):
     server = Server(pixels())
     (tmp_path / "Pixels").mkdir()
-    source = direct(server, Whereabouts("planes", StoredFile("Pixels/1"), roots=(ROOT,)), tmp_path)
+    source = direct(server, PixelLocation("planes", StoredFile("Pixels/1"), roots=(ROOT,)), tmp_path)
     for n in range(50):
         with source.open(replace(server.info, key=f"Image:{n}")):
             pass

@@ -15,7 +15,7 @@ import zarr
 from numpy.testing import assert_array_equal
 
 from omero_pixclf.image import Region
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 from tests.unit.direct_files import (
     ROOT,
     SHAPES,
@@ -39,7 +39,7 @@ from tests.unit.direct_files import (
 def test_planes(tmp_path, shape, dtype):
     server = Server(pixels(shape, dtype))
     planes_file(tmp_path / "Pixels" / "1", server.pixels)
-    where = Whereabouts("planes", StoredFile("Pixels/1"), roots=(ROOT,))
+    where = PixelLocation("planes", StoredFile("Pixels/1"), roots=(ROOT,))
     assert_direct(direct(server, where, tmp_path), server)
 
 

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 from docs.layers import PICTURE, SAYS, drawn, layers
-from omero_pixclf.config import Classifier, Objects, Output, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.connector.files import FILES_NS
 from omero_pixclf.connector.results.container_tables import OBJECT_TABLE
 from omero_pixclf.connector.results.ledger import RUN_NS, TABLES_NS, WORKER_KEY, format_record
 from omero_pixclf.connector.results.tables import BULK_NS, OBJECTS_NS
 from omero_pixclf.connector.watching import ANSWER_NS, REQUEST_NS, WATCH_NS
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarize_image
 from omero_pixclf.provenance import RunRecord
@@ -37,7 +37,12 @@ BEGIN, END = "<!-- made by tests/unit/test_docs.py: begin -->", "<!-- end -->"
 
 def recipe_reference() -> str:
     lines = []
-    for section, model in (("", Recipe), ("classifier", Classifier), ("objects", Objects), ("output", Output)):
+    for section, model in (
+        ("", Recipe),
+        ("classifier", ClassifierSettings),
+        ("objects", ObjectSettings),
+        ("output", OutputSettings),
+    ):
         rows = [
             f"| `{name}` | {_values(field.annotation)} | {_default(field)} | {field.description or ''} |"
             for name, field in model.model_fields.items()
@@ -71,7 +76,7 @@ def _default(field: Any) -> str:
 
 
 def tables_reference() -> str:
-    place = Place("Plate:1", "plate", "B3", 7, 1)
+    place = ImageLocation("Plate:1", "plate", "B3", 7, 1)
     image = ImageInfo("Image:1", "i", (1, 1, 4, 4, 1), "uint8", ("DAPI",), (None, 1.0, 1.0), place)
     labels = np.zeros((1, 1, 4, 4), np.int32)
     pixels, maps = np.ones((1, 1, 4, 4, 1), np.uint8), np.full((1, 1, 4, 4, 2), 0.5, np.float32)

@@ -9,7 +9,7 @@ import pytest
 
 from omero_pixclf.direct.mounts import Mount, NotMountedError, locate_file, parse_mount
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.pixel_location import StoredFile, Whereabouts
+from omero_pixclf.pixel_location import PixelLocation, StoredFile
 
 MANAGED, DATA = "/OMERO/ManagedRepository", "/OMERO"
 
@@ -20,16 +20,16 @@ def put(path: Path, content: bytes = b"x") -> Path:
     return path
 
 
-def imported(path: str = "lab_2/a.tif") -> Whereabouts:
-    return Whereabouts("fileset", StoredFile(path, MANAGED), roots=(DATA, MANAGED))
+def imported(path: str = "lab_2/a.tif") -> PixelLocation:
+    return PixelLocation("fileset", StoredFile(path, MANAGED), roots=(DATA, MANAGED))
 
 
-def planes(path: str = "Pixels/51") -> Whereabouts:
-    return Whereabouts("planes", StoredFile(path), roots=(DATA, MANAGED))
+def planes(path: str = "Pixels/51") -> PixelLocation:
+    return PixelLocation("planes", StoredFile(path), roots=(DATA, MANAGED))
 
 
-def group(path: str) -> Whereabouts:
-    return Whereabouts("multiscales", StoredFile(path), roots=(DATA, MANAGED))
+def group(path: str) -> PixelLocation:
+    return PixelLocation("multiscales", StoredFile(path), roots=(DATA, MANAGED))
 
 
 def test_a_folder_is_the_repository_or_what_holds_it(tmp_path):

@@ -14,7 +14,7 @@ import pytest
 
 from omero_pixclf.config import load_recipe
 from omero_pixclf.errors import ConflictError, InputError, NotAllowedError, OutputError, UnreachableError, UsageError
-from omero_pixclf.image import ImageInfo, PixelReader, Place
+from omero_pixclf.image import ImageInfo, ImageLocation, PixelReader
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
@@ -36,7 +36,7 @@ def image(number: int, container: str = "Dataset:1") -> ImageInfo:
         (1, 1, 8, 8, 1),
         "uint8",
         ("c",),
-        place=Place(container),
+        place=ImageLocation(container),
         fingerprint=f"p{number}",
     )
 

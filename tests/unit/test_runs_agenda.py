@@ -11,7 +11,7 @@ import pytest
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.blocks.block_plan import BlockPlan, find_images_worth_splitting, split_images
 from omero_pixclf.runs.execution.serial import ImageOutcome, TaskResult, make_failed_result
 from omero_pixclf.runs.execution.task import BlockTask, Task, get_task_image
@@ -24,7 +24,7 @@ RECIPE = load_recipe(None, {"classifier.project": "x.ilp"})
 
 def image(number: int, side: int) -> ImageInfo:
     shape = (1, 1, side, side, 2)
-    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=Place("Dataset:1"))
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=ImageLocation("Dataset:1"))
 
 
 LARGE, SMALL = image(1, 4000), [image(n, 64) for n in (2, 3)]

@@ -13,7 +13,7 @@ from omero_pixclf.config import Recipe, load_recipe
 from omero_pixclf.demo import images
 from omero_pixclf.errors import ImageError, UsageError
 from omero_pixclf.ilastik.project import ClassLabel, Project, read_project
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.planning.channels import class_colors, class_indices, match_channels
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
@@ -40,7 +40,7 @@ def recipe(**changes: Any) -> Recipe:
 
 def image(shape: tuple[int, int, int, int, int] = (1, 1, 64, 64, 2), key: str = "Image:1", **more: Any) -> ImageInfo:
     return ImageInfo(
-        key, "a", shape, "uint16", more.pop("channels", ("",) * shape[4]), place=Place("Dataset:1"), **more
+        key, "a", shape, "uint16", more.pop("channels", ("",) * shape[4]), place=ImageLocation("Dataset:1"), **more
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.execution.concurrency import RunStopped, StageLimit, make_process_limits, make_server_limits
 from omero_pixclf.runs.execution.serial import execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem
@@ -78,7 +78,7 @@ def test_another_process_holds_the_gate_until_it_dies(tmp_path: Path) -> None:
 
 def image(number: int) -> ImageInfo:
     shape = (1, 1, 8, 8, 1)
-    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=Place("Dataset:1"))
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=ImageLocation("Dataset:1"))
 
 
 @contextmanager

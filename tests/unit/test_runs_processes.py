@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.errors import ImageError, LoginError, OutputError, UnreachableError
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.execution import processes
 from omero_pixclf.runs.execution.processes import ProcessPoolSettings, execute_in_processes
 from omero_pixclf.runs.execution.serial import TaskFunction
@@ -32,7 +32,7 @@ HEADER = RunHeader("r1", {}, "new", ("Dataset:1",), "", "", "now")
 
 def image(number: int) -> ImageInfo:
     shape = (1, 1, 8, 8, 1)
-    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=Place("Dataset:1"))
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint8", ("c",), place=ImageLocation("Dataset:1"))
 
 
 def worked(folder: Path, one: ImageInfo) -> int:

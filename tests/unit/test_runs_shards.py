@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from omero_pixclf.demo import images
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.planning.estimate import SampleResult, estimate_run
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.planning.resources import array_bytes, check_disk_space, find_disk_shortage
@@ -29,7 +29,7 @@ GIB = 2**30
 
 def image(number: int, side: int = 64) -> ImageInfo:
     shape = (1, 1, side, side, 2)
-    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=Place("Dataset:1"))
+    return ImageInfo(f"Image:{number}", f"i{number}", shape, "uint16", ("a", "b"), place=ImageLocation("Dataset:1"))
 
 
 @given(st.lists(st.integers(1, 5000), min_size=1, max_size=60), st.integers(1, 9))

@@ -14,7 +14,7 @@ from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.planning.resources import check_disk_space
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader, is_run_folder
 from omero_pixclf.runs.state.state_folders import create_private_folder, state_folder, suggest_other_folder
-from omero_pixclf.text import size_text
+from omero_pixclf.text import format_size
 
 RUN = "20261121T053012-ab12cd"
 HEADER = RunHeader(RUN, {}, "h", (), "s", "ada", "now")
@@ -93,8 +93,8 @@ def test_a_full_disk_is_told_with_the_setting_that_counts_there(tmp_path: Path) 
 
 
 def test_small_sizes_are_no_zeros() -> None:
-    assert size_text(12 * 2**20) == "12 MiB"
-    assert size_text(300) == "300 bytes"
+    assert format_size(12 * 2**20) == "12 MiB"
+    assert format_size(300) == "300 bytes"
 
 
 def test_a_run_that_is_not_there_is_told_with_the_command_that_lists_those_of_that_place(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from omero.rtypes import unwrap
 
 from omero_pixclf.cli.omero_control import needs_session
 from omero_pixclf.cli.script import script_text
-from omero_pixclf.config import Classifier, Objects, Output, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.errors import UsageError
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.omero_script import form
 from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
 from omero_pixclf.omero_script.main import _answer, message_of
@@ -21,7 +21,7 @@ from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
-MODELS = {"classifier": Classifier, "objects": Objects, "output": Output}
+MODELS = {"classifier": ClassifierSettings, "objects": ObjectSettings, "output": OutputSettings}
 KEYS = [(s, k) for s, m in MODELS.items() for k in m.model_fields if (s, k) != ("classifier", "project")]
 FORM = {p.name(): p for p in parameters([CLASSIFIER])}
 
@@ -73,7 +73,7 @@ def test_no_two_keys_share_a_parameter_and_places_in_the_form_are_unique() -> No
 
 def test_an_unchanged_form_is_the_default_recipe() -> None:
     order = order_of(filled())
-    assert order.recipe == Recipe(name="plate", classifier=Classifier(project="FileAnnotation:12"))
+    assert order.recipe == Recipe(name="plate", classifier=ClassifierSettings(project="FileAnnotation:12"))
     assert order.targets == ("Plate:3",) and not order.queue and not order.repeat
 
 
@@ -166,7 +166,7 @@ def test_without_attached_projects_the_form_still_opens() -> None:
     assert not FORM["Classifier"].optional
 
 
-PLATE = Place("Plate:3", "Screening", "A1")
+PLATE = ImageLocation("Plate:3", "Screening", "A1")
 
 
 def outcome(number: int, state: Any = "done", reason: str = "", **objects: int) -> ImageOutcome:

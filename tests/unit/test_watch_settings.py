@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.config import Classifier, Objects, Output, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.connector.recipe_annotations import (
     build_recipe,
     format_recipe,
@@ -82,15 +82,17 @@ def test_the_manual_tells_every_key_and_its_default() -> None:
 def test_a_recipe_comes_back_from_its_pairs() -> None:
     recipe = Recipe(
         name="n",
-        classifier=Classifier(project="FileAnnotation:12", channels=(0, "DAPI")),
-        objects=Objects(label=("Cell body", "Nücleus"), threshold=0.6, smooth=(0, 1, 1), fill_holes=True, max_size=900),
-        output=Output(rois="mask"),
+        classifier=ClassifierSettings(project="FileAnnotation:12", channels=(0, "DAPI")),
+        objects=ObjectSettings(
+            label=("Cell body", "Nücleus"), threshold=0.6, smooth=(0, 1, 1), fill_holes=True, max_size=900
+        ),
+        output=OutputSettings(rois="mask"),
     )
     assert build_recipe(parse_recipe_pairs(format_recipe(recipe), {})) == recipe
 
 
 def test_people_may_write_plain_words_or_name_a_recipe_or_paste_one() -> None:
-    known = {"nuclei": Recipe(classifier=Classifier(project="/etc/omero_pixclf/nuclei.ilp"))}
+    known = {"nuclei": Recipe(classifier=ClassifierSettings(project="/etc/omero_pixclf/nuclei.ilp"))}
     plain = parse_recipe_pairs([("Project", "n.ilp"), ("objects.label", "Nucleus")], known)
     assert plain == {"classifier": {"project": "n.ilp"}, "objects": {"label": "Nucleus"}}
     named = build_recipe(parse_recipe_pairs([("Recipe", "nuclei"), ("objects.threshold", "0.7")], known))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunPlanned
 from omero_pixclf.watch.backoff import Backoff, FailureTable
@@ -18,7 +18,7 @@ from omero_pixclf.watch.protocols import CandidateImage, ContainerImages, WatchT
 from omero_pixclf.watch.run_table import RunTable
 from omero_pixclf.watch.state import WatcherProcess, open_state
 
-ORDER = WatchTarget("Dataset:1", Recipe(classifier=Classifier(project="n.ilp")), "watch")
+ORDER = WatchTarget("Dataset:1", Recipe(classifier=ClassifierSettings(project="n.ilp")), "watch")
 PART = ContainerImages("Dataset:1", "d", "hash", (CandidateImage("Image:1", "one", "v1", False),))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.errors import MissingError, NotAllowedError, UnreachableError
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
@@ -26,7 +26,7 @@ from omero_pixclf.watch.state import WatcherProcess, open_state
 from omero_pixclf.watch.status import WatcherStatus
 from omero_pixclf.watch.watcher import Watcher
 
-RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
+RECIPE = Recipe(name="nuclei", classifier=ClassifierSettings(project="n.ilp"))
 ORDER = WatchTarget("Dataset:1", RECIPE, "watch 'w'")
 SETTLE = 10.0
 
@@ -82,7 +82,7 @@ class FakeBackend:
     ) -> Iterator[Event]:
         self.resumed.append(resume)
         run_id = resume or f"20261121T053000-{len(self.resumed):06d}"
-        infos = [ImageInfo(k, k, (1, 1, 1, 1, 1), "uint8", (), place=Place("Dataset:1")) for k in chosen]
+        infos = [ImageInfo(k, k, (1, 1, 1, 1, 1), "uint8", (), place=ImageLocation("Dataset:1")) for k in chosen]
         yield RunPlanned(run_id, self.folder, tuple(PlanItem(i, "due") for i in infos))
         outcomes = []
         for n, info in enumerate(infos):
@@ -324,7 +324,9 @@ def test_an_order_that_cannot_be_carried_out_keeps_no_other_waiting(engine: obje
 
 
 def test_two_recipes_of_one_name_do_not_replace_each_other_for_ever(engine: object, clock: Clock) -> None:
-    other = WatchTarget("Dataset:1", RECIPE.model_copy(update={"classifier": Classifier(project="o.ilp")}), "opt-in 4")
+    other = WatchTarget(
+        "Dataset:1", RECIPE.model_copy(update={"classifier": ClassifierSettings(project="o.ilp")}), "opt-in 4"
+    )
     backend = FakeBackend({"Image:1": "a"}, listed=[ORDER, other])
     watcher = made(backend, engine, clock)
     passes(watcher, clock, 4)

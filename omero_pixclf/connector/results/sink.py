@@ -52,7 +52,7 @@ from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Table
-from omero_pixclf.text import attachment_stem
+from omero_pixclf.text import safe_file_stem
 
 __all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
 
@@ -116,7 +116,7 @@ class OmeroWriter:
 
     def _attach(self, kind: str, pixels: PixelArray, channels: Sequence[str], form: str) -> None:
         with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
-            path = Path(folder) / f"{attachment_stem(self._image.name or self._image.key)}_{kind}{_SUFFIXES[form]}"
+            path = Path(folder) / f"{safe_file_stem(self._image.name or self._image.key)}_{kind}{_SUFFIXES[form]}"
             self._encode[form](path, pixels, self._image, channels)
             target, mark = self._image.key, self._entry.mark
             attach_file(self._session, target, path, namespace=f"{FILES_NS}/{kind}", description=mark)

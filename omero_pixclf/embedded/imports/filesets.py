@@ -11,7 +11,7 @@ from typing import Any
 import omero.model
 from omero.rtypes import rlong, rstring, rtime
 
-from omero_pixclf.checksums import ALGORITHMS
+from omero_pixclf.checksums import CHECKSUM_ALGORITHMS
 from omero_pixclf.embedded.commands.delete import execute_deletion
 from omero_pixclf.embedded.commands.delete_rules import Deletion
 from omero_pixclf.embedded.commands.graph_traversal import Action
@@ -117,7 +117,7 @@ def _algorithm(settings: Any) -> str:
     if settings is None or settings.checksumAlgorithm is None:
         raise api_usage_error("must specify checksum algorithm")
     value = settings.checksumAlgorithm.value
-    if value is None or value.val not in ALGORITHMS:
+    if value is None or value.val not in CHECKSUM_ALGORITHMS:
         raise validation_error(f"unknown checksum algorithm: {value.val if value is not None else None}")
     return str(value.val)
 

@@ -11,7 +11,7 @@ import omero
 import omero.api
 from omero.rtypes import rlong, rstring, rtime
 
-from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.checksums import CHECKSUM_ALGORITHMS, file_checksum
 from omero_pixclf.embedded.database.saving_rights import check_group
 from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, security_violation
 from omero_pixclf.embedded.server.request_context import RequestContext
@@ -178,6 +178,6 @@ class RawFileStore(OmeroService):
 
 
 def _digest(path: Path, algorithm: str) -> str:
-    if algorithm not in ALGORITHMS:
+    if algorithm not in CHECKSUM_ALGORITHMS:
         raise api_usage_error(f"checksum algorithm {algorithm} is not part of the embedded OMERO")
-    return checksum(path, algorithm)
+    return file_checksum(path, algorithm)

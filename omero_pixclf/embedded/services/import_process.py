@@ -12,7 +12,7 @@ import omero
 import omero.grid
 import omero.model
 
-from omero_pixclf.checksums import checksum
+from omero_pixclf.checksums import file_checksum
 from omero_pixclf.embedded.imports.filesets import StartedImport, discard_import
 from omero_pixclf.embedded.imports.import_handle import ImportHandle
 from omero_pixclf.embedded.server.exceptions import api_usage_error
@@ -110,7 +110,7 @@ class ImportProcess(OmeroService):
         failing = {}
         for index, wanted in enumerate(hashes):
             _, path = self._file(index)
-            found = checksum(path, algorithm) if path.exists() else ""
+            found = file_checksum(path, algorithm) if path.exists() else ""
             if found != wanted:
                 failing[index] = found
         return failing

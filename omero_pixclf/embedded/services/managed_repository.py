@@ -11,7 +11,7 @@ import omero.grid
 import omero.model
 from omero.rtypes import rstring
 
-from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.checksums import CHECKSUM_ALGORITHMS, file_checksum
 from omero_pixclf.embedded.commands.handle import submit
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.imports.filesets import DIRECTORY, add_folder, new_file, start_import
@@ -73,7 +73,7 @@ class ManagedRepository(Repository):
         fileset.linkJob(omero.model.UploadJobI())
         settings = omero.grid.ImportSettings()
         settings.checksumAlgorithm = omero.model.ChecksumAlgorithmI()
-        settings.checksumAlgorithm.value = rstring(ALGORITHMS[0])
+        settings.checksumAlgorithm.value = rstring(CHECKSUM_ALGORITHMS[0])
         return self.importFileset(context, fileset, settings)
 
     def listImports(self, call: RequestContext) -> list[Any]:
@@ -84,7 +84,7 @@ class ManagedRepository(Repository):
     # ---- checksums -------------------------------------------------------------------------------------------
     def listChecksumAlgorithms(self, call: RequestContext) -> list[Any]:
         ids = dict(call.tx.all("SELECT value, id FROM checksumalgorithm"))
-        found = [call.graph.get("ChecksumAlgorithm", ids[name]) for name in ALGORITHMS]
+        found = [call.graph.get("ChecksumAlgorithm", ids[name]) for name in CHECKSUM_ALGORITHMS]
         call.graph.finish()
         return found
 
@@ -103,7 +103,7 @@ class ManagedRepository(Repository):
         call = call.in_group(None)
         name = algorithm.value.val
         row = call.tx.one("SELECT id FROM checksumalgorithm WHERE value = ?", (name,))
-        if row is None or name not in ALGORITHMS:
+        if row is None or name not in CHECKSUM_ALGORITHMS:
             raise validation_error(f"unknown checksum algorithm: {name}")
         changed = []
         for ident, hasher, digest in self._hashed(call, ids):
@@ -139,7 +139,7 @@ class ManagedRepository(Repository):
 
     def _sum(self, call: RequestContext, ident: int, algorithm: str) -> str | None:
         path = original_file_path(call.tx, call.folder, ident)
-        return checksum(path, algorithm) if path.is_file() else None
+        return file_checksum(path, algorithm) if path.is_file() else None
 
     # ---- folders and files -----------------------------------------------------------------------------------
     @writes_database
@@ -172,7 +172,7 @@ class ManagedRepository(Repository):
         if folder.parts and self.find(call, str(folder)) is None:
             raise validation_error(f"{folder} is not in the repository")
         self._check_parent(call, place)
-        file = new_file(call, place, ALGORITHMS[0], mimetype or "application/octet-stream")
+        file = new_file(call, place, CHECKSUM_ALGORITHMS[0], mimetype or "application/octet-stream")
         saver = Saver(call)
         saved = saver.save(file)
         saver.flush()

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from omero_pixclf.pixel_location import numbered_path
+from omero_pixclf.pixel_location import legacy_repository_path
 
 __all__ = [
     "file_path",
@@ -37,7 +37,7 @@ _RESERVE = 8 << 20  # left for the database, so that something can still be dele
 
 
 def _path(folder: Path, kind: str, ident: int) -> Path:
-    return folder / numbered_path(_HOLDERS[kind], ident)
+    return folder / legacy_repository_path(_HOLDERS[kind], ident)
 
 
 def pixels_path(folder: Path, ident: int) -> Path:

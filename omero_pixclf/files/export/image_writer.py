@@ -24,7 +24,7 @@ from omero_pixclf.files.export.naming import (
 )
 from omero_pixclf.files.export.output_array import LabelValue, OutputArray
 from omero_pixclf.files.export.value_ranges import exported_range, value_converter
-from omero_pixclf.image import AXES, PixelArray, Region, bands
+from omero_pixclf.image import AXES, PixelArray, Region, split_into_bands
 
 __all__ = [
     "ExportPlan",
@@ -303,5 +303,5 @@ def save_image(
     final = reorder_axes(target, get_format(name).keys)
     planned = ExportPlan(path, inside, Region.whole(tzyxc_shape(shape, target.keys)), final, lambda v: v, name)
     with write_result(planned) as take:
-        for region in bands(planned.region.shape, target.dtype.itemsize):
+        for region in split_into_bands(planned.region.shape, target.dtype.itemsize):
             take(region, np.asarray(pixels[region.slices]))

@@ -11,7 +11,7 @@ from typing import Any
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, open_store
-from omero_pixclf.image import Place, well_name
+from omero_pixclf.image import ImageLocation, well_name
 from omero_pixclf.text import pluralize
 
 __all__ = [
@@ -173,7 +173,7 @@ def _list_of_mappings(found: Any) -> list[Mapping[str, Any]]:
     return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
 
 
-def find_place(store: ZarrStore, group: str) -> Place | None:
+def find_place(store: ZarrStore, group: str) -> ImageLocation | None:
     """The well of an image of a plate; None where the store is no plate, or the plate does not list the image."""
     plate = store.attributes().get("plate")
     if not isinstance(plate, Mapping) or "/" not in group:
@@ -189,14 +189,14 @@ def find_place(store: ZarrStore, group: str) -> Place | None:
     return None
 
 
-def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> Place:
+def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> ImageLocation:
     """The place of an image; a well without row and column is called as its path is, ``"A/1"``."""
     row, column = image.row, image.column
     if row is None or column is None:
         well, rows, columns = image.group.rpartition("/")[0], plate.rows, plate.columns
     else:
         well, rows, columns = well_name(row, column), max(plate.rows, row + 1), max(plate.columns, column + 1)
-    return Place(
+    return ImageLocation(
         container=str(store.path),
         name=plate.name,
         well=well,

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from omero_pixclf.files.tiff.ome_plates import ome_plates
 from omero_pixclf.files.tiff.ome_xml import images_with_pixels
-from omero_pixclf.image import Place, well_name
+from omero_pixclf.image import ImageLocation, well_name
 
 __all__ = ["ome_place"]
 
 
-def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
+def ome_place(path: Path, xml: str | None, image: int) -> ImageLocation | None:
     """The well of an image by its number among those with pixels, in a container that is the file and its plate.
 
     None where it lies on no plate.
@@ -21,11 +21,11 @@ def ome_place(path: Path, xml: str | None, image: int) -> Place | None:
 
 
 @lru_cache(maxsize=2)
-def _well_places(path: Path, xml: str) -> dict[int, Place]:
+def _well_places(path: Path, xml: str) -> dict[int, ImageLocation]:
     """The wells of all images of a file."""
     plates, _ = ome_plates(xml, [one.ident for one in images_with_pixels(xml)])
     return {
-        well_sample.series: Place(
+        well_sample.series: ImageLocation(
             container=f"{path}#plate{number}" if number else str(path),
             name=plate.name or path.name,
             well=well_name(well_sample.row, well_sample.column),

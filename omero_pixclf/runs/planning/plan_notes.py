@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from omero_pixclf.config import Recipe, title_of
+from omero_pixclf.config import Recipe, default_recipe_name
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.provenance import RunRecord
@@ -64,7 +64,7 @@ def find_project_conflict(record: RunRecord, recipe: Recipe, project: Project) -
     A recipe with a name of its own says itself what it replaces.
     """
     foreign = sorted(set(record.objects) - class_keys(project))
-    if not foreign or not is_other_project(record, project) or recipe.title != title_of(project.name):
+    if not foreign or not is_other_project(record, project) or recipe.title != default_recipe_name(project.name):
         return ""
     return (
         f"run {record.run_id} used another {record.project}, with objects called {', '.join(foreign)}, which this one "

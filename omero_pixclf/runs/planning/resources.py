@@ -14,7 +14,7 @@ from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.state.state_folders import suggest_other_folder
-from omero_pixclf.text import size_text
+from omero_pixclf.text import format_size
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -48,7 +48,7 @@ def find_disk_shortage(image: ImageInfo, project: Project, memory: int | None, f
     if needed <= free:
         return None
     return (
-        f"{image.key}: {size_text(needed)} needed for its maps in {folder}, {size_text(free)} free; make room, or "
+        f"{image.key}: {format_size(needed)} needed for its maps in {folder}, {format_size(free)} free; make room, or "
         f"{suggest_other_folder(folder)}"
     )
 
@@ -64,7 +64,7 @@ def check_disk_space(needed: int, folder: Path) -> None:
     free = _free_disk_space(folder)
     if needed > free:
         raise OutputError(
-            f"{folder}: the run may take {size_text(needed)} here, {size_text(free)} free; make room, or "
+            f"{folder}: the run may take {format_size(needed)} here, {format_size(free)} free; make room, or "
             f"{suggest_other_folder(folder)}"
         )
 

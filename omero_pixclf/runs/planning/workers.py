@@ -12,7 +12,7 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.pixels.tiling import available_processors
 from omero_pixclf.runs.blocks.block_plan import image_grid, select_images_to_split
 from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, available_memory
-from omero_pixclf.text import size_text
+from omero_pixclf.text import format_size
 
 __all__ = ["ClusterCapacity", "WorkerAllocation", "allocate_cluster_workers", "allocate_workers"]
 
@@ -94,8 +94,8 @@ def allocate_workers(
     each = None if room is None else room // workers
     if workers > 1 and room is not None and room // workers < MIN_WORKER_BYTES:
         raise UsageError(
-            f"{workers} workers do not fit: each needs {size_text(MIN_WORKER_BYTES)}, and there are {size_text(room)} "
-            "for all; "
+            f"{workers} workers do not fit: each needs {format_size(MIN_WORKER_BYTES)}, and there are {format_size(room)} for "
+            "all; "
             f"use --workers {max(1, room // MIN_WORKER_BYTES)}"
         )
     limit = each if memory is not None or workers > 1 else None
@@ -140,8 +140,8 @@ def allocate_cluster_workers(
     workers, allowed = max(1, there.workers), memory or there.memory
     if allowed is not None and allowed < MIN_WORKER_BYTES:
         raise UsageError(
-            f"a worker needs {size_text(MIN_WORKER_BYTES)}, and may take {size_text(allowed)}; give each more memory "
-            "(--memory)"
+            f"a worker needs {format_size(MIN_WORKER_BYTES)}, and may take {format_size(allowed)}; give each more "
+            "memory (--memory)"
         )
     room = None if allowed is None else allowed * workers
     wanted = {"workers": workers, "threads": threads or there.threads, "memory": room, "free": room}
@@ -152,7 +152,7 @@ def allocate_cluster_workers(
     needed = min(needed, memory) if memory else needed
     if there.memory is not None and needed > there.memory:
         raise UsageError(
-            f"the scheduler's workers have {size_text(there.memory)} each, and this may take {size_text(needed)}; "
+            f"the scheduler's workers have {format_size(there.memory)} each, and this may take {format_size(needed)}; "
             "give a limit that they have (--memory), or larger workers"
         )
     return replace(crew, lanes=MAX_CONCURRENCY, expected=needed)

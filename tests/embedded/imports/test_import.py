@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from omero.rtypes import rstring
 from omero.testlib import AbstractRepoTest
 
-from omero_pixclf.checksums import ALGORITHMS, checksum
+from omero_pixclf.checksums import CHECKSUM_ALGORITHMS, file_checksum
 from omero_pixclf.connector.importing import ImportOptions, ImportResult, import_file_set, is_imported, resolve_target
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
@@ -254,7 +254,7 @@ def test_the_screens_that_a_file_names_are_made(session: Session, tmp_path: Path
     assert [plate for _, plate in links] == sorted(made.plates)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", CHECKSUM_ALGORITHMS)
 def test_every_checksum_is_verified(user: Person, tmp_path: Path, algorithm: str) -> None:
     path = pyramid(tmp_path / "c.ome.tif", np.zeros((1, 8, 8), np.uint8), 1)
     process = begun(user.client(), [path], algorithm)
@@ -262,8 +262,8 @@ def test_every_checksum_is_verified(user: Person, tmp_path: Path, algorithm: str
     assert process.getUploadOffset(0) == path.stat().st_size
     with pytest.raises(omero.ChecksumValidationException) as refused:
         process.verifyUpload(["0" * 40])
-    assert refused.value.failingChecksums == {0: checksum(path, algorithm)}
-    handle = process.verifyUpload([checksum(path, algorithm)])  # a second look with the right one goes on
+    assert refused.value.failingChecksums == {0: file_checksum(path, algorithm)}
+    handle = process.verifyUpload([file_checksum(path, algorithm)])  # a second look with the right one goes on
     assert isinstance(answer(handle), omero.grid.ImportResponse)
     process.close()
 

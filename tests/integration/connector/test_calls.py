@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.app.runs import RunRequest, run_in_omero
-from omero_pixclf.config import Classifier, Objects, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.seed import scene_reader
@@ -46,7 +46,9 @@ def small_images(session, count):
 
 
 def request(dataset, folder, **more):
-    recipe = Recipe(name="nuclei", classifier=Classifier(project=str(PROJECT)), objects=Objects(min_size=20))
+    recipe = Recipe(
+        name="nuclei", classifier=ClassifierSettings(project=str(PROJECT)), objects=ObjectSettings(min_size=20)
+    )
     return RunRequest((f"Dataset:{dataset}",), recipe, folder=folder, threads=1, **more)
 
 

@@ -9,7 +9,7 @@ import omero
 import omero.model
 import pytest
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.connector.files import attach_file, download_file
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
@@ -115,7 +115,7 @@ def test_tables_and_pictures_of_a_container_are_stored_in_its_group(place, tmp_p
 def test_requests_are_answered_in_their_group(place, tmp_path):
     (tmp_path / "a.ilp").write_bytes(b"project")
     project = attach_file(place.session, place.info.key, tmp_path / "a.ilp")
-    recipe = Recipe(name="nuclei", classifier=Classifier(project=f"FileAnnotation:{project}"))
+    recipe = Recipe(name="nuclei", classifier=ClassifierSettings(project=f"FileAnnotation:{project}"))
     queued = queue_request(place.session, place.info.key, recipe)
     (note,) = [n for n in list_open_requests(place.session) if n.annotation == queued.annotation]
     answer_request(place.session, note, "done", "well")

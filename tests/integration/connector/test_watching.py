@@ -11,7 +11,7 @@ import omero.model
 import pytest
 from omero.rtypes import rstring
 
-from omero_pixclf.config import Classifier, Objects, Recipe
+from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.hierarchy import iterate_images
 from omero_pixclf.connector.results.sink import OmeroSink
@@ -35,7 +35,9 @@ from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.provenance import RunRecord
 from tests.integration.conftest import Endpoint, Lab, Person
 
-RECIPE = Recipe(name="asked", classifier=Classifier(project="FileAnnotation:1"), objects=Objects(threshold=0.6))
+RECIPE = Recipe(
+    name="asked", classifier=ClassifierSettings(project="FileAnnotation:1"), objects=ObjectSettings(threshold=0.6)
+)
 
 
 def put(session: Session, dataset: int, name: str = "one") -> int:
@@ -122,7 +124,7 @@ def test_the_same_asked_for_twice_is_one_request_until_somebody_works_on_it(
     one, two = (f"Dataset:{create_container(hers, 'Dataset', name)}" for name in "ab")
     first = queue_request(hers, one, RECIPE)
     assert first.new and queue_request(hers, one, RECIPE) == QueuedRequest(first.annotation, new=False)
-    other = RECIPE.model_copy(update={"objects": Objects(threshold=0.7)})
+    other = RECIPE.model_copy(update={"objects": ObjectSettings(threshold=0.7)})
     assert queue_request(hers, one, other).new and queue_request(hers, two, RECIPE).new
     assert queue_request(his, one, RECIPE).new  # hers is hers to take back
     (seen,) = [n for n in list_open_requests(service) if n.annotation == first.annotation]
@@ -161,7 +163,7 @@ def test_a_request_removed_meanwhile_and_one_without_rights_raise(
     dataset = create_container(hers, "Dataset", "asked for")
     with pytest.raises(NotAllowedError):
         queue_request(other.session(), f"Dataset:{dataset}", RECIPE)
-    local = RECIPE.model_copy(update={"classifier": Classifier(project="/home/ada/n.ilp")})
+    local = RECIPE.model_copy(update={"classifier": ClassifierSettings(project="/home/ada/n.ilp")})
     with pytest.raises(UsageError, match="FileAnnotation"):
         queue_request(hers, f"Dataset:{dataset}", local)
     queue_request(hers, f"Dataset:{dataset}", RECIPE)

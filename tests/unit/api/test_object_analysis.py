@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import omero_pixclf
-from omero_pixclf.config import Objects
+from omero_pixclf.config import ObjectSettings
 from omero_pixclf.errors import ImageError, UsageError
 
 FOREGROUND = np.zeros((3, 32, 40), np.float32)
@@ -20,11 +20,11 @@ SCORES = np.stack([FOREGROUND, 1 - FOREGROUND], axis=-1)
 
 def test_the_parameters_are_the_recipes() -> None:
     found = {n: p.default for n, p in inspect.signature(omero_pixclf.segment).parameters.items()}
-    settings = {name: field.default for name, field in Objects.model_fields.items() if name != "label"}
+    settings = {name: field.default for name, field in ObjectSettings.model_fields.items() if name != "label"}
     assert {name: found[name] for name in settings if name != "smooth"} == {
         name: default for name, default in settings.items() if name != "smooth"
     }
-    assert Objects(smooth=found["smooth"]).smooth == settings["smooth"]
+    assert ObjectSettings(smooth=found["smooth"]).smooth == settings["smooth"]
 
 
 def test_objects_are_3d_in_stacks_and_2d_in_time_series() -> None:

@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image
 
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.report.contact_sheet import Thumbnail, draw_contact_sheet
 from omero_pixclf.runs.planning.sampling import choose_previewed, sample_groups
 
@@ -76,7 +76,7 @@ def test_a_sample_without_groups_is_spread_from_the_first_to_the_last() -> None:
 
 
 def image(number: int, container: str, well: str | None = None) -> ImageInfo:
-    return ImageInfo(f"Image:{number}", "i", (1, 1, 8, 8, 1), "uint8", ("",), place=Place(container, "", well))
+    return ImageInfo(f"Image:{number}", "i", (1, 1, 8, 8, 1), "uint8", ("",), place=ImageLocation(container, "", well))
 
 
 def test_previews_are_chosen_for_each_container_as_its_sheet_shows_them() -> None:

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from omero_pixclf.errors import OutputError
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.report import report_files
 from omero_pixclf.report.contact_sheet import Thumbnail
@@ -239,7 +239,7 @@ def test_a_thumbnail_is_smaller_and_keeps_fine_coloured_lines() -> None:
 
 
 def image(number: int, well: str | None = None) -> ImageInfo:
-    place = Place("Plate:3", "Plate one", well, 1, 1) if well else Place("Dataset:3", "Set")
+    place = ImageLocation("Plate:3", "Plate one", well, 1, 1) if well else ImageLocation("Dataset:3", "Set")
     return ImageInfo(f"Image:{number}", f"i{number}", (1, 1, 8, 8, 2), "uint8", ("DAPI", ""), place=place)
 
 
@@ -319,7 +319,7 @@ def test_containers_of_similar_names_have_pictures_of_their_own(tmp_path: Path) 
     names = ("/data/细胞", "/data/核心", f"/{'x' * 90}/a", f"/y{'x' * 90}/a")
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
         manifest.add([ManifestEntry(f"i{n}", name, "i", "failed", "bad") for n, name in enumerate(names)])
-        places = [replace(image(n), key=f"i{n}", place=Place(name, name)) for n, name in enumerate(names)]
+        places = [replace(image(n), key=f"i{n}", place=ImageLocation(name, name)) for n, name in enumerate(names)]
         files = [path for i in places for path in write_report_files(manifest, RECORD, [i], {}, {})]
     assert len(set(files)) == 2 * len(names)
 

@@ -7,7 +7,7 @@ import omero.model
 import pytest
 from omero.rtypes import rint, rstring
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.connector.results.annotations import make_reference
 from omero_pixclf.connector.results.sink import OmeroSink
 from omero_pixclf.connector.results.undo import undo
@@ -21,7 +21,7 @@ from tests.integration.readers import reader
 from tests.integration.results import ENCODE, record
 
 RUN = "20261121T053001-000001"
-RECIPE = Recipe(name="nuclei", classifier=Classifier(project="n.ilp"))
+RECIPE = Recipe(name="nuclei", classifier=ClassifierSettings(project="n.ilp"))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from omero_pixclf.config import Classifier, Recipe
+from omero_pixclf.config import ClassifierSettings, Recipe
 from omero_pixclf.connector.files import (
     FILES_NS,
     attach_file,
@@ -133,11 +133,11 @@ def test_a_recipe_is_called_after_the_attached_file(session, tmp_path):
     path = tmp_path / "nuclei.ilp"
     path.write_bytes(b"ilp")
     annotation = attach_file(session, f"Dataset:{dataset}", path)
-    recipe = Recipe(classifier=Classifier(project=f"FileAnnotation:{annotation}"))
+    recipe = Recipe(classifier=ClassifierSettings(project=f"FileAnnotation:{annotation}"))
     assert name_recipe(session, recipe).title == "nuclei"
     assert name_recipe(session, recipe.model_copy(update={"name": "own"})).title == "own"
     with pytest.raises(MissingError, match="FileAnnotation:99999999"):
-        name_recipe(session, Recipe(classifier=Classifier(project="FileAnnotation:99999999")))
+        name_recipe(session, Recipe(classifier=ClassifierSettings(project="FileAnnotation:99999999")))
 
 
 def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tmp_path):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.connector.results.container_tables import drop_empty_columns
 from omero_pixclf.connector.results.tables import measure_string_width, to_column
-from omero_pixclf.image import ImageInfo, Place
+from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.objects.measure import measure
 from omero_pixclf.objects.summary import summarize_image
 from omero_pixclf.runs.containers import add_image_columns, make_summary_row
@@ -41,7 +41,7 @@ def test_a_table_without_rows_keeps_its_columns() -> None:
 
 def info(n: int, pixels: NDArray[Any], channels: tuple[str, ...], um: float | None) -> ImageInfo:
     t, z, y, x, c = pixels.shape
-    place = Place("Dataset:1", "d")
+    place = ImageLocation("Dataset:1", "d")
     return ImageInfo(f"Image:{n}", str(n), (t, z, y, x, c), pixels.dtype.name, channels, (None, um, um), place)
 
 
