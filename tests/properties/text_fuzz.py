@@ -217,7 +217,7 @@ def name(hostile: Hostile, _: Path) -> None:
 
 NAMES: tuple[tuple[str, Callable[[str], object]], ...] = (
     ("Image:", parse_key), ("Dataset:1,", lambda t: parse_targets([t])), ("1/", parse_shard), ("1", parse_size),
-    ("/OMERO=", parse_mount), 
+    ("/OMERO=", parse_mount),
     ("", lambda t: Recipe(name=t, classifier=ClassifierSettings(project=t)).called_after(t).title),
 )  # fmt: skip
 DOORS: tuple[Callable[[Hostile, Path], None], ...] = (

@@ -94,7 +94,8 @@ def allocate_workers(
     each = None if room is None else room // workers
     if workers > 1 and room is not None and room // workers < MIN_WORKER_BYTES:
         raise UsageError(
-            f"{workers} workers do not fit: each needs {format_size(MIN_WORKER_BYTES)}, and there are {format_size(room)} for "
+            f"{workers} workers do not fit: each needs {format_size(MIN_WORKER_BYTES)}, and there are "
+            f"{format_size(room)} for "
             "all; "
             f"use --workers {max(1, room // MIN_WORKER_BYTES)}"
         )
