@@ -188,7 +188,7 @@ class OmeroWatchBackend:
                 raise InputError(f"{project}: cannot be read: {error.strerror}") from error
             return (project, str(found.st_size), str(found.st_mtime_ns))
         hql = "select f.id, f.hash, f.size from FileAnnotation a join a.file f where a.id = :id"
-        rows = self.session.rows(hql, id=int(project.partition(":")[2]))
+        rows = self.session.query_rows(hql, id=int(project.partition(":")[2]))
         if not rows:
             raise MissingError(f"{project}: not on the server, or not visible to {self.session.user_name}")
         return (project, *map(str, rows[0]))

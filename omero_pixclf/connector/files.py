@@ -110,7 +110,7 @@ def _find_interrupted_upload(session: Session, target: str, mark: str, name: str
     if not found:
         return []
     hql = "select a.id from FileAnnotation a where a.id in (:ids) and a.file.name = :name order by a.id"
-    return session.ids(hql, ids=found, name=name)
+    return session.query_ids(hql, ids=found, name=name)
 
 
 def download_file(session: Session, annotation: int) -> tuple[str, bytes]:
@@ -122,7 +122,7 @@ def download_file(session: Session, annotation: int) -> tuple[str, bytes]:
         Where there is no such FileAnnotation, or it is not visible.
     """
     hql = "select a.file.id, a.file.name from FileAnnotation a where a.id = :id"
-    found = session.rows(hql, id=annotation)
+    found = session.query_rows(hql, id=annotation)
     if not found:
         raise make_missing_error("FileAnnotation", annotation)
     file, name = found[0]
@@ -147,7 +147,7 @@ def name_recipe(session: Session, recipe: Recipe) -> Recipe:
     project = recipe.classifier.project
     if not recipe.name and project.startswith("FileAnnotation:"):
         annotation = parse_key(project)[1]
-        found = session.rows("select a.file.name from FileAnnotation a where a.id = :id", id=annotation)
+        found = session.query_rows("select a.file.name from FileAnnotation a where a.id = :id", id=annotation)
         if not found:
             raise make_missing_error("FileAnnotation", annotation)
         project = str(found[0][0])
@@ -197,10 +197,10 @@ def resolve_project(session: Session, reference: str, targets: Sequence[str] = (
 def list_attached_projects(session: Session) -> list[tuple[int, str, str]]:
     """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
     hql = "select a.id, f.name from FileAnnotation a join a.file f where lower(f.name) like '%.ilp'"
-    named: dict[int, str] = dict(session.rows(hql))
+    named: dict[int, str] = dict(session.query_rows(hql))
     found = []
     for kind in ("Project", "Dataset", "Screen", "Plate", "Image"):
         hql = f"select l.child.id, l.parent.id from {kind}AnnotationLink l where l.child.id in (:ids)"
-        rows = session.rows(hql, ids=sorted(named)) if named else []
+        rows = session.query_rows(hql, ids=sorted(named)) if named else []
         found += [(ident, named[ident], f"{kind}:{parent}") for ident, parent in rows]
     return sorted(found, key=lambda row: (-row[0], row[2]))

@@ -160,7 +160,7 @@ def _list_image(session: Session, ident: int) -> Iterator[ImagePlaces]:
         if image == ident:
             yield image, places
             return
-    held = session.rows(
+    held = session.query_rows(
         "select l.parent.id, l.parent.name from DatasetImageLink l where l.child.id = :id order by l.parent.id",
         id=ident,
     )
@@ -173,13 +173,13 @@ def _list_image(session: Session, ident: int) -> Iterator[ImagePlaces]:
 def _list_dataset(session: Session, ident: int) -> Iterator[ImagePlaces]:
     place = ImageLocation(f"Dataset:{ident}", _read_name(session, "Dataset", ident))
     hql = "select l.child.id from DatasetImageLink l where l.parent.id = :id order by l.child.id"
-    yield from ((image, (place,)) for image in session.ids(hql, id=ident))
+    yield from ((image, (place,)) for image in session.query_ids(hql, id=ident))
 
 
 def _list_project(session: Session, ident: int) -> Iterator[ImagePlaces]:
     _read_name(session, "Project", ident)
     hql = "select l.child.id from ProjectDatasetLink l where l.parent.id = :id order by l.child.id"
-    for dataset in session.ids(hql, id=ident):
+    for dataset in session.query_ids(hql, id=ident):
         yield from _list_dataset(session, dataset)
 
 
@@ -191,13 +191,13 @@ def _list_plate(session: Session, ident: int) -> Iterator[ImagePlaces]:
 def _list_screen(session: Session, ident: int) -> Iterator[ImagePlaces]:
     _read_name(session, "Screen", ident)
     hql = "select l.child.id from ScreenPlateLink l where l.parent.id = :id order by l.child.id"
-    for plate in session.ids(hql, id=ident):
+    for plate in session.query_ids(hql, id=ident):
         yield from _list_plate(session, plate)
 
 
 def _list_well(session: Session, ident: int) -> Iterator[ImagePlaces]:
     """The images of a well, with their places in other wells of its plate."""
-    plates = session.ids("select w.plate.id from Well w where w.id = :id", id=ident)
+    plates = session.query_ids("select w.plate.id from Well w where w.id = :id", id=ident)
     if not plates:
         raise make_missing_error("Well", ident)
     images = "select s.image.id from WellSample s where s.well.id = :id"
@@ -215,11 +215,11 @@ def find_empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list
     for kind, ident in parse_targets(targets):
         if kind == "Screen":
             hql = "select l.child.id from ScreenPlateLink l where l.parent.id = :id"
-            plates += session.ids(hql, id=ident)
+            plates += session.query_ids(hql, id=ident)
     found: dict[str, list[str]] = {}
     for plate in dict.fromkeys(plates):
-        wells = session.rows("select w.id, w.row, w.column from Well w where w.plate.id = :id", id=plate)
-        filled = set(session.ids("select s.well.id from WellSample s where s.well.plate.id = :id", id=plate))
+        wells = session.query_rows("select w.id, w.row, w.column from Well w where w.plate.id = :id", id=plate)
+        filled = set(session.query_ids("select s.well.id from WellSample s where s.well.plate.id = :id", id=plate))
         names = sorted((row, column) for well, row, column in wells if well not in filled and None not in (row, column))
         if names:
             found[f"Plate:{plate}"] = [format_well(row, column) for row, column in names]
@@ -237,7 +237,7 @@ _LIST_IMAGES: dict[str, Callable[[Session, int], Iterator[ImagePlaces]]] = {
 
 
 def _read_name(session: Session, kind: str, ident: int) -> str:
-    found = session.rows(f"select x.id, x.name from {kind} x where x.id = :id", id=ident)
+    found = session.query_rows(f"select x.id, x.name from {kind} x where x.id = :id", id=ident)
     if not found:
         raise make_missing_error(kind, ident)
     return found[0][1] or ""
@@ -248,7 +248,7 @@ def _list_well_images(session: Session, where: str, ident: int) -> Iterator[Imag
 
     Wells without row and column come last. An image has all its places on the plate where it is met first.
     """
-    rows = session.rows(
+    rows = session.query_rows(
         "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name, "
         "w.plate.rows, w.plate.columns "
         f"from Well w join w.wellSamples s left outer join s.plateAcquisition a where {where}",
@@ -277,7 +277,7 @@ def _read_image_infos(session: Session, page: Sequence[ImagePlaces], named: Coll
     if not page:
         return
     wanted = [image for image, _ in page]
-    rows = session.rows("select i.id, i.name, i.description from Image i where i.id in (:ids)", ids=wanted)
+    rows = session.query_rows("select i.id, i.name, i.description from Image i where i.id in (:ids)", ids=wanted)
     told = {image: (name or "", description or "") for image, name, description in rows}
     makers = find_creating_runs(session, {i: told[i][1] for i in wanted if i in told and i not in named})
     pixels = _read_pixels(session, wanted)
@@ -292,7 +292,7 @@ def _read_image_infos(session: Session, page: Sequence[ImagePlaces], named: Coll
 
 
 def _read_pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]]:
-    rows = session.rows(
+    rows = session.query_rows(
         "select i.id, p.id, p.sizeT, p.sizeZ, p.sizeY, p.sizeX, p.sizeC, t.value, p.sha1, "
         "p.physicalSizeZ.value, p.physicalSizeZ.unit, p.physicalSizeY.value, p.physicalSizeY.unit, "
         "p.physicalSizeX.value, p.physicalSizeX.unit "
@@ -305,7 +305,7 @@ def _read_pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]
 def _read_channel_names(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, str]]:
     if not pixels:
         return {}
-    rows = session.rows(
+    rows = session.query_rows(
         "select p.id, index(c), l.name from Pixels p join p.channels c left outer join c.logicalChannel l "
         "where p.id in (:ids)",
         ids=list(pixels),

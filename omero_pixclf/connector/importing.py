@@ -124,7 +124,7 @@ def import_file_set(
             with suppress(*REMOTE_ERRORS):
                 process.close(context)
 
-    made = session.once(f"importing {files[0].name}", attempt, group=group)
+    made = session.write_once(f"importing {files[0].name}", attempt, group=group)
     return replace(made, loose_images=_find_loose_images(session, made))
 
 
@@ -135,7 +135,7 @@ def _find_target(session: Session, key: str | None) -> tuple[Any, int]:
     kind, ident = parse_key(key)
     if kind not in _TARGETS:
         raise UsageError(f"{key}: imports go into {' or '.join(_TARGETS)}")
-    found = session.ids(f"select o.details.group.id from {kind} o where o.id = :id", id=ident)
+    found = session.query_ids(f"select o.details.group.id from {kind} o where o.id = :id", id=ident)
     if not found:
         raise make_missing_error(kind, ident)
     return make_reference(kind, ident), found[0]
@@ -261,7 +261,7 @@ def _find_loose_images(session: Session, made: ImportResult) -> tuple[int, ...]:
     if not made.plates:
         return made.images
     hql = "select distinct s.image.id from WellSample s where s.well.plate.id in (:ids)"
-    on_plates = set(session.ids(hql, ids=list(made.plates)))
+    on_plates = set(session.query_ids(hql, ids=list(made.plates)))
     return tuple(image for image in made.images if image not in on_plates)
 
 
@@ -277,7 +277,7 @@ def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequenc
     value = whole if by_path else whole.rpartition("/")[2]
     field = "e.clientPath" if by_path else "e.originalFile.name"
     hql = f"select e.id from FilesetEntry e where {field} = :value and e.details.owner.id = :owner"
-    return bool(session.ids(hql, value=value, owner=session.user_id))
+    return bool(session.query_ids(hql, value=value, owner=session.user_id))
 
 
 def resolve_target(session: Session, text: str) -> str:

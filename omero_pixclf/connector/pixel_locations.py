@@ -45,7 +45,7 @@ class OmeroStorage:
         )
 
     def _multiscales(self, image: int) -> str:
-        rows = self.session.rows(
+        rows = self.session.query_rows(
             "select e.entityType, e.entityId, e.lsid from Image i join i.details.externalInfo e where i.id = :id",
             id=image,
         )
@@ -53,7 +53,7 @@ class OmeroStorage:
 
     def _imported(self, image: int) -> tuple[int, StoredFile] | None:
         """The image's number in its fileset, and the file by which that was imported: the first one."""
-        rows = self.session.rows(
+        rows = self.session.query_rows(
             "select i.series, f.path, f.name, f.size, f.repo, f.hash, h.value from Image i join i.fileset s "
             "join s.usedFiles u join u.originalFile f left outer join f.hasher h "
             "where i.id = :id and index(u) = 0",

@@ -66,7 +66,7 @@ def find_nearest_projects(session: Session, target: str, wanted: Callable[[str],
     for level in (((kind, ":id"),), *_LEVELS.get(kind, ())):
         found: dict[int, str] = {}
         for place, objects in level:
-            rows = session.rows(
+            rows = session.query_rows(
                 "select a.id, f.name from FileAnnotation a join a.file f where a.id in "
                 f"(select l.child.id from {place}AnnotationLink l where l.parent.id in ({objects})) order by a.id",
                 id=ident,

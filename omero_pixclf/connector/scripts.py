@@ -90,7 +90,7 @@ def _upload_script(session: Session, path: str, text: str, official: bool) -> in
         service = factory.getScriptService()
         return int((service.uploadOfficialScript if official else service.uploadScript)(path, text))
 
-    return session.once(f"{path}: uploading", upload, group=session.group_id)
+    return session.write_once(f"{path}: uploading", upload, group=session.group_id)
 
 
 def script_parameters(session: Session, ident: int) -> list[ScriptParameter]:

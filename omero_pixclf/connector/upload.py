@@ -86,7 +86,7 @@ def create_container(
             raise UsageError(f"{kind} {name!r}: cannot lie in {parent}")
         saved = getattr(omero.model, _LINKS[above, kind])()
         saved.parent, saved.child = make_reference(above, ident), made
-    stored = session.once(
+    stored = session.write_once(
         f"creating {kind} {name!r}",
         lambda sf: sf.getUpdateService().saveAndReturnObject(saved),
         group=session.group_id,
@@ -103,7 +103,7 @@ def find_container(session: Session, kind: str, name: str) -> int | None:
 def find_containers(session: Session, kind: str, name: str) -> list[int]:
     """Ids of this user's containers of that name in the session's group, the oldest first."""
     hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
-    return session.ids(hql, group=session.group_id, name=name, owner=session.user_id)
+    return session.query_ids(hql, group=session.group_id, name=name, owner=session.user_id)
 
 
 def find_or_create_results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
@@ -114,12 +114,12 @@ def find_or_create_results_dataset(session: Session, container: str, name: str, 
     made.name, made.description = rstring(f"{name or container} results"), rstring(description)
 
     def find_or_make(factory: Any) -> int:
-        found = session.ids(hql, group=group, text=description, owner=session.user_id)
+        found = session.query_ids(hql, group=group, text=description, owner=session.user_id)
         if found:
             return found[0]
         own = int(factory.getUpdateService().saveAndReturnObject(made).id.val)
         # Another process may have made one at the same time: the older one counts, for both.
-        first = session.ids(hql, group=group, text=description, owner=session.user_id)[0]
+        first = session.query_ids(hql, group=group, text=description, owner=session.user_id)[0]
         if first != own:
             delete_objects(session, "Dataset", [own], group=group)
         return first
@@ -185,7 +185,7 @@ def upload_image(
 def _find_dataset_group(session: Session, dataset: int | None) -> int:
     if dataset is None:
         return session.group_id
-    found = session.ids("select d.details.group.id from Dataset d where d.id = :id", id=dataset)
+    found = session.query_ids("select d.details.group.id from Dataset d where d.id = :id", id=dataset)
     if not found:
         raise make_missing_error("Dataset", dataset)
     return found[0]
@@ -242,7 +242,7 @@ def _make_channel(name: str, color: tuple[int, int, int]) -> ChannelI:
 
 
 def _find_enumeration(session: Session, kind: str, value: str) -> Any:
-    found = session.ids(f"select e.id from {kind} e where e.value = :value", value=value)
+    found = session.query_ids(f"select e.id from {kind} e where e.value = :value", value=value)
     if not found:
         raise ImageError(f"the server has no {kind} {value!r}")
     return make_reference(kind, found[0])
@@ -319,4 +319,4 @@ def _make_well(plate: int, content: WellContent, images: Sequence[int], run: int
 
 def _save(session: Session, obj: Any) -> Any:
     doing = f"creating a {type(obj).__name__.removesuffix('I')}"
-    return session.once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj), group=session.group_id)
+    return session.write_once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj), group=session.group_id)

@@ -80,7 +80,7 @@ class QueuedRequest:
 def find_containers_by_name(session: Session, kind: str, pattern: str) -> list[str]:
     """The visible containers of a kind whose names fit a shell pattern, such as ``"*_DAPI"``; case counts."""
     hql = f"select x.id, x.name from {kind} x where x.name like :name order by x.id"
-    found = session.rows(hql, name=glob_pattern(pattern))
+    found = session.query_rows(hql, name=glob_pattern(pattern))
     return [f"{kind}:{ident}" for ident, name in found if fnmatch.fnmatchcase(name or "", pattern)]
 
 
@@ -110,13 +110,15 @@ def _find_annotations(
         hql, named["owner"] = f"{hql} and a.details.owner.id = :owner", session.user_id
     if on is not None:
         hql, named["on"] = f"{hql} and l.parent.id = :on", on
-    rows = [(int(i), kind, int(parent)) for kind in kinds for i, parent in session.rows(hql.format(kind), **named)]
+    rows = [
+        (int(i), kind, int(parent)) for kind in kinds for i, parent in session.query_rows(hql.format(kind), **named)
+    ]
     links = [(ident, f"{kind}:{parent}") for ident, kind, parent in sorted(rows)]  # by number: 99 before 100
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
     for page in split_into_pages(sorted({ident for ident, _ in links})):
         hql = "select a.id, o.omeName from MapAnnotation a join a.details.owner o where a.id in (:ids)"
-        owners.update({int(ident): name for ident, name in session.rows(hql, ids=page)})
+        owners.update({int(ident): name for ident, name in session.query_rows(hql, ids=page)})
         _read_pairs(session, page, pairs)
     return [KeyValueAnnotation(i, target, owners[i], tuple(pairs.get(i, ()))) for i, target in links if i in owners]
 
@@ -124,7 +126,7 @@ def _find_annotations(
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
     """Key-values in their order, which a projection would not keep."""
     hql = "select distinct a from MapAnnotation a left outer join fetch a.mapValue where a.id in (:ids)"
-    for found in session.objects(hql, ids=list(annotations)):
+    for found in session.query_objects(hql, ids=list(annotations)):
         into[int(found.id.val)] = [(v.name or "", v.value or "") for v in found.getMapValue() or ()]
 
 
@@ -157,7 +159,7 @@ def read_image_versions(session: Session, images: Sequence[str]) -> dict[str, st
     """
     found: dict[str, str] = {}
     for page in split_into_pages([parse_key(key)[1] for key in images]):
-        rows = session.rows(
+        rows = session.query_rows(
             "select p.image.id, p.id, p.sha1, p.details.updateEvent.id from Pixels p where p.image.id in (:ids) "
             "order by p.id desc",
             ids=page,
@@ -180,7 +182,7 @@ def find_up_to_date_images(session: Session, images: Sequence[ImageInfo], recipe
 def _read_ledger_entries(session: Session, images: Sequence[str]) -> dict[str, list[Any]]:
     entries: dict[str, list[Any]] = {}
     for page in split_into_pages([parse_key(key)[1] for key in images]):
-        ids = session.ids(
+        ids = session.query_ids(
             "select a.id from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) and a.ns = :ns "
             "and a.details.owner.id = :owner",
             ids=page,
@@ -222,7 +224,7 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> QueuedReques
     pairs = [*format_recipe(recipe), *about]
     annotation.setMapValue([NamedValue(*pair) for pair in pairs])
     made, group = make_link(target, annotation), find_group(session, target)
-    saved = session.once(
+    saved = session.write_once(
         f"{target}: queueing a request",
         lambda sf: sf.getUpdateService().saveAndReturnObject(made),
         group=group,

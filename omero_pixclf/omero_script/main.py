@@ -173,7 +173,7 @@ def _loaded(session: Session, key: str) -> Any:
     kind, ident = parse_key(key)
     if kind != "FileAnnotation":
         return make_reference(kind, ident)
-    return session.objects("select a from FileAnnotation a join fetch a.file where a.id = :id", id=ident)[0]
+    return session.query_objects("select a from FileAnnotation a join fetch a.file where a.id = :id", id=ident)[0]
 
 
 def _queue(session: Session, order: Order) -> Answer:

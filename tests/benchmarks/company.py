@@ -79,7 +79,7 @@ def digest_of(opened: Any) -> str:
 
     own = {"me": opened.user_id}
     parts = [
-        opened.rows(f"select {what} where x.details.owner.id = :me order by x.id", **own)
+        opened.query_rows(f"select {what} where x.details.owner.id = :me order by x.id", **own)
         for what in (
             "x.id, x.name from Roi x",
             "x.id, x.x, x.y, x.width, x.height from Mask x",
@@ -88,9 +88,9 @@ def digest_of(opened: Any) -> str:
             "x.id, x.hash, x.size from OriginalFile x",
         )
     ]
-    masks = opened.objects("select x from Mask x where x.details.owner.id = :me order by x.id", **own)
+    masks = opened.query_objects("select x from Mask x where x.details.owner.id = :me order by x.id", **own)
     parts.append([bytes(mask.bytes) for mask in masks])
-    files = opened.ids("select x.id from FileAnnotation x where x.details.owner.id = :me order by x.id", **own)
+    files = opened.query_ids("select x.id from FileAnnotation x where x.details.owner.id = :me order by x.id", **own)
     content = [hashlib.sha256(download_file(opened, n)[1]).hexdigest() for n in files]
     return f"{[len(p) for p in parts]} {hashlib.sha256(repr((parts, content)).encode()).hexdigest()[:16]}"
 

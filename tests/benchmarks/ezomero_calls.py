@@ -132,7 +132,7 @@ def entries_by_us(scene: Scene) -> dict[str, list[RunRecord]]:
 
 def files_by_us(scene: Scene) -> list[int]:
     hql = "select a.id from DatasetAnnotationLink l join l.child a where l.parent.id = :id and a.ns = :ns order by a.id"
-    return scene.session.ids(hql, id=scene.dataset, ns=FILES_NS)
+    return scene.session.query_ids(hql, id=scene.dataset, ns=FILES_NS)
 
 
 def downloaded_by_ezomero(scene: Scene) -> bytes:

@@ -147,7 +147,7 @@ def arrive(soak: Soak, opened: Any, count: int, dice: random.Random, fields: lis
         info = ImageInfo(name, name, part.shape, "uint16", ("Nuclei", "Cytoplasm"))
         image = int(upload_image(opened, ArrayReader(info, part), dataset=dice.choice(soak.datasets)))
         if poison and n == count - 1:
-            number = opened.ids("select p.id from Pixels p where p.image.id = :i", i=image)[0]
+            number = opened.query_ids("select p.id from Pixels p where p.image.id = :i", i=image)[0]
             damaged = pixels_path(soak.at.folder / "server", number)
             damaged.unlink()
             damaged.mkdir()  # reading it is an error of the server's disk

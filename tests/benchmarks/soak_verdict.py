@@ -17,14 +17,14 @@ def standing(soak: Soak) -> dict[int, list[tuple[str, int, int]]]:
     """For each image the state of its ledger entries, with the objects they tell of and the ROIs that are there."""
     with session(soak.at) as root:
         links = "select l.child.id, l.parent.id from ImageAnnotationLink l where l.child.ns = :n"
-        ids = dict(root.rows(links, n="omero_pixclf/run"))
+        ids = dict(root.query_rows(links, n="omero_pixclf/run"))
         said: dict[tuple[int, int], dict[str, str]] = {}
-        pairs = root.rows(
+        pairs = root.query_rows(
             "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v where a.ns = :n", n="omero_pixclf/run"
         )
         for ident, name, value in pairs:
             said.setdefault((ids[ident], ident), {})[name] = value
-        rois = dict(root.rows("select r.image.id, count(r) from Roi r group by r.image.id"))
+        rois = dict(root.query_rows("select r.image.id, count(r) from Roi r group by r.image.id"))
     found: dict[int, list[tuple[str, int, int]]] = {}
     for (image, _), entry in said.items():
         told = sum(int(v) for k, v in entry.items() if k.startswith("Objects: "))
@@ -55,7 +55,7 @@ def table_rows(soak: Soak) -> dict[str, list[int]]:
     with session(soak.at) as root:
         for dataset in soak.datasets:
             hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d and l.child.ns = :n"
-            tables = root.ids(hql, d=dataset, n=BULK_NS)
+            tables = root.query_ids(hql, d=dataset, n=BULK_NS)
             images = [int(i) for t in tables for i in read_table(root, t)["Image"]]
             rows[f"Dataset:{dataset} ({len(tables)} table)"] = images
     return rows

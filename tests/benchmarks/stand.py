@@ -149,7 +149,7 @@ def plate_as(
 def counts(at: Stand) -> dict[str, int]:
     """How many objects of each class the server holds."""
     with session(at) as opened:
-        return {kind: int(opened.rows(f"select count(o) from {kind} o")[0][0]) for kind in COUNTED}
+        return {kind: int(opened.query_rows(f"select count(o) from {kind} o")[0][0]) for kind in COUNTED}
 
 
 def results(at: Stand, plate_id: int, *, opened: Any = None, owner: int | None = None) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def results(at: Stand, plate_id: int, *, opened: Any = None, owner: int | None =
     """
     with nullcontext(opened) if opened is not None else session(at) as opened:
         mine = "" if owner is None else f" and l.details.owner.id = {owner}"
-        images = opened.rows(
+        images = opened.query_rows(
             "select i.id, i.name, w.row, w.column from WellSample s join s.image i join s.well w where w.plate.id = :p",
             p=plate_id,
         )
@@ -169,17 +169,17 @@ def results(at: Stand, plate_id: int, *, opened: Any = None, owner: int | None =
         links = (
             f"select l.child.ns, count(l) from PlateAnnotationLink l where l.parent.id = :p{mine} group by l.child.ns"
         )
-        return {"images": found, "tables": tables, "attached": sorted(map(tuple, opened.rows(links, p=plate_id)))}
+        return {"images": found, "tables": tables, "attached": sorted(map(tuple, opened.query_rows(links, p=plate_id)))}
 
 
 def _of_image(opened: Any, image: int, mine: str) -> dict[str, Any]:
     query = "select l.name, s.points from Polygon s join s.roi l where l.image.id = :i" + mine
-    shapes = opened.rows(query, i=image)
+    shapes = opened.query_rows(query, i=image)
     digest = hashlib.sha256(repr(sorted(map(tuple, shapes))).encode()).hexdigest()
     query = (
         f"select a.ns, count(l) from ImageAnnotationLink l join l.child a where l.parent.id = :i{mine} group by a.ns"
     )
-    annotations = sorted(map(tuple, opened.rows(query, i=image)))
+    annotations = sorted(map(tuple, opened.query_rows(query, i=image)))
     return {"rois": len(shapes), "digest": digest, "annotations": annotations}
 
 
@@ -196,7 +196,7 @@ def _tables(opened: Any, plate_id: int, mine: str) -> dict[str, str]:
         f"{mine.replace('l.details', 'a.details')}"
     )
     digests = {}
-    for namespace, annotation in opened.rows(query, p=plate_id):
+    for namespace, annotation in opened.query_rows(query, p=plate_id):
         table = read_table(opened, annotation)
         kept = [c for c in table.columns if c.kind in ("long", "double", "bool") or c.name == "Well_Name"]
         rows = sorted(zip(*(map(repr, c.values.tolist()) for c in kept), strict=True))

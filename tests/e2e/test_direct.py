@@ -55,7 +55,7 @@ def said(at: Stand, *arguments: str) -> tuple[str, str]:
 def mounted(at: Stand, number: int, folder: Path) -> list[Path]:
     """A copy of the server's data directory, with the files of a plate's pixels."""
     with session(at) as opened:
-        ids = opened.ids(
+        ids = opened.query_ids(
             "select p.id from WellSample s join s.image i join i.pixels p where s.well.plate.id = :p", p=number
         )
     files = []
@@ -180,7 +180,7 @@ def imported(at: Stand, folder: Path) -> str:
     said(at, "embedded", "import", *files, "--dataset", name)
     said(at, "embedded", "import", str(folder / "planes.npy"), "--axes", "tzyxc", "--dataset", name)
     with session(at) as opened:
-        (dataset,) = opened.ids("select d.id from Dataset d where d.name = :name", name=name)
+        (dataset,) = opened.query_ids("select d.id from Dataset d where d.name = :name", name=name)
     return f"Dataset:{dataset}"
 
 

@@ -35,14 +35,14 @@ def plate(session: Session) -> int:
     made = create_plate(session, "odd plate", [WellContent(0, n, [field(f"field {n}")]) for n in range(3)])
     shared = upload_image(session, field("shared"))
     hql = "select w from Well w join fetch w.wellSamples where w.plate.id = :id order by w.column"
-    for number, well in enumerate(session.objects(hql, id=made)):
+    for number, well in enumerate(session.query_objects(hql, id=made)):
         if number == 1:
             well.row = well.column = None
         else:
             sample = omero.model.WellSampleI()
             sample.image = omero.model.ImageI(shared, False)
             well.addWellSample(sample)
-        session.once("arranging", lambda sf, w=well: sf.getUpdateService().saveObject(w), group=session.group_id)
+        session.write_once("arranging", lambda sf, w=well: sf.getUpdateService().saveObject(w), group=session.group_id)
     return made
 
 
@@ -54,11 +54,11 @@ def test_all_images_of_a_plate_get_rows_pictures_and_report(omero: Omero, sessio
     (container,) = [line for line in told if line["event"] == "containeroutcome"]
     assert container["reason"] == "" and {"summary", "objects", "report.html"} <= container["written"].keys()
     hql = "select l.child.id from PlateAnnotationLink l where l.parent.id = :id and l.child.ns = :ns"
-    (annotation,) = session.ids(hql, id=plate, ns=BULK_NS)
+    (annotation,) = session.query_ids(hql, id=plate, ns=BULK_NS)
     summary = read_table(session, annotation)
     rows = sorted(zip(summary["Image_Name"].tolist(), summary["Well_Name"].tolist(), strict=True))
     assert rows == [("field 0", "A1"), ("field 1", ""), ("field 2", "A3"), ("shared", "A1"), ("shared", "A3")]
     assert (summary["Count_Nucleus"] > 0).all() and (summary["Well"] > 0).all()
     assert "0 due" not in omero.command("check", target, *options[:-1]).stdout
     omero.command("undo", told[0]["run"], "--yes")
-    assert session.ids(hql, id=plate, ns=BULK_NS) == []
+    assert session.query_ids(hql, id=plate, ns=BULK_NS) == []

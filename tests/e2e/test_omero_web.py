@@ -65,8 +65,8 @@ def stage(omero: Omero) -> Iterator[dict[str, Any]]:
         attach_file(session, f"Plate:{made.plate}", DEMO / "plate.ilp")
         attach_file(session, f"Dataset:{made.stacks}", DEMO / "stack.ilp")
         hql = "select s.image.id from WellSample s where s.well.plate.id = :id order by s.image.id"
-        stacks = session.ids("select l.child.id from DatasetImageLink l where l.parent.id = :id", id=made.stacks)
-        images = {"image": session.ids(hql, id=made.plate)[0], "queued": sorted(stacks)}
+        stacks = session.query_ids("select l.child.id from DatasetImageLink l where l.parent.id = :id", id=made.stacks)
+        images = {"image": session.query_ids(hql, id=made.plate)[0], "queued": sorted(stacks)}
         yield {"plate": made.plate, "stacks": made.stacks, **images}
 
 

@@ -43,7 +43,7 @@ def recipe(tmp_path: Path) -> str:
 
 
 def held(session: Session, dataset: int) -> list[int]:
-    return session.ids("select l.child.id from DatasetImageLink l where l.parent.id = :d", d=dataset)
+    return session.query_ids("select l.child.id from DatasetImageLink l where l.parent.id = :d", d=dataset)
 
 
 def test_images_that_a_run_made_are_not_worked_on_by_the_next(

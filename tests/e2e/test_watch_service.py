@@ -97,7 +97,7 @@ def complete(client: Any, image: int) -> bool:
 
 def ledger_entries(session: Session, image: int) -> int:
     hql = "select count(l) from ImageAnnotationLink l where l.parent.id = :i and l.child.ns = 'omero_pixclf/run'"
-    return int(session.rows(hql, i=image)[0][0])
+    return int(session.query_rows(hql, i=image)[0][0])
 
 
 def test_one_pass_does_what_is_due_and_a_second_one_nothing(
@@ -162,7 +162,7 @@ def test_images_completed_just_before_a_kill_get_their_rows(
     omero.command("watch", config, "--once")
     hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d"
     delete_objects(
-        session, "Annotation", session.ids(hql, d=dataset), group=session.group_id
+        session, "Annotation", session.query_ids(hql, d=dataset), group=session.group_id
     )  # as before it had any tables
     (manifest,) = (tmp_path / "runs").glob("*/manifest.sqlite")
     change(manifest, "update image set state = 'running'", "delete from finished")
@@ -268,7 +268,7 @@ def test_a_dataset_is_opted_in_by_an_annotation_and_its_attached_project(
 
 def answer(session: Session, annotation: int) -> dict[str, str]:
     hql = "select v.name, v.value from MapAnnotation a join a.mapValue v where a.id = :a"
-    return dict(session.rows(hql, a=annotation))
+    return dict(session.query_rows(hql, a=annotation))
 
 
 def test_a_request_is_served_once_and_answered(
@@ -302,7 +302,7 @@ def test_a_poison_image_is_set_aside_with_its_reason_and_the_others_go_on(
     dataset = create_container(session, "Dataset", "with poison")
     good = put(session, dataset, "good")
     poison = put(session, dataset, "poison")
-    pixels = session.ids("select p.id from Pixels p where p.image.id = :i", i=poison)[0]
+    pixels = session.query_ids("select p.id from Pixels p where p.image.id = :i", i=poison)[0]
     damaged = pixels_path(Path(omero.environment["HOME"]) / "server", pixels)
     damaged.unlink()
     damaged.mkdir()  # reading it is an error of the server's disk
@@ -350,7 +350,7 @@ def test_two_watchers_and_a_kill_leave_every_image_done_exactly_once(
         "select count(l) from DatasetAnnotationLink l where l.parent.id = :d "
         "and l.child.ns = 'openmicroscopy.org/omero/bulk_annotations'"
     )
-    assert [session.rows(hql, d=d)[0][0] for d in datasets] == [1, 1]
+    assert [session.query_rows(hql, d=d)[0][0] for d in datasets] == [1, 1]
     assert [rows_of(session, d) for d in datasets] == [6, 6]
 
 
@@ -359,5 +359,5 @@ def rows_of(session: Session, dataset: int) -> int:
     from omero_pixclf.connector.results.tables import BULK_NS, read_table
 
     hql = "select l.child.id from DatasetAnnotationLink l where l.parent.id = :d and l.child.ns = :ns"
-    (annotation,) = session.ids(hql, d=dataset, ns=BULK_NS)
+    (annotation,) = session.query_ids(hql, d=dataset, ns=BULK_NS)
     return len(read_table(session, annotation))

@@ -168,12 +168,16 @@ def _results(client: object, target: str) -> tuple[dict[str, list[str]], list[st
 
     with wrap_client(client.c) as session:  # type: ignore[attr-defined]
         ident = int(target.partition(":")[2])
-        images = session.rows("select l.child.id, l.child.name from DatasetImageLink l where l.parent.id = :d", d=ident)
+        images = session.query_rows(
+            "select l.child.id, l.child.name from DatasetImageLink l where l.parent.id = :d", d=ident
+        )
         points = "select s.points from Polygon s where s.roi.image.id = :i"
-        shapes = {name: sorted(row[0] for row in session.rows(points, i=number)) for number, name in images}
+        shapes = {name: sorted(row[0] for row in session.query_rows(points, i=number)) for number, name in images}
         query = "select a.id from {}AnnotationLink l join l.child a where l.parent.id in (:on) and a.ns = :ns"
-        summaries = session.ids(query.format("Dataset"), on=[ident], ns="openmicroscopy.org/omero/bulk_annotations")
-        objects = session.ids(query.format("Image"), on=[int(i) for i, _ in images], ns="omero_pixclf/objects")
+        summaries = session.query_ids(
+            query.format("Dataset"), on=[ident], ns="openmicroscopy.org/omero/bulk_annotations"
+        )
+        objects = session.query_ids(query.format("Image"), on=[int(i) for i, _ in images], ns="omero_pixclf/objects")
         tables = []
         for number in sorted({*summaries, *objects}):
             table = read_table(session, number)

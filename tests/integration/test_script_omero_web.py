@@ -68,7 +68,7 @@ def stage(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Itera
         misfit = upload_image(session, ArrayReader(grey, np.zeros(grey.shape, np.uint8)), dataset=dataset)
         laid = [WellContent(0, c, [scene_reader(plate_field(f"A{c + 1}", 5))]) for c in range(2)]
         plate = create_plate(session, "script plate", laid)
-        wells = session.ids("select w.id from Well w where w.plate.id = :id order by w.column", id=plate)
+        wells = session.query_ids("select w.id from Well w where w.plate.id = :id order by w.column", id=plate)
         project = attach_file(session, f"Dataset:{dataset}", DEMO / "plate.ilp")
         yield Stage(lab, person, script, dataset, field, misfit, plate, wells, project)
 

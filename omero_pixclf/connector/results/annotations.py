@@ -49,7 +49,7 @@ def find_group(session: Session, key: str) -> int:
         Where it is not there or not visible.
     """
     kind, ident = parse_key(key)
-    found = session.ids(f"select x.details.group.id from {kind} x where x.id = :id", id=ident)
+    found = session.query_ids(f"select x.details.group.id from {kind} x where x.id = :id", id=ident)
     if not found:
         raise make_missing_error(kind, ident)
     return found[0]
@@ -68,7 +68,7 @@ def find_marked_files(session: Session, key: str, mark: str) -> list[int]:
     kind, ident = parse_key(key)
     return _keep_file_annotations(
         session,
-        session.ids(
+        session.query_ids(
             f"select a.id from {kind}AnnotationLink l join l.child a where l.parent.id = :parent "
             "and a.description = :mark and a.details.owner.id = :owner order by a.id",
             parent=ident,
@@ -80,7 +80,7 @@ def find_marked_files(session: Session, key: str, mark: str) -> list[int]:
 
 def find_entry_files(session: Session, mark: str) -> list[int]:
     """This user's FileAnnotations that carry a run's mark, wherever they are attached, or to nothing any more."""
-    return session.ids(
+    return session.query_ids(
         "select a.id from FileAnnotation a where a.description = :mark and a.details.owner.id = :owner order by a.id",
         mark=mark,
         owner=session.user_id,
@@ -90,4 +90,6 @@ def find_entry_files(session: Session, mark: str) -> list[int]:
 def _keep_file_annotations(session: Session, annotations: Sequence[int]) -> list[int]:
     if not annotations:
         return []
-    return session.ids("select f.id from FileAnnotation f where f.id in (:ids) order by f.id", ids=list(annotations))
+    return session.query_ids(
+        "select f.id from FileAnnotation f where f.id in (:ids) order by f.id", ids=list(annotations)
+    )

@@ -129,7 +129,7 @@ def find_stored_tables(session: Session, entry: LedgerEntry) -> dict[str, int]:
     if not found:
         return {}
     hql = "select a.ns, a.id from FileAnnotation a where a.id in (:ids) order by a.id"
-    return {_NAMES[space]: int(ident) for space, ident in session.rows(hql, ids=found) if space in _NAMES}
+    return {_NAMES[space]: int(ident) for space, ident in session.query_rows(hql, ids=found) if space in _NAMES}
 
 
 def load_tables(session: Session, entry: LedgerEntry) -> dict[str, Table]:

@@ -28,7 +28,7 @@ def filter_own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
     found: list[int] = []
     for page in split_into_pages(sorted(set(ids)), BATCH):
         hql = f"select x.id from {kind} x where x.id in (:ids) and x.details.owner.id = :owner"
-        found += session.ids(hql, ids=page, owner=session.user_id)
+        found += session.query_ids(hql, ids=page, owner=session.user_id)
     return sorted(found)
 
 
@@ -53,7 +53,7 @@ def find_images_with_foreign_rois(session: Session, images: Sequence[int]) -> li
     found: set[int] = set()
     for page in split_into_pages(images, BATCH):
         hql = "select r.image.id from Roi r where r.image.id in (:ids) and r.details.owner.id <> :owner"
-        found.update(session.ids(hql, ids=page, owner=session.user_id))
+        found.update(session.query_ids(hql, ids=page, owner=session.user_id))
     return sorted(found)
 
 

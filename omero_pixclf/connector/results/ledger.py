@@ -299,7 +299,7 @@ def find_unfinished_entries(session: Session, images: Sequence[int]) -> list[Led
     """This user's entries on images that are not complete, whichever process opened them."""
     found: list[LedgerEntry] = []
     for page in split_into_pages(images):
-        ids = session.ids(
+        ids = session.query_ids(
             "select a.id from MapAnnotation a join a.mapValue v where a.ns = :ns and a.details.owner.id = :owner "
             "and v.name = 'State' and v.value = 'running' "
             "and a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))",
@@ -316,9 +316,11 @@ def find_entries(session: Session, run_id: str | None = None) -> list[LedgerEntr
     named: dict[str, Any] = {"namespaces": [RUN_NS, TABLES_NS], "owner": session.user_id}
     where = "a.ns in (:namespaces) and a.details.owner.id = :owner"
     if run_id is None:
-        return _read_entries_by_id(session, session.ids(f"select a.id from MapAnnotation a where {where}", **named))
+        return _read_entries_by_id(
+            session, session.query_ids(f"select a.id from MapAnnotation a where {where}", **named)
+        )
     hql = f"select a.id from MapAnnotation a join a.mapValue v where {where} and v.name = 'Run ID' and v.value = :run"
-    return _read_entries_by_id(session, session.ids(hql, run=run_id, **named))
+    return _read_entries_by_id(session, session.query_ids(hql, run=run_id, **named))
 
 
 def _read_entries_by_id(session: Session, ids: Sequence[int]) -> list[LedgerEntry]:
@@ -330,7 +332,7 @@ def _read_entries(session: Session, where: str, **named: Any) -> list[LedgerEntr
     """Entries by a condition on the annotation ``a``, newest first, by one request."""
     hql = "select a.id, a.ns, a.details.group.id, v.name, v.value from MapAnnotation a join a.mapValue v where "
     said: dict[tuple[int, str, int], Pairs] = {}
-    for ident, ns, group, name, value in session.rows(hql + where, **named):
+    for ident, ns, group, name, value in session.query_rows(hql + where, **named):
         said.setdefault((int(ident), ns, int(group)), []).append((name, value))
     entries = (_parse_entry(ident, ns, group, pairs) for (ident, ns, group), pairs in said.items())
     return sorted((e for e in entries if e is not None), key=lambda e: -e.annotation)

@@ -48,7 +48,7 @@ _MEMBERS = {
 def list_container_images(session: Session, container: str) -> list[int]:
     """The images of a container that gets tables: a dataset, a plate, or an image of its own."""
     kind, ident = parse_key(container)
-    return session.ids(_MEMBERS[kind], id=ident) if kind in _MEMBERS else [ident] if kind == "Image" else []
+    return session.query_ids(_MEMBERS[kind], id=ident) if kind in _MEMBERS else [ident] if kind == "Image" else []
 
 
 def count_roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
@@ -59,7 +59,7 @@ def count_roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
             "select r.description, count(r.id) from Roi r where r.image.id in (:ids) and r.details.owner.id = :owner "
             "and r.description like :marked group by r.description"
         )
-        for mark, count in session.rows(hql, ids=page, owner=session.user_id, marked=prefix_pattern(RUN_NS)):
+        for mark, count in session.query_rows(hql, ids=page, owner=session.user_id, marked=prefix_pattern(RUN_NS)):
             found[mark] += int(count)
     return found
 
@@ -108,12 +108,12 @@ def _log_removed(place: str, gone: Mapping[str, int]) -> None:
 
 def _find_rois_with_marks(session: Session, images: Sequence[int], marks: Sequence[str]) -> list[int]:
     hql = "select r.id from Roi r where r.image.id in (:ids) and r.description in (:marks) and r.details.owner.id = :me"
-    return session.ids(hql, ids=list(images), marks=list(marks), me=session.user_id)
+    return session.query_ids(hql, ids=list(images), marks=list(marks), me=session.user_id)
 
 
 def _find_container_files(session: Session) -> dict[int, str]:
     """This user's tables and pictures of containers, with their marks; also those attached to nothing."""
-    rows = session.rows(
+    rows = session.query_rows(
         "select a.id, a.description from FileAnnotation a where a.details.owner.id = :owner "
         "and a.description like :marked",
         owner=session.user_id,
@@ -126,7 +126,7 @@ def _find_image_files(session: Session, images: Sequence[int]) -> dict[int, str]
     """This user's attachments of images that carry a mark, with it."""
     found: dict[int, str] = {}
     for page in split_into_pages(images):
-        rows = session.rows(
+        rows = session.query_rows(
             "select a.id, a.description from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) "
             "and a.details.owner.id = :owner and a.description like :marked",
             ids=page,
@@ -145,7 +145,7 @@ def _find_empty_images(session: Session, container: str) -> list[int]:
     kind, ident = parse_key(container)
     where = "l.parent.id = :id" if kind == "Dataset" else "l.parent.description = :text"
     named = {"id": ident} if kind == "Dataset" else {"text": f"{RESULTS_MARK}{container}"}
-    rows = session.rows(
+    rows = session.query_rows(
         "select i.id, i.description from DatasetImageLink l join l.child i join i.pixels p "
         f"where {where} and i.details.owner.id = :owner and i.description like :marked and p.sha1 = 'Pending...'",
         owner=session.user_id,
@@ -175,7 +175,7 @@ _TABLE = re.compile(  # `omero_pixclf.connector.results.ledger.format_table_name
 
 def _list_table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, int]]:
     """This user's tables whose names contain a text: group, file, run and entry."""
-    rows = session.rows(
+    rows = session.query_rows(
         "select f.details.group.id, f.id, f.name from OriginalFile f where f.mimetype = 'OMERO.tables' "
         "and f.name like :named and f.details.owner.id = :owner order by f.id",
         named=substring_pattern(part),
@@ -193,7 +193,7 @@ def _find_orphan_tables(session: Session) -> dict[int, list[int]]:
     lost = [(group, ident) for group, ident, _, entry in found if entry not in standing]
     kept: set[int] = set()
     for page in split_into_pages([ident for _, ident in lost]):
-        kept.update(session.ids("select a.file.id from FileAnnotation a where a.file.id in (:ids)", ids=page))
+        kept.update(session.query_ids("select a.file.id from FileAnnotation a where a.file.id in (:ids)", ids=page))
     return _group_ids([(group, ident) for group, ident in lost if ident not in kept])
 
 
@@ -207,7 +207,7 @@ def _group_ids(found: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
 def _find_marked_objects(session: Session, kind: str, run_id: str) -> dict[int, list[int]]:
     found: list[tuple[int, int]] = []
     for namespace in (RUN_NS, TABLES_NS):
-        rows = session.rows(
+        rows = session.query_rows(
             f"select x.details.group.id, x.id, x.description from {kind} x where x.details.owner.id = :owner "
             "and x.description like :marked order by x.id",
             owner=session.user_id,

@@ -37,7 +37,7 @@ def find_creating_runs(session: Session, descriptions: Mapping[int, str]) -> dic
             "select l.parent.id, l.child.id from ImageAnnotationLink l join l.child a "
             "where l.parent.id in (:ids) and a.ns = :ns order by l.child.id"
         )
-        links += [(int(i), int(e)) for i, e in session.rows(hql, ids=page, ns=RUN_NS)]
+        links += [(int(i), int(e)) for i, e in session.query_rows(hql, ids=page, ns=RUN_NS)]
     said = _read_entry_values(session, sorted({entry for _, entry in links}))
     linked = [
         (image, entry)
@@ -60,10 +60,10 @@ def find_original_entries(session: Session, sources: Mapping[int, str]) -> set[i
     links: set[tuple[int, int]] = set()
     for page in split_into_pages(sorted(named)):
         hql = "select l.child.id, l.parent.id from ImageAnnotationLink l where l.child.id in (:ids)"
-        links.update((int(entry), int(image)) for entry, image in session.rows(hql, ids=page))
+        links.update((int(entry), int(image)) for entry, image in session.query_rows(hql, ids=page))
     existing = {image for _, image in links}
     for page in split_into_pages(sorted({*named.values()} - existing)):
-        existing.update(session.ids("select i.id from Image i where i.id in (:ids)", ids=page))
+        existing.update(session.query_ids("select i.id from Image i where i.id in (:ids)", ids=page))
     return {entry for entry, image in named.items() if (entry, image) in links or image not in existing}
 
 
@@ -71,7 +71,9 @@ def _find_imported_images(session: Session, images: list[int]) -> set[int]:
     """Those of the images that came with files; a run's own have none."""
     found: set[int] = set()
     for page in split_into_pages(images):
-        found.update(session.ids("select i.id from Image i where i.id in (:ids) and i.fileset is not null", ids=page))
+        found.update(
+            session.query_ids("select i.id from Image i where i.id in (:ids) and i.fileset is not null", ids=page)
+        )
     return found
 
 
@@ -83,6 +85,6 @@ def _read_entry_values(session: Session, entries: list[int]) -> dict[int, dict[s
         "where a.id in (:ids) and v.name in ('Image', 'Run ID')"
     )
     for page in split_into_pages(entries):
-        for entry, name, value in session.rows(hql, ids=page):
+        for entry, name, value in session.query_rows(hql, ids=page):
             said.setdefault(int(entry), {})[name] = value or ""
     return said

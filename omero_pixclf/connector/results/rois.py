@@ -248,8 +248,8 @@ def _save_batch(
 def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any]) -> None:
     """Add shapes to a stored Roi; those that it has are only named, since shapes are saved with their Roi alone."""
     hql = "select s.id from Roi r join r.shapes s where r.id = :id order by index(s)"
-    polygons = set(session.ids("select p.id from Polygon p where p.roi.id = :id", id=ident))
-    stored = [(PolygonI if i in polygons else MaskI)(i, False) for i in session.ids(hql, id=ident)]
+    polygons = set(session.query_ids("select p.id from Polygon p where p.roi.id = :id", id=ident))
+    stored = [(PolygonI if i in polygons else MaskI)(i, False) for i in session.query_ids(hql, id=ident)]
     roi = factory.getQueryService().get("Roi", ident)
     roi._shapesSeq, roi._shapesLoaded = stored, True
     for shape in shapes:
@@ -259,7 +259,7 @@ def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any
 
 def find_marked_rois(session: Session, image: int, mark: str) -> list[int]:
     """The ids of this user's ROIs on an image that carry a run's mark."""
-    return session.ids(
+    return session.query_ids(
         "select r.id from Roi r where r.image.id = :image and r.description = :mark and r.details.owner.id = :owner "
         "order by r.id",
         image=image,
@@ -275,10 +275,10 @@ def read_outlines(session: Session, image: int, *, mark: str | None = None) -> l
     """
     only = "" if mark is None else " and r.description = :mark"
     named = {"image": image} if mark is None else {"image": image, "mark": mark}
-    marked = session.ids(f"select r.id from Roi r where r.image.id = :image{only} order by r.id", **named)
+    marked = session.query_ids(f"select r.id from Roi r where r.image.id = :image{only} order by r.id", **named)
     shapes: dict[int, tuple[str, list[Shape]]] = {}
     for page in (marked[at : at + BATCH] for at in range(0, len(marked), BATCH)):
-        polygons = session.rows(
+        polygons = session.query_rows(
             "select r.id, r.name, p.theT, p.theZ, p.points from Polygon p join p.roi r where r.id in (:ids) "
             "order by r.id, p.id",
             ids=page,
@@ -293,7 +293,7 @@ def read_outlines(session: Session, image: int, *, mark: str | None = None) -> l
 
 def _read_masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
     """The masks of some ROIs, as many at a time as a message holds."""
-    sizes = session.rows(
+    sizes = session.query_rows(
         "select m.id, m.width, m.height from Mask m where m.roi.id in (:ids) order by m.roi.id, m.id", ids=list(rois)
     )
     page: list[int] = []
@@ -303,7 +303,7 @@ def _read_masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
         weight += 1024 + (width or 0) * (height or 0) / 8
         if weight > BATCH_BYTES or number == len(sizes):
             hql = "select m from Mask m join fetch m.roi r where m.id in (:ids) order by r.id, m.id"
-            yield from session.objects(hql, ids=page)
+            yield from session.query_objects(hql, ids=page)
             page, weight = [], 0.0
 
 

@@ -52,8 +52,8 @@ def attach_to_images(session: Session, annotation: int, images: Iterable[int], *
 
 
 def _find_unlinked_images(session: Session, annotation: int, images: Sequence[int]) -> list[int]:
-    there = session.ids("select i.id from Image i where i.id in (:ids)", ids=images)
-    linked = session.ids(
+    there = session.query_ids("select i.id from Image i where i.id in (:ids)", ids=images)
+    linked = session.query_ids(
         "select l.parent.id from ImageAnnotationLink l where l.child.id = :annotation and l.parent.id in (:ids)",
         annotation=annotation,
         ids=images,
@@ -79,7 +79,7 @@ def attach_to_container(
 
 def _find_links(session: Session, kind: str, ident: int, annotations: Sequence[int]) -> Iterator[tuple[int, int]]:
     hql = f"select l.id, l.child.id from {kind}AnnotationLink l where l.parent.id = :id and l.child.id in (:ids)"
-    yield from ((int(a), int(b)) for a, b in session.rows(hql, id=ident, ids=list(annotations)))
+    yield from ((int(a), int(b)) for a, b in session.query_rows(hql, id=ident, ids=list(annotations)))
 
 
 def find_attached(session: Session, container: str, annotations: Sequence[int]) -> list[int]:
@@ -91,7 +91,7 @@ def find_attached(session: Session, container: str, annotations: Sequence[int]) 
 def warn_of_other_tables(session: Session, container: str, known: Sequence[int]) -> None:
     """Log the tables of others, or of other programs, on a container: OMERO.parade may show one of them instead."""
     kind, ident = parse_key(container)
-    rows = session.rows(
+    rows = session.query_rows(
         f"select a.id, f.name from FileAnnotation a join a.file f where f.mimetype = 'OMERO.tables' and a.id in "
         f"(select l.child.id from {kind}AnnotationLink l where l.parent.id = :id) order by a.id",
         id=ident,
@@ -115,7 +115,7 @@ def describe_table_location(session: Session, annotation: int) -> str:
     MissingError
         Where there is no such annotation, or it is not visible.
     """
-    files = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
+    files = session.query_ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
     if not files:
         raise make_missing_error("FileAnnotation", annotation)
     said = session.read("client settings", lambda sf: sf.getConfigService().getClientConfigValues())

@@ -234,11 +234,13 @@ def remove_tables(session: Session, wanted: Callable[[str], bool], *, part: str,
     ``part`` is a text that stands in every wanted name: by it the server looks for candidates.
     """
     hql = "select f.id, f.name from OriginalFile f where f.name like :named and f.mimetype = 'OMERO.tables' "
-    rows = session.rows(f"{hql} and f.details.owner.id = :owner", named=substring_pattern(part), owner=session.user_id)
+    rows = session.query_rows(
+        f"{hql} and f.details.owner.id = :owner", named=substring_pattern(part), owner=session.user_id
+    )
     files = sorted(int(ident) for ident, name in rows if wanted(name))
     if not files:
         return 0
-    annotations = session.ids("select a.id from FileAnnotation a where a.file.id in (:files)", files=files)
+    annotations = session.query_ids("select a.id from FileAnnotation a where a.file.id in (:files)", files=files)
     delete_objects(session, "FileAnnotation", annotations, group=group)
     delete_objects(session, "OriginalFile", files, group=group)
     return len(files)
@@ -262,7 +264,7 @@ def read_table(session: Session, annotation: int) -> Table:
     MissingError
         Where there is no such annotation, or it is not visible.
     """
-    found = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
+    found = session.query_ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
     if not found:
         raise make_missing_error("FileAnnotation", annotation)
 

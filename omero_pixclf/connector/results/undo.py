@@ -38,7 +38,7 @@ def find_made_images(session: Session, entry: LedgerEntry) -> list[int]:
 
 def _find_linked_images(session: Session, entry: LedgerEntry) -> list[tuple[int, str]]:
     """This user's images, other than its own one, that are linked to an entry, with their descriptions."""
-    rows = session.rows(
+    rows = session.query_rows(
         "select i.id, i.description from ImageAnnotationLink l join l.parent i where l.child.id = :entry "
         "and i.id <> :source and i.details.owner.id = :owner order by i.id",
         entry=entry.annotation,
@@ -82,7 +82,7 @@ def _remove_images(session: Session, images: Sequence[int], group: int) -> Count
     going = [i for i in images if i not in kept]
     if not going:
         return Counter()
-    made = session.ids(
+    made = session.query_ids(
         "select d.id from DatasetImageLink l join l.parent d where l.child.id in (:images) "
         "and d.description like :mark",
         images=going,
@@ -90,7 +90,9 @@ def _remove_images(session: Session, images: Sequence[int], group: int) -> Count
     )
     gone = delete_objects(session, "Image", going, group=group)
     still = (
-        session.ids("select l.parent.id from DatasetImageLink l where l.parent.id in (:ids)", ids=made) if made else []
+        session.query_ids("select l.parent.id from DatasetImageLink l where l.parent.id in (:ids)", ids=made)
+        if made
+        else []
     )
     empty = sorted(set(made) - set(still))
     return +Counter({"Image": gone, "Dataset": delete_objects(session, "Dataset", empty, group=group)})
@@ -152,7 +154,7 @@ def _find_images_by_description(session: Session, run_id: str) -> dict[int, list
     Copies of such images, which are linked to copies of their entry, are left out.
     """
     mark = f"{RUN_NS} {run_id} #"
-    rows = session.rows(
+    rows = session.query_rows(
         "select i.details.group.id, i.id, i.description from Image i where i.description like :mark "
         "and i.details.owner.id = :owner order by i.id",
         mark=prefix_pattern(mark),
@@ -175,6 +177,6 @@ def _find_linked_entries(session: Session, images: Sequence[int]) -> dict[int, s
         "select l.parent.id, a.id from ImageAnnotationLink l join l.child a where l.parent.id in (:ids) and a.ns = :ns"
     )
     found: dict[int, set[int]] = {}
-    for image, entry in session.rows(hql, ids=list(images), ns=RUN_NS):
+    for image, entry in session.query_rows(hql, ids=list(images), ns=RUN_NS):
         found.setdefault(int(image), set()).add(int(entry))
     return found

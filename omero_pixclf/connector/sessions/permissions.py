@@ -50,7 +50,7 @@ def explain_refusals(session: Session, images: Sequence[str]) -> dict[str, str |
     """`explain_refusal` of many images, by their keys, in few requests."""
     found: dict[str, Any] = {}
     for ids in split_into_pages([parse_key(key)[1] for key in images]):
-        seen = session.objects("select i from Image i where i.id in (:ids)", ids=ids)
+        seen = session.query_objects("select i from Image i where i.id in (:ids)", ids=ids)
         found.update({f"Image:{image.id.val}": image for image in seen})
     return {key: _explain_refusal(session, key, found.get(key), links=False) for key in images}
 
@@ -63,7 +63,7 @@ def _find_object(session: Session, key: str) -> Any:
 def _describe_refused_action(session: Session, key: str, verb: str) -> str:
     kind, ident = parse_key(key)
     hql = f"select o.omeName, g.name, g.id from {kind} x join x.details.owner o join x.details.group g where x.id = :id"
-    owner, group, number = session.rows(hql, id=ident)[0]
+    owner, group, number = session.query_rows(hql, id=ident)[0]
     stored = session.read(f"group {group}", lambda sf: sf.getAdminService().getGroup(number).details.permissions)
     level = _LEVELS.get(str(stored), str(stored))
     return (

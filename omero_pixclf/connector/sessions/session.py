@@ -125,7 +125,7 @@ class Session:
         """
         return self._attempt(doing, action, group, clean)
 
-    def once(self, doing: str, action: Callable[[Any], T], *, group: int) -> T:
+    def write_once(self, doing: str, action: Callable[[Any], T], *, group: int) -> T:
         """Do something that must not be repeated, since what a lost attempt left could not be told apart."""
         return self._act(doing, action, partial(self._in_group, group), None)
 
@@ -228,17 +228,17 @@ class Session:
         with translate_errors("call context"):
             return dict(self.client.getContext(str(group)))
 
-    def rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
+    def query_rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
         """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
         bound = _make_parameters(named)
         found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound), group=group)
         return [[unwrap(cell) for cell in row] for row in found]
 
-    def ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
+    def query_ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
         """The first column of a projection, as ints."""
-        return [int(row[0]) for row in self.rows(hql, group=group, **named)]
+        return [int(row[0]) for row in self.query_rows(hql, group=group, **named)]
 
-    def objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
+    def query_objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
         """Model objects by a query."""
         bound = _make_parameters(named)
         return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound), group=group))

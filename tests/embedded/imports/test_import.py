@@ -92,7 +92,7 @@ def answer(handle: Any, seconds: float = 20) -> Any:
 
 def prefix_of(session: Session, made: ImportResult) -> str:
     """The folder of an import within the repository, with a slash at its end."""
-    ((found,),) = session.rows("select f.templatePrefix from Fileset f where f.id = :id", id=made.fileset)
+    ((found,),) = session.query_rows("select f.templatePrefix from Fileset f where f.id = :id", id=made.fileset)
     return str(found)
 
 
@@ -158,7 +158,7 @@ def test_rows_agree_with_the_disk(user: Person, session: Session, folder: Path, 
         "i.fileset f join f.usedFiles e join e.originalFile o join i.pixels p join p.channels c join "
         "c.logicalChannel l left join c.statsInfo s, OriginalFile r where r.hash = o.repo and i.id = :id"
     )
-    (row,) = session.rows(hql, id=made.images[0])
+    (row,) = session.query_rows(hql, id=made.images[0])
     place = folder / "ManagedRepository" / row[0] / row[1]
     data = path.read_bytes()
     assert place.read_bytes() == data
@@ -184,7 +184,7 @@ def test_rows_agree_with_the_disk(user: Person, session: Session, folder: Path, 
     exported = tmp_path / "exported.ome.tif"
     exported.write_bytes(b"".join(user.gateway().getObject("Image", made.images[0]).exportOmeTiff(bufsize=1 << 16)[1]))
     assert np.array_equal(tifffile.imread(exported), tifffile.imread(path))
-    jobs = session.rows(
+    jobs = session.query_rows(
         "select j.class, j.status.value from FilesetJobLink l join l.child j where l.parent.id = :id order by l.id",
         id=made.fileset,
     )
@@ -199,7 +199,7 @@ def test_every_image_of_a_file_becomes_one(session: Session, tmp_path: Path) -> 
             tiff.write(np.full((8, 8 + number), number, np.uint8), metadata={"Name": f"scene {number}"})
     made = imported(session, path)
     hql = "select i.name, i.series, p.sizeX from Image i join i.pixels p where i.fileset.id = :id order by i.id"
-    rows = session.rows(hql, id=made.fileset)
+    rows = session.query_rows(hql, id=made.fileset)
     assert rows == [[f"many.ome.tif [scene {n}]", n, 8 + n] for n in range(3)]
 
 
@@ -220,17 +220,17 @@ def test_wishes_are_fulfilled(session: Session, tmp_path: Path) -> None:
         "join i.pixels p left join p.channels c where d.parent.id = :id "
         "group by i.name, i.description, p.sha1 order by i.name"
     )
-    assert session.rows(hql, id=dataset) == [
+    assert session.query_rows(hql, id=dataset) == [
         ["mine [w 2]", "told", "Pending...", 0],
         ["mine [w]", "told", "Pending...", 0],
     ]
-    links = session.rows(
+    links = session.query_rows(
         "select count(l.id), count(distinct a.id) from ImageAnnotationLink l join l.child a where "
         "l.parent.id in (:ids) and a.ns = 'a/ns' and a.textValue = 'text'",
         ids=list(made.images),
     )
     assert links == [[2, 1]]
-    assert session.ids("select r.id from RenderingDef r where r.pixels.id in (:ids)", ids=list(made.pixels)) == []
+    assert session.query_ids("select r.id from RenderingDef r where r.pixels.id in (:ids)", ids=list(made.pixels)) == []
 
 
 def test_made_up_plates_go_into_screens(session: Session, tmp_path: Path) -> None:
@@ -243,13 +243,13 @@ def test_made_up_plates_go_into_screens(session: Session, tmp_path: Path) -> Non
         "ScreenPlateLink l join l.child p join p.wells w join w.wellSamples s where l.parent.id = :id "
         "group by p.name order by p.name"
     )
-    assert [row[1:] for row in session.rows(hql, id=screen)] == [[6, 12, 1]] * 2
+    assert [row[1:] for row in session.query_rows(hql, id=screen)] == [[6, 12, 1]] * 2
 
 
 def test_the_screens_that_a_file_names_are_made(session: Session, tmp_path: Path) -> None:
     made = imported(session, fake(tmp_path / "p&screens=1&plates=2&sizeX=8&sizeY=8.fake"))
     hql = "select l.parent.id, l.child.id from ScreenPlateLink l where l.child.id in (:ids) order by l.child.id"
-    links = session.rows(hql, ids=list(made.plates))
+    links = session.query_rows(hql, ids=list(made.plates))
     assert len({screen for screen, _ in links}) == 1
     assert [plate for _, plate in links] == sorted(made.plates)
 
@@ -280,16 +280,16 @@ def test_what_was_not_verified_is_taken_back(
     with pytest.raises(omero.ChecksumValidationException):
         process.verifyUpload(["1", "2"])
     hql = "select f.templatePrefix from Fileset f where f.details.owner.id = :o"
-    ((prefix,),) = session.rows(hql, o=user.ident)
+    ((prefix,),) = session.query_rows(hql, o=user.ident)
     assert left_of(folder, prefix)
     if end == "close":
         process.close()
     client.closeSession()  # detached sessions are not left: all of it ends
     counts = "select count(o.id) from {} o where o.details.owner.id = :o"
-    assert session.rows(counts.format("Fileset"), o=user.ident) == [[0]]
-    assert session.rows(counts.format("Job"), o=user.ident) == [[0]]
+    assert session.query_rows(counts.format("Fileset"), o=user.ident) == [[0]]
+    assert session.query_rows(counts.format("Job"), o=user.ident) == [[0]]
     assert not left_of(folder, prefix.rstrip("/"))
-    assert session.rows(counts.format("OriginalFile"), o=user.ident) == [[2]]  # month and day
+    assert session.query_rows(counts.format("OriginalFile"), o=user.ident) == [[2]]  # month and day
 
 
 def test_what_cannot_be_read_fails_as_an_import(user: Person, session: Session, tmp_path: Path) -> None:
@@ -301,9 +301,9 @@ def test_what_cannot_be_read_fails_as_an_import(user: Person, session: Session, 
     unknown.write_text("no image")
     with pytest.raises(InputError, match="import-unknown-format"):
         import_file_set(session, [unknown])
-    assert session.ids("select i.id from Image i where i.details.owner.id = :o", o=user.ident) == []
+    assert session.query_ids("select i.id from Image i where i.details.owner.id = :o", o=user.ident) == []
     hql = "select distinct j.status.value from MetadataImportJob j where j.details.owner.id = :o"
-    assert session.rows(hql, o=user.ident) == [["Error"]]
+    assert session.query_rows(hql, o=user.ident) == [["Error"]]
 
 
 def test_a_failure_tells_nothing_of_the_servers_folders(
@@ -320,7 +320,7 @@ def test_a_failure_tells_nothing_of_the_servers_folders(
     found = answer(process.verifyUpload(sums))
     assert found.name == "import-file-exception"
     assert found.parameters["message"].startswith("up.zarr: names '../../x', which lies outside")
-    ((prefix, message),) = session.rows(
+    ((prefix, message),) = session.query_rows(
         "select f.templatePrefix, j.message from Fileset f join f.jobLinks l join l.child j "
         "where f.details.owner.id = :o and j.class = MetadataImportJob",
         o=user.ident,
@@ -353,7 +353,7 @@ def test_an_import_reads_no_file_of_another_one(
     own_tiff.write_bytes(text.replace(b"X" * len(str(names[".tif"])), str(names[".tif"]).encode()))
     with pytest.raises(InputError, match="lies outside"):
         import_file_set(session, [own_tiff])
-    assert session.ids("select i.id from Image i where i.details.owner.id = :o", o=thief.ident) == []
+    assert session.query_ids("select i.id from Image i where i.details.owner.id = :o", o=thief.ident) == []
 
 
 def test_filesets_are_deleted_whole_and_their_files_with_them(
@@ -370,7 +370,7 @@ def test_filesets_are_deleted_whole_and_their_files_with_them(
     assert isinstance(refused.value.err, omero.cmd.GraphException)
     assert any(p.is_file() for p in left_of(folder, prefix))
     gateway.deleteObjects("Image", list(made.images), wait=True)
-    assert session.ids("select f.id from Fileset f where f.id = :id", id=made.fileset) == []
+    assert session.query_ids("select f.id from Fileset f where f.id = :id", id=made.fileset) == []
     assert not any(p.is_file() for p in left_of(folder, prefix.rstrip("/")))
     assert not any(p.exists() for p in pixels)
 
@@ -392,7 +392,7 @@ def test_a_killed_server_leaves_whole_imports(own_server: EmbeddedProcess, tmp_p
         stray.touch()
     own_server.start()
     with connect(login, environ={"OMERO_PASSWORD": ROOT_PASSWORD}) as session:
-        images = session.ids("select i.id from Image i")
+        images = session.query_ids("select i.id from Image i")
         assert len(images) in (0, 4)
         assert not list((own_server.folder / "tmp").glob("import-*"))
         assert first.exists() == bool(images)
@@ -411,7 +411,7 @@ def test_an_upload_that_a_kill_cut_off_is_taken_back(own_server: EmbeddedProcess
     own_server.start()
     login = Login("127.0.0.1", port=own_server.port, user="root")
     with connect(login, environ={"OMERO_PASSWORD": ROOT_PASSWORD}) as session:
-        assert session.ids("select f.id from Fileset f") == []
+        assert session.query_ids("select f.id from Fileset f") == []
         assert not list((own_server.folder / "ManagedRepository").rglob("half.tif"))
 
 
@@ -424,12 +424,12 @@ def test_the_repository_shows_what_was_imported(user: Person, session: Session, 
     tree = omero.rtypes.unwrap(repository.treeList(prefix))
     (top,) = tree.values()
     assert list(top["files"]) == ["t&sizeX=8&sizeY=8.fake"]
-    files = session.ids("select e.originalFile.id from FilesetEntry e where e.fileset.id = :id", id=made.fileset)
+    files = session.query_ids("select e.originalFile.id from FilesetEntry e where e.fileset.id = :id", id=made.fileset)
     assert repository.verifyChecksums(files) == []
     other = omero.model.ChecksumAlgorithmI()
     other.value = rstring("MD5-128")
     assert repository.setChecksumAlgorithm(other, files) == files
-    rows = session.rows("select o.hash, o.hasher.value from OriginalFile o where o.id = :id", id=files[0])
+    rows = session.query_rows("select o.hash, o.hasher.value from OriginalFile o where o.id = :id", id=files[0])
     assert rows == [[hashlib.md5(b"").hexdigest(), "MD5-128"]]
     with pytest.raises(omero.ValidationException):
         repository.fileExists("../omero.sqlite")
@@ -454,7 +454,9 @@ def test_a_changed_path_does_not_lead_to_other_files(
     path = pyramid(tmp_path / "own.ome.tif", np.zeros((1, 8, 8), np.uint8), 1)
     made = imported(session, path)
     client = user.client()
-    (ident,) = session.ids("select e.originalFile.id from FilesetEntry e where e.fileset.id = :id", id=made.fileset)
+    (ident,) = session.query_ids(
+        "select e.originalFile.id from FilesetEntry e where e.fileset.id = :id", id=made.fileset
+    )
     file = client.sf.getQueryService().get("OriginalFile", ident)
     file.path, file.name = rstring("../"), rstring("omero.sqlite")
     client.sf.getUpdateService().saveObject(file)
@@ -506,7 +508,7 @@ def test_names_that_are_too_long_for_the_disk_keep_beginning_and_extension(user:
     """Other systems allow 255 letters, which take up to 765 bytes."""
     long = "日" * 240
     process = begun(user.client(), [Path(f"/data/{long}&sizeX=8&sizeY=8.fake"), Path(f"/data/{long}2.ome.tif")])
-    ((first,), (second,)) = session.rows(
+    ((first,), (second,)) = session.query_rows(
         "select e.originalFile.name from FilesetEntry e where e.details.owner.id = :o order by e.id", o=user.ident
     )
     process.close()

@@ -154,9 +154,9 @@ def test_images_of_a_plate_are_no_part_of_it_before_all_are_there(server: Server
         name = "p&plates=1&plateRows=4&plateCols=6&fields=5&sizeX=8&sizeY=8.fake"
         made = imported(session, tmp_path, name)
         hql = "select count(distinct w.id), count(s.id) from Well w join w.wellSamples s where w.plate.id = :id"
-        assert session.rows(hql, id=made.plates[0]) == [[24, 120]]
+        assert session.query_rows(hql, id=made.plates[0]) == [[24, 120]]
         hql = "select s.image.id from WellSample s where s.well.plate.id = :id order by s.id"
-        assert session.ids(hql, id=made.plates[0]) == list(made.images)
+        assert session.query_ids(hql, id=made.plates[0]) == list(made.images)
 
 
 def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,10 +172,10 @@ def test_a_failure_half_way_leaves_no_images(server: Server, tmp_path: Path, mon
     with session_of(server.port) as session:
         with pytest.raises(Exception, match="space"):
             imported(session, tmp_path, many(4 * IMAGES_PER_TRANSACTION))
-        assert session.ids("select i.id from Image i") == []
-        assert session.ids("select r.id from RenderingDef r") == []
-        assert len(session.ids("select f.id from Fileset f")) == 1  # with its log, as where the first image fails
-        assert session.rows("select j.status.value from MetadataImportJob j") == [["Error"]]
+        assert session.query_ids("select i.id from Image i") == []
+        assert session.query_ids("select r.id from RenderingDef r") == []
+        assert len(session.query_ids("select f.id from Fileset f")) == 1  # with its log, as where the first image fails
+        assert session.query_rows("select j.status.value from MetadataImportJob j") == [["Error"]]
     assert len(list((server.folder / "ManagedRepository").rglob("*.fake"))) == 1
     assert not [p for p in (server.folder / "Pixels").rglob("*") if p.is_file()]
 
@@ -198,17 +198,19 @@ def test_an_import_ends_with_its_client(own_server: EmbeddedProcess, tmp_path: P
     with session_of(own_server.port, ROOT_PASSWORD) as session:
 
         def images() -> int:
-            return len(session.ids("select i.id from Image i"))
+            return len(session.query_ids("select i.id from Image i"))
 
         wait_for(lambda: images() >= IMAGES_PER_TRANSACTION, 60, "no image came")
         client.kill()
         client.wait()
-        wait_for(lambda: not images() and not session.ids("select f.id from Fileset f"), 30, "it goes on, or left some")
+        wait_for(
+            lambda: not images() and not session.query_ids("select f.id from Fileset f"), 30, "it goes on, or left some"
+        )
         time.sleep(0.5)
         assert not images()
         assert not list((own_server.folder / "ManagedRepository").rglob("*.fake"))
         assert not folders_of_imports(own_server.folder)
-        depths = session.rows("select o.path from OriginalFile o where o.mimetype = 'Directory'")
+        depths = session.query_rows("select o.path from OriginalFile o where o.mimetype = 'Directory'")
         assert max(str(path).strip("/").count("/") for (path,) in depths) == 1  # month and day, for imports to come
 
 
@@ -226,12 +228,12 @@ def test_an_import_ends_with_its_client_though_the_session_goes_on(own_server: E
     with session_of(own_server.port, ROOT_PASSWORD) as session:
         arguments = [sys.executable, "-c", code, str(own_server.port), session.key, str(path)]
         client = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_for(lambda: bool(session.ids("select i.id from Image i")), 60, "no image came")
+        wait_for(lambda: bool(session.query_ids("select i.id from Image i")), 60, "no image came")
         client.kill()
         client.wait()
-        gone = lambda: not session.ids("select f.id from Fileset f")  # noqa: E731
+        gone = lambda: not session.query_ids("select f.id from Fileset f")  # noqa: E731
         wait_for(gone, 30, "it goes on")
-        assert session.ids("select i.id from Image i") == []
+        assert session.query_ids("select i.id from Image i") == []
 
 
 def test_an_import_goes_on_alone_where_its_client_wants_that(server: Server, tmp_path: Path) -> None:
@@ -255,8 +257,8 @@ def test_an_import_goes_on_alone_where_its_client_wants_that(server: Server, tmp
         process.verifyUpload([hashlib.sha1(b"").hexdigest()])
     with session_of(server.port) as session:
         counted = "select count(j.id) from MetadataImportJob j where j.status.value = 'Finished'"
-        wait_for(lambda: session.rows(counted) == [[1]], 60, "it ended with its client")
-        assert len(session.ids("select i.id from Image i")) == 200
+        wait_for(lambda: session.query_rows(counted) == [[1]], 60, "it ended with its client")
+        assert len(session.query_ids("select i.id from Image i")) == 200
 
 
 def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> N
     process, port = serve()
     client = importing(port, tmp_path / many(1500), PASSWORD)
     with session_of(port) as session:
-        wait_for(lambda: bool(session.ids("select i.id from Image i")), 60, "no image came")
+        wait_for(lambda: bool(session.query_ids("select i.id from Image i")), 60, "no image came")
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(60)
@@ -282,7 +284,9 @@ def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> N
     process, port = serve()
     try:
         with session_of(port) as session:  # what the stop left half done is gone
-            assert session.ids("select i.id from Image i") == session.ids("select f.id from Fileset f") == []
+            assert (
+                session.query_ids("select i.id from Image i") == session.query_ids("select f.id from Fileset f") == []
+            )
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)

@@ -97,7 +97,7 @@ def test_an_image_that_breaks_the_connection_again_and_again_fails_and_the_other
         if seen.operation == operation and of_image():
             seen.current.con.close(True)
 
-    rows = person.session().rows("select p.image.id, p.id from Pixels p where p.image.id in (:ids)", ids=images)
+    rows = person.session().query_rows("select p.image.id, p.id from Pixels p where p.image.id in (:ids)", ids=images)
     pixels = dict(rows)
     with recorded.watched_by(break_connection):
         events = run(recorded, person, wanted)

@@ -92,7 +92,7 @@ def test_a_session_that_was_ended_is_opened_again(person, made):
     ended.uuid = rstring(session.key)
     while other.c.sf.getSessionService().closeSession(ended) > 0:
         pass
-    assert session.rows("select i.name from Image i where i.id = :id", id=int(info.key[6:])) == [["a.tif"]]
+    assert session.query_rows("select i.name from Image i where i.id = :id", id=int(info.key[6:])) == [["a.tif"]]
     assert session.generation == 1
 
 
@@ -100,7 +100,7 @@ def test_a_server_that_does_not_come_back_is_given_up(own_server, person):
     session = person.session(waits=(0.1, 0.1))
     own_server.kill()
     with pytest.raises(UnreachableError):
-        session.rows("select i.name from Image i")
+        session.query_rows("select i.name from Image i")
     own_server.start()
 
 

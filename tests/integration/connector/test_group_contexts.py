@@ -47,7 +47,7 @@ class Place:
 
     def groups_of(self, kind, where="x.id > -1"):
         """The groups of the stored objects of a kind that this user has, as root sees them."""
-        rows = self.root.rows(
+        rows = self.root.query_rows(
             f"select distinct x.details.group.id from {kind} x where x.details.owner.id = :owner and {where}",
             owner=self.session.user_id,
         )

@@ -74,7 +74,7 @@ def test_a_large_result_image_is_stored_pixel_for_pixel(recorded, session, shape
     with OmeroSource(session).open(made) as opened:
         assert_array_equal(opened.read(Region.whole(shape)), pixels)
     assert largest(recorded) < LIMIT
-    rows = session.rows(
+    rows = session.query_rows(
         "select index(c), s.globalMin, s.globalMax from Pixels p join p.channels c join c.statsInfo s "
         "where p.image.id = :id",
         id=int(made.key[6:]),

@@ -129,7 +129,7 @@ def test_late_rois_of_a_removed_entry_are_refused(made):
     image, lost = int(info.key[6:]), 10**6
     with pytest.raises(ServerError):
         save(session, image, "m", entry=lost)
-    assert session.ids("select r.id from Roi r where r.image.id = :id", id=image) == []
+    assert session.query_ids("select r.id from Roi r where r.image.id = :id", id=image) == []
 
 
 def save(session, image, mark, **more):
@@ -167,7 +167,7 @@ def test_texts_that_only_look_like_marks_are_left_alone(made):
         whole_run(session, info, FIRST)
         undo(session, FIRST)
         whole_run(session, info, FIRST)
-        found = session.ids("select r.id from Roi r where r.description = :text order by r.id", text=text)
+        found = session.query_ids("select r.id from Roi r where r.description = :text order by r.id", text=text)
         assert found == kept.tolist()
         from omero_pixclf.connector.results.delete import delete_objects
 

@@ -84,8 +84,8 @@ def tree(session):
     dataset = create_container(session, "Dataset", "d", parent=f"Project:{project}")
     image = upload_image(session, reader((1, 1, 4, 4, 1)), dataset=dataset)
     plate = create_plate(session, "plate", [WellContent(0, 0, [reader((1, 1, 4, 4, 1))])], screen=screen)
-    (well,) = session.ids("select w.id from Well w where w.plate.id = :id", id=plate)
-    (field,) = session.ids("select s.image.id from WellSample s where s.well.id = :id", id=well)
+    (well,) = session.query_ids("select w.id from Well w where w.plate.id = :id", id=plate)
+    (field,) = session.query_ids("select s.image.id from WellSample s where s.well.id = :id", id=well)
     numbers = {"Project": project, "Dataset": dataset, "Image": image, "Screen": screen, "Plate": plate, "Well": well}
     return {kind: f"{kind}:{number}" for kind, number in numbers.items()} | {"Field": f"Image:{field}"}
 
@@ -125,7 +125,7 @@ def test_several_equally_near_are_refused_and_one_file_on_two_places_is_one(sess
     annotation = attach(tree["Dataset"])
     made = omero.model.DatasetAnnotationLinkI()
     made.parent, made.child = make_reference("Dataset", second), make_reference("FileAnnotation", annotation)
-    session.once("linking", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
+    session.write_once("linking", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
     assert read_project_bytes(session, "nuclei.ilp", [tree["Project"]])[1] == b"project"
     attach(f"Dataset:{second}", b"other")
     with pytest.raises(UsageError, match=rf"several files of that name \(FileAnnotation:{annotation}, "):

@@ -29,14 +29,14 @@ class TwoDatasets:
 
     user_id = 1
 
-    def rows(self, hql: str, **_: object) -> list[list[object]]:
+    def query_rows(self, hql: str, **_: object) -> list[list[object]]:
         if "DatasetAnnotationLink" in hql:
             return [[5, 100], [5, 99]]
         if "omeName" in hql:
             return [[5, "ada"]]
         return []
 
-    def objects(self, hql: str, **_: object) -> list[object]:
+    def query_objects(self, hql: str, **_: object) -> list[object]:
         return []
 
 

@@ -58,7 +58,7 @@ def test_images_written_beside_their_source_are_no_inputs(session, info):
         make_reference("Project", project),
         make_reference("Dataset", int(info.place.container[8:])),
     )
-    session.once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
+    session.write_once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
     assert inputs(session, f"Project:{project}") == [info.key]
 
 
@@ -86,13 +86,13 @@ def test_either_of_its_two_marks_tells_what_a_run_made(session, info, lost):
     make_images(session, info, kinds=["labels"])
     (image,) = [i for i in OmeroSource(session).images([info.place.container]) if i.made_by]
     if lost == "description":
-        stored = session.objects("select i from Image i where i.id = :id", id=int(image.key[6:]))[0]
+        stored = session.query_objects("select i from Image i where i.id = :id", id=int(image.key[6:]))[0]
         stored.description = rstring("my favourite")
-        session.once("editing", lambda sf: sf.getUpdateService().saveObject(stored), group=session.group_id)
+        session.write_once("editing", lambda sf: sf.getUpdateService().saveObject(stored), group=session.group_id)
     else:
         hql = "select l from ImageAnnotationLink l where l.parent.id = :id"
-        for one in session.objects(hql, id=int(image.key[6:])):
-            session.once(
+        for one in session.query_objects(hql, id=int(image.key[6:])):
+            session.write_once(
                 "unlinking", lambda sf, one=one: sf.getUpdateService().deleteObject(one), group=session.group_id
             )
     assert made(session, info.place.container) == {"a.tif labels": RUN}
@@ -102,7 +102,7 @@ def test_the_results_dataset_of_a_plate_holds_no_inputs(session):
     plate = create_plate(session, "plate", [WellContent(0, 0, [reader((1, 1, 8, 8, 1), name="A1")])])
     info = next(OmeroSource(session).images([f"Plate:{plate}"]))
     make_images(session, info)
-    (dataset,) = session.ids("select d.id from Dataset d where d.details.owner.id = :me", me=session.user_id)
+    (dataset,) = session.query_ids("select d.id from Dataset d where d.details.owner.id = :me", me=session.user_id)
     assert inputs(session, f"Dataset:{dataset}") == []
     assert len(made(session, f"Dataset:{dataset}")) == 2
     assert inputs(session, f"Plate:{plate}") == [info.key]
@@ -137,10 +137,12 @@ def test_looking_for_makers_takes_a_few_queries_for_a_whole_container(session, d
 
 def _positions(session, plate, *positions):
     """Set wells' rows and columns, in the order of their ids."""
-    wells = session.objects("select w from Well w where w.plate.id = :id order by w.id", id=plate)
+    wells = session.query_objects("select w from Well w where w.plate.id = :id order by w.id", id=plate)
     for well, (row, column) in zip(wells, positions, strict=True):
         well.row, well.column = (None if n is None else rint(n) for n in (row, column))
-        session.once("placing", lambda sf, well=well: sf.getUpdateService().saveObject(well), group=session.group_id)
+        session.write_once(
+            "placing", lambda sf, well=well: sf.getUpdateService().saveObject(well), group=session.group_id
+        )
 
 
 @pytest.mark.parametrize("position", [(None, None), (None, 3), (0, None)])
@@ -170,12 +172,14 @@ def _row(image):
 def test_an_image_that_wells_share_has_a_row_for_each(session):
     shared = upload_image(session, reader((1, 1, 8, 8, 1), name="shared"))
     plate = create_plate(session, "plate", [WellContent(0, n, [reader((1, 1, 8, 8, 1), name="own")]) for n in (1, 0)])
-    for well in session.objects("select w from Well w join fetch w.wellSamples where w.plate.id = :id", id=plate):
+    for well in session.query_objects("select w from Well w join fetch w.wellSamples where w.plate.id = :id", id=plate):
         sample = omero.model.WellSampleI()
         sample.image = omero.model.ImageI(shared, False)
         well.addWellSample(sample)
-        session.once("sharing", lambda sf, well=well: sf.getUpdateService().saveObject(well), group=session.group_id)
-    second = session.ids("select w.id from Well w where w.plate.id = :id and w.column = 1", id=plate)[0]
+        session.write_once(
+            "sharing", lambda sf, well=well: sf.getUpdateService().saveObject(well), group=session.group_id
+        )
+    second = session.query_ids("select w.id from Well w where w.plate.id = :id and w.column = 1", id=plate)[0]
     for target, order in ((f"Plate:{plate}", ["A1", "A2"]), (f"Image:{shared}", ["A1", "A2"]),
                           (f"Well:{second}", ["A2", "A1"])):  # fmt: skip
         (image,) = [i for i in OmeroSource(session).images([target]) if i.name == "shared"]

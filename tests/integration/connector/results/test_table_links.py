@@ -134,7 +134,7 @@ def test_taking_back_the_tables_of_one_entry_leaves_those_of_others(session, sin
         write_table(session, container, summary(*two), name=name, **facts)
     remove_results(session, entry)
     hql = "select f.name from OriginalFile f where f.mimetype = 'OMERO.tables' and f.details.owner.id = :me"
-    left = session.rows(hql, me=session.user_id)
+    left = session.query_rows(hql, me=session.user_id)
     assert {name for (name,) in left} == others
 
 
@@ -176,9 +176,9 @@ def test_the_entry_says_where_the_object_table_is(own_server, new_lab, host):
     written = finish(sink, list(OmeroSource(session).images([f"Image:{image}"])), "20261121T053001-000001")
     (entry,) = find_entries_on(session, TABLES_NS, f"Dataset:{dataset}")
     hql = "select v.value from MapAnnotation a join a.mapValue v where a.id = :id and v.name = 'Object table'"
-    ((said,),) = session.rows(hql, id=entry.annotation)
+    ((said,),) = session.query_rows(hql, id=entry.annotation)
     number = int(written["objects"].partition(":")[2])
-    (file,) = session.ids("select a.file.id from FileAnnotation a where a.id = :id", id=number)
+    (file,) = session.query_ids("select a.file.id from FileAnnotation a where a.id = :id", id=number)
     expected = f"{host}webclient/omero_table/{file}/" if host else f"{written['objects']}, among the attachments"
     assert said.startswith(expected)
 
@@ -190,7 +190,7 @@ def test_key_values_are_read_in_their_order(session, dataset):
     pairs = [(f"key {n}", str(n)) for n in range(12)]
     note.setMapValue([NamedValue(*pair) for pair in pairs])
     made = make_link(f"Dataset:{dataset}", note)
-    session.once("noting", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
+    session.write_once("noting", lambda sf: sf.getUpdateService().saveObject(made), group=session.group_id)
     assert [n.pairs for n in list_opt_ins(session) if n.target == f"Dataset:{dataset}"] == [tuple(pairs)]
 
 

@@ -101,7 +101,7 @@ def test_removing_tables_by_name_leaves_the_others(session, user, dataset):
     left = ezomero.get_file_annotation_ids(user.gateway(), "Dataset", dataset)
     assert left == [second]
     assert first != second
-    assert not session.ids("select f.id from OriginalFile f where f.name = :name", name=f"one_{dataset}")
+    assert not session.query_ids("select f.id from OriginalFile f where f.name = :name", name=f"one_{dataset}")
 
 
 @pytest.mark.parametrize("size", [0, 1, 4 << 20, (9 << 20) + 17])

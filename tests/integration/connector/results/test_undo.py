@@ -114,7 +114,7 @@ def drawn(lab):
         out.map("segmentation", np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="attachment-h5")
         out.complete(record("20261121T053001-000001", finished=record("20261121T053001-000001").started))
     write_container(sink, info, "20261121T053001-000001")
-    made = [i for i in mine.ids("select i.id from Image i order by i.id", group=lab.group) if i != image]
+    made = [i for i in mine.query_ids("select i.id from Image i order by i.id", group=lab.group) if i != image]
     theirs = colleague.session()
     save_outlines(theirs, dots(2), image=made[0], group=lab.group, name="mine", color=(0, 0, 0), mark="")
     return owner, mine, sink, info, made, theirs
@@ -132,7 +132,7 @@ def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
     assert (undone.removed["Roi"], undone.removed["Image"], undone.removed["MapAnnotation"]) == (3, 1, 2)
     assert standing(owner) == {"Roi": 2, "Annotation": 0, "OriginalFile": 0}
     assert len(read_outlines(theirs, made[0])) == 2
-    assert mine.ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
+    assert mine.query_ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
     assert sink.previous(info, "nuclei") == []
 
 
@@ -154,7 +154,7 @@ def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog
     write(sink, info, record("20261121T053002-000002", recipe_hash="hash-2"), objects=4)
     assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053002-000002"]
     assert f"Image:{made[0]}: stays, since others drew ROIs on it" in caplog.text
-    assert mine.ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
+    assert mine.query_ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
     assert len(read_outlines(theirs, made[0])) == 2
     undo(mine, "20261121T053002-000002")
     assert undo(mine, "20261121T053001-000001").kept  # what stays is still known as that run's
@@ -184,10 +184,12 @@ def duplicate(user, image):
 def test_undo_leaves_copies_of_images_that_omeros_duplicate_made(session, user, sink, info, which):
     run = "20261121T053001-000001"
     write(sink, info, record(run), form="image")
-    (result,) = session.ids("select i.id from Image i where i.description like :m", m=f"omero\\_pixclf/run {run}%")
+    (result,) = session.query_ids(
+        "select i.id from Image i where i.description like :m", m=f"omero\\_pixclf/run {run}%"
+    )
     copy = duplicate(user, int(info.key[6:]) if which == "input" else result)
     undo(session, run)
-    left = session.ids("select i.id from Image i where i.id in (:ids)", ids=[copy, result, int(info.key[6:])])
+    left = session.query_ids("select i.id from Image i where i.id in (:ids)", ids=[copy, result, int(info.key[6:])])
     assert sorted(left) == sorted([int(info.key[6:]), copy])
 
 
@@ -195,10 +197,10 @@ def test_a_copy_of_an_input_is_an_input_too(session, user, sink, info):
     write(sink, info, record("20261121T053001-000001"), form="image")
     copy = duplicate(user, int(info.key[6:]))
     (found,) = OmeroSource(session).images([f"Image:{copy}"])
-    (dataset,) = session.ids("select d.id from Dataset d where d.id = :id", id=int(info.place.container[8:]))
+    (dataset,) = session.query_ids("select d.id from Dataset d where d.id = :id", id=int(info.place.container[8:]))
     held = omero.model.DatasetImageLinkI()
     held.parent, held.child = omero.model.DatasetI(dataset, False), omero.model.ImageI(copy, False)
-    session.once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
+    session.write_once("linking", lambda sf: sf.getUpdateService().saveObject(held), group=session.group_id)
     images = {i.key: i.made_by for i in OmeroSource(session).images([info.place.container])}
     assert found.key == f"Image:{copy}" and images[info.key] == images[f"Image:{copy}"] == ""
 
@@ -207,14 +209,16 @@ def test_neither_undo_nor_a_new_run_removes_an_image_that_somebody_linked_to_the
     raw = int(two[1].key[6:])
     for number in (1, 2):
         write(sink, two[0], record(f"20261121T053001-00000{number}", recipe_hash=f"hash-{number}"), form="image")
-        (entry,) = session.ids(
+        (entry,) = session.query_ids(
             "select a.id from ImageAnnotationLink l join l.child a where l.parent.id = :i and a.ns = :ns",
             i=int(two[0].key[6:]),
             ns="omero_pixclf/run",
         )
         held = omero.model.ImageAnnotationLinkI()
         held.parent, held.child = omero.model.ImageI(raw, False), omero.model.MapAnnotationI(entry, False)
-        session.once("linking", lambda sf, held=held: sf.getUpdateService().saveObject(held), group=session.group_id)
+        session.write_once(
+            "linking", lambda sf, held=held: sf.getUpdateService().saveObject(held), group=session.group_id
+        )
     kept = undo(session, "20261121T053001-000002").kept
-    assert session.ids("select i.id from Image i where i.id = :id", id=raw) == [raw]
+    assert session.query_ids("select i.id from Image i where i.id = :id", id=raw) == [raw]
     assert kept == (f"Image:{raw}: its description does not say that the run made it",)

@@ -65,7 +65,7 @@ def test_a_session_is_joined_by_its_key_and_left_open(user):
     with connect(login, environ={}) as joined:
         assert joined.user_id == user.ident
         assert joined.key == first.key
-    assert first.rows("select e.omeName from Experimenter e where e.id = :id", id=user.ident) == [[user.name]]
+    assert first.query_rows("select e.omeName from Experimenter e where e.id = :id", id=user.ident) == [[user.name]]
 
 
 def test_a_key_of_no_session_is_refused(user):
@@ -98,7 +98,7 @@ def test_nothing_stays_open(user):
         opened = warm_up.key
     before, threads = sockets(), threading.active_count()
     with connect(user.login, environ={"OMERO_PASSWORD": user.password}) as session:
-        session.rows("select e.id from Experimenter e where e.id = :id", id=user.ident)
+        session.query_rows("select e.id from Experimenter e where e.id = :id", id=user.ident)
         opened = session.key
         with connect(Login(user.endpoint.host, port=user.endpoint.port, key=opened), environ={}) as worker:
             assert worker.key == opened

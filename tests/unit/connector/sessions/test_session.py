@@ -126,7 +126,7 @@ def test_what_must_not_be_repeated_is_not():
     server = Server([Ice.ConnectionLostException()])
     session = Session(server.dial, waits=(1,), pause=lambda s: None)
     with pytest.raises(UnreachableError):
-        session.once("creating", lambda sf: sf.work(), group=3)
+        session.write_once("creating", lambda sf: sf.work(), group=3)
     assert server.logins == 1
 
 
@@ -180,7 +180,7 @@ def test_a_server_that_is_busy_for_long_is_waited_for():
 
 def test_a_save_that_another_session_made_invalid_is_tried_again():
     """Two first annotations of a namespace at once: the server fails one of them."""
-    for attempt in (Session.write, Session.once):
+    for attempt in (Session.write, Session.write_once):
         server, cleaned = Server([omero.ValidationException()]), []
         session = Session(server.dial, waits=(), pause=lambda s: None)
         clean = {"clean": lambda: cleaned.append(1)} if attempt is Session.write else {}  # noqa: B023
@@ -192,7 +192,7 @@ def test_what_stays_invalid_is_an_error():
     server = Server([omero.ValidationException()] * 100)
     session = Session(server.dial, waits=(), pause=lambda s: None)
     with pytest.raises(ServerError, match="ValidationException"):
-        session.once("saving", lambda sf: sf.work(), group=3)
+        session.write_once("saving", lambda sf: sf.work(), group=3)
 
 
 def test_every_action_works_within_the_group_that_it_was_given():
@@ -200,5 +200,5 @@ def test_every_action_works_within_the_group_that_it_was_given():
     session = Session(server.dial, waits=())
     session.read("reading", lambda sf: sf.work())
     session.write("saving", lambda sf: sf.work(), group=3)
-    session.once("creating", lambda sf: sf.work(), group=4)
+    session.write_once("creating", lambda sf: sf.work(), group=4)
     assert server.contexts == [{"omero.group": g} for g in ("-1", "3", "4")]
