@@ -297,11 +297,20 @@ def _open_task(opened: ExitStack, batch: _Batch, path: str, mask: str | None) ->
 
 
 def _divide_memory(planned: ExportPlan, image: FileReader, memory: int | None) -> tuple[ExportPlan, int | None]:
-    """Divide the memory that was allowed: what reading and writing hold back, and the rest for the computation."""
+    """Divide the allowed memory between reading, writing and the computation."""
     if memory is None:
         return planned, None
     target = replace(planned.target, buffer_bytes=min(planned.target.buffer_bytes, memory // 4))
-    left = memory - get_format(planned.output_format).buffer_bytes(target) - image.array.cache_bytes
+    writing = get_format(planned.output_format).buffer_bytes(target)
+    if writing > memory:
+        log.warning(
+            "%s: writing %s may take %d MiB, more than the %d MiB allowed; 'multipage tiff' is written in pieces",
+            planned.path,
+            planned.output_format,
+            writing >> 20,
+            memory >> 20,
+        )
+    left = memory - writing - image.array.cache_bytes
     return replace(planned, target=target), max(left, memory // 8)
 
 

@@ -93,6 +93,12 @@ def _zarr_buffer_bytes(target: OutputArray) -> int:
     return zarr_buffer_bytes(target)
 
 
+def _png_buffer_bytes(target: OutputArray) -> int:
+    from omero_pixclf.files.png import png_buffer_bytes
+
+    return png_buffer_bytes(target)
+
+
 def _npy(path: Path, _: str, target: OutputArray) -> AbstractContextManager[WriteBlock]:
     return write_npy(path, target)
 
@@ -126,16 +132,25 @@ def _sequence(
     if "{slice_index" not in path.name:
         raise UsageError(f"{path.name}: a sequence needs '{{slice_index}}' in its file name template")
     _check_axis_count(path, target, count)
-    axis = next(i for i, n in enumerate(target.shape) if n > 1)
+    axis = _sequence_axis(target)
     first = target.start[axis]
     digits = math.ceil(math.log10(first + target.shape[axis] + 1))
     template = path.name.replace("{slice_index}", f"{{slice_index:0{digits}}}")
-    one = replace(target, shape=(*target.shape[:axis], 1, *target.shape[axis + 1 :]))
+    one = _first_step(target, axis)
     with open_scratch_array(path.with_name(path.name.replace("{slice_index}", "sequence")), target) as (write, array):
         yield write
         for index in range(target.shape[axis]):
             name = fill_template(template, {"slice_index": first + index})
             save(path.with_name(name), one, array[(slice(None),) * axis + (slice(index, index + 1),)])
+
+
+def _sequence_axis(target: OutputArray) -> int:
+    """Return the number of the axis along which a sequence has its files: the first with more than one entry."""
+    return next((i for i, n in enumerate(target.shape) if n > 1), 0)
+
+
+def _first_step(target: OutputArray, axis: int) -> OutputArray:
+    return replace(target, shape=(*target.shape[:axis], 1, *target.shape[axis + 1 :]))
 
 
 def _check_axis_count(path: Path, target: OutputArray, most: int) -> None:
@@ -199,12 +214,18 @@ def _png(path: Path, _: str, target: OutputArray) -> AbstractContextManager[Writ
     return _single_plane(path, target, _save_png)
 
 
-def _plane_formats(extension: str, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, ExportFormat]:
+def _plane_formats(
+    extension: str, save: Callable[[Path, NDArray[Any]], None], buffer_bytes: Callable[[OutputArray], int]
+) -> dict[str, ExportFormat]:
+    """Return the formats of pictures of one plane, and of sequences of them."""
     return {
-        extension: ExportFormat(extension, lambda path, _, target: _single_plane(path, target, save)),
+        extension: ExportFormat(
+            extension, lambda path, _, target: _single_plane(path, target, save), buffer_bytes=buffer_bytes
+        ),
         f"{extension} sequence": ExportFormat(
             extension,
             lambda path, _, target: _sequence(path, target, lambda p, t, a: save(p, _to_plane(a, t.keys)), 3),
+            buffer_bytes=lambda target: buffer_bytes(_first_step(target, _sequence_axis(target))),
         ),
     }
 
@@ -216,8 +237,8 @@ FORMATS: dict[str, ExportFormat] = {
     "single-scale OME-Zarr": ExportFormat("zarr", _zarr, "tczyx", _zarr_buffer_bytes),
     "multipage tiff": ExportFormat("tiff", _ome_tiff, "tzcyx"),
     "multipage tiff sequence": ExportFormat("tiff", lambda path, _, target: _sequence(path, target, _save_stack, 4)),
-    **_plane_formats("tiff", _save_tiff),
-    **_plane_formats("tif", _save_tiff),
-    **_plane_formats("png", _save_png),
-    "png": ExportFormat("png", _png),
+    **_plane_formats("tiff", _save_tiff, lambda _: 0),
+    **_plane_formats("tif", _save_tiff, lambda _: 0),
+    **_plane_formats("png", _save_png, _png_buffer_bytes),
+    "png": ExportFormat("png", _png, buffer_bytes=_png_buffer_bytes),
 }
