@@ -16,17 +16,35 @@ from numpy.typing import NDArray
 
 __all__ = [
     "AXES",
+    "Array",
     "ArrayReader",
+    "BoolArray",
     "ChannelReader",
+    "Float32Array",
+    "Float64Array",
     "ImageInfo",
     "ImageLocation",
+    "Int32Array",
+    "Int64Array",
     "PixelArray",
     "PixelReader",
     "Region",
     "Shape5",
+    "UInt8Array",
+    "UInt32Array",
     "parse_id",
     "split_into_bands",
+    "well_name",
 ]
+
+Array = NDArray[Any]
+BoolArray = NDArray[np.bool_]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+UInt8Array = NDArray[np.uint8]
+UInt32Array = NDArray[np.uint32]
 
 AXES = "tzyxc"
 Shape5 = tuple[int, int, int, int, int]

@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Float64Array
 from omero_pixclf.objects.contours import is_in_ring, signed_area, trace_contours
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
@@ -16,7 +16,6 @@ __all__ = ["geojson_features"]
 
 MAX_PLANE_PIXELS = 2**20  # pixels in which rings are found together
 
-Points = NDArray[np.float64]
 Shape = MaskShape | tuple[PolygonShape, ...]
 
 
@@ -81,7 +80,7 @@ def _geometries(shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
             yield {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
+def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Float64Array]]:
     """The rings of each mask at its place: found in one plane where all lie side by side, which is far quicker."""
     if not masks:
         return
@@ -90,7 +89,7 @@ def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
     for number, (mask, start) in enumerate(zip(masks, starts, strict=False), 1):
         height, width = mask.bits.shape
         plane[:height, start : start + width] = mask.bits.astype(bool) * np.int32(number)
-    found: list[list[Points]] = [[] for _ in masks]
+    found: list[list[Float64Array]] = [[] for _ in masks]
     for ring in trace_contours(plane):
         mask = masks[ring.label - 1]
         moved = ring.corners + np.array([mask.x - starts[ring.label - 1], mask.y])
@@ -98,7 +97,7 @@ def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Points]]:
     yield from found
 
 
-def _mask_geometry(rings: Sequence[Points]) -> dict[str, Any]:
+def _mask_geometry(rings: Sequence[Float64Array]) -> dict[str, Any]:
     outer = [ring for ring in rings if signed_area(ring) > 0]
     nested = sorted(range(len(outer)), key=lambda i: signed_area(outer[i]))  # smallest first: parts may lie in holes
     holes = [ring for ring in rings if signed_area(ring) <= 0]
@@ -109,6 +108,6 @@ def _mask_geometry(rings: Sequence[Points]) -> dict[str, Any]:
     return {"type": "MultiPolygon", "coordinates": polygons}
 
 
-def _close_ring(points: Points) -> list[list[float]]:
+def _close_ring(points: Float64Array) -> list[list[float]]:
     ring: list[list[float]] = points.tolist()
     return [*ring, ring[0]]

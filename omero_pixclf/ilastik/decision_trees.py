@@ -8,18 +8,16 @@ child, right child and feature. All trees are walked at once, level by level, so
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group
+from omero_pixclf.image import Array, BoolArray, Float64Array, Int32Array, Int64Array
 
 __all__ = ["StoredTree", "TreeArrays", "flatten_trees"]
 
 _THRESHOLD, _LEAF = 0, 0x40000000
 _ROOT, _MAX_DEPTH, _MAX_ENTRIES = 2, 1000, 2_000_000
-_Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,8 +25,8 @@ class StoredTree:
     """A tree as the file has it; ``weighted`` says whether a leaf counts with its number of samples."""
 
     group: Hdf5Group
-    topology: NDArray[Any]
-    parameters: NDArray[Any]
+    topology: Array
+    parameters: Array
     weighted: bool
 
 
@@ -39,20 +37,20 @@ class TreeArrays:
     Nodes come after their parents. Leaves are numbered tree by tree, each tree's from left to right.
     """
 
-    columns: NDArray[np.int32]
-    thresholds: NDArray[np.float64]
-    children: NDArray[np.int32]
-    leaves: NDArray[np.float64]
-    roots: NDArray[np.int32]
+    columns: Int32Array
+    thresholds: Float64Array
+    children: Int32Array
+    leaves: Float64Array
+    roots: Int32Array
 
 
 @dataclass(frozen=True, eq=False)
 class _Level:
     """Entries (nodes and leaves) of one depth: where in the joined topology, of which tree, and whether a leaf."""
 
-    at: _Ints
-    tree: _Ints
-    leaf: NDArray[np.bool_]
+    at: Int64Array
+    tree: Int64Array
+    leaf: BoolArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +58,16 @@ class _JoinedTrees:
     """The arrays of all trees, one after the other."""
 
     trees: list[StoredTree]
-    topology: _Ints
-    parameters: NDArray[np.float64]
-    starts: _Ints
-    ends: _Ints
-    values: _Ints
-    value_ends: _Ints
+    topology: Int64Array
+    parameters: Float64Array
+    starts: Int64Array
+    ends: Int64Array
+    values: Int64Array
+    value_ends: Int64Array
     columns: int
     classes: int
 
-    def check(self, holds: NDArray[np.bool_], tree: _Ints, at: _Ints, problem: str) -> None:
+    def check(self, holds: BoolArray, tree: Int64Array, at: Int64Array, problem: str) -> None:
         """Refuse the first entry for which something does not hold."""
         if not holds.all():
             bad = int(np.argmin(holds))
@@ -148,7 +146,7 @@ def _find_levels(stock: _JoinedTrees) -> list[_Level]:
     return levels
 
 
-def _check_level(stock: _JoinedTrees, at: _Ints, tree: _Ints, seen: NDArray[np.bool_]) -> _Level:
+def _check_level(stock: _JoinedTrees, at: Int64Array, tree: Int64Array, seen: BoolArray) -> _Level:
     again = seen[at]
     order = np.argsort(at, kind="stable")
     again[order[1:]] |= at[order[1:]] == at[order[:-1]]
@@ -166,7 +164,7 @@ def _check_level(stock: _JoinedTrees, at: _Ints, tree: _Ints, seen: NDArray[np.b
     return _Level(at, tree, leaf)
 
 
-def _find_left_children(levels: list[_Level], first: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
+def _find_left_children(levels: list[_Level], first: Int64Array, leaf: BoolArray) -> Int64Array:
     """The entry that is each node's left child; the right one follows. -1 for leaves."""
     lefts = np.full(leaf.size, -1)
     for depth, level in enumerate(levels[:-1]):
@@ -175,7 +173,7 @@ def _find_left_children(levels: list[_Level], first: _Ints, leaf: NDArray[np.boo
     return lefts
 
 
-def _number_leaves(levels: list[_Level], first: _Ints, lefts: _Ints, leaf: NDArray[np.bool_]) -> _Ints:
+def _number_leaves(levels: list[_Level], first: Int64Array, lefts: Int64Array, leaf: BoolArray) -> Int64Array:
     """The number of each entry's leftmost leaf: leaves are counted from below, then numbered from above."""
     count = leaf.astype(np.int64)
     inner = [first[depth] + np.flatnonzero(~level.leaf) for depth, level in enumerate(levels)]
@@ -190,7 +188,7 @@ def _number_leaves(levels: list[_Level], first: _Ints, lefts: _Ints, leaf: NDArr
     return number
 
 
-def _sort_leaf_values(stock: _JoinedTrees, offsets: _Ints, tree: _Ints, number: _Ints) -> NDArray[np.float64]:
+def _sort_leaf_values(stock: _JoinedTrees, offsets: Int64Array, tree: Int64Array, number: Int64Array) -> Float64Array:
     values = stock.parameters[offsets[:, None] + 1 + np.arange(stock.classes)]
     weighted = np.array([t.weighted for t in stock.trees])[tree]
     values = np.where(weighted[:, None], stock.parameters[offsets][:, None] * values, values)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.lanes import Lane, parse_axistags, parse_lane, raw_data_groups
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, open_hdf5, read_numbers
-from omero_pixclf.image import AXES
+from omero_pixclf.image import AXES, Int64Array, UInt8Array
 
 __all__ = ["BrushStrokes", "draw_strokes", "read_labels"]
 
@@ -33,8 +33,8 @@ class BrushStrokes:
     """
 
     lane: Lane
-    positions: NDArray[np.int64]
-    classes: NDArray[np.uint8]
+    positions: Int64Array
+    classes: UInt8Array
 
 
 def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None = None) -> tuple[BrushStrokes, ...]:
@@ -63,7 +63,7 @@ def read_labels(source: Path | str | bytes, *, stage: int = 1, name: str | None 
         return tuple(_read_strokes(sets.group(own), lane) for own, lane in zip(names, known, strict=False))
 
 
-def draw_strokes(strokes: BrushStrokes, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+def draw_strokes(strokes: BrushStrokes, shape: tuple[int, int, int, int]) -> UInt8Array:
     """Strokes as an image: uint8 ``(t, z, y, x, 1)``, 0 where nothing was labelled.
 
     ``shape`` is the training image's extent along t, z, y, x; strokes outside of it raise an `IndexError`.
@@ -89,7 +89,7 @@ def _read_strokes(blocks: Hdf5Group, lane: Lane) -> BrushStrokes:
     return BrushStrokes(lane, where[order], which[order])
 
 
-def _read_block(blocks: Hdf5Group, name: str, lane: Lane) -> tuple[NDArray[np.uint8], list[int], str]:
+def _read_block(blocks: Hdf5Group, name: str, lane: Lane) -> tuple[UInt8Array, list[int], str]:
     """One block of strokes: its values, where it begins, and its axes."""
     found = read_numbers(blocks, name, "u")
     tags, span = blocks.attribute("axistags", name), blocks.attribute("blockSlice", name)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from omero_pixclf.ilastik.decision_trees import StoredTree, flatten_trees
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_texts
 from omero_pixclf.ilastik.workflows import untrained_project_error
+from omero_pixclf.image import Float64Array, Int32Array
 
 __all__ = ["ForestArrays", "read_forests"]
 
@@ -44,11 +42,11 @@ class ForestArrays:
         The label value (1-based) that each class of the forests stands for.
     """
 
-    columns: NDArray[np.int32]
-    thresholds: NDArray[np.float64]
-    children: NDArray[np.int32]
-    leaves: NDArray[np.float64]
-    roots: NDArray[np.int32]
+    columns: Int32Array
+    thresholds: Float64Array
+    children: Int32Array
+    leaves: Float64Array
+    roots: Int32Array
     sizes: tuple[int, ...]
     column_count: int
     known_labels: tuple[int, ...]

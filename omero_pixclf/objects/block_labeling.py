@@ -17,11 +17,11 @@ from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from omero_pixclf.image import Array, BoolArray, Int32Array, Int64Array
 from omero_pixclf.objects.block_regions import (
     Block,
     RegionFilter,
@@ -46,8 +46,6 @@ __all__ = [
     "split_into_blocks",
 ]
 
-Ints = NDArray[np.int64]
-
 
 class ReadableArray(Protocol):
     """An array that is read by slices: of numpy, zarr, h5py, or one that computes what is asked for."""
@@ -56,7 +54,7 @@ class ReadableArray(Protocol):
     def shape(self) -> tuple[int, ...]:
         """Extents in ``(t, z, y, x)``."""
 
-    def __getitem__(self, place: Any, /) -> NDArray[Any]: ...
+    def __getitem__(self, place: Any, /) -> Array: ...
 
 
 class WritableArray(ReadableArray, Protocol):
@@ -124,15 +122,15 @@ def label_blocks(
 
 
 def label_block(
-    mask: NDArray[Any], place: Block, shape: tuple[int, ...], connectivity: Connectivity, *, holding: Any = None
-) -> tuple[NDArray[np.int32], RegionStatistics]:
+    mask: Array, place: Block, shape: tuple[int, ...], connectivity: Connectivity, *, holding: Any = None
+) -> tuple[Int32Array, RegionStatistics]:
     """The components of one ``(z, y, x)`` block by itself, numbered from 1, and what is known of them."""
     labels = np.empty(mask.shape, dtype=np.int32)
     ndimage.label(np.ascontiguousarray(mask), structuring_element(connectivity), output=labels)
     return labels, block_statistics(labels, place, shape, holding=holding)
 
 
-def find_touching_labels(ids: ReadableArray, t: int, place: Block, connectivity: Connectivity) -> Ints:
+def find_touching_labels(ids: ReadableArray, t: int, place: Block, connectivity: Connectivity) -> Int64Array:
     """Pairs of numbers that touch across a block's three near faces, ``(n, 2)``.
 
     ``ids`` has the numbers that blocks have by themselves, each number once at a t.
@@ -147,8 +145,12 @@ def find_touching_labels(ids: ReadableArray, t: int, place: Block, connectivity:
 
 
 def join_labels(
-    parts: Sequence[RegionStatistics], meetings: Sequence[Ints], total: int, keep: RegionFilter, shape: tuple[int, ...]
-) -> tuple[Ints, RegionStatistics]:
+    parts: Sequence[RegionStatistics],
+    meetings: Sequence[Int64Array],
+    total: int,
+    keep: RegionFilter,
+    shape: tuple[int, ...],
+) -> tuple[Int64Array, RegionStatistics]:
     """What the numbers of blocks become, and the objects that they then are.
 
     Parameters
@@ -219,18 +221,18 @@ def block_index(t: int, place: Block) -> tuple[int, slice, slice, slice]:
     return (t, *place)
 
 
-def _touching_graph(meetings: Ints, nodes: int) -> Any:
+def _touching_graph(meetings: Int64Array, nodes: int) -> Any:
     one, other = meetings.T
     return coo_array((np.ones(len(one), dtype=np.bool_), (one, other)), shape=(nodes, nodes))
 
 
-def _replace_labels(out: WritableArray, t: int, block: tuple[int, int, int], number: NDArray[Any]) -> None:
+def _replace_labels(out: WritableArray, t: int, block: tuple[int, int, int], number: Array) -> None:
     for place in split_into_blocks(out.shape[1:], block):
         at = block_index(t, place)
         out[at] = number[np.asarray(out[at])]
 
 
-def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, margin: int) -> Ints:
+def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, margin: int) -> Int64Array:
     """A block's numbers in one layer across an axis, with so many pixels more along the others: 0 outside the image."""
     wanted, pads = [], []
     for n, (side, extent) in enumerate(zip(place, ids.shape[1:], strict=True)):
@@ -244,7 +246,7 @@ def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, ma
     return np.pad(layer.astype(np.int64), pads)
 
 
-def _find_touching(before: Ints, here: Ints, allowed: NDArray[np.bool_]) -> Ints:
+def _find_touching(before: Int64Array, here: Int64Array, allowed: BoolArray) -> Int64Array:
     """Pairs of numbers of ``here`` and of its neighbours in ``before``, which has one more pixel all around."""
     height, width = here.shape
     found = [np.empty((0, 2), dtype=np.int64)]

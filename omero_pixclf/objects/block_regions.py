@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray, Int64Array
 from omero_pixclf.objects.moments import compute_geometry
 from omero_pixclf.objects.run_length import encode_spans
 
@@ -25,7 +25,6 @@ __all__ = [
 ]
 
 Block = tuple[slice, slice, slice]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class RegionStatistics:
         (n, 3) bounding box in the whole image, start inclusive and stop exclusive.
     """
 
-    number: Ints
-    size: Ints
-    first: Ints
-    held: NDArray[np.bool_]
-    start: Ints
-    stop: Ints
+    number: Int64Array
+    size: Int64Array
+    first: Int64Array
+    held: BoolArray
+    start: Int64Array
+    stop: Int64Array
 
     def offset_numbers(self, by: int) -> RegionStatistics:
         """The same objects, each number so much higher."""
@@ -67,9 +66,7 @@ class RegionFilter:
     clear_of: tuple[int, ...] = ()
 
 
-def block_statistics(
-    labels: NDArray[Any], place: Block, shape: tuple[int, ...], *, holding: Any = None
-) -> RegionStatistics:
+def block_statistics(labels: Array, place: Block, shape: tuple[int, ...], *, holding: Any = None) -> RegionStatistics:
     """The objects in one ``(z, y, x)`` block of an image of this shape; without ``holding`` all count as held."""
     spans = encode_spans(labels)
     number, compact = np.unique(spans.label, return_inverse=True)  # a block has few of the numbers of an image
@@ -86,7 +83,7 @@ def block_statistics(
     return RegionStatistics(number, geometry.size, raster, held, geometry.start + near, geometry.stop + near)
 
 
-def merge_statistics(parts: Sequence[RegionStatistics], *, group: Ints | None = None) -> RegionStatistics:
+def merge_statistics(parts: Sequence[RegionStatistics], *, group: Int64Array | None = None) -> RegionStatistics:
     """One row per object, from the rows of its parts: those of one number, or those of one ``group[number]``."""
     number, size, first, held, start, stop = (
         getattr(concatenate_statistics(parts), f.name) for f in fields(RegionStatistics)
@@ -121,7 +118,7 @@ def renumber(objects: RegionStatistics) -> RegionStatistics:
     return replace(objects, number=np.arange(1, len(objects.number) + 1))
 
 
-def take_regions(objects: RegionStatistics, rows: NDArray[Any]) -> RegionStatistics:
+def take_regions(objects: RegionStatistics, rows: Array) -> RegionStatistics:
     """Some of the objects, by index or mask."""
     return RegionStatistics(*(getattr(objects, f.name)[rows] for f in fields(RegionStatistics)))
 

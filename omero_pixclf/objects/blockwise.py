@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray, Int32Array
 from omero_pixclf.objects.block_labeling import (
     ReadableArray,
     WritableArray,
@@ -52,9 +52,9 @@ class _LazyMask:
     """A mask ``(t, z, y, x)`` that is computed where it is read."""
 
     shape: tuple[int, ...]
-    at: Callable[[int, Block], NDArray[np.bool_]]
+    at: Callable[[int, Block], BoolArray]
 
-    def __getitem__(self, place: Any, /) -> NDArray[Any]:
+    def __getitem__(self, place: Any, /) -> Array:
         t, z, y, x = place
         return self.at(t, (z, y, x))
 
@@ -117,7 +117,7 @@ def segment_blocks(
 
 def label_segmented_block(
     probabilities: ReadableArray, index: int, settings: SegmentationSettings, t: int, place: Block
-) -> tuple[NDArray[np.int32], RegionStatistics]:
+) -> tuple[Int32Array, RegionStatistics]:
     """The objects of one box by itself, numbered from 1, where a recipe neither fills holes nor splits.
 
     What boxes give is put together by `omero_pixclf.objects.block_labeling.join_labels`.
@@ -151,9 +151,7 @@ class MeasurementParameters:
     pixel_size_um: PixelSize
     channels: Sequence[str]
 
-    def measure(
-        self, labels: NDArray[Any], image: NDArray[Any], maps: NDArray[Any] | None, *, box: CropLocation | None = None
-    ) -> Table:
+    def measure(self, labels: Array, image: Array, maps: Array | None, *, box: CropLocation | None = None) -> Table:
         """`measure`."""
         return measure(
             labels,
@@ -229,7 +227,7 @@ def _foreground_mask(
 ) -> _LazyMask:
     """The foreground, or its cores."""
 
-    def at(t: int, place: Block) -> NDArray[np.bool_]:
+    def at(t: int, place: Block) -> BoolArray:
         wide, core = _block_foreground(probabilities, index, settings, connectivity, t, place)
         return core if cores and core is not None else wide
 
@@ -243,7 +241,7 @@ def _block_foreground(
     connectivity: Connectivity,
     t: int,
     place: Block,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+) -> tuple[BoolArray, BoolArray | None]:
     """Foreground and cores of a box, computed from a larger one, by as much as smoothing looks around."""
     larger = expand_block(place, smoothing_halo(smoothing_sigma(settings, connectivity)), probabilities.shape[1:4])
     maps = np.asarray(probabilities[block_index(t, larger)])[None]
@@ -291,7 +289,7 @@ def _split_windows(
         out[at] = there
 
 
-def _owned_labels(window: Window) -> NDArray[Any]:
+def _owned_labels(window: Window) -> Array:
     return np.where(window.owned, window.labels, 0)
 
 
@@ -303,6 +301,6 @@ def _shift_shape(shape: PolygonShape | MaskShape, window: Window) -> PolygonShap
     return PolygonShape(window.t, shape.z + z, shape.points + (x, y), holes)
 
 
-def _replace_column(table: Table, name: str, values: NDArray[Any]) -> Table:
+def _replace_column(table: Table, name: str, values: Array) -> Table:
     column = next(c for c in table.columns if c.name == name)
     return table.with_column(replace(column, values=values))

@@ -8,14 +8,13 @@ step, walking from piece to piece, visits them one by one, so that the whole is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Array, Int64Array
 
 __all__ = ["Ring", "is_in_ring", "signed_area", "trace_contours"]
 
-Ints = NDArray[np.int64]
 
 # Sides of a pixel, clockwise as seen on a screen (y down), the object always on the right hand:
 # the top is walked east, the right side south, the bottom west, the left side north.
@@ -34,18 +33,18 @@ class Ring:
     """
 
     label: int
-    corners: Ints
+    corners: Int64Array
 
 
 @dataclass(frozen=True)
 class _Pieces:
     """Straight pieces of the line along one side: flat index of the first and last pixel of each."""
 
-    first: Ints
-    last: Ints
+    first: Int64Array
+    last: Int64Array
 
 
-def signed_area(ring: NDArray[Any]) -> float:
+def signed_area(ring: Array) -> float:
     """The area within a ring ``(n, 2)`` of (x, y): positive where it is clockwise on a screen, so around an object.
 
     >>> signed_area(np.array([[0, 0], [2, 0], [2, 1], [0, 1]]))
@@ -56,7 +55,7 @@ def signed_area(ring: NDArray[Any]) -> float:
     return float(between + x[-1] * first_y - first_x * y[-1]) / 2
 
 
-def is_in_ring(ring: NDArray[Any], hole: NDArray[Any]) -> bool:
+def is_in_ring(ring: Array, hole: Array) -> bool:
     """Whether a hole lies in a ring, both along pixels' sides: the pixel in the hole's upper left corner does."""
     corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
     x, y = corner[0] + 0.5, corner[1] + 0.5
@@ -65,7 +64,7 @@ def is_in_ring(ring: NDArray[Any], hole: NDArray[Any]) -> bool:
     return bool(np.count_nonzero(crosses & (ring[:, 0] > x)) % 2)  # even-odd rule
 
 
-def trace_contours(plane: NDArray[Any]) -> list[Ring]:
+def trace_contours(plane: Array) -> list[Ring]:
     """All rings of a ``(y, x)`` label image, in the raster order of their uppermost sides.
 
     Where two pixels of an object touch by a corner only, the line stays at its pixel; but parts of an object that hang
@@ -85,7 +84,7 @@ def trace_contours(plane: NDArray[Any]) -> list[Ring]:
     return [Ring(int(label[ring[0]]), np.stack((x[ring], y[ring]), axis=1)) for ring in rings]
 
 
-def _find_pieces(padded: NDArray[Any], side: int) -> _Pieces:
+def _find_pieces(padded: Array, side: int) -> _Pieces:
     """The pieces along one side, in raster order (top, bottom) or column by column (left, right)."""
     edge = np.zeros(padded.shape, dtype=np.bool_)
     dy, dx = _ACROSS[side]
@@ -107,7 +106,7 @@ def _find_pieces(padded: NDArray[Any], side: int) -> _Pieces:
     return _Pieces(low, high) if side in (_TOP, _RIGHT) else _Pieces(high, low)
 
 
-def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
+def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Int64Array, Int64Array]:
     """Where each piece starts, x and y, without the padding."""
     row, column = np.divmod(np.concatenate([p.first for p in pieces]), width)
     counts = [len(p.first) for p in pieces]
@@ -115,7 +114,7 @@ def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Ints, Ints]:
     return column - 1 + dx, row - 1 + dy
 
 
-def _find_successors(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> Ints:
+def _find_successors(flat: Array, width: int, pieces: list[_Pieces]) -> Int64Array:
     """For each piece the index of the one that starts where it ends."""
     side, pixel = [], []
     for own in _SIDES:
@@ -138,7 +137,7 @@ def _find_successors(flat: NDArray[Any], width: int, pieces: list[_Pieces]) -> I
     return following
 
 
-def _walk_rings(following: Ints, label: NDArray[Any], *, starts: int) -> list[list[int]]:
+def _walk_rings(following: Int64Array, label: Array, *, starts: int) -> list[list[int]]:
     """The pieces of each ring in order; every ring has a top side, which are the first ``starts`` pieces."""
     after = following.tolist()
     open_ = bytearray(b"\x01") * len(after)
@@ -155,7 +154,7 @@ def _walk_rings(following: Ints, label: NDArray[Any], *, starts: int) -> list[li
     return rings
 
 
-def _join_parts(following: Ints, rings: list[list[int]], label: NDArray[Any], corner: Ints) -> bool:
+def _join_parts(following: Int64Array, rings: list[list[int]], label: Array, corner: Int64Array) -> bool:
     """Join the rings of a label that share a corner, by exchanging what follows there; whether there were any.
 
     Two rings of one label that meet in a corner always go round different parts of it (the line between a part and a

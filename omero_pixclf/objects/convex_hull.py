@@ -11,31 +11,28 @@ textbook's chain (Andrew 1979, doi:10.1016/0020-0190(79)90072-3) goes point by p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import ConvexHull
 
+from omero_pixclf.image import Array, BoolArray, Float64Array, Int64Array
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["convex_sizes"]
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class _Chain:
     """Corners of lower hulls ``x(y)``, one after the other: group, y, x."""
 
-    group: Ints
-    y: Ints
-    x: Ints
+    group: Int64Array
+    y: Int64Array
+    x: Int64Array
 
 
-def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Floats:
+def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Float64Array:
     """Pixels (voxels) in each object's convex hull, in the order of labels.
 
     >>> from omero_pixclf.objects.moments import compute_geometry
@@ -54,7 +51,7 @@ def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Fl
     return _count_points_within(left, right, planes, len(geometry))
 
 
-def _lower_hulls(group: Ints, row: Ints, x: Ints) -> _Chain:
+def _lower_hulls(group: Int64Array, row: Int64Array, x: Int64Array) -> _Chain:
     """The lower hull of x over y per group."""
     high = int(row.max()) + 1
     key = group * high + row
@@ -78,7 +75,7 @@ def _remove_concave_points(chain: _Chain) -> _Chain:
     return _select_points(_Chain(group, y, x), np.argsort(group, kind="stable"))
 
 
-def _is_concave(chain: _Chain) -> NDArray[np.bool_]:
+def _is_concave(chain: _Chain) -> BoolArray:
     group, y, x = chain.group, chain.y, chain.x
     drop = np.zeros(len(group), dtype=np.bool_)
     inner = group[2:] == group[:-2]
@@ -87,11 +84,11 @@ def _is_concave(chain: _Chain) -> NDArray[np.bool_]:
     return drop
 
 
-def _select_points(chain: _Chain, chosen: NDArray[Any]) -> _Chain:
+def _select_points(chain: _Chain, chosen: Array) -> _Chain:
     return _Chain(chain.group[chosen], chain.y[chosen], chain.x[chosen])
 
 
-def _count_points_between(left: _Chain, right: _Chain, count: int) -> Floats:
+def _count_points_between(left: _Chain, right: _Chain, count: int) -> Float64Array:
     """Points with whole coordinates between each left chain and each (mirrored) right one, or on them."""
     area, line = np.zeros(count), np.zeros(count)
     for chain in (left, right):
@@ -111,7 +108,7 @@ def _count_points_between(left: _Chain, right: _Chain, count: int) -> Floats:
 _MARGIN = 0.01  # gives flat objects a volume; no voxel centre comes in unless it is that near to the hull
 
 
-def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -> Floats:
+def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -> Float64Array:
     """Points with whole coordinates in the hull in space of the corners of an object's hulls in the planes."""
     group = np.concatenate((left.group, right.group))
     corners = np.stack((group % planes, np.concatenate((left.y, right.y)), np.concatenate((left.x, -right.x))), axis=1)
@@ -120,7 +117,7 @@ def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -
     return np.array([_count_points_in_hull(part) for part in parts], dtype=np.float64)
 
 
-def _count_points_in_hull(corners: Ints) -> int:
+def _count_points_in_hull(corners: Int64Array) -> int:
     """Row by row: what each face leaves of it."""
     around = np.concatenate((np.eye(3), -np.eye(3))) * _MARGIN
     faces = ConvexHull((corners[:, None] + around).reshape(-1, 3)).equations  # n·p + d <= 0 inside

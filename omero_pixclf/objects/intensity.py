@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, Float32Array, Float64Array
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["IntensityStatistics", "intensity_statistics", "pixels_in_spans", "uncertainty"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,24 +21,24 @@ class IntensityStatistics:
     ``std`` is the population's (divided by the number of pixels). Where an object has a NaN pixel, all five are NaN.
     """
 
-    mean: Floats
-    minimum: Floats
-    maximum: Floats
-    std: Floats
-    integrated: Floats
+    mean: Float64Array
+    minimum: Float64Array
+    maximum: Float64Array
+    std: Float64Array
+    integrated: Float64Array
 
 
-def pixels_in_spans(frame: NDArray[Any], spans: Spans) -> NDArray[Any]:
+def pixels_in_spans(frame: Array, spans: Spans) -> Array:
     """The pixels of a ``(z, y, x, c)`` image that lie in spans, ``(n, c)``, span by span; no others are read."""
     _, height, width = spans.shape
     start = (spans.z * height + spans.y) * width + spans.x0
     before = np.cumsum(spans.length) - spans.length
     places = np.repeat(start - before, spans.length) + np.arange(int(spans.length.sum()))
-    chosen: NDArray[Any] = frame.reshape(-1, frame.shape[-1])[places]
+    chosen: Array = frame.reshape(-1, frame.shape[-1])[places]
     return chosen
 
 
-def intensity_statistics(pixels: NDArray[Any], spans: Spans, geometry: Geometry) -> Iterator[IntensityStatistics]:
+def intensity_statistics(pixels: Array, spans: Spans, geometry: Geometry) -> Iterator[IntensityStatistics]:
     """The statistics of each channel of the pixels ``(n, c)`` that `pixels_in_spans` gives, channel by channel.
 
     The spread is computed about each object's own mean, in a second pass.
@@ -66,7 +63,7 @@ def intensity_statistics(pixels: NDArray[Any], spans: Spans, geometry: Geometry)
         yield IntensityStatistics(mean, minimum, maximum, np.sqrt(square / geometry.size), total)
 
 
-def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
+def uncertainty(probabilities: Array) -> Float32Array:
     """Uncertainty of ``(…, c)`` probabilities as ilastik has it: 1 - (highest - second highest); 0 for a single class.
 
     >>> uncertainty(np.array([[0.5, 0.25, 0.25]], np.float32)).tolist()
@@ -80,5 +77,5 @@ def uncertainty(probabilities: NDArray[Any]) -> NDArray[np.float32]:
         value = probabilities[..., c]
         second = np.maximum(second, np.minimum(highest, value))
         highest = np.maximum(highest, value)
-    result: NDArray[np.float32] = np.float32(1) - (highest - second)
+    result: Float32Array = np.float32(1) - (highest - second)
     return result

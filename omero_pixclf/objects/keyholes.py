@@ -7,17 +7,15 @@ keyhole). Its area, and whether a point lies in it by either rule (even-odd, non
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Array, Float64Array
 
 __all__ = ["bridge_holes"]
 
-Points = NDArray[np.float64]
 
-
-def bridge_holes(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
+def bridge_holes(ring: Array, holes: Sequence[Array]) -> Float64Array:
     """One ring ``(n, 2)`` of a ring and the rings around its holes, which turn the other way.
 
     Each bridge is level and leads from a hole's leftmost point to what lies left of it: the outer ring or a hole that
@@ -27,7 +25,7 @@ def bridge_holes(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
     >>> bridge_holes(square, [hole]).tolist()[4:]
     [[0.0, 1.0], [1.0, 1.0], [1.0, 2.0], [2.0, 2.0], [2.0, 1.0], [1.0, 1.0], [0.0, 1.0]]
     """
-    joined: Points = ring.astype(np.float64)
+    joined: Float64Array = ring.astype(np.float64)
     for hole in sorted(holes, key=lambda hole: float(hole[:, 0].min())):
         first = int(np.lexsort((hole[:, 1], hole[:, 0]))[0])
         turned = np.roll(hole, -first, axis=0).astype(np.float64)
@@ -36,7 +34,7 @@ def bridge_holes(ring: NDArray[Any], holes: Sequence[NDArray[Any]]) -> Points:
     return joined
 
 
-def _find_left_of(ring: Points, point: Points) -> tuple[int, Points]:
+def _find_left_of(ring: Float64Array, point: Float64Array) -> tuple[int, Float64Array]:
     """The side of a ring that is next to a point on its left, by the index of where it begins, and the place there."""
     x, y = point
     (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, axis=0).T

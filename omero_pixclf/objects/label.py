@@ -7,15 +7,15 @@ Label images are ``(t, z, y, x)`` int32, 0 is background. Objects of a time poin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
+
+from omero_pixclf.image import Array, BoolArray, Int64Array
 
 __all__ = [
     "Connectivity",
-    "Labels",
     "background_connectivity",
     "clear_border",
     "fill_holes",
@@ -31,7 +31,6 @@ __all__ = [
 Connectivity = Literal[4, 6, 8, 26]
 """Which pixels are neighbours: 4 or 8 in a plane (objects end at their plane), 6 or 26 through z."""
 
-Labels = NDArray[Any]
 
 _ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
 _SOME = 2**17  # labels that are counted or renumbered at a time
@@ -54,10 +53,10 @@ def resolve_connectivity(dims: Literal["auto", "2d", "3d"], connectivity: int | 
     return 4 if direct else 8
 
 
-def structuring_element(connectivity: Connectivity) -> NDArray[np.bool_]:
+def structuring_element(connectivity: Connectivity) -> BoolArray:
     """The neighbourhood as a ``(3, 3, 3)`` bool array in (z, y, x)."""
     through_z, steps = _ORDER[connectivity]
-    around: NDArray[np.bool_] = ndimage.generate_binary_structure(3, steps)
+    around: BoolArray = ndimage.generate_binary_structure(3, steps)
     if not through_z:
         around[[0, 2]] = False
     return around
@@ -72,7 +71,7 @@ def background_connectivity(connectivity: Connectivity) -> Connectivity:
     return _BACKGROUND[connectivity]
 
 
-def label_components(mask: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+def label_components(mask: Array, *, connectivity: Connectivity) -> Array:
     """Connected components of a ``(t, z, y, x)`` mask, numbered in raster order at each t; int32.
 
     >>> label_components(np.array([[[[1, 0, 1], [0, 1, 0]]]]), connectivity=4).tolist()
@@ -85,12 +84,12 @@ def label_components(mask: NDArray[Any], *, connectivity: Connectivity) -> Label
     return labels
 
 
-def label_sizes(labels: Labels) -> list[NDArray[np.int64]]:
+def label_sizes(labels: Array) -> list[Int64Array]:
     """Pixels (voxels) of each label at each t, the background's at index 0."""
     return [_count_pixels(frame) for frame in labels]
 
 
-def _count_pixels(frame: Labels) -> NDArray[np.int64]:
+def _count_pixels(frame: Array) -> Int64Array:
     """Pixels of each label of a time point, some at a time: counting takes them as 64-bit integers."""
     total = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.int64)
     for part in _split_into_chunks(frame):
@@ -98,13 +97,13 @@ def _count_pixels(frame: Labels) -> NDArray[np.int64]:
     return total
 
 
-def _split_into_chunks(frame: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _split_into_chunks(frame: Array) -> Iterator[Array]:
     """Views of a contiguous array's elements, in their order, so many at a time as caches hold."""
     flat = frame.reshape(-1)
     return (flat[start : start + _SOME] for start in range(0, flat.size, _SOME))
 
 
-def select_labels(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels:
+def select_labels(labels: Array, wanted: Iterable[BoolArray]) -> Array:
     """The wanted objects, renumbered without gaps in their order.
 
     ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is not looked at.
@@ -119,25 +118,25 @@ def select_labels(labels: Labels, wanted: Iterable[NDArray[np.bool_]]) -> Labels
     return result
 
 
-def filter_sizes(labels: Labels, *, min_size: int = 0, max_size: int | None = None) -> Labels:
+def filter_sizes(labels: Array, *, min_size: int = 0, max_size: int | None = None) -> Array:
     """The objects of ``min_size`` to ``max_size`` pixels (both included), renumbered without gaps."""
     most = labels.size if max_size is None else max_size
     return select_labels(labels, ((count >= max(min_size, 1)) & (count <= most) for count in label_sizes(labels)))
 
 
-def clear_border(labels: Labels) -> Labels:
+def clear_border(labels: Array) -> Array:
     """The objects that do not touch the image's border in y or x, renumbered without gaps."""
     return select_labels(labels, (_is_off_border(frame) for frame in labels))
 
 
-def _is_off_border(frame: Labels) -> NDArray[np.bool_]:
+def _is_off_border(frame: Array) -> BoolArray:
     wanted = _count_pixels(frame) > 0
     for face in (frame[:, 0], frame[:, -1], frame[:, :, 0], frame[:, :, -1]):
         wanted[face] = False
     return wanted
 
 
-def relabel_in_raster_order(labels: Labels) -> Labels:
+def relabel_in_raster_order(labels: Array) -> Array:
     """The same objects numbered from 1 at each t in raster order of their first pixels; int32."""
     result = np.empty(labels.shape, dtype=np.int32)
     for t, frame in enumerate(labels):
@@ -153,7 +152,7 @@ def relabel_in_raster_order(labels: Labels) -> Labels:
     return result
 
 
-def fill_holes(mask: NDArray[Any], *, connectivity: Connectivity) -> NDArray[np.bool_]:
+def fill_holes(mask: Array, *, connectivity: Connectivity) -> BoolArray:
     """The mask ``(t, z, y, x)`` with its holes filled.
 
     A hole is background that does not reach the border: the plane's border with connectivity 4 and 8, the volume's

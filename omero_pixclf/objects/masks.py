@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray
 from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["Bitmap", "object_bitmaps"]
@@ -24,7 +23,7 @@ class Bitmap:
     z: int
     x: int
     y: int
-    bits: NDArray[np.bool_] = field(repr=False)
+    bits: BoolArray = field(repr=False)
 
 
 def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
@@ -50,8 +49,8 @@ def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
 
 
 def _paint_bitmaps(
-    spans: Spans, of: NDArray[Any], left: NDArray[Any], top: NDArray[Any], width: NDArray[Any], height: NDArray[Any]
-) -> Iterator[NDArray[np.bool_]]:
+    spans: Spans, of: Array, left: Array, top: Array, width: Array, height: Array
+) -> Iterator[BoolArray]:
     """The bits of several boxes, one after the other in one flat array: +1 where a span starts, -1 where it ends."""
     offset = np.concatenate(([0], np.cumsum(width * height)))
     row = offset[of] + (spans.y - top[of]) * width[of]

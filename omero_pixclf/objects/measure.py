@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array
 from omero_pixclf.objects.intensity import IntensityStatistics, intensity_statistics, pixels_in_spans, uncertainty
 from omero_pixclf.objects.moments import Geometry, compute_geometry
 from omero_pixclf.objects.run_length import Spans, encode_spans
@@ -45,16 +45,16 @@ class _Frame:
     """One time point under measurement: ``here`` are the spans in the arrays given, ``spans`` those in the image."""
 
     t: int
-    labels: NDArray[Any]
+    labels: Array
     here: Spans
     spans: Spans
     geometry: Geometry
 
 
 def measure(
-    labels: NDArray[Any],
-    image: NDArray[Any],
-    probabilities: NDArray[Any] | None,
+    labels: Array,
+    image: Array,
+    probabilities: Array | None,
     *,
     class_name: str,
     class_index: int = 0,
@@ -114,7 +114,7 @@ def measure(
     return concatenate(parts)
 
 
-def _check_shapes(labels: NDArray[Any], image: NDArray[Any], probabilities: NDArray[Any] | None) -> None:
+def _check_shapes(labels: Array, image: Array, probabilities: Array | None) -> None:
     if labels.ndim != 4 or image.ndim != 5 or image.shape[:4] != labels.shape or not labels.shape[0]:
         raise ValueError(f"labels {labels.shape} and image {image.shape}: expected (t, z, y, x) and (t, z, y, x, c)")
     if probabilities is not None and (probabilities.ndim != 5 or probabilities.shape[:4] != labels.shape):
@@ -150,7 +150,7 @@ def _extent_columns(geometry: Geometry, dims: int, size: tuple[float, ...]) -> I
     yield Column("Touches_border", "bool", geometry.touches_border, "", "touches the image's border in x or y")
 
 
-def _intensity_columns(frame: _Frame, image: NDArray[Any], names: Sequence[str]) -> Iterator[Column]:
+def _intensity_columns(frame: _Frame, image: Array, names: Sequence[str]) -> Iterator[Column]:
     fill = NOT_NEGATIVE if image.dtype.kind in "ub" else ANY_NUMBER
     for name, found in zip(
         names, intensity_statistics(pixels_in_spans(image, frame.here), frame.here, frame.geometry), strict=True
@@ -166,7 +166,7 @@ def _channel_columns(name: str, found: IntensityStatistics, fill: float) -> Iter
     yield Column(f"Integrated_{name}", "double", found.integrated, "", f"sum of {name} over the object", fill)
 
 
-def _probability_columns(frame: _Frame, probabilities: NDArray[Any] | None, index: int) -> Iterator[Column]:
+def _probability_columns(frame: _Frame, probabilities: Array | None, index: int) -> Iterator[Column]:
     mean = least = doubt = np.full(len(frame.geometry), np.nan)
     if probabilities is not None:
         found = pixels_in_spans(probabilities, frame.here)

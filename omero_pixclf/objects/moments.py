@@ -6,14 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray, Float64Array, Int64Array
 from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["Geometry", "compute_geometry"]
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,14 +33,14 @@ class Geometry:
         (n,) whether it touches the image's border in y or x.
     """
 
-    label: Ints
-    size: Ints
-    row: Ints
-    centroid: Floats
-    covariance: Floats
-    start: Ints
-    stop: Ints
-    touches_border: NDArray[np.bool_]
+    label: Int64Array
+    size: Int64Array
+    row: Int64Array
+    centroid: Float64Array
+    covariance: Float64Array
+    start: Int64Array
+    stop: Int64Array
+    touches_border: BoolArray
 
     def __len__(self) -> int:
         return len(self.label)
@@ -51,7 +48,7 @@ class Geometry:
 
 def compute_geometry(spans: Spans) -> Geometry:
     """Measure every object that has a span."""
-    pixels: Floats = np.bincount(spans.label, spans.length, minlength=1).astype(np.float64)
+    pixels: Float64Array = np.bincount(spans.label, spans.length, minlength=1).astype(np.float64)
     label = np.flatnonzero(pixels)
     row_of = np.zeros(len(pixels), dtype=np.int64)
     row_of[label] = np.arange(len(label))
@@ -64,18 +61,18 @@ def compute_geometry(spans: Spans) -> Geometry:
     return Geometry(label, pixels[label].astype(np.int64), row, centroid, covariance, start, stop, border)
 
 
-def _sum(values: NDArray[Any], row: Ints, count: int) -> Floats:
+def _sum(values: Array, row: Int64Array, count: int) -> Float64Array:
     return np.bincount(row, values, minlength=count).astype(np.float64)
 
 
-def _centroid(spans: Spans, row: Ints, size: Floats) -> Floats:
+def _centroid(spans: Spans, row: Int64Array, size: Float64Array) -> Float64Array:
     middle = (spans.x0 + spans.x1 - 1) / 2
     sums = [_sum(spans.length * along, row, len(size)) for along in (spans.z, spans.y, middle)]
-    centroid: Floats = np.stack(sums, axis=1) / size[:, None]
+    centroid: Float64Array = np.stack(sums, axis=1) / size[:, None]
     return centroid
 
 
-def _covariance(spans: Spans, row: Ints, centroid: Floats, size: Floats) -> Floats:
+def _covariance(spans: Spans, row: Int64Array, centroid: Float64Array, size: Float64Array) -> Float64Array:
     """About the centroid; a span of n pixels has the variance n²/12 along x, any pixel 1/12 along y and z."""
     middle = (spans.x0 + spans.x1 - 1) / 2
     away = np.stack((spans.z, spans.y, middle), axis=1) - centroid[row]
@@ -90,7 +87,7 @@ def _covariance(spans: Spans, row: Ints, centroid: Floats, size: Floats) -> Floa
     return covariance
 
 
-def _bounding_boxes(spans: Spans, row: Ints, count: int) -> tuple[Ints, Ints]:
+def _bounding_boxes(spans: Spans, row: Int64Array, count: int) -> tuple[Int64Array, Int64Array]:
     start = np.empty((count, 3), dtype=np.int64)
     stop = np.empty((count, 3), dtype=np.int64)
     if not count:

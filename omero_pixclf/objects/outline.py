@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, Float64Array
 from omero_pixclf.objects.contours import is_in_ring, signed_area, trace_contours
 from omero_pixclf.objects.masks import object_bitmaps
 from omero_pixclf.objects.run_length import Spans, encode_spans
@@ -26,8 +26,8 @@ class PolygonShape:
 
     t: int
     z: int
-    points: NDArray[Any] = field(repr=False)
-    holes: tuple[NDArray[Any], ...] = field(default=(), repr=False)
+    points: Array = field(repr=False)
+    holes: tuple[Array, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MaskShape:
     z: int
     x: int
     y: int
-    bits: NDArray[Any] = field(repr=False)
+    bits: Array = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ _Shapes = dict[int, list[PolygonShape | MaskShape]]  # by label; planes in order
 
 
 def trace_outlines(
-    labels: NDArray[Any],
+    labels: Array,
     *,
     kind: Literal["polygon", "mask"] = "polygon",
     simplify: float = 0.0,
@@ -102,10 +102,10 @@ def _add_masks(shapes: _Shapes, t: int, spans: Spans) -> None:
         shapes.setdefault(bitmap.label, []).append(shape)
 
 
-def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify: float, min_hole: int) -> None:
+def _add_polygons(shapes: _Shapes, t: int, z: int, plane: Array, simplify: float, min_hole: int) -> None:
     rings = trace_contours(plane)
     count = np.bincount([ring.label for ring in rings], minlength=1)
-    holes: dict[int, list[NDArray[Any]]] = {}  # by index of the ring that they lie in
+    holes: dict[int, list[Array]] = {}  # by index of the ring that they lie in
     parts: dict[int, list[tuple[float, int]]] = {}  # by label: area and index of the rings around its parts
     several = [i for i, ring in enumerate(rings) if count[ring.label] > 1]
     areas = {i: signed_area(rings[i].corners) for i in several}
@@ -124,6 +124,6 @@ def _add_polygons(shapes: _Shapes, t: int, z: int, plane: NDArray[Any], simplify
         shapes.setdefault(rings[i].label, []).append(PolygonShape(t, z, points, within))
 
 
-def _simplify_rings(rings: list[NDArray[Any]], tolerance: float) -> list[NDArray[np.float64]]:
+def _simplify_rings(rings: list[Array], tolerance: float) -> list[Float64Array]:
     exact = [ring.astype(np.float64) for ring in rings]
     return simplify_rings(exact, tolerance=tolerance) if tolerance > 0 else exact

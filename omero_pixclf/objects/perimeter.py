@@ -12,19 +12,19 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import SphericalVoronoi
+
+from omero_pixclf.image import Array, Float64Array, Int64Array
 
 __all__ = ["perimeter_or_surface"]
 
-Floats = NDArray[np.float64]
 Spacing = tuple[float, float, float]
 
 
-def perimeter_or_surface(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def perimeter_or_surface(frame: Array, *, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:
     """Perimeter (2D) or surface (3D) of each label of a ``(z, y, x)`` label image; index 0 is the background's.
 
     Borders between objects and at the image's edge count for each object, as any other does. ``spacing`` is the
@@ -37,7 +37,7 @@ def perimeter_or_surface(frame: NDArray[Any], *, dims: Literal[2, 3], spacing: S
     return total
 
 
-def _count_crossings(padded: NDArray[Any], step: tuple[int, int, int], count: int) -> NDArray[np.int64]:
+def _count_crossings(padded: Array, step: tuple[int, int, int], count: int) -> Int64Array:
     """How often lines along ``step`` cross each label's border, in and out."""
     here = padded[tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, padded.shape, strict=True))]
     there = padded[tuple(slice(max(s, 0), n - max(-s, 0)) for s, n in zip(step, padded.shape, strict=True))]
@@ -60,7 +60,7 @@ def _directions(dims: Literal[2, 3], spacing: Spacing) -> tuple[tuple[tuple[int,
     return steps, tuple(weights.tolist())
 
 
-def _circle_fractions(vectors: Floats) -> Floats:
+def _circle_fractions(vectors: Float64Array) -> Float64Array:
     """The part of all directions in the plane that is nearest to each of these."""
     angle = np.arctan2(vectors[:, 1], vectors[:, 2]) % np.pi
     order = np.argsort(angle)
@@ -70,8 +70,8 @@ def _circle_fractions(vectors: Floats) -> Floats:
     return parts
 
 
-def _sphere_fractions(directions: Floats) -> Floats:
+def _sphere_fractions(directions: Float64Array) -> Float64Array:
     """The part of all directions in space that is nearest to each of these or its opposite."""
     cells = SphericalVoronoi(np.concatenate((directions, -directions)))
-    parts: Floats = cells.calculate_areas()[: len(directions)] / (2 * np.pi)
+    parts: Float64Array = cells.calculate_areas()[: len(directions)] / (2 * np.pi)
     return parts

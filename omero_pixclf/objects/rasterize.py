@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, Int32Array, Int64Array
 from omero_pixclf.objects.outline import MaskShape, Outline
 
 __all__ = ["rasterize_outlines"]
 
 
-def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> NDArray[np.int32]:
+def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> Int32Array:
     """The label image ``(t, z, y, x)`` that the outlines describe; later ones cover earlier ones.
 
     Masks are set bit by bit. A polygon covers the pixels whose centres it holds (even-odd rule), so that polygons
@@ -33,7 +32,7 @@ def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, 
     return labels
 
 
-def _pixels_inside(rings: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _pixels_inside(rings: Sequence[Array]) -> tuple[Int64Array, Int64Array]:
     """Rows and columns of the pixels whose centres lie in an odd number of rings."""
     (x0, y0), (x1, y1) = np.concatenate(rings).T, np.concatenate([np.roll(r, -1, axis=0) for r in rings]).T
     row0 = np.ceil(np.minimum(y0, y1) - 0.5).astype(np.int64)
@@ -47,7 +46,7 @@ def _pixels_inside(rings: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], ND
     return row[::2][span], x
 
 
-def _expand_ranges(start: NDArray[Any], stop: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _expand_ranges(start: Array, stop: Array) -> tuple[Int64Array, Int64Array]:
     """All integers of the ranges, with the number of the range that each is of."""
     count = np.maximum(stop - start, 0)
     of = np.repeat(np.arange(len(start)), count)

@@ -7,14 +7,12 @@ depends on an object's place and form alone is such a sum.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Array, Int64Array
 
 __all__ = ["Spans", "encode_spans"]
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -33,19 +31,19 @@ class Spans:
         ``(z, y, x)`` of the label image.
     """
 
-    label: Ints
-    z: Ints
-    y: Ints
-    x0: Ints
-    x1: Ints
+    label: Int64Array
+    z: Int64Array
+    y: Int64Array
+    x0: Int64Array
+    x1: Int64Array
     shape: tuple[int, int, int]
 
     @property
-    def length(self) -> Ints:
+    def length(self) -> Int64Array:
         """Pixels of each span."""
         return self.x1 - self.x0
 
-    def take(self, chosen: NDArray[Any] | slice) -> Spans:
+    def take(self, chosen: Array | slice) -> Spans:
         """These spans, by index, mask or slice."""
         parts = (self.label, self.z, self.y, self.x0, self.x1)
         label, z, y, x0, x1 = (part[chosen] for part in parts)
@@ -60,7 +58,7 @@ class Spans:
         return len(self.label)
 
 
-def encode_spans(frame: NDArray[Any]) -> Spans:
+def encode_spans(frame: Array) -> Spans:
     """The spans of a ``(z, y, x)`` label image.
 
     >>> s = encode_spans(np.array([[[0, 1, 1, 2]]]))

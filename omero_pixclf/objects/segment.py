@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray
 from omero_pixclf.objects.label import (
     Connectivity,
-    Labels,
     clear_border,
     fill_holes,
     filter_sizes,
@@ -73,12 +72,12 @@ class SegmentationSettings:
 
 
 def segment_objects(
-    probabilities: NDArray[Any],
+    probabilities: Array,
     index: int,
     settings: SegmentationSettings,
     *,
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None),
-) -> Labels:
+) -> Array:
     """The objects of class ``index`` (0-based) in ``(t, z, y, x, c)`` probabilities.
 
     In this order: smooth (objects in planes: along y and x only), threshold, fill holes, label, split, remove small
@@ -97,7 +96,7 @@ def segment_objects(
 
     Returns
     -------
-    Labels
+    Array
         ``(t, z, y, x)`` int32, numbered in raster order at each t.
     """
     connectivity = resolve_connectivity(settings.dims, settings.connectivity, probabilities.shape[1])
@@ -127,8 +126,8 @@ def object_dimensions(settings: SegmentationSettings, planes: int) -> Literal[2,
 
 
 def foreground(
-    probabilities: NDArray[Any], index: int, settings: SegmentationSettings, *, connectivity: Connectivity
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
+    probabilities: Array, index: int, settings: SegmentationSettings, *, connectivity: Connectivity
+) -> tuple[BoolArray, BoolArray | None]:
     """Where objects can be, and by hysteresis where their cores are (else None), ``(t, z, y, x)``."""
     sigma = smoothing_sigma(settings, connectivity)
     if settings.method == "segmentation":

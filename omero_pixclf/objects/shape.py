@@ -7,12 +7,12 @@ long, else all count alike.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from omero_pixclf.image import Array, Float64Array
 from omero_pixclf.objects.convex_hull import convex_sizes
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.perimeter import Spacing, perimeter_or_surface
@@ -27,11 +27,9 @@ CORNER = (0.0, 0.5, 0.5)
 NO_ANGLE = -999.0  # fill value of angles
 ROUND = 1e-9  # relative difference of second moments that only rounding makes
 
-Floats = NDArray[np.float64]
-
 
 def shape_columns(
-    frame: NDArray[Any], spans: Spans, geometry: Geometry, *, dims: Literal[2, 3], size: tuple[float, ...]
+    frame: Array, spans: Spans, geometry: Geometry, *, dims: Literal[2, 3], size: tuple[float, ...]
 ) -> Iterator[Column]:
     """The columns of form for the objects of one ``(z, y, x)`` label image.
 
@@ -73,7 +71,7 @@ def pixel_spacing(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing
     return (size[0] / size[2] if dims == 3 else 1.0, size[1] / size[2], 1.0), size[2]
 
 
-def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:
     """Full lengths (n, 3), major, middle (NaN in 2D) and minor: 4√λ of an ellipse, 2√(5λ) of an ellipsoid."""
     scale = np.array(spacing)
     covariance = geometry.covariance * scale[:, None] * scale
@@ -83,14 +81,14 @@ def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> 
     return np.stack((major, np.full_like(major, np.nan), minor), axis=1)
 
 
-def _orientation(geometry: Geometry, spacing: Spacing) -> Floats:
+def _orientation(geometry: Geometry, spacing: Spacing) -> Float64Array:
     """Half the angle of the doubled one; y runs down on a screen, hence the sign. NaN where no direction is longest."""
     yy, yx, xx = (geometry.covariance[:, i, j] * spacing[i] * spacing[j] for i, j in ((1, 1), (1, 2), (2, 2)))
     degrees = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
     return np.where(np.hypot(xx - yy, 2 * yx) > ROUND * (xx + yy), degrees, np.nan)
 
 
-def nearest_distances(centroids: Floats, *, dims: Literal[2, 3], spacing: Spacing) -> Floats:
+def nearest_distances(centroids: Float64Array, *, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:
     """Distance of each centroid (z, y, x) to the nearest other one, in 2D of the same plane; NaN without another."""
     if len(centroids) < 2:
         return np.full(len(centroids), np.nan)

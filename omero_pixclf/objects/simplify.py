@@ -11,17 +11,15 @@ Ramer 1972, doi:10.1016/S0146-664X(72)80017-0; Douglas and Peucker 1973, doi:10.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Array, Float64Array, Int64Array
 
 __all__ = ["simplify_rings"]
 
-Floats = NDArray[np.float64]
 
-
-def simplify_rings(rings: Sequence[Floats], *, tolerance: float) -> list[Floats]:
+def simplify_rings(rings: Sequence[Float64Array], *, tolerance: float) -> list[Float64Array]:
     """The rings with fewer points; every old point lies within ``tolerance`` of its new ring.
 
     Parameters
@@ -49,7 +47,7 @@ class _RingPoints:
     Middles have even places in their ring and are where the line may be cut; corners must have it near.
     """
 
-    def __init__(self, rings: Sequence[Floats]) -> None:
+    def __init__(self, rings: Sequence[Float64Array]) -> None:
         self.rings = rings
         counts = np.array([len(ring) for ring in rings])
         self.stop = np.cumsum(2 * counts + 1)  # one past each ring's last middle
@@ -81,7 +79,7 @@ class _RingPoints:
             self.keep[cut] = True
             low, high = np.concatenate((low, cut)), np.concatenate((cut, high))
 
-    def simplified_rings(self) -> list[Floats]:
+    def simplified_rings(self) -> list[Float64Array]:
         """The new rings, without points along a straight line; a ring that would lose half its area stays as it was."""
         self.keep[self.stop - 1] = False
         ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)[self.keep]
@@ -101,14 +99,14 @@ class _RingPoints:
         parts = np.split(points, np.cumsum(counts)[:-1])
         return [new if ok else was for new, was, ok in zip(parts, self.rings, good.tolist(), strict=True)]
 
-    def _opposite(self) -> NDArray[Any]:
+    def _opposite(self) -> Array:
         """Per ring the middle furthest from its first one."""
         ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)
         distance = ((self.points - self.points[self.start][ring]) ** 2).sum(axis=1)
         distance[self.start[ring] % 2 != np.arange(len(ring)) % 2] = -1.0  # corners
         return _first_maximum(distance, self.start, ring)
 
-    def _worst(self, low: NDArray[Any], high: NDArray[Any]) -> tuple[NDArray[Any], Floats]:
+    def _worst(self, low: Array, high: Array) -> tuple[Array, Float64Array]:
         """Per segment the corner furthest from it, and how far that is."""
         count = (high - low) // 2
         offset = np.cumsum(count) - count
@@ -119,7 +117,7 @@ class _RingPoints:
         return corner[at], distance[at]
 
 
-def _next_index(counts: NDArray[Any]) -> NDArray[np.int64]:
+def _next_index(counts: Array) -> Int64Array:
     """Index of the point after each, round every ring; rings lie one after the other."""
     stop = np.cumsum(counts)
     index = np.arange(1, int(counts.sum()) + 1)
@@ -128,19 +126,19 @@ def _next_index(counts: NDArray[Any]) -> NDArray[np.int64]:
     return index
 
 
-def _previous_index(counts: NDArray[Any]) -> NDArray[np.int64]:
+def _previous_index(counts: Array) -> Int64Array:
     after = _next_index(counts)
     before = np.empty_like(after)
     before[after] = np.arange(len(after))
     return before
 
 
-def _cross(a: Floats, b: Floats) -> Floats:
-    product: Floats = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+def _cross(a: Float64Array, b: Float64Array) -> Float64Array:
+    product: Float64Array = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     return product
 
 
-def _first_maximum(values: Floats, start: NDArray[Any], of: NDArray[Any]) -> NDArray[Any]:
+def _first_maximum(values: Float64Array, start: Array, of: Array) -> Array:
     """Index of the largest value of each group; groups lie one after the other, each at least one long."""
     places = np.flatnonzero(values == np.maximum.reduceat(values, start)[of])
     index = np.empty(len(start), dtype=np.int64)
@@ -148,10 +146,10 @@ def _first_maximum(values: Floats, start: NDArray[Any], of: NDArray[Any]) -> NDA
     return index
 
 
-def _distance_to_segment(points: Floats, a: Floats, b: Floats) -> Floats:
+def _distance_to_segment(points: Float64Array, a: Float64Array, b: Float64Array) -> Float64Array:
     along = b - a
     square = (along**2).sum(axis=1)
     reach = ((points - a) * along).sum(axis=1) / np.where(square > 0, square, 1.0)
     nearest = a + np.clip(reach, 0.0, 1.0)[:, None] * along
-    distance: Floats = np.hypot(*(points - nearest).T)
+    distance: Float64Array = np.hypot(*(points - nearest).T)
     return distance

@@ -8,8 +8,8 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Float64Array, Int64Array
 from omero_pixclf.objects.block_labeling import ReadableArray
 from omero_pixclf.objects.block_regions import Block
 from omero_pixclf.objects.intensity import uncertainty
@@ -66,7 +66,7 @@ def summarize_image(
     return combine_sums(sums, objects, covered, certain=probabilities is not None)
 
 
-def _count_label_pixels(labels: ReadableArray, t: int) -> NDArray[np.int64]:
+def _count_label_pixels(labels: ReadableArray, t: int) -> Int64Array:
     """Pixels of each label at one t, the background's left out."""
     total = np.zeros(1, dtype=np.int64)
     for place in _split_into_tiles((slice(0, labels.shape[1]), slice(0, labels.shape[2]), slice(0, labels.shape[3]))):
@@ -96,13 +96,13 @@ class TileSums:
         (n, c) the mean of these pixels' Laplacians, and the sum of the squared distances from it.
     """
 
-    at: NDArray[np.int64]
-    pixels: NDArray[np.int64]
-    doubt: NDArray[np.float64]
-    light: NDArray[np.float64]
-    inner: NDArray[np.int64]
-    bend: NDArray[np.float64]
-    spread: NDArray[np.float64]
+    at: Int64Array
+    pixels: Int64Array
+    doubt: Float64Array
+    light: Float64Array
+    inner: Int64Array
+    bend: Float64Array
+    spread: Float64Array
 
 
 def sum_tiles(image: ReadableArray, probabilities: ReadableArray | None, t: int, place: Block) -> TileSums:
@@ -166,7 +166,7 @@ def _sum_tile(image: ReadableArray, probabilities: ReadableArray | None, t: int,
     return (t, z.start, y.start, x.start), own.shape[0] * own.shape[1], doubt, light, inner, bend, spread
 
 
-def _laplacian(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def _laplacian(values: Float64Array) -> Float64Array:
     """Of the pixels with four neighbours."""
     return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
+
+from omero_pixclf.image import Array, BoolArray, Float32Array, Float64Array
 
 __all__ = ["Sigma", "above_threshold", "is_most_probable", "smooth", "smoothing_halo"]
 
@@ -17,17 +16,17 @@ _WINDOW = 2.0  # ilastik's two-level thresholding cuts its Gaussians there
 _LEAST_SIGMA = 0.1  # below, ilastik does not smooth
 
 
-def above_threshold(probability: NDArray[Any], level: float) -> NDArray[np.bool_]:
+def above_threshold(probability: Array, level: float) -> BoolArray:
     """Where the probability is at least ``level``, compared in the map's own float32 as ilastik does.
 
     >>> above_threshold(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
     [[[[False, True, True]]]]
     """
-    mask: NDArray[np.bool_] = probability >= probability.dtype.type(level)
+    mask: BoolArray = probability >= probability.dtype.type(level)
     return mask
 
 
-def is_most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool_]:
+def is_most_probable(probabilities: Array, index: int) -> BoolArray:
     """Where class ``index`` (0-based) of ``(t, z, y, x, c)`` wins; the first of equal classes does, as in ilastik."""
     chosen = probabilities[..., index]
     wins = np.ones(chosen.shape, dtype=np.bool_)
@@ -39,7 +38,7 @@ def is_most_probable(probabilities: NDArray[Any], index: int) -> NDArray[np.bool
     return wins
 
 
-def smooth(probability: NDArray[Any], sigma: Sigma) -> NDArray[np.float32]:
+def smooth(probability: Array, sigma: Sigma) -> Float32Array:
     """The map ``(t, z, y, x)`` smoothed by a Gaussian along z, y and x, each time point by itself; float32.
 
     The Gaussian is that of ilastik's thresholding: cut at ``int(2 sigma + 0.5)`` pixels, weights summing to one,
@@ -58,8 +57,8 @@ def smoothing_halo(sigma: Sigma) -> tuple[int, int, int]:
     return (z, y, x)
 
 
-def _gaussian_weights(sigma: float) -> NDArray[np.float64]:
+def _gaussian_weights(sigma: float) -> Float64Array:
     radius = int(_WINDOW * sigma + 0.5)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
-    normalised: NDArray[np.float64] = weights / weights.sum()
+    normalised: Float64Array = weights / weights.sum()
     return normalised

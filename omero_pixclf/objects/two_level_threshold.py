@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from omero_pixclf.objects.label import Connectivity, Labels, filter_sizes, label_components, select_labels
+from omero_pixclf.image import Array, BoolArray, Float32Array
+from omero_pixclf.objects.label import Connectivity, filter_sizes, label_components, select_labels
 from omero_pixclf.objects.threshold import Sigma, above_threshold, smooth
 
 __all__ = ["TwoLevelSettings", "hysteresis_threshold", "two_level_threshold"]
@@ -40,7 +40,7 @@ class TwoLevelSettings:
     max_size: int = 1_000_000
 
 
-def two_level_threshold(probabilities: NDArray[Any], settings: TwoLevelSettings) -> Labels:
+def two_level_threshold(probabilities: Array, settings: TwoLevelSettings) -> Array:
     """The objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
 
     Parameters
@@ -67,7 +67,7 @@ def two_level_threshold(probabilities: NDArray[Any], settings: TwoLevelSettings)
     return filter_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
 
 
-def hysteresis_threshold(wide: NDArray[Any], cores: NDArray[Any], *, connectivity: Connectivity) -> Labels:
+def hysteresis_threshold(wide: Array, cores: Array, *, connectivity: Connectivity) -> Array:
     """Components of the mask ``wide`` that hold a pixel of the mask ``cores``; both ``(t, z, y, x)``."""
     labels = label_components(wide, connectivity=connectivity)
     return select_labels(
@@ -75,13 +75,13 @@ def hysteresis_threshold(wide: NDArray[Any], cores: NDArray[Any], *, connectivit
     )
 
 
-def _has_core(frame: Labels, core: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _has_core(frame: Array, core: BoolArray) -> BoolArray:
     wanted = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.bool_)
     wanted[frame[core]] = True
     return wanted
 
 
-def _smooth_class(probabilities: NDArray[Any], channel: int, sigma: Sigma) -> NDArray[np.float32]:
+def _smooth_class(probabilities: Array, channel: int, sigma: Sigma) -> Float32Array:
     probability = np.asarray(probabilities[..., channel], dtype=np.float32)
     extents = probability.shape[1:]
     if any(width < 0.1 for width, extent in zip(sigma, extents, strict=True) if extent > 1):

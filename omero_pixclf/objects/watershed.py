@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from omero_pixclf.objects.label import Connectivity, Labels, relabel_in_raster_order, structuring_element
+from omero_pixclf.image import Array, BoolArray, Int32Array
+from omero_pixclf.objects.label import Connectivity, relabel_in_raster_order, structuring_element
 from omero_pixclf.objects.threshold import smooth
 
 __all__ = ["SMOOTHING", "split_by_distance", "split_by_probability"]
@@ -27,12 +27,12 @@ SMOOTHING = 1.0
 
 
 def split_by_distance(
-    labels: Labels,
+    labels: Array,
     *,
     connectivity: Connectivity,
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     depth: float = 1.5,
-) -> Labels:
+) -> Array:
     """Part objects at their waists.
 
     Parameters
@@ -48,26 +48,26 @@ def split_by_distance(
 
     Returns
     -------
-    Labels
+    Array
         int32, the same foreground, numbered in raster order at each t.
     """
     solid = connectivity in (6, 26)
     sampling = spacing if solid else spacing[1:]
 
-    def parts(part: Labels, _: Any) -> Labels:
+    def parts(part: Array, _: Any) -> Array:
         return _parts(part, ndimage.distance_transform_edt(part > 0, sampling=sampling), connectivity, depth)
 
     return _each(labels, labels, parts, solid=solid)
 
 
 def split_by_probability(
-    labels: Labels,
-    probability: NDArray[Any],
+    labels: Array,
+    probability: Array,
     *,
     connectivity: Connectivity,
     sigma: float = SMOOTHING,
     depth: float = 0.2,
-) -> Labels:
+) -> Array:
     """Part objects along valleys of probability.
 
     Parameters
@@ -85,7 +85,7 @@ def split_by_probability(
 
     Returns
     -------
-    Labels
+    Array
         int32, the same foreground, numbered in raster order at each t.
     """
     solid = connectivity in (6, 26)
@@ -93,9 +93,7 @@ def split_by_probability(
     return _each(labels, smoothed, lambda part, above: _parts(part, above, connectivity, depth), solid=solid)
 
 
-def _each(
-    labels: Labels, landscape: NDArray[Any], parts: Callable[[Labels, NDArray[Any]], Labels], *, solid: bool
-) -> Labels:
+def _each(labels: Array, landscape: Array, parts: Callable[[Array, Array], Array], *, solid: bool) -> Array:
     """Part the objects of each volume, or of each plane."""
     result = np.zeros(labels.shape, dtype=np.int32)
     for t in range(labels.shape[0]):
@@ -108,7 +106,7 @@ def _each(
     return relabel_in_raster_order(result)
 
 
-def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity, depth: float) -> Labels:
+def _parts(objects: Array, landscape: Array, connectivity: Connectivity, depth: float) -> Array:
     """New numbers for the objects of a plane or volume; only those with several peaks are flooded."""
     from skimage.morphology import local_maxima  # slow to import, and most recipes split nothing
     from skimage.segmentation import watershed
@@ -127,11 +125,11 @@ def _parts(objects: Labels, landscape: NDArray[Any], connectivity: Connectivity,
         return objects
     basins = watershed(-landscape, np.where(crowded, seeds, 0), mask=crowded, connectivity=around)
     merged = _merged(_passes(basins, landscape, around), peaks, depth)
-    parts: Labels = np.where(crowded, merged[basins] + int(objects.max()), objects)
+    parts: Array = np.where(crowded, merged[basins] + int(objects.max()), objects)
     return parts
 
 
-def _passes(basins: Labels, landscape: NDArray[Any], around: NDArray[np.bool_]) -> NDArray[Any]:
+def _passes(basins: Array, landscape: Array, around: BoolArray) -> Array:
     """The highest way between each two neighbouring basins: rows (height, basin, basin), highest first."""
     found = []
     for step in np.argwhere(around)[: int(around.sum()) // 2] - 1:  # half the neighbours: each pair once
@@ -144,11 +142,11 @@ def _passes(basins: Labels, landscape: NDArray[Any], around: NDArray[np.bool_]) 
     rows = np.concatenate(found)
     rows = rows[np.argsort(-rows[:, 0], kind="stable")]
     _, first = np.unique(rows[:, 1:], axis=0, return_index=True)
-    highest: NDArray[Any] = rows[np.sort(first)]
+    highest: Array = rows[np.sort(first)]
     return highest
 
 
-def _merged(passes: NDArray[Any], peaks: NDArray[Any], depth: float) -> NDArray[np.int32]:
+def _merged(passes: Array, peaks: Array, depth: float) -> Int32Array:
     """The basin that each basin ends up in, when those that are no deeper parted than ``depth`` become one."""
     root = list(range(len(peaks)))
     peak = peaks.tolist()

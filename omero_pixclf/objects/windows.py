@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Array, BoolArray, Int64Array
 from omero_pixclf.objects.block_labeling import ReadableArray, block_index, collect_statistics
 from omero_pixclf.objects.block_regions import Block, RegionStatistics
 
@@ -31,8 +30,8 @@ class Window:
 
     t: int
     place: Block
-    labels: NDArray[Any] = field(repr=False)
-    owned: NDArray[np.bool_] = field(repr=False)
+    labels: Array = field(repr=False)
+    owned: BoolArray = field(repr=False)
 
 
 def object_windows(
@@ -74,7 +73,7 @@ def expand_block(place: Block, by: tuple[int, int, int], shape: tuple[int, ...])
     return z, y, x
 
 
-def _group_by_block(objects: RegionStatistics, block: tuple[int, int, int]) -> Iterator[NDArray[np.int64]]:
+def _group_by_block(objects: RegionStatistics, block: tuple[int, int, int]) -> Iterator[Int64Array]:
     large = np.asarray((objects.stop - objects.start > np.array(block)).any(axis=1))
     cells = objects.start // np.array(block)
     order = np.lexsort((cells[:, 2], cells[:, 1], cells[:, 0]))
@@ -84,7 +83,7 @@ def _group_by_block(objects: RegionStatistics, block: tuple[int, int, int]) -> I
     yield from np.flatnonzero(large)[:, None]
 
 
-def _is_among(labels: NDArray[Any], numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_among(labels: Array, numbers: Int64Array) -> BoolArray:
     low, high = int(numbers.min()), int(numbers.max())
     wanted = np.zeros(high - low + 3, dtype=np.bool_)  # with a place below and one above for all others
     wanted[numbers - low + 1] = True

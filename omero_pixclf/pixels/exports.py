@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Float32Array, UInt8Array
 
 __all__ = ["simple_segmentation", "uncertainty"]
 
 
-def simple_segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
+def simple_segmentation(probabilities: Float32Array) -> UInt8Array:
     """Simple Segmentation, as ilastik calls it.
 
     Parameters
@@ -35,7 +36,7 @@ def simple_segmentation(probabilities: NDArray[np.float32]) -> NDArray[np.uint8]
     return best[..., None]
 
 
-def uncertainty(probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+def uncertainty(probabilities: Float32Array) -> Float32Array:
     """Uncertainty, as ilastik calls it.
 
     Parameters

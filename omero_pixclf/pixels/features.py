@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.feature_selection import FeatureSelection
 from omero_pixclf.ilastik.project import Project
+from omero_pixclf.image import Array, Float32Array
 from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 from omero_pixclf.pixels.filters import BoxPixels, add_filters, filter_halo
 from omero_pixclf.pixels.kernel_program import BufferPool, KernelProgram
 
 __all__ = ["compute_features", "feature_halo", "features_of_image"]
-
-_Floats = NDArray[np.float32]
 
 
 def feature_halo(selection: FeatureSelection, depth: int) -> Shape3:
@@ -32,11 +29,11 @@ def feature_halo(selection: FeatureSelection, depth: int) -> Shape3:
 
 def compute_features(
     selection: FeatureSelection,
-    pixels: NDArray[Any],
+    pixels: Array,
     span: BoundingBox,
     image: Shape3,
     target: BoundingBox,
-) -> _Floats:
+) -> Float32Array:
     """Features of a range of one time point.
 
     Parameters
@@ -85,7 +82,7 @@ class _ThreadMemory(threading.local):
         self.pool = BufferPool()
         self.held = np.empty(0, np.float32)
 
-    def rows(self, shape: tuple[int, ...]) -> _Floats:
+    def rows(self, shape: tuple[int, ...]) -> Float32Array:
         """Memory for features ``(features, z, y, x)``.
 
         Each lies a cache line further than its own size away from the next: at distances that are a power of two,
@@ -101,7 +98,7 @@ class _ThreadMemory(threading.local):
 _memory = _ThreadMemory()
 
 
-def features_of_image(project: Project | FeatureSelection, image: NDArray[Any]) -> _Floats:
+def features_of_image(project: Project | FeatureSelection, image: Array) -> Float32Array:
     """The features of a whole image in memory.
 
     Parameters

@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Float32Array
 from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian_kernel, kernel_radius
 from omero_pixclf.pixels.kernel_program import KernelProgram, TemporaryArray
 
 __all__ = ["BoxPixels", "add_filters", "filter_halo", "filter_margin"]
 
-_Array = TemporaryArray | NDArray[np.float32]
+_Array = TemporaryArray | Float32Array
 _ONE = np.ones(1, np.float32)
 _Orders = tuple[int, int, int]
 _SECOND: tuple[_Orders, ...] = ((0, 0, 2), (0, 2, 0), (2, 0, 0))
@@ -89,7 +89,7 @@ class _SeparablePasses:
             box = self.done[key]
         return box
 
-    def into(self, out: BoxPixels, box: BoxPixels, axis: int, weights: NDArray[np.float32], odd: bool) -> None:
+    def into(self, out: BoxPixels, box: BoxPixels, axis: int, weights: Float32Array, odd: bool) -> None:
         """Note one pass down."""
         z, y, x = (a - b for a, b in zip(out.span.start, box.span.start, strict=True))
         rest = (weights, axis, odd, (z, y, x), out.span.start[axis], self.image[axis])

@@ -6,12 +6,12 @@ import math
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Float32Array
 
 __all__ = ["FILTER_WINDOW", "SMOOTHING_WINDOW", "gaussian_kernel", "kernel_radius"]
 
 SMOOTHING_WINDOW, FILTER_WINDOW = 3.5, 2.0
-_Weights = NDArray[np.float32]
 
 
 def kernel_radius(sigma: float, window: float) -> int:
@@ -20,7 +20,7 @@ def kernel_radius(sigma: float, window: float) -> int:
 
 
 @cache
-def gaussian_kernel(sigma: float, order: int, window: float) -> _Weights:
+def gaussian_kernel(sigma: float, order: int, window: float) -> Float32Array:
     """Half of a (derivative of a) Gaussian: the weight of the centre, then of the taps to its right.
 
     Order 0 sums to one, order 1 is exact on linear and order 2 on quadratic ramps. Every step is rounded to single

@@ -11,14 +11,12 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from omero_pixclf.image import Float32Array
 from omero_pixclf.pixels.bounding_box import Shape3
 from omero_pixclf.pixels.kernels import kernels
 
 __all__ = ["BufferPool", "KernelProgram", "TemporaryArray"]
-
-_Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +31,7 @@ class _KernelCall:
     """A kernel's name, its arrays (those that it reads, then those that it writes), and its other arguments."""
 
     kernel: str
-    arrays: tuple[TemporaryArray | _Floats, ...]
+    arrays: tuple[TemporaryArray | Float32Array, ...]
     rest: tuple[object, ...]
 
 
@@ -41,9 +39,9 @@ class _KernelCall:
 class BufferPool:
     """One thread's memory for planes, kept from program to program."""
 
-    free: list[_Floats] = field(default_factory=list)
+    free: list[Float32Array] = field(default_factory=list)
 
-    def allocate(self, shape: Shape3) -> tuple[_Floats, _Floats]:
+    def allocate(self, shape: Shape3) -> tuple[Float32Array, Float32Array]:
         """Memory that is large enough, and its beginning in the shape asked for."""
         size = math.prod(shape)
         fitting = [i for i, one in enumerate(self.free) if one.size >= size]
@@ -59,14 +57,14 @@ class KernelProgram:
 
     steps: list[_KernelCall] = field(default_factory=list)
 
-    def add(self, kernel: str, *arrays: TemporaryArray | _Floats, rest: tuple[object, ...] = ()) -> None:
+    def add(self, kernel: str, *arrays: TemporaryArray | Float32Array, rest: tuple[object, ...] = ()) -> None:
         """Note a pass down: a kernel, what it reads and then writes, and its other arguments."""
         self.steps.append(_KernelCall(kernel, arrays, rest))
 
     def run(self, pool: BufferPool) -> None:
         """Run all passes, with memory out of a pool."""
         last = {one: i for i, step in enumerate(self.steps) for one in step.arrays if isinstance(one, TemporaryArray)}
-        homes: dict[TemporaryArray, tuple[_Floats, _Floats]] = {}
+        homes: dict[TemporaryArray, tuple[Float32Array, Float32Array]] = {}
         calls: list[tuple[object, ...]] = []
         for i, step in enumerate(self.steps):
             call: list[object] = [step.kernel]

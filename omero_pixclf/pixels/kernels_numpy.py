@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from omero_pixclf.image import Array, Float32Array, Float64Array, Int32Array, UInt32Array
 
 __all__ = ["evaluate", "level", "run"]
 
-_Floats = NDArray[np.float32]
 _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.uint32)])
 
 
@@ -24,7 +24,7 @@ def level() -> str:
     return "numpy"
 
 
-def _fused_multiply_add(weight: np.float32, values: _Floats, sums: _Floats) -> _Floats:
+def _fused_multiply_add(weight: np.float32, values: Float32Array, sums: Float32Array) -> Float32Array:
     product = np.float64(weight) * values.astype(np.float64)
     addend = sums.astype(np.float64)
     total = product + addend
@@ -51,9 +51,9 @@ def run(calls: list[tuple[Any, ...]]) -> None:
 
 
 def convolve(
-    src: _Floats,
-    dst: _Floats,
-    weights: _Floats,
+    src: Float32Array,
+    dst: Float32Array,
+    weights: Float32Array,
     axis: int,
     odd: bool,
     offset: tuple[int, int, int],
@@ -83,7 +83,7 @@ def convolve(
     box[axis] = slice(None)
     lines = src[tuple(box)]
 
-    def taken(indices: NDArray[Any]) -> _Floats:
+    def taken(indices: Array) -> Float32Array:
         mirrored = np.abs(indices)
         mirrored = np.where(mirrored >= length, 2 * (length - 1) - mirrored, mirrored) - begin
         if mirrored.min() < 0 or mirrored.max() >= lines.shape[axis]:
@@ -106,32 +106,32 @@ def convolve(
     dst[...] = sums
 
 
-def multiply(a: _Floats, b: _Floats, out: _Floats) -> None:
+def multiply(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The product of two arrays."""
     np.multiply(a, b, out=out)
 
 
-def subtract(a: _Floats, b: _Floats, out: _Floats) -> None:
+def subtract(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The difference of two arrays."""
     np.subtract(a, b, out=out)
 
 
-def add2(a: _Floats, b: _Floats, out: _Floats) -> None:
+def add2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The sum of two arrays."""
     np.add(a, b, out=out)
 
 
-def add3(a: _Floats, b: _Floats, c: _Floats, out: _Floats) -> None:
+def add3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
     """The sum of three arrays, from the left."""
     np.add(a + b, c, out=out)
 
 
-def norm2(a: _Floats, b: _Floats, out: _Floats) -> None:
+def norm2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The Euclidean norm of two components."""
     np.sqrt(a * a + b * b, out=out)
 
 
-def norm3(a: _Floats, b: _Floats, c: _Floats, out: _Floats) -> None:
+def norm3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
     """The Euclidean norm of three components."""
     np.sqrt(a * a + b * b + c * c, out=out)
 
@@ -144,7 +144,7 @@ def _greater(a: Any, b: Any) -> Any:
     return np.where(a > b, a, b)
 
 
-def eigen2(a: _Floats, b: _Floats, c: _Floats, great: _Floats, small: _Floats) -> None:
+def eigen2(a: Float32Array, b: Float32Array, c: Float32Array, great: Float32Array, small: Float32Array) -> None:
     """Eigenvalues of the matrices ``((a, b), (b, c))``."""
     mean, half = (a + c) * np.float32(0.5), (a - c) * np.float32(0.5)
     root = np.sqrt(half * half + b * b)
@@ -152,14 +152,14 @@ def eigen2(a: _Floats, b: _Floats, c: _Floats, great: _Floats, small: _Floats) -
     great[...], small[...] = _greater(one, two), _lesser(one, two)
 
 
-def _polynomial(x: NDArray[Any], *coefficients: float) -> NDArray[Any]:
+def _polynomial(x: Array, *coefficients: float) -> Array:
     value = np.full_like(x, coefficients[0])
     for c in coefficients[1:]:
         value = value * x + np.float32(c)
     return value
 
 
-def _arctangent(y: _Floats, x: _Floats) -> _Floats:
+def _arctangent(y: Float32Array, x: Float32Array) -> Float32Array:
     """The angle in [0, pi] whose tangent is y / x, y not negative (polynomial of N. Shibata's SLEEF)."""
     negative, y, x = np.signbit(x), np.abs(y), np.abs(x)
     steep = y > x
@@ -185,7 +185,7 @@ def _arctangent(y: _Floats, x: _Floats) -> _Floats:
     return np.asarray(np.where(num == 0, np.where(negative, pi, np.float32(0)), angle))
 
 
-def _cosine_and_sine(angle: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _cosine_and_sine(angle: Array) -> tuple[Array, Array]:
     """Cosine and sine of angles in [0, pi/3] (polynomials of S. Moshier's Cephes)."""
     far = angle * np.float32(1.27323954473516) >= 1
     octants = np.where(far, np.float32(2), np.float32(0))
@@ -200,15 +200,15 @@ def _cosine_and_sine(angle: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def eigen3(
-    a: _Floats,
-    b: _Floats,
-    c: _Floats,
-    d: _Floats,
-    e: _Floats,
-    f: _Floats,
-    first: _Floats,
-    second: _Floats,
-    third: _Floats,
+    a: Float32Array,
+    b: Float32Array,
+    c: Float32Array,
+    d: Float32Array,
+    e: Float32Array,
+    f: Float32Array,
+    first: Float32Array,
+    second: Float32Array,
+    third: Float32Array,
 ) -> None:
     """Eigenvalues of the matrices with rows ``(a, b, c), (b, d, e), (c, e, f)``, greatest first (Eberly)."""
     one, two, half, zero = (np.float32(v) for v in (1, 2, 0.5, 0))
@@ -237,18 +237,18 @@ def eigen3(
 
 @np.errstate(all="ignore")
 def evaluate(
-    features: _Floats,
-    out: _Floats,
-    entries: NDArray[Any],
-    column_ends: NDArray[np.int32],
-    word_ends: NDArray[np.int32],
-    initial: NDArray[np.uint32],
-    votes: NDArray[np.uint32],
-    leaves: NDArray[np.float64],
-    channels: NDArray[np.int32],
-    forest_ends: NDArray[np.int32],
-    nodes: NDArray[Any],
-    roots: NDArray[np.int32],
+    features: Float32Array,
+    out: Float32Array,
+    entries: Array,
+    column_ends: Int32Array,
+    word_ends: Int32Array,
+    initial: UInt32Array,
+    votes: UInt32Array,
+    leaves: Float64Array,
+    channels: Int32Array,
+    forest_ends: Int32Array,
+    nodes: Array,
+    roots: Int32Array,
 ) -> None:
     """Probabilities ``(pixels, channels)`` out of features ``(columns, pixels)``; the tables are `BitForest`'s."""
     del votes  # whether leaves are pure or not, the sums are the same
@@ -256,7 +256,7 @@ def evaluate(
     for begin in range(0, features.shape[1], 4096):
         part = np.ascontiguousarray(features[:, begin : begin + 4096])
         if roots.size:
-            found: Iterable[NDArray[Any]] = (_walk_tree(part, nodes, root) for root in roots.tolist())
+            found: Iterable[Array] = (_walk_tree(part, nodes, root) for root in roots.tolist())
         else:
             words = _remaining_leaves(part, entries, column_ends, initial)
             spans = zip([0, *word_ends[:-1].tolist()], word_ends.tolist(), strict=True)
@@ -266,9 +266,7 @@ def evaluate(
         out[begin : begin + 4096][np.ix_(whole, channels)] = mean[whole]
 
 
-def _remaining_leaves(
-    part: _Floats, entries: NDArray[Any], ends: NDArray[np.int32], initial: NDArray[np.uint32]
-) -> NDArray[Any]:
+def _remaining_leaves(part: Float32Array, entries: Array, ends: Int32Array, initial: UInt32Array) -> Array:
     words = np.repeat(initial[:, None], part.shape[1], axis=1)
     begin = 0
     for column, end in enumerate(ends.tolist()):
@@ -279,7 +277,7 @@ def _remaining_leaves(
     return words
 
 
-def _walk_tree(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
+def _walk_tree(part: Float32Array, nodes: Array, root: int) -> Array:
     """Each pixel's leaf of one tree, from the root down."""
     at = np.full(part.shape[1], root)
     pixels = np.flatnonzero(at >= 0)
@@ -291,7 +289,7 @@ def _walk_tree(part: _Floats, nodes: NDArray[Any], root: int) -> NDArray[Any]:
     return -1 - at
 
 
-def _lowest_leaf(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
+def _lowest_leaf(words: Array, begin: int, end: int) -> Array:
     """Each pixel's leaf of one tree: the lowest bit left, in the first word that has any."""
     own = words[begin:end]
     which = (own != 0).argmax(axis=0)
@@ -300,9 +298,7 @@ def _lowest_leaf(words: NDArray[Any], begin: int, end: int) -> NDArray[Any]:
     return np.asarray(32 * (begin + which) + bit)
 
 
-def _mean_over_trees(
-    found: Iterable[NDArray[Any]], leaves: NDArray[np.float64], forest_ends: NDArray[np.int32]
-) -> _Floats:
+def _mean_over_trees(found: Iterable[Array], leaves: Float64Array, forest_ends: Int32Array) -> Float32Array:
     """The forests' mean, out of each tree's leaves for all pixels."""
     mean: Any
     sums: Any

@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omero_pixclf.errors import ImageError
 from omero_pixclf.ilastik.project import ClassificationStage, Project
-from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader, Region
+from omero_pixclf.image import Array, ArrayReader, BoolArray, Float32Array, ImageInfo, PixelReader, Region
 from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 from omero_pixclf.pixels.features import compute_features, feature_halo
 from omero_pixclf.pixels.random_forest import BitForest, build_bit_forest, predict_proba
@@ -30,8 +28,7 @@ __all__ = [
     "prediction_halo",
 ]
 
-_Array = NDArray[Any]
-_TileFunction = Callable[[_Array, BoundingBox, BoundingBox], _Array]
+_TileFunction = Callable[[Array, BoundingBox, BoundingBox], Array]
 """Pixels ``(z, y, x, c)``, where they lie, where to compute_features -> result ``(z, y, x, n)``."""
 
 
@@ -83,8 +80,8 @@ def predict_blocks(
     threads: int | None = None,
     mask: PixelReader | None = None,
     region: Region | None = None,
-    out: NDArray[np.float32] | None = None,
-) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+    out: Float32Array | None = None,
+) -> Iterator[tuple[Region, Float32Array]]:
     """Probabilities of the classes, block by block.
 
     Parameters
@@ -123,7 +120,7 @@ def predict_blocks(
     depth = reader.info.shape[1]
 
     def classify(stage: ClassificationStage, forest: BitForest) -> _TileFunction:
-        def run(pixels: _Array, span: BoundingBox, target: BoundingBox) -> _Array:
+        def run(pixels: Array, span: BoundingBox, target: BoundingBox) -> Array:
             return predict_proba(
                 forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
             )
@@ -144,7 +141,7 @@ def feature_blocks(
     memory: int | None = None,
     threads: int | None = None,
     region: Region | None = None,
-) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+) -> Iterator[tuple[Region, Float32Array]]:
     """Features of the project's last stage, block by block: regions ``(t, z, y, x, features)`` and float32 arrays.
 
     Parameters and errors are those of `predict_blocks`.
@@ -158,7 +155,7 @@ def feature_blocks(
             forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
         )
 
-    def last(pixels: _Array, span: BoundingBox, target: BoundingBox) -> _Array:
+    def last(pixels: Array, span: BoundingBox, target: BoundingBox) -> Array:
         return np.moveaxis(
             compute_features(project.stages[-1].selection, pixels, span, _spatial_shape(reader), target), 0, -1
         )
@@ -170,8 +167,8 @@ def feature_blocks(
 
 
 def predict_array(
-    project: Project, image: _Array, *, mask: _Array | None = None, threads: int | None = None
-) -> NDArray[np.float32]:
+    project: Project, image: Array, *, mask: Array | None = None, threads: int | None = None
+) -> Float32Array:
     """Probabilities of the classes of a whole image in memory.
 
     Parameters
@@ -201,7 +198,7 @@ def predict_array(
     return out
 
 
-def autocontext_input(pixels: _Array, before: NDArray[np.float32]) -> _Array:
+def autocontext_input(pixels: Array, before: Float32Array) -> Array:
     """The input of Autocontext's second stage: the image's channels, then the first stage's probabilities.
 
     Probabilities take the image's type: real numbers as they are, unsigned integers as the whole part of the type's
@@ -223,7 +220,7 @@ class _ImageTask:
     tasks: list[_TileFunction]
     halos: list[Shape3]
     width: int
-    out: _Array | None = None
+    out: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -231,11 +228,11 @@ class _PendingBlock:
     """A block whose tiles are being computed."""
 
     region: Region
-    result: _Array
+    result: Array
     pending: list[Future[None]]
 
 
-def _array_reader(key: str, pixels: _Array) -> PixelReader:
+def _array_reader(key: str, pixels: Array) -> PixelReader:
     if pixels.ndim != 5:
         raise ImageError(
             f"the {key} is {pixels.ndim}D (shape {pixels.shape}), expected 5D (t, z, y, x, c); "
@@ -267,7 +264,7 @@ def _sum_halos(halos: list[Shape3]) -> Shape3:
 
 def _compute_blocks(
     work: _ImageTask, region: Region | None, memory: int | None, threads: int | None
-) -> Iterator[tuple[Region, NDArray[np.float32]]]:
+) -> Iterator[tuple[Region, Float32Array]]:
     """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
     info = work.reader.info
     whole = region or Region.whole(info.shape)
@@ -294,7 +291,7 @@ def _compute_blocks(
         pool.shutdown(cancel_futures=True)  # an error, or a caller who has seen enough, waits for no further tile
 
 
-def _finish_block(block: _PendingBlock) -> tuple[Region, NDArray[np.float32]]:
+def _finish_block(block: _PendingBlock) -> tuple[Region, Float32Array]:
     for future in block.pending:
         future.result()
     return block.region, block.result
@@ -306,11 +303,11 @@ def _check_out(work: _ImageTask, whole: Region) -> None:
         raise ValueError(f"out is {work.out.dtype} {work.out.shape}, expected float32 {expected}")
 
 
-def _allocate_result(work: _ImageTask, whole: Region, t: int, target: BoundingBox) -> _Array:
+def _allocate_result(work: _ImageTask, whole: Region, t: int, target: BoundingBox) -> Array:
     """Where a block's result goes, ``(z, y, x, n)``."""
     if work.out is None:
         return np.empty((*target.shape, work.width), np.float32)
-    place: _Array = work.out[(t - whole.start[0], *target.slices_in(BoundingBox(whole.start[1:4], whole.stop[1:4])))]
+    place: Array = work.out[(t - whole.start[0], *target.slices_in(BoundingBox(whole.start[1:4], whole.stop[1:4])))]
     return place
 
 
@@ -331,7 +328,7 @@ def _start_block(
     return _PendingBlock(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result[None], pending)
 
 
-def _read_mask(mask: PixelReader | None, t: int, target: BoundingBox) -> NDArray[np.bool_] | None:
+def _read_mask(mask: PixelReader | None, t: int, target: BoundingBox) -> BoolArray | None:
     """Where the mask is not 0, ``(z, y, x)``."""
     if mask is None:
         return None
@@ -342,12 +339,12 @@ def _read_mask(mask: PixelReader | None, t: int, target: BoundingBox) -> NDArray
 def _submit_tiles(
     pool: ThreadPoolExecutor,
     task: _TileFunction,
-    pixels: _Array,
+    pixels: Array,
     span: BoundingBox,
     target: BoundingBox,
     tile: Shape3,
-    result: _Array,
-    inside: NDArray[np.bool_] | None,
+    result: Array,
+    inside: BoolArray | None,
 ) -> list[Future[None]]:
     def run(piece: BoundingBox) -> None:
         home = piece.slices_in(target)

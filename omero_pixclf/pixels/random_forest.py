@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.random_forest import ForestArrays
+from omero_pixclf.image import Array, Float32Array, Float64Array, Int32Array, Int64Array, UInt32Array
 from omero_pixclf.pixels.kernels import kernels
 
 __all__ = ["BitForest", "build_bit_forest", "predict_proba"]
@@ -47,20 +46,20 @@ class BitForest:
         Number of output channels.
     """
 
-    entries: NDArray[Any]
-    column_ends: NDArray[np.int32]
-    word_ends: NDArray[np.int32]
-    initial: NDArray[np.uint32]
-    votes: NDArray[np.uint32]
-    leaves: NDArray[np.float64]
-    channels: NDArray[np.int32]
-    forest_ends: NDArray[np.int32]
-    nodes: NDArray[Any]
-    roots: NDArray[np.int32]
+    entries: Array
+    column_ends: Int32Array
+    word_ends: Int32Array
+    initial: UInt32Array
+    votes: UInt32Array
+    leaves: Float64Array
+    channels: Int32Array
+    forest_ends: Int32Array
+    nodes: Array
+    roots: Int32Array
     width: int
 
     @property
-    def tables(self) -> tuple[NDArray[Any], ...]:
+    def tables(self) -> tuple[Array, ...]:
         """The tables in the order in which the kernels take them."""
         return tuple(getattr(self, name) for name in list(self.__dataclass_fields__)[:-1])
 
@@ -96,7 +95,7 @@ def build_bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MO
     )
 
 
-def _first_leaves(forests: ForestArrays) -> NDArray[np.int64]:
+def _first_leaves(forests: ForestArrays) -> Int64Array:
     """The leftmost leaf below every node: left children are followed for all nodes at once."""
     at = forests.children[:, 0].astype(np.int64)
     while (inner := at >= 0).any():
@@ -104,7 +103,7 @@ def _first_leaves(forests: ForestArrays) -> NDArray[np.int64]:
     return -1 - at
 
 
-def _leftmost_leaves(references: NDArray[np.int32], first: NDArray[np.int64]) -> NDArray[np.int64]:
+def _leftmost_leaves(references: Int32Array, first: Int64Array) -> Int64Array:
     """The leftmost leaf of every node or leaf referred to."""
     leaf = -1 - references.astype(np.int64)
     inner = references >= 0
@@ -112,12 +111,12 @@ def _leftmost_leaves(references: NDArray[np.int32], first: NDArray[np.int64]) ->
     return leaf
 
 
-def _slot_references(references: NDArray[np.int32], slots: NDArray[np.int64]) -> NDArray[np.int32]:
+def _slot_references(references: Int32Array, slots: Int64Array) -> Int32Array:
     """References whose leaves are numbered by their bits."""
     return np.where(references >= 0, references, -1 - slots[np.maximum(-1 - references, 0)]).astype(np.int32)
 
 
-def _build_nodes(forests: ForestArrays, slots: NDArray[np.int64]) -> NDArray[Any]:
+def _build_nodes(forests: ForestArrays, slots: Int64Array) -> Array:
     nodes = np.empty(len(forests.columns), _NODE)
     nodes["threshold"], nodes["column"] = _round_up_to_float32(forests.thresholds), forests.columns
     children = _slot_references(forests.children, slots)
@@ -125,9 +124,7 @@ def _build_nodes(forests: ForestArrays, slots: NDArray[np.int64]) -> NDArray[Any
     return nodes
 
 
-def _build_entries(
-    forests: ForestArrays, first: NDArray[np.int64], slots: NDArray[np.int64]
-) -> tuple[NDArray[Any], NDArray[np.int32]]:
+def _build_entries(forests: ForestArrays, first: Int64Array, slots: Int64Array) -> tuple[Array, Int32Array]:
     """What every node strikes out: the leaves from its own leftmost to its right child's, word by word."""
     begin, end = slots[first], slots[_leftmost_leaves(forests.children[:, 1], first)]
     count = (end - 1) // 32 - begin // 32 + 1
@@ -143,14 +140,14 @@ def _build_entries(
     return entries[order], ends.astype(np.int32)
 
 
-def _round_up_to_float32(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+def _round_up_to_float32(thresholds: Float64Array) -> Float32Array:
     """The smallest float32 that is not less than each threshold."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
     return np.asarray(np.where(near < thresholds, np.nextafter(near, np.float32(np.inf)), near))
 
 
-def _build_votes(leaves: NDArray[np.float64], initial: NDArray[np.uint32]) -> NDArray[np.uint32]:
+def _build_votes(leaves: Float64Array, initial: UInt32Array) -> UInt32Array:
     exists = (initial[:, None] >> np.arange(32, dtype=np.uint32) & 1).astype(bool).ravel()
     own = leaves[exists]
     if not (np.isin(own, (0.0, 1.0)).all() and (own.sum(axis=1) == 1.0).all()):
@@ -159,7 +156,7 @@ def _build_votes(leaves: NDArray[np.float64], initial: NDArray[np.uint32]) -> ND
     return np.asarray(np.bitwise_or.reduce(bits << np.arange(32, dtype=np.uint32)[None, :, None], axis=1))
 
 
-def predict_proba(forest: BitForest, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def predict_proba(forest: BitForest, rows: Float32Array) -> Float32Array:
     """Probabilities of the classes.
 
     Parameters

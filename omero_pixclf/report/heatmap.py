@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from omero_pixclf.image import Float64Array
 from omero_pixclf.report.data import class_names
 from omero_pixclf.report.figures import RenderedFigure, fit_text, new_figure, render_figure, text_options
 from omero_pixclf.report.wells import plate_shape, well_name, well_position
@@ -27,8 +28,6 @@ ACROSS = 2  # plates beside each other
 DPI, TITLE_HEIGHT = 150, 0.55  # pixels per inch; inches
 MAX_WELLS = 10_000  # of a plate that is drawn: the largest in use have 1,536
 MIN_TEXT_SIZE = 5.0  # points: smaller numbers are left out
-
-Floats = NDArray[np.float64]
 
 
 Shape = tuple[int, int]  # rows and columns
@@ -46,7 +45,7 @@ class WellMeans:
         ``(rows, columns)`` int64, the number of images in each mean.
     """
 
-    values: Floats
+    values: Float64Array
     fields: NDArray[np.int64]
 
 
@@ -197,7 +196,7 @@ def _draw_plate(figure: Figure, corner: tuple[float, float], plate: _Plate, cell
     bar.outline.set_visible(False)
 
 
-def _draw_grid(axes: Axes, values: Floats) -> None:
+def _draw_grid(axes: Axes, values: Float64Array) -> None:
     """Draw row letters and column numbers, white lines between wells, and hatching of wells without a value."""
     rows, columns = values.shape
     axes.set_xticks(range(columns), [str(c + 1) for c in range(columns)])
@@ -214,7 +213,7 @@ def _draw_grid(axes: Axes, values: Floats) -> None:
         axes.add_patch(Rectangle(corner, 0.88, 0.88, facecolor="white", edgecolor="#b8b8b8", hatch="////", linewidth=0))
 
 
-def _draw_values(axes: Axes, values: Floats, colors: Colormap, norm: Normalize, cell: float) -> None:
+def _draw_values(axes: Axes, values: Float64Array, colors: Colormap, norm: Normalize, cell: float) -> None:
     """Write the values into their wells, all in the same size; none if they were too small to read."""
     to_text = _number_format(values)
     texts = {(r, c): to_text(values[r, c]) for r, c in np.argwhere(np.isfinite(values)).tolist()}
@@ -228,7 +227,7 @@ def _draw_values(axes: Axes, values: Floats, colors: Colormap, norm: Normalize, 
         axes.text(column, row, text, ha="center", va="center", fontsize=points, color=ink)
 
 
-def _number_format(values: Floats) -> Callable[[float], str]:
+def _number_format(values: Float64Array) -> Callable[[float], str]:
     """Choose a number format of about four characters that suits all values.
 
     >>> [_number_format(np.array(v))(v[0]) for v in ([5.0, 99.0], [5.0, 2.5], [5.25, 120.5], [12345.6], [2_345_678.0])]

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from omero_pixclf.image import Float64Array
 from omero_pixclf.report.figures import RenderedFigure, fit_text, new_figure, render_figure, text_options
 from omero_pixclf.report.overlay import Color
 from omero_pixclf.table import Column, Table
@@ -31,8 +32,6 @@ MAX_BINS = 40
 TAIL = 99.5  # percentile where the axis ends if a few values are far above it
 MAX_BRIGHTNESS = 150  # of 255: lighter class colours are darkened to be visible on white
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
 class _Measure:
@@ -40,7 +39,7 @@ class _Measure:
 
     title: str
     unit: str
-    values: Mapping[str, Floats]
+    values: Mapping[str, Float64Array]
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -149,7 +148,7 @@ def _draw_histogram(
     _style_axes(axes, measure, f"{beyond} larger →" if beyond else "")
 
 
-def _median_text(name: str, values: Floats, unit: str) -> str:
+def _median_text(name: str, values: Float64Array, unit: str) -> str:
     if not len(values):
         return f"{name}: none"
     median = float(np.median(values))

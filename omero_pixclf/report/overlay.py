@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from omero_pixclf.image import Array
 from omero_pixclf.objects.contours import signed_area, trace_contours
-from omero_pixclf.objects.label import Labels
 from omero_pixclf.objects.simplify import simplify_rings
 from omero_pixclf.report.fonts import load_font
 
@@ -77,7 +77,7 @@ class SubsampledArray:
 
 def draw_overlay(
     pixels: NDArray[Any] | SubsampledArray,
-    labels: Mapping[str, Labels | SubsampledArray],
+    labels: Mapping[str, Array | SubsampledArray],
     colors: Mapping[str, Color],
     *,
     pixel_um: float | None = None,

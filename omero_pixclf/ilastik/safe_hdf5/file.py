@@ -13,14 +13,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
-
-from numpy.typing import NDArray
+from typing import BinaryIO
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.safe_hdf5.objects import Message, read_links, read_messages, read_root_address
 from omero_pixclf.ilastik.safe_hdf5.source import BrokenFileError, CheckedFile
 from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, read_attribute, read_dataset
+from omero_pixclf.image import Array
 from omero_pixclf.text import printable
 
 __all__ = ["MAX_DATASET_BYTES", "Hdf5Group", "open_hdf5", "read_numbers", "read_text", "read_texts"]
@@ -101,7 +100,7 @@ class Hdf5Group:
         except BrokenFileError as problem:
             raise self.error(name, str(problem)) from problem
 
-    def array(self, name: str, *, largest: int = MAX_DATASET_BYTES) -> NDArray[Any]:
+    def array(self, name: str, *, largest: int = MAX_DATASET_BYTES) -> Array:
         """The values of the child dataset of that name; strings as bytes.
 
         Raises
@@ -115,7 +114,7 @@ class Hdf5Group:
         except BrokenFileError as problem:
             raise self.error(name, str(problem)) from problem
 
-    def attribute(self, name: str, child: str) -> NDArray[Any] | None:
+    def attribute(self, name: str, child: str) -> Array | None:
         """An attribute of a child, None where it is absent."""
         address = self._address(child)
         try:
@@ -175,7 +174,7 @@ def read_numbers(
     *,
     shape: tuple[int | None, ...] | None = None,
     largest: int = MAX_DATASET_BYTES,
-) -> NDArray[Any]:
+) -> Array:
     """A numeric dataset whose dtype kind is one of ``kinds`` and whose shape is as given (None: any length)."""
     found = group.array(name, largest=largest)
     if found.dtype.kind not in kinds:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omero_pixclf.ilastik.safe_hdf5.objects import Message, read_btree_entries, slice_bytes, unpack_fields
 from omero_pixclf.ilastik.safe_hdf5.source import UNDEFINED, BrokenFileError, CheckedFile
+from omero_pixclf.image import Array
 
 __all__ = ["read_attribute", "read_dataset"]
 
@@ -38,7 +38,7 @@ class _Datatype:
     variable: bool = False
 
 
-def read_dataset(source: CheckedFile, found: list[Message], largest: int) -> NDArray[Any]:
+def read_dataset(source: CheckedFile, found: list[Message], largest: int) -> Array:
     """The values of a dataset, given its header's messages.
 
     Strings come as bytes: ``S`` of fixed length, or objects. Opaque bytes come as ``V``.
@@ -62,7 +62,7 @@ def read_dataset(source: CheckedFile, found: list[Message], largest: int) -> NDA
     return _decode_values(source, raw, kind, shape)
 
 
-def read_attribute(source: CheckedFile, found: list[Message], name: str) -> NDArray[Any] | None:
+def read_attribute(source: CheckedFile, found: list[Message], name: str) -> Array | None:
     """The attribute of that name among an object's messages, or None."""
     for message in found:
         if message.kind == ATTRIBUTE:
@@ -117,7 +117,7 @@ def _parse_datatype(data: bytes) -> _Datatype:
     raise BrokenFileError(f"holds {_CLASSES.get(sort, 'numbers or text in a form')} that no project has")
 
 
-def _decode_values(source: CheckedFile, raw: bytes, kind: _Datatype, shape: tuple[int, ...]) -> NDArray[Any]:
+def _decode_values(source: CheckedFile, raw: bytes, kind: _Datatype, shape: tuple[int, ...]) -> Array:
     if kind.variable:
         texts = np.empty(math.prod(shape), object)
         for i in range(texts.size):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omero_pixclf.errors import OutputError
+from omero_pixclf.image import Int64Array
 from omero_pixclf.objects.block_labeling import ReadableArray, collect_statistics, find_touching_labels, join_labels
 from omero_pixclf.objects.block_regions import RegionFilter, RegionStatistics, take_regions
 from omero_pixclf.objects.label import Connectivity, resolve_connectivity
@@ -23,8 +24,6 @@ from omero_pixclf.runs.execution.task import BlockTask
 from omero_pixclf.runs.state.image_files import NPZ_ERRORS
 
 __all__ = ["MergedObjects", "count_objects", "load_arrays", "load_merged_objects", "merge_objects", "save_arrays"]
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class MergedObjects:
     """
 
     labels: ReadableArray
-    cell: Ints
+    cell: Int64Array
     roll: RegionsOverTime
 
     def __len__(self) -> int:
@@ -125,7 +124,7 @@ def _merge_class(cutting: BlockPlan, labels: BlockArray, rolls: Sequence[Regions
     apart = counts.reshape(grid.counts[0], -1, grid.block[0])
     before = (np.cumsum(apart, axis=1) - apart).reshape(counts.shape)  # of a t, in earlier blocks
 
-    def provisional(number: int) -> list[Ints]:
+    def provisional(number: int) -> list[Int64Array]:
         return [_number_range(before[number, k], counts[number, k]) for k in range(grid.block[0])]
 
     ids, final, frames = RelabeledArray(labels, provisional), [np.empty(0, np.int32)] * counts.size, []
@@ -146,10 +145,10 @@ def _merge_time_point(
     t: int,
     ids: RelabeledArray,
     rolls: Sequence[RegionsOverTime],
-    before: Ints,
+    before: Int64Array,
     keep: RegionFilter,
     connectivity: Connectivity,
-) -> tuple[Ints, RegionStatistics]:
+) -> tuple[Int64Array, RegionStatistics]:
     """What blocks' numbers of one t become, and the objects."""
     grid, parts, touching, total = ids.grid, [], [], 0
     for n in _blocks_at(t, grid):
@@ -168,7 +167,7 @@ def _blocks_at(t: int, grid: BlockGrid) -> range:
     return range(t // grid.block[0] * each, (t // grid.block[0] + 1) * each)
 
 
-def _number_range(before: int, count: int) -> Ints:
+def _number_range(before: int, count: int) -> Int64Array:
     numbers = np.arange(before, before + count + 1)
     numbers[0] = 0
     return numbers

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from omero_pixclf.image import Int64Array
 from omero_pixclf.objects.block_regions import RegionStatistics, concatenate_statistics
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.objects.summary import TileSums
@@ -24,14 +25,13 @@ __all__ = [
 ]
 
 Arrays = dict[str, NDArray[Any]]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RegionsOverTime:
     """Objects of several time points: (n,) the t of each, and what is known of it."""
 
-    t: Ints
+    t: Int64Array
     objects: RegionStatistics
 
     @classmethod
@@ -105,7 +105,9 @@ _NAMES = ("objects", "shapes", "rings", "points", "bits")
 class _PackedOutlines:
     """The outlines of a piece."""
 
-    def __init__(self, objects: Ints, shapes: Ints, rings: Ints, points: NDArray[Any], bits: NDArray[np.uint8]) -> None:
+    def __init__(
+        self, objects: Int64Array, shapes: Int64Array, rings: Int64Array, points: NDArray[Any], bits: NDArray[np.uint8]
+    ) -> None:
         self._objects, self._shapes, self._bits = objects, shapes, bits
         self._rings = np.split(points, np.cumsum(rings)[:-1])
         polygon = shapes[:, 1] < 0
