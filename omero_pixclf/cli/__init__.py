@@ -1,4 +1,4 @@
-"""The command line. Each command lives in its own file and is imported when it is called, so that starting is quick."""
+"""Command line `omero-pixclf`: one module per command, imported only when the command is called."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from typing import Any
 import click
 
 from omero_pixclf.cli.interrupts import Interrupted, termination_as_interrupt
+from omero_pixclf.cli.output import print_version
 from omero_pixclf.errors import PixclfError
 
 __all__ = ["main"]
 
-# The kernels have threads of their own; OpenBLAS's, made when numpy is imported, only take their turns. Whoever sets
-# the number before is obeyed.
+# The kernels have their own threads; those that OpenBLAS starts when numpy is imported would only compete with them.
+# A number that the user has set is kept.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # name: (module, attribute, line in the overview)
 COMMANDS = {
-    "demo": ("omero_pixclf.cli.demo", "demo", "Show the main job on an OMERO server of its own."),
-    "check": ("omero_pixclf.cli.run", "check", "See what a run would do, and what stands against it."),
+    "demo": ("omero_pixclf.cli.demo", "demo", "Show a whole run on an OMERO server of its own."),
+    "check": ("omero_pixclf.cli.run", "check", "Show what a run would do and any problems."),
     "run": ("omero_pixclf.cli.run", "run", "Apply a classifier to images, datasets, plates in OMERO."),
-    "predict": ("omero_pixclf.cli.predict", "predict", "Files in, files out, with ilastik's headless options."),
-    "watch": ("omero_pixclf.cli.watch", "watch", "Look after datasets and plates in OMERO, as a service."),
-    "runs": ("omero_pixclf.cli.runs", "runs", "List and show earlier runs."),
-    "undo": ("omero_pixclf.cli.runs", "undo", "Take back exactly what a run wrote."),
-    "script": ("omero_pixclf.cli.script", "script", "The script in OMERO.web: install it, see whether it stands."),
-    "plugin": ("omero_pixclf.cli.plugin", "plugin", "These commands as omero pixclf …, with its sessions."),
-    "doctor": ("omero_pixclf.cli.doctor", "doctor", "See whether this machine and the server are fit for it."),
-    "embedded": ("omero_pixclf.cli.embedded", "embedded", "An OMERO server in Python, for trying out and for tests."),
+    "predict": ("omero_pixclf.cli.predict", "predict", "Apply a classifier to files, with ilastik's options."),
+    "watch": ("omero_pixclf.cli.watch", "watch", "Process new images in OMERO automatically (a service)."),
+    "runs": ("omero_pixclf.cli.runs", "runs", "List, show, compare and merge earlier runs."),
+    "undo": ("omero_pixclf.cli.runs", "undo", "Remove exactly what a run wrote."),
+    "script": ("omero_pixclf.cli.script", "script", "Install or show the script in OMERO.web."),
+    "plugin": ("omero_pixclf.cli.plugin", "plugin", "Add these commands to omero-py as `omero pixclf`."),
+    "doctor": ("omero_pixclf.cli.doctor", "doctor", "Check this installation, the server and permissions."),
+    "embedded": ("omero_pixclf.cli.embedded", "embedded", "Start an OMERO server in Python, for tests and trials."),
 }
 
 EPILOG = """\b
@@ -43,17 +44,17 @@ Examples:
   omero-pixclf check Plate:3 --project nuclei.ilp
   omero-pixclf run Dataset:7 Plate:3 --recipe nuclei.toml
   omero-pixclf predict --project nuclei.ilp stack.h5/data
-  omero-pixclf run --help                       more of them
+  omero-pixclf run --help                       more examples
 
 \b
 Exit codes:
-  0 all done · 1 some images failed · 2 wrong usage or refused input
-  3 server unreachable or not allowed
+  0 all done · 1 some images failed · 2 wrong usage or invalid input
+  3 server unreachable or permission denied
 """
 
 
 class _Commands(click.Group):
-    """Commands by the table above; none is imported for the overview."""
+    """The commands of the table above; the overview imports none of them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -78,43 +79,37 @@ class _Commands(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
 
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from omero_pixclf import __version__
-
-        click.echo(f"omero_pixclf {__version__}")
-        ctx.exit()
-
-
 @click.group(cls=_Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version, help="Show the version."
+)
 @click.option("-v", "--verbose", count=True, help="More log lines on stderr (twice: all).")
 def cli(verbose: int) -> None:
-    """Apply ilastik pixel classifiers, without ilastik, to what lies in an OMERO server."""
+    """Apply trained ilastik pixel classifiers to images in OMERO or in files, without ilastik."""
     level = {0: logging.WARNING, 1: logging.INFO}.get(verbose, logging.DEBUG)
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
 
 
 def _print_any_name() -> None:
-    """Let every file's name be printed: its own bytes as they are, letters that a terminal lacks written out."""
+    """Make every file name printable: undecodable bytes as they are, characters that the terminal lacks escaped."""
 
-    def written(error: UnicodeError) -> tuple[str | bytes, int]:
+    def encode(error: UnicodeError) -> tuple[str | bytes, int]:
         if not isinstance(error, UnicodeEncodeError):
             raise error
-        letters = error.object[error.start : error.end]
+        characters = error.object[error.start : error.end]
         try:
-            return letters.encode("ascii", "surrogateescape"), error.end
+            return characters.encode("ascii", "surrogateescape"), error.end
         except UnicodeEncodeError:
-            return letters.encode("ascii", "backslashreplace"), error.end
+            return characters.encode("ascii", "backslashreplace"), error.end
 
-    codecs.register_error("omero_pixclf.names", written)
+    codecs.register_error("omero_pixclf.names", encode)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace", "surrogateescape"):
             stream.reconfigure(errors="omero_pixclf.names")
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line and leave with its exit code; expected errors are one message, not a traceback."""
+    """Run the command line and exit with its code; expected errors are one message, not a traceback."""
     _print_any_name()
     try:
         with termination_as_interrupt():
@@ -126,9 +121,9 @@ def main(arguments: list[str] | None = None) -> Any:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt) as stop:
-        # click makes an Abort of every KeyboardInterrupt
+        # click turns every KeyboardInterrupt into an Abort
         known = next((e for e in (stop, stop.__cause__, stop.__context__) if isinstance(e, Interrupted)), None)
-        click.echo(f"interrupted; {known or 'nothing half-written is left'}", err=True)
+        click.echo(f"interrupted; {known or 'no partial results are left'}", err=True)
         sys.exit(130)
     except PixclfError as error:
         click.echo(f"error: {error}", err=True)

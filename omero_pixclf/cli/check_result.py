@@ -1,4 +1,4 @@
-"""What the doctor says about one thing."""
+"""The result of one check of `omero-pixclf doctor`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["CheckResult"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One line of the doctor's.
+    """One check with its result.
 
     Attributes
     ----------
     check
-        What was looked at, in one word.
+        Name of the check, one word.
     state
-        ``warning``: it works, but not well or not all of it; ``fail``: it does not work.
+        ``ok``; ``warning``: works with limitations; ``fail``: does not work.
     found
-        What was found.
+        The observation.
     advice
-        What to do about it.
+        What to do about it; "" if nothing.
     """
 
     check: str

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import PixclfError, UsageError
 
@@ -58,7 +58,7 @@ Examples:
 )
 @click.option("--serve", is_flag=True, help="Keep the server running at the end, until Ctrl-C.")
 @json_option
-def demo(folder: Path, serve: bool, machine: bool) -> int:
+def demo(folder: Path, serve: bool, as_json: bool) -> int:
     """Show a whole run on an OMERO server of its own, without Java or Docker.
 
     Starts an embedded OMERO server, uploads simulated images (a plate, z-stacks, a time-lapse), runs three trained
@@ -68,20 +68,22 @@ def demo(folder: Path, serve: bool, machine: bool) -> int:
 
     from omero_pixclf.demo.report import print_results
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, stderr=machine)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110, stderr=as_json)
     start = time.monotonic()
     _remove_earlier_demo(folder)
     password = secrets.token_urlsafe(9)
     with _start_server(folder / "omero", console) as (server, root), _create_user(server, root, password) as login:
         data = _upload_data(login, console)
-        finished = [_run_recipe(login, data, name, folder, console, machine) for name in RECIPES]
+        finished = [_run_recipe(login, data, name, folder, console, as_json) for name in RECIPES]
         print_results(console, server.host, server.port, (USER, password), data, folder)
         failed = any(one.failed for one in finished)
         console.print(f"\n{'Some images failed' if failed else 'All done'} in {time.monotonic() - start:.0f} s.")
-        if machine:
+        if as_json:
             server_at = {"host": server.host, "port": server.port, "user": USER, "password": password}
             containers = {"plate": data.plate, "stacks": data.stacks, "lapses": data.lapses}
-            tell(machine, "", event="demo", folder=str(folder.resolve()), failed=failed, **server_at, **containers)
+            print_result(
+                as_json, "", event="demo", folder=str(folder.resolve()), failed=failed, **server_at, **containers
+            )
         if serve:
             console.print(
                 f"The server runs until Ctrl-C: omero login {USER}@{server.host}:{server.port}, password {password}"
@@ -159,7 +161,7 @@ def _upload_data(login: Login, console: Console) -> DemoData:
         return upload_scenes(session, scenes)
 
 
-def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: Console, machine: bool) -> RunFinished:
+def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: Console, as_json: bool) -> RunFinished:
     """Run one project over its container, with the same functions as `omero-pixclf run`."""
     from omero_pixclf.app.runs import RunRequest, run_in_omero
     from omero_pixclf.cli.progress import show_events
@@ -170,7 +172,7 @@ def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: 
     project = Path(str(files("omero_pixclf.demo") / f"{name}.ilp"))
     recipe = load_recipe(None, {"classifier.project": str(project), "objects.label": "Nucleus", **changes})
     console.print(f"\n[bold]omero-pixclf run {target} --project {name}.ilp --label Nucleus[/bold]")
-    end = show_events(run_in_omero(login, RunRequest((target,), recipe, folder=folder / "runs")), machine=machine)
+    end = show_events(run_in_omero(login, RunRequest((target,), recipe, folder=folder / "runs")), as_json=as_json)
     for outcome in end.outcomes:
         if outcome.state != "done":
             raise PixclfError(f"{outcome.image.name}: {outcome.state}: {outcome.reason}")

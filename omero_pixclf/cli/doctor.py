@@ -1,4 +1,4 @@
-"""``omero-pixclf doctor``: is this machine fit for the work, and does the server let this user do it."""
+"""``omero-pixclf doctor``: check this installation, this machine, the server and the user's permissions."""
 
 from __future__ import annotations
 
@@ -26,54 +26,54 @@ _COLORS = {"ok": "green", "warning": "yellow", "fail": "red"}
     epilog="""\b
 Examples:
   omero-pixclf doctor
-  omero-pixclf doctor Plate:3 Dataset:7        may I write results there?
+  omero-pixclf doctor Plate:3 Dataset:7        checks permissions there, too
   omero-pixclf doctor -s ada@omero.example.org --json
   omero-pixclf doctor --offline
 
 \b
 Exit codes:
-  0 fit, perhaps with warnings · 1 something here is missing
-  3 the server is unreachable or refuses
+  0 no failed check, perhaps warnings · 1 a check of this machine failed
+  3 a check of the server failed
 """
 )
 @click.argument("targets", nargs=-1)
-@click.option("--offline", is_flag=True, help="Look at this machine only.")
+@click.option("--offline", is_flag=True, help="Check this machine only.")
 @json_option
 @server_options
-def doctor(targets: tuple[str, ...], offline: bool, machine: bool, **options: Any) -> int:
-    """See whether all is in place: this installation, this machine, the server, your rights.
+def doctor(targets: tuple[str, ...], offline: bool, as_json: bool, **options: Any) -> int:
+    """Check this installation, this machine, the server, and your permissions.
 
-    Nothing is changed. TARGETS such as Plate:3 are asked whether you may write results there. Without a server named,
-    in the environment or by `omero login`, only this machine is looked at.
+    Nothing is changed. For TARGETS such as Plate:3, also check whether you may write results there. If no server is
+    given by option, environment or `omero login`, only this machine is checked.
     """
     from omero_pixclf.cli.doctor_machine import check_machine
 
     login = pop_login(options)
-    here = _show_results(check_machine(os.environ), machine)
+    here = _show_results(check_machine(os.environ), as_json)
     if offline or any(result.check == "clients" and result.state == "fail" for result in here):
         return doctor_exit_code(here, ())
     from omero_pixclf.cli.doctor_server import check_server
 
-    ask = functools.cache(getpass.getpass) if sys.stdin.isatty() and not machine else None
-    return doctor_exit_code(here, _show_results(check_server(login, targets, os.environ, ask), machine))
+    ask = functools.cache(getpass.getpass) if sys.stdin.isatty() and not as_json else None
+    return doctor_exit_code(here, _show_results(check_server(login, targets, os.environ, ask), as_json))
 
 
-def _show_results(results: Iterable[CheckResult], machine: bool) -> tuple[CheckResult, ...]:
-    """Show each result as it comes."""
-    seen = []
+def _show_results(results: Iterable[CheckResult], as_json: bool) -> tuple[CheckResult, ...]:
+    """Print each result when its check is complete, and return all of them."""
+    shown = []
     for result in results:
-        seen.append(result)
-        if machine:
+        shown.append(result)
+        if as_json:
             click.echo(json.dumps(asdict(result)))
             continue
         click.echo(f"{click.style(f'{result.state:<8}', fg=_COLORS[result.state])} {result.check:<12} {result.found}")
         if result.advice:
             click.echo(f"{'':<21} → {result.advice}")
-    return tuple(seen)
+    return tuple(shown)
 
 
 def doctor_exit_code(here: Iterable[CheckResult], server: Iterable[CheckResult]) -> int:
-    """The exit code: 1 where this machine fails, else 3 where the server does, else 0.
+    """The exit code: 1 if a check of this machine failed, otherwise 3 if one of the server failed, otherwise 0.
 
     >>> fine, bad = CheckResult("disk", "ok", ""), CheckResult("login", "fail", "")
     >>> doctor_exit_code([fine], [fine]), doctor_exit_code([fine], [bad]), doctor_exit_code([bad], [bad])

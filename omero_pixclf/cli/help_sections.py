@@ -1,4 +1,4 @@
-"""Help of commands with many options: those that belong together stand together."""
+"""Help of commands with many options: options under headings such as Recipe, Output and Server."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ SECTIONS = {
     "Output": ("output_",),
     "Machine": ("threads", "memory", "workers", "dask", "shard"),
     "Files": ("out", "axes", "mounted", "direct_check"),
-    "Server": ("server", "port", "user", "group", "key", "password_file", "sudo"),
+    "Server": ("server", "port", "user", "group", "key", "password_file", "ca_file", "sudo"),
 }
-"""Headings in their order, each with its parameters; a name that ends with _ stands for all that begin so."""
+"""Headings in their order, each with its parameters; a name that ends with _ is a prefix."""
 
 
 class SectionedCommand(click.Command):
-    """A command whose help has a heading for each kind of option."""
+    """A command whose help groups its options under headings."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the options under their headings."""
+        """Write all options under their headings."""
         lines: dict[str, list[tuple[str, str]]] = {title: [] for title in SECTIONS}
         for parameter in self.get_params(ctx):
             line = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None

@@ -1,4 +1,4 @@
-"""Ctrl-C and polite kills: the work is abandoned cleanly, and people are told how to go on."""
+"""Handle Ctrl-C, SIGTERM and SIGHUP: stop cleanly and say how to continue."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ TERMINATION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHU
 
 
 class Interrupted(KeyboardInterrupt):
-    """The work was interrupted; the text says how to go on."""
+    """The command was interrupted; the text says how to continue."""
 
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM (scancel, docker stop) and a closed terminal are interruptions until the context ends.
+    """Raise KeyboardInterrupt for SIGTERM (scancel, docker stop) and SIGHUP (closed terminal) until the context ends.
 
-    Only the first counts: what follows it must not break off the cleaning up. What is ignored stays so (nohup).
+    Only the first signal counts, so that a second one does not interrupt the cleanup. Ignored signals stay ignored
+    (nohup).
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    told: list[int] = []
+    received: list[int] = []
 
     def interrupt(number: int, _: object) -> None:
-        if not told:
-            told.append(number)
+        if not received:
+            received.append(number)
             raise KeyboardInterrupt
 
     before = {number: signal.getsignal(number) for number in TERMINATION_SIGNALS}
@@ -46,11 +47,11 @@ def termination_as_interrupt() -> Iterator[None]:
 
 @contextmanager
 def advise_on_interrupt(advice: Callable[[], str]) -> Iterator[None]:
-    """Say how to go on where the work within is interrupted; ``advice`` is asked then, and may be empty."""
+    """Add advice on how to continue to a KeyboardInterrupt; ``advice`` is only called then, and may return ""."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        said = advice()
-        if said and not isinstance(stop, Interrupted):
-            raise Interrupted(said) from stop
+        text = advice()
+        if text and not isinstance(stop, Interrupted):
+            raise Interrupted(text) from stop
         raise

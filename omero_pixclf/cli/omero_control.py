@@ -1,6 +1,6 @@
-"""``omero pixclf …``: omero-pixclf's commands within OMERO's own command line, with its sessions.
+"""``omero pixclf``: omero-pixclf's commands as a plugin of omero-py's command line, with its sessions.
 
-`omero-pixclf plugin install` writes the small file that makes omero-py find this; see `omero_pixclf.cli.plugin`.
+`omero-pixclf plugin install` writes the small file by which omero-py finds this module; see `omero_pixclf.cli.plugin`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ __all__ = ["HELP", "PixclfControl", "needs_session"]
 
 HELP = """Apply ilastik pixel classifiers to images in OMERO
 
-What follows are omero-pixclf's own commands and options: run, check, runs, undo, predict, …
-The session is that of 'omero login'.
+Takes the commands and options of omero-pixclf: run, check, runs, undo, predict, …
+It uses the session of 'omero login'.
 
 Examples:
 
@@ -30,8 +30,8 @@ Examples:
     omero pixclf runs list
     omero pixclf run --help
 """
-# With one of these a command needs no session, or has been told which one.
-_OWN = {"-h", "--help", "--out", "-s", "--server", "-u", "--user", "-k", "--key", "--sudo"}
+# With one of these options a command needs no session, or the option names the session.
+_WITHOUT_SESSION = {"-h", "--help", "--out", "-s", "--server", "-u", "--user", "-k", "--key", "--sudo"}
 
 
 class PixclfControl(BaseControl):  # type: ignore[misc]
@@ -57,12 +57,12 @@ class PixclfControl(BaseControl):  # type: ignore[misc]
 
 
 def needs_session(arguments: Sequence[str]) -> bool:
-    """Whether such a command talks to the server and has not been told where and as whom.
+    """Whether a command needs a server, and its arguments do not say which one.
 
     >>> needs_session(["run", "Plate:3"]), needs_session(["predict"]), needs_session(["run", "--help"])
     (True, False, False)
     """
-    if any(argument.partition("=")[0] in _OWN for argument in arguments):
+    if any(argument.partition("=")[0] in _WITHOUT_SESSION for argument in arguments):
         return False
     command: click.Command | None = cli
     for word in arguments:

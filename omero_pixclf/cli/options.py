@@ -1,7 +1,6 @@
-"""Options that several commands share: the server, the recipe, the machine.
+"""Options shared by several commands: server and login, recipe, threads and memory, workers, mounted storage.
 
-The recipe's options are made from the recipe's own model, so that the command line, the TOML file and the
-documentation cannot come apart.
+The recipe's options are made from the recipe's model, so that command line, TOML file and documentation are the same.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ __all__ = [
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SERVER_NAMES = ("server", "port", "user", "group", "key", "sudo", "password_file", "ca_file")
-"""Parameters that say which server and as whom."""
+"""Parameters of the server and the login."""
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "classifier": ClassifierSettings,
@@ -50,43 +49,50 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 
 def server_options(command: Command) -> Command:
-    """Which OMERO, as whom. The password comes from the environment, a file or a prompt, never from an argument."""
+    """Add the options of server and login; none takes a password, which the environment, a file or a prompt gives."""
     options = [
         click.option(
             "-s",
             "--server",
             type=UserText(),
             envvar="OMERO_HOST",
-            help="[USER@]HOST[:PORT] or wss://… (or OMERO_HOST).",
+            help="[USER@]HOST[:PORT] or wss://… (or OMERO_HOST; default: the session of `omero login`).",
         ),
-        click.option("-p", "--port", type=int, envvar="OMERO_PORT", help="The server's port (default 4064)."),
-        click.option("-u", "--user", type=UserText(), envvar="OMERO_USER", help="User name."),
+        click.option("-p", "--port", type=int, envvar="OMERO_PORT", help="Port of the server (default: 4064)."),
+        click.option("-u", "--user", type=UserText(), envvar="OMERO_USER", help="User name (or OMERO_USER)."),
         click.option(
-            "-g", "--group", type=UserText(), envvar="OMERO_GROUP", help="Group to log in to (default: the user's)."
+            "-g",
+            "--group",
+            type=UserText(),
+            envvar="OMERO_GROUP",
+            help="Group to log in to (or OMERO_GROUP; default: the user's).",
         ),
-        click.option("-k", "--key", envvar="OMERO_SESSION_KEY", help="Join this session (a UUID)."),
+        click.option(
+            "-k", "--key", envvar="OMERO_SESSION_KEY", help="Key of a session to join (or OMERO_SESSION_KEY)."
+        ),
         click.option(
             "--password-file",
             type=UserPath(exists=True, dir_okay=False, path_type=Path),
-            help="A file that only you can read (mode 0600) holding the password; else OMERO_PASSWORD or a prompt.",
+            help="File with the password that only you can read (mode 0600); otherwise OMERO_PASSWORD or a prompt.",
         ),
         click.option(
             "--ca-file",
             envvar="OMERO_PIXCLF_CA_FILE",
             type=UserPath(exists=True, dir_okay=False, path_type=Path),
-            help="Certificates (PEM) to verify the server's by (or OMERO_PIXCLF_CA_FILE); without, it is not verified.",
+            help="Trusted certificates (PEM) to verify the server with (or OMERO_PIXCLF_CA_FILE); without them the "
+            "server is not verified.",
         ),
         click.option(
-            "--sudo", type=UserText(), metavar="ADMIN", help="Log in as this administrator, and act as --user."
+            "--sudo", type=UserText(), metavar="ADMIN", help="Log in as this administrator and act as --user."
         ),
     ]
     return _add(command, options)
 
 
 def pop_login(options: dict[str, Any]) -> Login:
-    """The login of a command's arguments; takes them out of ``options``.
+    """Remove the server's parameters from ``options`` and return them as a login.
 
-    A user and a port in a server given as an argument (``-s ada@host:4064``) win over those of the environment.
+    User and port in the argument ``-s ada@host:4064`` take precedence over the environment.
     """
     from omero_pixclf.connector.sessions.login import Login, parse_address
 
@@ -106,65 +112,65 @@ def _is_from(context: click.Context, name: str, source: ParameterSource) -> bool
 
 
 def resource_options(command: Command) -> Command:
-    """How much of the machine to use."""
+    """Add the options for threads and memory."""
     options = [
-        click.option("--threads", type=click.IntRange(1), help="Threads for the computation (default: all cores)."),
-        click.option("--memory", metavar="SIZE", callback=_size, help="Memory to stay within, such as 2G."),
+        click.option("--threads", type=click.IntRange(1), help="Number of threads (default: all cores)."),
+        click.option("--memory", metavar="SIZE", callback=_size, help="Memory limit, such as 2G."),
     ]
     return _add(command, options)
 
 
 def worker_options(command: Command) -> Command:
-    """Who does the work."""
+    """Add the options for worker processes, clusters and shards."""
     options = [
         click.option(
             "--workers",
             type=click.IntRange(1),
-            help="Processes that work (default: as many as cores and images are good for).",
+            help="Number of worker processes (default: by number of cores and images).",
         ),
         click.option(
             "--dask",
             metavar="ADDRESS|FILE",
             callback=expand_home_in_targets,
-            help="Let the workers of this dask scheduler (tcp://host:8786) do the work, or jobs of Slurm or PBS as a "
-            "TOML file says; --memory is for each of them. They need omero_pixclf and the same folder "
+            help="Use the workers of this dask scheduler (tcp://host:8786), or jobs of Slurm or PBS described in a "
+            "TOML file. --memory is the limit of each worker. Workers need omero_pixclf and the same folder "
             "OMERO_PIXCLF_STATE.",
         ),
         click.option(
             "--shard",
             metavar="I/N",
             callback=lambda _, __, value: None if value is None else _shard(value),
-            help="Only the I-th of N shares of the images; put them together with: omero-pixclf runs merge RUN…",
+            help="Process only shard I of N; merge the shards afterwards with: omero-pixclf runs merge RUN…",
         ),
     ]
     return _add(command, options)
 
 
 def storage_options(command: Command) -> Command:
-    """Where the server's storage is mounted."""
+    """Add the options for pixels from mounted storage."""
     options = [
         click.option(
             "--direct",
             "mounted",
             metavar="[SERVER_PATH=]PATH",
             multiple=True,
-            help="Read pixels straight from the server's files: PATH is where its ManagedRepository or its data "
-            "directory is mounted here, or what is mounted of another SERVER_PATH of it. Repeatable. What is not "
-            "there, or gives other pixels than the server, comes through the server.",
+            help="Read pixels from the server's files: PATH is the mount point of its ManagedRepository or data "
+            "directory, or of SERVER_PATH. Repeatable. Images without a file there, or with different pixels in it, "
+            "are read through the server.",
         ),
         click.option(
             "--direct-check",
             type=click.Choice(["sample", "all"]),
             default="sample",
             show_default=True,
-            help="With --direct: compare a few places of each image with what the server gives, or all pixels.",
+            help="With --direct: compare a sample or all of each image's pixels with the server's.",
         ),
     ]
     return _add(command, options)
 
 
 def pop_direct_settings(options: dict[str, Any]) -> DirectSettings:
-    """What may be read past the server by a command's arguments; takes them out of ``options``."""
+    """Remove the parameters of mounted storage from ``options`` and return them as settings."""
     mounts = tuple(parse_mount(text) for text in options.pop("mounted"))
     return DirectSettings(mounts, options.pop("direct_check"))
 
@@ -180,14 +186,14 @@ def _size(_: click.Context, __: click.Parameter, value: str | None) -> int | Non
 
 
 def recipe_options(command: Command) -> Command:
-    """``--recipe FILE``, ``--name``, and one option for every key of a recipe."""
+    """Add ``--recipe FILE``, ``--name``, and one option for every key of a recipe."""
     options = [
         click.option(
             "-r",
             "--recipe",
             "recipe_file",
             type=UserPath(exists=True, dir_okay=False, path_type=Path),
-            help="A recipe (TOML); single keys can be changed by the options below.",
+            help="Recipe file (TOML); the options below override its keys.",
         ),
         click.option("--name", type=UserText(), help=_sentence(Recipe.model_fields["name"].description or "")),
     ]
@@ -198,10 +204,7 @@ def recipe_options(command: Command) -> Command:
 
 
 def pop_recipe(recipe_file: Path | None, options: dict[str, Any]) -> Recipe:
-    """The recipe of a command's arguments: the file, with the given options over it.
-
-    Takes the recipe's own keys out of ``options``.
-    """
+    """Remove the recipe's keys from ``options`` and return the recipe: the file, overridden by these options."""
     changes: dict[str, Any] = {}
     for section, model in SECTIONS.items():
         for key in model.model_fields:
@@ -227,9 +230,9 @@ def _parameter(section: str, key: str) -> str:
 
 
 def _option(section: str, key: str, field: FieldInfo) -> Callable[[Any], Any]:
-    """One click option for one key: its type, choices, default and help are the model's."""
+    """A click option for one key, with the type, choices, default and description of the model."""
     kind, multiple = _click_type(field.annotation)
-    kind = str if key == "project" else kind  # a path: its bytes stay as they are
+    kind = str if key == "project" else kind  # a path: its bytes are kept
     flag = f"--{key.replace('_', '-')}"
     text = field.description or ""
     if field.default is not None and field.default != () and not field.is_required():
@@ -248,7 +251,7 @@ def _sentence(text: str) -> str:
 
 
 def _format_default(value: Any) -> str:
-    """A default as one would give it on the command line."""
+    """A default value as it is written on the command line."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, tuple):

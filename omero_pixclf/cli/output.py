@@ -1,4 +1,4 @@
-"""What a command tells: a line for people, or with ``--json`` an object for machines."""
+"""Print one result of a command: as text, or as a JSON object with ``--json``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import json
 
 import click
 
-__all__ = ["json_option", "tell"]
+__all__ = ["json_option", "print_result", "print_version"]
 
-json_option = click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Write one JSON object per line.")
 
 
-def tell(machine: bool, text: str, **facts: object) -> None:
-    """Say something on stdout, once in words and once as plain data."""
-    click.echo(json.dumps(facts) if machine else text)
+def print_result(as_json: bool, text: str, **fields: object) -> None:
+    """Print ``text``, or ``fields`` as a JSON object, on stdout."""
+    click.echo(json.dumps(fields) if as_json else text)
+
+
+def print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print the program's version and exit; a callback of click."""
+    if wanted:
+        from omero_pixclf import __version__
+
+        click.echo(f"omero_pixclf {__version__}")
+        ctx.exit()

@@ -1,4 +1,4 @@
-"""Paths and names as the command line takes them."""
+"""Click parameter types for paths (with ``~``) and names of any encoding."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ __all__ = ["UserPath", "UserText", "expand_home_in_targets"]
 
 
 class UserPath(click.Path):
-    """click's path, where ``~`` stands for the home folder even if the shell leaves it in."""
+    """Click's path type that also replaces ``~`` by the home folder, which a shell does not do in ``--option=~/x``."""
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """The path, checked as click does."""
+        """Replace ``~`` and check the path as click does."""
         return super().convert(expand_home(os.fspath(value)), param, ctx)
 
 
 class UserText(click.types.StringParamType):
-    """A name that is no path. Where the locale is not UTF-8 Python hands its letters over as lone surrogates."""
+    """A name that is not a path; decodes the lone surrogates that Python makes of it if the locale is not UTF-8."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text that was typed."""
+        """Return the text that was typed."""
         text = super().convert(value, param, ctx)
         return path_text(text) if isinstance(text, str) else text
 
 
 def expand_home_in_targets(_: click.Context, __: click.Parameter, value: Any) -> Any:
-    """A callback for texts that may be paths: addresses, images in OMERO or files."""
+    """Replace ``~`` in targets, which are objects in OMERO, addresses or paths; a callback of click."""
     if isinstance(value, tuple):
         return tuple(expand_home(text) for text in value)
     return expand_home(value) if isinstance(value, str) else value

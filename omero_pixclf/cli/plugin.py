@@ -1,4 +1,4 @@
-"""``omero pixclf``: the file that makes omero-py's command line find omero_pixclf."""
+"""``omero-pixclf plugin``: install or remove the file that adds ``omero pixclf`` to omero-py's command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import MissingError, OutputError
 
@@ -17,7 +17,7 @@ PLUGIN = '''"""omero pixclf, written by: omero-pixclf plugin install"""
 
 try:
     from omero_pixclf.cli.omero_control import HELP, PixclfControl
-except ImportError:  # omero_pixclf was removed and this file left behind: omero's other commands go on
+except ImportError:  # omero_pixclf was uninstalled, but not this file: omero's other commands still work
     pass
 else:
     register("pixclf", PixclfControl, HELP)  # noqa: F821 - omero-py provides it
@@ -33,22 +33,22 @@ Examples:
 """
 )
 def plugin() -> None:
-    """The commands of omero-pixclf as `omero pixclf`."""
+    """Add the commands of omero-pixclf to omero-py as `omero pixclf`, which uses omero's sessions."""
 
 
 folder_option = click.option(
     "--folder",
     type=UserPath(file_okay=False, path_type=Path),
-    help="A folder on PYTHONPATH instead of this environment's omero-py, where that cannot be written to.",
+    help="Folder on PYTHONPATH to write to, instead of this environment's omero-py.",
 )
 
 
-def _place(folder: Path | None) -> Path:
+def _plugin_path(folder: Path | None) -> Path:
     if folder is not None:
         return folder / "omero" / "plugins" / "pixclf.py"
     found = importlib.util.find_spec("omero")
     if found is None or not found.submodule_search_locations:
-        raise MissingError("omero-py is not installed here")
+        raise MissingError("omero-py is not installed in this environment; install it: pip install omero-py")
     return Path(found.submodule_search_locations[0]) / "plugins" / "pixclf.py"
 
 
@@ -57,20 +57,22 @@ def _place(folder: Path | None) -> Path:
 Examples:
   omero-pixclf plugin install
   omero-pixclf plugin install --folder ~/omero-plugins
-  export PYTHONPATH=~/omero-plugins            then omero finds it there
+  export PYTHONPATH=~/omero-plugins            so that omero finds it
 """
 )
 @folder_option
 @json_option
-def install(folder: Path | None, machine: bool) -> None:
-    """Make `omero pixclf` work."""
-    place = _place(folder)
+def install(folder: Path | None, as_json: bool) -> None:
+    """Install the file that adds `omero pixclf`."""
+    path = _plugin_path(folder)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(PLUGIN, encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PLUGIN, encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{place}: cannot be written: {error.strerror}; name another place with --folder") from error
-    tell(machine, f"{place}: installed; try: omero pixclf --help", path=str(place), installed=True)
+        raise OutputError(
+            f"{path}: cannot be written: {error.strerror}; choose another folder with --folder"
+        ) from error
+    print_result(as_json, f"{path}: installed; try: omero pixclf --help", path=str(path), installed=True)
 
 
 @plugin.command(
@@ -81,13 +83,13 @@ Examples:
 )
 @folder_option
 @json_option
-def remove(folder: Path | None, machine: bool) -> None:
-    """Take `omero pixclf` away again."""
-    place = _place(folder)
-    if not place.is_file():
-        raise MissingError(f"{place}: not installed")
-    place.unlink()
-    tell(machine, f"{place}: removed", path=str(place), installed=False)
+def remove(folder: Path | None, as_json: bool) -> None:
+    """Remove the file that adds `omero pixclf`."""
+    path = _plugin_path(folder)
+    if not path.is_file():
+        raise MissingError(f"{path}: not installed")
+    path.unlink()
+    print_result(as_json, f"{path}: removed", path=str(path), installed=False)
 
 
 @plugin.command(
@@ -98,8 +100,9 @@ Examples:
 )
 @folder_option
 @json_option
-def show(folder: Path | None, machine: bool) -> None:
-    """Show where `omero pixclf` lies, and whether it does."""
-    place = _place(folder)
-    there = place.is_file()
-    tell(machine, f"{place}: {'installed' if there else 'not installed'}", path=str(place), installed=there)
+def show(folder: Path | None, as_json: bool) -> None:
+    """Show the path of the file that adds `omero pixclf`, and whether it is installed."""
+    path = _plugin_path(folder)
+    installed = path.is_file()
+    text = f"{path}: {'installed' if installed else 'not installed'}"
+    print_result(as_json, text, path=str(path), installed=installed)

@@ -1,8 +1,7 @@
-"""``omero-pixclf predict``: files in, files out, with the options of headless ilastik."""
+"""``omero-pixclf predict``: apply a classifier to image files, with the options of headless ilastik."""
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 import signal
@@ -21,10 +20,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_of_environment, threads_of_environment
+from omero_pixclf.cli.ilastik_arguments import IlastikCommand, memory_from_environment, threads_from_environment
+from omero_pixclf.cli.output import print_version
 from omero_pixclf.cli.path_types import UserText
+from omero_pixclf.cli.predict_values import parse_engine, parse_path, parse_range, parse_subregion, to_lower
 from omero_pixclf.errors import InputError, OutputError, PixclfError, UsageError
-from omero_pixclf.home_paths import expand_home
 
 if TYPE_CHECKING:
     from omero_pixclf.files.export.image_writer import ExportSettings
@@ -36,57 +36,10 @@ _DTYPES = ["uint8", "uint16", "uint32", "int8", "int16", "int32", "float32", "fl
 _OTHER_FILE = "Choose another file"
 
 
-def _option(name: str, *more: Any, **facts: Any) -> Callable[[Any], Any]:
-    """An option under both spellings, ``--output_format`` and ``--output-format``."""
+def _option(name: str, *more: Any, **attributes: Any) -> Callable[[Any], Any]:
+    """An option with both spellings, ``--output_format`` and ``--output-format``."""
     spellings = dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}"))
-    return click.option(*spellings, name, *more, **facts)
-
-
-def _literal(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    """A Python literal of tuples, numbers and None, as ilastik takes it."""
-    if value is None:
-        return None
-    try:
-        return ast.literal_eval(value)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise click.BadParameter(f"{value!r} is not of the form (0.0,1.0) or [(0,0),(9,9)]", param=parameter) from error
-
-
-def _range(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[float, float] | None:
-    pair = _literal(ctx, parameter, value)
-    if pair is None:
-        return None
-    if not (isinstance(pair, (tuple, list)) and len(pair) == 2 and all(_is_number(v) for v in pair)):
-        raise click.BadParameter(f"{value!r}: expected two numbers, as (0.0,1.0)", param=parameter)
-    return (pair[0], pair[1])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _cut(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Any:
-    ends = _literal(ctx, parameter, value)
-    if ends is None:
-        return None
-    fits = isinstance(ends, (tuple, list)) and len(ends) == 2 and all(isinstance(e, (tuple, list)) for e in ends)
-    if not fits or not all(n is None or (isinstance(n, int) and n >= 0) for e in ends for n in e):
-        raise click.BadParameter(f"{value!r}: expected [(start, ...), (stop, ...)] of whole numbers", param=parameter)
-    return tuple(ends[0]), tuple(ends[1])
-
-
-def _lower(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    return value.lower() if value else value
-
-
-def _engine(_: click.Context, parameter: click.Parameter, value: str) -> Path | None:
-    """The path of an ilastik, or None for our own engine."""
-    name, _equals, path = value.partition("=")
-    if value == "native":
-        return None
-    if name != "ilastik" or not path:
-        raise click.BadParameter(f"{value!r}: expected native, or ilastik=/path/to/run_ilastik.sh", param=parameter)
-    return Path(expand_home(path))
+    return click.option(*spellings, name, *more, **attributes)
 
 
 _EXAMPLES = """\b
@@ -99,101 +52,106 @@ Examples:
 """
 
 
-def _hidden(name: str, **facts: Any) -> Callable[[Any], Any]:
-    """One of ilastik's options that has no effect on what is computed here."""
-    return _option(name, hidden=True, expose_value=False, **facts)
-
-
-def _path(_: click.Context, __: click.Parameter, value: str | None) -> Path | None:
-    """A path; ``~`` stands for the home folder even where the shell leaves it in, as in ``--project=~/nuclei.ilp``."""
-    return None if value is None else Path(expand_home(value))
-
-
-def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        from omero_pixclf import __version__
-
-        click.echo(f"omero_pixclf {__version__}")
-        ctx.exit()
+def _ignored_option(name: str, **attributes: Any) -> Callable[[Any], Any]:
+    """An option of ilastik that has no effect here."""
+    return _option(name, hidden=True, expose_value=False, **attributes)
 
 
 @click.command(cls=IlastikCommand, epilog=_EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@_option("project", required=True, callback=_path, help="The trained project (.ilp).")
+@_option("project", required=True, callback=parse_path, help="The trained project (.ilp).")
 @_option(
     "raw_data",
     multiple=True,
     metavar="FILE...",
-    help="Images: h5 (with /name of the array), tif, png, npy, zarr; globs are stacked. Also without this option.",
+    help="Images: h5 (with /name of the array), tif, png, npy, zarr; globs are stacked. The same as FILES.",
 )
-@_option("prediction_mask", multiple=True, metavar="FILE...", help="One mask per image: nothing is computed where 0.")
-@_option("export_source", default="Probabilities", show_default=True, help="What to write; wrong names list all.")
+@_option(
+    "prediction_mask", multiple=True, metavar="FILE...", help="One mask per image; pixels with 0 are not computed."
+)
+@_option(
+    "export_source", default="Probabilities", show_default=True, help="Result to write; an unknown name lists all."
+)
 @_option("output_format", help="hdf5, compressed hdf5, numpy, tiff, multipage tiff, png, single-scale OME-Zarr, ...")
 @_option(
     "output_filename_format",
-    help="File name; {dataset_dir} {nickname} {result_type} {roi} {x_start} {x_stop} ... {slice_index} are filled in.",
+    help="File name with the fields {dataset_dir} {nickname} {result_type} {roi} {x_start} {x_stop} ... {slice_index}.",
 )
 @_option("output_internal_path", help="Name of the array in an HDF5 file (default: exported_data).")
-@_option("export_dtype", type=click.Choice(_DTYPES), metavar="TYPE", help=f"Stored type: {', '.join(_DTYPES)}.")
-@_option("pipeline_result_drange", callback=_range, metavar="(MIN,MAX)", help="Range of the result, as (0.0,1.0) ...")
-@_option("export_drange", callback=_range, metavar="(MIN,MAX)", help="... and the one it is mapped onto, as (0,255).")
-@_option("output_axis_order", callback=_lower, help="Axes of the file, as cyx; axes left out must have size 1.")
+@_option("export_dtype", type=click.Choice(_DTYPES), metavar="TYPE", help=f"Data type: {', '.join(_DTYPES)}.")
+@_option(
+    "pipeline_result_drange", callback=parse_range, metavar="(MIN,MAX)", help="Range of the result, as (0.0,1.0) ..."
+)
+@_option(
+    "export_drange", callback=parse_range, metavar="(MIN,MAX)", help="... and the range it is mapped to, as (0,255)."
+)
+@_option("output_axis_order", callback=to_lower, help="Axes of the file, as cyx; missing axes must have size 1.")
 @_option(
     "cutout_subregion",
-    callback=_cut,
+    callback=parse_subregion,
     metavar="[(START),(STOP)]",
-    help="Part to write, along the result's own axes with channels, as [(0,0,0),(100,200,2)]; None: to the end.",
+    help="Part to write, along the result's axes with channels, as [(0,0,0),(100,200,2)]; None: to the end.",
 )
-@_option("input_axes", help="Axes of the images (and, after a comma, of the masks), as zyxc.")
-@_option("ignore_training_axistags", is_flag=True, help="Take the files' own axes, not those of the training image.")
+@_option("input_axes", help="Axes of the images (after a comma: of the masks), as zyxc.")
+@_option("ignore_training_axistags", is_flag=True, help="Use the axes stored in the files, not the training image's.")
 @click.option(
     "--channels",
     type=UserText(),
-    help="Channels in the project's order, by name or number from 0: dapi,gfp or 1,0.",
+    help="Channels in the project's order, by name or 0-based number: dapi,gfp or 1,0.",
 )
-@_option("stack_along", type=click.Choice(list("tzyxc")), default="z", show_default=True, help="Axis for globs.")
-@_option("engine", default="native", callback=_engine, help="ilastik=/path/to/run_ilastik.sh: let that ilastik do it.")
-@click.option("--compare", is_flag=True, help="With --engine ilastik=...: write ours, and tell how ilastik's differs.")
-@click.option("--threads", type=click.IntRange(1), help="Threads for the computation (default: all cores).")
-@click.option("--memory", metavar="SIZE", help="Memory to stay within, such as 2G.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document per image, and one for all at the end.")
+@_option(
+    "stack_along",
+    type=click.Choice(list("tzyxc")),
+    default="z",
+    show_default=True,
+    help="Axis along which globs are stacked.",
+)
+@_option("engine", default="native", callback=parse_engine, help="ilastik=/path/to/run_ilastik.sh uses that ilastik.")
+@click.option(
+    "--compare", is_flag=True, help="With --engine ilastik=...: write this program's results and report differences."
+)
+@click.option("--threads", type=click.IntRange(1), help="Number of threads (default: all cores).")
+@click.option("--memory", metavar="SIZE", help="Memory limit, such as 2G.")
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object per image, and one for all at the end.")
 @_option("exit_on_failure", is_flag=True, help="Stop at the first image that fails.")
-@_option("logfile", callback=_path, metavar="FILE", help="Write log lines to this file too.")
-@_option("redirect_output", callback=_path, metavar="FILE", help="Append what is printed to this file instead.")
-@_option("process_name", metavar="NAME", help="Write this name before each log line.")
+@_option("logfile", callback=parse_path, metavar="FILE", help="Also write log lines to this file.")
+@_option("redirect_output", callback=parse_path, metavar="FILE", help="Append the output to this file instead.")
+@_option("process_name", metavar="NAME", help="Start each log line with this name.")
 @click.option("--debug", is_flag=True, help="Write all log lines.")
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
-@_hidden("headless", is_flag=True)
-@_hidden("preconvert_stacks", is_flag=True)
-@_hidden("clean_paths", is_flag=True)
-@_hidden("hbp", is_flag=True)
-@_hidden("print_labels_by_slice", is_flag=True)
-@_hidden("label_search_value")
-@_hidden("variable_importance_path")
-@_hidden("filter")
-@_hidden("sys_tmp_dir")
-@_hidden("tiktorch_executable")
-@_hidden("nn_device")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version, help="Show the version."
+)
+@_ignored_option("headless", is_flag=True)
+@_ignored_option("preconvert_stacks", is_flag=True)
+@_ignored_option("clean_paths", is_flag=True)
+@_ignored_option("hbp", is_flag=True)
+@_ignored_option("print_labels_by_slice", is_flag=True)
+@_ignored_option("label_search_value")
+@_ignored_option("variable_importance_path")
+@_ignored_option("filter")
+@_ignored_option("sys_tmp_dir")
+@_ignored_option("tiktorch_executable")
+@_ignored_option("nn_device")
 @click.argument("files", nargs=-1)
 def predict(files: tuple[str, ...], **given: Any) -> int:
     """Apply an ilastik project to FILES and write the results as headless ilastik does.
 
-    One file that fails does not stop the others. Exit code: 0 all done, 1 some failed, 2 wrong usage or refused input.
+    A file that fails does not stop the others. Exit code: 0 all done, 1 some failed, 2 wrong usage or invalid input.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     inputs = _inputs(files, given)
     _check_logs(inputs, given)
-    with _redirected(given["redirect_output"]), _logged(given):
-        outcomes = _outcomes(inputs, given)
+    with _redirect_output(given["redirect_output"]), _configure_logging(given):
+        results = _run_batch(inputs, given)
         done, failed = 0, []
-        for outcome in outcomes:
-            _report(outcome, as_json=given["as_json"])
-            done += outcome.error is None
-            failed += [outcome] if outcome.error is not None else []
-        _report_all(len(inputs.images), done, len(failed), as_json=given["as_json"])
+        for result in results:
+            _print_result(result, as_json=given["as_json"])
+            done += result.error is None
+            failed += [result] if result.error is not None else []
+        _print_totals(len(inputs.images), done, len(failed), as_json=given["as_json"])
     return _exit_code(done, failed)
 
 
-def _report_all(total: int, done: int, failed: int, *, as_json: bool) -> None:
+def _print_totals(total: int, done: int, failed: int, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"done": done, "failed": failed, "not_tried": total - done - failed}))
     elif total > 1:
@@ -201,7 +159,7 @@ def _report_all(total: int, done: int, failed: int, *, as_json: bool) -> None:
 
 
 def _exit_code(done: int, failed: list[BatchResult]) -> int:
-    """2 where all there was to do was refused for what it is; 1 where some failed."""
+    """The exit code: 2 if every image was refused as invalid input, 1 if some images failed, otherwise 0."""
     if not failed:
         return 0
     refused = all(isinstance(o.error, (InputError, UsageError)) for o in failed)
@@ -209,7 +167,7 @@ def _exit_code(done: int, failed: list[BatchResult]) -> int:
 
 
 def _interrupt(*_: object) -> None:
-    """A polite kill is an interruption: what is half-written is removed."""
+    """Raise KeyboardInterrupt at SIGTERM, so that partial files are removed."""
     raise KeyboardInterrupt
 
 
@@ -217,7 +175,7 @@ def _inputs(files: tuple[str, ...], given: dict[str, Any]) -> BatchInputs:
     from omero_pixclf.headless.batch import BatchInputs
 
     if files and given["raw_data"]:
-        raise UsageError(f"images are given twice, by --raw_data and as {files}")
+        raise UsageError(f"images are given twice, with --raw_data and as {files}; give them once")
     return BatchInputs(
         images=given["raw_data"] or files,
         masks=given["prediction_mask"],
@@ -239,7 +197,7 @@ def _check_logs(inputs: BatchInputs, given: dict[str, Any]) -> None:
             protected.check(path, of=option, what="it", advice=_OTHER_FILE)
 
 
-def _outcomes(inputs: BatchInputs, given: dict[str, Any]) -> Iterator[BatchResult]:
+def _run_batch(inputs: BatchInputs, given: dict[str, Any]) -> Iterator[BatchResult]:
     from omero_pixclf.headless.batch import run_batch
     from omero_pixclf.headless.export_sources import get_export_source
     from omero_pixclf.headless.project_settings import export_settings
@@ -253,10 +211,10 @@ def _outcomes(inputs: BatchInputs, given: dict[str, Any]) -> Iterator[BatchResul
         source,
         inputs,
         export,
-        engine=_chosen(given, inputs, export),
+        engine=_create_engine(given, inputs, export),
         project_file=given["project"],
-        memory=_bytes(given["memory"]) or memory_of_environment(),
-        threads=given["threads"] or threads_of_environment(),
+        memory=_parse_memory(given["memory"]) or memory_from_environment(),
+        threads=given["threads"] or threads_from_environment(),
         progress=_progress(given["as_json"]),
         stop_on_failure=given["exit_on_failure"],
     )
@@ -275,7 +233,7 @@ _EXPORT = (
 
 
 def _input_axes(text: str | None) -> tuple[str | None, str | None]:
-    """Axes of images and masks; one value holds for both, ``None`` leaves one to the rules."""
+    """Axes of images and masks; one value is for both, ``None`` means the default axes."""
     if text is None:
         return (None, None)
     parts = [None if p.strip() in ("", "None") else p.strip().lower() for p in text.split(",")]
@@ -284,7 +242,7 @@ def _input_axes(text: str | None) -> tuple[str | None, str | None]:
     return (parts[0], parts[-1])
 
 
-def _chosen(given: dict[str, Any], inputs: BatchInputs, export: ExportSettings) -> Engine:
+def _create_engine(given: dict[str, Any], inputs: BatchInputs, export: ExportSettings) -> Engine:
     from omero_pixclf.headless.batch import native_engine
 
     program = given["engine"]
@@ -298,7 +256,7 @@ def _chosen(given: dict[str, Any], inputs: BatchInputs, export: ExportSettings) 
     return make(program, given["project"], inputs, export)
 
 
-def _bytes(size: str | None) -> int | None:
+def _parse_memory(size: str | None) -> int | None:
     if size is None:
         return None
     from omero_pixclf.config import parse_size
@@ -307,12 +265,12 @@ def _bytes(size: str | None) -> int | None:
 
 
 @contextmanager
-def _redirected(path: Path | None) -> Iterator[None]:
-    """What is printed goes to a file, also the message of an error; that is shown as well."""
+def _redirect_output(path: Path | None) -> Iterator[None]:
+    """Append output to a file, also the message of an error, which is printed as well."""
     if path is None:
         yield
         return
-    with _appended(path) as file, redirect_stdout(file), redirect_stderr(file):
+    with _open_for_append(path) as file, redirect_stdout(file), redirect_stderr(file):
         try:
             yield
         except PixclfError as error:
@@ -320,57 +278,57 @@ def _redirected(path: Path | None) -> Iterator[None]:
             raise
 
 
-def _appended(path: Path) -> TextIO:
+def _open_for_append(path: Path) -> TextIO:
     try:
         return path.open("a", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise OutputError(f"{path}: could not be written: {error.strerror or error}") from error
+        raise OutputError(f"{path}: could not be written: {error.strerror or error}; choose another file") from error
 
 
 @contextmanager
-def _logged(given: dict[str, Any]) -> Iterator[None]:
-    """Log lines as ilastik's options ask for: to a file, all of them, with a name."""
+def _configure_logging(given: dict[str, Any]) -> Iterator[None]:
+    """Configure logging by ilastik's options: log file, level and process name."""
     logger = logging.getLogger("omero_pixclf")
     name = f"{given['process_name']} " if given["process_name"] else ""
     form = logging.Formatter(f"{name.replace('%', '%%')}%(asctime)s %(levelname)s %(name)s: %(message)s")
-    own = bool(given["debug"] or name or given["redirect_output"])
-    with ExitStack() as opened:
-        streams: list[TextIO] = [opened.enter_context(_appended(given["logfile"]))] if given["logfile"] else []
-        for stream in [*streams, *([sys.stderr] if own else [])]:
+    to_stderr = bool(given["debug"] or name or given["redirect_output"])
+    with ExitStack() as stack:
+        streams: list[TextIO] = [stack.enter_context(_open_for_append(given["logfile"]))] if given["logfile"] else []
+        for stream in [*streams, *([sys.stderr] if to_stderr else [])]:
             handler = logging.StreamHandler(stream)
             handler.setFormatter(form)
             logger.addHandler(handler)
-            opened.callback(logger.removeHandler, handler)
-        opened.callback(setattr, logger, "propagate", logger.propagate)
-        logger.propagate = not own  # each line once
+            stack.callback(logger.removeHandler, handler)
+        stack.callback(setattr, logger, "propagate", logger.propagate)
+        logger.propagate = not to_stderr  # each line once
         if given["debug"]:
-            opened.callback(logger.setLevel, logger.level)
+            stack.callback(logger.setLevel, logger.level)
             logger.setLevel(logging.DEBUG)
         yield
 
 
-def _report(outcome: BatchResult, *, as_json: bool) -> None:
+def _print_result(result: BatchResult, *, as_json: bool) -> None:
     if as_json:
-        facts = {
-            "image": outcome.image,
-            "state": "failed" if outcome.error else "done",
-            "output": outcome.output,
-            "seconds": round(outcome.seconds, 3),
-            "error": None if outcome.error is None else str(outcome.error),
-            "notes": list(outcome.notes),
+        fields = {
+            "image": result.image,
+            "state": "failed" if result.error else "done",
+            "output": result.output,
+            "seconds": round(result.seconds, 3),
+            "error": None if result.error is None else str(result.error),
+            "notes": list(result.notes),
         }
-        click.echo(json.dumps(facts))
+        click.echo(json.dumps(fields))
         return
-    if outcome.error is not None:
-        click.echo(f"failed: {outcome.error}", err=True)
+    if result.error is not None:
+        click.echo(f"failed: {result.error}", err=True)
         return
-    click.echo(f"{outcome.image} -> {outcome.output} ({outcome.seconds:.1f} s)")
-    for note in outcome.notes:
+    click.echo(f"{result.image} -> {result.output} ({result.seconds:.1f} s)")
+    for note in result.notes:
         click.echo(f"    {note}")
 
 
 def _progress(as_json: bool) -> Callable[[str], AbstractContextManager[Progress]]:
-    """A bar per image on a terminal; nothing where nobody looks (each image then has its line at the end)."""
+    """A progress bar per image on a terminal, otherwise none: each image has a line at its end."""
     if as_json or not sys.stderr.isatty():
         return lambda _: nullcontext(lambda *_: None)
     return _bar

@@ -1,4 +1,4 @@
-"""How a run is shown: a progress bar on a terminal, plain lines elsewhere, JSON lines for machines."""
+"""Show a run's events: a progress bar on a terminal, otherwise lines of text, or JSON with ``--json``."""
 
 from __future__ import annotations
 
@@ -19,18 +19,26 @@ from omero_pixclf.runs.planning.plan_notes import format_notes
 from omero_pixclf.runs.run import ContainerOutcome, Event, RunFinished, RunPlanned
 from omero_pixclf.text import pluralize, to_one_line
 
-__all__ = ["as_json", "exit_code", "options_for", "show_events"]
+__all__ = ["event_as_dict", "exit_code", "options_for", "show_events"]
 
 
-def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resumable: bool = True) -> RunFinished:
-    """Show a run's events as they come; returns the last one.
+def show_events(events: Iterator[Event], *, as_json: bool, where: str = "", resumable: bool = True) -> RunFinished:
+    """Show a run's events when they happen, and return the last one.
 
-    ``where`` ends the commands that are named to go on with the run or to take it back (`options_for`). An interruption
-    ends the run cleanly, and says how to go on with it, where it is ``resumable``.
+    Parameters
+    ----------
+    events
+        From `run_in_omero` or `run_in_folder`; closed if the command is interrupted.
+    as_json
+        Write JSON lines.
+    where
+        Options for the shown commands that resume or undo the run (`options_for`).
+    resumable
+        Whether to say how to resume the run if it is interrupted.
     """
     run_id = ""
 
-    def noted() -> Iterator[Event]:
+    def remember_run() -> Iterator[Event]:
         nonlocal run_id
         for event in events:
             run_id = event.run_id if isinstance(event, RunPlanned) else run_id
@@ -40,30 +48,30 @@ def show_events(events: Iterator[Event], *, machine: bool, where: str = "", resu
         command = f"omero-pixclf run --resume {run_id}{where}"
         if not run_id or not resumable:
             return ""
-        if machine:
+        if as_json:
             click.echo(json.dumps({"event": "interrupted", "run": run_id, "resume": command}))
-        return f"what is done stays; go on with: {command}"
+        return f"completed images are kept; continue with: {command}"
 
     with advise_on_interrupt(advice), ExitStack() as ending:
         if isinstance(events, Generator):
-            ending.callback(events.close)  # also where the interruption meets us while we show something
-        if machine:
-            return _drain(noted(), lambda event: click.echo(json.dumps(as_json(event))))
-        return (_with_bar if sys.stderr.isatty() else _in_lines)(noted(), where)
+            ending.callback(events.close)  # also if the interruption comes while an event is shown
+        if as_json:
+            return _show_all(remember_run(), lambda event: click.echo(json.dumps(event_as_dict(event))))
+        return (_show_bar if sys.stderr.isatty() else _show_lines)(remember_run(), where)
 
 
 def options_for(out: Path | None) -> str:
-    """What a command needs to find a run over files again, to be put behind it."""
+    """The options with which a command finds a run over files; "" for runs in OMERO."""
     return f" --out {shlex.quote(str(out))}" if out is not None else ""
 
 
 def exit_code(finished: RunFinished) -> int:
-    """0: all done; 1: some images or containers are without their results."""
+    """The exit code: 0 if all is done, 1 if some images or containers have no results."""
     return 1 if finished.failed else 0
 
 
-def as_json(event: Event) -> dict[str, Any]:
-    """An event as plain data; ``event`` names its kind."""
+def event_as_dict(event: Event) -> dict[str, Any]:
+    """Convert an event to plain data; the key ``event`` has its kind."""
     name, fields = _JSON[type(event)]
     return {"event": name, **fields(event)}
 
@@ -108,7 +116,7 @@ _JSON: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     ContainerOutcome: ("containeroutcome", _container_fields),
     RunFinished: ("finished", _finished_fields),
 }
-"""For each kind of event its name in ``--json``, and what gives its fields."""
+"""For each kind of event its name in ``--json``, and the function that returns its fields."""
 
 
 def _counts(finished: RunFinished) -> dict[str, int]:
@@ -116,7 +124,7 @@ def _counts(finished: RunFinished) -> dict[str, int]:
     return {state: states.count(state) for state in ("done", "skipped", "refused", "failed")}
 
 
-def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> RunFinished:
+def _show_all(events: Iterable[Event], show: Callable[[Event], None]) -> RunFinished:
     for event in events:
         show(event)
         if isinstance(event, RunFinished):
@@ -124,12 +132,12 @@ def _drain(events: Iterable[Event], show: Callable[[Event], None]) -> RunFinishe
     raise AssertionError("a run ends with RunFinished")
 
 
-def _in_lines(events: Iterable[Event], where: str) -> RunFinished:
-    def plain(event: Event) -> None:
+def _show_lines(events: Iterable[Event], where: str) -> RunFinished:
+    def show(event: Event) -> None:
         for line in _lines(event, where):
             click.echo(to_one_line(line), err=not isinstance(event, RunFinished))
 
-    return _drain(events, plain)
+    return _show_all(events, show)
 
 
 def _lines(event: Event, where: str) -> list[str]:
@@ -145,11 +153,11 @@ def _lines(event: Event, where: str) -> list[str]:
             return [f"{event.container} {event.name}: not finished: {event.reason}"]
         return [f"{event.container} {event.name}: {name} in {where}" for name, where in event.written]
     counts = ", ".join(f"{n} {state}" for state, n in _counts(event).items() if n)
-    undo = f"; take it back with: omero-pixclf undo {event.run_id}{where}" if _counts(event)["done"] else ""
+    undo = f"; undo it with: omero-pixclf undo {event.run_id}{where}" if _counts(event)["done"] else ""
     return [f"run {event.run_id}: {counts or 'nothing to do'}{undo}"]
 
 
-def _with_bar(events: Iterable[Event], where: str) -> RunFinished:
+def _show_bar(events: Iterable[Event], where: str) -> RunFinished:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -175,15 +183,12 @@ def _with_bar(events: Iterable[Event], where: str) -> RunFinished:
                 bar.update(task, total=len(select_inputs(event.items)), description="images")
             elif isinstance(event, ImageOutcome):
                 bar.advance(task)
-            loud = isinstance(event, RunPlanned | ContainerOutcome) or getattr(event, "state", "") in (
-                "failed",
-                "refused",
-            )
-            if loud:
+            failed = getattr(event, "state", "") in ("failed", "refused")
+            if failed or isinstance(event, RunPlanned | ContainerOutcome):
                 for line in _lines(event, where):
                     bar.console.print(to_one_line(line), markup=False, highlight=False, soft_wrap=True)
 
-        finished = _drain(events, show)
+        finished = _show_all(events, show)
     for line in _lines(finished, where):
         click.echo(line)
     return finished

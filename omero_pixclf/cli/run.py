@@ -1,4 +1,4 @@
-"""The main job on OMERO: ``run``, and ``check``, which looks first."""
+"""``omero-pixclf run`` and ``omero-pixclf check``: apply a classifier to images, or show what a run would do."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from omero_pixclf.cli.options import (
     storage_options,
     worker_options,
 )
+from omero_pixclf.cli.output import json_option
 from omero_pixclf.cli.path_types import UserPath, expand_home_in_targets
 from omero_pixclf.cli.progress import exit_code, options_for, show_events
 from omero_pixclf.direct.mounts import DirectSettings
@@ -44,28 +45,29 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "run"]
 
-TARGETS = """TARGETS are Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6, any number of them; with --out, files
+TARGETS = """TARGETS are one or more of Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6. With --out they are files
 and folders."""
 
 
 def file_options(command: Any) -> Any:
-    """Files in, files out, with the same recipe."""
+    """Add the options for image files."""
     out = click.option(
         "--out",
         type=UserPath(file_okay=False, path_type=Path),
-        help="Targets are files and folders, not in OMERO; results go to this folder.",
+        help="Process files and folders instead of images in OMERO, and write the results to this folder.",
     )
-    axes = click.option("--axes", help="With --out: the axes of the files, such as zyxc (default: as each file says).")
+    axes = click.option("--axes", help="With --out: axes of the files, such as zyxc (default: as stored in each file).")
     return out(axes(command))
 
 
 @click.command(
     cls=SectionedCommand,
-    help=f"""Apply a classifier to images in OMERO and write what it finds back.
+    help=f"""Apply a classifier to images in OMERO and store the results there.
 
 {TARGETS}
 
-What stands already is skipped; results of another version of the same recipe are replaced once the new ones stand.""",
+Images that already have results of the same recipe are skipped. Results of an earlier version of the recipe (same
+name, other settings) are replaced after the new ones are complete.""",
     epilog="""\b
 Examples:
   omero-pixclf run Plate:3 --project nuclei.ilp --threshold 0.6
@@ -79,10 +81,10 @@ Examples:
 )
 @click.argument("targets", nargs=-1, callback=expand_home_in_targets)
 @recipe_options
-@click.option("--dry-run", is_flag=True, help="Show the plan with an estimate from two images, and stop.")
-@click.option("--force", is_flag=True, help="Also repeat what stands already.")
-@click.option("--resume", metavar="RUN", help="Go on with this run (see: omero-pixclf runs list).")
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and an estimate from two images; write nothing.")
+@click.option("--force", is_flag=True, help="Reprocess images that already have results.")
+@click.option("--resume", metavar="RUN", help="Continue this interrupted run (see: omero-pixclf runs list).")
+@json_option
 @file_options
 @resource_options
 @worker_options
@@ -96,7 +98,7 @@ def run(
     dry_run: bool,
     force: bool,
     resume: str | None,
-    machine: bool,
+    as_json: bool,
     threads: int | None,
     memory: int | None,
     workers: int | None,
@@ -106,8 +108,10 @@ def run(
 ) -> int:
     """Apply a classifier to images in OMERO."""
     login, direct = pop_login(options), pop_direct_settings(options)
-    _refuse_contradictions(targets, out=out, resume=resume, direct=direct, axes=axes, several=bool(dask and workers))
-    machinery: dict[str, Any] = {
+    _check_combinations(
+        targets, out=out, resume=resume, direct=direct, axes=axes, has_dask_and_workers=bool(dask and workers)
+    )
+    resources: dict[str, Any] = {
         "threads": threads,
         "memory": memory,
         "workers": workers,
@@ -115,56 +119,54 @@ def run(
         "direct": direct,
     }
     if resume is not None:
-        request = load_resumed_request(resume, folder=run_state_folder(out) if out else None, **machinery)
+        request = load_resumed_request(resume, folder=run_state_folder(out) if out else None, **resources)
         if axes not in (None, request.axes):
             raise UsageError(
-                f"run {resume} reads its files as {request.axes or 'they say'}, not as {axes}: leave out --axes, or "
-                "start a new run"
+                f"run {resume} reads its files with axes {request.axes or 'as stored in them'}, not {axes}: leave out "
+                "--axes, or start a new run"
             )
     else:
-        request = RunRequest(targets, pop_recipe(recipe_file, options), force, shard=shard, axes=axes, **machinery)
+        request = RunRequest(targets, pop_recipe(recipe_file, options), force, shard=shard, axes=axes, **resources)
     if dry_run:
-        return _show_plan(_preview(login, out, request, samples=2), machine)
+        return _show_plan(_preview(login, out, request, samples=2), as_json)
     events = run_in_folder(out, request) if out else run_in_omero(login, request)
-    return exit_code(show_events(events, machine=machine, where=options_for(out)))
+    return exit_code(show_events(events, as_json=as_json, where=options_for(out)))
 
 
-def _refuse_contradictions(
+def _check_combinations(
     targets: tuple[str, ...],
     *,
     out: Path | None,
     resume: str | None,
     direct: DirectSettings,
     axes: str | None,
-    several: bool,
+    has_dask_and_workers: bool,
 ) -> None:
-    """Refuse what cannot be meant, before anything is opened or a server is asked for."""
+    """Refuse arguments that do not fit together, before files are opened or a server is needed."""
     if resume is not None:
         _refuse_changes(click.get_current_context())
     elif not targets:
-        raise UsageError("name targets such as Plate:3, or a run to go on with: --resume RUN")
-    if several:
-        raise UsageError(
-            "--workers are processes of this machine, --dask has workers of its own: choose one of the two"
-        )
+        raise UsageError("give targets such as Plate:3, or an interrupted run with --resume RUN")
+    if has_dask_and_workers:
+        raise UsageError("--workers starts processes on this machine, --dask uses its own workers: give only one")
     if not out:
         _refuse_files(targets, axes)
     if direct.mounts and out:
-        raise UsageError("--direct is for images in OMERO, --out for files: choose one of the two")
+        raise UsageError("--direct is for images in OMERO, --out for files: give only one")
 
 
 ALLOWED_WITH_RESUME = frozenset(
-    {"resume", "out", "axes", "dry_run", "machine", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
+    {"resume", "out", "axes", "dry_run", "as_json", "threads", "memory", "workers", "dask", "mounted", "direct_check"}
     | set(SERVER_NAMES)
 )
-"""Options that say where and how a run goes on; all others say which run it is, and that is known.
+"""Options that are allowed with --resume; all others are settings of the run, which cannot change.
 
-``axes`` may be repeated, but not changed.
+``axes`` may be given again with the same value.
 """
 
 
 def _refuse_changes(context: click.Context) -> None:
-    """Refuse options that a resumed run would not follow: it goes on with what it was asked for at first."""
+    """Refuse options that a resumed run would ignore: it continues with its first settings."""
     given = [
         parameter.opts[0] if isinstance(parameter, click.Option) else "TARGETS"
         for parameter in context.command.params
@@ -174,18 +176,18 @@ def _refuse_changes(context: click.Context) -> None:
     ]
     if given:
         raise UsageError(
-            f"--resume goes on with what the run was asked for at first: leave out {', '.join(given)}; "
-            "for other settings or targets start a new run"
+            f"--resume continues with the first settings and targets of the run: leave out {', '.join(given)}, "
+            "or start a new run"
         )
 
 
 def _refuse_files(targets: tuple[str, ...], axes: str | None = None) -> None:
-    """Say what is missing where somebody names files, before a server is asked for."""
+    """Refuse files without --out, before a server is needed."""
     file = next((target for target in targets if Path(target).exists()), None)
     if file is not None:
-        raise UsageError(f"{file}: is a file here: name the folder for its results with --out, or images as Image:1")
+        raise UsageError(f"{file} is a file: give a folder for its results with --out, or images in OMERO as Image:1")
     if axes is not None:
-        raise UsageError("--axes is for image files: name the folder for their results with --out, or leave --axes out")
+        raise UsageError("--axes is for image files: give a folder for their results with --out, or leave out --axes")
 
 
 def _preview(login: Login, out: Path | None, request: RunRequest, *, samples: int) -> RunPreview:
@@ -196,9 +198,9 @@ def _preview(login: Login, out: Path | None, request: RunRequest, *, samples: in
 
 @click.command(
     cls=SectionedCommand,
-    help=f"""See what a run would do: project against images, permissions, what stands already. Nothing is written.
+    help=f"""Show what a run would do and any problems: whether images fit the project, permissions, existing results.
 
-{TARGETS}""",
+Nothing is written. {TARGETS}""",
     epilog="""\b
 Examples:
   omero-pixclf check Plate:3 --project nuclei.ilp
@@ -207,48 +209,48 @@ Examples:
 )
 @click.argument("targets", nargs=-1, required=True, callback=expand_home_in_targets)
 @recipe_options
-@click.option("--json", "machine", is_flag=True, help="One JSON object per line, for machines.")
+@json_option
 @file_options
 @storage_options
 @server_options
 def check(
     targets: tuple[str, ...],
     recipe_file: Path | None,
-    machine: bool,
+    as_json: bool,
     out: Path | None,
     axes: str | None,
     **options: Any,
 ) -> int:
-    """See what a run would do."""
+    """Show what a run would do and any problems."""
     login, direct = pop_login(options), pop_direct_settings(options)
     if not out:
         _refuse_files(targets, axes)
     request = RunRequest(targets, pop_recipe(recipe_file, options), direct=direct, axes=axes)
     preview = _preview(login, out, request, samples=0)
     project = preview.project
-    if not machine:
+    if not as_json:
         classes = ", ".join(c.name for c in project.classes)
         version = f"ilastik {project.ilastik_version}"
         click.echo(f"{project.name}: {version}, {pluralize(project.channels, 'channel')}, labels: {classes}")
-    return _show_plan(preview, machine)
+    return _show_plan(preview, as_json)
 
 
-def _show_plan(preview: RunPreview, machine: bool) -> int:
-    """Print the plan; 1 where an image is refused."""
+def _show_plan(preview: RunPreview, as_json: bool) -> int:
+    """Print the plan; returns the exit code, 1 if an image is refused."""
     items = preview.items
     for item in items:
-        if machine:
-            fact = {"image": item.image.key, "name": item.image.name, "shape": item.image.shape}
-            click.echo(json.dumps({**fact, "decision": item.decision, "reason": item.reason, "note": item.note}))
+        if as_json:
+            fields = {"image": item.image.key, "name": item.image.name, "shape": item.image.shape}
+            click.echo(json.dumps({**fields, "decision": item.decision, "reason": item.reason, "note": item.note}))
         elif item.decision != "due" or len(items) <= 50:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
     expected, crew = preview.estimate, preview.crew
-    if machine and preview.direct:
+    if as_json and preview.direct:
         click.echo(json.dumps({"direct": preview.direct}))
-    if machine and expected is not None:
+    if as_json and expected is not None:
         click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
-    elif not machine:
+    elif not as_json:
         click.echo(f"{pluralize(len(items), 'image')}: {format_decisions(items)}")
         for note in format_notes(item.note for item in items):
             click.echo(to_one_line(note))

@@ -1,4 +1,4 @@
-"""Earlier runs: list them, show one, take one back."""
+"""``omero-pixclf runs`` and ``omero-pixclf undo``: list, show, compare, merge and undo runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from omero_pixclf.cli.interrupts import advise_on_interrupt
 from omero_pixclf.cli.options import pop_login, server_options
-from omero_pixclf.cli.output import json_option, tell
+from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import UsageError
 from omero_pixclf.text import pluralize, to_one_line
@@ -21,7 +21,7 @@ __all__ = ["runs", "undo"]
 out_option = click.option(
     "--out",
     type=UserPath(exists=True, file_okay=False, path_type=Path),
-    help="The runs were over files, and their results are in this folder.",
+    help="Folder with the results of runs over files (instead of runs in OMERO).",
 )
 
 
@@ -34,7 +34,7 @@ Examples:
 """
 )
 def runs() -> None:
-    """List and show earlier runs, as the ledger in OMERO, or of a folder of results, has them."""
+    """List, show, compare and merge earlier runs, in OMERO or in a results folder."""
 
 
 @runs.command(
@@ -50,12 +50,12 @@ Examples:
 @out_option
 @json_option
 @server_options
-def list_(out: Path | None, machine: bool, **options: Any) -> None:
-    """List your runs, newest first: how many of their images are complete, and on how many containers tables are."""
+def list_(out: Path | None, as_json: bool, **options: Any) -> None:
+    """List your runs, newest first: number of complete images, and of containers with tables."""
     from omero_pixclf.app.history import list_runs, list_runs_in_folder
 
     for run in list_runs_in_folder(out) if out else list_runs(pop_login(options)):
-        if machine:
+        if as_json:
             click.echo(json.dumps(run.as_dict()))
         else:
             found = ", ".join(f"{n} {name}" for name, n in run.objects.items())
@@ -65,7 +65,7 @@ def list_(out: Path | None, machine: bool, **options: Any) -> None:
 
 
 @runs.command(
-    short_help="What a run did to each image.",
+    short_help="Show a run's result for each image.",
     epilog="""\b
 Examples:
   omero-pixclf runs show 20261121T053012-ab12cd
@@ -76,16 +76,16 @@ Examples:
 @out_option
 @json_option
 @server_options
-def show(run_id: str, out: Path | None, machine: bool, **options: Any) -> None:
-    """Show what a run did to each image, with its reasons where it failed."""
+def show(run_id: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Show a run's result for each image, with the reason of each failure."""
     from omero_pixclf.app.history import show_run, show_run_in_folder
 
     for line in show_run_in_folder(out, run_id) if out else show_run(pop_login(options), run_id):
-        click.echo(json.dumps(line) if machine else "  ".join(str(v) for v in line.values() if v != ""))
+        click.echo(json.dumps(line) if as_json else "  ".join(str(v) for v in line.values() if v != ""))
 
 
 @runs.command(
-    short_help="What differs between two runs.",
+    short_help="Compare two runs.",
     epilog="""\b
 Examples:
   omero-pixclf runs diff 20261121T053012-ab12cd 20261121T061540-88ef01
@@ -96,21 +96,21 @@ Examples:
 @out_option
 @json_option
 @server_options
-def diff(one: str, other: str, out: Path | None, machine: bool, **options: Any) -> None:
-    """Show what differs between two runs: settings, and objects per image."""
+def diff(one: str, other: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Show the differences between two runs: settings, and number of objects of each image."""
     from omero_pixclf.app.history import diff_runs, diff_runs_in_folder
 
     found = diff_runs_in_folder(out, one, other) if out else diff_runs(pop_login(options), one, other)
-    if machine:
+    if as_json:
         click.echo(json.dumps(found))
-    for what, (left, right) in ({} if machine else found).items():
+    for what, (left, right) in ({} if as_json else found).items():
         click.echo(f"{what:<28} {left}  →  {right}")
-    if not found and not machine:
-        click.echo("the same")
+    if not found and not as_json:
+        click.echo("no differences")
 
 
 @runs.command(
-    short_help="Put the shares of a run together.",
+    short_help="Merge the shards of a run.",
     epilog="""\b
 Examples:
   omero-pixclf runs merge 20261121T053012-ab12cd 20261121T053013-88ef01
@@ -119,19 +119,19 @@ Examples:
 )
 @click.argument("run_ids", metavar="RUN…", nargs=-1, required=True)
 @out_option
-@click.option("--axes", help="With --out: as given to the runs, which know it themselves.")
+@click.option("--axes", help="With --out: axes as given to the runs; by default as stored in them.")
 @json_option
 @server_options
-def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, machine: bool, **options: Any) -> int:
-    """Put the shares of a run (--shard) together: tables and pictures for their containers."""
+def merge(run_ids: tuple[str, ...], out: Path | None, axes: str | None, as_json: bool, **options: Any) -> int:
+    """Merge the shards of a run (--shard): write tables and pictures of their containers."""
     from omero_pixclf.app.merge import merge_in_folder, merge_in_omero
     from omero_pixclf.cli.progress import exit_code, options_for, show_events
 
     login = pop_login(options)
     events = merge_in_folder(out, run_ids, axes=axes) if out else merge_in_omero(login, run_ids)
     repeat = f"omero-pixclf runs merge {' '.join(run_ids)}{options_for(out)}"
-    with advise_on_interrupt(lambda: f"no run is changed; repeat: {repeat}"):
-        return exit_code(show_events(events, machine=machine, where=options_for(out), resumable=False))
+    with advise_on_interrupt(lambda: f"no run was changed; repeat: {repeat}"):
+        return exit_code(show_events(events, as_json=as_json, where=options_for(out), resumable=False))
 
 
 @click.command(
@@ -143,27 +143,28 @@ Examples:
 """
 )
 @click.argument("run_id", metavar="RUN")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @out_option
 @json_option
 @server_options
-def undo(run_id: str, yes: bool, out: Path | None, machine: bool, **options: Any) -> int:
-    """Take back exactly what a run wrote: its ROIs, tables, files, images and ledger entries.
+def undo(run_id: str, yes: bool, out: Path | None, as_json: bool, **options: Any) -> int:
+    """Remove exactly what a run wrote: its ROIs, tables, files, images and ledger entries.
 
-    Images that it made and on which others have drawn since stay (exit code 1); once they are free, undo it again.
+    New images of the run on which others have drawn ROIs are kept, and the exit code is 1. When those ROIs are
+    removed, undo the run again.
     """
     from omero_pixclf.app.history import undo_in_folder, undo_run
     from omero_pixclf.cli.progress import options_for
 
     if not yes and not sys.stdin.isatty():
-        raise UsageError("cannot ask for confirmation (no terminal): confirm with --yes")
+        raise UsageError("cannot ask for confirmation (no terminal); use --yes")
     if not yes:
         click.confirm(f"Remove everything that run {run_id} wrote?", abort=True, err=True)
     again = f"omero-pixclf undo {run_id}{options_for(out)}"
-    with advise_on_interrupt(lambda: f"part of the run may be removed already; for the rest repeat: {again}"):
+    with advise_on_interrupt(lambda: f"part of the run may be removed; to remove the rest, repeat: {again}"):
         undone = undo_in_folder(out, run_id) if out else undo_run(pop_login(options), run_id)
     counts = {kind: n for kind, n in undone.removed.items() if n}
-    found = ", ".join(f"{n} {kind}" for kind, n in counts.items())
-    stays = "".join(f"\nstays: {kept}" for kept in undone.kept)
-    tell(machine, f"removed: {found or 'nothing'}{stays}", run=run_id, removed=counts, kept=undone.kept)
+    removed = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+    kept = "".join(f"\nkept: {line}" for line in undone.kept)
+    print_result(as_json, f"removed: {removed or 'nothing'}{kept}", run=run_id, removed=counts, kept=undone.kept)
     return 1 if undone.kept else 0

@@ -1,4 +1,4 @@
-"""The command ``watch``: the watcher as a service, a single pass, or a health check."""
+"""``omero-pixclf watch``: the watcher as a service, a single pass, or a health check."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omero_pixclf.cli.output import tell
+from omero_pixclf.cli.output import print_result
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.text import pluralize
 
@@ -41,8 +41,8 @@ Examples:
 @click.option(
     "--json-logs/--plain-logs", default=None, help="Log lines as JSON (default: if stderr is not a terminal)."
 )
-@click.option("--json", "machine", is_flag=True, help="With --once and --check: one JSON object per line.")
-def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs: bool | None, machine: bool) -> int:
+@click.option("--json", "as_json", is_flag=True, help="With --once and --check: one JSON object per line.")
+def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs: bool | None, as_json: bool) -> int:
     """Watch containers in OMERO and apply recipes to new images once their import has finished.
 
     Watches the containers in the settings file CONFIG and those opted in within OMERO, and processes queued requests.
@@ -55,13 +55,13 @@ def watch(config: Path, once: bool, check: bool, grace: float | None, json_logs:
     if grace is not None:
         settings = settings.model_copy(update={"service": settings.service.model_copy(update={"grace": grace})})
     if check:
-        return _check(settings, machine)
-    as_json = not sys.stderr.isatty() if json_logs is None else json_logs
-    logging.config.dictConfig(log_settings(as_json=as_json))
-    return _run(settings, once=once, machine=machine)
+        return _check(settings, as_json)
+    logs_as_json = not sys.stderr.isatty() if json_logs is None else json_logs
+    logging.config.dictConfig(log_settings(as_json=logs_as_json))
+    return _run(settings, once=once, as_json=as_json)
 
 
-def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
+def _run(settings: WatcherSettings, *, once: bool, as_json: bool) -> int:
     from omero_pixclf.app.watch_backend import OmeroWatchBackend, read_status_token, runs_folder, state_url
     from omero_pixclf.watch.auth import Authenticator
     from omero_pixclf.watch.installation import installation_id
@@ -81,7 +81,7 @@ def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
         installation = installation_id(runs_folder(settings.service))
         service = create_service(backend, engine, settings.service, stop, installation=installation)
         if once:
-            return _show_pass(run_once(service), machine)
+            return _show_pass(run_once(service), as_json)
         if settings.status.enabled:
             auth = Authenticator(settings.status, read_status_token(settings.status))
             url = stack.enter_context(serve(StatusSite(service.watcher, auth, time.time)))
@@ -91,14 +91,14 @@ def _run(settings: WatcherSettings, *, once: bool, machine: bool) -> int:
     return 0
 
 
-def _show_pass(result: PassResult, machine: bool) -> int:
+def _show_pass(result: PassResult, as_json: bool) -> int:
     """Print the result of a pass; returns the exit code."""
     for status in result.containers:
         container = status.container
         text = f"{container.key} {container.name}: {status.pending or 'nothing due'}"
         text += f"; {status.note}" if status.note else ""
         facts = {"container": container.key, "name": container.name, "due": len(status.due), **status.counts}
-        tell(machine, text, **facts, note=status.note)
+        print_result(as_json, text, **facts, note=status.note)
     for problem in result.problems:
         click.echo(f"{problem.key}, {problem.origin}: {problem.reason}", err=True)
     problems = [
@@ -106,14 +106,14 @@ def _show_pass(result: PassResult, machine: bool) -> int:
     ]
     numbers = {"done": result.done, "failed": result.failed, "settling": result.settling}
     text = f"{pluralize(result.done, 'image')} done, {result.failed} failed"
-    tell(machine, text, **numbers, problems=problems, error=result.error)
+    print_result(as_json, text, **numbers, problems=problems, error=result.error)
     if result.error:
         click.echo(f"error: {result.error}", err=True)
         return 3
     return 1 if result.failed or result.problems else 0
 
 
-def _check(settings: WatcherSettings, machine: bool) -> int:
+def _check(settings: WatcherSettings, as_json: bool) -> int:
     from omero_pixclf.app.watch_backend import state_url
     from omero_pixclf.watch.heartbeats import list_watchers
     from omero_pixclf.watch.state import WatcherProcess, open_state
@@ -129,7 +129,9 @@ def _check(settings: WatcherSettings, machine: bool) -> int:
             "place": watcher.place, "pid": watcher.pid, "there": watcher.is_running, "healthy": watcher.is_healthy,
             "passes": watcher.passes, "message": watcher.message,
         }  # fmt: skip
-        tell(machine, f"{state}: process {watcher.pid} on {watcher.place.split()[0]}: {watcher.message}", **facts)
+        print_result(
+            as_json, f"{state}: process {watcher.pid} on {watcher.place.split()[0]}: {watcher.message}", **facts
+        )
     if not found:
         click.echo("no watcher is running", err=True)
     return 0 if found and all(watcher.is_healthy for watcher in found) else 1

@@ -92,7 +92,7 @@ def test_a_server_is_logged_in_to_and_asked_about_rights(omero: Omero, second_cl
     assert found["rights"] == [
         {"check": "rights", "state": "ok", "found": f"Dataset:{number}: root may write results there", "advice": ""}
     ]
-    assert any("where this session is" in one["found"] for one in found["group"])
+    assert any("group of this session" in one["found"] for one in found["group"])
 
 
 def test_a_wrong_password_is_exit_code_3_and_is_not_shown(omero: Omero) -> None:

@@ -81,7 +81,7 @@ def test_an_interrupted_run_leaves_nothing_half_written_and_says_how_to_go_on(
     assert process.returncode == 130, told
     assert "Traceback" not in told
     assert set(states(out)) == {"complete"}
-    command = re.search(r"go on with: omero-pixclf (run --resume \S+) --out '([^']+)'$", told.strip())
+    command = re.search(r"continue with: omero-pixclf (run --resume \S+) --out '([^']+)'$", told.strip())
     assert command is not None and command[2] == str(out), told
     done = start(*command[1].split(), "--out", out)
     _, told = done.communicate(timeout=240)

@@ -260,8 +260,8 @@ def test_flags_with_values_and_short_names_are_ilastiks(inputs: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--readonly=maybe a.h5", "'maybe' is neither yes nor no"),
-        ("--output_f hdf5 a.h5", "may be any of --output_filename_format, --output_format"),
+        ("--readonly=maybe a.h5", "'maybe' is not a boolean"),
+        ("--output_f hdf5 a.h5", "is ambiguous: --output_filename_format, --output_format"),
         ("--retrain a.h5", "a project is applied as it is stored"),
         ("--prediction_maps m.h5 --raw_data a.h5", "object classification and tracking"),
         ("--distributed a.h5", "not done by predict"),

@@ -38,7 +38,7 @@ NO_RESULT_OPTIONS = {
     "dry_run": "does nothing",
     "force": "repeats what is done, with the same results",
     "resume": "goes on with an earlier run; what would change that one is refused",
-    "machine": "how events are shown",
+    "as_json": "how events are shown",
     "out": "where results go; each folder has its own ledger",
     "threads": "the engine gives the same bits however it is spread",
     "memory": "images in blocks give the same objects as whole ones",

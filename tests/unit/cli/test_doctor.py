@@ -39,14 +39,14 @@ def test_a_container_with_fewer_processors_than_it_sees_is_told_how_many_threads
     assert check_processors(4, "").state == "ok"
     assert check_processors(4, "400000 100000").state == "ok"
     limited = check_processors(4, "50000 100000")
-    assert (limited.state, limited.advice) == ("warning", "say --threads 1")
+    assert (limited.state, limited.advice) == ("warning", "use --threads 1")
 
 
 def test_little_memory_is_a_warning_that_names_a_bound() -> None:
     assert check_memory(LOW_MEMORY).state == "ok"
     assert check_memory(None).state == "ok"
     little = check_memory(LOW_MEMORY // 2)
-    assert (little.state, little.advice.split(":")[0]) == ("warning", "say --memory 256M")
+    assert (little.state, little.advice.split(":")[0]) == ("warning", "use --memory 256M")
 
 
 def test_a_folder_that_is_not_there_yet_is_judged_by_where_it_would_be(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_an_address_without_port_is_omeros(monkeypatch: pytest.MonkeyPatch) -> N
         ("rw----", False, "warning", "only on your own"),
         ("rw----", True, "ok", "only on your own"),
         ("rwr---", False, "warning", "only on your own"),
-        ("rwr---", True, "ok", "everybody's"),
-        ("rwra--", False, "ok", "everybody's"),
-        ("rwrw--", False, "ok", "everybody's"),
+        ("rwr---", True, "ok", "all members'"),
+        ("rwra--", False, "ok", "all members'"),
+        ("rwrw--", False, "ok", "all members'"),
     ],
 )
 def test_a_groups_level_is_told_by_what_it_means(level: str, own: bool, state: str, part: str) -> None:
-    found = explain_permissions("lab", level, own=own, current=True)
+    found = explain_permissions("lab", level, is_leader=own, is_current=True)
     assert found.state == state
     assert part in found.found
 
