@@ -13,7 +13,7 @@ from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 from omero_pixclf.pixels.features import compute_features, feature_halo
 from omero_pixclf.pixels.predict import predict_array, predict_blocks
 from tests.golden.cases import reader
-from tests.unit.test_ilastik_project import content
+from tests.unit.ilastik.test_project import content
 
 FLAT = read_project(content("k05_2d_customscales_reordered"))
 MIXED = read_project(content("k08_2t3d_u16_mixed2d3d"))

@@ -20,7 +20,7 @@ from omero_pixclf.pixels.predict import (
     predict_blocks,
 )
 from tests.golden.cases import reader
-from tests.unit.test_ilastik_project import content
+from tests.unit.ilastik.test_project import content
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.labels import draw_strokes, read_labels
 from tests.properties.ilp_fuzz import edited, replaced
-from tests.unit.test_ilastik_project import content
+from tests.unit.ilastik.test_project import content
 
 BLOCK = "PixelClassification/LabelSets/labels000/block0000"
 
