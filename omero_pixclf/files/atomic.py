@@ -74,7 +74,7 @@ def remove_path(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes | bytearray) -> None:
     """Write a small file whole.
 
     Raises

@@ -101,7 +101,7 @@ def save_png(path: Path, pixels: NDArray[Any]) -> None:
 
     check_png(path, pixels.shape[2] if pixels.ndim == 3 else 1, pixels.dtype)
     picture = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    buffer = np.empty(picture.nbytes + picture.nbytes // 100 + len(picture) + _OVERHEAD, np.uint8)
+    buffer = bytearray(picture.nbytes + picture.nbytes // 100 + len(picture) + _OVERHEAD)
     write_bytes(path, imagecodecs.png_encode(np.ascontiguousarray(picture), level=_COMPRESSION, out=buffer))
 
 
