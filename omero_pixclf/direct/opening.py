@@ -13,7 +13,7 @@ from omero_pixclf.checksums import file_checksum
 from omero_pixclf.direct.mounts import Mount, locate_file, resolve_in_mounts
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axis, axis_keys, tzyxc_shape
-from omero_pixclf.files.ome_zarr.zarr_images import check_chunks_present, image_group, outermost_store
+from omero_pixclf.files.ome_zarr.zarr_store import outermost_store
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import AXES, ImageInfo
@@ -77,6 +77,8 @@ def _open_file(
     if where.kind == "multiscales":
         return _open_group(path, mounts, known), False
     if where.kind == "fileset" and (store := outermost_store(path)):
+        from omero_pixclf.files.ome_zarr.zarr_images import image_group
+
         return _open_group(_resolve_part(store, image_group(store, where.series), mounts), mounts, known), False
     if where.kind == "fileset" and path.suffix.lower() not in _TIFF:
         raise ServerOnlyError(f"{path.suffix or path.name}: not a format that is read directly")
@@ -88,6 +90,7 @@ def _open_file(
 
 def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractContextManager[StoredArray]:
     """The full resolution of an OME-Zarr image, all of it being there."""
+    from omero_pixclf.files.ome_zarr.zarr_images import check_chunks_present
     from omero_pixclf.files.ome_zarr.zarr_reader import level_names, open_zarr
 
     name = level_names(group)[0]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.files.ome_zarr.zarr_metadata import PlateEntry, PlateWell, WellEntry, parse_metadata
 from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, open_store
 from omero_pixclf.image import ImageLocation, well_name
 from omero_pixclf.text import pluralize
@@ -19,11 +20,10 @@ __all__ = [
     "StoreContents",
     "StoreImage",
     "check_chunks_present",
-    "find_place",
+    "find_location",
     "image_by_number",
     "image_group",
     "image_groups_below",
-    "outermost_store",
     "store_contents",
 ]
 
@@ -80,8 +80,8 @@ def store_contents(store: ZarrStore) -> StoreContents:
         Where the metadata is not readable, or leads out of the store.
     """
     attributes = store.attributes()
-    if isinstance(attributes.get("plate"), Mapping):
-        return _plate_contents(store, attributes["plate"])
+    if (plate := _parse_plate(store)) is not None:
+        return _plate_contents(store, plate)
     if attributes.get("multiscales") is None and attributes.get("bioformats2raw.layout") is not None:
         return StoreContents(tuple(StoreImage(name) for name in _series_names(store)))
     return StoreContents((StoreImage(""),))
@@ -98,10 +98,10 @@ def _series_names(store: ZarrStore) -> list[str]:
     return found
 
 
-def _plate_contents(store: ZarrStore, plate: Mapping[str, Any]) -> StoreContents:
+def _plate_contents(store: ZarrStore, plate: PlateEntry) -> StoreContents:
     images: list[StoreImage] = []
     missing: list[str] = []
-    wells = [(store.resolve("", well.get("path")), well) for well in _list_of_mappings(plate.get("wells"))]
+    wells = [(store.resolve("", well.path), well) for well in plate.wells]
     _check_unique_wells(store, plate, wells)
     for path, well in wells:
         if not store.has(path):
@@ -111,15 +111,19 @@ def _plate_contents(store: ZarrStore, plate: Mapping[str, Any]) -> StoreContents
     return StoreContents(tuple(images), _layout(store, plate), tuple(missing))
 
 
-def _check_unique_wells(
-    store: ZarrStore, plate: Mapping[str, Any], wells: Sequence[tuple[str, Mapping[str, Any]]]
-) -> None:
-    """Refuse a plate that lists a well twice, or two at one place: its images would be counted twice or mixed up."""
+def _parse_plate(store: ZarrStore) -> PlateEntry | None:
+    """Return the plate that a store describes; None if it is no plate."""
+    found = store.attributes().get("plate")
+    return parse_metadata(PlateEntry, found, f"{store.path}: plate") if isinstance(found, Mapping) else None
+
+
+def _check_unique_wells(store: ZarrStore, plate: PlateEntry, wells: Sequence[tuple[str, PlateWell]]) -> None:
+    """Refuse a plate that lists a well twice, or two wells at one place: their images would be mixed up."""
     paths: set[str] = set()
     places: dict[tuple[int, int], str] = {}
     for path, well in wells:
         if path in paths:
-            raise ImageError(f"{store.path}: its plate lists the well {path} twice; each belongs there once")
+            raise ImageError(f"{store.path}: its plate lists the well {path} twice, expected once")
         paths.add(path)
         row, column = _position(plate, well, path)
         if row is None or column is None:
@@ -132,57 +136,44 @@ def _check_unique_wells(
             )
 
 
-def _well_images(
-    store: ZarrStore, plate: Mapping[str, Any], well: Mapping[str, Any], path: str
-) -> Iterator[StoreImage]:
+def _well_images(store: ZarrStore, plate: PlateEntry, well: PlateWell, path: str) -> Iterator[StoreImage]:
     row, column = _position(plate, well, path)
-    described = store.attributes(path).get("well")
-    listed = described.get("images") if isinstance(described, Mapping) else None
-    for field, image in enumerate(_list_of_mappings(listed)):
-        group = store.resolve(path, image.get("path"))
-        yield StoreImage(group, row, column, field, _acquisition(plate, image.get("acquisition")))
+    found = store.attributes(path).get("well")
+    if not isinstance(found, Mapping):
+        return
+    for field, image in enumerate(parse_metadata(WellEntry, found, f"{store.path}/{path}: well").images):
+        group = store.resolve(path, image.path)
+        yield StoreImage(group, row, column, field, _acquisition_name(plate, image.acquisition))
 
 
-def _position(plate: Mapping[str, Any], well: Mapping[str, Any], path: str) -> tuple[int | None, int | None]:
-    """Row and column of a well; stores before version 0.4 say them by the names in its path only, ``A/1``."""
-    row, column = well.get("rowIndex"), well.get("columnIndex")
-    if _is_index(row) and _is_index(column):
-        return row, column
-    names = [[str(one.get("name")) for one in _list_of_mappings(plate.get(axis))] for axis in ("rows", "columns")]
+def _position(plate: PlateEntry, well: PlateWell, path: str) -> tuple[int | None, int | None]:
+    """Return row and column of a well. Stores before version 0.4 give them only by the names in its path, ``A/1``."""
+    if well.rowIndex is not None and well.columnIndex is not None:
+        return well.rowIndex, well.columnIndex
+    rows, columns = [row.name for row in plate.rows], [column.name for column in plate.columns]
     parts = path.split("/")
-    if len(parts) == 2 and parts[0] in names[0] and parts[1] in names[1]:
-        return names[0].index(parts[0]), names[1].index(parts[1])
+    if len(parts) == 2 and parts[0] in rows and parts[1] in columns:
+        return rows.index(parts[0]), columns.index(parts[1])
     return None, None
 
 
-def _is_index(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10_000
+def _acquisition_name(plate: PlateEntry, ident: int | None) -> str | None:
+    return next((one.name or str(ident) for one in plate.acquisitions or () if one.id == ident), None)
 
 
-def _acquisition(plate: Mapping[str, Any], ident: Any) -> str | None:
-    known = _list_of_mappings(plate.get("acquisitions"))
-    return next((str(one.get("name") or ident) for one in known if one.get("id") == ident), None)
+def _layout(store: ZarrStore, plate: PlateEntry) -> PlateLayout:
+    return PlateLayout(plate.name or store.path.name, len(plate.rows), len(plate.columns))
 
 
-def _layout(store: ZarrStore, plate: Mapping[str, Any]) -> PlateLayout:
-    rows, columns = (len(_list_of_mappings(plate.get(axis))) for axis in ("rows", "columns"))
-    return PlateLayout(str(plate.get("name") or store.path.name), rows, columns)
-
-
-def _list_of_mappings(found: Any) -> list[Mapping[str, Any]]:
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
-
-
-def find_place(store: ZarrStore, group: str) -> ImageLocation | None:
-    """The well of an image of a plate; None where the store is no plate, or the plate does not list the image."""
-    plate = store.attributes().get("plate")
-    if not isinstance(plate, Mapping) or "/" not in group:
+def find_location(store: ZarrStore, group: str) -> ImageLocation | None:
+    """Return the well of an image of a plate; None if the store is no plate, or the plate does not list the image."""
+    plate = _parse_plate(store) if "/" in group else None
+    if plate is None:
         return None
-    for well in _list_of_mappings(plate.get("wells")):
-        said = well.get("path")
-        if not isinstance(said, str) or not group.startswith(f"{said.strip('/')}/"):
+    for well in plate.wells:
+        if not group.startswith(f"{well.path.strip('/')}/"):
             continue
-        path = store.resolve("", said)
+        path = store.resolve("", well.path)
         for image in _well_images(store, plate, well, path):
             if image.group == group:
                 return _place(store, _layout(store, plate), image)
@@ -204,15 +195,6 @@ def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> ImageLoca
         acquisition=image.acquisition,
         plate=(rows, columns) if rows and columns else None,
     )
-
-
-def outermost_store(path: Path) -> Path | None:
-    """The outermost Zarr store that a path names or lies in, or None.
-
-    >>> outermost_store(Path("/data/plate.ome.zarr/A/1/0/.zattrs"))
-    PosixPath('/data/plate.ome.zarr')
-    """
-    return next((p for p in reversed([path, *path.parents]) if p.suffix.lower() == ".zarr"), None)
 
 
 def image_group(path: Path, series: int) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, Axis, axes_from_keys, guess_keys
 from omero_pixclf.files.decoder_warnings import decoder_errors
-from omero_pixclf.files.ome_zarr.zarr_images import find_place, image_by_number, image_groups_below, store_contents
+from omero_pixclf.files.ome_zarr.zarr_images import find_location, image_by_number, image_groups_below, store_contents
+from omero_pixclf.files.ome_zarr.zarr_metadata import ChannelList, Multiscale, find_violation, parse_metadata
 from omero_pixclf.files.ome_zarr.zarr_store import ZarrStore, fingerprint_files, join_name, open_store
 from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.files.stored_array import StoredArray
@@ -22,8 +24,7 @@ from omero_pixclf.image import AXES
 
 __all__ = ["level_names", "open_levels", "open_zarr"]
 
-_Spec = Mapping[str, Any]
-"""An entry of ``multiscales``."""
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -52,7 +53,7 @@ def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> I
             found,
             name=_address(path, inside, series),
             files=fingerprint_files(store, group, name, array),
-            place=find_place(store, group) if spec is not None else None,
+            place=find_location(store, group) if spec is not None else None,
             label=_label(store, group, inside, series),
         )
 
@@ -82,16 +83,16 @@ def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
         return _level_names(store, group, spec, name)
 
 
-def _level_names(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[str, ...]:
-    return (name,) if spec is None else tuple(store.resolve(group, entry["path"]) for entry in spec["datasets"])
+def _level_names(store: ZarrStore, group: str, spec: Multiscale | None, name: str) -> tuple[str, ...]:
+    return (name,) if spec is None else tuple(store.resolve(group, dataset.path) for dataset in spec.datasets)
 
 
-def _open_array(store: ZarrStore, group: str, spec: _Spec | None, name: str) -> tuple[StoredArray, Any]:
+def _open_array(store: ZarrStore, group: str, spec: Multiscale | None, name: str) -> tuple[StoredArray, Any]:
     """An array as the file has it, and zarr's object of it."""
     path, array = store.path, store.open_array(name)
     shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
     _check(f"{path}/{name}", shape, dtype)
-    axes = _axes(f"{path}/{group}".rstrip("/"), spec, name[len(group) :].strip("/"), len(shape))
+    axes = _axes(spec, name[len(group) :].strip("/"), len(shape)) if spec is not None else None
     found = StoredArray(
         name=f"{path}/{name}",
         shape=shape,
@@ -130,7 +131,7 @@ def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...
         raise ImageError(f"{path}: pixels cannot be read: {error}; copy or export it again") from error
 
 
-def _locate(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
+def _locate(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, str]:
     """The group that describes the image, its ``multiscales`` entry and the array's name, all within the store."""
     parts = inside.split("/") if inside else []
     for depth in range(len(parts), -1, -1):
@@ -138,13 +139,13 @@ def _locate(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
         spec = _multiscale(store, group)
         if spec is not None:
             rest = "/".join(parts[depth:])
-            return group, spec, join_name(group, rest) if rest else store.resolve(group, spec["datasets"][0]["path"])
+            return group, spec, join_name(group, rest) if rest else store.resolve(group, spec.datasets[0].path)
     if store.is_array(inside):
         return "", None, inside
     return _only_image(store, inside)
 
 
-def _only_image(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
+def _only_image(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, str]:
     """The image at or below a group that is none itself.
 
     Raises
@@ -169,52 +170,43 @@ def _only_image(store: ZarrStore, inside: str) -> tuple[str, _Spec | None, str]:
     raise ImageError(f"{named}: no image and no array of that name in the store{gone}{shown}")
 
 
-def _multiscale(store: ZarrStore, group: str) -> _Spec | None:
-    entries = store.attributes(group).get("multiscales")
+def _multiscale(store: ZarrStore, group: str) -> Multiscale | None:
+    """Return the first entry of ``multiscales`` of a group; None if it has none."""
+    attributes = store.attributes(group)
+    entries = attributes.get("multiscales")
     if not isinstance(entries, list) or not entries or not isinstance(entries[0], dict):
         return None
-    datasets = entries[0].get("datasets")
-    if not isinstance(datasets, list) or not datasets or not all(isinstance(d, dict) and "path" in d for d in datasets):
-        raise ImageError(f"{store.path}/{group}: its multiscales metadata names no datasets")
-    return entries[0]
+    where = f"{store.path}/{group}".rstrip("/")
+    found = parse_metadata(Multiscale, entries[0], f"{where}: multiscales.0")
+    if violation := find_violation(attributes):
+        log.debug("%s: %s; it is read all the same", where, violation)
+    return found
 
 
-def _axes(name: str, spec: _Spec | None, array: str, count: int) -> Axes | None:
-    """The axes of a multiscales entry with the pixel size of one of its arrays; None where it does not fit."""
-    if spec is None:
+def _axes(spec: Multiscale, array: str, count: int) -> Axes | None:
+    """Return the axes of an image with the pixel size of one of its arrays; None if they do not fit the array."""
+    names = [axis.name for axis in spec.axis_entries]
+    if len(names) != count or set(names) - set(AXES) or len(set(names)) != count:
         return None
-    try:
-        entries = [{"name": a} if isinstance(a, str) else dict(a) for a in spec.get("axes", "tczyx")]
-        keys = [str(a.get("name", "")) for a in entries]
-        if len(keys) != count or set(keys) - set(AXES) or len(set(keys)) != count:
-            return None
-        scales = [_scale(spec, count), _scale(next((d for d in spec["datasets"] if d["path"] == array), {}), count)]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise ImageError(
-            f"{name}: its axes or scales are not as OME-Zarr has them: {error}; export it again"
-        ) from error
-    known = any(s is not None for s in scales)
-    sizes = np.prod([s if s is not None else np.ones(count) for s in scales], axis=0)
+    dataset = next((one for one in spec.datasets if one.path == array), None)
+    scales = [spec.scale(count), None if dataset is None else dataset.scale(count)]
+    known = any(scale is not None for scale in scales)
+    sizes = np.prod([np.ones(count) if scale is None else np.asarray(scale) for scale in scales], axis=0)
     return tuple(
-        Axis(k, float(size) if known and e.get("unit") else 0.0, str(e.get("unit") or ""))
-        for k, e, size in zip(keys, entries, sizes, strict=True)
+        Axis(axis.name, float(size) if known and axis.unit else 0.0, axis.unit or "")
+        for axis, size in zip(spec.axis_entries, sizes, strict=True)
     )
 
 
-def _describe_axes_problem(spec: _Spec, shape: tuple[int, ...]) -> str:
-    named = [a.get("name") if isinstance(a, dict) else a for a in spec.get("axes", "tczyx")]
-    return f"its axes {named} do not fit an array of shape {shape}, expected letters of {AXES!r}".replace("'", "")
-
-
-def _scale(entry: Mapping[str, Any], count: int) -> NDArray[Any] | None:
-    for step in entry.get("coordinateTransformations") or ():
-        if isinstance(step, dict) and step.get("type") == "scale" and len(step.get("scale") or ()) == count:
-            return np.asarray(step["scale"], dtype=float)
-    return None
+def _describe_axes_problem(spec: Multiscale, shape: tuple[int, ...]) -> str:
+    named = ", ".join(axis.name for axis in spec.axis_entries)
+    return f"its axes [{named}] do not fit an array of shape {shape}, expected letters of {AXES!r}".replace("'", "")
 
 
 def _channels(store: ZarrStore, group: str) -> tuple[str, ...]:
-    """Names of channels in the ``omero`` part of the metadata."""
+    """Return the names of channels in the part ``omero`` of the metadata."""
     omero = store.attributes(group).get("omero")
-    channels = omero.get("channels") if isinstance(omero, dict) else None
-    return tuple(str(c.get("label", "")) for c in channels if isinstance(c, dict)) if isinstance(channels, list) else ()
+    if not isinstance(omero, dict):
+        return ()
+    where = f"{store.path}/{group}".rstrip("/")
+    return tuple(one.label or "" for one in parse_metadata(ChannelList, omero, f"{where}: omero").channels)

@@ -25,6 +25,7 @@ __all__ = [
     "is_store",
     "join_name",
     "open_store",
+    "outermost_store",
     "store_attributes",
 ]
 
@@ -266,6 +267,15 @@ def is_store(folder: Path) -> bool:
         return True
     inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORE_SUFFIXES)] if is_dir(folder) else []
     return any(is_file(group / name) for group in inner for name in _METADATA)
+
+
+def outermost_store(path: Path) -> Path | None:
+    """The outermost Zarr store that a path names or lies in, or None.
+
+    >>> outermost_store(Path("/data/plate.ome.zarr/A/1/0/.zattrs"))
+    PosixPath('/data/plate.ome.zarr')
+    """
+    return next((p for p in reversed([path, *path.parents]) if p.suffix.lower() == ".zarr"), None)
 
 
 def fingerprint_files(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
