@@ -102,7 +102,7 @@ class OmeroWatchBackend:
         self._notes = {n.annotation: n for n in list_open_requests(self.session)} if service.requests else {}
         for note in self._notes.values():
             yield self._noted(
-                note, f"request {note.annotation} of {note.said('Requested by') or note.owner}", asked=True
+                note, f"request {note.annotation} of {note.value('Requested by') or note.owner}", asked=True
             )
         for watch in self._settings.watches:
             yield from self._watched(watch)
@@ -133,7 +133,7 @@ class OmeroWatchBackend:
     def _recipe(self, note: KeyValueAnnotation) -> Recipe:
         content = parse_recipe_pairs(note.pairs, self._recipes)
         project = content["classifier"]["project"]
-        if note.said("Recipe").strip() in self._recipes:
+        if note.value("Recipe").strip() in self._recipes:
             return build_recipe(content)
         if not project.startswith("FileAnnotation:"):
             address, file = find_attached_project(self.session, note.target, project)

@@ -1,1 +1,1 @@
-"""OMERO: pixels out, results in. The only room that talks to a server."""
+"""OMERO as a backend: read pixels, write results. Only this package talks to an OMERO server."""

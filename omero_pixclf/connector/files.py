@@ -1,4 +1,4 @@
-"""Files in OMERO: attached and downloaded in large blocks; classifier projects found among them."""
+"""Attach files to OMERO objects and download them; find attached ilastik projects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
+import omero.clients  # noqa: F401 - must be imported before other modules of omero
 from omero.model import ChecksumAlgorithmI, OriginalFileI
 from omero.rtypes import rlong, rstring
 
@@ -54,16 +54,16 @@ def _open_raw_file(factory: Any, file: int) -> Iterator[Any]:
         store.setFileId(file)
         yield store
     finally:
-        with suppress(*REMOTE_ERRORS):  # a lost connection has closed it already
+        with suppress(*REMOTE_ERRORS):  # after a lost connection it is closed already
             store.close()
 
 
 def attach_file(
     session: Session, target: str, path: Path, *, namespace: str = FILES_NS, description: str = "", name: str = ""
 ) -> int:
-    """Attach a local file to ``"Dataset:7"``, in that object's group; returns the FileAnnotation's id.
+    """Attach a local file to an object such as ``"Dataset:7"``, in its group; return the FileAnnotation's id.
 
-    File, annotation and link are created in one step before the bytes are sent, so that an interrupted upload can be
+    File, annotation and link are created in one step before the bytes are sent, so that an interrupted upload is
     found and removed by its description.
     """
     group = find_group(session, target)
@@ -91,7 +91,7 @@ def _create_annotation(
     file.mimetype = rstring(MIMETYPES.get(path.suffix, "application/octet-stream"))
     file.size = rlong(path.stat().st_size)
     file.hasher = ChecksumAlgorithmI()
-    file.hasher.value = rstring("SHA1-160")  # without one the server computes no checksum
+    file.hasher.value = rstring("SHA1-160")  # without a hasher the server computes no checksum
     made = make_link(target, make_file_annotation(namespace, description, file))
     saved = factory.getUpdateService().saveAndReturnObject(made).child
     return int(saved.id.val), int(saved.file.id.val)
@@ -114,12 +114,12 @@ def _find_interrupted_upload(session: Session, target: str, mark: str, name: str
 
 
 def download_file(session: Session, annotation: int) -> tuple[str, bytes]:
-    """Name and content of an attached file.
+    """Return name and content of an attached file.
 
     Raises
     ------
     MissingError
-        Where there is no such FileAnnotation, or it is not visible.
+        There is no such FileAnnotation, or it is not visible.
     """
     hql = "select a.file.id, a.file.name from FileAnnotation a where a.id = :id"
     found = session.query_rows(hql, id=annotation)
@@ -130,19 +130,19 @@ def download_file(session: Session, annotation: int) -> tuple[str, bytes]:
     def fetch(factory: Any) -> bytes:
         with _open_raw_file(factory, file) as store:
             size = store.size()
-            # A real server pads with zeros what is read past the end.
+            # OMERO.server pads reads past the end with zeros.
             return b"".join(bytes(store.read(at, min(BLOCK, size - at))) for at in range(0, size, BLOCK))
 
     return name, session.read(f"FileAnnotation:{annotation}: downloading {name}", fetch)
 
 
 def name_recipe(session: Session, recipe: Recipe) -> Recipe:
-    """The recipe under its own name or, where it has none, under that of its project's file, which may be attached.
+    """Return the recipe with a name: its own or that of its project's file, which may be attached in OMERO.
 
     Raises
     ------
     MissingError
-        Where there is no such FileAnnotation, or it is not visible.
+        There is no such FileAnnotation, or it is not visible.
     """
     project = recipe.classifier.project
     if not recipe.name and project.startswith("FileAnnotation:"):
@@ -155,28 +155,28 @@ def name_recipe(session: Session, recipe: Recipe) -> Recipe:
 
 
 def read_project_bytes(session: Session, reference: str, targets: Sequence[str] = ()) -> tuple[str, bytes]:
-    """Name and content of an ``.ilp`` that `resolve_project` finds.
+    """Return name and content of the ``.ilp`` that `resolve_project` finds.
 
     Raises
     ------
     MissingError, UsageError
-        As `resolve_project`.
+        The same as from `resolve_project`.
     """
     return download_file(session, parse_key(resolve_project(session, reference, targets))[1])
 
 
 def resolve_project(session: Session, reference: str, targets: Sequence[str] = ()) -> str:
-    """The address, ``"FileAnnotation:12"``, of that reference itself or of a file of that name attached near a target.
+    """Return ``"FileAnnotation:12"`` for such a reference, or for the name of a file attached to or near a target.
 
-    For a well that is its plate or its screen, too, for a screen its plates, and so on: the nearest one counts
+    "Near" includes the plate and screen of a well, the plates of a screen, and so on; the nearest file is used
     (`omero_pixclf.connector.project_lookup`).
 
     Raises
     ------
     MissingError
-        Where there is none.
+        No such file is attached.
     UsageError
-        Where there are several, equally near.
+        Several files of that name are equally near.
     """
     if reference.startswith("FileAnnotation:"):
         return reference
@@ -185,17 +185,17 @@ def resolve_project(session: Session, reference: str, targets: Sequence[str] = (
         found.update(find_nearest_projects(session, f"{kind}:{ident}", reference.__eq__))
     if not found:
         raise MissingError(
-            f"{reference}: no such file here, and none of that name is attached to {', '.join(targets) or 'any target'}"
-            f" ({SEARCHED_PLACES}); attach it, or name it by its number, as FileAnnotation:12"
+            f"{reference}: no such local file, and no file of that name is attached to "
+            f"{', '.join(targets) or 'any target'} ({SEARCHED_PLACES}); attach it, or give its id as FileAnnotation:12"
         )
     if len(found) > 1:
         choices = ", ".join(f"FileAnnotation:{i}" for i in sorted(found))
-        raise UsageError(f"{reference}: several files of that name ({choices}); name one of them")
+        raise UsageError(f"{reference}: several attached files of that name ({choices}); choose one by its id")
     return f"FileAnnotation:{min(found)}"
 
 
 def list_attached_projects(session: Session) -> list[tuple[int, str, str]]:
-    """All visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
+    """List all visible ``.ilp`` attachments as (FileAnnotation id, file name, container), newest first."""
     hql = "select a.id, f.name from FileAnnotation a join a.file f where lower(f.name) like '%.ilp'"
     named: dict[int, str] = dict(session.query_rows(hql))
     found = []

@@ -1,4 +1,4 @@
-"""From targets such as ``Plate:3`` to the images below them, by few queries."""
+"""List the images below targets such as ``Plate:3``, with their metadata and wells, in few queries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DTYPES = {
     "float": "float32",
     "double": "float64",
 }
-"""OMERO's pixel types and numpy's names for them; ``bit`` and ``complex`` cannot be classified."""
+"""NumPy dtypes of OMERO's pixel types; ``bit`` and ``complex`` cannot be classified."""
 
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _PREFIXES = {
@@ -55,11 +55,11 @@ _MICROMETRES = {f"{prefix}METER": 10.0**power for prefix, power in _PREFIXES.ite
 }
 
 ImagePlaces = tuple[int, tuple[ImageLocation, ...]]
-"""An image and its places in one container: several where wells share it."""
+"""Image id and its places in one container; several if wells share the image."""
 
 
 def to_micrometres(value: float | None, unit: str | None) -> float | None:
-    """A length in µm; None where there is none or its unit is not one of length (``PIXEL``, ``REFERENCEFRAME``).
+    """Return a length in µm; None if there is no value or the unit is no length (``PIXEL``, ``REFERENCEFRAME``).
 
     Examples
     --------
@@ -69,12 +69,12 @@ def to_micrometres(value: float | None, unit: str | None) -> float | None:
     if value is None or unit not in _MICROMETRES:
         return None
     factor = _MICROMETRES[unit]
-    # Dividing by a whole number keeps 250 nm at 0.25 µm exactly.
+    # Dividing by an integer makes 250 nm exactly 0.25 µm.
     return float(value) * factor if factor >= 1 else float(value) / round(1 / factor)
 
 
 def format_well(row: int | None, column: int | None) -> str:
-    """A well's name from its 0-based row and column; empty for one without a position, which OMERO allows.
+    """Return a well's name from its 0-based row and column; empty for a well without a position, which OMERO allows.
 
     Examples
     --------
@@ -92,12 +92,12 @@ def format_well(row: int | None, column: int | None) -> str:
 
 
 def parse_key(key: str) -> tuple[str, int]:
-    """Kind and id of ``"Image:51"``.
+    """Return kind and id of a key such as ``"Image:51"``.
 
     Raises
     ------
     UsageError
-        For anything else.
+        The text is no such key.
     """
     kind, _, number = key.partition(":")
     ident = parse_id(number)
@@ -107,12 +107,12 @@ def parse_key(key: str) -> tuple[str, int]:
 
 
 def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
-    """Kinds and ids of targets such as ``Dataset:7`` or ``Image:1,2,3``.
+    """Return kinds and ids of targets such as ``Dataset:7`` or ``Image:1,2,3``.
 
     Raises
     ------
     UsageError
-        For a kind that holds no images, or something that is no id.
+        A kind that cannot contain images, or a number that is no id.
     """
     found = []
     for target in targets:
@@ -125,18 +125,17 @@ def parse_targets(targets: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def iterate_images(session: Session, targets: Sequence[str]) -> Iterator[ImageInfo]:
-    """Every image below the targets, once each, in the order of targets, datasets, wells and fields.
+    """Yield every image below the targets once, in the order of targets, datasets, wells and fields.
 
-    An image without pixels (an import that did not finish) is yielded with a shape of zeros, one that is removed
-    meanwhile with its ``problem``. Images that runs made are yielded with the run in ``made_by``, unless a target names
-    the image itself.
+    An image without pixels (an unfinished import) has a shape of zeros; one that is deleted during the listing has a
+    ``problem``. Images created by runs have the run in ``made_by``, unless a target is the image itself.
 
     Raises
     ------
     UsageError
-        For a target that is none.
+        A target is not valid.
     MissingError
-        For one that is not there or not visible.
+        A target does not exist or is not visible.
     """
     wanted = parse_targets(targets)
     named = {ident for kind, ident in wanted if kind == "Image"}
@@ -196,7 +195,7 @@ def _list_screen(session: Session, ident: int) -> Iterator[ImagePlaces]:
 
 
 def _list_well(session: Session, ident: int) -> Iterator[ImagePlaces]:
-    """The images of a well, with their places in other wells of its plate."""
+    """Yield the images of a well, with their places in other wells of its plate."""
     plates = session.query_ids("select w.plate.id from Well w where w.id = :id", id=ident)
     if not plates:
         raise make_missing_error("Well", ident)
@@ -210,7 +209,7 @@ def _list_well(session: Session, ident: int) -> Iterator[ImagePlaces]:
 
 
 def find_empty_wells(session: Session, targets: Sequence[str]) -> dict[str, list[str]]:
-    """The wells below the targets' plates that no image is in, as ``{"Plate:3": ["A2"]}``; their fields are missing."""
+    """Return the wells without images on the targets' plates, as ``{"Plate:3": ["A2"]}``."""
     plates = [ident for kind, ident in parse_targets(targets) if kind == "Plate"]
     for kind, ident in parse_targets(targets):
         if kind == "Screen":
@@ -244,9 +243,9 @@ def _read_name(session: Session, kind: str, ident: int) -> str:
 
 
 def _list_well_images(session: Session, where: str, ident: int) -> Iterator[ImagePlaces]:
-    """The images of wells, by row, column and index; fields are counted from 1 within well and acquisition.
+    """Yield the images of wells, by row, column and index; fields count from 1 within well and acquisition.
 
-    Wells without row and column come last. An image has all its places on the plate where it is met first.
+    Wells without row and column come last. An image gets all its places on the first plate that contains it.
     """
     rows = session.query_rows(
         "select w.plate.id, w.plate.name, w.id, w.row, w.column, index(s), s.image.id, a.id, a.name, "
@@ -284,7 +283,7 @@ def _read_image_infos(session: Session, page: Sequence[ImagePlaces], named: Coll
     channels = _read_channel_names(session, [row[1] for row in pixels.values()])
     for image, places in page:
         if image not in told:
-            said = f"Image:{image}: was removed from {places[0].container} while it was listed; run again"
+            said = f"Image:{image}: was removed from {places[0].container} while its images were listed; run again"
             yield ImageInfo(f"Image:{image}", "", (0, 0, 0, 0, 0), "", (), place=places[0], problem=said)
             continue
         info = _make_image_info(image, told[image][0], pixels.get(image), channels, places[0])
@@ -299,7 +298,7 @@ def _read_pixels(session: Session, images: Sequence[int]) -> dict[int, list[Any]
         "from Pixels p join p.image i join p.pixelsType t where i.id in (:ids) order by p.id desc",
         ids=list(images),
     )
-    return {row[0]: row for row in rows}  # the oldest pixels of an image are its own
+    return {row[0]: row for row in rows}  # the oldest Pixels object of an image is its own
 
 
 def _read_channel_names(session: Session, pixels: Sequence[int]) -> dict[int, dict[int, str]]:

@@ -1,4 +1,4 @@
-"""Files into OMERO as they are, by its import protocol: the server reads them and makes images of them."""
+"""Import image files through OMERO's import protocol: the server stores the files and creates images from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import omero
-import omero.clients  # first: the other modules of omero are complete only after it
+import omero.clients  # must be imported before other modules of omero
 import omero.cmd
 import omero.grid
 import omero.model
@@ -39,25 +39,25 @@ Pause = Callable[[float], None]
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What an import may be told.
+    """Options of an import.
 
     Attributes
     ----------
     target
-        ``"Dataset:7"`` or ``"Screen:2"``; None leaves images and plates without a container.
+        ``"Dataset:7"`` or ``"Screen:2"``; with None, images and plates are in no container.
     name, description
-        Instead of those of the files; None keeps these.
+        Replace those in the files; None keeps these.
     algorithm
-        The checksums' algorithm; None takes what the server prefers.
+        Checksum algorithm; None uses the one that the server prefers.
     thumbnails, statistics
-        Whether the server shall draw thumbnails and find the range of each channel.
+        Whether the server creates thumbnails and computes the range of each channel.
     comments
-        Pairs of namespace and text, one comment each on whatever is made.
+        Pairs of namespace and text; each becomes a comment on all created objects.
     annotations
-        Ids of annotations to link to whatever is made.
+        Ids of annotations to link to all created objects.
     anchors
-        Folders that were named as ``folder/./below``: the server is told paths that keep the mark, so that others find
-        files again by what follows it.
+        Folders that were given as ``folder/./below``. The paths sent to the server keep this mark, so that other
+        programs find the files by the part after it.
     """
 
     target: str | None = None
@@ -73,7 +73,7 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class ImportResult:
-    """Ids of what an import made, in the order of the files' images; ``loose_images`` are those on no plate."""
+    """Ids of the objects that an import created, in the order of the images; ``loose_images`` are on no plate."""
 
     fileset: int
     pixels: tuple[int, ...]
@@ -90,16 +90,16 @@ def import_file_set(
     tell: Callable[[str], None] | None = None,
     pause: Pause = time.sleep,
 ) -> ImportResult:
-    """Import files that belong together, the one to open first; ``tell`` hears what is going on.
+    """Import files that form one fileset, main file first; ``tell`` is called with messages on the progress.
 
     Raises
     ------
     MissingError
-        Where the target is not there.
+        The target does not exist or is not visible.
     InputError
-        Where the server cannot read the files.
+        The server cannot read the files.
     ServerError
-        Where it says no for another reason, or a file did not arrive as it is.
+        The server refuses for another reason, or a checksum differs.
     """
     wanted = options or ImportOptions()
     say = tell or (lambda _: None)
@@ -129,12 +129,12 @@ def import_file_set(
 
 
 def _find_target(session: Session, key: str | None) -> tuple[Any, int]:
-    """The container as an unloaded object, and the group to import into."""
+    """Return the container as an unloaded object, and the group to import into."""
     if key is None:
         return None, session.group_id
     kind, ident = parse_key(key)
     if kind not in _TARGETS:
-        raise UsageError(f"{key}: imports go into {' or '.join(_TARGETS)}")
+        raise UsageError(f"{key}: images are imported into {' or '.join(_TARGETS)}")
     found = session.query_ids(f"select o.details.group.id from {kind} o where o.id = :id", id=ident)
     if not found:
         raise make_missing_error(kind, ident)
@@ -142,9 +142,9 @@ def _find_target(session: Session, key: str | None) -> tuple[Any, int]:
 
 
 def format_client_path(file: Path, anchors: Sequence[Path] = ()) -> str:
-    """A file's path as OMERO's own clients tell it: absolute, and without a root; see `ImportOptions.anchors`.
+    """Return a file's path in the form of OMERO's clients: absolute, without the root; see `ImportOptions.anchors`.
 
-    Links keep their own names. A backslash within a name would separate folders there, and is told as ``_``.
+    Symbolic links are not resolved. A backslash in a name would separate folders there and becomes ``_``.
 
     >>> format_client_path(Path("/data/plate/a.tif"), [Path("/data")])
     'data/./plate/a.tif'
@@ -176,7 +176,7 @@ def _managed_repository(factory: Any) -> Any:
         managed = omero.grid.ManagedRepositoryPrx.checkedCast(proxy) if proxy is not None else None
         if managed is not None:
             return managed
-    raise MissingError("the server has no managed repository: it takes no imports")
+    raise MissingError("the server has no managed repository and cannot import")
 
 
 def _make_settings(repository: Any, options: ImportOptions, target: Any, context: dict[str, str]) -> Any:
@@ -204,7 +204,7 @@ def _make_annotation_reference(ident: int) -> Any:
 
 
 def _choose_algorithm(repository: Any, wanted: str | None, context: dict[str, str]) -> Any:
-    """The algorithm to use, as both sides know it."""
+    """Return the checksum algorithm that client and server both support."""
     if wanted is not None and wanted not in CHECKSUM_ALGORITHMS:
         raise UsageError(f"checksum algorithm {wanted!r}: expected one of {', '.join(CHECKSUM_ALGORITHMS)}")
     known = []
@@ -214,21 +214,23 @@ def _choose_algorithm(repository: Any, wanted: str | None, context: dict[str, st
         known.append(algorithm)
     found = repository.suggestChecksumAlgorithm(known, context)
     if found is None:
-        raise ServerError(f"the server knows none of the checksum algorithms {', '.join(a.value.val for a in known)}")
+        raise ServerError(
+            f"the server supports none of the checksum algorithms {', '.join(a.value.val for a in known)}"
+        )
     return found
 
 
 def _upload_file(
     process: Any, index: int, file: Path, settings: Any, say: Callable[[str], None], context: dict[str, str]
 ) -> str:
-    """Send a file's bytes; returns their checksum."""
+    """Send a file's bytes; return their checksum."""
     say(f"uploading {file}")
     store = process.getUploader(index, context)
     try:
         offset = 0
         with file.open("rb") as source:
             if not os.fstat(source.fileno()).st_size:
-                store.write(b"", 0, 0, context)  # an empty file is one, too
+                store.write(b"", 0, 0, context)  # also creates empty files
             while block := source.read(_BLOCK):
                 store.write(block, offset, len(block), context)
                 offset += len(block)
@@ -257,7 +259,7 @@ def _wait_for_result(handle: Any, files: Sequence[Path], pause: Pause, context: 
 
 
 def _find_loose_images(session: Session, made: ImportResult) -> tuple[int, ...]:
-    """The images of an import that lie on none of its plates."""
+    """Return the images of an import that are on none of its plates."""
     if not made.plates:
         return made.images
     hql = "select distinct s.image.id from WellSample s where s.well.plate.id in (:ids)"
@@ -272,7 +274,7 @@ def _to_import_error(answer: Any, files: Sequence[Path]) -> InputError | ServerE
 
 
 def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequence[Path] = ()) -> bool:
-    """Whether this user has imported a file of that name before, or one of that very path."""
+    """Whether this user has imported a file of that name, or with ``by_path`` of that path, before."""
     whole = format_client_path(main, anchors)
     value = whole if by_path else whole.rpartition("/")[2]
     field = "e.clientPath" if by_path else "e.originalFile.name"
@@ -281,15 +283,15 @@ def is_imported(session: Session, main: Path, *, by_path: bool, anchors: Sequenc
 
 
 def resolve_target(session: Session, text: str) -> str:
-    """The container that a target of OMERO's importer names, as ``"Dataset:7"``; made where it may be.
+    """Return the container for a target in the syntax of OMERO's importer, as ``"Dataset:7"``; create it if missing.
 
-    ``Dataset:7`` is a number, ``Dataset:name:Mitosis`` the latest one of that name, ``Dataset:-name:…`` the earliest,
-    ``Dataset:%name:…`` the only one, ``Dataset:@name:…`` always a new one. The same for ``Screen``.
+    ``Dataset:7`` is an id, ``Dataset:name:Mitosis`` the latest dataset of that name, ``Dataset:-name:…`` the earliest,
+    ``Dataset:%name:…`` the only one, ``Dataset:@name:…`` always a new one. The same applies to ``Screen``.
 
     Raises
     ------
     UsageError
-        For other targets, and where ``%`` finds several.
+        The target is not valid, or ``%`` finds several.
     """
     kind, _, rest = text.partition(":")
     how, colon, name = rest.partition(":")
@@ -301,10 +303,12 @@ def resolve_target(session: Session, text: str) -> str:
         return f"{kind}:{name}"
     sign = how.removesuffix("name")
     if sign not in ("", "+", "-", "%", "@") or not how.endswith("name") or not name:
-        raise UsageError(f"target {text!r}: of templates this importer knows id and name, with +, -, % or @ before it")
+        raise UsageError(
+            f"target {text!r}: this importer supports the templates id and name, with +, -, % or @ before them"
+        )
     known = [] if sign == "@" else find_containers(session, kind, name)
     if sign == "%" and len(known) > 1:
-        raise UsageError(f"target {text!r}: {len(known)} of that name, expected one")
+        raise UsageError(f"target {text!r}: {len(known)} containers of that name, expected one")
     if known:
         return f"{kind}:{known[0] if sign == '-' else known[-1]}"
     return f"{kind}:{create_container(session, kind, name)}"

@@ -1,4 +1,4 @@
-"""Long lists of ids in pages, so that no query names more ids than a server takes at once."""
+"""Split long lists of ids into pages, so that no query names more ids than a server accepts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 __all__ = ["PAGE", "split_into_pages"]
 
 PAGE = 500
-"""Ids of one query, by default."""
+"""Default number of ids per query."""
 
 
 def split_into_pages(ids: Sequence[int], size: int = PAGE) -> Iterator[list[int]]:
-    """Yield the ids in lists of at most ``size``, in their order.
+    """Yield the ids in lists of at most ``size``, in order.
 
     Examples
     --------

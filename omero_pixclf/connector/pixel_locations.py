@@ -1,4 +1,4 @@
-"""Where a server keeps the pixels of its images: OME-Zarr it was told of, imported files, files of planes."""
+"""Find where a server stores an image's pixels: a registered OME-Zarr, imported files, or files of planes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from omero_pixclf.pixel_location import PixelLocation, StoredFile, legacy_reposi
 __all__ = ["NGFF_ENTITY", "OmeroStorage"]
 
 NGFF_ENTITY = ("com.glencoesoftware.ngff:multiscales", 3)
-"""Type and id of the external info by which OMERO's Zarr pixel buffer knows an image; its LSID is the group."""
+"""Type and id of the external info by which OMERO's Zarr pixel buffer finds an image; its LSID is the Zarr group."""
 _SHA1 = "SHA1-160"
 
 
 @dataclass
 class OmeroStorage:
-    """A server's answers to where pixels lie."""
+    """Looks up on a server where pixels are stored."""
 
     session: Session
 
     @cached_property
     def roots(self) -> dict[str, str]:
-        """The folders of the repositories on the server, by what files say of theirs."""
+        """The folders of the server's repositories, by the repository's id in the records of files."""
         found = self.session.read("repositories", lambda sf: sf.sharedResources().repositories())
         return {d.hash.val: f"{d.path.val.rstrip('/')}/{d.name.val}" for d in found.descriptions if d.hash is not None}
 
     def whereabouts(self, image: ImageInfo) -> PixelLocation:
-        """Where an image's pixels lie, in the order in which a server looks for them itself."""
+        """Return where an image's pixels are stored; looks in the same order as a server does."""
         ident = parse_key(image.key)[1]
         roots = tuple(self.roots.values())
         if group := self._multiscales(ident):
@@ -52,7 +52,7 @@ class OmeroStorage:
         return next((lsid for kind, ident, lsid in rows if lsid and (kind, ident) == NGFF_ENTITY), "")
 
     def _imported(self, image: int) -> tuple[int, StoredFile] | None:
-        """The image's number in its fileset, and the file by which that was imported: the first one."""
+        """Return the image's series number in its fileset and the fileset's main file, which is the first one."""
         rows = self.session.query_rows(
             "select i.series, f.path, f.name, f.size, f.repo, f.hash, h.value from Image i join i.fileset s "
             "join s.usedFiles u join u.originalFile f left outer join f.hasher h "

@@ -1,4 +1,4 @@
-"""Classifier projects attached to an object, to what holds it, or to what it holds: the nearest ones."""
+"""Find the ilastik projects attached nearest to an object: to itself, its containers or its contents."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from omero_pixclf.connector.sessions.session import Session
 
 __all__ = ["SEARCHED_PLACES", "find_nearest_projects"]
 
-SEARCHED_PLACES = "neither to it, nor to what holds it or what is in it"
-"""Where nothing was found, for messages."""
+SEARCHED_PLACES = "nor to the containers around it or the objects in it"
+"""Places searched without success, for messages."""
 
 _WELLS = "select s.well.id from WellSample s where s.image.id = :id"
 _PLATES = "select s.well.plate.id from WellSample s where s.image.id = :id"
@@ -49,18 +49,18 @@ _LEVELS: dict[str, tuple[tuple[tuple[str, str], ...], ...]] = {
     "Dataset": ((("Project", f"{_PROJECTS_OF} = :id"),), (("Image", f"{_IN_DATASET} = :id"),)),
     "Project": ((("Dataset", _DATASETS_IN),), (("Image", f"{_IN_DATASET} in ({_DATASETS_IN})"),)),
 }
-"""Of each kind of object: the objects around it, upwards and then downwards, level by level."""
+"""For each kind of object the queries of its containers, then of its contents, level by level."""
 
 
 def find_nearest_projects(session: Session, target: str, wanted: Callable[[str], bool]) -> list[tuple[int, str]]:
-    """FileAnnotations (ids and file names) whose files have a wanted name, those nearest to an object.
+    """Return ids and file names of the FileAnnotations with a wanted file name that are nearest to an object.
 
-    First those on the object itself, then on what holds it, from level to level, then on what it holds.
+    Those on the object itself come first, then those on its containers, level by level, then those on its contents.
 
     Raises
     ------
     UsageError
-        For a target that is none.
+        The target is not valid.
     """
     kind, ident = parse_key(target)
     for level in (((kind, ":id"),), *_LEVELS.get(kind, ())):

@@ -1,7 +1,7 @@
-"""Patterns for HQL's ``like`` from plain text, in which nothing but what is meant is a wildcard.
+"""Make patterns for HQL's ``like`` from plain text, with the wildcards in the text escaped.
 
-``_`` and ``%`` are wildcards of ``like``, and ids, names and file names are full of them: the prefix ``run_1_`` of
-the one thing also fits ``run_12`` of the other. So every pattern is made here; a test holds it.
+``_`` and ``%`` are wildcards of ``like`` and frequent in ids and file names: the prefix ``run_1_`` also matches
+``run_12``. Therefore every pattern is made here, which a test checks.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ __all__ = ["glob_pattern", "prefix_pattern", "substring_pattern"]
 
 
 def _escape(text: str) -> str:
-    """The text with the wildcards of ``like`` escaped by a backslash, which PostgreSQL takes without being told."""
+    """Escape the wildcards of ``like`` by a backslash, PostgreSQL's default escape character."""
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 def prefix_pattern(text: str) -> str:
-    r"""The pattern of everything that starts with a text.
+    r"""Return the pattern of all texts that start with a text.
 
     >>> print(prefix_pattern("run_1_"))
     run\_1\_%
@@ -26,7 +26,7 @@ def prefix_pattern(text: str) -> str:
 
 
 def substring_pattern(text: str) -> str:
-    r"""The pattern of everything that contains a text.
+    r"""Return the pattern of all texts that contain a text.
 
     >>> print(substring_pattern("100%"))
     %100\%%
@@ -35,7 +35,7 @@ def substring_pattern(text: str) -> str:
 
 
 def glob_pattern(pattern: str) -> str:
-    r"""A pattern that everything fits that fits a shell pattern; a choice, ``[ab]``, and what follows it fit all.
+    r"""Return a pattern that matches at least what a shell pattern matches; from a choice, ``[ab]``, on it matches all.
 
     >>> print(glob_pattern("a_*?[xy]z"))
     a\_%_%

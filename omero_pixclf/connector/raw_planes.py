@@ -1,8 +1,8 @@
-"""Pixels into a raw store, in the parts that a server takes: planes, rows of planes, or the tiles of a pyramid.
+"""Write pixels to OMERO's raw pixels store in parts that fit a message: planes, bands of rows, or pyramid tiles.
 
-OMERO.server keeps planes of more than 3192 x 3192 pixels as pyramids (unless they are of floating point), which are
-written tile by tile, in the order of planes and by the server's own tile size: the first tile decides about the file.
-Other planes are written as they are, but no message may reach ``Ice.MessageSizeMax`` (64 MB): it ends the connection.
+OMERO.server stores planes of more than 3192 x 3192 pixels as pyramids (except floating point). These are written tile
+by tile, in the order of planes and with the server's tile size; the first tile determines the layout of the file.
+Other planes are written as they are. A message of ``Ice.MessageSizeMax`` (64 MB) or more closes the connection.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from omero_pixclf.image import PixelReader, Region, Shape5
 __all__ = ["LARGEST_MESSAGE", "write_pixels"]
 
 LARGEST_MESSAGE = 16 << 20
-"""Bytes of pixels, shapes or rows that one call carries at most; a server's limit is 64 MB."""
+"""Maximum bytes of pixels, shapes or rows in one call; a server's limit is 64 MB."""
 
 
 @dataclass
 class _ChannelRanges:
-    """Minimum and maximum of each channel so far."""
+    """Minimum and maximum of each channel in the pixels added so far, float64 (c, 2)."""
 
     found: NDArray[np.float64]
 
@@ -38,7 +38,7 @@ class _ChannelRanges:
 
 
 def write_pixels(store: Any, reader: PixelReader) -> NDArray[np.float64]:
-    """Write an image's pixels into its open RawPixelsStore; returns minimum and maximum of each channel, (c, 2)."""
+    """Write an image's pixels into its open RawPixelsStore; return minimum and maximum of each channel, (c, 2)."""
     ranges = _ChannelRanges.of(reader.info.shape[4])
     if store.requiresPixelsPyramid():
         width, height = store.getTileSize()
@@ -49,7 +49,7 @@ def write_pixels(store: Any, reader: PixelReader) -> NDArray[np.float64]:
 
 
 def _write_tiles(store: Any, reader: PixelReader, ranges: _ChannelRanges, width: int, height: int) -> None:
-    """Tiles in the order t, c, z, y, x, which a server needs: it begins another plane where it is told of one."""
+    """Write tiles in the order t, c, z, y, x, which a server requires."""
     t_end, z_end, y_end, x_end, c_end = reader.info.shape
     for t in range(t_end):
         for c in range(c_end):
@@ -64,7 +64,7 @@ def _write_tiles(store: Any, reader: PixelReader, ranges: _ChannelRanges, width:
 
 
 def _write_planes(store: Any, reader: PixelReader, ranges: _ChannelRanges) -> None:
-    """Whole planes, or bands of rows of larger ones, at their places in OMERO's order XYZCT."""
+    """Write whole planes, or bands of rows of larger ones, at their offsets in OMERO's order XYZCT."""
     shape, itemsize = reader.info.shape, np.dtype(reader.info.dtype).itemsize
     for region in _split_into_bands(shape, itemsize):
         t, z, y = region.start[:3]
@@ -80,7 +80,7 @@ def _write_planes(store: Any, reader: PixelReader, ranges: _ChannelRanges) -> No
 
 
 def _split_into_bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
-    """Rows of one plane in all channels, as many as a message may carry of one channel."""
+    """Yield bands of rows of one plane in all channels, such that a band of one channel fits a message."""
     t_end, z_end, y_end, x_end, c_end = shape
     rows = max(1, min(y_end, LARGEST_MESSAGE // (x_end * itemsize)))
     for t in range(t_end):
@@ -90,7 +90,7 @@ def _split_into_bands(shape: Shape5, itemsize: int) -> Iterator[Region]:
 
 
 def _row_offset(shape: Shape5, itemsize: int, t: int, z: int, y: int, c: int) -> int:
-    """Where a row begins in the file of an image's pixels."""
+    """Return the byte offset of a row in the file of an image's pixels."""
     _, z_end, y_end, x_end, c_end = shape
     return ((((t * c_end + c) * z_end + z) * y_end) + y) * x_end * itemsize
 

@@ -1,8 +1,8 @@
-"""Key-value pairs in which people and scripts say what is to be done with a container: opt-ins and requests.
+"""Key-value pairs of opt-ins and requests: convert recipes to pairs and pairs to recipes.
 
-Keys: ``Recipe`` (a name that the watcher knows, the recipe's own name, or a whole recipe as TOML), ``Project``
-(``FileAnnotation:12`` or the name of an attached ``.ilp``), and any key of a recipe, ``objects.threshold``, with a
-TOML value or plain text.
+Keys: ``Recipe`` (the name of one of the watcher's recipes, a name for a new recipe, or a whole recipe as TOML),
+``Project`` (``FileAnnotation:12`` or the name of an attached ``.ilp``), and any key of a recipe such as
+``objects.threshold``, with a TOML value or plain text.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["Pairs", "build_recipe", "format_recipe", "parse_project_name", "pars
 Pairs = list[tuple[str, str]]
 SECTIONS = ("classifier", "objects", "output")
 MOST_KEYS = 500
-"""Key-value pairs of an annotation that are looked at."""
+"""Highest number of different keys accepted in an annotation."""
 
 LONGEST_VALUE = 1000
-"""Characters of a single key's value that can be TOML."""
+"""Highest number of characters accepted in the value of a single key."""
 
 
 def format_recipe(recipe: Recipe) -> Pairs:
-    """A recipe as pairs: its name, its project, and what differs from the defaults.
+    """Return a recipe as pairs: its name, its project, and all values that differ from the defaults.
 
     >>> from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
     >>> classifier = ClassifierSettings(project="FileAnnotation:12")
@@ -43,16 +43,18 @@ def format_recipe(recipe: Recipe) -> Pairs:
 
 
 def parse_recipe_pairs(pairs: Iterable[tuple[str, str]], known: Mapping[str, Recipe]) -> dict[str, Any]:
-    """The recipe that pairs describe, as plain data; its project may still be missing.
+    """Return the recipe that pairs describe, as a dictionary; its project may still be empty.
 
     Raises
     ------
     UsageError
-        Where it is no recipe, says something twice, or names a project on the watcher's own disk.
+        The pairs are no recipe, have a key twice with different values, or name a project by its path.
     """
     said = _merge_pairs(pairs)
     if len(said) > MOST_KEYS:
-        raise UsageError(f"annotation: {len(said)} keys, expected at most {MOST_KEYS}; a recipe has about thirty")
+        raise UsageError(
+            f"annotation: {len(said)} keys, expected at most {MOST_KEYS} (a recipe has about thirty); remove some"
+        )
     text = said.get("Recipe", "").strip()
     if text in known:
         content = known[text].model_dump(mode="json", exclude_defaults=True)
@@ -68,7 +70,7 @@ def parse_recipe_pairs(pairs: Iterable[tuple[str, str]], known: Mapping[str, Rec
 
 
 def _merge_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Pairs by key; a key of a recipe that is there twice would leave it to chance which of them counts."""
+    """Return the pairs as a dictionary; two different values for a key of a recipe are an error."""
     said: dict[str, str] = {}
     for key, value in pairs:
         ours = key in ("Recipe", "Project") or key.partition(".")[0] in SECTIONS
@@ -80,19 +82,19 @@ def _merge_pairs(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def parse_project_name(project: object) -> str:
-    """A project as OMERO has it: ``FileAnnotation:12``, the name of an attached file, or "" for the attached one.
+    """Return a project: ``FileAnnotation:12``, the name of an attached file, or "" for the only one attached.
 
     Raises
     ------
     UsageError
-        For a path: whoever may annotate must not make the watcher read files of its own host.
+        The project is a path: users who may annotate must not make the watcher read files of its host.
     """
     if project is None or project == "":
         return ""
     if not isinstance(project, str) or len(project) > LONGEST_VALUE or not project.isprintable():
         raise UsageError(f"project {str(project)[:40]!r}: expected FileAnnotation:12 or the name of an attached file")
     if "/" in project or "\\" in project:
-        raise UsageError(f"project {project!r}: is a path; attach the .ilp to the container and name it")
+        raise UsageError(f"project {project!r}: is a path; attach the .ilp to the container and give its name")
     kind, colon, number = project.partition(":")
     if colon and (kind != "FileAnnotation" or parse_id(number) is None):
         raise UsageError(f"project {project!r}: expected FileAnnotation:12 or the name of an attached file")
@@ -100,12 +102,12 @@ def parse_project_name(project: object) -> str:
 
 
 def build_recipe(content: Mapping[str, Any]) -> Recipe:
-    """The recipe of plain data.
+    """Return the recipe of a dictionary.
 
     Raises
     ------
     UsageError
-        Says which key is wrong.
+        A key is wrong; the message names it.
     """
     return parse_recipe(dict(content), "annotation")
 
@@ -119,7 +121,7 @@ def _parse_recipe_text(text: str) -> dict[str, Any]:
 
 
 def _parse_value(text: str) -> Any:
-    """A TOML value, or the text itself where it is none: people write ``Nucleus``, not ``"Nucleus"``.
+    """Return a TOML value, or the text itself if it is none: people write ``Nucleus``, not ``"Nucleus"``.
 
     >>> _parse_value("0.6"), _parse_value("[1, 2.0]"), _parse_value("Nucleus"), _parse_value("true")
     (0.6, [1, 2.0], 'Nucleus', True)
@@ -127,7 +129,7 @@ def _parse_value(text: str) -> Any:
     if len(text) > LONGEST_VALUE:
         raise UsageError(f"annotation: a value of {len(text)} characters, expected at most {LONGEST_VALUE}")
     if "\n" in text or "\r" in text:
-        return text  # a second line would be a key of its own
+        return text  # TOML would read a second line as another key
     try:
         return parse_toml(f"value = {text}", "annotation")["value"]
     except UsageError:

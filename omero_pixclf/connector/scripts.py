@@ -1,4 +1,4 @@
-"""Scripts on a server: put there, replaced, found again."""
+"""OMERO.scripts on a server: install, replace and find them, and read their parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class InstalledScript:
     Attributes
     ----------
     change
-        ``installed``, ``updated`` or ``unchanged``; empty where it was only looked up.
+        ``installed``, ``updated`` or ``unchanged``; empty if it was only looked up.
     """
 
     ident: int
@@ -33,7 +33,7 @@ class InstalledScript:
 
 @dataclass(frozen=True)
 class ScriptParameter:
-    """One of a script's parameters as plain values."""
+    """A parameter of a script as plain Python values."""
 
     name: str
     default: Any
@@ -42,13 +42,13 @@ class ScriptParameter:
 
 
 def find_script(session: Session, path: str, *, official: bool = True) -> InstalledScript | None:
-    """The official script at a path such as ``"omero_pixclf/Pixel_Classification.py"``, or this user's own of it."""
+    """Return the official script at a path such as ``"omero_pixclf/Pixel_Classification.py"``, or this user's own."""
     folder, name = posixpath.split(path)
     files = session.read("listing scripts", lambda sf: _list_scripts(sf, session, official))
     ids = [int(f.id.val) for f in files if f.name.val == name and f.path.val.strip("/") == folder.strip("/")]
     if not ids:
         return None
-    newest = max(ids)  # the list has no order
+    newest = max(ids)  # the list is not ordered
     text = session.read(f"{path}: reading", lambda sf: sf.getScriptService().getScriptText(newest))
     return InstalledScript(newest, path, text)
 
@@ -63,17 +63,17 @@ def _list_scripts(factory: Any, session: Session, official: bool) -> Any:
 
 
 def install_script(session: Session, path: str, text: str, *, official: bool = True) -> InstalledScript:
-    """Put a script onto the server, for all users (official) or as the user's own; one at the same path is replaced.
+    """Install a script for all users (official) or for this user; one at the same path is replaced.
 
     Raises
     ------
     NotAllowedError
-        Where somebody who is no administrator wants to install for all.
+        The user is no administrator and wants to install for all users.
     """
     if official and not session.is_admin:
         raise NotAllowedError(
-            f"{session.user_name} is no administrator, who alone can install scripts for all users; "
-            "ask one, or install it as your own: omero-pixclf script install --own"
+            f"{session.user_name} is no administrator; only administrators can install scripts for all users. Ask one, "
+            "or install it for yourself: omero-pixclf script install --own"
         )
     standing = find_script(session, path, official=official)
     if standing is None:
@@ -94,7 +94,7 @@ def _upload_script(session: Session, path: str, text: str, official: bool) -> in
 
 
 def script_parameters(session: Session, ident: int) -> list[ScriptParameter]:
-    """The parameters that the server tells this user of, in the order of the form."""
+    """Return the parameters of a script as the server reports them, in the order of the form."""
     found = session.read("script parameters", lambda sf: sf.getScriptService().getParams(ident))
     ordered = sorted(found.inputs.items(), key=lambda item: (item[1].grouping, item[0]))
     return [

@@ -1,4 +1,4 @@
-"""Pixels out of OMERO: regions by hypercubes and tiles through one raw store per image."""
+"""Read the pixels of OMERO images: regions as hypercubes and tiles, through one raw store per image."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["OmeroReader", "OmeroSource", "PixelBlock", "split_region"]
 
 _log = logging.getLogger(__name__)
 
-FEW = 10  # wells to name
+FEW = 10  # wells named in a message
 BLOCK_BYTES = 4 << 20
-"""A real server delivers blocks of about this size fastest."""
+"""OMERO.server is fastest with blocks of about this size."""
 TILE = 1024
 
 
 @dataclass(frozen=True)
 class PixelBlock:
-    """What one call fetches: ``depth`` planes of one time point and channel, or a tile of one plane."""
+    """The pixels that one call reads: ``depth`` planes of one time point and channel, or a tile of one plane."""
 
     t: int
     c: int
@@ -50,10 +50,10 @@ class PixelBlock:
 
 
 def split_region(region: Region, itemsize: int, *, tile: int = TILE, size: int = BLOCK_BYTES) -> Iterator[PixelBlock]:
-    """Cut a region into what single calls should fetch.
+    """Split a region into the blocks that single calls read.
 
-    Small planes are taken several at a time, up to ``size`` bytes together; planes larger than that in tiles that lie
-    on the grid of ``tile``.
+    A block has several small planes, up to ``size`` bytes together. Planes larger than that are read in tiles on a
+    grid of ``tile`` pixels.
     """
     (t0, z0, y0, x0, c0), (t1, z1, y1, x1, c1) = region.start, region.stop
     plane = max(1, (y1 - y0) * (x1 - x0) * itemsize)
@@ -76,7 +76,7 @@ def _split_range(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 class OmeroReader:
-    """An open image; one raw store, opened at the first read and again after a lost connection."""
+    """An open image with one raw store, opened at the first read and again after a lost connection."""
 
     def __init__(self, session: Session, info: ImageInfo) -> None:
         self.info = info
@@ -89,15 +89,17 @@ class OmeroReader:
         self._tile = TILE
 
     def read(self, region: Region) -> NDArray[Any]:
-        """The pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order.
+        """Return the pixels of a region as a C-contiguous ``(t, z, y, x, c)`` array in native byte order.
 
         Raises
         ------
         ImageError
-            Where the region reaches out of the image.
+            The region is not inside the image.
         """
         if any(a < 0 or b > size for a, b, size in zip(region.start, region.stop, self.info.shape, strict=True)):
-            raise ImageError(f"{self.info.key}: region {region.start}-{region.stop} is not in {self.info.shape}")
+            raise ImageError(
+                f"{self.info.key}: region {region.start}-{region.stop} is not in the image's shape {self.info.shape}"
+            )
         out = np.empty(region.shape, np.dtype(self.info.dtype))
         with self._lock:
             self._session.read(
@@ -109,7 +111,7 @@ class OmeroReader:
         try:
             self._fill(factory, region, out)
         except REMOTE_ERRORS:
-            self._store = None  # it can be gone although the session lives
+            self._store = None  # it can be closed although the session is open
             raise
 
     def _fill(self, factory: Any, region: Region, out: NDArray[Any]) -> None:
@@ -126,7 +128,7 @@ class OmeroReader:
             store = factory.createRawPixelsStore()
             store.setPixelsId(self._pixels, True)
             plane = self.info.shape[2] * self.info.shape[3] * self._dtype.itemsize
-            if plane > BLOCK_BYTES and store.requiresPixelsPyramid():  # others are never read in tiles
+            if plane > BLOCK_BYTES and store.requiresPixelsPyramid():  # smaller planes are never read in tiles
                 self._tile = _choose_tile(min(store.getTileSize()), self._dtype.itemsize)
             self._store, self._opened_by = store, factory
         return self._store
@@ -135,12 +137,12 @@ class OmeroReader:
         """Close the raw store on the server."""
         store, self._store = self._store, None
         if store is not None:
-            with suppress(*REMOTE_ERRORS):  # after a lost connection there is nothing left to close
+            with suppress(*REMOTE_ERRORS):  # after a lost connection it is closed already
                 store.close()
 
 
 def _choose_tile(tile: int, itemsize: int) -> int:
-    """The smallest multiple of the server's own tile from `TILE` on; `TILE` where a message would not hold it."""
+    """Return the smallest multiple of the server's tile size from `TILE` on; `TILE` if such a tile fits no message."""
     found = tile * -(-TILE // max(1, tile))
     return found if 0 < found * found * itemsize <= LARGEST_MESSAGE else TILE
 
@@ -154,12 +156,12 @@ def _read_block(store: Any, b: PixelBlock) -> bytes:
 
 @dataclass(frozen=True)
 class OmeroSource:
-    """Images of a server, behind `omero_pixclf.runs.protocols.ImageSource`."""
+    """Images of a server as an `omero_pixclf.runs.protocols.ImageSource`."""
 
     session: Session
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """Every image below the targets (`omero_pixclf.connector.hierarchy.iterate_images`)."""
+        """Yield every image below the targets (`omero_pixclf.connector.hierarchy.iterate_images`)."""
         for plate, wells in find_empty_wells(self.session, targets).items():
             some = ", ".join(wells[:FEW]) + (", …" if len(wells) > FEW else "")
             _log.warning("%s: %s without images: %s", plate, pluralize(len(wells), "well"), some)
@@ -167,12 +169,12 @@ class OmeroSource:
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[OmeroReader]:
-        """An image, open until the context ends.
+        """Open an image until the context ends.
 
         Raises
         ------
         ImageError
-            For one without pixels, or with pixels that are no numbers (``bit``, ``complex``).
+            The image has no pixels, or pixels of type ``bit`` or ``complex``.
         """
         if not image.dtype:
             raise ImageError(f"{image.key}: has no pixels; its import did not finish")

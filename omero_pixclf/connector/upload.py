@@ -1,4 +1,4 @@
-"""New images and containers in OMERO, from any reader, by planes."""
+"""Create images and containers in OMERO; pixels come from any reader, plane by plane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import omero
-import omero.clients  # first: the other modules of omero are complete only after it
+import omero.clients  # must be imported before other modules of omero
 import omero.model
 from omero.model import (
     ChannelI,
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 RESULTS_MARK = "omero_pixclf results of "
-"""How the description of a dataset begins that was made to hold result images of a plate."""
+"""Start of the description of a dataset that was created for the result images of a plate."""
 
 _LINKS = {("Project", "Dataset"): "ProjectDatasetLinkI", ("Screen", "Plate"): "ScreenPlateLinkI"}
 _COLORS = ((0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 0), (255, 0, 255), (0, 255, 255))
@@ -59,7 +59,7 @@ _WHITE = (255, 255, 255)
 
 @dataclass(frozen=True)
 class WellContent:
-    """A well with its fields: 0-based row and column, one reader per field, and where the stage stood in µm."""
+    """A well: 0-based row and column, one reader per field, and the stage position (x, y) of each field in µm."""
 
     row: int
     column: int
@@ -70,12 +70,12 @@ class WellContent:
 def create_container(
     session: Session, kind: str, name: str, *, parent: str | None = None, description: str = ""
 ) -> int:
-    """A new Dataset, Project, Screen or Plate, inside ``parent`` (``"Project:3"``) where one is named; returns its id.
+    """Create a Dataset, Project, Screen or Plate, inside ``parent`` (``"Project:3"``) if given; return its id.
 
     Raises
     ------
     UsageError
-        For a kind that cannot lie in the parent.
+        An object of that kind cannot be in the parent.
     """
     made = getattr(omero.model, f"{kind}I")()
     made.name, made.description = rstring(name), rstring(description)
@@ -83,7 +83,9 @@ def create_container(
     if parent is not None:
         above, ident = parse_key(parent)
         if (above, kind) not in _LINKS:
-            raise UsageError(f"{kind} {name!r}: cannot lie in {parent}")
+            raise UsageError(
+                f"{kind} {name!r}: cannot be in {parent}; a Dataset can be in a Project, a Plate in a Screen"
+            )
         saved = getattr(omero.model, _LINKS[above, kind])()
         saved.parent, saved.child = make_reference(above, ident), made
     stored = session.write_once(
@@ -95,19 +97,19 @@ def create_container(
 
 
 def find_container(session: Session, kind: str, name: str) -> int | None:
-    """The id of this user's first container of that name in the session's group, or None."""
+    """Return the id of this user's first container of that name in the session's group, or None."""
     found = find_containers(session, kind, name)
     return found[0] if found else None
 
 
 def find_containers(session: Session, kind: str, name: str) -> list[int]:
-    """Ids of this user's containers of that name in the session's group, the oldest first."""
+    """Return the ids of this user's containers of that name in the session's group, oldest first."""
     hql = f"select o.id from {kind} o where o.name = :name and o.details.owner.id = :owner order by o.id"
     return session.query_ids(hql, group=session.group_id, name=name, owner=session.user_id)
 
 
 def find_or_create_results_dataset(session: Session, container: str, name: str, *, group: int) -> int:
-    """This user's dataset for the result images of a container that is no dataset, made where there is none."""
+    """Return this user's dataset for the result images of a container that is no dataset; create it if missing."""
     description = f"{RESULTS_MARK}{container}"
     hql = "select d.id from Dataset d where d.description = :text and d.details.owner.id = :owner order by d.id"
     made = omero.model.DatasetI()
@@ -118,7 +120,7 @@ def find_or_create_results_dataset(session: Session, container: str, name: str, 
         if found:
             return found[0]
         own = int(factory.getUpdateService().saveAndReturnObject(made).id.val)
-        # Another process may have made one at the same time: the older one counts, for both.
+        # Another process may have created one at the same time: both processes use the older one.
         first = session.query_ids(hql, group=group, text=description, owner=session.user_id)[0]
         if first != own:
             delete_objects(session, "Dataset", [own], group=group)
@@ -135,28 +137,27 @@ def upload_image(
     description: str = "",
     group: int | None = None,
 ) -> int:
-    """Store an image, plane by plane, with its name, channel names and pixel sizes; returns the Image's id.
+    """Store an image with its name, channel names and pixel sizes, plane by plane; return the Image's id.
 
-    It goes into a Dataset's id where one is given, and into the group with the id given, by default the dataset's,
-    else the session's.
+    ``dataset`` and ``group`` are ids; the default group is that of the dataset, else that of the session.
 
     Raises
     ------
     ImageError
-        For a dtype that OMERO does not have.
+        OMERO has no pixel type for the dtype.
     MissingError
-        Where the dataset is not there.
+        The dataset does not exist or is not visible.
     """
     into = group if group is not None else _find_dataset_group(session, dataset)
     image = make_image(session, reader.info, dataset=dataset, description=description)
     made: list[int] = []
-    unknown = False  # whether the server may have an image whose number was not told
+    unknown = False  # whether the server may have created an image whose id was lost
 
     def clean() -> None:
         if unknown:
             raise OutputError(
-                f"{reader.info.name}: the connection broke while the image was created; look for it in OMERO, remove "
-                "it if it is there without pixels, and try again"
+                f"{reader.info.name}: the connection broke while the image was being created; look for it in OMERO, "
+                "delete it if it has no pixels, and try again"
             )
         delete_objects(session, "Image", made, group=into)
         made.clear()
@@ -172,7 +173,7 @@ def upload_image(
         try:
             return store_image(factory, image, reader, created=created)
         except omero.ServerError:
-            unknown = False  # it said no, so there is none
+            unknown = False  # the server refused, so it created none
             raise
 
     try:
@@ -194,7 +195,7 @@ def _find_dataset_group(session: Session, dataset: int | None) -> int:
 def make_image(
     session: Session, info: ImageInfo, *, dataset: int | None = None, description: str = "", entry: int | None = None
 ) -> ImageI:
-    """An image without pixel data, not saved, in a dataset and linked to a ledger's entry where they are named."""
+    """Return an unsaved image without pixel data, linked to a dataset and a ledger entry if their ids are given."""
     image = ImageI()
     image.name, image.description, image.series = rstring(path_text(info.name)), rstring(description), rint(0)
     image.addPixels(_make_pixels(session, info))
@@ -212,7 +213,7 @@ def make_image(
 def _make_pixels(session: Session, info: ImageInfo) -> PixelsI:
     kinds = {ours: theirs for theirs, ours in DTYPES.items()}
     if info.dtype not in kinds:
-        raise ImageError(f"{info.name}: pixels of type {info.dtype}, OMERO has {', '.join(kinds)}")
+        raise ImageError(f"{info.name}: pixels of type {info.dtype}; OMERO supports {', '.join(kinds)}")
     pixels = PixelsI()
     pixels.sizeT, pixels.sizeZ, pixels.sizeY, pixels.sizeX, pixels.sizeC = (rint(n) for n in info.shape)
     pixels.pixelsType = _find_enumeration(session, "PixelsType", kinds[info.dtype])
@@ -228,7 +229,7 @@ def _make_pixels(session: Session, info: ImageInfo) -> PixelsI:
 
 
 def _make_length(um: float | None) -> LengthI | None:
-    """OMERO refuses sizes that are not above zero, as some files have them."""
+    """Return a size in µm; None for sizes that are not positive, which some files have and OMERO refuses."""
     return LengthI(um, UnitsLength.MICROMETER) if um is not None and um > 0 else None
 
 
@@ -282,10 +283,10 @@ def create_plate(
     acquisition: str = "",
     description: str = "",
 ) -> int:
-    """A new plate with its wells and images; returns the Plate's id.
+    """Create a plate with its wells and images; return the Plate's id.
 
-    Wells are read one after the other; the images of one are stored before the next is asked for. The plate goes
-    into a Screen's id where one is given; ``acquisition`` names the run of the microscope that all fields belong to.
+    The images of each well are stored before the next well is requested. ``screen`` is the id of the Screen to put
+    the plate into; ``acquisition`` is the name of the PlateAcquisition of all fields.
     """
     parent = None if screen is None else f"Screen:{screen}"
     plate = create_container(session, "Plate", name, parent=parent, description=description)
@@ -318,5 +319,7 @@ def _make_well(plate: int, content: WellContent, images: Sequence[int], run: int
 
 
 def _save(session: Session, obj: Any) -> Any:
-    doing = f"creating a {type(obj).__name__.removesuffix('I')}"
-    return session.write_once(doing, lambda sf: sf.getUpdateService().saveAndReturnObject(obj), group=session.group_id)
+    activity = f"creating a {type(obj).__name__.removesuffix('I')}"
+    return session.write_once(
+        activity, lambda sf: sf.getUpdateService().saveAndReturnObject(obj), group=session.group_id
+    )

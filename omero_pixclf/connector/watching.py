@@ -1,4 +1,4 @@
-"""What a watcher asks of OMERO: containers by name or opted in, requests, and how far each image is."""
+"""Queries of the watcher: containers by name or opt-in, requests, and the state of each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
+import omero.clients  # noqa: F401 - must be imported before other modules of omero
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
@@ -44,58 +44,58 @@ __all__ = [
 WATCH_NS = "omero_pixclf/watch"
 REQUEST_NS = "omero_pixclf/request"
 ANSWER_NS = "omero_pixclf/request/answer"
-"""Answers that stand beside a request which the watcher's user may not edit."""
+"""Namespace of answers to requests that the watcher's user may not edit."""
 
 CONTAINERS = ("Project", "Dataset", "Screen", "Plate")
 TARGETS = (*CONTAINERS, "Image", "Well")
 RequestState = Literal["queued", "running", "done", "failed"]
 _OPEN = ("queued", "running")
-_WHERE = "the watcher answers here or, where it may not edit this, in key-values of its own beside these"
+_WHERE = "the watcher answers here or, if it may not edit these, in key-value pairs of its own next to these"
 _ABOUT = ("Requested by", "State", "Message", "Served by")
-"""Keys of a request that say nothing of what is to be done."""
+"""Keys of a request that are not part of the recipe."""
 
 
 @dataclass(frozen=True)
 class KeyValueAnnotation:
-    """Key-value pairs on an object: the annotation's id, where it hangs, its owner's name, what it says."""
+    """A map annotation on an object: its id, the annotated object, its owner's name, and its key-value pairs."""
 
     annotation: int
     target: str
     owner: str
     pairs: tuple[tuple[str, str], ...]
 
-    def said(self, key: str) -> str:
-        """A key's value, or ""."""
+    def value(self, key: str) -> str:
+        """Return the value of a key, or ""."""
         return dict(self.pairs).get(key, "")
 
 
 @dataclass(frozen=True)
 class QueuedRequest:
-    """A request that waits: its annotation's id, and whether it was made now or stood already."""
+    """A waiting request: its annotation's id, and whether it is new or existed before."""
 
     annotation: int
     new: bool
 
 
 def find_containers_by_name(session: Session, kind: str, pattern: str) -> list[str]:
-    """The visible containers of a kind whose names fit a shell pattern, such as ``"*_DAPI"``; case counts."""
+    """Return the visible containers whose names match a shell pattern such as ``"*_DAPI"``; case-sensitive."""
     hql = f"select x.id, x.name from {kind} x where x.name like :name order by x.id"
     found = session.query_rows(hql, name=glob_pattern(pattern))
     return [f"{kind}:{ident}" for ident, name in found if fnmatch.fnmatchcase(name or "", pattern)]
 
 
 def list_opt_ins(session: Session) -> list[KeyValueAnnotation]:
-    """The containers that somebody opted in, in the order of their annotations."""
+    """List the opt-in annotations on containers, in the order of their ids."""
     return _find_annotations(session, WATCH_NS, CONTAINERS)
 
 
 def list_open_requests(session: Session) -> list[KeyValueAnnotation]:
-    """The requests that are not answered yet, oldest first."""
-    asked = [n for n in _find_annotations(session, REQUEST_NS, TARGETS) if n.said("State") in ("", *_OPEN)]
+    """List the requests without a final answer, oldest first."""
+    asked = [n for n in _find_annotations(session, REQUEST_NS, TARGETS) if n.value("State") in ("", *_OPEN)]
     if not asked:
         return []
     answers = {
-        parse_id(n.said("Request")): n.said("State") for n in _find_annotations(session, ANSWER_NS, TARGETS, own=True)
+        parse_id(n.value("Request")): n.value("State") for n in _find_annotations(session, ANSWER_NS, TARGETS, own=True)
     }
     return [n for n in asked if answers.get(n.annotation, "queued") in _OPEN]
 
@@ -103,7 +103,10 @@ def list_open_requests(session: Session) -> list[KeyValueAnnotation]:
 def _find_annotations(
     session: Session, namespace: str, kinds: Sequence[str], *, own: bool = False, on: int | None = None
 ) -> list[KeyValueAnnotation]:
-    """Notes of a namespace on objects of some kinds; this user's own only, or on the object of one number only."""
+    """Return the map annotations of a namespace on objects of some kinds.
+
+    ``own``: only those of this user. ``on``: only those on the object with this id.
+    """
     named: dict[str, Any] = {"ns": namespace}
     hql = "select a.id, l.parent.id from {}AnnotationLink l join l.child a where a.ns = :ns"
     if own:
@@ -113,7 +116,7 @@ def _find_annotations(
     rows = [
         (int(i), kind, int(parent)) for kind in kinds for i, parent in session.query_rows(hql.format(kind), **named)
     ]
-    links = [(ident, f"{kind}:{parent}") for ident, kind, parent in sorted(rows)]  # by number: 99 before 100
+    links = [(ident, f"{kind}:{parent}") for ident, kind, parent in sorted(rows)]  # numerically: 99 before 100
     owners: dict[int, str] = {}
     pairs: dict[int, Pairs] = {}
     for page in split_into_pages(sorted({ident for ident, _ in links})):
@@ -124,38 +127,40 @@ def _find_annotations(
 
 
 def _read_pairs(session: Session, annotations: Sequence[int], into: dict[int, Pairs]) -> None:
-    """Key-values in their order, which a projection would not keep."""
+    """Read key-value pairs in their order, which a projection would lose."""
     hql = "select distinct a from MapAnnotation a left outer join fetch a.mapValue where a.id in (:ids)"
     for found in session.query_objects(hql, ids=list(annotations)):
         into[int(found.id.val)] = [(v.name or "", v.value or "") for v in found.getMapValue() or ()]
 
 
 def find_attached_project(session: Session, target: str, name: str = "") -> tuple[str, str]:
-    """The address and file name of the ``.ilp`` attached to an object or near it, of that name or the only one.
+    """Return address and file name of the ``.ilp`` attached to or near an object, by name or the only one.
 
     Raises
     ------
-    MissingError, UsageError
-        Where there is none, or there are several.
+    MissingError
+        No such file is attached.
+    UsageError
+        Several such files are equally near.
     """
     wanted = find_nearest_projects(
         session, target, lambda file: file == name if name else file.lower().endswith(".ilp")
     )
     if not wanted:
         raise MissingError(
-            f"{target}: no {name or '.ilp'} is attached ({SEARCHED_PLACES}); attach it, or name another Project"
+            f"{target}: no {name or '.ilp'} is attached to it, {SEARCHED_PLACES}; attach one, or set Project to another"
         )
     if len(wanted) > 1:
         choices = ", ".join(f"FileAnnotation:{number} ({file})" for number, file in wanted)
-        raise UsageError(f"{target}: several projects are attached ({choices}); name one as Project")
+        raise UsageError(f"{target}: several projects are attached ({choices}); set Project to one of them")
     return f"FileAnnotation:{wanted[0][0]}", str(wanted[0][1])
 
 
 def read_image_versions(session: Session, images: Sequence[str]) -> dict[str, str]:
-    """A text per image that changes as long as its import goes on; images without pixels are left out.
+    """Return a text per image that changes until its import is finished; images without pixels are left out.
 
-    OMERO updates the pixels' row when planes, checksum or statistics are in; the number of that update counts, not
-    its time.
+    OMERO updates the Pixels object when planes, checksum or statistics are stored. The text contains the id of that
+    update event, not its time.
     """
     found: dict[str, str] = {}
     for page in split_into_pages([parse_key(key)[1] for key in images]):
@@ -169,7 +174,7 @@ def read_image_versions(session: Session, images: Sequence[str]) -> dict[str, st
 
 
 def find_up_to_date_images(session: Session, images: Sequence[ImageInfo], recipe: str, recipe_hash: str) -> set[str]:
-    """Which images have, of all this user's runs of a recipe of that name, just the one that is wanted."""
+    """Return the images whose only run by this user of a recipe of that name is complete and up to date."""
     wanted = {i.key: (recipe_hash, i.fingerprint) for i in images}
     return {
         key
@@ -196,22 +201,22 @@ def _read_ledger_entries(session: Session, images: Sequence[str]) -> dict[str, l
             try:
                 record = parse_record(said)
             except (KeyError, ValueError):
-                continue  # somebody's own pairs under our namespace
+                continue  # other pairs under our namespace
             entries.setdefault(record.image, []).append(record)
     return entries
 
 
 def queue_request(session: Session, target: str, recipe: Recipe) -> QueuedRequest:
-    """Ask the watcher to apply a recipe to an object; where this user asks for the very same already, that counts.
+    """Ask the watcher to apply a recipe to an object; an equal waiting request of this user is reused.
 
     Raises
     ------
     UsageError
-        Where the recipe's project is not in OMERO: the watcher reads no files of another host.
+        The recipe's project is not in OMERO: the watcher cannot read files of another host.
     """
     if not recipe.classifier.project.startswith("FileAnnotation:"):
         raise UsageError(
-            f"{recipe.classifier.project}: the watcher needs the project in OMERO: attach it and name it, as "
+            f"{recipe.classifier.project}: the watcher needs a project in OMERO; attach it and give its id as "
             "FileAnnotation:12"
         )
     recipe = name_recipe(session, recipe)
@@ -233,27 +238,27 @@ def queue_request(session: Session, target: str, recipe: Recipe) -> QueuedReques
 
 
 def _find_waiting_request(session: Session, target: str, recipe: Recipe) -> int | None:
-    """This user's request for the same, as long as nobody works on it: what arrives later is not in its images."""
+    """Return the id of this user's equal request that no watcher has begun; a begun one may miss later images."""
     kind, ident = parse_key(target)
     asked = _find_annotations(session, REQUEST_NS, (kind,), own=True, on=ident)
     if not asked:
         return None
-    begun = {n.said("Request") for n in _find_annotations(session, ANSWER_NS, (kind,), on=ident)}
+    begun = {n.value("Request") for n in _find_annotations(session, ANSWER_NS, (kind,), on=ident)}
     wanted = dict(format_recipe(recipe))
     for note in asked:
         said = {key: value for key, value in note.pairs if key not in _ABOUT}
-        if said == wanted and note.said("State") in ("", "queued") and str(note.annotation) not in begun:
+        if said == wanted and note.value("State") in ("", "queued") and str(note.annotation) not in begun:
             return note.annotation
     return None
 
 
 def answer_request(session: Session, note: KeyValueAnnotation, state: RequestState, message: str) -> None:
-    """Write how a request stands into it, or beside it where this user may not edit it.
+    """Write the state of a request into it, or into an annotation of our own if this user may not edit it.
 
     Raises
     ------
     MissingError
-        Where the request has been removed.
+        The request has been removed.
     """
     news = {"State": state, "Message": message, "Served by": session.user_name}
 
@@ -278,7 +283,7 @@ def _write_own_answer(session: Session, note: KeyValueAnnotation, news: dict[str
 
     def write(factory: Any) -> None:
         mine = _find_annotations(session, ANSWER_NS, (parse_key(note.target)[0],), own=True)
-        known = next((n.annotation for n in mine if n.said("Request") == str(note.annotation)), None)
+        known = next((n.annotation for n in mine if n.value("Request") == str(note.annotation)), None)
         annotation = factory.getQueryService().find("MapAnnotation", known) if known else MapAnnotationI()
         annotation.ns = rstring(ANSWER_NS)
         annotation.setMapValue([NamedValue(*pair) for pair in pairs])

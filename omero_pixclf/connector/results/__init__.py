@@ -1,1 +1,1 @@
-"""What a run writes into OMERO, and how it is found, replaced and removed."""
+"""Results of runs in OMERO: write, find, replace and remove ROIs, tables, files and ledger entries."""

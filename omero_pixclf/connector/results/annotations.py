@@ -1,11 +1,11 @@
-"""What hangs on a container: how annotations are linked, and how a run's own are told from others."""
+"""Make links to annotations, and find the annotations that carry a run's mark."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import omero.clients  # first: the other modules of omero are complete only after it
+import omero.clients  # must be imported before other modules of omero
 import omero.model
 from omero.rtypes import rstring
 
@@ -20,17 +20,17 @@ ANNOTATABLE = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 
 
 def make_reference(kind: str, ident: int) -> Any:
-    """A reference to a stored object."""
+    """Return an unloaded reference to a stored object."""
     return getattr(omero.model, f"{kind}I")(ident, False)
 
 
 def make_link(key: str, annotation: Any) -> Any:
-    """A link, not saved, from the object ``"Dataset:7"`` to an annotation, which is saved with it if it is new.
+    """Return an unsaved link from the object ``"Dataset:7"`` to an annotation; saving it saves a new annotation, too.
 
     Raises
     ------
     UsageError
-        For a kind of object that has no annotations here.
+        The kind of object cannot be annotated here.
     """
     kind, ident = parse_key(key)
     if kind not in ANNOTATABLE:
@@ -41,12 +41,12 @@ def make_link(key: str, annotation: Any) -> Any:
 
 
 def find_group(session: Session, key: str) -> int:
-    """The group that an object belongs to.
+    """Return the id of an object's group.
 
     Raises
     ------
     MissingError
-        Where it is not there or not visible.
+        The object does not exist or is not visible.
     """
     kind, ident = parse_key(key)
     found = session.query_ids(f"select x.details.group.id from {kind} x where x.id = :id", id=ident)
@@ -56,7 +56,7 @@ def find_group(session: Session, key: str) -> int:
 
 
 def make_file_annotation(namespace: str, description: str, file: Any) -> Any:
-    """A FileAnnotation, not saved."""
+    """Return an unsaved FileAnnotation."""
     annotation = omero.model.FileAnnotationI()
     annotation.ns, annotation.description = rstring(namespace), rstring(description)
     annotation.file = file
@@ -64,7 +64,7 @@ def make_file_annotation(namespace: str, description: str, file: Any) -> Any:
 
 
 def find_marked_files(session: Session, key: str, mark: str) -> list[int]:
-    """This user's FileAnnotations on an object that carry a run's mark."""
+    """Return this user's FileAnnotations on an object that carry a run's mark."""
     kind, ident = parse_key(key)
     return _keep_file_annotations(
         session,
@@ -79,7 +79,7 @@ def find_marked_files(session: Session, key: str, mark: str) -> list[int]:
 
 
 def find_entry_files(session: Session, mark: str) -> list[int]:
-    """This user's FileAnnotations that carry a run's mark, wherever they are attached, or to nothing any more."""
+    """Return this user's FileAnnotations that carry a run's mark, attached to any object or to none."""
     return session.query_ids(
         "select a.id from FileAnnotation a where a.description = :mark and a.details.owner.id = :owner order by a.id",
         mark=mark,

@@ -1,4 +1,4 @@
-"""The tables of a container: stored under its ledger entry, attached, read back, and freed of images undone."""
+"""Tables of a container: store and attach them under a ledger entry, read them, remove rows of undone images."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ __all__ = [
 _NAMESPACES = {"summary": BULK_NS, "objects": OBJECTS_NS}
 _NAMES = {namespace: name for name, namespace in _NAMESPACES.items()}
 OBJECT_TABLE = "Object table"
-"""The key of a container's entry that says where its object table is."""
+"""Key of a container's ledger entry with the location of its object table."""
 
 
 def store_tables(
     session: Session, entry: LedgerEntry, tables: Mapping[str, Table], *, replaced: Mapping[str, int] | None = None
 ) -> dict[str, int]:
-    """Store and attach a container's ``"summary"`` and ``"objects"`` tables; returns their FileAnnotations' ids.
+    """Store and attach a container's ``"summary"`` and ``"objects"`` tables; return their FileAnnotations' ids.
 
     The summary is attached to the container, the object table to its images (`connector.results.table_links`).
-    ``replaced``: the FileAnnotations of tables under the same entry that these will replace.
+    ``replaced``: FileAnnotations of tables under the same entry that these tables will replace.
     """
     written: dict[str, int] = {}
     container, images = entry.record.image, _list_image_ids(tables)
     for name, table in tables.items():
-        # An image without a container has its tables on itself: nobody looks there for the first of several.
+        # An image without a container has both tables itself: OMERO.parade does not look there.
         beside = name != "summary" and not container.startswith("Image:")
         written[name] = write_table(
             session,
@@ -77,7 +77,7 @@ def store_tables(
 
 
 def _list_image_ids(tables: Mapping[str, Table]) -> set[int]:
-    """The ids of all images with rows in some tables."""
+    """Return the ids of all images that have rows in the tables."""
     columns = [c for table in tables.values() for c in table.columns if c.name == "Image"]
     return {int(i) for column in columns for i in np.unique(column.values).tolist()}
 
@@ -85,21 +85,21 @@ def _list_image_ids(tables: Mapping[str, Table]) -> set[int]:
 def close_table_entry(
     session: Session, entry: LedgerEntry, record: RunRecord, written: Mapping[str, int]
 ) -> LedgerEntry:
-    """Complete a container's entry, which then says where its object table is."""
+    """Mark a container's entry as complete and add the location of its object table."""
     more = [(OBJECT_TABLE, describe_table_location(session, written["objects"]))] if "objects" in written else []
     return close_entry(session, entry, record, more)
 
 
 def attach_latest_summary_only(session: Session, container: str) -> None:
-    """Leave, of all this user's tables, only the summary stored last attached to a container itself.
+    """Of all this user's tables, attach only the latest summary to the container itself.
 
-    Others, also those that earlier versions put there, are attached to the images with rows in them. What belongs to
-    other people stays where it is, and is logged: OMERO.parade may show it instead.
+    The others, including those that earlier versions attached there, are attached to the images that have rows in
+    them. Tables of other users stay and are logged, because OMERO.parade may show one of them instead.
     """
     if container.startswith("Image:"):
         return
     complete = [e for e in find_entries_on(session, TABLES_NS, container) if e.record.state == "complete"]
-    # By the run, not by the entry: what remains of an older run's tables is stored under a new entry.
+    # Ordered by run, not by entry: the rest of an older run's tables is stored under a new entry.
     entries = sorted(complete, key=lambda e: (e.record.started, e.annotation), reverse=True)
     tables = [(entry, find_stored_tables(session, entry)) for entry in entries]
     offered = next((stored["summary"] for _, stored in tables if "summary" in stored), None)
@@ -115,7 +115,7 @@ def attach_latest_summary_only(session: Session, container: str) -> None:
 
 
 def drop_empty_columns(table: Table) -> Table:
-    """The table without the columns that have no value: no image of the container has that number."""
+    """Return the table without columns that have no value for any image."""
     return Table(tuple(column for column in table.columns if not _is_empty(column)))
 
 
@@ -124,7 +124,7 @@ def _is_empty(column: Column) -> bool:
 
 
 def find_stored_tables(session: Session, entry: LedgerEntry) -> dict[str, int]:
-    """The tables of a container's entry: what each is called, and its FileAnnotation (the newest, if there are two)."""
+    """Return the names of the tables of a container's entry and their FileAnnotations (the newest of several)."""
     found = find_entry_files(session, entry.mark)
     if not found:
         return {}
@@ -133,18 +133,18 @@ def find_stored_tables(session: Session, entry: LedgerEntry) -> dict[str, int]:
 
 
 def load_tables(session: Session, entry: LedgerEntry) -> dict[str, Table]:
-    """The tables of a container's entry, by what they are called."""
+    """Read the tables of a container's entry; return them by name."""
     return {name: read_table(session, i) for name, i in find_stored_tables(session, entry).items()}
 
 
 def remove_images_from_tables(
     session: Session, recipe: str, images: Collection[int], *, run_id: str
 ) -> list[LedgerEntry]:
-    """Take the rows of these images out of this user's tables of a recipe, on every container.
+    """Remove the rows of some images from this user's tables of a recipe, on every container.
 
-    Where other images' rows remain in tables of the run ``run_id`` itself, they are stored anew under an entry of the
-    run that made the newest of them; the run's own entries stay to be removed by the caller. So do those of other runs
-    in whose tables nothing would remain (a run that only wrote tables for what this one had done): they are returned.
+    If tables of the run ``run_id`` itself also have rows of other images, these rows are stored under a new entry of
+    the run that created the newest of them; the caller removes the entries of ``run_id``. Entries of other runs whose
+    tables would become empty (runs that only wrote tables for images of ``run_id``) are returned for removal.
     """
     emptied = []
     everything = find_entries(session)
@@ -154,7 +154,7 @@ def remove_images_from_tables(
             continue
         own, listed = entry.record.run_id == run_id, _read_image_ids(session, entry)
         if not (listed - set(images) if own else listed & set(images)):
-            continue  # nothing remains, or nothing goes
+            continue  # no row remains, or no row is removed
         rest = {name: _drop_images(table, images) for name, table in load_tables(session, entry).items()}
         if own:
             _store_for_newest_run(session, entry, rest, makers)
@@ -172,7 +172,7 @@ def _is_complete_entry_of(entry: LedgerEntry, namespace: str, recipe: str) -> bo
 
 
 def _read_image_ids(session: Session, entry: LedgerEntry) -> set[int]:
-    """The images with rows in a container's summary table (and so in all its tables)."""
+    """Return the images with rows in a container's summary table, which has a row for each image."""
     standing = find_stored_tables(session, entry)
     return set(read_table(session, standing["summary"])["Image"].tolist()) if "summary" in standing else set()
 
@@ -188,7 +188,7 @@ def _list_image_keys(rest: Mapping[str, Table]) -> list[str]:
 def _store_for_newest_run(
     session: Session, entry: LedgerEntry, rest: Mapping[str, Table], makers: Mapping[str, RunRecord]
 ) -> None:
-    """Store what remains of an undone run's tables for the newest run that made a row of it."""
+    """Store the remaining rows of an undone run's tables under an entry of the newest run that created one."""
     left = [
         makers[key] for key in _list_image_keys(rest) if key in makers and makers[key].run_id != entry.record.run_id
     ]
@@ -202,7 +202,7 @@ def _store_for_newest_run(
 
 
 def _replace_tables(session: Session, entry: LedgerEntry, rest: Mapping[str, Table]) -> None:
-    """Replace an entry's tables by what remains of them, new before old goes."""
+    """Replace an entry's tables by their remaining rows; store the new tables before deleting the old."""
     standing = find_stored_tables(session, entry)
     written = store_tables(session, entry, rest, replaced=standing)
     close_table_entry(session, entry, entry.record, written)

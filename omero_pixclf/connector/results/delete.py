@@ -1,4 +1,4 @@
-"""Taking objects away again: only this user's own, whoever else could be hit, and all by id."""
+"""Delete this user's own objects, by id; objects of other users are never deleted with them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import omero
-import omero.clients  # first: the other modules of omero are complete only after it
+import omero.clients  # must be imported before other modules of omero
 import omero.cmd
 from omero.cmd.graphs import ChildOption
 
@@ -20,11 +20,11 @@ __all__ = ["delete_objects", "filter_own", "find_images_with_foreign_rois"]
 BATCH = 1000
 POLL_S = (0.005, 0.02, 0.1, 0.25)
 _KEEP_ANNOTATIONS = ("Roi", "Image", "AnnotationLink")
-"""Annotations (others' tags among them) stay when what they are linked to goes; our own go by their own ids."""
+"""Kinds whose annotations (such as other users' tags) are kept when they are deleted; ours are deleted by id."""
 
 
 def filter_own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
-    """Which of these exist and belong to this user; an administrator, too, touches nobody else's."""
+    """Return which of these objects exist and belong to this user; this also limits administrators."""
     found: list[int] = []
     for page in split_into_pages(sorted(set(ids)), BATCH):
         hql = f"select x.id from {kind} x where x.id in (:ids) and x.details.owner.id = :owner"
@@ -33,23 +33,23 @@ def filter_own(session: Session, kind: str, ids: Sequence[int]) -> list[int]:
 
 
 def delete_objects(session: Session, kind: str, ids: Sequence[int], *, group: int) -> int:
-    """Delete this user's objects of a kind; those already gone are passed over. Returns how many went.
+    """Delete this user's objects of a kind, skipping those that no longer exist; return how many were deleted.
 
     Raises
     ------
     NotAllowedError
-        Where somebody else's ROIs lie on an image that would go.
+        Another user has ROIs on an image that would be deleted.
     """
     targets = filter_own(session, kind, ids)
     if kind == "Image" and (drawn := find_images_with_foreign_rois(session, targets)):
-        raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: others drew ROIs on it; not removed")
+        raise NotAllowedError(f"{', '.join(f'Image:{i}' for i in drawn)}: other users drew ROIs on it; not removed")
     for page in split_into_pages(targets, BATCH):
         _delete_batch(session, kind, page, group)
     return len(targets)
 
 
 def find_images_with_foreign_rois(session: Session, images: Sequence[int]) -> list[int]:
-    """Which of these images carry somebody else's ROIs."""
+    """Return which of these images have ROIs of other users."""
     found: set[int] = set()
     for page in split_into_pages(images, BATCH):
         hql = "select r.image.id from Roi r where r.image.id in (:ids) and r.details.owner.id <> :owner"
@@ -60,10 +60,12 @@ def find_images_with_foreign_rois(session: Session, images: Sequence[int]) -> li
 def _delete_batch(session: Session, kind: str, ids: Sequence[int], group: int) -> None:
     left = list(ids)
 
-    def still() -> None:
+    def drop_deleted() -> None:
         left[:] = filter_own(session, kind, left)
 
-    session.write(f"deleting {len(ids)} of {kind}", lambda sf: _submit_delete(sf, kind, left), group=group, clean=still)
+    session.write(
+        f"deleting {len(ids)} of {kind}", lambda sf: _submit_delete(sf, kind, left), group=group, clean=drop_deleted
+    )
 
 
 def _submit_delete(factory: Any, kind: str, ids: Sequence[int]) -> None:

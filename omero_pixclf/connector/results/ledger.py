@@ -1,8 +1,8 @@
-"""The ledger: a map annotation for each run on each image, readable by people, by which everything is found again.
+"""The ledger: map annotations that record which run wrote results on which object, in key-value pairs.
 
-An entry is written ``running`` before and ``complete`` after all else. Its mark, which holds the entry's own id,
-stands in the description of every ROI, file and table that the run writes; images that it makes are linked to the
-entry. So what a run wrote is known exactly, at any moment, and one query finds it.
+An entry is written as ``running`` before all other results and as ``complete`` after them. Its mark, which contains
+the entry's id, is in the description of every ROI, file and table that the run writes; images that the run creates are
+linked to the entry. Thus everything that a run wrote is known exactly at any time and found by one query.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
+import omero.clients  # noqa: F401 - must be imported before other modules of omero
 from omero.model import MapAnnotationI, NamedValue
 from omero.rtypes import rstring
 
@@ -54,10 +54,10 @@ __all__ = [
 ]
 
 TABLES_NS = "omero_pixclf/run/tables"
-"""Entries of containers: the tables and pictures of a run over their images."""
+"""Namespace of the entries of containers, for the tables and pictures of a run."""
 
 WORKER_KEY = "In work by"
-"""The key of a ``running`` entry that says which process is at it."""
+"""Key of a ``running`` entry that names the process which writes it."""
 
 _OBJECTS = "Objects: "
 _PARAMETER = "Param_"
@@ -69,7 +69,7 @@ Pairs = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """A stored entry: the annotation's id, its namespace and group, what it says, and which process is at it."""
+    """A stored entry: the annotation's id, namespace and group, the record, and the process that writes it."""
 
     annotation: int
     namespace: str
@@ -79,12 +79,12 @@ class LedgerEntry:
 
     @property
     def mark(self) -> str:
-        """The text that stands in the description of whatever this run wrote on this object."""
+        """The text in the description of everything that this run wrote on this object."""
         return format_mark(self.namespace, self.record.run_id, self.annotation)
 
 
 def format_mark(namespace: str, run_id: str, annotation: int) -> str:
-    """The mark of an entry.
+    """Return the mark of an entry.
 
     Examples
     --------
@@ -95,16 +95,16 @@ def format_mark(namespace: str, run_id: str, annotation: int) -> str:
 
 
 def format_table_name(entry: LedgerEntry, table: str, version: str = "") -> str:
-    """The file name of an entry's table, for people (the recipe first) and unique (run and entry).
+    """Return the file name of an entry's table: it starts with the recipe and is unique by run and entry.
 
-    A ``version`` tells a table from the one that it replaces under the same entry.
+    A ``version`` distinguishes a table from the one that it replaces under the same entry.
     """
     recipe = re.sub(r"[\x00-\x1f/\\]", "_", entry.record.recipe)[:_LONGEST_RECIPE]
     return f"{recipe}_{table}_{entry.record.run_id}_{entry.annotation}{version and '.'}{version}.h5"
 
 
 def is_table_of(entry: LedgerEntry, name: str) -> bool:
-    """Whether a file of that name is an entry's table, also as version 0.1 named it."""
+    """Whether a file of that name is a table of the entry, also in the form of version 0.1."""
     ours = f"{entry.record.run_id}_{entry.annotation}"
     former = f"omero_pixclf_{ours}_"
     return name.startswith(former) or re.search(rf"_{re.escape(ours)}(\.\d+)?\.h5$", name) is not None
@@ -115,7 +115,7 @@ _MARK = re.compile(rf"(?P<namespace>{RUN_NS}|{TABLES_NS}) (?P<run>\S+) #(?P<anno
 
 @dataclass(frozen=True)
 class ResultMark:
-    """What a mark says: the namespace and number of the entry, and its run."""
+    """The parts of a mark: namespace and annotation id of the entry, and its run."""
 
     namespace: str
     run_id: str
@@ -123,7 +123,7 @@ class ResultMark:
 
 
 def parse_mark(text: str | None) -> ResultMark | None:
-    """What `format_mark` wrote; None for any other text.
+    """Parse the text of `format_mark`; return None for any other text.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def parse_mark(text: str | None) -> ResultMark | None:
 
 
 def format_record(record: RunRecord) -> Pairs:
-    """A record as keys and values for people; after them the keys under which BIOMERO has the same things."""
+    """Return a record as readable key-value pairs, followed by the same facts under BIOMERO's keys."""
     pairs = [
         ("Run ID", record.run_id),
         ("State", record.state),
@@ -162,12 +162,12 @@ def format_record(record: RunRecord) -> Pairs:
 
 
 def parse_record(pairs: Iterable[tuple[str, str]]) -> RunRecord:
-    """The record that `format_record` wrote.
+    """Return the record of the pairs of `format_record`.
 
     Raises
     ------
     KeyError, ValueError
-        For pairs that are not of a ledger entry.
+        The pairs are not those of a ledger entry.
     """
     listed = list(pairs)
     said = dict(listed)
@@ -201,21 +201,21 @@ def _parse_time(text: str) -> datetime:
 
 
 def _worker_name(session: Session) -> str:
-    """This process, as another can tell whether it is still there: host, process id and OMERO session number."""
+    """Return host, process id and OMERO session id, by which others can check whether this process is running."""
     return f"{socket.gethostname()} process {os.getpid()} session {session.session_id}"
 
 
 def is_in_progress(session: Session, entry: LedgerEntry, run_id: str) -> bool:
-    """Whether another process is writing this entry's results at this moment.
+    """Whether a process of another run is currently writing this entry's results.
 
-    A run's own entries never count: whoever resumes it takes over. On this host the process must be alive; of other
-    hosts it is known whether their OMERO session is still open.
+    False for entries of ``run_id`` itself, which a resumed run takes over. A process on this host must be alive; for
+    one on another host, its OMERO session must be open.
     """
     return entry.record.run_id != run_id and is_written_elsewhere(session, entry)
 
 
 def is_written_elsewhere(session: Session, entry: LedgerEntry) -> bool:
-    """Whether the process that opened a ``running`` entry is still there, and another than this one."""
+    """Whether another process opened a ``running`` entry and is still running."""
     found = re.fullmatch(r"(?P<host>.*) process (?P<pid>[0-9]{1,18}) session (?P<session>[0-9]{1,18})", entry.worker)
     if entry.record.state == "complete" or found is None:
         return False
@@ -226,7 +226,7 @@ def is_written_elsewhere(session: Session, entry: LedgerEntry) -> bool:
 
 
 def open_entry(session: Session, namespace: str, record: RunRecord) -> LedgerEntry:
-    """Write the ``running`` entry of a record on its object, in the object's group."""
+    """Write the ``running`` entry of a record on its object, in the object's group; return the entry."""
     group, worker = find_group(session, record.image), _worker_name(session)
 
     def clean() -> None:
@@ -239,7 +239,7 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> LedgerEnt
     annotation.setMapValue(_to_named_values([*format_record(record), (WORKER_KEY, worker)]))
     made = make_link(record.image, annotation)
     saved = session.write(
-        f"{record.image}: opening the ledger's entry",
+        f"{record.image}: creating the ledger entry",
         lambda sf: sf.getUpdateService().saveAndReturnObject(made),
         group=group,
         clean=clean,
@@ -250,12 +250,12 @@ def open_entry(session: Session, namespace: str, record: RunRecord) -> LedgerEnt
 def close_entry(
     session: Session, entry: LedgerEntry, record: RunRecord, more: Iterable[tuple[str, str]] = ()
 ) -> LedgerEntry:
-    """Write the entry anew with its final record, and with more keys for people.
+    """Replace the pairs of an entry by its final record and ``more`` key-value pairs.
 
     Raises
     ------
     MissingError
-        Where it is gone: another run has cleared it away.
+        The entry no longer exists: another run has removed it.
     """
 
     def update(factory: Any) -> None:
@@ -265,7 +265,7 @@ def close_entry(
         stored.setMapValue(_to_named_values([*format_record(record), *more]))
         factory.getUpdateService().saveObject(stored)
 
-    session.write(f"{record.image}: completing the ledger's entry", update, group=entry.group)
+    session.write(f"{record.image}: completing the ledger entry", update, group=entry.group)
     return LedgerEntry(entry.annotation, entry.namespace, entry.group, record)
 
 
@@ -274,7 +274,7 @@ def _to_named_values(pairs: Pairs) -> list[Any]:
 
 
 def find_entries_on(session: Session, namespace: str, key: str) -> list[LedgerEntry]:
-    """This user's entries on an object, newest first; those that only point to it (made images) are left out."""
+    """Return this user's entries on an object, newest first, without those of another object that are linked to it."""
     kind, ident = parse_key(key)
     linked = f"a.id in (select l.child.id from {kind}AnnotationLink l where l.parent.id = :id)"
     found = _read_entries(session, f"a.ns = :ns and a.details.owner.id = :owner and {linked}",
@@ -283,7 +283,7 @@ def find_entries_on(session: Session, namespace: str, key: str) -> list[LedgerEn
 
 
 def find_entries_on_images(session: Session, images: Sequence[int]) -> dict[str, list[LedgerEntry]]:
-    """`find_entries_on` for many images, by the image's key; images without entries are left out."""
+    """Return `find_entries_on` of many images, by image key; images without entries are left out."""
     linked = "a.id in (select l.child.id from ImageAnnotationLink l where l.parent.id in (:ids))"
     found: dict[str, list[LedgerEntry]] = {}
     for page in split_into_pages(images, 200):
@@ -296,7 +296,7 @@ def find_entries_on_images(session: Session, images: Sequence[int]) -> dict[str,
 
 
 def find_unfinished_entries(session: Session, images: Sequence[int]) -> list[LedgerEntry]:
-    """This user's entries on images that are not complete, whichever process opened them."""
+    """Return this user's entries on images that are not complete, from any process."""
     found: list[LedgerEntry] = []
     for page in split_into_pages(images):
         ids = session.query_ids(
@@ -312,7 +312,7 @@ def find_unfinished_entries(session: Session, images: Sequence[int]) -> list[Led
 
 
 def find_entries(session: Session, run_id: str | None = None) -> list[LedgerEntry]:
-    """This user's entries everywhere, of one run or of all, newest first."""
+    """Return this user's entries on all objects, of one run or of all, newest first."""
     named: dict[str, Any] = {"namespaces": [RUN_NS, TABLES_NS], "owner": session.user_id}
     where = "a.ns in (:namespaces) and a.details.owner.id = :owner"
     if run_id is None:
@@ -329,7 +329,7 @@ def _read_entries_by_id(session: Session, ids: Sequence[int]) -> list[LedgerEntr
 
 
 def _read_entries(session: Session, where: str, **named: Any) -> list[LedgerEntry]:
-    """Entries by a condition on the annotation ``a``, newest first, by one request."""
+    """Return entries by a condition on the annotation ``a``, newest first, in one request."""
     hql = "select a.id, a.ns, a.details.group.id, v.name, v.value from MapAnnotation a join a.mapValue v where "
     said: dict[tuple[int, str, int], Pairs] = {}
     for ident, ns, group, name, value in session.query_rows(hql + where, **named):
@@ -342,14 +342,14 @@ def _parse_entry(ident: int, namespace: str, group: int, pairs: Pairs) -> Ledger
     try:
         return LedgerEntry(ident, namespace, group, parse_record(pairs), dict(pairs).get(WORKER_KEY, ""))
     except (KeyError, ValueError):
-        return None  # somebody's own key-value pairs under our namespace: not ours to touch
+        return None  # other key-value pairs under our namespace, which must not be changed
 
 
 def list_table_records(session: Session) -> list[RunRecord]:
-    """What this user's runs left on containers; newest first."""
+    """Return the records of this user's runs on containers, newest first."""
     return [e.record for e in find_entries(session) if e.namespace == TABLES_NS]
 
 
 def list_run_records(session: Session, run_id: str | None = None) -> list[RunRecord]:
-    """What this user's runs, or one of them, left on images; newest first."""
+    """Return the records of this user's runs, or of one of them, on images, newest first."""
     return [e.record for e in find_entries(session, run_id) if e.namespace == RUN_NS]

@@ -1,8 +1,8 @@
-"""Results whose ledger entry is gone: found by the marks that they carry themselves, and removed.
+"""Find and remove results without a ledger entry, by the marks in their descriptions.
 
-A server still carries out the request of a client that died, maybe after the next run has looked for what was left.
-Marks are saved with the objects, so whatever stands without its entry, or under an entry that nobody works on any more,
-is found later, too: before an image is completed, when its container is, and when a run is undone.
+A server still executes the request of a client that has died, possibly after the next run has looked for unfinished
+results. Marks are saved together with the objects. So results without an entry, or under an entry of a dead process,
+are found later: before an image is completed, when its container is completed, and when a run is undone.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _MEMBERS = {
 
 
 def list_container_images(session: Session, container: str) -> list[int]:
-    """The images of a container that gets tables: a dataset, a plate, or an image of its own."""
+    """Return the ids of the images in a container that gets tables: a dataset, a plate, or the image itself."""
     kind, ident = parse_key(container)
     return session.query_ids(_MEMBERS[kind], id=ident) if kind in _MEMBERS else [ident] if kind == "Image" else []
 
 
 def count_roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
-    """How many of this user's ROIs on some images carry which mark."""
+    """Count this user's ROIs on some images by their mark."""
     found: Counter[str] = Counter()
     for page in split_into_pages(images):
         hql = (
@@ -65,7 +65,7 @@ def count_roi_marks(session: Session, images: Sequence[int]) -> Counter[str]:
 
 
 def find_orphan_marks(session: Session, marks: Iterable[str]) -> list[str]:
-    """Which of these texts are marks of entries that are gone."""
+    """Return which of these texts are marks of entries that no longer exist."""
     parsed = {text: mark for text in set(marks) if (mark := parse_mark(text)) is not None}
     if not parsed:
         return []
@@ -74,7 +74,7 @@ def find_orphan_marks(session: Session, marks: Iterable[str]) -> list[str]:
 
 
 def find_abandoned_entries(session: Session, images: Sequence[int], recipe: str) -> list[LedgerEntry]:
-    """Entries of a recipe on images that are not complete and that no process works on any more."""
+    """Return the incomplete entries of a recipe on images that no running process writes."""
     return [
         e
         for e in find_unfinished_entries(session, images)
@@ -83,7 +83,7 @@ def find_abandoned_entries(session: Session, images: Sequence[int], recipe: str)
 
 
 def remove_orphans(session: Session, container: str, images: Sequence[int], *, group: int) -> Counter[str]:
-    """Remove what stands without its entry on a container and its images; returns counts by kind."""
+    """Remove results without an entry from a container and its images; return counts by kind."""
     gone: Counter[str] = Counter()
     if lost := find_orphan_marks(session, count_roi_marks(session, images)):
         rois = [i for page in split_into_pages(images) for i in _find_rois_with_marks(session, page, lost)]
@@ -103,7 +103,7 @@ def remove_orphans(session: Session, container: str, images: Sequence[int], *, g
 def _log_removed(place: str, gone: Mapping[str, int]) -> None:
     listed = ", ".join(f"{count} of {kind}" for kind, count in gone.items() if count)
     if listed:
-        log.warning("%s: removed what a server stored late for a run that was killed: %s", place, listed)
+        log.warning("%s: removed results that the server stored after their run was killed: %s", place, listed)
 
 
 def _find_rois_with_marks(session: Session, images: Sequence[int], marks: Sequence[str]) -> list[int]:
@@ -112,7 +112,7 @@ def _find_rois_with_marks(session: Session, images: Sequence[int], marks: Sequen
 
 
 def _find_container_files(session: Session) -> dict[int, str]:
-    """This user's tables and pictures of containers, with their marks; also those attached to nothing."""
+    """Return this user's tables and pictures of containers with their marks, including unattached ones."""
     rows = session.query_rows(
         "select a.id, a.description from FileAnnotation a where a.details.owner.id = :owner "
         "and a.description like :marked",
@@ -123,7 +123,7 @@ def _find_container_files(session: Session) -> dict[int, str]:
 
 
 def _find_image_files(session: Session, images: Sequence[int]) -> dict[int, str]:
-    """This user's attachments of images that carry a mark, with it."""
+    """Return this user's attachments of images that carry a mark, with the mark."""
     found: dict[int, str] = {}
     for page in split_into_pages(images):
         rows = session.query_rows(
@@ -138,9 +138,9 @@ def _find_image_files(session: Session, images: Sequence[int]) -> dict[int, str]
 
 
 def _find_empty_images(session: Session, container: str) -> list[int]:
-    """Images that a run began to make beside those of a container: without pixel data and without an entry.
+    """Return result images of a container that have neither pixel data nor an entry.
 
-    Complete ones may be kept on purpose (`omero_pixclf.connector.results.undo`: others drew on them).
+    Complete ones may be kept on purpose (`omero_pixclf.connector.results.undo`: other users drew on them).
     """
     kind, ident = parse_key(container)
     where = "l.parent.id = :id" if kind == "Dataset" else "l.parent.description = :text"
@@ -157,13 +157,13 @@ def _find_empty_images(session: Session, container: str) -> list[int]:
 
 
 def remove_orphans_of_run(session: Session, run_id: str) -> Counter[str]:
-    """Remove this user's ROIs and files that carry a mark of a run, wherever they are; returns counts by kind."""
+    """Remove this user's ROIs and files with a mark of a run from all objects; return counts by kind."""
     gone: Counter[str] = Counter()
     for kind in ("Roi", "FileAnnotation"):
         for group, ids in _find_marked_objects(session, kind, run_id).items():
             gone[kind] += delete_objects(session, kind, ids, group=group)
     tables = [(group, ident) for group, ident, run, _ in _list_table_files(session, run_id) if run == run_id]
-    for group, ids in _group_ids(tables).items():  # without annotations: these went just now
+    for group, ids in _group_ids(tables).items():  # only files without annotations are left: those were removed above
         gone["OriginalFile"] += delete_objects(session, "OriginalFile", ids, group=group)
     return +gone
 
@@ -174,7 +174,7 @@ _TABLE = re.compile(  # `omero_pixclf.connector.results.ledger.format_table_name
 
 
 def _list_table_files(session: Session, part: str) -> Iterator[tuple[int, int, str, int]]:
-    """This user's tables whose names contain a text: group, file, run and entry."""
+    """Yield group, file id, run and entry id of this user's tables whose names contain a text."""
     rows = session.query_rows(
         "select f.details.group.id, f.id, f.name from OriginalFile f where f.mimetype = 'OMERO.tables' "
         "and f.name like :named and f.details.owner.id = :owner order by f.id",
@@ -187,7 +187,7 @@ def _list_table_files(session: Session, part: str) -> Iterator[tuple[int, int, s
 
 
 def _find_orphan_tables(session: Session) -> dict[int, list[int]]:
-    """Files of tables, by group, without an entry and without an annotation: a server made them too late."""
+    """Return table files without entry and annotation, by group: the server stored them too late."""
     found = list(_list_table_files(session, ""))
     standing = set(filter_own(session, "MapAnnotation", [entry for *_, entry in found]))
     lost = [(group, ident) for group, ident, _, entry in found if entry not in standing]

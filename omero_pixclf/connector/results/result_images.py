@@ -1,11 +1,11 @@
-"""Images that runs made, whoever ran: results, and so no inputs of other runs.
+"""Find the images that runs of any user created: they are results and not inputs of other runs.
 
-A run links each image that it makes to the ledger entry of the image that it was made from, and writes its mark into
-the description. For not being an input either is enough: people edit descriptions, and an entry can be gone while its
-image was kept. A link alone proves it only where it can be the run's own: OMERO's Duplicate copies the entry of an
-image with the image, and people link annotations to images that they imported.
+A run links each image that it creates to the ledger entry of the source image, and writes its mark into the
+description. Link or mark is enough to exclude an image from the inputs: people edit descriptions, and an entry can be
+deleted while its image is kept. A link alone counts only if the run itself can have made it: OMERO's Duplicate copies
+the entry of an image together with the image, and people link annotations to images that they imported.
 
-Nothing is ever removed for its link alone: `omero_pixclf.connector.results.undo` wants link and mark.
+No image is deleted because of its link alone: `omero_pixclf.connector.results.undo` requires link and mark.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from omero_pixclf.image import parse_id
 __all__ = ["RUN_NS", "find_creating_runs", "find_original_entries"]
 
 RUN_NS = "omero_pixclf/run"
-"""The namespace of ledger entries of images, and of the images that were made from them."""
+"""Namespace of the ledger entries of images; marks in the descriptions of result images start with it."""
 _MARK = re.compile(rf"{re.escape(RUN_NS)} (?P<run>\S+) #\d+")
 _UNKNOWN = "unknown"
 
 
 def find_creating_runs(session: Session, descriptions: Mapping[int, str]) -> dict[int, str]:
-    """The id of the run that made each of some images, of those that runs made; given their descriptions by id.
+    """Return the id of the run that created each image, for images that runs created; takes descriptions by image id.
 
-    Three queries for up to 500 images that no run has seen, and two more where some are linked to entries.
+    One query for up to 500 images; four more if some of them are linked to ledger entries.
     """
     found = {image: match["run"] for image, text in descriptions.items() if (match := _MARK.match(text))}
     links: list[tuple[int, int]] = []
@@ -53,7 +53,7 @@ def find_creating_runs(session: Session, descriptions: Mapping[int, str]) -> dic
 
 
 def find_original_entries(session: Session, sources: Mapping[int, str]) -> set[int]:
-    """The entries that hang on the image that they name, or whose image is gone; copies of an entry do not."""
+    """Return the entries linked to the image that they name, or whose image is deleted; the others are copies."""
     named = {
         entry: ident for entry, key in sources.items() if (ident := parse_id(key.removeprefix("Image:"))) is not None
     }
@@ -68,7 +68,7 @@ def find_original_entries(session: Session, sources: Mapping[int, str]) -> set[i
 
 
 def _find_imported_images(session: Session, images: list[int]) -> set[int]:
-    """Those of the images that came with files; a run's own have none."""
+    """Return which images were imported from files; images created by runs were not."""
     found: set[int] = set()
     for page in split_into_pages(images):
         found.update(
@@ -78,7 +78,7 @@ def _find_imported_images(session: Session, images: list[int]) -> set[int]:
 
 
 def _read_entry_values(session: Session, entries: list[int]) -> dict[int, dict[str, str]]:
-    """What entries say of their image and their run."""
+    """Return the values of ``Image`` and ``Run ID`` of entries."""
     said: dict[int, dict[str, str]] = {}
     hql = (
         "select a.id, v.name, v.value from MapAnnotation a join a.mapValue v "

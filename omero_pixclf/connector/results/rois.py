@@ -1,4 +1,4 @@
-"""Outlines to OMERO's ROIs and back: one Roi per object, with all its shapes."""
+"""Save outlines as OMERO ROIs and read them back: one Roi per object, with all its shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import omero.clients  # noqa: F401 - first: the other modules of omero are complete only after it
+import omero.clients  # noqa: F401 - must be imported before other modules of omero
 from numpy.typing import NDArray
 from omero.model import ImageI, LengthI, MapAnnotationI, MaskI, PolygonI, RoiI
 from omero.model.enums import UnitsLength
@@ -38,15 +38,15 @@ __all__ = [
 
 BATCH = 500
 BATCH_BYTES = LARGEST_MESSAGE
-POLYGON_BYTES = 48 << 20  # a server ends connections at 64 MB
-UNFILLED_ALPHA = 1  # of 255: OMERO.web's own viewer takes 0 for "not said" and paints polygons over the image
+POLYGON_BYTES = 48 << 20  # a server closes connections at 64 MB
+UNFILLED_ALPHA = 1  # of 255: OMERO.web's own viewer treats 0 as unset and fills polygons opaquely
 MASK_ALPHA = 100
 Color = tuple[int, int, int]
 Shape = PolygonShape | MaskShape
 
 
 def to_signed_rgba(color: Color, alpha: int = 255) -> int:
-    """A colour as OMERO stores it: RGBA in a signed 32-bit integer.
+    """Return a colour in OMERO's form: RGBA in a signed 32-bit integer.
 
     Examples
     --------
@@ -59,18 +59,18 @@ def to_signed_rgba(color: Color, alpha: int = 255) -> int:
 
 
 def pack_bits(bits: NDArray[Any]) -> bytes:
-    """A (height, width) bitmap as a Mask's bytes: row-major, most significant bit first, rows not padded."""
+    """Pack a (height, width) bitmap into a Mask's bytes: row-major, most significant bit first, rows not padded."""
     return bytes(np.packbits(np.ascontiguousarray(bits, dtype=bool)).tobytes())
 
 
 def unpack_bits(data: bytes, width: int, height: int) -> NDArray[np.bool_]:
-    """A Mask's bytes as a (height, width) bitmap."""
+    """Unpack a Mask's bytes into a (height, width) bool bitmap."""
     bits = np.unpackbits(np.frombuffer(data, np.uint8), count=width * height)
     return bits.reshape(height, width).astype(bool)
 
 
 def format_points(points: NDArray[Any]) -> str:
-    """Vertices (n, 2) as a Polygon's text, without digits that say nothing.
+    """Format vertices (n, 2), x and y, as a Polygon's text, without trailing zeros.
 
     Examples
     --------
@@ -81,12 +81,12 @@ def format_points(points: NDArray[Any]) -> str:
 
 
 def parse_points(text: str) -> NDArray[np.float64]:
-    """A Polygon's text as vertices (n, 2)."""
+    """Parse a Polygon's text into vertices (n, 2), x and y, float64."""
     return np.array([[float(v) for v in pair.split(",")] for pair in text.split()], dtype=float).reshape(-1, 2)
 
 
 def make_roi(outline: Outline, *, image: int, name: str, color: Color, mark: str) -> RoiI:
-    """The Roi of one object, not saved; ``mark`` goes into its description and says which run it belongs to."""
+    """Return the unsaved Roi of one object; ``mark`` is stored in its description and identifies its run."""
     roi = RoiI()
     roi.image = ImageI(image, False)
     roi.name, roi.description = rstring(name), rstring(mark)
@@ -125,14 +125,14 @@ def _outline_bytes(outline: Outline) -> int:
 
 
 def _shape_bytes(shape: Shape) -> int:
-    """About how many bytes a shape takes in a message; none is much larger than this."""
+    """Estimate the bytes of a shape in a message; no shape is much larger."""
     if isinstance(shape, MaskShape):
         return 1024 + shape.bits.size // 8
     return 1024 + 2 * sum(ring.nbytes for ring in (shape.points, *shape.holes))
 
 
 def split_into_batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
-    """Outlines in batches of at most `BATCH`, and of about `BATCH_BYTES` where they are heavy."""
+    """Yield outlines in batches of at most `BATCH` outlines and about `BATCH_BYTES` bytes."""
     batch: list[Outline] = []
     weight = 0
     for outline in outlines:
@@ -146,12 +146,12 @@ def split_into_batches(outlines: Iterable[Outline]) -> Iterator[list[Outline]]:
 
 
 def split_for_messages(outline: Outline) -> list[Outline]:
-    """An outline in parts that fit into a message each: usually itself; large masks are cut into bands of rows.
+    """Split an outline into parts that fit into one message each: usually one; large masks become bands of rows.
 
     Raises
     ------
     OutputError
-        For a polygon that fits into no message.
+        A polygon does not fit into a message.
     """
     parts: list[list[Shape]] = [[]]
     weight = 0
@@ -168,8 +168,8 @@ def _split_shape(shape: Shape) -> Iterator[Shape]:
     if isinstance(shape, PolygonShape):
         if _shape_bytes(shape) > POLYGON_BYTES:
             raise OutputError(
-                f"an object's outline has {len(shape.points)} points, more than a server takes as one polygon; "
-                "choose rois = mask or labels, or a larger simplify"
+                f"an object's outline has {len(shape.points)} points, more than a server accepts in one polygon; "
+                "set rois = mask or labels, or a larger simplify"
             )
         yield shape
         return
@@ -191,16 +191,16 @@ def save_outlines(
     entry: int | None = None,
     known: Collection[int] | None = None,
 ) -> NDArray[np.int64]:
-    """Save outlines on an image; returns the Roi ids in the order of the outlines, -1 for one without shapes.
+    """Save outlines on an image; return the Roi ids in the order of the outlines, -1 for one without shapes.
 
-    ``entry`` is the ledger's (a MapAnnotation's id), which must exist for the ROIs to be saved: a request of a client
-    that died is carried out all the same, maybe after the next run has removed the entry; it then fails as a whole.
-    ``known`` are the ids of the ROIs with this mark that are there already; None: to be looked up.
+    ``entry`` is the id of the ledger entry (a MapAnnotation). ROIs are only saved while it exists: the server executes
+    the request of a dead client possibly after the next run has removed the entry; the request then fails as a whole.
+    ``known`` are the ids of existing ROIs with this mark; None: look them up.
 
     Raises
     ------
     OutputError
-        For a polygon that is too large for a server.
+        A polygon is too large for a server.
     """
     standing = set(find_marked_rois(session, image, mark) if known is None else known)
     found: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
@@ -228,7 +228,7 @@ def _save_batch(
     mark: str,
     known: set[int],
 ) -> list[int]:
-    """Save ROIs, each with the shapes that did not fit into the first message."""
+    """Save ROIs, each with the shapes that did not fit into the first message; return their ids."""
 
     def clean() -> None:
         stray = [i for i in find_marked_rois(session, image, mark) if i not in known]
@@ -246,7 +246,7 @@ def _save_batch(
 
 
 def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any]) -> None:
-    """Add shapes to a stored Roi; those that it has are only named, since shapes are saved with their Roi alone."""
+    """Add shapes to a stored Roi; its shapes are sent as references, since shapes are saved only with their Roi."""
     hql = "select s.id from Roi r join r.shapes s where r.id = :id order by index(s)"
     polygons = set(session.query_ids("select p.id from Polygon p where p.roi.id = :id", id=ident))
     stored = [(PolygonI if i in polygons else MaskI)(i, False) for i in session.query_ids(hql, id=ident)]
@@ -258,7 +258,7 @@ def _add_shapes(session: Session, factory: Any, ident: int, shapes: Sequence[Any
 
 
 def find_marked_rois(session: Session, image: int, mark: str) -> list[int]:
-    """The ids of this user's ROIs on an image that carry a run's mark."""
+    """Return the ids of this user's ROIs on an image that carry a run's mark."""
     return session.query_ids(
         "select r.id from Roi r where r.image.id = :image and r.description = :mark and r.details.owner.id = :owner "
         "order by r.id",
@@ -269,9 +269,9 @@ def find_marked_rois(session: Session, image: int, mark: str) -> list[int]:
 
 
 def read_outlines(session: Session, image: int, *, mark: str | None = None) -> list[tuple[int, str, Outline]]:
-    """The polygons and masks on an image, as (Roi id, its name, its outline), by Roi id.
+    """Read the polygons and masks on an image as (Roi id, name, outline), ordered by Roi id.
 
-    With a ``mark`` only the ROIs of that run, else all, whoever made them. An outline's label is its Roi's id.
+    With a ``mark``, only the ROIs of that run; else those of all users. The label of an outline is its Roi's id.
     """
     only = "" if mark is None else " and r.description = :mark"
     named = {"image": image} if mark is None else {"image": image, "mark": mark}
@@ -292,7 +292,7 @@ def read_outlines(session: Session, image: int, *, mark: str | None = None) -> l
 
 
 def _read_masks(session: Session, rois: Sequence[int]) -> Iterator[Any]:
-    """The masks of some ROIs, as many at a time as a message holds."""
+    """Yield the masks of some ROIs, reading as many per call as fit a message."""
     sizes = session.query_rows(
         "select m.id, m.width, m.height from Mask m where m.roi.id in (:ids) order by m.roi.id, m.id", ids=list(rois)
     )

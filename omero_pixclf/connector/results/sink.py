@@ -66,7 +66,7 @@ _SUFFIXES = {"attachment-h5": ".h5", "attachment-tiff": ".ome.tif", "zarr": ".om
 
 
 class OmeroWriter:
-    """The results of one image under way (`omero_pixclf.runs.protocols.ImageWriter`)."""
+    """Writes the results of one image (`omero_pixclf.runs.protocols.ImageWriter`)."""
 
     def __init__(self, session: Session, image: ImageInfo, entry: LedgerEntry, encode: Mapping[str, Encoder]) -> None:
         self._session, self._image, self._entry, self._encode = session, image, entry, encode
@@ -76,7 +76,7 @@ class OmeroWriter:
         self.completed = False
 
     def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
-        """Save the outlines of one class; returns the Roi ids in their order, -1 for one without shapes."""
+        """Save the outlines of one class; return the Roi ids in their order, -1 for one without shapes."""
         ids = save_outlines(
             self._session,
             outlines,
@@ -100,12 +100,12 @@ class OmeroWriter:
         form: str,
         classes: Sequence[ClassLabel] = (),
     ) -> None:
-        """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image beside it.
+        """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image next to it.
 
         Raises
         ------
         UsageError
-            For a form that is not ``image`` and that no encoder is known for.
+            The form is neither ``image`` nor one that has an encoder.
         """
         if form == "image":
             self._new_image(kind, pixels, channels)
@@ -140,8 +140,8 @@ class OmeroWriter:
         def store(factory: Any) -> int:
             return store_image(factory, image, ArrayReader(info, pixels), created=lambda ident: None)
 
-        doing = f"{self._image.key}: storing an image of its {kind}"
-        self.made_images.append(session.write(doing, store, group=entry.group, clean=clean))
+        activity = f"{self._image.key}: storing an image of its {kind}"
+        self.made_images.append(session.write(activity, store, group=entry.group, clean=clean))
 
     def _dataset(self) -> int | None:
         place = self._image.place
@@ -152,12 +152,12 @@ class OmeroWriter:
         return None
 
     def complete(self, record: RunRecord) -> None:
-        """Mark this run complete on the image, then remove what it replaces.
+        """Mark this run as complete on the image, then remove the results that it replaces.
 
         Raises
         ------
         MissingError
-            Where the image, or this run's entry, has been removed meanwhile.
+            The image, or this run's entry, has been deleted in the meantime.
         """
         session, entry = self._session, self._entry
         standing = find_entries_on(session, RUN_NS, self._image.key)
@@ -170,7 +170,7 @@ class OmeroWriter:
         _remove_replaced(session, done, [e for e in standing if e.record.recipe == record.recipe])
 
     def _remove_stray_rois(self, standing: Sequence[LedgerEntry]) -> None:
-        """Remove what was carried out after we looked: attempts whose answer was lost, requests of killed runs."""
+        """Remove ROIs that the server stored late: of attempts whose answer was lost, and of killed runs."""
         session, mark = self._session, self._entry.mark
         marks = count_roi_marks(session, [self._ident])
         if marks.pop(mark, 0) != len(self.saved_rois):
@@ -181,16 +181,16 @@ class OmeroWriter:
 
 
 class OmeroSink:
-    """Results onto a server (`omero_pixclf.runs.protocols.ResultSink`).
+    """Writes results to an OMERO server (`omero_pixclf.runs.protocols.ResultSink`).
 
     Parameters
     ----------
     session
-        Who writes; everything is found, replaced and removed among this user's own only.
+        Session of the user who writes; only objects of this user are searched, replaced and removed.
     encode
-        How the forms ``attachment-h5`` and ``attachment-tiff`` are written to a file.
+        Functions that write the forms ``attachment-h5``, ``attachment-tiff`` and ``zarr`` to a file.
     new_images
-        Whether results include new images, for which the right to link into the dataset is needed, too.
+        Whether results include new images, which also need permission to link into the dataset.
     """
 
     def __init__(self, session: Session, *, encode: Mapping[str, Encoder], new_images: bool = False) -> None:
@@ -213,17 +213,17 @@ class OmeroSink:
         self._rights = explain_refusals(self._session, keys)
 
     def refusal(self, image: ImageInfo) -> str | None:
-        """Why results may not be written for this image or on its container, or None."""
+        """Return why results may not be written for this image or on its container; None if allowed."""
         container = image.place.container
-        if container not in self._containers:  # the same for hundreds of images
+        if container not in self._containers:  # the same for all images of a container
             self._containers[container] = explain_refusal(self._session, container, links=self._new_images)
         own = self._rights.pop(image.key) if image.key in self._rights else explain_refusal(self._session, image.key)
         return own or self._containers[container]
 
     def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
-        """What this user's runs of the recipe left on an image, newest first.
+        """Return the records of this user's runs of the recipe on an image, newest first.
 
-        More than one, or one that is not complete, tells of a run that was interrupted: the image needs redoing.
+        Several records, or an incomplete one, mean that a run was interrupted and the image must be reprocessed.
         """
         if (image.key, recipe) in self._earlier:
             return self._earlier.pop((image.key, recipe))
@@ -231,12 +231,12 @@ class OmeroSink:
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[OmeroWriter]:
-        """Clear the debris of this recipe, write the ledger's ``running``, and open the results.
+        """Remove unfinished results of this recipe, write a ``running`` ledger entry, and open the results.
 
         Raises
         ------
         OutputError
-            Where another process is writing results of the same recipe on this image.
+            Another process is writing results of the same recipe on this image.
         """
         entry = open_entry(self._session, RUN_NS, replace(record, image=image.key, state="running"))
         writer = OmeroWriter(self._session, image, entry, self._encode)
@@ -259,12 +259,12 @@ class OmeroSink:
     def finish(
         self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]
     ) -> dict[str, str]:
-        """Put tables and attachments on a container, new before old goes; returns the name and address of each.
+        """Store tables and attachments on a container before removing old ones; return the name and address of each.
 
         Raises
         ------
         OutputError
-            Where another process has stored tables of the recipe there since `tables` was asked: merge again.
+            Another process has stored tables of the recipe there since `tables` was called: merge again.
         """
         session = self._session
         entry = open_entry(session, TABLES_NS, replace(record, image=container, state="running"))
@@ -285,15 +285,15 @@ class OmeroSink:
         return {name: f"FileAnnotation:{i}" for name, i in written.items()}
 
     def _remove_left(self, container: str, record: RunRecord, group: int) -> None:
-        """Look once more for what killed runs left: the server may have been late with it."""
+        """Remove results of killed runs, which the server may have stored late."""
         session = self._session
         try:
             images = list_container_images(session, container)
             for entry in find_abandoned_entries(session, images, record.recipe):
                 remove_results(session, entry)
             remove_orphans(session, container, images, group=group)
-        except PixclfError as error:  # the results are complete; the next run, or undo, looks again
-            log.warning("%s: what killed runs may have left there could not be removed (%s)", container, error)
+        except PixclfError as error:  # the results are complete; the next run, or undo, tries again
+            log.warning("%s: results of killed runs could not be removed (%s)", container, error)
 
     def _refuse_stale(self, entry: LedgerEntry) -> None:
         container, recipe = entry.record.image, entry.record.recipe
@@ -302,43 +302,43 @@ class OmeroSink:
         )
         if standing != self._merged.get((container, recipe), standing):
             raise ConflictError(
-                f"{container}: another run stored tables of {recipe} meanwhile; they must be merged again"
+                f"{container}: another run stored tables of {recipe} in the meantime; they must be merged again"
             )
 
 
 def _find_other_entries(session: Session, entry: LedgerEntry) -> list[LedgerEntry]:
-    """This user's other entries of the same recipe on the same object, newest first."""
+    """Return this user's other entries of the same recipe on the same object, newest first."""
     found = find_entries_on(session, entry.namespace, entry.record.image)
     return [e for e in found if e.record.recipe == entry.record.recipe and e.annotation != entry.annotation]
 
 
 def _refuse_concurrent_run(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
-    """Give way to a process that opened its entry on this object before us and is still at work."""
+    """Raise an error if a process that opened its entry on this object before us is still running."""
     for other in others:
         if other.annotation < entry.annotation and is_in_progress(session, other, entry.record.run_id):
             raise OutputError(
                 f"{entry.record.image}: run {other.record.run_id} ({other.worker}) is writing results of "
-                f"{entry.record.recipe} here at this moment; wait for it, or stop it"
+                f"{entry.record.recipe} here at this moment; wait until it has finished, or stop it"
             )
 
 
 def _wait_for_older_entries(session: Session, entry: LedgerEntry) -> None:
-    """Wait for processes that opened their entry on this container before us: tables are written in seconds."""
+    """Wait for processes that opened their entry on this container before us; writing tables takes seconds."""
     for _ in range(FINISH_WAITS):
         older = [e for e in _find_other_entries(session, entry) if e.annotation < entry.annotation]
         if not any(is_in_progress(session, e, entry.record.run_id) for e in older):
             return
         session.pause(FINISH_WAIT_S)
     raise OutputError(
-        f"{entry.record.image}: another process is writing tables of {entry.record.recipe} and does not end; "
-        "stop it, then run this again: the images that are done are kept"
+        f"{entry.record.image}: another process is writing tables of {entry.record.recipe} and does not finish; "
+        "stop it, then run this again: finished images are kept"
     )
 
 
 def _remove_unfinished(session: Session, entry: LedgerEntry, others: Sequence[LedgerEntry]) -> None:
     for other in others:
         if other.record.state == "running" and not is_in_progress(session, other, entry.record.run_id):
-            log.info("%s: removing what run %s left unfinished", entry.record.image, other.record.run_id)
+            log.info("%s: removing unfinished results of run %s", entry.record.image, other.record.run_id)
             remove_results(session, other)
 
 
@@ -349,12 +349,14 @@ def _remove_replaced(session: Session, entry: LedgerEntry, others: Sequence[Ledg
 
 
 def _roll_back(session: Session, entry: LedgerEntry, rois: Sequence[int] = ()) -> None:
-    """Remove what was written so far; where that fails too, it stays ``running`` and the next run clears it.
+    """Remove the results written so far; if that fails, the entry stays ``running`` and the next run removes them.
 
-    ``rois`` by their ids, since a server keeps ROIs that are saved on an image that has just been removed.
+    ``rois`` are given by id, because a server keeps ROIs that are saved on an image just deleted.
     """
     try:
         remove_results(session, entry)
         delete_objects(session, "Roi", rois, group=entry.group)
     except PixclfError as error:
-        log.warning("%s: unfinished results of run %s are left (%s)", entry.record.image, entry.record.run_id, error)
+        log.warning(
+            "%s: unfinished results of run %s could not be removed (%s)", entry.record.image, entry.record.run_id, error
+        )

@@ -1,9 +1,9 @@
-"""Where a container's tables are attached, so that OMERO.web and OMERO.parade show the right one.
+"""Attach tables to containers and images, such that OMERO.web and OMERO.parade show the right one.
 
-Both list every attachment of type OMERO.tables of a container, whatever its namespace, in an order that changes from
-call to call, and OMERO.parade takes the first. So a container itself offers one table of a user's: the summary of the
-recipe that was applied last. Object tables, and the summaries of earlier recipes, are attached to the images that
-have rows in them, where the image's own panel lists them and opens them with their links to ROIs.
+Both list all attachments of type OMERO.tables of a container, of any namespace, in an order that changes from call to
+call, and OMERO.parade uses the first. Therefore only one table of a user is attached to a container itself: the
+summary of the recipe that was applied last. Object tables, and the summaries of earlier recipes, are attached to the
+images that have rows in them; the image's panel lists them and opens them with their links to ROIs.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 WEB_HOST = "omero.client.web.host"
-"""Where OMERO.web is, if the server's administrator has said so."""
+"""Server setting with the address of OMERO.web; often not set."""
 
 
 def attach_to_images(session: Session, annotation: int, images: Iterable[int], *, group: int) -> None:
-    """Link an annotation to those of the images that still exist and do not have it yet."""
+    """Link an annotation to those images that exist and are not linked to it yet."""
     for page in split_into_pages(sorted(set(images))):
 
         def save(factory: Any, page: Sequence[int] = page) -> None:
@@ -64,11 +64,11 @@ def _find_unlinked_images(session: Session, annotation: int, images: Sequence[in
 def attach_to_container(
     session: Session, container: str, annotation: int, others: Sequence[int], *, group: int
 ) -> None:
-    """Attach a table to its container, and take this user's other tables off it; those must have other links."""
+    """Attach a table to its container and detach this user's other tables, which must have other links."""
     kind, ident = parse_key(container)
 
     def save(factory: Any) -> None:
-        # Looked up in each attempt: another process, or an attempt whose answer was lost, can have done it.
+        # Checked in each attempt: another process, or an attempt whose answer was lost, may have attached it.
         if not find_attached(session, container, [annotation]):
             factory.getUpdateService().saveObject(make_link(container, make_reference("FileAnnotation", annotation)))
 
@@ -83,13 +83,13 @@ def _find_links(session: Session, kind: str, ident: int, annotations: Sequence[i
 
 
 def find_attached(session: Session, container: str, annotations: Sequence[int]) -> list[int]:
-    """Which of these annotations are attached to a container itself."""
+    """Return which of these annotations are attached to a container itself."""
     kind, ident = parse_key(container)
     return sorted({child for _, child in _find_links(session, kind, ident, annotations)}) if annotations else []
 
 
 def warn_of_other_tables(session: Session, container: str, known: Sequence[int]) -> None:
-    """Log the tables of others, or of other programs, on a container: OMERO.parade may show one of them instead."""
+    """Log tables of other users or programs on a container: OMERO.parade may show one of them instead."""
     kind, ident = parse_key(container)
     rows = session.query_rows(
         f"select a.id, f.name from FileAnnotation a join a.file f where f.mimetype = 'OMERO.tables' and a.id in "
@@ -99,8 +99,8 @@ def warn_of_other_tables(session: Session, container: str, known: Sequence[int])
     others = [f"FileAnnotation:{number} ({name})" for number, name in rows if number not in known]
     if others:
         log.warning(
-            "%s: also has %s by others or other programs (%s); OMERO.parade shows only one table, and not always the "
-            "same: to see this run's, remove the others from the container",
+            "%s: also has %s of other users or programs (%s); OMERO.parade shows only one table, and not always the "
+            "same one. To see this run's table, remove the others from the container",
             container,
             pluralize(len(others), "table"),
             ", ".join(others),

@@ -1,4 +1,4 @@
-"""Tables to OMERO's and back, column by column with declared types."""
+"""Write tables to OMERO.tables and read them back, with declared column types."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import omero.clients  # first: the other modules of omero are complete only after it
+import omero.clients  # must be imported before other modules of omero
 import omero.grid
 from numpy.typing import NDArray
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 BULK_NS = "openmicroscopy.org/omero/bulk_annotations"
-"""Where OMERO.parade and the web panel look for a container's table."""
+"""Namespace in which OMERO.parade and OMERO.web's panel look for a container's table."""
 OBJECTS_NS = "omero_pixclf/objects"
 ROWS = 10_000
 READ_ROWS = 100_000
@@ -53,7 +53,7 @@ _COLUMNS: dict[Kind, Any] = {
     "string": omero.grid.StringColumn,
 }
 _KINDS: dict[str, Kind] = {made.__name__: kind for kind, made in _COLUMNS.items()}
-# OMERO.tables keeps descriptions in ASCII and fails on anything else.
+# OMERO.tables stores descriptions in ASCII and fails on other characters.
 _PLAIN = (("µ", "u"), ("μ", "u"), ("²", "^2"), ("³", "^3"))
 _FILL = "not measured: "
 _UNIT = re.compile(r"^(?P<text>.*?)\s*\[(?P<unit>[^\[\]]+)\]$", re.DOTALL)
@@ -62,10 +62,10 @@ _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})|\\U(000[0-9a-f]{5}|0010
 
 
 def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
-    """An `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8.
+    """Return an `omero.grid` column; ``width`` is a string column's size in bytes of UTF-8.
 
-    The description ends with what stands for "not measured" (a number that JSON has: OMERO.web and OMERO.parade read
-    tables as JSON, and a NaN spoils the whole answer), and with the unit.
+    The description ends with the fill value for "not measured" and with the unit. The fill value is a finite number,
+    because OMERO.web and OMERO.parade read tables as JSON, which a NaN makes invalid.
     """
     made = _COLUMNS[column.kind]
     if column.kind == "string":
@@ -79,7 +79,7 @@ def to_column(column: Column, values: NDArray[Any], *, width: int = 1) -> Any:
 
 
 def choose_fill_value(column: Column) -> float:
-    """What stands for "not measured" in a column of doubles: its fill value, or one further away from its numbers."""
+    """Return the fill value for "not measured" in a column of doubles: its own, or one outside its range of values."""
     measured = column.values[np.isfinite(column.values)]
     lowest, highest = measured.min(initial=np.inf), measured.max(initial=-np.inf)
     beyond = (column.fill, ANY_NUMBER, *(sign * float(f"1e{power}") for sign in (-1, 1) for power in range(301, 309)))
@@ -98,12 +98,12 @@ def _to_ascii(text: str) -> str:
 
 
 def _from_ascii(text: str) -> str:
-    """A description as it was before `_to_ascii`, but for units in it."""
+    """Revert `_to_ascii` in a description, except for units."""
     return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or found[3], 16)), text)
 
 
 def _parse_unit(text: str) -> str:
-    """A unit as it was before `_to_ascii`."""
+    """Revert `_to_ascii` in a unit."""
     text = _from_ascii(text)
     for sign, plain in _PLAIN[2:]:
         text = text.replace(plain, sign)
@@ -163,19 +163,19 @@ def write_table(
     description: str,
     attach: bool = True,
 ) -> int:
-    """Store a table of ``"Plate:3"`` in the group given, by default attached to it; returns the FileAnnotation's id.
+    """Store a table of ``"Plate:3"`` in a group, by default attached to it; return the FileAnnotation's id.
 
-    ``name`` must be unique: by it what an interrupted attempt left is found and removed (`remove_tables`).
+    ``name`` must be unique: by it, results of an interrupted attempt are found and removed (`remove_tables`).
 
     Raises
     ------
     OutputError
-        For more columns than OMERO.tables can hold.
+        The table has more columns than OMERO.tables supports, or the server has no OMERO.tables service.
     """
     if not table.columns or len(table.columns) > MOST_COLUMNS:
         raise OutputError(
-            f"{target}: a table of {len(table.columns)} columns, but OMERO.tables holds 1 to {MOST_COLUMNS}. Each "
-            "channel adds columns: run with --no-table, or into a folder (--out)"
+            f"{target}: a table of {len(table.columns)} columns, but OMERO.tables supports 1 to {MOST_COLUMNS}. Each "
+            "channel adds columns: run with --no-table, or write to a folder (--out)"
         )
 
     def store(factory: Any) -> int:
@@ -220,7 +220,7 @@ def _write_rows(handle: Any, table: Table) -> None:
 
 
 def _rows_per_message(most: int, widths: Sequence[int]) -> int:
-    """How many rows of columns of these widths in bytes a message carries, ``most`` at the most."""
+    """Return how many rows of columns of these widths in bytes fit a message, at most ``most``."""
     return max(1, min(most, LARGEST_MESSAGE // sum(widths)))
 
 
@@ -229,9 +229,9 @@ def _to_columns(table: Table, rows: slice, widths: list[int]) -> list[Any]:
 
 
 def remove_tables(session: Session, wanted: Callable[[str], bool], *, part: str, group: int) -> int:
-    """Remove this user's tables with wanted names, with their annotations; returns how many.
+    """Remove this user's tables with wanted names, and their annotations; return how many.
 
-    ``part`` is a text that stands in every wanted name: by it the server looks for candidates.
+    ``part`` is a text in every wanted name, by which the server finds candidates.
     """
     hql = "select f.id, f.name from OriginalFile f where f.name like :named and f.mimetype = 'OMERO.tables' "
     rows = session.query_rows(
@@ -257,12 +257,12 @@ def _open_table(factory: Any, file: int) -> Iterator[Any]:
 
 
 def read_table(session: Session, annotation: int) -> Table:
-    """The table behind a FileAnnotation.
+    """Read the table of a FileAnnotation.
 
     Raises
     ------
     MissingError
-        Where there is no such annotation, or it is not visible.
+        There is no such annotation, or it is not visible.
     """
     found = session.query_ids("select a.file.id from FileAnnotation a where a.id = :id", id=annotation)
     if not found:

@@ -1,4 +1,4 @@
-"""Taking back exactly what a run wrote, but for images on which others have drawn: their drawings would go, too."""
+"""Undo a run: remove exactly what it wrote, except result images on which other users have drawn ROIs."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ log = logging.getLogger(__name__)
 
 
 def find_made_images(session: Session, entry: LedgerEntry) -> list[int]:
-    """The images that a run made from another one: linked to its entry, with its mark in their description.
+    """Return the images that a run created: linked to its entry, with its mark in their description.
 
-    Neither alone proves it. People link a run's key-values to images of their own, and OMERO's Duplicate copies both
-    the key-values and the description, but links the copy of an image to the copy of its key-values.
+    Neither alone is enough. People link a run's key-value pairs to their own images. OMERO's Duplicate copies both the
+    pairs and the description, but links the copy of an image to the copy of the pairs.
     """
     return [image for image, description in _find_linked_images(session, entry) if _has_mark(description, entry.mark)]
 
 
 def _find_linked_images(session: Session, entry: LedgerEntry) -> list[tuple[int, str]]:
-    """This user's images, other than its own one, that are linked to an entry, with their descriptions."""
+    """Return this user's images that are linked to an entry, except its source image, with their descriptions."""
     rows = session.query_rows(
         "select i.id, i.description from ImageAnnotationLink l join l.parent i where l.child.id = :entry "
         "and i.id <> :source and i.details.owner.id = :owner order by i.id",
@@ -49,21 +49,21 @@ def _find_linked_images(session: Session, entry: LedgerEntry) -> list[tuple[int,
 
 
 def _has_mark(description: str, mark: str) -> bool:
-    """Whether a description begins with a mark; ``#12`` is not the beginning of ``#123``."""
+    """Whether a description starts with a mark; ``#123`` does not start with the mark ``#12``."""
     return description.startswith(mark) and not description[len(mark) : len(mark) + 1].isdigit()
 
 
 def remove_results(session: Session, entry: LedgerEntry) -> Counter[str]:
-    """Remove what an entry's run wrote on its object and, last, the entry; returns counts by kind of object.
+    """Remove what an entry's run wrote on its object and finally the entry; return counts by kind of object.
 
-    Made images on which others drew stay, as images of this user's; their descriptions still say which run made them.
+    Result images on which other users drew are kept; their descriptions still name the run that created them.
     """
     kind, ident = parse_key(entry.record.image)
     gone: Counter[str] = Counter()
     gone += _remove_images(session, find_made_images(session, entry), entry.group)
     if kind == "Image":
         gone["Roi"] = delete_objects(session, "Roi", find_marked_rois(session, ident, entry.mark), group=entry.group)
-    tables = entry.namespace == TABLES_NS  # their attachments hang on images, too
+    tables = entry.namespace == TABLES_NS  # their files are also attached to images
     files = (
         find_entry_files(session, entry.mark) if tables else find_marked_files(session, entry.record.image, entry.mark)
     )
@@ -75,10 +75,10 @@ def remove_results(session: Session, entry: LedgerEntry) -> Counter[str]:
 
 
 def _remove_images(session: Session, images: Sequence[int], group: int) -> Counter[str]:
-    """Remove images that a run made, and the datasets that were made for such images and are empty now."""
+    """Remove images that a run created, and datasets that were created for such images and are now empty."""
     kept = find_images_with_foreign_rois(session, images)
     for image in kept:
-        log.warning("Image:%d: stays, since others drew ROIs on it", image)
+        log.warning("Image:%d: kept, because other users drew ROIs on it", image)
     going = [i for i in images if i not in kept]
     if not going:
         return Counter()
@@ -101,13 +101,13 @@ def _remove_images(session: Session, images: Sequence[int], group: int) -> Count
 def undo(session: Session, run_id: str) -> UndoResult:
     """Remove everything that one of this user's runs wrote, and nothing else.
 
-    Tables that also hold rows of other runs' images lose only the rows of the images undone. Images that the run made
-    and on which others have drawn stay; once those drawings are gone, undoing the run again removes them.
+    Tables that also have rows of other runs' images lose only the rows of the undone images. Result images on which
+    other users have drawn are kept; after those ROIs are deleted, undoing the run again removes the images.
 
     Raises
     ------
     MissingError
-        Where this user has no run of that id.
+        This user has no run of that id.
     """
     entries, marked = _find_own_entries(session, run_id), _find_images_by_description(session, run_id)
     gone: Counter[str] = Counter()
@@ -124,32 +124,30 @@ def undo(session: Session, run_id: str) -> UndoResult:
         gone += remove_results(session, entry)
     for container in sorted({e.record.image for e in tables}):
         attach_latest_summary_only(session, container)
-    for group, of_group in marked.items():  # kept by an earlier undoing
+    for group, of_group in marked.items():  # kept by an earlier undo
         gone += _remove_images(session, filter_own(session, "Image", of_group), group)
     gone += remove_orphans_of_run(session, run_id)
-    for entry in _find_own_entries(session, run_id):  # stored late, by a server that a killed run had asked
+    for entry in _find_own_entries(session, run_id):  # stored late by the server, for a killed run
         gone += remove_results(session, entry)
     if not entries and not marked and not gone:
         raise MissingError(
-            f"run {run_id}: nothing of it by {session.user_name} is on the server; `omero-pixclf runs list` shows your "
-            "runs"
+            f"run {run_id}: the server has no results of it by {session.user_name}; `omero-pixclf runs list` shows "
+            "your runs"
         )
-    kept = [f"Image:{i}: others drew ROIs on it" for i in filter_own(session, "Image", made)]
-    kept += [
-        f"Image:{i}: its description does not say that the run made it" for i in filter_own(session, "Image", linked)
-    ]
+    kept = [f"Image:{i}: other users drew ROIs on it" for i in filter_own(session, "Image", made)]
+    kept += [f"Image:{i}: its description does not name the run" for i in filter_own(session, "Image", linked)]
     return UndoResult(dict(gone), tuple(kept))
 
 
 def _find_own_entries(session: Session, run_id: str) -> list[LedgerEntry]:
-    """The entries that a run wrote; those that came with copies of its images are the copies' own."""
+    """Return the entries that a run wrote, without copies that were made together with copies of its images."""
     entries = find_entries(session, run_id)
     genuine = find_original_entries(session, {e.annotation: e.record.image for e in entries if e.namespace == RUN_NS})
     return [e for e in entries if e.namespace != RUN_NS or e.annotation in genuine]
 
 
 def _find_images_by_description(session: Session, run_id: str) -> dict[int, list[int]]:
-    """The images that a run made, by their descriptions, which last longer than its entries; by group.
+    """Return the images that a run created, by group, found by descriptions, which remain when entries are removed.
 
     Copies of such images, which are linked to copies of their entry, are left out.
     """
@@ -170,7 +168,7 @@ def _find_images_by_description(session: Session, run_id: str) -> dict[int, list
 
 
 def _find_linked_entries(session: Session, images: Sequence[int]) -> dict[int, set[int]]:
-    """The ledger entries, and copies of entries, that are linked to each of some images."""
+    """Return the ledger entries, and copies of entries, that are linked to each image."""
     if not images:
         return {}
     hql = (

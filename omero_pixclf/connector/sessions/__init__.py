@@ -1,1 +1,1 @@
-"""Logging in to OMERO, and calling its services in the right group."""
+"""Sessions on an OMERO server: login, TLS, permissions, and service calls bound to a group."""

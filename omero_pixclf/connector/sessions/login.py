@@ -1,7 +1,7 @@
-"""Who logs in where: the address, and where the password or the session comes from.
+"""Find the server's address and the password or session key to log in with.
 
-Secrets come from OMERO's own session store (``omero login``), the environment, a file with mode 0600 or a prompt on a
-terminal; never from an argument's value that a process list shows, and they never appear in a message.
+Secrets come from OMERO's session store (``omero login``), the environment, a file with mode 0600 or a prompt on a
+terminal. They never come from a command-line argument, which a process list would show, and no message contains them.
 """
 
 from __future__ import annotations
@@ -33,25 +33,27 @@ _URL = re.compile(r"^(?P<scheme>wss?|ssl|tcp)://")
 
 @dataclass(frozen=True)
 class Login:
-    """What the user says about the server, before any secret is known.
+    """The login that a user asks for, before a secret is found.
 
     Attributes
     ----------
     host
         ``server``, ``server:4064``, ``user@server:4064`` or ``wss://server/path``;
-        empty: where ``omero login`` was last.
+        empty: the last server of ``omero login``.
     port, user
-        Override what ``host`` says.
+        Override those in ``host``.
     group
-        Name of the group for new containers and images; results always go to their image's group. Empty: the default.
+        Name of the group for new containers and images; results always go to the group of their image. Empty: the
+        user's default group.
     key
-        An existing session's key, joined and left open at the end.
+        Key of an existing session, which is joined and left open at the end.
     sudo
-        Name of an administrator who logs in (with the password that is found) on behalf of ``user``.
+        Name of an administrator who logs in, with the password found, on behalf of ``user``.
     password_file
         A file of mode 0600 whose first line is the password.
     ca_file
-        Trusted certificates (PEM) by which the server's is verified; None: ``OMERO_PIXCLF_CA_FILE``, else it is not.
+        Trusted certificates (PEM) to verify the server's certificate with; None: ``OMERO_PIXCLF_CA_FILE``. Without
+        either, the certificate is not verified.
     """
 
     host: str = ""
@@ -66,11 +68,18 @@ class Login:
 
 @dataclass(frozen=True)
 class Credentials:
-    """All that is needed to open a session, any number of times.
+    """Everything needed to open a session, any number of times.
 
-    ``joins``: the secret is the key of a session that is open already and is left open at the end; ``kept``: it is the
-    one that ``omero login`` keeps.
-    ``port`` None: the protocol's own (443 for ``wss://``, else 4064).
+    Attributes
+    ----------
+    port
+        None: the protocol's default (443 for ``wss://``, else 4064).
+    secret
+        The password or, if ``joins_session``, a session's key.
+    joins_session
+        Whether to join an open session, which is left open at the end.
+    is_stored
+        Whether the session key comes from the store of ``omero login``.
     """
 
     host: str
@@ -78,25 +87,25 @@ class Credentials:
     user: str
     group: str
     secret: str = field(repr=False)
-    joins: bool = False
+    joins_session: bool = False
     sudo: str = ""
     ca_file: Path | None = None
-    kept: bool = False
+    is_stored: bool = False
 
     @property
     def address(self) -> str:
-        """``user@host:port`` as ``omero login`` takes it; without the port where it is the usual one."""
+        """``user@host:port`` as ``omero login`` accepts it; without the port if it is the default one."""
         port = "" if self.port in (None, DEFAULT_PORT) or _URL.match(self.host) else f":{self.port}"
         return f"{f'{self.user}@' if self.user else ''}{self.host}{port}"
 
 
 def parse_address(login: Login) -> Login:
-    """The login with user and port taken out of its host.
+    """Return the login with user and port split off its host.
 
     Raises
     ------
     UsageError
-        For something that is neither ``[user@]host[:port]`` nor a URL.
+        The host is neither ``[user@]host[:port]`` nor a URL.
 
     Examples
     --------
@@ -115,18 +124,18 @@ def parse_address(login: Login) -> Login:
 
 
 def _parse_port(text: str | None) -> int | None:
-    """The port that a text names; None where it names none that there can be."""
+    """Return the port in a text, 1 to 65535; None for any other text."""
     number = int(text) if text and re.fullmatch("[0-9]{1,5}", text) else 0
     return number if 0 < number < 2**16 else None
 
 
 def read_password_file(path: Path) -> str:
-    """The first line of a file that only its owner can read.
+    """Return the first line of a file that only its owner can read.
 
     Raises
     ------
     LoginError
-        Where the file is missing, empty, or open to others.
+        The file is missing, empty, or readable by others.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -138,14 +147,14 @@ def read_password_file(path: Path) -> str:
     except OSError as error:
         raise LoginError(f"{path}: the password file cannot be read ({error.strerror}); check its path") from error
     except UnicodeDecodeError as error:
-        raise LoginError(f"{path}: the password file is no text in UTF-8; write it anew") from error
+        raise LoginError(f"{path}: the password file is not UTF-8 text; write it again") from error
     if not lines or not lines[0]:
         raise LoginError(f"{path}: the password file is empty; write the password into its first line")
     return lines[0]
 
 
 def _find_session_folder(environ: Mapping[str, str]) -> Path:
-    """Where ``omero login`` keeps its sessions."""
+    """Return the folder in which ``omero login`` stores its sessions."""
     chosen = environ.get("OMERO_SESSIONDIR") or environ.get("OMERO_SESSION_DIR")
     if chosen:
         return Path(chosen)
@@ -154,7 +163,7 @@ def _find_session_folder(environ: Mapping[str, str]) -> Path:
 
 
 def read_stored_session(login: Login, environ: Mapping[str, str]) -> Credentials | None:
-    """The session that ``omero login`` left for this host and user, or for the last ones where none is named."""
+    """Return the stored session of ``omero login`` for this host and user; by default those used last."""
     folder = _find_session_folder(environ)
     if not folder.is_dir():
         return None
@@ -166,20 +175,20 @@ def read_stored_session(login: Login, environ: Mapping[str, str]) -> Credentials
         return None
     kept = dict(line.partition("=")[::2] for line in _read_text(of_host / user / key).splitlines())
     port = login.port or _parse_port(kept.get("omero.port")) or DEFAULT_PORT
-    return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins=True, kept=True)
+    return Credentials(kept.get("omero.host") or host, port, user, login.group, key, joins_session=True, is_stored=True)
 
 
 def describe_refused_login(found: Credentials) -> str:
-    """What to tell whoever logged in with credentials that the server refuses, and what they can do; no secret."""
-    if found.kept:
+    """Return the message for credentials that the server refused, with what to do; it contains no secret."""
+    if found.is_stored:
         return (
-            f"the session that `omero login` keeps for {found.address} has expired or was closed; log in again: "
+            f"the session of `omero login` for {found.address} has expired or was closed; log in again: "
             f"omero login {found.address}"
         )
-    if found.joins:
+    if found.joins_session:
         return (
-            f"the session key given is of no open session on {found.address}: the session has expired or was closed, "
-            "or is one of another server; log in again, or use another key"
+            f"no open session on {found.address} has the given key: the session has expired, was closed, or belongs to "
+            "another server; log in again, or use another key"
         )
     who = f"administrator {found.sudo}" if found.sudo else f"user {found.user}"
     return (
@@ -193,7 +202,7 @@ def _read_line(file: Path) -> str:
 
 
 def _read_text(file: Path) -> str:
-    """A file of the session store; "" where it is not there or is not what ``omero login`` writes."""
+    """Return the text of a file of the session store; "" if it is missing or cannot be read as UTF-8."""
     try:
         return file.read_text(encoding="utf-8") if file.is_file() else ""
     except (OSError, UnicodeDecodeError):
@@ -201,12 +210,12 @@ def _read_text(file: Path) -> str:
 
 
 def find_credentials(login: Login, environ: Mapping[str, str], ask: Callable[[str], str] | None) -> Credentials:
-    """Find the secret: key, password file, ``OMERO_PASSWORD``, ``omero login``'s session, then ``ask``.
+    """Find the secret: key, password file, ``OMERO_PASSWORD``, the session of ``omero login``, then ``ask``.
 
     Raises
     ------
     LoginError
-        Where there is none; the message says which ways there are.
+        There is none; the message lists the ways to give one.
     """
     given = environ.get(CA_FILE, "")
     ca_file = login.ca_file or (Path(given) if given else None)
@@ -217,9 +226,9 @@ def _find_credentials(login: Login, environ: Mapping[str, str], ask: Callable[[s
     login = parse_address(login)
     if login.key:
         host, port = _find_server(login, environ)
-        return Credentials(host, port, login.user, login.group, login.key, joins=True)
+        return Credentials(host, port, login.user, login.group, login.key, joins_session=True)
     if login.sudo and not login.user:
-        raise UsageError(f"--sudo {login.sudo}: name the user to work as, too, as USER@HOST or with --user")
+        raise UsageError(f"--sudo {login.sudo}: name the user to work as, as USER@HOST or with --user")
     password = read_password_file(login.password_file) if login.password_file else environ.get("OMERO_PASSWORD", "")
     if not (login.user and password):
         kept = None if login.sudo else read_stored_session(login, environ)
@@ -238,16 +247,19 @@ def _find_server(login: Login, environ: Mapping[str, str]) -> tuple[str, int | N
     folder = _find_session_folder(environ)
     host, port = (_read_line(folder / name) for name in ("._LASTHOST_", "._LASTPORT_"))
     if not host:
-        raise LoginError("a session key was given, but no server: name it with --server")
+        raise LoginError("a session key was given, but no server; name the server with --server")
     return host, login.port or _parse_port(port) or DEFAULT_PORT
 
 
 def _describe_login_options(login: Login) -> str:
     if not login.host:
-        return "no server is named, and `omero login` keeps no session: use it, or --server USER@HOST (or OMERO_HOST)"
+        return (
+            "no server given, and no session of `omero login` found: use `omero login`, or --server USER@HOST "
+            "(or OMERO_HOST)"
+        )
     who = f"{login.user or 'USER'}@{login.host}"
     address = f"{who}:{login.port}" if login.port not in (None, DEFAULT_PORT) else who
     return (
-        f"not logged in to {address}: use `omero login {address}`, or name the user and set OMERO_PASSWORD, "
-        "a password file with mode 0600, or a session key"
+        f"not logged in to {address}: use `omero login {address}`, or name the user and give a password "
+        "(OMERO_PASSWORD, or a password file with mode 0600), or a session key"
     )

@@ -1,4 +1,4 @@
-"""Whether this user may write results somewhere, asked before any work."""
+"""Check before any work whether this user may write results to an object."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LEVELS = {
 
 
 def explain_refusal(session: Session, key: str, *, links: bool = False) -> str | None:
-    """Why this user may not write results on an object such as ``"Image:51"``, or None.
+    """Return why this user may not write results to an object such as ``"Image:51"``; None if allowed.
 
-    With ``links``, whether images may be put into it is asked as well, where it is a dataset.
+    With ``links``, also check whether images may be linked into it, if it is a dataset.
     """
     found = None
     with suppress(NotAllowedError):
@@ -35,19 +35,19 @@ def explain_refusal(session: Session, key: str, *, links: bool = False) -> str |
 def _explain_refusal(session: Session, key: str, found: Any, *, links: bool) -> str | None:
     if found is None:
         return (
-            f"{key}: not on the server, or not visible to {session.user_name}; check the number, or log in as somebody "
-            "who sees it"
+            f"{key}: not on the server, or not visible to {session.user_name}; check the id, or log in as a user who "
+            "can see it"
         )
     rights = found.details.permissions
     if not rights.canAnnotate():
         return _describe_refused_action(session, key, "annotate")
     if links and key.startswith("Dataset:") and not rights.canLink():
-        return _describe_refused_action(session, key, "put images into")
+        return _describe_refused_action(session, key, "link images into")
     return None
 
 
 def explain_refusals(session: Session, images: Sequence[str]) -> dict[str, str | None]:
-    """`explain_refusal` of many images, by their keys, in few requests."""
+    """Return `explain_refusal` of many images, by key, with one request per 500 images."""
     found: dict[str, Any] = {}
     for ids in split_into_pages([parse_key(key)[1] for key in images]):
         seen = session.query_objects("select i from Image i where i.id in (:ids)", ids=ids)
@@ -67,6 +67,6 @@ def _describe_refused_action(session: Session, key: str, verb: str) -> str:
     stored = session.read(f"group {group}", lambda sf: sf.getAdminService().getGroup(number).details.permissions)
     level = _LEVELS.get(str(stored), str(stored))
     return (
-        f"{key}: {session.user_name} may not {verb} what belongs to {owner} in the {level} group {group}; run as "
-        f"{owner}, or ask the group's owner for another level of permissions"
+        f"{key}: {session.user_name} may not {verb} objects of {owner} in the {level} group {group}; run as {owner}, "
+        "or ask the group's owner to change the group's permissions"
     )

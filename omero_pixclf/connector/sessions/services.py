@@ -1,8 +1,8 @@
-"""OMERO's services within one group: every call on them, and on whatever they return, carries the call context.
+"""OMERO's services bound to one group: every call on them, and on the proxies they return, has the call context.
 
-A real server runs a call without context in the session's own group. That holds for the calls of stateful services,
-too (``save`` of a raw store, the calls on a table, on a delete's handle). So a context that has to be repeated at each
-call is forgotten sooner or later; here it belongs to the proxy.
+A server runs a call without a context in the session's own group. This also applies to calls on stateful services
+(``save`` of a raw store, calls on a table or on the handle of a delete). A context that must be given with each call
+is easily forgotten; here it belongs to the proxy.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import Ice
-import omero.clients  # noqa: F401 - Ice's classes are complete only after it
+import omero.clients  # noqa: F401 - needed before Ice's classes can be used
 
 __all__ = ["ContextProxy", "Services"]
 
 
 class ContextProxy:
-    """A remote object whose calls carry a context; a remote object that a call returns is of the same kind.
+    """A proxy of a remote object that adds a context to each call; proxies returned by its calls do the same.
 
-    The client's own implicit context (the session's uuid) stays part of every call.
+    The client's implicit context (the session's uuid) remains part of every call.
     """
 
     def __init__(self, proxy: Any, context: Mapping[str, str]) -> None:
@@ -40,10 +40,10 @@ def _wrap_result(result: Any, context: Mapping[str, str]) -> Any:
 
 
 class Services(ContextProxy):
-    """A session's service factory within one group (``omero.api.ServiceFactory``'s own operations).
+    """A session's service factory bound to one group, with the operations of ``omero.api.ServiceFactory``.
 
-    Stateless services are looked up once; stateful ones (``createRawPixelsStore``, …) are new each time and belong to
-    the caller.
+    Stateless services are looked up once and cached. Stateful ones (``createRawPixelsStore``, …) are created at each
+    call; the caller closes them.
     """
 
     def __init__(self, factory: Any, context: Mapping[str, str]) -> None:
@@ -63,7 +63,7 @@ class Services(ContextProxy):
         return look_up
 
     def within(self, proxy: Any) -> ContextProxy:
-        """A remote object that was part of an answer, so that its calls carry the context, too."""
+        """Return a proxy that was part of a returned structure, with the context added to its calls."""
         return ContextProxy(proxy, self._context)
 
 

@@ -1,4 +1,4 @@
-"""A logged-in connection: opened, kept alive, opened again when it breaks, and closed."""
+"""A user's session on an OMERO server: log in, keep alive, reconnect after a fault, query, and close."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ ALL_GROUPS = -1
 KEEP_ALIVE_S = 60
 SUDO_IDLE_MS = 600_000
 RETRY_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-"""How long to wait before each new attempt after a transient fault: two minutes in all, a server's restart."""
+"""Seconds to wait before each retry after a transient fault: two minutes in all, the time of a server's restart."""
 MOST_BROKEN_CONNECTIONS = 2
-"""How often an action may break a connection that worked just before, until it is the action's own fault."""
+"""How often an action may break a connection that has just worked, before the action itself is considered faulty."""
 _REFUSED_LOGIN = (
     Glacier2.PermissionDeniedException,
     omero.AuthenticationException,
@@ -42,46 +42,46 @@ _REFUSED_LOGIN = (
     omero.SessionTimeoutException,
 )
 CONFLICT_WAITS_S = (0.05, 0.2, 0.8)
-"""How long to wait before a save that the server found invalid is tried again: another session may have been first."""
+"""Seconds to wait before retrying a save that the server called invalid: another session may have saved the same."""
 
 
 class Session:
     """A user's session on a server.
 
-    Every call goes through `read` or `write`: they translate what the server raises and go on after a broken
-    connection, a restarted server or an expired session. The group is given with each action and belongs to all calls
-    in it (`omero_pixclf.connector.sessions.services`). Calls may come from several threads.
+    Every call goes through `read`, `write` or `write_once`. They translate the server's exceptions; `read` and `write`
+    also retry after a broken connection, a restarted server or an expired session. The group is given with each action
+    and applies to all calls in it (`omero_pixclf.connector.sessions.services`). Several threads may use a session.
 
     Attributes
     ----------
     user_id, user_name, is_admin, session_id
-        Who this is, and the session's (not secret) number.
+        The user, whether an administrator, and the id (not secret) of the session.
     group_id
-        Where new containers and images go.
+        Group of new containers and images.
     pause
-        How to wait for some seconds.
+        Function that waits for a number of seconds.
     generation
-        Counts the connections; services opened in an earlier one are gone.
+        Number of reconnections so far; services of an earlier connection no longer exist.
     """
 
     def __init__(
         self,
-        dial: Callable[[], Any],
+        open_client: Callable[[], Any],
         *,
         group: str = "",
         joined: bool = False,
-        again: bool = True,
+        reconnect: bool = True,
         waits: Sequence[float] = RETRY_WAITS_S,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._dial = dial
+        self._open_client = open_client
         self._joined = joined
-        self._waits = tuple(waits) if again else ()
+        self._waits = tuple(waits) if reconnect else ()
         self.pause = pause
         self._lock = threading.RLock()
         self._services: dict[tuple[int, int], Services] = {}
         self.generation = 0
-        self.client = dial()
+        self.client = open_client()
         try:
             with translate_errors("login"):
                 admin = self.client.getSession().getAdminService()
@@ -95,7 +95,7 @@ class Session:
 
     @property
     def key(self) -> str:
-        """The session's key, for a worker process to join with. A secret."""
+        """The session's key, with which a worker process joins the session. A secret."""
         return str(self.client.getSessionId())
 
     @property
@@ -103,91 +103,95 @@ class Session:
         """The server's name or address."""
         return str(self.client.getProperty("omero.host"))
 
-    def read(self, doing: str, action: Callable[[Any], T], *, group: int = ALL_GROUPS) -> T:
-        """Do something that changes nothing; ``action`` gets the group's `Services` and may be repeated.
+    def read(self, activity: str, action: Callable[[Any], T], *, group: int = ALL_GROUPS) -> T:
+        """Run an action that changes nothing; it gets the `Services` of the group and may be repeated.
 
         Raises
         ------
         UnreachableError
-            Where the server is gone.
+            The server cannot be reached.
         ServerError
-            Where the connection breaks at this action again and again, although the server answers otherwise.
+            This action breaks the connection again and again, although the server answers other calls.
         """
-        return self._attempt(doing, action, group, None)
+        return self._run_with_retries(activity, action, group, None)
 
     def write(
-        self, doing: str, action: Callable[[Any], T], *, group: int, clean: Callable[[], object] | None = None
+        self, activity: str, action: Callable[[Any], T], *, group: int, clean: Callable[[], object] | None = None
     ) -> T:
-        """Do something that changes the server within a group; after a transient fault, ``clean``, then do it again.
+        """Run an action that changes objects of a group; after a transient fault, call ``clean`` and repeat it.
 
-        ``clean`` removes what an attempt whose answer was lost may have left; None where repeating is harmless.
-        Raises what `read` does.
+        ``clean`` removes what an attempt may have written whose answer was lost; None if repeating is harmless.
+        Raises the same as `read`.
         """
-        return self._attempt(doing, action, group, clean)
+        return self._run_with_retries(activity, action, group, clean)
 
-    def write_once(self, doing: str, action: Callable[[Any], T], *, group: int) -> T:
-        """Do something that must not be repeated, since what a lost attempt left could not be told apart."""
-        return self._act(doing, action, partial(self._in_group, group), None)
+    def write_once(self, activity: str, action: Callable[[Any], T], *, group: int) -> T:
+        """Run an action that must not be repeated, because results of a lost attempt could not be recognised."""
+        return self._run(activity, action, partial(self._find_services, group), None)
 
-    def _attempt(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
+    def _run_with_retries(
+        self, activity: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None
+    ) -> T:
         lost: UnreachableError | None = None
         seen, breaks = self.generation, 0
         for wait in (0.0, *self._waits):
             checked = False
             try:
                 if lost is not None:
-                    log.warning("%s; trying again in %g s", lost, wait)
+                    log.warning("%s; retrying in %g s", lost, wait)
                     self.pause(wait)
                     self._reconnect(seen)
                     checked = True
                     if clean is not None:
                         clean()
                 seen = self.generation
-                if breaks:  # away from the other threads' connection, which it may break: or they break it
-                    return self._act_alone(doing, action, group, clean)
-                return self._act(doing, action, partial(self._in_group, group), clean)
+                if breaks:  # not on the connection of the other threads: each could break the other's
+                    return self._run_on_own_connection(activity, action, group, clean)
+                return self._run(activity, action, partial(self._find_services, group), clean)
             except UnreachableError as error:
                 lost = error
                 self._services.clear()
                 breaks += checked and isinstance(error.__cause__, Ice.LocalException)
-                if breaks >= MOST_BROKEN_CONNECTIONS and self._answers(seen):
+                if breaks >= MOST_BROKEN_CONNECTIONS and self._is_server_answering(seen):
                     raise ServerError(
-                        f"{lost}; so it did {breaks + 1} times, although the server answers otherwise: what is sent "
-                        "or asked for may be too large for it (Ice.MessageSizeMax); see the server's log"
+                        f"{lost}; failed {breaks + 1} times, although the server answers other calls: the request or "
+                        "its answer may be too large for the server (Ice.MessageSizeMax); see the server's log"
                     ) from error
         assert lost is not None
         raise lost
 
-    def _act_alone(self, doing: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None) -> T:
-        """One attempt over a connection that nobody else uses."""
-        client = self._dial()
+    def _run_on_own_connection(
+        self, activity: str, action: Callable[[Any], T], group: int, clean: Callable[[], object] | None
+    ) -> T:
+        """Run an action once, on a connection of its own."""
+        client = self._open_client()
         try:
             services = Services(client.getSession(), _group_context(group))
-            return self._act(doing, action, lambda: services, clean)
+            return self._run(activity, action, lambda: services, clean)
         finally:
             _close_client(client)
 
-    def _act(
+    def _run(
         self,
-        doing: str,
+        activity: str,
         action: Callable[[Any], T],
         services: Callable[[], Services],
         clean: Callable[[], object] | None,
     ) -> T:
-        """One attempt; repeated where two sessions made the same thing at once, such as a new namespace."""
-        with translate_errors(doing):
+        """Run an action once; retry if two sessions created the same object at once, such as a new namespace."""
+        with translate_errors(activity):
             for wait in CONFLICT_WAITS_S:
                 try:
                     return action(services())
-                except omero.ValidationException as error:  # nothing of that save stands
-                    log.debug("%s: %s; trying again in %g s", doing, describe_error(error), wait)
+                except omero.ValidationException as error:  # nothing of that save was stored
+                    log.debug("%s: %s; retrying in %g s", activity, describe_error(error), wait)
                 self.pause(wait)
                 if clean is not None:
                     clean()
             return action(services())
 
-    def _in_group(self, group: int) -> Services:
-        """The services within a group; those of an earlier connection are gone."""
+    def _find_services(self, group: int) -> Services:
+        """Return the services bound to a group, on the current connection."""
         with self._lock:
             key = (self.generation, group)
             found = self._services.get(key)
@@ -195,7 +199,7 @@ class Session:
                 found = self._services[key] = Services(self.client.getSession(), _group_context(group))
             return found
 
-    def _answers(self, seen: int) -> bool:
+    def _is_server_answering(self, seen: int) -> bool:
         try:
             self._reconnect(seen)
         except UnreachableError:
@@ -204,14 +208,14 @@ class Session:
 
     def _reconnect(self, seen: int) -> None:
         with self._lock:
-            if self.generation != seen or self._alive():
+            if self.generation != seen or self._is_alive():
                 return
-            broken, self.client = self.client, self._dial()
+            broken, self.client = self.client, self._open_client()
             self.generation += 1
             _close_client(broken)
-            log.info("connected again as %s", self.user_name)
+            log.info("reconnected as %s", self.user_name)
 
-    def _alive(self) -> bool:
+    def _is_alive(self) -> bool:
         try:
             self.client.getSession().getAdminService().getEventContext()
         except REMOTE_ERRORS:
@@ -219,32 +223,32 @@ class Session:
         return True
 
     def context(self, group: int) -> dict[str, str]:
-        """The context for a call on a proxy of one's own, which selects a group (`ALL_GROUPS`: all of the user's).
+        """Return the context that selects a group, for calls on a proxy that is not bound to one.
 
-        An explicit context replaces the implicit one, without which a server refuses calls on repositories: what that
-        holds (the session's uuid) is in it. Ask for it anew in each attempt: a new connection may have a new session.
-        The services that `read` and `write` give need none.
+        `ALL_GROUPS` selects all groups of the user. An explicit context replaces the implicit one, without which a
+        server refuses calls on repositories; so this one also contains the session's uuid. Request it again in each
+        attempt: a new connection may have a new session. The services that `read` and `write` pass need no context.
         """
         with translate_errors("call context"):
             return dict(self.client.getContext(str(group)))
 
     def query_rows(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[list[Any]]:
-        """The rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
+        """Return the rows of a projection as plain Python values; integers are bound as longs, sequences as lists."""
         bound = _make_parameters(named)
         found = self.read("query", lambda sf: sf.getQueryService().projection(hql, bound), group=group)
         return [[unwrap(cell) for cell in row] for row in found]
 
     def query_ids(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[int]:
-        """The first column of a projection, as ints."""
+        """Return the first column of a projection as ints."""
         return [int(row[0]) for row in self.query_rows(hql, group=group, **named)]
 
     def query_objects(self, hql: str, *, group: int = ALL_GROUPS, **named: Any) -> list[Any]:
-        """Model objects by a query."""
+        """Return the model objects that a query finds."""
         bound = _make_parameters(named)
         return list(self.read("query", lambda sf: sf.getQueryService().findAllByQuery(hql, bound), group=group))
 
     def close(self) -> None:
-        """End the session for everybody who joined it, or leave it where it was joined; threads and sockets end."""
+        """Close the session for all clients that joined it; if this session was itself joined, leave it open."""
         if not self._joined:
             with suppress(*REMOTE_ERRORS):
                 _close_on_server(self.client)
@@ -273,20 +277,20 @@ def _find_group_id(admin: Any, who: Any, name: str) -> int:
     try:
         ident = int(admin.lookupGroup(name).id.val)
     except omero.ApiUsageException as error:
-        raise LoginError(f"group {name!r}: there is none of that name; {_describe_own_groups(admin, who)}") from error
+        raise LoginError(f"group {name!r}: no such group; {_describe_own_groups(admin, who)}") from error
     if not who.isAdmin and ident not in who.memberOfGroups:
         raise LoginError(f"group {name!r}: {who.userName} is not a member; {_describe_own_groups(admin, who)}")
     return ident
 
 
 def _describe_own_groups(admin: Any, who: Any) -> str:
-    """Which groups can be named; not the one that every user is in."""
+    """Return a text that lists the user's groups, without the group of all users."""
     names = sorted(g.name.val for g in admin.containedGroups(who.userId) if g.name.val not in ("user", "guest"))
     return f"groups of {who.userName}: {', '.join(names) or 'none'}"
 
 
 def _close_on_server(client: Any) -> None:
-    """End a session on the server, however many clients joined it; the server answers how many are left."""
+    """Close a session on the server, however many clients joined it; each call returns how many are left."""
     service = client.getSession().getSessionService()
     ended = omero.model.SessionI()
     ended.uuid = rstring(client.getSessionId())
@@ -300,12 +304,12 @@ def _close_client(client: Any) -> None:
 
 
 def _open_client(found: Credentials) -> Any:
-    """A client with an open session.
+    """Return an `omero.client` with an open session.
 
     Raises
     ------
     LoginError, UnreachableError
-        With the address, never with the secret.
+        The message contains the address, never the secret.
     """
     who = f"{found.user or 'session'}@{found.host}{f':{found.port}' if found.port else ''}"
     with translate_errors(f"login as {who}"):
@@ -316,8 +320,8 @@ def _open_client(found: Credentials) -> Any:
             if found.sudo:
                 _log_in_for_user(client, found)
             else:
-                _log_in(client, found, found.secret if found.joins else found.user)
-            if found.joins:
+                _log_in(client, found, found.secret if found.joins_session else found.user)
+            if found.joins_session:
                 client.getSession().detachOnDestroy()
             client.enableKeepAlive(KEEP_ALIVE_S)
         except BaseException:
@@ -327,7 +331,7 @@ def _open_client(found: Credentials) -> Any:
 
 
 def _log_in(client: Any, found: Credentials, name: str) -> Any:
-    """Open or join a session; the server's own words for a refusal name a session's key as a user."""
+    """Open or join a session; the server's own message of a refusal would contain a session's key."""
     try:
         return client.createSession(name, found.secret)
     except _REFUSED_LOGIN as error:
@@ -335,7 +339,7 @@ def _log_in(client: Any, found: Credentials, name: str) -> Any:
 
 
 def _log_in_for_user(client: Any, found: Credentials) -> None:
-    """Let an administrator open a session for somebody else, and join that."""
+    """Let an administrator open a session for another user, and join it."""
     service = _log_in(client, found, found.sudo).getSessionService()
     principal = omero.sys.Principal()
     principal.name, principal.group, principal.eventType = found.user, found.group or None, "User"
@@ -360,28 +364,30 @@ def connect(
     waits: Sequence[float] = RETRY_WAITS_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[Session]:
-    """A session, closed at the end; a joined one is left open on the server.
+    """Open a session and close it at the end; a joined one is left open on the server.
 
     Parameters
     ----------
     login
-        Who logs in where.
+        User and server.
     environ
-        Where ``OMERO_PASSWORD`` and the session store's folder are looked up; the process's own by default.
+        Environment with ``OMERO_PASSWORD`` and the session store's folder; by default that of the process.
     ask
-        Called with a prompt where a password is needed, such as `getpass.getpass`; None: never ask.
+        Called with a prompt if a password is needed, such as `getpass.getpass`; None: never ask.
     waits, pause
-        Seconds to wait before each new attempt after a transient fault, and how to wait.
+        Seconds to wait before each retry after a transient fault, and the function that waits.
 
     Raises
     ------
     LoginError
-        No secret was found, or the server refused it.
+        No password or session was found, or the server refused it.
     UnreachableError
-        There is no server at that address.
+        No server answers at that address.
     """
     found = find_credentials(login, os.environ if environ is None else environ, ask)
-    session = Session(lambda: _open_client(found), group=found.group, joined=found.joins, waits=waits, pause=pause)
+    session = Session(
+        lambda: _open_client(found), group=found.group, joined=found.joins_session, waits=waits, pause=pause
+    )
     try:
         yield session
     finally:
@@ -390,5 +396,5 @@ def connect(
 
 @contextmanager
 def wrap_client(client: Any) -> Iterator[Session]:
-    """A session around an `omero.client` that somebody else logged in and will close, as in an OMERO.script."""
-    yield Session(lambda: client, again=False)
+    """Use an `omero.client` that is logged in and that the caller closes, as in an OMERO.script."""
+    yield Session(lambda: client, reconnect=False)

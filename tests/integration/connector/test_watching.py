@@ -93,14 +93,14 @@ def test_opt_ins_are_found_on_every_kind_of_container_and_everywhere_they_hang(s
     assert [(n.annotation, n.target) for n in found] == [
         (first, f"Dataset:{one}"), (first, f"Dataset:{two}"), (second, f"Project:{project}"),
     ]  # fmt: skip
-    assert found[0].said("Recipe") == "nuclei" and found[0].owner == session.user_name
+    assert found[0].value("Recipe") == "nuclei" and found[0].owner == session.user_name
 
 
 def test_a_request_is_open_until_it_is_answered(user: Person, session: Session) -> None:
     dataset = create_container(session, "Dataset", "asked for")
     asked = queue_request(session, f"Dataset:{dataset}", RECIPE).annotation
     (stored,) = pairs_of_stored(user.client(), REQUEST_NS, asked)
-    assert "beside these" in stored.pop("Message")
+    assert "next to these" in stored.pop("Message")
     assert stored == {
         "Recipe": "asked", "Project": "FileAnnotation:1", "objects.threshold": "0.6", "Requested by": user.name,
         "State": "queued",

@@ -141,7 +141,7 @@ def test_a_recipe_is_called_after_the_attached_file(session, tmp_path):
 
 
 def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tmp_path):
-    with pytest.raises(MissingError, match=r"nuclei\.ilp: no such file here, and none .* attached to Dataset"):
+    with pytest.raises(MissingError, match=r"nuclei\.ilp: no such local file, and no file .* attached to Dataset"):
         read_project_bytes(session, "nuclei.ilp", [f"Dataset:{dataset}"])
     path = tmp_path / "nuclei.ilp"
     path.write_bytes(b"project")

@@ -128,7 +128,7 @@ def standing(owner):
 def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
     owner, mine, sink, info, made, theirs = drawn
     undone = undo(mine, "20261121T053001-000001")
-    assert undone.kept == (f"Image:{made[0]}: others drew ROIs on it",)
+    assert undone.kept == (f"Image:{made[0]}: other users drew ROIs on it",)
     assert (undone.removed["Roi"], undone.removed["Image"], undone.removed["MapAnnotation"]) == (3, 1, 2)
     assert standing(owner) == {"Roi": 2, "Annotation": 0, "OriginalFile": 0}
     assert len(read_outlines(theirs, made[0])) == 2
@@ -140,7 +140,7 @@ def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
     owner, mine, _, _, made, theirs = drawn
     undo(mine, "20261121T053001-000001")
     again = undo(mine, "20261121T053001-000001")
-    assert (dict(again.removed), again.kept) == ({}, (f"Image:{made[0]}: others drew ROIs on it",))
+    assert (dict(again.removed), again.kept) == ({}, (f"Image:{made[0]}: other users drew ROIs on it",))
     delete_objects(theirs, "Roi", [roi for roi, *_ in read_outlines(theirs, made[0])], group=theirs.group_id)
     last = undo(mine, "20261121T053001-000001")
     assert (dict(last.removed), last.kept) == ({"Image": 1}, ())
@@ -153,7 +153,7 @@ def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog
     _, mine, sink, info, made, theirs = drawn
     write(sink, info, record("20261121T053002-000002", recipe_hash="hash-2"), objects=4)
     assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053002-000002"]
-    assert f"Image:{made[0]}: stays, since others drew ROIs on it" in caplog.text
+    assert f"Image:{made[0]}: kept, because other users drew ROIs on it" in caplog.text
     assert mine.query_ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
     assert len(read_outlines(theirs, made[0])) == 2
     undo(mine, "20261121T053002-000002")
@@ -221,4 +221,4 @@ def test_neither_undo_nor_a_new_run_removes_an_image_that_somebody_linked_to_the
         )
     kept = undo(session, "20261121T053001-000002").kept
     assert session.query_ids("select i.id from Image i where i.id = :id", id=raw) == [raw]
-    assert kept == (f"Image:{raw}: its description does not say that the run made it",)
+    assert kept == (f"Image:{raw}: its description does not name the run",)

@@ -76,7 +76,7 @@ def store(tmp_path):
 
 def test_the_last_session_of_omero_login_is_joined(store):
     found = find_credentials(Login(), store, None)
-    assert (found.host, found.port, found.user, found.secret, found.joins) == (
+    assert (found.host, found.port, found.user, found.secret, found.joins_session) == (
         "omero.example",
         14064,
         "ada",
@@ -98,7 +98,7 @@ def test_looking_for_sessions_leaves_no_folder(tmp_path):
 
 def test_a_password_for_a_named_user_is_preferred_to_a_stored_session(store):
     found = find_credentials(Login("ada@omero.example"), {**store, "OMERO_PASSWORD": "s3cret"}, None)
-    assert (found.secret, found.joins) == ("s3cret", False)
+    assert (found.secret, found.joins_session) == ("s3cret", False)
 
 
 def test_the_prompt_names_who_is_asked(tmp_path):
@@ -118,7 +118,7 @@ def test_the_prompt_names_who_is_asked(tmp_path):
     [
         ("ada@here", r"omero login ada@here`.*OMERO_PASSWORD"),
         ("ada@here:14064", r"omero login ada@here:14064`"),
-        ("", r"no server is named.*--server"),
+        ("", r"no server given.*--server"),
     ],
 )
 def test_without_any_secret_the_ways_are_named(tmp_path, host, words):
@@ -136,7 +136,7 @@ def test_a_port_that_there_cannot_be_is_refused(address):
 def test_a_damaged_session_store_raises_nothing_of_its_own(store, tmp_path, damage):
     (tmp_path / "sessions" / "omero.example" / "ada" / "0000-key").write_bytes(damage)
     found = read_stored_session(Login(), store)
-    assert found.port == 4064 and found.kept
+    assert found.port == 4064 and found.is_stored
     (tmp_path / "sessions" / "._LASTHOST_").write_bytes(b"\xff")
     assert read_stored_session(Login(), store) is None
 
@@ -145,5 +145,5 @@ def test_a_password_file_that_is_no_text_says_so(tmp_path):
     path = tmp_path / "password"
     path.write_bytes(b"\xff\xfe")
     path.chmod(0o600)
-    with pytest.raises(LoginError, match="no text in UTF-8"):
+    with pytest.raises(LoginError, match="not UTF-8 text"):
         read_password_file(path)

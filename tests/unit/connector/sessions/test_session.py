@@ -67,7 +67,7 @@ class Server:
         self.up = True
         self.contexts = []
 
-    def dial(self):
+    def open_client(self):
         if not self.up:
             raise UnreachableError("down")
         self.logins += 1
@@ -109,7 +109,7 @@ class Client:
 
 def test_a_lost_connection_is_opened_again_and_the_call_repeated():
     server, waits = Server([Ice.ConnectionLostException(), Ice.ConnectionLostException()]), []
-    session = Session(server.dial, waits=(1, 2, 4), pause=waits.append)
+    session = Session(server.open_client, waits=(1, 2, 4), pause=waits.append)
     assert session.read("reading", lambda sf: sf.work()) == "done"
     assert (waits, session.generation) == ([1, 2], 2)
     assert (server.logins, server.closed) == (4, 3)  # the last attempt has a connection of its own
@@ -117,14 +117,14 @@ def test_a_lost_connection_is_opened_again_and_the_call_repeated():
 
 def test_a_write_is_cleaned_up_before_it_is_repeated():
     server, cleaned = Server([Ice.ConnectionLostException()]), []
-    session = Session(server.dial, waits=(1,), pause=lambda s: None)
+    session = Session(server.open_client, waits=(1,), pause=lambda s: None)
     session.write("saving", lambda sf: sf.work(), group=3, clean=lambda: cleaned.append(session.generation))
     assert cleaned == [1]
 
 
 def test_what_must_not_be_repeated_is_not():
     server = Server([Ice.ConnectionLostException()])
-    session = Session(server.dial, waits=(1,), pause=lambda s: None)
+    session = Session(server.open_client, waits=(1,), pause=lambda s: None)
     with pytest.raises(UnreachableError):
         session.write_once("creating", lambda sf: sf.work(), group=3)
     assert server.logins == 1
@@ -137,7 +137,7 @@ def test_a_server_that_stays_away_is_given_up_with_the_last_reason():
         server.up = False
         waits.append(seconds)
 
-    session = Session(server.dial, waits=(1, 2), pause=pause)
+    session = Session(server.open_client, waits=(1, 2), pause=pause)
     with pytest.raises(UnreachableError, match="down"):
         session.read("reading", lambda sf: sf.work())
     assert waits == [1, 2]
@@ -145,15 +145,15 @@ def test_a_server_that_stays_away_is_given_up_with_the_last_reason():
 
 def test_a_refusal_is_not_repeated():
     server = Server([omero.SecurityViolation()])
-    session = Session(server.dial, waits=(1, 2), pause=lambda s: None)
+    session = Session(server.open_client, waits=(1, 2), pause=lambda s: None)
     with pytest.raises(NotAllowedError):
         session.read("reading", lambda sf: sf.work())
     assert server.logins == 1
 
 
-def test_an_adopted_session_is_not_dialled_again():
+def test_an_adopted_session_does_not_reconnect():
     server = Server([Ice.ConnectionLostException()])
-    session = Session(server.dial, again=False)
+    session = Session(server.open_client, reconnect=False)
     with pytest.raises(UnreachableError):
         session.read("reading", lambda sf: sf.work())
     assert server.logins == 1
@@ -162,7 +162,7 @@ def test_an_adopted_session_is_not_dialled_again():
 def test_an_action_that_breaks_a_working_connection_again_and_again_is_at_fault_itself():
     """A message that is too large for the server ends the connection each time: the image fails, the run goes on."""
     server, waits = Server([Ice.ConnectionLostException()] * 100), []
-    session = Session(server.dial, waits=(1, 2, 4, 8, 15, 30, 60), pause=waits.append)
+    session = Session(server.open_client, waits=(1, 2, 4, 8, 15, 30, 60), pause=waits.append)
     with pytest.raises(ServerError, match="although the server answers") as caught:
         session.write("Image:5: storing", lambda sf: sf.work(), group=3)
     assert not isinstance(caught.value, UnreachableError)
@@ -173,7 +173,7 @@ def test_an_action_that_breaks_a_working_connection_again_and_again_is_at_fault_
 
 def test_a_server_that_is_busy_for_long_is_waited_for():
     server, waits = Server([omero.DatabaseBusyException()] * 5), []
-    session = Session(server.dial, waits=(1,) * 7, pause=waits.append)
+    session = Session(server.open_client, waits=(1,) * 7, pause=waits.append)
     assert session.read("reading", lambda sf: sf.work()) == "done"
     assert len(waits) == 5
 
@@ -182,7 +182,7 @@ def test_a_save_that_another_session_made_invalid_is_tried_again():
     """Two first annotations of a namespace at once: the server fails one of them."""
     for attempt in (Session.write, Session.write_once):
         server, cleaned = Server([omero.ValidationException()]), []
-        session = Session(server.dial, waits=(), pause=lambda s: None)
+        session = Session(server.open_client, waits=(), pause=lambda s: None)
         clean = {"clean": lambda: cleaned.append(1)} if attempt is Session.write else {}  # noqa: B023
         assert attempt(session, "saving", lambda sf: sf.work(), group=3, **clean) == "done"
         assert cleaned == ([1] if clean else [])
@@ -190,14 +190,14 @@ def test_a_save_that_another_session_made_invalid_is_tried_again():
 
 def test_what_stays_invalid_is_an_error():
     server = Server([omero.ValidationException()] * 100)
-    session = Session(server.dial, waits=(), pause=lambda s: None)
+    session = Session(server.open_client, waits=(), pause=lambda s: None)
     with pytest.raises(ServerError, match="ValidationException"):
         session.write_once("saving", lambda sf: sf.work(), group=3)
 
 
 def test_every_action_works_within_the_group_that_it_was_given():
     server = Server([])
-    session = Session(server.dial, waits=())
+    session = Session(server.open_client, waits=())
     session.read("reading", lambda sf: sf.work())
     session.write("saving", lambda sf: sf.work(), group=3)
     session.write_once("creating", lambda sf: sf.work(), group=4)
