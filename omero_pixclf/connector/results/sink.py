@@ -204,7 +204,7 @@ class OmeroSink:
         self._merged: dict[tuple[str, str], int | None] = {}
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Look up for many images at once what `previous` and `explain_refusal` will be asked of each, once."""
+        """Look up for many images at once what `previous` and `refusal` return for each, once."""
         keys = [image.key for image in images]
         entries = find_entries_on_images(self._session, [parse_key(key)[1] for key in keys])
         self._earlier = {
