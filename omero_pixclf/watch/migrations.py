@@ -63,8 +63,9 @@ def upgrade_schema(engine: Engine, tables: MetaData, name: str, migrations: Sequ
         If the database has a newer version than the one that the migrations lead to.
     """
     with engine.connect() as connection:
-        found = schema_version(connection)
-    if found != FIRST_VERSION + len(migrations):
+        is_complete = set(tables.tables).issubset(inspect(connection).get_table_names())
+        is_current = is_complete and schema_version(connection) == FIRST_VERSION + len(migrations)
+    if not is_current:
         with engine.begin() as connection:
             _lock(connection)
             _upgrade_locked(connection, tables, name, migrations)

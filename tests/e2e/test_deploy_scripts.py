@@ -1,9 +1,11 @@
-"""The shell scripts in deploy/, run as BIOMERO and Slurm run them."""
+"""The shell scripts in deploy/, run as BIOMERO and Slurm run them; the unit as systemd reads it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 from importlib.resources import files
 from pathlib import Path
@@ -16,6 +18,7 @@ import tifffile
 from tests.e2e.conftest import PROGRAM, Omero
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+UNIT = DEPLOY / "omero-pixclf-watch.service"
 PROJECT = Path(str(files("omero_pixclf.demo") / "plate.ilp"))
 
 
@@ -105,3 +108,19 @@ def test_a_merge_without_shares_says_so(tmp_path: Path) -> None:
     done = run("slurm-merge.sh", RUNS=str(tmp_path), JOB="5")
     assert done.returncode == 1
     assert "no share" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    text = UNIT.read_text(encoding="utf-8")
+    copy.write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE), encoding="utf-8")
+    command = ["systemd-analyze", "verify", "--man=no", str(copy)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("script", sorted(DEPLOY.rglob("*.sh")), ids=lambda p: p.name)
+def test_shell_scripts_are_executable_and_parse(script: Path) -> None:
+    assert script.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", str(script)], check=True, timeout=20)

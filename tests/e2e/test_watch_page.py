@@ -23,7 +23,7 @@ from omero_pixclf.watch.settings import ServiceSettings, StatusPageSettings
 from omero_pixclf.watch.state import open_state
 from omero_pixclf.watch.status import ContainerStatus, PassResult
 from omero_pixclf.watch.watcher import Watcher
-from omero_pixclf.watch.web import StatusSite
+from omero_pixclf.watch.web import StatusSite, serve
 from tests.e2e.browser import BROWSER, Tab, browser
 
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="needs Chromium, which is not installed here")
@@ -78,11 +78,11 @@ def site(watcher: Watcher) -> Iterator[Callable[..., str]]:
 
     with ExitStack() as stack:
 
-        def serve(token: str = "", **page: object) -> str:
+        def start(token: str = "", **page: object) -> str:
             auth = Authenticator(StatusPageSettings(port=0, **page), token)  # type: ignore[arg-type]
             return stack.enter_context(serve(StatusSite(watcher, auth, lambda: 1_795_000_000.0)))
 
-        yield serve
+        yield start
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""The OMERO script's form: made from the recipe's model, and back to a recipe; the words of its answers."""
+"""The form of the OMERO script: made from the recipe's model, and parsed to a recipe."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from typing import Any
 import pytest
 from omero.rtypes import unwrap
 
-from omero_pixclf.cli.omero_control import needs_session
-from omero_pixclf.cli.script import script_text
 from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.errors import UsageError
-from omero_pixclf.image import ImageInfo, ImageLocation
 from omero_pixclf.omero_script import form
 from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
-from omero_pixclf.omero_script.main import _answer, message_of
-from omero_pixclf.runs.execution.serial import ImageOutcome
-from omero_pixclf.runs.run import ContainerOutcome, RunFinished
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": ClassifierSettings, "objects": ObjectSettings, "output": OutputSettings}
@@ -142,12 +136,12 @@ def test_targets_are_named_once_and_the_way_to_run_is_kept() -> None:
 @pytest.mark.parametrize("name", ["plate.ilp", "a (FileAnnotation:7, on Plate:1).ilp", "()", "ü, x.ilp"])
 def test_an_entry_of_the_list_leads_back_to_its_file_whatever_it_is_called(name: str) -> None:
     (entry,) = choices([(12, name, "Dataset:7")])
-    assert order_of(filled(Classifier=entry)).recipe.classifier.project == "FileAnnotation:12"
+    assert order_of(filled(ClassifierSettings=entry)).recipe.classifier.project == "FileAnnotation:12"
 
 
 @pytest.mark.parametrize("given", ["FileAnnotation:12", "plate.ilp"])
 def test_clients_may_name_a_project_themselves(given: str) -> None:
-    assert order_of(filled(Classifier=given)).recipe.classifier.project == given
+    assert order_of(filled(ClassifierSettings=given)).recipe.classifier.project == given
 
 
 def test_of_several_projects_none_is_taken_unasked_and_the_only_one_is() -> None:
@@ -166,78 +160,6 @@ def test_without_attached_projects_the_form_still_opens() -> None:
     assert not FORM["Classifier"].optional
 
 
-PLATE = ImageLocation("Plate:3", "Screening", "A1")
-
-
-def outcome(number: int, state: Any = "done", reason: str = "", **objects: int) -> ImageOutcome:
-    image = ImageInfo(f"Image:{number}", f"field {number}", (1, 1, 8, 8, 1), "uint8", ("",), place=PLATE)
-    return ImageOutcome(image, state, reason, objects=tuple(objects.items()))
-
-
-def test_the_message_counts_what_was_found_and_says_where_it_is() -> None:
-    done = RunFinished(
-        "r-1", (outcome(1, Nucleus=5), outcome(2, Nucleus=7)), (ContainerOutcome("Plate:3", "Screening"),)
-    )
-    text = message_of(done)
-    assert text.startswith("2 of 2 images done: 12 Nucleus.")
-    assert "Screening (Plate:3)" in text and "omero-pixclf undo r-1" in text
-
-
-def test_the_message_names_the_first_failures_with_their_reasons_and_counts_the_others() -> None:
-    bad = tuple(outcome(n, "failed", f"reason {n}") for n in range(5))
-    text = message_of(RunFinished("r-1", (*bad, outcome(9, "skipped")), ()))
-    assert "0 of 6 images done" in text and "5 images without results" in text
-    assert "field 2: reason 2" in text and "reason 3" not in text and "2 more" in text
-    assert "1 image had these results already" in text and "undo" not in text
-
-
-def test_a_container_that_was_not_finished_is_told() -> None:
-    one = ContainerOutcome("Plate:3", "Screening", reason="refused")
-    assert "not finished: refused" in message_of(RunFinished("r-1", (outcome(1),), (one,)))
-
-
-def test_the_script_carries_the_python_it_is_told_and_nothing_else_changes() -> None:
-    plain, told = script_text(), script_text("/opt/it's/bin/python")
-    (line,) = set(told.splitlines()) - set(plain.splitlines())
-    space: dict[str, Any] = {}
-    exec(line, space)
-    assert space["PYTHON"] == "/opt/it's/bin/python"
-    compile(told, "script", "exec")
-    for bad in ("python3", "/opt/a\nimport os"):
-        with pytest.raises(UsageError):
-            script_text(bad)
-
-
-def test_the_script_carries_where_the_servers_storage_is_mounted() -> None:
-    told = script_text(direct=("/OMERO", "/data=/mnt/it's"))
-    (line,) = set(told.splitlines()) - set(script_text().splitlines())
-    space: dict[str, Any] = {}
-    exec(line, space)
-    assert space["DIRECT"] == ("/OMERO", "/data=/mnt/it's")
-    for bad in ("OMERO", "/data=mnt", "data=/mnt", "/mnt\nimport os"):
-        with pytest.raises(UsageError):
-            script_text(direct=[bad])
-
-
-@pytest.mark.parametrize(
-    ("words", "needs"),
-    [
-        ("run Plate:3 --project x.ilp", True),
-        ("runs list", True),
-        ("script install", True),
-        ("run Plate:3 --out there", False),
-        ("run Plate:3 -s other", False),
-        ("run --server=other Plate:3", False),
-        ("predict --project x.ilp", False),
-        ("demo", False),
-        ("", False),
-        ("nonsense", False),
-    ],
-)
-def test_omeros_session_is_asked_for_only_by_commands_that_use_one(words: str, needs: bool) -> None:
-    assert needs_session(words.split()) is needs
-
-
 @pytest.mark.parametrize(
     "given",
     ["/etc/passwd", "./plate.ilp", "../plate.ilp", "~/plate.ilp", "C:\\plate.ilp", "File:12", "FileAnnotation:x",
@@ -245,7 +167,7 @@ def test_omeros_session_is_asked_for_only_by_commands_that_use_one(words: str, n
 )  # fmt: skip
 def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
     with pytest.raises(UsageError, match="project"):
-        order_of(filled(Classifier=given))
+        order_of(filled(ClassifierSettings=given))
 
 
 @pytest.mark.parametrize(
@@ -267,15 +189,6 @@ def test_whatever_a_client_sends_is_understood_or_refused(changes: dict[str, Any
 def test_values_nested_without_end_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"^{name.replace('_', ' ')}: (nested|more than)"):
         order_of(filled(**{name: value}))
-
-
-def test_inputs_that_cannot_be_unwrapped_are_refused_with_words() -> None:
-    class Client:
-        def getInputs(self, unwrap: bool) -> dict[str, Any]:
-            raise RecursionError
-
-    answer = _answer(Client(), (), 1)
-    assert answer.code == 1 and "nested too deeply" in answer.message
 
 
 @pytest.mark.parametrize("most", [0, -1, 10_001, 2**62, True, False, 1.0, "5"])

@@ -31,7 +31,7 @@ from omero_pixclf.image import ArrayReader, ImageInfo
 from omero_pixclf.omero_script.form import QUEUE, parameters
 from tests.integration.conftest import Endpoint, Lab, Person
 
-DEMO = Path(__file__).resolve().parents[2] / "omero_pixclf" / "demo"
+DEMO = Path(__file__).resolve().parents[3] / "omero_pixclf" / "demo"
 PATH = f"omero_pixclf/{NAME}"
 
 

@@ -1,4 +1,4 @@
-"""One pass after another over a backend made by hand, with a clock that the test turns."""
+"""Passes over the images of a fake backend, with a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -370,14 +370,6 @@ def test_the_queue_shows_how_each_request_stands_until_it_is_answered(engine: ob
     assert watcher.run_pass().open_requests == 0 and watcher.status.requests == ()
     assert seen == [["processing 2 images in Dataset:1", "queued"]] * 2
     assert backend.answers[-1] == (8, "done", "results on 2 of 2 images")
-
-
-def test_without_progress_the_watcher_is_not_well(clock: Clock) -> None:
-    status = WatcherStatus(lambda: clock.steady, 100)
-    status.report_progress("Image:1")
-    clock.on(101)
-    healthy, message = status.health
-    assert not healthy and "Image:1" in message
 
 
 def test_a_request_that_cannot_be_answered_keeps_nobody_waiting(engine: object, clock: Clock) -> None:
