@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +14,7 @@ from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.cli.path_types import UserPath, UserText
 
 if TYPE_CHECKING:
-    from omero_pixclf.app.file_import import FileImport
+    from omero_pixclf.embedded.importer.file_import import FileImport
 
 __all__ = ["embedded"]
 
@@ -57,29 +54,20 @@ def start(folder: Path, port: int, host: str, as_json: bool) -> None:
     OMERO_PASSWORD sets root's password. Without it, the first start generates a password and shows it once; later
     starts do not change it.
     """
-    from omero_pixclf.embedded.server.server import start as start_server
+    from omero_pixclf.embedded.server.serve import StopSignals, serve
+    from omero_pixclf.embedded.server.server import is_loopback
 
-    stopped: list[int] = []  # not an Event: a second signal while its lock is held would deadlock
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, _: stopped.append(got))
-    with start_server(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
-        _reduce_garbage_collection()
+    stop = StopSignals()
+    with serve(folder, port=port, host=host, password=os.environ.get("OMERO_PASSWORD")) as server:
         if server.new_password:
             text = f"root's password, not shown again: {server.new_password}"
             print_result(as_json, text, password=server.new_password)
-        if host not in ("127.0.0.1", "localhost", "::1"):
+        if not is_loopback(host):
             click.echo(f"warning: others can reach {host}; this server is for tests and trials only", err=True)
         text = f"ready on {server.host}:{server.port} (root), data in {folder}; Ctrl-C stops"
         print_result(as_json, text, host=server.host, port=server.port, user="root", folder=str(folder))
-        while not stopped:
-            time.sleep(0.1)
+        stop.wait()
     print_result(as_json, "stopped", stopped=True)
-
-
-def _reduce_garbage_collection() -> None:
-    """Search for reference cycles less often, since large answers create many objects, and not in loaded modules."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 20)
 
 
 @embedded.command(
@@ -110,11 +98,13 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, as_json: bo
     HDF5 and NumPy, which OMERO cannot read, and files with --axes are uploaded as pixels. Plates belong to no dataset.
     A file that cannot be imported is reported and the others are imported; the exit code is then 1.
     """
-    from omero_pixclf.app.file_import import import_files
+    from omero_pixclf.app.runs import open_session
+    from omero_pixclf.embedded.importer.file_import import import_files
 
     failed, login = 0, pop_login(options)
-    with advise_on_interrupt(lambda: "the files listed above are imported; import the others again"):
-        for done in import_files(login, files, dataset=dataset, axes=axes):
+    advice = "the files listed above are imported; import the others again"
+    with advise_on_interrupt(lambda: advice), open_session(login) as session:
+        for done in import_files(session, files, dataset=dataset, axes=axes):
             failed += done.error is not None
             _print_import(as_json, done)
     return _SOME_FAILED if failed else 0
@@ -161,7 +151,7 @@ def importer(folder: Path, user_cache: bool, as_json: bool) -> None:
     importer with the same command line, and has none of Bio-Formats' readers (see `omero-pixclf embedded import
     --help`). omero-py itself is not changed; the replacement is only used if the folder is first in PATH.
     """
-    from omero_pixclf.embedded.importer.source_folder import make_jar_cache_entry, make_java_folder
+    from omero_pixclf.embedded.importer.java_folder import make_jar_cache_entry, make_java_folder
 
     made = make_java_folder(folder)
     about = made.with_name("README.txt")

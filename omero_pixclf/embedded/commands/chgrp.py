@@ -83,130 +83,134 @@ class GroupChange(GraphTraversal):
     def __init__(self, call: RequestContext, options: Any, group: int, ignored: Sequence[str] = ()) -> None:
         super().__init__(call, options, ignored)
         self.group = group
-        self.to_private = not _level(call, group).readable
+        self.to_private = not _level(call, group).is_readable
 
     # ---- what goes along -------------------------------------------------------------------------------------
-    def spread(self, action: Action, batch: list[StoredObject]) -> None:
+    def expand(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow parts, rendering settings and annotations."""
-        super().spread(action, batch)
+        super().expand(action, batch)
         for text in _DISPLAY:
             found = relation(text)
             holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
-            for pair in found.things(self.tx, holders) if holders else ():
+            for pair in found.members(self.tx, holders) if holders else ():
                 self._follow_display(action, holders[pair.known], pair.other)
         self._annotations(batch)
 
-    def _follow_display(self, action: Action, pixels: StoredObject, thing: StoredObject) -> None:
-        lost = self.to_private and thing.owner != pixels.owner
-        self.decide(thing, Action.DROP if lost else action, checked=thing.owner == pixels.owner)
+    def _follow_display(self, action: Action, pixels: StoredObject, member: StoredObject) -> None:
+        lost = self.to_private and member.owner != pixels.owner
+        self.decide(member, Action.DELETE if lost else action, checked=member.owner == pixels.owner)
 
     def _annotations(self, batch: list[StoredObject]) -> None:
         for name in annotation_links():
             found = relation(name)
             holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
-            for pair in found.things(self.tx, holders) if holders else ():
+            for pair in found.members(self.tx, holders) if holders else ():
                 borrowed = is_any_kind(pair.other, BORROWED_ANNOTATIONS)
                 if not borrowed or holders[pair.known].owner == pair.other.owner:
                     self.consider(pair.other)
 
-    def considers(self, hold: HoldRule, action: Action, holder: StoredObject, thing: StoredObject) -> bool:
+    def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
         """Own things are considered, others' only outside private groups."""
         if hold.blocks_only:
             return False
-        free = hold not in CONTENTS or hold.bond in UNOWNED or is_kind(thing.kind, "Roi")
-        if free or holder.owner == thing.owner:
+        free = hold not in CONTENTS or hold.relation in UNOWNED or is_kind(member.kind, "Roi")
+        if free or holder.owner == member.owner:
             return True
-        return not self.to_private and (self.rights(thing).delete or self.rights(holder).chgrp)
+        return not self.to_private and (self.rights(member).delete or self.rights(holder).chgrp)
 
-    def settled(self, thing: StoredObject) -> Decision | None:
+    def decide_unheld(self, member: StoredObject) -> Decision | None:
         """What nobody holds any more moves, is lost, or stays behind."""
-        if is_kind(thing.kind, "Annotation"):
-            return self._settled_annotation(thing)
-        if is_kind(thing.kind, "Roi"):
-            return self._settled_region(thing)
-        if is_any_kind(thing, _WITH_IMAGE):
+        if is_kind(member.kind, "Annotation"):
+            return self._decide_annotation(member)
+        if is_kind(member.kind, "Roi"):
+            return self._decide_roi(member)
+        if is_any_kind(member, _WITH_IMAGE):
             return None
-        if is_any_kind(thing, _CONTAINED):
-            return self._settled_content(thing)
-        return Decision(thing, Action.TAKE, not is_kind(thing.kind, "StatsInfo"))
+        if is_any_kind(member, _CONTAINED):
+            return self._decide_content(member)
+        return Decision(member, Action.INCLUDE, not is_kind(member.kind, "StatsInfo"))
 
-    def _settled_region(self, thing: StoredObject) -> Decision | None:
-        movers = self._movers(thing)
-        own = any(holder.owner == thing.owner for holder in movers)
-        if movers and (own or not self.to_private):
-            return Decision(thing, Action.TAKE, own)
-        return Decision(thing, Action.DROP, False) if movers else None
+    def _decide_roi(self, member: StoredObject) -> Decision | None:
+        included = self._included_holders(member)
+        own = any(holder.owner == member.owner for holder in included)
+        if included and (own or not self.to_private):
+            return Decision(member, Action.INCLUDE, own)
+        return Decision(member, Action.DELETE, False) if included else None
 
-    def _settled_content(self, thing: StoredObject) -> Decision | None:
-        if self.call.caller.has("Chgrp") or thing.owner == self.call.caller.user_id:
-            return Decision(thing, Action.TAKE, True)
-        rights = self.rights(thing)
+    def _decide_content(self, member: StoredObject) -> Decision | None:
+        if self.call.caller.has_privilege("Chgrp") or member.owner == self.call.caller.user_id:
+            return Decision(member, Action.INCLUDE, True)
+        rights = self.rights(member)
         may = rights.delete or rights.chgrp
-        return Decision(thing, Action.TAKE, False) if may and not self.to_private else None
+        return Decision(member, Action.INCLUDE, False) if may and not self.to_private else None
 
-    def _settled_annotation(self, thing: StoredObject) -> Decision | None:
-        deletable, movers = self.rights(thing).delete, self._movers(thing)
-        if any(holder.owner == thing.owner for holder in movers):
-            return Decision(thing, Action.TAKE, True)
-        if movers and not self.to_private and deletable:
-            return Decision(thing, Action.TAKE, True)
-        if deletable or is_any_kind(thing, FREE_ANNOTATIONS):
-            return Decision(thing, Action.DROP, deletable)
+    def _decide_annotation(self, member: StoredObject) -> Decision | None:
+        deletable, included = self.rights(member).delete, self._included_holders(member)
+        if any(holder.owner == member.owner for holder in included):
+            return Decision(member, Action.INCLUDE, True)
+        if included and not self.to_private and deletable:
+            return Decision(member, Action.INCLUDE, True)
+        if deletable or is_any_kind(member, FREE_ANNOTATIONS):
+            return Decision(member, Action.DELETE, deletable)
         return None
 
-    def _movers(self, thing: StoredObject) -> list[StoredObject]:
+    def _included_holders(self, member: StoredObject) -> list[StoredObject]:
         """Those holders of a thing that move."""
         found = []
-        for text in self.holding():
+        for text in self.holding_relations():
             pairs = relation(text)
-            if is_kind(thing.kind, pairs.thing):
-                found += [p.other for p in pairs.holders(self.tx, [thing.id]) if self.goes(p.other.key, Action.TAKE)]
+            if is_kind(member.kind, pairs.member):
+                found += [
+                    p.other
+                    for p in pairs.holders(self.tx, [member.id])
+                    if self.has_decision(p.other.key, Action.INCLUDE)
+                ]
         return found
 
     # ---- links -----------------------------------------------------------------------------------------------
-    def round_off(self) -> None:
+    def finalize(self) -> None:
         """Links move with both ends; with one end only they are lost, and so are an image's objective settings."""
-        self.follow(relation("Image.objectiveSettings"), Action.DROP, self.taken("Image"))
-        movers = [fate.item for fate in self.fates.values() if fate.action is Action.TAKE]
-        for link, _end, _side in self.links(movers):
-            if link.key not in self.fates:
-                self._settle_link(link)
+        self.follow(relation("Image.objectiveSettings"), Action.DELETE, self.decided_objects("Image"))
+        included = [decision.item for decision in self.decisions.values() if decision.action is Action.INCLUDE]
+        for link, _end, _side in self.find_links(included):
+            if link.key not in self.decisions:
+                self._decide_link(link)
 
-    def _settle_link(self, link: StoredObject) -> None:
+    def _decide_link(self, link: StoredObject) -> None:
         parent, child = (self._end(link, side) for side in ("parent", "child"))
-        both = all(self.goes(end.key, Action.TAKE) for end in (parent, child))
+        both = all(self.has_decision(end.key, Action.INCLUDE) for end in (parent, child))
         if both and (not self.to_private or parent.owner == child.owner or entity(link.kind).is_annotation_link):
-            self.decide(link, Action.TAKE, checked=False)
+            self.decide(link, Action.INCLUDE, checked=False)
         elif both or link.kind not in WHOLE_LINKS:
             self._check_tag(parent, child)
-            self.decide(link, Action.DROP, checked=False)
+            self.decide(link, Action.DELETE, checked=False)
 
     def _check_tag(self, parent: StoredObject, child: StoredObject) -> None:
-        stays = not self.goes(parent.key) and self.goes(child.key, Action.TAKE)
+        stays = not self.has_decision(parent.key) and self.has_decision(child.key, Action.INCLUDE)
         if stays and is_kind(child.kind, "TagAnnotation") and not self.rights(parent).delete:
             raise graph_error(f"may not move {format_object(child)} while used by {format_object(parent)}")
 
     def _end(self, link: StoredObject, side: str) -> StoredObject:
-        return relation(f"{link.kind}.{side}").things(self.tx, [link.id])[0].other
+        return relation(f"{link.kind}.{side}").members(self.tx, [link.id])[0].other
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self) -> None:
         """GraphException where something may not be moved or lost."""
-        for fate in self.fates.values():
-            rights = self.rights(fate.item)
-            if fate.checked and not (rights.chgrp if fate.action is Action.TAKE else rights.delete):
-                raise graph_error(f"not permitted to process {format_object(fate.item)}")
-        for thing in self.considered.values():
-            if is_kind(thing.kind, "OriginalFile"):
-                raise graph_error(f"cannot move {format_object(thing)} while objects using it remain")
+        for decision in self.decisions.values():
+            rights = self.rights(decision.item)
+            if decision.checked and not (rights.chgrp if decision.action is Action.INCLUDE else rights.delete):
+                raise graph_error(f"not permitted to process {format_object(decision.item)}")
+        for member in self.considered.values():
+            if is_kind(member.kind, "OriginalFile"):
+                raise graph_error(f"cannot move {format_object(member)} while objects using it remain")
         for text in SHARED_RELATIONS:
             check_shared(self, relation(text))
         for text in _NEVER_ALONE:
             check_holders_included(self, relation(text))
-        check_holders_included(self, relation("FileAnnotation.file"), Action.TAKE)
-        check_filesets(self, self.taken("Image"))
+        check_holders_included(self, relation("FileAnnotation.file"), Action.INCLUDE)
+        check_filesets(self, self.decided_objects("Image"))
 
-    def to_unlink(self) -> list[tuple[str, str, list[int]]]:
+    def references_to_clear(self) -> list[tuple[str, str, list[int]]]:
         """(table's class, property, ids) of references to empty; GraphException where one must stand."""
         found = []
         for crossing in find_cross_group_references(self):
@@ -218,24 +222,24 @@ class GroupChange(GraphTraversal):
         return found
 
 
-def check_shared(journey: GraphTraversal, found: Relation) -> None:
+def check_shared(traversal: GraphTraversal, found: Relation) -> None:
     """GraphException where only some of a thing's holders are taken."""
-    movers = [item.id for item in journey.taken(found.holder)]
-    things = {pair.other.id: pair.known for pair in found.things(journey.tx, movers)} if movers else {}
-    for pair in found.holders(journey.tx, things) if things else ():
-        if not journey.goes(pair.other.key):
+    included = [item.id for item in traversal.decided_objects(found.holder)]
+    members = {pair.other.id: pair.known for pair in found.members(traversal.tx, included)} if included else {}
+    for pair in found.holders(traversal.tx, members) if members else ():
+        if not traversal.has_decision(pair.other.key):
             raise graph_error(
-                f"may not take {found.holder}[{things[pair.known]}] while {format_object(pair.other)} remains as they "
-                f"share {found.thing}[{pair.known}]"
+                f"may not take {found.holder}[{members[pair.known]}] while {format_object(pair.other)} remains as they "
+                f"share {found.member}[{pair.known}]"
             )
 
 
-def check_holders_included(journey: GraphTraversal, found: Relation, action: Action | None = None) -> None:
-    """GraphException where things are taken from holders that stay, or do not have the fate they need to have."""
-    things = [item.id for item in journey.taken(found.thing)]
-    for pair in found.holders(journey.tx, things) if things else ():
-        if not journey.goes(pair.other.key, action):
-            raise graph_error(f"may not take {found.thing}[{pair.known}] while {format_object(pair.other)} remains")
+def check_holders_included(traversal: GraphTraversal, found: Relation, action: Action | None = None) -> None:
+    """GraphException where things are taken from holders that stay, or do not have the decision they need to have."""
+    members = [item.id for item in traversal.decided_objects(found.member)]
+    for pair in found.holders(traversal.tx, members) if members else ():
+        if not traversal.has_decision(pair.other.key, action):
+            raise graph_error(f"may not take {found.member}[{pair.known}] while {format_object(pair.other)} remains")
 
 
 def _key_text(crossing: CrossGroupReference) -> str:
@@ -243,38 +247,38 @@ def _key_text(crossing: CrossGroupReference) -> str:
 
 
 def _level(call: RequestContext, group: int) -> GroupLevel:
-    return call.as_admin().graph.level(group)
+    return call.as_admin().graph.group_level(group)
 
 
 def check_destination(call: RequestContext, group: int) -> None:
     """Refused where the caller cannot move data to a group."""
     exists = call.tx.one("SELECT 1 FROM experimentergroup WHERE id = ?", (group,)) is not None
-    if not exists or not (call.caller.has("Chgrp") or group in call.caller.member_of):
+    if not exists or not (call.caller.has_privilege("Chgrp") or group in call.caller.member_of):
         raise RequestError("not-in-group", "not a member of the chgrp destination group")
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> GroupChange:
     """What a Chgrp2 request takes along."""
     check_destination(call, request.groupId)
-    moving = GroupChange(call, child_options(request.childOptions), request.groupId)
-    moving.stops = stops
-    moving.run(find_named_targets(moving, TARGETS, request.targetObjects), Action.TAKE)
-    return moving
+    change = GroupChange(call, child_options(request.childOptions), request.groupId)
+    change.stop_classes = stops
+    change.run(find_named_targets(change, TARGETS, request.targetObjects), Action.INCLUDE)
+    return change
 
 
 def change_group(call: RequestContext, request: Any) -> Any:
     """Answer a Chgrp2 request."""
-    moving = plan(call, request)
-    moving.check()
-    dropped = Deletion(call, moving.options)
-    dropped.fates = moving.fates
-    unlinked = [*moving.to_unlink(), *dropped.to_unlink()]
+    change = plan(call, request)
+    change.check()
+    dropped = Deletion(call, change.options)
+    dropped.decisions = change.decisions
+    unlinked = [*change.references_to_clear(), *dropped.references_to_clear()]
     if not request.dryRun:
-        for root, ids in moving.of_action(Action.TAKE).items():
+        for root, ids in change.ids_by_table(Action.INCLUDE).items():
             set_column(call, root, "group_id", request.groupId, ids)
-        log_events(call, "UPDATE", moving.by_class(Action.TAKE))
-        execute_deletion(moving, unlinked)
-    return omero.cmd.Chgrp2Response(moving.by_class(Action.TAKE), moving.by_class(Action.DROP))
+        log_events(call, "UPDATE", change.ids_by_class(Action.INCLUDE))
+        execute_deletion(change, unlinked)
+    return omero.cmd.Chgrp2Response(change.ids_by_class(Action.INCLUDE), change.ids_by_class(Action.DELETE))
 
 
 def set_column(call: RequestContext, root: str, column: str, value: int, ids: Sequence[int]) -> None:

@@ -50,23 +50,27 @@ _FORBIDDEN = (  # what cannot be cut between owners
 def change_permissions(call: RequestContext, request: Any) -> Any:
     """Answer a Chmod2 request."""
     wanted = _parse_permissions(request.permissions)
-    removal = Deletion(call.as_admin(), child_options(request.childOptions))
-    groups = find_named_targets(removal, TARGETS, request.targetObjects)
+    deletion = Deletion(call.as_admin(), child_options(request.childOptions))
+    groups = find_named_targets(deletion, TARGETS, request.targetObjects)
     for group in groups:
-        if not (call.caller.has("ModifyGroup") or group.id in call.caller.leader_of):
+        if not (call.caller.has_privilege("ModifyGroup") or group.id in call.caller.leader_of):
             raise graph_error(f"not permitted to change the permissions of group {group.id}")
-    closing = [] if GroupLevel(wanted).readable else [g.id for g in groups if removal.call.graph.level(g.id).readable]
-    removal.run(list(_cross_owner_objects(removal, closing)), Action.DROP)
-    unlinked = removal.to_unlink()
+    closing = (
+        []
+        if GroupLevel(wanted).is_readable
+        else [g.id for g in groups if deletion.call.graph.group_level(g.id).is_readable]
+    )
+    deletion.run(list(_cross_owner_objects(deletion, closing)), Action.DELETE)
+    unlinked = deletion.references_to_clear()
     if not request.dryRun:
         for group in groups:
             sql = "UPDATE experimentergroup SET permissions = ?, update_id = ? WHERE id = ?"
             call.tx.execute(sql, (wanted, call.event_id, group.id))
             for action in ("UPDATE", f"CHMOD({format_permissions(wanted)})"):
                 log_event(call, action, "ome.model.meta.ExperimenterGroup", [group.id])
-        execute_deletion(removal, unlinked)
+        execute_deletion(deletion, unlinked)
     included = {"ome.model.meta.ExperimenterGroup": sorted(group.id for group in groups)} if groups else {}
-    return omero.cmd.Chmod2Response(included, removal.by_class(Action.DROP))
+    return omero.cmd.Chmod2Response(included, deletion.ids_by_class(Action.DELETE))
 
 
 def _parse_permissions(text: str) -> int:
@@ -75,28 +79,28 @@ def _parse_permissions(text: str) -> int:
     return int(omero.model.PermissionsI(text)._perm1)
 
 
-def _cross_owner_objects(removal: Deletion, groups: Sequence[int]) -> Iterator[StoredObject]:
+def _cross_owner_objects(deletion: Deletion, groups: Sequence[int]) -> Iterator[StoredObject]:
     """What connects data of different owners in some groups; GraphException where it cannot be cut."""
     for group in groups:
         for text in _FORBIDDEN:
-            for ident in _cross_owner_rows(removal, text, group):
+            for ident in _cross_owner_rows(deletion, text, group):
                 raise graph_error(f"cannot downgrade to private as {text} of {ident} has another owner")
         for text in _CUT:
-            yield from find_objects(removal.tx, relation(text).thing, _cross_owner_rows(removal, text, group, "t"))
+            yield from find_objects(deletion.tx, relation(text).member, _cross_owner_rows(deletion, text, group, "t"))
         for name in link_classes():
             if name in WHOLE_LINKS:
                 continue
-            yield from find_objects(removal.tx, name, _cross_owner_rows(removal, name, group))
+            yield from find_objects(deletion.tx, name, _cross_owner_rows(deletion, name, group))
 
 
-def _cross_owner_rows(removal: Deletion, text: str, group: int, answer: str = "r") -> list[int]:
+def _cross_owner_rows(deletion: Deletion, text: str, group: int, answer: str = "r") -> list[int]:
     """Rows that tie a holder and a thing of different owners, or (``t``) the things."""
     found = relation(text)
-    holder, thing, row = table(found.holder), table(found.thing), table(found.where)
-    if "owner_id" not in holder.columns or "owner_id" not in thing.columns:
+    holder, member, row = table(found.holder), table(found.member), table(found.where)
+    if "owner_id" not in holder.columns or "owner_id" not in member.columns:
         return []
     sql = (
         f'SELECT DISTINCT {answer}.id FROM {row.name} r JOIN {holder.name} h ON h.id = r."{found.holder_column}" '
-        f'JOIN {thing.name} t ON t.id = r."{found.thing_column}" WHERE r.group_id = ? AND h.owner_id <> t.owner_id'
+        f'JOIN {member.name} t ON t.id = r."{found.member_column}" WHERE r.group_id = ? AND h.owner_id <> t.owner_id'
     )
-    return [ident for (ident,) in removal.tx.all(sql, (group,))]
+    return [ident for (ident,) in deletion.tx.all(sql, (group,))]

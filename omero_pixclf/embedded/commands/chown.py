@@ -41,7 +41,7 @@ __all__ = ["change_owner", "plan"]
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
 _OWN_ONLY = ("Channel.statsInfo", "Image.experiment")
-_OTHER_CONTENTS = tuple(hold for hold in CONTENTS if hold.bond != "Image.rois")
+_OTHER_CONTENTS = tuple(hold for hold in CONTENTS if hold.relation != "Image.rois")
 
 
 class OwnerChange(GraphTraversal):
@@ -52,9 +52,9 @@ class OwnerChange(GraphTraversal):
     companions: Sequence[str] = (*GraphTraversal.companions, *FILE_USERS)
 
     # ---- what goes along -------------------------------------------------------------------------------------
-    def spread(self, action: Action, batch: list[StoredObject]) -> None:
+    def expand(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow parts; regions and annotations where the level of their group asks for it."""
-        super().spread(action, batch)
+        super().expand(action, batch)
         private = [item for item in batch if self._is_private(item)]
         for text in _DISPLAY:
             self.follow(relation(text), action, private)
@@ -62,97 +62,101 @@ class OwnerChange(GraphTraversal):
         self._annotations([item for item in batch if not self._is_annotatable(item)])
 
     def _is_private(self, item: StoredObject) -> bool:
-        return item.group is not None and not self.call.graph.level(item.group).readable
+        return item.group is not None and not self.call.graph.group_level(item.group).is_readable
 
     def _is_annotatable(self, item: StoredObject) -> bool:
-        return item.group is not None and self.call.graph.level(item.group).annotatable
+        return item.group is not None and self.call.graph.group_level(item.group).is_annotatable
 
     def _regions(self, action: Action, batch: list[StoredObject]) -> None:
         images = {item.id: item for item in batch if is_kind(item.kind, "Image")}
-        for pair in relation("Image.rois").things(self.tx, images) if images else ():
+        for pair in relation("Image.rois").members(self.tx, images) if images else ():
             if images[pair.known].owner == pair.other.owner:
                 self.decide(pair.other, action)
 
     def _annotations(self, batch: list[StoredObject]) -> None:
         for name in annotation_links():
             holders = {item.id: item for item in batch if is_kind(item.kind, relation(name).holder)}
-            for pair in relation(name).things(self.tx, holders) if holders else ():
+            for pair in relation(name).members(self.tx, holders) if holders else ():
                 same = holders[pair.known].owner == pair.other.owner
                 if same or not is_any_kind(pair.other, BORROWED_ANNOTATIONS):
                     self.consider(pair.other)
 
-    def considers(self, hold: HoldRule, action: Action, holder: StoredObject, thing: StoredObject) -> bool:
+    def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
         """Contents and statistics of the holder's owner; in private groups all else, too, has to be his."""
         if hold.blocks_only:
             return False
-        own = (hold in CONTENTS and hold.bond not in UNOWNED) or hold.bond in _OWN_ONLY or self._is_private(holder)
-        return not own or holder.owner == thing.owner
+        own = (
+            (hold in CONTENTS and hold.relation not in UNOWNED)
+            or hold.relation in _OWN_ONLY
+            or self._is_private(holder)
+        )
+        return not own or holder.owner == member.owner
 
-    def holding(self) -> Sequence[str]:
+    def holding_relations(self) -> Sequence[str]:
         """Folders hold nothing back."""
-        return [text for text in super().holding() if "Folder" not in text]
+        return [text for text in super().holding_relations() if "Folder" not in text]
 
-    def settled(self, thing: StoredObject) -> Decision | None:
+    def decide_unheld(self, member: StoredObject) -> Decision | None:
         """What nobody else holds is given, contents of containers by their owner or an administrator only.
 
         Regions are given with images, not with folders.
         """
-        if is_any_kind(thing, ("Roi", "Pixels", "FilesetEntry")):
+        if is_any_kind(member, ("Roi", "Pixels", "FilesetEntry")):
             return None
-        if is_any_kind(thing, _CONTAINED):
+        if is_any_kind(member, _CONTAINED):
             caller = self.call.caller
-            own = caller.has("Chown") or thing.owner == caller.user_id
-            return Decision(thing, Action.TAKE, True) if own else None
-        if is_kind(thing.kind, "Annotation"):
-            return self._settled_annotation(thing)
-        return Decision(thing, Action.TAKE, True)
+            own = caller.has_privilege("Chown") or member.owner == caller.user_id
+            return Decision(member, Action.INCLUDE, True) if own else None
+        if is_kind(member.kind, "Annotation"):
+            return self._decide_annotation(member)
+        return Decision(member, Action.INCLUDE, True)
 
-    def _settled_annotation(self, thing: StoredObject) -> Decision | None:
+    def _decide_annotation(self, member: StoredObject) -> Decision | None:
         for name in annotation_links():
-            for pair in relation(name).holders(self.tx, [thing.id]):
-                if pair.other.owner == thing.owner and self.goes(pair.other.key, Action.TAKE):
-                    return Decision(thing, Action.TAKE, True)
-        return Decision(thing, Action.DROP, True) if self._is_private(thing) else None
+            for pair in relation(name).holders(self.tx, [member.id]):
+                if pair.other.owner == member.owner and self.has_decision(pair.other.key, Action.INCLUDE):
+                    return Decision(member, Action.INCLUDE, True)
+        return Decision(member, Action.DELETE, True) if self._is_private(member) else None
 
     # ---- links -----------------------------------------------------------------------------------------------
-    def round_off(self) -> None:
+    def finalize(self) -> None:
         """Links are given with both ends; with one end only they are cut where owners may not be mixed."""
-        givens = [fate.item for fate in self.fates.values() if fate.action is Action.TAKE]
-        for link, _end, _side in self.links(givens):
-            if link.key not in self.fates:
-                self._settle_link(link)
+        givens = [decision.item for decision in self.decisions.values() if decision.action is Action.INCLUDE]
+        for link, _end, _side in self.find_links(givens):
+            if link.key not in self.decisions:
+                self._decide_link(link)
 
-    def _settle_link(self, link: StoredObject) -> None:
-        ends = [relation(f"{link.kind}.{side}").things(self.tx, [link.id])[0].other for side in ("parent", "child")]
-        if all(self.goes(end.key, Action.TAKE) for end in ends):
+    def _decide_link(self, link: StoredObject) -> None:
+        ends = [relation(f"{link.kind}.{side}").members(self.tx, [link.id])[0].other for side in ("parent", "child")]
+        if all(self.has_decision(end.key, Action.INCLUDE) for end in ends):
             if any(end.owner == link.owner for end in ends):
-                self.decide(link, Action.TAKE)
+                self.decide(link, Action.INCLUDE)
         elif link.kind in WHOLE_LINKS:
             raise graph_error(
                 f"may not give {format_object(ends[0])} without {format_object(ends[1])}, nor the other way"
             )
-        elif self._must_cut(link) and ends[1].key not in self.loose:
-            self.decide(link, Action.DROP, checked=False)
+        elif self._must_cut(link) and ends[1].key not in self.undecided:
+            self.decide(link, Action.DELETE, checked=False)
 
     def _must_cut(self, link: StoredObject) -> bool:
         if link.group is None:
             return False
-        level = self.call.graph.level(link.group)
-        return not level.readable if entity(link.kind).is_annotation_link else not level.writable
+        level = self.call.graph.group_level(link.group)
+        return not level.is_readable if entity(link.kind).is_annotation_link else not level.is_writable
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self, user: int) -> None:
         """GraphException where something may not be given to a user."""
         check_holders_included(self, relation("FileAnnotation.file"))
-        if any(self._is_private(fate.item) for fate in self.fates.values()):
+        if any(self._is_private(decision.item) for decision in self.decisions.values()):
             self._check_private()
-        for roi in self.taken("Roi"):
+        for roi in self.decided_objects("Roi"):
             if not self._is_annotatable(roi):
                 check_holders_included(self, relation("Image.rois"))
-        for thing in self.considered.values():
-            if is_kind(thing.kind, "OriginalFile"):
-                raise graph_error(f"cannot give {format_object(thing)} while objects using it remain")
-        check_filesets(self, self.taken("Image"))
+        for member in self.considered.values():
+            if is_kind(member.kind, "OriginalFile"):
+                raise graph_error(f"cannot give {format_object(member)} while objects using it remain")
+        check_filesets(self, self.decided_objects("Image"))
         self._check_members(user)
 
     def _check_private(self) -> None:
@@ -160,65 +164,69 @@ class OwnerChange(GraphTraversal):
         for text in SHARED_RELATIONS:
             check_shared(self, relation(text))
         check_holders_included(self, relation("WellSample.image"))
-        for sample in self.taken("WellSample"):
-            for pair in relation("WellSample.image").things(self.tx, [sample.id]):
-                if not self.goes(pair.other.key):
+        for sample in self.decided_objects("WellSample"):
+            for pair in relation("WellSample.image").members(self.tx, [sample.id]):
+                if not self.has_decision(pair.other.key):
                     raise graph_error(f"may not give {format_object(sample)} while {format_object(pair.other)} remains")
 
     def _check_members(self, user: int) -> None:
         members, _ = load_memberships(self.tx, user)
-        for fate in self.fates.values():
-            if fate.action is not Action.TAKE or fate.item.group is None or self.call.caller.has("Chown"):
+        for decision in self.decisions.values():
+            if (
+                decision.action is not Action.INCLUDE
+                or decision.item.group is None
+                or self.call.caller.has_privilege("Chown")
+            ):
                 continue
-            if fate.checked and fate.item.group not in self.call.caller.leader_of:
-                raise graph_error(f"not an owner of the group of {format_object(fate.item)}")
-            if fate.item.group not in members:
-                raise graph_error(f"user {user} is not a member of the group of {format_object(fate.item)}")
+            if decision.checked and decision.item.group not in self.call.caller.leader_of:
+                raise graph_error(f"not an owner of the group of {format_object(decision.item)}")
+            if decision.item.group not in members:
+                raise graph_error(f"user {user} is not a member of the group of {format_object(decision.item)}")
 
 
 def _check_request(call: RequestContext, user: int) -> None:
     if call.tx.one("SELECT 1 FROM experimenter WHERE id = ?", (user,)) is None:
         raise RequestError("bad-user", f"no user {user}")
-    if not call.caller.has("Chown") and not call.caller.leader_of:
+    if not call.caller.has_privilege("Chown") and not call.caller.leader_of:
         raise RequestError("steps-cancel", "ome.services.graphs.GraphException(message=not an owner of any group)")
 
 
-def _all_of(call: RequestContext, journey: GraphTraversal, users: Sequence[int]) -> list[StoredObject]:
+def _all_of(call: RequestContext, traversal: GraphTraversal, users: Sequence[int]) -> list[StoredObject]:
     """Everything of some users that the caller may give away."""
     found: list[StoredObject] = []
-    groups = None if call.caller.has("Chown") else call.caller.leader_of
+    groups = None if call.caller.has_privilege("Chown") else call.caller.leader_of
     for kind in TARGETS:
         names = annotation_links() if kind == "AnnotationLink" else (kind,)
         for name in names:
             marks = ", ".join("?" * len(users))
             sql = f"SELECT id, group_id FROM {table(name).name} WHERE owner_id IN ({marks})"
             rows = call.tx.all(sql, tuple(users))
-            found += journey.targets(name, [i for i, group in rows if groups is None or group in groups])
+            found += traversal.find_targets(name, [i for i, group in rows if groups is None or group in groups])
     return found
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> OwnerChange:
     """What a Chown2 request takes along."""
     _check_request(call, request.userId)
-    giving = OwnerChange(call, child_options(request.childOptions))
-    giving.stops = stops
-    targets = find_named_targets(giving, TARGETS, request.targetObjects)
+    change = OwnerChange(call, child_options(request.childOptions))
+    change.stop_classes = stops
+    targets = find_named_targets(change, TARGETS, request.targetObjects)
     if request.targetUsers:
-        targets += _all_of(call, giving, request.targetUsers)
-    giving.run(targets, Action.TAKE)
-    return giving
+        targets += _all_of(call, change, request.targetUsers)
+    change.run(targets, Action.INCLUDE)
+    return change
 
 
 def change_owner(call: RequestContext, request: Any) -> Any:
     """Answer a Chown2 request."""
-    giving = plan(call, request)
-    giving.check(request.userId)
-    dropped = Deletion(call, giving.options)
-    dropped.fates = giving.fates
-    unlinked = dropped.to_unlink()
+    change = plan(call, request)
+    change.check(request.userId)
+    dropped = Deletion(call, change.options)
+    dropped.decisions = change.decisions
+    unlinked = dropped.references_to_clear()
     if not request.dryRun:
-        for root, ids in giving.of_action(Action.TAKE).items():
+        for root, ids in change.ids_by_table(Action.INCLUDE).items():
             set_column(call, root, "owner_id", request.userId, ids)
-        log_events(call, "UPDATE", giving.by_class(Action.TAKE))
-        execute_deletion(giving, unlinked)
-    return omero.cmd.Chown2Response(giving.by_class(Action.TAKE), giving.by_class(Action.DROP))
+        log_events(call, "UPDATE", change.ids_by_class(Action.INCLUDE))
+        execute_deletion(change, unlinked)
+    return omero.cmd.Chown2Response(change.ids_by_class(Action.INCLUDE), change.ids_by_class(Action.DELETE))

@@ -63,7 +63,7 @@ def _starting_points(call: RequestContext, request: Any, inner: Any) -> dict[str
     head = copy.copy(inner)
     head.targetObjects = request.targetObjects
     found: dict[str, list[int]] = {}
-    for fate in _PLANS[type(inner).__name__](call, head, stops).fates.values():
-        if any(is_kind(fate.item.kind, kind) for kind in stops):
-            found.setdefault(fate.item.kind, []).append(fate.item.id)
+    for decision in _PLANS[type(inner).__name__](call, head, stops).decisions.values():
+        if any(is_kind(decision.item.kind, kind) for kind in stops):
+            found.setdefault(decision.item.kind, []).append(decision.item.id)
     return found

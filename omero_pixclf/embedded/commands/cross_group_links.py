@@ -15,7 +15,7 @@ __all__ = ["CrossGroupReference", "find_cross_group_references", "find_referring
 
 
 class CrossGroupReference(NamedTuple):
-    """A reference by an object to one with another fate."""
+    """A reference by an object to one with another decision."""
 
     kind: str  # class of the table
     name: str  # property
@@ -24,14 +24,14 @@ class CrossGroupReference(NamedTuple):
     target: tuple[str, int]
 
 
-def find_cross_group_references(journey: GraphTraversal) -> Iterator[CrossGroupReference]:
+def find_cross_group_references(traversal: GraphTraversal) -> Iterator[CrossGroupReference]:
     """All references between objects that are taken and objects that stay; global objects are nowhere."""
-    for root, ids in journey.of_action(Action.TAKE).items():
-        yield from _outgoing(journey, root, ids)
-        yield from _incoming(journey, root, ids)
+    for root, ids in traversal.ids_by_table(Action.INCLUDE).items():
+        yield from _outgoing(traversal, root, ids)
+        yield from _incoming(traversal, root, ids)
 
 
-def _outgoing(journey: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
+def _outgoing(traversal: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
     for field in table(root).fields.values():
         if field.kind != "entity" or entity(field.target).is_global or field.target == "ExternalInfo":
             continue
@@ -40,25 +40,25 @@ def _outgoing(journey: GraphTraversal, root: str, ids: list[int]) -> Iterator[Cr
             "AND id IN (SELECT value FROM json_each(?))"
         )
         target_root = entity(field.target).root
-        for ident, target in journey.tx.all(sql, (ids_parameter(ids),)):
-            if not journey.goes((target_root, target)):
-                item = journey.fates[(root, ident)].item
+        for ident, target in traversal.tx.all(sql, (ids_parameter(ids),)):
+            if not traversal.has_decision((target_root, target)):
+                item = traversal.decisions[(root, ident)].item
                 yield CrossGroupReference(root, field.name, field.nullable, item, (target_root, target))
 
 
-def _incoming(journey: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
+def _incoming(traversal: GraphTraversal, root: str, ids: list[int]) -> Iterator[CrossGroupReference]:
     for kind, name, nullable in referring_fields(root):
         if entity(kind).is_global:
             continue
-        for item, target in find_referring_objects(journey, kind, name, ids):
-            if not journey.goes(item.key):
+        for item, target in find_referring_objects(traversal, kind, name, ids):
+            if not traversal.has_decision(item.key):
                 yield CrossGroupReference(kind, name, nullable, item, (root, target))
 
 
 def find_referring_objects(
-    journey: GraphTraversal, kind: str, name: str, ids: list[int]
+    traversal: GraphTraversal, kind: str, name: str, ids: list[int]
 ) -> list[tuple[StoredObject, int]]:
     """(object, id) of objects of a table that refer to some ids; the property may belong to some classes only."""
     sql = f'SELECT id, "{name}" FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
-    targets = dict(journey.tx.all(sql, (ids_parameter(ids),)))
-    return [(item, targets[item.id]) for item in find_objects(journey.tx, kind, targets)] if targets else []
+    targets = dict(traversal.tx.all(sql, (ids_parameter(ids),)))
+    return [(item, targets[item.id]) for item in find_objects(traversal.tx, kind, targets)] if targets else []

@@ -45,7 +45,7 @@ def is_legal_target(kind: Entity, legal: Sequence[str]) -> bool:
 
 
 def find_named_targets(
-    journey: GraphTraversal, legal: Sequence[str], given: Mapping[str, Sequence[int]]
+    traversal: GraphTraversal, legal: Sequence[str], given: Mapping[str, Sequence[int]]
 ) -> list[StoredObject]:
     """The objects a request names by class."""
     found: list[StoredObject] = []
@@ -53,57 +53,57 @@ def find_named_targets(
         kind = find_class(name)
         if not is_legal_target(kind, legal):
             raise RequestError("bad-target", f"cannot target {kind.name}")
-        found.extend(journey.targets(kind.name, list(ids)))
+        found.extend(traversal.find_targets(kind.name, list(ids)))
     return found
 
 
 def delete(call: RequestContext, request: Any) -> Any:
     """Answer a Delete2 request."""
-    removal = plan(call, request)
-    removal.check()
-    unlinked = removal.to_unlink()
+    deletion = plan(call, request)
+    deletion.check()
+    unlinked = deletion.references_to_clear()
     if not request.dryRun:
-        execute_deletion(removal, unlinked)
-    return omero.cmd.Delete2Response(removal.by_class(Action.DROP))
+        execute_deletion(deletion, unlinked)
+    return omero.cmd.Delete2Response(deletion.ids_by_class(Action.DELETE))
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Deletion:
     """What a Delete2 request takes along; nothing beyond objects of the kinds to stop at."""
-    removal = Deletion(call, child_options(request.childOptions), _ignored(request))
-    removal.stops = stops
-    removal.run(find_named_targets(removal, TARGETS, request.targetObjects), Action.DROP)
-    return removal
+    deletion = Deletion(call, child_options(request.childOptions), _ignored(request))
+    deletion.stop_classes = stops
+    deletion.run(find_named_targets(deletion, TARGETS, request.targetObjects), Action.DELETE)
+    return deletion
 
 
 def delete_objects(call: RequestContext, targets: Mapping[str, Sequence[int]]) -> None:
     """Delete objects with their parts and links but nothing else, as IUpdate does; Refused when that cannot be."""
-    removal = PlainDeletion(call, ChildOptions())
-    named = [item for kind, ids in targets.items() for item in removal.targets(kind, list(ids))]
-    removal.run(named, Action.DROP)
-    removal.check()
-    execute_deletion(removal, removal.to_unlink())
+    deletion = PlainDeletion(call, ChildOptions())
+    named = [item for kind, ids in targets.items() for item in deletion.find_targets(kind, list(ids))]
+    deletion.run(named, Action.DELETE)
+    deletion.check()
+    execute_deletion(deletion, deletion.references_to_clear())
 
 
 def _ignored(request: Any) -> list[str]:
     return [find_class(name).name for name in request.typesToIgnore or []]
 
 
-def execute_deletion(journey: GraphTraversal, unlinked: Iterable[tuple[str, str, list[int]]]) -> None:
+def execute_deletion(traversal: GraphTraversal, unlinked: Iterable[tuple[str, str, list[int]]]) -> None:
     """Empty references to what is dropped, delete its rows and, once that is committed, its files."""
     for kind, name, ids in unlinked:
-        journey.tx.executemany(
+        traversal.tx.executemany(
             f'UPDATE {table(kind).name} SET "{name}" = NULL WHERE id = ?', [(ident,) for ident in ids]
         )
-    dropped = journey.of_action(Action.DROP)
-    folder = journey.call.folder
-    managed = forget_managed_paths(journey.tx, folder, dropped.get("OriginalFile", ()))
-    delete_levels(journey.tx, dropped.get("Pixels", ()))
-    delete_rows(journey)
-    log_events(journey.call, "DELETE", journey.by_class(Action.DROP))
-    journey.tx.after_commit.append(lambda: remove_managed_files(managed))
+    dropped = traversal.ids_by_table(Action.DELETE)
+    folder = traversal.call.folder
+    managed = forget_managed_paths(traversal.tx, folder, dropped.get("OriginalFile", ()))
+    delete_levels(traversal.tx, dropped.get("Pixels", ()))
+    delete_rows(traversal)
+    log_events(traversal.call, "DELETE", traversal.ids_by_class(Action.DELETE))
+    traversal.tx.after_commit.append(lambda: remove_managed_files(managed))
     for kind in _FILES:
         if dropped.get(kind):
-            journey.tx.after_commit.append(_remover(folder, kind, dropped[kind]))
+            traversal.tx.after_commit.append(_remover(folder, kind, dropped[kind]))
 
 
 def _remover(folder: Any, kind: str, ids: list[int]) -> Any:

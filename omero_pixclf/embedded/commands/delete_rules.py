@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _FREE_PARTS = ("Pixels.settings", "Pixels.thumbnails", "~FileAnnotation.file")
-_FREE = {relation(hold.bond).thing for hold in HOLDS if hold.free} | set(FREE_ANNOTATIONS)
+_FREE = {relation(hold.relation).member for hold in HOLDS if hold.free} | set(FREE_ANNOTATIONS)
 _CHECKED_LINKS = ("PixelsOriginalFileMap",)  # a link goes with either end whatever its owner, but for these
 _KEPT_LINKS = ("FilesetJobLink",)
 _IMPORT_JOBS = ("IndexingJob", "MetadataImportJob", "PixelDataJob", "ThumbnailGenerationJob", "UploadJob")
@@ -57,32 +57,32 @@ class Deletion(GraphTraversal):
     parts: Sequence[str] = (*PARTS, *SETTINGS)
     holds: Sequence[HoldRule] = (*HOLDS, *CONTENTS)
 
-    def spread(self, action: Action, batch: list[StoredObject]) -> None:
+    def expand(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow parts, annotations, files and links."""
-        super().spread(action, batch)
+        super().expand(action, batch)
         for text in _FREE_PARTS:
             self.follow(relation(text), action, batch, checked=False)
         self._annotations(batch)
         self._files_of_jobs(batch)
         self._cut_links(batch)
 
-    def settled(self, thing: StoredObject) -> Decision | None:
+    def decide_unheld(self, member: StoredObject) -> Decision | None:
         """What nobody holds is deleted, some kinds whatever the caller may do to them."""
-        if is_any_kind(thing, _FREE):
-            return Decision(thing, Action.DROP, False)
-        if is_kind(thing.kind, "Annotation") and not self.rights(thing).delete:
+        if is_any_kind(member, _FREE):
+            return Decision(member, Action.DELETE, False)
+        if is_kind(member.kind, "Annotation") and not self.rights(member).delete:
             return None
-        return Decision(thing, Action.DROP, True)
+        return Decision(member, Action.DELETE, True)
 
     def _annotations(self, batch: list[StoredObject]) -> None:
         """Annotations of what goes are considered, others' files and tags are not."""
         for name in annotation_links():
             holders = {item.id: item for item in batch if is_kind(item.kind, relation(name).holder)}
-            for pair in relation(name).things(self.tx, holders) if holders else ():
+            for pair in relation(name).members(self.tx, holders) if holders else ():
                 if self._takes_annotation(holders[pair.known], pair.other):
                     self.consider(pair.other)
             links = [item.id for item in batch if item.kind == name]
-            for pair in relation(f"{name}.child").things(self.tx, links) if links else ():
+            for pair in relation(f"{name}.child").members(self.tx, links) if links else ():
                 if not is_any_kind(pair.other, BORROWED_ANNOTATIONS):
                     self._consider_unlinked(pair.other)
 
@@ -99,45 +99,45 @@ class Deletion(GraphTraversal):
 
     def _files_of_jobs(self, batch: list[StoredObject]) -> None:
         jobs = {item.id: item for item in batch if is_any_kind(item, _IMPORT_JOBS)}
-        for pair in relation("JobOriginalFileLink").things(self.tx, jobs) if jobs else ():
+        for pair in relation("JobOriginalFileLink").members(self.tx, jobs) if jobs else ():
             if jobs[pair.known].owner == pair.other.owner:
                 self.consider(pair.other)
 
     def _cut_links(self, batch: list[StoredObject]) -> None:
         """Links go with either of their ends."""
-        for link, end, _side in self.links(batch, [name for name in link_classes() if name not in _KEPT_LINKS]):
+        for link, end, _side in self.find_links(batch, [name for name in link_classes() if name not in _KEPT_LINKS]):
             if is_kind(end.kind, "TagAnnotation") and entity(link.kind).is_annotation_link and _side == "child":
                 self._cut_tag(link, end)
             else:
-                self.decide(link, Action.DROP, checked=is_any_kind(link, _CHECKED_LINKS))
+                self.decide(link, Action.DELETE, checked=is_any_kind(link, _CHECKED_LINKS))
 
     def _cut_tag(self, link: StoredObject, tag: StoredObject) -> None:
         """A tag leaves only what the caller may delete."""
-        for pair in relation(f"{link.kind}.parent").things(self.tx, [link.id]):
-            if self.goes(pair.other.key) or self.rights(pair.other).delete:
-                self.decide(link, Action.DROP, checked=False)
-            elif link.key not in self.fates:
+        for pair in relation(f"{link.kind}.parent").members(self.tx, [link.id]):
+            if self.has_decision(pair.other.key) or self.rights(pair.other).delete:
+                self.decide(link, Action.DELETE, checked=False)
+            elif link.key not in self.decisions:
                 raise graph_error(f"may not delete {format_object(tag)} while {format_object(pair.other)} remains")
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self) -> None:
         """GraphException where something may not be deleted or something that stays needs it."""
-        for fate in self.fates.values():
-            if fate.checked and not self.rights(fate.item).delete:
-                raise graph_error(f"not permitted to delete {format_object(fate.item)}")
-        images = self.taken("Image", Action.DROP)
+        for decision in self.decisions.values():
+            if decision.checked and not self.rights(decision.item).delete:
+                raise graph_error(f"not permitted to delete {format_object(decision.item)}")
+        images = self.decided_objects("Image", Action.DELETE)
         self._check_wells([image.id for image in images])
         check_filesets(self, images)
 
     def _check_wells(self, images: list[int]) -> None:
-        for pair in relation("~WellSample.image").things(self.tx, images) if images else ():
-            if not self.goes(pair.other.key):
+        for pair in relation("~WellSample.image").members(self.tx, images) if images else ():
+            if not self.has_decision(pair.other.key):
                 raise graph_error(f"may not delete Image[{pair.known}] while {format_object(pair.other)} remains")
 
-    def to_unlink(self) -> list[tuple[str, str, list[int]]]:
+    def references_to_clear(self) -> list[tuple[str, str, list[int]]]:
         """(table, property, ids of rows) of references to empty; GraphException where one may not be emptied."""
         found = []
-        for root, ids in self.of_action(Action.DROP).items():
+        for root, ids in self.ids_by_table(Action.DELETE).items():
             for kind, name, nullable, rows in orphaned_references(self, root, ids):
                 if not nullable:
                     raise graph_error(f"cannot null {entity(kind).qualified}.{name}")
@@ -151,17 +151,17 @@ class Deletion(GraphTraversal):
 class PlainDeletion(Deletion):
     """The spread of a deletion that takes along parts and links only: contents and annotations stay."""
 
-    def consider(self, thing: StoredObject) -> None:
+    def consider(self, member: StoredObject) -> None:
         """Leave alone what others might use."""
 
 
-def check_filesets(journey: GraphTraversal, images: Sequence[StoredObject]) -> None:
+def check_filesets(traversal: GraphTraversal, images: Sequence[StoredObject]) -> None:
     """A fileset's images go together: GraphException where some stay."""
     ids = [image.id for image in images]
-    filesets = relation("~Fileset.images").things(journey.tx, ids) if ids else []
-    split = {pair.other.id: pair.known for pair in filesets if not journey.goes(pair.other.key)}
-    for pair in relation("Fileset.images").things(journey.tx, split) if split else ():
-        if not journey.goes(pair.other.key):
+    filesets = relation("~Fileset.images").members(traversal.tx, ids) if ids else []
+    split = {pair.other.id: pair.known for pair in filesets if not traversal.has_decision(pair.other.key)}
+    for pair in relation("Fileset.images").members(traversal.tx, split) if split else ():
+        if not traversal.has_decision(pair.other.key):
             raise graph_error(
                 f"within Fileset[{pair.known}] may not take Image[{split[pair.known]}] while "
                 f"{format_object(pair.other)} remains"
@@ -169,30 +169,34 @@ def check_filesets(journey: GraphTraversal, images: Sequence[StoredObject]) -> N
 
 
 def orphaned_references(
-    journey: GraphTraversal, root: str, ids: Sequence[int]
+    traversal: GraphTraversal, root: str, ids: Sequence[int]
 ) -> list[tuple[str, str, bool, list[StoredObject]]]:
     """(class, property, nullable, objects) of what stays and refers to objects that are dropped."""
     found = []
     for kind, name, nullable in referring_fields(root):
-        staying = [item for item in _referring(journey, kind, name, ids) if not journey.goes(item.key, Action.DROP)]
+        staying = [
+            item
+            for item in _referring(traversal, kind, name, ids)
+            if not traversal.has_decision(item.key, Action.DELETE)
+        ]
         if staying:
             found.append((kind, name, nullable, staying))
     return found
 
 
-def _referring(journey: GraphTraversal, kind: str, name: str, ids: Sequence[int]) -> list[StoredObject]:
+def _referring(traversal: GraphTraversal, kind: str, name: str, ids: Sequence[int]) -> list[StoredObject]:
     """Objects that refer to some ids; the property may belong to some classes of the table only."""
     sql = f'SELECT id FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
-    return find_objects(journey.tx, kind, [row[0] for row in journey.tx.all(sql, (ids_parameter(ids),))])
+    return find_objects(traversal.tx, kind, [row[0] for row in traversal.tx.all(sql, (ids_parameter(ids),))])
 
 
-def delete_rows(journey: GraphTraversal) -> None:
+def delete_rows(traversal: GraphTraversal) -> None:
     """Delete the rows of everything that is dropped."""
-    for root, ids in journey.of_action(Action.DROP).items():
+    for root, ids in traversal.ids_by_table(Action.DELETE).items():
         found = ids_parameter(ids)
-        journey.tx.execute(f"DELETE FROM {table(root).name} WHERE id IN (SELECT value FROM json_each(?))", (found,))
+        traversal.tx.execute(f"DELETE FROM {table(root).name} WHERE id IN (SELECT value FROM json_each(?))", (found,))
         for name in pair_tables(root):
-            journey.tx.execute(f"DELETE FROM {name} WHERE id IN (SELECT value FROM json_each(?))", (found,))
+            traversal.tx.execute(f"DELETE FROM {name} WHERE id IN (SELECT value FROM json_each(?))", (found,))
 
 
 def pair_tables(root: str) -> set[str]:

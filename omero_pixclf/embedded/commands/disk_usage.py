@@ -45,10 +45,10 @@ def _to_dicts(counters: dict[Any, Counter[str]]) -> dict[Any, dict[str, int]]:
 
 
 def _targets(call: RequestContext, request: Any) -> list[StoredObject]:
-    journey = GraphTraversal(call, ChildOptions())
+    traversal = GraphTraversal(call, ChildOptions())
     given = {find_class(name).name: ids for name, ids in (request.targetObjects or {}).items()}
     found = _owned_objects(call, {name: given.pop(name) for name in _PEOPLE if name in given})
-    found += find_named_targets(journey, TARGETS, given)
+    found += find_named_targets(traversal, TARGETS, given)
     for name in request.targetClasses or []:
         kind = find_class(name)
         where = table(kind.name)

@@ -60,7 +60,7 @@ class Duplication(GraphTraversal):
 
     def decide(self, item: StoredObject, action: Action, *, checked: bool = True) -> None:
         """Take an object along unless its kind is to be referred to or left out."""
-        if self.fates and self.treatment(item.kind) != "copy":
+        if self.decisions and self.treatment(item.kind) != "copy":
             return
         super().decide(item, action, checked=checked)
 
@@ -72,32 +72,32 @@ class Duplication(GraphTraversal):
                     return treatment
         return "copy"
 
-    def spread(self, action: Action, batch: list[StoredObject]) -> None:
+    def expand(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow parts, links from parent to child, and the owner's own rendering settings."""
-        super().spread(action, batch)
+        super().expand(action, batch)
         for text in _OWN_DISPLAY:
             found = relation(text)
             holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
-            for pair in found.things(self.tx, holders) if holders else ():
+            for pair in found.members(self.tx, holders) if holders else ():
                 if pair.other.owner == holders[pair.known].owner:
                     self.decide(pair.other, action)
-        for link, _end, side in self.links(batch):
+        for link, _end, side in self.find_links(batch):
             if side == "parent" and self._is_wanted(link):
                 self.decide(link, action)
         for name in link_classes():
             self.follow(relation(f"{name}.child"), action, [item for item in batch if item.kind == name])
 
     def _is_wanted(self, link: StoredObject) -> bool:
-        child = relation(f"{link.kind}.child").things(self.tx, [link.id])[0].other
+        child = relation(f"{link.kind}.child").members(self.tx, [link.id])[0].other
         return self.treatment(child.kind) != "omit"
 
-    def holding(self) -> Sequence[str]:
+    def holding_relations(self) -> Sequence[str]:
         """Only what is shared within what is copied counts."""
-        return [hold.bond for hold in _HOLDS]
+        return [hold.relation for hold in _HOLDS]
 
-    def settled(self, thing: StoredObject) -> Decision | None:
+    def decide_unheld(self, member: StoredObject) -> Decision | None:
         """What all users of are copied is copied."""
-        return Decision(thing, Action.TAKE, False)
+        return Decision(member, Action.INCLUDE, False)
 
 
 def _class_names(names: Sequence[str] | None) -> frozenset[str]:
@@ -110,22 +110,22 @@ def _class_names(names: Sequence[str] | None) -> frozenset[str]:
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Duplication:
     """What a Duplicate request copies."""
     found = Duplication(call, request)
-    found.stops = stops
-    found.run(find_named_targets(found, TARGETS, request.targetObjects), Action.TAKE)
+    found.stop_classes = stops
+    found.run(find_named_targets(found, TARGETS, request.targetObjects), Action.INCLUDE)
     return found
 
 
 def duplicate(call: RequestContext, request: Any) -> Any:
     """Answer a Duplicate request."""
     found = plan(call, request)
-    check_filesets(found, found.taken("Image"))
+    check_filesets(found, found.decided_objects("Image"))
     if request.dryRun:
-        return omero.cmd.DuplicateResponse(found.by_class(Action.TAKE))
-    copies = {key: call.tx.new_id(table(key[0]).name) for key in found.fates}
+        return omero.cmd.DuplicateResponse(found.ids_by_class(Action.INCLUDE))
+    copies = {key: call.tx.new_id(table(key[0]).name) for key in found.decisions}
     answer: dict[str, list[int]] = {}
-    for key, fate in found.fates.items():
-        answer.setdefault(entity(fate.item.kind).qualified, []).append(copies[key])
-    for root, ids in found.of_action(Action.TAKE).items():
+    for key, decision in found.decisions.items():
+        answer.setdefault(entity(decision.item.kind).qualified, []).append(copies[key])
+    for root, ids in found.ids_by_table(Action.INCLUDE).items():
         _copy_rows(found, root, ids, copies)
         _copy_files(call, root, ids, copies)
     log_events(call, "INSERT", answer)

@@ -43,7 +43,7 @@ _MORE = ("Pixels.settings", "Pixels.thumbnails", "Fileset.images", "LogicalChann
 @cache
 def _relations() -> tuple[Relation, ...]:
     """All bonds of holders and what lies within them."""
-    names = [*PARTS, *SETTINGS, *(hold.bond for hold in (*HOLDS, *CONTENTS)), *_MORE, *annotation_links()]
+    names = [*PARTS, *SETTINGS, *(hold.relation for hold in (*HOLDS, *CONTENTS)), *_MORE, *annotation_links()]
     return tuple(relation(name) for name in dict.fromkeys(names) if name not in _BACK)
 
 
@@ -62,14 +62,14 @@ def find_children(call: RequestContext, request: Any) -> Any:
 _Step = Callable[[GraphTraversal, Relation, list[StoredObject]], list[RelatedPair]]
 
 
-def _upwards(journey: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
-    ids = [item.id for item in batch if is_kind(item.kind, found.thing)]
-    return found.holders(journey.tx, ids) if ids else []
+def _upwards(traversal: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
+    ids = [item.id for item in batch if is_kind(item.kind, found.member)]
+    return found.holders(traversal.tx, ids) if ids else []
 
 
-def _downwards(journey: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
+def _downwards(traversal: GraphTraversal, found: Relation, batch: list[StoredObject]) -> list[RelatedPair]:
     ids = [item.id for item in batch if is_kind(item.kind, found.holder)]
-    return found.things(journey.tx, ids) if ids else []
+    return found.members(traversal.tx, ids) if ids else []
 
 
 def _find(call: RequestContext, request: Any, noun: str, types: Sequence[str], step: _Step) -> dict[str, list[int]]:
@@ -77,17 +77,17 @@ def _find(call: RequestContext, request: Any, noun: str, types: Sequence[str], s
         raise RequestError("bad-options", f"no types of {noun} specified to find")
     wanted = [find_class(name).name for name in types]
     stops = [find_class(name).name for name in request.stopBefore or []]
-    journey = GraphTraversal(call, ChildOptions())
-    targets = find_named_targets(journey, TARGETS, request.targetObjects)
+    traversal = GraphTraversal(call, ChildOptions())
+    targets = find_named_targets(traversal, TARGETS, request.targetObjects)
     found: dict[str, list[int]] = {}
-    for item in _closure(journey, targets, stops, step):
+    for item in _closure(traversal, targets, stops, step):
         if any(is_kind(item.kind, kind) for kind in wanted):
             found.setdefault(entity(item.kind).qualified, []).append(item.id)
     return {name: sorted(ids) for name, ids in found.items()}
 
 
 def _closure(
-    journey: GraphTraversal, targets: Sequence[StoredObject], stops: Sequence[str], step: _Step
+    traversal: GraphTraversal, targets: Sequence[StoredObject], stops: Sequence[str], step: _Step
 ) -> list[StoredObject]:
     """Everything that the caller sees and that some steps lead to, without where they began."""
     seen = {item.key for item in targets}
@@ -96,23 +96,23 @@ def _closure(
     while batch:
         reached = {}
         for one in _relations():
-            for pair in step(journey, one, batch):
+            for pair in step(traversal, one, batch):
                 reached[pair.other.key] = pair.other
-        batch = [i for key, i in reached.items() if key not in seen and _is_visible(journey, i, stops)]
+        batch = [i for key, i in reached.items() if key not in seen and _is_visible(traversal, i, stops)]
         seen |= {item.key for item in batch}
         found += batch
     return found
 
 
-def _is_visible(journey: GraphTraversal, item: StoredObject, stops: Sequence[str]) -> bool:
+def _is_visible(traversal: GraphTraversal, item: StoredObject, stops: Sequence[str]) -> bool:
     if any(is_kind(item.kind, kind) for kind in stops):
         return False
     if item.owner is None or item.group is None:
         return True
-    return journey.call.caller.may_read(item.owner, item.group)
+    return traversal.call.caller.may_read(item.owner, item.group)
 
 
 def objects_within(call: RequestContext, targets: Sequence[StoredObject]) -> list[StoredObject]:
     """Some objects and everything within them."""
-    journey = GraphTraversal(call, ChildOptions())
-    return [*targets, *_closure(journey, targets, (), _downwards)]
+    traversal = GraphTraversal(call, ChildOptions())
+    return [*targets, *_closure(traversal, targets, (), _downwards)]

@@ -1,6 +1,6 @@
 """How a change spreads from its targets over the graph of objects, set by set.
 
-Parts share the fate of what they belong to. What is held by several goes when the last holder goes. What has been
+Parts share the decision of what they belong to. What is held by several goes when the last holder goes. What has been
 decided is a `Decision`; everything else stays.
 """
 
@@ -39,8 +39,8 @@ Key = tuple[str, int]
 class Action(Enum):
     """What becomes of an object."""
 
-    TAKE = "take"  # moved, given, copied: whatever the operation does
-    DROP = "drop"  # deleted
+    INCLUDE = "include"  # moved, given, copied: whatever the operation does
+    DELETE = "delete"  # deleted
 
 
 @dataclass(frozen=True)
@@ -63,116 +63,116 @@ class GraphTraversal:
         self.call = call
         self.tx = call.tx
         self.options = options
-        self.ignored = ignored
-        self.stops: Sequence[str] = ()  # kinds of objects beyond which nothing is looked at
-        self.fates: dict[Key, Decision] = {}
+        self.ignored_classes = ignored
+        self.stop_classes: Sequence[str] = ()  # kinds of objects beyond which nothing is looked at
+        self.decisions: dict[Key, Decision] = {}
         self.considered: dict[Key, StoredObject] = {}
-        self.loose: set[Key] = set()  # considered, held by nothing, and yet not to go
-        self._fresh: list[Decision] = []
+        self.undecided: set[Key] = set()  # considered, held by nothing, and yet not to go
+        self._new_decisions: list[Decision] = []
         self._rights: dict[tuple[int | None, int | None], Rights] = {}
 
     # ---- what subclasses decide ------------------------------------------------------------------------------
-    def spread(self, action: Action, batch: list[StoredObject]) -> None:
+    def expand(self, action: Action, batch: list[StoredObject]) -> None:
         """Follow what newly decided objects take along."""
         for text in self.parts:
             self.follow(relation(text), action, batch)
         for hold in self.holds:
-            self.consider_things(hold, action, batch)
+            self.consider_members(hold, action, batch)
         self._external_info(action, batch)
 
-    def considers(self, hold: HoldRule, action: Action, holder: StoredObject, thing: StoredObject) -> bool:
+    def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
         """Whether a thing may go now that one of its holders goes."""
-        if hold.blocks_only or (hold.deletable and not self.rights(thing).delete):
+        if hold.blocks_only or (hold.deletable and not self.rights(member).delete):
             return False
-        return not hold.same_owner or holder.owner == thing.owner
+        return not hold.same_owner or holder.owner == member.owner
 
-    def settled(self, thing: StoredObject) -> Decision | None:
+    def decide_unheld(self, member: StoredObject) -> Decision | None:
         """What becomes of a thing without holders."""
         raise NotImplementedError
 
     # ---- the spread ------------------------------------------------------------------------------------------
     def run(self, targets: Iterable[StoredObject], action: Action) -> None:
-        """Decide the fate of the targets and of everything that goes with them."""
+        """Decide the decision of the targets and of everything that goes with them."""
         for target in targets:
             self.decide(target, action)
-        while self._fresh:
-            while self._fresh:
+        while self._new_decisions:
+            while self._new_decisions:
                 check_cancelled()
-                fresh, self._fresh = self._fresh, []
+                fresh, self._new_decisions = self._new_decisions, []
                 for act in Action:
-                    batch = [fate.item for fate in fresh if fate.action is act]
+                    batch = [decision.item for decision in fresh if decision.action is act]
                     if batch:
-                        self.spread(act, batch)
-            self._settle()
-            if not self._fresh:
-                self.round_off()
+                        self.expand(act, batch)
+            self._decide_considered()
+            if not self._new_decisions:
+                self.finalize()
 
-    def round_off(self) -> None:
+    def finalize(self) -> None:
         """Decide what depends on everything else having been decided."""
 
     def decide(self, item: StoredObject, action: Action, *, checked: bool = True) -> None:
-        """Set an object's fate; what is decided already stays decided."""
+        """Set an object's decision; what is decided already stays decided."""
         key = item.key
-        if key in self.fates or any(is_kind(item.kind, kind) for kind in self.ignored):
+        if key in self.decisions or any(is_kind(item.kind, kind) for kind in self.ignored_classes):
             return
-        fate = Decision(item, action, checked)
-        self.fates[key] = fate
+        decision = Decision(item, action, checked)
+        self.decisions[key] = decision
         self.considered.pop(key, None)
-        if not any(is_kind(item.kind, kind) for kind in self.stops):
-            self._fresh.append(fate)
+        if not any(is_kind(item.kind, kind) for kind in self.stop_classes):
+            self._new_decisions.append(decision)
 
-    def taken(self, kind: str, action: Action = Action.TAKE) -> list[StoredObject]:
-        """All objects of a class (or below it) with one fate."""
-        fates = self.fates.values()
-        return [fate.item for fate in fates if fate.action is action and is_kind(fate.item.kind, kind)]
+    def decided_objects(self, kind: str, action: Action = Action.INCLUDE) -> list[StoredObject]:
+        """All objects of a class (or below it) with one decision."""
+        fates = self.decisions.values()
+        return [decision.item for decision in fates if decision.action is action and is_kind(decision.item.kind, kind)]
 
-    def goes(self, key: Key, action: Action | None = None) -> bool:
-        """Whether an object's fate is decided (as this one)."""
-        fate = self.fates.get(key)
-        return fate is not None and (action is None or fate.action is action)
+    def has_decision(self, key: Key, action: Action | None = None) -> bool:
+        """Whether an object's decision is decided (as this one)."""
+        decision = self.decisions.get(key)
+        return decision is not None and (action is None or decision.action is action)
 
     def follow(self, found: Relation, action: Action, batch: list[StoredObject], *, checked: bool = True) -> None:
-        """Give things the fate of their holders; what goes without a right to it takes its parts along like that."""
+        """Give members the decision of their holders; parts of an unchecked object are not checked either."""
         ids, root = _ids(batch, found.holder), entity(found.holder).root
         if ids:
-            for pair in found.things(self.tx, ids):
-                asks = checked and self.fates[(root, pair.known)].checked
+            for pair in found.members(self.tx, ids):
+                asks = checked and self.decisions[(root, pair.known)].checked
                 self.decide(pair.other, action, checked=asks)
 
-    def consider_things(self, hold: HoldRule, action: Action, batch: list[StoredObject]) -> None:
+    def consider_members(self, hold: HoldRule, action: Action, batch: list[StoredObject]) -> None:
         """Note what the holders in a batch might take along."""
-        found = relation(hold.bond)
+        found = relation(hold.relation)
         holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
         if not holders or hold.blocks_only:
             return
-        for pair in found.things(self.tx, holders):
-            if self.considers(hold, action, holders[pair.known], pair.other):
+        for pair in found.members(self.tx, holders):
+            if self.may_consider(hold, action, holders[pair.known], pair.other):
                 self.consider(pair.other)
 
-    def consider(self, thing: StoredObject) -> None:
+    def consider(self, member: StoredObject) -> None:
         """Let a thing go as soon as nothing holds it any more, and whatever can only go together with it."""
-        if thing.key in self.fates or thing.key in self.considered:
+        if member.key in self.decisions or member.key in self.considered:
             return
-        self.considered[thing.key] = thing
+        self.considered[member.key] = member
         for text in self.companions:
             found = relation(text)
-            if is_kind(thing.kind, found.holder):
-                for pair in found.things(self.tx, [thing.id]):
+            if is_kind(member.kind, found.holder):
+                for pair in found.members(self.tx, [member.id]):
                     self.consider(pair.other)
 
-    def _settle(self) -> None:
+    def _decide_considered(self) -> None:
         """Decide about what has been considered: what nobody holds goes."""
         excluded, included = self.options.split(self.tx, list(self.considered.values()), self.rights)
         going = {k: v for k, v in self.considered.items() if k not in excluded}
         for key in self._held(going) - included:
             going.pop(key, None)
-        self.loose = set()
-        for key, thing in going.items():
-            fate = self.settled(thing)
-            if fate is None:
-                self.loose.add(key)
+        self.undecided = set()
+        for key, member in going.items():
+            decision = self.decide_unheld(member)
+            if decision is None:
+                self.undecided.add(key)
             else:
-                self.decide(fate.item, fate.action, checked=fate.checked)
+                self.decide(decision.item, decision.action, checked=decision.checked)
 
     def _held(self, going: dict[Key, StoredObject]) -> set[Key]:
         """Those that something which stays holds; what is held by each other only goes together."""
@@ -187,26 +187,26 @@ class GraphTraversal:
                     changed = True
         return held
 
-    def holding(self) -> Sequence[str]:
+    def holding_relations(self) -> Sequence[str]:
         """Bonds that keep a considered thing."""
-        return [*(hold.bond for hold in self.holds), *annotation_links()]
+        return [*(hold.relation for hold in self.holds), *annotation_links()]
 
-    def _holders(self, things: list[StoredObject]) -> dict[Key, set[Key]]:
-        """For each thing the holders without a fate."""
+    def _holders(self, members: list[StoredObject]) -> dict[Key, set[Key]]:
+        """For each thing the holders without a decision."""
         found: dict[Key, set[Key]] = defaultdict(set)
-        for text in self.holding():
+        for text in self.holding_relations():
             pairs = relation(text)
-            ids = _ids(things, pairs.thing)
+            ids = _ids(members, pairs.member)
             if not ids:
                 continue
-            root, row_root = entity(pairs.thing).root, entity(pairs.where).root
+            root, row_root = entity(pairs.member).root, entity(pairs.where).root
             for pair in pairs.holders(self.tx, ids):
-                if not self.goes(pair.other.key) and not self.goes((row_root, pair.row)):
+                if not self.has_decision(pair.other.key) and not self.has_decision((row_root, pair.row)):
                     found[(root, pair.known)].add(pair.other.key)
         return found
 
     def _external_info(self, action: Action, batch: list[StoredObject]) -> None:
-        """What an object is known as elsewhere shares its fate."""
+        """What an object is known as elsewhere shares its decision."""
         for root in {item.key[0] for item in batch}:
             ids = ids_parameter(item.id for item in batch if item.key[0] == root)
             sql = (
@@ -218,7 +218,7 @@ class GraphTraversal:
                 self.decide(item, action, checked=False)
 
     # ---- links -----------------------------------------------------------------------------------------------
-    def links(
+    def find_links(
         self, batch: list[StoredObject], names: Iterable[str] | None = None
     ) -> list[tuple[StoredObject, StoredObject, str]]:
         """(link, end that goes, ``parent`` or ``child``) of all links at a batch's objects."""
@@ -229,7 +229,7 @@ class GraphTraversal:
                 at = relation(f"~{name}.{end}")
                 ids = _ids(batch, at.holder)
                 root = entity(at.holder).root
-                for pair in at.things(self.tx, ids) if ids else ():
+                for pair in at.members(self.tx, ids) if ids else ():
                     found.append((pair.other, by_id[(root, pair.known)], end))
         return found
 
@@ -246,7 +246,7 @@ class GraphTraversal:
                 self._rights[key] = self.call.graph.rights(item.owner, item.group)
         return self._rights[key]
 
-    def targets(self, kind: str, ids: Sequence[int]) -> list[StoredObject]:
+    def find_targets(self, kind: str, ids: Sequence[int]) -> list[StoredObject]:
         """The objects a request names; a GraphException where one does not exist or may not be read."""
         found = find_objects(self.tx, kind, ids)
         caller = self.call.caller
@@ -255,19 +255,19 @@ class GraphTraversal:
             raise graph_error(f"cannot read all the specified objects of class {entity(kind).qualified}")
         return seen
 
-    def by_class(self, action: Action) -> dict[str, list[int]]:
-        """Ids of all objects of one fate by their class's full name, as OMERO answers them."""
+    def ids_by_class(self, action: Action) -> dict[str, list[int]]:
+        """Ids of all objects of one decision by their class's full name, as OMERO answers them."""
         found: dict[str, list[int]] = defaultdict(list)
-        for fate in self.fates.values():
-            if fate.action is action:
-                found[entity(fate.item.kind).qualified].append(fate.item.id)
+        for decision in self.decisions.values():
+            if decision.action is action:
+                found[entity(decision.item.kind).qualified].append(decision.item.id)
         return {name: sorted(ids) for name, ids in found.items()}
 
-    def of_action(self, action: Action) -> dict[str, list[int]]:
-        """Ids of all objects of one fate by their table's root class."""
+    def ids_by_table(self, action: Action) -> dict[str, list[int]]:
+        """Ids of all objects of one decision by their table's root class."""
         found: dict[str, list[int]] = defaultdict(list)
-        for (root, ident), fate in self.fates.items():
-            if fate.action is action:
+        for (root, ident), decision in self.decisions.items():
+            if decision.action is action:
                 found[root].append(ident)
         return found
 

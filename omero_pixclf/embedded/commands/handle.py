@@ -16,10 +16,9 @@ from omero_pixclf.embedded.commands.cancellation import cancellable, check_cance
 from omero_pixclf.embedded.commands.perform import call_context, failure_name, is_writing, perform, step_count
 from omero_pixclf.embedded.commands.request_errors import RequestError, make_error_response
 from omero_pixclf.embedded.server.request_context import RequestContext
-from omero_pixclf.embedded.server.servant import OmeroService, without_transaction
+from omero_pixclf.embedded.server.servant import OmeroService, ServiceHost, without_transaction
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["RequestHandle", "submit"]
@@ -35,7 +34,7 @@ class RequestHandle(OmeroService):
 
     interface = omero.cmd.Handle
 
-    def __init__(self, server: Server, session: ClientSession, request: Any, context: dict[str, str]) -> None:
+    def __init__(self, server: ServiceHost, session: ClientSession, request: Any, context: dict[str, str]) -> None:
         super().__init__(server, session)
         self._request = request
         self._context = call_context(request, context)
@@ -88,7 +87,7 @@ class RequestHandle(OmeroService):
             raise omero.LockTimeout("", "", "timed out while waiting on CANCELLED state", 5000, int(_CANCEL_WAIT_S))
         return isinstance(self._response, omero.cmd.ERR) and self._response.name in _CANCELLED
 
-    def interrupted(self) -> None:
+    def interrupt(self) -> None:
         """The server stops: give the request up."""
         self._cancelled.set()
 
@@ -139,9 +138,9 @@ def _key(identity: Any) -> str:
     return f"{identity.category}/{identity.name}"
 
 
-def submit(server: Server, session: ClientSession, category: str, request: Any, context: dict[str, str]) -> Any:
+def submit(server: ServiceHost, session: ClientSession, category: str, request: Any, context: dict[str, str]) -> Any:
     """Begin a request; the proxy of its handle, which answers an ERR for what is no request here."""
     handle = RequestHandle(server, session, request, context)
     proxy = server.add_object(session, category, handle, "omero.cmd.Handle")
-    server.in_background(handle, handle.run, f"omero-{type(request).__name__}")
+    server.run_in_background(handle, handle.run, f"omero-{type(request).__name__}")
     return proxy

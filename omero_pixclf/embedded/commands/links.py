@@ -56,18 +56,18 @@ class Relation:
 
     text: str
     holder: str
-    thing: str
+    member: str
     where: str  # class whose table has the pairs
     holder_column: str
-    thing_column: str
+    member_column: str
 
-    def things(self, tx: Transaction, holders: Iterable[int]) -> list[RelatedPair]:
+    def members(self, tx: Transaction, holders: Iterable[int]) -> list[RelatedPair]:
         """All things of some holders."""
-        return self._pairs(tx, holders, self.holder_column, self.thing, self.thing_column)
+        return self._pairs(tx, holders, self.holder_column, self.member, self.member_column)
 
-    def holders(self, tx: Transaction, things: Iterable[int]) -> list[RelatedPair]:
+    def holders(self, tx: Transaction, members: Iterable[int]) -> list[RelatedPair]:
         """All holders of some things."""
-        return self._pairs(tx, things, self.thing_column, self.holder, self.holder_column)
+        return self._pairs(tx, members, self.member_column, self.holder, self.holder_column)
 
     def _pairs(self, tx: Transaction, ids: Iterable[int], known: str, kind: str, wanted: str) -> list[RelatedPair]:
         pairs = table(self.where)
@@ -119,7 +119,7 @@ def relation(text: str) -> Relation:
     """The bond of that name: ``Class.property`` or a link's class; a leading ``~`` turns it round."""
     if text.startswith("~"):
         found = relation(text[1:])
-        return Relation(text, found.thing, found.holder, found.where, found.thing_column, found.holder_column)
+        return Relation(text, found.member, found.holder, found.where, found.member_column, found.holder_column)
     holder, _, name = text.partition(".")
     if not name:
         fields = entity(holder).fields

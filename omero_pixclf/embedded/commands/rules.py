@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 # fmt: off
-PARTS = (  # things that share their holder's fate
+PARTS = (  # things that share their holder's decision
     "Instrument.detector", "Instrument.dichroic", "Instrument.filter", "Instrument.filterSet",
     "Instrument.lightSource", "Instrument.objective", "Instrument.otf", "Instrument.microscope",
     "Filter.transmittanceRange", "FilterSet.dichroic", "Laser.pump", "OTF.filterSet", "OTF.objective",
@@ -43,7 +43,7 @@ SETTINGS = (  # go with what they are for
 class HoldRule:
     """A thing goes when the last of its holders goes."""
 
-    bond: str
+    relation: str
     deletable: bool = False  # only what the caller may delete is considered
     same_owner: bool = False  # only what belongs to the holder's owner is considered
     blocks_only: bool = False  # the holder keeps the thing, its going alone does not take the thing along

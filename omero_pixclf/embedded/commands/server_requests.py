@@ -14,7 +14,7 @@ from omero_pixclf.embedded.commands.cancellation import check_cancelled
 from omero_pixclf.embedded.commands.delete import is_legal_target
 from omero_pixclf.embedded.commands.request_errors import RequestError
 from omero_pixclf.embedded.database.object_model import entities
-from omero_pixclf.embedded.server.request_context import RequestContext
+from omero_pixclf.embedded.server.request_context import RequestContext, load_caller
 from omero_pixclf.embedded.users.event_context import make_event_context
 from omero_pixclf.embedded.users.sessions import ClientSession
 
@@ -69,15 +69,21 @@ def _request(name: str) -> Any:
 def current_sessions(call: RequestContext, request: Any) -> Any:
     """Answer a CurrentSessionsRequest: of others' sessions only administrators see more than user and group."""
     found = call.server.sessions.all()
-    full = [s for s in found if call.caller.has("ReadSession") or s.user_id == call.session.user_id]
+    full = [s for s in found if call.caller.has_privilege("ReadSession") or s.user_id == call.session.user_id]
     loaded = call.graph.load("Session", [s.ident for s in full])
-    call.graph.finish()
-    contexts = [make_event_context(RequestContext.of_session(call.server, s, call.tx)) for s in found]
+    call.graph.finish_loading()
+    contexts = [_session_context(call, session) for session in found]
     for session, context in zip(found, contexts, strict=True):
         if session.ident not in loaded:
             _hide_details(context)
     data = [_last_access(s) if s.ident in loaded else {} for s in found]
     return omero.cmd.CurrentSessionsResponse([loaded.get(s.ident) for s in found], contexts, data)
+
+
+def _session_context(call: RequestContext, session: ClientSession) -> Any:
+    """The event context of a session; its user need not have any rights in the group of the session."""
+    caller = load_caller(call.tx, session.user_id, session.group_id, session.sudoer_id)
+    return make_event_context(call.tx, session, caller)
 
 
 def _hide_details(context: Any) -> None:
@@ -87,7 +93,7 @@ def _hide_details(context: Any) -> None:
 
 
 def _last_access(session: ClientSession) -> dict[str, Any]:
-    idle_s = time.monotonic() - session.used
+    idle_s = time.monotonic() - session.last_used
     return {"lastAccessTime": rtime(int((time.time() - idle_s) * 1000))}
 
 

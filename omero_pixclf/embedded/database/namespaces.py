@@ -19,11 +19,11 @@ def insert_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
         Where another session has made one while this request was waiting: on a real server both find that there is
         none, and the second to insert it fails. The client saves again.
     """
-    for name in {name for name in names if name is not None} - tx.names:
+    for name in {name for name in names if name is not None} - tx.unique_names:
         if tx.one("SELECT 1 FROM namespace WHERE name = ?", (name,)) is None:
             tx.execute("INSERT INTO namespace (id, name) VALUES (?, ?)", (tx.new_id("namespace"), name))
-            tx.names.add(name)
-        elif tx.made_meanwhile(name):
+            tx.unique_names.add(name)
+        elif tx.was_inserted_meanwhile(name):
             raise validation_error(
                 f"could not insert: [ome.model.annotations.Annotation]; constraint [namespace_name]: {name!r} was made "
                 "by another session at the same time"

@@ -148,18 +148,18 @@ class ObjectGraph:
         kinds = {name + "I" for name in wanted.concrete}
         return {i: o for i, o in found.items() if o is not None and type(o).__name__ in kinds}
 
-    def loaded(self, kind: str, ident: int) -> Any:
+    def get_loaded(self, kind: str, ident: int) -> Any:
         """An object that was loaded before; KeyError otherwise."""
         return self._loaded[(entity(kind).root, ident)]
 
-    def adopt(self, kind: str, ident: int, obj: Any) -> None:
+    def register(self, kind: str, ident: int, obj: Any) -> None:
         """Let an object made elsewhere stand for its row."""
         key = (entity(kind).root, ident)
         self._loaded[key] = obj
         if key in self._rows:
             self._unfinished[key] = None
 
-    def row(self, kind: str, ident: int) -> Any:
+    def stored_row(self, kind: str, ident: int) -> Any:
         """The stored row of a loaded object, in the order of its table's columns; None for what this request made."""
         found = self._rows.get((entity(kind).root, ident))
         return found[1] if found else None
@@ -276,7 +276,7 @@ class ObjectGraph:
         )
         pairs = self.tx.all(sql, (ids_parameter(ids),))
         if not field.ordered:
-            pairs = self.tx.in_any_order(pairs)
+            pairs = self.tx.shuffle(pairs)
         for ident in ids:
             self.start_collection(kind, ident, name)
         children = self.load(field.target, [child for _, child in pairs])
@@ -292,9 +292,9 @@ class ObjectGraph:
             f'WHERE "{field.inverse}" IN (SELECT value FROM json_each(?)){" AND " + seen if seen else ""} GROUP BY 1, 2'
         )
         for ident in ids:
-            setattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner", {})
+            setattr(self.get_loaded(kind, ident), f"_{field.name}CountPerOwner", {})
         for ident, owner, count in self.tx.all(sql, (ids_parameter(ids),)):
-            getattr(self.loaded(kind, ident), f"_{field.name}CountPerOwner")[owner] = count
+            getattr(self.get_loaded(kind, ident), f"_{field.name}CountPerOwner")[owner] = count
 
     def start_collection(self, kind: str, ident: int, name: str) -> list[Any]:
         """Make a collection of a loaded object loaded (empty at first) and return it for filling."""
@@ -306,7 +306,7 @@ class ObjectGraph:
         return found
 
     # ---- references and details ------------------------------------------------------------------------------
-    def finish(self) -> None:
+    def finish_loading(self) -> None:
         """Resolve references and fill in details of all that was loaded since the last time."""
         self._load_groups()
         self._details.clear()  # they name what had been loaded by then
@@ -409,21 +409,21 @@ class ObjectGraph:
             return self._shared_permissions(_NO_LEVEL, self.global_rights())
         owner, group = row[plan.details[0]], row[plan.details[1]]
         if kind == "OriginalFile" and self.caller.denied:
-            return self._shared_permissions(self.level(group).perm1, self.rights(owner, group, file=row[0]))
+            return self._shared_permissions(self.group_level(group).perm1, self.rights(owner, group, file=row[0]))
         return self.permissions(owner, group)
 
     def permissions(self, owner: int, group: int) -> Any:
         """Permissions of an object of that owner in that group, as the caller has them."""
         key = (owner, group)
         if key not in self._owned:
-            level = self.level(group)
+            level = self.group_level(group)
             self._owned[key] = self._shared_permissions(level.perm1, self.caller.rights(owner, group, level))
         return self._owned[key]
 
     def rights(self, owner: int, group: int, *, file: int | None = None) -> Rights:
         """What the caller may do to an object of that owner in that group; ``file`` is the id of an OriginalFile."""
         domain = "Owned" if file is None or not self.caller.denied else privilege_domain(self.tx, file)
-        return self.caller.rights(owner, group, self.level(group), domain)
+        return self.caller.rights(owner, group, self.group_level(group), domain)
 
     def global_rights(self) -> Rights:
         """What the caller may do to what belongs to nobody."""
@@ -435,7 +435,7 @@ class ObjectGraph:
             self._permissions[key] = make_permissions(perm1, rights)
         return self._permissions[key]
 
-    def level(self, group: int) -> GroupLevel:
+    def group_level(self, group: int) -> GroupLevel:
         """The permissions of a group."""
         if group not in self._levels:
             row = self.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))

@@ -70,7 +70,7 @@ class Entity:
     @cached_property
     def ancestors(self) -> tuple[str, ...]:
         """This class and its superclasses, nearest first, without IObject."""
-        above = _described()[0].get(self.parent)
+        above = _read_model()[0].get(self.parent)
         return (self.name, *(entity(above.name).ancestors if above and above.name != "IObject" else ()))
 
     @property
@@ -128,7 +128,7 @@ class Entity:
     @cached_property
     def fields(self) -> dict[str, Field]:
         """Properties by name, inherited ones first; ``id``, ``details`` and ``version`` are not among them."""
-        inherited = entity(self.parent).fields if self.parent in _described()[0] and self.parent != "IObject" else {}
+        inherited = entity(self.parent).fields if self.parent in _read_model()[0] and self.parent != "IObject" else {}
         found = dict(inherited)
         for member, kind in self.own:
             made = self._field(member, kind)
@@ -145,7 +145,7 @@ class Entity:
         if kind in SCALARS:
             return Field(name, SCALARS[kind], nullable=self._nullable(name))
         target = kind.rsplit("_t_", 1)[1]
-        return Field(name, "entity" if target in _described()[0] else "unit", target, nullable=self._nullable(name))
+        return Field(name, "entity" if target in _read_model()[0] else "unit", target, nullable=self._nullable(name))
 
     def _nullable(self, name: str) -> bool:
         found = getattr(self.sample._field_info, name, None)
@@ -182,7 +182,7 @@ def _made(factory: Any, *, loaded: bool) -> Any:
 
 def _inverse(owner: Entity, name: str, target: str) -> str:
     """The property of the children's class that refers to the owner."""
-    own = _described()[0]
+    own = _read_model()[0]
     kinds = {f"_M_omero.model._t_{a}" for a in owner.ancestors}
     chain: list[str] = []
     here = own[target]
@@ -196,7 +196,7 @@ def _inverse(owner: Entity, name: str, target: str) -> str:
 
 
 @cache
-def _described() -> tuple[dict[str, Entity], dict[str, str]]:
+def _read_model() -> tuple[dict[str, Entity], dict[str, str]]:
     """Every class of omero.model as Ice defined it, and what each sequence holds."""
     folder = Path(omero.__file__).resolve().parent.parent
     sequences: dict[str, str] = {}
@@ -221,7 +221,7 @@ def _descends(raw: dict[str, Any], name: str) -> bool:
 @cache
 def entities() -> dict[str, Entity]:
     """All classes that have rows, by name."""
-    return {n: e for n, e in sorted(_described()[0].items()) if n != "IObject"}
+    return {n: e for n, e in sorted(_read_model()[0].items()) if n != "IObject"}
 
 
 def entity(name: str) -> Entity:

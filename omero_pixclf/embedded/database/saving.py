@@ -115,7 +115,7 @@ class Saver:
         ident = self.call.tx.new_id(table(found.name).name)
         obj._id = rtypes.rlong(ident)
         self._seen[id(obj)] = obj
-        self.graph.adopt(found.name, ident, obj)
+        self.graph.register(found.name, ident, obj)
         self._check_list(found, obj)
         self._visit_references(found, obj)
         row = row_from_object(found, obj)
@@ -167,7 +167,7 @@ class Saver:
         if pairs:
             self._collect_pairs(found, obj, ident)
         self._store_place(found, obj, ident, current)
-        self.graph.adopt(found.name, ident, obj)
+        self.graph.register(found.name, ident, obj)
         self._changed.append((found, ident, obj))
         self._visit_collections(found, obj)
         self._delete_removed(found, obj, ident)
@@ -177,7 +177,7 @@ class Saver:
 
     def _current(self, found: Entity, ident: int) -> Any:
         self.graph.load(found.name, [ident])
-        stored = self.graph.row(found.name, ident)
+        stored = self.graph.stored_row(found.name, ident)
         if stored is None:
             raise validation_error("object no longer exists in database")
         return stored
@@ -365,7 +365,7 @@ class Saver:
         for found, ident, obj in self._changed:
             self.graph.refresh_details(found.name, ident, obj)
         self._new, self._changed, self._written = [], [], {}
-        self.graph.finish()
+        self.graph.finish_loading()
 
     def _load_event(self) -> None:
         """The event of this request comes loaded, with its session, whose uuid is as good as a password."""

@@ -54,7 +54,7 @@ class _LinkedObject:
 def may_change_global(call: RequestContext, found: Entity) -> bool:
     """Whether the caller may make, change and delete what belongs to nobody; users and groups take a privilege."""
     privilege = _PRIVILEGES.get(found.name)
-    return call.caller.is_admin if privilege is None else call.caller.has(privilege)
+    return call.caller.is_admin if privilege is None else call.caller.has_privilege(privilege)
 
 
 # ---- new objects ---------------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def new_owner_and_group(call: RequestContext, found: Entity, obj: Any, row: list
     if found.is_global:
         return caller.user_id, -1
     wanted = _given_id(obj, "_owner")
-    if wanted not in (None, caller.user_id) and not caller.has("WriteOwned"):
+    if wanted not in (None, caller.user_id) and not caller.has_privilege("WriteOwned"):
         raise security_violation(f"You are not authorized to set the Experimenter for {found.qualified} to {wanted}")
     return caller.user_id if wanted is None else wanted, _group(call, found, obj, row)
 
@@ -109,7 +109,7 @@ def _linked_objects(call: RequestContext, found: Entity, row: list[Any]) -> Iter
         target_id = row[column_indexes(found.name)[name]]
         if target_id is None or entity(field.target).is_global:
             continue
-        stored, where = call.graph.row(field.target, target_id), column_indexes(field.target)
+        stored, where = call.graph.stored_row(field.target, target_id), column_indexes(field.target)
         if stored is None or "owner_id" not in where:
             continue  # made by this very request, or nobody's
         owner, group = stored[where["owner_id"]], stored[where["group_id"]]
@@ -126,10 +126,10 @@ def check_links(call: RequestContext, found: Entity, row: list[Any], owner: int,
             raise _mixed_group_error(found, group, linked.group)
         if linked.owner == call.caller.user_id:
             continue
-        level = call.graph.level(linked.group)
-        if not (call.caller.has("WriteOwned") or linked.group in call.caller.leader_of):
+        level = call.graph.group_level(linked.group)
+        if not (call.caller.has_privilege("WriteOwned") or linked.group in call.caller.leader_of):
             _check_member(found, linked, level, linked.group in call.caller.member_of)
-        elif not level.readable and owner != linked.owner:
+        elif not level.is_readable and owner != linked.owner:
             raise omero_error(omero.ReadOnlyGroupSecurityViolation, f"Cannot link to {linked}")
 
 
@@ -137,11 +137,11 @@ def _check_member(found: Entity, linked: _LinkedObject, level: GroupLevel, is_me
     """Viewing takes the right to read, annotating that to annotate, everything else that to write."""
     names = (found.name, linked.kind.name)
     if "RenderingDef" in names or names == ("Thumbnail", "Pixels"):
-        granted = level.readable
+        granted = level.is_readable
     elif found.is_annotation_link or names == ("Roi", "Image"):
-        granted = level.annotatable
+        granted = level.is_annotatable
     else:
-        granted = level.writable
+        granted = level.is_writable
     if not (granted and is_member):
         raise security_violation(f"Group is {omero.model.PermissionsI(level.perm1)}. Cannot link to object: {linked}")
 
@@ -155,7 +155,7 @@ def changed_ownership(call: RequestContext, found: Entity, obj: Any, ident: int,
     changed = {}
     owner, group = _given_id(obj, "_owner"), _given_id(obj, "_group")
     if owner not in (None, current[where["owner_id"]]):
-        if not call.caller.has("WriteOwned"):
+        if not call.caller.has_privilege("WriteOwned"):
             raise security_violation(f"You are not authorized to change the owner for {found.qualified}:Id_{ident}")
         changed["owner_id"] = int(owner or 0)
     if group not in (None, current[where["group_id"]]):

@@ -33,12 +33,14 @@ class Transaction:
     def __init__(self, connection: sqlite3.Connection, writable: bool, faults: FaultInjection) -> None:
         self._connection = connection
         self.writable = writable
-        self.in_any_order = faults.in_any_order
-        self.names: set[str] = set()  # of rows made, of which there may be one of a name only
-        self.made_meanwhile: Callable[[str], bool] = lambda name: False  # by another one, since this one was asked for
+        self.shuffle = faults.shuffle
+        self.unique_names: set[str] = set()  # of rows made, of which there may be one of a name only
+        self.was_inserted_meanwhile: Callable[[str], bool] = lambda name: (
+            False
+        )  # by another one, since this one was asked for
         self._next: dict[str, int] = {}
         self.after_commit: list[Callable[[], None]] = []
-        self.memory: dict[Any, Any] = {}
+        self.cache: dict[Any, Any] = {}
 
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         """Run a statement; rows come one by one."""
@@ -88,7 +90,7 @@ class Database:
         self._all = [self._writer]
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
         if version < SCHEMA_VERSION:
-            self._bring_up(create_statements() if version == 0 else migration_statements(version))
+            self._migrate(create_statements() if version == 0 else migration_statements(version))
 
     def _connect(self) -> sqlite3.Connection:
         made = sqlite3.connect(
@@ -102,7 +104,7 @@ class Database:
         made.create_function("upper", 1, _upper, deterministic=True)
         return made
 
-    def _bring_up(self, changes: Iterable[str]) -> None:
+    def _migrate(self, changes: Iterable[str]) -> None:
         """Make the tables that are missing, all or none."""
         self._writer.execute("BEGIN IMMEDIATE")
         for statement in changes:
@@ -140,12 +142,12 @@ class Database:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             transaction = Transaction(self._writer, writable=True, faults=self._faults)
-            transaction.made_meanwhile = lambda name: self._committed.get(name, begun) > begun
+            transaction.was_inserted_meanwhile = lambda name: self._committed.get(name, begun) > begun
             try:
                 yield transaction
                 transaction._store_ids()
                 self._writer.execute("COMMIT")
-                self._committed.update(dict.fromkeys(transaction.names, time.monotonic()))
+                self._committed.update(dict.fromkeys(transaction.unique_names, time.monotonic()))
             except BaseException:
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")

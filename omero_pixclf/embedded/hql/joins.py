@@ -66,7 +66,7 @@ class Scope:
             scope = scope.outer
         return None
 
-    def spelled_out(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+    def expand_details(self, parts: tuple[str, ...]) -> tuple[str, ...]:
         """A path with what an alias of details, here or in an enclosing query, stands for in the alias's place."""
         scope: Scope | None = self
         while scope is not None and parts[0] not in scope.names:
@@ -138,10 +138,10 @@ class NameResolver(ABC):
     def _join(self, scope: Scope, item: syntax.Join) -> None:
         if item.path.parts[-1] == "details" and item.alias:
             self._owner(scope, item.path, outer=item.outer)  # what is on the way is joined
-            scope.details[item.alias] = scope.spelled_out(item.path.parts)
+            scope.details[item.alias] = scope.expand_details(item.path.parts)
             return
         owner, name = self._owner(scope, item.path, outer=item.outer)
-        of_details = scope.spelled_out(item.path.parts)[-2] == "details"
+        of_details = scope.expand_details(item.path.parts)[-2] == "details"
         if name in _DETAILS and of_details:
             source = self._join_details(scope, owner, name, item.outer)
         else:
@@ -155,7 +155,7 @@ class NameResolver(ABC):
 
     def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[RowSource, str]:
         """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
-        parts = scope.spelled_out(path.parts)
+        parts = scope.expand_details(path.parts)
         source = scope.find(parts[0])
         if source is None or len(parts) < 2:
             raise HqlError(f"{'.'.join(parts)} starts with no alias")
@@ -258,7 +258,7 @@ class NameResolver(ABC):
         return owner, found
 
     def _path(self, scope: Scope, path: syntax.Path) -> Value:
-        first, *rest = scope.spelled_out(path.parts)
+        first, *rest = scope.expand_details(path.parts)
         source = scope.find(first)
         if source is None:
             return self._bare(scope, path)

@@ -80,7 +80,7 @@ def run_object_query(
     loaded = _load_objects(call, found, rows)
     ids = [row[column.place] for row in rows]
     if any_order and not found.is_ordered:
-        ids = call.tx.in_any_order(ids)
+        ids = call.tx.shuffle(ids)
     if found.fetches_collections:
         ids = list(dict.fromkeys(ids))
     return [loaded.get((column.value.target, i)) for i in ids]
@@ -91,7 +91,7 @@ def run_projection_query(call: RequestContext, text: str, given: dict[str, Any] 
     found = _translate(call, text, given)
     rows = _fetch_rows(call, found, page)
     if not found.is_ordered:
-        rows = call.tx.in_any_order(rows)
+        rows = call.tx.shuffle(rows)
     loaded = _load_objects(call, found, rows)
     made = []
     for row in rows:
@@ -164,7 +164,7 @@ def _load_objects(call: RequestContext, found: Translation, rows: list[Any]) -> 
             _fill_collection(call, found, source, place, rows)
         if source.counted is not None:
             _fill_counts(call, found, source, rows)
-    graph.finish()
+    graph.finish_loading()
     return made
 
 
@@ -198,7 +198,7 @@ def _fill_collection(call: RequestContext, found: Translation, source: Any, plac
     kind = owner.entity.name
     started: dict[int, list[Any]] = {}
     seen: set[tuple[int, int]] = set()
-    for row in rows if source.index else call.tx.in_any_order(rows):
+    for row in rows if source.index else call.tx.shuffle(rows):
         owner_id, child_id = row[owner_place], row[place]
         if owner_id is None:
             continue
@@ -208,7 +208,7 @@ def _fill_collection(call: RequestContext, found: Translation, source: Any, plac
             continue
         seen.add((owner_id, child_id))
         _insert_at(
-            started[owner_id], graph.loaded(source.entity.name, child_id), row[place + 1] if source.index else None
+            started[owner_id], graph.get_loaded(source.entity.name, child_id), row[place + 1] if source.index else None
         )
 
 
@@ -231,7 +231,7 @@ def _place_of(found: Translation, source: Any) -> int:
 
 # ---- cells ---------------------------------------------------------------------------------------------------
 def _cell_to_rtype(call: RequestContext, loaded: dict[tuple[str, int], Any], row: Any, column: SelectedColumn) -> Any:
-    if column.gathered:
+    if column.container:
         return _container_cell(call, loaded, row, column)
     value, cell = column.value, row[column.place]
     if cell is None:
@@ -267,7 +267,7 @@ def _quantity_map(quantity: Any, name: str, cell: float, unit: str) -> Any:
 
 def _container_cell(call: RequestContext, loaded: dict[tuple[str, int], Any], row: Any, column: SelectedColumn) -> Any:
     cells = [_cell_to_rtype(call, loaded, row, part) for part in column.parts]
-    if column.gathered == "list":
+    if column.container == "list":
         return rtypes.rlist(cells)
     names = [part.alias or str(i) for i, part in enumerate(column.parts)]
     for i, name in enumerate(names):
@@ -278,7 +278,7 @@ def _container_cell(call: RequestContext, loaded: dict[tuple[str, int], Any], ro
 
 
 def _permissions(call: RequestContext, owner: int, group: int) -> Any:
-    return _rights_map(call.graph.level(group).perm1, call.graph.rights(owner, group))
+    return _rights_map(call.graph.group_level(group).perm1, call.graph.rights(owner, group))
 
 
 def _rights_map(perm1: int, rights: Rights) -> Any:

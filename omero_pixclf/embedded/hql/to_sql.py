@@ -36,7 +36,7 @@ class SelectedColumn:
     place: int
     alias: str = ""
     parts: list[SelectedColumn] = field(default_factory=list)
-    gathered: str = ""
+    container: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def load_enumeration(call: RequestContext, kind: str, value: str) -> Any:
     """The loaded enumeration object of a value."""
     row = call.tx.one(f"SELECT id FROM {table(kind).name} WHERE value = ?", (value,))
     found = call.graph.get(kind, row[0])
-    call.graph.finish()
+    call.graph.finish_loading()
     return found
 
 

@@ -96,12 +96,12 @@ class Pyramid:
         """Width and height of the tiles that are read best."""
         return self.current.layout.tile_size
 
-    def at_least(self, side: int) -> PixelBuffer:
+    def smallest_with_side(self, side: int) -> PixelBuffer:
         """The smallest resolution whose longer side has that many pixels, else the full one."""
         fitting = [b for b in self.buffers if max(b.layout.x, b.layout.y) >= side]
         return fitting[-1] if fitting else self.full
 
-    def use(self, level: int) -> None:
+    def select_level(self, level: int) -> None:
         """Use another resolution; ApiUsageException where there is none of that number."""
         if not self._imported and not self.full.layout.is_big:
             text = "Cannot set resolution levels on a ROMIO pixel buffer."
@@ -159,4 +159,4 @@ class PyramidService(OmeroService):
 
     @without_transaction
     def setResolutionLevel(self, context: Any, level: int) -> None:
-        self._levels.use(level)
+        self._levels.select_level(level)

@@ -159,7 +159,7 @@ def _load_shapes(call: RequestContext, shapes: Sequence[int], channels: Sequence
     loaded = call.graph.load("Shape", shapes)
     if len(loaded) != len(set(shapes)):
         raise api_usage_error("Given shape id(s) invalid")
-    call.graph.finish()
+    call.graph.finish_loading()
     return loaded
 
 

@@ -44,10 +44,10 @@ class ImporterArguments:
     depth: int = 4
     thumbnails: bool = True
     statistics: bool = True
-    goes_on: bool = False
-    shows_files: bool = False
-    shows_help: bool = False
-    sends_reports: bool = False
+    continue_on_error: bool = False
+    list_only: bool = False
+    show_help: bool = False
+    send_reports: bool = False
     exclude: str | None = None
     namespaces: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -161,10 +161,10 @@ _TEXTS = {
     "checksum-algorithm": "algorithm",
 }  # fmt: skip
 _SWITCHES = {
-    "c": ("goes_on", True), "f": ("shows_files", True),
+    "c": ("continue_on_error", True), "f": ("list_only", True),
     "no-thumbnails": ("thumbnails", False), "no-stats-info": ("statistics", False),
-    **dict.fromkeys(("h", "advanced-help"), ("shows_help", True)),
-    **dict.fromkeys(("report", "upload", "logs", "email"), ("sends_reports", True)),
+    **dict.fromkeys(("h", "advanced-help"), ("show_help", True)),
+    **dict.fromkeys(("report", "upload", "logs", "email"), ("send_reports", True)),
 }  # fmt: skip
 _READ: dict[str, tuple[str, Callable[[str], object]]] = {
     "p": ("port", lambda value: _number(value, "port")),

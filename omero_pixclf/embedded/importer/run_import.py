@@ -86,13 +86,13 @@ def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextI
         print(text, file=err, flush=True)
 
     say(NOTICE)
-    if given.shows_help:
+    if given.show_help:
         say("options: those of `omero import --help` but for -l and --transfer; see docs/embedded.md")
         return _WRONG_USAGE
-    if given.sends_reports:
+    if given.send_reports:
         say("reports are not sent to anybody")
     found, errors = _file_sets(given, say)
-    if given.shows_files:
+    if given.list_only:
         for one in found:
             lines = [_LINE, f"# Group: {one.main} SPW: {_on_plates(one)} Reader: omero_pixclf", *map(str, one.files)]
             print("\n".join(lines), file=out)
@@ -100,7 +100,7 @@ def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextI
     if not found:
         say("No imports due to errors!" if errors else "No imports found")
         return _FAILED if errors else _WRONG_USAGE
-    if errors and not given.goes_on:
+    if errors and not given.continue_on_error:
         say("Exiting on error; -c goes on with the others")
         return _FAILED
     return _import_all(given, found, errors, say, out)
@@ -146,7 +146,7 @@ def _import_all(
             except PixclfError as error:
                 tally.errors += 1
                 say(f"error: {error}")
-                if not given.goes_on:
+                if not given.continue_on_error:
                     say("Exiting on error")
                     break
                 continue

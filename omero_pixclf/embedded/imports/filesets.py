@@ -250,7 +250,7 @@ def _add_jobs(call: RequestContext, fileset: Any, settings: Any) -> None:
         fileset.linkJob(getattr(omero.model, kind + "I")(insert_job(call, kind, []), False))
 
 
-# ---- giving up ---------------------------------------------------------------------------------------------------
+# ---- change up ---------------------------------------------------------------------------------------------------
 def discard_unfinished_imports(call: RequestContext) -> None:
     """Take back imports that nobody goes on with, since the server they went to was killed or stopped.
 
@@ -274,9 +274,9 @@ def discard_import(call: RequestContext, fileset: int, folder: PurePosixPath) ->
     """
     tx = call.tx
     if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is not None:
-        removal = Deletion(call.as_admin(), ChildOptions())
-        removal.run(removal.targets("Fileset", [fileset]), Action.DROP)
-        execute_deletion(removal, removal.to_unlink())
+        deletion = Deletion(call.as_admin(), ChildOptions())
+        deletion.run(deletion.find_targets("Fileset", [fileset]), Action.DELETE)
+        execute_deletion(deletion, deletion.references_to_clear())
     sql = (  # 0 is the letter after the slash
         "SELECT o.id FROM managed m JOIN originalfile o ON o.id = m.file "
         "WHERE (m.place = ? OR m.place > ? AND m.place < ?) AND o.mimetype = ?"

@@ -23,7 +23,7 @@ from omero_pixclf.embedded.imports.import_saving import (
     save_images,
     save_plates_and_links,
 )
-from omero_pixclf.embedded.imports.objects import ImportData, RequestedSettings, is_unattended
+from omero_pixclf.embedded.imports.model_objects import ImportData, RequestedSettings, is_unattended
 from omero_pixclf.embedded.imports.pixel_import import unpack_pixels
 from omero_pixclf.embedded.series.reading import find_main_file, open_series
 from omero_pixclf.embedded.server.jobs import update_job
@@ -34,7 +34,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.text import pluralize
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.server.servant import ServiceHost
     from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["ImportHandle"]
@@ -53,10 +53,10 @@ class ImportHandle(RequestHandle):
     """
 
     def __init__(
-        self, server: Server, session: ClientSession, request: Any, context: dict[str, str], begun: StartedImport
+        self, server: ServiceHost, session: ClientSession, request: Any, context: dict[str, str], started: StartedImport
     ) -> None:
         super().__init__(server, session, request, context)
-        self._begun = begun
+        self._started = started
         self._unattended = is_unattended(request.settings)
         self._status.steps = _STEPS
 
@@ -71,20 +71,20 @@ class ImportHandle(RequestHandle):
         return answer, []
 
     def _fail(self, error: Exception) -> None:
-        _log.info("the import of %s failed: %s", self._begun.folder, error)
+        _log.info("the import of %s failed: %s", self._started.folder, error)
         if not self._cancelled.is_set():
             self._write_log(f"failed: {error}")
-            self._set_jobs("Error", self._told(str(error)))
-        self._take_back()
+            self._set_jobs("Error", self._hide_server_paths(str(error)))
+        self._undo_import()
 
     def _answer(self, error: Exception) -> Any:
         made = make_error_response(self._request, _named(error), "import-request-failure")
-        made.parameters = {name: self._told(text) for name, text in made.parameters.items()}
+        made.parameters = {name: self._hide_server_paths(text) for name, text in made.parameters.items()}
         return made
 
-    def _told(self, text: str) -> str:
+    def _hide_server_paths(self, text: str) -> str:
         """A text as clients may read it: files by where they lie in their import, not in this machine's folders."""
-        server, own = self.server.folder, managed_folder(self.server.folder) / self._begun.folder
+        server, own = self.server.folder, managed_folder(self.server.folder) / self._started.folder
         folders = "|".join(re.escape(str(one)) for one in (own.resolve(), own, server.resolve(), server) if one.parts)
         return re.sub(rf"(?<![\w./-])(?:{folders})/", "", text)
 
@@ -94,8 +94,8 @@ class ImportHandle(RequestHandle):
     # ---- the steps -------------------------------------------------------------------------------------------
     def _import(self) -> Any:
         root = managed_folder(self.server.folder)
-        own = root / self._begun.folder
-        main = find_main_file([root / place for _, place in self._begun.files], own)
+        own = root / self._started.folder
+        main = find_main_file([root / place for _, place in self._started.files], own)
         with ExitStack() as held:
             content = held.enter_context(open_series(main, within=own))
             folder = held.enter_context(temporary_folder(self.server.folder))
@@ -107,32 +107,32 @@ class ImportHandle(RequestHandle):
                 pixels.append(found)
                 self.session.touch()  # what works for a client is not idle
             self._step(2, f"{pluralize(len(pixels), 'image')} unpacked")
-            wishes = RequestedSettings.of(self._request.settings)
-            reading = ImportData(content, pixels, wishes, main.name, self._begun.fileset.id.val)
-            return self._saved(reading)
+            settings = RequestedSettings.of(self._request.settings)
+            data = ImportData(content, pixels, settings, main.name, self._started.fileset.id.val)
+            return self._saved(data)
 
-    def _saved(self, reading: ImportData) -> Any:
+    def _saved(self, data: ImportData) -> Any:
         """Save the images some at a time, and at last what makes them visible in their containers."""
         made: list[SavedImage] = []
-        for first in range(0, len(reading.pixels), IMAGES_PER_TRANSACTION):
+        for first in range(0, len(data.pixels), IMAGES_PER_TRANSACTION):
             check_cancelled(_PAUSE_S)
-            made += self._saved_images(reading, range(first, min(first + IMAGES_PER_TRANSACTION, len(reading.pixels))))
+            made += self._saved_images(data, range(first, min(first + IMAGES_PER_TRANSACTION, len(data.pixels))))
             self.session.touch()
         self._step(3, "images saved")
         check_cancelled(_PAUSE_S)
         with self._transaction() as call:
-            plates = save_plates_and_links(call, reading, [one.image for one in made])
-            self._note_format(call, reading.content.format)
+            plates = save_plates_and_links(call, data, [one.image for one in made])
+            self._note_format(call, data.content.format)
             self._finish_jobs(call)
             check_cancelled()  # the last moment at which nothing has changed yet
         self._step(_STEPS - 1, "saved")
         return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
 
-    def _saved_images(self, reading: ImportData, numbers: range) -> list[SavedImage]:
+    def _saved_images(self, data: ImportData, numbers: range) -> list[SavedImage]:
         placed: list[int] = []
         try:
             with self._transaction() as call:
-                return save_images(call, reading, numbers, placed)
+                return save_images(call, data, numbers, placed)
         except BaseException:
             remove_files(self.server.folder, "Pixels", placed)
             raise
@@ -140,39 +140,39 @@ class ImportHandle(RequestHandle):
     def _transaction(self) -> Any:
         if self._cancelled.is_set():
             raise RequestError("cancel-called", "cancelled before it began")
-        return self.transaction({**self._context, "omero.group": str(self._begun.group)}, write=True)
+        return self.transaction({**self._context, "omero.group": str(self._started.group)}, write=True)
 
     def _note_format(self, call: RequestContext, kind: str) -> None:
         """The files' type is that of what they turned out to be."""
-        ids = [(kind, ident) for ident, _ in self._begun.files]
+        ids = [(kind, ident) for ident, _ in self._started.files]
         call.tx.executemany("UPDATE originalfile SET mimetype = ? WHERE id = ?", ids)
 
     # ---- giving up -------------------------------------------------------------------------------------------
-    def abandoned(self) -> None:
+    def on_client_gone(self) -> None:
         """Stop where the client has gone, unless it wanted the server to go on alone."""
         if not self._unattended:
             self._cancelled.set()
 
-    def released(self) -> None:
+    def release(self) -> None:
         """A handle that is closed before the end cancels its import, as the end of the session does."""
-        self.abandoned()
+        self.on_client_gone()
 
-    def _take_back(self) -> None:
+    def _undo_import(self) -> None:
         """Remove the images of an import that failed; of one that was cancelled everything.
 
         A server that stops leaves that to its next start.
         """
         try:
-            while not self.server.stopping:
+            while not self.server.is_stopping:
                 with self.transaction({"omero.group": "-1"}, write=True) as call:
-                    if not remove_images(call, self._begun.fileset.id.val, IMAGES_PER_TRANSACTION):
+                    if not remove_images(call, self._started.fileset.id.val, IMAGES_PER_TRANSACTION):
                         break
                 time.sleep(_PAUSE_S)
-            if self._cancelled.is_set() and not self.server.stopping:
+            if self._cancelled.is_set() and not self.server.is_stopping:
                 with self.transaction({"omero.group": "-1"}, write=True) as call:
-                    discard_import(call, self._begun.fileset.id.val, self._begun.folder)
+                    discard_import(call, self._started.fileset.id.val, self._started.folder)
         except (Ice.Exception, sqlite3.Error):
-            _log.exception("the import of %s could not be taken back; the next start does", self._begun.folder)
+            _log.exception("the import of %s could not be taken back; the next start does", self._started.folder)
 
     # ---- telling how far it has come -------------------------------------------------------------------------
     def _step(self, number: int, what: str) -> None:
@@ -187,17 +187,17 @@ class ImportHandle(RequestHandle):
                 _log.info("a client was not told about step %d of an import: %s", number, error)
 
     def _write_log(self, text: str) -> None:
-        path = managed_folder(self.server.folder) / self._begun.log_place
+        path = managed_folder(self.server.folder) / self._started.log_place
         try:
             with path.open("a", encoding="utf-8") as log:
-                log.write(f"{self._told(text)}\n")
+                log.write(f"{self._hide_server_paths(text)}\n")
         except OSError as error:  # a full disk: the answer matters more
             _log.warning("%s: %s", path, error)
 
     def _jobs(self, call: RequestContext) -> list[int]:
         """The server's own jobs of this import; the first one, the upload, is done."""
         sql = "SELECT child FROM filesetjoblink WHERE parent = ? ORDER BY id"
-        return [row[0] for row in call.tx.all(sql, (self._begun.fileset.id.val,))][1:]
+        return [row[0] for row in call.tx.all(sql, (self._started.fileset.id.val,))][1:]
 
     def _set_jobs(self, status: str, message: str | None = None) -> None:
         with self.transaction({"omero.group": "-1"}, write=True) as call:
@@ -211,9 +211,9 @@ class ImportHandle(RequestHandle):
         self._note_log_size(call)
 
     def _note_log_size(self, call: RequestContext) -> None:
-        path = managed_folder(self.server.folder) / self._begun.log_place
+        path = managed_folder(self.server.folder) / self._started.log_place
         size = path.stat().st_size if path.exists() else 0
-        call.tx.execute("UPDATE originalfile SET size = ? WHERE id = ?", (size, self._begun.log.id.val))
+        call.tx.execute("UPDATE originalfile SET size = ? WHERE id = ?", (size, self._started.log.id.val))
 
 
 def _named(error: Exception) -> Exception:

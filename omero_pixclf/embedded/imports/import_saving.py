@@ -15,7 +15,13 @@ from omero_pixclf.embedded.commands.options import ChildOptions
 from omero_pixclf.embedded.database.saving import Saver
 from omero_pixclf.embedded.images.rendering_definitions import apply_defaults, new_settings
 from omero_pixclf.embedded.images.resolutions import open_pixels
-from omero_pixclf.embedded.imports.objects import ImportData, link_and_annotate, link_screens, new_images, new_plates
+from omero_pixclf.embedded.imports.model_objects import (
+    ImportData,
+    link_and_annotate,
+    link_screens,
+    new_images,
+    new_plates,
+)
 from omero_pixclf.embedded.imports.pixel_import import move_pixels
 from omero_pixclf.embedded.series.content import FilesetContent
 from omero_pixclf.embedded.server.request_context import RequestContext
@@ -35,12 +41,12 @@ class SavedImage:
     pixels: Any
 
 
-def save_images(call: RequestContext, reading: ImportData, numbers: range, placed: list[int]) -> list[SavedImage]:
+def save_images(call: RequestContext, data: ImportData, numbers: range, placed: list[int]) -> list[SavedImage]:
     """Save some of the images, with the settings they are drawn with.
 
     ``placed`` gets the ids of pixels whose files are in place, to be removed where the transaction fails.
     """
-    images = new_images(call, reading, numbers)
+    images = new_images(call, data, numbers)
     saver = Saver(call)
     for image in images:
         saver.save(image)
@@ -48,30 +54,30 @@ def save_images(call: RequestContext, reading: ImportData, numbers: range, place
     made = [image.getPrimaryPixels() for image in images]
     for one, number in zip(made, numbers, strict=True):
         placed.append(one.id.val)
-        move_pixels(reading.pixels[number], call.folder, one.id.val)
-    _note_levels(call, reading.content, numbers, made)
+        move_pixels(data.pixels[number], call.folder, one.id.val)
+    _note_levels(call, data.content, numbers, made)
     found = [SavedImage(_brief_image(image), _brief_pixels(one)) for image, one in zip(images, made, strict=True)]
-    if reading.wishes.thumbnails:
+    if data.settings.thumbnails:
         _save_settings(call, [one.id.val for one in made])
     return found
 
 
-def save_plates_and_links(call: RequestContext, reading: ImportData, images: Sequence[Any]) -> list[Any]:
+def save_plates_and_links(call: RequestContext, data: ImportData, images: Sequence[Any]) -> list[Any]:
     """Save plates and screens, and put everything where the client wants it; returns the plates, without their wells.
 
     ``images`` are all images of the import, in their order.
     """
     call.graph.load("Image", [image.id.val for image in images])  # once for all
     known = [omero.model.ImageI(image.id.val, False) for image in images]
-    plates = new_plates(reading, known)
+    plates = new_plates(data, known)
     saver = Saver(call)
     for plate in plates:
         saver.save(plate)
     saver.flush()
-    link_screens(call, reading.content, plates)
-    on_plates = {well_sample.series for plate in reading.content.plates for well_sample in plate.well_samples}
+    link_screens(call, data.content, plates)
+    on_plates = {well_sample.series for plate in data.content.plates for well_sample in plate.well_samples}
     others = [image for number, image in enumerate(known) if number not in on_plates]
-    link_and_annotate(call, others, plates, reading.wishes)
+    link_and_annotate(call, others, plates, data.settings)
     for plate in plates:
         plate.unloadCollections()
     return plates
@@ -86,9 +92,9 @@ def remove_images(call: RequestContext, fileset: int, count: int) -> bool:
     ids = [row[0] for row in call.tx.all(sql, (fileset, count))]
     if not ids:
         return False
-    removal = Deletion(call.as_admin(), ChildOptions(), ("Fileset",))
-    removal.run(removal.targets("Image", ids), Action.DROP)
-    execute_deletion(removal, removal.to_unlink())
+    deletion = Deletion(call.as_admin(), ChildOptions(), ("Fileset",))
+    deletion.run(deletion.find_targets("Image", ids), Action.DELETE)
+    execute_deletion(deletion, deletion.references_to_clear())
     return True
 
 
@@ -106,7 +112,7 @@ def _save_settings(call: RequestContext, ids: Sequence[int]) -> None:
     """The settings that thumbnails are drawn with."""
     saver = Saver(call)
     described = describe_all_pixels(call, ids)
-    call.graph.finish()
+    call.graph.finish_loading()
     for pixels in described:
         buffer = open_pixels(call, pixels.id.val)
         try:

@@ -92,7 +92,7 @@ class FaultInjection:
         if self.late and self._draw() < self.late_share:
             time.sleep(self._draw() * self.late)
 
-    def in_any_order(self, items: Sequence[_T]) -> list[_T]:
+    def shuffle(self, items: Sequence[_T]) -> list[_T]:
         """The items, in another order at each call where the server shuffles."""
         found = list(items)
         if self.shuffled and len(found) > 1:
@@ -100,7 +100,7 @@ class FaultInjection:
                 self._random.shuffle(found)
         return found
 
-    def loss(self, agent: str, requests: int) -> Literal["", "before", "after"]:
+    def session_loss(self, agent: str, requests: int) -> Literal["", "before", "after"]:
         """Whether a client's session, with so many requests so far, is lost: before this one is carried out, or after.
 
         Returns "" where it is not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import Glacier2
 import Ice
@@ -12,6 +12,7 @@ import omero
 from omero import constants
 
 from omero_pixclf.embedded.server.exceptions import BUSY
+from omero_pixclf.embedded.server.protocols import RequestServer
 from omero_pixclf.embedded.users.logins import (
     DEFAULT_AGENT,
     choose_group,
@@ -19,10 +20,8 @@ from omero_pixclf.embedded.users.logins import (
     is_correct_password,
     open_session,
 )
+from omero_pixclf.embedded.users.passwords import LoginThrottle
 from omero_pixclf.embedded.users.sessions import ClientSession
-
-if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
 
 __all__ = ["make_router"]
 
@@ -30,15 +29,30 @@ _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 20.0  # of a login for its turn to write
 
 
+class RouterServer(RequestServer, Protocol):
+    """What the router needs of the server."""
+
+    throttle: LoginThrottle
+
+    def factory_proxy(self, session: ClientSession, category: str) -> Any:
+        """Return the proxy of a session's service factory for one of its clients."""
+
+    def remove_client(self, session: ClientSession, category: str) -> None:
+        """Remove the services of a client that has left."""
+
+    def router_proxy(self) -> Any:
+        """Return the proxy of the router."""
+
+
 class _RouterState:
     """State behind the router servant: which connection uses which session."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RouterServer) -> None:
         self.server = server
         self._lock = threading.Lock()
         self._joined: dict[tuple[str, int], tuple[ClientSession, str]] = {}
 
-    def enter(self, user: str, password: str, current: Any) -> Any:
+    def log_in(self, user: str, password: str, current: Any) -> Any:
         """A proxy of the session's service factory; None when refused."""
         joined = self._joined_session(user, password)
         session = joined or self._new_session(user, password, current.ctx)
@@ -46,12 +60,12 @@ class _RouterState:
             return None
         category = current.ctx.get(constants.CLIENTUUID) or session.uuid
         if joined is None:
-            session.proven.add(category)
+            session.authenticated.add(category)
         self.server.sessions.join(session)
-        peer = _connection_key(current.con)
+        connection_key = _connection_key(current.con)
         with self._lock:
-            self._joined[peer] = (session, category)
-        current.con.setCallback(_ConnectionCallback(self, peer))
+            self._joined[connection_key] = (session, category)
+        current.con.setCallback(_ConnectionCallback(self, connection_key))
         return self.server.factory_proxy(session, category)
 
     def _joined_session(self, user: str, password: str) -> ClientSession | None:
@@ -66,16 +80,16 @@ class _RouterState:
         with self.server.database.writing(_LONGEST_WAIT_S) as tx:
             group = choose_group(tx, found, context.get("omero.group", ""))
             agent = context.get(constants.AGENT) or DEFAULT_AGENT
-            return open_session(self.server, tx, found, group, agent=agent, address=context.get(constants.IP))
+            return open_session(self.server.sessions, tx, found, group, agent=agent, address=context.get(constants.IP))
 
-    def leave(self, peer: tuple[str, int]) -> bool:
+    def log_out(self, connection_key: tuple[str, int]) -> bool:
         """The client of a connection says goodbye, or has died; whether it had a session."""
         with self._lock:
-            joined = self._joined.pop(peer, None)
+            joined = self._joined.pop(connection_key, None)
         if joined is None:
             return False
         session, category = joined
-        self.server.forget_client(session, category)
+        self.server.remove_client(session, category)
         self.server.sessions.leave(session, category)
         return True
 
@@ -101,37 +115,37 @@ def _login_exception(error: Any) -> Any:
 class _ConnectionCallback(Ice.ConnectionCallback):  # type: ignore[misc]
     """Ice calls this when a connection ends, for whatever reason."""
 
-    def __init__(self, gate: _RouterState, peer: tuple[str, int]) -> None:
-        self._gate = gate
-        self._peer = peer
+    def __init__(self, state: _RouterState, connection_key: tuple[str, int]) -> None:
+        self._state = state
+        self._connection_key = connection_key
 
     def closed(self, connection: Any) -> None:
-        self._gate.leave(self._peer)
+        self._state.log_out(self._connection_key)
 
     def heartbeat(self, connection: Any) -> None:
         """Ice's own sign of life; sessions are kept alive by requests only."""
 
 
-def make_router(server: Server) -> Any:
+def make_router(server: RouterServer) -> Any:
     """The router's servant."""
     made = type("RouterServant", (Glacier2.Router,), dict(_OPERATIONS))()
-    made.gate, made.server = _RouterState(server), server
+    made.state, made.server = _RouterState(server), server
     return made
 
 
 def _create_session(self: Any, callback: Any, user: str, password: str, current: Any) -> None:
     try:
-        proxy = self.gate.enter(user, password, current)
+        proxy = self.state.log_in(user, password, current)
     except (Ice.Exception, TimeoutError) as error:
         _log.info("login of %s refused: %s", user, error)
         callback.ice_exception(_login_exception(error))
         return
     if proxy is not None:
-        self.server.throttle.succeeded(user)
+        self.server.throttle.record_success(user)
         callback.ice_response(proxy)
         return
     refused = Glacier2.PermissionDeniedException("Password check failed")
-    timer = threading.Timer(self.server.throttle.failed(user), callback.ice_exception, (refused,))
+    timer = threading.Timer(self.server.throttle.record_failure(user), callback.ice_exception, (refused,))
     timer.daemon = True
     timer.start()
 
@@ -141,7 +155,7 @@ def _create_anonymously(self: Any, callback: Any, current: Any) -> None:
 
 
 def _destroy_session(self: Any, current: Any) -> None:
-    if not self.gate.leave(_connection_key(current.con)):
+    if not self.state.log_out(_connection_key(current.con)):
         raise Glacier2.SessionNotExistException
 
 
@@ -154,6 +168,6 @@ _OPERATIONS = {
     "getSessionTimeout": lambda self, current: 0,
     "getACMTimeout": lambda self, current: 0,
     "getClientProxy": lambda self, current: None,
-    "getServerProxy": lambda self, current: self.server.own_proxy(),
+    "getServerProxy": lambda self, current: self.server.router_proxy(),
     "addProxies": lambda self, proxies, current: [],
 }

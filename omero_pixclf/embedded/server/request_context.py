@@ -6,16 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from omero_pixclf.embedded.database.object_loader import ObjectGraph
 from omero_pixclf.embedded.database.sqlite import Transaction, now_ms
 from omero_pixclf.embedded.server.exceptions import api_usage_error, missing_row_error, security_violation
+from omero_pixclf.embedded.server.protocols import RequestServer
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP, Caller, GroupLevel
+from omero_pixclf.embedded.users.event_context import make_event_context
 from omero_pixclf.embedded.users.sessions import ClientSession
-
-if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
 
 __all__ = ["PRIVILEGE_PREFIX", "RequestContext", "load_caller", "load_denied_privileges", "load_memberships"]
 
@@ -55,7 +54,7 @@ def load_caller(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: 
         "WHERE m.child = ?",
         (user_id,),
     )
-    readable = frozenset(g for g, perm1 in levels if g in members and GroupLevel(perm1).readable)
+    readable = frozenset(g for g, perm1 in levels if g in members and GroupLevel(perm1).is_readable)
     return Caller(
         user_id,
         name[0] if name else "",
@@ -83,7 +82,12 @@ class RequestContext:
     """What a service's method is given: the session, the caller's rights and the open transaction."""
 
     def __init__(
-        self, server: Server, session: ClientSession, tx: Transaction, context: Mapping[str, str], current: Any = None
+        self,
+        server: RequestServer,
+        session: ClientSession,
+        tx: Transaction,
+        context: Mapping[str, str],
+        current: Any = None,
     ) -> None:
         self.server = server
         self.session = session
@@ -93,20 +97,12 @@ class RequestContext:
         self.caller = self._caller()
 
     @classmethod
-    def of_server(cls, server: Server, tx: Transaction) -> RequestContext:
+    def for_server(cls, server: RequestServer, tx: Transaction) -> RequestContext:
         """A request of the server's own, in the session that stands for it: with root's rights over all groups."""
         made = cls.__new__(cls)
         made.server, made.tx, made.context, made.current = server, tx, {}, None
         made.session = ClientSession("-", 0, 0, "root", SYSTEM_GROUP, event_type="Internal")
         return made.as_admin()
-
-    @classmethod
-    def of_session(cls, server: Server, session: ClientSession, tx: Transaction) -> RequestContext:
-        """A request that only describes a session, which may have begun in a group where its user may do nothing."""
-        made = cls.__new__(cls)
-        made.server, made.tx, made.context, made.current, made.session = server, tx, {}, None, session
-        made.caller = load_caller(tx, session.user_id, session.group_id, session.sudoer_id)
-        return made
 
     @property
     def folder(self) -> Path:
@@ -116,13 +112,11 @@ class RequestContext:
     @cached_property
     def graph(self) -> ObjectGraph:
         """Model objects loaded by this request."""
-        return ObjectGraph(self.tx, self.caller, self._described)
+        return ObjectGraph(self.tx, self.caller, self._masked_event_context)
 
-    def _described(self) -> Any:
+    def _masked_event_context(self) -> Any:
         """The event context as objects carry it: without the session's uuid, which is as good as a password."""
-        from omero_pixclf.embedded.users.event_context import make_event_context
-
-        made = make_event_context(self)
+        made = make_event_context(self.tx, self.session, self.caller)
         made.sessionUuid = "*********"
         return made
 
@@ -148,7 +142,7 @@ class RequestContext:
         if group is not None and group >= 0:
             self._check_member(own, group)
         if user is not None and user != own.user_id:
-            if not own.leads(group):
+            if not own.is_leader(group):
                 raise security_violation(
                     f"User {own.user_id} is not an admin or leader and may not act for user {user}"
                 )
@@ -170,7 +164,7 @@ class RequestContext:
         if not own.is_admin:
             raise security_violation(f"User {own.user_id} is not a member of group {group} and cannot login")
 
-    def must_be_user(self) -> None:
+    def require_user(self) -> None:
         """SecurityViolation for guests, and for users who were deactivated: taken out of the group of all users."""
         if USER_GROUP not in self.caller.member_of:
             raise security_violation(f"No matching roles found for session {self.session.uuid} (allowed: [user])")

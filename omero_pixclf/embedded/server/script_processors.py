@@ -18,11 +18,11 @@ import omero.grid
 import omero.model
 
 from omero_pixclf.embedded.server.exceptions import omero_error
+from omero_pixclf.embedded.server.protocols import RequestServer
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP
 from omero_pixclf.embedded.users.logins import open_session
 
 if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["Processor", "ProcessorRegistry"]
@@ -41,7 +41,7 @@ class Processor:
     identity: Any
     proxy: Any = field(repr=False)  # Ice ends the process that prints such a proxy
 
-    def reach(self, process: Any) -> Any:
+    def process_proxy(self, process: Any) -> Any:
         """A proxy of one of its processes."""
         return omero.grid.ProcessPrx.uncheckedCast(self.connection.createProxy(process.ice_getIdentity()))
 
@@ -79,11 +79,11 @@ class ProcessorRegistry:
         What is known of scripts' parameters.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RequestServer) -> None:
         self.parameters: dict[tuple[int, str], Any] = {}  # omero.grid.JobParams by script and SHA-1
         self._server = server
         self._lock = threading.RLock()
-        self._arrived = threading.Condition(self._lock)
+        self._registered = threading.Condition(self._lock)
         self._known: list[Processor] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._session: ClientSession | None = None
@@ -93,22 +93,22 @@ class ProcessorRegistry:
         """Take up a processor that lives on a client's connection."""
         identity = proxy.ice_getIdentity()
         reachable = omero.grid.ProcessorPrx.uncheckedCast(connection.createProxy(identity))
-        with self._arrived:
+        with self._registered:
             self._known.append(Processor(session, connection, identity, reachable))
-            self._arrived.notify_all()
+            self._registered.notify_all()
 
     def remove(self, identity: Any) -> None:
         """Forget a processor."""
         with self._lock:
             self._known = [p for p in self._known if p.identity != identity]
 
-    def _alive(self) -> list[Processor]:
+    def _open_processors(self) -> list[Processor]:
         with self._lock:
             self._known = [p for p in self._known if not p.session.closed]
             return list(self._known)
 
     # ---- choosing --------------------------------------------------------------------------------------------
-    def accepting(self, job: Any, user: int, group: int, seconds: float) -> Processor:
+    def find_accepting(self, job: Any, user: int, group: int, seconds: float) -> Processor:
         """A user's processor that runs a job.
 
         Raises
@@ -116,7 +116,7 @@ class ProcessorRegistry:
         omero.NoProcessorAvailable
             Where none said so within ``seconds``.
         """
-        asked = self._alive()
+        asked = self._open_processors()
         answers = _AcceptanceCallback()
         proxy = omero.grid.ProcessorCallbackPrx.uncheckedCast(self._server.adapter.addWithUUID(answers))
         try:
@@ -142,7 +142,7 @@ class ProcessorRegistry:
             _log.info("a processor of %s is gone: %s", processor.session.user_name, error)
             self.remove(processor.identity)
 
-    def own(self) -> Processor:
+    def own_processor(self) -> Processor:
         """The server's own processor.
 
         Raises
@@ -150,23 +150,23 @@ class ProcessorRegistry:
         omero.InternalException
             Where its process does not come up.
         """
-        with self._arrived:
-            if self._process is None or self._process.poll() is not None or self._unreachable():
+        with self._registered:
+            if self._process is None or self._process.poll() is not None or self._is_unreachable():
                 self._start()
-            if not self._arrived.wait_for(lambda: self._found() is not None, _START_S):
+            if not self._registered.wait_for(lambda: self._find_own() is not None, _START_S):
                 raise omero_error(omero.InternalException, f"the script processor was not ready after {_START_S:g} s")
-            found = self._found()
+            found = self._find_own()
         assert found is not None
         return found
 
-    def _found(self) -> Processor | None:
+    def _find_own(self) -> Processor | None:
         return next((p for p in self._known if p.session is self._session and not p.session.closed), None)
 
-    def _unreachable(self) -> bool:
+    def _is_unreachable(self) -> bool:
         """Whether the own processor's connection is lost; what is left of its process is ended then."""
         assert self._session is not None
         assert self._process is not None
-        found = self._found()
+        found = self._find_own()
         if not self._session.closed and (found is None or _is_reachable(found)):
             return False  # it is there, or on its way
         _log.warning("the script processor is gone and is started again")
@@ -183,7 +183,7 @@ class ProcessorRegistry:
         (home / "etc" / "ice.config").write_text(f"omero.host={host}\nomero.port={port}\n", encoding="utf-8")
         with self._server.database.writing() as tx:
             self._session = open_session(
-                self._server, tx, 0, SYSTEM_GROUP, agent="OMERO.processor", idle_ms=0, event_type="Processing"
+                self._server.sessions, tx, 0, SYSTEM_GROUP, agent="OMERO.processor", idle_ms=0, event_type="Processing"
             )
         settings = {"host": host, "port": port, "session": self._session.uuid, "home": str(home)}
         self._process = _start_process(home)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import Ice
 import omero
@@ -23,14 +23,15 @@ import omero.constants
 
 from omero_pixclf.embedded.server.exceptions import api_usage_error, omero_error, unexpected_error
 from omero_pixclf.embedded.server.message_size import is_too_large
+from omero_pixclf.embedded.server.protocols import RequestServer
 from omero_pixclf.embedded.server.request_context import RequestContext
 
 if TYPE_CHECKING:
     from omero_pixclf.embedded.database.sqlite import Transaction
-    from omero_pixclf.embedded.server.server import Server
+    from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
     from omero_pixclf.embedded.users.sessions import ClientSession
 
-__all__ = ["OmeroService", "guests_allowed", "make_servant", "without_transaction", "writes_database"]
+__all__ = ["OmeroService", "ServiceHost", "guests_allowed", "make_servant", "without_transaction", "writes_database"]
 
 _log = logging.getLogger(__name__)
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -50,8 +51,38 @@ def without_transaction(method: _Method) -> _Method:
 
 def guests_allowed(method: _Method) -> _Method:
     """Mark a method that guests and deactivated users may call, too; all others are for members of the group user."""
-    method.for_everybody = True  # type: ignore[attr-defined]
+    method.guests_allowed = True  # type: ignore[attr-defined]
     return method
+
+
+class ServiceHost(RequestServer, Protocol):
+    """What a service needs of the server."""
+
+    @property
+    def processors(self) -> ProcessorRegistry:
+        """The processors that run scripts."""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server has begun to stop."""
+
+    def open_service(self, session: ClientSession, category: str, name: str) -> Any:
+        """Return the proxy of a service by its name; a stateful service is created."""
+
+    def add_object(self, session: ClientSession, category: str, service: OmeroService, name: str) -> Any:
+        """Register a service object of a session and return its proxy."""
+
+    def proxy_for(self, service: OmeroService) -> Any:
+        """Return the proxy of an open service."""
+
+    def close_service(self, service: OmeroService) -> None:
+        """Release a service and remove it."""
+
+    def run_in_background(self, service: OmeroService, work: Callable[[], object], name: str) -> None:
+        """Run a service's work in a thread of its own."""
+
+    def drop_session(self, session: ClientSession, connection: Any) -> NoReturn:
+        """End a session and its connection without telling the client, for tests of clients."""
 
 
 class OmeroService:
@@ -59,10 +90,12 @@ class OmeroService:
 
     interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
     stateful: ClassVar[bool] = False
-    is_for_everybody: ClassVar[bool] = False  # all of its methods are (see `guests_allowed`)
-    takes_uuid: ClassVar[frozenset[str]] = frozenset()  # operations that need the session's uuid in their context
+    allows_guests: ClassVar[bool] = False  # all of its methods are (see `guests_allowed`)
+    session_uuid_operations: ClassVar[frozenset[str]] = (
+        frozenset()
+    )  # operations that need the session's uuid in their context
 
-    def __init__(self, server: Server, session: ClientSession) -> None:
+    def __init__(self, server: ServiceHost, session: ClientSession) -> None:
         self.server = server
         self.session = session
         self.name = ""  # of the servant's identity
@@ -75,15 +108,15 @@ class OmeroService:
         with _open_transaction(self.server, write) as tx:
             yield RequestContext(self.server, self.session, tx, context or {})
 
-    def must_have_password(self) -> None:
+    def require_password(self) -> None:
         """SecurityViolation for a client that has only joined the session, and given no password."""
-        if self.category not in self.session.proven:
+        if self.category not in self.session.authenticated:
             raise omero_error(
                 omero.SecurityViolation,
                 "Bad authentication credentials for this action.\nSee setSecurityPassword for more information",
             )
 
-    def check_uuid(self, context: Any) -> None:
+    def check_session_uuid(self, context: Any) -> None:
         """ApiUsageException for a call context that does not say which session it is of.
 
         Repositories are no services of a session on a real server. The context that clients send by themselves has the
@@ -95,13 +128,13 @@ class OmeroService:
         if self.server.sessions.find(uuid) is None:
             raise omero_error(omero.RemovedSessionException, f"No context for {uuid}")
 
-    def released(self) -> None:
+    def release(self) -> None:
         """Let go of what the service holds; called once, by the client's close or the session's end."""
 
-    def abandoned(self) -> None:
+    def on_client_gone(self) -> None:
         """Called when the client that opened the service has gone, though the session may go on."""
 
-    def interrupted(self) -> None:
+    def interrupt(self) -> None:
         """Called when the server stops: what takes long ends soon."""
 
     # operations that all services have
@@ -177,14 +210,14 @@ def _run(service: OmeroService, method: Any, operation: str, arguments: tuple[An
                 omero.InternalException, f"{type(service).__name__}.{operation} is not part of the embedded OMERO"
             )
         service.session.touch()
-        if operation in service.takes_uuid:
-            service.check_uuid(current.ctx)
-        loss = service.server.faults.loss(service.session.agent, service.session.requests)
+        if operation in service.session_uuid_operations:
+            service.check_session_uuid(current.ctx)
+        loss = service.server.faults.session_loss(service.session.agent, service.session.requests)
         if loss == "before":
-            service.server.lose(service.session, current.con)
+            service.server.drop_session(service.session, current.con)
         result = _run_exclusively(service, method, arguments, current)
         if loss == "after":
-            service.server.lose(service.session, current.con)
+            service.server.drop_session(service.session, current.con)
         if is_too_large(result):
             _log.warning("%s.%s answers more than a message may carry: its connection ends", service.name, operation)
             current.con.close(True)
@@ -210,12 +243,12 @@ def _run_in_transaction(service: OmeroService, method: Any, arguments: tuple[Any
         return method(service, current.ctx, *arguments)
     with _open_transaction(service.server, mode == "write") as tx:
         call = RequestContext(service.server, service.session, tx, current.ctx, current)
-        if not (service.is_for_everybody or getattr(method, "for_everybody", False)):
-            call.must_be_user()
+        if not (service.allows_guests or getattr(method, "guests_allowed", False)):
+            call.require_user()
         return method(service, call, *arguments)
 
 
-def _open_transaction(server: Server, write: bool) -> AbstractContextManager[Transaction]:
+def _open_transaction(server: RequestServer, write: bool) -> AbstractContextManager[Transaction]:
     """The transaction of a request that has come now; one that changes something may have to wait."""
     if not write:
         return server.database.reading()

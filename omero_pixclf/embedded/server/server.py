@@ -42,11 +42,11 @@ if TYPE_CHECKING:
     from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
 from omero_pixclf.errors import UsageError
 
-__all__ = ["Server", "start"]
+__all__ = ["Server", "is_loopback", "start"]
 
 _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_SWEEP_S = 10.0
+_EXPIRY_INTERVAL_S = 10.0
 _LAST_WAIT_S = 10.0  # for requests that run when the server stops
 _PROPERTIES = {
     "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
@@ -63,6 +63,11 @@ _PROPERTIES = {
     "Ice.Warn.Dispatch": "0",
     "Ice.CacheMessageBuffers": "0",
 }
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only programs on this machine can reach a server that listens on this address."""
+    return host in _LOOPBACK
 
 
 class Server:
@@ -89,7 +94,7 @@ class Server:
         self.new_password: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
         self.throttle = LoginThrottle()
-        self.sessions = SessionRegistry(self._session_closed)
+        self.sessions = SessionRegistry(self._on_session_closed)
         self._stopped = threading.Event()
         self._workers: WeakKeyDictionary[threading.Thread, OmeroService] = WeakKeyDictionary()
         with ExitStack() as held:  # what was taken is given back where starting fails
@@ -98,17 +103,17 @@ class Server:
             held.callback(self.database.close)
             self._prepare(password)
             ensure_repositories(self.database)  # a server has its repositories from its first start
-            self._clear_debris()
+            self._remove_leftovers()
             self.communicator = _create_communicator(folder)
             held.callback(self.communicator.destroy)
             self.adapter = self._adapter(host, port)
-            self._held = held.pop_all()
+            self._resources = held.pop_all()
         self.port, *plain = (int(endpoint.getInfo().port) for endpoint in self.adapter.getEndpoints())
         self.plain_port = plain[0] if plain else None
         self.adapter.add(make_router(self), Ice.Identity("router", "OMERO.Glacier2"))
         self.adapter.activate()
-        self._sweeper = threading.Thread(target=self._sweep, name="omero-sessions", daemon=True)
-        self._sweeper.start()
+        self._expiry_thread = threading.Thread(target=self._expire_sessions, name="omero-sessions", daemon=True)
+        self._expiry_thread.start()
 
     # ---- starting and stopping -------------------------------------------------------------------------------
     def _prepare(self, password: str | None) -> None:
@@ -122,24 +127,24 @@ class Server:
                 set_password(tx, 0, password)
         return None
 
-    def _clear_debris(self) -> None:
+    def _remove_leftovers(self) -> None:
         """Remove what a server that was killed in the middle of something left behind."""
         remove_temporary_folders(self.folder)
         with self.database.writing() as tx:
             if tx.one("SELECT 1 FROM fileset") is not None:
                 from omero_pixclf.embedded.imports.filesets import discard_unfinished_imports
 
-                discard_unfinished_imports(RequestContext.of_server(self, tx))
+                discard_unfinished_imports(RequestContext.for_server(self, tx))
             row = tx.one("SELECT next FROM sequence WHERE name = 'pixels'")
         remove_orphaned_files(self.folder, "Pixels", row[0] if row else 1)
 
     def _adapter(self, host: str, port: int) -> Any:
-        if host not in _LOOPBACK:
+        if not is_loopback(host):
             _log.warning(
                 "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
             )
         endpoints = [f"ssl -h {host} -p {port}"]
-        if host in _LOOPBACK:  # OMERO's second port: for clients that, logged in, ask for transfer without encryption
+        if is_loopback(host):  # OMERO's second port: for clients that, logged in, ask for transfer without encryption
             endpoints.append(f"tcp -h {host} -p 0")
         try:
             return self.communicator.createObjectAdapterWithEndpoints("omero", ":".join(endpoints))
@@ -151,22 +156,22 @@ class Server:
         if self._stopped.is_set():
             return
         self._stopped.set()
-        if "scripts" in self.__dict__:
-            self.scripts.stop()
+        if "processors" in self.__dict__:
+            self.processors.stop()
         for service in list(self._workers.values()):
-            service.interrupted()
+            service.interrupt()
         for session in self.sessions.all():
             self.sessions.close(session)
         self._join_workers()
-        self._sweeper.join(_SWEEP_S)
-        self._held.close()
+        self._expiry_thread.join(_EXPIRY_INTERVAL_S)
+        self._resources.close()
 
     @property
-    def stopping(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether the server has begun to stop."""
         return self._stopped.is_set()
 
-    def in_background(self, service: OmeroService, work: Callable[[], object], name: str) -> None:
+    def run_in_background(self, service: OmeroService, work: Callable[[], object], name: str) -> None:
         """Do a service's work in a thread of its own; the server interrupts the service and waits when it stops."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._workers[thread] = service
@@ -185,13 +190,13 @@ class Server:
     ) -> None:
         self.stop()
 
-    def _sweep(self) -> None:
-        while not self._stopped.wait(_SWEEP_S):
+    def _expire_sessions(self) -> None:
+        while not self._stopped.wait(_EXPIRY_INTERVAL_S):
             for session in self.sessions.expire():
                 _log.info("session of %s expired", session.user_name)
 
     @cached_property
-    def scripts(self) -> ProcessorRegistry:
+    def processors(self) -> ProcessorRegistry:
         """Who runs scripts; made when first asked for."""
         from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
 
@@ -216,16 +221,16 @@ class Server:
             self._add(service, identity)
             if stateful:
                 session.services[identity.name] = service
-        return self._typed(kind, identity)
+        return self._typed_proxy(kind, identity)
 
     def add_object(self, session: ClientSession, category: str, service: OmeroService, name: str) -> Any:
         """A proxy of a service object that belongs to a session, such as a table or a handle."""
         identity = Ice.Identity(new_uuid() + name, category)
         self._add(service, identity)
         session.services[identity.name] = service
-        return self._typed(type(service), identity)
+        return self._typed_proxy(type(service), identity)
 
-    def _typed(self, kind: type[OmeroService], identity: Any) -> Any:
+    def _typed_proxy(self, kind: type[OmeroService], identity: Any) -> Any:
         """A proxy of the interface that a service implements."""
         interface = kind.interface
         proxies = sys.modules[interface.__module__]
@@ -235,28 +240,28 @@ class Server:
         service.name, service.category = identity.name, identity.category
         self.adapter.add(make_servant(service), identity)
 
-    def proxy_of(self, service: OmeroService) -> Any:
+    def proxy_for(self, service: OmeroService) -> Any:
         """The proxy of an open service."""
-        return self._typed(type(service), Ice.Identity(service.name, service.category))
+        return self._typed_proxy(type(service), Ice.Identity(service.name, service.category))
 
     def close_service(self, service: OmeroService) -> None:
         """Release a stateful service and forget it; harmless for stateless ones."""
         if service.session.services.pop(service.name, None) is None:
             return
         self._remove(Ice.Identity(service.name, service.category))
-        service.released()
+        service.release()
 
     def _remove(self, identity: Any) -> None:
         with suppress(Ice.ObjectAdapterDeactivatedException):  # the server stops: everything goes with it
             if self.adapter.find(identity) is not None:
                 self.adapter.remove(identity)
 
-    def own_proxy(self) -> Any:
+    def router_proxy(self) -> Any:
         """A proxy that carries this server's endpoint."""
         return self.adapter.createProxy(Ice.Identity("router", "OMERO.Glacier2"))
 
     # ---- ends ------------------------------------------------------------------------------------------------
-    def forget_client(self, session: ClientSession, category: str) -> None:
+    def remove_client(self, session: ClientSession, category: str) -> None:
         """Remove the stateless services of one client; others of the session may go on using the stateful ones.
 
         OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
@@ -264,9 +269,9 @@ class Server:
         self._remove_category(session, category)
         for service in list(session.services.values()):
             if service.category == category:
-                service.abandoned()
+                service.on_client_gone()
 
-    def lose(self, session: ClientSession, connection: Any) -> NoReturn:
+    def drop_session(self, session: ClientSession, connection: Any) -> NoReturn:
         """End a session and its client's connection, which hears nothing of it; for tests of clients."""
         _log.warning("the session of %s is lost, as it was asked for (%s)", session.user_name, self.faults)
         self.sessions.close(session)
@@ -277,7 +282,7 @@ class Server:
         for name in ("", *STATELESS):
             self._remove(Ice.Identity(session.uuid + name, category))
 
-    def _session_closed(self, session: ClientSession) -> None:
+    def _on_session_closed(self, session: ClientSession) -> None:
         for service in list(session.services.values()):
             self.close_service(service)
         for category in session.categories:

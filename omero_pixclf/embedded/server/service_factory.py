@@ -22,7 +22,7 @@ class ServiceFactory(OmeroService):
     """omero.api.ServiceFactory (omero.cmd.Session)."""
 
     interface = omero.api.ServiceFactory
-    is_for_everybody = True
+    allows_guests = True
 
     # ---- services --------------------------------------------------------------------------------------------
     @without_transaction
@@ -30,7 +30,7 @@ class ServiceFactory(OmeroService):
         if name in STATELESS:
             return self.server.open_service(self.session, self.category, name)
         if name in self.session.services:
-            return self.server.proxy_of(self.session.services[name])
+            return self.server.proxy_for(self.session.services[name])
         raise api_usage_error(
             f"{name} is an unknown service. Please check Constants.ice or the documentation for valid strings."
         )
@@ -55,7 +55,7 @@ class ServiceFactory(OmeroService):
     # ---- the session -----------------------------------------------------------------------------------------
     def getSecurityContexts(self, call: RequestContext) -> list[Any]:
         groups = call.graph.load("ExperimenterGroup", sorted(call.caller.member_of))
-        call.graph.finish()
+        call.graph.finish_loading()
         return list(groups.values())
 
     def setSecurityContext(self, call: RequestContext, obj: Any) -> Any:
@@ -69,14 +69,14 @@ class ServiceFactory(OmeroService):
         if group not in call.caller.member_of and not call.caller.is_admin:
             raise security_violation(f"User {call.caller.user_id} is not a member of group {group}")
         self.session.group_id = group
-        call.graph.finish()
+        call.graph.finish_loading()
         return old
 
     def setSecurityPassword(self, call: RequestContext, password: str) -> None:
         """What changing passwords takes of a client that joined the session by its uuid."""
         if not is_correct_password(call.tx, self.session.user_id, password or ""):
             raise security_violation(f"Bad password for {self.session.user_name}")
-        self.session.proven.add(self.category)
+        self.session.authenticated.add(self.category)
 
     @without_transaction
     def setCallback(self, context: Any, callback: Any) -> None:

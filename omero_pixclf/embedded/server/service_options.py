@@ -25,7 +25,7 @@ class ServiceOptions:
     acquisition: bool = False
 
     @property
-    def paged(self) -> bool:
+    def is_paged(self) -> bool:
         """Whether a page is asked for."""
         return self.limit is not None or self.offset is not None
 

@@ -55,7 +55,7 @@ def _perform(call: RequestContext, request: Any) -> None:
 def _group_of(call: RequestContext, obj: Any) -> int:
     """The group of a stored object that the caller may read."""
     found = call.graph.get(type(obj).__name__.removesuffix("I"), obj.id.val)
-    call.graph.finish()
+    call.graph.finish_loading()
     return int(found.details.group.id.val)
 
 
@@ -74,7 +74,7 @@ def _enumerated(call: RequestContext, names: list[str]) -> list[Any]:
 def _check_elevation(call: RequestContext, user: int, before: Iterable[str] = ()) -> None:
     """SecurityViolation where a user has got a privilege that the caller has not."""
     gained = set(_privileges(call, user)) - set(before)
-    if any(not call.caller.has(name) for name in gained):
+    if any(not call.caller.has_privilege(name) for name in gained):
         raise security_violation("cannot give administrator privileges that current user does not have")
 
 
@@ -102,7 +102,7 @@ class _LookupOperations(OmeroService):
 
     @guests_allowed
     def getEventContext(self, call: RequestContext) -> Any:
-        return make_event_context(call)
+        return make_event_context(call.tx, call.session, call.caller)
 
     @guests_allowed
     def getSecurityRoles(self, call: RequestContext) -> Any:
@@ -177,11 +177,11 @@ class _LookupOperations(OmeroService):
 
     def canUpdate(self, call: RequestContext, obj: Any) -> bool:
         row = call.graph.get(type(obj).__name__[:-1], obj.id.val)
-        call.graph.finish()
+        call.graph.finish_loading()
         return bool(row.details.permissions.canEdit())
 
     def getCurrentAdminPrivileges(self, call: RequestContext) -> list[Any]:
-        return _enumerated(call, [name for name in _ALL_PRIVILEGES if call.caller.has(name)])
+        return _enumerated(call, [name for name in _ALL_PRIVILEGES if call.caller.has_privilege(name)])
 
     def getAdminPrivileges(self, call: RequestContext, user: Any) -> list[Any]:
         return _enumerated(call, _privileges(call, user.id.val))
@@ -227,7 +227,7 @@ class _GroupOperations(_LookupOperations):
 
     @writes_database
     def setDefaultGroup(self, call: RequestContext, user: Any, group: Any) -> None:
-        if user.id.val != call.caller.user_id and not call.caller.has("ModifyUser"):
+        if user.id.val != call.caller.user_id and not call.caller.has_privilege("ModifyUser"):
             raise security_violation(f"User {user.id.val} can only set own default group.")
         experimenters.set_default_group(call, user.id.val, group.id.val)
 
@@ -338,7 +338,7 @@ class AdminService(_GroupOperations):
     def updateExperimenter(self, call: RequestContext, person: Any) -> None:
         if person.id.val != call.caller.user_id:
             experimenters.require_privilege(call, "ModifyUser")
-        experimenters.update_user(call, person.id.val, person, everything=call.caller.has("ModifyUser"))
+        experimenters.update_user(call, person.id.val, person, everything=call.caller.has_privilege("ModifyUser"))
 
     @writes_database
     def updateExperimenterWithPassword(self, call: RequestContext, person: Any, password: Any) -> None:
@@ -365,13 +365,13 @@ class AdminService(_GroupOperations):
     def _must_manage(self, call: RequestContext, user: int) -> None:
         """Whose password is changed must not be able to do more than the caller."""
         experimenters.require_privilege(call, "ModifyUser")
-        if any(not call.caller.has(name) for name in _privileges(call, user)):
+        if any(not call.caller.has_privilege(name) for name in _privileges(call, user)):
             raise security_violation("Cannot change the password of a more privileged user.")
 
     # ---- passwords -------------------------------------------------------------------------------------------
     @writes_database
     def changePassword(self, call: RequestContext, password: Any) -> None:
-        self.must_have_password()
+        self.require_password()
         experimenters.change_password(call, call.caller.user_id, password)
 
     @writes_database
@@ -384,7 +384,7 @@ class AdminService(_GroupOperations):
 
     @writes_database
     def changeUserPassword(self, call: RequestContext, name: str, password: Any) -> None:
-        self.must_have_password()
+        self.require_password()
         user = experimenters.find_user(call, name)
         self._must_manage(call, user)
         experimenters.change_password(call, user, password)

@@ -57,7 +57,7 @@ class ConfigService(OmeroService):
     """omero.api.IConfig."""
 
     interface = omero.api.IConfig
-    is_for_everybody = True
+    allows_guests = True
 
     @without_transaction
     def getVersion(self, context: Any) -> str:

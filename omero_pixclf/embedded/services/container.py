@@ -131,7 +131,7 @@ class ContainerService(OmeroService):
             raise api_usage_error(f"{found.qualified} has no collection {name}")
         loaded = call.graph.get(found.name, unwrap(obj.id))
         call.graph.load_children(found.name, [unwrap(obj.id)], name)
-        call.graph.finish()
+        call.graph.finish_loading()
         return list(getattr(loaded, f"_{name}Seq"))
 
     # ---- saving ----------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ def load_hierarchy(call: RequestContext, kind: str, ids: Iterable[int] | None, o
             f"not exists (select l from {link} l where l.child.id = this.id)",
         )
         loaded += _load_below(call, kind_below, alone, options)
-    call.graph.finish()
+    call.graph.finish_loading()
     return loaded
 
 
@@ -244,8 +244,8 @@ def _at(call: RequestContext, kind: str, ids: list[int], where: str) -> tuple[st
 
     for name in where.split(".") if where else ():
         step = relation(f"{kind}.{name}")
-        ids = list({pair.other.id for pair in step.things(call.tx, ids)})
-        kind = step.thing
+        ids = list({pair.other.id for pair in step.members(call.tx, ids)})
+        kind = step.member
     return kind, ids
 
 
@@ -257,7 +257,7 @@ def _topmost(call: RequestContext, images: list[int]) -> list[Any]:
     call.graph.load("Image", images)
     _fill_links(call, "Dataset", datasets, "imageLinks", to_datasets)
     _fill_links(call, "Project", projects, "datasetLinks", to_projects)
-    call.graph.finish()
+    call.graph.finish_loading()
     held = {row[2] for row in to_projects if row[1] in projects}
     within = {row[2] for row in to_datasets if row[1] in datasets}
     alone = [i for i in images if i not in within]
@@ -302,7 +302,7 @@ def _image_ids(call: RequestContext, joins: str, where: list[str], options: Serv
 
 
 def _paged(ids: list[int], options: ServiceOptions, kind: str) -> list[int]:
-    if not options.paged:
+    if not options.is_paged:
         return ids
     if kind == "Image":
         raise api_usage_error("ome.model.core.Image does not support pagination yet.")
@@ -314,7 +314,7 @@ def _images(call: RequestContext, ids: list[int], options: ServiceOptions) -> li
     for path in _IMAGE + (_ACQUISITION if options.acquisition else ()):
         _load(call, "Image", ids, path)
     loaded = call.graph.load("Image", ids)
-    call.graph.finish()
+    call.graph.finish_loading()
     return [loaded[ident] for ident in ids]
 
 

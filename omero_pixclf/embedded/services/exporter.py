@@ -103,7 +103,7 @@ class Exporter(OmeroService):
             self._path.unlink(missing_ok=True)
             self._path = None
 
-    def released(self) -> None:
+    def release(self) -> None:
         self._forget()
 
 

@@ -158,7 +158,7 @@ class RawFileStore(OmeroService):
                 (size, changed, digest, self._ident),
             )
             found = call.graph.get("OriginalFile", self._ident or 0)
-            call.graph.finish()
+            call.graph.finish_loading()
         found.unloadFilesetEntries()
         found.size, found.mtime = rlong(size), rtime(changed)
         if digest is not None:
@@ -173,7 +173,7 @@ class RawFileStore(OmeroService):
         finally:
             super().close(context)
 
-    def released(self) -> None:
+    def release(self) -> None:
         self._leave()
 
 

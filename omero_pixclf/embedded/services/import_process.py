@@ -35,12 +35,14 @@ class ImportProcess(OmeroService):
     """
 
     interface = omero.grid.ImportProcess
-    takes_uuid = frozenset({"verifyUpload"})
+    session_uuid_operations = frozenset({"verifyUpload"})
     stateful = True
 
-    def __init__(self, server: Any, session: Any, begun: StartedImport, settings: Any, context: dict[str, str]) -> None:
+    def __init__(
+        self, server: Any, session: Any, started: StartedImport, settings: Any, context: dict[str, str]
+    ) -> None:
         super().__init__(server, session)
-        self._begun = begun
+        self._started = started
         self._settings = settings
         self._context = context
         self._uploaders: dict[int, RawFileStore] = {}
@@ -49,12 +51,12 @@ class ImportProcess(OmeroService):
     @property
     def group(self) -> int:
         """The group that is imported into."""
-        return self._begun.group
+        return self._started.group
 
     def _file(self, index: int) -> tuple[int, Any]:
-        if not 0 <= index < len(self._begun.files):
-            raise api_usage_error(f"no file {index} of {len(self._begun.files)}")
-        ident, place = self._begun.files[index]
+        if not 0 <= index < len(self._started.files):
+            raise api_usage_error(f"no file {index} of {len(self._started.files)}")
+        ident, place = self._started.files[index]
         return ident, managed_folder(self.server.folder) / place
 
     # ---- uploading -------------------------------------------------------------------------------------------
@@ -70,7 +72,7 @@ class ImportProcess(OmeroService):
             store.open_path(path, ident, self.group, True)
             self._uploaders[index] = store
             return self.server.add_object(self.session, self.category, store, "omero.api.RawFileStore")
-        return self.server.proxy_of(store)
+        return self.server.proxy_for(store)
 
     @without_transaction
     def getUploadOffset(self, context: Any, index: int) -> int:
@@ -81,7 +83,7 @@ class ImportProcess(OmeroService):
     @without_transaction
     def verifyUpload(self, context: Any, hashes: list[str]) -> Any:
         """Compare the client's checksums with those of the files that came, and begin to read them."""
-        files = self._begun.files
+        files = self._started.files
         if hashes is None:
             raise api_usage_error("hashes list cannot be null")
         if len(hashes) != len(files):
@@ -96,12 +98,12 @@ class ImportProcess(OmeroService):
                 "", "omero.ChecksumValidationException", "A checksum mismatch has occurred.", failing
             )
         with self.transaction(self._in_group(), write=True) as call:
-            upload = self._begun.fileset.copyJobLinks()[0].child.id.val
+            upload = self._started.fileset.copyJobLinks()[0].child.id.val
             update_job(call.tx, upload, "Finished", "Finished")
             request = self._request(call)
-        handle = ImportHandle(self.server, self.session, request, self._in_group(), self._begun)
+        handle = ImportHandle(self.server, self.session, request, self._in_group(), self._started)
         self._handle = self.server.add_object(self.session, self.category, handle, "omero.cmd.Handle")
-        self.server.in_background(handle, handle.run, "omero-import")
+        self.server.run_in_background(handle, handle.run, "omero-import")
         return self._handle
 
     def _failing(self, hashes: list[str]) -> dict[int, str]:
@@ -119,24 +121,24 @@ class ImportProcess(OmeroService):
         return {**self._context, "omero.group": str(self.group)}
 
     def _request(self, call: RequestContext) -> Any:
-        fileset = self._begun.fileset
+        fileset = self._started.fileset
         sql = "SELECT id, child FROM filesetjoblink WHERE parent = ? ORDER BY id"
         link, job = call.tx.all(sql, (fileset.id.val,))[1]
         made = omero.grid.ImportRequest()
         made.clientUuid = str(uuid.uuid4())
         made.repoUuid = repository_uuid(call.tx, MANAGED)
-        made.process = self.server.proxy_of(self)
+        made.process = self.server.proxy_for(self)
         made.activity = omero.model.FilesetJobLinkI(link, True)
         made.activity.parent = fileset
         made.activity.child = omero.model.MetadataImportJobI(job, False)
         made.settings = self._settings
         made.location = omero.grid.ImportLocation(
-            sharedPath=str(self._begun.folder),
+            sharedPath=str(self._started.folder),
             omittedLevels=0,
-            usedFiles=[str(place.relative_to(self._begun.folder)) for _, place in self._begun.files],
+            usedFiles=[str(place.relative_to(self._started.folder)) for _, place in self._started.files],
             directory=None,
         )
-        made.logFile = omero.model.OriginalFileI(self._begun.log.id.val, False)
+        made.logFile = omero.model.OriginalFileI(self._started.log.id.val, False)
         return made
 
     @without_transaction
@@ -147,19 +149,19 @@ class ImportProcess(OmeroService):
     def getImportSettings(self, context: Any) -> Any:
         return self._settings
 
-    def abandoned(self) -> None:
+    def on_client_gone(self) -> None:
         """Take an upload back whose client has gone; an import that has begun decides by its handle."""
         if self._handle is None:
             self.server.close_service(self)
 
     # ---- the end ---------------------------------------------------------------------------------------------
-    def released(self) -> None:
+    def release(self) -> None:
         for store in self._uploaders.values():
-            store.released()
+            store.release()
         if self._handle is not None:
             return
         try:
             with self.transaction(self._in_group(), write=True) as call:
-                discard_import(call, self._begun.fileset.id.val, self._begun.folder)
+                discard_import(call, self._started.fileset.id.val, self._started.folder)
         except (omero.ServerError, sqlite3.Error):  # the session goes on ending
-            _log.exception("the upload of %s could not be taken back", self._begun.folder)
+            _log.exception("the upload of %s could not be taken back", self._started.folder)

@@ -23,7 +23,7 @@ def load_job(call: RequestContext, ident: int) -> Any:
         raise api_usage_error(f"Unknown job:{ident}")
     load_path(call, "Job", [ident], "status")
     found = call.graph.get("Job", ident)
-    call.graph.finish()
+    call.graph.finish_loading()
     return found
 
 

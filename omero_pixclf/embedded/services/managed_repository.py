@@ -35,7 +35,7 @@ class ManagedRepository(Repository):
     """omero.grid.ManagedRepository."""
 
     interface = omero.grid.ManagedRepository
-    takes_uuid = Repository.takes_uuid | {
+    session_uuid_operations = Repository.session_uuid_operations | {
         "importFileset",
         "importPaths",
         "listImports",
@@ -59,8 +59,8 @@ class ManagedRepository(Repository):
     def importFileset(self, context: Any, fileset: Any, settings: Any) -> Any:
         given = dict(context or {})
         with self.transaction(given, write=True) as call:
-            begun = start_import(call, fileset, settings)
-        process = ImportProcess(self.server, self.session, begun, settings, given)
+            started = start_import(call, fileset, settings)
+        process = ImportProcess(self.server, self.session, started, settings, given)
         return self.server.add_object(self.session, self.category, process, "omero.grid.ImportProcess")
 
     @without_transaction
@@ -79,13 +79,13 @@ class ManagedRepository(Repository):
     def listImports(self, call: RequestContext) -> list[Any]:
         """The imports of this session that have not been closed; others' sessions cannot be joined by a proxy."""
         known = [s for s in self.session.services.values() if isinstance(s, ImportProcess)]
-        return [self.server.proxy_of(process) for process in known if process.group in call.caller.member_of]
+        return [self.server.proxy_for(process) for process in known if process.group in call.caller.member_of]
 
     # ---- checksums -------------------------------------------------------------------------------------------
     def listChecksumAlgorithms(self, call: RequestContext) -> list[Any]:
         ids = dict(call.tx.all("SELECT value, id FROM checksumalgorithm"))
         found = [call.graph.get("ChecksumAlgorithm", ids[name]) for name in CHECKSUM_ALGORITHMS]
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def suggestChecksumAlgorithm(self, call: RequestContext, supported: list[Any]) -> Any:

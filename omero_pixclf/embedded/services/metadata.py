@@ -135,7 +135,7 @@ class MetadataService(OmeroService):
                 "(select l from AnnotationAnnotationLink l where l.child.id = t.id and l.parent.ns = :ns)"
             )
             found |= call.graph.load("TagAnnotation", _tags(call, free, options))
-        call.graph.finish()
+        call.graph.finish_loading()
         return list(found.values())
 
     def loadTagContent(self, call: RequestContext, ids: list[int], given: Any) -> dict[int, list[Any]]:
@@ -206,11 +206,11 @@ def _annotations(call: RequestContext, ids: Iterable[int]) -> dict[int, Any]:
     files = [ident for ident, a in found.items() if isinstance(a, omero.model.FileAnnotation)]
     if files:
         load_path(call, "FileAnnotation", files, "file.hasher")
-    rows = [call.graph.row("Annotation", ident) for ident in found]
+    rows = [call.graph.stored_row("Annotation", ident) for ident in found]
     places = {name: i for i, name in enumerate(table("Annotation").columns)}
     call.graph.load("Event", {row[places["creation_id"]] for row in rows if row is not None})
     call.graph.load("Experimenter", {row[places["owner_id"]] for row in rows if row is not None})
-    call.graph.finish()
+    call.graph.finish_loading()
     return found
 
 
@@ -277,7 +277,7 @@ def _with_paths(call: RequestContext, kind: str, ids: list[int], paths: Iterable
         load_path(call, kind, ids, path)
     found = call.graph.load(kind, ids)
     _load_enumerations(call)
-    call.graph.finish()
+    call.graph.finish_loading()
     return list(found.values())
 
 
@@ -290,5 +290,5 @@ def _load_enumerations(call: RequestContext) -> None:
 def _logs(call: RequestContext, filesets: list[int]) -> list[Any]:
     ids = [row[0] for row in query_rows(call, _LOGS, ids=filesets, mimetype="application/omero-log-file")]
     found = call.graph.load("OriginalFile", ids)
-    call.graph.finish()
+    call.graph.finish_loading()
     return list(found.values())

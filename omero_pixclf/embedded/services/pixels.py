@@ -56,7 +56,7 @@ class PixelsService(OmeroService):
     # ---- descriptions ----------------------------------------------------------------------------------------
     def retrievePixDescription(self, call: RequestContext, ident: int) -> Any:
         found = describe_pixels(call, ident)
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def getBitDepth(self, call: RequestContext, pixels_type: Any) -> int:
@@ -69,14 +69,14 @@ class PixelsService(OmeroService):
         name = _enumeration(kind)
         row = call.tx.one(f"SELECT id FROM {table(name).name} WHERE value = ?", (value,))
         found = call.graph.get(name, row[0]) if row else None
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def getAllEnumerations(self, call: RequestContext, kind: str) -> list[Any]:
         name = _enumeration(kind)
         ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(name).name} ORDER BY id")]
         found = call.graph.load(name, ids)
-        call.graph.finish()
+        call.graph.finish_loading()
         return [found[i] for i in ids]
 
     # ---- rendering settings ----------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ class PixelsService(OmeroService):
         found = load_rendering_defs(call, rendering_def_ids(call, pixels, user if user >= 0 else None)[::-1])
         owners = call.tx.all("SELECT DISTINCT owner_id FROM renderingdef WHERE pixels = ?", (pixels,))
         call.graph.load("Experimenter", [owner for (owner,) in owners])
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def loadRndSettings(self, call: RequestContext, ident: int) -> Any:
@@ -99,7 +99,7 @@ class PixelsService(OmeroService):
 
     def _settings(self, call: RequestContext, ids: list[int]) -> Any:
         found = load_rendering_defs(call, ids)
-        call.graph.finish()
+        call.graph.finish_loading()
         return found[0] if found else None
 
     @writes_database
@@ -151,7 +151,7 @@ class PixelsService(OmeroService):
     ) -> Any:
         source = call.graph.get("Image", ident)
         load_path(call, "Image", [ident], "pixels.channels")
-        call.graph.finish()
+        call.graph.finish_loading()
         image = omero.model.ImageI()
         image.name = rstring(name)
         for kept in ("acquisitionDate", "objectiveSettings", "imagingEnvironment", "experiment", "stageLabel"):
@@ -178,13 +178,13 @@ class PixelsService(OmeroService):
             raise _null_pointer(f"no Pixels {ident}")
         source = call.graph.get("Pixels", ident)
         load_path(call, "Pixels", [ident], "channels")
-        call.graph.finish()
+        call.graph.finish_loading()
         image = source.image.id.val
         made = _resize(call, source, {"X": x, "Y": y, "Z": z, "T": t}, channels, methodology, copy_stats)
         saver = Saver(call)
         whole = saver.graph.get("Image", image)
         saver.graph.load_children("Image", [image], "pixels")
-        saver.graph.finish()
+        saver.graph.finish_loading()
         whole.addPixels(made)
         saver.save(whole)
         saver.flush()
@@ -204,7 +204,7 @@ class PixelsService(OmeroService):
         call = call.in_group(row[1])
         load_path(call, "Channel", [row[0]], "statsInfo")
         found = call.graph.get("Channel", row[0])
-        call.graph.finish()
+        call.graph.finish_loading()
         stats = found.statsInfo or omero.model.StatsInfoI()
         stats.globalMin, stats.globalMax = rdouble(low), rdouble(high)
         found.statsInfo = stats

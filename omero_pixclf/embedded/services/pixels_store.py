@@ -327,7 +327,7 @@ class RawPixelsStore(PyramidService):
         with self.transaction(context) as call:
             self._check_group(call)
             found = call.graph.get("Pixels", self._ident or 0)
-            call.graph.finish()
+            call.graph.finish_loading()
         found.sha1 = rstring(digest.hex())
         self._modified = False
         return found
@@ -350,7 +350,7 @@ class RawPixelsStore(PyramidService):
             raise unreadable_error("ome.model.core.Image", self._image)
         check_group(call, self._group)
 
-    def released(self) -> None:
+    def release(self) -> None:
         self._leave()
 
 

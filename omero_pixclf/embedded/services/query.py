@@ -39,12 +39,12 @@ class QueryService(OmeroService):
 
     def get(self, call: RequestContext, klass: str, ident: int) -> Any:
         found = call.graph.get(find_concrete_class(klass).name, ident)
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def find(self, call: RequestContext, klass: str, ident: int) -> Any:
         found = call.graph.find(find_concrete_class(klass).name, ident)
-        call.graph.finish()
+        call.graph.finish_loading()
         return found
 
     def findAll(self, call: RequestContext, klass: str, page: Any) -> list[Any]:

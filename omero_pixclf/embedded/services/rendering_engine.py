@@ -55,10 +55,10 @@ class RenderingEngine(PyramidService):
     # ---- what is drawn ---------------------------------------------------------------------------------------
     def lookupPixels(self, call: RequestContext, ident: int) -> None:
         found = describe_pixels(call, ident)
-        call.graph.finish()
+        call.graph.finish_loading()
         if found is None:
             raise validation_error(f"Pixels object with id {ident} not found.")
-        self.released()
+        self.release()
         self._pixels, self._settings = found, None
         self._open = open_pyramid(call, ident)
         self._group = int(found.details.group.id.val)
@@ -81,7 +81,7 @@ class RenderingEngine(PyramidService):
 
     def _load(self, call: RequestContext, ident: int) -> None:
         found = load_rendering_defs(call, [ident])[0]
-        call.graph.finish()
+        call.graph.finish_loading()
         self._settings = found
 
     @without_transaction
@@ -143,7 +143,7 @@ class RenderingEngine(PyramidService):
         with self._saving(context, write=save) as call:
             own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
             settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
-            call.graph.finish()
+            call.graph.finish_loading()
             apply_defaults(call, settings, pixels, self._buffer)
             self._settings = save_settings(call, settings) if save else settings
         return -1 if settings.id is None else int(settings.id.val)
@@ -177,7 +177,7 @@ class RenderingEngine(PyramidService):
     def setModel(self, call: RequestContext, model: Any) -> None:
         settings = self._ready()
         settings.model = call.graph.get("RenderingModel", model.id.val)
-        call.graph.finish()
+        call.graph.finish_loading()
 
     @without_transaction
     def getDefaultZ(self, context: Any) -> int:
@@ -285,7 +285,7 @@ class RenderingEngine(PyramidService):
     ) -> None:
         binding = self._channel(channel)
         binding.family = call.graph.get("Family", family.id.val)
-        call.graph.finish()
+        call.graph.finish_loading()
         binding.coefficient, binding.noiseReduction = rdouble(coefficient), rbool(noise)
 
     @without_transaction
@@ -372,7 +372,7 @@ class RenderingEngine(PyramidService):
 
         return render_image(settings, lambda c: reduce(stack(c)))
 
-    def released(self) -> None:
+    def release(self) -> None:
         if self._open is not None:
             self._open.close()
 

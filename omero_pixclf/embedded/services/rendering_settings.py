@@ -67,7 +67,7 @@ class RenderingSettingsService(OmeroService):
     def getRenderingSettings(self, call: RequestContext, pixels: int) -> Any:
         ident = find_settings_id(call, pixels)
         found = load_rendering_defs(call, [] if ident is None else [ident])
-        call.graph.finish()
+        call.graph.finish_loading()
         return found[0] if found else None
 
     def sanityCheckPixels(self, call: RequestContext, source: Any, target: Any) -> bool:
@@ -98,7 +98,7 @@ class RenderingSettingsService(OmeroService):
         found = self._pixels(call, kind, ids)
         for ident in found:
             pixels = describe_pixels(call, ident)
-            call.graph.finish()
+            call.graph.finish_loading()
             settings = self._own(call, pixels)
             buffer = open_pixels(call, ident)
             try:
@@ -153,7 +153,7 @@ class RenderingSettingsService(OmeroService):
         images = []
         for ident in self._pixels(call, kind, ids):
             pixels = describe_pixels(call, ident)
-            call.graph.finish()
+            call.graph.finish_loading()
             settings = self._own(call, pixels)
             buffer = open_pixels(call, ident)
             try:
@@ -168,7 +168,7 @@ class RenderingSettingsService(OmeroService):
         """The caller's settings of an image, new ones where there are none."""
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
         settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
-        call.graph.finish()
+        call.graph.finish_loading()
         return settings
 
     # ---- taking over -----------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ class RenderingSettingsService(OmeroService):
         """Give an image the values of settings; False where type or channels do not fit."""
         source = load_rendering_defs(call, [settings])[0]
         pixels = describe_pixels(call, target)
-        call.graph.finish()
+        call.graph.finish_loading()
         if not _fits(call, source.pixels.id.val, target):
             return False
         if source.pixels.id.val == target and source.details.owner.id.val == call.caller.user_id:

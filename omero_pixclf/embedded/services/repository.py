@@ -28,7 +28,7 @@ class Repository(OmeroService):
 
     interface = omero.grid.Repository
     stateful = True
-    takes_uuid = frozenset(
+    session_uuid_operations = frozenset(
         {"deletePaths", "file", "fileById", "fileExists", "list", "listFiles"}
         | {"makeDir", "mimetype", "register", "root", "treeList"}
     )
@@ -67,7 +67,7 @@ class Repository(OmeroService):
         sql = "SELECT id FROM originalfile WHERE mimetype = 'Repository' AND name = ? AND owner_id = 0"
         graph = call.as_admin().graph
         found = graph.get("OriginalFile", call.tx.one(sql, (self._name,))[0])
-        graph.finish()
+        graph.finish_loading()
         return found
 
     def list(self, call: RequestContext, path: str) -> list[str]:
@@ -78,7 +78,7 @@ class Repository(OmeroService):
     def listFiles(self, call: RequestContext, path: str) -> Any:
         ids = [ident for _, ident in self.children(call, path)]
         found = call.graph.load("OriginalFile", ids)
-        call.graph.finish()
+        call.graph.finish_loading()
         return [found[i] for i in ids]
 
     def treeList(self, call: RequestContext, path: str) -> Any:

@@ -47,7 +47,7 @@ class SharedResources(OmeroService):
             with self.transaction(context) as call:
                 graph = call.as_admin().graph
                 found.descriptions.append(graph.get("OriginalFile", ident))
-                graph.finish()
+                graph.finish_loading()
             found.proxies.append(self._repository(name))
         return found
 
@@ -96,7 +96,7 @@ class SharedResources(OmeroService):
         with self.transaction({**context, "omero.group": "-1"}) as call:
             stored = call.graph.get("OriginalFile", ident)
             writable = self._may_write(call, ident)
-            call.graph.finish()
+            call.graph.finish_loading()
         return self._table(file if file.isLoaded() and file.details.group is not None else stored, writable=writable)
 
     def _may_write(self, call: RequestContext, ident: int) -> bool:
@@ -118,11 +118,11 @@ class SharedResources(OmeroService):
 
     # ---- processors ------------------------------------------------------------------------------------------
     def addProcessor(self, call: RequestContext, processor: Any) -> None:
-        self.server.scripts.add(self.session, call.current.con, processor)
+        self.server.processors.add(self.session, call.current.con, processor)
 
     @without_transaction
     def removeProcessor(self, context: Any, processor: Any) -> None:
-        self.server.scripts.remove(processor.ice_getIdentity())
+        self.server.processors.remove(processor.ice_getIdentity())
 
     @without_transaction
     def acquireProcessor(self, context: Any, job: Any, seconds: int) -> Any:

@@ -61,7 +61,7 @@ class RoiService(OmeroService):
     # ---- measuring -------------------------------------------------------------------------------------------
     def getPoints(self, call: RequestContext, shape: int) -> Any:
         found = call.graph.get("Shape", shape)
-        call.graph.finish()
+        call.graph.finish_loading()
         x, y = shape_points(found)
         return omero.api.ShapePoints(x.tolist(), y.tolist())
 
@@ -167,7 +167,7 @@ def _result(call: RequestContext, ids: list[int], options: Any) -> Any:
     rois = call.graph.load("Roi", ids)
     call.graph.load_children("Roi", ids, "shapes")
     load_path(call, "Roi", ids, "folderLinks.parent")
-    call.graph.finish()
+    call.graph.finish_loading()
     result = omero.api.RoiResult(options, [rois[ident] for ident in ids if ident in rois], {}, {})
     _index(result)
     return result

@@ -149,7 +149,7 @@ class ScriptService(OmeroService):
     def uploadOfficialScript(self, context: Any, path: str, text: str) -> int:
         ensure_repositories(self.server.database)
         with self.transaction(context, write=True) as call:
-            if not call.caller.has("WriteScriptRepo"):
+            if not call.caller.has_privilege("WriteScriptRepo"):
                 raise security_violation("No permission to upload script")
             if self._official_id(call, path) is not None:
                 raise api_usage_error(
@@ -248,7 +248,7 @@ class ScriptService(OmeroService):
 
         Scripts whose parameters depend on what their user has (namespace NSDYNAMIC) are asked each time, as that user.
         """
-        known, key = self.server.scripts.parameters, (script.ident, script.sha1)
+        known, key = self.server.processors.parameters, (script.ident, script.sha1)
         if key not in known:
             known[key] = self._parsed(context, script, as_root=script.official)
         if NSDYNAMIC in (known[key].namespaces or []):
@@ -296,7 +296,7 @@ class ScriptService(OmeroService):
             self._fail(job.id.val, error)
             self.server.sessions.close(session)
             raise
-        reachable = processor.reach(process)
+        reachable = processor.process_proxy(process)
         running = ScriptProcess(self.server, self.session, job, session, reachable)
         return self.server.add_object(self.session, PROCESSCALLBACK, running, "omero.grid.ScriptProcess")
 
@@ -314,7 +314,7 @@ class ScriptService(OmeroService):
                 call.caller = replace(call.caller, group_id=group)
             job = load_job(call, insert_job(call, kind, [script.ident]))
             session = open_session(
-                self.server,
+                self.server.sessions,
                 call.tx,
                 user,
                 group,
@@ -327,10 +327,10 @@ class ScriptService(OmeroService):
 
     def _processor(self, context: Any, script: Script, job: Any, seconds: float) -> Processor:
         if script.official:
-            own: Processor = self.server.scripts.own()
+            own: Processor = self.server.processors.own_processor()
             return own
         group = job.details.group.id.val
-        found: Processor = self.server.scripts.accepting(job, self.session.user_id, group, seconds)
+        found: Processor = self.server.processors.find_accepting(job, self.session.user_id, group, seconds)
         return found
 
     def _user_processor(self, context: Any, script: Script) -> Processor:
@@ -381,7 +381,7 @@ def _write(call: RequestContext, ident: int, text: str) -> None:
 
 def _files(call: RequestContext, ids: list[int]) -> list[Any]:
     found = call.graph.load("OriginalFile", ids)
-    call.graph.finish()
+    call.graph.finish_loading()
     return [found[i] for i in ids]
 
 

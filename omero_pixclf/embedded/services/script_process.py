@@ -49,7 +49,7 @@ class ScriptProcess(OmeroService):
     # ---- the watch -------------------------------------------------------------------------------------------
     def _watch(self) -> None:
         while not self._ended.is_set() and not self._stopped.wait(_POLL_S):
-            if self._running.closed or self._running.expired(time.monotonic()):
+            if self._running.closed or self._running.is_expired(time.monotonic()):
                 self._expired()
                 return
             try:
@@ -175,7 +175,7 @@ class ScriptProcess(OmeroService):
         self._detached = detach
         self.server.close_service(self)
 
-    def released(self) -> None:
+    def release(self) -> None:
         if self._detached and not self._ended.is_set():
             return
         self._stopped.set()

@@ -39,7 +39,7 @@ class SessionService(OmeroService):
 
     @writes_database
     def createUserSession(self, call: RequestContext, live_ms: int, idle_ms: int, group: str | None) -> Any:
-        self.must_have_password()
+        self.require_password()
         own = choose_group(call.tx, self.session.user_id, group or "")
         made = _open_session(call, self.session.user_id, own, _AGENT, idle_ms=idle_ms, live_ms=live_ms)
         return _load_session(call, made)
@@ -59,7 +59,7 @@ class SessionService(OmeroService):
         """
         user = _known_user(call, principal.name)
         group = choose_group(call.tx, user, principal.group or "")
-        led = None if call.caller.has("Sudo") else call.caller.leader_of
+        led = None if call.caller.has_privilege("Sudo") else call.caller.leader_of
         if led is not None and group not in led:
             raise security_violation(f"Group sudo is not permitted for group {principal.group} (gid={group})")
         behind = (self.session.user_id, self.session.user_name)
@@ -104,7 +104,7 @@ class SessionService(OmeroService):
     def _mine(self, call: RequestContext, *agents: str) -> list[Any]:
         own = [s for s in self.server.sessions.all() if s.user_id == self.session.user_id]
         found = call.graph.load("Session", [s.ident for s in own])
-        call.graph.finish()
+        call.graph.finish_loading()
         return [s for s in found.values() if not agents or unwrap(s.userAgent) in agents]
 
     def _open(self, uuid: str) -> ClientSession:
@@ -173,7 +173,9 @@ def _open_session(
 ) -> ClientSession:
     """A session that counts its maker until that one, or a timeout, ends it."""
     agent = call.context.get("omero.agent") or agent
-    made = open_session(call.server, call.tx, user, group, agent=agent, idle_ms=idle_ms, live_ms=live_ms, sudoer=sudoer)
+    made = open_session(
+        call.server.sessions, call.tx, user, group, agent=agent, idle_ms=idle_ms, live_ms=live_ms, sudoer=sudoer
+    )
     made.references = 1
     return made
 
@@ -183,7 +185,7 @@ def _load_session(call: RequestContext, session: ClientSession) -> Any:
     found = call.graph.get("Session", session.ident)
     call.graph.load("Experimenter", [session.user_id])
     call.graph.load("ExperimenterGroup", [session.group_id])
-    call.graph.finish()
+    call.graph.finish_loading()
     details = found._details
     creation = details._creationEvent._id._val if details._creationEvent is not None else None
     update = details._updateEvent._id._val if details._updateEvent is not None else None

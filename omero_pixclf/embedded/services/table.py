@@ -161,7 +161,7 @@ class TableService(OmeroService):
         with self.transaction({**context, "omero.group": "-1"}, write=True) as call:
             perform(call, request)
 
-    def released(self) -> None:
+    def release(self) -> None:
         """Close the storage and, where rows were written, store the file's new size."""
         if self._storage is None:
             return

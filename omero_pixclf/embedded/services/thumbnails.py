@@ -63,10 +63,10 @@ class ThumbnailStore(OmeroService):
     @writes_database
     def resetDefaults(self, call: RequestContext) -> None:
         pixels = describe_pixels(call, self._pixels_set())
-        call.graph.finish()
+        call.graph.finish_loading()
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
         settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
-        call.graph.finish()
+        call.graph.finish_loading()
         buffer = open_pixels(call, pixels.id.val)
         try:
             apply_defaults(call, settings, pixels, buffer)
@@ -145,14 +145,14 @@ class ThumbnailStore(OmeroService):
         """A thumbnail; with OMERO's defaults where the image has no settings yet."""
         pixels = describe_pixels(call, ident)
         found = load_rendering_defs(call, [self._settings]) if self._settings is not None else []
-        call.graph.finish()
+        call.graph.finish_loading()
         pyramid = open_pyramid(call, ident)
         try:
             settings = found[0] if found else new_settings(call, pixels)
             if not found:
                 apply_defaults(call, settings, pixels, pyramid.full)
             z, t = place if place is not None else (settings.defaultZ.val, settings.defaultT.val)
-            buffer = pyramid.at_least(max(size[0], size[1] or 0))
+            buffer = pyramid.smallest_with_side(max(size[0], size[1] or 0))
             drawn = render_image(settings, lambda c: buffer.plane_array(z, c, t))
         finally:
             pyramid.close()

@@ -35,7 +35,7 @@ class TypesService(OmeroService):
         if row is None:
             raise api_usage_error(f"An {found.qualified} enum does not exist with the value: {value}")
         made = call.graph.get(found.name, row[0])
-        call.graph.finish()
+        call.graph.finish_loading()
         return made
 
     @without_transaction
@@ -65,7 +65,7 @@ class TypesService(OmeroService):
         ident = call.tx.new_id(table(found.name).name)
         call.tx.execute(f"INSERT INTO {table(found.name).name} (id, value) VALUES (?, ?)", (ident, text))
         made = call.graph.get(found.name, ident)
-        call.graph.finish()
+        call.graph.finish_loading()
         return made
 
     @writes_database
@@ -118,7 +118,7 @@ def _enumeration(kind: str) -> Entity:
 def _all(call: RequestContext, found: Entity) -> list[Any]:
     ids = [row[0] for row in call.tx.all(f"SELECT id FROM {table(found.name).name} ORDER BY id")]
     loaded = call.graph.load(found.name, ids)
-    call.graph.finish()
+    call.graph.finish_loading()
     return [loaded[ident] for ident in ids]
 
 

@@ -73,7 +73,7 @@ class UpdateService(OmeroService):
             raise security_violation(f"Deleting {found.qualified}:Id_{ident} not allowed: {refused}") from refused
 
     def _may_delete(self, call: RequestContext, found: Entity, ident: int) -> bool:
-        row, where = call.graph.row(found.name, ident), column_indexes(found.name)
+        row, where = call.graph.stored_row(found.name, ident), column_indexes(found.name)
         if "owner_id" not in where:
             return may_change_global(call, found)
         file = ident if found.name == "OriginalFile" else None

@@ -31,9 +31,9 @@ def ensure_repositories(database: Database) -> dict[str, int]:
 def repository_uuid(tx: Transaction, name: str) -> str:
     """What the column ``repo`` of a repository's files holds."""
     key = ("repository", name)
-    if key not in tx.memory:
-        tx.memory[key] = str(tx.one(f"SELECT hash FROM originalfile WHERE {_IS_REPOSITORY}", (name,))[0])
-    return str(tx.memory[key])
+    if key not in tx.cache:
+        tx.cache[key] = str(tx.one(f"SELECT hash FROM originalfile WHERE {_IS_REPOSITORY}", (name,))[0])
+    return str(tx.cache[key])
 
 
 def privilege_domain(tx: Transaction, ident: int) -> str:

@@ -40,17 +40,17 @@ class GroupLevel:
     perm1: int
 
     @property
-    def readable(self) -> bool:
+    def is_readable(self) -> bool:
         """Whether members see each other's objects."""
         return bool(self.perm1 & _GROUP_READ)
 
     @property
-    def annotatable(self) -> bool:
+    def is_annotatable(self) -> bool:
         """Whether members may annotate each other's objects."""
         return bool(self.perm1 & (_GROUP_ANNOTATE | _GROUP_WRITE))
 
     @property
-    def writable(self) -> bool:
+    def is_writable(self) -> bool:
         """Whether members may do everything to each other's objects."""
         return bool(self.perm1 & _GROUP_WRITE)
 
@@ -84,11 +84,11 @@ class Caller:
     readable_groups: frozenset[int]  # of those the user is a member of: where colleagues' objects are visible
     denied: frozenset[str] = frozenset()  # privileges that this administrator, or who acts as one, lacks
 
-    def has(self, privilege: str) -> bool:
+    def has_privilege(self, privilege: str) -> bool:
         """Whether the caller is an administrator with a privilege, such as ``ModifyUser``."""
         return self.is_admin and privilege not in self.denied
 
-    def leads(self, group_id: int) -> bool:
+    def is_leader(self, group_id: int) -> bool:
         """Whether the caller has a leader's rights in a group."""
         return self.is_admin or group_id in self.leader_of
 
@@ -98,13 +98,13 @@ class Caller:
             return True
         if self.group_id is not None and group_id != self.group_id:
             return False
-        return owner_id == self.user_id or self.leads(group_id) or group_id in self.readable_groups
+        return owner_id == self.user_id or self.is_leader(group_id) or group_id in self.readable_groups
 
     def filter_sql(self, alias: str) -> str:
         """A condition on a table's rows that keeps what the caller may read ("" where that is everything)."""
         if self.group_id is not None:
             # the + keeps SQLite from preferring these over real conditions
-            if self.leads(self.group_id) or self.group_id in self.readable_groups:
+            if self.is_leader(self.group_id) or self.group_id in self.readable_groups:
                 return f"+{alias}.group_id IN ({self.group_id}, {USER_GROUP})"
             own = f"+{alias}.group_id = {self.group_id} AND {alias}.owner_id = {self.user_id}"
             return f"({own} OR +{alias}.group_id = {USER_GROUP})"
@@ -124,32 +124,32 @@ class Caller:
         if self.is_admin and self.denied:
             return self._restricted(self._as_member(group_id, level), level, domain)
         if self.is_admin:
-            return Rights(level.readable, True, True, level.readable, True, True)
+            return Rights(level.is_readable, True, True, level.is_readable, True, True)
         return self._as_member(group_id, level)
 
     def _restricted(self, plain: Rights, level: GroupLevel, domain: str) -> Rights:
         """What an administrator's privileges add to what anybody in the same place may do."""
-        writes = self.has(f"Write{domain}")
-        connects = writes and level.readable
+        writes = self.has_privilege(f"Write{domain}")
+        connects = writes and level.is_readable
         return Rights(
             plain.link or connects,
             plain.edit or writes,
-            plain.delete or self.has(f"Delete{domain}"),
+            plain.delete or self.has_privilege(f"Delete{domain}"),
             plain.annotate or connects,
-            plain.chgrp or self.has("Chgrp"),
-            plain.chown or self.has("Chown"),
+            plain.chgrp or self.has_privilege("Chgrp"),
+            plain.chown or self.has_privilege("Chown"),
         )
 
     def _as_member(self, group_id: int, level: GroupLevel) -> Rights:
         if group_id in self.leader_of:
-            return Rights(level.readable, True, True, level.readable, False, True)
+            return Rights(level.is_readable, True, True, level.is_readable, False, True)
         if group_id == USER_GROUP:
             return Rights(True, False, False, True, False, False)
         if group_id not in self.member_of:
             return NO_RIGHTS
-        if level.writable:
+        if level.is_writable:
             return Rights(True, True, True, True, False, False)
-        return Rights(False, False, False, level.readable and level.annotatable, False, False)
+        return Rights(False, False, False, level.is_readable and level.is_annotatable, False, False)
 
 
 def make_permissions(perm1: int, rights: Rights) -> Any:

@@ -56,14 +56,14 @@ def require_admin(call: RequestContext) -> None:
 
 def require_privilege(call: RequestContext, privilege: str) -> None:
     """SecurityViolation for everybody but administrators with a privilege."""
-    if not call.caller.has(privilege):
+    if not call.caller.has_privilege(privilege):
         raise security_violation("Current user is not admin for the given user(s)")
 
 
 def require_leader(call: RequestContext, groups: Iterable[int], privilege: str) -> None:
     """SecurityViolation unless the caller is an administrator with a privilege or leads all of the groups."""
     wanted = [g for g in groups if g != USER_GROUP]
-    if call.caller.has(privilege) or (wanted and all(g in call.caller.leader_of for g in wanted)):
+    if call.caller.has_privilege(privilege) or (wanted and all(g in call.caller.leader_of for g in wanted)):
         return
     raise security_violation("Current user is neither admin nor group-leader for the given user(s)/group(s)")
 
@@ -209,7 +209,7 @@ def change_group_level(call: RequestContext, group: int, perm1: int) -> None:
     before = call.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))[0]
     if before == perm1:
         return
-    if GroupLevel(before).readable and not GroupLevel(perm1).readable:
+    if GroupLevel(before).is_readable and not GroupLevel(perm1).is_readable:
         for text in _references_across_owners(call, group):
             raise security_violation(
                 f"Cannot change permissions of group {group} to {format_permissions(perm1)} due to locks: {text}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import omero
 
@@ -11,10 +11,7 @@ from omero_pixclf.embedded.server.exceptions import security_violation
 from omero_pixclf.embedded.server.request_context import load_memberships
 from omero_pixclf.embedded.users.access_rights import USER_GROUP
 from omero_pixclf.embedded.users.passwords import ANY_PASSWORD, verify_password
-from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession, new_uuid
-
-if TYPE_CHECKING:
-    from omero_pixclf.embedded.server.server import Server
+from omero_pixclf.embedded.users.sessions import IDLE_MS, ClientSession, SessionRegistry, new_uuid
 
 __all__ = ["DEFAULT_AGENT", "choose_group", "find_user_id", "is_correct_password", "open_session", "store_session_end"]
 
@@ -52,7 +49,7 @@ def choose_group(tx: Transaction, user: int, wanted: str = "") -> int:
 
 
 def open_session(
-    server: Server,
+    sessions: SessionRegistry,
     tx: Transaction,
     user: int,
     group: int,
@@ -88,7 +85,7 @@ def open_session(
     tx.execute(
         f"INSERT INTO session ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, agent, address)
     )
-    tx.after_commit.append(lambda: server.sessions.add(made))
+    tx.after_commit.append(lambda: sessions.add(made))
     return made
 
 

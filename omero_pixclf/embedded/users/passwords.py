@@ -43,7 +43,7 @@ class LoginThrottle:
         self._lock = threading.Lock()
         self._failures: dict[str, tuple[int, float]] = {}
 
-    def failed(self, user: str) -> float:
+    def record_failure(self, user: str) -> float:
         """Note a failure; the seconds to wait now."""
         with self._lock:
             count, when = self._failures.get(user, (0, 0.0))
@@ -54,7 +54,7 @@ class LoginThrottle:
             self._failures[user] = (count + 1, now)
             return float(min(_FIRST_S * 2**count, _LONGEST_S))
 
-    def succeeded(self, user: str) -> None:
+    def record_success(self, user: str) -> None:
         """Forget the user's failures."""
         with self._lock:
             self._failures.pop(user, None)

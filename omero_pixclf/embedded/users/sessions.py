@@ -34,24 +34,26 @@ class ClientSession:
     requests: int = 0  # so far
     detached: set[str] = field(default_factory=set)  # categories of clients whose going does not count
     started: float = field(default_factory=time.monotonic)
-    used: float = field(default_factory=time.monotonic)
+    last_used: float = field(default_factory=time.monotonic)
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)  # open services by the name of their identity
     categories: set[str] = field(default_factory=set)  # of its clients' identities
-    proven: set[str] = field(default_factory=set)  # categories of clients that gave the password, not the uuid only
+    authenticated: set[str] = field(
+        default_factory=set
+    )  # categories of clients that gave the password, not the uuid only
     handles: dict[str, Any] = field(default_factory=dict)  # running and finished omero.cmd requests
     lock: threading.RLock = field(default_factory=threading.RLock)
     closed: bool = False
 
     def touch(self) -> None:
         """The client has been heard of."""
-        self.used = time.monotonic()
+        self.last_used = time.monotonic()
         self.requests += 1
 
-    def expired(self, now: float) -> bool:
+    def is_expired(self, now: float) -> bool:
         """Whether the session was idle too long or outlived its limit."""
-        too_idle = self.idle_ms > 0 and (now - self.used) * 1000 > self.idle_ms
+        too_idle = self.idle_ms > 0 and (now - self.last_used) * 1000 > self.idle_ms
         too_old = self.live_ms > 0 and (now - self.started) * 1000 > self.live_ms
         return too_idle or too_old
 
@@ -106,7 +108,7 @@ class SessionRegistry:
     def expire(self) -> list[ClientSession]:
         """End what was idle too long; returns the ended."""
         now = time.monotonic()
-        ended = [s for s in self.all() if s.expired(now)]
+        ended = [s for s in self.all() if s.is_expired(now)]
         for session in ended:
             self.close(session)
         return ended

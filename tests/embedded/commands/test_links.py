@@ -7,20 +7,20 @@ from omero_pixclf.embedded.commands.links import annotation_links, referring_fie
 
 def test_a_collection_is_bound_by_the_reference_of_its_elements():
     found = relation("Roi.shapes")
-    assert (found.holder, found.thing, found.where) == ("Roi", "Shape", "Shape")
-    assert (found.holder_column, found.thing_column) == ("roi", "id")
+    assert (found.holder, found.member, found.where) == ("Roi", "Shape", "Shape")
+    assert (found.holder_column, found.member_column) == ("roi", "id")
 
 
 def test_a_reference_is_bound_by_its_own_column():
     found = relation("Image.instrument")
-    assert (found.holder, found.thing) == ("Image", "Instrument")
-    assert (found.holder_column, found.thing_column) == ("id", "instrument")
+    assert (found.holder, found.member) == ("Image", "Instrument")
+    assert (found.holder_column, found.member_column) == ("id", "instrument")
 
 
 def test_a_link_binds_parent_and_child_and_can_be_turned_round():
     found, turned = relation("DatasetImageLink"), relation("~DatasetImageLink")
-    assert (found.holder, found.thing) == ("Dataset", "Image") == (turned.thing, turned.holder)
-    assert (found.holder_column, found.thing_column) == (turned.thing_column, turned.holder_column)
+    assert (found.holder, found.member) == ("Dataset", "Image") == (turned.member, turned.holder)
+    assert (found.holder_column, found.member_column) == (turned.member_column, turned.holder_column)
 
 
 def test_all_references_to_a_table_are_known():

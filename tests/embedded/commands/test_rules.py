@@ -9,11 +9,13 @@ from omero_pixclf.embedded.commands.links import relation
 from omero_pixclf.embedded.database.object_model import entity
 
 
-@pytest.mark.parametrize("text", [*rules.PARTS, *rules.SETTINGS, *(h.bond for h in (*rules.HOLDS, *rules.CONTENTS))])
+@pytest.mark.parametrize(
+    "text", [*rules.PARTS, *rules.SETTINGS, *(h.relation for h in (*rules.HOLDS, *rules.CONTENTS))]
+)
 def test_every_rule_names_properties_that_the_model_has(text):
     found = relation(text)
     assert found.holder in entity(found.holder).ancestors
-    assert found.thing in entity(found.thing).ancestors
+    assert found.member in entity(found.member).ancestors
 
 
 @pytest.mark.parametrize("names", [delete.TARGETS, chgrp.TARGETS, chmod.TARGETS, find_related.TARGETS])

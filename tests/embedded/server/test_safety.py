@@ -153,7 +153,7 @@ def test_wrong_passwords_are_answered_slower_and_slower(tmp_path: Path) -> None:
 def test_idle_sessions_expire(tmp_path: Path) -> None:
     with start(tmp_path / "data", password=ROOT_PASSWORD) as server, connected(server.port) as session:
         [found] = server.sessions.all()
-        found.used -= found.idle_ms / 1000 + 1
+        found.last_used -= found.idle_ms / 1000 + 1
         assert server.sessions.expire() == [found]
         with pytest.raises(Ice.ObjectNotExistException):
             session.getQueryService().projection("select 1 from Node n", None)

@@ -164,7 +164,7 @@ def test_the_script_of_a_vanished_client_is_ended(server: Server, root: Any, per
 def test_a_killed_processor_fails_its_scripts_and_comes_back(server: Server, root: Any, person: Person) -> None:
     client = person.client()
     process = run(client, uploaded(root, SLEEPS))
-    server.scripts._process.kill()
+    server.processors._process.kill()
     wait_for(lambda: process.poll() is not None)
     assert job_state(client, process.getJob()) == ["Error", "the processor is gone"]
     process.close(False)
@@ -211,7 +211,7 @@ def test_the_processor_ends_with_its_server(tmp_path: Path) -> None:
         client = omero.client("127.0.0.1", server.port)
         client.createSession("root", "x")
         uploaded(client, ADDS)
-        process = server.scripts._process
+        process = server.processors._process
         assert process.poll() is None
         client.closeSession()
     assert process.poll() is not None

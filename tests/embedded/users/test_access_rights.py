@@ -11,7 +11,7 @@ GROUP, OWNER, COLLEAGUE = 3, 5, 6
 
 
 def caller(user: int, *, leads: bool = False, admin: bool = False, level: str = "rw----") -> Caller:
-    readable = frozenset({GROUP}) if GroupLevel(PermissionsI(level)._perm1).readable else frozenset()
+    readable = frozenset({GROUP}) if GroupLevel(PermissionsI(level)._perm1).is_readable else frozenset()
     leader = frozenset({GROUP}) if leads else frozenset()
     return Caller(user, "", GROUP, admin, frozenset({GROUP}), leader, readable)
 

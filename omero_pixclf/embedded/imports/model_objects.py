@@ -82,14 +82,14 @@ class ImportData:
 
     content: FilesetContent
     pixels: Sequence[UnpackedPixels]
-    wishes: RequestedSettings
+    settings: RequestedSettings
     file_name: str
     fileset: int
 
     @property
     def name(self) -> str:
         """What images and plates are named after."""
-        return self.wishes.name or self.file_name
+        return self.settings.name or self.file_name
 
 
 def omero_type(series: Series) -> str:
@@ -98,19 +98,19 @@ def omero_type(series: Series) -> str:
 
 
 # ---- images ------------------------------------------------------------------------------------------------------
-def new_images(call: RequestContext, reading: ImportData, numbers: range) -> list[Any]:
+def new_images(call: RequestContext, data: ImportData, numbers: range) -> list[Any]:
     """One unsaved image per series of these numbers, in their order."""
-    kind, found, wishes = _format(call, reading.content.format), reading.content.series, reading.wishes
+    kind, found, settings = _format(call, data.content.format), data.content.series, data.settings
     made = []
     for number in numbers:
         series = found[number]
         image = omero.model.ImageI()
-        image.name = rstring(_name(series, number, len(found), reading.name))
-        image.description = rstring(wishes.description if wishes.description is not None else series.description)
+        image.name = rstring(_name(series, number, len(found), data.name))
+        image.description = rstring(settings.description if settings.description is not None else series.description)
         image.acquisitionDate = rtime(series.acquired_ms) if series.acquired_ms is not None else None
         image.series, image.format = rint(number), kind
-        image.fileset = omero.model.FilesetI(reading.fileset, False)
-        image.addPixels(_pixels(series, reading.pixels[number], wishes))
+        image.fileset = omero.model.FilesetI(data.fileset, False)
+        image.addPixels(_pixels(series, data.pixels[number], settings))
         made.append(image)
     return made
 
@@ -132,7 +132,7 @@ def _format(call: RequestContext, value: str) -> Any:
     return omero.model.FormatI(ident, False)
 
 
-def _pixels(series: Series, found: UnpackedPixels, wishes: RequestedSettings) -> Any:
+def _pixels(series: Series, found: UnpackedPixels, settings: RequestedSettings) -> Any:
     full = series.levels[0]
     made = omero.model.PixelsI()
     made.sizeX, made.sizeY = rint(full.width), rint(full.height)
@@ -140,13 +140,13 @@ def _pixels(series: Series, found: UnpackedPixels, wishes: RequestedSettings) ->
     made.pixelsType, made.dimensionOrder = omero.model.PixelsTypeI(), omero.model.DimensionOrderI()
     made.pixelsType.value, made.dimensionOrder.value = rstring(omero_type(series)), rstring("XYZCT")
     made.significantBits = rint(series.dtype.itemsize * 8)
-    made.sha1 = rstring(found.sha1 if wishes.statistics else PENDING_SHA1)
+    made.sha1 = rstring(found.sha1 if settings.statistics else PENDING_SHA1)
     for place, axis in enumerate("xyz"):
-        asked = wishes.pixel_size[place] if place < len(wishes.pixel_size) else None
+        asked = settings.pixel_size[place] if place < len(settings.pixel_size) else None
         size = _length(asked, "µm") if asked else _length(*series.pixel_size.get(axis, (None, "")))
         setattr(made, f"physicalSize{axis.upper()}", size)
     for channel, extent in zip(series.channels, found.ranges, strict=True):
-        made.addChannel(_channel(channel, extent if wishes.statistics else None))
+        made.addChannel(_channel(channel, extent if settings.statistics else None))
     return made
 
 
@@ -175,25 +175,25 @@ def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
 
 
 # ---- plates ------------------------------------------------------------------------------------------------------
-def new_plates(reading: ImportData, images: Sequence[Any]) -> list[Any]:
+def new_plates(data: ImportData, images: Sequence[Any]) -> list[Any]:
     """One unsaved plate per plate of the content, with wells whose samples are the images."""
-    plates = reading.content.plates
-    names = _plate_names(plates, reading)
-    return [_plate(plate, name, images, reading.wishes) for plate, name in zip(plates, names, strict=True)]
+    plates = data.content.plates
+    names = _plate_names(plates, data)
+    return [_plate(plate, name, images, data.settings) for plate, name in zip(plates, names, strict=True)]
 
 
-def _plate_names(plates: Sequence[Plate], reading: ImportData) -> Iterator[str]:
+def _plate_names(plates: Sequence[Plate], data: ImportData) -> Iterator[str]:
     for plate in plates:
         if len(plates) == 1:
-            yield reading.wishes.name or plate.name or reading.file_name
+            yield data.settings.name or plate.name or data.file_name
         else:
-            yield f"{reading.name} [{plate.name}]"
+            yield f"{data.name} [{plate.name}]"
 
 
-def _plate(plate: Plate, name: str, images: Sequence[Any], wishes: RequestedSettings) -> Any:
+def _plate(plate: Plate, name: str, images: Sequence[Any], settings: RequestedSettings) -> Any:
     made = omero.model.PlateI()
     made.name, made.rows, made.columns = rstring(name), rint(plate.rows), rint(plate.columns)
-    made.description = rstring(wishes.description) if wishes.description is not None else None
+    made.description = rstring(settings.description) if settings.description is not None else None
     made.rowNamingConvention, made.columnNamingConvention = (rstring(how) for how in plate.naming_conventions)
     runs = [_run(called) for called in plate.acquisitions]
     for run in runs:
@@ -243,7 +243,7 @@ def link_screens(call: RequestContext, content: FilesetContent, plates: Sequence
 
 
 def link_and_annotate(
-    call: RequestContext, images: Sequence[Any], plates: Sequence[Any], wishes: RequestedSettings
+    call: RequestContext, images: Sequence[Any], plates: Sequence[Any], settings: RequestedSettings
 ) -> None:
     """Put what was saved where the client wants it; annotate it.
 
@@ -252,11 +252,11 @@ def link_and_annotate(
     saver = Saver(call)
     for kind, held in [*(("Plate", p) for p in plates), *(("Image", i) for i in images)]:
         container = {"Image": "Dataset", "Plate": "Screen"}[kind]
-        if isinstance(wishes.target, getattr(omero.model, container)):
+        if isinstance(settings.target, getattr(omero.model, container)):
             link = getattr(omero.model, f"{container}{kind}LinkI")()
-            link.parent, link.child = wishes.target, held
+            link.parent, link.child = settings.target, held
             saver.save(link)
-        for annotation in wishes.annotations:
+        for annotation in settings.annotations:
             link = getattr(omero.model, f"{kind}AnnotationLinkI")()
             link.parent, link.child = held, annotation
             saver.save(link)

@@ -1,4 +1,4 @@
-"""Image files into OMERO: found, imported as they are or uploaded as pixels, each failure by itself."""
+"""Importing image files into OMERO: find them, then import them as files or upload their pixels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app.runs import open_session
 from omero_pixclf.errors import ImageError, LoginError, NotAllowedError, PixclfError, UnreachableError
 
 if TYPE_CHECKING:
-    from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import Session
     from omero_pixclf.embedded.series.reading import FileSet
 
@@ -40,35 +38,47 @@ class FileImport:
     error: PixclfError | None = None
 
 
-def import_files(login: Login, files: Sequence[Path], *, dataset: str, axes: str | None = None) -> Iterator[FileImport]:
-    """Import image files, and those in folders, into a dataset, found by name or made; yields what became of each.
+def import_files(
+    session: Session, files: Sequence[Path], *, dataset: str, axes: str | None = None
+) -> Iterator[FileImport]:
+    """Import image files, also those in folders, into a dataset, and yield the result of each set of files.
 
-    The server is given the files themselves and reads them. What has no format that OMERO imports (HDF5, NumPy), and
-    files whose axes are named, are uploaded as pixels. Images on plates lie in no dataset. A file that cannot be
-    imported does not keep the others from it.
+    The server gets the files and reads them. Files in formats that OMERO cannot import (HDF5, NumPy), and all files
+    if ``axes`` is given, are uploaded as pixels. Images on plates are not linked to the dataset. A file that cannot be
+    imported does not stop the import of the others.
+
+    Parameters
+    ----------
+    session
+        An open session of the user.
+    files
+        Files, OME-Zarr folders, or folders to search.
+    dataset
+        Name of the dataset; it is created if there is none of that name.
+    axes
+        Axes of the files, such as ``zyxc``, for files that do not state them.
 
     Raises
     ------
     ServerError
-        Where the server cannot be reached, or does not let the user import.
+        The server cannot be reached, or the user is not allowed to import.
     """
     from omero_pixclf.connector.upload import create_container, find_container
 
-    with open_session(login) as session:
-        for path, found in _file_sets(files, whole=axes is None):
-            if isinstance(found, PixclfError):
-                yield FileImport((path,), error=found)
-                continue
-            try:
-                number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
-                yield _imported(session, found, number, axes)
-            except (UnreachableError, LoginError, NotAllowedError):
-                raise
-            except PixclfError as error:
-                yield FileImport(_named(found), error=error)
+    for path, found in _find_imports(files, whole=axes is None):
+        if isinstance(found, PixclfError):
+            yield FileImport((path,), error=found)
+            continue
+        try:
+            number = find_container(session, "Dataset", dataset) or create_container(session, "Dataset", dataset)
+            yield _import(session, found, number, axes)
+        except (UnreachableError, LoginError, NotAllowedError):
+            raise
+        except PixclfError as error:
+            yield FileImport(_reported_files(found), error=error)
 
 
-def _file_sets(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, FileSet | Path | PixclfError]]:
+def _find_imports(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, FileSet | Path | PixclfError]]:
     """Each path with sets of files to import as they are, an array to upload, or why there is neither."""
     from omero_pixclf.embedded.series.reading import FORMATS, find_file_sets, is_importable
 
@@ -85,13 +95,13 @@ def _file_sets(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, Fi
             yield path, ImageError(f"{path}: no image files in this folder, expected some of {' '.join(FORMATS)}")
 
 
-def _named(found: FileSet | Path) -> tuple[Path, ...]:
+def _reported_files(found: FileSet | Path) -> tuple[Path, ...]:
     if isinstance(found, Path):
         return (found,)
     return (found.main,) if found.main.is_dir() else found.files
 
 
-def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str | None) -> FileImport:
+def _import(session: Session, found: FileSet | Path, dataset: int, axes: str | None) -> FileImport:
     from omero_pixclf.connector.importing import ImportOptions, import_file_set
     from omero_pixclf.connector.upload import upload_image
     from omero_pixclf.embedded.series.reading import read_remarks
@@ -102,4 +112,4 @@ def _imported(session: Session, found: FileSet | Path, dataset: int, axes: str |
             return FileImport((found,), (f"Image:{upload_image(session, reader, dataset=dataset)}",))
     made = import_file_set(session, found.files, ImportOptions(target=f"Dataset:{dataset}"))
     keys = (*(f"Plate:{plate}" for plate in made.plates), *(f"Image:{image}" for image in made.loose_images))
-    return FileImport(_named(found), keys, read_remarks(found.main))
+    return FileImport(_reported_files(found), keys, read_remarks(found.main))
