@@ -27,9 +27,9 @@ exec {python} {program} "$@"
 """
 _PROGRAM = """import sys
 
-from omero_pixclf.embedded.importer.run_import import java
+from omero_pixclf.embedded.importer.run_import import run_java
 
-sys.exit(java(sys.argv[1:]))
+sys.exit(run_java(sys.argv[1:]))
 """
 _MARK = "omero_pixclf-importer"
 

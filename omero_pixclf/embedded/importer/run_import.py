@@ -1,7 +1,7 @@
 """What stands in for Java under `omero import`: the importer of omero_pixclf by the command line of OME's.
 
 It is not OME's importer and has none of Bio-Formats' readers. `omero-pixclf embedded importer` makes the program
-``run_java`` that calls it.
+``java`` that calls it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LINE = "#" + "=" * 38
 
 
 def run_java(arguments: Sequence[str]) -> int:
-    """Do what a call of ``run_java`` for OMERO's importer asks for; returns the exit code."""
+    """Do what a call of ``java`` for OMERO's importer asks for; returns the exit code."""
     if list(arguments) in (["-version"], ["--version"]):
         print(f"omero_pixclf {__version__}: no Java, stands in for it under `omero import`", file=sys.stderr)  # noqa: T201
         return _DONE
