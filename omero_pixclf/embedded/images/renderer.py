@@ -77,7 +77,7 @@ PROJECTIONS: dict[str, _Reduce] = {
 def quantise(samples: NDArray[Any], look: ChannelRendering, interval: tuple[int, int] = (0, 255)) -> NDArray[np.uint8]:
     """Samples of one channel as brightness: window, curve, codomain interval.
 
-    >>> quantised(np.array([0, 50, 100, 200]), ChannelLook(0, 100)).tolist()
+    >>> quantise(np.array([0, 50, 100, 200]), ChannelRendering(0, 100)).tolist()
     [0, 128, 255, 255]
     """
     low, high = look.start, max(look.end, look.start)

@@ -58,7 +58,7 @@ class ImporterArguments:
 def split_java_arguments(arguments: Sequence[str]) -> tuple[str, list[str], int]:
     """Java's own arguments taken off: the class to run, its arguments, and how deep folders are searched.
 
-    >>> split_java(["-Xmx1024M", "-cp", "a.jar", "-Domero.import.depth=2", CLASS, "-f", "a.tif"])[1:]
+    >>> split_java_arguments(["-Xmx1024M", "-cp", "a.jar", "-Domero.import.depth=2", IMPORTER_CLASS, "-f", "a.tif"])[1:]
     (['-f', 'a.tif'], 2)
     """
     depth = ImporterArguments.depth
@@ -96,7 +96,7 @@ def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArgu
 def find_anchors(paths: Sequence[str]) -> tuple[Path, ...]:
     """The folders before a ``/./``, by which people mark what belongs to a file's name wherever it goes.
 
-    >>> anchors_of(["/data/./plate/a.tif", "/other/b.tif"])
+    >>> find_anchors(["/data/./plate/a.tif", "/other/b.tif"])
     (PosixPath('/data'),)
     """
     marked = (path.partition("/./") for path in paths)
