@@ -33,10 +33,10 @@ from omero_pixclf.folder.image_listing import ListedFile, list_images, unique_fi
 from omero_pixclf.folder.ledger import LEDGER, is_being_written, read_record, write_record
 from omero_pixclf.folder.safe_names import NAME_BYTES, is_same_name, safe_name, short_hash
 from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
-from omero_pixclf.ilastik.project import ClassLabel
-from omero_pixclf.image import AXES, ImageInfo, PixelArray, PixelReader
+from omero_pixclf.image import AXES, ImageInfo, PixelReader
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord, is_run_id
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import NO_NUMBER, Table
 
 __all__ = ["FolderSink", "FolderSource", "FolderWriter", "folder_runs", "undo_folder"]
@@ -111,21 +111,13 @@ class FolderWriter:
         self.replaced = replaced
         self.features: list[dict[str, Any]] = []
 
-    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+    def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are -1."""
         taken = list(outlines)
         self.features.extend(geojson_features(taken, name=name, color=color))
         return np.full(len(taken), NO_NUMBER, np.int64)
 
-    def map(
-        self,
-        kind: str,
-        pixels: PixelArray,
-        *,
-        channels: Sequence[str],
-        form: str,
-        classes: Sequence[ClassLabel] = (),
-    ) -> None:
+    def save_image(self, result: ResultImage) -> None:
         """Save a result image ``(t, z, y, x, c)`` as ``<kind>.h5``, ``.ome.tiff`` or ``.zarr``.
 
         OME-Zarr has the names and colours of the classes; segmentations and labels are label images there.
@@ -135,20 +127,21 @@ class FolderWriter:
         OutputError
             Where it cannot be written.
         """
-        output_format, extension = _FORMS[form]
+        output_format, extension = _FORMS[result.form]
         sizes = dict(zip("zyx", self.image.pixel_size_um, strict=True))
         axes = tuple(Axis(k, sizes.get(k) or 0.0, "micrometer" if sizes.get(k) else "") for k in AXES)
-        drange = (0.0, 1.0) if kind == "probabilities" else None
-        named = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(classes, 1))
+        drange = (0.0, 1.0) if result.kind == "probabilities" else None
+        named = tuple(LabelValue(n, c.name, c.color) for n, c in enumerate(result.classes, 1))
+        is_colored = len(result.classes) == len(result.channels) and result.kind != "segmentation"
         save_image(
-            self.folder / f"{kind}{extension}",
-            pixels,
+            self.folder / f"{result.kind}{extension}",
+            result.pixels,
             axes=axes,
             output_format=output_format,
-            channels=tuple(channels),
+            channels=tuple(result.channels),
             drange=drange,
-            colors=tuple(c.color for c in classes) if len(classes) == len(channels) and kind != "segmentation" else (),
-            labels={"segmentation": named, "labels": ()}.get(kind),
+            colors=tuple(c.color for c in result.classes) if is_colored else (),
+            labels={"segmentation": named, "labels": ()}.get(result.kind),
         )
 
     def complete(self, record: RunRecord) -> None:
@@ -170,7 +163,7 @@ class FolderSink:
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
         """Nothing to do: what is asked of each image lies in its own folder."""
 
-    def refusal(self, image: ImageInfo) -> str | None:
+    def explain_refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image, or None."""
         del image
         place = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
@@ -178,7 +171,7 @@ class FolderSink:
             return f"{place}: is not a folder"
         return None if os.access(place, os.W_OK | os.X_OK) else f"{place}: may not be written to"
 
-    def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
         """What earlier runs of a recipe of that name left for an image, newest first."""
         found = [read_record(folder) for folder in _run_folders(self._home(recipe, image.name, image.key))]
         own = [r for r in found if r is not None and (r.recipe, r.image) == (recipe, image.key)]
@@ -201,7 +194,7 @@ class FolderSink:
             _remove_unless_complete(folder)
             raise
 
-    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+    def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand for a container from earlier runs of the recipe."""
         found = [(folder, read_record(folder)) for folder in _run_folders(self._container(recipe, container))]
         own = [(folder, r) for folder, r in found if r is not None and r.recipe == recipe and _is_complete(folder, r)]

@@ -23,7 +23,7 @@ from omero_pixclf.runs.containers import add_image_columns, make_summary_row
 from omero_pixclf.runs.drawing_errors import attempt
 from omero_pixclf.runs.execution.concurrency import UNLIMITED, StageLimits
 from omero_pixclf.runs.planning.channels import class_colors
-from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
+from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultImage, ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Column, Table, concatenate
 
@@ -166,7 +166,7 @@ def _store_objects(results: ImageResults, label: str, work: ProcessingContext, w
     if label not in results.outlines:
         return table
     color = class_colors(work.recipe, work.project)[label]
-    return table.with_column(Column("Roi", "roi", writer.rois(results.outlines[label], name=label, color=color)))
+    return table.with_column(Column("Roi", "roi", writer.save_rois(results.outlines[label], name=label, color=color)))
 
 
 _WHITE = (255, 255, 255)
@@ -179,14 +179,20 @@ def _store_maps(found: ImageAnalysis, work: ProcessingContext, writer: ImageWrit
     names = [c.name for c in classes]
     if output.probabilities != "none":
         form = _FORMS[output.probabilities]
-        writer.map("probabilities", found.probabilities, channels=names, form=form, classes=classes)
+        writer.save_image(ResultImage("probabilities", found.probabilities, channels=names, form=form, classes=classes))
     if output.segmentation != "none":
         form = _FORMS[output.segmentation]
-        writer.map("segmentation", _lazy_segmentation(found), channels=["Segmentation"], form=form, classes=classes)
+        writer.save_image(
+            ResultImage(
+                "segmentation", _lazy_segmentation(found), channels=["Segmentation"], form=form, classes=classes
+            )
+        )
     labels = "image" if labelled and output.labels == "none" else output.labels
     if labels != "none":
         of = [next((c for c in classes if c.name == name), ClassLabel(name, _WHITE)) for name in found.labels]
-        writer.map("labels", _stack_labels(found), channels=list(found.labels), form=_FORMS[labels], classes=of)
+        writer.save_image(
+            ResultImage("labels", _stack_labels(found), channels=list(found.labels), form=_FORMS[labels], classes=of)
+        )
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Table
 
-__all__ = ["ImageSource", "ImageWriter", "ResultSink"]
+__all__ = ["ImageSource", "ImageWriter", "ResultImage", "ResultSink"]
 
 
 class ImageSource(Protocol):
@@ -32,27 +33,39 @@ class ImageSource(Protocol):
         """An image, open for reading until the context ends."""
 
 
+@dataclass(frozen=True)
+class ResultImage:
+    """A result image to save.
+
+    Attributes
+    ----------
+    kind
+        What the values are.
+    pixels
+        ``(t, z, y, x, c)``: probabilities as float, a segmentation or labels as integers.
+    channels
+        The names of the channels.
+    form
+        ``attachment-h5``, ``attachment-tiff``, ``image`` or ``zarr``.
+    classes
+        The classes of the channels; of a segmentation those of the values from 1 on.
+    """
+
+    kind: Literal["probabilities", "segmentation", "labels"]
+    pixels: PixelArray
+    channels: Sequence[str]
+    form: str
+    classes: Sequence[ClassLabel] = ()
+
+
 class ImageWriter(Protocol):
     """The results of one image under way. What was written before `complete` is debris until then."""
 
-    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+    def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         """Save the outlines of one class; returns the Roi ids (int64) in the order of the outlines, 0 for none."""
 
-    def map(
-        self,
-        kind: str,
-        pixels: PixelArray,
-        *,
-        channels: Sequence[str],
-        form: str,
-        classes: Sequence[ClassLabel] = (),
-    ) -> None:
-        """Save a result image ``(t, z, y, x, c)``; kind ``probabilities|segmentation|labels``.
-
-        ``classes`` are those of the channels, or in a segmentation those of the values from 1 on.
-
-        ``form`` is ``attachment-h5``, ``attachment-tiff`` or ``image``.
-        """
+    def save_image(self, result: ResultImage) -> None:
+        """Save a result image."""
 
     def complete(self, record: RunRecord) -> None:
         """All is written: mark this run complete, then remove what it replaces."""
@@ -62,12 +75,12 @@ class ResultSink(Protocol):
     """Where results go."""
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Look up for many images at once what `previous` and `refusal` are asked of each right after."""
+        """Look up for many images at once what `find_records` and `explain_refusal` are asked of each right after."""
 
-    def refusal(self, image: ImageInfo) -> str | None:
+    def explain_refusal(self, image: ImageInfo) -> str | None:
         """Why results may not be written for this image, or None; asked in the plan, before any work."""
 
-    def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
         """What this user's earlier runs of a recipe of that name left on an image, newest first."""
 
     def begin(self, image: ImageInfo, record: RunRecord) -> AbstractContextManager[ImageWriter]:
@@ -76,7 +89,7 @@ class ResultSink(Protocol):
         Leaving the context by an exception removes what was written for this image so far.
         """
 
-    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+    def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The ``"summary"`` and ``"objects"`` tables that stand on the container from earlier runs of the recipe."""
 
     def finish(

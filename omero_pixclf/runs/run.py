@@ -116,7 +116,7 @@ def finish_container(
     container, name = images[0].place.container, images[0].place.name
     for merge in range(MAX_MERGES):
         try:
-            standing = sink.tables(container, record.recipe) if tables else {}
+            standing = sink.load_tables(container, record.recipe) if tables else {}
             rows = build_container_tables(images, manifest, standing)
             drawn = tuple(attempt(f"{container}: pictures and report", partial(pictures, images, rows)) or ())
             drawn += attempt(f"{container}: failures.csv", partial(write_failure_list, manifest, container)) or ()

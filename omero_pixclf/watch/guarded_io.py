@@ -10,11 +10,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.project import ClassLabel
-from omero_pixclf.image import ImageInfo, PixelArray, PixelReader, Region
+from omero_pixclf.image import ImageInfo, PixelReader, Region
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultSink
+from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultImage, ResultSink
 from omero_pixclf.table import Table
 from omero_pixclf.watch.protocols import Guard
 
@@ -64,21 +63,13 @@ class _GuardedWriter:
     writer: ImageWriter
     guard: Guard
 
-    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+    def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         self.guard.check()
-        return self.writer.rois(outlines, name=name, color=color)
+        return self.writer.save_rois(outlines, name=name, color=color)
 
-    def map(
-        self,
-        kind: str,
-        pixels: PixelArray,
-        *,
-        channels: Sequence[str],
-        form: str,
-        classes: Sequence[ClassLabel] = (),
-    ) -> None:
+    def save_image(self, result: ResultImage) -> None:
         self.guard.check()
-        self.writer.map(kind, pixels, channels=channels, form=form, classes=classes)
+        self.writer.save_image(result)
 
     def complete(self, record: RunRecord) -> None:
         self.guard.check()
@@ -97,14 +88,14 @@ class GuardedSink:
         self.guard.check()
         self.sink.prefetch(images, recipe)
 
-    def refusal(self, image: ImageInfo) -> str | None:
+    def explain_refusal(self, image: ImageInfo) -> str | None:
         """Why results cannot be written for this image; None if they can."""
         self.guard.check()
-        return self.sink.refusal(image)
+        return self.sink.explain_refusal(image)
 
-    def previous(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
         """Earlier runs of a recipe on an image."""
-        return self.sink.previous(image, recipe)
+        return self.sink.find_records(image, recipe)
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[ImageWriter]:
@@ -113,10 +104,10 @@ class GuardedSink:
         with self.sink.begin(image, record) as writer:
             yield _GuardedWriter(writer, self.guard)
 
-    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+    def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that earlier runs attached to a container."""
         self.guard.check()
-        return self.sink.tables(container, recipe)
+        return self.sink.load_tables(container, recipe)
 
     def finish(
         self, container: str, record: RunRecord, tables: Mapping[str, Table], attachments: Sequence[Path]

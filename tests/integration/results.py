@@ -12,6 +12,7 @@ import numpy as np
 
 from omero_pixclf.objects.outline import MaskShape, Outline
 from omero_pixclf.provenance import RunRecord
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Column, Table
 
 COUNTED = (
@@ -61,8 +62,10 @@ def dots(count, at=0):
 def write(sink, info, said, *, objects=3, form="attachment-h5"):
     """A whole run on an image."""
     with sink.begin(info, said) as out:
-        ids = out.rois(dots(objects), name="nuclei", color=(255, 0, 0))
-        out.map("probabilities", np.zeros((1, 1, 4, 5, 2), np.float32), channels=["a", "b"], form=form)
+        ids = out.save_rois(dots(objects), name="nuclei", color=(255, 0, 0))
+        out.save_image(
+            ResultImage("probabilities", np.zeros((1, 1, 4, 5, 2), np.float32), channels=["a", "b"], form=form)
+        )
         out.complete(replace(said, finished=said.started, objects={"nuclei": objects}))
     return ids
 
@@ -102,7 +105,7 @@ def store_tables(sink, run_id, infos):
 
 
 def rows_of(sink, info):
-    return [f"Image:{i}" for i in sink.tables(info.place.container, "nuclei")["summary"]["Image"].tolist()]
+    return [f"Image:{i}" for i in sink.load_tables(info.place.container, "nuclei")["summary"]["Image"].tolist()]
 
 
 def start_run(person, info, run_id):
@@ -125,6 +128,7 @@ import numpy as np
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import connect
 from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.connector.results.sink import OmeroSink
 from tests.integration.results import ENCODE, dots, record
 
@@ -132,9 +136,10 @@ host, port, name, image, run = sys.argv[1:]
 with connect(Login(host, port=int(port), user=name)) as session:
     info = next(OmeroSource(session).images([image]))
     with OmeroSink(session, encode=ENCODE).begin(info, record(run)) as out:
-        out.rois(dots(4), name="nuclei", color=(0, 0, 0))
-        out.map("probabilities", np.zeros((1, 1, 4, 5, 2), np.float32), channels=["a", "b"], form="attachment-h5")
-        out.map("probabilities", np.zeros((1, 1, 4, 5, 2), np.float32), channels=["a", "b"], form="image")
+        out.save_rois(dots(4), name="nuclei", color=(0, 0, 0))
+        for form in ("attachment-h5", "image"):
+            maps = np.zeros((1, 1, 4, 5, 2), np.float32)
+            out.save_image(ResultImage("probabilities", maps, channels=["a", "b"], form=form))
         print("written", flush=True)
         sys.stdin.read()
 """

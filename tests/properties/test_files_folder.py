@@ -24,6 +24,7 @@ from omero_pixclf.folder.tables import read_parquet, write_csv, write_parquet
 from omero_pixclf.image import ImageInfo, ImageLocation, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, trace_outlines
 from omero_pixclf.provenance import RunRecord
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Column, Table
 
 IMAGE = ImageInfo(
@@ -39,8 +40,8 @@ def record(run_id: str = "20261121T000001-aaaaaa", recipe_hash: str = "h1") -> R
 def complete(sink: FolderSink, made: RunRecord, value: int = 1) -> None:
     with sink.begin(IMAGE, made) as writer:
         pixels = np.full((1, 1, 8, 9, 1), value, np.uint8)
-        writer.map("segmentation", pixels, channels=["Segmentation"], form="attachment-h5")
-        writer.rois(list(trace_outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3))
+        writer.save_image(ResultImage("segmentation", pixels, channels=["Segmentation"], form="attachment-h5"))
+        writer.save_rois(list(trace_outlines(np.ones((1, 1, 2, 2), int))), name="A", color=(1, 2, 3))
         writer.complete(replace(made, state="complete", finished=made.started, objects={"A": 1}))
 
 
@@ -52,7 +53,7 @@ def test_a_run_leaves_its_maps_its_objects_and_a_ledger_that_says_complete(tmp_p
     sink = FolderSink(tmp_path)
     complete(sink, record())
     assert {Path(f).name for f in files(tmp_path)} == {"segmentation.h5", "objects.geojson", LEDGER}
-    [found] = sink.previous(IMAGE, "nuclei")
+    [found] = sink.find_records(IMAGE, "nuclei")
     assert (found.state, found.objects, found.identity) == ("complete", {"A": 1}, ("h1", "f"))
     segmentation = next(tmp_path.rglob("segmentation.h5"))
     with open_image(segmentation) as image:
@@ -68,7 +69,7 @@ def test_the_second_run_replaces_the_first_only_when_it_is_complete(tmp_path: Pa
         assert first <= files(tmp_path)
         writer.complete(replace(second, state="complete", finished=second.started))
     assert not first & files(tmp_path)
-    assert [r.run_id for r in sink.previous(IMAGE, "nuclei")] == [second.run_id]
+    assert [r.run_id for r in sink.find_records(IMAGE, "nuclei")] == [second.run_id]
 
 
 def test_a_failed_run_leaves_nothing_and_the_old_results_stay(tmp_path: Path) -> None:
@@ -113,8 +114,8 @@ def test_recipes_and_images_of_the_same_name_do_not_touch_each_other(tmp_path: P
     sink = FolderSink(tmp_path)
     complete(sink, record())
     other = replace(IMAGE, key="/elsewhere/a.tif")
-    assert sink.previous(other, "nuclei") == []
-    assert sink.previous(IMAGE, "cells") == []
+    assert sink.find_records(other, "nuclei") == []
+    assert sink.find_records(IMAGE, "cells") == []
 
 
 def test_undo_takes_exactly_what_a_run_wrote(tmp_path: Path) -> None:
@@ -175,16 +176,16 @@ def test_a_file_that_is_no_table_is_an_input_error(tmp_path: Path) -> None:
 def test_tables_stand_until_the_next_runs_are_complete(tmp_path: Path) -> None:
     sink = FolderSink(tmp_path)
     first = replace(record(), image="/data", state="complete", finished=record().started)
-    assert sink.tables("/data", "nuclei") == {}
+    assert sink.load_tables("/data", "nuclei") == {}
     (tmp_path / "sheet.png").write_bytes(b"png")
     written = sink.finish("/data", first, {"summary": table(2), "objects": table(0)}, [tmp_path / "sheet.png"])
     assert {k: Path(v).exists() for k, v in written.items()} == {"summary": True, "objects": True, "sheet.png": True}
-    assert {k: len(t) for k, t in sink.tables("/data", "nuclei").items()} == {"summary": 2, "objects": 0}
+    assert {k: len(t) for k, t in sink.load_tables("/data", "nuclei").items()} == {"summary": 2, "objects": 0}
     with pytest.raises(OutputError):
         sink.finish("/data", replace(first, run_id="20261121T000002-bbbbbb"), {}, [tmp_path / "gone.png"])
-    assert len(sink.tables("/data", "nuclei")["summary"]) == 2
+    assert len(sink.load_tables("/data", "nuclei")["summary"]) == 2
     sink.finish("/data", replace(first, run_id="20261121T000003-cccccc"), {"summary": table(3)}, [])
-    assert {k: len(t) for k, t in sink.tables("/data", "nuclei").items()} == {"summary": 3}
+    assert {k: len(t) for k, t in sink.load_tables("/data", "nuclei").items()} == {"summary": 3}
 
 
 def test_a_folder_is_searched_for_images_and_results_are_no_images(tmp_path: Path) -> None:
@@ -197,7 +198,9 @@ def test_a_folder_is_searched_for_images_and_results_are_no_images(tmp_path: Pat
         str(tmp_path / "b.tif"), "b.tif", (1, 1, 8, 9, 1), "uint8", ("",), place=ImageLocation(str(tmp_path))
     )
     with FolderSink(tmp_path / "results").begin(info, record()) as writer:
-        writer.map("segmentation", np.zeros((1, 1, 8, 9, 1), np.uint8), channels=[""], form="attachment-h5")
+        writer.save_image(
+            ResultImage("segmentation", np.zeros((1, 1, 8, 9, 1), np.uint8), channels=[""], form="attachment-h5")
+        )
         writer.complete(replace(record(), state="complete", finished=record().started))
     found = list(FolderSource().images([str(tmp_path), str(tmp_path / "b.tif")]))
     assert [(i.name, bool(i.problem)) for i in found] == [
@@ -224,8 +227,8 @@ def test_the_fingerprint_changes_with_the_file(tmp_path: Path) -> None:
 
 def test_a_folder_that_may_not_be_written_is_refused_in_the_plan(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    assert "not a folder" in (FolderSink(tmp_path / "file" / "results").refusal(IMAGE) or "")
-    assert FolderSink(tmp_path / "new").refusal(IMAGE) is None
+    assert "not a folder" in (FolderSink(tmp_path / "file" / "results").explain_refusal(IMAGE) or "")
+    assert FolderSink(tmp_path / "new").explain_refusal(IMAGE) is None
 
 
 @settings(max_examples=60, deadline=None)

@@ -184,11 +184,11 @@ def test_recipes_whose_names_become_one_folder_keep_their_results_apart(tmp_path
     done(sink, here, record(2, here.key, other))
     sink.finish("/data", record(2, "", other), {}, [])
     for number, recipe in ((1, one), (2, other)):
-        assert [r.run_id for r in sink.previous(here, recipe)] == [record(number, "").run_id]
-    assert list(sink.tables("/data", one)) == ["summary"]
+        assert [r.run_id for r in sink.find_records(here, recipe)] == [record(number, "").run_id]
+    assert list(sink.load_tables("/data", one)) == ["summary"]
     assert len(list(folder_runs(tmp_path / "out"))) == 4 or one == other
     assert undo_folder(tmp_path / "out", record(1, "").run_id) == {"images": 1, "tables": 1}
-    assert [r.run_id for r in sink.previous(here, other)] == [record(2, "").run_id]
+    assert [r.run_id for r in sink.find_records(here, other)] == [record(2, "").run_id]
 
 
 def test_debris_of_another_recipe_of_the_same_folder_is_left_to_that(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_the_longest_names_of_images_folders_and_recipes_work(tmp_path: Path, na
     recipe = name * 2
     done(sink, here, record(1, here.key, recipe))
     sink.finish(f"/data/{name}", record(1, "", recipe), {}, [])
-    assert [r.recipe for r in sink.previous(here, recipe)] == [recipe]
+    assert [r.recipe for r in sink.find_records(here, recipe)] == [recipe]
     assert undo_folder(tmp_path / "out", record(1, "").run_id) == {"images": 1, "tables": 1}
 
 
@@ -260,7 +260,7 @@ def test_tables_of_a_finished_run_say_complete_and_stand_for_the_next_process(tm
     sink.finish("/data", record(1, ""), {"summary": rows("a"), "objects": rows("a", "a")}, [])
     (ledger,) = tmp_path.glob(f"out/*/*/*/{LEDGER}")
     assert json.loads(ledger.read_text())["state"] == "complete"
-    assert {name: len(t) for name, t in sink.tables("/data", "nuclei").items()} == {"summary": 1, "objects": 2}
+    assert {name: len(t) for name, t in sink.load_tables("/data", "nuclei").items()} == {"summary": 1, "objects": 2}
 
 
 def test_tables_that_an_earlier_version_left_as_running_still_stand(tmp_path: Path) -> None:
@@ -268,10 +268,10 @@ def test_tables_that_an_earlier_version_left_as_running_still_stand(tmp_path: Pa
     sink.finish("/data", record(1, ""), {"summary": rows("a")}, [])
     (ledger,) = tmp_path.glob(f"out/*/*/*/{LEDGER}")
     ledger.write_text(json.dumps(json.loads(ledger.read_text()) | {"state": "running", "worker": "elsewhere 1"}))
-    assert len(sink.tables("/data", "nuclei")["summary"]) == 1
+    assert len(sink.load_tables("/data", "nuclei")["summary"]) == 1
     with pytest.raises(OutputError, match=r"gone\.png"):
         sink.finish("/data", record(2, ""), {"summary": rows("a", "b")}, [tmp_path / "gone.png"])
-    assert len(sink.tables("/data", "nuclei")["summary"]) == 1
+    assert len(sink.load_tables("/data", "nuclei")["summary"]) == 1
     sink.finish("/data", record(2, ""), {"summary": rows("a", "b")}, [])
     assert len(list(tmp_path.glob(f"out/*/*/*/{LEDGER}"))) == 1
 
@@ -281,6 +281,6 @@ def test_a_resumed_runs_tables_stand_until_the_new_ones_are_there(tmp_path: Path
     sink.finish("/data", record(1, ""), {"summary": rows("a")}, [])
     with pytest.raises(OutputError, match=r"gone\.png"):
         sink.finish("/data", record(1, ""), {}, [tmp_path / "gone.png"])
-    assert len(sink.tables("/data", "nuclei")["summary"]) == 1
+    assert len(sink.load_tables("/data", "nuclei")["summary"]) == 1
     sink.finish("/data", record(1, ""), {"summary": rows("a", "b")}, [])
-    assert len(sink.tables("/data", "nuclei")["summary"]) == 2
+    assert len(sink.load_tables("/data", "nuclei")["summary"]) == 2

@@ -62,16 +62,16 @@ class Folder:
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
         self.looked_up = [*getattr(self, "looked_up", []), len(images)]
 
-    def refusal(self, image: ImageInfo) -> str | None:
+    def explain_refusal(self, image: ImageInfo) -> str | None:
         return "may not" if image.key == self.forbidden else None
 
-    def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
         return [r for r in self.ledger if r.image == image.key and r.recipe == recipe]
 
     def begin(self, image: ImageInfo, record: RunRecord) -> AbstractContextManager[ImageWriter]:
         raise AssertionError("not asked for here")
 
-    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+    def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         return self.standing
 
     def finish(

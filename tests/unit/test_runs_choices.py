@@ -96,10 +96,10 @@ class Sink:
     def prefetch(self, images: object, recipe: str) -> None:
         """Nothing to look up."""
 
-    def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
         return [r for r in self.earlier if r.recipe == recipe]
 
-    def refusal(self, image: ImageInfo) -> None:
+    def explain_refusal(self, image: ImageInfo) -> None:
         """All may be written."""
 
 

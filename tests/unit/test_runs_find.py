@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -19,7 +19,7 @@ from omero_pixclf.demo import images
 from omero_pixclf.demo.images import plate_field, z_stack
 from omero_pixclf.errors import OutputError
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray, Region
+from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.objects.outline import Outline, PolygonShape
 from omero_pixclf.pixels.predict import prediction_halo
 from omero_pixclf.provenance import RunRecord
@@ -27,6 +27,7 @@ from omero_pixclf.runs.blocks import array
 from omero_pixclf.runs.blocks.stages import make_block_plan, process_task
 from omero_pixclf.runs.image import ProcessingContext, process_image
 from omero_pixclf.runs.planning.resources import needs_blocks
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Table
 
@@ -57,13 +58,13 @@ class Memory:
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[Memory]:
         yield self
 
-    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
+    def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
         self.kept[f"rois {name}"] = [(o.t, o.label, [_plain(s) for s in o.shapes]) for o in outlines]
         return np.arange(len(self.kept[f"rois {name}"]))
 
-    def map(self, kind: str, pixels: PixelArray, *, channels: Sequence[str], form: str, classes: object = ()) -> None:
-        whole = np.asarray(pixels[tuple(slice(None) for _ in pixels.shape)])
-        self.kept[kind] = (whole.shape, whole.dtype.str, whole.tobytes(), tuple(channels))
+    def save_image(self, result: ResultImage) -> None:
+        whole = np.asarray(result.pixels[tuple(slice(None) for _ in result.pixels.shape)])
+        self.kept[result.kind] = (whole.shape, whole.dtype.str, whole.tobytes(), tuple(result.channels))
 
     def complete(self, record: RunRecord) -> None:
         self.kept["ledger"] = (record.state, record.objects, record.uncertainty)

@@ -47,10 +47,10 @@ from omero_pixclf.connector.sessions.permissions import explain_refusal, explain
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.connector.upload import find_or_create_results_dataset, make_image, store_image
 from omero_pixclf.errors import ConflictError, OutputError, PixclfError, UsageError
-from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelArray
 from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Table
 from omero_pixclf.text import safe_file_stem
 
@@ -75,7 +75,7 @@ class OmeroWriter:
         self.made_images: list[int] = []
         self.completed = False
 
-    def rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
+    def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[np.int64]:
         """Save the outlines of one class; return the Roi ids in their order, -1 for one without shapes."""
         ids = save_outlines(
             self._session,
@@ -91,15 +91,7 @@ class OmeroWriter:
         self.saved_rois += [int(i) for i in ids if i > 0]
         return ids
 
-    def map(
-        self,
-        kind: str,
-        pixels: PixelArray,
-        *,
-        channels: Sequence[str],
-        form: str,
-        classes: Sequence[ClassLabel] = (),
-    ) -> None:
+    def save_image(self, result: ResultImage) -> None:
         """Save a result image ``(t, z, y, x, c)`` as a file attached to the image, or as an image next to it.
 
         Raises
@@ -107,29 +99,30 @@ class OmeroWriter:
         UsageError
             The form is neither ``image`` nor one that has an encoder.
         """
-        if form == "image":
-            self._new_image(kind, pixels, channels)
-        elif form in self._encode:
-            self._attach(kind, pixels, channels, form)
+        if result.form == "image":
+            self._new_image(result)
+        elif result.form in self._encode:
+            self._attach(result)
         else:
-            raise UsageError(f"results as {form!r}: expected one of {', '.join(('image', *self._encode))}")
+            raise UsageError(f"results as {result.form!r}: expected one of {', '.join(('image', *self._encode))}")
 
-    def _attach(self, kind: str, pixels: PixelArray, channels: Sequence[str], form: str) -> None:
+    def _attach(self, result: ResultImage) -> None:
+        stem = safe_file_stem(self._image.name or self._image.key)
         with tempfile.TemporaryDirectory(prefix="omero_pixclf-") as folder:
-            path = Path(folder) / f"{safe_file_stem(self._image.name or self._image.key)}_{kind}{_SUFFIXES[form]}"
-            self._encode[form](path, pixels, self._image, channels)
+            path = Path(folder) / f"{stem}_{result.kind}{_SUFFIXES[result.form]}"
+            self._encode[result.form](path, result.pixels, self._image, result.channels)
             target, mark = self._image.key, self._entry.mark
-            attach_file(self._session, target, path, namespace=f"{FILES_NS}/{kind}", description=mark)
+            attach_file(self._session, target, path, namespace=f"{FILES_NS}/{result.kind}", description=mark)
 
-    def _new_image(self, kind: str, pixels: PixelArray, channels: Sequence[str]) -> None:
-        session, entry = self._session, self._entry
+    def _new_image(self, result: ResultImage) -> None:
+        session, entry, pixels = self._session, self._entry, result.pixels
         t, z, y, x, c = pixels.shape
         info = replace(
             self._image,
-            name=f"{self._image.name} {kind}",
+            name=f"{self._image.name} {result.kind}",
             shape=(t, z, y, x, c),
             dtype=pixels.dtype.name,
-            channels=tuple(channels),
+            channels=tuple(result.channels),
         )
         image = make_image(session, info, dataset=self._dataset(), description=entry.mark, entry=entry.annotation)
 
@@ -140,7 +133,7 @@ class OmeroWriter:
         def store(factory: Any) -> int:
             return store_image(factory, image, ArrayReader(info, pixels), created=lambda ident: None)
 
-        activity = f"{self._image.key}: storing an image of its {kind}"
+        activity = f"{self._image.key}: storing an image of its {result.kind}"
         self.made_images.append(session.write(activity, store, group=entry.group, clean=clean))
 
     def _dataset(self) -> int | None:
@@ -204,7 +197,7 @@ class OmeroSink:
         self._merged: dict[tuple[str, str], int | None] = {}
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Look up for many images at once what `previous` and `refusal` return for each, once."""
+        """Look up for many images at once what `find_records` and `explain_refusal` return for each, once."""
         keys = [image.key for image in images]
         entries = find_entries_on_images(self._session, [parse_key(key)[1] for key in keys])
         self._earlier = {
@@ -212,7 +205,7 @@ class OmeroSink:
         }
         self._rights = explain_refusals(self._session, keys)
 
-    def refusal(self, image: ImageInfo) -> str | None:
+    def explain_refusal(self, image: ImageInfo) -> str | None:
         """Return why results may not be written for this image or on its container; None if allowed."""
         container = image.place.container
         if container not in self._containers:  # the same for all images of a container
@@ -220,7 +213,7 @@ class OmeroSink:
         own = self._rights.pop(image.key) if image.key in self._rights else explain_refusal(self._session, image.key)
         return own or self._containers[container]
 
-    def previous(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
+    def find_records(self, image: ImageInfo, recipe: str) -> list[RunRecord]:
         """Return the records of this user's runs of the recipe on an image, newest first.
 
         Several records, or an incomplete one, mean that a run was interrupted and the image must be reprocessed.
@@ -249,7 +242,7 @@ class OmeroSink:
             if not writer.completed:
                 _roll_back(self._session, entry, writer.saved_rois)
 
-    def tables(self, container: str, recipe: str) -> Mapping[str, Table]:
+    def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
         """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
         standing = find_entries_on(self._session, TABLES_NS, container)
         entry = next((e for e in standing if e.record.recipe == recipe and e.record.state == "complete"), None)
@@ -264,7 +257,7 @@ class OmeroSink:
         Raises
         ------
         OutputError
-            Another process has stored tables of the recipe there since `tables` was called: merge again.
+            Another process has stored tables of the recipe there since `load_tables` was called: merge again.
         """
         session = self._session
         entry = open_entry(session, TABLES_NS, replace(record, image=container, state="running"))

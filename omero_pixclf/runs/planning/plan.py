@@ -75,7 +75,7 @@ def plan_images(
         if image.made_by:
             yield PlanItem(image, "made", f"made by run {image.made_by}; to use it as input, name it: {image.key}")
             continue
-        earlier = sink.previous(image, recipe.title)
+        earlier = sink.find_records(image, recipe.title)
         complete = [r for r in earlier if r.state == "complete"]
         # More than one entry: a replacement was interrupted, and only doing it again clears that up.
         same = len(earlier) == 1 and bool(complete) and complete[0].identity == (recipe_hash, image.fingerprint)
@@ -109,7 +109,7 @@ def _plan_replacement(
 def _find_refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
     """Why an image cannot be done; one that is gone since it was listed is refused like any other."""
     try:
-        return refusal(image) or sink.refusal(image)
+        return refusal(image) or sink.explain_refusal(image)
     except (InputError, MissingError) as error:
         return str(error)
 

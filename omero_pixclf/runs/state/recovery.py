@@ -59,7 +59,7 @@ def _find_unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInf
 
 def _find_without_row(images: Sequence[ImageInfo], sink: ResultSink, recipe: str) -> list[ImageInfo]:
     containers = dict.fromkeys(image.place.container for image in images)
-    standing = {container: sink.tables(container, recipe) for container in containers}
+    standing = {container: sink.load_tables(container, recipe) for container in containers}
     return [i for i in images if is_missing_from_summary(i, standing[i.place.container])]
 
 

@@ -21,6 +21,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
+from omero_pixclf.runs.protocols import ResultImage
 from tests.integration.conftest import ROOT_PASSWORD, Endpoint
 from tests.integration.readers import reader
 from tests.integration.results import ENCODE, counts, dots, record, summary
@@ -62,9 +63,9 @@ def whole_run(session, info, run_id, objects):
     said = record(run_id)
     maps = np.random.default_rng(0).random((1, 1, 64, 64, 2)).astype(np.float32)
     with sink.begin(info, said) as out:
-        ids = out.rois(dots(objects), name="nuclei", color=(255, 0, 0))
-        out.map("probabilities", maps, channels=["a", "b"], form="attachment-h5")
-        out.map("probabilities", maps, channels=["a", "b"], form="image")
+        ids = out.save_rois(dots(objects), name="nuclei", color=(255, 0, 0))
+        out.save_image(ResultImage("probabilities", maps, channels=["a", "b"], form="attachment-h5"))
+        out.save_image(ResultImage("probabilities", maps, channels=["a", "b"], form="image"))
         out.complete(replace(said, finished=said.started))
     finished = replace(said, finished=said.started)
     sink.finish(info.place.container, finished, {"summary": summary(info), "objects": summary(info)}, [])

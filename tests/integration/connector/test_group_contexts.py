@@ -18,6 +18,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.connector.watching import answer_request, list_open_requests, queue_request
 from omero_pixclf.image import Region
+from omero_pixclf.runs.protocols import ResultImage
 from tests.integration.conftest import Lab
 from tests.integration.readers import reader
 from tests.integration.recorded import Recorded, recording
@@ -89,8 +90,8 @@ def test_results_of_an_image_are_stored_in_its_group(place, form):
         place = replace(place, info=replace(place.info, place=replace(place.info.place, container=place.info.key)))
     sink, said = OmeroSink(place.session, encode=ENCODE), record(RUN)
     with sink.begin(place.info, said) as out:
-        out.rois(dots(3), name="nuclei", color=(255, 0, 0))
-        out.map("probabilities", maps(), channels=["a", "b"], form=form)
+        out.save_rois(dots(3), name="nuclei", color=(255, 0, 0))
+        out.save_image(ResultImage("probabilities", maps(), channels=["a", "b"], form=form))
         out.complete(replace(said, finished=said.started))
     kinds = ["Roi", "MapAnnotation", *(["Image", "Pixels"] if form == "image" else ["FileAnnotation", "OriginalFile"])]
     for kind in kinds:
@@ -108,7 +109,7 @@ def test_tables_and_pictures_of_a_container_are_stored_in_its_group(place, tmp_p
     assert place.groups_of("OriginalFile", "x.mimetype in ('OMERO.tables', 'image/png')") == {place.group}
     annotation = int(written["sheet.png"].partition(":")[2])
     assert download_file(place.session, annotation) == ("sheet.png", picture.read_bytes())
-    assert set(OmeroSink(place.session, encode=ENCODE).tables(place.info.place.container, "nuclei")) == set(tables)
+    assert set(OmeroSink(place.session, encode=ENCODE).load_tables(place.info.place.container, "nuclei")) == set(tables)
     every_call_names_its_group(place)
 
 
@@ -128,7 +129,7 @@ def test_pixels_are_read_and_runs_are_undone_across_groups(place):
         opened.read(Region.whole(place.info.shape))
     sink, said = OmeroSink(place.session, encode=ENCODE), record(RUN)
     with sink.begin(place.info, said) as out:
-        out.rois(dots(3), name="nuclei", color=(255, 0, 0))
+        out.save_rois(dots(3), name="nuclei", color=(255, 0, 0))
         out.complete(replace(said, finished=said.started))
     assert undo(place.session, RUN).removed["Roi"] == 3
     every_call_names_its_group(place)

@@ -16,6 +16,7 @@ from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.image import ArrayReader, ImageInfo, Region
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Column, Table
 from tests.integration.readers import reader
 from tests.integration.recorded import recording
@@ -68,7 +69,7 @@ def test_a_large_result_image_is_stored_pixel_for_pixel(recorded, session, shape
     pixels = random.integers(0, 200, shape, np.uint8).astype(dtype)
     said = record(RUN)
     with OmeroSink(session, encode=ENCODE).begin(info, said) as out:
-        out.map("labels", pixels, channels=[str(c) for c in range(shape[4])], form="image")
+        out.save_image(ResultImage("labels", pixels, channels=[str(c) for c in range(shape[4])], form="image"))
         out.complete(replace(said, finished=said.started))
     (made,) = [i for i in OmeroSource(session).images([f"Dataset:{dataset}"]) if i.shape == shape]
     with OmeroSource(session).open(made) as opened:

@@ -16,6 +16,7 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.errors import PixclfError, ServerError
+from omero_pixclf.runs.protocols import ResultImage
 from tests.integration.readers import reader
 from tests.integration.recorded import recording
 from tests.integration.results import ENCODE, counts, dots, record, summary
@@ -42,10 +43,10 @@ def made(recorded, new_lab, monkeypatch):
 
 
 def write_image(out, said):
-    out.rois(dots(6), name="nuclei", color=(255, 0, 0))
+    out.save_rois(dots(6), name="nuclei", color=(255, 0, 0))
     maps = np.zeros((1, 1, 4, 5, 2), np.float32)
-    out.map("probabilities", maps, channels=["a", "b"], form="attachment-h5")
-    out.map("probabilities", maps, channels=["a", "b"], form="image")
+    out.save_image(ResultImage("probabilities", maps, channels=["a", "b"], form="attachment-h5"))
+    out.save_image(ResultImage("probabilities", maps, channels=["a", "b"], form="image"))
 
 
 def whole_run(session, info, run_id, *, begun=lambda: None, completed=lambda: None):

@@ -16,6 +16,7 @@ from omero_pixclf.connector.upload import WellContent, create_container, create_
 from omero_pixclf.objects.summary import ImageSummary
 from omero_pixclf.runs.containers import make_summary_row
 from omero_pixclf.runs.planning.plan import format_decisions, plan_images
+from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Table
 from tests.integration.readers import reader
 from tests.integration.results import ENCODE, record
@@ -35,7 +36,7 @@ def make_images(session, info, run_id=RUN, kinds=("segmentation", "labels"), *, 
     sink = OmeroSink(session, encode=ENCODE, new_images=True)
     with sink.begin(info, said) as out:
         for kind in kinds:
-            out.map(kind, np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="image")
+            out.save_image(ResultImage(kind, np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="image"))
         if complete:
             out.complete(said)
 

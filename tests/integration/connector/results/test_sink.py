@@ -11,6 +11,7 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.connector.results.ledger import RUN_NS, find_entries_on, open_entry
 from omero_pixclf.connector.source import OmeroSource
+from omero_pixclf.runs.protocols import ResultImage
 from tests.integration.results import (
     counts,
     dots,
@@ -40,13 +41,13 @@ def test_a_run_leaves_rois_a_file_and_a_readable_entry(session, user, sink, info
 
 def test_the_previous_run_is_told(session, sink, info):
     said = record("20261121T053001-000001")
-    assert sink.previous(info, "nuclei") == []
+    assert sink.find_records(info, "nuclei") == []
     write(sink, info, said)
-    (previous,) = sink.previous(info, "nuclei")
+    (previous,) = sink.find_records(info, "nuclei")
     assert previous.identity == said.identity
     assert previous.state == "complete"
     assert previous.objects == {"nuclei": 3}
-    assert sink.previous(info, "another recipe") == []
+    assert sink.find_records(info, "another recipe") == []
 
 
 def test_a_second_run_of_the_recipe_replaces_the_first(session, user, sink, info):
@@ -54,7 +55,7 @@ def test_a_second_run_of_the_recipe_replaces_the_first(session, user, sink, info
     before = counts(user)
     second = write(sink, info, record("20261121T053002-000002", recipe_hash="hash-2"))
     assert counts(user) == before
-    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053002-000002"]
+    assert [r.run_id for r in sink.find_records(info, "nuclei")] == ["20261121T053002-000002"]
     assert sorted(r.id.val for r in rois_of(user, info)) == sorted(second.tolist())
 
 
@@ -62,13 +63,13 @@ def test_a_run_of_another_recipe_leaves_the_first(session, sink, info, user):
     write(sink, info, record("20261121T053001-000001"))
     write(sink, info, record("20261121T053002-000002", recipe="cells"))
     assert len(rois_of(user, info)) == 6
-    assert len(sink.previous(info, "nuclei")) == len(sink.previous(info, "cells")) == 1
+    assert len(sink.find_records(info, "nuclei")) == len(sink.find_records(info, "cells")) == 1
 
 
 def test_the_old_results_stand_until_the_new_are_complete(session, sink, info, user):
     first = write(sink, info, record("20261121T053001-000001"))
     with sink.begin(info, record("20261121T053002-000002")) as out:
-        out.rois(dots(2), name="nuclei", color=(0, 0, 0))
+        out.save_rois(dots(2), name="nuclei", color=(0, 0, 0))
         assert set(first.tolist()) < {r.id.val for r in rois_of(user, info)}
         out.complete(record("20261121T053002-000002"))
     assert len(rois_of(user, info)) == 2
@@ -78,18 +79,20 @@ def test_a_failed_image_leaves_nothing_and_keeps_the_old_results(session, user, 
     write(sink, info, record("20261121T053001-000001"))
     before = counts(user)
     with pytest.raises(RuntimeError, match="disk on fire"), sink.begin(info, record("20261121T053002-000002")) as out:
-        out.rois(dots(5), name="nuclei", color=(0, 0, 0))
-        out.map("segmentation", np.zeros((1, 1, 2, 2, 1), np.uint8), channels=["s"], form="attachment-tiff")
-        out.map("segmentation", np.zeros((1, 1, 2, 2, 1), np.uint8), channels=["s"], form="image")
+        out.save_rois(dots(5), name="nuclei", color=(0, 0, 0))
+        out.save_image(
+            ResultImage("segmentation", np.zeros((1, 1, 2, 2, 1), np.uint8), channels=["s"], form="attachment-tiff")
+        )
+        out.save_image(ResultImage("segmentation", np.zeros((1, 1, 2, 2, 1), np.uint8), channels=["s"], form="image"))
         raise RuntimeError("disk on fire")
     assert counts(user) == before
-    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053001-000001"]
+    assert [r.run_id for r in sink.find_records(info, "nuclei")] == ["20261121T053001-000001"]
 
 
 def test_a_map_becomes_an_image_beside_its_source(session, user, sink, info, dataset):
     maps = np.random.default_rng(0).random((1, 1, 20, 30, 2)).astype(np.float32)
     with sink.begin(replace(info, pixel_size_um=(None, 0.5, 0.25)), record("20261121T053001-000001")) as out:
-        out.map("probabilities", maps, channels=["nuclei", "background"], form="image")
+        out.save_image(ResultImage("probabilities", maps, channels=["nuclei", "background"], form="image"))
         out.complete(record("20261121T053001-000001"))
     (made,) = [i for i in OmeroSource(session).images([f"Dataset:{dataset}"]) if i.key != info.key]
     assert (made.name, made.dtype, made.channels) == ("a.tif probabilities", "float32", ("nuclei", "background"))

@@ -26,9 +26,9 @@ def test_what_a_killed_run_left_is_cleared_by_the_next(session, user, sink, info
     before = counts(user)
     killed_run(user, info, "20261121T053001-000001")
     assert counts(user) != before
-    assert {r.state for r in sink.previous(info, "nuclei")} == {"running", "complete"}
+    assert {r.state for r in sink.find_records(info, "nuclei")} == {"running", "complete"}
     with sink.begin(info, record("20261121T053003-000003")) as out:
-        assert len(sink.previous(info, "nuclei")) == 2
+        assert len(sink.find_records(info, "nuclei")) == 2
         out.complete(record("20261121T053003-000003"))
     assert counts(user) == before
 
@@ -38,12 +38,12 @@ def test_an_interrupted_replacement_shows_and_is_ended_by_the_next_run(session, 
     before = counts(user)
     entry = open_entry(session, RUN_NS, record("20261121T053002-000002", image=info.key))
     close_entry(session, entry, record("20261121T053002-000002", image=info.key, state="complete"))
-    assert [(r.run_id, r.state) for r in sink.previous(info, "nuclei")] == [
+    assert [(r.run_id, r.state) for r in sink.find_records(info, "nuclei")] == [
         ("20261121T053002-000002", "complete"),
         ("20261121T053001-000001", "complete"),
     ]
     write(sink, info, record("20261121T053003-000003"))
-    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053003-000003"]
+    assert [r.run_id for r in sink.find_records(info, "nuclei")] == ["20261121T053003-000003"]
     assert counts(user) == before
 
 
@@ -66,7 +66,7 @@ def test_a_run_gives_way_to_another_process_at_work_on_the_image(session, user, 
         ):
             pass
         assert len(rois_of(user, info)) == 4
-        assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053001-000001"]
+        assert [r.run_id for r in sink.find_records(info, "nuclei")] == ["20261121T053001-000001"]
     finally:
         process.kill()
         process.communicate()
@@ -78,7 +78,7 @@ def test_a_run_gives_way_to_another_process_at_work_on_the_image(session, user, 
 def test_a_roi_of_a_lost_answer_is_found_before_completing(session, sink, info):
     """What a server carried out after the connection broke is not left over."""
     with sink.begin(info, record("20261121T053001-000001")) as out:
-        ids = out.rois(dots(2), name="nuclei", color=(0, 0, 0))
+        ids = out.save_rois(dots(2), name="nuclei", color=(0, 0, 0))
         (entry,) = find_entries_on(session, RUN_NS, info.key)
         OmeroSinkGhost(session, info, entry.mark).save()
         assert len(find_marked_rois(session, int(info.key[6:]), entry.mark)) == 3
@@ -109,7 +109,7 @@ class OmeroSinkGhost:
 def test_an_entry_that_another_run_cleared_away_fails_the_image(session, sink, info, user):
     before = counts(user)
     with pytest.raises(MissingError), sink.begin(info, record("20261121T053001-000001")) as out:
-        out.rois(dots(2), name="nuclei", color=(0, 0, 0))
+        out.save_rois(dots(2), name="nuclei", color=(0, 0, 0))
         (entry,) = find_entries_on(session, RUN_NS, info.key)
         session.write("x", lambda sf: _delete(sf, entry.annotation), group=session.group_id)
         out.complete(record("20261121T053001-000001"))
@@ -125,6 +125,6 @@ def _delete(factory, annotation):
 def test_rois_of_an_image_that_was_removed_meanwhile_are_not_left(session, sink, info, user):
     with pytest.raises(MissingError, match=info.key), sink.begin(info, record("20261121T053001-000001")) as out:
         delete_objects(session, "Image", [int(info.key[6:])], group=session.group_id)
-        out.rois(dots(2), name="nuclei", color=(0, 0, 0))
+        out.save_rois(dots(2), name="nuclei", color=(0, 0, 0))
         out.complete(record("20261121T053001-000001"))
     assert counts(user)["Roi"] == 0

@@ -35,12 +35,12 @@ def test_what_a_member_may_do_on_a_colleagues_image(endpoint, new_lab, permissio
     image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(theirs).images([f"Image:{image}"]))
     sink = OmeroSink(member.session(), encode=ENCODE)
-    refused = sink.refusal(info)
+    refused = sink.explain_refusal(info)
     if expected is not None:
         assert expected in refused
         assert info.key in refused
         with pytest.raises(ServerError), sink.begin(info, record("20261121T053001-000001")) as out:
-            out.rois(dots(1), name="n", color=(0, 0, 0))
+            out.save_rois(dots(1), name="n", color=(0, 0, 0))
         return
     assert refused is None
     ids = write(sink, info, record("20261121T053001-000001"))
@@ -55,7 +55,7 @@ def test_an_administrator_may_not_write_into_a_private_group(endpoint, new_lab):
     dataset = create_container(theirs, "Dataset", "data")
     image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(theirs).images([f"Image:{image}"]))
-    refused = OmeroSink(lab.root().session(), encode=ENCODE).refusal(info)
+    refused = OmeroSink(lab.root().session(), encode=ENCODE).explain_refusal(info)
     assert refused.startswith(f"{info.key}: root may not annotate what belongs to {theirs.user_name} in the private")
 
 
@@ -67,7 +67,7 @@ def test_images_into_a_colleagues_dataset_are_refused_before_the_work(endpoint, 
     image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(theirs).images([f"Image:{image}"]))
     sink = OmeroSink(member.session(), encode=ENCODE, new_images=True)
-    assert "may not put images into" in sink.refusal(info)
+    assert "may not link images into" in sink.explain_refusal(info)
 
 
 @pytest.mark.parametrize("role", ["member", "root"])
@@ -86,7 +86,7 @@ def test_others_results_on_the_same_image_are_never_touched(endpoint, new_lab, r
 
     mine = (lab.member("member") if role == "member" else lab.root()).session()
     my_sink = OmeroSink(mine, encode=ENCODE)
-    assert my_sink.previous(info, "nuclei") == []
+    assert my_sink.find_records(info, "nuclei") == []
     for run in ("20261121T053001-000001", "20261121T053002-000002"):
         write(my_sink, info, record(run))
         write_container(my_sink, info, run)
@@ -103,7 +103,7 @@ def _everything(session, info):
         (roi, name, [s.bits.tobytes() for s in o.shapes]) for roi, name, o in read_outlines(session, int(info.key[6:]))
     ]
     tables = {
-        k: list(t.rows()) for k, t in OmeroSink(session, encode={}).tables(info.place.container, "nuclei").items()
+        k: list(t.rows()) for k, t in OmeroSink(session, encode={}).load_tables(info.place.container, "nuclei").items()
     }
     return rois, tables, find_entries(session)
 

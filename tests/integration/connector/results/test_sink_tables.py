@@ -30,7 +30,7 @@ def test_tables_stand_on_the_container_and_are_replaced(session, user, sink, inf
     before = counts(user)
     written = write_container(sink, info, "20261121T053002-000002", rows=4, attachments=[picture])
     assert counts(user) == before
-    standing = sink.tables(info.place.container, "nuclei")
+    standing = sink.load_tables(info.place.container, "nuclei")
     assert sorted(standing) == ["objects", "summary"]
     assert_array_equal(standing["objects"]["N"], np.arange(4))
     dataset = user.gateway().getObject("Dataset", int(info.place.container[8:]))
@@ -44,7 +44,7 @@ def test_tables_stand_on_the_container_and_are_replaced(session, user, sink, inf
 
 
 def test_a_container_without_tables_has_none(sink, info):
-    assert sink.tables(info.place.container, "nuclei") == {}
+    assert sink.load_tables(info.place.container, "nuclei") == {}
 
 
 def test_the_tables_of_an_orphan_do_not_touch_its_results(session, user, sink):
@@ -53,15 +53,15 @@ def test_the_tables_of_an_orphan_do_not_touch_its_results(session, user, sink):
     write(sink, info, record("20261121T053001-000001"))
     write_container(sink, info, "20261121T053001-000001")
     assert len(rois_of(user, info)) == 3
-    assert len(sink.previous(info, "nuclei")) == 1
-    assert sorted(sink.tables(info.key, "nuclei")) == ["objects", "summary"]
+    assert len(sink.find_records(info, "nuclei")) == 1
+    assert sorted(sink.load_tables(info.key, "nuclei")) == ["objects", "summary"]
 
 
 def test_tables_that_changed_since_they_were_merged_are_not_overwritten(session, user, sink, two):
     container = two[0].place.container
     other = OmeroSink(user.session(), encode=ENCODE)
     for each in (sink, other):
-        assert each.tables(container, "nuclei") == {}
+        assert each.load_tables(container, "nuclei") == {}
     store_tables(sink, "20261121T053001-000001", two)
     before = counts(user)
     with pytest.raises(OutputError, match=f"{container}: another run stored tables of nuclei"):

@@ -37,7 +37,7 @@ def offered(person, key):
 
 def finish(sink, infos, run_id, recipe="nuclei", rows=2):
     """Both tables of a run; the first image has all the objects."""
-    sink.tables(infos[0].place.container, recipe)
+    sink.load_tables(infos[0].place.container, recipe)
     tables = {"summary": summary(*infos), "objects": summary(*[infos[0]] * rows)}
     said = record(run_id, recipe=recipe, finished=FINISHED)
     return sink.finish(infos[0].place.container, said, tables, [])
@@ -75,7 +75,7 @@ def test_the_object_table_is_attached_to_every_image_with_a_row(user, sink, two)
     for image in two:
         (name, space), *more = offered(user, image.key)
         assert (space, more) == (OBJECTS_NS, []) and name.startswith("nuclei_objects_20261121T053001-000001_")
-    assert sorted(sink.tables(two[0].place.container, "nuclei")) == ["objects", "summary"]
+    assert sorted(sink.load_tables(two[0].place.container, "nuclei")) == ["objects", "summary"]
     assert sorted(written) == ["objects", "summary"]
 
 
@@ -85,7 +85,7 @@ def test_of_several_recipes_the_last_is_offered_and_undoing_it_offers_the_one_be
     before, alone = counts(user), offered(user, container)
     finish(sink, two, "20261121T053002-000002", "cells")
     assert [name.partition("_")[0] for name, _ in offered(user, container)] == ["cells"]
-    assert len(sink.tables(container, "nuclei")) == len(sink.tables(container, "cells")) == 2
+    assert len(sink.load_tables(container, "nuclei")) == len(sink.load_tables(container, "cells")) == 2
     assert [space for _, space in offered(user, two[1].key)].count(BULK_NS) == 1  # the earlier recipe's summary
     undo(session, "20261121T053002-000002")
     assert offered(user, container) == alone
@@ -100,7 +100,7 @@ def test_tables_of_an_earlier_version_are_found_replaced_and_undone(session, use
     empty = counts(user)
     older_layout(session, container, two, "nuclei")
     assert len(offered(user, container)) == 2
-    assert sorted(sink.tables(container, "nuclei")) == ["objects", "summary"]
+    assert sorted(sink.load_tables(container, "nuclei")) == ["objects", "summary"]
     finish(sink, two, "20261121T053001-000001")
     assert [name.partition("_2026")[0] for name, _ in offered(user, container)] == ["nuclei_summary"]
     undo(session, "20261121T053001-000001")
@@ -115,7 +115,7 @@ def test_tables_of_an_earlier_version_leave_the_container_when_another_recipe_en
     older_layout(session, container, two, "nuclei")
     finish(sink, two, "20261121T053001-000001", "cells")
     assert [name.partition("_2026")[0] for name, _ in offered(user, container)] == ["cells_summary"]
-    assert sorted(sink.tables(container, "nuclei")) == ["objects", "summary"]
+    assert sorted(sink.load_tables(container, "nuclei")) == ["objects", "summary"]
 
 
 def test_taking_back_the_tables_of_one_entry_leaves_those_of_others(session, sink, two):
@@ -203,7 +203,7 @@ def test_undoing_a_run_of_another_recipe_leaves_the_one_that_is_offered(session,
             said = record(run, recipe=recipe, started=started)
             with sink.begin(image, said) as out:
                 out.complete(replace(said, finished=FINISHED))
-        sink.tables(two[0].place.container, recipe)
+        sink.load_tables(two[0].place.container, recipe)
         said = record(run, recipe=recipe, started=started, finished=FINISHED)
         sink.finish(two[0].place.container, said, {"summary": summary(*images)}, [])
     undo(session, "20261121T053002-000002")

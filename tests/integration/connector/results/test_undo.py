@@ -17,6 +17,7 @@ from omero_pixclf.connector.results.undo import undo
 from omero_pixclf.connector.source import OmeroSource
 from omero_pixclf.connector.upload import WellContent, create_container, create_plate, upload_image
 from omero_pixclf.errors import MissingError
+from omero_pixclf.runs.protocols import ResultImage
 from tests.integration.readers import reader
 from tests.integration.results import (
     ENCODE,
@@ -53,7 +54,9 @@ def test_maps_of_a_plate_lie_in_a_dataset_that_goes_with_them(session, user, sin
     before = counts(user)
     for info in infos:
         with sink.begin(info, record("20261121T053001-000001")) as out:
-            out.map("segmentation", np.zeros((1, 1, 8, 8, 1), np.uint8), channels=["s"], form="image")
+            out.save_image(
+                ResultImage("segmentation", np.zeros((1, 1, 8, 8, 1), np.uint8), channels=["s"], form="image")
+            )
             out.complete(record("20261121T053001-000001"))
     after = counts(user)
     assert (after["Dataset"] - before["Dataset"], after["Image"] - before["Image"]) == (1, 2)
@@ -72,7 +75,7 @@ def test_undo_of_the_later_run_leaves_the_rows_of_the_earlier(session, user, sin
     assert rows_of(sink, first) == [first.key]
     assert counts(user) == before
     undo(session, "20261121T053001-000001")
-    assert sink.tables(first.place.container, "nuclei") == {}
+    assert sink.load_tables(first.place.container, "nuclei") == {}
 
 
 def test_undo_of_the_earlier_run_takes_its_rows_out_of_the_later_tables(session, user, sink, two):
@@ -108,10 +111,12 @@ def drawn(lab):
     info = next(OmeroSource(mine).images([f"Image:{image}"]))
     sink = OmeroSink(mine, encode=ENCODE)
     with sink.begin(info, record("20261121T053001-000001")) as out:
-        out.rois(dots(3), name="nuclei", color=(255, 0, 0))
+        out.save_rois(dots(3), name="nuclei", color=(255, 0, 0))
         for kind in ("probabilities", "labels"):
-            out.map(kind, np.zeros((1, 1, 4, 5, 1), np.float32), channels=["a"], form="image")
-        out.map("segmentation", np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="attachment-h5")
+            out.save_image(ResultImage(kind, np.zeros((1, 1, 4, 5, 1), np.float32), channels=["a"], form="image"))
+        out.save_image(
+            ResultImage("segmentation", np.zeros((1, 1, 4, 5, 1), np.uint8), channels=["a"], form="attachment-h5")
+        )
         out.complete(record("20261121T053001-000001", finished=record("20261121T053001-000001").started))
     write_container(sink, info, "20261121T053001-000001")
     made = [i for i in mine.query_ids("select i.id from Image i order by i.id", group=lab.group) if i != image]
@@ -133,7 +138,7 @@ def test_undo_leaves_an_image_on_which_others_drew_and_removes_all_else(drawn):
     assert standing(owner) == {"Roi": 2, "Annotation": 0, "OriginalFile": 0}
     assert len(read_outlines(theirs, made[0])) == 2
     assert mine.query_ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
-    assert sink.previous(info, "nuclei") == []
+    assert sink.find_records(info, "nuclei") == []
 
 
 def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
@@ -152,7 +157,7 @@ def test_undoing_again_removes_it_once_the_drawings_are_gone(drawn):
 def test_a_new_run_replaces_all_but_the_image_on_which_others_drew(drawn, caplog):
     _, mine, sink, info, made, theirs = drawn
     write(sink, info, record("20261121T053002-000002", recipe_hash="hash-2"), objects=4)
-    assert [r.run_id for r in sink.previous(info, "nuclei")] == ["20261121T053002-000002"]
+    assert [r.run_id for r in sink.find_records(info, "nuclei")] == ["20261121T053002-000002"]
     assert f"Image:{made[0]}: kept, because other users drew ROIs on it" in caplog.text
     assert mine.query_ids("select i.id from Image i where i.id in (:ids)", ids=made) == made[:1]
     assert len(read_outlines(theirs, made[0])) == 2
