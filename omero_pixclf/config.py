@@ -65,9 +65,11 @@ class _FrozenModel(BaseModel):
 class ClassifierSettings(_FrozenModel):
     """Which stored classifier, on which of the image's channels."""
 
-    project: str = Field(description="the .ilp: a path, FileAnnotation:12, or the name of a file attached in OMERO")
+    project: str = Field(
+        description="the ilastik project (.ilp): path, FileAnnotation:12, or name of a file attached in OMERO"
+    )
     channels: tuple[int | str, ...] | None = Field(
-        None, description="the image's channels in the project's order, by name or 0-based number (default: all)"
+        None, description="image channels in the project's order, by name or 0-based number (default: all)"
     )
 
 
@@ -75,32 +77,34 @@ class ObjectSettings(_FrozenModel):
     """How probability maps become objects."""
 
     label: tuple[str, ...] = Field(
-        (), description="the project's label(s) that are objects, by name or number from 1 (default: the first)"
+        (), description="labels of the project to segment into objects, by name or 1-based number (default: the first)"
     )
     method: Literal["threshold", "hysteresis", "segmentation"] = Field(
         "threshold",
-        description="threshold: probability >= threshold; hysteresis: above low, touching a part above high; "
-        "segmentation: where the label is the most probable one",
+        description="threshold: probability >= threshold; hysteresis: above low, connected to a part above high; "
+        "segmentation: the label is the most probable one",
     )
-    threshold: Fraction = Field(0.5, description="for method threshold")
-    low: Fraction = Field(0.5, description="for hysteresis: the object's extent")
-    high: Fraction = Field(0.8, description="for hysteresis: its core")
+    threshold: Fraction = Field(0.5, description="probability threshold of the method threshold")
+    low: Fraction = Field(0.5, description="for hysteresis: the lower threshold, which limits objects")
+    high: Fraction = Field(0.8, description="for hysteresis: the upper threshold, which each object must reach")
     smooth: tuple[float, float, float] = Field(
-        (0.0, 0.0, 0.0), description="Gaussian sigma in pixels (z, y, x) on the probabilities before the threshold"
+        (0.0, 0.0, 0.0), description="sigma in pixels (z, y, x) of a Gaussian filter on the probabilities"
     )
-    min_size: int = Field(10, ge=0, description="smallest object, in pixels (voxels in 3D)")
-    max_size: int | None = Field(None, ge=1, description="largest object, in pixels (voxels in 3D)")
+    min_size: int = Field(10, ge=0, description="size of the smallest object, in pixels (voxels in 3D)")
+    max_size: int | None = Field(None, ge=1, description="size of the largest object, in pixels (voxels in 3D)")
     connectivity: Literal[4, 6, 8, 26] | None = Field(
         None, description="neighbours of a pixel: 4 or 8 in 2D, 6 or 26 in 3D (default: 4 and 6, as ilastik)"
     )
     dims: Literal["auto", "2d", "3d"] = Field(
-        "auto", description="objects per plane or through z (auto: through z where there is more than one plane)"
+        "auto", description="objects in each plane or through z (auto: through z if there are several planes)"
     )
     split: Literal["none", "distance", "probability"] = Field(
-        "none", description="part touching objects by a watershed on the distance or the probability map"
+        "none", description="split touching objects by a watershed on the distance or the probability map"
     )
     fill_holes: bool = Field(False, description="fill holes in objects")
-    border: Literal["keep", "remove"] = Field("keep", description="objects that touch the image's border in y or x")
+    border: Literal["keep", "remove"] = Field(
+        "keep", description="keep or remove objects at the image's border in y or x"
+    )
 
     @field_validator("label", mode="before")
     @classmethod
@@ -129,33 +133,36 @@ class OutputSettings(_FrozenModel):
 
     rois: Literal["auto", "polygon", "mask", "labels", "none"] = Field(
         "auto",
-        description="objects as ROIs, or as a label image (labels); auto: polygons up to roi_budget per image, "
-        "masks up to ten times as many, a label image beyond",
+        description="store objects as ROIs or as a label image (labels); auto: polygons for up to roi_budget objects "
+        "per image, masks for up to ten times as many, otherwise a label image",
     )
     roi_budget: int = Field(
-        2000, ge=1, description="for auto: how many objects of an image are still drawn as polygons"
+        2000, ge=1, description="for auto: maximum number of objects per image that are stored as polygons"
     )
-    simplify: float = Field(0.0, ge=0, le=0.5, description="polygons may deviate so many pixels from the outline")
+    simplify: float = Field(0.0, ge=0, le=0.5, description="largest distance of polygons from the outline, in pixels")
     min_hole: int = Field(
-        10, ge=0, description="smallest hole that polygons show, in pixels; measurements and masks have all holes"
+        10, ge=0, description="size of the smallest hole in polygons, in pixels; measurements and masks keep all holes"
     )
     probabilities: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
-        "none", description="the probability map: HDF5 or OME-TIFF attachment, a new OMERO image, OME-Zarr (folder)"
+        "none",
+        description="store the probability map as HDF5 or OME-TIFF attachment, new OMERO image, or OME-Zarr folder",
     )
     segmentation: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
-        "none", description="the simple segmentation, likewise"
+        "none", description="store the simple segmentation, in the same formats"
     )
     labels: Literal["none", "attachment", "ome-tiff", "image", "zarr"] = Field(
-        "none", description="the objects as a label image, likewise"
+        "none", description="store the objects as a label image, in the same formats"
     )
-    table: bool = Field(True, description="summary and object tables on the container")
-    contact_sheet: bool = Field(True, description="a picture of images with outlines, on the container")
+    table: bool = Field(True, description="write summary and object tables to the container")
+    contact_sheet: bool = Field(True, description="attach a contact sheet, figures and a report to the container")
 
 
 class Recipe(_FrozenModel):
     """What to do with an image: classifier, objects, output; its name says which results replace which."""
 
-    name: str = Field("", description="results of a recipe replace those of the same name (default: the .ilp's name)")
+    name: str = Field(
+        "", description="name of the recipe; results replace earlier ones of that name (default: the .ilp's)"
+    )
     classifier: ClassifierSettings
     objects: ObjectSettings = ObjectSettings()
     output: OutputSettings = OutputSettings()

@@ -101,7 +101,7 @@ Examples:
 @folder_option
 @json_option
 def show(folder: Path | None, as_json: bool) -> None:
-    """Show the path of the file that adds `omero pixclf`, and whether it is installed."""
+    """Show whether `omero pixclf` is installed, and where."""
     path = _plugin_path(folder)
     installed = path.is_file()
     text = f"{path}: {'installed' if installed else 'not installed'}"

@@ -12,13 +12,13 @@ from typing import Any
 
 from omero.gateway import BlitzGateway
 
-__all__ = ["Attachment", "ImageResults", "attachments", "download", "image_results", "table_rows"]
+__all__ = ["Attachment", "StoredResults", "attachments", "download", "image_results", "table_rows"]
 
 LEDGER = "omero_pixclf/run"
 
 
 @dataclass(frozen=True)
-class ImageResults:
+class StoredResults:
     """One image's results: number of ROIs by name, and the run's key-value pairs."""
 
     image_id: int
@@ -39,7 +39,7 @@ class Attachment:
     mimetype: str
 
 
-def image_results(conn: BlitzGateway, image_id: int) -> ImageResults:
+def image_results(conn: BlitzGateway, image_id: int) -> StoredResults:
     """Read the ROIs and the ledger entry of an image."""
     image = conn.getObject("Image", image_id)
     found = conn.getRoiService().findByImage(image_id, None, conn.SERVICE_OPTS)
@@ -47,7 +47,7 @@ def image_results(conn: BlitzGateway, image_id: int) -> ImageResults:
     run: dict[str, str] = {}
     for annotation in image.listAnnotations(ns=LEDGER):
         run.update(dict(annotation.getValue()))
-    return ImageResults(image_id, image.getName(), dict(names), run)
+    return StoredResults(image_id, image.getName(), dict(names), run)
 
 
 def attachments(conn: BlitzGateway, kind: str, number: int) -> list[Attachment]:

@@ -24,7 +24,7 @@ import pytest
 from omero_pixclf.connector.files import attach_file
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.connector.sessions.session import Session, connect
-from omero_pixclf.demo.readback import ImageResults, image_results
+from omero_pixclf.demo.readback import StoredResults, image_results
 from omero_pixclf.demo.seed import create_user, simulate_scenes, upload_scenes
 from tests.e2e.conftest import PASSWORD, PROGRAM, Omero
 
@@ -167,7 +167,7 @@ def test_the_message_says_what_was_found_and_the_buttons_lead_there(seen: dict[s
     assert "Navigate to Plate" in titles and "Show file in new window" in titles and "Download" in titles
 
 
-def in_omero(omero: Omero, image: int) -> ImageResults:
+def in_omero(omero: Omero, image: int) -> StoredResults:
     """What a second client reads of an image's results."""
     from omero.gateway import BlitzGateway
 

@@ -170,7 +170,7 @@ def test_the_axes_of_a_resumed_run_may_be_repeated_but_not_changed(tmp_path: Pat
         ended = CliRunner().invoke(cli, ["run", "--resume", run_id, "--out", str(tmp_path), "--axes", axes])
         assert isinstance(ended.exception, PixclfError)
         said[axes] = str(ended.exception)
-    assert "reads its files as tyx, not as zyx" in said["zyx"]
+    assert "reads its files with axes tyx, not zyx" in said["zyx"]
     assert "nuclei.ilp" in said["tyx"]  # the next thing that is looked at
 
 
