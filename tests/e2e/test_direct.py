@@ -16,7 +16,7 @@ import tifffile
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.pixel_location import legacy_repository_path
 from tests.benchmarks.stand import PROJECT, Stand, plate, results, session, stand
-from tests.unit.direct_files import in_store
+from tests.unit.direct.image_files import in_store
 
 SIZES = {"rows": 2, "columns": 1, "fields": 2, "side": 96}
 IMAGES = 4

@@ -21,7 +21,7 @@ from omero_pixclf.errors import ImageError, PixclfError
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.image import Region
-from tests.unit.test_files_series_named import image, write_plate, write_series, zipped
+from tests.unit.files.test_several_images import image, write_plate, write_series, zipped
 
 RNG = np.random.default_rng(11)
 STACK = RNG.integers(0, 60000, (3, 2, 30, 40), dtype="uint16")

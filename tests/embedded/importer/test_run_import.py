@@ -22,8 +22,8 @@ from omero_pixclf.embedded.importer.run_import import run_java
 from omero_pixclf.embedded.server.server import Server, start
 from omero_pixclf.embedded.storage.data_paths import pixels_path
 from omero_pixclf.errors import UsageError
-from tests.unit.test_files_plates import metadata, ome_plate, sample, zarr_image, zarr_plate, zipped
-from tests.unit.test_files_references import two_files
+from tests.unit.files.test_plates import metadata, ome_plate, sample, zarr_image, zarr_plate, zipped
+from tests.unit.files.test_references import two_files
 
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 # What bin/omero does, but for its refusal to run as the superuser, who runs tests in containers.

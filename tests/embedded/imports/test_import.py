@@ -32,7 +32,7 @@ from omero_pixclf.embedded.server import servant
 from omero_pixclf.embedded.server.server import start
 from omero_pixclf.errors import InputError, UsageError
 from tests.integration.conftest import ROOT_PASSWORD, EmbeddedProcess, Endpoint, Lab, Person
-from tests.unit.test_files_references import store, two_files
+from tests.unit.files.test_references import store, two_files
 
 pytestmark = pytest.mark.skipif("OMERO_HOST" in os.environ, reason="looks into the embedded server's own folder")
 SAME = np.random.default_rng(5)

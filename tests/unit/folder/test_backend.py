@@ -14,6 +14,7 @@ from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderWriter
 from omero_pixclf.ilastik.project import ClassLabel
 from omero_pixclf.image import ImageInfo
+from omero_pixclf.runs.protocols import ResultImage
 
 CLASSES = (ClassLabel("nuclei", (255, 0, 16)), ClassLabel("Hintergrund ä", (0, 128, 255)))
 IMAGE = ImageInfo("a.tif", "a.tif", (1, 1, 8, 9, 1), "uint8", ("",), (None, 0.5, 0.5))
@@ -21,7 +22,7 @@ IMAGE = ImageInfo("a.tif", "a.tif", (1, 1, 8, 9, 1), "uint8", ("",), (None, 0.5,
 
 def written(folder: Path, kind: str, count: int, dtype: str, channels: list[str]) -> dict:
     pixels = np.ones((1, 1, 8, 9, count), dtype)
-    FolderWriter(folder, IMAGE, ()).map(kind, pixels, channels=channels, form="zarr", classes=CLASSES)
+    FolderWriter(folder, IMAGE, ()).save_image(ResultImage(kind, pixels, channels, "zarr", CLASSES))
     with open_image(folder / f"{kind}.zarr") as image:
         assert image.info.shape == pixels.shape
         assert [c for c in image.info.channels if c] == channels

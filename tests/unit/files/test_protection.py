@@ -12,7 +12,7 @@ import pytest
 
 from omero_pixclf.errors import UsageError
 from omero_pixclf.files.protection import ProtectedFiles
-from tests.unit.test_files_tiff_sets import write_set
+from tests.unit.files.tiff.test_multi_file_ome_tiff import write_set
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import PixelLocation, StoredFile
-from tests.unit.direct_files import (
+from tests.unit.direct.image_files import (
     ROOT,
     SHAPES,
     Server,

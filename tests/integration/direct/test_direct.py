@@ -21,7 +21,7 @@ from omero_pixclf.direct.source import DirectSource
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import StoredFile, legacy_repository_path
 from tests.integration.readers import reader
-from tests.unit.direct_files import in_store, planes_file
+from tests.unit.direct.image_files import in_store, planes_file
 
 
 @pytest.fixture

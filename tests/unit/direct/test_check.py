@@ -11,7 +11,7 @@ import tifffile
 
 from omero_pixclf.direct.check import count_differing_pixels, sample_regions
 from omero_pixclf.image import ImageInfo, Region
-from tests.unit.direct_files import (
+from tests.unit.direct.image_files import (
     SHAPES,
     Server,
     altered,

@@ -16,7 +16,7 @@ from omero_pixclf.direct.source import MAX_PRELOADED_BYTES, DirectSource
 from omero_pixclf.errors import UnreachableError
 from omero_pixclf.image import Region
 from omero_pixclf.pixel_location import PixelLocation, StoredFile
-from tests.unit.direct_files import (
+from tests.unit.direct.image_files import (
     ROOT,
     Server,
     altered,

@@ -13,8 +13,8 @@ import tifffile
 from omero_pixclf.files.opening import open_image
 from omero_pixclf.folder.backend import FolderSource
 from omero_pixclf.image import Region
-from tests.unit.test_files_series_named import FIRST, image, write_plate, write_series, zipped
-from tests.unit.test_files_tiff_sets import PLANES, ome_xml, write_set
+from tests.unit.files.test_several_images import FIRST, image, write_plate, write_series, zipped
+from tests.unit.files.tiff.test_multi_file_ome_tiff import PLANES, ome_xml, write_set
 
 
 def listed(*targets: Path | str) -> dict[str, str]:
