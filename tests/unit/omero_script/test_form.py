@@ -136,12 +136,12 @@ def test_targets_are_named_once_and_the_way_to_run_is_kept() -> None:
 @pytest.mark.parametrize("name", ["plate.ilp", "a (FileAnnotation:7, on Plate:1).ilp", "()", "ü, x.ilp"])
 def test_an_entry_of_the_list_leads_back_to_its_file_whatever_it_is_called(name: str) -> None:
     (entry,) = choices([(12, name, "Dataset:7")])
-    assert order_of(filled(ClassifierSettings=entry)).recipe.classifier.project == "FileAnnotation:12"
+    assert order_of(filled(Classifier=entry)).recipe.classifier.project == "FileAnnotation:12"
 
 
 @pytest.mark.parametrize("given", ["FileAnnotation:12", "plate.ilp"])
 def test_clients_may_name_a_project_themselves(given: str) -> None:
-    assert order_of(filled(ClassifierSettings=given)).recipe.classifier.project == given
+    assert order_of(filled(Classifier=given)).recipe.classifier.project == given
 
 
 def test_of_several_projects_none_is_taken_unasked_and_the_only_one_is() -> None:
@@ -167,7 +167,7 @@ def test_without_attached_projects_the_form_still_opens() -> None:
 )  # fmt: skip
 def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
     with pytest.raises(UsageError, match="project"):
-        order_of(filled(ClassifierSettings=given))
+        order_of(filled(Classifier=given))
 
 
 @pytest.mark.parametrize(
