@@ -1,1 +1,1 @@
-"""Pixels to probabilities: ilastik's features, its random forest, and both over tiles."""
+"""Pixels to probabilities: ilastik's pixel features, its random forest, and prediction block by block."""

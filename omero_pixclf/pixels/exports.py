@@ -1,4 +1,4 @@
-"""What is made of probabilities: segmentation and uncertainty, as ilastik exports them."""
+"""Simple segmentation and uncertainty of probabilities, as ilastik exports them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["simple_segmentation", "uncertainty"]
 
 
 def simple_segmentation(probabilities: Float32Array) -> UInt8Array:
-    """Simple Segmentation, as ilastik calls it.
+    """Return the most probable class of each pixel (ilastik's "Simple Segmentation").
 
     Parameters
     ----------
@@ -19,7 +19,8 @@ def simple_segmentation(probabilities: Float32Array) -> UInt8Array:
 
     Returns
     -------
-    uint8 ``(..., 1)``: the 1-based class of the highest probability, the lowest class among equals; 1 where all are 0.
+    uint8 ``(..., 1)``: the class of the highest probability, counted from 1; the lowest class of several equal ones; 1
+    where all are 0.
 
     Examples
     --------
@@ -37,7 +38,7 @@ def simple_segmentation(probabilities: Float32Array) -> UInt8Array:
 
 
 def uncertainty(probabilities: Float32Array) -> Float32Array:
-    """Uncertainty, as ilastik calls it.
+    """Return how uncertain the classifier is of each pixel (ilastik's "Uncertainty").
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The features of pixels, in ilastik's order and with ilastik's numbers."""
+"""Features of pixels, in ilastik's order and with ilastik's numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["compute_features", "feature_halo", "features_of_image"]
 
 
 def feature_halo(selection: FeatureSelection, depth: int) -> Shape3:
-    """How many pixels around a region its features depend on, along ``(z, y, x)``."""
+    """Return how many pixels around a region its features depend on, along ``(z, y, x)``."""
     deep = plane = 0
     for feature in selection.selected_features(depth):
         far = filter_halo(feature.scale, [feature.name])
@@ -30,26 +30,26 @@ def feature_halo(selection: FeatureSelection, depth: int) -> Shape3:
 def compute_features(
     selection: FeatureSelection,
     pixels: Array,
-    span: BoundingBox,
+    bounds: BoundingBox,
     image: Shape3,
     target: BoundingBox,
 ) -> Float32Array:
-    """Features of a range of one time point.
+    """Compute the features of a box of one time point.
 
     Parameters
     ----------
     selection
         Which features.
     pixels
-        ``(z, y, x, c)`` of any number type: the image on ``span``, which reaches `feature_halo` around the target, or
-        to the image's edges.
-    span, image, target
-        Where the pixels lie, the image's extents, and where to compute.
+        ``(z, y, x, c)`` of any number type: the part ``bounds`` of the image. It must contain the target and
+        `feature_halo` around it, up to the borders of the image.
+    bounds, image, target
+        The box of the pixels, the extents of the image ``(z, y, x)``, and the box to compute.
 
     Returns
     -------
-    float32 ``(features, z, y, x)`` on the target, valid until this thread computes the next ones. Values do not depend
-    on how an image is cut into targets.
+    float32 ``(features, z, y, x)`` on the target. The array is reused: it is valid until this thread computes the next
+    features. Values do not depend on how an image is cut into targets.
     """
     depth, channels = image[0], pixels.shape[3]
     selected = list(selection.selected_features(depth))
@@ -58,13 +58,13 @@ def compute_features(
     near = target.expand(feature_halo(selection, depth), image)
     for c in range(channels):
         memory, source = _memory.pool.allocate(near.shape)
-        np.copyto(source, pixels[near.slices_in(span)][..., c], casting="unsafe")
+        np.copyto(source, pixels[near.slices_in(bounds)][..., c], casting="unsafe")
         for scale in sorted({feature.scale for feature in selected}):
             own = [(f, begin) for f, begin in zip(selected, begins, strict=False) if f.scale == scale]
             homes = {f.name: [rows[begin + c * f.components + k] for k in range(f.components)] for f, begin in own}
             program = KernelProgram()
             add_filters(
-                BoxPixels(source, near), image, target, scale=scale, flat=own[0][0].in_2d, rows=homes, program=program
+                BoxPixels(source, near), image, target, scale=scale, in_2d=own[0][0].in_2d, rows=homes, program=program
             )
             program.run(_memory.pool)
         _memory.pool.free.append(memory)
@@ -72,21 +72,21 @@ def compute_features(
 
 
 class _ThreadMemory(threading.local):
-    """A thread's memory, kept from tile to tile: fresh pages cost as much as the filters."""
+    """A thread's memory, reused from tile to tile: fresh memory pages cost as much time as the filters."""
 
     def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self.pool = BufferPool()
         self.held = np.empty(0, np.float32)
 
     def rows(self, shape: tuple[int, ...]) -> Float32Array:
-        """Memory for features ``(features, z, y, x)``.
+        """Return memory for features ``(features, z, y, x)``.
 
-        Each lies a cache line further than its own size away from the next: at distances that are a power of two,
-        the same pixels of all features would compete for the same few lines of the caches.
+        Features are one cache line further apart than their size. At distances that are a power of two, the same
+        pixels of all features would compete for the same few cache lines.
         """
         size = math.prod(shape[1:])
         apart = -(-size // 16) * 16 + 16
@@ -99,7 +99,7 @@ _memory = _ThreadMemory()
 
 
 def features_of_image(project: Project | FeatureSelection, image: Array) -> Float32Array:
-    """The features of a whole image in memory.
+    """Compute the features of a whole image in memory.
 
     Parameters
     ----------
@@ -110,8 +110,7 @@ def features_of_image(project: Project | FeatureSelection, image: Array) -> Floa
 
     Returns
     -------
-    float32 ``(t, z, y, x, features)``: filter by filter, scale by scale, channel by
-    channel, eigenvalues greatest first.
+    float32 ``(t, z, y, x, features)``: filter by filter, scale by scale, channel by channel, largest eigenvalue first.
 
     Raises
     ------

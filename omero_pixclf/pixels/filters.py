@@ -1,4 +1,4 @@
-"""ilastik's filters at one scale, on one channel of a box: what they have in common is computed once."""
+"""ilastik's filters at one scale on one channel of a box; shared intermediate results are computed once."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ _MIXED: tuple[_Orders, ...] = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
 
 
 def _split_scale(scale: float) -> tuple[float, float]:
-    """The two steps of a scale: the smoothing of the image, and the filter's own sigma.
+    """Return the sigma of the smoothing that comes first, and the sigma of the filter itself.
 
-    Above 1 the filters run at sigma 1 on an image that was smoothed with the rest; below, both run at the scale.
+    At scales above 1, filters have sigma 1 and run on an image that is smoothed first, so that both together have the
+    scale. At scales up to 1, both sigmas are the scale.
     """
     return (math.sqrt(scale * scale - 1.0), 1.0) if scale > 1.0 else (scale, scale)
 
 
 def _gradient_sigma(sigma: float) -> float:
-    """Sigma of the gradients of the structure tensor; its products are smoothed with sigma itself.
+    """Return the sigma of the gradients in the structure tensor; their products are smoothed with sigma itself.
 
-    ilastik asks for the opposite, its filter library swaps the two.
+    ilastik passes the opposite order to its filter library (fastfilters), which swaps the two.
     """
     return 0.5 * sigma
 
 
 def filter_margin(scale: float, features: Collection[str]) -> int:
-    """How far the filters reach into the smoothed image."""
+    """Return how many pixels of the smoothed image around its own a filter needs."""
     _, sigma = _split_scale(scale)
     tensor = kernel_radius(_gradient_sigma(sigma), FILTER_WINDOW) if "StructureTensorEigenvalues" in features else 0
     return kernel_radius(sigma, FILTER_WINDOW) + tensor
 
 
 def filter_halo(scale: float, features: Collection[str]) -> int:
-    """How far the filters reach into the image."""
+    """Return how many pixels of the image around its own a filter needs."""
     return kernel_radius(_split_scale(scale)[0], SMOOTHING_WINDOW) + filter_margin(scale, features)
 
 
@@ -59,15 +60,15 @@ def _along_axes(margin: int, axes: Sequence[int]) -> Shape3:
 
 @dataclass(frozen=True, eq=False)
 class BoxPixels:
-    """Pixels (in memory, or a plane of a program) of a range of an image."""
+    """The pixels of a box of an image: in memory, or a temporary array of a program."""
 
     pixels: _Array
-    span: BoundingBox
+    bounds: BoundingBox
 
 
 @dataclass(frozen=True)
 class _SeparablePasses:
-    """Separable passes over one box: along x, then y, then z. Passes that several results share run once."""
+    """Separable convolutions of one box: along x, then y, then z. Passes that several results share run once."""
 
     source: BoxPixels
     image: Shape3
@@ -76,23 +77,23 @@ class _SeparablePasses:
     done: dict[tuple[object, ...], BoxPixels] = field(default_factory=dict)
 
     def run(self, sigma: float, orders: _Orders, window: float, target: BoundingBox) -> BoxPixels:
-        """The source, filtered with derivatives of the given orders along (z, y, x), on the target range."""
+        """Return the source, filtered with derivatives of the given orders along (z, y, x), on the target box."""
         box = self.source
         for number, axis in enumerate(self.axes):
             rest = self.axes[number + 1 :]
             key = (sigma, window, target, tuple(orders[a] for a in self.axes[: number + 1]))
             if key not in self.done:
-                span = target.expand(_along_axes(kernel_radius(sigma, window), rest), self.image)
-                out = BoxPixels(TemporaryArray(span.shape), span)
-                self.into(out, box, axis, gaussian_kernel(sigma, orders[axis], window), orders[axis] == 1)
+                bounds = target.expand(_along_axes(kernel_radius(sigma, window), rest), self.image)
+                out = BoxPixels(TemporaryArray(bounds.shape), bounds)
+                self.add_pass(out, box, axis, gaussian_kernel(sigma, orders[axis], window), orders[axis] == 1)
                 self.done[key] = out
             box = self.done[key]
         return box
 
-    def into(self, out: BoxPixels, box: BoxPixels, axis: int, weights: Float32Array, odd: bool) -> None:
-        """Note one pass down."""
-        z, y, x = (a - b for a, b in zip(out.span.start, box.span.start, strict=True))
-        rest = (weights, axis, odd, (z, y, x), out.span.start[axis], self.image[axis])
+    def add_pass(self, out: BoxPixels, box: BoxPixels, axis: int, weights: Float32Array, odd: bool) -> None:
+        """Add one pass to the program."""
+        z, y, x = (a - b for a, b in zip(out.bounds.start, box.bounds.start, strict=True))
+        rest = (weights, axis, odd, (z, y, x), out.bounds.start[axis], self.image[axis])
         self.program.add("convolve", box.pixels, out.pixels, rest=rest)
 
 
@@ -102,49 +103,49 @@ def add_filters(
     target: BoundingBox,
     *,
     scale: float,
-    flat: bool,
+    in_2d: bool,
     rows: Mapping[str, Sequence[_Array]],
     program: KernelProgram,
 ) -> None:
-    """Note down the filters of one scale.
+    """Add the filters of one scale to a program.
 
     Parameters
     ----------
     source
-        The image on at least the target range and what the filters reach around it, as far as the image goes.
+        The image on the target box and the pixels around it that the filters need, up to the borders of the image.
     image
         Extents of the image ``(z, y, x)``.
     target
-        Where to compute.
+        The box to compute.
     scale
         Sigma in pixels.
-    flat
-        Whether every plane is seen by itself.
+    in_2d
+        Whether the filters see each plane alone.
     rows
-        For each wanted filter, the arrays that take its components, each float32 of the target's shape.
+        For each wanted filter, the arrays for its components, each float32 of the target's shape.
     program
-        Takes the passes.
+        The program that the passes are added to.
     """
-    axes = (2, 1) if flat else (2, 1, 0)
+    axes = (2, 1) if in_2d else (2, 1, 0)
     before, sigma = _split_scale(scale)
     wide = target.expand(_along_axes(filter_margin(scale, rows), axes), image)
     smooth = _SeparablePasses(source, image, axes, program).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
     cascade = _SeparablePasses(smooth, image, axes, program)
 
     def derived(orders: Sequence[_Orders], at: float = sigma) -> list[_Array]:
-        known = [o for o in orders if not flat or o[0] == 0]
+        known = [o for o in orders if not in_2d or o[0] == 0]
         return [cascade.run(at, o, FILTER_WINDOW, target).pixels for o in known]
 
     if "GaussianSmoothing" in rows:
         home = BoxPixels(rows["GaussianSmoothing"][0], target)
-        cascade.into(home, cascade.run(sigma, (0, 0, 0), FILTER_WINDOW, target), 2, _ONE, False)
+        cascade.add_pass(home, cascade.run(sigma, (0, 0, 0), FILTER_WINDOW, target), 2, _ONE, False)
     if "DifferenceOfGaussians" in rows:
         (wider,), (narrow,) = derived([(0, 0, 0)]), derived([(0, 0, 0)], 0.66 * sigma)
         program.add("subtract", wider, narrow, rows["DifferenceOfGaussians"][0])
     if "GaussianGradientMagnitude" in rows:
-        program.add("norm2" if flat else "norm3", *derived(_FIRST), rows["GaussianGradientMagnitude"][0])
+        program.add("norm2" if in_2d else "norm3", *derived(_FIRST), rows["GaussianGradientMagnitude"][0])
     if "LaplacianOfGaussian" in rows:
-        program.add("add2" if flat else "add3", *derived(_SECOND), rows["LaplacianOfGaussian"][0])
+        program.add("add2" if in_2d else "add3", *derived(_SECOND), rows["LaplacianOfGaussian"][0])
     if "HessianOfGaussianEigenvalues" in rows:
         _add_eigenvalues([*derived(_SECOND), *derived(_MIXED)], rows["HessianOfGaussianEigenvalues"], program)
     if "StructureTensorEigenvalues" in rows:
@@ -153,7 +154,7 @@ def add_filters(
 
 
 def _add_structure_tensor(cascade: _SeparablePasses, sigma: float, target: BoundingBox) -> list[_Array]:
-    """Products of gradients, smoothed: xx, yy(, zz), xy(, xz, yz)."""
+    """Add the smoothed products of the gradients; return them as xx, yy(, zz), xy(, xz, yz)."""
     axes, image, program = cascade.axes, cascade.image, cascade.program
     wide = target.expand(_along_axes(kernel_radius(sigma, FILTER_WINDOW), axes), image)
     orders = _FIRST[: len(axes)]

@@ -15,16 +15,16 @@ SMOOTHING_WINDOW, FILTER_WINDOW = 3.5, 2.0
 
 
 def kernel_radius(sigma: float, window: float) -> int:
-    """Number of taps on each side of the centre: ``floor(window sigma + 0.5)``."""
+    """Return the number of taps on each side of the centre: ``floor(window sigma + 0.5)``."""
     return math.floor(window * sigma + 0.5)
 
 
 @cache
 def gaussian_kernel(sigma: float, order: int, window: float) -> Float32Array:
-    """Half of a (derivative of a) Gaussian: the weight of the centre, then of the taps to its right.
+    """Return the weights of a Gaussian, or of its derivative: that of the centre, then those of the taps to its right.
 
     Order 0 sums to one, order 1 is exact on linear and order 2 on quadratic ramps. Every step is rounded to single
-    precision, as in ilastik's filters (fastfilters), which is what makes equal numbers possible.
+    precision as in ilastik's filters (fastfilters), so that results are equal.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def gaussian_kernel(sigma: float, order: int, window: float) -> Float32Array:
 
     Returns
     -------
-    float32 ``(radius + 1,)``; ``[1]`` where the radius is 0: such a pass leaves the image as it is, whatever its order.
+    float32 ``(radius + 1,)``; ``[1]`` where the radius is 0: such a pass does not change the image, at any order.
     """
     n = kernel_radius(sigma, window)
     if n == 0:

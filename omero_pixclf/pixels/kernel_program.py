@@ -1,8 +1,8 @@
-"""Passes noted down first and run at once: few steps for the interpreter, and planes that share memory.
+"""A program of kernels: hundreds of passes are collected and run in one call, with shared temporary memory.
 
-A tile takes hundreds of short passes. Run one by one they would hand the interpreter's lock back and forth between
-threads, and every intermediate plane would cost fresh memory. Noted in a program, they run in one call, and planes that
-are not needed at the same time lie in the same place, which stays in the processor's cache.
+Run one by one, the passes would hand the interpreter's lock back and forth between threads, and every intermediate
+array would need fresh memory. In one call the lock is released once, and temporary arrays that are not needed at the
+same time share memory, which stays in the processor's cache.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["BufferPool", "KernelProgram", "TemporaryArray"]
 
 @dataclass(frozen=True, eq=False)
 class TemporaryArray:
-    """An intermediate box that has a shape, and memory only while it is needed."""
+    """An intermediate result: it has a shape, and gets memory only while it is needed."""
 
     shape: Shape3
 
@@ -37,12 +37,12 @@ class _KernelCall:
 
 @dataclass
 class BufferPool:
-    """One thread's memory for planes, kept from program to program."""
+    """One thread's memory for temporary arrays, reused from program to program."""
 
     free: list[Float32Array] = field(default_factory=list)
 
     def allocate(self, shape: Shape3) -> tuple[Float32Array, Float32Array]:
-        """Memory that is large enough, and its beginning in the shape asked for."""
+        """Return a buffer that is large enough, and the start of it as an array of the shape."""
         size = math.prod(shape)
         fitting = [i for i, one in enumerate(self.free) if one.size >= size]
         if not fitting and self.free:
@@ -53,16 +53,16 @@ class BufferPool:
 
 @dataclass
 class KernelProgram:
-    """Passes in the order in which they are to run."""
+    """Kernel calls in the order in which they run."""
 
     steps: list[_KernelCall] = field(default_factory=list)
 
     def add(self, kernel: str, *arrays: TemporaryArray | Float32Array, rest: tuple[object, ...] = ()) -> None:
-        """Note a pass down: a kernel, what it reads and then writes, and its other arguments."""
+        """Add a call: the kernel's name, the arrays that it reads and then those that it writes, and other arguments."""
         self.steps.append(_KernelCall(kernel, arrays, rest))
 
     def run(self, pool: BufferPool) -> None:
-        """Run all passes, with memory out of a pool."""
+        """Run all calls, with temporary memory from a pool."""
         last = {one: i for i, step in enumerate(self.steps) for one in step.arrays if isinstance(one, TemporaryArray)}
         homes: dict[TemporaryArray, tuple[Float32Array, Float32Array]] = {}
         calls: list[tuple[object, ...]] = []

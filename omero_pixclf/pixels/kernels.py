@@ -1,6 +1,6 @@
-"""The passes that cost time, compiled where the package was built with a compiler and numpy's otherwise.
+"""Choose the kernels: compiled ones where the package was built with a compiler, otherwise those in numpy.
 
-Set ``OMERO_PIXCLF_PURE=1`` to use numpy's in any case. Both give the same numbers.
+Set ``OMERO_PIXCLF_PURE=1`` to use numpy's always. Both give the same numbers.
 """
 
 from __future__ import annotations

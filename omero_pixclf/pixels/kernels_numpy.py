@@ -1,7 +1,7 @@
-"""The passes of `_native` in numpy: the same numbers, bit for bit, where the compiled module is missing.
+"""The kernels in numpy, for installations without the compiled module: the same numbers, bit for bit.
 
 A fused multiply-add (one rounding) of single precision numbers is computed in double precision: the product is exact
-there, and rounding the sum to odd makes the second rounding, to single precision, the only one that shows
+there, and the sum is rounded to odd, so that only the second rounding, to single precision, has an effect
 (Boldo and Melquiond, 2008).
 """
 
@@ -20,7 +20,7 @@ _ENTRY = np.dtype([("threshold", np.float32), ("word", np.uint32), ("keep", np.u
 
 
 def level() -> str:
-    """Which implementation this is."""
+    """Return the name of this implementation."""
     return "numpy"
 
 
@@ -38,7 +38,7 @@ def _fused_multiply_add(weight: np.float32, values: Float32Array, sums: Float32A
 
 
 def _fused_range(radius: int, length: int) -> tuple[int, int]:
-    """The columns at which ilastik's filters fuse along x: whole groups of 32, after a first group of 8."""
+    """Return the columns where ilastik's filters fuse along x: whole groups of 32, after a first group of 8."""
     low, high = -(-radius // 8) * 8, (length - radius) // 32 * 32 if length > radius else 0
     return (low, high) if high > -(-low // 32) * 32 else (0, 0)
 
@@ -83,7 +83,7 @@ def convolve(
     box[axis] = slice(None)
     lines = src[tuple(box)]
 
-    def taken(indices: Array) -> Float32Array:
+    def gather(indices: Array) -> Float32Array:
         mirrored = np.abs(indices)
         mirrored = np.where(mirrored >= length, 2 * (length - 1) - mirrored, mirrored) - begin
         if mirrored.min() < 0 or mirrored.max() >= lines.shape[axis]:
@@ -91,13 +91,13 @@ def convolve(
         return np.asarray(np.take(lines, mirrored, axis=axis))
 
     if weights.size == 1:
-        dst[...] = taken(at)
+        dst[...] = gather(at)
         return
     low, high = _fused_range(weights.size - 1, length) if axis == 2 else (0, length)
     fuse = (at >= low) & (at < high)
-    sums = weights[0] * taken(at)
+    sums = weights[0] * gather(at)
     for k, weight in enumerate(weights[1:], 1):
-        right, left = taken(at + k), taken(at - k)
+        right, left = gather(at + k), gather(at - k)
         both = right - left if odd else right + left
         plain = sums + weight * both
         sums = np.where(
@@ -250,7 +250,7 @@ def evaluate(
     nodes: Array,
     roots: Int32Array,
 ) -> None:
-    """Probabilities ``(pixels, channels)`` out of features ``(columns, pixels)``; the tables are `BitForest`'s."""
+    """Write probabilities ``(pixels, channels)`` from features ``(columns, pixels)``; `BitForest` has the tables."""
     del votes  # whether leaves are pure or not, the sums are the same
     out[...] = 0
     for begin in range(0, features.shape[1], 4096):
@@ -278,7 +278,7 @@ def _remaining_leaves(part: Float32Array, entries: Array, ends: Int32Array, init
 
 
 def _walk_tree(part: Float32Array, nodes: Array, root: int) -> Array:
-    """Each pixel's leaf of one tree, from the root down."""
+    """Return each pixel's leaf of one tree, walking down from the root."""
     at = np.full(part.shape[1], root)
     pixels = np.flatnonzero(at >= 0)
     while pixels.size:
@@ -290,7 +290,7 @@ def _walk_tree(part: Float32Array, nodes: Array, root: int) -> Array:
 
 
 def _lowest_leaf(words: Array, begin: int, end: int) -> Array:
-    """Each pixel's leaf of one tree: the lowest bit left, in the first word that has any."""
+    """Return each pixel's leaf of one tree: the lowest bit that is set, in the first word that has one."""
     own = words[begin:end]
     which = (own != 0).argmax(axis=0)
     word = np.take_along_axis(own, which[None], axis=0)[0].astype(np.int64)
@@ -299,7 +299,7 @@ def _lowest_leaf(words: Array, begin: int, end: int) -> Array:
 
 
 def _mean_over_trees(found: Iterable[Array], leaves: Float64Array, forest_ends: Int32Array) -> Float32Array:
-    """The forests' mean, out of each tree's leaves for all pixels."""
+    """Return the mean over the forests, from the leaf of each tree for all pixels."""
     mean: Any
     sums: Any
     totals: Any

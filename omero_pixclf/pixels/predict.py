@@ -1,4 +1,4 @@
-"""A project applied to images: whole arrays, or block by block with a bound on memory."""
+"""Apply a project to images: to whole arrays, or block by block within a memory limit."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
 
 from omero_pixclf.errors import ImageError
+from omero_pixclf.ilastik.feature_selection import FeatureSelection
 from omero_pixclf.ilastik.project import ClassificationStage, Project
 from omero_pixclf.image import Array, ArrayReader, BoolArray, Float32Array, ImageInfo, PixelReader, Region
 from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
@@ -29,13 +31,14 @@ __all__ = [
 ]
 
 _TileFunction = Callable[[Array, BoundingBox, BoundingBox], Array]
-"""Pixels ``(z, y, x, c)``, where they lie, where to compute_features -> result ``(z, y, x, n)``."""
+"""From pixels ``(z, y, x, c)``, their box and the box to compute, to the result ``(z, y, x, n)``."""
 
 
 def find_incompatibility(project: Project, image: ImageInfo) -> str | None:
-    """Why a project cannot be applied to an image, known before any pixel is read; None if it can.
+    """Return why a project cannot be applied to an image, before any pixel is read; None if it can.
 
-    Checked are the number of channels, the size that the filters need, and whether the project sees volumes.
+    It compares the number of channels, the type of the pixels, the smallest size for the filters, and whether the
+    project was trained on planes or volumes.
     """
     _, depth, height, width, channels = image.shape
     if channels != project.channels:
@@ -45,12 +48,12 @@ def find_incompatibility(project: Project, image: ImageInfo) -> str | None:
         )
     if np.dtype(image.dtype).kind not in "iuf":
         return (
-            f"{image.key}: pixels are {image.dtype}, of which ilastik's treatment is not established; "
+            f"{image.key}: pixels are {image.dtype}, which no ilastik project has been tested with; "
             "expected integers or real numbers"
         )
     if len(project.stages) > 1 and np.dtype(image.dtype).kind not in "uf":
         return (
-            f"{image.key}: pixels are {image.dtype}; what ilastik's Autocontext makes of such is not established, "
+            f"{image.key}: pixels are {image.dtype}; Autocontext has not been tested with this type; "
             "expected unsigned integers or real numbers"
         )
     for stage in project.stages:
@@ -68,7 +71,7 @@ def find_incompatibility(project: Project, image: ImageInfo) -> str | None:
 
 
 def prediction_halo(project: Project, depth: int) -> Shape3:
-    """How many pixels along (z, y, x) a prediction looks away from its own, in an image of so many planes."""
+    """Return how many pixels around its own a prediction depends on, along (z, y, x), in an image of so many planes."""
     return _sum_halos([feature_halo(stage.selection, depth) for stage in project.stages])
 
 
@@ -82,52 +85,45 @@ def predict_blocks(
     region: Region | None = None,
     out: Float32Array | None = None,
 ) -> Iterator[tuple[Region, Float32Array]]:
-    """Probabilities of the classes, block by block.
+    """Predict the probabilities of the classes, block by block.
 
     Parameters
     ----------
     project
-        The classifier. A project that sees planes treats every z-plane by itself, one that sees volumes every time
-        point.
+        The classifier. A project trained on planes is applied to each z-plane alone, one trained on volumes to each
+        time point.
     reader
         The image.
     memory
-        Bytes that the process may take, for blocks of any number that are handed out and let go one after the other;
-        None for 448 MB of work.
+        Memory limit of the process in bytes, if the caller drops each block before it takes the next; None for 448 MB
+        of blocks and tiles.
     threads
-        Threads that compute; one per processor if None.
+        Number of threads; one per processor if None.
     mask
         An image of the same extents along t, z, y, x: where all of its channels are 0, probabilities are 0.
     region
-        Which part of the image to hand out (its c range is ignored); the whole image if None. The pixels around it
-        are read, so that the result is the crop of the whole image's.
+        The part of the image to predict (its c range is ignored); the whole image if None. The pixels around it are
+        read, too, so that the result equals the crop of the whole image's result.
     out
-        An array for the whole region, ``(t, z, y, x, classes)`` float32, that takes all blocks; what is handed out are
-        views of it then. It is computed in place, which spares its memory a second time.
+        An array for the result of the whole region, ``(t, z, y, x, classes)`` float32. Blocks are computed in place,
+        which saves a copy; the yielded arrays are views of it.
 
     Yields
     ------
     Regions of the result, ``(t, z, y, x, classes)``, which tile it in the order of the pixels, and their probabilities,
-    float32 in [0, 1]. They do not depend on memory and threads.
+    float32 in [0, 1]. Probabilities do not depend on ``memory`` and ``threads``.
 
     Raises
     ------
     ImageError
-        As `find_incompatibility` says, or the mask does not fit.
+        The image does not fit the project (`find_incompatibility`), or the mask does not fit the image.
     """
     _check_image(project, reader.info, mask)
     forests = [build_bit_forest(stage.forests, len(stage.classes)) for stage in project.stages]
     depth = reader.info.shape[1]
 
-    def classify(stage: ClassificationStage, forest: BitForest) -> _TileFunction:
-        def run(pixels: Array, span: BoundingBox, target: BoundingBox) -> Array:
-            return predict_proba(
-                forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
-            )
-
-        return run
-
-    tasks = [classify(stage, forest) for stage, forest in zip(project.stages, forests, strict=True)]
+    shape = _spatial_shape(reader)
+    tasks = [partial(_classify_tile, s, f, shape) for s, f in zip(project.stages, forests, strict=True)]
     halos = [feature_halo(stage.selection, depth) for stage in project.stages]
     yield from _compute_blocks(
         _ImageTask(project, reader, mask, tasks, halos, len(project.classes), out), region, memory, threads
@@ -142,25 +138,18 @@ def feature_blocks(
     threads: int | None = None,
     region: Region | None = None,
 ) -> Iterator[tuple[Region, Float32Array]]:
-    """Features of the project's last stage, block by block: regions ``(t, z, y, x, features)`` and float32 arrays.
+    """Compute the features of the last stage, block by block: regions ``(t, z, y, x, features)`` and float32 arrays.
 
     Parameters and errors are those of `predict_blocks`.
     """
     _check_image(project, reader.info, None)
     depth = reader.info.shape[1]
     forests = [build_bit_forest(stage.forests, len(stage.classes)) for stage in project.stages[:-1]]
-
-    def classify(stage: ClassificationStage, forest: BitForest) -> _TileFunction:
-        return lambda pixels, span, target: predict_proba(
-            forest, compute_features(stage.selection, pixels, span, _spatial_shape(reader), target)
-        )
-
-    def last(pixels: Array, span: BoundingBox, target: BoundingBox) -> Array:
-        return np.moveaxis(
-            compute_features(project.stages[-1].selection, pixels, span, _spatial_shape(reader), target), 0, -1
-        )
-
-    tasks = [*(classify(s, f) for s, f in zip(project.stages, forests, strict=False)), last]
+    shape = _spatial_shape(reader)
+    tasks: list[_TileFunction] = [
+        partial(_classify_tile, s, f, shape) for s, f in zip(project.stages, forests, strict=False)
+    ]
+    tasks.append(partial(_feature_tile, project.stages[-1].selection, shape))
     halos = [feature_halo(stage.selection, depth) for stage in project.stages]
     width = project.stages[-1].forests.column_count
     yield from _compute_blocks(_ImageTask(project, reader, None, tasks, halos, width), region, memory, threads)
@@ -169,18 +158,18 @@ def feature_blocks(
 def predict_array(
     project: Project, image: Array, *, mask: Array | None = None, threads: int | None = None
 ) -> Float32Array:
-    """Probabilities of the classes of a whole image in memory.
+    """Predict the probabilities of the classes of a whole image in memory.
 
     Parameters
     ----------
     project
         The classifier.
     image
-        ``(t, z, y, x, c)`` of any real number type, taken as it is.
+        ``(t, z, y, x, c)`` of any real number type; values are not scaled.
     mask
         ``(t, z, y, x, n)``: where it is 0 in all channels, probabilities are 0.
     threads
-        Threads that compute; one per processor if None.
+        Number of threads; one per processor if None.
 
     Returns
     -------
@@ -189,7 +178,7 @@ def predict_array(
     Raises
     ------
     ImageError
-        As `find_incompatibility` says, or an array has not five axes.
+        The image does not fit the project (`find_incompatibility`), or an array does not have five axes.
     """
     reader = _array_reader("image", image)
     masked = None if mask is None else _array_reader("mask", mask)
@@ -199,10 +188,10 @@ def predict_array(
 
 
 def autocontext_input(pixels: Array, before: Float32Array) -> Array:
-    """The input of Autocontext's second stage: the image's channels, then the first stage's probabilities.
+    """Return the input of Autocontext's second stage: the image's channels, then the first stage's probabilities.
 
-    Probabilities take the image's type: real numbers as they are, unsigned integers as the whole part of the type's
-    maximum times the probability.
+    Probabilities are converted to the type of the image: to real numbers unchanged, to unsigned integers as the whole
+    part of the type's maximum times the probability.
     """
     if pixels.dtype.kind == "f":
         return np.concatenate([pixels, before.astype(pixels.dtype)], axis=-1)
@@ -210,9 +199,26 @@ def autocontext_input(pixels: Array, before: Float32Array) -> Array:
     return np.concatenate([pixels, scaled], axis=-1)
 
 
+def _classify_tile(
+    stage: ClassificationStage,
+    forest: BitForest,
+    image: Shape3,
+    pixels: Array,
+    bounds: BoundingBox,
+    target: BoundingBox,
+) -> Array:
+    return predict_proba(forest, compute_features(stage.selection, pixels, bounds, image, target))
+
+
+def _feature_tile(
+    selection: FeatureSelection, image: Shape3, pixels: Array, bounds: BoundingBox, target: BoundingBox
+) -> Array:
+    return np.moveaxis(compute_features(selection, pixels, bounds, image, target), 0, -1)
+
+
 @dataclass(frozen=True)
 class _ImageTask:
-    """One image under way: what is done with its pixels, stage by stage."""
+    """The prediction of one image: the functions to apply to its pixels, stage by stage."""
 
     project: Project
     reader: PixelReader
@@ -265,7 +271,7 @@ def _sum_halos(halos: list[Shape3]) -> Shape3:
 def _compute_blocks(
     work: _ImageTask, region: Region | None, memory: int | None, threads: int | None
 ) -> Iterator[tuple[Region, Float32Array]]:
-    """Read ahead by one block, so that reading, computing and the caller's writing overlap."""
+    """Compute all blocks, one block ahead of the caller, so that reading, computing and writing overlap."""
     info = work.reader.info
     whole = region or Region.whole(info.shape)
     _check_out(work, whole)
@@ -288,7 +294,7 @@ def _compute_blocks(
         while under_way:
             yield _finish_block(under_way.popleft())
     finally:
-        pool.shutdown(cancel_futures=True)  # an error, or a caller who has seen enough, waits for no further tile
+        pool.shutdown(cancel_futures=True)  # after an error, or if the caller stops, do not wait for further tiles
 
 
 def _finish_block(block: _PendingBlock) -> tuple[Region, Float32Array]:
@@ -304,7 +310,7 @@ def _check_out(work: _ImageTask, whole: Region) -> None:
 
 
 def _allocate_result(work: _ImageTask, whole: Region, t: int, target: BoundingBox) -> Array:
-    """Where a block's result goes, ``(z, y, x, n)``."""
+    """Return the array for a block's result, ``(z, y, x, n)``."""
     if work.out is None:
         return np.empty((*target.shape, work.width), np.float32)
     place: Array = work.out[(t - whole.start[0], *target.slices_in(BoundingBox(whole.start[1:4], whole.stop[1:4])))]
@@ -315,21 +321,21 @@ def _start_block(
     work: _ImageTask, pool: ThreadPoolExecutor, cut: Tiling, t: int, target: BoundingBox, whole: Region
 ) -> _PendingBlock:
     image, channels = _spatial_shape(work.reader), work.reader.info.shape[4]
-    span = target.expand(_sum_halos(work.halos), image)
-    pixels = work.reader.read(Region((t, *span.start, 0), (t + 1, *span.stop, channels)))[0]
+    bounds = target.expand(_sum_halos(work.halos), image)
+    pixels = work.reader.read(Region((t, *bounds.start, 0), (t + 1, *bounds.stop, channels)))[0]
     inside = _read_mask(work.mask, t, target)
     for number, task in enumerate(work.tasks[:-1]):
         nearer = target.expand(_sum_halos(work.halos[number + 1 :]), image)
         before = np.empty((*nearer.shape, len(work.project.stages[number].classes)), np.float32)
-        _wait_for(_submit_tiles(pool, task, pixels, span, nearer, cut.tile, before, None))
-        pixels, span = autocontext_input(pixels[nearer.slices_in(span)], before), nearer
+        _wait_for(_submit_tiles(pool, task, pixels, bounds, nearer, cut.tile, before, None))
+        pixels, bounds = autocontext_input(pixels[nearer.slices_in(bounds)], before), nearer
     result = _allocate_result(work, whole, t, target)
-    pending = _submit_tiles(pool, work.tasks[-1], pixels, span, target, cut.tile, result, inside)
+    pending = _submit_tiles(pool, work.tasks[-1], pixels, bounds, target, cut.tile, result, inside)
     return _PendingBlock(Region((t, *target.start, 0), (t + 1, *target.stop, work.width)), result[None], pending)
 
 
 def _read_mask(mask: PixelReader | None, t: int, target: BoundingBox) -> BoolArray | None:
-    """Where the mask is not 0, ``(z, y, x)``."""
+    """Read where the mask is not 0, ``(z, y, x)``; None without a mask."""
     if mask is None:
         return None
     region = Region((t, *target.start, 0), (t + 1, *target.stop, mask.info.shape[4]))
@@ -340,7 +346,7 @@ def _submit_tiles(
     pool: ThreadPoolExecutor,
     task: _TileFunction,
     pixels: Array,
-    span: BoundingBox,
+    bounds: BoundingBox,
     target: BoundingBox,
     tile: Shape3,
     result: Array,
@@ -352,7 +358,7 @@ def _submit_tiles(
         if kept is not None and not kept.any():
             result[home] = 0
             return
-        result[home] = task(pixels, span, piece)
+        result[home] = task(pixels, bounds, piece)
         if kept is not None:
             result[home][~kept] = 0
 

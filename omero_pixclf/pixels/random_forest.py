@@ -1,4 +1,4 @@
-"""Random forests over many pixels at once: every tree as bit vectors (QuickScorer; Lucchese et al., SIGIR 2015)."""
+"""Random forests evaluated for many pixels at once, as bit vectors (QuickScorer; Lucchese et al., SIGIR 2015)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _ALL, _MOST_WORDS = 0xFFFFFFFF, 768
 
 @dataclass(frozen=True, eq=False)
 class BitForest:
-    """A forest as tables of bits. A tree's leaves are numbered from left to right, 32 to a word.
+    """A forest as tables of bits. The leaves of a tree are numbered from left to right, 32 to a word.
 
-    A node whose test ``feature < threshold`` fails rules out the leaves below its left child; what remains lowest when
-    all nodes have been asked is the leaf where the walk down the tree would have ended.
+    If the test ``feature < threshold`` of a node fails, the leaves below its left child are ruled out. After all nodes
+    were tested, the lowest remaining leaf is the one at which the walk down the tree would end.
 
     Attributes
     ----------
@@ -30,18 +30,18 @@ class BitForest:
         ``(threshold float32, word, keep)`` sorted by feature, then threshold. A float32 feature is below the stored
         float64 threshold exactly when it is below the next float32 that is not less than it.
     column_ends, word_ends, forest_ends
-        int32: where each feature's entries, each tree's words and each forest's trees end.
+        int32: the ends of each feature's entries, of each tree's words and of each forest's trees.
     initial
         uint32 ``(words,)``: the leaves that exist.
     votes
-        uint32 ``(words, classes)``: the leaves that are purely of a class; empty where some leaf is mixed.
+        uint32 ``(words, classes)``: the leaves of which all samples are of one class; empty if any leaf is mixed.
     leaves
         float64 ``(words * 32, classes)``: what a leaf adds for each class.
     channels
         int32 ``(classes,)``: the output channel of each class.
     nodes, roots
-        ``(threshold float32, column, left, right)`` and int32 ``(trees,)``, references as in `ForestArrays`: for walks
-        down the trees, which large forests take instead; both are empty where bits are quicker.
+        ``(threshold float32, column, left, right)`` and int32 ``(trees,)``, references as in `ForestArrays`: for
+        walks down the trees, which are faster for large forests; both are empty where bits are faster.
     width
         Number of output channels.
     """
@@ -67,7 +67,7 @@ class BitForest:
 def build_bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MOST_WORDS) -> BitForest:
     """Prepare forests for `predict_proba`; ``width`` is the number of output channels (classes of the project).
 
-    Forests of more words of leaves than ``most_words`` are walked: asking every node costs more than that.
+    Forests with more words of leaves than ``most_words`` are walked down instead: testing every node would be slower.
     """
     first = _first_leaves(forests)
     begins = _leftmost_leaves(forests.roots, first)
@@ -96,7 +96,7 @@ def build_bit_forest(forests: ForestArrays, width: int, *, most_words: int = _MO
 
 
 def _first_leaves(forests: ForestArrays) -> Int64Array:
-    """The leftmost leaf below every node: left children are followed for all nodes at once."""
+    """Return the leftmost leaf below every node, following left children for all nodes at once."""
     at = forests.children[:, 0].astype(np.int64)
     while (inner := at >= 0).any():
         at[inner] = at[at[inner]]
@@ -104,7 +104,7 @@ def _first_leaves(forests: ForestArrays) -> Int64Array:
 
 
 def _leftmost_leaves(references: Int32Array, first: Int64Array) -> Int64Array:
-    """The leftmost leaf of every node or leaf referred to."""
+    """Return the leftmost leaf below every node that is referred to; a leaf is its own."""
     leaf = -1 - references.astype(np.int64)
     inner = references >= 0
     leaf[inner] = first[references[inner]]
@@ -112,7 +112,7 @@ def _leftmost_leaves(references: Int32Array, first: Int64Array) -> Int64Array:
 
 
 def _slot_references(references: Int32Array, slots: Int64Array) -> Int32Array:
-    """References whose leaves are numbered by their bits."""
+    """Return the references with leaves numbered by their bits."""
     return np.where(references >= 0, references, -1 - slots[np.maximum(-1 - references, 0)]).astype(np.int32)
 
 
@@ -125,7 +125,7 @@ def _build_nodes(forests: ForestArrays, slots: Int64Array) -> Array:
 
 
 def _build_entries(forests: ForestArrays, first: Int64Array, slots: Int64Array) -> tuple[Array, Int32Array]:
-    """What every node strikes out: the leaves from its own leftmost to its right child's, word by word."""
+    """Return the leaves that each node rules out, word by word: from its own leftmost to its right child's leftmost."""
     begin, end = slots[first], slots[_leftmost_leaves(forests.children[:, 1], first)]
     count = (end - 1) // 32 - begin // 32 + 1
     node = np.repeat(np.arange(count.size), count)
@@ -141,7 +141,7 @@ def _build_entries(forests: ForestArrays, first: Int64Array, slots: Int64Array) 
 
 
 def _round_up_to_float32(thresholds: Float64Array) -> Float32Array:
-    """The smallest float32 that is not less than each threshold."""
+    """Return the smallest float32 that is not less than each threshold."""
     with np.errstate(over="ignore"):
         near = thresholds.astype(np.float32)
     return np.asarray(np.where(near < thresholds, np.nextafter(near, np.float32(np.inf)), near))
@@ -157,12 +157,12 @@ def _build_votes(leaves: Float64Array, initial: UInt32Array) -> UInt32Array:
 
 
 def predict_proba(forest: BitForest, rows: Float32Array) -> Float32Array:
-    """Probabilities of the classes.
+    """Return the probabilities of the classes, the mean over the forests.
 
     Parameters
     ----------
     forest
-        As `build_bit_forest` prepares it.
+        From `build_bit_forest`.
     rows
         float32 ``(features, ...)``, C-contiguous.
 

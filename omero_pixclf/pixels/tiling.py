@@ -1,4 +1,4 @@
-"""How an image is cut: blocks that are read and handed out at once, and in them tiles that fit the caches."""
+"""How an image is cut: into blocks that are read and returned at once, and these into tiles that fit the caches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _FLAT_TILE: Shape3 = (1, 128, 512)
 _DEEP_TILE: Shape3 = (64, 48, 96)
 _BLOCKS, _SMALL_BLOCK, _LARGE_BLOCK, _WIDE = 4, 2**20, 2**22, 4096
 _DEFAULT_MEMORY = 448 * 2**20
-_RESERVE = 24 * 2**20  # what the interpreter and the libraries still take once they are at work
+_RESERVE = 24 * 2**20  # for the interpreter and the libraries while they work
 _PLANES_2D, _PLANES_3D = 8, 12
 
 
 @dataclass(frozen=True)
 class VoxelCost:
-    """What a voxel costs while it is in work.
+    """Memory that a voxel needs while it is computed.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class VoxelCost:
     written
         Bytes of a voxel's result.
     halo
-        How far around a region is read, along ``(z, y, x)``.
+        Pixels that are read around a region, along ``(z, y, x)``.
     """
 
     read: int
@@ -52,10 +52,10 @@ class Tiling:
 
 
 def plan_tiling(image: Shape3, cost: VoxelCost, *, memory: int | None, threads: int) -> Tiling:
-    """Choose shapes such that everything in work at the same time stays within ``memory`` bytes (448 MB if None).
+    """Choose block and tile shapes so that all work in progress fits into ``memory`` bytes (448 MB if None).
 
-    Half goes to tiles, half to blocks. Where that is too little for tiles that the caches like, tiles shrink, down to
-    16 pixels a side.
+    Half is for tiles, half for blocks. Where that is too little for tiles of the best size for the caches, tiles are
+    smaller, down to 16 pixels a side.
     """
     budget = _DEFAULT_MEMORY if memory is None else memory
     wanted = _DEEP_TILE if cost.halo[0] else _FLAT_TILE
@@ -66,7 +66,7 @@ def plan_tiling(image: Shape3, cost: VoxelCost, *, memory: int | None, threads: 
 
 
 def remaining_memory(limit: int | None) -> int | None:
-    """What a limit on the memory of the whole process leaves for work; at least an eighth of it. None for no limit."""
+    """Return what a memory limit of the whole process leaves for blocks; at least an eighth of it. None for no limit."""
     if limit is None:
         return None
     with suppress(OSError):
@@ -76,7 +76,7 @@ def remaining_memory(limit: int | None) -> int | None:
 
 
 def split_box(region: BoundingBox, shape: Shape3) -> Iterator[BoundingBox]:
-    """Cut a range into pieces of at most that shape, in the order of the pixels."""
+    """Cut a box into boxes of at most that shape, in the order of the pixels."""
     for z in range(region.start[0], region.stop[0], shape[0]):
         for y in range(region.start[1], region.stop[1], shape[1]):
             for x in range(region.start[2], region.stop[2], shape[2]):
@@ -85,7 +85,7 @@ def split_box(region: BoundingBox, shape: Shape3) -> Iterator[BoundingBox]:
 
 
 def available_processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -113,17 +113,17 @@ def _tile_bytes(tile: Shape3, cost: VoxelCost, image: Shape3) -> int:
 
 
 def _block_bytes(block: Shape3, cost: VoxelCost, image: Shape3) -> int:
-    """Bytes of blocks at the worst moment.
+    """Return the bytes of all blocks at the worst moment.
 
-    One block is computed, one waits, one is still in the caller's hands and may be copied there.
+    One block is computed, one waits, and the caller still has one and may copy it.
     """
     return 3 * _padded_size(block, cost.halo, image) * cost.read + 4 * math.prod(block) * cost.written
 
 
 def _choose_block(tile: Shape3, image: Shape3, cost: VoxelCost, budget: int) -> Shape3:
-    """Double the block along x, y and z in turn, as long as it fits.
+    """Return the largest block that fits: the tile, doubled along x, y and z in turn.
 
-    Long rows read best. A handful of blocks lets reading, computing and writing overlap.
+    Long rows are read fastest. With a few blocks, reading, computing and writing overlap.
     """
     largest = min(max(math.prod(image) // _BLOCKS, _SMALL_BLOCK), _LARGE_BLOCK)
     block = tile

@@ -46,8 +46,8 @@ def image(shape: Shape5, seed: int = 0) -> np.ndarray:
     [
         ((1, 1, 50, 50, 3), "uint8", r"flat.ilp: trained on 1 channel, Image:51 has 3; choose with --channels"),
         ((1, 1, 50, 9, 1), "uint8", "Image:51: 50 x 9 pixels; the project's filters need at least 22 x 22"),
-        ((1, 1, 50, 50, 1), "complex64", "Image:51: pixels are complex64, .* not established"),
-        ((1, 1, 50, 50, 1), "bool", "Image:51: pixels are bool, .* not established"),
+        ((1, 1, 50, 50, 1), "complex64", "Image:51: pixels are complex64, .* tested with"),
+        ((1, 1, 50, 50, 1), "bool", "Image:51: pixels are bool, .* tested with"),
     ],
 )
 def test_what_cannot_be_done_is_said_before_pixels_are_read(
@@ -176,4 +176,4 @@ def test_autocontext_on_signed_pixels_is_refused_as_not_established(flat: Projec
     two = replace(flat, stages=(flat.stages[0], flat.stages[0]))
     problem = find_incompatibility(two, info((1, 1, 60, 60, 1), "int16"))
     assert problem is not None
-    assert "not established" in problem
+    assert "has not been tested" in problem
