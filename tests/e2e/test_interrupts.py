@@ -95,6 +95,8 @@ def test_an_interruption_in_the_first_seconds_shows_no_tracebacks(data: Path, tm
     time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)
     _, told = process.communicate(timeout=120)
+    if "init_import_site" in told:
+        return  # on a busy machine: Python itself was still starting, and knew nothing of the program
     assert process.returncode in (130, -signal.SIGINT), told
     if process.returncode == 130:
         assert "Traceback" not in told
