@@ -1,7 +1,7 @@
 """Compares two commits by numbers about their code and writes docs/development/statistics.md.
 
-``python docs/code_statistics.py BEFORE AFTER`` checks both commits out into temporary worktrees. Times are processor times
-of the interpreter that runs this.
+``python docs/code_statistics.py BEFORE AFTER`` checks both commits out into temporary worktrees. Times are processor
+times of the interpreter that runs this.
 """
 
 from __future__ import annotations
