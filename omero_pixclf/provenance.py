@@ -6,18 +6,33 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["RunRecord", "RunState", "UndoResult", "is_alive", "is_run_id", "new_run_id", "parse_run_id", "run_folder"]
+__all__ = [
+    "RunRecord",
+    "RunState",
+    "UndoResult",
+    "is_alive",
+    "is_run_id",
+    "new_run_id",
+    "parse_run_id",
+    "run_folder",
+    "utc_now",
+]
 
 RunState = Literal["running", "complete"]
 
 _MOST_PID = 2**31  # what the system call takes
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+
+
+def utc_now() -> datetime:
+    """Return the current time with the time zone UTC."""
+    return datetime.now(timezone.utc)
 
 
 def new_run_id(now: datetime, salt: bytes) -> str:

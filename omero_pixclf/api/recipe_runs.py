@@ -88,8 +88,8 @@ def run(
         raise UsageError("axes are for image files; images in OMERO have their own")
 
     check_resources(threads, memory)
-    from omero_pixclf.app.execute import RunRequest
-    from omero_pixclf.app.runs import run_in_folder, run_in_session
+    from omero_pixclf.app.execute import run_in_folder, run_in_session
+    from omero_pixclf.app.request import RunRequest
 
     request = RunRequest(named, _recipe(recipe), force=force, threads=threads, memory=memory, axes=axes)
     return run_in_folder(Path(out), request) if out is not None else run_in_session(session, request)  # type: ignore[arg-type]

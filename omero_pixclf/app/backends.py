@@ -1,193 +1,235 @@
-"""All that work on a run's images needs, in this process or in another: both edges, and what is the same for all."""
+"""Open OMERO or a results folder for a run: source, sink and project, also for worker processes."""
 
 from __future__ import annotations
 
+import getpass
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
-from datetime import datetime, timezone
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.config import Recipe
+from omero_pixclf.app.request import RunRequest
+from omero_pixclf.config import OutputSettings, Recipe
 from omero_pixclf.direct.mounts import NOTHING_MOUNTED, DirectSettings
-from omero_pixclf.errors import UsageError
-from omero_pixclf.ilastik.project import Project
+from omero_pixclf.errors import InputError, UsageError
+from omero_pixclf.files.protection import check_results_folder
+from omero_pixclf.ilastik.project import Project, read_project
 from omero_pixclf.image import AXES, ImageInfo, PixelArray
-from omero_pixclf.provenance import RunRecord
-from omero_pixclf.runs.execution.concurrency import make_process_limits, make_server_limits
-from omero_pixclf.runs.execution.serial import TaskFunction
-from omero_pixclf.runs.planning.channels import class_colors
-from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.state.image_files import ImageFiles
+from omero_pixclf.runs.protocols import ImageSource, ResultSink, WorkerBackends
 
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import Session
-    from omero_pixclf.runs.analysis import ImageAnalysis
 
 __all__ = [
     "FILE_MODULES",
     "OMERO_MODULES",
-    "Edges",
-    "WorkerContext",
-    "at_work",
-    "at_work_with",
-    "folder_edges",
-    "joined_edges",
-    "joining",
-    "omero_edges",
-    "utc_now",
+    "FolderBackend",
+    "OmeroBackend",
+    "RunContext",
+    "SessionBackends",
+    "load_project",
+    "open_folder",
+    "open_omero",
+    "open_session",
+    "open_source_and_sink",
 ]
 
-LARGEST_PREVIEW = 4096  # pixels along y or x that a preview is drawn from
-LARGEST_STACK = 2**26  # and of all planes of a time point
+_WORKER_MODULES = ("omero_pixclf.app.backends", "omero_pixclf.runs.blocks.stages", "omero_pixclf.report.overlay")
+FILE_MODULES = (*_WORKER_MODULES, "omero_pixclf.folder.backend")
+"""What the workers of a run over files import; it is imported once before they start."""
 
-_COMPUTING = ("omero_pixclf.app.backends", "omero_pixclf.runs.blocks.stages", "omero_pixclf.report.overlay")
-FILE_MODULES = (*_COMPUTING, "omero_pixclf.folder.backend")
-"""What a worker imports in the end that opens `folder_edges`."""
-
-OMERO_MODULES = (*_COMPUTING, "omero_pixclf.connector.results.sink", "omero_pixclf.connector.source")
-"""And `joined_edges`."""
+OMERO_MODULES = (*_WORKER_MODULES, "omero_pixclf.connector.results.sink", "omero_pixclf.connector.source")
+"""What the workers of a run in OMERO import."""
 
 _log = logging.getLogger(__name__)
 
-Edges = tuple[ImageSource, ResultSink]
-
-
-def utc_now() -> datetime:
-    """The time, aware of its zone."""
-    return datetime.now(timezone.utc)
-
 
 @dataclass(frozen=True)
-class WorkerContext:
-    """What a worker opens; can be pickled.
+class RunContext:
+    """Where a run takes place.
 
     Attributes
     ----------
-    record
-        What the ledger says of every image.
-    folder
-        The run's folder.
-    locks, server
-        Where the locks lie that keep the load on a server within its limits, and which server that is;
-        "" for files.
-    threads, memory
-        For this worker.
-    pictured
-        The keys of the images of which a preview is drawn.
+    location, user
+        Host of the server and name of the user; for files the results folder and "".
+    server
+        Host and port of the server whose load is limited; "" for files.
+    workers
+        Gives worker processes their backends; None: the run stays in this process.
+    modules
+        What worker processes import first.
     """
 
-    recipe: Recipe
+    source: ImageSource
+    sink: ResultSink
     project: Project
-    record: RunRecord
-    folder: Path
-    locks: Path
-    server: str
-    threads: int | None = None
-    memory: int | None = None
-    pictured: frozenset[str] = frozenset()
-
-    def work(
-        self, source: ImageSource, sink: ResultSink, stopping: threading.Event, now: Callable[[], datetime] = utc_now
-    ) -> TaskFunction:
-        """The work on edges that are open."""
-        from omero_pixclf.runs.blocks.stages import (
-            process_task,  # who only hands work out needs none of the slow imports
-        )
-        from omero_pixclf.runs.image import ProcessingContext
-
-        gates = make_server_limits(self.locks, self.server, stopping) if self.server else make_process_limits(stopping)
-        work = ProcessingContext(
-            source,
-            sink,
-            self.recipe,
-            self.project,
-            self.record,
-            ImageFiles(self.folder),
-            now,
-            self._preview if self.recipe.output.contact_sheet else None,
-            self.threads,
-            self.memory,
-            gates,
-        )
-        return partial(process_task, work=work)
-
-    def _preview(self, found: ImageAnalysis) -> bytes | None:
-        if found.image.key not in self.pictured:
-            return None
-        from omero_pixclf.report.overlay import SubsampledArray, draw_overlay
-
-        _, depth, height, width, _ = found.image.shape
-        step = -(-max(height, width) // LARGEST_PREVIEW)
-        while depth * -(-height // step) * -(-width // step) > LARGEST_STACK:
-            step += 1
-        labels = {name: SubsampledArray(image, step) for name, image in found.labels.items()}
-        across = found.image.pixel_size_um[2]
-        colors = class_colors(self.recipe, self.project)
-        pixel_um = None if across is None else across * step
-        return draw_overlay(SubsampledArray(found.pixels, step), labels, colors, pixel_um=pixel_um)
+    location: str
+    user: str = ""
+    server: str = ""
+    workers: WorkerBackends | None = None
+    modules: tuple[str, ...] = ()
 
 
-@contextmanager
-def at_work(
-    place: WorkerContext, edges: Callable[[], AbstractContextManager[Edges]], stopping: threading.Event
-) -> Iterator[TaskFunction]:
-    """Open edges of one's own, and give what takes an image from its pixels to its stored results."""
-    with edges() as (source, sink):
-        yield place.work(source, sink, stopping)
+def open_session(login: Login) -> AbstractContextManager[Session]:
+    """Open a session in OMERO; asks for the password on a terminal."""
+    from omero_pixclf.connector.sessions.session import connect
+
+    return connect(login, ask=getpass.getpass if sys.stdin.isatty() else None)
 
 
-def at_work_with(
-    place: WorkerContext, edges: Callable[[], AbstractContextManager[Edges]], threads: int, stopping: threading.Event
-) -> AbstractContextManager[TaskFunction]:
-    """`at_work` for a worker that knows only by itself how many threads it has."""
-    return at_work(replace(place, threads=place.threads or threads), edges, stopping)
-
-
-def joining(session: Session, login: Login) -> Login:
-    """How another process joins a session; makes sure that the session stands.
+def load_project(session: Session, recipe: Recipe, targets: Sequence[str] = ()) -> Project:
+    """Read the recipe's project: a file on this machine, or one that is attached in OMERO.
 
     Raises
     ------
-    UnreachableError, LoginError
-        Where the server is gone, or does not let this user in again.
+    InputError
+        There is no such file.
     """
-    from omero_pixclf.connector.sessions.login import Login
+    from omero_pixclf.connector.files import read_project_bytes
 
-    session.read("still there", lambda sf: sf.getAdminService().getEventContext())
-    if "://" in login.host:
-        return Login(login.host, login.port, group=login.group, key=session.key, ca_file=login.ca_file)
-    port = int(session.client.getProperty("omero.port"))
-    return Login(session.host, port, group=login.group, key=session.key, ca_file=login.ca_file)
-
-
-@contextmanager
-def joined_edges(login: Login, recipe: Recipe, direct: DirectSettings = NOTHING_MOUNTED) -> Iterator[Edges]:
-    """Edges on a session of one's own."""
-    from omero_pixclf.connector.sessions.session import connect
-
-    with connect(login, ask=None) as session, omero_edges(session, recipe, direct) as edges:
-        yield edges
+    wanted = recipe.classifier.project
+    if Path(wanted).is_file():
+        return read_project(Path(wanted))
+    if wanted.startswith("FileAnnotation:") or os.sep not in wanted:
+        name, content = read_project_bytes(session, wanted, targets)
+        return read_project(content, name=name)
+    raise InputError(
+        f"{wanted}: no such file; check the path, or name a file attached in OMERO, such as FileAnnotation:12"
+    )
 
 
 @contextmanager
-def omero_edges(session: Session, recipe: Recipe, direct: DirectSettings = NOTHING_MOUNTED) -> Iterator[Edges]:
-    """Source and sink on a session; pixels come from the server's files where they are mounted here.
+def open_omero(session: Session, request: RunRequest, *, login: Login | None = None) -> Iterator[RunContext]:
+    """Open a run in OMERO on a session.
+
+    Parameters
+    ----------
+    session, request
+        Where, and what is asked for.
+    login
+        How the session was opened, if worker processes may join it.
+
+    Raises
+    ------
+    InputError, MissingError
+        There is no such project.
+    UsageError
+        OMERO does not accept what the recipe asks for.
+    """
+    project = load_project(session, request.recipe, request.targets)
+    output, direct = request.recipe.output, request.direct
+    server = f"{session.host}:{session.client.getProperty('omero.port')}"
+    workers = None if login is None else SessionBackends(session, login, output, direct)
+    with open_source_and_sink(session, output, direct) as (source, sink):
+        yield RunContext(source, sink, project, session.host, session.user_name, server, workers, OMERO_MODULES)
+
+
+@contextmanager
+def open_folder(out: Path, request: RunRequest) -> Iterator[RunContext]:
+    """Open a run over image files, with the results in a folder.
 
     Raises
     ------
     UsageError
-        Where the recipe asks for what OMERO does not take.
+        The folder is in an OME-Zarr image.
+    InputError
+        The project cannot be read.
+    """
+    check_results_folder(out)
+    project = read_project(Path(request.recipe.classifier.project))
+    backend = FolderBackend(out, request.axes)
+    with backend.open() as (source, sink):
+        yield RunContext(source, sink, project, str(out), workers=backend, modules=FILE_MODULES)
+
+
+@dataclass(frozen=True)
+class FolderBackend:
+    """Image files and a results folder (`omero_pixclf.runs.protocols.Backend`), for any process."""
+
+    out: Path
+    axes: str | None
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[ImageSource, ResultSink]]:
+        """Open the source and the sink."""
+        from omero_pixclf.folder.backend import FolderSink, FolderSource
+
+        yield FolderSource(axes=self.axes), FolderSink(self.out)
+
+    def for_new_worker(self) -> FolderBackend:
+        """Return the backend of a worker: this one."""
+        return self
+
+
+@dataclass(frozen=True)
+class OmeroBackend:
+    """OMERO, through a session that exists (`omero_pixclf.runs.protocols.Backend`); can be pickled."""
+
+    login: Login
+    output: OutputSettings
+    direct: DirectSettings
+
+    @contextmanager
+    def open(self) -> Iterator[tuple[ImageSource, ResultSink]]:
+        """Join the session, and open the source and the sink."""
+        from omero_pixclf.connector.sessions.session import connect
+
+        with (
+            connect(self.login, ask=None) as session,
+            open_source_and_sink(session, self.output, self.direct) as source_and_sink,
+        ):
+            yield source_and_sink
+
+
+@dataclass(frozen=True)
+class SessionBackends:
+    """Lets worker processes join the session of a run (`omero_pixclf.runs.protocols.WorkerBackends`)."""
+
+    session: Session
+    login: Login
+    output: OutputSettings
+    direct: DirectSettings
+
+    def for_new_worker(self) -> OmeroBackend:
+        """Return the backend of a worker, after a check that the session still exists.
+
+        Raises
+        ------
+        UnreachableError, LoginError
+            The server is gone, or does not accept the user any more.
+        """
+        from omero_pixclf.connector.sessions.login import Login
+
+        session, login = self.session, self.login
+        session.read("still there", lambda sf: sf.getAdminService().getEventContext())
+        if "://" in login.host:
+            joined = Login(login.host, login.port, group=login.group, key=session.key, ca_file=login.ca_file)
+        else:
+            port = int(session.client.getProperty("omero.port"))
+            joined = Login(session.host, port, group=login.group, key=session.key, ca_file=login.ca_file)
+        return OmeroBackend(joined, self.output, self.direct)
+
+
+@contextmanager
+def open_source_and_sink(
+    session: Session, output: OutputSettings, direct: DirectSettings = NOTHING_MOUNTED
+) -> Iterator[tuple[ImageSource, ResultSink]]:
+    """Open the source and the sink of a session; pixels are read from the server's files where these are mounted here.
+
+    Raises
+    ------
+    UsageError
+        OMERO does not accept what the recipe asks for.
     """
     from omero_pixclf.connector.results.sink import OmeroSink
     from omero_pixclf.connector.source import OmeroSource
 
-    output = recipe.output
     forms = {output.probabilities, output.segmentation, output.labels}
     if "zarr" in forms:
         raise UsageError("OME-Zarr is written to folders (--out); in OMERO choose attachment, ome-tiff or image")
@@ -196,13 +238,13 @@ def omero_edges(session: Session, recipe: Recipe, direct: DirectSettings = NOTHI
     if not direct.mounts:
         yield OmeroSource(session), sink
         return
-    with _reading_directly(session, direct) as source:
+    with _open_direct_source(session, direct) as source:
         yield source, sink
 
 
 @contextmanager
-def _reading_directly(session: Session, direct: DirectSettings) -> Iterator[ImageSource]:
-    """A source that knows what is mounted here; at the end it tells what came of it."""
+def _open_direct_source(session: Session, direct: DirectSettings) -> Iterator[ImageSource]:
+    """Open a source that reads mounted files; at its end it logs how many images were read directly."""
     from omero_pixclf.connector.pixel_locations import OmeroStorage
     from omero_pixclf.connector.source import OmeroSource
     from omero_pixclf.direct.source import DirectSource
@@ -214,16 +256,8 @@ def _reading_directly(session: Session, direct: DirectSettings) -> Iterator[Imag
         _log.info("%s", source.tally)
 
 
-@contextmanager
-def folder_edges(out: Path, axes: str | None) -> Iterator[Edges]:
-    """Source and sink over files."""
-    from omero_pixclf.folder.backend import FolderSink, FolderSource
-
-    yield FolderSource(axes=axes), FolderSink(out)
-
-
 def _encode(path: Path, pixels: PixelArray, image: ImageInfo, channels: Sequence[str], *, output_format: str) -> None:
-    """A result image as a file that is attached in OMERO, with the source's pixel sizes."""
+    """Write a result image to a file that is attached in OMERO, with the pixel sizes of the source."""
     from omero_pixclf.files.axes import Axis
     from omero_pixclf.files.export.image_writer import save_image
 

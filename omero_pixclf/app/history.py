@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from omero_pixclf.app.runs import open_session, run_state_folder
+from omero_pixclf.app.backends import open_session
+from omero_pixclf.app.request import results_state_folder
 from omero_pixclf.errors import InputError, MissingError
 from omero_pixclf.provenance import RunRecord, UndoResult, parse_run_id, run_folder
 from omero_pixclf.runs.state.history import RunOverview, compare_runs, summarize_runs
@@ -44,7 +45,7 @@ def list_runs_in_folder(out: Path) -> list[RunOverview]:
     """The runs over files whose results are in a folder, newest first."""
     found = _records_in(out)
     images, tables = [r for r in found if r.image], [r for r in found if not r.image]
-    return summarize_runs(images, tables, run_state_folder(out))
+    return summarize_runs(images, tables, results_state_folder(out))
 
 
 def _records_in(out: Path) -> list[RunRecord]:
@@ -55,7 +56,7 @@ def _records_in(out: Path) -> list[RunRecord]:
 
 def show_run_in_folder(out: Path, run_id: str) -> Iterator[dict[str, str]]:
     """`show_run` for a run over files."""
-    folder = run_folder(run_state_folder(out), run_id)
+    folder = run_folder(results_state_folder(out), run_id)
     yield from _shown([r for r in _records_in(out) if r.run_id == run_id and r.image], folder)
 
 
@@ -123,7 +124,7 @@ def undo_in_folder(out: Path, run_id: str) -> UndoResult:
     """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
     from omero_pixclf.folder.backend import undo_folder
 
-    return _undo_all(run_id, run_state_folder(out), lambda one: UndoResult(undo_folder(out, one)))
+    return _undo_all(run_id, results_state_folder(out), lambda one: UndoResult(undo_folder(out, one)))
 
 
 def undo_run(login: Login, run_id: str) -> UndoResult:

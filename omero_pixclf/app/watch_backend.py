@@ -6,10 +6,13 @@ import logging
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from omero_pixclf.app.runs import RunRequest, load_project, run_in_session
+from omero_pixclf.app.backends import load_project, open_omero
+from omero_pixclf.app.execute import run_in_context
+from omero_pixclf.app.request import RunRequest
 from omero_pixclf.config import Recipe, default_recipe_name, parse_size
 from omero_pixclf.connector.files import name_recipe
 from omero_pixclf.connector.hierarchy import iterate_images
@@ -28,7 +31,6 @@ from omero_pixclf.connector.watching import (
 )
 from omero_pixclf.errors import InputError, MissingError, PixclfError, UnreachableError, UsageError
 from omero_pixclf.image import ImageInfo
-from omero_pixclf.runs.protocols import ImageSource, ResultSink
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, state_folder
 from omero_pixclf.watch.guarded_io import GuardedSink, GuardedSource
@@ -209,9 +211,6 @@ class OmeroWatchBackend:
         if not wanted:
             return  # the earlier run was cut off before its first image: it goes on when there is something to do
 
-        def wrap(source: ImageSource, sink: ResultSink) -> tuple[ImageSource, ResultSink]:
-            return GuardedSource(source, wanted, guard), GuardedSink(sink, guard)
-
         # An image that a run made is an input only where it is named itself.
         named = target.key.startswith("Image:")
         request = RunRequest(
@@ -223,7 +222,11 @@ class OmeroWatchBackend:
             folder=runs_folder(service),
             direct=service.direct_access,
         )
-        yield from run_in_session(self.session, request, wrap=wrap)
+        with open_omero(self.session, request) as context:
+            guarded = replace(
+                context, source=GuardedSource(context.source, wanted, guard), sink=GuardedSink(context.sink, guard)
+            )
+            yield from run_in_context(guarded, request)
 
     def answer_request(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
         """Tell who asked; a request that was removed meanwhile needs no answer."""

@@ -163,7 +163,8 @@ def _upload_data(login: Login, console: Console) -> DemoData:
 
 def _run_recipe(login: Login, data: DemoData, name: str, folder: Path, console: Console, as_json: bool) -> RunFinished:
     """Run one project over its container, with the same functions as `omero-pixclf run`."""
-    from omero_pixclf.app.runs import RunRequest, run_in_omero
+    from omero_pixclf.app.execute import run_in_omero
+    from omero_pixclf.app.request import RunRequest
     from omero_pixclf.cli.progress import show_events
     from omero_pixclf.config import load_recipe
 

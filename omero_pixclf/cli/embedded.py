@@ -98,7 +98,7 @@ def import_(files: tuple[Path, ...], dataset: str, axes: str | None, as_json: bo
     HDF5 and NumPy, which OMERO cannot read, and files with --axes are uploaded as pixels. Plates belong to no dataset.
     A file that cannot be imported is reported and the others are imported; the exit code is then 1.
     """
-    from omero_pixclf.app.runs import open_session
+    from omero_pixclf.app.backends import open_session
     from omero_pixclf.embedded.importer.file_import import import_files
 
     failed, login = 0, pop_login(options)

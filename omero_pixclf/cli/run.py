@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omero_pixclf.app.runs import (
-    RunPreview,
-    RunRequest,
-    load_resumed_request,
-    plan_in_folder,
-    plan_in_omero,
-    run_in_folder,
-    run_in_omero,
-    run_state_folder,
-)
+from omero_pixclf.app.execute import run_in_folder, run_in_omero
+from omero_pixclf.app.plan import RunPreview, plan_in_folder, plan_in_omero
+from omero_pixclf.app.request import RunRequest, load_resumed_request, results_state_folder
 from omero_pixclf.cli.help_sections import SectionedCommand
 from omero_pixclf.cli.options import (
     SERVER_NAMES,
@@ -38,6 +31,7 @@ from omero_pixclf.direct.mounts import DirectSettings
 from omero_pixclf.errors import UsageError
 from omero_pixclf.runs.planning.plan import format_decisions
 from omero_pixclf.runs.planning.plan_notes import format_notes
+from omero_pixclf.runs.planning.workers import WorkerAllocation
 from omero_pixclf.text import format_size, pluralize, to_one_line
 
 if TYPE_CHECKING:
@@ -119,7 +113,7 @@ def run(
         "direct": direct,
     }
     if resume is not None:
-        request = load_resumed_request(resume, folder=run_state_folder(out) if out else None, **resources)
+        request = load_resumed_request(resume, folder=results_state_folder(out) if out else None, **resources)
         if axes not in (None, request.axes):
             raise UsageError(
                 f"run {resume} reads its files with axes {request.axes or 'as stored in them'}, not {axes}: leave out "
@@ -245,11 +239,11 @@ def _show_plan(preview: RunPreview, as_json: bool) -> int:
         elif item.decision != "due" or len(items) <= 50:
             click.echo(f"{item.image.key:<12} {item.decision:<8} {item.image.name}  {item.reason}".rstrip())
     decisions = [i.decision for i in items]
-    expected, crew = preview.estimate, preview.crew
+    expected, workers = preview.estimate, preview.workers
     if as_json and preview.direct:
         click.echo(json.dumps({"direct": preview.direct}))
     if as_json and expected is not None:
-        click.echo(json.dumps({"estimate": {**asdict(expected), "crew": asdict(crew)}}))
+        click.echo(json.dumps({"estimate": {**asdict(expected), "crew": _crew_fields(workers)}}))
     elif not as_json:
         click.echo(f"{pluralize(len(items), 'image')}: {format_decisions(items)}")
         for note in format_notes(item.note for item in items):
@@ -260,7 +254,13 @@ def _show_plan(preview: RunPreview, as_json: bool) -> int:
             found = ", ".join(f"{n} {name}" for name, n in expected.objects.items())
             tried = ", ".join(expected.sampled)
             click.echo(f"about {expected.seconds:.0f} s without writing, about {found} (from {tried})")
-        size, share = f"up to {format_size(crew.expected)}", f", images that they share: {crew.shared}"
-        together = share if crew.shared else ""
-        click.echo(f"workers: {crew.workers}, threads of each: {crew.threads}, memory of each: {size}{together}")
+        size, share = f"up to {format_size(workers.expected)}", f", images that they share: {workers.shared}"
+        together = share if workers.shared else ""
+        click.echo(f"workers: {workers.workers}, threads of each: {workers.threads}, memory of each: {size}{together}")
     return 1 if "refused" in decisions else 0
+
+
+def _crew_fields(workers: WorkerAllocation) -> dict[str, Any]:
+    """The workers as ``--json`` has them: the number of images that one processes at a time is called ``lanes``."""
+    fields = asdict(workers)
+    return {("lanes" if name == "concurrency" else name): value for name, value in fields.items()}

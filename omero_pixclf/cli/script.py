@@ -130,7 +130,7 @@ def install(
     folder: str, own: bool, python: str, direct: tuple[str, ...], at_once: int, as_json: bool, **options: Any
 ) -> None:
     """Install the script on the server, or update it there."""
-    from omero_pixclf.app.runs import open_session
+    from omero_pixclf.app.backends import open_session
     from omero_pixclf.connector.scripts import install_script
 
     text = script_text(python, direct, at_once)
@@ -170,7 +170,7 @@ def show(
     if text:
         click.echo(script_text(python, direct, at_once), nl=False)
         return
-    from omero_pixclf.app.runs import open_session
+    from omero_pixclf.app.backends import open_session
     from omero_pixclf.connector.scripts import find_script, script_parameters
 
     path = f"{folder.strip('/')}/{NAME}"

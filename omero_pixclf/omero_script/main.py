@@ -196,7 +196,9 @@ def _queue(session: Session, order: Order) -> Answer:
 
 def _run(login: Login, order: Order, direct: DirectSettings) -> Answer:
     """Work here and now, if it is not too much."""
-    from omero_pixclf.app.runs import RunRequest, plan_in_omero, run_in_omero
+    from omero_pixclf.app.execute import run_in_omero
+    from omero_pixclf.app.plan import plan_in_omero
+    from omero_pixclf.app.request import RunRequest
     from omero_pixclf.runs.execution.serial import ImageOutcome
     from omero_pixclf.runs.planning.plan import format_decisions, select_inputs
     from omero_pixclf.runs.planning.plan_notes import format_notes

@@ -19,7 +19,7 @@ from omero_pixclf.report.heatmap import draw_heat_map
 from omero_pixclf.report.histograms import draw_histograms
 from omero_pixclf.report.overlay import Color
 from omero_pixclf.report.page import ReportPictures, render_page
-from omero_pixclf.runs.drawing_errors import attempt
+from omero_pixclf.runs.drawing_errors import try_drawing
 from omero_pixclf.runs.planning.sampling import MAX_TILES, sample_groups
 from omero_pixclf.runs.state.image_files import key_to_file_name
 from omero_pixclf.runs.state.manifest import Manifest
@@ -81,7 +81,7 @@ def _thumbnails(
     thumbnails = []
     for image in shown:
         read = partial(_read_preview, manifest.picture(image.key))
-        picture = attempt(f"{image.name}: its picture", read, failures)
+        picture = try_drawing(f"{image.name}: its picture", read, failures)
         if picture is not None:
             thumbnails.append(_thumbnail(image, picture, rows.get(printable(image.key), {}), tables))
     return thumbnails
@@ -142,16 +142,18 @@ def draw_report_files(
     title, missing = data.title, list(failures)
     contents: dict[str, bytes] = {}
     if thumbnails:
-        sheet = attempt("contact_sheet.png", lambda: _contact_sheet(data, thumbnails), missing)
+        sheet = try_drawing("contact_sheet.png", lambda: _contact_sheet(data, thumbnails), missing)
         contents |= {"contact_sheet.png": sheet} if sheet else {}
-    plate = attempt("heat_map.png", lambda: draw_heat_map(data.summary, title=title, plate=data.plate), missing)
+    plate = try_drawing("heat_map.png", lambda: draw_heat_map(data.summary, title=title, plate=data.plate), missing)
     if plate is not None:
         contents["heat_map.png"] = plate.picture
-    objects = attempt("histograms.png", lambda: draw_histograms(data.objects, title=title, colors=data.colors), missing)
+    objects = try_drawing(
+        "histograms.png", lambda: draw_histograms(data.objects, title=title, colors=data.colors), missing
+    )
     if objects is not None:
         contents["histograms.png"] = objects.picture
     pictures = ReportPictures(plate.panels if plate else (), objects.panels if objects else (), thumbnails, missing)
-    page = attempt("report.html", lambda: render_page(data, pictures).encode("utf-8", "backslashreplace"))
+    page = try_drawing("report.html", lambda: render_page(data, pictures).encode("utf-8", "backslashreplace"))
     return contents | ({"report.html": page} if page else {})
 
 

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["attempt"]
+__all__ = ["try_drawing"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def attempt(what: str, draw: Callable[[], T], failures: list[str] | None = None) -> T | None:
+def try_drawing(what: str, draw: Callable[[], T], failures: list[str] | None = None) -> T | None:
     """What ``draw`` returns, or None where it fails: then the log says so, and ``failures`` gets a line for people."""
     try:
         return draw()

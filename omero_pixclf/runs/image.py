@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +21,10 @@ from omero_pixclf.pixels.exports import simple_segmentation
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.analysis import ImageAnalysis, analyze_pixels, read_pixels
 from omero_pixclf.runs.containers import add_image_columns, make_summary_row
-from omero_pixclf.runs.drawing_errors import attempt
+from omero_pixclf.runs.drawing_errors import try_drawing
 from omero_pixclf.runs.execution.concurrency import UNLIMITED, StageLimits
 from omero_pixclf.runs.planning.channels import class_colors
-from omero_pixclf.runs.protocols import ImageSource, ImageWriter, ResultImage, ResultSink
+from omero_pixclf.runs.protocols import ImageSource, ImageWriter, PictureDrawer, ResultImage, ResultSink
 from omero_pixclf.runs.state.image_files import ImageFiles
 from omero_pixclf.table import Column, Table, concatenate
 
@@ -31,11 +32,11 @@ __all__ = [
     "ImageResults",
     "ProcessingContext",
     "RoiKind",
+    "choose_output_roi_kind",
     "choose_roi_kind",
+    "draw_preview",
     "make_image_record",
-    "preview_of",
     "process_image",
-    "roi_kind_of",
     "store_results",
 ]
 
@@ -53,82 +54,83 @@ class ProcessingContext:
     record: RunRecord
     files: ImageFiles
     now: Callable[[], datetime]
-    preview: Callable[[ImageAnalysis], bytes | None] | None = None
+    drawer: PictureDrawer | None = None
     threads: int | None = None
     memory: int | None = None
-    gates: StageLimits = UNLIMITED
+    limits: StageLimits = UNLIMITED
 
 
 @dataclass(frozen=True)
 class ImageResults:
     """What is to be stored for an image; ``outlines`` for each class that is drawn."""
 
-    found: ImageAnalysis
+    analysis: ImageAnalysis
     kind: RoiKind
     outlines: Mapping[str, Iterable[Outline]]
     preview: bytes | None
 
 
-def process_image(image: ImageInfo, work: ProcessingContext) -> dict[str, int]:
+def process_image(image: ImageInfo, context: ProcessingContext) -> dict[str, int]:
     """Take an image from its pixels to its stored results; returns the number of objects per class.
 
     It waits for its turn before it reads, computes and writes, so that several images may be on their way at a time.
     """
-    record = make_image_record(image, work)
-    with work.gates.reading(), work.source.open(image) as reader:
+    record = make_image_record(image, context)
+    with context.limits.reading(), context.source.open(image) as reader:
         pixels = read_pixels(reader)
-    with work.gates.computing():
-        limits: dict[str, Any] = {"threads": work.threads, "memory": work.memory}
-        results = _make_results(analyze_pixels(image, pixels, work.recipe, work.project, **limits), work)
-    with work.gates.writing(), work.sink.begin(image, record) as writer:
-        return store_results(results, record, work, writer)
+    with context.limits.computing():
+        limits: dict[str, Any] = {"threads": context.threads, "memory": context.memory}
+        results = _make_results(analyze_pixels(image, pixels, context.recipe, context.project, **limits), context)
+    with context.limits.writing(), context.sink.begin(image, record) as writer:
+        return store_results(results, record, context, writer)
 
 
-def make_image_record(image: ImageInfo, work: ProcessingContext) -> RunRecord:
+def make_image_record(image: ImageInfo, context: ProcessingContext) -> RunRecord:
     """The ledger's entry for an image whose work begins."""
-    return replace(work.record, image=image.key, fingerprint=image.fingerprint, started=work.now())
+    return replace(context.record, image=image.key, fingerprint=image.fingerprint, started=context.now())
 
 
-def _make_results(found: ImageAnalysis, work: ProcessingContext) -> ImageResults:
-    total = sum(len(table) for table in found.objects.values())
-    kind = roi_kind_of(total, work.recipe.output)
-    preview = preview_of(found, work)
+def _make_results(analysis: ImageAnalysis, context: ProcessingContext) -> ImageResults:
+    total = sum(len(table) for table in analysis.objects.values())
+    kind = choose_output_roi_kind(total, context.recipe.output)
+    preview = draw_preview(analysis, context)
     if kind == "none" or kind == "labels":
-        return ImageResults(found, kind, {}, preview)
-    output = work.recipe.output
+        return ImageResults(analysis, kind, {}, preview)
+    output = context.recipe.output
     shown: dict[str, Any] = {"kind": kind, "simplify": output.simplify, "min_hole": output.min_hole}
     # Whoever holds the writing gate should not compute.
-    drawn = {label: list(trace_outlines(np.asarray(image), **shown)) for label, image in found.labels.items()}
-    return ImageResults(found, kind, drawn, preview)
+    drawn = {label: list(trace_outlines(np.asarray(image), **shown)) for label, image in analysis.labels.items()}
+    return ImageResults(analysis, kind, drawn, preview)
 
 
-def preview_of(found: ImageAnalysis, work: ProcessingContext) -> bytes | None:
+def draw_preview(analysis: ImageAnalysis, context: ProcessingContext) -> bytes | None:
     """The picture of an image for its container's contact sheet, where one is wanted and can be drawn."""
-    draw = work.preview
-    return None if draw is None else attempt(f"{found.image.key}: its picture", lambda: draw(found))
+    if context.drawer is None:
+        return None
+    return try_drawing(f"{analysis.image.key}: its picture", partial(context.drawer.draw_preview, analysis))
 
 
 def store_results(
-    results: ImageResults, record: RunRecord, work: ProcessingContext, writer: ImageWriter
+    results: ImageResults, record: RunRecord, context: ProcessingContext, writer: ImageWriter
 ) -> dict[str, int]:
     """Store an image's results.
 
     The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
     says ``complete``, and what was written before that is debris which the next run removes.
     """
-    found, key = results.found, record.image
-    _warn_about_kind(results, work.recipe.output)
-    rows = [_store_objects(results, label, work, writer) for label in found.labels]
-    _store_maps(found, work, writer, labelled=results.kind == "labels")
-    work.files.keep(key, "objects", concatenate(rows))
-    work.files.keep(key, "summary", make_summary_row(found.image, found.summary, found.objects))
+    analysis, key = results.analysis, record.image
+    _warn_about_kind(results, context.recipe.output)
+    rows = [_store_objects(results, label, context, writer) for label in analysis.labels]
+    _store_maps(analysis, context, writer, labelled=results.kind == "labels")
+    context.files.keep(key, "objects", concatenate(rows))
+    context.files.keep(key, "summary", make_summary_row(analysis.image, analysis.summary, analysis.objects))
     picture = results.preview
     if picture is not None:
-        attempt(f"{key}: its picture", lambda: work.files.picture(key).write_bytes(picture))
-    counts = dict(found.summary.objects)
-    uncertainty = found.summary.uncertainty
+        try_drawing(f"{key}: its picture", lambda: context.files.picture(key).write_bytes(picture))
+    counts = dict(analysis.summary.objects)
+    uncertainty = analysis.summary.uncertainty
     known = uncertainty if math.isfinite(uncertainty) else None
-    writer.complete(replace(record, state="complete", finished=work.now(), objects=counts, uncertainty=known))
+    writer.complete(replace(record, state="complete", finished=context.now(), objects=counts, uncertainty=known))
     return counts
 
 
@@ -148,24 +150,24 @@ def choose_roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"]
     return "mask" if count <= 10 * budget else "labels"
 
 
-def roi_kind_of(total: int, output: OutputSettings) -> RoiKind:
+def choose_output_roi_kind(total: int, output: OutputSettings) -> RoiKind:
     """How so many objects of an image are shown."""
     return choose_roi_kind(output.rois, total, output.roi_budget)
 
 
 def _warn_about_kind(results: ImageResults, output: OutputSettings) -> None:
     if output.rois == "auto" and results.kind != "polygon":
-        found, total = results.found, sum(len(table) for table in results.found.objects.values())
+        analysis, total = results.analysis, sum(len(table) for table in results.analysis.objects.values())
         said = "%s: %d objects, more than %d: shown as %s"
-        _log.warning(said, found.image.key, total, output.roi_budget, results.kind)
+        _log.warning(said, analysis.image.key, total, output.roi_budget, results.kind)
 
 
-def _store_objects(results: ImageResults, label: str, work: ProcessingContext, writer: ImageWriter) -> Table:
+def _store_objects(results: ImageResults, label: str, context: ProcessingContext, writer: ImageWriter) -> Table:
     """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
-    table = add_image_columns(results.found.objects[label], results.found.image)
+    table = add_image_columns(results.analysis.objects[label], results.analysis.image)
     if label not in results.outlines:
         return table
-    color = class_colors(work.recipe, work.project)[label]
+    color = class_colors(context.recipe, context.project)[label]
     return table.with_column(Column("Roi", "roi", writer.save_rois(results.outlines[label], name=label, color=color)))
 
 
@@ -173,25 +175,29 @@ _WHITE = (255, 255, 255)
 _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image": "image", "zarr": "zarr"}
 
 
-def _store_maps(found: ImageAnalysis, work: ProcessingContext, writer: ImageWriter, *, labelled: bool) -> None:
+def _store_maps(analysis: ImageAnalysis, context: ProcessingContext, writer: ImageWriter, *, labelled: bool) -> None:
     """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
-    output, classes = work.recipe.output, work.project.classes
+    output, classes = context.recipe.output, context.project.classes
     names = [c.name for c in classes]
     if output.probabilities != "none":
         form = _FORMS[output.probabilities]
-        writer.save_image(ResultImage("probabilities", found.probabilities, channels=names, form=form, classes=classes))
+        writer.save_image(
+            ResultImage("probabilities", analysis.probabilities, channels=names, form=form, classes=classes)
+        )
     if output.segmentation != "none":
         form = _FORMS[output.segmentation]
         writer.save_image(
             ResultImage(
-                "segmentation", _lazy_segmentation(found), channels=["Segmentation"], form=form, classes=classes
+                "segmentation", _lazy_segmentation(analysis), channels=["Segmentation"], form=form, classes=classes
             )
         )
     labels = "image" if labelled and output.labels == "none" else output.labels
     if labels != "none":
-        of = [next((c for c in classes if c.name == name), ClassLabel(name, _WHITE)) for name in found.labels]
+        of = [next((c for c in classes if c.name == name), ClassLabel(name, _WHITE)) for name in analysis.labels]
         writer.save_image(
-            ResultImage("labels", _stack_labels(found), channels=list(found.labels), form=_FORMS[labels], classes=of)
+            ResultImage(
+                "labels", _stack_labels(analysis), channels=list(analysis.labels), form=_FORMS[labels], classes=of
+            )
         )
 
 
@@ -207,19 +213,19 @@ class _ComputedArray:
         return self.make(place[:4])[..., place[4]]
 
 
-def _lazy_segmentation(found: ImageAnalysis) -> PixelArray:
+def _lazy_segmentation(analysis: ImageAnalysis) -> PixelArray:
     """The simple segmentation."""
 
     def make(place: tuple[Any, ...]) -> NDArray[Any]:
-        return simple_segmentation(np.asarray(found.probabilities[place]))
+        return simple_segmentation(np.asarray(analysis.probabilities[place]))
 
-    return _ComputedArray((*found.image.shape[:4], 1), np.dtype(np.uint8), make)
+    return _ComputedArray((*analysis.image.shape[:4], 1), np.dtype(np.uint8), make)
 
 
-def _stack_labels(found: ImageAnalysis) -> PixelArray:
+def _stack_labels(analysis: ImageAnalysis) -> PixelArray:
     """The labels of all classes, a channel for each."""
 
     def make(place: tuple[Any, ...]) -> NDArray[Any]:
-        return np.stack([image[place] for image in found.labels.values()], axis=-1)
+        return np.stack([image[place] for image in analysis.labels.values()], axis=-1)
 
-    return _ComputedArray((*found.image.shape[:4], len(found.labels)), np.dtype(np.int32), make)
+    return _ComputedArray((*analysis.image.shape[:4], len(analysis.labels)), np.dtype(np.int32), make)

@@ -1,7 +1,7 @@
-"""The two edges of a run: where pixels come from and where results go.
+"""What a run needs from outside, as Protocols: a source of images, a sink for results, and what draws pictures.
 
-OMERO and a folder both stand behind these; `runs` knows nothing else of them. Implementations conform by structure
-and need not import this file.
+`omero_pixclf.connector` (OMERO), `omero_pixclf.folder` (files) and `omero_pixclf.report` (pictures) implement them.
+An implementation conforms by its methods and need not import this module.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -20,7 +20,11 @@ from omero_pixclf.objects.outline import Outline
 from omero_pixclf.provenance import RunRecord
 from omero_pixclf.table import Table
 
-__all__ = ["ImageSource", "ImageWriter", "ResultImage", "ResultSink"]
+if TYPE_CHECKING:
+    from omero_pixclf.runs.analysis import ImageAnalysis
+    from omero_pixclf.runs.state.manifest import Manifest
+
+__all__ = ["Backend", "ImageSource", "ImageWriter", "PictureDrawer", "ResultImage", "ResultSink", "WorkerBackends"]
 
 
 class ImageSource(Protocol):
@@ -99,3 +103,35 @@ class ResultSink(Protocol):
 
         Keys are the names given, values addresses such as ``"FileAnnotation:31"``.
         """
+
+
+class Backend(Protocol):
+    """A source and a sink that any process can open for itself; can be pickled."""
+
+    def open(self) -> AbstractContextManager[tuple[ImageSource, ResultSink]]:
+        """Open a source and a sink, with a session of their own where there is a server, until the context ends."""
+
+
+class WorkerBackends(Protocol):
+    """Gives each worker process of a run its backend."""
+
+    def for_new_worker(self) -> Backend:
+        """Return the backend for a worker that starts now; called in the run's own process.
+
+        Raises
+        ------
+        UnreachableError, LoginError
+            The server is gone, or does not accept the user any more.
+        """
+
+
+class PictureDrawer(Protocol):
+    """Draws the pictures of a run; can be pickled. What it raises costs the picture, never results."""
+
+    def draw_preview(self, analysis: ImageAnalysis) -> bytes | None:
+        """Return a PNG of an image with the outlines of its objects; None for images that get no preview."""
+
+    def draw_report(
+        self, manifest: Manifest, record: RunRecord, images: Sequence[ImageInfo], tables: Mapping[str, Table]
+    ) -> Sequence[Path]:
+        """Draw a container's pictures and report into the run's folder; return the files to attach."""

@@ -23,7 +23,6 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,13 +30,16 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 from pathlib import Path
 
-from omero_pixclf.app.backends import WorkerContext, omero_edges, utc_now
+from omero_pixclf.app.backends import open_source_and_sink
 from omero_pixclf.config import load_recipe
 from omero_pixclf.ilastik.project import read_project
-from omero_pixclf.provenance import RunRecord
+from omero_pixclf.provenance import RunRecord, utc_now
 from omero_pixclf.runs.blocks.array import choose_grid
 from omero_pixclf.runs.blocks.block_plan import MAX_IMBALANCE
+from omero_pixclf.runs.blocks.stages import process_task
 from omero_pixclf.runs.execution.concurrency import READERS, WRITERS, StageLimits
+from omero_pixclf.runs.image import ProcessingContext
+from omero_pixclf.runs.state.image_files import ImageFiles
 from tests.benchmarks.scaling import large_plate
 from tests.benchmarks.stand import PROJECT, Stand, session, stand
 
@@ -97,15 +99,14 @@ def _stages(at: Stand, tiles: int) -> dict[str, float]:
     with (
         session(at) as opened,
         tempfile.TemporaryDirectory() as folder,
-        omero_edges(opened, recipe) as (source, sink),
+        open_source_and_sink(opened, recipe.output) as (source, sink),
     ):
         (Path(folder) / "images").mkdir()
-        place = WorkerContext(recipe, project, record, Path(folder), Path(folder), "", 1)
-        perform = place.work(source, sink, threading.Event())
-        gates = StageLimits(*(lambda stage=stage: _timed(spent, stage) for stage in spent))
-        work = replace(perform.keywords["work"], gates=gates)  # type: ignore[attr-defined]
+        limits = StageLimits(*(lambda stage=stage: _timed(spent, stage) for stage in spent))
+        files = ImageFiles(Path(folder))
+        context = ProcessingContext(source, sink, recipe, project, record, files, utc_now, threads=1, limits=limits)
         images = list(source.images([f"Plate:{number}"]))
-        found = sum(sum(perform.func(image, work=work).values()) for image in images[1:])  # type: ignore[attr-defined]
+        found = sum(sum(process_task(image, context).values()) for image in images[1:])
         spent = dict.fromkeys(spent, 0.0) | spent
     count = len(images) - 1
     pixels = prod(images[0].shape[:4])

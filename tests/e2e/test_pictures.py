@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from omero_pixclf.app.execute import RunRequest
-from omero_pixclf.app.runs import run_in_folder
+from omero_pixclf.app.execute import run_in_folder
+from omero_pixclf.app.request import RunRequest
 from omero_pixclf.config import load_recipe
 from omero_pixclf.demo.images import plate_field
 from omero_pixclf.files.export.image_writer import save_image

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from omero_pixclf.app.execute import RunRequest
-from omero_pixclf.app.runs import run_in_folder
+from omero_pixclf.app.execute import run_in_folder
+from omero_pixclf.app.request import RunRequest
 from omero_pixclf.cli.predict import predict
 from omero_pixclf.config import parse_recipe
 from omero_pixclf.errors import UsageError

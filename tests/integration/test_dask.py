@@ -44,7 +44,7 @@ def image(number: int) -> ImageInfo:
 
 
 @contextmanager
-def at_work(folder: Path, what: str, key: str, threads: int, stopping: threading.Event) -> Iterator[TaskFunction]:
+def at_work(folder: Path, what: str, key: str, stopping: threading.Event, threads: int) -> Iterator[TaskFunction]:
     assert threads == 2
 
     def work(one: ImageInfo) -> dict[str, int]:

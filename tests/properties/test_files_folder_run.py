@@ -23,7 +23,7 @@ from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
 from omero_pixclf.runs.image import ProcessingContext, process_image
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageSource, ResultSink
-from omero_pixclf.runs.run import ContainerOutcome, execute_run
+from omero_pixclf.runs.run import ContainerOutcome, RunOutput, execute_run
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
 PROJECT = Path(images.__file__).parent / "plate.ilp"
@@ -62,8 +62,8 @@ def run(
             [ManifestEntry(i.image.key, i.image.place.container, i.image.name, "due", i.reason) for i in items]
         )
         work = ProcessingContext(source, sink, recipe, project, record, manifest, lambda: NOW)
-        executor = partial(execute_in_process, work=lambda i: process_image(i, work))
-        events = list(execute_run(items, manifest, sink, record, executor, lambda *_: ()))
+        executor = partial(execute_in_process, function=lambda i: process_image(i, work))
+        events = list(execute_run(items, executor, RunOutput(manifest, sink, record)))
     outcomes = [e for e in events if isinstance(e, ImageOutcome)]
     tables = [path for e in events if isinstance(e, ContainerOutcome) for _, path in e.written]
     return items, outcomes, tables

@@ -77,7 +77,7 @@ DOORS: dict[str, Any] = {
     "runs merge of files": lambda out, text: list(merge.merge_in_folder(out, [text])),
     "runs merge in OMERO": lambda out, text: list(merge.merge_in_omero(Login(), [text])),
     "resume": lambda out, text: runs.load_resumed_request(text),
-    "resume of files": lambda out, text: runs.load_resumed_request(text, folder=runs.run_state_folder(out)),
+    "resume of files": lambda out, text: runs.load_resumed_request(text, folder=runs.results_state_folder(out)),
 }
 
 

@@ -16,8 +16,7 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from omero_pixclf.app.execute import RunRequest
-from omero_pixclf.app.runs import run_state_folder
+from omero_pixclf.app.request import RunRequest, results_state_folder
 from omero_pixclf.cli import cli
 from omero_pixclf.cli.options import SECTIONS, SERVER_NAMES, pop_recipe
 from omero_pixclf.cli.run import ALLOWED_WITH_RESUME, check, run
@@ -163,7 +162,7 @@ def test_what_a_resumed_run_would_not_follow_is_refused_by_name(flag: str, tmp_p
 def test_the_axes_of_a_resumed_run_may_be_repeated_but_not_changed(tmp_path: Path) -> None:
     run_id = "20261121T053012-ab12cd"
     header = RunHeader(run_id, RECIPE.model_dump(mode="json"), "h", ("a",), str(tmp_path), "", "now", axes="tyx")
-    with Manifest.create(run_state_folder(tmp_path) / run_id, header):
+    with Manifest.create(results_state_folder(tmp_path) / run_id, header):
         pass
     said = {}
     for axes in ("zyx", "tyx"):

@@ -19,7 +19,7 @@ from omero_pixclf.provenance import RunRecord
 from omero_pixclf.runs.execution.serial import ImageOutcome, execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem, plan_images
 from omero_pixclf.runs.protocols import ImageWriter
-from omero_pixclf.runs.run import ContainerOutcome, RunFinished, execute_run
+from omero_pixclf.runs.run import ContainerOutcome, RunFinished, RunOutput, execute_run
 from omero_pixclf.runs.state.manifest import EntryState, Manifest, RunHeader
 from omero_pixclf.runs.state.recovery import recover_results
 from omero_pixclf.table import Column, Table
@@ -138,7 +138,7 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
     manifest.add([])
     return list(
         execute_run(
-            plan, manifest, folder, record(image(0), "new"), partial(execute_in_process, work=work), lambda *_: ()
+            plan, partial(execute_in_process, function=work), RunOutput(manifest, folder, record(image(0), "new"))
         )
     )
 
@@ -179,14 +179,21 @@ def test_a_lost_server_ends_the_run_and_leaves_the_image_due(tmp_path: Path) -> 
             list(
                 execute_run(
                     plan,
-                    manifest,
-                    folder,
-                    record(images[0], "new"),
-                    partial(execute_in_process, work=work),
-                    lambda *_: (),
+                    partial(execute_in_process, function=work),
+                    RunOutput(manifest, folder, record(images[0], "new")),
                 )
             )
         assert [e.state for e in manifest.entries()] == ["due", "due"]
+
+
+class NoPictures:
+    """Draws nothing."""
+
+    def draw_preview(self, analysis: object) -> bytes | None:
+        raise AssertionError("no image is analyzed here")
+
+    def draw_report(self, manifest: object, record: object, images: object, tables: object) -> Sequence[Path]:
+        raise RuntimeError("no matplotlib")
 
 
 def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -196,14 +203,10 @@ def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: py
         manifest.keep(one.key, "summary", row(one, 7))
         return {"Nucleus": 7}
 
-    def pictures(images: Sequence[ImageInfo], tables: Mapping[str, Table]) -> Sequence[Path]:
-        raise RuntimeError("no matplotlib")
-
     with start(tmp_path) as manifest:
         plan, told = planned(manifest, folder.all), record(image(1), "new")
-        *_, container, finished = execute_run(
-            plan, manifest, folder, told, partial(execute_in_process, work=work), pictures
-        )
+        output = RunOutput(manifest, folder, told, NoPictures())
+        *_, container, finished = execute_run(plan, partial(execute_in_process, function=work), output)
     assert isinstance(container, ContainerOutcome) and not container.reason and container.pictures == ()
     assert isinstance(finished, RunFinished) and not finished.failed
     assert [(name, list(tables)) for name, tables in folder.finished] == [("Dataset:1", ["summary"])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -83,6 +83,16 @@ def scene(name: str) -> NDArray[Any]:
     return np.concatenate([field, field[:, :, ::-1]])
 
 
+class FewPixels:
+    """Draws some pixels of an image, as they are."""
+
+    def draw_preview(self, analysis: Any) -> bytes:
+        return np.asarray(analysis.pixels[:, :, ::3, ::3]).tobytes()
+
+    def draw_report(self, manifest: object, record: object, images: object, tables: object) -> Sequence[Path]:
+        raise AssertionError("no container is finished here")
+
+
 def work_on(folder: Path, name: str, **changes: Any) -> tuple[ProcessingContext, Memory]:
     project = read_project(DEMO / f"{name}.ilp")
     pixels = np.ascontiguousarray(scene(name))
@@ -100,8 +110,7 @@ def work_on(folder: Path, name: str, **changes: Any) -> tuple[ProcessingContext,
     (folder / "images").mkdir(parents=True)
     memory = Memory(info, pixels)
     record = RunRecord("r", "", "n", "h", "", project.name, project.sha256, "0", NOW)
-    see = lambda found: np.asarray(found.pixels[:, :, ::3, ::3]).tobytes()  # noqa: E731
-    work = ProcessingContext(memory, memory, recipe, project, record, ImageFiles(folder), lambda: NOW, see, 1)  # type: ignore[arg-type]
+    work = ProcessingContext(memory, memory, recipe, project, record, ImageFiles(folder), lambda: NOW, FewPixels(), 1)  # type: ignore[arg-type]
     return work, memory
 
 
@@ -179,8 +188,11 @@ def test_polygons_show_holes_of_the_size_that_the_recipe_names_and_tables_do_not
     assert rows[0] == rows[100_000]
 
 
-def broken(found: Any) -> bytes:
-    raise RuntimeError("no picture")
+class Broken(FewPixels):
+    """Cannot draw."""
+
+    def draw_preview(self, analysis: Any) -> bytes:
+        raise RuntimeError("no picture")
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -189,7 +201,7 @@ def test_a_picture_that_cannot_be_drawn_costs_no_results(
     whole: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     work, memory = work_on(tmp_path / "one", "plate")
-    work = replace(work, preview=broken)
+    work = replace(work, drawer=Broken())
     if whole:
         process_image(memory.info, work)
     else:

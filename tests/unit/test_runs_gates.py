@@ -104,7 +104,7 @@ def test_the_next_image_is_read_and_the_former_written_while_one_is_computed(tmp
         return {}
 
     with manifest_of(tmp_path, 3) as (manifest, items):
-        outcomes = list(execute_in_process(items, manifest, work, lanes=3))
+        outcomes = list(execute_in_process(items, manifest, work, concurrency=3))
         assert [o.reason for o in outcomes] == ["", "", ""]
         assert {e.state for e in manifest.entries()} == {"done"}
 
@@ -122,6 +122,6 @@ def test_an_interrupt_lets_the_stage_end_and_leaves_what_waited_due(tmp_path: Pa
 
     with manifest_of(tmp_path, 6) as (manifest, items):
         with pytest.raises(KeyboardInterrupt):
-            list(execute_in_process(items, manifest, work, lanes=3, stopping=stopping))
+            list(execute_in_process(items, manifest, work, concurrency=3, stopping=stopping))
         states = [e.state for e in manifest.entries()]
     assert states[0] == "due" and "running" not in states and states.count("due") >= 4

@@ -97,7 +97,7 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
 
 def pool(folder: Path, what: str = "_fail", bad: str = "Image:2", **changes: object) -> ProcessPoolSettings:
     opened = partial(at_work, folder, bad, what, "new")
-    return replace(ProcessPoolSettings(2, lambda: opened, lanes=2, beat_s=0.2, silence_s=30.0), **changes)  # type: ignore[arg-type]
+    return replace(ProcessPoolSettings(2, lambda: opened, concurrency=2, beat_s=0.2, silence_s=30.0), **changes)  # type: ignore[arg-type]
 
 
 def states(manifest: Manifest) -> dict[str, str]:
@@ -120,7 +120,7 @@ def test_a_failed_image_is_recorded_and_every_other_is_done_once(manifest: Manif
 
 
 def test_few_images_are_spread_over_all_workers_however_many_one_may_have(manifest: Manifest, tmp_path: Path) -> None:
-    list(execute_in_processes(ITEMS[:4], manifest, pool(tmp_path, lanes=3)))
+    list(execute_in_processes(ITEMS[:4], manifest, pool(tmp_path, concurrency=3)))
     by = [(tmp_path / image(n).key).read_text().split()[0] for n in range(4)]
     assert sorted(map(by.count, set(by))) == [2, 2]
 
@@ -151,7 +151,7 @@ def test_workers_whose_session_ended_are_replaced_by_ones_with_a_new_one(manifes
     def renew() -> processes.OpenWork:
         return partial(at_work, tmp_path, "Image:2", "_lose_old_session", next(keys, "new"))
 
-    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=renew)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, prepare_worker=renew)))
     assert states(manifest) == ALL_DONE
 
 
@@ -183,7 +183,7 @@ def test_a_worker_that_is_killed_while_it_starts_keeps_nobody_waiting(manifest: 
 
     killer = threading.Thread(target=kill_first)
     killer.start()
-    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: opened)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, prepare_worker=lambda: opened)))
     killer.join()
     assert states(manifest) == ALL_DONE
 
@@ -200,7 +200,7 @@ def test_workers_that_cannot_even_start_end_the_run(
     monkeypatch.setattr(processes, "MAX_LOSSES", 1)
     monkeypatch.setattr(processes, "MAX_TRIES", 9)
     with pytest.raises(OutputError, match="died"):
-        list(execute_in_processes(ITEMS, manifest, pool(tmp_path, renew=lambda: unable)))
+        list(execute_in_processes(ITEMS, manifest, pool(tmp_path, prepare_worker=lambda: unable)))
     assert set(states(manifest).values()) == {"due"}
 
 
@@ -263,7 +263,7 @@ def test_what_the_plan_has_decided_starts_no_worker(manifest: Manifest, tmp_path
         raise AssertionError("nobody is needed")
 
     items = [PlanItem(image(1), "done", "same"), PlanItem(image(2), "refused", "no")]
-    outcomes = list(execute_in_processes(items, manifest, pool(tmp_path, renew=renew)))
+    outcomes = list(execute_in_processes(items, manifest, pool(tmp_path, prepare_worker=renew)))
     assert [o.state for o in outcomes] == ["skipped", "refused"]
     assert states(manifest)["Image:2"] == "refused"
 

@@ -98,8 +98,8 @@ def test_what_is_not_a_whole_set_of_shares_is_refused_with_what_is_missing(tmp_p
 
 def test_workers_times_threads_are_the_cores() -> None:
     many = [image(n) for n in range(384)]
-    crew = allocate_workers(many, PROJECT, cores=8, free=64 * GIB)
-    assert (crew.workers, crew.threads, crew.lanes) == (8, 1, 3)
+    workers = allocate_workers(many, PROJECT, cores=8, free=64 * GIB)
+    assert (workers.workers, workers.threads, workers.concurrency) == (8, 1, 3)
     assert allocate_workers(many, PROJECT, workers=2, cores=8, free=64 * GIB).threads == 4
     assert allocate_workers(many, PROJECT, threads=4, cores=8, free=64 * GIB).workers == 2
     assert allocate_workers(many[:3], PROJECT, cores=8, free=64 * GIB).workers == 1
@@ -115,9 +115,9 @@ def test_workers_share_the_memory_and_those_that_do_not_fit_are_refused() -> Non
 
 def test_images_that_fill_the_memory_go_one_by_one() -> None:
     large = [image(n, 8000) for n in range(20)]
-    crew = allocate_workers(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
-    assert crew.lanes == 1
-    assert crew.expected <= 3 * GIB
+    workers = allocate_workers(large, PROJECT, workers=2, memory=6 * GIB, cores=2, free=64 * GIB)
+    assert workers.concurrency == 1
+    assert workers.expected <= 3 * GIB
 
 
 def test_an_image_whose_maps_have_no_room_is_refused_before_work(tmp_path: Path) -> None:

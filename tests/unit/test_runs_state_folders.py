@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.app.runs import run_state_folder
+from omero_pixclf.app.request import results_state_folder
 from omero_pixclf.errors import OutputError, UsageError
 from omero_pixclf.runs.planning.resources import check_disk_space
 from omero_pixclf.runs.state.manifest import Manifest, RunHeader, is_run_folder
@@ -35,14 +35,14 @@ def ordinary_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 def test_nobody_else_can_look_into_a_run(tmp_path: Path) -> None:
-    for folder in (state_folder(), run_state_folder(tmp_path / "out"), tmp_path / "watcher"):
+    for folder in (state_folder(), results_state_folder(tmp_path / "out"), tmp_path / "watcher"):
         with Manifest.create(folder / RUN, HEADER) as manifest:
             assert mode(manifest.folder) == 0o700
         assert mode(folder) == 0o700
 
 
 def test_a_run_that_earlier_versions_left_open_is_closed_when_it_is_opened(tmp_path: Path) -> None:
-    for folder in (state_folder(), run_state_folder(tmp_path / "out")):
+    for folder in (state_folder(), results_state_folder(tmp_path / "out")):
         with Manifest.create(folder / RUN, HEADER):
             pass
         for place in (folder, folder / RUN):
@@ -56,9 +56,9 @@ def test_a_run_that_earlier_versions_left_open_is_closed_when_it_is_opened(tmp_p
 def test_a_results_folder_that_a_group_writes_to_stays_open_to_the_group(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out").chmod(0o2775)
-    with Manifest.create(run_state_folder(tmp_path / "out") / RUN, HEADER) as manifest:
+    with Manifest.create(results_state_folder(tmp_path / "out") / RUN, HEADER) as manifest:
         assert mode(manifest.folder) == 0o700
-    assert mode(run_state_folder(tmp_path / "out")) & 0o070 == 0o070
+    assert mode(results_state_folder(tmp_path / "out")) & 0o070 == 0o070
 
 
 def test_a_folder_that_somebody_named_and_uses_for_more_is_not_closed(
@@ -79,13 +79,13 @@ def test_a_state_folder_that_cannot_be_made_is_told_with_the_setting_that_counts
     monkeypatch.setenv("OMERO_PIXCLF_STATE", str(tmp_path / "file" / "state"))
     with pytest.raises(OutputError, match="OMERO_PIXCLF_STATE"), Manifest.create(state_folder() / RUN, HEADER):
         pass
-    with pytest.raises(OutputError) as caught, Manifest.create(run_state_folder(tmp_path / "file") / RUN, HEADER):
+    with pytest.raises(OutputError) as caught, Manifest.create(results_state_folder(tmp_path / "file") / RUN, HEADER):
         pass
     assert "--out" in str(caught.value) and "OMERO_PIXCLF_STATE" not in str(caught.value)
 
 
 def test_a_full_disk_is_told_with_the_setting_that_counts_there(tmp_path: Path) -> None:
-    for folder, advice in ((state_folder(), "OMERO_PIXCLF_STATE"), (run_state_folder(tmp_path), "--out")):
+    for folder, advice in ((state_folder(), "OMERO_PIXCLF_STATE"), (results_state_folder(tmp_path), "--out")):
         with pytest.raises(OutputError) as caught:
             check_disk_space(2**60, folder)
         assert "1048576 TiB" in str(caught.value) and advice in str(caught.value)
@@ -100,7 +100,7 @@ def test_small_sizes_are_no_zeros() -> None:
 def test_a_run_that_is_not_there_is_told_with_the_command_that_lists_those_of_that_place(tmp_path: Path) -> None:
     with (
         pytest.raises(UsageError, match=f"runs list --out {tmp_path}$"),
-        Manifest.open(run_state_folder(tmp_path) / RUN),
+        Manifest.open(results_state_folder(tmp_path) / RUN),
     ):
         pass
     with pytest.raises(UsageError, match=r"runs list$"), Manifest.open(state_folder() / RUN):

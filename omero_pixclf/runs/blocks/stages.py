@@ -50,10 +50,10 @@ from omero_pixclf.runs.image import (
     ImageResults,
     ProcessingContext,
     RoiKind,
+    choose_output_roi_kind,
+    draw_preview,
     make_image_record,
-    preview_of,
     process_image,
-    roi_kind_of,
     store_results,
 )
 from omero_pixclf.runs.planning.resources import needs_blocks
@@ -65,30 +65,30 @@ __all__ = ["make_block_plan", "process_task"]
 TASKS_IN_FLIGHT = 2  # pieces that one worker alone has on their way: one is read, one computed
 
 
-def process_task(task: Task, work: ProcessingContext) -> dict[str, int]:
+def process_task(task: Task, context: ProcessingContext) -> dict[str, int]:
     """A whole image, in pieces where it is larger than the memory allowed, or one piece of an image.
 
     Returns the number of objects per class; nothing for a piece that is not the last.
     """
     if isinstance(task, BlockTask):
-        return _STAGES[task.stage](make_block_plan(task.image, work), task.number, work)
-    if needs_blocks(task, work.project, work.memory):
-        return _process_all_blocks(make_block_plan(task, work), work)
-    return process_image(task, work)
+        return _STAGES[task.stage](make_block_plan(task.image, context), task.number, context)
+    if needs_blocks(task, context.project, context.memory):
+        return _process_all_blocks(make_block_plan(task, context), context)
+    return process_image(task, context)
 
 
-def make_block_plan(image: ImageInfo, work: ProcessingContext) -> BlockPlan:
+def make_block_plan(image: ImageInfo, context: ProcessingContext) -> BlockPlan:
     """How an image is cut."""
-    return BlockPlan(image, work.recipe, work.project, work.files.pieces(image.key))
+    return BlockPlan(image, context.recipe, context.project, context.files.pieces(image.key))
 
 
-def _process_all_blocks(cutting: BlockPlan, work: ProcessingContext) -> dict[str, int]:
+def _process_all_blocks(cutting: BlockPlan, context: ProcessingContext) -> dict[str, int]:
     """What is left to do of an image, by this worker alone."""
     counts: dict[str, int] = {}
     for stage in cutting.stages:
         pool = ThreadPoolExecutor(TASKS_IN_FLIGHT)
         try:
-            for done in pool.map(lambda piece: process_task(piece, work), cutting.left(stage)):
+            for done in pool.map(lambda piece: process_task(piece, context), cutting.left(stage)):
                 counts = done
         finally:
             pool.shutdown(cancel_futures=True)
@@ -109,31 +109,31 @@ class _BlockReader:
         return np.ascontiguousarray(self.pixels[tuple(slice(a - o, b - o) for a, b, o in at)])
 
 
-def _predict_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
+def _predict_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Read a block with what is around it, predict it, and keep both."""
     image, own = cutting.image, make_region(cutting.grid.place(number), cutting.image.shape[4])
     span, whole = BoundingBox(own.start[1:4], own.stop[1:4]), image.shape[1:4]
-    wide = span.expand(prediction_halo(work.project, image.shape[1]), whole)
+    wide = span.expand(prediction_halo(context.project, image.shape[1]), whole)
     box = Region((own.start[0], *wide.start, 0), (own.stop[0], *wide.stop, image.shape[4]))
-    with work.gates.reading(), work.source.open(image) as reader:
+    with context.limits.reading(), context.source.open(image) as reader:
         pixels = reader.read(box)
-    with work.gates.computing():
-        chosen = select_project_channels(_BlockReader(image, box, pixels), work.recipe, work.project)
-        found = np.empty((*own.shape[:4], len(work.project.classes)), np.float32)
-        limits: dict[str, Any] = {"memory": work.memory, "threads": work.threads, "region": own}
-        deque(predict_blocks(work.project, chosen, **limits, out=found), 0)
+    with context.limits.computing():
+        chosen = select_project_channels(_BlockReader(image, box, pixels), context.recipe, context.project)
+        found = np.empty((*own.shape[:4], len(context.project.classes)), np.float32)
+        limits: dict[str, Any] = {"memory": context.memory, "threads": context.threads, "region": own}
+        deque(predict_blocks(context.project, chosen, **limits, out=found), 0)
         cutting.pixels.write(number, pixels[(slice(None), *span.slices_in(wide))])
         cutting.probabilities.write(number, found)  # the last: it says that the piece is done
     return {}
 
 
-def _label_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
+def _label_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """The objects of a block, as far as they lie in it, of all classes."""
     times, *sides = cutting.grid.place(number)
     place = (sides[0], sides[1], sides[2])
     arrays: Arrays = {}
-    settings = segmentation_settings(work.recipe.objects)
-    with work.gates.computing():
+    settings = segmentation_settings(context.recipe.objects)
+    with context.limits.computing():
         for name, index in cutting.classes.items():
             found, frames = [], []
             for t in range(times.start, times.stop):
@@ -146,13 +146,13 @@ def _label_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> di
     return {}
 
 
-def _merge_blocks(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
-    with work.gates.computing():
+def _merge_blocks(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+    with context.limits.computing():
         save_arrays(cutting.mark(BlockTask(cutting.image, "join", number)), merge_objects(cutting))
     return {}
 
 
-def _segment_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
+def _segment_image(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """All objects, block by block, by one worker; under names of its own, for there may be another one who was lost."""
     attempt, made, arrays = os.urandom(4).hex(), list[BlockArray](), Arrays()
 
@@ -160,11 +160,11 @@ def _segment_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
         made.append(BlockArray(cutting.folder, f"{attempt}-{len(made)}", cutting.grid, np.int32))
         return made[-1]
 
-    with work.gates.computing():
+    with context.limits.computing():
         for name, index in cutting.classes.items():
             out, block = empty(), cutting.grid.block[1:]
             size = cutting.image.pixel_size_um
-            settings = segmentation_settings(work.recipe.objects)
+            settings = segmentation_settings(context.recipe.objects)
             segment_blocks(
                 cutting.probabilities, index, settings, out=out, scratch=empty, block=block, pixel_size_um=size
             )
@@ -178,12 +178,12 @@ def _segment_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
     return {}
 
 
-def _measure_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
+def _measure_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Measure and outline the objects that begin in a block, of all classes, and sum the block up."""
-    image, block, output = cutting.image, cutting.grid.block[1:], work.recipe.output
-    with work.gates.computing():
+    image, block, output = cutting.image, cutting.grid.block[1:], context.recipe.output
+    with context.limits.computing():
         found = {name: load_merged_objects(cutting, name) for name in cutting.classes}
-        kind, arrays = _kind(found, work), Arrays()
+        kind, arrays = _kind(found, context), Arrays()
         for name, index in cutting.classes.items():
             facts, tables, outlines = cutting.facts(name), list[Table](), list[Outline]()
             for t, objects in found[name].beginning_in(number):
@@ -202,14 +202,14 @@ def _measure_block(cutting: BlockPlan, number: int, work: ProcessingContext) -> 
     return {}
 
 
-def _kind(found: dict[str, MergedObjects], work: ProcessingContext) -> RoiKind:
-    return roi_kind_of(sum(map(len, found.values())), work.recipe.output)
+def _kind(found: dict[str, MergedObjects], context: ProcessingContext) -> RoiKind:
+    return choose_output_roi_kind(sum(map(len, found.values())), context.recipe.output)
 
 
-def _store_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> dict[str, int]:
+def _store_image(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Put together what the blocks have left, and store it."""
-    record = make_image_record(cutting.image, work)
-    with work.gates.computing():
+    record = make_image_record(cutting.image, context)
+    with context.limits.computing():
         files = [load_arrays(cutting.mark(piece)) for piece in cutting.pieces("objects")]
         joined = {name: load_merged_objects(cutting, name) for name in cutting.classes}
         tables = {
@@ -221,14 +221,14 @@ def _store_image(cutting: BlockPlan, number: int, work: ProcessingContext) -> di
         summary = combine_sums([sums_from_arrays(saved) for saved in files], counts, covered)
         labels = {name: found.labels for name, found in joined.items()}
         found = ImageAnalysis(cutting.image, cutting.pixels, cutting.probabilities, labels, tables, summary)
-        kind = _kind(joined, work)
+        kind = _kind(joined, context)
         drawn = kind in ("polygon", "mask")
         outlines = (
             {n: outlines_from_arrays(files, f"{i}.outlines.") for n, i in cutting.classes.items()} if drawn else {}
         )
-        results = ImageResults(found, kind, outlines, preview_of(found, work))
-    with work.gates.writing(), work.sink.begin(cutting.image, record) as writer:
-        return store_results(results, record, work, writer)
+        results = ImageResults(found, kind, outlines, draw_preview(found, context))
+    with context.limits.writing(), context.sink.begin(cutting.image, record) as writer:
+        return store_results(results, record, context, writer)
 
 
 def _count_object_pixels(table: Table) -> int:

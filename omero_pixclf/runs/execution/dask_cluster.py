@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,12 +25,12 @@ from omero_pixclf.runs.execution.serial import (
 )
 from omero_pixclf.runs.execution.task import Task, get_task_image
 from omero_pixclf.runs.execution.task_queue import ImageSplitter, TaskQueue, split_none
-from omero_pixclf.runs.execution.worker import ServerLost, TaskReturned
+from omero_pixclf.runs.execution.worker import OpenWorker, ServerLost, TaskReturned
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.planning.workers import ClusterCapacity
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["TASKS_PER_WORKER", "DaskSettings", "OpenSizedWorker", "execute_on_dask", "read_cluster_capacity"]
+__all__ = ["TASKS_PER_WORKER", "DaskSettings", "execute_on_dask", "read_cluster_capacity"]
 
 log = logging.getLogger(__name__)
 
@@ -43,10 +43,6 @@ MAX_KILLED_WORKERS = (
 DEFAULT_WORKERS = 8
 
 
-OpenSizedWorker = Callable[[int, threading.Event], AbstractContextManager[TaskFunction]]
-"""`omero_pixclf.runs.execution.worker.OpenWorker`, told how many threads the worker has."""
-
-
 @dataclass(frozen=True)
 class DaskSettings:
     """Where the workers are, and what they open.
@@ -55,7 +51,7 @@ class DaskSettings:
     ----------
     address
         The scheduler's, ``tcp://host:8786``.
-    renew
+    prepare_worker
         What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
         that traffic can act in OMERO as this user for as long as the run lasts.
     cut
@@ -70,7 +66,7 @@ class DaskSettings:
     """
 
     address: str
-    renew: Callable[[], OpenSizedWorker]
+    prepare_worker: Callable[[], OpenWorker]
     cut: ImageSplitter = split_none
     security: Any = None
     expected: int = 0
@@ -80,8 +76,8 @@ class DaskSettings:
 class _WorkerPluginState:
     """A run on a dask worker: opens what it needs with the first image, closes it with the worker or the run."""
 
-    def __init__(self, name: str, open_work: OpenSizedWorker) -> None:
-        self.name, self._open_work = name, open_work
+    def __init__(self, name: str, open_worker: OpenWorker) -> None:
+        self.name, self._open_worker = name, open_worker
 
     def setup(self, worker: Any) -> None:
         """On the worker, when it gets to know the run."""
@@ -94,7 +90,7 @@ class _WorkerPluginState:
         """What does the work; connections are made by the first who asks."""
         with self._lock:
             if self._work is None:
-                self._work = self._open.enter_context(self._open_work(self._threads, self._stopping))
+                self._work = self._open.enter_context(self._open_worker(self._stopping, self._threads))
             return self._work
 
     def teardown(self, worker: Any) -> None:
@@ -251,7 +247,7 @@ class _DaskRun:
             """As dask wants it."""
 
         name = f"omero_pixclf {self.manifest.header.run_id} {time.time_ns()}"
-        client.register_plugin(Post(name, self.cluster.renew()), name=name)
+        client.register_plugin(Post(name, self.cluster.prepare_worker()), name=name)
         self.posts.append(name)
 
     def _lose_scheduler(self) -> None:
@@ -310,7 +306,7 @@ def read_cluster_capacity(address: str) -> ClusterCapacity:
         client.close(timeout=5)
 
 
-def _open_no_worker() -> OpenSizedWorker:
+def _open_no_worker() -> OpenWorker:
     raise AssertionError("nobody works")
 
 

@@ -96,7 +96,7 @@ def load_jobqueue_settings(path: Path) -> JobQueueSettings:
 
 
 def execute_on_jobqueue(
-    items: Iterable[PlanItem], manifest: Manifest, batch: JobQueueSettings, cluster: DaskSettings
+    items: Iterable[PlanItem], manifest: Manifest, jobs: JobQueueSettings, cluster: DaskSettings
 ) -> Iterator[ImageOutcome]:
     """Work on the items by jobs (`serial.Executor`), which are submitted first and end with the run.
 
@@ -111,8 +111,8 @@ def execute_on_jobqueue(
     if not any(item.decision in ("due", "replace") for item in items):
         yield from execute_on_dask(items, manifest, cluster)  # which then asks nobody
         return
-    with start_jobqueue_cluster(batch, manifest.folder) as (address, security):
-        there = replace(cluster, address=address, security=security, expected=batch.workers)
+    with start_jobqueue_cluster(jobs, manifest.folder) as (address, security):
+        there = replace(cluster, address=address, security=security, expected=jobs.workers)
         yield from execute_on_dask(items, manifest, there)
 
 

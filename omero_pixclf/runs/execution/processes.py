@@ -46,10 +46,10 @@ class ProcessPoolSettings:
 
     Attributes
     ----------
-    renew
+    prepare_worker
         What a new worker opens; asked each time one starts, since the session that it joins may be another by then.
         Raises where the server is gone for good.
-    lanes
+    concurrency
         How many images, or pieces of them, one worker has on their way at a time.
     cut
         Which images the workers share.
@@ -60,8 +60,8 @@ class ProcessPoolSettings:
     """
 
     workers: int
-    renew: Callable[[], OpenWorker]
-    lanes: int = 1
+    prepare_worker: Callable[[], OpenWorker]
+    concurrency: int = 1
     cut: ImageSplitter = split_none
     modules: tuple[str, ...] = ()
     beat_s: float = HEARTBEAT_S
@@ -137,7 +137,7 @@ class _ProcessPool:
         for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
             staying += self._start()
         # Nobody takes more ahead than the others would get: at the end they would have nothing left to do.
-        most = min(self._pool.lanes, ceil((len(self._agenda) + in_hands) / self._pool.workers))
+        most = min(self._pool.concurrency, ceil((len(self._agenda) + in_hands) / self._pool.workers))
         while free := [w for w in staying if len(w.hands) < most and self._may_have(w)]:
             worker, task = min(free, key=lambda w: len(w.hands)), self._agenda.take()
             worker.hands[task.key] = task
@@ -153,9 +153,9 @@ class _ProcessPool:
 
     def _start(self) -> list[_Worker]:
         """One more worker; none where it died before it was there."""
-        open_work = self._pool.renew()
+        open_work = self._pool.prepare_worker()
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._pool.lanes, self._pool.beat_s, log.getEffectiveLevel())
+        arguments = (theirs, self._pool.concurrency, self._pool.beat_s, log.getEffectiveLevel())
         process = self._context.Process(target=run_worker, args=arguments, daemon=True)  # type: ignore[attr-defined]
         worker = _Worker(process, ours, self._clock())
         self._begun.append(process)

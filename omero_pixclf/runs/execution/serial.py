@@ -75,13 +75,13 @@ class TaskResult:
 def execute_in_process(
     items: Iterable[PlanItem],
     manifest: Manifest,
-    work: TaskFunction,
+    function: TaskFunction,
     *,
-    lanes: int = 1,
+    concurrency: int = 1,
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ImageOutcome]:
-    """Work on the items in this process, up to ``lanes`` of them on their way at a time (`concurrency`).
+    """Work on the items in this process, up to ``concurrency`` of them on their way at a time (`concurrency`).
 
     ``stopping`` is set when the run ends early; what has not had its turn by then is left as due.
 
@@ -92,7 +92,7 @@ def execute_in_process(
     """
     todo, stopping = iter(items), stopping or threading.Event()
     under_way: dict[Future[TaskResult], ImageInfo] = {}
-    with ThreadPoolExecutor(lanes) as pool:
+    with ThreadPoolExecutor(concurrency) as pool:
         try:
             while True:
                 for item in todo:
@@ -100,8 +100,8 @@ def execute_in_process(
                         yield settled
                         continue
                     manifest.mark(item.image.key, "running")
-                    under_way[pool.submit(execute_task, item.image, work, clock)] = item.image
-                    if len(under_way) >= lanes:
+                    under_way[pool.submit(execute_task, item.image, function, clock)] = item.image
+                    if len(under_way) >= concurrency:
                         break
                 if not under_way:
                     return
@@ -136,7 +136,7 @@ def skip_decided(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
     return ImageOutcome(item.image, state, item.reason)
 
 
-def execute_task(task: Task, work: TaskFunction, clock: Callable[[], float] = time.monotonic) -> TaskResult:
+def execute_task(task: Task, function: TaskFunction, clock: Callable[[], float] = time.monotonic) -> TaskResult:
     """Work on one image, or on a piece of it; a failure is an outcome, too.
 
     Raises
@@ -146,7 +146,7 @@ def execute_task(task: Task, work: TaskFunction, clock: Callable[[], float] = ti
     """
     start, image = clock(), get_task_image(task)
     try:
-        objects = work(task)
+        objects = function(task)
     except (UnreachableError, LoginError, RunStopped):
         raise
     except Exception as error:  # noqa: BLE001 - the one outermost catch per image; the traceback is kept

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Literal
+from typing import Literal, Protocol
 
 from omero_pixclf.errors import LoginError, PixclfError, UnreachableError
 from omero_pixclf.image import ImageInfo
@@ -31,8 +31,18 @@ __all__ = [
     "run_worker",
 ]
 
-OpenWorker = Callable[[threading.Event], AbstractContextManager[TaskFunction]]
-"""Opens all that a worker needs (a session of its own); can be pickled. The event tells it to stop early."""
+
+class OpenWorker(Protocol):
+    """Opens what a worker needs, such as a session of its own; can be pickled."""
+
+    def __call__(
+        self, stopping: threading.Event, threads: int | None = None, /
+    ) -> AbstractContextManager[TaskFunction]:
+        """Open it, and give the function that executes tasks.
+
+        ``stopping`` is set when the run ends early; ``threads`` is the number of threads of a worker that was started
+        elsewhere and has a number of its own.
+        """
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 
+from omero_pixclf.config import Recipe
 from omero_pixclf.errors import PixclfError
+from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import ArrayReader, ImageInfo, PixelReader
 from omero_pixclf.runs.blocks.array import choose_grid, make_region
 from omero_pixclf.runs.planning.plan import PlanItem
+from omero_pixclf.runs.protocols import ImageSource
 
-__all__ = ["Estimate", "SampleResult", "crop_middle_block", "estimate_run"]
+__all__ = ["Estimate", "SampleAnalyzer", "SampleResult", "crop_middle_block", "estimate_run"]
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,29 @@ def crop_middle_block(reader: PixelReader) -> PixelReader:
     return ArrayReader(replace(image, shape=box.shape), reader.read(box))
 
 
+@dataclass(frozen=True)
+class SampleAnalyzer:
+    """Analyzes an image, or the block in the middle of a large one, without storing anything."""
+
+    source: ImageSource
+    recipe: Recipe
+    project: Project
+    threads: int | None = None
+    memory: int | None = None
+
+    def __call__(self, image: ImageInfo) -> SampleResult:
+        """Read an image and count its objects."""
+        from omero_pixclf.runs.analysis import analyze_image  # slow to import; most plans have no estimate
+
+        with self.source.open(image) as reader:
+            part = crop_middle_block(reader)
+            analysis = analyze_image(part, self.recipe, self.project, threads=self.threads, memory=self.memory)
+            return SampleResult(prod(part.info.shape), dict(analysis.summary.objects))
+
+
 def estimate_run(
     items: Sequence[PlanItem],
-    look: Callable[[ImageInfo], SampleResult],
+    analyze: Callable[[ImageInfo], SampleResult],
     *,
     samples: int = 2,
     workers: int = 1,
@@ -74,12 +97,12 @@ def estimate_run(
     seen, start = 0, clock()
     for image in chosen:
         try:
-            looked = look(image)
+            result = analyze(image)
         except PixclfError:
             seen += prod(image.shape)
             continue
-        seen += looked.pixels
-        found.update(looked.objects)
+        seen += result.pixels
+        found.update(result.objects)
     scale = sum(prod(i.shape) for i in due) / max(1, seen)
     hands = sum(
         len(choose_grid(i.shape[:4], deep=False)) for i in due

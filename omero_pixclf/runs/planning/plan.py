@@ -38,7 +38,7 @@ class PlanItem:
         ``made``: a run made it, so it is a result and no input, and nothing is done with it.
     earlier
         The id of the run that did what is ``done``.
-    pictured
+    has_preview
         Whether the contact sheet of its container shows it (`omero_pixclf.runs.planning.sampling.choose_previewed`).
     note
         What people should know although the image is done (`omero_pixclf.runs.planning.plan_notes`).
@@ -48,7 +48,7 @@ class PlanItem:
     decision: Decision
     reason: str = ""
     earlier: str = ""
-    pictured: bool = False
+    has_preview: bool = False
     note: str = ""
 
 

@@ -35,7 +35,7 @@ class WorkerAllocation:
         Processes; 1 is the run's own.
     threads
         Threads that compute, for each worker.
-    lanes
+    concurrency
         How many images a worker has on their way at a time.
     memory
         What a worker may take, in bytes; None where nothing is said and one worker has the machine.
@@ -50,7 +50,7 @@ class WorkerAllocation:
 
     workers: int
     threads: int
-    lanes: int
+    concurrency: int
     memory: int | None
     expected: int
     shared: int = 0
@@ -148,7 +148,7 @@ def allocate_cluster_workers(
     wanted = {"workers": workers, "threads": threads or there.threads, "memory": room, "free": room}
     crew = allocate_workers(images, project, **wanted, cores=workers * there.threads)
     needed = (
-        PROCESS_BYTES + TILE_BYTES + (crew.expected - PROCESS_BYTES - TILE_BYTES) // crew.lanes * MAX_CONCURRENCY
+        PROCESS_BYTES + TILE_BYTES + (crew.expected - PROCESS_BYTES - TILE_BYTES) // crew.concurrency * MAX_CONCURRENCY
     )  # dask's have all lanes, always
     needed = min(needed, memory) if memory else needed
     if there.memory is not None and needed > there.memory:
@@ -156,7 +156,7 @@ def allocate_cluster_workers(
             f"the scheduler's workers have {format_size(there.memory)} each, and this may take {format_size(needed)}; "
             "give a limit that they have (--memory), or larger workers"
         )
-    return replace(crew, lanes=MAX_CONCURRENCY, expected=needed)
+    return replace(crew, concurrency=MAX_CONCURRENCY, expected=needed)
 
 
 def _largest_task_bytes(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from omero_pixclf.app.runs import RunRequest, run_in_omero
+from omero_pixclf.app.execute import run_in_omero
+from omero_pixclf.app.request import RunRequest
 from omero_pixclf.config import ClassifierSettings, ObjectSettings, Recipe
 from omero_pixclf.connector.upload import create_container, upload_image
 from omero_pixclf.demo.images import plate_field

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from omero_pixclf.app.runs import RunRequest, run_in_session
+from omero_pixclf.app.execute import run_in_session
+from omero_pixclf.app.request import RunRequest
 from omero_pixclf.config import load_recipe
 from omero_pixclf.connector import hierarchy
 from omero_pixclf.connector.results.delete import delete_objects
