@@ -1,4 +1,4 @@
-"""An OMERO-compatible server in Python, for the demo, the tests and offline use."""
+"""The embedded OMERO: an OMERO-compatible server in Python, for the demo, the tests and offline use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fixtures for tests that need an OMERO.
+"""Pytest fixtures for tests that need an OMERO server.
 
 Load them by ``pytest -p omero_pixclf.embedded.pytest_plugin``, or by ``pytest_plugins`` in a conftest.
 
@@ -37,7 +37,7 @@ ROOT_PASSWORD = "omero"
 
 @dataclass(frozen=True)
 class OmeroUser:
-    """How to log in, and as whom."""
+    """Address, login name and password of a user."""
 
     host: str
     port: int
@@ -47,7 +47,7 @@ class OmeroUser:
     group: int
 
     def gateway(self) -> Any:
-        """A connected gateway of this user; the caller closes it."""
+        """Return a connected gateway of this user; the caller closes it."""
         made = BlitzGateway(self.name, self.password, host=self.host, port=self.port, secure=True)
         if not made.connect():
             raise made.getLastError() or RuntimeError(f"{self.name} cannot log in")
@@ -55,12 +55,12 @@ class OmeroUser:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Register the option."""
+    """Register the option ``--omero-faults``."""
     parser.addoption("--omero-faults", default="shuffled", help="faults of omero_server, e.g. late=2,shuffled")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the marker ``omero_group``."""
     config.addinivalue_line(
         "markers", "omero_group(permissions): level of the group that omero_user is in, e.g. rwra--"
     )

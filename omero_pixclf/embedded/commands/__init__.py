@@ -1,1 +1,1 @@
-"""omero.cmd requests: deleting, change, copying and asking about parts of the object graph."""
+"""omero.cmd requests: delete, move, change owner, duplicate, and questions about the object graph."""

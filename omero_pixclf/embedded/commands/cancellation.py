@@ -1,4 +1,4 @@
-"""Whether the request that a thread carries out has been cancelled meanwhile."""
+"""Cancellation of the request that the current thread executes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _cancelled: ContextVar[threading.Event | None] = ContextVar("cancelled", default
 
 @contextmanager
 def cancellable(cancelled: threading.Event) -> Iterator[None]:
-    """Within the block `check_cancelled` raises as soon as the event is set."""
+    """Make `check_cancelled` raise in this context as soon as the event is set."""
     token = _cancelled.set(cancelled)
     try:
         yield
@@ -25,7 +25,7 @@ def cancellable(cancelled: threading.Event) -> Iterator[None]:
 
 
 def check_cancelled(wait_s: float = 0.0) -> None:
-    """Wait, and then go on unless the request has been cancelled; a Refused rolls everything back."""
+    """Wait, and raise RequestError if the request has been cancelled; all changes are then rolled back."""
     event = _cancelled.get()
     if event is None:
         event = threading.Event()

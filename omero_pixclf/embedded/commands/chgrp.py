@@ -1,4 +1,4 @@
-"""Chgrp2: objects with all that belongs to them move to another group."""
+"""Chgrp2: move objects with everything that belongs to them to another group."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")
 
 
 class GroupChange(GraphTraversal):
-    """Chgrp2's spread; what cannot come along into a private group is dropped."""
+    """The traversal of Chgrp2; objects that cannot move into a private group are deleted."""
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[HoldRule] = (*HOLDS, *CONTENTS)
@@ -110,7 +110,7 @@ class GroupChange(GraphTraversal):
                     self.consider(pair.other)
 
     def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
-        """Own things are considered, others' only outside private groups."""
+        """Consider own objects; others' objects only outside of private groups."""
         if hold.blocks_only:
             return False
         free = hold not in CONTENTS or hold.relation in UNOWNED or is_kind(member.kind, "Roi")
@@ -119,7 +119,7 @@ class GroupChange(GraphTraversal):
         return not self.to_private and (self.rights(member).delete or self.rights(holder).chgrp)
 
     def decide_unheld(self, member: StoredObject) -> Decision | None:
-        """What nobody holds any more moves, is lost, or stays behind."""
+        """Decide whether an object that no other object holds moves, is deleted, or stays."""
         if is_kind(member.kind, "Annotation"):
             return self._decide_annotation(member)
         if is_kind(member.kind, "Roi"):
@@ -155,7 +155,7 @@ class GroupChange(GraphTraversal):
         return None
 
     def _included_holders(self, member: StoredObject) -> list[StoredObject]:
-        """Those holders of a thing that move."""
+        """Return those holders of an object that move."""
         found = []
         for text in self.holding_relations():
             pairs = relation(text)
@@ -169,7 +169,7 @@ class GroupChange(GraphTraversal):
 
     # ---- links -----------------------------------------------------------------------------------------------
     def finalize(self) -> None:
-        """Links move with both ends; with one end only they are lost, and so are an image's objective settings."""
+        """Move links whose ends both move, delete links with one end, and objective settings."""
         self.follow(relation("Image.objectiveSettings"), Action.DELETE, self.decided_objects("Image"))
         included = [decision.item for decision in self.decisions.values() if decision.action is Action.INCLUDE]
         for link, _end, _side in self.find_links(included):
@@ -195,7 +195,7 @@ class GroupChange(GraphTraversal):
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self) -> None:
-        """GraphException where something may not be moved or lost."""
+        """Raise GraphException if something may not be moved or deleted."""
         for decision in self.decisions.values():
             rights = self.rights(decision.item)
             if decision.checked and not (rights.chgrp if decision.action is Action.INCLUDE else rights.delete):
@@ -211,7 +211,7 @@ class GroupChange(GraphTraversal):
         check_filesets(self, self.decided_objects("Image"))
 
     def references_to_clear(self) -> list[tuple[str, str, list[int]]]:
-        """(table's class, property, ids) of references to empty; GraphException where one must stand."""
+        """Return (class of the table, property, ids) of references to clear; GraphException if one is required."""
         found = []
         for crossing in find_cross_group_references(self):
             if not crossing.nullable:
@@ -223,7 +223,7 @@ class GroupChange(GraphTraversal):
 
 
 def check_shared(traversal: GraphTraversal, found: Relation) -> None:
-    """GraphException where only some of a thing's holders are taken."""
+    """Raise GraphException if only some holders of a shared object are included."""
     included = [item.id for item in traversal.decided_objects(found.holder)]
     members = {pair.other.id: pair.known for pair in found.members(traversal.tx, included)} if included else {}
     for pair in found.holders(traversal.tx, members) if members else ():
@@ -235,7 +235,7 @@ def check_shared(traversal: GraphTraversal, found: Relation) -> None:
 
 
 def check_holders_included(traversal: GraphTraversal, found: Relation, action: Action | None = None) -> None:
-    """GraphException where things are taken from holders that stay, or do not have the decision they need to have."""
+    """Raise GraphException if a holder of an included object is not included (with this action)."""
     members = [item.id for item in traversal.decided_objects(found.member)]
     for pair in found.holders(traversal.tx, members) if members else ():
         if not traversal.has_decision(pair.other.key, action):
@@ -251,14 +251,14 @@ def _level(call: RequestContext, group: int) -> GroupLevel:
 
 
 def check_destination(call: RequestContext, group: int) -> None:
-    """Refused where the caller cannot move data to a group."""
+    """Raise RequestError if the caller cannot move data to a group."""
     exists = call.tx.one("SELECT 1 FROM experimentergroup WHERE id = ?", (group,)) is not None
     if not exists or not (call.caller.has_privilege("Chgrp") or group in call.caller.member_of):
         raise RequestError("not-in-group", "not a member of the chgrp destination group")
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> GroupChange:
-    """What a Chgrp2 request takes along."""
+    """Return the decisions of a Chgrp2 request."""
     check_destination(call, request.groupId)
     change = GroupChange(call, child_options(request.childOptions), request.groupId)
     change.stop_classes = stops
@@ -282,7 +282,7 @@ def change_group(call: RequestContext, request: Any) -> Any:
 
 
 def set_column(call: RequestContext, root: str, column: str, value: int, ids: Sequence[int]) -> None:
-    """Write one value to some rows of a table, where it has the column."""
+    """Set a column to one value in some rows of a table, if the table has the column."""
     if column in table(root).columns:
         sql = f"UPDATE {table(root).name} SET {column} = ? WHERE id IN (SELECT value FROM json_each(?))"
         call.tx.execute(sql, (value, ids_parameter(ids)))

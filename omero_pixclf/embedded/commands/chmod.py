@@ -1,4 +1,4 @@
-"""Chmod2: the permissions of groups; making a group private cuts what connects its members' data."""
+"""Chmod2: change the permissions of groups; making a group private deletes links between members' data."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _parse_permissions(text: str) -> int:
 
 
 def _cross_owner_objects(deletion: Deletion, groups: Sequence[int]) -> Iterator[StoredObject]:
-    """What connects data of different owners in some groups; GraphException where it cannot be cut."""
+    """Yield objects that link data of different owners in groups; GraphException if one cannot be deleted."""
     for group in groups:
         for text in _FORBIDDEN:
             for ident in _cross_owner_rows(deletion, text, group):
@@ -94,7 +94,7 @@ def _cross_owner_objects(deletion: Deletion, groups: Sequence[int]) -> Iterator[
 
 
 def _cross_owner_rows(deletion: Deletion, text: str, group: int, answer: str = "r") -> list[int]:
-    """Rows that tie a holder and a thing of different owners, or (``t``) the things."""
+    """Return ids of rows that link a holder and a member of different owners; with ``t`` the members' ids."""
     found = relation(text)
     holder, member, row = table(found.holder), table(found.member), table(found.where)
     if "owner_id" not in holder.columns or "owner_id" not in member.columns:

@@ -1,4 +1,4 @@
-"""Chown2: objects with all that belongs to them are given to another user."""
+"""Chown2: give objects with everything that belongs to them to another user."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _OTHER_CONTENTS = tuple(hold for hold in CONTENTS if hold.relation != "Image.roi
 
 
 class OwnerChange(GraphTraversal):
-    """Chown2's spread: links between owners are cut where the group's level does not allow them."""
+    """The traversal of Chown2; links between owners are deleted if the group's permissions forbid them."""
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, "Shape.transform")
     holds: Sequence[HoldRule] = (*HOLDS, *_OTHER_CONTENTS)
@@ -53,7 +53,7 @@ class OwnerChange(GraphTraversal):
 
     # ---- what goes along -------------------------------------------------------------------------------------
     def expand(self, action: Action, batch: list[StoredObject]) -> None:
-        """Follow parts; regions and annotations where the level of their group asks for it."""
+        """Follow parts; follow ROIs and annotations if their group's permissions require it."""
         super().expand(action, batch)
         private = [item for item in batch if self._is_private(item)]
         for text in _DISPLAY:
@@ -82,7 +82,7 @@ class OwnerChange(GraphTraversal):
                     self.consider(pair.other)
 
     def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
-        """Contents and statistics of the holder's owner; in private groups all else, too, has to be his."""
+        """Consider contents and statistics of the holder's owner; in private groups only objects of that owner."""
         if hold.blocks_only:
             return False
         own = (
@@ -93,11 +93,11 @@ class OwnerChange(GraphTraversal):
         return not own or holder.owner == member.owner
 
     def holding_relations(self) -> Sequence[str]:
-        """Folders hold nothing back."""
+        """Return the relations that keep an object; folders keep none."""
         return [text for text in super().holding_relations() if "Folder" not in text]
 
     def decide_unheld(self, member: StoredObject) -> Decision | None:
-        """What nobody else holds is given, contents of containers by their owner or an administrator only.
+        """Decide about objects without other holders; contents only for their owner or an administrator.
 
         Regions are given with images, not with folders.
         """
@@ -120,7 +120,7 @@ class OwnerChange(GraphTraversal):
 
     # ---- links -----------------------------------------------------------------------------------------------
     def finalize(self) -> None:
-        """Links are given with both ends; with one end only they are cut where owners may not be mixed."""
+        """Give links whose ends are both given; delete links with one end if owners may not be mixed."""
         givens = [decision.item for decision in self.decisions.values() if decision.action is Action.INCLUDE]
         for link, _end, _side in self.find_links(givens):
             if link.key not in self.decisions:
@@ -146,7 +146,7 @@ class OwnerChange(GraphTraversal):
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self, user: int) -> None:
-        """GraphException where something may not be given to a user."""
+        """Raise GraphException if something may not be given to the user."""
         check_holders_included(self, relation("FileAnnotation.file"))
         if any(self._is_private(decision.item) for decision in self.decisions.values()):
             self._check_private()
@@ -160,7 +160,7 @@ class OwnerChange(GraphTraversal):
         self._check_members(user)
 
     def _check_private(self) -> None:
-        """In private groups nothing may be shared by data of several owners."""
+        """Check that data of several owners in private groups shares nothing."""
         for text in SHARED_RELATIONS:
             check_shared(self, relation(text))
         check_holders_included(self, relation("WellSample.image"))
@@ -192,7 +192,7 @@ def _check_request(call: RequestContext, user: int) -> None:
 
 
 def _all_of(call: RequestContext, traversal: GraphTraversal, users: Sequence[int]) -> list[StoredObject]:
-    """Everything of some users that the caller may give away."""
+    """Return all objects of some users that the caller may give away."""
     found: list[StoredObject] = []
     groups = None if call.caller.has_privilege("Chown") else call.caller.leader_of
     for kind in TARGETS:
@@ -206,7 +206,7 @@ def _all_of(call: RequestContext, traversal: GraphTraversal, users: Sequence[int
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> OwnerChange:
-    """What a Chown2 request takes along."""
+    """Return the decisions of a Chown2 request."""
     _check_request(call, request.userId)
     change = OwnerChange(call, child_options(request.childOptions))
     change.stop_classes = stops

@@ -1,4 +1,4 @@
-"""Requests made of requests: DoAll runs several in one transaction, SkipHead one below its targets."""
+"""Requests that contain requests: DoAll runs several in one transaction, SkipHead one below its targets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLANS: dict[str, Callable[..., Any]] = {
 
 
 def do_all(call: RequestContext, request: Any) -> Any:
-    """Answer a DoAll request: all parts, or none."""
+    """Answer a DoAll request; all parts succeed or none."""
     parts = [part for part in request.requests or [] if part is not None]
     if not parts:
         raise RequestError("no-steps", "DoAll has no requests", plain=True)
@@ -45,7 +45,7 @@ def _within(call: RequestContext, part: Any, own: dict[str, str]) -> RequestCont
 
 
 def skip_head(call: RequestContext, request: Any) -> Any:
-    """Answer a SkipHead request: what the wrapped one does from the named kinds of objects downwards."""
+    """Answer a SkipHead request: run the wrapped request from the named classes downwards."""
     wrapped = request.request
     if type(wrapped).__name__ not in _PLANS or not request.startFrom:
         raise RequestError("bad-options", "SkipHead needs a request about a graph of objects and classes to start from")
@@ -58,7 +58,7 @@ def skip_head(call: RequestContext, request: Any) -> Any:
 
 
 def _starting_points(call: RequestContext, request: Any, inner: Any) -> dict[str, list[int]]:
-    """The first objects of the named kinds that the wrapped request would reach from the targets."""
+    """Return the first objects of the named classes that the wrapped request reaches from the targets."""
     stops = [find_class(name).name for name in request.startFrom]
     head = copy.copy(inner)
     head.targetObjects = request.targetObjects

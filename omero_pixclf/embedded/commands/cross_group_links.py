@@ -1,4 +1,4 @@
-"""References that lead from what moves to what stays, or the other way."""
+"""References between objects that move to another group and objects that stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["CrossGroupReference", "find_cross_group_references", "find_referring
 
 
 class CrossGroupReference(NamedTuple):
-    """A reference by an object to one with another decision."""
+    """A reference from an object to one with another decision."""
 
     kind: str  # class of the table
     name: str  # property
@@ -25,7 +25,7 @@ class CrossGroupReference(NamedTuple):
 
 
 def find_cross_group_references(traversal: GraphTraversal) -> Iterator[CrossGroupReference]:
-    """All references between objects that are taken and objects that stay; global objects are nowhere."""
+    """Yield all references between included objects and objects that stay; global objects are ignored."""
     for root, ids in traversal.ids_by_table(Action.INCLUDE).items():
         yield from _outgoing(traversal, root, ids)
         yield from _incoming(traversal, root, ids)
@@ -58,7 +58,7 @@ def _incoming(traversal: GraphTraversal, root: str, ids: list[int]) -> Iterator[
 def find_referring_objects(
     traversal: GraphTraversal, kind: str, name: str, ids: list[int]
 ) -> list[tuple[StoredObject, int]]:
-    """(object, id) of objects of a table that refer to some ids; the property may belong to some classes only."""
+    """Return (object, id) of the objects in a table that refer to some ids."""
     sql = f'SELECT id, "{name}" FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
     targets = dict(traversal.tx.all(sql, (ids_parameter(ids),)))
     return [(item, targets[item.id]) for item in find_objects(traversal.tx, kind, targets)] if targets else []

@@ -1,4 +1,4 @@
-"""Delete2: objects with all that belongs to them."""
+"""Delete2: delete objects with everything that belongs to them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _FILES = ("Pixels", "OriginalFile", "Thumbnail")  # what has bytes outside the d
 
 
 def is_legal_target(kind: Entity, legal: Sequence[str]) -> bool:
-    """Whether a class may be the target of a request; ``AnnotationLink`` stands for all links to annotations."""
+    """Whether a class may be the target of a request; ``AnnotationLink`` includes all links to annotations."""
     if kind.is_annotation_link:
         return "AnnotationLink" in legal
     return any(one in kind.ancestors for one in legal)
@@ -47,7 +47,7 @@ def is_legal_target(kind: Entity, legal: Sequence[str]) -> bool:
 def find_named_targets(
     traversal: GraphTraversal, legal: Sequence[str], given: Mapping[str, Sequence[int]]
 ) -> list[StoredObject]:
-    """The objects a request names by class."""
+    """Return the objects that a request names by class and id."""
     found: list[StoredObject] = []
     for name, ids in (given or {}).items():
         kind = find_class(name)
@@ -68,7 +68,7 @@ def delete(call: RequestContext, request: Any) -> Any:
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Deletion:
-    """What a Delete2 request takes along; nothing beyond objects of the kinds to stop at."""
+    """Return the decisions of a Delete2 request; the traversal stops at objects of the classes in ``stops``."""
     deletion = Deletion(call, child_options(request.childOptions), _ignored(request))
     deletion.stop_classes = stops
     deletion.run(find_named_targets(deletion, TARGETS, request.targetObjects), Action.DELETE)
@@ -76,7 +76,7 @@ def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Delet
 
 
 def delete_objects(call: RequestContext, targets: Mapping[str, Sequence[int]]) -> None:
-    """Delete objects with their parts and links but nothing else, as IUpdate does; Refused when that cannot be."""
+    """Delete objects with their parts and links only, as IUpdate does; RequestError if that is not possible."""
     deletion = PlainDeletion(call, ChildOptions())
     named = [item for kind, ids in targets.items() for item in deletion.find_targets(kind, list(ids))]
     deletion.run(named, Action.DELETE)
@@ -89,7 +89,7 @@ def _ignored(request: Any) -> list[str]:
 
 
 def execute_deletion(traversal: GraphTraversal, unlinked: Iterable[tuple[str, str, list[int]]]) -> None:
-    """Empty references to what is dropped, delete its rows and, once that is committed, its files."""
+    """Clear references to deleted objects, delete their rows and, after the commit, their files."""
     for kind, name, ids in unlinked:
         traversal.tx.executemany(
             f'UPDATE {table(kind).name} SET "{name}" = NULL WHERE id = ?', [(ident,) for ident in ids]

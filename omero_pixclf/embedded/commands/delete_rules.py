@@ -1,4 +1,4 @@
-"""What a deletion takes along, and what forbids it."""
+"""Rules of deletions: which objects are deleted along, and which checks can forbid the deletion."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def is_any_kind(item: StoredObject, kinds: Iterable[str]) -> bool:
 
 
 class Deletion(GraphTraversal):
-    """Delete2's spread."""
+    """The traversal of Delete2."""
 
     parts: Sequence[str] = (*PARTS, *SETTINGS)
     holds: Sequence[HoldRule] = (*HOLDS, *CONTENTS)
@@ -67,7 +67,7 @@ class Deletion(GraphTraversal):
         self._cut_links(batch)
 
     def decide_unheld(self, member: StoredObject) -> Decision | None:
-        """What nobody holds is deleted, some kinds whatever the caller may do to them."""
+        """Delete objects that no other object holds; some classes regardless of the caller's rights."""
         if is_any_kind(member, _FREE):
             return Decision(member, Action.DELETE, False)
         if is_kind(member.kind, "Annotation") and not self.rights(member).delete:
@@ -75,7 +75,7 @@ class Deletion(GraphTraversal):
         return Decision(member, Action.DELETE, True)
 
     def _annotations(self, batch: list[StoredObject]) -> None:
-        """Annotations of what goes are considered, others' files and tags are not."""
+        """Consider annotations of deleted objects, except others' files and tags."""
         for name in annotation_links():
             holders = {item.id: item for item in batch if is_kind(item.kind, relation(name).holder)}
             for pair in relation(name).members(self.tx, holders) if holders else ():
@@ -104,7 +104,7 @@ class Deletion(GraphTraversal):
                 self.consider(pair.other)
 
     def _cut_links(self, batch: list[StoredObject]) -> None:
-        """Links go with either of their ends."""
+        """Delete the links at either end of deleted objects."""
         for link, end, _side in self.find_links(batch, [name for name in link_classes() if name not in _KEPT_LINKS]):
             if is_kind(end.kind, "TagAnnotation") and entity(link.kind).is_annotation_link and _side == "child":
                 self._cut_tag(link, end)
@@ -112,7 +112,7 @@ class Deletion(GraphTraversal):
                 self.decide(link, Action.DELETE, checked=is_any_kind(link, _CHECKED_LINKS))
 
     def _cut_tag(self, link: StoredObject, tag: StoredObject) -> None:
-        """A tag leaves only what the caller may delete."""
+        """Delete a tag's link if the caller may delete the tagged object; GraphException otherwise."""
         for pair in relation(f"{link.kind}.parent").members(self.tx, [link.id]):
             if self.has_decision(pair.other.key) or self.rights(pair.other).delete:
                 self.decide(link, Action.DELETE, checked=False)
@@ -121,7 +121,7 @@ class Deletion(GraphTraversal):
 
     # ---- what forbids it -------------------------------------------------------------------------------------
     def check(self) -> None:
-        """GraphException where something may not be deleted or something that stays needs it."""
+        """Raise GraphException if something may not be deleted, or something that stays needs it."""
         for decision in self.decisions.values():
             if decision.checked and not self.rights(decision.item).delete:
                 raise graph_error(f"not permitted to delete {format_object(decision.item)}")
@@ -135,7 +135,7 @@ class Deletion(GraphTraversal):
                 raise graph_error(f"may not delete Image[{pair.known}] while {format_object(pair.other)} remains")
 
     def references_to_clear(self) -> list[tuple[str, str, list[int]]]:
-        """(table, property, ids of rows) of references to empty; GraphException where one may not be emptied."""
+        """Return (table, property, ids of rows) of references to clear; GraphException if one is required."""
         found = []
         for root, ids in self.ids_by_table(Action.DELETE).items():
             for kind, name, nullable, rows in orphaned_references(self, root, ids):
@@ -149,14 +149,14 @@ class Deletion(GraphTraversal):
 
 
 class PlainDeletion(Deletion):
-    """The spread of a deletion that takes along parts and links only: contents and annotations stay."""
+    """A deletion that includes parts and links only: contents and annotations stay."""
 
     def consider(self, member: StoredObject) -> None:
-        """Leave alone what others might use."""
+        """Do nothing: shared objects stay."""
 
 
 def check_filesets(traversal: GraphTraversal, images: Sequence[StoredObject]) -> None:
-    """A fileset's images go together: GraphException where some stay."""
+    """Raise GraphException if only some images of a fileset are included."""
     ids = [image.id for image in images]
     filesets = relation("~Fileset.images").members(traversal.tx, ids) if ids else []
     split = {pair.other.id: pair.known for pair in filesets if not traversal.has_decision(pair.other.key)}
@@ -171,7 +171,7 @@ def check_filesets(traversal: GraphTraversal, images: Sequence[StoredObject]) ->
 def orphaned_references(
     traversal: GraphTraversal, root: str, ids: Sequence[int]
 ) -> list[tuple[str, str, bool, list[StoredObject]]]:
-    """(class, property, nullable, objects) of what stays and refers to objects that are dropped."""
+    """Return (class, property, nullable, objects) of objects that stay and refer to deleted objects."""
     found = []
     for kind, name, nullable in referring_fields(root):
         staying = [
@@ -185,13 +185,13 @@ def orphaned_references(
 
 
 def _referring(traversal: GraphTraversal, kind: str, name: str, ids: Sequence[int]) -> list[StoredObject]:
-    """Objects that refer to some ids; the property may belong to some classes of the table only."""
+    """Return objects that refer to some ids; the property may exist in some classes of the table only."""
     sql = f'SELECT id FROM {table(kind).name} WHERE "{name}" IN (SELECT value FROM json_each(?))'
     return find_objects(traversal.tx, kind, [row[0] for row in traversal.tx.all(sql, (ids_parameter(ids),))])
 
 
 def delete_rows(traversal: GraphTraversal) -> None:
-    """Delete the rows of everything that is dropped."""
+    """Delete the rows of all objects to be deleted."""
     for root, ids in traversal.ids_by_table(Action.DELETE).items():
         found = ids_parameter(ids)
         traversal.tx.execute(f"DELETE FROM {table(root).name} WHERE id IN (SELECT value FROM json_each(?))", (found,))
@@ -200,6 +200,6 @@ def delete_rows(traversal: GraphTraversal) -> None:
 
 
 def pair_tables(root: str) -> set[str]:
-    """Tables with the name-value pairs of a hierarchy's objects."""
+    """Return the tables with the name-value pairs of a class hierarchy."""
     kinds = [entity(name) for name in entity(root).family]
     return {pair_table(kind, field) for kind in kinds for field in kind.fields.values() if field.kind == "pairs"}

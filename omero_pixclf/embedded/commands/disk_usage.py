@@ -1,4 +1,4 @@
-"""DiskUsage2 and its older brother: bytes of the files below some objects."""
+"""DiskUsage2: bytes of the files that belong to some objects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _targets(call: RequestContext, request: Any) -> list[StoredObject]:
 
 
 def _owned_objects(call: RequestContext, people: Mapping[str, Iterable[int]]) -> list[StoredObject]:
-    """Everything with bytes that belongs to users or groups, as far as the caller may see it."""
+    """Return all Pixels and OriginalFiles of users or groups that the caller can see."""
     found: list[StoredObject] = []
     for name, ids in people.items():
         for kind in ("Pixels", "OriginalFile"):
@@ -72,7 +72,7 @@ def _owned_objects(call: RequestContext, people: Mapping[str, Iterable[int]]) ->
 
 
 def _files(call: RequestContext, found: Iterable[StoredObject]) -> Iterator[tuple[Any, str, int, int]]:
-    """(user and group, what refers to it, files, bytes) of pixel files and original files."""
+    """Yield (user and group, referring class, files, bytes) of pixel files and original files."""
     pixels = {item.id: item for item in found if item.kind == "Pixels"}
     originals = {item.id: item for item in found if item.kind == "OriginalFile"}
     for item in pixels.values():

@@ -1,4 +1,4 @@
-"""Duplicate: copies of objects with all that belongs to them, owned by whoever asks."""
+"""Duplicate: copy objects with everything that belongs to them; the caller owns the copies."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _BOOKKEEPING = ("owner_id", "group_id", "creation_id", "update_id")
 
 
 class Duplication(GraphTraversal):
-    """Duplicate's spread: links go with their parent and take their child along."""
+    """The traversal of Duplicate: links are copied with their parent and include their child."""
 
     parts: Sequence[str] = (*PARTS, *SETTINGS, *_MORE_PARTS)
     holds: Sequence[HoldRule] = _HOLDS
@@ -59,13 +59,13 @@ class Duplication(GraphTraversal):
         self.copied, self.referenced, self.omitted = (_class_names(names) for names in lists)
 
     def decide(self, item: StoredObject, action: Action, *, checked: bool = True) -> None:
-        """Take an object along unless its kind is to be referred to or left out."""
+        """Include an object unless its class is to be referenced or omitted."""
         if self.decisions and self.treatment(item.kind) != "copy":
             return
         super().decide(item, action, checked=checked)
 
     def treatment(self, kind: str) -> str:
-        """``copy``, ``reference`` or ``omit``, by the most special class that the request names."""
+        """Return ``copy``, ``reference`` or ``omit``, by the most specific class that the request names."""
         for name in entity(kind).ancestors:
             for treatment, kinds in (("copy", self.copied), ("reference", self.referenced), ("omit", self.omitted)):
                 if name in kinds:
@@ -92,11 +92,11 @@ class Duplication(GraphTraversal):
         return self.treatment(child.kind) != "omit"
 
     def holding_relations(self) -> Sequence[str]:
-        """Only what is shared within what is copied counts."""
+        """Return the relations that keep an object: those within the copied objects only."""
         return [hold.relation for hold in _HOLDS]
 
     def decide_unheld(self, member: StoredObject) -> Decision | None:
-        """What all users of are copied is copied."""
+        """Copy an object if all objects that refer to it are copied."""
         return Decision(member, Action.INCLUDE, False)
 
 
@@ -108,7 +108,7 @@ def _class_names(names: Sequence[str] | None) -> frozenset[str]:
 
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Duplication:
-    """What a Duplicate request copies."""
+    """Return the decisions of a Duplicate request."""
     found = Duplication(call, request)
     found.stop_classes = stops
     found.run(find_named_targets(found, TARGETS, request.targetObjects), Action.INCLUDE)
@@ -153,7 +153,7 @@ def _copy_rows(found: Duplication, root: str, ids: list[int], copies: _Copies) -
 
 
 def _copy_row(found: Duplication, root: str, row: dict[str, Any], copies: _Copies) -> dict[str, Any]:
-    """A row's copy: its references lead to copies where there are any."""
+    """Return a row's copy; its references lead to copies if there are any."""
     call = found.call
     fresh = (call.caller.user_id, call.write_group, call.event_id, call.event_id)
     for field in table(root).fields.values():
@@ -171,7 +171,7 @@ def _copy_row(found: Duplication, root: str, row: dict[str, Any], copies: _Copie
 
 
 def _copy_files(call: RequestContext, root: str, ids: list[int], copies: _Copies) -> None:
-    """Copy the bytes of pixels and files; a copy of an imported file lies among the files that were not imported."""
+    """Copy the bytes of pixels and files; copies of imported files are stored as files that were not imported."""
     for ident in ids if root in ("Pixels", "OriginalFile") else ():
         copy = copies[(root, ident)]
         if root == "Pixels":

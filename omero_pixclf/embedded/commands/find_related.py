@@ -1,4 +1,4 @@
-"""FindParents and FindChildren: what some objects are within, and what is within them."""
+"""FindParents and FindChildren: objects that contain other objects, or are contained in them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _MORE = ("Pixels.settings", "Pixels.thumbnails", "Fileset.images", "LogicalChann
 
 @cache
 def _relations() -> tuple[Relation, ...]:
-    """All bonds of holders and what lies within them."""
+    """Return all relations of containers and their contents."""
     names = [*PARTS, *SETTINGS, *(hold.relation for hold in (*HOLDS, *CONTENTS)), *_MORE, *annotation_links()]
     return tuple(relation(name) for name in dict.fromkeys(names) if name not in _BACK)
 
@@ -89,7 +89,7 @@ def _find(call: RequestContext, request: Any, noun: str, types: Sequence[str], s
 def _closure(
     traversal: GraphTraversal, targets: Sequence[StoredObject], stops: Sequence[str], step: _Step
 ) -> list[StoredObject]:
-    """Everything that the caller sees and that some steps lead to, without where they began."""
+    """Return all visible objects that repeated steps lead to, without the targets."""
     seen = {item.key for item in targets}
     found: list[StoredObject] = []
     batch = list(targets)
@@ -113,6 +113,6 @@ def _is_visible(traversal: GraphTraversal, item: StoredObject, stops: Sequence[s
 
 
 def objects_within(call: RequestContext, targets: Sequence[StoredObject]) -> list[StoredObject]:
-    """Some objects and everything within them."""
+    """Return objects and everything that they contain."""
     traversal = GraphTraversal(call, ChildOptions())
     return [*targets, *_closure(traversal, targets, (), _downwards)]

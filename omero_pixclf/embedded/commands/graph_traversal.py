@@ -1,4 +1,4 @@
-"""How a change spreads from its targets over the graph of objects, set by set.
+"""Traversal of the object graph: which objects a request includes or deletes along with its targets.
 
 Parts share the decision of what they belong to. What is held by several goes when the last holder goes. What has been
 decided is a `Decision`; everything else stays.
@@ -37,7 +37,7 @@ Key = tuple[str, int]
 
 
 class Action(Enum):
-    """What becomes of an object."""
+    """What is done with an object."""
 
     INCLUDE = "include"  # moved, given, copied: whatever the operation does
     DELETE = "delete"  # deleted
@@ -45,7 +45,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of an object, and whether the caller needs the right to it."""
+    """The action for an object, and whether the caller needs the right to it."""
 
     item: StoredObject
     action: Action
@@ -53,7 +53,7 @@ class Decision:
 
 
 class GraphTraversal:
-    """The spread of one operation; subclasses say what goes along."""
+    """The traversal of one request; subclasses define which objects are included."""
 
     parts: Sequence[str] = ()
     holds: Sequence[HoldRule] = ()
@@ -73,7 +73,7 @@ class GraphTraversal:
 
     # ---- what subclasses decide ------------------------------------------------------------------------------
     def expand(self, action: Action, batch: list[StoredObject]) -> None:
-        """Follow what newly decided objects take along."""
+        """Follow the objects that newly decided objects include."""
         for text in self.parts:
             self.follow(relation(text), action, batch)
         for hold in self.holds:
@@ -81,18 +81,18 @@ class GraphTraversal:
         self._external_info(action, batch)
 
     def may_consider(self, hold: HoldRule, action: Action, holder: StoredObject, member: StoredObject) -> bool:
-        """Whether a thing may go now that one of its holders goes."""
+        """Whether a member may be included because one of its holders is."""
         if hold.blocks_only or (hold.deletable and not self.rights(member).delete):
             return False
         return not hold.same_owner or holder.owner == member.owner
 
     def decide_unheld(self, member: StoredObject) -> Decision | None:
-        """What becomes of a thing without holders."""
+        """Decide about a member without other holders; None: it stays."""
         raise NotImplementedError
 
     # ---- the spread ------------------------------------------------------------------------------------------
     def run(self, targets: Iterable[StoredObject], action: Action) -> None:
-        """Decide the decision of the targets and of everything that goes with them."""
+        """Decide about the targets and everything that goes with them."""
         for target in targets:
             self.decide(target, action)
         while self._new_decisions:
@@ -108,10 +108,10 @@ class GraphTraversal:
                 self.finalize()
 
     def finalize(self) -> None:
-        """Decide what depends on everything else having been decided."""
+        """Decide what depends on all other decisions."""
 
     def decide(self, item: StoredObject, action: Action, *, checked: bool = True) -> None:
-        """Set an object's decision; what is decided already stays decided."""
+        """Record the decision for an object; earlier decisions stay."""
         key = item.key
         if key in self.decisions or any(is_kind(item.kind, kind) for kind in self.ignored_classes):
             return
@@ -122,12 +122,12 @@ class GraphTraversal:
             self._new_decisions.append(decision)
 
     def decided_objects(self, kind: str, action: Action = Action.INCLUDE) -> list[StoredObject]:
-        """All objects of a class (or below it) with one decision."""
+        """Return all objects of a class or its subclasses with one action."""
         fates = self.decisions.values()
         return [decision.item for decision in fates if decision.action is action and is_kind(decision.item.kind, kind)]
 
     def has_decision(self, key: Key, action: Action | None = None) -> bool:
-        """Whether an object's decision is decided (as this one)."""
+        """Whether an object has a decision (with this action)."""
         decision = self.decisions.get(key)
         return decision is not None and (action is None or decision.action is action)
 
@@ -140,7 +140,7 @@ class GraphTraversal:
                 self.decide(pair.other, action, checked=asks)
 
     def consider_members(self, hold: HoldRule, action: Action, batch: list[StoredObject]) -> None:
-        """Note what the holders in a batch might take along."""
+        """Consider the members of the holders in a batch."""
         found = relation(hold.relation)
         holders = {item.id: item for item in batch if is_kind(item.kind, found.holder)}
         if not holders or hold.blocks_only:
@@ -150,7 +150,7 @@ class GraphTraversal:
                 self.consider(pair.other)
 
     def consider(self, member: StoredObject) -> None:
-        """Let a thing go as soon as nothing holds it any more, and whatever can only go together with it."""
+        """Consider an object: it is included once nothing holds it, with the objects that depend on it."""
         if member.key in self.decisions or member.key in self.considered:
             return
         self.considered[member.key] = member
@@ -161,7 +161,7 @@ class GraphTraversal:
                     self.consider(pair.other)
 
     def _decide_considered(self) -> None:
-        """Decide about what has been considered: what nobody holds goes."""
+        """Decide about the considered objects: those without other holders are included."""
         excluded, included = self.options.split(self.tx, list(self.considered.values()), self.rights)
         going = {k: v for k, v in self.considered.items() if k not in excluded}
         for key in self._held(going) - included:
@@ -175,7 +175,7 @@ class GraphTraversal:
                 self.decide(decision.item, decision.action, checked=decision.checked)
 
     def _held(self, going: dict[Key, StoredObject]) -> set[Key]:
-        """Those that something which stays holds; what is held by each other only goes together."""
+        """Return the keys that an object that stays holds; objects that hold only each other go together."""
         holders = self._holders(list(going.values()))
         held: set[Key] = set()
         changed = True
@@ -188,11 +188,11 @@ class GraphTraversal:
         return held
 
     def holding_relations(self) -> Sequence[str]:
-        """Bonds that keep a considered thing."""
+        """Return the relations that keep a considered object."""
         return [*(hold.relation for hold in self.holds), *annotation_links()]
 
     def _holders(self, members: list[StoredObject]) -> dict[Key, set[Key]]:
-        """For each thing the holders without a decision."""
+        """Return for each object the holders without a decision."""
         found: dict[Key, set[Key]] = defaultdict(set)
         for text in self.holding_relations():
             pairs = relation(text)
@@ -206,7 +206,7 @@ class GraphTraversal:
         return found
 
     def _external_info(self, action: Action, batch: list[StoredObject]) -> None:
-        """What an object is known as elsewhere shares its decision."""
+        """Give external information the decision of its object."""
         for root in {item.key[0] for item in batch}:
             ids = ids_parameter(item.id for item in batch if item.key[0] == root)
             sql = (
@@ -221,7 +221,7 @@ class GraphTraversal:
     def find_links(
         self, batch: list[StoredObject], names: Iterable[str] | None = None
     ) -> list[tuple[StoredObject, StoredObject, str]]:
-        """(link, end that goes, ``parent`` or ``child``) of all links at a batch's objects."""
+        """Return (link, decided end, ``parent`` or ``child``) of all links of a batch's objects."""
         found = []
         by_id = {item.key: item for item in batch}
         for name in names if names is not None else link_classes():
@@ -235,7 +235,7 @@ class GraphTraversal:
 
     # ---- rights ----------------------------------------------------------------------------------------------
     def rights(self, item: StoredObject) -> Rights:
-        """What the caller may do to an object."""
+        """Return what the caller may do to an object."""
         if item.kind == "OriginalFile" and item.owner is not None and item.group is not None:
             return self.call.graph.rights(item.owner, item.group, file=item.id)
         key = (item.owner, item.group)
@@ -247,7 +247,7 @@ class GraphTraversal:
         return self._rights[key]
 
     def find_targets(self, kind: str, ids: Sequence[int]) -> list[StoredObject]:
-        """The objects a request names; a GraphException where one does not exist or may not be read."""
+        """Return the objects that a request names; GraphException if one does not exist or may not be read."""
         found = find_objects(self.tx, kind, ids)
         caller = self.call.caller
         seen = [i for i in found if i.owner is None or i.group is None or caller.may_read(i.owner, i.group)]
@@ -256,7 +256,7 @@ class GraphTraversal:
         return seen
 
     def ids_by_class(self, action: Action) -> dict[str, list[int]]:
-        """Ids of all objects of one decision by their class's full name, as OMERO answers them."""
+        """Return ids of all objects with one action by the full name of their class, as OMERO returns them."""
         found: dict[str, list[int]] = defaultdict(list)
         for decision in self.decisions.values():
             if decision.action is action:
@@ -264,7 +264,7 @@ class GraphTraversal:
         return {name: sorted(ids) for name, ids in found.items()}
 
     def ids_by_table(self, action: Action) -> dict[str, list[int]]:
-        """Ids of all objects of one decision by their table's root class."""
+        """Return ids of all objects with one action by the root class of their table."""
         found: dict[str, list[int]] = defaultdict(list)
         for (root, ident), decision in self.decisions.items():
             if decision.action is action:

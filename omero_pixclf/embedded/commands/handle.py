@@ -1,4 +1,4 @@
-"""omero.cmd.Handle: one submitted request, carried out by a thread of its own."""
+"""The handle of a submitted omero.cmd request, which a thread executes."""
 
 from __future__ import annotations
 
@@ -49,37 +49,37 @@ class RequestHandle(OmeroService):
 
     # ---- operations ------------------------------------------------------------------------------------------
     def addCallback(self, call: RequestContext, callback: Any) -> None:
-        """Tell the client when the request is done, over the connection it came by."""
+        """Notify the client when the request is finished, over its own connection."""
         identity = callback.ice_getIdentity()
         proxy = omero.cmd.CmdCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
         with self.lock:
             self._callbacks[_key(identity)] = proxy.ice_oneway()
 
     def removeCallback(self, call: RequestContext, callback: Any) -> None:
-        """Tell this one nothing any more."""
+        """Remove a callback."""
         with self.lock:
             self._callbacks.pop(_key(callback.ice_getIdentity()), None)
 
     @without_transaction
     def getRequest(self, context: Any) -> Any:
-        """What has been asked."""
+        """Return the request."""
         return self._request
 
     @without_transaction
     def getResponse(self, context: Any) -> Any:
-        """The answer, or None until there is one."""
+        """Return the response, or None until there is one."""
         with self.lock:
             return self._response
 
     @without_transaction
     def getStatus(self, context: Any) -> Any:
-        """How far it has come."""
+        """Return the status: steps and times."""
         with self.lock:
             return self._status
 
     @without_transaction
     def cancel(self, context: Any) -> bool:
-        """Give the request up; False where it was done already, LockTimeout where it does not listen."""
+        """Cancel the request; False if it was finished, LockTimeout if it does not react."""
         if self._finished.is_set():
             return False
         self._cancelled.set()
@@ -88,12 +88,12 @@ class RequestHandle(OmeroService):
         return isinstance(self._response, omero.cmd.ERR) and self._response.name in _CANCELLED
 
     def interrupt(self) -> None:
-        """The server stops: give the request up."""
+        """Cancel the request, because the server stops."""
         self._cancelled.set()
 
     # ---- the work --------------------------------------------------------------------------------------------
     def run(self) -> None:
-        """Carry the request out in one transaction; every failure becomes the response."""
+        """Execute the request in one transaction; every failure becomes the response."""
         with self.lock:
             self._status.startTime = _now()
         response, flags = self._outcome()
@@ -139,7 +139,7 @@ def _key(identity: Any) -> str:
 
 
 def submit(server: ServiceHost, session: ClientSession, category: str, request: Any, context: dict[str, str]) -> Any:
-    """Begin a request; the proxy of its handle, which answers an ERR for what is no request here."""
+    """Start a request and return the proxy of its handle; unknown requests are answered by an ERR."""
     handle = RequestHandle(server, session, request, context)
     proxy = server.add_object(session, category, handle, "omero.cmd.Handle")
     server.run_in_background(handle, handle.run, f"omero-{type(request).__name__}")

@@ -1,4 +1,4 @@
-"""Requests about the files behind an image: which are used, what its format said, what lies on disk."""
+"""Requests about the files of an image: used files, original metadata, sizes on disk."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_FILESET = "select e.originalFile.id from FilesetEntry e where e.fileset.id =
 
 
 def _fileset_of(call: RequestContext, ident: int) -> int | None:
-    """The fileset of an image that the caller sees."""
+    """Return the fileset of an image that the caller can see."""
     if not readable_ids(call, "Image", [ident]):
         raise RequestError("bad-image", f"cannot read image {ident}")
     fileset = call.tx.one("SELECT fileset FROM image WHERE id = ?", (ident,))[0]
@@ -33,7 +33,7 @@ def _fileset_of(call: RequestContext, ident: int) -> int | None:
 
 
 def used_files(call: RequestContext, request: Any) -> Any:
-    """Answer a UsedFilesRequest; every file of a fileset counts as used by each of its images."""
+    """Answer a UsedFilesRequest; each image of a fileset uses all of its files."""
     fileset = _fileset_of(call, request.imageId)
     if fileset is not None:
         files = [row[0] for row in query_rows(call, _IN_FILESET, i=fileset)]
@@ -46,13 +46,13 @@ def used_files(call: RequestContext, request: Any) -> Any:
 
 
 def _companions(call: RequestContext, image: int) -> list[tuple[int, str, int]]:
-    """(file, name, annotation) of what was attached at import."""
+    """Return (file, name, annotation) of the companion files attached at import."""
     rows = query_rows(call, _ANNOTATED, i=image)
     return [(ident, name, note) for ident, name, _path, note, ns in rows if ns == _COMPANION]
 
 
 def original_metadata(call: RequestContext, request: Any) -> Any:
-    """Answer an OriginalMetadataRequest: images made here have no values of a format's own."""
+    """Answer an OriginalMetadataRequest; the embedded OMERO stores no format-specific values."""
     fileset = _fileset_of(call, request.imageId)
     notes = [note for _, name, note in _companions(call, request.imageId) if name == "original_metadata.txt"]
     return omero.cmd.OriginalMetadataResponse(
@@ -61,7 +61,7 @@ def original_metadata(call: RequestContext, request: Any) -> Any:
 
 
 def image_binaries(call: RequestContext, request: Any) -> Any:
-    """Answer a ManageImageBinaries request: sizes only, nothing is toggled or deleted."""
+    """Answer a ManageImageBinaries request with sizes only; changing or deleting is not supported."""
     if request.togglePixels or request.deletePyramid or request.deleteThumbnails:
         raise RequestError("unsupported", "the embedded OMERO keeps no pyramids and moves no pixels")
     fileset = _fileset_of(call, request.imageId)
@@ -76,5 +76,5 @@ def image_binaries(call: RequestContext, request: Any) -> Any:
 
 
 def find_pyramids(call: RequestContext, request: Any) -> Any:
-    """Answer a FindPyramids request: there are none."""
+    """Answer a FindPyramids request; there are none."""
     return omero.cmd.FindPyramidsResponse([])

@@ -1,4 +1,4 @@
-"""How objects hang together: properties and links of the model as pairs of holder and thing."""
+"""Relations of stored objects: properties and link classes of the model as pairs of holder and member."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 
 class StoredObject(NamedTuple):
-    """A stored object: its class, id, owner and group (None where it belongs to nobody)."""
+    """A stored object: its class, id, owner and group (None for global objects)."""
 
     kind: str
     id: int
@@ -35,12 +35,12 @@ class StoredObject(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """What tells objects apart: table and id."""
+        """The key of an object: root class of its table, and id."""
         return entity(self.kind).root, self.id
 
 
 class RelatedPair(NamedTuple):
-    """One pair of a bond: the id that was asked for, what it is bound to, and the row that binds them."""
+    """One pair of a relation: the given id, the related object, and the row that relates them."""
 
     known: int
     other: StoredObject
@@ -49,7 +49,7 @@ class RelatedPair(NamedTuple):
 
 @dataclass(frozen=True)
 class Relation:
-    """Pairs of a holder and a thing, as they stand in the rows of one table.
+    """A relation of holders and members, stored in the rows of one table.
 
     ``Roi.shapes`` holds shapes, ``Image.instrument`` an instrument, ``DatasetImageLink`` an image by its dataset.
     """
@@ -62,11 +62,11 @@ class Relation:
     member_column: str
 
     def members(self, tx: Transaction, holders: Iterable[int]) -> list[RelatedPair]:
-        """All things of some holders."""
+        """Return all members of some holders."""
         return self._pairs(tx, holders, self.holder_column, self.member, self.member_column)
 
     def holders(self, tx: Transaction, members: Iterable[int]) -> list[RelatedPair]:
-        """All holders of some things."""
+        """Return all holders of some members."""
         return self._pairs(tx, members, self.member_column, self.holder, self.holder_column)
 
     def _pairs(self, tx: Transaction, ids: Iterable[int], known: str, kind: str, wanted: str) -> list[RelatedPair]:
@@ -83,7 +83,7 @@ class Relation:
         return [RelatedPair(row[1], StoredObject(*row[2:]), row[0]) for row in rows if is_kind(row[2], kind)]
 
     def _kinds(self, prefix: str) -> str:
-        """Rows of other classes in the same table do not have the property."""
+        """Return an SQL condition for the classes of the table that have the property."""
         found = entity(self.where)
         if found.name == found.root:
             return ""
@@ -92,12 +92,12 @@ class Relation:
 
 
 def is_kind(kind: str, wanted: str) -> bool:
-    """Whether a class is another or below it."""
+    """Whether a class is another class or a subclass of it."""
     return wanted in entity(kind).ancestors
 
 
 def format_object(item: StoredObject) -> str:
-    """An object as OMERO's messages name it."""
+    """Return an object's name in OMERO's messages."""
     return f"{entity(item.kind).qualified}[{item.id}]"
 
 
@@ -109,14 +109,14 @@ def _columns(kind: str, prefix: str) -> str:
 
 
 def find_objects(tx: Transaction, kind: str, ids: Iterable[int]) -> list[StoredObject]:
-    """The stored objects of a class (or below it) with some ids; what does not exist is left out."""
+    """Return the stored objects of a class or its subclasses with some ids; missing ones are left out."""
     sql = f"SELECT {_columns(kind, '')} FROM {table(kind).name} WHERE id IN (SELECT value FROM json_each(?))"
     return [found for row in tx.all(sql, (ids_parameter(ids),)) if is_kind((found := StoredObject(*row)).kind, kind)]
 
 
 @cache
 def relation(text: str) -> Relation:
-    """The bond of that name: ``Class.property`` or a link's class; a leading ``~`` turns it round."""
+    """Return the relation ``Class.property`` or of a link class; a leading ``~`` swaps holder and member."""
     if text.startswith("~"):
         found = relation(text[1:])
         return Relation(text, found.member, found.holder, found.where, found.member_column, found.holder_column)
@@ -132,19 +132,19 @@ def relation(text: str) -> Relation:
 
 @cache
 def link_classes() -> tuple[str, ...]:
-    """Links between objects that belong to somebody."""
+    """Return the link classes whose objects have an owner."""
     return tuple(e.name for e in entities().values() if not e.abstract and e.is_link and not e.is_global)
 
 
 @cache
 def annotation_links() -> tuple[str, ...]:
-    """Links to annotations."""
+    """Return the classes of links to annotations."""
     return tuple(name for name in link_classes() if entity(name).is_annotation_link)
 
 
 @cache
 def referring_fields(root: str) -> tuple[tuple[str, str, bool], ...]:
-    """(class, property, nullable) of all stored references to objects of a table."""
+    """Return (class, property, nullable) of all stored references to objects of a table."""
     found = []
     for name in {e.root for e in entities().values()}:
         for field in table(name).fields.values():

@@ -1,4 +1,4 @@
-"""Child options of a graph request: kinds and namespaces of children that go along, or stay, whatever else holds."""
+"""Child options of graph requests: classes and namespaces of children to include or exclude."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXEMPT_NAMESPACES = frozenset(  # namespaces that options leave alone unless th
 
 
 def find_class(name: str) -> Entity:
-    """A class by its name with or without package; a plain ERR where there is none."""
+    """Return a class by its name with or without package; RequestError if there is none."""
     found = find_entity(name.rsplit(".", 1)[-1])
     if found is None:
         raise RequestError("graph-fail", f"unknown model object class named: {name}")
@@ -34,7 +34,7 @@ class _Option:
     not_ns: frozenset[str]
 
     def verdict(self, item: StoredObject, namespace: str | None) -> bool | None:
-        """True: goes along, False: stays, None: nothing said."""
+        """Return True to include, False to exclude, None if the option does not apply."""
         if is_kind(item.kind, "Annotation") and not self._about(namespace):
             return None
         if any(is_kind(item.kind, kind) for kind in self.included):
@@ -47,14 +47,14 @@ class _Option:
 
 @dataclass(frozen=True)
 class ChildOptions:
-    """All child options of a request; the first that says something about an object counts."""
+    """All child options of a request; the first option that applies to an object decides."""
 
     options: tuple[_Option, ...] = ()
 
     def split(
         self, tx: Transaction, candidates: Sequence[StoredObject], rights: Callable[[StoredObject], Any]
     ) -> tuple[set[tuple[str, int]], set[tuple[str, int]]]:
-        """Keys of the candidates that must stay, and of those that go whatever holds them."""
+        """Return the keys of the candidates to exclude, and of those to include whatever holds them."""
         stay: set[tuple[str, int]] = set()
         go: set[tuple[str, int]] = set()
         if not self.options:
@@ -85,7 +85,7 @@ def _namespaces(tx: Transaction, candidates: Sequence[StoredObject]) -> dict[int
 
 
 def child_options(given: Sequence[Any] | None) -> ChildOptions:
-    """The options of a request, checked."""
+    """Return the checked options of a request."""
     return ChildOptions(tuple(_option(option) for option in given or [] if option is not None))
 
 

@@ -1,4 +1,4 @@
-"""Which function carries out which request of omero.cmd."""
+"""Registry of the omero.cmd requests: the function that executes each, its steps and transaction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["REQUESTS", "call_context", "failure_name", "is_writing", "perform", 
 
 @dataclass(frozen=True)
 class RequestCommand:
-    """How a request is carried out."""
+    """How a request is executed."""
 
     where: str  # module.function below omero_pixclf.embedded.commands
     writes: bool = False
@@ -76,7 +76,7 @@ def _function(name: str) -> Callable[[RequestContext, Any], Any]:
 
 
 def _command_for(request: Any) -> RequestCommand:
-    """How a request is carried out; unknown ones are refused later, by `perform`."""
+    """Return the command of a request; unknown requests are refused by `perform`."""
     return REQUESTS.get(_name(request), RequestCommand(""))
 
 
@@ -95,14 +95,14 @@ def is_writing(request: Any) -> bool:
 
 
 def call_context(request: Any, context: dict[str, str]) -> dict[str, str]:
-    """The call context a request runs in; a SkipHead's is that of the request it wraps."""
+    """Return the call context of a request; a SkipHead has that of the request that it wraps."""
     wrapped = _nested_requests(request) if _name(request) == "SkipHead" else []
     spans = _command_for(wrapped[0] if wrapped else request).all_groups
     return {**context, "omero.group": "-1"} if spans else dict(context)
 
 
 def step_count(request: Any) -> int:
-    """How many steps OMERO's server makes of a request; clients see it in the status."""
+    """Return the number of steps that OMERO's server reports for a request."""
     found = _command_for(request)
     if _name(request) == "Timing":
         return max(1, int(request.steps))
@@ -110,12 +110,12 @@ def step_count(request: Any) -> int:
 
 
 def failure_name(request: Any) -> str:
-    """The name of a failure that no rule foresees."""
+    """Return the name of an unexpected failure of a request."""
     return _command_for(request).failure
 
 
 def perform(call: RequestContext, request: Any) -> Any:
-    """Carry a request out within an open transaction.
+    """Execute a request in an open transaction.
 
     Returns
     -------

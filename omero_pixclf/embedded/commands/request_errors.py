@@ -1,4 +1,4 @@
-"""A request that cannot be fulfilled, and the ERR that its client gets to see."""
+"""Errors that end an omero.cmd request, and the ERR that the client gets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["RequestError", "graph_error", "make_error_response"]
 
 
 class RequestError(Exception):
-    """Ends a request; everything it changed is rolled back.
+    """Ends a request; all its changes are rolled back.
 
     Attributes
     ----------
@@ -39,12 +39,12 @@ class RequestError(Exception):
 
 
 def graph_error(message: str) -> RequestError:
-    """What the rules of the object graph do not allow."""
+    """Return the error for a change that the rules of the object graph forbid."""
     return RequestError("graph-fail", message, graph=True)
 
 
 def make_error_response(request: Any, error: BaseException, name: str) -> Any:
-    """The omero.cmd.ERR of a failed request; ``name`` stands for failures that nobody planned."""
+    """Return the omero.cmd.ERR of a failed request; ``name`` is used for unexpected errors."""
     planned = error if isinstance(error, RequestError) else None
     made = _empty(planned)
     failed = planned.request if planned and planned.request is not None else request

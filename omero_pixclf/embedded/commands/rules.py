@@ -1,4 +1,4 @@
-"""OMERO's policy for graphs of objects: what belongs together, what is shared, what holds what.
+"""OMERO's policy for graphs of objects: parts, shared objects, contents, and what keeps an object.
 
 Bonds are named as in `bonds`. What becomes of the pairs of a bond is up to the operation.
 """
@@ -41,7 +41,7 @@ SETTINGS = (  # go with what they are for
 
 @dataclass(frozen=True)
 class HoldRule:
-    """A thing goes when the last of its holders goes."""
+    """A member is included when its last holder is."""
 
     relation: str
     deletable: bool = False  # only what the caller may delete is considered

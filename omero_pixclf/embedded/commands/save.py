@@ -1,4 +1,4 @@
-"""Save: what IUpdate.saveAndReturnObject does, as a request among others."""
+"""Save: IUpdate.saveAndReturnObject as an omero.cmd request."""
 
 from __future__ import annotations
 

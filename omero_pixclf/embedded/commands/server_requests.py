@@ -1,4 +1,4 @@
-"""Requests about the server itself: its sessions, its requests, its patience."""
+"""Requests about the server: its sessions, legal targets, the list of requests, timing."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _request(name: str) -> Any:
 
 
 def current_sessions(call: RequestContext, request: Any) -> Any:
-    """Answer a CurrentSessionsRequest: of others' sessions only administrators see more than user and group."""
+    """Answer a CurrentSessionsRequest; only administrators see more than user and group of others' sessions."""
     found = call.server.sessions.all()
     full = [s for s in found if call.caller.has_privilege("ReadSession") or s.user_id == call.session.user_id]
     loaded = call.graph.load("Session", [s.ident for s in full])
@@ -87,7 +87,7 @@ def _session_context(call: RequestContext, session: ClientSession) -> Any:
 
 
 def _hide_details(context: Any) -> None:
-    """Leave user and group of an event context only; a uuid is as good as a password."""
+    """Keep only user and group of an event context; a session's uuid works like a password."""
     context.sessionId, context.sessionUuid, context.sudoerId, context.sudoerName = 0, "", None, None
     context.memberOfGroups, context.leaderOfGroups, context.adminPrivileges = [], [], []
 
@@ -98,7 +98,7 @@ def _last_access(session: ClientSession) -> dict[str, Any]:
 
 
 def update_timeout(call: RequestContext, request: Any) -> Any:
-    """Answer an UpdateSessionTimeoutRequest: others' sessions and longer limits are for administrators."""
+    """Answer an UpdateSessionTimeoutRequest; only administrators change others' sessions or extend limits."""
     found = call.server.sessions.find(request.session)
     if found is None or not (call.caller.is_admin or found.user_id == call.session.user_id):
         raise RequestError("no-session", f"no session {request.session} of yours")
@@ -113,5 +113,5 @@ def update_timeout(call: RequestContext, request: Any) -> Any:
 
 
 def _longer(wanted: int | None, now: int) -> bool:
-    """Whether a limit would be lengthened; 0 is no limit."""
+    """Whether a limit would be extended; 0 means no limit."""
     return wanted is not None and now != 0 and (wanted == 0 or wanted > now)

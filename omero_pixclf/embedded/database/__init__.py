@@ -1,1 +1,1 @@
-"""The database of the embedded OMERO: its tables, objects as rows, saving and loading."""
+"""The database of the embedded OMERO: tables, loading and saving of model objects, full-text search."""

@@ -1,4 +1,4 @@
-"""Values of OMERO's enumerations that a new server starts with; the model carries the types but not these."""
+"""Values of OMERO's enumerations in a new server; omero-py's model has the classes but not the values."""
 
 from __future__ import annotations
 

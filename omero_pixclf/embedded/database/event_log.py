@@ -1,4 +1,4 @@
-"""The event log: which object was made, changed or deleted in which event; clients read it as EventLog."""
+"""The event log: rows that say which object was inserted, updated or deleted in which event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNLOGGED = ("ome.model.meta.Event", "ome.model.meta.EventLog")
 
 
 def log_event(call: RequestContext, action: str, qualified: str, ids: Iterable[int]) -> None:
-    """Log what happened to objects of one class (``ome.model.core.Image``) in the request's event.
+    """Log an action on objects of one class (``ome.model.core.Image``) in the request's event.
 
     Actions are ``INSERT``, ``UPDATE``, ``DELETE``, ``PASSWORD``, and ``CHMOD(rw----)`` with a group's new permissions.
     """
@@ -31,6 +31,6 @@ def log_event(call: RequestContext, action: str, qualified: str, ids: Iterable[i
 
 
 def log_events(call: RequestContext, action: str, by_class: Mapping[str, Iterable[int]]) -> None:
-    """Log what happened to objects of several classes."""
+    """Log an action on objects of several classes."""
     for qualified, ids in by_class.items():
         log_event(call, action, qualified, ids)

@@ -1,4 +1,4 @@
-"""Loading what a service returns along with its objects: the 'join fetch' of OMERO's own services."""
+"""Fetching of associated objects along a path, like the 'join fetch' of OMERO's services."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["load_path", "readable_ids"]
 
 
 def readable_ids(call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
-    """Those ids that exist and that the caller may see, in ascending order; what a query would find."""
+    """Return those ids that exist and that the caller may read, in ascending order."""
     name = table(kind).name
     condition = "" if table(kind).root.is_global else call.caller.filter_sql(name)  # everybody sees users and groups
     sql = (
@@ -24,7 +24,7 @@ def readable_ids(call: RequestContext, kind: str, ids: Iterable[int]) -> list[in
 
 
 def load_path(call: RequestContext, kind: str, ids: Iterable[int], path: str) -> None:
-    """Load what a dotted path of references and collections leads to from objects of a class.
+    """Load the objects that a dotted path of references and collections leads to.
 
     ``load_path(call, "Pixels", [3], "channels.statsInfo")`` loads the channels of a Pixels object as a whole collection
     and their statistics; the objects themselves are loaded too. `Graph.finish` then puts everything in its place.

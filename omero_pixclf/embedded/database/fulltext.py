@@ -1,4 +1,4 @@
-"""Full-text search without an index: words of names, descriptions and annotations against a query of words.
+"""Full-text search without an index, in names, descriptions and annotations.
 
 A query holds words (any of them must occur), ``+word`` or words joined by AND (all must), ``-word`` or NOT (none may),
 ``"a phrase"``, wildcards ``*`` and ``?``, and ``field:word`` for name, description and annotation. Upper and lower case
@@ -40,13 +40,13 @@ class SearchTerm:
         return re.compile(rf"(?<!\w){joined}(?!\w)")
 
     def occurs(self, texts: Mapping[str, str]) -> bool:
-        """Whether the term is in the texts, given by field."""
+        """Whether the term occurs in the texts, a mapping from field to text."""
         searched = [texts.get(self.field, "")] if self.field in _FIELDS else texts.values()
         return any(self._pattern.search(text.lower()) for text in searched)
 
 
 def parse_search_query(query: str) -> list[SearchTerm]:
-    """The terms of a query; ApiUsageException when it has none."""
+    """Return the terms of a query; ApiUsageException if it has none."""
     found: list[SearchTerm] = []
     need = "any"
     for match in _TERM.finditer(query or ""):
@@ -65,7 +65,7 @@ def parse_search_query(query: str) -> list[SearchTerm]:
 
 
 def find_matches(call: RequestContext, kind: Entity, wanted: Iterable[SearchTerm]) -> list[int]:
-    """Ids of the readable objects of a class whose words fit, in ascending order."""
+    """Return ids of the readable objects of a class that match the terms, in ascending order."""
     asked = list(wanted)
     return [ident for ident, texts in sorted(_load_texts(call, kind).items()) if _matches_terms(texts, asked)]
 
@@ -79,7 +79,7 @@ def _matches_terms(texts: Mapping[str, str], asked: list[SearchTerm]) -> bool:
 
 
 def _load_texts(call: RequestContext, kind: Entity) -> dict[int, dict[str, str]]:
-    """What is written on every readable object of a class, by field."""
+    """Return the texts of all readable objects of a class by id and field."""
     where = table(kind.name)
     conditions = [call.caller.filter_sql(where.name) if "owner_id" in where.columns else ""]
     if where.polymorphic:

@@ -1,4 +1,4 @@
-"""What every OMERO holds from its first start: enumerations, the groups system, user and guest, root and guest."""
+"""Initial rows of a new server: enumerations, the groups system, user and guest, the users root and guest."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def insert_initial_rows(tx: Transaction, root_password: str) -> None:
 
 
 def set_password(tx: Transaction, user_id: int, password: str) -> None:
-    """Store a user's password, hashed."""
+    """Store the hash of a user's password."""
     tx.execute("INSERT OR REPLACE INTO password VALUES (?, ?, ?)", (user_id, hash_password(password), now_ms()))
 
 

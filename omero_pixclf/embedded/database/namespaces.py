@@ -1,4 +1,4 @@
-"""The namespaces of annotations, each of which has a row of its own, as a trigger of OMERO's database sees to."""
+"""Rows of annotation namespaces, as a trigger of OMERO's database inserts them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["insert_namespaces"]
 
 
 def insert_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
-    """Make the rows of namespaces that annotations being saved are the first of.
+    """Insert the rows of new namespaces of annotations that are saved.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows become model objects: one instance per row and request, references resolved, details filled in.
+"""Loading of rows as model objects: one instance per row and request, with references and details.
 
 An object comes with its own values and unloaded references; collections are unloaded until fetched. What the request
 has loaded anyway stands in place of references to it, as in a Hibernate session. An object with a reference to an
@@ -50,7 +50,7 @@ _IMMUTABLE = ("string", "int", "long", "double", "bool", "time")
 
 
 def scalar_to_ice(field: Field, value: Any) -> Any:
-    """A column's value as the model object holds it; not for units, references and collections."""
+    """Return a column's value as the model object holds it; not for units, references and collections."""
     return _TO_ICE[field.kind](value)
 
 
@@ -60,7 +60,7 @@ def _unit_class(quantity: str) -> Any:
 
 
 class _ValueCache(dict[Any, Any]):
-    """A kind's values as the model holds them, made once for equal ones: they never change, and travel once."""
+    """Cache of one kind's converted values; equal values share an object, which is sent once."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class _ValueCache(dict[Any, Any]):
 
 @dataclass(frozen=True)
 class _RowPlan:
-    """Where a class's values stand within a row of its table."""
+    """Positions of a class's values in a row of its table."""
 
     places: dict[str, int]
     scalars: tuple[tuple[str, int, str], ...]  # attribute, place, kind
@@ -85,7 +85,7 @@ class _RowPlan:
 
     @property
     def is_owned(self) -> bool:
-        """Whether rows belong to somebody."""
+        """Whether rows have an owner."""
         return self.details[0] is not None
 
 
@@ -126,18 +126,18 @@ class ObjectGraph:
 
     # ---- objects ---------------------------------------------------------------------------------------------
     def find(self, kind: str, ident: int) -> Any:
-        """The loaded object or None; SecurityViolation when it may not be read."""
+        """Return the loaded object or None; SecurityViolation if it may not be read."""
         return self.load(kind, [ident]).get(ident)
 
     def get(self, kind: str, ident: int) -> Any:
-        """The loaded object; ValidationException when there is none."""
+        """Return the loaded object; ValidationException if there is none."""
         found = self.find(kind, ident)
         if found is None:
             raise missing_row_error(entity(kind).qualified, ident)
         return found
 
     def load(self, kind: str, ids: Iterable[int]) -> dict[int, Any]:
-        """Loaded objects by id, of that class or a subclass; ids without a row are left out."""
+        """Load objects of a class or its subclasses; return them by id, without ids that have no row."""
         wanted = entity(kind)
         root = wanted.root
         ids = list(ids)
@@ -149,23 +149,23 @@ class ObjectGraph:
         return {i: o for i, o in found.items() if o is not None and type(o).__name__ in kinds}
 
     def get_loaded(self, kind: str, ident: int) -> Any:
-        """An object that was loaded before; KeyError otherwise."""
+        """Return an object that was loaded before; KeyError otherwise."""
         return self._loaded[(entity(kind).root, ident)]
 
     def register(self, kind: str, ident: int, obj: Any) -> None:
-        """Let an object made elsewhere stand for its row."""
+        """Register an object created elsewhere as the object of its row."""
         key = (entity(kind).root, ident)
         self._loaded[key] = obj
         if key in self._rows:
             self._unfinished[key] = None
 
     def stored_row(self, kind: str, ident: int) -> Any:
-        """The stored row of a loaded object, in the order of its table's columns; None for what this request made."""
+        """Return the stored row of a loaded object, in the order of the table's columns; None for a new object."""
         found = self._rows.get((entity(kind).root, ident))
         return found[1] if found else None
 
     def refresh_details(self, kind: str, ident: int, obj: Any) -> None:
-        """Read the details of a changed object again."""
+        """Load the details of a changed object again."""
         key = (entity(kind).root, ident)
         found, _ = self._rows[key]
         columns = ", ".join(f'"{c}"' for c in table(kind).columns)
@@ -206,7 +206,7 @@ class ObjectGraph:
                 raise unreadable_error(entity(kind).qualified, row[0])
 
     def _build(self, kind: str, rows: Sequence[Any]) -> None:
-        """Make the objects of rows of one class, without references and details."""
+        """Create the objects of rows of one class, without references and details."""
         found, plan = entity(kind), _row_plan(kind)
         factory, template, root, shared = found.factory, found.template, found.root, self._shared
         scalars = [(name, place, shared[form]) for name, place, form in plan.scalars if form in shared]
@@ -254,7 +254,7 @@ class ObjectGraph:
                 self.load(found.fields[name].target, [t for t in targets if t is not None])
 
     def _holds(self, found: Entity, ident: int) -> bool:
-        """Whether the row has the value that keeps OMERO from loading along."""
+        """Whether the row has the value that suppresses the eager loading."""
         name = _EAGER_UNLESS.get(found.root)
         if name is None:
             return False
@@ -263,7 +263,7 @@ class ObjectGraph:
 
     # ---- collections -----------------------------------------------------------------------------------------
     def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
-        """Load a collection of several objects as a whole; returns the children's ids. Unreadable ones are left out."""
+        """Load a collection of several objects; return the children's ids, without unreadable ones."""
         owner = entity(kind)
         field = owner.children[name]
         where = table(field.target)
@@ -285,7 +285,7 @@ class ObjectGraph:
         return [child for _, child in pairs]
 
     def load_counts(self, kind: str, ids: Iterable[int], field: Field) -> None:
-        """Fill in how many children of a collection belong to each owner, of those the caller may see."""
+        """Fill in the number of visible children by owner."""
         where, seen = table(field.target).name, self.caller.filter_sql(table(field.target).name)
         sql = (
             f'SELECT "{field.inverse}", owner_id, count(*) FROM {where} '
@@ -297,7 +297,7 @@ class ObjectGraph:
             getattr(self.get_loaded(kind, ident), f"_{field.name}CountPerOwner")[owner] = count
 
     def start_collection(self, kind: str, ident: int, name: str) -> list[Any]:
-        """Make a collection of a loaded object loaded (empty at first) and return it for filling."""
+        """Mark a collection of a loaded object as loaded (at first empty) and return it to be filled."""
         obj = self._loaded[(entity(kind).root, ident)]
         if not getattr(obj, f"_{name}Loaded"):
             setattr(obj, f"_{name}Loaded", True)
@@ -307,21 +307,21 @@ class ObjectGraph:
 
     # ---- references and details ------------------------------------------------------------------------------
     def finish_loading(self) -> None:
-        """Resolve references and fill in details of all that was loaded since the last time."""
+        """Resolve references and fill in details of all objects loaded since the last call."""
         self._load_groups()
         self._details.clear()  # they name what had been loaded by then
         for key in list(self._unfinished):
             kind, row = self._rows[key]
             obj = self._loaded[key]
-            if obj._details is None and not self._refer(obj, kind, row):
+            if obj._details is None and not self._set_references(obj, kind, row):
                 obj._loaded = False  # it stays unfinished: what it refers to may be loaded later
                 continue
             if obj._details is None:
                 obj._details = self._row_details(kind, row)
             del self._unfinished[key]
 
-    def _refer(self, obj: Any, kind: str, row: Any) -> bool:
-        """Set an object's references; False where one of them cannot be named."""
+    def _set_references(self, obj: Any, kind: str, row: Any) -> bool:
+        """Set an object's references; return False if a reference cannot be represented."""
         state, complete = obj.__dict__, True
         for attribute, place, target, root in _row_plan(kind).references:
             ident = row[place]
@@ -337,7 +337,7 @@ class ObjectGraph:
         return complete
 
     def proxy(self, kind: str, ident: int) -> Any:
-        """The unloaded reference to a row of a concrete class."""
+        """Return the unloaded reference to a row of a concrete class."""
         key = (entity(kind).root, ident)
         if key not in self._proxies:
             self._proxies[key] = entity(kind).factory(ident, False)
@@ -355,7 +355,7 @@ class ObjectGraph:
         return self._loaded.get((kind, ident)) or self.proxy(kind, ident)
 
     def _row_details(self, kind: str, row: Any) -> Any:
-        """Details of a row: an object of its own, of parts that are the same for many."""
+        """Return the details of a row; equal parts are shared between objects."""
         plan = _row_plan(kind)
         owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
         key = (owner, group, creation, update, external)
@@ -378,7 +378,7 @@ class ObjectGraph:
         external: int | None,
         perms: Any,
     ) -> Any:
-        """A Details object; its parts are loaded where the request has loaded them."""
+        """Return a Details object; its parts are loaded if the request has loaded them."""
         made = omero.model.DetailsI.__new__(omero.model.DetailsI)
         made.__dict__.update(
             _DETAILS,
@@ -398,7 +398,7 @@ class ObjectGraph:
         return self._event()
 
     def new_permissions(self, perm1: int | None) -> Any:
-        """Permissions of a new object that belongs to nobody (a group has a level of its own)."""
+        """Return permissions of a new object without an owner (groups have permissions of their own)."""
         return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self.global_rights())
 
     def _row_permissions(self, kind: str, row: Any) -> Any:
@@ -413,7 +413,7 @@ class ObjectGraph:
         return self.permissions(owner, group)
 
     def permissions(self, owner: int, group: int) -> Any:
-        """Permissions of an object of that owner in that group, as the caller has them."""
+        """Return permissions of an object of that owner in that group, from the caller's view."""
         key = (owner, group)
         if key not in self._owned:
             level = self.group_level(group)
@@ -421,12 +421,12 @@ class ObjectGraph:
         return self._owned[key]
 
     def rights(self, owner: int, group: int, *, file: int | None = None) -> Rights:
-        """What the caller may do to an object of that owner in that group; ``file`` is the id of an OriginalFile."""
+        """Return what the caller may do to an object of that owner in that group; ``file`` is an OriginalFile's id."""
         domain = "Owned" if file is None or not self.caller.denied else privilege_domain(self.tx, file)
         return self.caller.rights(owner, group, self.group_level(group), domain)
 
     def global_rights(self) -> Rights:
-        """What the caller may do to what belongs to nobody."""
+        """Return what the caller may do to objects without an owner."""
         return ALL_RIGHTS if self.caller.is_admin else Rights(True, False, False, False, False, False)
 
     def _shared_permissions(self, perm1: int, rights: Rights) -> Any:
@@ -436,7 +436,7 @@ class ObjectGraph:
         return self._permissions[key]
 
     def group_level(self, group: int) -> GroupLevel:
-        """The permissions of a group."""
+        """Return the permission level of a group."""
         if group not in self._levels:
             row = self.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))
             if row is None:

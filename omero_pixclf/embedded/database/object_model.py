@@ -1,4 +1,4 @@
-"""OMERO's object model, read from the type information that omero-py carries.
+"""OMERO's object model: classes and their properties, read from the type information in omero-py.
 
 Nothing here is written by hand: classes, members, their types and what the sequences hold stand in the modules that
 Ice generated for ``omero.model``; nullability, package names and orderings stand in omero-py's own classes.
@@ -38,7 +38,7 @@ _SEQUENCE = re.compile(r"(_M_omero\.model\._t_\w+) = IcePy\.defineSequence\('::o
 
 @dataclass(frozen=True)
 class Field:
-    """One property of a class: a scalar, a unit, a reference, or a collection of children."""
+    """One property of a class: a scalar, a quantity with a unit, a reference, or a collection of children."""
 
     name: str
     kind: str  # a value of SCALARS, or "unit", "entity", "children"
@@ -50,7 +50,7 @@ class Field:
 
 @dataclass(frozen=True, eq=False)
 class Entity:
-    """One class of the model with everything it inherits."""
+    """One class of the model with all inherited properties."""
 
     name: str
     parent: str
@@ -59,12 +59,12 @@ class Entity:
 
     @cached_property
     def factory(self) -> Any:
-        """omero-py's class, or None when the type is abstract."""
+        """omero-py's class, or None for an abstract class."""
         return getattr(omero.model, self.name + "I", None)
 
     @property
     def abstract(self) -> bool:
-        """Whether there are no instances of just this class."""
+        """Whether the class is abstract."""
         return self.factory is None
 
     @cached_property
@@ -75,48 +75,48 @@ class Entity:
 
     @property
     def root(self) -> str:
-        """The topmost superclass: whose table holds this class."""
+        """The topmost superclass, whose table stores this class."""
         return self.ancestors[-1]
 
     @cached_property
     def concrete(self) -> tuple[str, ...]:
-        """All instantiable classes below this one, itself included."""
+        """Names of all instantiable classes below this one, including itself."""
         return tuple(e.name for e in entities().values() if self.name in e.ancestors and not e.abstract)
 
     @cached_property
     def family(self) -> tuple[str, ...]:
-        """All instantiable classes in the same table."""
+        """Names of all instantiable classes in the same table."""
         return entity(self.root).concrete
 
     @cached_property
     def sample(self) -> Any:
-        """An unloaded instance of this or a subclass, to ask for omero-py's own answers about the type."""
+        """An unloaded instance of this class or a subclass, to query omero-py's type information."""
         return _made(entity(self.concrete[0]).factory, loaded=False)
 
     @cached_property
     def qualified(self) -> str:
-        """The name on the server's side, e.g. ``ome.model.core.Image``."""
+        """The server's name of the class, e.g. ``ome.model.core.Image``."""
         constant = type(self.sample).DETAILS.rsplit("_", 1)[0]
         return str(constant) if not self.abstract else constant.rsplit(".", 1)[0] + "." + self.name
 
     @cached_property
     def is_global(self) -> bool:
-        """Whether rows belong to nobody: enumerations, users, groups, sessions."""
+        """Whether rows have no owner: enumerations, users, groups, sessions."""
         return bool(self.sample.isGlobal())
 
     @cached_property
     def is_mutable(self) -> bool:
-        """Whether rows may change and know the event of their last change."""
+        """Whether rows can change and record the event of their last change."""
         return bool(self.sample.isMutable())
 
     @cached_property
     def is_link(self) -> bool:
-        """Whether rows join a parent and a child."""
+        """Whether rows link a parent and a child."""
         return bool(self.sample.isLink())
 
     @cached_property
     def is_annotation_link(self) -> bool:
-        """Whether rows join something and an annotation."""
+        """Whether rows link an object and an annotation."""
         return self.is_link and self.name.endswith("AnnotationLink")
 
     @cached_property
@@ -167,7 +167,7 @@ class Entity:
 
     @cached_property
     def template(self) -> dict[str, Any]:
-        """Attributes of an empty instance, for making many quickly; collections are unloaded."""
+        """Attributes of an empty instance with unloaded collections, to create many instances quickly."""
         made = _made(self.factory, loaded=True)
         made.unloadCollections()
         blank = {k: (None if isinstance(v, list) else v) for k, v in vars(made).items()}
@@ -175,13 +175,13 @@ class Entity:
 
 
 def _made(factory: Any, *, loaded: bool) -> Any:
-    """An instance; omero-py warns about classes that OMERO will give up, which is no news to a server's user."""
+    """Return an instance without omero-py's warnings about deprecated classes."""
     with warnings.catch_warnings(record=True):
         return factory(1, loaded)
 
 
 def _inverse(owner: Entity, name: str, target: str) -> str:
-    """The property of the children's class that refers to the owner."""
+    """Return the property of the children's class that refers to the owner."""
     own = _read_model()[0]
     kinds = {f"_M_omero.model._t_{a}" for a in owner.ancestors}
     chain: list[str] = []
@@ -197,7 +197,7 @@ def _inverse(owner: Entity, name: str, target: str) -> str:
 
 @cache
 def _read_model() -> tuple[dict[str, Entity], dict[str, str]]:
-    """Every class of omero.model as Ice defined it, and what each sequence holds."""
+    """Read all classes of omero.model from Ice's generated modules, and the element type of each sequence."""
     folder = Path(omero.__file__).resolve().parent.parent
     sequences: dict[str, str] = {}
     raw: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
@@ -220,18 +220,18 @@ def _descends(raw: dict[str, Any], name: str) -> bool:
 
 @cache
 def entities() -> dict[str, Entity]:
-    """All classes that have rows, by name."""
+    """Return all classes that have rows, by name."""
     return {n: e for n, e in sorted(_read_model()[0].items()) if n != "IObject"}
 
 
 def entity(name: str) -> Entity:
-    """The class of that name (without package); raises KeyError."""
+    """Return the class of that name (without package); KeyError if there is none."""
     return entities()[name]
 
 
 @cache
 def find_entity(name: str) -> Entity | None:
-    """The class named ``Image``, ``ImageI``, ``ome.model.core.Image`` or ``omero.model.Image``."""
+    """Return the class named ``Image``, ``ImageI``, ``ome.model.core.Image`` or ``omero.model.Image``, or None."""
     short = name.rsplit(".", 1)[-1]
     found = entities().get(short) or (entities().get(short[:-1]) if short.endswith("I") else None)
     if found and "." in name and not name.startswith("omero.model.") and name != found.qualified:
@@ -241,6 +241,6 @@ def find_entity(name: str) -> Entity | None:
 
 @cache
 def unit_names(quantity: str) -> dict[str, Any]:
-    """Names of a quantity's units and their enumerators, e.g. ``Length`` → ``MICROMETER``."""
+    """Return the unit names of a quantity and their enumerators, e.g. ``MICROMETER`` of ``Length``."""
     enum = getattr(omero.model.enums, "Units" + quantity)
     return {str(value): value for value in enum._enumerators.values()}

@@ -1,4 +1,4 @@
-"""A client's object as a row of its table, and what the row must hold."""
+"""Mapping of a client's objects to table rows, with default values and checks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDe
 
 @dataclass(frozen=True)
 class ListPosition:
-    """Where an object stands within an ordered collection of its owner."""
+    """The position of an object in an ordered collection of its owner."""
 
     inverse: str  # the object's property that names the owner
     owner: Any
@@ -53,12 +53,12 @@ class ListPosition:
 
     @property
     def columns(self) -> dict[str, int]:
-        """The columns of the object's row that say so; the owner has an id by now."""
+        """The columns of the object's row that store the position; the owner must have an id."""
         return {self.inverse: self.owner._id._val, self.inverse + "_index": self.index}
 
 
 def entity_of(obj: Any) -> Entity:
-    """The class of a client's object."""
+    """Return the class of a client's object."""
     found = find_entity(type(obj).__name__)
     if found is None:
         raise api_usage_error(f"{type(obj).__name__} cannot be stored")
@@ -67,20 +67,20 @@ def entity_of(obj: Any) -> Entity:
 
 @cache
 def column_indexes(kind: str) -> dict[str, int]:
-    """Where a class's columns stand within a row."""
+    """Return the index of each of a class's columns in a row."""
     return {name: i for i, name in enumerate(table(kind).columns)}
 
 
 @cache
 def _stored_fields(kind: str) -> tuple[tuple[Field, int], ...]:
-    """Properties of a class that stand in its row, and where."""
+    """Return the properties of a class that its row stores, with their index."""
     fields = entity(kind).fields.values()
     return tuple((f, column_indexes(kind)[f.name]) for f in fields if f.kind not in ("children", "pairs"))
 
 
 @cache
 def owning_lists(kind: str) -> tuple[Field, ...]:
-    """Ordered collections, of any class, that hold objects of this one."""
+    """Return the ordered collections, of any class, that contain objects of this class."""
     ancestors = entity(kind).ancestors
     lists = (f for e in entities().values() for f in e.children.values() if f.ordered and f.target in ancestors)
     return tuple({f.inverse: f for f in lists}.values())
@@ -88,12 +88,12 @@ def owning_lists(kind: str) -> tuple[Field, ...]:
 
 @cache
 def pair_fields(kind: str) -> tuple[Field, ...]:
-    """Properties of a class that hold name-value pairs."""
+    """Return the properties of a class that hold name-value pairs."""
     return tuple(f for f in entity(kind).fields.values() if f.kind == "pairs")
 
 
 def row_from_object(found: Entity, obj: Any) -> list[Any]:
-    """The values of an object in the order of its table's columns; references must have ids by now."""
+    """Return the values of an object in the order of the table's columns; references must have ids."""
     state = obj.__dict__
     row: list[Any] = [None] * len(column_indexes(found.name))
     row[0] = obj._id._val
@@ -121,7 +121,7 @@ def row_from_object(found: Entity, obj: Any) -> list[Any]:
 
 
 def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
-    """Give columns that the database fills their value, the stored one where there is a current row."""
+    """Set missing values to the database's defaults, or to those of the current row."""
     for (kind, name), value in DEFAULTS.items():
         place = column_indexes(found.name).get(name)
         if kind == found.name and place is not None and row[place] is None:
@@ -129,7 +129,7 @@ def fill_defaults(found: Entity, row: list[Any], current: Any = None) -> None:
 
 
 def check_values(found: Entity, row: list[Any]) -> None:
-    """ValidationException where a required property is not set, InternalException where a number is out of range."""
+    """Raise ValidationException for a missing required property, InternalException for a number out of range."""
     for field, place in _stored_fields(found.name):
         if row[place] is None and not field.nullable and field.kind != "bytes":
             raise validation_error(
@@ -149,7 +149,7 @@ def _check_range(found: Entity, row: list[Any], names: dict[str, str], fits: Cal
 
 
 def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str, Any]:
-    """Columns to change, with their new values; none of classes that never change, which OMERO ignores."""
+    """Return the columns to change with their new values; none for immutable classes, as in OMERO."""
     if not (found.is_mutable or found.is_enum):
         return {}
     return {
@@ -158,7 +158,7 @@ def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str,
 
 
 def unload_empty_collections(found: Entity, obj: Any) -> None:
-    """Unload the empty collections of a changed object that hold no links and keep no order, as Hibernate does.
+    """Unload the empty collections of a changed object that are neither links nor ordered, as Hibernate does.
 
     Emptying such a collection never reads it, so that the server does not know what is in it.
     """

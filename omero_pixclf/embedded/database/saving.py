@@ -1,4 +1,4 @@
-"""Object graphs from clients become rows, as IUpdate does it.
+"""Saving of clients' object graphs as rows, as IUpdate does it.
 
 New objects are inserted, loaded ones with an id compared with their row and updated where they differ, unloaded ones
 are references. The objects returned are the client's own: ids and details filled in, references loaded, unset
@@ -48,7 +48,7 @@ _MASK = "********"
 
 
 class Saver:
-    """Saves graphs of one request; `flush` writes the rows."""
+    """Saves the object graphs of one request; `flush` writes the rows."""
 
     def __init__(self, call: RequestContext, *, lenient: bool = False, of_client: bool = False) -> None:
         self.call = call
@@ -68,7 +68,7 @@ class Saver:
 
     # ---- walking the graph -----------------------------------------------------------------------------------
     def save(self, obj: Any) -> Any:
-        """Save an object with everything it reaches; returns the object that stands for it afterwards."""
+        """Save an object with all objects that it refers to; return the object that represents it afterwards."""
         if obj is None:
             return None
         if id(obj) in self._seen:
@@ -103,7 +103,7 @@ class Saver:
         return self._insert(found, obj)
 
     def _known_enumeration(self, found: Entity, obj: Any) -> Any:
-        """The value of an id; a client that gives it another text changes it for everybody, where it may."""
+        """Return the stored enumeration value; a client that may do so can change its text for everybody."""
         stored = self.graph.get(found.name, obj._id._val)
         given = {field.name: getattr(obj, "_" + field.name) for field in found.fields.values()}
         same = all(rtypes.unwrap(v) == rtypes.unwrap(getattr(stored, "_" + name)) for name, v in given.items())
@@ -132,7 +132,7 @@ class Saver:
         return obj
 
     def _complete(self, found: Entity, obj: Any, row: list[Any], owner: int, group: int) -> None:
-        """Set what the client does not: class, details, place within a collection."""
+        """Set the columns that clients do not set: class, details, position in a collection."""
         event = self.call.event_id
         own = {"kind": found.name, "owner_id": owner, "group_id": group, "creation_id": event, "update_id": event}
         own["external_id"] = self._external(obj)
@@ -144,7 +144,7 @@ class Saver:
         fill_defaults(found, row)
 
     def _external(self, obj: Any) -> int | None:
-        """The id of the external information in an object's details, saved along."""
+        """Save the external information in an object's details; return its id."""
         given = obj._details._externalInfo if obj._details is not None else None
         return int(self.save(given)._id._val) if given is not None else None
 
@@ -195,7 +195,7 @@ class Saver:
         return wanted
 
     def _keep_external(self, found: Entity, obj: Any, current: Any, wanted: list[Any]) -> None:
-        """External information is set once and never changed."""
+        """Refuse changes of external information, which is set once."""
         external, place = self._external(obj), column_indexes(found.name)["external_id"]
         if external is not None and current[place] not in (None, external):
             raise security_violation(f"Cannot update ExternalInfo for {found.qualified}:Id_{current[0]}")
@@ -250,7 +250,7 @@ class Saver:
         return self.save(child)
 
     def _check_list(self, found: Entity, obj: Any) -> None:
-        """Elements of ordered collections are saved through their owner only."""
+        """Refuse elements of ordered collections that are not saved through their owner."""
         for field in owning_lists(found.name):
             owner = getattr(obj, "_" + field.inverse)
             if owner is None or found.fields[field.inverse].nullable or id(obj) in self._listed:
@@ -264,7 +264,7 @@ class Saver:
             self._listed[id(obj)] = ListPosition(field.inverse, owner, siblings.index(id(obj)))
 
     def _store_place(self, found: Entity, obj: Any, ident: int, current: Any) -> None:
-        """Store the owner and place of an element that was reached through its owner's ordered collection."""
+        """Store owner and position of an element that was saved through its owner's ordered collection."""
         listed = self._listed.get(id(obj))
         if listed is None or all(current[column_indexes(found.name)[name]] == v for name, v in listed.columns.items()):
             return
@@ -274,7 +274,7 @@ class Saver:
         )
 
     def _delete_removed(self, found: Entity, obj: Any, ident: int) -> None:
-        """Delete the elements that a client took out of a loaded ordered collection."""
+        """Delete the elements that a client removed from a loaded ordered collection."""
         for name, field in found.children.items():
             if not field.ordered or entity(field.target).fields[field.inverse].nullable:
                 continue
@@ -289,7 +289,7 @@ class Saver:
             log_event(self.call, "DELETE", entity(field.target).qualified, gone)
 
     def _cut_links(self, found: Entity, obj: Any, ident: int) -> None:
-        """Delete the links that are not in a loaded collection of links, as Hibernate does with orphans.
+        """Delete the links that are missing in a loaded collection of links, as Hibernate does with orphans.
 
         An object that was saved has its collections loaded: saved again, it loses what has been linked to it since.
         """
@@ -326,7 +326,7 @@ class Saver:
 
     # ---- the end ---------------------------------------------------------------------------------------------
     def flush(self) -> None:
-        """Write all rows and give the saved objects their details."""
+        """Write all rows and set the details of the saved objects."""
         try:
             for root, rows in self._inserts.items():
                 marks = ", ".join("?" * len(rows[0]))
@@ -368,7 +368,7 @@ class Saver:
         self.graph.finish_loading()
 
     def _load_event(self) -> None:
-        """The event of this request comes loaded, with its session, whose uuid is as good as a password."""
+        """Load the event of this request with its session; the session's uuid is masked: it works like a password."""
         self.graph.load("Event", [self.call.event_id])
         session = self.graph.load("Session", [self.call.session.ident]).get(self.call.session.ident)
         if session is not None:

@@ -1,4 +1,4 @@
-"""Who may save what: ownership of new objects, links to others' objects, changes of details, stale copies."""
+"""Permission checks for saving: owner of new objects, links to others' objects, changed details, stale copies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NO_GROUP = (
 
 @dataclass(frozen=True)
 class _LinkedObject:
-    """An object of somebody's that another one refers to."""
+    """A stored object that another object refers to."""
 
     kind: Entity
     ident: int
@@ -52,14 +52,14 @@ class _LinkedObject:
 
 
 def may_change_global(call: RequestContext, found: Entity) -> bool:
-    """Whether the caller may make, change and delete what belongs to nobody; users and groups take a privilege."""
+    """Whether the caller may create, change and delete objects without an owner; some classes require a privilege."""
     privilege = _PRIVILEGES.get(found.name)
     return call.caller.is_admin if privilege is None else call.caller.has_privilege(privilege)
 
 
 # ---- new objects ---------------------------------------------------------------------------------------------
 def new_owner_and_group(call: RequestContext, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
-    """Owner and group of a new object: the caller and the request's group.
+    """Return owner and group of a new object: the caller and the request's group.
 
     Administrators may name another owner. A request over all groups takes the group from the object's details, else
     from what the object refers to.
@@ -104,7 +104,7 @@ def _given_id(obj: Any, name: str) -> int | None:
 
 # ---- links ---------------------------------------------------------------------------------------------------
 def _linked_objects(call: RequestContext, found: Entity, row: list[Any]) -> Iterator[_LinkedObject]:
-    """Stored objects that a row refers to; those of the groups system and user are everybody's."""
+    """Yield the stored objects that a row refers to, except those of the groups system and user."""
     for name, field in found.references.items():
         target_id = row[column_indexes(found.name)[name]]
         if target_id is None or entity(field.target).is_global:
@@ -118,7 +118,7 @@ def _linked_objects(call: RequestContext, found: Entity, row: list[Any]) -> Iter
 
 
 def check_links(call: RequestContext, found: Entity, row: list[Any], owner: int, group: int) -> None:
-    """What an object of that owner refers to must be of its group, and the caller's to link to."""
+    """Check that objects referred to are in the same group and that the caller may link to them."""
     if found.is_global or group == SYSTEM_GROUP:
         return
     for linked in _linked_objects(call, found, row):
@@ -134,7 +134,7 @@ def check_links(call: RequestContext, found: Entity, row: list[Any], owner: int,
 
 
 def _check_member(found: Entity, linked: _LinkedObject, level: GroupLevel, is_member: bool) -> None:
-    """Viewing takes the right to read, annotating that to annotate, everything else that to write."""
+    """Check a plain member's right to link: read for settings, annotate for annotations and ROIs, else write."""
     names = (found.name, linked.kind.name)
     if "RenderingDef" in names or names == ("Thumbnail", "Pixels"):
         granted = level.is_readable
@@ -148,7 +148,7 @@ def _check_member(found: Entity, linked: _LinkedObject, level: GroupLevel, is_me
 
 # ---- changes -------------------------------------------------------------------------------------------------
 def changed_ownership(call: RequestContext, found: Entity, obj: Any, ident: int, current: Any) -> dict[str, int]:
-    """Columns of owner and group that a client wants changed, and may."""
+    """Return the columns of owner and group that a client changes and may change."""
     where = column_indexes(found.name)
     if "owner_id" not in where:
         return {}
@@ -166,7 +166,7 @@ def changed_ownership(call: RequestContext, found: Entity, obj: Any, ident: int,
 
 
 def check_editable(call: RequestContext, found: Entity, ident: int, current: Any, wanted: list[Any]) -> None:
-    """SecurityViolation unless the caller may turn the current row into the wanted one."""
+    """Raise SecurityViolation unless the caller may change the current row into the wanted one."""
     where, what = column_indexes(found.name), f"{found.qualified}:Id_{ident}"
     if "owner_id" not in where:
         if not may_change_global(call, found):
@@ -180,14 +180,14 @@ def check_editable(call: RequestContext, found: Entity, ident: int, current: Any
 
 
 def check_group(call: RequestContext, group: int) -> None:
-    """SecurityViolation unless the request runs in the group of an object that it is to change."""
+    """Raise SecurityViolation unless the request runs in the group of the object that it changes."""
     current = -1 if call.caller.group_id is None else call.caller.group_id
     if current != group and group != USER_GROUP:
         raise security_violation(f"Currently logged into group {current}. Cannot alter object in group {group}")
 
 
 def check_repository(found: Entity, wanted: list[Any], current: Any = None) -> None:
-    """SecurityViolation where a client says in which repository a file is: only the server knows that."""
+    """Raise SecurityViolation if a client sets the repository of a file."""
     if found.name != "OriginalFile":
         return
     place = column_indexes(found.name)["repo"]
@@ -196,7 +196,7 @@ def check_repository(found: Entity, wanted: list[Any], current: Any = None) -> N
 
 
 def check_not_stale(found: Entity, obj: Any, ident: int, current: Any) -> None:
-    """OptimisticLockException where the object was changed since the client read it; its creation never changes."""
+    """Raise OptimisticLockException if the object was changed after the client read it."""
     for name, attribute in (("update_id", "_updateEvent"), ("creation_id", "_creationEvent")):
         known, place = _given_id(obj, attribute), column_indexes(found.name).get(name)
         if place is None or not found.is_mutable or None in (known, current[place]) or known == current[place]:

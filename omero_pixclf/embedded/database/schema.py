@@ -1,4 +1,4 @@
-"""Tables derived from the model: one per class hierarchy, one column per stored property.
+"""Tables derived from the object model: one per class hierarchy, one column per stored property.
 
 References hold ids, quantities a value and the name of their unit, times milliseconds. A hierarchy has a column
 ``kind`` with the class; children of ordered collections have ``<back reference>_index``; name-value pairs have a table
@@ -73,7 +73,7 @@ DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apar
 
 @dataclass(frozen=True)
 class SqlColumn:
-    """A column and the property it stores; ``unit`` columns hold the unit's name."""
+    """A column and the property that it stores; ``is_unit`` columns hold the name of a unit."""
 
     name: str
     affinity: str
@@ -83,14 +83,14 @@ class SqlColumn:
 
 @dataclass(frozen=True, eq=False)
 class SqlTable:
-    """Where the rows of a hierarchy are."""
+    """The table of a class hierarchy."""
 
     name: str
     root: Entity
 
     @cached_property
     def polymorphic(self) -> bool:
-        """Whether rows are of several classes, told apart by ``kind``."""
+        """Whether rows are of several classes; the column ``kind`` holds the class."""
         return len(self.root.family) > 1 or self.root.abstract
 
     @cached_property
@@ -122,12 +122,12 @@ class SqlTable:
 
     @cached_property
     def index_columns(self) -> tuple[str, ...]:
-        """Columns that hold the place of a row within an ordered collection."""
+        """Columns that hold the index of a row in an ordered collection."""
         lists = (f for e in entities().values() for f in e.children.values() if f.ordered)
         return tuple(sorted({f.inverse + "_index" for f in lists if f.target in (self.root.name, *self.root.family)}))
 
     def create(self) -> list[str]:
-        """SQL statements that make the table and its indexes."""
+        """Return the SQL statements that create the table and its indexes."""
         columns = (f'"{c.name}" {c.affinity}' for c in self.columns.values())
         made = [f"CREATE TABLE {self.name} ({', '.join(columns)})"]
         made.extend(self.indexes().values())
@@ -138,7 +138,7 @@ class SqlTable:
         return made
 
     def indexes(self) -> dict[str, str]:
-        """Names of the indexes on references and the statements that make them.
+        """Return the names of the indexes on references and the statements that create them.
 
         With the columns by which what may be read is told, so that one collection out of many needs no rows for that.
         """
@@ -160,20 +160,20 @@ class SqlTable:
 
 @cache
 def table(name: str) -> SqlTable:
-    """The table in which a class is stored."""
+    """Return the table that stores a class."""
     root = entity(name).root
     return SqlTable(root.lower(), entity(root)) if root == name else table(root)
 
 
 def pair_table(owner: Entity, field: Field) -> str:
-    """The table of a property that holds name-value pairs: owner id, position, name, value."""
+    """Return the table of a property with name-value pairs: owner id, position, name, value."""
     declaring = next(a for a in reversed(owner.ancestors) if field.name in entity(a).fields)
     return f"{declaring.lower()}_{field.name.lower()}"
 
 
 @cache
 def create_statements() -> tuple[str, ...]:
-    """Everything that makes an empty database."""
+    """Return the statements that create an empty database."""
     made: list[str] = ["CREATE TABLE sequence (name TEXT PRIMARY KEY, next INTEGER NOT NULL)"]
     made.append("CREATE TABLE password (experimenter_id INTEGER PRIMARY KEY, hash TEXT NOT NULL, changed INTEGER)")
     made.append("CREATE TABLE configuration (name TEXT PRIMARY KEY, value TEXT)")
@@ -194,7 +194,7 @@ def create_statements() -> tuple[str, ...]:
 
 
 def migration_statements(version: int) -> list[str]:
-    """What brings a database of an older version of the schema up to date."""
+    """Return the statements that migrate a database from an older schema version."""
     made = [_RESOLUTION, _MANAGED] if version < 2 else []
     if version < 3:
         for found in entities().values():

@@ -1,4 +1,4 @@
-"""SQLite: readers side by side, one writer at a time, one transaction per request."""
+"""The SQLite database: concurrent readers, one writer at a time, one transaction per request."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _LAST_WAIT_S = 5.0
 
 
 def ids_parameter(ids: Iterable[int]) -> str:
-    """Ids as one SQL parameter for ``in (select value from json_each(?))``."""
+    """Return ids as one SQL parameter for ``in (select value from json_each(?))``."""
     return json.dumps(list(ids))
 
 
 class Transaction:
-    """One request's view of the database; changes stand when its block ends without an exception."""
+    """One request's transaction; changes are committed when its block ends without an exception."""
 
     def __init__(self, connection: sqlite3.Connection, writable: bool, faults: FaultInjection) -> None:
         self._connection = connection
@@ -43,7 +43,7 @@ class Transaction:
         self.cache: dict[Any, Any] = {}
 
     def execute(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
-        """Run a statement; rows come one by one."""
+        """Run a statement; return a cursor on its rows."""
         return self._connection.execute(sql, values)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -51,19 +51,19 @@ class Transaction:
         self._connection.executemany(sql, rows)
 
     def all(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> list[Any]:
-        """All rows."""
+        """Run a statement and return all rows."""
         return self._connection.execute(sql, values).fetchall()
 
     def one(self, sql: str, values: Sequence[Any] | dict[str, Any] = ()) -> Any:
-        """The first row or None."""
+        """Run a statement and return the first row, or None."""
         return self._connection.execute(sql, values).fetchone()
 
     def new_id(self, table: str) -> int:
-        """The next id of a table; ids are never given twice."""
+        """Return the next id of a table; ids are never reused."""
         return self.new_ids(table, 1)
 
     def new_ids(self, table: str, count: int) -> int:
-        """The first of so many ids in a row."""
+        """Reserve ``count`` consecutive ids and return the first."""
         if table not in self._next:
             row = self.one("SELECT next FROM sequence WHERE name = ?", (table,))
             self._next[table] = row[0] if row else 1
@@ -105,7 +105,7 @@ class Database:
         return made
 
     def _migrate(self, changes: Iterable[str]) -> None:
-        """Make the tables that are missing, all or none."""
+        """Create missing tables and indexes in one transaction."""
         self._writer.execute("BEGIN IMMEDIATE")
         for statement in changes:
             self._writer.execute(statement)
@@ -114,7 +114,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
-        """A consistent view that changes nothing."""
+        """Open a read-only transaction with a consistent view."""
         try:
             connection = self._idle.get_nowait()
         except queue.Empty:
@@ -131,7 +131,7 @@ class Database:
 
     @contextmanager
     def writing(self, wait_s: float = _WRITER_WAIT_S, asked_at: float | None = None) -> Iterator[Transaction]:
-        """A transaction that may change things; committed at the end, rolled back by an exception.
+        """Open a transaction that can write; committed at the end, rolled back after an exception.
 
         ``asked_at`` is the monotonic time at which the request came, by default now. TimeoutError where another request
         goes on writing for longer than ``wait_s``.
@@ -158,7 +158,7 @@ class Database:
             action()
 
     def close(self) -> None:
-        """Close every connection; waits for the writer, but not for ever: what it has not committed never was."""
+        """Close all connections; waits a few seconds for the writer, whose uncommitted changes are lost."""
         held = self._writer_lock.acquire(timeout=_LAST_WAIT_S)
         try:
             for connection in self._all:
@@ -169,7 +169,7 @@ class Database:
 
 
 def now_ms() -> int:
-    """Milliseconds since 1970."""
+    """Return the milliseconds since 1970."""
     return int(time.time() * 1000)
 
 

@@ -1,1 +1,1 @@
-"""HQL: parsed, translated to SQL, and run."""
+"""HQL queries: parser, translation to SQL, execution."""

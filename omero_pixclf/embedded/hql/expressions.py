@@ -1,4 +1,4 @@
-"""Expressions of HQL in SQL: one method per kind of node and per function."""
+"""Translation of HQL expressions to SQL: one method per syntax node and per function."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ _COMPARISONS = ("=", "<>", "<", ">", "<=", ">=")
 
 
 class ExpressionTranslator(NameResolver):
-    """Turns nodes into SQL; sub-selects are left to the subclass."""
+    """Translates syntax nodes to SQL; subqueries are translated by the subclass."""
 
     @abstractmethod
     def subquery(self, outer: Scope, query: syntax.Select) -> tuple[str, str]:
-        """A select within another: its SQL and the kind of its first column."""
+        """Return the SQL of a subquery and the kind of its first column."""
 
     # ---- expressions -----------------------------------------------------------------------------------------
     def condition(self, scope: Scope, node: Any) -> str:
-        """A condition in SQL."""
+        """Return a condition in SQL."""
         return self.value(scope, node).sql
 
     def value(self, scope: Scope, node: Any, expected: str = "") -> Value:
-        """An expression in SQL; a parameter in its place must have the expected type."""
+        """Return an expression in SQL; a parameter in its place must have the expected type."""
         method = getattr(self, "_on_" + type(node).__name__.lower())
         found: Value = method(scope, node, expected)
         return found
@@ -78,7 +78,7 @@ class ExpressionTranslator(NameResolver):
         return Value(f"(-{inner.sql})", inner.kind)
 
     def _pair(self, scope: Scope, left: Any, right: Any) -> tuple[Value, Value]:
-        """Two operands; a parameter takes its type from the other one."""
+        """Return two operands; a parameter gets the type of the other operand."""
         if isinstance(left, syntax.NamedParameter) and not isinstance(right, syntax.NamedParameter):
             other = self.value(scope, right)
             return self.value(scope, left, other.kind), other
@@ -234,7 +234,7 @@ class ExpressionTranslator(NameResolver):
         return Value(f"({' || '.join(self.value(scope, a).sql for a in node.arguments)})", "string")
 
     def _call_locate(self, scope: Scope, node: syntax.Function) -> Value:
-        """Where a text begins within another, from a place on, counted from 1; 0 for nowhere."""
+        """Position of a text in another, from a start position, counted from 1; 0 if it is not found."""
         wanted, text, *start = (self.value(scope, a).sql for a in node.arguments)
         if not start:
             return Value(f"instr({text}, {wanted})", "int")
@@ -282,7 +282,7 @@ class ExpressionTranslator(NameResolver):
         return self._extreme_index(scope, node, "max")
 
     def _extreme_index(self, scope: Scope, node: syntax.Function, function: str) -> Value:
-        """Of an alias within a group, ``maxindex(c)``, or of a collection, ``maxindex(p.channels)``."""
+        """Index of an alias in a group, ``maxindex(c)``, or in a collection, ``maxindex(p.channels)``."""
         path = node.arguments[0] if node.arguments else None
         if not isinstance(path, syntax.Path) or len(path.parts) == 1:
             return Value(f"{function}({self._index_of(scope, node)})", "int")
@@ -314,7 +314,7 @@ class ExpressionTranslator(NameResolver):
         return source
 
     def _check_not_in_condition(self, name: str) -> None:
-        """Hibernate does not bind the security filters' parameters where size() stands in a condition."""
+        """Refuse size() in a condition: Hibernate does not bind the parameters of the security filters there."""
         if self._in_condition:
             raise validation_error(f"could not execute query: {name}() of a collection within a condition")
 

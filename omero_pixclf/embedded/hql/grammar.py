@@ -1,4 +1,4 @@
-"""HQL's grammar: text becomes a tree of `hql_nodes`.
+"""Parser of HQL: text to the tree of `omero_pixclf.embedded.hql.syntax_tree`.
 
 A recursive descent parser with precedence climbing, one method per rule. `parse` raises `HqlSyntaxError`.
 """
@@ -16,7 +16,7 @@ __all__ = ["HqlSyntaxError", "parse"]
 
 
 class HqlSyntaxError(ValueError):
-    """The text is not a query; ``is_dml`` when it is a statement that changes data."""
+    """The text is not a query; ``is_dml`` is set if it is a statement that changes data."""
 
     def __init__(self, message: str, *, is_dml: bool = False) -> None:
         super().__init__(message)
@@ -104,7 +104,7 @@ class _Parser:
 
     # ---- tokens ----------------------------------------------------------------------------------------------
     def _word(self, ahead: int = 0) -> str:
-        """The keyword or operator here, in lower case."""
+        """Return the keyword or operator at the current position, in lower case."""
         place = min(self._at + ahead, len(self._tokens) - 1)
         kind, text = self._tokens[place]
         return text.lower() if kind in ("name", "operator") else ""
@@ -197,7 +197,7 @@ class _Parser:
             found.append(tree.Join(path, alias, outer, fetch, condition))
 
     def _join_kind(self) -> bool | None:
-        """Whether an outer join starts here; None when no join does."""
+        """Return whether an outer join starts here; None if no join starts."""
         if self._accept("left"):
             self._accept("outer")
             self._expect("join")
@@ -384,7 +384,7 @@ class _Parser:
 
 
 def _make_comparison(operator: str, left: Any, right: Any) -> Any:
-    """A comparison; as in Hibernate ``x = null`` and ``x <> null`` are ``x is null`` and ``x is not null``."""
+    """Return a comparison; as in Hibernate, ``x = null`` means ``x is null`` and ``x <> null`` ``x is not null``."""
     empty = tree.Literal(None, "null")
     if operator in ("=", "<>") and (left == empty) != (right == empty):
         return tree.IsNull(right if left == empty else left, operator == "<>")
@@ -410,5 +410,5 @@ def _number(text: str) -> tree.Literal:
 
 @lru_cache(maxsize=1024)
 def parse(text: str) -> tree.Select:
-    """The tree of a query."""
+    """Return the syntax tree of a query."""
     return _Parser(text).statement()

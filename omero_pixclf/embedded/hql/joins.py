@@ -1,4 +1,4 @@
-"""Aliases and dotted paths of HQL: which tables they stand for and which joins they take."""
+"""Resolution of HQL's aliases and dotted paths to tables, columns and joins."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _MASKED = {"Node": "0", "Session": "{0}.owner = {1}"}  # what plain users see of
 
 
 class HqlError(ValueError):
-    """The query names something that is not there or does not fit."""
+    """The query names something that does not exist, or combines things that do not fit."""
 
 
 @dataclass(eq=False)
 class RowSource:
-    """What an alias stands for: rows of a class, or name-value pairs (``entity`` is None)."""
+    """The rows of an alias: of a class, or name-value pairs (``entity`` is None)."""
 
     sql: str
     entity: Entity | None
@@ -46,7 +46,7 @@ class RowSource:
 
 
 class Scope:
-    """Aliases of one select and the joins it collects."""
+    """Aliases of one select, and the joins and filters collected for it."""
 
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
@@ -58,7 +58,7 @@ class Scope:
         self.results: dict[str, Value] = {}
 
     def find(self, name: str) -> RowSource | None:
-        """The alias here or in an enclosing query."""
+        """Return the source of an alias here or in an enclosing query."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names:
@@ -67,7 +67,7 @@ class Scope:
         return None
 
     def expand_details(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        """A path with what an alias of details, here or in an enclosing query, stands for in the alias's place."""
+        """Replace an alias of details, here or in an enclosing query, by the path that it was defined as."""
         scope: Scope | None = self
         while scope is not None and parts[0] not in scope.names:
             if parts[0] in scope.details:
@@ -77,7 +77,7 @@ class Scope:
 
 
 class NameResolver(ABC):
-    """Resolves what a query names; collects the joins in its scopes."""
+    """Resolves the names in a query and collects the joins in its scopes."""
 
     def __init__(self, caller: Caller, parameters: QueryParameters) -> None:
         self.caller = caller
@@ -110,7 +110,7 @@ class NameResolver(ABC):
         return None
 
     def _correlated(self, scope: Scope, item: syntax.RangeVariable) -> None:
-        """``from d.imageLinks l`` within a sub-select."""
+        """Resolve ``from d.imageLinks l`` in a subquery."""
         parts = tuple(item.entity.split("."))
         if len(parts) < 2 or scope.outer is None:
             raise HqlError(f"{item.entity} is not mapped")
@@ -122,7 +122,7 @@ class NameResolver(ABC):
         scope.filters.extend(self._conditions(source))
 
     def _conditions(self, source: RowSource) -> list[str]:
-        """What keeps rows of the right class that the caller may read."""
+        """Return conditions that select rows of the right class that the caller may read."""
         assert source.entity is not None
         found = []
         where = table(source.entity.name)
@@ -154,7 +154,7 @@ class NameResolver(ABC):
             scope.joins[-1] += f" AND {self.condition(scope, item.condition)}"
 
     def _owner(self, scope: Scope, path: syntax.Path, *, outer: bool) -> tuple[RowSource, str]:
-        """The source of the last but one step of a path, and the last step's name; what is between joins likewise."""
+        """Return the source of all but the last step of a path, and the last step's name; joins are of one kind."""
         parts = scope.expand_details(path.parts)
         source = scope.find(parts[0])
         if source is None or len(parts) < 2:
@@ -205,7 +205,7 @@ class NameResolver(ABC):
         return source
 
     def _join_counts(self, scope: Scope, owner: RowSource, name: str, item: syntax.Join) -> RowSource:
-        """``join fetch i.annotationLinksCountPerOwner``: how many there are of each owner."""
+        """Resolve ``join fetch i.annotationLinksCountPerOwner``: the number of links by owner."""
         found = owner.entity.children.get(name.removesuffix(_COUNTS)) if owner.entity is not None else None
         if found is None:
             raise HqlError(f"could not resolve property: {name}")
@@ -216,7 +216,7 @@ class NameResolver(ABC):
 
     # ---- paths -----------------------------------------------------------------------------------------------
     def _property(self, source: RowSource, name: str) -> Field:
-        """A property of the source's class, or of a subclass."""
+        """Return a property of the source's class, or of a subclass."""
         if source.entity is None:
             raise HqlError(f"pairs have no {name}")
         found = source.entity.fields.get(name)
@@ -267,7 +267,7 @@ class NameResolver(ABC):
         return self._walk(scope, source, rest)
 
     def _bare(self, scope: Scope, path: syntax.Path) -> Value:
-        """A path without an alias: a class, a result's alias, or a property of the only class in from."""
+        """Resolve a path without an alias: a class, a result's alias, or a property of the only class in ``from``."""
         if len(path.parts) == 1 and path.parts[0] in scope.results:
             return scope.results[path.parts[0]]
         named = find_entity(".".join(path.parts)) if path.parts[-1][:1].isupper() else None
@@ -372,7 +372,7 @@ class NameResolver(ABC):
 
     @abstractmethod
     def condition(self, scope: Scope, node: Any) -> str:
-        """A condition in SQL."""
+        """Return a condition in SQL."""
 
 
 def _declaring(owner: Entity, name: str) -> Entity:

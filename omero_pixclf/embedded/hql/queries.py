@@ -1,4 +1,4 @@
-"""Running HQL: rows, objects with what was fetched, rtypes for clients."""
+"""Execution of HQL queries: rows, objects with fetched associations, and rtypes for clients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _RIGHTS = "_details_permissions"  # of an object in a map, asked for by such a n
 
 
 def make_parameters(**values: Any) -> dict[str, Any]:
-    """Python values as query parameters: ints as longs, lists as rlists."""
+    """Return Python values as query parameters: ints as longs, lists as rlists."""
     return {name: _rtype(value) for name, value in values.items()}
 
 
@@ -54,12 +54,12 @@ def _rtype(value: Any) -> Any:
 
 
 def query_objects(call: RequestContext, text: str, **values: Any) -> list[Any]:
-    """Model objects of a query of the server's own."""
+    """Return the model objects of a query of the server's own."""
     return run_object_query(call, text, make_parameters(**values), None)
 
 
 def query_rows(call: RequestContext, text: str, **values: Any) -> list[tuple[Any, ...]]:
-    """Rows of a query of the server's own, as plain Python values."""
+    """Return the rows of a query of the server's own as plain Python values."""
     found = _translate(call, text, make_parameters(**values))
     rows = call.tx.all(found.sql, found.parameters)
     return [tuple(row[c.place] for c in found.columns) for row in rows]
@@ -68,7 +68,7 @@ def query_rows(call: RequestContext, text: str, **values: Any) -> list[tuple[Any
 def run_object_query(
     call: RequestContext, text: str, given: dict[str, Any] | None, page: Any, *, any_order: bool = False
 ) -> list[Any]:
-    """What findAllByQuery answers: objects, duplicates kept unless a collection was fetched.
+    """Return the result of findAllByQuery: objects; duplicates are kept unless a collection was fetched.
 
     ``any_order`` is for clients' queries: without ``order by`` their results may come in another order at each call.
     """
@@ -87,7 +87,7 @@ def run_object_query(
 
 
 def run_projection_query(call: RequestContext, text: str, given: dict[str, Any] | None, page: Any) -> list[list[Any]]:
-    """What projection answers: lists of rtypes."""
+    """Return the result of projection: lists of rtypes."""
     found = _translate(call, text, given)
     rows = _fetch_rows(call, found, page)
     if not found.is_ordered:
@@ -115,7 +115,7 @@ def _translate(call: RequestContext, text: str, given: dict[str, Any] | None) ->
 
 # ---- rows ----------------------------------------------------------------------------------------------------
 def _limit_and_offset(page: Any) -> tuple[int | None, int]:
-    """Limit (None: all) and offset of a Filter."""
+    """Return limit (None: all) and offset of a Filter."""
     limit = rtypes.unwrap(page.limit) if page is not None and page.limit is not None else None
     offset = rtypes.unwrap(page.offset) if page is not None and page.offset is not None else 0
     return (None if limit is None or limit < 0 else limit), max(0, offset or 0)
@@ -137,7 +137,7 @@ def _fetch_rows(call: RequestContext, found: Translation, page: Any) -> list[Any
 def _page_ids(
     call: RequestContext, page: PagedQuery, given: dict[str, Any], limit: int | None, offset: int
 ) -> list[int]:
-    """The ids of a page's objects: whole objects count, not rows."""
+    """Return the ids of the objects on a page; a page counts objects, not rows."""
     if page.exact:
         sql = f"{page.ids_sql} LIMIT {-1 if limit is None else limit} OFFSET {offset}"
         return [ident for (ident,) in call.tx.execute(sql, given)]
@@ -153,7 +153,7 @@ def _page_ids(
 
 # ---- objects -------------------------------------------------------------------------------------------------
 def _load_objects(call: RequestContext, found: Translation, rows: list[Any]) -> dict[tuple[str, int], Any]:
-    """Load all objects that rows speak of, with what was fetched; by class as queried and id."""
+    """Load all objects in the rows with the fetched associations; by queried class and id."""
     graph = call.graph
     made: dict[tuple[str, int], Any] = {}
     for kind, places in _loaded_classes(found):
@@ -169,7 +169,7 @@ def _load_objects(call: RequestContext, found: Translation, rows: list[Any]) -> 
 
 
 def _loaded_classes(found: Translation) -> list[tuple[str, list[int]]]:
-    """Classes that a query loads and where their ids stand in its rows."""
+    """Return the classes that a query loads and the positions of their ids in its rows."""
     places: dict[str, list[int]] = {}
     for column in _flatten(found.columns):
         if column.value.kind == "entity":
@@ -213,7 +213,7 @@ def _fill_collection(call: RequestContext, found: Translation, source: Any, plac
 
 
 def _insert_at(collection: list[Any], child: Any, index: int | None) -> None:
-    """Add an element, at its place where the collection is ordered; gaps stay as None."""
+    """Add an element, at its index if the collection is ordered; gaps are None."""
     if index is None:
         collection.append(child)
         return
@@ -254,7 +254,7 @@ def _cell_to_rtype(call: RequestContext, loaded: dict[tuple[str, int], Any], row
 
 
 def _quantity_map(quantity: Any, name: str, cell: float, unit: str) -> Any:
-    """A quantity within a projection: a map of its value and unit."""
+    """Return a quantity in a projection: a map of value, unit and symbol."""
     made = quantity(cell, unit_names(name)[unit])
     return rtypes.rmap(
         {

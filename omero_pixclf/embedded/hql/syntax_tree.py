@@ -1,4 +1,4 @@
-"""The tree that a query's text becomes: frozen nodes."""
+"""Nodes of HQL's syntax tree, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Path:
-    """``a.b.c``."""
+    """A dotted path: ``a.b.c``."""
 
     parts: tuple[str, ...]
 
@@ -51,7 +51,7 @@ class Literal:
 
 @dataclass(frozen=True)
 class NamedParameter:
-    """``:name``."""
+    """A named parameter: ``:name``."""
 
     name: str
 
@@ -66,7 +66,7 @@ class Unary:
 
 @dataclass(frozen=True)
 class Binary:
-    """Comparison, arithmetic, ``||``, ``and``, ``or``."""
+    """A comparison, arithmetic operation, ``||``, ``and``, ``or``."""
 
     operator: str
     left: Any
@@ -84,7 +84,7 @@ class Function:
 
 @dataclass(frozen=True)
 class In:
-    """``x in (…)``: a sub-select, a collection or a list of expressions."""
+    """``x in (…)``: a subquery, a collection or a list of expressions."""
 
     operand: Any
     choices: Any
@@ -160,7 +160,7 @@ class Quantified:
 
 @dataclass(frozen=True)
 class Subselect:
-    """A select in the place of a value."""
+    """A subquery in the place of a value."""
 
     query: Select
 
@@ -176,7 +176,7 @@ class Case:
 
 @dataclass(frozen=True)
 class SelectItem:
-    """What a query answers with, and its alias."""
+    """A selected expression and its alias."""
 
     value: Any
     alias: str
@@ -192,7 +192,7 @@ class Constructor:
 
 @dataclass(frozen=True)
 class RangeVariable:
-    """``Image i`` within from."""
+    """A class in ``from``: ``Image i``."""
 
     entity: str
     alias: str
@@ -211,7 +211,7 @@ class Join:
 
 @dataclass(frozen=True)
 class OrderTerm:
-    """One term of order by."""
+    """One term of ``order by``."""
 
     value: Any
     descending: bool
@@ -219,7 +219,7 @@ class OrderTerm:
 
 @dataclass(frozen=True)
 class Select:
-    """A query; ``items`` is empty for a bare ``from``."""
+    """A query; ``items`` is empty for a query that starts with ``from``."""
 
     items: tuple[SelectItem, ...]
     distinct: bool
@@ -231,7 +231,7 @@ class Select:
 
 
 def walk_nodes(node: Any) -> Iterator[Any]:
-    """A node and everything below it, sub-selects left out."""
+    """Yield a node and all nodes below it, except subqueries."""
     if isinstance(node, (Subselect, Exists, Quantified, Select)):
         return
     yield node

@@ -1,4 +1,4 @@
-"""HQL becomes SQL over the tables derived from the model.
+"""Translation of whole HQL queries to SQL on the tables of the object model.
 
 Every alias is a table; dotted paths add inner joins where they cross a reference (not for its id alone); collections
 are joined by their back reference. What the caller may not read is filtered where rows of a class are ranged over or
@@ -30,7 +30,7 @@ _AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
 
 @dataclass
 class SelectedColumn:
-    """One thing selected: a value at a place of the SQL row, or several gathered in a map or list."""
+    """A selected value and its position in the SQL row, or several values in a map or list."""
 
     value: Value
     place: int
@@ -41,7 +41,7 @@ class SelectedColumn:
 
 @dataclass(frozen=True)
 class PagedQuery:
-    """How to take a page of a query that fetches collections: first the ids of its objects, then their rows."""
+    """Queries for a page of objects with collections: first the ids of the objects, then their rows."""
 
     ids_sql: str
     exact: bool  # each id comes once, so that SQL may count; else the reader counts different ids
@@ -50,7 +50,7 @@ class PagedQuery:
 
 @dataclass
 class Translation:
-    """A query in SQL and how to read its rows."""
+    """A query in SQL, and how to read its rows."""
 
     sql: str
     parameters: dict[str, Any]
@@ -64,13 +64,13 @@ class Translation:
 
     @property
     def fetches_collections(self) -> bool:
-        """Whether one object may span several rows."""
+        """Whether one object may have several rows."""
         return any(source.is_collection for source, _ in self.fetches)
 
 
 @dataclass(frozen=True)
 class _Clauses:
-    """What follows from: conditions, group by, having, order by."""
+    """The clauses after ``from``: conditions, group by, having, order by."""
 
     conditions: list[str]
     group: str
@@ -79,10 +79,10 @@ class _Clauses:
 
 
 class _QueryTranslator(ExpressionTranslator):
-    """Whole selects."""
+    """Translates whole queries."""
 
     def subquery(self, outer: Scope, query: syntax.Select) -> tuple[str, str]:
-        """A select within another: its SQL and the kind of its first column."""
+        """Return the SQL of a subquery and the kind of its first column."""
         scope = self._sources(query, outer)
         outside, self._in_condition = self._in_condition, False
         if query.items:
@@ -94,7 +94,7 @@ class _QueryTranslator(ExpressionTranslator):
         return _select_sql(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
 
     def _clauses(self, query: syntax.Select, scope: Scope, default_order: str = "") -> _Clauses:
-        """Everything behind from; may add joins to the scope."""
+        """Translate everything after ``from``; may add joins to the scope."""
         conditions = list(scope.filters)
         if query.where is not None:
             outside, self._in_condition = self._in_condition, True
@@ -112,7 +112,7 @@ class _QueryTranslator(ExpressionTranslator):
         return f"{value.sql} {'DESC NULLS FIRST' if term.descending else 'ASC NULLS LAST'}"
 
     def translate(self, query: syntax.Select) -> Translation:
-        """The whole query."""
+        """Translate the whole query."""
         scope = self._sources(query, None)
         root = next(iter(scope.names.values()))
         places: list[str] = []
@@ -132,7 +132,7 @@ class _QueryTranslator(ExpressionTranslator):
         return Translation(sql, self.parameters.bound, columns, fetches, root_place, page, bool(query.order))
 
     def _check_groups(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
-        """PostgreSQL wants everything beside aggregates to be grouped by; SQLite would pick any row's value."""
+        """Refuse ungrouped columns beside aggregates, as PostgreSQL does; SQLite would return the value of any row."""
         values = [item.value for item in query.items]
         if not (query.group or any(_has_aggregate(v) for v in values)):
             return
@@ -148,7 +148,7 @@ class _QueryTranslator(ExpressionTranslator):
                 )
 
     def _check_distinct_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> None:
-        """PostgreSQL orders distinct rows by what is selected only."""
+        """Refuse an order of distinct rows by columns that are not selected, as PostgreSQL does."""
         if not query.distinct:
             return
         whole = {place.removesuffix(".id") for place in places if place.endswith(".id")}
@@ -168,7 +168,7 @@ class _QueryTranslator(ExpressionTranslator):
         return first, -1
 
     def _default_order(self, query: syntax.Select, scope: Scope, places: list[str]) -> str:
-        """By ids where the query leaves the order open, so that answers are the same every time."""
+        """Return an order by ids if the query has no order, so that results are reproducible."""
         if query.order or query.group or query.distinct or any(_has_aggregate(item.value) for item in query.items):
             return ""
         return ", ".join(f"{s.sql}.id" for s in scope.names.values() if s.entity is not None)
@@ -188,7 +188,7 @@ class _QueryTranslator(ExpressionTranslator):
         return SelectedColumn(value, len(places) - (2 if value.extra else 1), item.alias)
 
     def _elements_selected(self, scope: Scope, node: Any) -> Value | None:
-        """``select d.imageLinks`` or ``elements(d.imageLinks)``: the elements of a collection, by a join."""
+        """Translate ``select d.imageLinks`` or ``elements(d.imageLinks)`` to a join of the collection."""
         node = node.path if isinstance(node, syntax.CollectionElements) else node
         source = scope.find(node.parts[0]) if isinstance(node, syntax.Path) else None
         if source is None or source.unit is not None or not _ends_in_collection(source.entity, node.parts[1:]):
@@ -248,7 +248,7 @@ def _paged_query(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], 
 
 
 def _required_joins(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The joins that decide which objects there are and in what order, and conditions in place of others.
+    """Return the joins that decide which objects are found in which order, and EXISTS conditions for others.
 
     Of joins that only fetch, whose alias nothing else speaks of, outer ones go, and inner ones of collections need no
     rows: something must exist.
@@ -270,7 +270,7 @@ def _required_joins(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[st
 
 
 def _ends_in_collection(here: Entity | None, steps: tuple[str, ...]) -> bool:
-    """Whether a path crosses references only and ends in a collection of objects."""
+    """Whether a path consists of references and ends in a collection of objects."""
     for place, step in enumerate(steps):
         found = here.fields.get(step) if here is not None else None
         if found is None or found.kind not in ("entity", "children"):
@@ -286,7 +286,7 @@ def _has_aggregate(node: Any) -> bool:
 
 
 def translate(text: str, caller: Caller, given: dict[str, Any] | None) -> Translation:
-    """A query's text in SQL; HqlError or HqlSyntaxError when it cannot be, OMERO's exceptions for bad parameters."""
+    """Translate a query to SQL; HqlError or HqlSyntaxError if that fails, OMERO's exceptions for bad parameters."""
     if not text:
         raise HqlError("the query is empty")
     return _QueryTranslator(caller, QueryParameters(given)).translate(parse(text))

@@ -1,4 +1,4 @@
-"""Values of HQL expressions with their types, and parameters checked against the type they meet."""
+"""Typed SQL expressions of HQL values, and query parameters checked against the types they are compared with."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class Value:
 
 
 def unwrap_parameter(value: Any) -> Any:
-    """A parameter's value without its rtype; lists become Python lists."""
+    """Return a parameter's value without its rtype; lists become Python lists."""
     if isinstance(value, (omero.RList, omero.RSet, omero.RArray)):
         return [unwrap_parameter(v) for v in value.getValue() or []]
     return value.getValue()
 
 
 def check_comparable(left: Value, right: Value) -> None:
-    """ApiUsageException for what PostgreSQL would not compare, ValidationException for a constant that is no number."""
+    """Raise for comparisons that PostgreSQL refuses (ApiUsageException), or with a text that is no number."""
     for text, number in ((left, right), (right, left)):
         if text.kind != "string" or number.kind not in _NUMBERS:
             continue
@@ -64,26 +64,26 @@ def check_comparable(left: Value, right: Value) -> None:
 
 
 def check_text(*values: Value) -> None:
-    """ApiUsageException where a function or operator of texts meets a number."""
+    """Raise ApiUsageException if a text function or operator gets a number."""
     if any(v.kind in ("int", "long", "double", "bool", "entity") for v in values):
         raise api_usage_error("could not execute query: function or operator does not exist for numbers")
 
 
 def check_number(*values: Value) -> None:
-    """ApiUsageException where arithmetic meets a text."""
+    """Raise ApiUsageException if arithmetic gets a text."""
     if any(v.kind in ("string", "bool") and not v.literal for v in values):
         raise api_usage_error("could not execute query: function or operator does not exist for texts")
 
 
 class QueryParameters:
-    """Named parameters of a query: taken from the client's, handed to SQLite."""
+    """Named parameters of a query: taken from the client's, passed to SQLite."""
 
     def __init__(self, given: dict[str, Any] | None) -> None:
         self._given = given or {}
         self.bound: dict[str, Any] = {}
 
     def scalar(self, name: str, expected: str) -> Value:
-        """One value; a list of one stands for its element."""
+        """Return one value; a list of one element counts as the element."""
         value = self._get(name)
         if isinstance(value, (omero.RList, omero.RSet, omero.RArray)):
             elements = value.getValue() or []
@@ -93,7 +93,7 @@ class QueryParameters:
         return self._bind(unwrap_parameter(value), self._checked(name, value, expected))
 
     def choices(self, name: str, expected: str) -> str:
-        """SQL that yields the values of a list."""
+        """Return SQL that yields the values of a list."""
         value = self._get(name)
         if not isinstance(value, (omero.RList, omero.RSet, omero.RArray)):
             return f"({self.scalar(name, expected).sql})"
@@ -105,7 +105,7 @@ class QueryParameters:
         return f"(SELECT value FROM json_each({self._bind(ids_parameter(unwrap_parameter(value)), 'string').sql}))"
 
     def constant(self, value: Any, kind: str) -> Value:
-        """A literal of the query, handed over as a parameter."""
+        """Return a literal of the query, passed as a parameter."""
         made = self._bind(value, kind)
         return Value(made.sql, kind, literal=True, constant=value)
 

@@ -1,1 +1,1 @@
-"""Pixels on disk and pictures of them."""
+"""Pixels on disk, rendering, resolutions and statistics of shapes."""

@@ -1,4 +1,4 @@
-"""A picture whose colours stand for objects, as IRoi.uploadMask takes it: one mask per colour."""
+"""Masks from a picture, one per colour, as IRoi.uploadMask takes it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BLACK = (0, 0, 0, 255)
 
 
 def masks_by_colour(picture: bytes, z: int, t: int) -> Iterator[Any]:
-    """Unsaved masks on a plane, one per colour of a PNG, GIF or the like but black, in the order of colours.
+    """Yield unsaved masks on a plane, one per colour of a PNG or GIF except black, in the order of colours.
 
     Raises
     ------
@@ -35,7 +35,7 @@ def masks_by_colour(picture: bytes, z: int, t: int) -> Iterator[Any]:
 
 
 def _mask(inside: NDArray[np.bool_], z: int, t: int) -> Any:
-    """The bits of the bounding box of what is inside, as a (y, x) array gives them."""
+    """Return a mask of the bounding box of a boolean (y, x) array."""
     rows, columns = (np.flatnonzero(inside.any(axis=axis)) for axis in (1, 0))
     box = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     made = omero.model.MaskI()

@@ -1,4 +1,4 @@
-"""The planes of one Pixels object on disk, addressed as OMERO addresses them.
+"""Reading and writing the planes of a Pixels object in its file, addressed as OMERO addresses them.
 
 Samples are big-endian and lie in the order XYZCT. Reading never maps the file: a full disk or a file that somebody cuts
 off must end in an exception, not in a signal.
@@ -38,7 +38,7 @@ _SAMPLES = {
 
 
 def sample_type(pixels_type: str) -> np.dtype[Any]:
-    """The big-endian dtype of a pixel type; ApiUsageException for those without plain samples (complex, bit)."""
+    """Return the big-endian dtype of a pixel type; ApiUsageException for complex and bit."""
     if pixels_type not in _SAMPLES:
         raise api_usage_error(f"Unknown type: '{pixels_type}'")
     return np.dtype(_SAMPLES[pixels_type])
@@ -46,7 +46,7 @@ def sample_type(pixels_type: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True)
 class PixelLayout:
-    """Sizes of a Pixels object and where its parts begin (bytes)."""
+    """Sizes of a Pixels object and the byte offsets of its parts."""
 
     x: int
     y: int
@@ -57,7 +57,7 @@ class PixelLayout:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of a sample."""
+        """Type of the samples."""
         return sample_type(self.pixels_type)
 
     @property
@@ -92,18 +92,18 @@ class PixelLayout:
 
     @property
     def is_big(self) -> bool:
-        """Whether OMERO would keep a pyramid of it."""
+        """Whether OMERO's server would store a pyramid."""
         return self.x * self.y > MAX_PLANE_SIDE**2 and self.pixels_type not in ("float", "double")
 
     @property
     def tile_size(self) -> tuple[int, int]:
-        """Width and height of the tiles that are read best."""
+        """Width and height of the tiles that are read fastest."""
         if self.is_big:
             return min(self.x, _TILE_SIDE), min(self.y, _TILE_SIDE)
         return self.x, max(1, min(self.y, _TILE_BYTES // self.width // self.x))
 
     def check(self, **coordinates: int) -> None:
-        """ApiUsageException where a coordinate lies outside."""
+        """Raise ApiUsageException for a coordinate outside of the image."""
         for axis in "xyzct":
             value, size = coordinates.get(axis), getattr(self, axis)
             if value is not None and not 0 <= value < size:
@@ -111,12 +111,12 @@ class PixelLayout:
                 raise api_usage_error(f"{name} '{value}' greater than size{name} '{size}'.")
 
     def offset(self, y: int = 0, z: int = 0, c: int = 0, t: int = 0) -> int:
-        """Where a row begins; the coordinates must lie inside."""
+        """Return the byte offset of a row; ApiUsageException for coordinates outside."""
         self.check(y=y, z=z, c=c, t=t)
         return y * self.row_size + z * self.plane_size + c * self.stack_size + t * self.timepoint_size
 
     def check_cube(self, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> None:
-        """ApiUsageException where a hypercube is no part of the image."""
+        """Raise ApiUsageException for a hypercube outside of the image."""
         if not len(offset) == len(size) == len(step) == 5:
             raise api_usage_error("Invalid List length: each list must contain 5 elements XYZCT")
         self.check(**dict(zip("xyzct", offset, strict=True)))
@@ -126,7 +126,7 @@ class PixelLayout:
 
 
 class PixelBuffer:
-    """An open pixel file; the file comes into being with the first access when the buffer may be written."""
+    """An open pixel file; a writable buffer creates the file at the first access."""
 
     def __init__(self, path: Path, layout: PixelLayout, *, writable: bool) -> None:
         self.path = path
@@ -135,7 +135,7 @@ class PixelBuffer:
         self._descriptor: int | None = None
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -152,39 +152,39 @@ class PixelBuffer:
 
     # ---- reading ---------------------------------------------------------------------------------------------
     def region(self, offset: int, size: int) -> bytes:
-        """Bytes as they lie in the file; zeros where nothing was written yet."""
+        """Return bytes of the file; zeros for bytes not written yet."""
         if self._descriptor is None and not self.writable and not self.path.exists():
             return bytes(size)
         return read_at(self._file(), size, offset)
 
     def plane(self, z: int, c: int, t: int) -> bytes:
-        """The bytes of a plane."""
+        """Return the bytes of a plane."""
         return self.region(self.layout.offset(0, z, c, t), self.layout.plane_size)
 
     def plane_array(self, z: int, c: int, t: int) -> NDArray[Any]:
-        """A plane as (y, x), big-endian, read-only."""
+        """Return a plane as a read-only, big-endian (y, x) array."""
         layout = self.layout
         return np.frombuffer(self.plane(z, c, t), layout.dtype).reshape(layout.y, layout.x)
 
     def xz_array(self, y: int, c: int, t: int) -> NDArray[Any]:
-        """The rows of all planes along z at one y, as (z, x)."""
+        """Return the rows at one y of all planes along z, as (z, x)."""
         layout = self.layout
         data = self.cube((0, y, 0, c, t), (layout.x, 1, layout.z, 1, 1), (1,) * 5)
         return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.x)
 
     def zy_array(self, x: int, c: int, t: int) -> NDArray[Any]:
-        """The columns of all planes along z at one x, as (y, z)."""
+        """Return the columns at one x of all planes along z, as (y, z)."""
         layout = self.layout
         data = self.cube((x, 0, 0, c, t), (1, layout.y, layout.z, 1, 1), (1,) * 5)
         return np.frombuffer(data, layout.dtype).reshape(layout.z, layout.y).T
 
     def column(self, x: int, z: int, c: int, t: int) -> bytes:
-        """The bytes of a column of a plane."""
+        """Return the bytes of a column of a plane."""
         self.layout.check(x=x)
         return self.plane_array(z, c, t)[:, x].tobytes()
 
     def cube(self, offset: Sequence[int], size: Sequence[int], step: Sequence[int]) -> bytes:
-        """A hypercube: offset, size and step along x, y, z, c, t."""
+        """Return a hypercube as bytes; offset, size and step along x, y, z, c, t."""
         layout = self.layout
         layout.check_cube(offset, size, step)
         xs, ys, zs, cs, ts = (range(o, o + s, p) for o, s, p in zip(offset, size, step, strict=True))
@@ -195,7 +195,7 @@ class PixelBuffer:
         return planes[0] if len(planes) == 1 else b"".join(planes)
 
     def _rows(self, xs: range, ys: range, z: int, c: int, t: int) -> bytes:
-        """Part of a plane, of which only the rows needed are read."""
+        """Return part of a plane; only the rows needed are read."""
         layout = self.layout
         height = ys[-1] - ys[0] + 1
         data = self.region(layout.offset(ys[0], z, c, t), height * layout.row_size)
@@ -205,7 +205,7 @@ class PixelBuffer:
         return rows[:: ys.step, xs[0] : xs[-1] + 1 : xs.step].tobytes()
 
     def digest(self) -> bytes:
-        """SHA-1 over all planes in their order."""
+        """Return the SHA-1 of all planes in their order."""
         made = hashlib.sha1(usedforsecurity=False)
         layout, block = self.layout, 1 << 22
         for number in range(math.ceil(layout.total_size / block)):
@@ -214,12 +214,12 @@ class PixelBuffer:
 
     # ---- writing ---------------------------------------------------------------------------------------------
     def check_writable(self) -> None:
-        """ApiUsageException where the pixels were written before."""
+        """Raise ApiUsageException if the pixels were written before."""
         if not self.writable:
             raise api_usage_error("Write-method not permitted.")
 
     def write(self, offset: int, data: bytes) -> None:
-        """Bytes as they shall lie in the file."""
+        """Write bytes at an offset of the file."""
         self.check_writable()
         if offset < 0 or offset + len(data) > self.layout.total_size:
             raise api_usage_error(
@@ -228,7 +228,7 @@ class PixelBuffer:
         write_at(self._file(), data, offset)
 
     def write_tile(self, data: bytes, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> None:
-        """Part of a plane."""
+        """Write part of a plane."""
         self.check_writable()
         layout = self.layout
         layout.check_cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)

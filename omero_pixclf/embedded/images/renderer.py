@@ -1,4 +1,4 @@
-"""Pictures from planes: window, curve, colour, composite or grey, projections along z.
+"""Rendering of planes to pictures: windows, curves, colours, greyscale, and projections along z.
 
 Quantisation follows OMERO's rendering engine: samples are cut to the channel's window and brought to the codomain
 interval (0 to 255) along a curve of the channel's family; colours are then added up channel by channel.
@@ -20,7 +20,7 @@ __all__ = ["PROJECTIONS", "ChannelRendering", "encode_jpeg", "pack_argb", "quant
 
 @dataclass(frozen=True)
 class ChannelRendering:
-    """How one channel is drawn."""
+    """Rendering settings of one channel."""
 
     start: float
     end: float
@@ -75,7 +75,7 @@ PROJECTIONS: dict[str, _Reduce] = {
 
 
 def quantise(samples: NDArray[Any], look: ChannelRendering, interval: tuple[int, int] = (0, 255)) -> NDArray[np.uint8]:
-    """Samples of one channel as brightness: window, curve, codomain interval.
+    """Convert the samples of one channel to brightness (0 to 255): window, curve, codomain interval.
 
     >>> quantise(np.array([0, 50, 100, 200]), ChannelRendering(0, 100)).tolist()
     [0, 128, 255, 255]
@@ -93,7 +93,7 @@ def quantise(samples: NDArray[Any], look: ChannelRendering, interval: tuple[int,
 
 
 def _quantise_by_table(plane: NDArray[Any], look: ChannelRendering, interval: tuple[int, int]) -> NDArray[np.uint8]:
-    """`quantise`, by a table where the samples are small integers and many."""
+    """Quantise with a lookup table if the samples are many small integers."""
     if plane.dtype.kind not in "iu" or plane.dtype.itemsize > 2 or plane.size < _MANY:
         return quantise(plane, look, interval)
     info = np.iinfo(plane.dtype)
@@ -109,7 +109,7 @@ def render_rgb(
     grey: bool = False,
     interval: tuple[int, int] = (0, 255),
 ) -> NDArray[np.uint8]:
-    """The picture (y, x, 3) of the active channels' planes.
+    """Return the picture (y, x, 3), uint8, of the active channels' planes.
 
     Grey shows the first channel only; else the channels' colours are added up, brightest at 255.
     """
@@ -128,14 +128,14 @@ def render_rgb(
 
 
 def pack_argb(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """A picture as opaque ARGB integers, row by row."""
+    """Return a picture as opaque ARGB integers (int32), row by row."""
     wide = rgb.astype(np.uint32)
     words = np.uint32(0xFF000000) | wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
     return np.asarray(words, np.uint32).view(np.int32).ravel()
 
 
 def encode_jpeg(rgb: NDArray[np.uint8], *, size: tuple[int, int] | None = None, quality: float = 0.85) -> bytes:
-    """A picture as JPEG, brought to ``size`` (width, height) where given; quality from 0 to 1."""
+    """Return a picture as JPEG, resized to ``size`` (width, height) if given; quality from 0 to 1."""
     image = Image.fromarray(rgb, "RGB")
     if size is not None and size != image.size:
         image = image.resize(size, Image.Resampling.BILINEAR)

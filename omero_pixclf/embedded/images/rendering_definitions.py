@@ -1,4 +1,4 @@
-"""How an image is drawn: RenderingDef objects, their defaults, and saving them."""
+"""Rendering settings (RenderingDef): defaults, loading, copying, saving, and rendering with them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _RENDERING = (
 
 
 def load_enumeration(call: RequestContext, kind: str, value: str) -> Any:
-    """The loaded enumeration object of a value."""
+    """Return the loaded enumeration object of a value."""
     row = call.tx.one(f"SELECT id FROM {table(kind).name} WHERE value = ?", (value,))
     found = call.graph.get(kind, row[0])
     call.graph.finish_loading()
@@ -57,7 +57,7 @@ def load_enumeration(call: RequestContext, kind: str, value: str) -> Any:
 
 
 def type_range(dtype: np.dtype[Any]) -> tuple[float, float]:
-    """Lowest and highest value of a pixel type."""
+    """Return the lowest and highest value of a pixel type."""
     if dtype.kind == "f":
         return _FLOAT_RANGE
     info = np.iinfo(dtype)
@@ -65,7 +65,7 @@ def type_range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def new_settings(call: RequestContext, pixels: Any) -> Any:
-    """Settings of a Pixels object, to be filled with `apply_defaults`."""
+    """Return unsaved settings of a Pixels object, to be filled by `apply_defaults`."""
     made = omero.model.RenderingDefI()
     made.pixels = omero.model.PixelsI(pixels.id.val, False)
     made.quantization = omero.model.QuantumDefI()
@@ -75,7 +75,7 @@ def new_settings(call: RequestContext, pixels: Any) -> Any:
 
 
 def apply_defaults(call: RequestContext, settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
-    """Bring settings to OMERO's defaults; ``buffer`` tells the windows of channels without statistics."""
+    """Set OMERO's default settings; ``buffer`` gives the windows of channels without statistics."""
     settings.defaultZ, settings.defaultT = rint(pixels.sizeZ.val // 2), rint(0)
     colour = 1 < pixels.sizeC.val < _MOST_IN_COLOUR
     settings.model = load_enumeration(call, "RenderingModel", "rgb" if colour else "greyscale")
@@ -92,7 +92,7 @@ def apply_defaults(call: RequestContext, settings: Any, pixels: Any, buffer: Pix
 
 
 def apply_window_ranges(settings: Any, pixels: Any, buffer: PixelBuffer | None) -> None:
-    """Make the windows of all channels as wide as their data."""
+    """Set the windows of all channels to the range of their data."""
     for i, (binding, channel) in enumerate(zip(settings.copyWaveRendering(), pixels.copyChannels(), strict=True)):
         low, high = _window(channel, i, buffer, settings.defaultZ.val)
         binding.inputStart, binding.inputEnd = rdouble(low), rdouble(high)
@@ -125,7 +125,7 @@ def _window(channel: Any, index: int, buffer: PixelBuffer | None, z: int) -> tup
 
 
 def channel_renderings(settings: Any) -> list[ChannelRendering | None]:
-    """The looks of all channels; None for those that are off."""
+    """Return the rendering of each channel; None for inactive channels."""
     return [_channel_rendering(binding) if binding.active.val else None for binding in settings.copyWaveRendering()]
 
 
@@ -143,7 +143,7 @@ def _channel_rendering(binding: Any) -> ChannelRendering:
 
 
 def save_settings(call: RequestContext, settings: Any) -> Any:
-    """Store settings as the caller's."""
+    """Save settings as the caller's."""
     settings.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
     saver = Saver(call)
     saved = saver.save(settings)
@@ -152,7 +152,7 @@ def save_settings(call: RequestContext, settings: Any) -> Any:
 
 
 def render_image(settings: Any, planes: Any) -> NDArray[np.uint8]:
-    """The picture (y, x, 3) of an image; ``planes(channel)`` gives the samples to draw."""
+    """Return the picture (y, x, 3) of an image; ``planes(channel)`` returns the samples of a channel."""
     looks = [(c, look) for c, look in enumerate(channel_renderings(settings)) if look is not None]
     if not looks:
         return np.zeros((*planes(0).shape, 3), np.uint8)
@@ -163,7 +163,7 @@ def render_image(settings: Any, planes: Any) -> NDArray[np.uint8]:
 
 
 def rendering_def_ids(call: RequestContext, pixels: int, owner: int | None = None) -> list[int]:
-    """Rendering settings of pixels that the caller may see, the last changed one last; of one owner where given."""
+    """Return ids of visible settings of pixels, the last changed one last; of one owner if given."""
     wanted = "" if owner is None else f" AND owner_id = {int(owner)}"
     rows = call.tx.all(f"SELECT id FROM renderingdef WHERE pixels = ?{wanted} ORDER BY update_id, id", (pixels,))
     seen = set(readable_ids(call, "RenderingDef", [row[0] for row in rows]))
@@ -171,14 +171,14 @@ def rendering_def_ids(call: RequestContext, pixels: int, owner: int | None = Non
 
 
 def load_rendering_defs(call: RequestContext, ids: Sequence[int]) -> list[Any]:
-    """Rendering settings with everything that rendering needs, not yet finished."""
+    """Load settings with everything that rendering needs; `finish_loading` is still to be called."""
     for path in _RENDERING:
         load_path(call, "RenderingDef", ids, path)
     return [call.graph.get("RenderingDef", i) for i in ids]
 
 
 def find_settings_id(call: RequestContext, pixels: int) -> int | None:
-    """The settings an image is drawn with: the caller's own, else its owner's."""
+    """Return the id of the settings an image is rendered with: the caller's own, or its owner's."""
     own = rendering_def_ids(call, pixels, call.caller.user_id)
     if own:
         return own[-1]
@@ -188,7 +188,7 @@ def find_settings_id(call: RequestContext, pixels: int) -> int | None:
 
 
 def find_thumbnail_settings_id(call: RequestContext, pixels: int) -> int | None:
-    """The settings a thumbnail is drawn with: the owner's stand in only where the caller may make none."""
+    """Return the id of a thumbnail's settings; the owner's only if the caller cannot save any."""
     found = find_settings_id(call, pixels)
     owner, group = call.tx.one("SELECT owner_id, group_id FROM pixels WHERE id = ?", (pixels,))
     own = rendering_def_ids(call, pixels, call.caller.user_id)
@@ -196,7 +196,7 @@ def find_thumbnail_settings_id(call: RequestContext, pixels: int) -> int | None:
 
 
 def copy_settings(settings: Any) -> Any:
-    """New settings with the values of others."""
+    """Return new settings with the values of existing ones."""
     made = omero.model.RenderingDefI()
     made.pixels = omero.model.PixelsI(settings.pixels.id.val, False)
     for name in ("defaultZ", "defaultT", "model", "name", "compression"):

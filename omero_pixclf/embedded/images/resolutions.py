@@ -1,4 +1,4 @@
-"""The resolutions of an image: which there are, and which one is in use."""
+"""Resolution levels of an image (pyramid), and the operations of OMERO's PyramidService."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _IMPORTED = "SELECT 1 FROM pixels p JOIN image i ON i.id = p.image WHERE p.id = 
 
 
 def pixel_layout(call: RequestContext, ident: int) -> tuple[PixelLayout, int, int] | None:
-    """Sizes and type of a Pixels object, its owner and group; None where the caller sees no such object."""
+    """Return sizes and type of a Pixels object, its owner and group; None if the caller cannot see it."""
     row = call.tx.one(
         "SELECT p.sizeX, p.sizeY, p.sizeZ, p.sizeC, p.sizeT, k.value, p.owner_id, p.group_id FROM pixels p "
         "JOIN pixelstype k ON k.id = p.pixelsType WHERE p.id = ?",
@@ -38,7 +38,7 @@ def pixel_layout(call: RequestContext, ident: int) -> tuple[PixelLayout, int, in
 
 
 def open_pixels(call: RequestContext, ident: int, *, write: bool = False) -> PixelBuffer:
-    """The pixel file of a Pixels object; it is written once, by the first store that touches it."""
+    """Open the file of a Pixels object; it can be written once, by the first store that opens it."""
     found = pixel_layout(call, ident)
     if found is None:
         raise validation_error(f"Cannot read pixels id={ident}")
@@ -49,7 +49,7 @@ def open_pixels(call: RequestContext, ident: int, *, write: bool = False) -> Pix
 
 
 def open_pyramid(call: RequestContext, ident: int, *, write: bool = False) -> Pyramid:
-    """All resolutions of a Pixels object; only a new one, which has the full one alone, is writable."""
+    """Open all resolutions of a Pixels object; only a new one, which has the full resolution only, is writable."""
     full = open_pixels(call, ident, write=write)
     smaller = [
         PixelBuffer(resolution_path(call.folder, ident, level), replace(full.layout, x=x, y=y), writable=False)
@@ -59,19 +59,19 @@ def open_pyramid(call: RequestContext, ident: int, *, write: bool = False) -> Py
 
 
 def delete_levels(tx: Transaction, ids: Iterable[int]) -> None:
-    """Delete what is known of smaller resolutions of Pixels; their files go with the full ones."""
+    """Delete the rows of the smaller resolutions of Pixels; their files are removed with the full ones."""
     tx.execute("DELETE FROM resolution WHERE pixels IN (SELECT value FROM json_each(?))", (ids_parameter(ids),))
 
 
 def copy_levels(call: RequestContext, source: int, target: int) -> None:
-    """Give a copy of Pixels the smaller resolutions of the original."""
+    """Copy the smaller resolutions of Pixels to a copy of them."""
     for level, x, y in call.tx.all(_LEVELS, (source,)):
         call.tx.execute("INSERT INTO resolution VALUES (?, ?, ?, ?)", (target, level, x, y))
         shutil.copyfile(resolution_path(call.folder, source, level), resolution_path(call.folder, target, level))
 
 
 class Pyramid:
-    """The buffers of an image's resolutions, the largest first, one of which is in use: at first the largest.
+    """The buffers of an image's resolutions, the largest first; one of them, at first the largest, is selected.
 
     OMERO counts levels from the smallest resolution.
     """
@@ -88,21 +88,21 @@ class Pyramid:
 
     @property
     def current(self) -> PixelBuffer:
-        """The resolution in use."""
+        """The selected resolution."""
         return self.buffers[len(self.buffers) - 1 - self.level]
 
     @property
     def tile_size(self) -> tuple[int, int]:
-        """Width and height of the tiles that are read best."""
+        """Width and height of the tiles that are read fastest."""
         return self.current.layout.tile_size
 
     def smallest_with_side(self, side: int) -> PixelBuffer:
-        """The smallest resolution whose longer side has that many pixels, else the full one."""
+        """Return the smallest resolution with a longer side of at least ``side`` pixels, or the full one."""
         fitting = [b for b in self.buffers if max(b.layout.x, b.layout.y) >= side]
         return fitting[-1] if fitting else self.full
 
     def select_level(self, level: int) -> None:
-        """Use another resolution; ApiUsageException where there is none of that number."""
+        """Select a resolution; ApiUsageException for a number out of range."""
         if not self._imported and not self.full.layout.is_big:
             text = "Cannot set resolution levels on a ROMIO pixel buffer."
             raise omero_error(
@@ -113,7 +113,7 @@ class Pyramid:
         self.level = level
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for buffer in self.buffers:
             buffer.close()
 
@@ -124,16 +124,16 @@ class PyramidService(OmeroService):
     @property
     @abstractmethod
     def _pyramid(self) -> Pyramid:
-        """The resolutions of the pixels that are open; ApiUsageException where none are."""
+        """The resolutions of the open pixels; ApiUsageException if none are open."""
 
     @property
     def _levels(self) -> Pyramid:
-        """The resolutions, where they may be asked for."""
+        """The resolutions, if they may be asked for now."""
         return self._pyramid
 
     @property
     def _layout(self) -> PixelLayout:
-        """Sizes of the resolution in use."""
+        """Sizes of the selected resolution."""
         return self._pyramid.current.layout
 
     @without_transaction

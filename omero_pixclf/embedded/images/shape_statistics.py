@@ -1,4 +1,4 @@
-"""Pixels below shapes: which ones, and their minimum, maximum, sum, mean and standard deviation.
+"""Pixels inside shapes, and their minimum, maximum, sum, mean and standard deviation.
 
 As OMERO does it, samples lie at whole steps from the corner of a shape's bounding box, and a mask counts as its box.
 """
@@ -27,7 +27,7 @@ _ARC = np.linspace(0, 2 * math.pi, 256, endpoint=False)
 
 
 def shape_points(shape: Any) -> _Points:
-    """Columns and rows of the pixels below a shape, row by row."""
+    """Return columns and rows of the pixels inside a shape, row by row."""
     kind = type(shape).__name__[:-1]
     corners = _outline(kind, shape)
     if corners is None:
@@ -41,7 +41,7 @@ def shape_points(shape: Any) -> _Points:
 
 
 def _outline(kind: str, shape: Any) -> NDArray[np.float64] | None:
-    """Corners of a shape as (n, 2) of x and y; None where values are missing."""
+    """Return the corners of a shape as (n, 2) of x and y; None if values are missing."""
     if kind in ("Rectangle", "Mask"):
         x, y, w, h = _values(shape, "x", "y", "width", "height")
         return None if None in (x, y, w, h) else np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h)], float)
@@ -87,7 +87,7 @@ def _points_inside(corners: NDArray[np.float64]) -> _Points:
 
 
 def _is_inside(corners: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Points inside a closed ring, by the non-zero winding rule."""
+    """Whether points are inside a closed ring, by the non-zero winding rule."""
     winding = np.zeros(x.shape, np.int64)
     for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         side = (x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)
@@ -97,7 +97,7 @@ def _is_inside(corners: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[
 
 
 def _points_along(corners: NDArray[np.float64]) -> _Points:
-    """Pixels on a chain of straight lines, each line's pixels once."""
+    """Return the pixels on a polyline, each once."""
     found: dict[tuple[int, int], None] = {}
     for (x0, y0), (x1, y1) in pairwise(corners):
         steps = max(1, math.ceil(math.hypot(x1 - x0, y1 - y0)))
@@ -115,7 +115,7 @@ def measure_shapes(
     plane: tuple[int, int] | None = None,
     channels: Sequence[int] | None = None,
 ) -> Any:
-    """Statistics of an image's pixels below some of its shapes.
+    """Return statistics of an image's pixels inside some of its shapes.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def _load_shapes(call: RequestContext, shapes: Sequence[int], channels: Sequence
 
 
 def _empty_statistics(channels: Sequence[int]) -> Any:
-    """Statistics of no shape: OMERO never combines those of several."""
+    """Return empty statistics; OMERO never combines those of several shapes."""
     zeros = [0.0] * len(channels)
     return omero.api.ShapeStats(-1, list(channels), [0] * len(channels), zeros, zeros, zeros, zeros, zeros)
 

@@ -1,4 +1,4 @@
-"""How the tiles of a new large image may come: OMERO writes them into a pyramid as they come, and never goes back.
+"""Order of the tiles of a new large image: OMERO writes them into a pyramid and cannot go back.
 
 An image of more than 3192 x 3192 pixels has no plain file of planes. The first tile of a plane decides about the size
 of its tiles; where a plane is left for another one, it is finished; the first question for anything but the tile size
@@ -17,7 +17,7 @@ __all__ = ["TileSequence"]
 
 
 class TileSequence:
-    """The tiles of one new image so far.
+    """The tiles written so far to one new image.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class TileSequence:
         self.ended = False
 
     def end(self) -> None:
-        """Somebody reads: no more tiles. InternalException where there were none, since there is nothing to read."""
+        """End the writing, because data is read; InternalException if nothing was written."""
         ended, self.ended = self.ended, True
         if self._plane is None:
             raise (
@@ -70,7 +70,7 @@ class TileSequence:
 
 
 def _format_error(message: str) -> Exception:
-    """What becomes of an error of Bio-Formats' writer or reader."""
+    """Return the exception of an error in Bio-Formats' writer or reader."""
     text = f"Wrapped Exception: (java.lang.RuntimeException): loci.formats.FormatException: {message}"
     error: Exception = omero_error(InternalException, text)
     return error

@@ -1,1 +1,1 @@
-"""`omero import` without Java: arguments, folders, uploads."""
+"""Clients of imports: `omero import` without Java, and `omero-pixclf embedded import`."""

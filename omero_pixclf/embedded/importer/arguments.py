@@ -1,4 +1,4 @@
-"""The command line of OMERO's importer, as `omero import` passes it on to Java."""
+"""Parser of the importer's command line, as `omero import` passes it to Java."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _EXCLUSIONS = ("filename", "clientpath")
 
 @dataclass
 class ImporterArguments:
-    """What an import was asked to do; see the fields' names in `omero import --help`."""
+    """Parsed arguments of an import; see the options in `omero import --help`."""
 
     host: str = ""
     port: int | None = None
@@ -56,7 +56,7 @@ class ImporterArguments:
 
 
 def split_java_arguments(arguments: Sequence[str]) -> tuple[str, list[str], int]:
-    """Java's own arguments taken off: the class to run, its arguments, and how deep folders are searched.
+    """Split a call of Java: return the class to run, its arguments, and the depth of the search in folders.
 
     >>> split_java_arguments(["-Xmx1024M", "-cp", "a.jar", "-Domero.import.depth=2", IMPORTER_CLASS, "-f", "a.tif"])[1:]
     (['-f', 'a.tif'], 2)
@@ -73,7 +73,7 @@ def split_java_arguments(arguments: Sequence[str]) -> tuple[str, list[str], int]
 
 
 def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArguments.depth) -> ImporterArguments:
-    """The arguments of OMERO's importer.
+    """Parse the arguments of OMERO's importer.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArgu
 
 
 def find_anchors(paths: Sequence[str]) -> tuple[Path, ...]:
-    """The folders before a ``/./``, by which people mark what belongs to a file's name wherever it goes.
+    """Return the folders before ``/./``, which marks the part of a path that the server keeps.
 
     >>> find_anchors(["/data/./plate/a.tif", "/other/b.tif"])
     (PosixPath('/data'),)
@@ -105,7 +105,7 @@ def find_anchors(paths: Sequence[str]) -> tuple[Path, ...]:
 
 
 def _normalize(argument: str) -> str:
-    """Long options may be written with underscores, ``--debug`` without a value."""
+    """Return an option with dashes instead of underscores; ``--debug`` gets a value."""
     if argument == "--debug":
         return "--debug=DEBUG"
     name, equals, value = argument.partition("=")
@@ -113,7 +113,7 @@ def _normalize(argument: str) -> str:
 
 
 def _apply_option(made: ImporterArguments, option: str, value: str) -> None:
-    """Note one option; those that are not in the tables ask for nothing that is done here."""
+    """Apply one option; options that are not in the tables have no effect here."""
     if option in _TEXTS:
         setattr(made, _TEXTS[option], value)
     elif option in _SWITCHES:

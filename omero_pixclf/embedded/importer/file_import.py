@@ -18,7 +18,7 @@ __all__ = ["FileImport", "import_files"]
 
 @dataclass(frozen=True)
 class FileImport:
-    """What became of a file, or of files that belong together, the one that is opened first.
+    """Result of the import of a file, or of files that belong together (the one that is opened comes first).
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ def import_files(
 
 
 def _find_imports(files: Sequence[Path], *, whole: bool) -> Iterator[tuple[Path, FileSet | Path | PixclfError]]:
-    """Each path with sets of files to import as they are, an array to upload, or why there is neither."""
+    """Yield each path with its file sets to import, an array to upload, or the error."""
     from omero_pixclf.embedded.series.reading import FORMATS, find_file_sets, is_importable
 
     taken: set[Path] = set()

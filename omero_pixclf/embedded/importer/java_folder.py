@@ -1,4 +1,4 @@
-"""The folder with the stand-in for Java, and the entry in omero-py's cache that leads to it."""
+"""The folder with the replacement for Java, and its entry in omero-py's cache of jars."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MARK = "omero_pixclf-importer"
 
 
 def make_java_folder(folder: Path) -> Path:
-    """Write the program ``java`` and a placeholder of a jar; returns the program's path.
+    """Write the program ``java`` and an empty jar into a folder; return the program's path.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def make_java_folder(folder: Path) -> Path:
 
 
 def make_jar_cache_entry() -> Path:
-    """Let omero-py's cache of jars (below OMERO_USERDIR, if that is set) name the placeholder; returns its folder.
+    """Register the empty jar in omero-py's cache of jars (below OMERO_USERDIR if set); return its folder.
 
     Raises
     ------

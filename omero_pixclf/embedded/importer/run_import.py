@@ -1,4 +1,4 @@
-"""What stands in for Java under `omero import`: the importer of omero_pixclf by the command line of OME's.
+"""The program that replaces Java under `omero import`: omero_pixclf's importer with OME's command line.
 
 It is not OME's importer and has none of Bio-Formats' readers. `omero-pixclf embedded importer` makes the program
 ``java`` that calls it.
@@ -40,7 +40,7 @@ _LINE = "#" + "=" * 38
 
 
 def run_java(arguments: Sequence[str]) -> int:
-    """Do what a call of ``java`` for OMERO's importer asks for; returns the exit code."""
+    """Execute a call of ``java`` that `omero import` makes; return the exit code."""
     if list(arguments) in (["-version"], ["--version"]):
         print(f"omero_pixclf {__version__}: no Java, stands in for it under `omero import`", file=sys.stderr)  # noqa: T201
         return _DONE
@@ -59,7 +59,7 @@ def run_java(arguments: Sequence[str]) -> int:
 
 @dataclass
 class _ImportSummary:
-    """What has come of an import so far."""
+    """Counts for the summary of an import."""
 
     files: int = 0
     filesets: int = 0
@@ -79,7 +79,7 @@ def _count(number: int, noun: str, verb: str) -> str:
 
 
 def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextIO | None = None) -> int:
-    """Import, or show, what the arguments name; what was made goes to ``out``, everything else to ``err``."""
+    """Import, or list, the files in the arguments; print results to ``out`` and messages to ``err``."""
     out, err = out or sys.stdout, err or sys.stderr
 
     def say(text: str) -> None:
@@ -107,7 +107,7 @@ def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextI
 
 
 def _file_sets(given: ImporterArguments, say: Callable[[str], None]) -> tuple[list[FileSet], int]:
-    """The sets of files that are named, and the number of paths that cannot be imported."""
+    """Return the file sets in the arguments and the number of paths that cannot be imported."""
     from omero_pixclf.embedded.series.reading import FileSet, find_file_sets
 
     names = [line.rstrip("\n") for line in sys.stdin] if given.paths == ["-"] else given.paths
@@ -166,7 +166,7 @@ def _import_all(
 
 
 def _session(given: ImporterArguments) -> AbstractContextManager[Session]:
-    """The session that `omero import` opened, joined."""
+    """Join the session that `omero import` opened."""
     from omero_pixclf.connector.sessions.login import Login
     from omero_pixclf.connector.sessions.session import connect
 
@@ -195,7 +195,7 @@ def _import(session: Session, given: ImporterArguments, one: FileSet, say: Calla
 def _wanted(
     session: Session, found: Sequence[FileSet], given: ImporterArguments, say: Callable[[str], None]
 ) -> Iterator[FileSet]:
-    """The sets of files but for those that were imported before, as far as that counts."""
+    """Yield the file sets, without those imported before if ``--exclude`` is given."""
     from omero_pixclf.connector.importing import is_imported
 
     by_path, anchors = given.exclude == "clientpath", find_anchors(given.paths)

@@ -1,1 +1,1 @@
-"""Importing files: upload, checksums, and what becomes of a set of files in the database and on the disk."""
+"""Imports on the server: uploaded files, their rows, and the images and plates made from them."""

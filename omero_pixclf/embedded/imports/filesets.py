@@ -1,4 +1,4 @@
-"""The rows of a set of files that is being imported: folders, files, the Fileset and its jobs."""
+"""Rows of an import: folders, files, the Fileset and its jobs; and undoing an import that failed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _LOG_SUFFIX = ".log"
 
 @dataclass(frozen=True)
 class StartedImport:
-    """An import whose rows stand and whose files are to come.
+    """An import whose rows are stored and whose files are to be uploaded.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class StartedImport:
 
 
 def start_import(call: RequestContext, fileset: Any, settings: Any) -> StartedImport:
-    """Make folders and rows for a client's Fileset; within an open transaction that writes.
+    """Create folders and rows for a client's Fileset, in an open transaction that writes.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _upload_job(fileset: Any) -> Any:
 
 
 def _describe_upload(call: RequestContext, job: Any) -> None:
-    """What the server says of a client's job."""
+    """Set the fields of a client's upload job that the server sets."""
     now = rtime(now_ms())
     group = call.tx.one("SELECT name FROM experimentergroup WHERE id = ?", (call.write_group,))[0]
     job.username, job.groupname = rstring(call.caller.user_name), rstring(group)
@@ -145,7 +145,7 @@ def _describe_upload(call: RequestContext, job: Any) -> None:
 
 # ---- folders and files -------------------------------------------------------------------------------------------
 def _new_folder(call: RequestContext) -> PurePosixPath:
-    """The folder of an import that begins now, which no other has."""
+    """Return a new folder for an import that starts now."""
     now = datetime.now()
     while True:
         first, *others = import_folders(call.caller.user_name, call.caller.user_id, now)
@@ -161,7 +161,7 @@ def _new_folder(call: RequestContext) -> PurePosixPath:
 
 
 def _inner_paths(entries: Sequence[Any]) -> list[PurePosixPath]:
-    """Where files lie below their import's folder: what their own paths have in common is left out."""
+    """Return the files' paths below their import's folder, without what the clients' paths have in common."""
     if any(entry is None or entry.clientPath is None for entry in entries):
         raise validation_error("a FilesetEntry has no clientPath")
     paths = [safe_path(entry.clientPath.val) for entry in entries]
@@ -172,14 +172,14 @@ def _inner_paths(entries: Sequence[Any]) -> list[PurePosixPath]:
 
 
 def add_folders(call: RequestContext, folder: PurePosixPath, inner: Sequence[PurePosixPath]) -> None:
-    """Make the folders below an import's own, in which there are none yet, that its files lie in."""
+    """Create the subfolders of an import's new folder."""
     _insert_folders(call, sorted({folder / parent for path in inner for parent in path.parents if parent.parts}))
 
 
 def add_folder(
     call: RequestContext, folder: PurePosixPath, *, owner: int | None = None, group: int | None = None
 ) -> None:
-    """The row of a folder, where there is none yet, and the folder itself once that is committed."""
+    """Insert the row of a folder if there is none, and create the folder after the commit."""
     sql = "SELECT 1 FROM originalfile WHERE repo = ? AND path = ? AND name = ?"
     if call.tx.one(sql, (repository_uuid(call.tx, MANAGED), *_row_place(folder))) is None:
         _insert_folders(call, [folder], owner=owner, group=group)
@@ -188,7 +188,7 @@ def add_folder(
 
 
 def _make_later(call: RequestContext, folders: Sequence[PurePosixPath]) -> None:
-    """Make folders on the disk once their rows are committed."""
+    """Create folders on the disk after the commit."""
 
     def make() -> None:
         for folder in folders:
@@ -222,14 +222,14 @@ def _insert_folders(
 
 
 def _row_place(place: PurePosixPath) -> tuple[str, str]:
-    """What columns ``path`` and ``name`` say of a place in the managed repository."""
+    """Return the columns ``path`` and ``name`` of a path in the managed repository."""
     return ("/" if place.parent == PurePosixPath() else f"{place.parent}/"), place.name
 
 
 def new_file(
     call: RequestContext, place: PurePosixPath, algorithm: str | None, mimetype: str = "application/octet-stream"
 ) -> Any:
-    """An OriginalFile at a place in the managed repository, not yet saved."""
+    """Return an unsaved OriginalFile at a path in the managed repository."""
     made, now = omero.model.OriginalFileI(), rtime(now_ms())
     path, name = _row_place(place)
     made.path, made.name, made.mimetype, made.size = rstring(path), rstring(name), rstring(mimetype), rlong(0)
@@ -252,7 +252,7 @@ def _add_jobs(call: RequestContext, fileset: Any, settings: Any) -> None:
 
 # ---- change up ---------------------------------------------------------------------------------------------------
 def discard_unfinished_imports(call: RequestContext) -> None:
-    """Take back imports that nobody goes on with, since the server they went to was killed or stopped.
+    """Delete the imports that were not finished when the server stopped or was killed.
 
     They have an upload that runs, or whose job of reading has neither finished nor failed. Filesets that did not come
     by an import have no files in the managed repository.
@@ -268,7 +268,7 @@ def discard_unfinished_imports(call: RequestContext) -> None:
 
 
 def discard_import(call: RequestContext, fileset: int, folder: PurePosixPath) -> None:
-    """Take back the rows and files of an import that came to nothing; its folder goes as well.
+    """Delete rows and files of an import that failed, with its folder.
 
     The Fileset may be gone before: it goes with the last of its images, whoever removes them.
     """

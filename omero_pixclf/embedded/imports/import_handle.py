@@ -1,4 +1,4 @@
-"""The server's part of an import, once the files are there: read them, unpack their pixels, make images of them."""
+"""The server's part of an import after the upload: read the files, unpack pixels, save images and plates."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ImportHandle(RequestHandle):
         return made
 
     def _hide_server_paths(self, text: str) -> str:
-        """A text as clients may read it: files by where they lie in their import, not in this machine's folders."""
+        """Return a text for clients: paths relative to the import instead of the server's folders."""
         server, own = self.server.folder, managed_folder(self.server.folder) / self._started.folder
         folders = "|".join(re.escape(str(one)) for one in (own.resolve(), own, server.resolve(), server) if one.parts)
         return re.sub(rf"(?<![\w./-])(?:{folders})/", "", text)
@@ -112,7 +112,7 @@ class ImportHandle(RequestHandle):
             return self._saved(data)
 
     def _saved(self, data: ImportData) -> Any:
-        """Save the images some at a time, and at last what makes them visible in their containers."""
+        """Save the images in batches, and at last the plates and the links to containers."""
         made: list[SavedImage] = []
         for first in range(0, len(data.pixels), IMAGES_PER_TRANSACTION):
             check_cancelled(_PAUSE_S)
@@ -143,22 +143,22 @@ class ImportHandle(RequestHandle):
         return self.transaction({**self._context, "omero.group": str(self._started.group)}, write=True)
 
     def _note_format(self, call: RequestContext, kind: str) -> None:
-        """The files' type is that of what they turned out to be."""
+        """Set the files' type to the format that was found."""
         ids = [(kind, ident) for ident, _ in self._started.files]
         call.tx.executemany("UPDATE originalfile SET mimetype = ? WHERE id = ?", ids)
 
     # ---- giving up -------------------------------------------------------------------------------------------
     def on_client_gone(self) -> None:
-        """Stop where the client has gone, unless it wanted the server to go on alone."""
+        """Cancel the import if the client has gone, unless the client asked the server to continue."""
         if not self._unattended:
             self._cancelled.set()
 
     def release(self) -> None:
-        """A handle that is closed before the end cancels its import, as the end of the session does."""
+        """Cancel an import whose handle is closed before its end, also by the end of the session."""
         self.on_client_gone()
 
     def _undo_import(self) -> None:
-        """Remove the images of an import that failed; of one that was cancelled everything.
+        """Delete the images of a failed import; of a cancelled one everything.
 
         A server that stops leaves that to its next start.
         """
@@ -195,7 +195,7 @@ class ImportHandle(RequestHandle):
             _log.warning("%s: %s", path, error)
 
     def _jobs(self, call: RequestContext) -> list[int]:
-        """The server's own jobs of this import; the first one, the upload, is done."""
+        """Return the ids of the server's jobs of this import, without the upload job."""
         sql = "SELECT child FROM filesetjoblink WHERE parent = ? ORDER BY id"
         return [row[0] for row in call.tx.all(sql, (self._started.fileset.id.val,))][1:]
 
@@ -217,7 +217,7 @@ class ImportHandle(RequestHandle):
 
 
 def _named(error: Exception) -> Exception:
-    """Failures of reading as OMERO names them."""
+    """Return errors of reading with OMERO's names for them."""
     if isinstance(error, ImageError):
         unknown = "unknown kind" in str(error)
         made = RequestError("import-unknown-format" if unknown else "import-file-exception", str(error))

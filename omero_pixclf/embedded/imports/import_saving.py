@@ -1,4 +1,4 @@
-"""What was read from files becomes rows: images some at a time, then plates and links, which make them visible."""
+"""Saving of an import: images in batches, then plates and links to containers."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ IMAGES_PER_TRANSACTION = 50
 
 @dataclass(frozen=True)
 class SavedImage:
-    """An image and its Pixels as the client is told of them, without what belongs to them."""
+    """An image and its Pixels as the client gets them, without related objects."""
 
     image: Any
     pixels: Any
 
 
 def save_images(call: RequestContext, data: ImportData, numbers: range, placed: list[int]) -> list[SavedImage]:
-    """Save some of the images, with the settings they are drawn with.
+    """Save a batch of images with their rendering settings.
 
     ``placed`` gets the ids of pixels whose files are in place, to be removed where the transaction fails.
     """
@@ -63,7 +63,7 @@ def save_images(call: RequestContext, data: ImportData, numbers: range, placed: 
 
 
 def save_plates_and_links(call: RequestContext, data: ImportData, images: Sequence[Any]) -> list[Any]:
-    """Save plates and screens, and put everything where the client wants it; returns the plates, without their wells.
+    """Save plates and screens, and link everything to its container; return the plates without wells.
 
     ``images`` are all images of the import, in their order.
     """
@@ -84,7 +84,7 @@ def save_plates_and_links(call: RequestContext, data: ImportData, images: Sequen
 
 
 def remove_images(call: RequestContext, fileset: int, count: int) -> bool:
-    """Remove some images of an import that failed, with everything that belongs to them; False where none is left.
+    """Delete some images of a failed import with everything that belongs to them; False if none is left.
 
     Their Fileset stays, also after the last of them: it tells what failed.
     """
@@ -109,7 +109,7 @@ def _note_levels(call: RequestContext, content: FilesetContent, numbers: range, 
 
 
 def _save_settings(call: RequestContext, ids: Sequence[int]) -> None:
-    """The settings that thumbnails are drawn with."""
+    """Save the settings that thumbnails are rendered with."""
     saver = Saver(call)
     described = describe_all_pixels(call, ids)
     call.graph.finish_loading()
@@ -134,7 +134,7 @@ def _brief_image(image: Any) -> Any:
 
 
 def _brief_pixels(pixels: Any) -> Any:
-    """Pixels as clients want them back: with their image's id, without channels."""
+    """Return Pixels for the client: with their image's id, without channels."""
     made = omero.model.PixelsI()
     for name in ("id", "details", "sha1", "dimensionOrder", "pixelsType", "significantBits"):
         setattr(made, f"_{name}", getattr(pixels, f"_{name}"))

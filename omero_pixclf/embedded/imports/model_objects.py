@@ -1,4 +1,4 @@
-"""Images, plates and what belongs to them, as model objects made from what files hold."""
+"""Model objects of an import: unsaved images, channels, plates, wells and links, made from files' content."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _INTERNAL = (namespaces.NSAUTOCLOSE, namespaces.NSTARGETTEMPLATE, namespaces.NSF
 
 @dataclass(frozen=True)
 class RequestedSettings:
-    """What the client asked for in its ImportSettings."""
+    """The client's requests in its ImportSettings."""
 
     target: Any
     name: str | None
@@ -51,7 +51,7 @@ class RequestedSettings:
 
     @classmethod
     def of(cls, settings: Any) -> RequestedSettings:
-        """The wishes of omero.grid.ImportSettings; whatever is not said has OMERO's default."""
+        """Return the requests in omero.grid.ImportSettings; missing ones have OMERO's defaults."""
         given = settings.userSpecifiedAnnotationList or []
         name, description = settings.userSpecifiedName, settings.userSpecifiedDescription
         return cls(
@@ -71,14 +71,14 @@ def _is_internal(annotation: Any) -> bool:
 
 
 def is_unattended(settings: Any) -> bool:
-    """Whether the client leaves after the upload and lets the server go on alone, as ``omero import --async`` does."""
+    """Whether the server continues alone after the upload, as ``omero import --async`` asks for."""
     given = settings.userSpecifiedAnnotationList or []
     return any(a is not None and _is_internal(a) and a.ns.val == namespaces.NSAUTOCLOSE for a in given)
 
 
 @dataclass(frozen=True)
 class ImportData:
-    """What an import has read and is about to save; ``pixels`` has an element per image of ``content``."""
+    """The content that an import has read and will save; ``pixels`` has an element per image of ``content``."""
 
     content: FilesetContent
     pixels: Sequence[UnpackedPixels]
@@ -88,18 +88,18 @@ class ImportData:
 
     @property
     def name(self) -> str:
-        """What images and plates are named after."""
+        """Name of images and plates."""
         return self.settings.name or self.file_name
 
 
 def omero_type(series: Series) -> str:
-    """OMERO's name of the samples' type."""
+    """Return OMERO's name of the pixel type."""
     return _TYPES.get(series.dtype.name, series.dtype.name)
 
 
 # ---- images ------------------------------------------------------------------------------------------------------
 def new_images(call: RequestContext, data: ImportData, numbers: range) -> list[Any]:
-    """One unsaved image per series of these numbers, in their order."""
+    """Return an unsaved image per series in ``numbers``, in their order."""
     kind, found, settings = _format(call, data.content.format), data.content.series, data.settings
     made = []
     for number in numbers:
@@ -116,7 +116,7 @@ def new_images(call: RequestContext, data: ImportData, numbers: range) -> list[A
 
 
 def _name(series: Series, number: int, count: int, base: str) -> str:
-    """Images that share a file carry their own name, or number, in brackets."""
+    """Return an image's name: several images of a file have their own name or number in brackets."""
     return base if count == 1 else f"{base} [{series.name or number}]"
 
 
@@ -151,7 +151,7 @@ def _pixels(series: Series, found: UnpackedPixels, settings: RequestedSettings) 
 
 
 def _length(value: float | None, unit: str) -> Any:
-    """A length in OMERO's units; None for sizes that are not above zero and for units that OMERO does not have."""
+    """Return a length in OMERO's units; None for sizes not above zero and for unknown units."""
     symbol = _UNIT_WORDS.get(unit, unit)
     names = {text: name for name, text in omero.model.LengthI.SYMBOLS.items()}
     name = names.get(symbol, symbol.upper())
@@ -176,7 +176,7 @@ def _channel(channel: Channel, extent: tuple[float, float] | None) -> Any:
 
 # ---- plates ------------------------------------------------------------------------------------------------------
 def new_plates(data: ImportData, images: Sequence[Any]) -> list[Any]:
-    """One unsaved plate per plate of the content, with wells whose samples are the images."""
+    """Return an unsaved plate per plate of the content, with wells whose samples are the images."""
     plates = data.content.plates
     names = _plate_names(plates, data)
     return [_plate(plate, name, images, data.settings) for plate, name in zip(plates, names, strict=True)]
@@ -227,7 +227,7 @@ def _well(row: int, column: int) -> Any:
 
 
 def link_screens(call: RequestContext, content: FilesetContent, plates: Sequence[Any]) -> None:
-    """Make the screens that the files name, and put the saved plates into them."""
+    """Create the screens that the files name, and link the saved plates to them."""
     saver = Saver(call)
     screens: dict[str, Any] = {}
     for described, plate in zip(content.plates, plates, strict=True):
@@ -245,7 +245,7 @@ def link_screens(call: RequestContext, content: FilesetContent, plates: Sequence
 def link_and_annotate(
     call: RequestContext, images: Sequence[Any], plates: Sequence[Any], settings: RequestedSettings
 ) -> None:
-    """Put what was saved where the client wants it; annotate it.
+    """Link the saved objects to the container that the client asked for, and annotate them.
 
     Images that lie on no plate go into a dataset, plates into a screen. ``images`` are those on no plate.
     """

@@ -1,4 +1,4 @@
-"""The pixels of a set of files, unpacked into the form in which the server reads them."""
+"""Unpacking of imported files: their pixels, written in the server's own layout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _BAND_BYTES = 8 << 20
 
 @dataclass(frozen=True)
 class UnpackedPixels:
-    """The pixels of one image: a file per resolution, their checksum and the range of each channel."""
+    """The unpacked pixels of one image: a file per resolution, the checksum, and each channel's range."""
 
     files: tuple[Path, ...]
     sha1: str
@@ -37,7 +37,7 @@ class UnpackedPixels:
 
 
 def unpack_pixels(content: FilesetContent, folder: Path) -> Iterator[UnpackedPixels]:
-    """Write all planes of all images into files of a folder, image by image.
+    """Write all planes of all images into files of a folder; yield the result image by image.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _unpack_image(series: Series, folder: Path, number: int) -> UnpackedPixels:
 
 
 def _bands(series: Series, level: ResolutionLevel) -> Iterator[tuple[int, Any]]:
-    """The channel and some rows at a time of all planes, in the order XYZCT."""
+    """Yield the channel and a band of rows of all planes, in the order XYZCT."""
     height = max(1, _BAND_BYTES // (level.width * series.dtype.itemsize))
     for t in range(series.t):
         for c in range(series.c):
@@ -87,14 +87,14 @@ def _bands(series: Series, level: ResolutionLevel) -> Iterator[tuple[int, Any]]:
 
 
 def _range(band: Any) -> tuple[float, float]:
-    """Smallest and largest number; of none the empty range."""
+    """Return the smallest and largest finite value; (inf, -inf) if there is none."""
     if band.dtype.kind == "f":
         band = band[np.isfinite(band)]
     return (float(band.min()), float(band.max())) if band.size else (math.inf, -math.inf)
 
 
 def move_pixels(found: UnpackedPixels, folder: Path, ident: int) -> None:
-    """Let unpacked pixels be those of a Pixels object."""
+    """Move unpacked pixels to the files of a Pixels object."""
     for level, file in enumerate(found.files):
         target = resolution_path(folder, ident, level) if level else pixels_path(folder, ident)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a set of files holds: images with resolution levels, channels and sizes, and the plates they lie on."""
+"""Data classes of a file set's content: images with channels and resolution levels, and plates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PlaneReader = Callable[[int, int, int, slice], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Channel:
-    """A channel as its file describes it; None where it says nothing."""
+    """A channel as its file describes it; None for missing values."""
 
     name: str | None = None
     color: tuple[int, int, int, int] | None = None  # red, green, blue, alpha
@@ -70,7 +70,7 @@ class Series:
 
 @dataclass(frozen=True)
 class FilesetContent:
-    """Everything a set of files holds.
+    """The content of a file set.
 
     Attributes
     ----------

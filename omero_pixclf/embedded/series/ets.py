@@ -1,4 +1,4 @@
-"""ETS, the tiles of cellSens' virtual slides, as its files show them.
+"""Reader of ETS files, the tiles of cellSens' virtual slides.
 
 A file begins with two headers: ``SIS`` says how many axes a tile has and where the directory of tiles lies, ``ETS`` how
 samples are stored and how large a tile and the image are. Axes are x, y, those that the ``.vsi`` names, and the
@@ -31,7 +31,7 @@ _MOST_TILES = 50_000_000
 
 @dataclass(frozen=True)
 class _Header:
-    """What the two headers say; ``sizes`` are the image's along its axes (without level), if they are given."""
+    """Values of the two headers; ``sizes`` are the image's along its axes (without level), if given."""
 
     axes: int
     directory: int
@@ -44,7 +44,7 @@ class _Header:
 
 
 class EtsFile:
-    """An open file of tiles; the owner closes it.
+    """An open ETS file; the caller closes it.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class EtsFile:
         self.levels = tuple((max(1, -(-width >> i)), max(1, -(-height >> i))) for i in range(count))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     # ---- headers ---------------------------------------------------------------------------------------------
@@ -96,7 +96,7 @@ class EtsFile:
         )
 
     def _read_directory(self) -> dict[tuple[int, ...], tuple[int, int]]:
-        """Where each tile lies: (axes' places …, level) → offset, bytes."""
+        """Return offset and bytes of each tile by (position along each axis …, level)."""
         head = self._header
         size = 4 + 4 * head.axes + _ENTRY_TAIL.size
         self._file.seek(head.directory)
@@ -110,7 +110,7 @@ class EtsFile:
         return found
 
     def _whole(self) -> tuple[int, ...]:
-        """The image's sizes: those in the header where they fit the tiles, else whole tiles."""
+        """Return the image's sizes: those in the header if they match the tiles, else whole tiles."""
         head = self._header
         most = [1 + max(place[i] for place in self._tiles if place[-1] == 0) for i in range(head.axes - 1)]
         padded = (most[0] * head.tile[0], most[1] * head.tile[1], *most[2:])
@@ -175,7 +175,7 @@ class EtsFile:
 
 
 def _sizes(words: bytes) -> tuple[int, ...]:
-    """The sizes along all axes but the level, where the header has them."""
+    """Return the sizes along all axes except the level, if the header has them."""
     count = struct.unpack_from("<i", words, 4 * _SIZES_AT)[0] if len(words) >= 4 * (_SIZES_AT + 1) else 0
     room = len(words) // 4 - _SIZES_AT - 1
     return struct.unpack_from(f"<{count}i", words, 4 * (_SIZES_AT + 1)) if 2 <= count <= room else ()

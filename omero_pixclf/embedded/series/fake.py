@@ -1,4 +1,4 @@
-"""Images that are nothing but a name: ``cells&sizeX=64&sizeZ=3&series=2.fake``, as Bio-Formats has them for tests.
+"""Test images described by their file name, such as ``cells&sizeX=64&sizeZ=3&series=2.fake``, as in Bio-Formats.
 
 The pixels are a test pattern of our own: a ramp along x, and in the first rows boxes that tell series, z, c and t.
 """
@@ -34,7 +34,7 @@ _MOST_IMAGES = 100_000
 
 @contextmanager
 def open_fake(path: Path, _within: Path) -> Iterator[FilesetContent]:
-    """The images that a file's name describes.
+    """Open the images that a file's name describes.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def _content(path: Path) -> FilesetContent:
 
 
 def _parsed(path: Path) -> tuple[str, dict[str, str]]:
-    """The name and the keys of a file's name."""
+    """Return the name and the keys in a file's name."""
     name, *pairs = path.name.removesuffix(".fake").split("&")
     return name, dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
@@ -102,7 +102,7 @@ def _type(path: Path, text: str) -> np.dtype[Any]:
 
 
 def _channel(path: Path, index: int, keys: Mapping[str, str]) -> Channel:
-    """Colours are OME's signed numbers: ``color=65535`` for all, ``color_1=-16776961`` for the second."""
+    """Return a channel; colours are OME's signed numbers: ``color=65535`` for all, ``color_1=…`` for the second."""
     text = keys.get(f"color_{index}", keys.get("color"))
     if text is None:
         return Channel()
@@ -133,7 +133,7 @@ def _is_positive(text: str) -> bool:
 
 
 def _acquired(path: Path, text: str | None) -> int | None:
-    """Dates are written without colons, which names of files cannot have everywhere: ``2021-05-31_16-58-55``."""
+    """Parse a date without colons, such as ``2021-05-31_16-58-55``."""
     if text is None:
         return None
     try:
@@ -156,7 +156,7 @@ def _pattern(series: int, width: int, shrunk: int, dtype: np.dtype[Any]) -> Plan
 
 
 def _plates(name: str, sizes: Mapping[str, int]) -> Iterator[Plate]:
-    """The plates, one screen after the other: every screen has as many as ``plates`` says."""
+    """Yield the plates, screen by screen; each screen has as many as ``plates`` says."""
     rows, columns, runs, fields = (sizes[key] for key in ("plateRows", "plateCols", "plateAcqs", "fields"))
     size = rows * columns * runs * fields
     count = max(1, sizes["screens"]) * sizes["plates"]

@@ -1,4 +1,4 @@
-"""What OME-XML says of each of its images."""
+"""Metadata of each image in OME-XML: name, description, date, pixel sizes, channels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NANOMETRES = {"nm": 1.0, "µm": 1e3, "Å": 0.1, "pm": 1e-3, "mm": 1e6}
 
 @dataclass(frozen=True)
 class ImageMetadata:
-    """Name, description, sizes of pixels and channels of one image."""
+    """Name, description, date, pixel sizes and channels of one image."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class ImageMetadata:
 
 
 def read_image_metadata(xml: str | None) -> tuple[ImageMetadata, ...]:
-    """The facts of all images of an OME-XML text that have pixels in TIFF files; none where it is no OME-XML."""
+    """Return the metadata of all images in an OME-XML text with pixels in TIFF files; () for other texts."""
     root = parse_ome_xml(xml or "")
     return () if root is None else tuple(_image_metadata(i) for i in _children(root, "Image") if _has_pixels(i))
 
@@ -84,7 +84,7 @@ def _sizes(pixels: ET.Element) -> dict[str, tuple[float, str]]:
 
 
 def _channels(pixels: ET.Element) -> Iterator[Channel]:
-    """One channel per sample: an RGB channel counts as three of the same name."""
+    """Yield one channel per sample: an RGB channel counts as three of the same name."""
     for element in _children(pixels, "Channel"):
         samples = int(_positive(element.get("SamplesPerPixel")) or 1)
         made = Channel(
@@ -103,7 +103,7 @@ def _wavelength(element: ET.Element, name: str) -> float | None:
 
 
 def _color(text: str | None) -> tuple[int, int, int, int] | None:
-    """OME's colours are signed 32-bit numbers: red in the highest byte, alpha in the lowest."""
+    """Parse OME's colour: a signed 32-bit number, red in the highest byte, alpha in the lowest."""
     try:
         number = int(text or "") & 0xFFFFFFFF
     except ValueError:

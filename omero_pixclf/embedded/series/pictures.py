@@ -1,4 +1,4 @@
-"""Pictures and OME-Zarr images: what `omero_pixclf.files.opening` reads, with resolution levels where there are any."""
+"""Images of PNG, JPEG, BMP and GIF files, and of OME-Zarr with resolution levels and plates."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PICTURES = {".png": "APNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gi
 
 @contextmanager
 def open_picture(path: Path, _within: Path) -> Iterator[FilesetContent]:
-    """The image of a PNG, JPEG, BMP or GIF file; ImageError where it cannot be read."""
+    """Open the image of a PNG, JPEG, BMP or GIF file; ImageError if it cannot be read."""
     with open_stored(path) as stored:
         _, count, _ = plane_counts(axis_keys(stored.axes), stored.shape)
         yield FilesetContent(PICTURES[path.suffix.lower()], (_series(path, [stored], rgb_channels(count)),))
@@ -38,7 +38,7 @@ def open_picture(path: Path, _within: Path) -> Iterator[FilesetContent]:
 
 @contextmanager
 def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
-    """All images of an OME-Zarr, in a folder or a ZIP file, with all their resolutions, and its plate.
+    """Open all images of an OME-Zarr folder or ZIP file, with all resolutions and its plate.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
 
 
 def _there(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
-    """The contents without images that are listed and not there, and remarks on these."""
+    """Return the contents without images that are listed but missing, and remarks on the missing ones."""
     images = tuple(image for image in contents.images if not image.group or store.has(image.group))
     lost = [image.group for image in contents.images if image not in images]
     shown = ", ".join(lost[:_SHOWN]) + (f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
@@ -90,7 +90,7 @@ def _series(path: Path, arrays: Sequence[StoredArray], channels: tuple[Channel, 
 
 
 def _is_smaller_copy(first: StoredArray, array: StoredArray) -> bool:
-    """Whether an array has the same planes as another one, only smaller, as OMERO's resolutions have them."""
+    """Whether an array has the same planes as another one at a smaller size."""
     keys = axis_keys(array.axes)
     same = keys == axis_keys(first.axes) and plane_counts(keys, array.shape) == plane_counts(keys, first.shape)
     return same and array.dtype == first.dtype

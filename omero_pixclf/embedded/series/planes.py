@@ -1,4 +1,4 @@
-"""Rows of planes out of arrays whose axes come in any order."""
+"""Planes of arrays with axes in any order, and sample types that OMERO knows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RGB = ((255, 0, 0, 255), (0, 255, 0, 255), (0, 0, 255, 255))
 
 
 def check_sample_type(path: Path, dtype: Any) -> np.dtype[Any]:
-    """The samples' type in native byte order, bits as bytes; ImageError for what OMERO has no type for."""
+    """Return the sample type in native byte order, bits as bytes; ImageError for types unknown to OMERO."""
     found: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
     if found.kind == "b":
         return np.dtype(np.uint8)
@@ -29,13 +29,13 @@ def check_sample_type(path: Path, dtype: Any) -> np.dtype[Any]:
 
 
 def plane_counts(keys: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Numbers of planes along z, c and t of an array with these axes."""
+    """Return the numbers of planes along z, c and t of an array with these axes."""
     sizes = dict(zip(keys, shape, strict=True))
     return sizes.get("z", 1), sizes.get("c", 1), sizes.get("t", 1)
 
 
 def make_level(keys: str, shape: tuple[int, ...], read: Callable[[tuple[slice, ...]], NDArray[Any]]) -> ResolutionLevel:
-    """A resolution level from an array and a function that reads parts of it; axes in any order."""
+    """Return a resolution level of an array, given a function that reads parts of it; axes in any order."""
     sizes = dict(zip(keys, shape, strict=True))
     return ResolutionLevel(sizes["x"], sizes["y"], _rows(keys, sizes["x"], read))
 
@@ -53,6 +53,6 @@ def _rows(keys: str, width: int, read: Callable[[tuple[slice, ...]], NDArray[Any
 
 
 def rgb_channels(count: int) -> tuple[Channel, ...]:
-    """The channels of a colour picture (3 or 4 samples), else channels of which nothing is known."""
+    """Return the channels of a colour picture (3 or 4 samples), else channels without metadata."""
     colors = RGB[:count] if count in (3, 4) else ()
     return tuple(Channel(color=color) for color in colors) + (Channel(),) * (count - len(colors))

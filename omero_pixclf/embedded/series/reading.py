@@ -1,4 +1,4 @@
-"""Which files belong together, and what they hold: the way in to `omero_pixclf.embedded.series`."""
+"""Finding files that belong together, and opening their images: the entry point of this package."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class FileSet:
 
 
 def open_series(path: Path, *, within: Path | None = None) -> AbstractContextManager[FilesetContent]:
-    """All images behind a path, open until the context ends.
+    """Open all images of a path until the context ends.
 
     Parameters
     ----------
@@ -75,12 +75,12 @@ def open_series(path: Path, *, within: Path | None = None) -> AbstractContextMan
 
 
 def _kind(path: Path) -> str:
-    """What a path is opened as: its extension in lower case, ``".zarr"`` for OME-Zarr in a ZIP file, too."""
+    """Return the extension in lower case that selects the reader; ``".zarr"`` also for zipped OME-Zarr."""
     return ".zarr" if path.name.lower().endswith(STORE_SUFFIXES) else path.suffix.lower()
 
 
 def find_main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
-    """The path to open of files that belong together, the first one leading; ``folder`` is the one they all lie in."""
+    """Return the path to open of files that belong together; ``folder`` contains them all."""
     if _kind(files[0]) in _OPENERS:
         return files[0]
     for parent in files[0].parents:
@@ -92,7 +92,7 @@ def find_main_file(files: Sequence[Path], folder: Path | None = None) -> Path:
 
 
 def find_file_set(path: Path) -> FileSet:
-    """A file (or an OME-Zarr folder) with all files that belong to it.
+    """Return a file (or an OME-Zarr folder) with all files that belong to it.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def find_file_set(path: Path) -> FileSet:
 
 
 def _store_files(folder: Path, store: Path) -> Iterator[Path]:
-    """All files of a store; links are followed within it, ImageError where one leads out or back to where it lies."""
+    """Yield all files of a store; ImageError for links that lead out of it or to a parent folder."""
     for path in folder.iterdir() if folder.is_dir() else ():
         if path.is_symlink():
             check_within(path, store)
@@ -129,7 +129,7 @@ def _store_files(folder: Path, store: Path) -> Iterator[Path]:
 def find_file_sets(
     paths: Sequence[Path], depth: int = 4, *, taken: set[Path] | None = None
 ) -> Iterator[FileSet | ImageError]:
-    """The sets of files below some paths, or why there is none; a file that belongs to an earlier set is none itself.
+    """Yield the file sets below some paths, or the error for a path; each file is in one set only.
 
     Files that are named must be readable; in folders, which are searched ``depth`` levels down, others are passed over.
     ``taken`` holds the files of earlier sets, and gets those that are found.
@@ -155,12 +155,12 @@ def find_file_sets(
 
 
 def is_importable(path: Path) -> bool:
-    """Whether a path is called as files that can be imported."""
+    """Whether a path has the extension of an importable file."""
     return _kind(path) in _OPENERS
 
 
 def read_remarks(path: Path) -> tuple[str, ...]:
-    """What files list and do not hold, such as wells of a plate; nothing where they cannot be read here."""
+    """Return remarks on missing parts of files, such as wells of a plate; () if they cannot be read here."""
     try:
         with open_series(path) as content:
             return content.remarks
@@ -178,5 +178,5 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_store(folder: Path) -> bool:
-    """Whether a folder is an OME-Zarr, and not one of files that is called so."""
+    """Whether a folder is an OME-Zarr, not just a folder with that extension."""
     return folder.suffix.lower() == ".zarr" and is_store(folder)

@@ -1,4 +1,4 @@
-"""TIFF and OME-TIFF: every image of a file, with the resolution levels that its SubIFDs hold."""
+"""Images of TIFF and OME-TIFF files, with the resolution levels in their SubIFDs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UM_PER_CENTIMETRE = 1e4
 
 @contextmanager
 def open_tiff_series(path: Path, within: Path) -> Iterator[FilesetContent]:
-    """All images of a TIFF file, and of the files ``within`` a folder that it names.
+    """Open all images of a TIFF file, and of the files ``within`` a folder that it names.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[FilesetContent]:
 
 
 def read_tiff_series(path: Path, tiff: Any, within: Path) -> tuple[Series, ...]:
-    """The images of an open TIFF file."""
+    """Return the images of an open TIFF file."""
     try:
         found = read_series(path, tiff, within=within)
         facts = read_image_metadata(tiff.ome_metadata) if all(one.kind == "ome" for one in found) else ()
@@ -83,7 +83,7 @@ def _channels(series: Any, count: int, facts: ImageMetadata | None) -> tuple[Cha
 
 
 def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str]]:
-    """Sizes of pixels where a file without OME-XML has them: ImageJ's own, else resolution tags in centimetres."""
+    """Return the pixel sizes of a file without OME-XML: ImageJ's, else resolution tags in centimetres."""
     if tiff.imagej_metadata:
         from omero_pixclf.files.tiff.ome_xml import imagej_axes
 
@@ -101,5 +101,5 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
 
 
 def find_tiff_companions(path: Path) -> tuple[Path, ...]:
-    """The other files that an OME-TIFF file's images lie in; ImageError where one is missing."""
+    """Return the other files of an OME-TIFF's images; ImageError if one is missing."""
     return list_member_files(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server

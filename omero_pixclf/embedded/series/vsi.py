@@ -1,4 +1,4 @@
-"""Olympus/Evident cellSens: a ``.vsi`` file with its overview, and the tiles in the folder ``_NAME_`` beside it."""
+"""Images of cellSens slides: a ``.vsi`` file with an overview, and tiles in the folder ``_NAME_`` beside it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STACK = re.compile(r"stack(\d+)")
 
 
 def find_vsi_companions(path: Path) -> tuple[Path, ...]:
-    """The files of tiles that belong to a ``.vsi``."""
+    """Return the files of tiles that belong to a ``.vsi``."""
     found = tuple(sorted((path.parent / f"_{path.stem}_").glob("stack*/*.ets")))
     for file in found:
         check_within(file, path.parent)
@@ -34,7 +34,7 @@ def find_vsi_companions(path: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def open_vsi(path: Path, within: Path) -> Iterator[FilesetContent]:
-    """The images of a slide: those of tiles first, then those that the ``.vsi`` itself holds.
+    """Open the images of a slide: first those of the tiles, then those in the ``.vsi`` itself.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def open_vsi(path: Path, within: Path) -> Iterator[FilesetContent]:
 
 
 def _axes(file: Path, ets: EtsFile, described: list[Tag]) -> tuple[Dimension, ...]:
-    """What the axes after x and y are; those of one place each need no meaning."""
+    """Return the meaning of the axes after x and y; axes of size 1 need none."""
     match = _STACK.fullmatch(file.parent.name)
     named = read_dimensions(described, int(match.group(1)) if match else -1)
     sizes = ets.sizes[2:]

@@ -1,4 +1,4 @@
-"""The tags of a cellSens ``.vsi`` file, as its files show them: nested volumes of numbered tags, little-endian."""
+"""Reader of the tags in a cellSens ``.vsi`` file: nested volumes of numbered tags, little-endian."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Path = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Tag:
-    """One value and where it stands: pairs of tag and number (-1 where a tag has none) from the outside in."""
+    """One value and its path: pairs of tag and number (-1 for none) from the outside in."""
 
     path: Path
     kind: int
@@ -34,14 +34,14 @@ class Tag:
 
 @dataclass(frozen=True)
 class Dimension:
-    """An axis of an image beyond x and y: what it means (``z``, ``c``, ``t`` or nothing known) and names along it."""
+    """An axis of an image beyond x and y: its meaning (``z``, ``c``, ``t`` or unknown) and the names along it."""
 
     meaning: str
     names: tuple[str, ...]
 
 
 def read_tags(data: bytes) -> Iterator[Tag]:
-    """All values of a file; those of volumes that are damaged are left out."""
+    """Yield all values of a file, without those in damaged volumes."""
     yield from _volume(data, _FIRST, ())
 
 
@@ -71,13 +71,13 @@ def _volume(data: bytes, start: int, path: Path) -> Iterator[Tag]:
 
 
 def has_external_tiles(found: list[Tag]) -> bool:
-    """Whether the file says that pixels are in files beside it."""
+    """Whether the file says that its pixels are in other files."""
     said = (tag for tag in found if tag.path[-1][0] == _HAS_EXTERNAL_FILE)
     return any(int.from_bytes(tag.value[:4], "little") if tag.value else tag.inline for tag in said)
 
 
 def read_dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
-    """The axes of the image with a number, in the order of its tiles' places."""
+    """Return the axes of the image with this number, in the order of its tiles' positions."""
     meanings: dict[int, str] = {}
     names: dict[int, dict[int, str]] = {}
     for tag in found:
@@ -94,7 +94,7 @@ def read_dimensions(found: list[Tag], image: int) -> tuple[Dimension, ...]:
 
 
 def _place(path: Path, image: int) -> tuple[int, int] | None:
-    """Number of the axis and of the place along it that a tag of the image describes; None for other tags."""
+    """Return axis and position that a tag of the image describes; None for other tags."""
     if len(path) < 4 or path[-4] != (_IMAGES, image) or path[-3][0] != _DIMENSION or path[-2][0] != _ALONG:
         return None
     return path[-3][1], path[-2][1]

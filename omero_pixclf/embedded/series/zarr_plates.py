@@ -1,4 +1,4 @@
-"""The plate of an OME-Zarr store, as an import makes it."""
+"""The plate of an OME-Zarr store, converted for an import."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["read_store_plate"]
 
 
 def read_store_plate(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
-    """The plate of an OME-Zarr store, if it is one, and remarks on the wells that it lists and that are not there.
+    """Return the plate of an OME-Zarr store, if it is one, and remarks on listed wells that are missing.
 
     Raises
     ------
@@ -40,7 +40,7 @@ def read_store_plate(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[
 
 
 def _refuse_shared(contents: StoreContents) -> None:
-    """Refuse wells at one place; those of which the metadata says none would all be at the first."""
+    """Raise ImageError for two wells at one position, e.g. if the metadata gives no positions."""
     wells: dict[tuple[int, int], str] = {}
     for image in contents.images:
         path = image.group.rpartition("/")[0]

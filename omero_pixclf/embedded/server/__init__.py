@@ -1,1 +1,1 @@
-"""The server process: its endpoint, its services' registry, sessions' factories, scripts' processors."""
+"""The server process: endpoints, router, service factory, services' base class, jobs and script processors."""

@@ -1,4 +1,4 @@
-"""A self-signed certificate for the server's SSL endpoint, made once per data folder."""
+"""Self-signed certificate of the server's SSL endpoint, created once per data folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _YEARS = 20
 
 
 def ensure_certificate(folder: Path) -> Path:
-    """Path of certificate and key (PKCS 12) in the folder, made when missing, readable by its owner only."""
+    """Return the path of the PKCS #12 file with certificate and key; create it, readable by its owner only."""
     path = folder / "server.p12"
     if not path.exists():
         secret = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -1,4 +1,4 @@
-"""OMERO's exceptions, made as its server makes them."""
+"""OMERO's exceptions with the class names and messages that OMERO's server gives them."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ JAVA_NAMES = {
 
 
 def omero_error(kind: Any, message: str, trace: str = "") -> Any:
-    """An exception of omero's class ``kind`` with the message, ready to raise."""
+    """Return an exception of the omero class ``kind`` with the message, to be raised."""
     return kind(trace, JAVA_NAMES.get(kind, kind.__name__), message)
 
 
 def api_usage_error(message: str) -> Any:
-    """The call makes no sense."""
+    """Return an ApiUsageException: the call is wrong."""
     return omero_error(omero.ApiUsageException, message)
 
 
 def validation_error(message: str) -> Any:
-    """The data cannot be stored or does not exist."""
+    """Return a ValidationException: the data cannot be stored or does not exist."""
     return omero_error(omero.ValidationException, message)
 
 
 def security_violation(message: str) -> Any:
-    """The caller may not do this."""
+    """Return a SecurityViolation: the caller lacks the permission."""
     return omero_error(omero.SecurityViolation, message)
 
 
 def missing_row_error(qualified: str, ident: int) -> Any:
-    """An id that stands for nothing."""
+    """Return the ValidationException for an id without a row."""
     return validation_error(f"No row with the given identifier exists: [{qualified}#{ident}]")
 
 
 def unreadable_error(qualified: str, ident: int) -> Any:
-    """An object the caller may not see."""
+    """Return the SecurityViolation for an object that the caller may not read."""
     return security_violation(f"Cannot read {qualified}:Id_{ident}")
 
 
 def unexpected_error(error: BaseException) -> Any:
-    """What a client is told about an error that nobody planned; a full disk and a busy database are named as such."""
+    """Return the exception for an unexpected error; a full disk and a busy database have their own classes."""
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, TimeoutError) or "database is locked" in str(error):
         return omero.DatabaseBusyException(trace, BUSY, str(error), _BACK_OFF_MS)

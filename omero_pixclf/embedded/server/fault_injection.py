@@ -1,4 +1,4 @@
-"""Faults for tests of clients: a server that answers late, keeps no order, and forgets sessions.
+"""Fault injection for tests of clients: late, shuffled and forgetful servers.
 
 Each is something that a real OMERO.server does now and then: under load it commits a request long after its client has
 died, it returns unordered collections in another order at every call, and it loses connections and sessions. A server
@@ -28,7 +28,7 @@ _OPTIONS = "late=SECONDS, late_share=0..1, shuffled, forgetful=0..1, agent=NAME,
 
 @dataclass(frozen=True)
 class FaultInjection:
-    """What a server does to its clients.
+    """The faults that a server injects.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class FaultInjection:
 
     @classmethod
     def parse(cls, text: str) -> FaultInjection:
-        """The faults that a text such as ``late=2,late_share=0.1,shuffled,forgetful=0.01`` names.
+        """Return the faults in a text such as ``late=2,late_share=0.1,shuffled,forgetful=0.01``.
 
         Raises
         ------
@@ -84,16 +84,16 @@ class FaultInjection:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> FaultInjection:
-        """The faults that the environment names; none where the variable is not set."""
+        """Return the faults in the environment variable `FAULTS_VARIABLE`; none if it is not set."""
         return cls.parse((os.environ if environ is None else environ).get(FAULTS_VARIABLE, ""))
 
     def delay(self) -> None:
-        """Let a request that changes something wait."""
+        """Delay a request that writes."""
         if self.late and self._draw() < self.late_share:
             time.sleep(self._draw() * self.late)
 
     def shuffle(self, items: Sequence[_T]) -> list[_T]:
-        """The items, in another order at each call where the server shuffles."""
+        """Return the items, in random order if the server shuffles."""
         found = list(items)
         if self.shuffled and len(found) > 1:
             with self._lock:
@@ -101,7 +101,7 @@ class FaultInjection:
         return found
 
     def session_loss(self, agent: str, requests: int) -> Literal["", "before", "after"]:
-        """Whether a client's session, with so many requests so far, is lost: before this one is carried out, or after.
+        """Decide whether the session of a client is lost before or after this request.
 
         Returns "" where it is not.
         """

@@ -1,4 +1,4 @@
-"""The Glacier2 router through which every OMERO client comes in; client connections that die are noticed here."""
+"""The Glacier2 router that all OMERO clients log in through; it also notices closed connections."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RouterServer(RequestServer, Protocol):
 
 
 class _RouterState:
-    """State behind the router servant: which connection uses which session."""
+    """State of the router servant: the session of each connection."""
 
     def __init__(self, server: RouterServer) -> None:
         self.server = server
@@ -53,7 +53,7 @@ class _RouterState:
         self._joined: dict[tuple[str, int], tuple[ClientSession, str]] = {}
 
     def log_in(self, user: str, password: str, current: Any) -> Any:
-        """A proxy of the session's service factory; None when refused."""
+        """Return the proxy of the session's service factory, or None if the login is refused."""
         joined = self._joined_session(user, password)
         session = joined or self._new_session(user, password, current.ctx)
         if session is None:
@@ -69,7 +69,7 @@ class _RouterState:
         return self.server.factory_proxy(session, category)
 
     def _joined_session(self, user: str, password: str) -> ClientSession | None:
-        """The open session whose uuid stands in place of a name or password."""
+        """Return the open session whose uuid was given as name or password."""
         return self.server.sessions.find(password) or self.server.sessions.find(user)
 
     def _new_session(self, user: str, password: str, context: dict[str, str]) -> ClientSession | None:
@@ -83,7 +83,7 @@ class _RouterState:
             return open_session(self.server.sessions, tx, found, group, agent=agent, address=context.get(constants.IP))
 
     def log_out(self, connection_key: tuple[str, int]) -> bool:
-        """The client of a connection says goodbye, or has died; whether it had a session."""
+        """Remove a connection whose client has logged out or died; return whether it had a session."""
         with self._lock:
             joined = self._joined.pop(connection_key, None)
         if joined is None:
@@ -95,13 +95,13 @@ class _RouterState:
 
 
 def _connection_key(connection: Any) -> tuple[str, int]:
-    """What tells a live connection from all others."""
+    """Return the key that identifies a live connection: remote address and port."""
     info = connection.getInfo()
     return info.remoteAddress, info.remotePort
 
 
 def _login_exception(error: Any) -> Any:
-    """A failed login as Glacier2 knows it; why the user may not into a group stands in its reason."""
+    """Return a failed login as a Glacier2 exception; its reason says why the group cannot be entered."""
     if isinstance(error, Glacier2.CannotCreateSessionException):
         return error
     if isinstance(
@@ -113,7 +113,7 @@ def _login_exception(error: Any) -> Any:
 
 
 class _ConnectionCallback(Ice.ConnectionCallback):  # type: ignore[misc]
-    """Ice calls this when a connection ends, for whatever reason."""
+    """Callback that Ice calls when a connection has ended."""
 
     def __init__(self, state: _RouterState, connection_key: tuple[str, int]) -> None:
         self._state = state
@@ -123,11 +123,11 @@ class _ConnectionCallback(Ice.ConnectionCallback):  # type: ignore[misc]
         self._state.log_out(self._connection_key)
 
     def heartbeat(self, connection: Any) -> None:
-        """Ice's own sign of life; sessions are kept alive by requests only."""
+        """Ignore Ice's heartbeat; only requests keep a session alive."""
 
 
 def make_router(server: RouterServer) -> Any:
-    """The router's servant."""
+    """Return the servant of the router."""
     made = type("RouterServant", (Glacier2.Router,), dict(_OPERATIONS))()
     made.state, made.server = _RouterState(server), server
     return made

@@ -1,4 +1,4 @@
-"""Jobs as rows: what runs a script, in which state it is, and the files it reads and leaves."""
+"""Rows of jobs: their status, the scripts they run, and their input and output files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LONGEST_MESSAGE = 255
 
 @dataclass(frozen=True)
 class Script:
-    """A script on the server; official ones lie in the script repository and are run by the server itself."""
+    """A script on the server; official scripts are in the script repository and are run by the server itself."""
 
     ident: int
     path: str
@@ -30,7 +30,7 @@ class Script:
 
 
 def find_script(call: RequestContext, ident: int) -> Script | None:
-    """The script that the caller sees under an id; None where there is none or the file is no script."""
+    """Return the script with this id; None if the caller cannot see it or the file is not a script."""
     row = call.tx.one(
         "SELECT path || name, coalesce(hash, ''), owner_id, group_id, repo, mimetype FROM originalfile WHERE id = ?",
         (ident,),
@@ -48,7 +48,7 @@ def _scripts_uuid(tx: Transaction) -> str | None:
 
 
 def insert_job(call: RequestContext, kind: str, files: list[int], status: str = "Waiting", message: str = "") -> int:
-    """Insert a job of the caller with the files it needs (its script); returns its id."""
+    """Insert a job of the caller with its files (the script); return its id."""
     tx, now = call.tx, now_ms()
     group = call.caller.group_id if call.caller.group_id is not None else call.session.group_id
     name = tx.one("SELECT name FROM experimentergroup WHERE id = ?", (group,))[0]
@@ -89,7 +89,7 @@ def _status(tx: Transaction, value: str) -> int:
 
 
 def update_job(tx: Transaction, job: int, status: str | None, message: str | None = None) -> tuple[str, str]:
-    """Change a job's status and message where given; returns what they were before."""
+    """Set a job's status and message if they are given; return the previous ones."""
     before = tx.one(
         "SELECT s.value, coalesce(j.message, '') FROM job j JOIN jobstatus s ON s.id = j.status WHERE j.id = ?", (job,)
     )
@@ -104,7 +104,7 @@ def update_job(tx: Transaction, job: int, status: str | None, message: str | Non
 
 
 def find_job_output(tx: Transaction, job: int, name: str) -> int | None:
-    """The id of the file in which a job's stdout or stderr is kept."""
+    """Return the id of the file that stores a job's stdout or stderr."""
     row = tx.one(
         "SELECT f.id FROM originalfile f JOIN joboriginalfilelink l ON l.child = f.id "
         "WHERE l.parent = ? AND f.name = ? ORDER BY f.id DESC",

@@ -1,4 +1,4 @@
-"""How large a message between client and server may be: a larger one ends the connection, in either direction.
+"""Size limit of messages between client and server; a larger message closes the connection.
 
 Ice itself refuses what comes in. What goes out passes Glacier2 on a real server, which refuses it likewise.
 """
@@ -16,12 +16,12 @@ _NUMBER = 8
 
 
 def is_too_large(result: Any) -> bool:
-    """Whether an operation's result cannot be sent: bytes, or what holds them, such as the columns of a table."""
+    """Whether an operation's result (bytes, or objects that contain bytes, such as columns) is too large to send."""
     return _size(result) > _MAX
 
 
 def _size(value: Any) -> int:
-    """A lower bound of the bytes that a value takes within a message."""
+    """Return a lower bound of the bytes of a value in a message."""
     if isinstance(value, (bytes, bytearray, memoryview)):
         return len(value)
     if isinstance(value, str):

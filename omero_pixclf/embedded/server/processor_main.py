@@ -1,4 +1,4 @@
-"""The process that runs the server's own scripts: omero-py's processor, logged in with a session made for it.
+"""Process that runs the server's official scripts: omero-py's processor in a session of its own.
 
 Started by `omero_pixclf.embedded.server.script_processors` with one line of JSON on its standard input: host,
 port, the session's uuid and a folder. It lives until that input ends, so that it never outlives its server.
@@ -24,7 +24,7 @@ _KEEP_ALIVE_S = 60
 
 
 def main() -> int:
-    """Serve jobs until standard input ends."""
+    """Run jobs until standard input is closed."""
     settings = json.loads(sys.stdin.readline())
     client = omero.client(settings["host"], settings["port"])
     session = client.joinSession(settings["session"])
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def _register_processor(client: Any, context: Any, home: str) -> Any:
-    """The processor's servant, registered with the server: it takes official scripts only."""
+    """Create the processor's servant and register it with the server; it accepts official scripts only."""
     made = ProcessorI(
         context,
         use_session=client.sf,

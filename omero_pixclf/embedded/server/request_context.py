@@ -1,4 +1,4 @@
-"""One request: who asks, in which group, within which transaction, and what it has loaded so far."""
+"""The context of a request: session, caller and permissions, transaction, and the objects loaded so far."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _ROOT = 0
 
 
 def load_memberships(tx: Transaction, user_id: int) -> tuple[list[int], list[int]]:
-    """Groups a user is a member of, the default one first, and those the user leads."""
+    """Return the ids of a user's groups, the default group first, and of the groups that the user leads."""
     rows = tx.all("SELECT parent, owner FROM groupexperimentermap WHERE child = ? ORDER BY child_index, id", (user_id,))
     return [row[0] for row in rows], [row[0] for row in rows if row[1]]
 
 
 def load_denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
-    """Privileges that a user would lack as an administrator."""
+    """Return the administrator privileges that are denied to a user."""
     if user_id == _ROOT:
         return frozenset()
     rows = tx.all(
@@ -39,7 +39,7 @@ def load_denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
 
 
 def load_caller(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
-    """The user with memberships as they stand now.
+    """Return the user with the current memberships.
 
     Who acts as somebody else gains nothing that is not his own: an administrator no privileges that he lacks, a group
     owner no groups that he is not in, and no administration.
@@ -70,7 +70,7 @@ def load_caller(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: 
 def _restrict_to_sudoer(
     tx: Transaction, sudoer_id: int, members: list[int], leads: list[int], denied: frozenset[str]
 ) -> tuple[list[int], list[int], frozenset[str]]:
-    """What is left of somebody's groups, groups led and denied privileges where another user acts as him."""
+    """Restrict the groups, led groups and privileges of a user to those of the user who acts for them."""
     behind, led = load_memberships(tx, sudoer_id)
     lacking = load_denied_privileges(tx, sudoer_id) if SYSTEM_GROUP in behind else frozenset()
     if SYSTEM_GROUP not in behind or "Sudo" in lacking:
@@ -79,7 +79,7 @@ def _restrict_to_sudoer(
 
 
 class RequestContext:
-    """What a service's method is given: the session, the caller's rights and the open transaction."""
+    """What a service's method gets: the session, the caller with permissions, and the open transaction."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class RequestContext:
 
     @classmethod
     def for_server(cls, server: RequestServer, tx: Transaction) -> RequestContext:
-        """A request of the server's own, in the session that stands for it: with root's rights over all groups."""
+        """Return a context of the server's own, with root's permissions in all groups."""
         made = cls.__new__(cls)
         made.server, made.tx, made.context, made.current = server, tx, {}, None
         made.session = ClientSession("-", 0, 0, "root", SYSTEM_GROUP, event_type="Internal")
@@ -111,22 +111,22 @@ class RequestContext:
 
     @cached_property
     def graph(self) -> ObjectGraph:
-        """Model objects loaded by this request."""
+        """The model objects that this request has loaded."""
         return ObjectGraph(self.tx, self.caller, self._masked_event_context)
 
     def _masked_event_context(self) -> Any:
-        """The event context as objects carry it: without the session's uuid, which is as good as a password."""
+        """Return the event context for objects' details, without the session's uuid: it works like a password."""
         made = make_event_context(self.tx, self.session, self.caller)
         made.sessionUuid = "*********"
         return made
 
     def in_group(self, group_id: int | None) -> RequestContext:
-        """The same request within another group (None: all of the user's groups)."""
+        """Return the same request in another group (None: all of the user's groups)."""
         context = {**self.context, "omero.group": "-1" if group_id is None else str(group_id)}
         return RequestContext(self.server, self.session, self.tx, context, self.current)
 
     def as_admin(self) -> RequestContext:
-        """The same request with root's rights over all groups; for the server's own housekeeping only."""
+        """Return the same request with root's permissions in all groups; for internal use of the server only."""
         made = RequestContext.__new__(RequestContext)
         made.__dict__.update({k: v for k, v in self.__dict__.items() if k != "graph"})
         made.caller = Caller(0, "root", None, True, frozenset({SYSTEM_GROUP, USER_GROUP}), frozenset(), frozenset())
@@ -165,13 +165,13 @@ class RequestContext:
             raise security_violation(f"User {own.user_id} is not a member of group {group} and cannot login")
 
     def require_user(self) -> None:
-        """SecurityViolation for guests, and for users who were deactivated: taken out of the group of all users."""
+        """Raise SecurityViolation for guests and deactivated users (not members of the group ``user``)."""
         if USER_GROUP not in self.caller.member_of:
             raise security_violation(f"No matching roles found for session {self.session.uuid} (allowed: [user])")
 
     @property
     def write_group(self) -> int:
-        """The group new objects go to; there is none when the request spans all groups."""
+        """The group of new objects; ApiUsageException if the request spans all groups."""
         if self.caller.group_id is None:
             raise api_usage_error(
                 "No valid permissions available! DUMMY permissions are not intended for copying. Make sure that "
@@ -181,7 +181,7 @@ class RequestContext:
 
     @cached_property
     def event_id(self) -> int:
-        """The event that this request's changes belong to, made when first needed."""
+        """The event of this request's changes, created when it is first needed."""
         ident = self.tx.new_id("event")
         if ident == 0:
             ident = self.tx.new_id("event")

@@ -1,4 +1,4 @@
-"""Who runs scripts: the server's own processor (a process of its own) and those that users register."""
+"""Script processors: the server's own process for official scripts, and processors that users register."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _STOP_S = 10.0
 
 @dataclass(frozen=True)
 class Processor:
-    """A registered processor and how to reach it over its client's connection."""
+    """A registered processor and its proxy over its client's connection."""
 
     session: ClientSession
     connection: Any = field(repr=False)
@@ -42,12 +42,12 @@ class Processor:
     proxy: Any = field(repr=False)  # Ice ends the process that prints such a proxy
 
     def process_proxy(self, process: Any) -> Any:
-        """A proxy of one of its processes."""
+        """Return a proxy of one of its processes."""
         return omero.grid.ProcessPrx.uncheckedCast(self.connection.createProxy(process.ice_getIdentity()))
 
 
 class _AcceptanceCallback(omero.grid.ProcessorCallback):  # type: ignore[misc]
-    """Collects processors' answers to the question whether they run a job."""
+    """Collects the processors' answers to the question whether they accept a job."""
 
     def __init__(self) -> None:
         self.answered = threading.Condition()
@@ -67,11 +67,11 @@ class _AcceptanceCallback(omero.grid.ProcessorCallback):  # type: ignore[misc]
             self.answered.notify_all()
 
     def responseRunning(self, jobs: list[int], current: Any = None) -> None:
-        """Nobody has asked."""
+        """Not used: the server does not ask for running jobs."""
 
 
 class ProcessorRegistry:
-    """All processors of a server; its own one is started when first needed.
+    """All processors of a server; its own processor is started when it is first needed.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class ProcessorRegistry:
 
     # ---- registration ----------------------------------------------------------------------------------------
     def add(self, session: ClientSession, connection: Any, proxy: Any) -> None:
-        """Take up a processor that lives on a client's connection."""
+        """Register a processor of a client's connection."""
         identity = proxy.ice_getIdentity()
         reachable = omero.grid.ProcessorPrx.uncheckedCast(connection.createProxy(identity))
         with self._registered:
@@ -98,7 +98,7 @@ class ProcessorRegistry:
             self._registered.notify_all()
 
     def remove(self, identity: Any) -> None:
-        """Forget a processor."""
+        """Remove a processor."""
         with self._lock:
             self._known = [p for p in self._known if p.identity != identity]
 
@@ -109,7 +109,7 @@ class ProcessorRegistry:
 
     # ---- choosing --------------------------------------------------------------------------------------------
     def find_accepting(self, job: Any, user: int, group: int, seconds: float) -> Processor:
-        """A user's processor that runs a job.
+        """Return a user's processor that accepts a job.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class ProcessorRegistry:
             self.remove(processor.identity)
 
     def own_processor(self) -> Processor:
-        """The server's own processor.
+        """Return the server's own processor.
 
         Raises
         ------
@@ -163,7 +163,7 @@ class ProcessorRegistry:
         return next((p for p in self._known if p.session is self._session and not p.session.closed), None)
 
     def _is_unreachable(self) -> bool:
-        """Whether the own processor's connection is lost; what is left of its process is ended then."""
+        """Whether the connection to the own processor is lost; its process is then killed."""
         assert self._session is not None
         assert self._process is not None
         found = self._find_own()
@@ -192,11 +192,11 @@ class ProcessorRegistry:
         self._process.stdin.flush()
 
     def _address(self) -> str:
-        """Where this machine reaches the server."""
+        """Return the address of the server for processes on this machine."""
         return "127.0.0.1" if self._server.host in ("0.0.0.0", "localhost", "") else self._server.host
 
     def stop(self) -> None:
-        """End the server's own processor and what it runs."""
+        """Stop the server's own processor and its scripts."""
         with self._lock:
             process, self._process = self._process, None
         if process is None:

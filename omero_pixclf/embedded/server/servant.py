@@ -44,13 +44,13 @@ def writes_database(method: _Method) -> _Method:
 
 
 def without_transaction(method: _Method) -> _Method:
-    """Mark a method that opens its own transactions, or none; it is given the session's context only."""
+    """Mark a method that opens its own transactions or none; it gets the call context (a dict) only."""
     method.transaction = "none"  # type: ignore[attr-defined]
     return method
 
 
 def guests_allowed(method: _Method) -> _Method:
-    """Mark a method that guests and deactivated users may call, too; all others are for members of the group user."""
+    """Mark a method that guests and deactivated users may call; all others require the group ``user``."""
     method.guests_allowed = True  # type: ignore[attr-defined]
     return method
 
@@ -86,7 +86,7 @@ class ServiceHost(RequestServer, Protocol):
 
 
 class OmeroService:
-    """A service of one session; a stateful one lives until `close`, and only one of its calls runs at a time."""
+    """Base class of the services of a session; a stateful service runs one call at a time, until `close`."""
 
     interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
     stateful: ClassVar[bool] = False
@@ -104,12 +104,12 @@ class OmeroService:
 
     @contextmanager
     def transaction(self, context: Any, *, write: bool = False) -> Iterator[RequestContext]:
-        """A transaction of the session's user; ``context`` is the request's (its omero.group counts)."""
+        """Open a transaction of the session's user; ``context`` is the call context (its omero.group is used)."""
         with _open_transaction(self.server, write) as tx:
             yield RequestContext(self.server, self.session, tx, context or {})
 
     def require_password(self) -> None:
-        """SecurityViolation for a client that has only joined the session, and given no password."""
+        """Raise SecurityViolation for a client that has joined the session by uuid without the password."""
         if self.category not in self.session.authenticated:
             raise omero_error(
                 omero.SecurityViolation,
@@ -117,7 +117,7 @@ class OmeroService:
             )
 
     def check_session_uuid(self, context: Any) -> None:
-        """ApiUsageException for a call context that does not say which session it is of.
+        """Raise ApiUsageException for a call context without the session's uuid.
 
         Repositories are no services of a session on a real server. The context that clients send by themselves has the
         uuid; one that is given with a call replaces that, and must have it, too.
@@ -129,18 +129,18 @@ class OmeroService:
             raise omero_error(omero.RemovedSessionException, f"No context for {uuid}")
 
     def release(self) -> None:
-        """Let go of what the service holds; called once, by the client's close or the session's end."""
+        """Release resources; called once, when the client closes the service or the session ends."""
 
     def on_client_gone(self) -> None:
-        """Called when the client that opened the service has gone, though the session may go on."""
+        """Called when the client that opened the service has gone; the session may continue."""
 
     def interrupt(self) -> None:
-        """Called when the server stops: what takes long ends soon."""
+        """Called when the server stops: end long work soon."""
 
     # operations that all services have
     @without_transaction
     def getCurrentEventContext(self, context: Any) -> Any:
-        """OMERO's stateful services answer this with an error, too."""
+        """Raise InternalException, as OMERO's stateful services do."""
         raise omero_error(
             omero.InternalException,
             f"{type(self).__name__}.getCurrentEventContext should have a @Transactional annotation!",
@@ -148,20 +148,20 @@ class OmeroService:
 
     @without_transaction
     def activate(self, context: Any) -> None:
-        """Nothing to do: services are always active."""
+        """Do nothing: services are always active."""
 
     @without_transaction
     def passivate(self, context: Any) -> None:
-        """Nothing to do: services are always active."""
+        """Do nothing: services are always active."""
 
     @without_transaction
     def close(self, context: Any) -> None:
-        """End a stateful service."""
+        """Close a stateful service."""
         self.server.close_service(self)
 
 
 def make_servant(service: OmeroService) -> Any:
-    """The Ice object that answers for a service."""
+    """Return the Ice servant of a service."""
     kind: Any = type(service)
     made = _servant_class(kind)()
     made.service = service
@@ -170,7 +170,7 @@ def make_servant(service: OmeroService) -> Any:
 
 @cache
 def _servant_class(kind: Any) -> Any:
-    """A class with one method per operation of the service's interface, as Ice calls them."""
+    """Return a class with a method per operation of the service's interface, as Ice calls them."""
     body: dict[str, Any] = {}
     for ancestor in kind.interface.__mro__:
         for name in vars(ancestor):
@@ -203,7 +203,7 @@ def _respond(callback: Any, result: Any) -> None:
 
 
 def _run(service: OmeroService, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
-    """Call a service's method in its transaction; only Ice's exceptions come out."""
+    """Call a service's method in its transaction; raises Ice exceptions only."""
     try:
         if method is None:
             raise omero_error(
@@ -230,7 +230,7 @@ def _run(service: OmeroService, method: Any, operation: str, arguments: tuple[An
 
 
 def _run_exclusively(service: OmeroService, method: Any, arguments: tuple[Any, ...], current: Any) -> Any:
-    """Call a method; only one at a time of a stateful service."""
+    """Call a method; a stateful service runs one call at a time."""
     if not service.stateful:
         return _run_in_transaction(service, method, arguments, current)
     with service.lock:
@@ -249,7 +249,7 @@ def _run_in_transaction(service: OmeroService, method: Any, arguments: tuple[Any
 
 
 def _open_transaction(server: RequestServer, write: bool) -> AbstractContextManager[Transaction]:
-    """The transaction of a request that has come now; one that changes something may have to wait."""
+    """Open the transaction of a request that has just arrived; a writing request may have to wait."""
     if not write:
         return server.database.reading()
     asked_at = time.monotonic()

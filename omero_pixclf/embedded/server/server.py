@@ -1,4 +1,4 @@
-"""The server: one Ice communicator, one SSL endpoint and a plain one beside it on the loopback, one data folder."""
+"""The server: Ice communicator, SSL endpoint, plain endpoint on the loopback interface, and data folder."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Server:
-    """A running server; a context manager that stops it.
+    """A running server; as a context manager it stops at the end.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Server:
         return None
 
     def _remove_leftovers(self) -> None:
-        """Remove what a server that was killed in the middle of something left behind."""
+        """Remove unfinished data of a server that was killed."""
         remove_temporary_folders(self.folder)
         with self.database.writing() as tx:
             if tx.one("SELECT 1 FROM fileset") is not None:
@@ -152,7 +152,7 @@ class Server:
             raise UsageError(f"{host}:{port}: cannot listen there ({type(error).__name__}); is it in use?") from error
 
     def stop(self) -> None:
-        """End all sessions and release port, threads and files."""
+        """Close all sessions and release port, threads and files."""
         if self._stopped.is_set():
             return
         self._stopped.set()
@@ -172,7 +172,7 @@ class Server:
         return self._stopped.is_set()
 
     def run_in_background(self, service: OmeroService, work: Callable[[], object], name: str) -> None:
-        """Do a service's work in a thread of its own; the server interrupts the service and waits when it stops."""
+        """Run a service's work in a thread; when the server stops, it interrupts the service and waits."""
         thread = threading.Thread(target=work, name=name, daemon=True)
         self._workers[thread] = service
         thread.start()
@@ -197,14 +197,14 @@ class Server:
 
     @cached_property
     def processors(self) -> ProcessorRegistry:
-        """Who runs scripts; made when first asked for."""
+        """The script processors, created when first used."""
         from omero_pixclf.embedded.server.script_processors import ProcessorRegistry
 
         return ProcessorRegistry(self)
 
     # ---- services and proxies --------------------------------------------------------------------------------
     def factory_proxy(self, session: ClientSession, category: str) -> Any:
-        """The service factory of a session for one of its clients."""
+        """Return the proxy of a session's service factory for one of its clients."""
         identity = Ice.Identity(session.uuid, category)
         session.categories.add(category)
         if self.adapter.find(identity) is None:
@@ -212,7 +212,7 @@ class Server:
         return omero.api.ServiceFactoryPrx.uncheckedCast(self.adapter.createProxy(identity))
 
     def open_service(self, session: ClientSession, category: str, name: str) -> Any:
-        """A proxy of a service: the session's one, or a new one of a stateful service."""
+        """Return the proxy of a service: the session's stateless service, or a new stateful one."""
         kind = load_service_class(name)
         stateful = name in STATEFUL
         identity = Ice.Identity(new_uuid() + name if stateful else session.uuid + name, category)
@@ -224,14 +224,14 @@ class Server:
         return self._typed_proxy(kind, identity)
 
     def add_object(self, session: ClientSession, category: str, service: OmeroService, name: str) -> Any:
-        """A proxy of a service object that belongs to a session, such as a table or a handle."""
+        """Register a service object of a session, such as a table or a handle; return its proxy."""
         identity = Ice.Identity(new_uuid() + name, category)
         self._add(service, identity)
         session.services[identity.name] = service
         return self._typed_proxy(type(service), identity)
 
     def _typed_proxy(self, kind: type[OmeroService], identity: Any) -> Any:
-        """A proxy of the interface that a service implements."""
+        """Return a proxy of the interface that a service class implements."""
         interface = kind.interface
         proxies = sys.modules[interface.__module__]
         return getattr(proxies, interface.__name__ + "Prx").uncheckedCast(self.adapter.createProxy(identity))
@@ -241,11 +241,11 @@ class Server:
         self.adapter.add(make_servant(service), identity)
 
     def proxy_for(self, service: OmeroService) -> Any:
-        """The proxy of an open service."""
+        """Return the proxy of an open service."""
         return self._typed_proxy(type(service), Ice.Identity(service.name, service.category))
 
     def close_service(self, service: OmeroService) -> None:
-        """Release a stateful service and forget it; harmless for stateless ones."""
+        """Release a stateful service and remove it; does nothing for stateless ones."""
         if service.session.services.pop(service.name, None) is None:
             return
         self._remove(Ice.Identity(service.name, service.category))
@@ -257,12 +257,12 @@ class Server:
                 self.adapter.remove(identity)
 
     def router_proxy(self) -> Any:
-        """A proxy that carries this server's endpoint."""
+        """Return a proxy with this server's endpoint."""
         return self.adapter.createProxy(Ice.Identity("router", "OMERO.Glacier2"))
 
     # ---- ends ------------------------------------------------------------------------------------------------
     def remove_client(self, session: ClientSession, category: str) -> None:
-        """Remove the stateless services of one client; others of the session may go on using the stateful ones.
+        """Remove the stateless services of one client; other clients may go on using the stateful ones.
 
         OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
         """
@@ -272,7 +272,7 @@ class Server:
                 service.on_client_gone()
 
     def drop_session(self, session: ClientSession, connection: Any) -> NoReturn:
-        """End a session and its client's connection, which hears nothing of it; for tests of clients."""
+        """Close a session and its client's connection without telling the client; for tests of clients."""
         _log.warning("the session of %s is lost, as it was asked for (%s)", session.user_name, self.faults)
         self.sessions.close(session)
         connection.close(True)

@@ -1,4 +1,4 @@
-"""The service factory of a session: where a client gets every other service from."""
+"""The service factory of a session, from which a client gets all other services."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ServiceFactory(OmeroService):
 
     @without_transaction
     def submit(self, context: Any, request: Any) -> Any:
-        """Begin an omero.cmd request."""
+        """Start an omero.cmd request."""
         return submit(self.server, self.session, self.category, request, dict(context or {}))
 
     # ---- the session -----------------------------------------------------------------------------------------
@@ -73,14 +73,14 @@ class ServiceFactory(OmeroService):
         return old
 
     def setSecurityPassword(self, call: RequestContext, password: str) -> None:
-        """What changing passwords takes of a client that joined the session by its uuid."""
+        """Check the password; needed for changing passwords after joining a session by uuid."""
         if not is_correct_password(call.tx, self.session.user_id, password or ""):
             raise security_violation(f"Bad password for {self.session.user_name}")
         self.session.authenticated.add(self.category)
 
     @without_transaction
     def setCallback(self, context: Any, callback: Any) -> None:
-        """Sessions announce nothing to their clients."""
+        """Do nothing: sessions send no notifications to their clients."""
 
     @without_transaction
     def subscribe(self, context: Any, topic: str, proxy: Any) -> None:
@@ -96,7 +96,7 @@ class ServiceFactory(OmeroService):
 
     @without_transaction
     def destroy(self, context: Any) -> None:
-        """End the session for all its clients."""
+        """Close the session for all its clients."""
         self.server.sessions.close(self.session)
 
     @without_transaction

@@ -1,4 +1,4 @@
-"""omero.sys.Parameters as OMERO's hierarchy services understand them."""
+"""Options of OMERO's hierarchy services, parsed from omero.sys.Parameters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ServiceOptions", "parse_service_options"]
 
 @dataclass(frozen=True)
 class ServiceOptions:
-    """Whose objects, which page, which time, and how much of them."""
+    """Owner, group, page, time range and optional parts of a query of a hierarchy service."""
 
     owner: int | None = None
     group: int | None = None
@@ -26,17 +26,17 @@ class ServiceOptions:
 
     @property
     def is_paged(self) -> bool:
-        """Whether a page is asked for."""
+        """Whether a page is requested."""
         return self.limit is not None or self.offset is not None
 
     def conditions(self, alias: str) -> list[str]:
-        """HQL conditions on an alias for owner and group; the values are whole numbers."""
+        """Return HQL conditions on an alias for owner and group; the values are integers."""
         found = [] if self.owner is None else [f"{alias}.details.owner.id = {self.owner}"]
         return [*found, *([] if self.group is None else [f"{alias}.details.group.id = {self.group}"])]
 
 
 def parse_service_options(given: Any) -> ServiceOptions:
-    """The options of a request; no Parameters, no options."""
+    """Return the options in a Parameters object; the defaults for None."""
     page = given.theFilter if given is not None else None
     extra = given.theOptions if given is not None else None
     return ServiceOptions(

@@ -1,4 +1,4 @@
-"""Which class serves which of OMERO's services: adding a service is a file in services/ and a line here."""
+"""Registry of the services: OMERO's service names and the classes that implement them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STATEFUL: dict[str, str] = {
 
 @cache
 def load_service_class(name: str) -> Any:
-    """The class registered for a service's name (``omero.api.IQuery``), or None."""
+    """Import and return the class of a service name (``omero.api.IQuery``), or None."""
     where = STATELESS.get(name) or STATEFUL.get(name)
     if where is None:
         return None

@@ -1,1 +1,1 @@
-"""One file per OMERO service."""
+"""The services of the embedded OMERO: one module per OMERO service."""

@@ -1,4 +1,4 @@
-"""IAdmin: users, groups and the caller's context."""
+"""IAdmin: users, groups, passwords, privileges and the event context."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _target(obj: Any) -> dict[str, list[int]]:
 
 
 def _perform(call: RequestContext, request: Any) -> None:
-    """Carry out a request that goes by the rules of the object graph."""
+    """Execute a request that follows the rules of the object graph."""
     try:
         perform(call, request)
     except RequestError as refused:
@@ -53,14 +53,14 @@ def _perform(call: RequestContext, request: Any) -> None:
 
 
 def _group_of(call: RequestContext, obj: Any) -> int:
-    """The group of a stored object that the caller may read."""
+    """Return the group of a stored object that the caller may read."""
     found = call.graph.get(type(obj).__name__.removesuffix("I"), obj.id.val)
     call.graph.finish_loading()
     return int(found.details.group.id.val)
 
 
 def _privileges(call: RequestContext, user: int) -> list[str]:
-    """What a user may do as an administrator; nothing for who is none."""
+    """Return a user's privileges as an administrator; none for other users."""
     if SYSTEM_GROUP not in load_memberships(call.tx, user)[0]:
         return []
     denied = load_denied_privileges(call.tx, user)
@@ -72,14 +72,14 @@ def _enumerated(call: RequestContext, names: list[str]) -> list[Any]:
 
 
 def _check_elevation(call: RequestContext, user: int, before: Iterable[str] = ()) -> None:
-    """SecurityViolation where a user has got a privilege that the caller has not."""
+    """Raise SecurityViolation if a user has gained a privilege that the caller does not have."""
     gained = set(_privileges(call, user)) - set(before)
     if any(not call.caller.has_privilege(name) for name in gained):
         raise security_violation("cannot give administrator privileges that current user does not have")
 
 
 def _deny(call: RequestContext, user: int, denied: Iterable[str]) -> None:
-    """Store which privileges a user shall not have as an administrator."""
+    """Store which privileges a user does not have as an administrator."""
     call.tx.execute("DELETE FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user,))
     start = call.tx.one("SELECT coalesce(max(position), -1) FROM experimenter_config WHERE id = ?", (user,))[0] + 1
     rows = [(user, start + place, PRIVILEGE_PREFIX + name, "false") for place, name in enumerate(sorted(denied))]
@@ -98,7 +98,7 @@ def _ids(objects_: list[Any] | None) -> list[int]:
 
 
 class _LookupOperations(OmeroService):
-    """What anybody may ask."""
+    """Operations that everybody may call."""
 
     @guests_allowed
     def getEventContext(self, call: RequestContext) -> Any:
@@ -193,7 +193,7 @@ class _LookupOperations(OmeroService):
 
 
 class _GroupOperations(_LookupOperations):
-    """Groups and who is in them."""
+    """Operations on groups and memberships."""
 
     @writes_database
     def createGroup(self, call: RequestContext, group: Any) -> int:
@@ -363,7 +363,7 @@ class AdminService(_GroupOperations):
         _check_elevation(call, user.id.val, before)
 
     def _must_manage(self, call: RequestContext, user: int) -> None:
-        """Whose password is changed must not be able to do more than the caller."""
+        """Refuse to change the password of a user with more privileges than the caller."""
         experimenters.require_privilege(call, "ModifyUser")
         if any(not call.caller.has_privilege(name) for name in _privileges(call, user)):
             raise security_violation("Cannot change the password of a more privileged user.")
@@ -399,4 +399,4 @@ class AdminService(_GroupOperations):
         raise api_usage_error("no mail is sent from here: ask an administrator for a new password")
 
     def synchronizeLoginCache(self, call: RequestContext) -> None:
-        """There is no cache: nothing to do."""
+        """Do nothing: there is no cache."""

@@ -115,7 +115,7 @@ class ConfigService(OmeroService):
 
 
 def _values(call: RequestContext) -> dict[str, str]:
-    """The settings the caller may read: those of clients, and for administrators all but secrets."""
+    """Return the settings the caller may read: those of clients, and for administrators all except secrets."""
     stored = {name: value or "" for name, value in call.tx.all("SELECT name, value FROM configuration")}
     shown = {k: v for k, v in stored.items() if k in _PUBLIC or k.startswith(_CLIENT)}
     if call.caller.is_admin:
@@ -125,7 +125,7 @@ def _values(call: RequestContext) -> dict[str, str]:
 
 
 def _insecure_router(call: RequestContext) -> str:
-    """Where clients go on without encryption, the host for them to fill in; "" where they cannot."""
+    """Return the address for unencrypted transfer, with a placeholder for the host; "" if there is none."""
     port = call.server.plain_port
     return "" if port is None else f"OMERO.Glacier2/router:tcp -p {port} -h @omero.host@"
 

@@ -1,4 +1,4 @@
-"""IContainer: hierarchies of projects, datasets and images, their annotations and counts."""
+"""IContainer: hierarchies of projects, datasets, screens, plates and images; annotations' counts."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ContainerService(OmeroService):
         return load_hierarchy(call, kind, ids, parse_service_options(given))
 
     def findContainerHierarchies(self, call: RequestContext, kind: str, ids: list[int], given: Any) -> list[Any]:
-        """What holds some images, from the top: projects, else datasets, else the images themselves."""
+        """Return the top containers of some images: projects, else datasets, else the images themselves."""
         if _find_class(kind).name != "Project":
             raise api_usage_error(f"Class parameter for findContainerHierarchies() must be in {{Project}}, not {kind}")
         options = parse_service_options(given)
@@ -96,7 +96,7 @@ class ContainerService(OmeroService):
     def getImagesBySplitFilesets(
         self, call: RequestContext, included: dict[str, list[int]], given: Any
     ) -> dict[int, dict[bool, list[int]]]:
-        """Filesets of which only some images lie below what is named: those inside and those outside."""
+        """Return filesets of which only some images are below the named objects: images inside and outside."""
         images = _images_below(call, included or {})
         whole = {i for name, ids in (included or {}).items() if _find_class(name).name == "Fileset" for i in ids}
         sql = "SELECT DISTINCT fileset FROM image WHERE fileset IS NOT NULL AND id IN (SELECT value FROM json_each(?))"
@@ -178,7 +178,7 @@ def _save(call: RequestContext, given: list[Any]) -> list[Any]:
 
 # ---- hierarchies ---------------------------------------------------------------------------------------------
 def load_hierarchy(call: RequestContext, kind: str, ids: Iterable[int] | None, options: ServiceOptions) -> list[Any]:
-    """Containers with what is below them: all of an owner or group, or some by id."""
+    """Return containers with their content: all of an owner or group, or some by id."""
     found = _find_class(kind)
     if found.name not in _BELOW:
         raise api_usage_error(
@@ -221,7 +221,7 @@ def _load_below(call: RequestContext, kind: str, ids: list[int], options: Servic
 
 
 def _load(call: RequestContext, kind: str, ids: list[int], path: str) -> None:
-    """Load along a path; a path into the details loads events."""
+    """Load objects along a path; a path into the details loads events."""
     before, _, event = path.partition("details.")
     where = before.rstrip(".")
     if where or not event:
@@ -239,7 +239,7 @@ def _load_events(call: RequestContext, kind: str, ids: list[int], where: str, ev
 
 
 def _at(call: RequestContext, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
-    """Class and ids of what a path leads to."""
+    """Return class and ids of the objects that a path leads to."""
     from omero_pixclf.embedded.commands.links import relation
 
     for name in where.split(".") if where else ():
@@ -266,7 +266,7 @@ def _topmost(call: RequestContext, images: list[int]) -> list[Any]:
 
 
 def _links_to(call: RequestContext, link: str, children: list[int]) -> list[tuple[int, int, int]]:
-    """(link, parent, child) of all links of a class to some children."""
+    """Return (link, parent, child) of all links of a class to some children."""
     sql = (
         f"SELECT id, parent, child FROM {table(link).name} WHERE child IN (SELECT value FROM json_each(?)) ORDER BY id"
     )
@@ -274,7 +274,7 @@ def _links_to(call: RequestContext, link: str, children: list[int]) -> list[tupl
 
 
 def _fill_links(call: RequestContext, kind: str, ids: list[int], name: str, links: list[tuple[int, int, int]]) -> None:
-    """Fill a collection of links with some of them only: those that lead to what was asked for."""
+    """Fill a collection of links with the links to the requested objects only."""
     call.graph.load(kind, ids)
     wanted = [row for row in links if row[1] in ids]
     loaded = call.graph.load(_find_class(kind).children[name].target, [row[0] for row in wanted])

@@ -1,4 +1,4 @@
-"""Exporter: an image as one OME-TIFF."""
+"""Exporter: export of an image as OME-TIFF or OME-XML."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Exporter(OmeroService):
 
 
 def _metadata(call: RequestContext, pixels: int) -> dict[str, Any]:
-    """Name, pixel sizes and channel names as tifffile takes them."""
+    """Return name, pixel sizes and channel names in tifffile's form."""
     image = call.tx.one("SELECT i.name FROM image i JOIN pixels p ON p.image = i.id WHERE p.id = ?", (pixels,))
     sizes = call.tx.one(
         "SELECT physicalSizeX, physicalSizeX_unit, physicalSizeY, physicalSizeY_unit, physicalSizeZ, "
@@ -128,7 +128,7 @@ def _metadata(call: RequestContext, pixels: int) -> dict[str, Any]:
 
 
 def _write_tiff(path: Path, buffer: PixelBuffer, metadata: dict[str, Any]) -> None:
-    """All planes in the order TCZYX, one at a time."""
+    """Write all planes in the order TCZYX, one at a time."""
     layout = buffer.layout
 
     def planes() -> Iterator[NDArray[Any]]:

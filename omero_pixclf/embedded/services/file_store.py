@@ -1,4 +1,4 @@
-"""RawFileStore: the bytes of an OriginalFile."""
+"""RawFileStore: reading and writing the bytes of an OriginalFile."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RawFileStore(OmeroService):
         self._stored_size = size
 
     def open_path(self, path: Path, ident: int, group: int, writable: bool) -> None:
-        """Let the store stand for a file; repositories keep theirs elsewhere than `setFileId`."""
+        """Open the store on a path; repositories store their files in other places than `setFileId`."""
         self._ident, self._path, self._writable = ident, path, writable
         self._group = group
 
@@ -69,7 +69,7 @@ class RawFileStore(OmeroService):
         return self._path
 
     def _file(self) -> int:
-        """The open file; one that may be written is made."""
+        """Return the open file's descriptor; a writable file is created."""
         path = self._where()
         if self._descriptor is None:
             if self._writable:
@@ -127,7 +127,7 @@ class RawFileStore(OmeroService):
     # ---- the end ---------------------------------------------------------------------------------------------
     @without_transaction
     def save(self, context: Any) -> Any:
-        """Store size, time and checksum (where the file names an algorithm); the file, or None if nothing changed.
+        """Store size, time and checksum (if the file names an algorithm); return the file, or None if unchanged.
 
         It runs in the group of the call's context: a client that opened a file of another group than its session's
         gives the context here, too, and when it closes a store that is not saved.
@@ -167,7 +167,7 @@ class RawFileStore(OmeroService):
 
     @without_transaction
     def close(self, context: Any) -> None:
-        """Closing saves what was written, in the group of the call's context."""
+        """Save what was written, in the group of the call's context, and close."""
         try:
             self.save(context)
         finally:

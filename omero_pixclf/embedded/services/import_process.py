@@ -1,4 +1,4 @@
-"""omero.grid.ImportProcess: one set of files on its way in."""
+"""ImportProcess: the upload of one file set, its verification, and the start of its import."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class ImportProcess(OmeroService):
 
     @property
     def group(self) -> int:
-        """The group that is imported into."""
+        """The group of the import."""
         return self._started.group
 
     def _file(self, index: int) -> tuple[int, Any]:
@@ -62,7 +62,7 @@ class ImportProcess(OmeroService):
     # ---- uploading -------------------------------------------------------------------------------------------
     @without_transaction
     def getUploader(self, context: Any, index: int) -> Any:
-        """The store that takes a file's bytes; the same one until it is closed."""
+        """Return the store that takes a file's bytes; the same one until it is closed."""
         if self._handle is not None:
             raise api_usage_error("the upload has been verified already")
         ident, path = self._file(index)
@@ -76,13 +76,13 @@ class ImportProcess(OmeroService):
 
     @without_transaction
     def getUploadOffset(self, context: Any, index: int) -> int:
-        """How much of a file has come, to go on from there."""
+        """Return the number of bytes of a file that have arrived, to resume an upload."""
         _, path = self._file(index)
         return path.stat().st_size if path.exists() else 0
 
     @without_transaction
     def verifyUpload(self, context: Any, hashes: list[str]) -> Any:
-        """Compare the client's checksums with those of the files that came, and begin to read them."""
+        """Compare the client's checksums with those of the uploaded files, and start to read them."""
         files = self._started.files
         if hashes is None:
             raise api_usage_error("hashes list cannot be null")
@@ -107,7 +107,7 @@ class ImportProcess(OmeroService):
         return self._handle
 
     def _failing(self, hashes: list[str]) -> dict[int, str]:
-        """The server's checksums of files whose client has another one."""
+        """Return the server's checksums of the files with another checksum than the client's."""
         algorithm = self._settings.checksumAlgorithm.value.val
         failing = {}
         for index, wanted in enumerate(hashes):
@@ -150,7 +150,7 @@ class ImportProcess(OmeroService):
         return self._settings
 
     def on_client_gone(self) -> None:
-        """Take an upload back whose client has gone; an import that has begun decides by its handle."""
+        """Discard an upload whose client has gone; a started import decides by its handle."""
         if self._handle is None:
             self.server.close_service(self)
 

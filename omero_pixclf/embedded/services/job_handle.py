@@ -1,4 +1,4 @@
-"""JobHandle: jobs and their state."""
+"""JobHandle: jobs and their status."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["JobHandle", "load_job"]
 
 
 def load_job(call: RequestContext, ident: int) -> Any:
-    """A Job object with its status; ApiUsageException where the caller sees none."""
+    """Return a Job object with its status; ApiUsageException if the caller cannot see it."""
     if not readable_ids(call, "Job", [ident]):
         raise api_usage_error(f"Unknown job:{ident}")
     load_path(call, "Job", [ident], "status")
@@ -98,7 +98,7 @@ class JobHandle(OmeroService):
 
 
 def _first_status(call: RequestContext, job: Any) -> str:
-    """A new job's status: what it says where that is a beginning, else Submitted."""
+    """Return a new job's status: Submitted, or Waiting if the job says so."""
     if job.status is None:
         return "Submitted"
     value = unwrap(job.status.value) if job.status.isLoaded() else None

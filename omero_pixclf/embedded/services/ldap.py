@@ -1,4 +1,4 @@
-"""ILdap: there is no directory behind this server, and it says so."""
+"""ILdap: LDAP is not supported, and the service says so."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations

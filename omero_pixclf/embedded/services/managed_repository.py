@@ -1,4 +1,4 @@
-"""omero.grid.ManagedRepository: the repository that imports go to."""
+"""ManagedRepository: the repository of imported files."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class ManagedRepository(Repository):
         return self.importFileset(context, fileset, settings)
 
     def listImports(self, call: RequestContext) -> list[Any]:
-        """The imports of this session that have not been closed; others' sessions cannot be joined by a proxy."""
+        """Return the open imports of this session."""
         known = [s for s in self.session.services.values() if isinstance(s, ImportProcess)]
         return [self.server.proxy_for(process) for process in known if process.group in call.caller.member_of]
 
@@ -93,7 +93,7 @@ class ManagedRepository(Repository):
         return next((a for a in self.listChecksumAlgorithms(call) if a.value.val in names), None)
 
     def verifyChecksums(self, call: RequestContext, ids: list[int]) -> list[int]:
-        """Those files of the repository whose bytes have another checksum than their row says."""
+        """Return the ids of files whose bytes do not match the stored checksum."""
         call = call.in_group(None)
         hashed = [row for row in self._hashed(call, ids) if row[1] is not None]
         return [ident for ident, hasher, digest in hashed if self._sum(call, ident, str(hasher)) != digest]
@@ -157,7 +157,7 @@ class ManagedRepository(Repository):
             add_folder(call, folder)
 
     def _check_parent(self, call: RequestContext, folder: PurePosixPath) -> None:
-        """SecurityViolation in somebody else's folder."""
+        """Raise SecurityViolation in another user's folder."""
         if (managed_folder(call.folder) / folder).exists() or folder.parent == PurePosixPath():
             return
         parent = self.find(call, str(folder.parent))
@@ -190,7 +190,7 @@ class ManagedRepository(Repository):
         return submit(self.server, self.session, self.category, request, dict(context or {}))
 
     def _all_below(self, call: RequestContext, path: str, known: int | None) -> list[int]:
-        """A file or folder with all that lies in it, the deepest first."""
+        """Return the ids of a file or folder and everything in it, the deepest first."""
         if known is None:
             return []
         found = []
@@ -200,5 +200,5 @@ class ManagedRepository(Repository):
 
 
 def _place(path: str) -> PurePosixPath:
-    """The place of a path; the repository itself is an empty one."""
+    """Return the place of a path; the repository itself has an empty one."""
     return PurePosixPath() if not path.strip("/") else safe_path(path)

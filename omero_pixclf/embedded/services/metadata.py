@@ -1,4 +1,4 @@
-"""IMetadata: annotations of objects, and what carries them."""
+"""IMetadata: annotations and tags of objects, acquisition metadata, import logs."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class MetadataService(OmeroService):
     def loadAnnotations(
         self, call: RequestContext, kind: str, ids: list[int], types: list[str], annotators: list[int], given: Any
     ) -> dict[int, list[Any]]:
-        """Annotations by object; objects that are not there leave no key."""
+        """Return annotations by object; missing objects have no key."""
         wanted = {_find_class(name).name for name in types or []}
         parents = readable_ids(call, _find_class(kind).name, ids or [])
         owners = set(annotators or [])
@@ -124,7 +124,7 @@ class MetadataService(OmeroService):
 
     # ---- tags ------------------------------------------------------------------------------------------------
     def loadTagSets(self, call: RequestContext, given: Any) -> list[Any]:
-        """Tag sets with their tags; with the orphan option also tags in no set."""
+        """Return tag sets with their tags; with the orphan option also tags in no set."""
         options = parse_service_options(given)
         sets = _tags(call, "t.ns = :ns", options)
         load_path(call, "TagAnnotation", sets, "annotationLinks.child")
@@ -153,7 +153,7 @@ class MetadataService(OmeroService):
         return _with_paths(call, "LogicalChannel", readable_ids(call, "LogicalChannel", ids or []), _CHANNEL)
 
     def loadLogFiles(self, call: RequestContext, kind: str, ids: list[int]) -> dict[int, list[Any]]:
-        """Import logs of filesets, or of the filesets of images; what has none leaves no key."""
+        """Return import logs of filesets, or of the filesets of images; objects without logs have no key."""
         name = _find_class(kind).name
         if name not in ("Fileset", "Image"):
             raise api_usage_error("can load log files only by Fileset or Image")
@@ -173,7 +173,7 @@ def _find_class(kind: str) -> Entity:
 
 
 def _annotated(kind: str) -> str:
-    """The class of links between objects of a class and their annotations."""
+    """Return the class of links between objects of a class and their annotations."""
     found = _find_class(kind)
     field = found.children.get("annotationLinks")
     if field is None:
@@ -182,7 +182,7 @@ def _annotated(kind: str) -> str:
 
 
 def _annotations_of(call: RequestContext, kind: str, parents: Sequence[int]) -> list[tuple[int, int, str, int]]:
-    """(object, annotation, its class, its owner) of all visible links of some objects."""
+    """Return (object, annotation, class, owner) of all visible annotation links of some objects."""
     link = table(_annotated(kind)).name
     conditions = [c for c in (call.caller.filter_sql("l"), call.caller.filter_sql("a")) if c]
     sql = (
@@ -201,7 +201,7 @@ def _grouped(call: RequestContext, pairs: Sequence[tuple[int, int]]) -> dict[int
 
 
 def _annotations(call: RequestContext, ids: Iterable[int]) -> dict[int, Any]:
-    """Annotations with owner, creation event and, for files, the file."""
+    """Return annotations by id with owner, creation event and, for file annotations, the file."""
     found = call.graph.load("Annotation", list(dict.fromkeys(ids)))
     files = [ident for ident, a in found.items() if isinstance(a, omero.model.FileAnnotation)]
     if files:
@@ -217,7 +217,7 @@ def _annotations(call: RequestContext, ids: Iterable[int]) -> dict[int, Any]:
 def _specified(
     call: RequestContext, kind: str, include: Sequence[str], exclude: Sequence[str], options: ServiceOptions
 ) -> list[int]:
-    """Ids of annotations of a class by namespace and owner."""
+    """Return ids of annotations of a class by namespace and owner."""
     where = [] if options.owner is None else [f"a.details.owner.id = {options.owner}"]
     values: dict[str, Any] = {}
     if include:
@@ -256,7 +256,7 @@ def _tagged_ids(call: RequestContext, kind: str, tag: int) -> list[int]:
 
 
 def _tagged(call: RequestContext, tag: int, options: ServiceOptions) -> list[Any]:
-    """What carries a tag; projects and screens with what is below them."""
+    """Return the objects with a tag; projects and screens with their content."""
     found: list[Any] = []
     for kind in ("Image", "Dataset", "Plate"):
         text = (
@@ -282,7 +282,7 @@ def _with_paths(call: RequestContext, kind: str, ids: list[int], paths: Iterable
 
 
 def _load_enumerations(call: RequestContext) -> None:
-    """Types of light sources: small tables, loaded whole."""
+    """Load the types of light sources: small tables, loaded as a whole."""
     for name in ("LaserType", "LaserMedium", "Pulse", "ArcType", "FilamentType"):
         call.graph.load(name, [row[0] for row in call.tx.all(f"SELECT id FROM {entities()[name].root.lower()}")])
 

@@ -1,4 +1,4 @@
-"""IPixels: making images without data, describing pixels, rendering settings as stored."""
+"""IPixels: creating images without data, describing pixels, stored rendering settings."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _BITS |= {"double": 64, "complex": 64, "double-complex": 128}
 
 
 def describe_pixels(call: RequestContext, ident: int) -> Any:
-    """A Pixels object with type, channels and their statistics, not yet finished; None where the caller sees none."""
+    """Return a Pixels object with type, channels and statistics, not yet finished; None if it is not visible."""
     return next(iter(describe_all_pixels(call, [ident])), None)
 
 
 def describe_all_pixels(call: RequestContext, ids: Iterable[int]) -> list[Any]:
-    """The same for several Pixels objects in ascending order of their ids; those that the caller sees."""
+    """Return several Pixels objects like `describe_pixels`, in the order of their ids; visible ones only."""
     seen = readable_ids(call, "Pixels", ids)
     for path in _DESCRIPTION if seen else ():
         load_path(call, "Pixels", seen, path)
@@ -212,7 +212,7 @@ class PixelsService(OmeroService):
 
 
 def _null_pointer(message: str) -> Any:
-    """What OMERO answers where it stumbles over something that is not there."""
+    """Return OMERO's exception for a missing object (NullPointerException)."""
     return omero_error(omero.InternalException, f"Wrapped Exception: (java.lang.NullPointerException): {message}")
 
 
@@ -254,7 +254,7 @@ def _resize(
     methodology: str | None,
     copy_stats: bool,
 ) -> Any:
-    """New Pixels with another's metadata, other sizes and some of its channels."""
+    """Return new Pixels with another's metadata, other sizes and some of its channels."""
     wanted = {a: unwrap(s) if s is not None else getattr(source, f"size{a}").val for a, s in sizes.items()}
     for axis, size in wanted.items():
         if size < 0:

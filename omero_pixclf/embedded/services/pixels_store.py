@@ -1,4 +1,4 @@
-"""RawPixelsStore: planes, tiles and hypercubes as bytes."""
+"""RawPixelsStore: reading and writing planes, tiles and hypercubes as bytes."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class RawPixelsStore(PyramidService):
         self._tiles = TileSequence(full.layout) if full.writable and full.layout.is_big else None
 
     def prepare(self, call: RequestContext, ids: list[int]) -> None:
-        """Nothing to prepare: opening is quick."""
+        """Do nothing: opening is fast."""
 
     @property
     def _pyramid(self) -> Pyramid:
@@ -64,7 +64,7 @@ class RawPixelsStore(PyramidService):
 
     @property
     def _buffer(self) -> PixelBuffer:
-        """The resolution in use, to be read: tiles of a large image cannot be written any more."""
+        """The selected resolution for reading; ends the writing of a large image's tiles."""
         current = self._pyramid.current
         if self._tiles is not None:
             self._tiles.end()
@@ -81,7 +81,7 @@ class RawPixelsStore(PyramidService):
         return self._pyramid
 
     def _writable(self) -> PixelBuffer:
-        """The buffer for what is no tile; InternalException for large images, which are written by tiles only."""
+        """Return the buffer for writing other parts than tiles; InternalException for large images."""
         if self._pyramid.full.layout.is_big:
             raise _unsupported("Non-tile based writing unsupported.")
         return self._pyramid.current
@@ -290,7 +290,7 @@ class RawPixelsStore(PyramidService):
         self._do_write(lambda: buffer.write_tile(data, z, c, t, x, y, w, h))
 
     def _write_part(self, data: bytes, offset: Any, size_name: str) -> None:
-        """Write a part whose size must fit exactly."""
+        """Write a part whose size must match exactly."""
         buffer = self._writable()
         buffer.check_writable()
         start, size = offset(buffer.layout), getattr(buffer.layout, size_name)
@@ -300,7 +300,7 @@ class RawPixelsStore(PyramidService):
         self._do_write(lambda: buffer.write(start, data))
 
     def _do_write(self, write: Callable[[], None]) -> None:
-        """Write; after a failure (a full disk) the pixels are never counted as whole."""
+        """Write; after a failure (a full disk) the pixels are marked incomplete."""
         try:
             write()
         except OSError:
@@ -315,7 +315,7 @@ class RawPixelsStore(PyramidService):
 
     @without_transaction
     def save(self, context: Any) -> Any:
-        """The Pixels object with the SHA-1 of what was written, for the client to save; None where nothing was.
+        """Return the Pixels object with the SHA-1 of the written data, for the client to save; None if unchanged.
 
         It runs in the group of the call's context, as `close` does.
         """
@@ -334,7 +334,7 @@ class RawPixelsStore(PyramidService):
 
     @without_transaction
     def close(self, context: Any) -> None:
-        """Closing stores the SHA-1 of what was written and not saved; a store that is lost leaves it pending."""
+        """Store the SHA-1 of data that was written and not saved, and close."""
         try:
             if self._modified and not self._incomplete and self._open is not None:
                 digest = self._buffer.digest()
@@ -345,7 +345,7 @@ class RawPixelsStore(PyramidService):
             super().close(context)
 
     def _check_group(self, call: RequestContext) -> None:
-        """SecurityViolation where the call runs in another group than the image's, as on a real server."""
+        """Raise SecurityViolation if the call runs in another group than the image's, as a real server does."""
         if call.caller.group_id is not None and call.caller.group_id != self._group:
             raise unreadable_error("ome.model.core.Image", self._image)
         check_group(call, self._group)
@@ -355,7 +355,7 @@ class RawPixelsStore(PyramidService):
 
 
 def _wrapped(kind: str, message: str) -> Any:
-    """What OMERO makes of a Java exception that nobody planned."""
+    """Return OMERO's exception for an unexpected Java exception."""
     return omero_error(omero.InternalException, f"Wrapped Exception: ({kind}): {message}")
 
 
@@ -364,7 +364,7 @@ def _unsupported(message: str) -> Any:
 
 
 def _plane_part(layout: PixelLayout, plane: Any) -> tuple[int, int, tuple[slice, slice]]:
-    """z, t and the rows and columns that a plane definition names; all of the first plane without one."""
+    """Return z, t, and the rows and columns of a plane definition; the whole first plane for None."""
     if plane is None:
         return 0, 0, (slice(None), slice(None))
     region = plane.region

@@ -1,4 +1,4 @@
-"""IProjection: stacks reduced along z."""
+"""IProjection: projections of stacks along z."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ProjectionService(OmeroService):
         z_end: int,
         name: str,
     ) -> int:
-        """A new image of projected stacks; returns its id."""
+        """Create an image of projected stacks; return its id."""
         with self.transaction(context) as call:
             source = open_pixels(call, pixels)
         try:
@@ -113,7 +113,7 @@ def _check(buffer: PixelBuffer, planes: tuple[int, int, int], t_start: int, t_en
 def _project(
     buffer: PixelBuffer, dtype: np.dtype[Any], algorithm: Any, place: tuple[int, int], planes: tuple[int, int, int]
 ) -> NDArray[Any]:
-    """One projected plane, cut to the range of its type."""
+    """Return one projected plane, clipped to the range of its type."""
     c, t = place
     _check(buffer, planes, t, t, [c])
     start, end, step = planes

@@ -1,4 +1,4 @@
-"""IQuery: objects by id, by example and by HQL."""
+"""IQuery: find objects by id, by example, by text and by HQL."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["QueryService", "find_concrete_class"]
 
 
 def find_concrete_class(name: str) -> Entity:
-    """The instantiable class of that name; ApiUsageException otherwise."""
+    """Return the instantiable class of that name; ApiUsageException if there is none."""
     found = find_entity(name)
     if found is None or found.abstract:
         raise api_usage_error(f"{name} does not specify a valid class.")
@@ -73,7 +73,7 @@ class QueryService(OmeroService):
     def findAllByString(
         self, call: RequestContext, klass: str, field: str, value: str, case_sensitive: bool, page: Any
     ) -> list[Any]:
-        """Objects with the text anywhere in a property; ``%`` and ``_`` are wildcards, as in SQL."""
+        """Find objects with a text anywhere in a property; ``%`` and ``_`` are wildcards, as in SQL."""
         if case_sensitive:
             return _by_string(call, klass, field, "x.{} like :v", f"%{value}%", page)
         return _by_string(call, klass, field, "lower(x.{}) like :v", f"%{value.lower()}%", page)
@@ -93,7 +93,7 @@ class QueryService(OmeroService):
 
     @without_transaction
     def refresh(self, context: Any, obj: Any) -> Any:
-        """OMERO lets no client call this."""
+        """Refuse the call, as OMERO does."""
         raise security_violation("This method allows no remote access.")
 
 
@@ -113,7 +113,7 @@ def _unique(found: list[Any], what: str) -> Any:
 
 
 def _by_string(call: RequestContext, klass: str, field: str, condition: str, value: str, page: Any) -> list[Any]:
-    """Objects whose text property meets a condition of HQL on ``:v``, in which ``{}`` stands for the property."""
+    """Return objects whose text property meets an HQL condition on ``:v``; ``{}`` stands for the property."""
     found = find_concrete_class(klass)
     known = found.fields.get(field)
     if known is None or known.kind != "string":
@@ -123,7 +123,7 @@ def _by_string(call: RequestContext, klass: str, field: str, condition: str, val
 
 
 def _by_example(call: RequestContext, example: Any, page: Any) -> list[Any]:
-    """Objects of the example's class with the same values where the example has any."""
+    """Return objects of the example's class with equal values of all properties that the example sets."""
     found = find_concrete_class(type(example).__name__)
     conditions, values = [], {}
     for name, known in found.fields.items():

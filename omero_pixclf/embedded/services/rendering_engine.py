@@ -1,4 +1,4 @@
-"""RenderingEngine: planes of an image drawn with settings that may be changed and saved."""
+"""RenderingEngine: render planes of an image with settings that can be changed and saved."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class RenderingEngine(PyramidService):
         return self._pixels
 
     def _ready(self) -> Any:
-        """The settings in use."""
+        """Return the current settings."""
         self._pixels_set()
         if self._settings is None:
             raise api_usage_error("RenderingEngine not ready: RenderingDef not loaded.")
@@ -133,7 +133,7 @@ class RenderingEngine(PyramidService):
 
     # ---- saving ----------------------------------------------------------------------------------------------
     def _saving(self, context: Any, *, write: bool) -> AbstractContextManager[RequestContext]:
-        """A transaction in the group of the call's context; over all groups it is that of the image."""
+        """Open a transaction in the group of the call's context; in the image's group if it spans all groups."""
         spans = context.get("omero.group") == "-1"
         return self.transaction({**context, "omero.group": str(self._group)} if spans else context, write=write)
 
@@ -150,7 +150,7 @@ class RenderingEngine(PyramidService):
 
     @without_transaction
     def saveCurrentSettings(self, context: Any) -> None:
-        """Save as the caller's settings: the ones in use where they are the caller's, else a copy."""
+        """Save the current settings if they are the caller's own, else a copy of them."""
         settings = self._ready()
         with self._saving(context, write=True) as call:
             own = settings.id is not None and settings.details.owner.id.val == call.caller.user_id
@@ -378,7 +378,7 @@ class RenderingEngine(PyramidService):
 
 
 def _slicing(buffer: PixelBuffer, plane: Any) -> Callable[[int], NDArray[Any]]:
-    """A function that gives the samples of a channel which a plane definition asks for."""
+    """Return a function that returns the samples of a channel for a plane definition."""
     if plane.slice == omero.romio.XY:
         _check_inside(buffer, plane.z, plane.t)
         return lambda c: buffer.plane_array(plane.z, c, plane.t)
@@ -402,7 +402,7 @@ def _check_inside(buffer: PixelBuffer, z: int, t: int) -> None:
 
 
 def _part(region: Any) -> tuple[slice, slice]:
-    """Rows and columns of a region definition; everything without one."""
+    """Return rows and columns of a region definition; everything for None."""
     if region is None or region.width <= 0 or region.height <= 0:
         return slice(None), slice(None)
     x, y = max(region.x, 0), max(region.y, 0)

@@ -1,4 +1,4 @@
-"""IRenderingSettings: settings of many images at once."""
+"""IRenderingSettings: reset, copy and save the rendering settings of many images."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class RenderingSettingsService(OmeroService):
 
     @writes_database
     def resetDefaultsByOwnerInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
-        """Take over the settings of each image's owner."""
+        """Copy the settings of each image's owner."""
         done = []
         for pixels in self._pixels(call, kind, ids):
             row = call.tx.one("SELECT owner_id, image FROM pixels WHERE id = ?", (pixels,))
@@ -94,7 +94,7 @@ class RenderingSettingsService(OmeroService):
 
     @writes_database
     def resetMinMaxInSet(self, call: RequestContext, kind: str, ids: list[int]) -> list[int]:
-        """Windows as wide as the data, all else as it was; returns ids of Pixels, as OMERO does."""
+        """Set the windows to the range of the data and keep the rest; return ids of Pixels, as OMERO does."""
         found = self._pixels(call, kind, ids)
         for ident in found:
             pixels = describe_pixels(call, ident)
@@ -149,7 +149,7 @@ class RenderingSettingsService(OmeroService):
         return readable_ids(call, "Pixels", [row[0] for row in rows])
 
     def _reset(self, call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
-        """Bring all images to OMERO's defaults; returns the images' ids."""
+        """Reset all images to OMERO's defaults; return the images' ids."""
         images = []
         for ident in self._pixels(call, kind, ids):
             pixels = describe_pixels(call, ident)
@@ -165,7 +165,7 @@ class RenderingSettingsService(OmeroService):
         return images
 
     def _own(self, call: RequestContext, pixels: Any) -> Any:
-        """The caller's settings of an image, new ones where there are none."""
+        """Return the caller's settings of an image, or new ones."""
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
         settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
         call.graph.finish_loading()
@@ -209,7 +209,7 @@ class RenderingSettingsService(OmeroService):
         return done
 
     def _apply(self, call: RequestContext, settings: int, target: int) -> bool:
-        """Give an image the values of settings; False where type or channels do not fit."""
+        """Apply settings to an image; return False if type or number of channels do not match."""
         source = load_rendering_defs(call, [settings])[0]
         pixels = describe_pixels(call, target)
         call.graph.finish_loading()

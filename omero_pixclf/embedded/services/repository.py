@@ -1,4 +1,4 @@
-"""A repository: files by path. The bytes of all files lie side by side; a path is what the file's row says."""
+"""Repository: files by path. The bytes of all files are stored side by side; the row of a file has its path."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ class Repository(OmeroService):
 
     # ---- how rows name places --------------------------------------------------------------------------------
     def row_place(self, path: str) -> tuple[str, str]:
-        """Folder (with a slash at its end) and name that the row of a path has."""
+        """Return folder (with a final slash) and name in the row of a path."""
         whole = posixpath.normpath("/" + path.strip("/"))
         folder, name = posixpath.split(whole)
         return folder.rstrip("/") + "/", name
 
     def inside(self, path: str) -> str:
-        """The folder that rows of files directly below a path have."""
+        """Return the folder in the rows of files directly below a path."""
         folder, name = self.row_place(path)
         return f"{folder}{name}/" if name else folder
 
     def children(self, call: RequestContext, path: str) -> list[tuple[str, int]]:
-        """Names and ids of files directly below a folder that the caller may see."""
+        """Return names and ids of the visible files directly below a folder."""
         condition = call.caller.filter_sql("originalfile") or "1"
         sql = f"SELECT name, id FROM originalfile WHERE repo = ? AND path = ? AND {condition} ORDER BY name, id"
         return list(call.tx.all(sql, (repository_uuid(call.tx, self._name), self.inside(path))))
 
     def find(self, call: RequestContext, path: str) -> int | None:
-        """The id of the file or folder at a path."""
+        """Return the id of the file or folder at a path, or None."""
         folder, name = self.row_place(path)
         sql = "SELECT id FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id"
         row = call.tx.one(sql, (repository_uuid(call.tx, self._name), folder, name))
@@ -82,7 +82,7 @@ class Repository(OmeroService):
         return [found[i] for i in ids]
 
     def treeList(self, call: RequestContext, path: str) -> Any:
-        """Maps by name: id, mimetype, size, and for folders ``files``, a map of the same kind."""
+        """Return maps by name: id, mimetype, size, and for folders ``files``, a map of the same form."""
         ident = self.find(call, path) if path.strip("/") else None
         if ident is None:
             return rmap({name: self._tree(call, f"{path}/{name}", i) for name, i in self.children(call, path)})
@@ -124,7 +124,7 @@ class Repository(OmeroService):
         return self.save_file(call, path, mimetype.val if mimetype is not None else "")
 
     def save_file(self, call: RequestContext, path: str, mimetype: str) -> Any:
-        """A new file at a path."""
+        """Create a new file at a path."""
         file = omero.model.OriginalFileI()
         folder, name = self.row_place(path)
         file.path, file.name, file.mimetype = rstring(folder), rstring(name), rstring(mimetype)

@@ -1,4 +1,4 @@
-"""IRepositoryInfo: room on the disk."""
+"""IRepositoryInfo: free space on the disk."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RepositoryInfoService(OmeroService):
 
 
 def _removed() -> Any:
-    """What OMERO answers since it gave these up."""
+    """Return OMERO's exception for removed operations."""
     return omero_error(
         omero.InternalException,
         "This UNSAFE method has been deprecated. Server side functionality has been REMOVED.",

@@ -1,4 +1,4 @@
-"""SharedResources: tables, repositories and processors."""
+"""SharedResources: tables, repositories and script processors."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class SharedResources(OmeroService):
         return call.graph.rights(owner, group, file=ident).edit
 
     def _table(self, file: Any, *, writable: bool) -> Any:
-        """The proxy of an open table; InternalException where the file holds none, LockTimeout where it is in use."""
+        """Return the proxy of an open table; InternalException for files without one, LockTimeout if it is in use."""
         try:
             path = file_path(self.server.folder, file.id.val)
             service = TableService(self.server, self.session, file, path, writable=writable)

@@ -1,4 +1,4 @@
-"""IRoi: regions of interest of an image."""
+"""IRoi: find regions of interest of an image, measure shapes, store masks."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RoiService(OmeroService):
 
     # ---- finding ---------------------------------------------------------------------------------------------
     def findByImage(self, call: RequestContext, image: int, options: Any) -> Any:
-        """ROIs with at least one shape; the namespace option changes nothing, as with OMERO."""
+        """Return ROIs with at least one shape; the namespace option has no effect, as in OMERO."""
         return _found(call, "r.image = ?", (image,), options)
 
     def findByRoi(self, call: RequestContext, roi: int, options: Any) -> Any:
@@ -93,7 +93,7 @@ class RoiService(OmeroService):
 
     @without_transaction
     def getTable(self, context: Any, annotation: int) -> Any:
-        """The table in the file of an annotation, open."""
+        """Return the open table in the file of an annotation."""
         with self.transaction(context) as call:
             files = query_rows(call, "select fa.file.id from FileAnnotation fa where fa.id = :i", i=annotation)
         if not files:
@@ -105,7 +105,7 @@ class RoiService(OmeroService):
     # ---- storing ---------------------------------------------------------------------------------------------
     @writes_database
     def uploadMask(self, call: RequestContext, image: int, z: int, t: int, picture: bytes) -> None:
-        """A ROI with a locked mask per colour of a picture but black."""
+        """Store a ROI with a locked mask per colour of a picture, except black."""
         call.graph.get("Image", image)
         saver = Saver(call)
         for mask in masks_by_colour(bytes(picture), z, t):
@@ -128,7 +128,7 @@ def _lies_on(shape: Any, z: int, t: int) -> bool:
 
 
 def _found(call: RequestContext, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
-    """Regions with shapes that meet a condition, one page of them."""
+    """Return one page of the ROIs with shapes that meet a condition."""
     conditions = [condition, *filter(None, [call.caller.filter_sql("r")])]
     for name, column in (("userId", "owner_id"), ("groupId", "group_id")):
         wanted = _option(options, name)
@@ -145,7 +145,7 @@ def _found(call: RequestContext, condition: str, values: tuple[int, ...], option
 
 
 def _found_after(call: RequestContext, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
-    """Regions from an offset without a limit, which OMERO counts in joined rows: one per shape and folder."""
+    """Return ROIs from an offset without a limit; OMERO counts joined rows: one per shape and folder."""
     sql = (
         "SELECT r.id, s.id FROM roi r JOIN shape s ON s.roi = r.id LEFT JOIN folderroilink l ON l.child = r.id "
         f"WHERE {where} ORDER BY r.id, s.roi_index, s.id LIMIT -1 OFFSET {offset}"
@@ -174,7 +174,7 @@ def _result(call: RequestContext, ids: list[int], options: Any) -> Any:
 
 
 def _index(result: Any) -> None:
-    """Sort the shapes of a result by plane and time."""
+    """Group the shapes of a result by plane and time."""
     by_z: dict[int, list[Any]] = defaultdict(list)
     by_t: dict[int, list[Any]] = defaultdict(list)
     for roi in result.rois:

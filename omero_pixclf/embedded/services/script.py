@@ -1,4 +1,4 @@
-"""IScript: scripts on the server, their parameters, and running them."""
+"""IScript: upload, list and run scripts, and get their parameters."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class ScriptService(OmeroService):
         return True
 
     def validateScript(self, call: RequestContext, job: Any, accepts: list[Any]) -> Any:
-        """The script of a job where it is one of those accepted; official ones where nobody is named."""
+        """Return a job's script if it is one of those accepted; official ones if nobody is named."""
         wide = call.in_group(None) if accepts else call.as_admin()
         load_job(wide, job.id.val)
         rows = call.tx.all("SELECT child FROM joboriginalfilelink WHERE parent = ?", (job.id.val,))
@@ -228,7 +228,7 @@ class ScriptService(OmeroService):
         call.tx.after_commit.append(lambda: remove_files(call.folder, "OriginalFile", [ident]))
 
     def _check(self, context: Any, ident: int) -> None:
-        """A script whose parameters cannot be found out is none: it becomes plain text, and the caller is told."""
+        """Turn a script whose parameters cannot be parsed into plain text, and raise the error."""
         with self.transaction({**context, "omero.group": "-1"}) as call:
             script = find_script(call, ident)
         if script is None:
@@ -244,7 +244,7 @@ class ScriptService(OmeroService):
 
     # ---- parameters ------------------------------------------------------------------------------------------
     def _params(self, context: Any, script: Script) -> Any:
-        """A script's parameters; found out by running it once, kept as long as its text stays.
+        """Return a script's parameters, found by running it once and cached by its checksum.
 
         Scripts whose parameters depend on what their user has (namespace NSDYNAMIC) are asked each time, as that user.
         """
@@ -305,7 +305,7 @@ class ScriptService(OmeroService):
             update_job(tx, job, "Error", str(error.message or ""))
 
     def _prepared(self, context: Any, script: Script, kind: str, *, as_root: bool = False) -> tuple[Any, ClientSession]:
-        """A new job and the session it runs in."""
+        """Create a job and the session it runs in."""
         with self.transaction(context, write=True) as call:
             user, group = call.caller.user_id, call.caller.group_id
             group = self.session.group_id if group is None else group
@@ -334,18 +334,18 @@ class ScriptService(OmeroService):
         return found
 
     def _user_processor(self, context: Any, script: Script) -> Processor:
-        """Who would run a user's script."""
+        """Return the processor that would run a user's script."""
         return self._processor(context, script, self._prepared(context, script, "ScriptJob")[0], _WAIT_S)
 
 
 def _timeout_ms(call: RequestContext) -> int:
-    """How long a script may run."""
+    """Return the time limit of scripts."""
     row = call.tx.one("SELECT value FROM configuration WHERE name = 'omero.scripts.timeout'")
     return int(row[0]) if row is not None and row[0] else _TIMEOUT_MS
 
 
 def _asked(processor: Processor, question: Any) -> Any:
-    """A processor's answer; its being gone is an InternalException."""
+    """Return a processor's answer; InternalException if the processor is gone."""
     try:
         return question(processor.proxy)
     except (Ice.LocalException, Ice.ObjectNotExistException) as error:
@@ -367,7 +367,7 @@ def _digest(text: str) -> tuple[str, int]:
 
 
 def _write(call: RequestContext, ident: int, text: str) -> None:
-    """Store a script's text and what the row says of it."""
+    """Store a script's text, checksum and size."""
     digest, size = _digest(text)
     path = file_path(call.folder, ident)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -386,7 +386,7 @@ def _files(call: RequestContext, ids: list[int]) -> list[Any]:
 
 
 def _accepted(accepts: list[Any]) -> tuple[list[str], list[Any]]:
-    """Conditions on the owner or group of files."""
+    """Return SQL conditions on the owner or group of files, and their values."""
     conditions, values = [], []
     for found in accepts or []:
         if isinstance(found, omero.model.Experimenter):
@@ -405,5 +405,5 @@ def _matches(script: Script, accepts: list[Any]) -> bool:
 
 
 def _as_stored(value: Any) -> Any:
-    """A session's variables know lists, not sets."""
+    """Convert sets to lists: a session's variables have lists only."""
     return rlist(list(value.val)) if isinstance(value, RSetI) else value

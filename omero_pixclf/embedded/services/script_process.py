@@ -1,4 +1,4 @@
-"""A running script: what its user may ask of it, and the watch that notices its end."""
+"""ScriptProcess: a running script, and the thread that waits for its end."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_WAIT_S = 5
 
 
 class ScriptProcess(OmeroService):
-    """omero.grid.ScriptProcess; its calls do not wait for each other, so that waiting can be cancelled."""
+    """omero.grid.ScriptProcess; its calls run concurrently, so that a waiting call can be cancelled."""
 
     interface = omero.grid.ScriptProcess
 
@@ -58,7 +58,7 @@ class ScriptProcess(OmeroService):
                 _log.warning("job %s cannot be polled: %s", self._job.id.val, error.message)
 
     def _polled(self) -> int | None:
-        """The process's return code once it has ended and its output is stored; one question at a time."""
+        """Return the process's exit code after its end, when its output is stored; one poll at a time."""
         with self._polling:
             if self._code is not None:
                 return self._code
@@ -78,7 +78,7 @@ class ScriptProcess(OmeroService):
         return self._code
 
     def _expired(self) -> None:
-        """The script's session has reached its limit: end it, say so."""
+        """Kill the process, because the script's session has reached its time limit."""
         self._send("kill")
         self.server.sessions.close(self._running)
         self._fail("the script has reached its time limit")
@@ -99,7 +99,7 @@ class ScriptProcess(OmeroService):
                 _log.info("a client was not told about job %s: %s", self._job.id.val, error)
 
     def _send(self, operation: str) -> Any:
-        """Ask the process itself; None where it is gone."""
+        """Call an operation of the process; None if the process is gone."""
         try:
             return getattr(self._process, operation)()
         except (Ice.LocalException, Ice.ObjectNotExistException) as error:
@@ -135,7 +135,7 @@ class ScriptProcess(OmeroService):
             self._send("shutdown")
 
     def registerCallback(self, call: RequestContext, callback: Any) -> None:
-        """Tell the client when the script ends, over the connection it came by."""
+        """Notify the client when the script ends, over its own connection."""
         identity = callback.ice_getIdentity()
         proxy = omero.grid.ProcessCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
         self._callbacks[f"{identity.category}/{identity.name}"] = proxy.ice_oneway()
@@ -171,7 +171,7 @@ class ScriptProcess(OmeroService):
     # ---- the end ---------------------------------------------------------------------------------------------
     @without_transaction
     def close(self, context: Any, detach: bool = False) -> None:
-        """Forget the process; it is ended with everything it holds unless it is detached."""
+        """Close; the process is ended unless it is detached."""
         self._detached = detach
         self.server.close_service(self)
 
@@ -187,6 +187,6 @@ class ScriptProcess(OmeroService):
         threading.Thread(target=self._end, name=f"omero-job-{self._job.id.val}-end", daemon=True).start()
 
     def _end(self) -> None:
-        """End the process, which stores its output first, and then its session."""
+        """Shut the process down, which stores its output first, and close its session."""
         self._send("shutdown")
         self.server.sessions.close(self._running)

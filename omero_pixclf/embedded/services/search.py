@@ -1,4 +1,4 @@
-"""Search: objects by words, tags or HQL, in batches."""
+"""Search: find objects by words, tags or HQL, in batches."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ class SearchService(OmeroService):
 
 
 def _period(start: Any, stop: Any) -> tuple[int, int]:
-    """Milliseconds since 1970; open where an end is not given."""
+    """Return milliseconds since 1970; an end that is not given is open."""
     first, last = (rtypes.unwrap(t) for t in (start, stop))
     return first or 0, last if last is not None else _LAST
 

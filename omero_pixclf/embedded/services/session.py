@@ -1,4 +1,4 @@
-"""ISession: sessions made, renewed and closed by clients, and their variables."""
+"""ISession: create, look up, renew and close sessions, and their variables."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class SessionService(OmeroService):
         return self._sudo(call, principal, live_ms, idle_ms)
 
     def _sudo(self, call: RequestContext, principal: Any, live_ms: int, idle_ms: int) -> Any:
-        """A session for somebody else: administrators for all, group owners within the groups that they lead.
+        """Create a session for another user: administrators for all, group owners in the groups that they lead.
 
         A group owner may become an administrator, too, who then is none (see `caller_of`).
         """
@@ -71,7 +71,7 @@ class SessionService(OmeroService):
 
     @without_transaction
     def closeSession(self, context: Any, session: Any) -> int:
-        """One user of the session less; the last one ends it. Returns how many are left."""
+        """Remove one client of the session; the last one closes it. Returns the number of clients left."""
         uuid = unwrap(session.uuid) if session is not None else None
         if uuid is None:
             raise api_usage_error("a session without uuid cannot be closed")
@@ -148,7 +148,7 @@ class SessionService(OmeroService):
 
 
 def _present(value: Any) -> Any:
-    """OMERO stores no null."""
+    """Refuse None, which OMERO cannot store."""
     if value is None:
         raise api_usage_error("Can't handle input class java.lang.Object")
     return value
@@ -171,7 +171,7 @@ def _open_session(
     live_ms: int = 0,
     sudoer: tuple[int, str] | None = None,
 ) -> ClientSession:
-    """A session that counts its maker until that one, or a timeout, ends it."""
+    """Open a session that counts its creator as a client until it is closed or expires."""
     agent = call.context.get("omero.agent") or agent
     made = open_session(
         call.server.sessions, call.tx, user, group, agent=agent, idle_ms=idle_ms, live_ms=live_ms, sudoer=sudoer
@@ -181,7 +181,7 @@ def _open_session(
 
 
 def _load_session(call: RequestContext, session: ClientSession) -> Any:
-    """The Session object; its details are those of its user and group."""
+    """Return the Session object with the details of its user and group."""
     found = call.graph.get("Session", session.ident)
     call.graph.load("Experimenter", [session.user_id])
     call.graph.load("ExperimenterGroup", [session.group_id])

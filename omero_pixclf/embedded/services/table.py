@@ -1,4 +1,4 @@
-"""Tables: omero.grid.Table over omero-py's own HDF5 storage (``omero.hdfstorageV2``)."""
+"""Table: OMERO.tables, stored by omero-py's own HDF5 storage (``omero.hdfstorageV2``)."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def register_columns(communicator: Any) -> None:
-    """Let a communicator make columns that know how to store themselves."""
+    """Register the column classes that can store themselves with an Ice communicator."""
     for factory in omero.columns.ObjectFactories.values():
         try:
             factory.register(communicator)
@@ -39,7 +39,7 @@ def register_columns(communicator: Any) -> None:
 
 
 class TableService(OmeroService):
-    """An open table of one session; several of them may share a file.
+    """An open table of one session; several sessions can open the same file.
 
     Raises what `omero.hdfstorageV2` raises where the file cannot be opened as HDF5.
     """
@@ -67,7 +67,7 @@ class TableService(OmeroService):
         return self._open()
 
     def _current(self, context: Any) -> Any:
-        """What the storage wants to know of a request."""
+        """Return the parts of an Ice request that the storage uses."""
         return SimpleNamespace(adapter=self.server.adapter, ctx=context or {})
 
     # ---- reading ---------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ class TableService(OmeroService):
             perform(call, request)
 
     def release(self) -> None:
-        """Close the storage and, where rows were written, store the file's new size."""
+        """Close the storage and, if rows were written, store the file's new size."""
         if self._storage is None:
             return
         storage, self._storage = self._storage, None
@@ -176,5 +176,5 @@ class TableService(OmeroService):
 
 
 def _bytes_of(columns: list[Any]) -> int:
-    """An upper bound of the bytes that rows take."""
+    """Return an upper bound of the bytes of rows."""
     return sum((column.getsize() or 0) * 8 * max(1, getattr(column, "size", 1)) for column in columns)

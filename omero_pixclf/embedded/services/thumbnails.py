@@ -1,4 +1,4 @@
-"""ThumbnailStore: small pictures of images, drawn when asked for."""
+"""ThumbnailStore: thumbnails of images, rendered on request."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ThumbnailStore(OmeroService):
 
     @writes_database
     def createThumbnail(self, call: RequestContext, width: Any, height: Any) -> None:
-        """Thumbnails are drawn, not kept: what stays of this are the settings to draw them with."""
+        """Save default settings if there are none; thumbnails themselves are rendered on request."""
         _box(width, height)
         self._pixels_set()
         if self._settings is None:
@@ -127,7 +127,7 @@ class ThumbnailStore(OmeroService):
         return False
 
     def thumbnailExists(self, call: RequestContext, width: Any, height: Any) -> bool:
-        """Thumbnails are drawn, not kept; one exists as soon as there are settings to draw it with."""
+        """Whether there are settings to render a thumbnail with."""
         self._pixels_set()
         return self._settings is not None
 
@@ -142,7 +142,7 @@ class ThumbnailStore(OmeroService):
     def _drawn(
         self, call: RequestContext, ident: int, size: tuple[int, int | None], place: tuple[int, int] | None = None
     ) -> bytes:
-        """A thumbnail; with OMERO's defaults where the image has no settings yet."""
+        """Return a thumbnail, with OMERO's default settings if the image has none."""
         pixels = describe_pixels(call, ident)
         found = load_rendering_defs(call, [self._settings]) if self._settings is not None else []
         call.graph.finish_loading()
@@ -172,7 +172,7 @@ def _side(size: Any) -> tuple[int, int | None]:
 
 
 def _fitted(x: int, y: int, size: tuple[int, int | None]) -> tuple[int, int]:
-    """Width and height of a thumbnail: a box, or the longest side with the picture's proportions."""
+    """Return width and height of a thumbnail: a box, or the longest side with the picture's proportions."""
     width, height = size
     if height is not None:
         return width, height

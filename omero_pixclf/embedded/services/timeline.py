@@ -1,4 +1,4 @@
-"""ITimeline: what changed lately."""
+"""ITimeline: recently changed objects."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TimelineService(OmeroService):
     interface = omero.api.ITimeline
 
     def countByPeriod(self, call: RequestContext, kinds: list[str], start: Any, end: Any, given: Any) -> dict[str, int]:
-        """Numbers by class; -1 for classes that have no timeline."""
+        """Return counts by class; -1 for classes without a timeline."""
         options = _own_by_default(call, given)
         counts = {}
         for kind in kinds or _KINDS:
@@ -87,7 +87,7 @@ class TimelineService(OmeroService):
     def getMostRecentAnnotationLinks(
         self, call: RequestContext, parents: list[str], children: list[str], namespaces: list[str], given: Any
     ) -> list[Any]:
-        """The newest links to annotations of a class or namespace."""
+        """Return the newest links to annotations of a class or namespace."""
         options = _own_by_default(call, given)
         if len(children or []) > 1:
             raise api_usage_error("HHH-879: You can only restrict to a single annotation type at the moment")
@@ -98,11 +98,11 @@ class TimelineService(OmeroService):
         return found[: _limit(options)]
 
     def getMostRecentShareCommentLinks(self, call: RequestContext, given: Any) -> list[Any]:
-        """There are no shares."""
+        """Return nothing: there are no shares."""
         return []
 
     def getEventLogsByPeriod(self, call: RequestContext, start: Any, end: Any, given: Any) -> list[Any]:
-        """Containers made or changed, and images by the date of their acquisition."""
+        """Return logs of containers created or changed, and of images by acquisition date."""
         options, (first, last) = _own_by_default(call, given), _period(start, end)
         logs = []
         for kind, qualified in _LOGGED:
@@ -151,7 +151,7 @@ def _updated(obj: Any) -> int:
 
 
 def _merged(found: dict[str, list[Any]], limit: int) -> dict[str, list[Any]]:
-    """The newest of all classes together."""
+    """Return the newest objects of all classes together."""
     newest = sorted(((obj, kind) for kind, objs in found.items() for obj in objs), key=lambda p: -_updated(p[0]))
     merged: dict[str, list[Any]] = {kind: [] for kind in found}
     for obj, kind in newest[:limit]:

@@ -1,4 +1,4 @@
-"""ITypes: the enumerations."""
+"""ITypes: OMERO's enumerations."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class TypesService(OmeroService):
 
     @writes_database
     def resetEnumerations(self, call: RequestContext, kind: str) -> None:
-        """Put back what a fresh server has and somebody has deleted."""
+        """Insert the values of a new server that were deleted."""
         require_admin(call)
         found = _enumeration(kind)
         name = table(found.name).name

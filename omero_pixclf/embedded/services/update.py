@@ -1,4 +1,4 @@
-"""IUpdate: saving and deleting objects."""
+"""IUpdate: save and delete objects."""
 # ruff: noqa: D102 - the operations are OMERO's and documented there
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where files and pixels lie on disk."""
+"""The data folder: paths of pixels and files, the managed repository, locking."""

@@ -1,4 +1,4 @@
-"""A server's data folder: recognized before it is removed, locked while a server runs on it."""
+"""The server's data folder: recognize it, lock it while a server runs, and delete it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OWN_NAMES = frozenset(
 
 
 def is_server_folder(folder: Path) -> bool:
-    """Whether an embedded OMERO's data lies there."""
+    """Whether the folder is the data folder of an embedded OMERO."""
     return (folder / DATABASE_NAME).is_file()
 
 
 def check_removable(folder: Path) -> None:
-    """See that a folder may be deleted with everything in it.
+    """Check that a folder may be deleted with all its content.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def check_removable(folder: Path) -> None:
 
 
 def remove_server_folder(folder: Path) -> None:
-    """Delete a server's folder with everything in it.
+    """Delete a server's folder with all its content.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def remove_server_folder(folder: Path) -> None:
 
 
 def is_running(folder: Path) -> bool:
-    """Whether a server runs on this folder now."""
+    """Whether a server is running on this folder."""
     try:
         lock_folder(folder).close()
     except UsageError:
@@ -67,7 +67,7 @@ def is_running(folder: Path) -> bool:
 
 
 def lock_folder(folder: Path) -> IO[str]:
-    """Hold a folder for one server; closing the returned file (or the process's end, however it ends) gives it back.
+    """Lock a folder for one server; closing the returned file, or the end of the process, unlocks it.
 
     Raises
     ------

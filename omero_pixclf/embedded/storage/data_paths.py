@@ -1,4 +1,4 @@
-"""Where the bytes of pixels and files lie in the data folder: as in OMERO's data directory."""
+"""Paths of pixels and files in the data folder, laid out as in OMERO's data directory; reading and writing bytes."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def _path(folder: Path, kind: str, ident: int) -> Path:
 
 
 def pixels_path(folder: Path, ident: int) -> Path:
-    """The file of a Pixels object: all planes, big-endian, in the order XYZCT."""
+    """Return the path of a Pixels object's file: all planes, big-endian, in the order XYZCT."""
     return _path(folder, "Pixels", ident)
 
 
 def resolution_path(folder: Path, ident: int, level: int) -> Path:
-    """The file of a smaller resolution of a Pixels object; 1 is the largest of them."""
+    """Return the path of a smaller resolution of a Pixels object; level 1 is the largest of them."""
     return pixels_path(folder, ident).with_name(f"{ident}.{level}")
 
 
 def file_path(folder: Path, ident: int) -> Path:
-    """The file of an OriginalFile object."""
+    """Return the path of an OriginalFile's bytes."""
     return _path(folder, "OriginalFile", ident)
 
 
 def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
-    """Remove the bytes of deleted Pixels or OriginalFile rows; call it after the deletion is committed."""
+    """Remove the files of deleted Pixels or OriginalFile rows; call it after the deletion is committed."""
     if kind not in _HOLDERS:
         return
     for ident in ids:
@@ -68,7 +68,7 @@ def remove_files(folder: Path, kind: str, ids: Iterable[int]) -> None:
 
 
 def remove_orphaned_files(folder: Path, kind: str, first: int) -> None:
-    """Remove the bytes of rows that never came to be: all from the id that is to be given next."""
+    """Remove the files of rows that were never committed: all from the next id to be assigned."""
     for ident in range(first, first + _LARGEST_SAVE, _PER_FOLDER):
         part = _path(folder, kind, ident).parent
         for file in part.glob("[0-9]*") if part.is_dir() else ():
@@ -78,7 +78,7 @@ def remove_orphaned_files(folder: Path, kind: str, first: int) -> None:
 
 @contextmanager
 def open_descriptor(path: Path, flags: int) -> Iterator[int]:
-    """A file descriptor that is closed at the end."""
+    """Open a file descriptor that is closed at the end of the context."""
     descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600)
     try:
         yield descriptor
@@ -87,7 +87,7 @@ def open_descriptor(path: Path, flags: int) -> Iterator[int]:
 
 
 def read_at(descriptor: int, size: int, offset: int) -> bytes:
-    """``size`` bytes from ``offset``; what lies past the end of the file is zero."""
+    """Return ``size`` bytes from ``offset``; bytes past the end of the file are zero."""
     first = os.pread(descriptor, size, offset)
     if len(first) == size:
         return first
@@ -104,7 +104,7 @@ def read_at(descriptor: int, size: int, offset: int) -> bytes:
 
 
 def require_space(where: int | Path, size: int) -> None:
-    """OSError (ENOSPC) where the disk of a path or descriptor has no room for ``size`` bytes of data."""
+    """Raise OSError (ENOSPC) if the disk of a path or descriptor has no room for ``size`` bytes."""
     disk = os.statvfs(where)
     free = disk.f_bavail * disk.f_frsize
     if free < size + _RESERVE:
@@ -112,7 +112,7 @@ def require_space(where: int | Path, size: int) -> None:
 
 
 def write_at(descriptor: int, data: Any, offset: int) -> None:
-    """Write all of ``data`` (a buffer) at ``offset``; OSError where the disk is full."""
+    """Write all of ``data`` (a buffer) at ``offset``; OSError if the disk is full."""
     view = memoryview(data)
     require_space(descriptor, len(view))
     done = 0
@@ -121,7 +121,7 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
 
 
 def sha1_of(path: Path, make: Callable[[], Any] = hashlib.sha1) -> Any:
-    """The digest object of a file's bytes (an empty one's where there is no file)."""
+    """Return the digest object of a file's bytes (of no bytes if there is no file)."""
     digest = make()
     if not path.exists():
         return digest
@@ -133,7 +133,7 @@ def sha1_of(path: Path, make: Callable[[], Any] = hashlib.sha1) -> Any:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A folder within the server's own that is gone at the end."""
+    """Create a folder in the server's temporary folder and delete it at the end of the context."""
     made = folder / "tmp" / f"{_TEMPORARY}{uuid.uuid4()}"
     made.mkdir(mode=0o700, parents=True)
     try:
@@ -143,6 +143,6 @@ def temporary_folder(folder: Path) -> Iterator[Path]:
 
 
 def remove_temporary_folders(folder: Path) -> None:
-    """Remove what imports left behind when the server was killed."""
+    """Remove the temporary folders of imports that a killed server left."""
     for left in (folder / "tmp").glob(f"{_TEMPORARY}*"):
         shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The managed repository's folder: imported files, below ``USER_ID/YEAR-MONTH/DAY/TIME``, as OMERO lays them out."""
+"""The managed repository's files: imported files below ``USER_ID/YEAR-MONTH/DAY/TIME``, as OMERO stores them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SAFE = str.maketrans(_REPLACED | {chr(code): "_" for code in range(32)})
 
 
 def managed_folder(folder: Path) -> Path:
-    """Where the managed repository lies in a server's folder."""
+    """Return the managed repository's folder in a data folder."""
     return folder / MANAGED
 
 
 def import_folders(user: str, ident: int, now: datetime) -> tuple[str, str, str, str]:
-    """The folders of an import; the first one is root's, the others are the user's."""
+    """Return the folders of an import; the first one belongs to root, the others to the user."""
     time = f"{now:%H-%M-%S}.{now.microsecond // 1000:03d}"
     return f"{_safe_name(user)}_{ident}", f"{now:%Y-%m}", f"{now:%d}", time
 
@@ -46,7 +46,7 @@ def _safe_name(name: str) -> str:
 
 
 def safe_path(path: str) -> PurePosixPath:
-    """A client's path as one below the repository, without characters that some file systems do not have.
+    """Return a client's path relative to the repository, without characters that some file systems do not allow.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def safe_path(path: str) -> PurePosixPath:
 
 
 def _shorten(name: str) -> str:
-    """A name that a file can have here: one of more bytes keeps its beginning and its extensions."""
+    """Shorten a file name to the maximum length in bytes; its beginning and extensions are kept."""
     if len(name.encode()) <= _LONGEST_NAME:
         return name
     found = ("".join(PurePosixPath(name).suffixes[-2:]), PurePosixPath(name).suffix)
@@ -71,7 +71,7 @@ def _shorten(name: str) -> str:
 
 
 def common_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:
-    """The deepest folder that all files lie in; that of a Zarr store where they are its parts: it needs its name."""
+    """Return the deepest folder that contains all files; of a Zarr store's parts the folder of the store."""
     common = PurePosixPath(os.path.commonpath([path.parent for path in paths]))
     store = next((folder for folder in (common, *common.parents) if folder.suffix.lower() == ".zarr"), None)
     return store.parent if store is not None else common
@@ -79,18 +79,18 @@ def common_folder(paths: Sequence[PurePosixPath]) -> PurePosixPath:
 
 # ---- where a file lies -------------------------------------------------------------------------------------------
 def original_file_path(tx: Transaction, folder: Path, ident: int) -> Path:
-    """Where the bytes of an OriginalFile lie: in the managed repository if it came by an import."""
+    """Return the path of an OriginalFile's bytes: in the managed repository if it was imported."""
     row = tx.one("SELECT place FROM managed WHERE file = ?", (ident,))
     return file_path(folder, ident) if row is None else managed_folder(folder) / row[0]
 
 
 def record_managed_path(tx: Transaction, ident: int, place: PurePosixPath) -> None:
-    """Say where a file of the managed repository lies; the place is the server's to choose."""
+    """Record the path of a file in the managed repository; the server chooses the path."""
     tx.execute("INSERT INTO managed VALUES (?, ?)", (ident, str(place)))
 
 
 def forget_managed_paths(tx: Transaction, folder: Path, ids: Iterable[int]) -> list[Path]:
-    """Delete what is known of deleted files' places; the places, for `remove_managed_files` once that is committed."""
+    """Delete the recorded paths of deleted files and return them, for `remove_managed_files` after the commit."""
     wanted = ids_parameter(ids)
     where = "file IN (SELECT value FROM json_each(?))"
     places = [managed_folder(folder) / row[0] for row in tx.all(f"SELECT place FROM managed WHERE {where}", (wanted,))]
@@ -99,7 +99,7 @@ def forget_managed_paths(tx: Transaction, folder: Path, ids: Iterable[int]) -> l
 
 
 def remove_managed_files(places: Iterable[Path]) -> None:
-    """Remove deleted files from the disk, folders that belong to nothing else as well."""
+    """Remove deleted files from the disk, and folders that are empty then."""
     for place in sorted(places, key=lambda p: len(p.parts), reverse=True):
         if place.is_dir():
             if not any(place.iterdir()):

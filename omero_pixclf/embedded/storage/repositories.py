@@ -1,4 +1,4 @@
-"""The repositories an OMERO server has, as rows of OriginalFile."""
+"""The server's repositories: data, ManagedRepository and scripts, as rows of OriginalFile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIND = f"SELECT id FROM originalfile WHERE {_IS_REPOSITORY}"
 
 
 def ensure_repositories(database: Database) -> dict[str, int]:
-    """Ids of the repositories' own files by name; they are made at the first call."""
+    """Return the ids of the repositories' files by name; the first call creates them."""
     with database.reading() as tx:
         found = _find(tx)
     if len(found) == 3:
@@ -29,7 +29,7 @@ def ensure_repositories(database: Database) -> dict[str, int]:
 
 
 def repository_uuid(tx: Transaction, name: str) -> str:
-    """What the column ``repo`` of a repository's files holds."""
+    """Return the value of the column ``repo`` of a repository's files."""
     key = ("repository", name)
     if key not in tx.cache:
         tx.cache[key] = str(tx.one(f"SELECT hash FROM originalfile WHERE {_IS_REPOSITORY}", (name,))[0])
@@ -37,7 +37,7 @@ def repository_uuid(tx: Transaction, name: str) -> str:
 
 
 def privilege_domain(tx: Transaction, ident: int) -> str:
-    """Which administrators' privileges count for a file: ``ManagedRepo``, ``ScriptRepo``, or ``File`` elsewhere."""
+    """Return the domain of the privileges for a file: ``ManagedRepo``, ``ScriptRepo``, or ``File``."""
     row = tx.one(
         "SELECT r.name FROM originalfile f JOIN originalfile r ON r.hash = f.repo AND r.mimetype = 'Repository' "
         "AND r.path = '/' WHERE f.id = ?",

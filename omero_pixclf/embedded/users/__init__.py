@@ -1,1 +1,1 @@
-"""Users, groups, sessions, and what they may do."""
+"""Users, groups, logins, sessions and access rights."""

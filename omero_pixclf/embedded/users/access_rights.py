@@ -1,4 +1,4 @@
-"""Who asks, and what they may read, change, annotate and link.
+"""Access rights: what a caller may read, change, annotate and link, by OMERO's group permission levels.
 
 The rules are those of OMERO's four group levels: in a private group only the owner, the group's leaders and
 administrators see an object; leaders and administrators may edit and delete there but neither annotate nor link.
@@ -35,13 +35,13 @@ _BITS = {
 
 @dataclass(frozen=True)
 class GroupLevel:
-    """What a group's permissions mean to its plain members."""
+    """The permission level of a group: what it allows its plain members."""
 
     perm1: int
 
     @property
     def is_readable(self) -> bool:
-        """Whether members see each other's objects."""
+        """Whether members can see each other's objects."""
         return bool(self.perm1 & _GROUP_READ)
 
     @property
@@ -51,7 +51,7 @@ class GroupLevel:
 
     @property
     def is_writable(self) -> bool:
-        """Whether members may do everything to each other's objects."""
+        """Whether members have full access to each other's objects."""
         return bool(self.perm1 & _GROUP_WRITE)
 
 
@@ -73,7 +73,7 @@ NO_RIGHTS = Rights(False, False, False, False, False, False)
 
 @dataclass(frozen=True)
 class Caller:
-    """The user behind a request and the group it is made in (None: all of the user's groups)."""
+    """The user of a request and the group of the request (None: all of the user's groups)."""
 
     user_id: int
     user_name: str
@@ -101,7 +101,7 @@ class Caller:
         return owner_id == self.user_id or self.is_leader(group_id) or group_id in self.readable_groups
 
     def filter_sql(self, alias: str) -> str:
-        """A condition on a table's rows that keeps what the caller may read ("" where that is everything)."""
+        """Return an SQL condition that selects the rows the caller may read; "" if that is all of them."""
         if self.group_id is not None:
             # the + keeps SQLite from preferring these over real conditions
             if self.is_leader(self.group_id) or self.group_id in self.readable_groups:
@@ -114,7 +114,7 @@ class Caller:
         return f"({alias}.owner_id = {self.user_id} OR {alias}.group_id IN ({groups}))"
 
     def rights(self, owner_id: int, group_id: int, level: GroupLevel, domain: str = "Owned") -> Rights:
-        """What the caller may do to an object of that owner in that group.
+        """Return what the caller may do to an object of that owner in that group.
 
         ``domain`` says which privileges count where an administrator lacks some: those for ``Owned`` objects, or for
         an OriginalFile those for a plain ``File``, one of the ``ManagedRepo`` or of the ``ScriptRepo``.
@@ -128,7 +128,7 @@ class Caller:
         return self._as_member(group_id, level)
 
     def _restricted(self, plain: Rights, level: GroupLevel, domain: str) -> Rights:
-        """What an administrator's privileges add to what anybody in the same place may do."""
+        """Add the privileges of a restricted administrator to the rights of a plain member."""
         writes = self.has_privilege(f"Write{domain}")
         connects = writes and level.is_readable
         return Rights(
@@ -153,7 +153,7 @@ class Caller:
 
 
 def make_permissions(perm1: int, rights: Rights) -> Any:
-    """OMERO's permissions object: the level and what is denied."""
+    """Return OMERO's permissions object with the level and the denied rights."""
     made = omero.model.PermissionsI(perm1)
     denied = [False] * len(_BITS)
     for name, place in _BITS.items():
@@ -164,5 +164,5 @@ def make_permissions(perm1: int, rights: Rights) -> Any:
 
 
 def format_permissions(perm1: int) -> str:
-    """E.g. ``rwra--``."""
+    """Return the text form of permissions, such as ``rwra--``."""
     return str(omero.model.PermissionsI(perm1))

@@ -1,4 +1,4 @@
-"""The event context: OMERO's description of who a request runs as."""
+"""The event context: user, group, memberships and privileges of a request, as OMERO describes them to clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["make_event_context"]
 
 
 def make_event_context(tx: Transaction, session: ClientSession, caller: Caller) -> Any:
-    """The omero.sys.EventContext of the request."""
+    """Return the omero.sys.EventContext of a caller in a session."""
     made = omero.sys.EventContext()
     made.shareId, made.sessionId, made.sessionUuid = -1, session.ident, session.uuid
     made.userId, made.userName = caller.user_id, caller.user_name

@@ -1,4 +1,4 @@
-"""Users, groups and memberships: what IAdmin does to them, with the rights it takes."""
+"""Users, groups and memberships: the changes that IAdmin makes, and the rights they require."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ _SPECIAL_USERS, _SPECIAL_GROUPS = ("root", "guest"), ("system", "user", "guest")
 
 
 def require_admin(call: RequestContext) -> None:
-    """SecurityViolation for everybody but administrators."""
+    """Raise SecurityViolation unless the caller is an administrator."""
     if not call.caller.is_admin:
         raise security_violation(f"No matching roles found for session {call.session.uuid} (allowed: [system])")
 
 
 def require_privilege(call: RequestContext, privilege: str) -> None:
-    """SecurityViolation for everybody but administrators with a privilege."""
+    """Raise SecurityViolation unless the caller is an administrator with a privilege."""
     if not call.caller.has_privilege(privilege):
         raise security_violation("Current user is not admin for the given user(s)")
 
 
 def require_leader(call: RequestContext, groups: Iterable[int], privilege: str) -> None:
-    """SecurityViolation unless the caller is an administrator with a privilege or leads all of the groups."""
+    """Raise SecurityViolation unless the caller has a privilege or leads all of the groups."""
     wanted = [g for g in groups if g != USER_GROUP]
     if call.caller.has_privilege(privilege) or (wanted and all(g in call.caller.leader_of for g in wanted)):
         return
@@ -69,7 +69,7 @@ def require_leader(call: RequestContext, groups: Iterable[int], privilege: str) 
 
 
 def find_user(call: RequestContext, name: str) -> int:
-    """A user's id; ApiUsageException when there is none."""
+    """Return a user's id by login name; ApiUsageException if there is none."""
     row = call.tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
     if row is None:
         raise api_usage_error(f"No such experimenter: {name}")
@@ -77,7 +77,7 @@ def find_user(call: RequestContext, name: str) -> int:
 
 
 def find_group(call: RequestContext, name: str) -> int:
-    """A group's id; ApiUsageException when there is none."""
+    """Return a group's id by name; ApiUsageException if there is none."""
     row = call.tx.one("SELECT id FROM experimentergroup WHERE name = ?", (name,))
     if row is None:
         raise api_usage_error(f"No such group: {name}")
@@ -85,7 +85,7 @@ def find_group(call: RequestContext, name: str) -> int:
 
 
 def create_group(call: RequestContext, group: Any) -> int:
-    """Store a new group; private unless its details say otherwise."""
+    """Store a new group; it is private unless its details give permissions."""
     made = omero.model.ExperimenterGroupI()
     made.name, made.description = group.name, group.description
     made.ldap = group.ldap if group.ldap is not None else rtypes.rbool(False)
@@ -95,7 +95,7 @@ def create_group(call: RequestContext, group: Any) -> int:
 
 
 def create_user(call: RequestContext, person: Any, password: str | None, groups: Sequence[int]) -> int:
-    """Store a new user as a member of groups, the first being the default one, and of the group of all users."""
+    """Store a new user as a member of groups, the first one the default group, and of the group ``user``."""
     made = omero.model.ExperimenterI()
     for name in ("omeName", "firstName", "middleName", "lastName", "institution", "email"):
         setattr(made, name, getattr(person, name))
@@ -120,7 +120,7 @@ def _require_row(call: RequestContext, kind: str, ident: int) -> None:
 
 
 def add_to_groups(call: RequestContext, user: int, groups: Iterable[int], *, leader: bool = False) -> None:
-    """Make a user a member of groups; those the user is in already stay as they are."""
+    """Make a user a member of groups; existing memberships stay as they are."""
     _require_row(call, "Experimenter", user)
     known, _ = load_memberships(call.tx, user)
     place = call.tx.one("SELECT max(child_index) FROM groupexperimentermap WHERE child = ?", (user,))[0]
@@ -138,7 +138,7 @@ def add_to_groups(call: RequestContext, user: int, groups: Iterable[int], *, lea
 
 
 def remove_from_groups(call: RequestContext, user: int, groups: Iterable[int]) -> None:
-    """End memberships; nobody may be left without a group, root or oneself not taken out of system and user."""
+    """End memberships; every user keeps a group, and root and the caller stay in ``system`` and ``user``."""
     known, _ = load_memberships(call.tx, user)
     gone = set(groups)
     if gone & {SYSTEM_GROUP, USER_GROUP} and user in (0, call.caller.user_id):
@@ -154,7 +154,7 @@ def remove_from_groups(call: RequestContext, user: int, groups: Iterable[int]) -
 
 
 def set_default_group(call: RequestContext, user: int, group: int) -> None:
-    """Put a group first among a user's groups."""
+    """Make a group the first of a user's groups."""
     known, _ = load_memberships(call.tx, user)
     if group not in known:
         raise api_usage_error(f"Group {group} was not found. Use addGroups before calling setDefaultGroup")
@@ -171,13 +171,13 @@ def _store_group_order(call: RequestContext, user: int, groups: Sequence[int]) -
 
 
 def set_group_leader(call: RequestContext, user: int, group: int, leads: bool) -> None:
-    """Make a member a leader of the group, or a plain member again; who is no member becomes one."""
+    """Make a user leader of a group, or a plain member again; a user who is not a member becomes one."""
     add_to_groups(call, user, [group])
     call.tx.execute("UPDATE groupexperimentermap SET owner = ? WHERE child = ? AND parent = ?", (leads, user, group))
 
 
 def update_user(call: RequestContext, user: int, person: Any, *, everything: bool) -> None:
-    """Change what users may change of themselves; ``everything`` includes the login name."""
+    """Change a user's details; ``everything`` includes the login name."""
     names = (*_OWN, *(("omeName", "ldap") if everything else ()))
     current = call.as_admin().graph.get("Experimenter", user)
     old = current.omeName.val
@@ -189,7 +189,7 @@ def update_user(call: RequestContext, user: int, person: Any, *, everything: boo
 
 
 def update_group(call: RequestContext, group: Any) -> None:
-    """Change a group's name, description and level."""
+    """Change a group's name, description and permissions."""
     ident = group.id.val
     current = call.as_admin().graph.get("ExperimenterGroup", ident)
     old, new = current.name.val, rtypes.unwrap(group.name)
@@ -205,7 +205,7 @@ def update_group(call: RequestContext, group: Any) -> None:
 
 
 def change_group_level(call: RequestContext, group: int, perm1: int) -> None:
-    """Change what a group's members may do; SecurityViolation where closing it would part what refers to each other."""
+    """Change a group's permissions; SecurityViolation if making it private would break references."""
     before = call.tx.one("SELECT permissions FROM experimentergroup WHERE id = ?", (group,))[0]
     if before == perm1:
         return
@@ -219,7 +219,7 @@ def change_group_level(call: RequestContext, group: int, perm1: int) -> None:
 
 
 def _references_across_owners(call: RequestContext, group: int) -> Iterator[str]:
-    """Class and property of references within a group between objects of different owners."""
+    """Yield class and property of references in a group between objects of different owners."""
     for found in (e for e in entities().values() if e.name == e.root and not e.is_global):
         for name, field in table(found.name).fields.items():
             if field.kind != "entity" or "owner_id" not in table(field.target).columns:
@@ -233,7 +233,7 @@ def _references_across_owners(call: RequestContext, group: int) -> Iterator[str]
 
 
 def delete_user(call: RequestContext, user: int) -> None:
-    """Delete a user who owns nothing and has never done anything; ValidationException otherwise."""
+    """Delete a user without objects and without past sessions; ValidationException otherwise."""
     _require_row(call, "Experimenter", user)
     _require_unused(call, "owner_id", user)
     for name in ("session", "event"):
@@ -262,7 +262,7 @@ def _require_unused(call: RequestContext, column: str, ident: int) -> None:
 
 
 def change_password(call: RequestContext, user: int, password: Any) -> None:
-    """Change a user's password (an rstring); none, or a blank one, locks the account."""
+    """Change a user's password (an rstring); an empty or blank one locks the account."""
     text = rtypes.unwrap(password)
     if text and text.strip():
         set_password(call.tx, user, text)

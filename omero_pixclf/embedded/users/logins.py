@@ -1,4 +1,4 @@
-"""Who gets a session: names and passwords, joining by uuid, sessions made for others (sudo)."""
+"""Logins: passwords, the group of a new session, and sessions made for other users (sudo)."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ DEFAULT_AGENT = "OMERO.py"
 
 
 def find_user_id(tx: Transaction, name: str) -> int | None:
-    """The user of that login name."""
+    """Return the id of a login name, or None."""
     row = tx.one("SELECT id FROM experimenter WHERE omeName = ?", (name,))
     return row[0] if row else None
 
 
 def is_correct_password(tx: Transaction, user: int, password: str) -> bool:
-    """Whether this is the user's password; an empty one never is. Without a hash (guest) every other one is."""
+    """Whether this is the user's password; an empty one never is, and guest's is any other."""
     row = tx.one("SELECT hash FROM password WHERE experimenter_id = ?", (user,))
     return bool(row and password and (row[0] == ANY_PASSWORD or verify_password(password, row[0])))
 
 
 def choose_group(tx: Transaction, user: int, wanted: str = "") -> int:
-    """The group a user's session starts in: the wanted one (name or id), else the user's default.
+    """Return the group a session starts in: the requested one (name or id), else the user's default group.
 
     As on a real server nobody checks here whether the user is a member: the session's first request does.
     """
@@ -61,7 +61,7 @@ def open_session(
     sudoer: tuple[int, str] | None = None,
     event_type: str = "User",
 ) -> ClientSession:
-    """Make a session, in the database and among the open ones; it counts when the transaction commits."""
+    """Create a session in the database and register it when the transaction commits."""
     ident = max(1, tx.new_id("session"))
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user,))[0]
     made = ClientSession(new_uuid(), ident, user, name, group, idle_ms, live_ms, event_type=event_type, agent=agent)
@@ -90,5 +90,5 @@ def open_session(
 
 
 def store_session_end(tx: Transaction, session: ClientSession) -> None:
-    """Note in the database that a session has ended."""
+    """Store in the database that a session has ended."""
     tx.execute("UPDATE session SET closed = ? WHERE id = ? AND closed IS NULL", (now_ms(), session.ident))

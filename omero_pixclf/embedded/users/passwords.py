@@ -1,4 +1,4 @@
-"""Passwords: stored as scrypt hashes; wrong ones slow the next attempts down."""
+"""Passwords: scrypt hashes, and growing delays after wrong passwords."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _REMEMBERED = 1000  # names, before old ones are thrown out
 
 
 def hash_password(password: str) -> str:
-    """``scrypt$salt$hash`` of a password."""
+    """Return ``scrypt$salt$hash`` of a password."""
     salt = secrets.token_bytes(16)
     return f"scrypt${salt.hex()}${_scrypt(password, salt).hex()}"
 
 
 def verify_password(password: str, stored: str) -> bool:
-    """Whether the password is the one that was hashed."""
+    """Whether the password matches a stored hash."""
     _, salt, digest = stored.split("$")
     return hmac.compare_digest(_scrypt(password, bytes.fromhex(salt)), bytes.fromhex(digest))
 
@@ -36,7 +36,7 @@ def _scrypt(password: str, salt: bytes) -> bytes:
 
 
 class LoginThrottle:
-    """How long to wait before a refusal is answered: twice as long after each wrong password of a user."""
+    """Delays of refused logins; the delay doubles with each wrong password of a user."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -44,7 +44,7 @@ class LoginThrottle:
         self._failures: dict[str, tuple[int, float]] = {}
 
     def record_failure(self, user: str) -> float:
-        """Note a failure; the seconds to wait now."""
+        """Record a failed login; return the seconds to wait now."""
         with self._lock:
             count, when = self._failures.get(user, (0, 0.0))
             now = self._clock()
@@ -55,6 +55,6 @@ class LoginThrottle:
             return float(min(_FIRST_S * 2**count, _LONGEST_S))
 
     def record_success(self, user: str) -> None:
-        """Forget the user's failures."""
+        """Reset the failures of a user."""
         with self._lock:
             self._failures.pop(user, None)

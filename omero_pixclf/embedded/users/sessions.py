@@ -1,4 +1,4 @@
-"""Logged-in sessions: who they belong to, what they hold open, and when they end."""
+"""Open sessions: their users, services and clients, and when they expire."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class ClientSession:
     closed: bool = False
 
     def touch(self) -> None:
-        """The client has been heard of."""
+        """Record that a client has made a request."""
         self.last_used = time.monotonic()
         self.requests += 1
 
     def is_expired(self, now: float) -> bool:
-        """Whether the session was idle too long or outlived its limit."""
+        """Whether the session was idle too long or has reached its lifetime."""
         too_idle = self.idle_ms > 0 and (now - self.last_used) * 1000 > self.idle_ms
         too_old = self.live_ms > 0 and (now - self.started) * 1000 > self.live_ms
         return too_idle or too_old
@@ -67,22 +67,22 @@ class SessionRegistry:
         self._lock = threading.Lock()
 
     def add(self, session: ClientSession) -> None:
-        """Let clients join a session."""
+        """Register a session, so that clients can join it."""
         with self._lock:
             self._open[session.uuid] = session
 
     def find(self, ident: str) -> ClientSession | None:
-        """The open session of that uuid."""
+        """Return the open session with this uuid, or None."""
         with self._lock:
             return self._open.get(ident)
 
     def all(self) -> list[ClientSession]:
-        """Every open session."""
+        """Return all open sessions."""
         with self._lock:
             return list(self._open.values())
 
     def close(self, session: ClientSession) -> None:
-        """End a session and everything it holds; harmless when it has ended already."""
+        """Close a session and everything it holds; does nothing if it is closed."""
         with self._lock:
             if self._open.pop(session.uuid, None) is None:
                 return
@@ -90,13 +90,13 @@ class SessionRegistry:
         self._on_close(session)
 
     def join(self, session: ClientSession) -> None:
-        """One more client uses the session."""
+        """Count one more client of the session."""
         with self._lock:
             session.references += 1
         session.touch()
 
     def leave(self, session: ClientSession, category: str = "") -> int:
-        """One client less, unless it detached itself; the last one ends the session. Returns the clients left."""
+        """Count one client less, unless it is detached; the last one closes the session. Returns the count."""
         with self._lock:
             if not category or category not in session.detached:
                 session.references = max(0, session.references - 1)
@@ -106,7 +106,7 @@ class SessionRegistry:
         return left
 
     def expire(self) -> list[ClientSession]:
-        """End what was idle too long; returns the ended."""
+        """Close the expired sessions and return them."""
         now = time.monotonic()
         ended = [s for s in self.all() if s.is_expired(now)]
         for session in ended:

@@ -1,4 +1,4 @@
-"""Users' photos: files in the group of all users, linked to the user by an annotation."""
+"""Users' photos: files in the group ``user``, linked to the user by an annotation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMESPACE = "openmicroscopy.org/omero/experimenter/photo"
 
 
 def load_photos(call: RequestContext) -> list[Any]:
-    """The caller's photos, original files."""
+    """Return the caller's photos as original files."""
     return query_objects(
         call.in_group(None),
         "select f from ExperimenterAnnotationLink l, FileAnnotation a join a.file f "
@@ -31,7 +31,7 @@ def load_photos(call: RequestContext) -> list[Any]:
 
 
 def store_photo(call: RequestContext, name: str, mimetype: str, data: bytes) -> int:
-    """Keep a photo of the caller; returns the file's id."""
+    """Store a photo of the caller; return the file's id."""
     saver = Saver(call.as_admin())
     link = omero.model.ExperimenterAnnotationLinkI()
     link.parent = omero.model.ExperimenterI(call.caller.user_id, False)
