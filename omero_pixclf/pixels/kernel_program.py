@@ -58,7 +58,7 @@ class KernelProgram:
     steps: list[_KernelCall] = field(default_factory=list)
 
     def add(self, kernel: str, *arrays: TemporaryArray | Float32Array, rest: tuple[object, ...] = ()) -> None:
-        """Add a call: the kernel's name, the arrays that it reads and then those that it writes, and other arguments."""
+        """Add a call: the kernel's name, the arrays that it reads, those that it writes, and its other arguments."""
         self.steps.append(_KernelCall(kernel, arrays, rest))
 
     def run(self, pool: BufferPool) -> None:

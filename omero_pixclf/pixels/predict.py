@@ -123,7 +123,9 @@ def predict_blocks(
     depth = reader.info.shape[1]
 
     shape = _spatial_shape(reader)
-    tasks = [partial(_classify_tile, s, f, shape) for s, f in zip(project.stages, forests, strict=True)]
+    tasks: list[_TileFunction] = [
+        partial(_classify_tile, s, f, shape) for s, f in zip(project.stages, forests, strict=True)
+    ]
     halos = [feature_halo(stage.selection, depth) for stage in project.stages]
     yield from _compute_blocks(
         _ImageTask(project, reader, mask, tasks, halos, len(project.classes), out), region, memory, threads

@@ -66,7 +66,7 @@ def plan_tiling(image: Shape3, cost: VoxelCost, *, memory: int | None, threads: 
 
 
 def remaining_memory(limit: int | None) -> int | None:
-    """Return what a memory limit of the whole process leaves for blocks; at least an eighth of it. None for no limit."""
+    """Return what a memory limit of the process leaves for blocks, at least an eighth of it; None for no limit."""
     if limit is None:
         return None
     with suppress(OSError):
