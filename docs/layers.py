@@ -16,40 +16,40 @@ PICTURE = ROOT / "docs" / "layers.svg"
 
 WIDTH, LEFT, RIGHT, TOP = 940, 118, 150, 44
 HEIGHT, GAP = 42, 8
-NAME_EM, SAYS_EM = 9.6, 6.2  # pixels of a letter on average, in a wide typeface
+NAME_EM, DESCRIPTION_EM = 9.6, 6.2  # pixels of a letter on average, in a wide typeface
 FILLS = {"door": "#dbe9fb", "order": "#e4f4ef", "edge": "#fdebd8", "science": "#e6f4de", "ground": "#ededf0"}
 
-# room: (what colour, what it is for)
-SAYS = {
+# room: (colour, description)
+DESCRIPTIONS = {
     "cli": ("door", "the command line"),
     "omero_script": ("door", "the script in OMERO.web"),
     "demo": ("door", "simulated images, and a run over them"),
     "api": ("door", "the Python API"),
-    "app": ("order", "plan, execute, history: what the doors call"),
-    "embedded": ("edge", "an OMERO in Python"),
+    "app": ("order", "plan, execute, merge and undo runs"),
+    "embedded": ("edge", "an OMERO server in Python"),
     "folder": ("edge", "results in folders"),
     "report": ("order", "report and pictures"),
     "watch": ("order", "the watcher"),
-    "direct": ("edge", "pixels from the server's own files"),
+    "direct": ("edge", "pixels from mounted storage of the server"),
     "connector": ("edge", "OMERO: pixels, ROIs, tables, ledger"),
     "headless": ("edge", "ilastik's command line on files"),
-    "runs": ("order", "plan, execution, state of runs"),
+    "runs": ("order", "planning, execution and state of a run"),
     "files": ("edge", "TIFF, HDF5, OME-Zarr, PNG, NumPy"),
     "objects": ("science", "threshold, label, outline, measure"),
-    "pixels": ("science", "features, random forest, exact tiles"),
-    "ilastik": ("science", "the project as frozen data, nothing executed"),
-    "table": ("ground", "typed columns"),
-    "image": ("ground", "pixels with axes"),
-    "pixel_location": ("ground", "where a server keeps pixels"),
-    "config": ("ground", "recipes, validated once"),
-    "checksums": ("ground", "SHA-1 of pixels"),
-    "provenance": ("ground", "run ids and records"),
+    "pixels": ("science", "features and random forest, in exact tiles"),
+    "ilastik": ("science", "ilastik projects as frozen data, nothing executed"),
+    "table": ("ground", "tables with typed columns"),
+    "image": ("ground", "images: axes, shape, regions"),
+    "pixel_location": ("ground", "paths of pixels on a server"),
+    "config": ("ground", "recipes"),
+    "checksums": ("ground", "checksums of files"),
+    "provenance": ("ground", "records of runs"),
     "text": ("ground", "text for people"),
-    "errors": ("ground", "one tree"),
+    "errors": ("ground", "all exceptions"),
     "home_paths": ("ground", "~ in paths"),
 }
-# What comes in and goes out, beside the row of a module.
-COMES, GOES = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}
+# Inputs and outputs, beside the row of a module.
+INPUTS, OUTPUTS = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}
 
 
 def layers() -> list[list[str]]:
@@ -59,7 +59,7 @@ def layers() -> list[list[str]]:
     return [[name.strip().removeprefix("omero_pixclf.") for name in row.split("|")] for row in contract["layers"]]
 
 
-def drawn(rows: list[list[str]]) -> str:
+def render_picture(rows: list[list[str]]) -> str:
     """The picture, as SVG."""
     height = TOP + len(rows) * (HEIGHT + GAP) + 14
     parts = [
@@ -69,7 +69,7 @@ def drawn(rows: list[list[str]]) -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">'
         '<path d="M0 0 8 4 0 8z" fill="#555"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" rx="10" fill="#fff"/>',
-        _text(LEFT, 27, "each layer imports only from those below it; a test holds it", size=13, fill="#555"),
+        _text(LEFT, 27, "each layer imports only from layers below it (checked by a test)", size=13, fill="#555"),
     ]
     for n, row in enumerate(rows):
         parts += _row(row, TOP + n * (HEIGHT + GAP))
@@ -81,28 +81,28 @@ def _row(row: list[str], y: int) -> list[str]:
     parts = []
     x: float = LEFT
     for name, width in zip(row, _widths(row), strict=True):
-        colour, says = SAYS[name]
+        colour, description = DESCRIPTIONS[name]
         parts.append(
             f'<rect x="{x:g}" y="{y}" width="{width:g}" height="{HEIGHT}" rx="6" fill="{FILLS[colour]}" '
             'stroke="#0002"/>'
         )
         parts.append(_text(x + width / 2, y + 17, name, size=14, weight="600", anchor="middle"))
-        parts.append(_text(x + width / 2, y + 33, says, size=11, fill="#444", anchor="middle"))
-        if name in COMES:
-            parts.append(_text(14, middle + 5, COMES[name], size=14))
+        parts.append(_text(x + width / 2, y + 33, description, size=11, fill="#444", anchor="middle"))
+        if name in INPUTS:
+            parts.append(_text(14, middle + 5, INPUTS[name], size=14))
             parts.append(_arrow(70, LEFT - 6, middle))
-        for line, text in enumerate(GOES.get(name, ())):
+        for line, text in enumerate(OUTPUTS.get(name, ())):
             parts.append(_text(WIDTH - RIGHT + 44, middle - 3 + 17 * line, text, size=13))
-        if name in GOES:
+        if name in OUTPUTS:
             parts.append(_arrow(WIDTH - RIGHT + 4, WIDTH - RIGHT + 38, middle))
         x += width + GAP
     return parts
 
 
 def _widths(row: list[str]) -> list[float]:
-    """Boxes of one width, or, where some text would not fit, each as much wider than its text as the others."""
+    """Equal widths of a row's boxes, or if a text would not fit, widths with the same margin around each text."""
     room = WIDTH - LEFT - RIGHT - GAP * (len(row) - 1)
-    needs = [max(NAME_EM * len(name), SAYS_EM * len(SAYS[name][1])) for name in row]
+    needs = [max(NAME_EM * len(name), DESCRIPTION_EM * len(DESCRIPTIONS[name][1])) for name in row]
     if max(needs) + GAP <= room / len(row):
         return [room / len(row)] * len(row)
     return [need + (room - sum(needs)) / len(row) for need in needs]
@@ -118,4 +118,4 @@ def _arrow(start: float, end: float, y: float) -> str:
 
 
 if __name__ == "__main__":
-    PICTURE.write_text(drawn(layers()), encoding="utf-8")
+    PICTURE.write_text(render_picture(layers()), encoding="utf-8")

@@ -207,7 +207,7 @@ class LazyImage:
         IndexError
             An index is out of range, or neither an integer nor a slice.
         """
-        ranges, dropped = _ranges(key, self.shape)
+        ranges, dropped = _index_ranges(key, self.shape)
         starts = [min(r, default=0) for r in ranges]
         stops = [max(r, default=-1) + 1 for r in ranges]
         if any(not len(r) for r in ranges):
@@ -216,11 +216,11 @@ class LazyImage:
             region = Region(tuple(starts), tuple(stops))  # type: ignore[arg-type]
             with self._lock:
                 part = self._reader.read(region)
-            part = part[tuple(_within(r, start) for r, start in zip(ranges, starts, strict=True))]
+            part = part[tuple(_relative_slice(r, start) for r, start in zip(ranges, starts, strict=True))]
         return part[tuple(0 if axis in dropped else slice(None) for axis in range(len(ranges)))]
 
 
-def _ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], set[int]]:
+def _index_ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], set[int]]:
     """The positions that an index selects along each axis, and the axes that integers take away."""
     given = list(key) if isinstance(key, tuple) else [key]
     ellipses = [n for n, one in enumerate(given) if one is Ellipsis]
@@ -245,7 +245,7 @@ def _ranges(key: Any, shape: tuple[int, ...]) -> tuple[list[range], set[int]]:
     return ranges, dropped
 
 
-def _within(positions: range, start: int) -> slice:
+def _relative_slice(positions: range, start: int) -> slice:
     """The slice that selects positions in a part that begins at ``start``."""
     stop: int | None = positions.stop - start
     if positions.step < 0 and positions[-1] == start:

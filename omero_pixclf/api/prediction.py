@@ -135,7 +135,7 @@ def predict(
     1.0
     """
     check_resources(threads, memory)
-    image, name = as_array(image), _name_of(image)
+    image, name = as_array(image), _array_name(image)
     shape = tuple(int(size) for size in image.shape)
     axes = axes or (image.axes if isinstance(image, LazyImage) else project_axes(project, shape, name))
     reader = AxesReader(image, axes, name)
@@ -198,5 +198,5 @@ def simple_segmentation(probabilities: AnyArray, axes: str | None = None) -> NDA
     return from_tzyxc(most_probable_class(five), axes).squeeze(axes.index("c"))
 
 
-def _name_of(image: AnyArray) -> str:
+def _array_name(image: AnyArray) -> str:
     return image.info.key if isinstance(image, LazyImage) else "the array"

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from docs.layers import PICTURE, SAYS, drawn, layers
+from docs.layers import DESCRIPTIONS, PICTURE, layers, render_picture
 from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.connector.files import FILES_NS
 from omero_pixclf.connector.results.container_tables import OBJECT_TABLE
@@ -188,8 +188,9 @@ def test_a_reference_says_what_the_program_does(name: str) -> None:
 
 
 def test_the_picture_of_the_layers_shows_what_is_declared() -> None:
-    assert {name for row in layers() for name in row} == set(SAYS), "docs/layers.py: SAYS has a line for each module"
-    assert PICTURE.read_text(encoding="utf-8") == drawn(layers()), "draw it anew: python docs/layers.py"
+    names = {name for row in layers() for name in row}
+    assert names == set(DESCRIPTIONS), "docs/layers.py: DESCRIPTIONS needs a line for each module"
+    assert PICTURE.read_text(encoding="utf-8") == render_picture(layers()), "draw it again: python docs/layers.py"
 
 
 DOCUMENTS = [*(DOCS.parent / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")), *DOCS.rglob("*.md")]
