@@ -90,7 +90,7 @@ def summary(counts: Mapping[str, int], *, wells: bool = True) -> Table:
     return Table(tuple(columns))
 
 
-def account(entries: Sequence[ManifestEntry], tables: Mapping[str, Table], name: str = "Plate one") -> ReportData:
+def report_data(entries: Sequence[ManifestEntry], tables: Mapping[str, Table], name: str = "Plate one") -> ReportData:
     return ReportData(RECORD, "Plate:3", name, "omero.example.org", "demo", entries, tables, {"Cell body": (255, 0, 0)})
 
 
@@ -98,8 +98,8 @@ def entry(number: int, state: str = "done", reason: str = "", name: str = "") ->
     return ManifestEntry(f"Image:{number}", "Plate:3", name or f"i{number}", state, reason, seconds=1.5)  # type: ignore[arg-type]
 
 
-def report(account: ReportData, tiles: Sequence[Thumbnail]) -> str:
-    return draw_report_files(account, tiles)["report.html"].decode()
+def report(report_data: ReportData, tiles: Sequence[Thumbnail]) -> str:
+    return draw_report_files(report_data, tiles)["report.html"].decode()
 
 
 def row_of(page: Page, first: str) -> list[str]:
@@ -110,7 +110,7 @@ def row_of(page: Page, first: str) -> list[str]:
 def test_the_page_is_whole_and_loads_nothing_from_elsewhere() -> None:
     tables = {"summary": summary({"Image:1": 7, "Image:2": 9})}
     text = report(
-        account([entry(1), entry(2)], tables), [Thumbnail(preview(), "A1", "7"), Thumbnail(preview(), "A2", "9")]
+        report_data([entry(1), entry(2)], tables), [Thumbnail(preview(), "A1", "7"), Thumbnail(preview(), "A2", "9")]
     )
     page = Page(text)
     assert page.open == []
@@ -121,7 +121,7 @@ def test_the_page_is_whole_and_loads_nothing_from_elsewhere() -> None:
 
 def test_the_page_can_be_read_aloud() -> None:
     page = Page(
-        report(account([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7 Cells")])
+        report(report_data([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7 Cells")])
     )
     assert page.all("html") == [{"lang": "en"}]
     assert all(i["alt"] for i in page.all("img"))
@@ -132,7 +132,7 @@ def test_the_page_can_be_read_aloud() -> None:
 
 def test_names_and_reasons_cannot_break_out_of_the_page() -> None:
     entries = [entry(1, name=NASTY), entry(2, "failed", NASTY, NASTY)]
-    text = report(account(entries, {}, NASTY), [Thumbnail(preview(), NASTY, NASTY)])
+    text = report(report_data(entries, {}, NASTY), [Thumbnail(preview(), NASTY, NASTY)])
     page = Page(text)
     assert page.open == [] and len(page.all("script")) == 1
     assert page.text.count(NASTY) >= 5
@@ -145,7 +145,7 @@ def test_hostile_names_stay_text_wherever_they_are_shown(name: str) -> None:
     table = table.with_column(replace(columns["Count_Cell_body"], description=f"objects: {name}"))
     table = table.with_column(replace(columns["Image_Name"], values=np.array([name], object)))
     hostile = replace(
-        account([entry(1), entry(2, "failed", name, name)], {"summary": table}, name),
+        report_data([entry(1), entry(2, "failed", name, name)], {"summary": table}, name),
         record=replace(RECORD, recipe=name, project=name, settings={name: name}), container=name, server=name,
         colors={name: (255, 0, 0)}, channels=(name, ""),
     )  # fmt: skip
@@ -158,7 +158,7 @@ def test_hostile_names_stay_text_wherever_they_are_shown(name: str) -> None:
 
 
 def test_it_tells_what_was_run_and_how_to_take_it_back() -> None:
-    text = Page(report(account([entry(1)], {}), [])).text
+    text = Page(report(report_data([entry(1)], {}), [])).text
     for fact in (
         "nuclei", "n.ilp", "ab" * 32, "9f" * 32, "0.1.0", RECORD.run_id, "omero.example.org", "demo",
         "21 November 2026, 05:30 UTC", "objects.threshold", f"omero-pixclf undo {RECORD.run_id}",
@@ -167,13 +167,13 @@ def test_it_tells_what_was_run_and_how_to_take_it_back() -> None:
 
 
 def test_off_omero_nothing_is_said_about_undoing() -> None:
-    text = Page(report(replace(account([entry(1)], {}), server="/results", user=""), [])).text
+    text = Page(report(replace(report_data([entry(1)], {}), server="/results", user=""), [])).text
     assert "undo" not in text and "/results" in text
 
 
 def test_images_without_results_come_first_with_their_reasons() -> None:
     entries = [entry(1), entry(2, "failed", "bad plane"), entry(3, "refused", "may not annotate"), entry(4, "skipped")]
-    page = Page(report(account(entries, {"summary": summary({"Image:1": 7})}), []))
+    page = Page(report(report_data(entries, {"summary": summary({"Image:1": 7})}), []))
     assert page.rows[1:3] == [
         ["i2", "failed", "bad plane", "Image:2"],
         ["i3", "refused", "may not annotate", "Image:3"],
@@ -183,7 +183,7 @@ def test_images_without_results_come_first_with_their_reasons() -> None:
 
 def test_every_image_has_a_row_also_those_without_results_and_those_of_earlier_runs() -> None:
     entries = [entry(2), entry(1, "failed", "bad plane")]
-    page = Page(report(account(entries, {"summary": summary({"Image:2": 1234, "Image:9": 5})}), []))
+    page = Page(report(report_data(entries, {"summary": summary({"Image:2": 1234, "Image:9": 5})}), []))
     heads, *images = [r for r in page.rows if len(r) > 4]  # the other tables are narrower
     rows = [dict(zip(heads, row, strict=True)) for row in images]
     assert [(r["Image"], r["Cell body count"], r["State"]) for r in rows] == [
@@ -193,15 +193,15 @@ def test_every_image_has_a_row_also_those_without_results_and_those_of_earlier_r
 
 
 def test_a_plate_has_its_wells_and_a_dataset_has_none() -> None:
-    plate = Page(report(account([entry(1)], {"summary": summary({"Image:1": 7})}), []))
+    plate = Page(report(report_data([entry(1)], {"summary": summary({"Image:1": 7})}), []))
     assert row_of(plate, "A1") == ["A1", "1", "7.0", "12.5"]
-    dataset = Page(report(account([entry(1)], {"summary": summary({"Image:1": 7}, wells=False)}), []))
+    dataset = Page(report(report_data([entry(1)], {"summary": summary({"Image:1": 7}, wells=False)}), []))
     assert not any(r[0] == "A1" for r in dataset.rows) and "Plate heat map" not in str(dataset.elements)
 
 
 @pytest.mark.parametrize("tables", [{}, {"summary": Table(()), "objects": Table(())}])
 def test_a_container_without_any_results_still_has_its_report(tables: dict[str, Table]) -> None:
-    made = draw_report_files(account([entry(1, "failed", "bad plane")], tables), [])
+    made = draw_report_files(report_data([entry(1, "failed", "bad plane")], tables), [])
     assert set(made) == {"histograms.png", "report.html"}
     assert "bad plane" in made["report.html"].decode()
 
@@ -210,7 +210,7 @@ def test_plates_have_a_heat_map_and_datasets_have_none() -> None:
     tiles = [Thumbnail(preview(), "A1", "7", "A1")]
     always = {"contact_sheet.png", "histograms.png", "report.html"}
     for wells, more in ((True, {"heat_map.png"}), (False, set())):
-        made = draw_report_files(account([entry(1)], {"summary": summary({"Image:1": 7}, wells=wells)}), tiles)
+        made = draw_report_files(report_data([entry(1)], {"summary": summary({"Image:1": 7}, wells=wells)}), tiles)
         assert set(made) == always | more
         assert all(content.startswith(b"\x89PNG") for name, content in made.items() if name.endswith(".png"))
 
@@ -221,7 +221,9 @@ def test_the_page_stays_small_however_many_images_there_are() -> None:
     Image.fromarray(noisy).save(out, "PNG")
     tiles = [Thumbnail(out.getvalue(), f"t{n}", "") for n in range(96)]
     entries = [entry(n) for n in range(1000)]
-    page = report(account(entries, {"summary": summary({f"Image:{n}": n for n in range(1000)}, wells=False)}), tiles)
+    page = report(
+        report_data(entries, {"summary": summary({f"Image:{n}": n for n in range(1000)}, wells=False)}), tiles
+    )
     assert len(Page(page).all("img")) == 48
     assert "48 of 1000 images" in page
     assert len(page) < 48 * 200_000 + 500_000  # noise: nothing compresses less
@@ -294,7 +296,7 @@ def test_a_picture_that_cannot_be_drawn_is_left_out_and_the_report_says_so(
 ) -> None:
     monkeypatch.setattr(report_files, function, broken)
     made = draw_report_files(
-        account([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7")]
+        report_data([entry(1)], {"summary": summary({"Image:1": 7})}), [Thumbnail(preview(), "A1", "7")]
     )
     everything = {"contact_sheet.png", "heat_map.png", "histograms.png", "report.html"}
     assert set(made) == everything - {picture}
@@ -328,10 +330,10 @@ def test_images_of_wells_without_a_position_are_in_the_report_and_the_heat_map_c
     wells = summary({"Image:1": 7, "Image:2": 5})
     adrift = replace(wells.columns[-2], values=np.array(["A1", ""], object))
     assert adrift.name == "Well_Name"
-    made = draw_report_files(account([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
+    made = draw_report_files(report_data([entry(1), entry(2)], {"summary": wells.with_column(adrift)}), [])
     assert "heat_map.png" in made and '<td data-key="">–</td>' in made["report.html"].decode()
     nowhere = wells.with_column(replace(adrift, values=np.array(["", ""], object)))
-    assert "heat_map.png" not in draw_report_files(account([entry(1), entry(2)], {"summary": nowhere}), [])
+    assert "heat_map.png" not in draw_report_files(report_data([entry(1), entry(2)], {"summary": nowhere}), [])
 
 
 def test_pictures_that_cannot_be_written_are_a_reason_not_a_crash(tmp_path: Path) -> None:
