@@ -96,7 +96,7 @@ def locate_file(mounts: Sequence[Mount], where: PixelLocation) -> Path:
 
     Raises
     ------
-    NotMounted
+    NotMountedError
         Where it is in none of the mounts, or none of those is mounted here.
     ImageError
         Where it is not there although its folder is mounted, or its path or a link leads out of the mounts.

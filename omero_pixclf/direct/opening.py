@@ -52,7 +52,7 @@ def open_directly(
 
     Raises
     ------
-    NotMounted, ServerOnly
+    NotMountedError, ServerOnlyError
         Where the file is not to be had here, or is of no format that is read here.
     ImageError, OSError
         Where it is missing, damaged, not to be read by this user, or another one than the server's.

@@ -1,4 +1,4 @@
-"""Local files as sources and sinks."""
+"""Readers and writers of file formats: TIFF, OME-Zarr, HDF5, PNG and NumPy, by axes, names and blocks."""
 
 from omero_pixclf.files.opening import open_image
 

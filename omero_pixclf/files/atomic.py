@@ -1,4 +1,4 @@
-"""Results appear under their names whole or not at all."""
+"""Atomic writes: a file or folder gets its final name only when it is complete."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LONGEST = 255  # bytes of a name, on all usual file systems
 
 
 def hidden_name(name: str, ending: str) -> str:
-    """A hidden name for something that belongs to a file; shortened to what file systems take."""
+    """Return a hidden name for a helper file of a file, shortened to the 255 bytes that file systems allow."""
     long = f".{name}{ending}"
     if len(os.fsencode(long)) <= _LONGEST:
         return long
@@ -26,33 +26,33 @@ def hidden_name(name: str, ending: str) -> str:
 
 
 def check_file_name(path: Path) -> None:
-    """Refuse a name that file systems do not take.
+    """Refuse a file name that is longer than file systems allow.
 
     Raises
     ------
     OutputError
-        The message says how long it is and may be.
+        The message gives both lengths.
     """
     size = len(os.fsencode(path.name))
     if size > _LONGEST:
-        raise OutputError(f"{path}: the name has {size} bytes, file systems take {_LONGEST}; choose a shorter one")
+        raise OutputError(f"{path}: the name has {size} bytes, file systems allow {_LONGEST}; choose a shorter one")
 
 
 def temporary_path(path: Path, suffix: str = "") -> Path:
-    """A new name beside ``path`` for a result under way: hidden, plainly a part, and nobody else's."""
+    """Return a new, unique and hidden name in the folder of ``path`` for a file that is not complete yet."""
     return path.with_name(hidden_name(path.name, f".{os.getpid()}-{secrets.token_hex(4)}.part{suffix}"))
 
 
 @contextmanager
 def write_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
-    """A path to write to, which takes the name ``path`` when the block ends well and is removed when it does not.
+    """Yield a temporary path; rename it to ``path`` at the end of the context, or remove it after an exception.
 
-    The block writes a file or a folder. A file replaces what stood there; a folder needs the name to be free.
+    The caller writes a file or a folder to it. A file replaces an existing file. For a folder, ``path`` must not exist.
 
     Raises
     ------
     OutputError
-        Where the disk is full, the place read-only, the name too long or taken by a folder.
+        If the disk is full, the folder read-only, or the name too long or that of an existing folder.
     """
     part = temporary_path(path, suffix)
     try:
@@ -67,7 +67,7 @@ def write_atomically(path: Path, suffix: str = "") -> Iterator[Path]:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file, or a folder with its content. Do nothing if it does not exist."""
     if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - Path's raise for impossible names
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -75,12 +75,12 @@ def remove_path(path: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes | bytearray) -> None:
-    """Write a small file whole.
+    """Write a small file atomically.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     with write_atomically(path) as part:
         part.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Axes of stored arrays: ilastik's tags, its guesses where a file says nothing, and the way to ``tzyxc`` and back."""
+"""Axes of stored arrays: ilastik's axis tags, its defaults, and conversion to ``tzyxc`` and back."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ class Axis:
     key
         One of ``t z y x c``.
     resolution
-        Size of a pixel along it in ``unit``; 0 where it is not known.
+        Size of a pixel along the axis in ``unit``; 0 if unknown.
     unit
-        As the file has it: ``"micrometer"``, ``"µm"``, ``"s"``, ``""``.
+        As written in the file: ``"micrometer"``, ``"µm"``, ``"s"``, ``""``.
     description
-        ilastik's free text.
+        Free text of ilastik.
     """
 
     key: str
@@ -60,12 +60,12 @@ Axes = tuple[Axis, ...]
 
 
 def axes_from_keys(keys: str) -> Axes:
-    """Axes without resolution from a string of keys such as ``"zyxc"``.
+    """Return axes without resolution for a string of keys such as ``"zyxc"``.
 
     Raises
     ------
     UsageError
-        Where a key is unknown or comes twice.
+        If a key is unknown or occurs twice.
     """
     if set(keys) - set(AXES) or len(set(keys)) != len(keys):
         raise UsageError(f"axes {keys!r}: expected letters of {AXES!r}, each at most once")
@@ -73,17 +73,17 @@ def axes_from_keys(keys: str) -> Axes:
 
 
 def axis_keys(axes: Axes) -> str:
-    """The keys of axes, in order."""
+    """Return the keys of axes, in order."""
     return "".join(a.key for a in axes)
 
 
 def guess_keys(shape: Sequence[int]) -> str:
-    """The axes that ilastik assumes for an array that does not name them.
+    """Return the axes that ilastik assumes for an array without axis names.
 
     Raises
     ------
     UsageError
-        Where the array has not 2 to 5 dimensions.
+        If the array does not have 2 to 5 dimensions.
 
     Examples
     --------
@@ -98,12 +98,14 @@ def guess_keys(shape: Sequence[int]) -> str:
 
 
 def parse_axistags(text: str, units: str | None = None) -> Axes | None:
-    """Axes from vigra's JSON (attribute ``axistags``) and ilastik's ``axis_units``; None if a key is not ours.
+    """Parse vigra's JSON (attribute ``axistags``) and ilastik's ``axis_units``.
+
+    Returns None if an axis is none of ``t z y x c`` or occurs twice.
 
     Raises
     ------
     ValueError
-        Where the text is no such JSON.
+        If the text is not JSON of this kind.
     """
     try:
         entries = parse_json(text)["axes"]
@@ -119,7 +121,7 @@ def parse_axistags(text: str, units: str | None = None) -> Axes | None:
 
 
 def format_axistags(axes: Axes) -> str:
-    """Axes as vigra writes them, byte for byte.
+    """Format axes as JSON exactly as vigra does, byte for byte.
 
     Examples
     --------
@@ -139,40 +141,40 @@ def format_axistags(axes: Axes) -> str:
 
 
 def _round_as_stream(number: float) -> float | int:
-    """A number with the six digits that a C++ stream prints."""
+    """Round a number to the six digits that a C++ stream prints."""
     short = float(f"{number:.6g}")
     return int(short) if short.is_integer() else short
 
 
 def add_channel_axis(axes: Axes) -> Axes:
-    """The axes of a result: those of the image, with ``c`` appended where the image has none."""
+    """Return the axes of a result: those of the image, with ``c`` appended if the image has no channel axis."""
     return axes if "c" in axis_keys(axes) else (*axes, Axis("c"))
 
 
 def tzyxc_shape(shape: Sequence[int], keys: str) -> Shape5:
-    """The extents in ``(t, z, y, x, c)`` of an array with these axes."""
+    """Return the ``(t, z, y, x, c)`` shape of an array with these axes; missing axes have size 1."""
     sizes = dict(zip(keys, shape, strict=True))
     t, z, y, x, c = (sizes.get(k, 1) for k in AXES)
     return (t, z, y, x, c)
 
 
 def region_slices(region: Region, keys: str) -> tuple[slice, ...]:
-    """The slices of a region along the axes that an array really has."""
+    """Return the slices of a region along the axes of an array."""
     by_key = dict(zip(AXES, region.slices, strict=True))
     return tuple(by_key[k] for k in keys)
 
 
 def to_tzyxc(array: NDArray[Any], keys: str) -> NDArray[Any]:
-    """An array with these axes as a ``(t, z, y, x, c)`` view."""
+    """Return a ``(t, z, y, x, c)`` view of an array with these axes."""
     present = [k for k in AXES if k in keys]
     ordered: NDArray[Any] = array.transpose([keys.index(k) for k in present])
     return ordered[tuple(slice(None) if k in keys else np.newaxis for k in AXES)]
 
 
 def to_contiguous_tzyxc(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """An array with these axes as a C-contiguous ``(t, z, y, x, c)`` array of a type.
+    """Return an array with these axes as a C-contiguous ``(t, z, y, x, c)`` array of type ``dtype``.
 
-    Channels that lie apart are laid beside each other one by one: that goes through memory in order.
+    Channels are copied one by one, so that memory is read in order.
     """
     part = to_tzyxc(array, keys)
     if part.flags.c_contiguous:
@@ -184,12 +186,12 @@ def to_contiguous_tzyxc(array: NDArray[Any], keys: str, dtype: np.dtype[Any]) ->
 
 
 def from_tzyxc(array: NDArray[Any], keys: str) -> NDArray[Any]:
-    """A ``(t, z, y, x, c)`` array as a view with these axes; the axes that fall away must have size 1.
+    """Return a view of a ``(t, z, y, x, c)`` array with these axes; other axes must have size 1.
 
     Raises
     ------
     ValueError
-        Where an axis with more than one entry would fall away.
+        If an axis that is left out has more than one entry.
     """
     lost = {k: n for k, n in zip(AXES, array.shape, strict=True) if k not in keys and n != 1}
     if lost:

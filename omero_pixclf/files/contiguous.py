@@ -1,6 +1,6 @@
-"""Arrays stored flat in a file, read and written block by block without mapping the file into memory.
+"""Blocks of arrays that a file stores contiguously (C order, not compressed), read and written without memory mapping.
 
-A mapped file kills the process when the disk is full or the file is cut short, and counts as the process's memory.
+With a memory-mapped file, a full disk or a truncated file kills the process, and the file counts as its memory.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from omero_pixclf.files.export.output_array import OutputArray, WriteBlock
 
 __all__ = ["open_scratch_array", "read_contiguous", "write_contiguous"]
 
-_PIECE_BYTES = 32 << 20  # no read is larger than this, as long as it can be divided
-_SMALL_BYTES = 256 << 10  # reading so much costs no more than reading little in many pieces
+_PIECE_BYTES = 32 << 20  # the largest single read, if it can be divided
+_SMALL_BYTES = 256 << 10  # one read of this size takes no longer than many smaller ones
 
 
 def write_contiguous(
     file: int, offset: int, shape: tuple[int, ...], slices: tuple[slice, ...], block: NDArray[Any]
 ) -> None:
-    """Put a block of a C-ordered array, which begins at ``offset`` bytes of an open file, where it belongs."""
+    """Write a block of a C-ordered array that begins ``offset`` bytes from the start of an open file."""
     solid = np.ascontiguousarray(block)
     strides = np.cumprod((1, *reversed(shape[1:])))[::-1] * solid.itemsize
-    run = len(shape)  # the trailing axes that the block covers whole lie in one piece
+    run = len(shape)  # trailing axes that the block covers completely are contiguous
     while run > 0 and (run == len(shape) or solid.shape[run] == shape[run]):
         run -= 1
     starts = [s.start for s in slices]
@@ -51,12 +51,14 @@ def _write_all(file: int, data: Any, at: int) -> None:
 def read_contiguous(
     file: int, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], slices: tuple[slice, ...]
 ) -> NDArray[Any]:
-    """A part of a C-ordered array that begins at ``offset`` bytes of an open file, in native byte order.
+    """Read a part of a C-ordered array that begins ``offset`` bytes from the start of an open file.
+
+    Returns it in native byte order.
 
     Raises
     ------
     EOFError
-        Where the file ends before.
+        If the file ends before the part does.
     """
     steps = [int(n) for n in np.cumprod((1, *reversed(shape[1:])))[::-1]]
     sizes = [s.stop - s.start for s in slices]
@@ -76,7 +78,7 @@ def read_contiguous(
 
 
 def _looped_axes_count(sizes: list[int], steps: list[int], itemsize: int) -> int:
-    """Along how many leading axes to read pieces one by one: few reads, and not much more than is wanted."""
+    """Return the number of leading axes to loop over: few reads, and not much more read than requested."""
     for lead in range(len(sizes)):
         wanted = int(np.prod(sizes[lead:], dtype=np.int64))
         span = _span_length(sizes[lead:], steps[lead:])
@@ -86,20 +88,20 @@ def _looped_axes_count(sizes: list[int], steps: list[int], itemsize: int) -> int
 
 
 def _span_length(sizes: list[int], steps: list[int]) -> int:
-    """Elements from the first to the last one wanted."""
+    """Return the number of elements from the first to the last one requested."""
     return 1 + sum((size - 1) * step for size, step in zip(sizes, steps, strict=True))
 
 
 @contextmanager
 def open_scratch_array(path: Path, target: OutputArray) -> Iterator[tuple[WriteBlock, NDArray[Any]]]:
-    """A scratch array on the disk that ``path`` will lie on, for formats that need whole planes.
+    """Open a scratch array in the folder of ``path``, for formats that are written in whole planes.
 
-    Yields the function that writes blocks and the array, mapped read-only, to read planes from afterwards.
+    Yields the function that writes blocks, and the array, mapped read-only, to read planes from afterwards.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     spool = temporary_path(path, ".spool")
     try:

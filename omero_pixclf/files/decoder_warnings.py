@@ -1,7 +1,7 @@
-"""What the libraries that read image files report by their log: an error here, where pixels could be lost by it.
+"""Warnings that tifffile and imagecodecs log while they decode become errors if pixels could be lost.
 
-tifffile and imagecodecs do not raise over many files that are incomplete: they log a warning, and give an image that
-is shorter than the file says, or one with planes of zeros.
+For many incomplete files these libraries raise no error: they log a warning and return an image that is shorter than
+declared, or one with planes of zeros.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HARMLESS_WARNINGS: tuple[tuple[str, str], ...] = (
     (r"<get_resolution>", "pixel sizes are read by the program itself"),
     (r"SVS series focal planes do not match", "the baseline image is one plane"),
 )
-"""Reports that are no error, each a pattern in the message, and the reason: no pixels and no planes depend on it."""
+"""Warnings that are no error: a pattern in the message, and the reason why no pixels and no planes depend on it."""
 
 PIXEL_TAGS = frozenset(
     (
@@ -54,14 +54,14 @@ PIXEL_TAGS = frozenset(
         *(32996, 32997, 32998, 33628, 33629, 33630, 33631, 34361, 34412, 50838),  # depth; STK, FluoView, LSM, ImageJ
     )
 )
-"""TIFF tags on which pixels, axes or pixel sizes depend; what is wrong with another one (a maker's note) is benign."""
+"""TIFF tags on which pixels, axes or pixel sizes depend. Problems of other tags (a maker's note) are harmless."""
 
 _TAG = re.compile(r"TiffTag (\d+) @")
 _BENIGN = [re.compile(pattern) for pattern, _ in HARMLESS_WARNINGS]
 
 
 class _CollectedWarnings(threading.local):
-    """The lists that this thread's reports go to, the innermost last."""
+    """The lists that collect warnings of this thread, the innermost last."""
 
     def __init__(self) -> None:
         self.lists: list[list[str]] = []
@@ -72,7 +72,7 @@ _install_lock = threading.Lock()
 
 
 class _CollectingLogger(logging.Logger):
-    """A reader's logger: while a thread collects, its warnings go to the list, whatever levels and filters are set."""
+    """A library's logger that adds warnings to the list of a collecting thread, whatever its level and filters."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
         if _collected.lists and level >= logging.WARNING:
@@ -87,7 +87,7 @@ class _CollectingLogger(logging.Logger):
 
 
 def _install() -> None:
-    """Give the readers' loggers the class that collects; an application's handlers and levels stay as they are."""
+    """Give the libraries' loggers the class that collects warnings; handlers and levels of the application stay."""
     with _install_lock:
         for name in DECODER_LOGGERS:
             logger = logging.getLogger(name)
@@ -96,9 +96,9 @@ def _install() -> None:
 
 
 def decoder_errors() -> tuple[type[Exception], ...]:
-    """What the libraries that read files raise over damaged or hostile ones: nearly everything, by their authors' word.
+    """Return the exceptions that file libraries raise for damaged or hostile files: nearly all types, as they document.
 
-    None of these types is one of the program's own, which pass.
+    The program's own exceptions are not among them, so they pass.
     """
     return (
         *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, LookupError, MemoryError),
@@ -110,7 +110,7 @@ def decoder_errors() -> tuple[type[Exception], ...]:
 
 @cache
 def _library_errors() -> tuple[type[Exception], ...]:
-    """Errors of readers that are derived from nothing but Exception."""
+    """Return errors of the libraries that are derived directly from Exception."""
     import tifffile
 
     return (tifffile.TiffFileError, zipfile.BadZipFile, zipfile.LargeZipFile)
@@ -118,22 +118,22 @@ def _library_errors() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def raise_decoder_warnings(path: Path | str, explain: Callable[[], str] | None = None) -> Iterator[None]:
-    """Collect what readers log in this thread within the context; raise at its end where pixels could be lost.
+    """Collect warnings that the libraries log in this thread; raise at the end of the context if pixels could be lost.
 
-    Other threads are not affected. An exception that is raised within the context passes as it is.
+    Other threads are not affected. An exception raised in the context passes unchanged.
 
     Parameters
     ----------
     path
-        What is read, for the message.
+        The file that is read, for the message.
     explain
-        Called where there is something to raise: more about what is missing, such as
-        ``"it says 8 images, 1 is there"``; may return ``""``.
+        Called before an error is raised; returns what is missing, such as ``"it declares 8 images, 1 is present"``, or
+        ``""``.
 
     Raises
     ------
     ImageError
-        Where a reader logged a warning or an error that is not among `HARMLESS_WARNINGS`.
+        If a library logged a warning or an error that is not one of `HARMLESS_WARNINGS`.
 
     Examples
     --------
@@ -165,14 +165,14 @@ def _collecting() -> Iterator[list[str]]:
 
 
 def _call_explain(explain: Callable[[], str] | None) -> str:
-    """What the caller knows of the damage; it reads a damaged file, so that this may fail or be reported, too."""
+    """Return the caller's explanation; it reads a damaged file, so it may fail or log warnings, too."""
     with _collecting(), suppress(*decoder_errors()):
         return explain() if explain is not None else ""
     return ""
 
 
 def is_harmless(report: str) -> bool:
-    """Whether a reader's report says nothing of pixels or planes that would be lost or invented.
+    """Whether a library's warning does not concern lost or invented pixels or planes.
 
     >>> is_harmless("<tifffile.TiffTag 305 @12> coercing invalid ASCII to bytes, due to UnicodeDecodeError")
     True

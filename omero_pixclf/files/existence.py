@@ -1,4 +1,4 @@
-"""Whether files and folders are there, for names of any kind: pathlib raises over names that no file system takes."""
+"""Whether files and folders exist. Unlike pathlib's methods, these accept names that no file system allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["exists", "is_dir", "is_file"]
 
 
 def exists(path: str | Path) -> bool:
-    r"""Whether there is a file or folder.
+    r"""Whether a file or folder exists.
 
     >>> exists("x" * 5000), exists("a\0b")
     (False, False)
@@ -18,10 +18,10 @@ def exists(path: str | Path) -> bool:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is a file."""
+    """Whether the path is an existing file."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def is_dir(path: str | Path) -> bool:
-    """Whether there is a folder."""
+    """Whether the path is an existing folder."""
     return os.path.isdir(path)  # noqa: PTH112

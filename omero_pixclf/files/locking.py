@@ -1,8 +1,7 @@
-"""A lock beside a file, for changes that read it, change it and put it back.
+"""A lock for changing a file in place, between threads, processes and machines.
 
-The lock is one of the operating system's, on a hidden file of its own: it ends with its process, so a lock file that a
-killed process leaves behind holds nobody up. It holds between threads, processes and, where the file system passes
-locks on (NFS 3 and later, SMB), machines.
+It is a lock of the operating system on a separate hidden file. It ends with its process, so a lock file that a killed
+process leaves behind blocks nobody. It works between machines if the file system supports it (NFS 3 and later, SMB).
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _guard = Lock()
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold the lock of a file until the context ends; waits for whoever holds it.
+    """Hold the lock of a file until the context ends; wait while another thread or process holds it.
 
-    Where the file system has no locks, a warning says so, and only threads of this process wait for each other.
+    If the file system has no locks, a warning is logged, and only threads of this process wait for each other.
 
     Raises
     ------
     OSError
-        Where the folder cannot be written to.
+        If the folder is not writable.
     """
     real = Path(os.path.realpath(path))
     with _thread_lock(str(real)):
@@ -54,7 +53,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 
 def _thread_lock(key: str) -> Lock:
-    """One lock per file in this process: on some network file systems, a process shares its locks."""
+    """Return the lock of this process for a file: on some network file systems, all threads share a file lock."""
     with _guard:
         lock = _threads.get(key)
         if lock is None:
@@ -94,7 +93,7 @@ def _open(lock: Path) -> int:
     try:
         return os.open(lock, flags | os.O_RDWR, 0o666)
     except PermissionError:
-        return os.open(lock, flags & ~os.O_CREAT | os.O_RDONLY)  # another user's: that suffices to wait for it
+        return os.open(lock, flags & ~os.O_CREAT | os.O_RDONLY)  # another user's: read access is enough to wait for it
 
 
 def _lock_exclusively(file: int, path: Path) -> None:
@@ -106,7 +105,7 @@ def _lock_exclusively(file: int, path: Path) -> None:
 
 
 def _is_current(file: int, lock: Path) -> bool:
-    """Whether the lock file is still the one that others see: its last owner removes it."""
+    """Whether the lock file is still the current one: its last owner removes it."""
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(file), lock.stat())
     return False

@@ -25,12 +25,12 @@ __all__ = ["open_npy", "write_npy"]
 
 @contextmanager
 def open_npy(path: Path) -> Iterator[StoredArray]:
-    """A NumPy array file; its axes are guessed as ilastik does.
+    """Open a NumPy array file. Its axes are those that ilastik assumes.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read or holds no numbers.
+        If the file cannot be read, is truncated, or holds no numbers.
     """
     with ExitStack() as opened:
         try:
@@ -85,12 +85,12 @@ def _read_npy(
 
 @contextmanager
 def write_npy(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
-    """Write a ``.npy`` file.
+    """Write a ``.npy`` file block by block.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     header = {"descr": np.lib.format.dtype_to_descr(target.dtype), "fortran_order": False, "shape": target.shape}
     with write_atomically(path) as part, part.open("w+b") as file:

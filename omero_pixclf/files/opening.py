@@ -1,4 +1,4 @@
-"""Local image files, opened by their extension."""
+"""Open image files by their extension: one image, all images of a TIFF file, or a stack of files."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ _OTHER_FORMATS = (
     *(".lsm", ".mha", ".mhd", ".mrc", ".mrxs", ".mvd2", ".nd2", ".ndpi", ".nhdr", ".nii", ".nii.gz", ".nrrd", ".oib"),
     *(".oif", ".oir", ".qptiff", ".r3d", ".scn", ".sld", ".sldy", ".stk", ".svs", ".vsi", ".webp", ".zvi"),
 )
-"""Images for sure. Files that lie beside images (.xdce, .ids, .nd, .lei, .vms) are not among them."""
+"""Formats that always hold images. Files with metadata next to images (.xdce, .ids, .nd, .lei, .vms) are not listed."""
 
 
 def unsupported_format_advice(name: str) -> str:
-    """What to do with a file of a format that is not read here; "" for others.
+    """Return advice for a file of a format that is not read here; "" for other files.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def unsupported_format_advice(name: str) -> str:
 
 @contextmanager
 def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along: str = "z") -> Iterator[FileReader]:
-    """An image in a file, open for reading until the context ends.
+    """Open an image in a file for reading until the context ends.
 
     Parameters
     ----------
@@ -92,15 +92,15 @@ def open_image(path: str | Path, *, axes: str | Axes | None = None, stack_along:
         ``plate.zarr/A/1/0``, ``image.ozx``), ``image.npy``, ``image.png``;
         a glob, or names joined by the path separator, for images that are stacked.
     axes
-        What the array's axes are, in its own order (``"zyxc"``); None takes what the file says or ilastik would guess.
+        The array's axes in the order of the file (``"zyxc"``); None uses those of the file or the ones ilastik assumes.
     stack_along
-        The axis along which the files of a glob are put together.
+        The axis along which the files of a glob are stacked.
 
     Raises
     ------
     ImageError
-        Where nothing is there, it cannot be read, is incomplete, or the number of axes differs; `SeveralImages` where
-        the path names several, which are not to be stacked.
+        If the file does not exist, cannot be read or is incomplete, or the number of axes differs;
+        `SeveralImagesError` if it holds several images.
 
     Examples
     --------
@@ -122,12 +122,12 @@ def _make_reader(stored: StoredArray, file: Path, axes: str | Axes | None) -> Fi
 
 @contextmanager
 def open_images(path: Path, *, axes: str | None = None) -> Iterator[list[FileReader | ImageError]]:
-    """All images of a TIFF file, an error in place of one that cannot be read.
+    """Open all images of a TIFF file; the list has an error in place of an image that cannot be read.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read, or is incomplete.
+        If the file cannot be read, or is incomplete.
     """
     from omero_pixclf.files.tiff.tiff_reader import open_every_image
 
@@ -144,12 +144,12 @@ def _try_reader(stored: StoredArray, path: Path, axes: str | None) -> FileReader
 
 @contextmanager
 def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredArray]:
-    """The array behind a path in its own order of axes; several files become one.
+    """Open the array of a path with the axes in the order of the file; several files are stacked.
 
     Raises
     ------
     ImageError
-        As `open_image`.
+        As for `open_image`.
     """
     with ExitStack() as open_files:
         opened = [(open_files.enter_context(_open_one(data)), data.file) for data in expand_paths(path)]
@@ -158,7 +158,7 @@ def open_stored(path: str | Path, *, stack_along: str = "z") -> Iterator[StoredA
 
 
 def _booleans_to_uint8(array: StoredArray) -> StoredArray:
-    """The array with truth values as 0 and 1 of type uint8, whatever the format: all others calculate with numbers."""
+    """Return the array with booleans converted to uint8 (0 and 1); other code expects numbers."""
     if array.dtype.kind != "b":
         return array
     read = array.read
@@ -169,7 +169,7 @@ def _open_one(path: DataPath) -> AbstractContextManager[StoredArray]:
     if advice := unsupported_format_advice(path.file.name):
         raise ImageError(f"{path}: {advice}")
     if path.kind not in _OPENERS:
-        raise ImageError(f"{path}: unknown kind of file, expected one of {' '.join(EXTENSIONS)}")
+        raise ImageError(f"{path}: unknown file format, expected one of {' '.join(EXTENSIONS)}")
     if path.series is not None and path.kind not in _NUMBERED:
         raise ImageError(f"{path}: {path.kind} files hold no numbered images; leave #{path.series} out")
     return _OPENERS[path.kind](path)

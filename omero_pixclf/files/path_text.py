@@ -1,7 +1,7 @@
-"""Paths as text that every table, database and report takes, and back.
+"""Conversion of paths to valid Unicode text for tables, databases and reports, and back.
 
-A file's name is bytes, which need not be UTF-8 (names from old Latin-1 shares are not). Python carries such bytes as
-lone surrogates, which UTF-8 refuses. A path that is no text is written as a ``file:`` address (RFC 8089).
+A file name is a sequence of bytes that need not be UTF-8 (names from old Latin-1 shares are not). Python represents
+such bytes as lone surrogates, which cannot be encoded as UTF-8. Such a path is written as a ``file:`` URL (RFC 8089).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ADDRESS = "file://"
 
 
 def path_to_text(path: str) -> str:
-    r"""An absolute path as text; one whose bytes are not UTF-8 as a ``file:`` address.
+    r"""Return an absolute path as text; a path whose bytes are not UTF-8 as a ``file:`` URL.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def path_to_text(path: str) -> str:
 
 
 def path_from_text(text: str) -> str:
-    r"""The path that `path_to_text` was given.
+    r"""Return the path from the result of `path_to_text`.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def path_from_text(text: str) -> str:
 
 
 def printable_info(info: ImageInfo) -> ImageInfo:
-    """What is known of an image in a file, with paths as text; `path_from_text` of its key is the file again."""
+    """Return an image's description with paths as text; `path_from_text` of its key gives the file."""
     place = replace(info.place, container=path_to_text(info.place.container), name=_printable_name(info.place.name))
     return replace(
         info, key=path_to_text(info.key), name=_printable_name(info.name), place=place, problem=printable(info.problem)
@@ -57,12 +57,12 @@ def printable_info(info: ImageInfo) -> ImageInfo:
 
 
 def _printable_name(text: str) -> str:
-    """A name as it is meant, also where this process takes file names for something else than UTF-8."""
+    """Return a name decoded as UTF-8, whatever encoding this process uses for file names."""
     return _to_bytes(text).decode(errors="backslashreplace")
 
 
 def _to_bytes(path: str) -> bytes:
     try:
         return os.fsencode(path)
-    except UnicodeEncodeError:  # text that the file system's encoding does not have
+    except UnicodeEncodeError:  # characters that the file system's encoding does not have
         return path.encode(errors="surrogateescape")

@@ -1,4 +1,4 @@
-"""Names of files as ilastik takes them: ``stack.h5/volume/data``, globs, and lists joined by the path separator."""
+"""Paths as ilastik's command line accepts them: ``stack.h5/volume/data``, globs, and lists joined by a separator."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _HDF5 = (".h5", ".hdf5", ".ilp")
 
 @dataclass(frozen=True)
 class DataPath:
-    """A file (or store) and, where it holds several arrays or images, which one.
+    """A file (or store) and, if given, the array or image in it.
 
     Attributes
     ----------
     file
         The path on disk.
     inside
-        The name of the array within, without a leading slash; None where not given.
+        The name of the array in the file, without a leading slash; None if not given.
     series
-        The number of the image within, from 0; None where not given.
+        The number of the image in the file, from 0; None if not given.
     """
 
     file: Path
@@ -50,9 +50,9 @@ class DataPath:
 
 
 def split_path(path: str | Path) -> DataPath:
-    """The file and the array or image within it that a path names.
+    """Split a path into a file and the array or image in it.
 
-    What is on disk decides where there are several readings: ``exports.h5/a.tif`` is a file in a folder.
+    If a path can be read in several ways, the files on disk decide: ``exports.h5/a.tif`` may be a file in a folder.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def split_path(path: str | Path) -> DataPath:
 
 
 def _split_container(text: str) -> tuple[str, str]:
-    """The part of a path that is an HDF5 file or a Zarr store, and the rest; all of it and "" where there is none."""
+    """Split a path after an HDF5 file or a Zarr store in it; returns the whole path and "" if there is none."""
     if is_file(text):
         return text, ""
     ends = [i for i, letter in enumerate(text) if letter == "/" and i] + [len(text)]
@@ -90,7 +90,7 @@ def _split_container(text: str) -> tuple[str, str]:
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a path is a folder of files, and no Zarr store or part of one, whatever it is called."""
+    """Whether a path is a folder of files, and not a Zarr store or part of one, whatever its name."""
     if not is_dir(path):
         return False
     data = split_path(path)
@@ -98,18 +98,18 @@ def is_folder(path: str | Path) -> bool:
 
 
 def is_pattern(path: str | Path) -> bool:
-    """Whether a path stands for several files: a glob, or names joined by the path separator."""
+    """Whether a path is a glob or a list of names joined by the path separator."""
     text = os.fspath(path)
     return not exists(split_path(text).file) and ("*" in text or os.pathsep in text)
 
 
 def expand_paths(path: str | Path) -> tuple[DataPath, ...]:
-    """All arrays that a path, a glob or a list of these stands for, sorted by name.
+    """Return all arrays of a path, a glob or a list of these, sorted by name.
 
     Raises
     ------
     ImageError
-        Where nothing is there by that name.
+        If no such file exists.
     """
     text = os.fspath(path)
     parts = [p for p in text.split(os.pathsep) if p] if is_pattern(text) else [text]
@@ -128,10 +128,10 @@ def _expand_one(text: str) -> list[DataPath]:
 
 
 def _find_files(pattern: str) -> list[Path]:
-    """The files that a glob stands for.
+    """Return the files that match a glob.
 
-    Names with ``[1]`` or ``?`` are more common than choices, so only ``*`` is special at first. Where nothing is found,
-    the other signs are, too, as for ilastik, but not in the names of folders that exist.
+    File names with ``[1]`` or ``?`` are more common than such wildcards, so at first only ``*`` is a wildcard. If
+    nothing matches, the others are wildcards, too, as in ilastik, but not in the names of existing folders.
     """
     folder = next((p for p in Path(pattern).parents if p.is_dir()), Path())
     rest = str(Path(pattern).relative_to(folder))
@@ -141,7 +141,7 @@ def _find_files(pattern: str) -> list[Path]:
 
 
 def _filter_names(names: Sequence[str], pattern: str) -> list[str]:
-    """The names that a pattern stands for, read as `_find_files` reads one."""
+    """Return the names that match a pattern by the rules of `_find_files`."""
     stars = re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
     return [name for name in names if stars.fullmatch(name)] or fnmatch.filter(names, pattern)
 
@@ -156,7 +156,7 @@ def _names_inside(file: Path, pattern: str) -> list[str]:
 
 
 def dataset_nickname(paths: Sequence[DataPath]) -> str:
-    """The short name that ilastik gives a dataset, for file names of results.
+    """Return the short name that ilastik gives a dataset, which names of result files contain.
 
     Examples
     --------

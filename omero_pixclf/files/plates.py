@@ -1,4 +1,4 @@
-"""Plates as files describe them: wells, fields and acquisitions, and where each image lies."""
+"""Plates described by image files: wells, fields, acquisitions, and the position of each image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Plate", "WellSample"]
 
 @dataclass(frozen=True)
 class WellSample:
-    """Where an image of a plate was taken: row, column and field from 0, and the number of the acquisition, if any."""
+    """The position of an image on a plate: row, column and field from 0, and the number of the acquisition, if any."""
 
     series: int
     row: int
@@ -20,24 +20,24 @@ class WellSample:
 
 @dataclass(frozen=True)
 class Plate:
-    """A plate whose fields are images of the same content.
+    """A plate whose fields are images of one file or store.
 
     Attributes
     ----------
     name
-        What the files call it; empty where it has no name.
+        Its name in the files; empty if it has none.
     rows, columns
         Its size.
     acquisitions
         Names of its acquisitions.
     well_samples
-        Where its images lie.
+        The positions of its images.
     screen
-        The name of the screen that the files put it into, if they do.
+        The name of its screen; None if the files name none.
     wells
-        Rows and columns of wells that the files describe, beside those of the well_samples.
+        Rows and columns of all described wells, also of those without images.
     naming_conventions
-        How rows and columns are called: ``"letter"`` or ``"number"``.
+        How rows and columns are named: ``"letter"`` or ``"number"``.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Files that a command reads: images, masks, projects. No output may replace or change one of them.
+"""Protection of input files (images, masks, projects) against being overwritten by outputs.
 
-Names are compared as every file system may take them: through symbolic links, hard links and other spellings, and
-without regard to case and Unicode form, since the same folder may be used from macOS or Windows.
+Paths are compared through symbolic links, hard links and other spellings, and without regard to case and Unicode form,
+since the same folder may be used from macOS or Windows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ADVICE = "Choose another name or folder with --output_filename_format"
 
 @dataclass(frozen=True)
 class _Input:
-    """One input: what it is for the user, and which array of its file is read (None: the whole file)."""
+    """One input: its role in messages, and the array of its file that is read (None: the whole file)."""
 
     role: str
     name: str
@@ -38,7 +38,7 @@ class _Input:
 
 
 class ProtectedFiles:
-    """The inputs of a command, and the check that an output is none of them.
+    """The inputs of a command, and the check that an output is not one of them.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class ProtectedFiles:
         self._seen: set[tuple[str, str | None]] = set()
 
     def add(self, role: str, file: Path, array: str | None = None) -> None:
-        """Protect a file, a store (a folder, such as OME-Zarr) or one array of an HDF5 file."""
+        """Protect a file, a store (a folder such as OME-Zarr) or one array of an HDF5 file."""
         one = _Input(role, str(DataPath(file, array)), file, array)
         if (str(file), array) in self._seen:
             return
@@ -69,9 +69,9 @@ class ProtectedFiles:
             self._folders.setdefault(_name_identity(folder), one)
 
     def add_images(self, role: str, paths: Iterable[str]) -> None:
-        """Protect everything that images or masks are read from, as the command line names them.
+        """Protect all files that images or masks, as named on the command line, are read from.
 
-        Names that lead nowhere are left to whoever opens them.
+        Paths that do not exist are ignored here; opening them fails later.
         """
         for path in paths:
             with suppress(PixclfError):
@@ -92,23 +92,23 @@ class ProtectedFiles:
     def check(
         self, output: Path, array: str | None = None, *, of: str, what: str = "its result", advice: str = _ADVICE
     ) -> None:
-        """Refuse an output that is an input, lies in a store that is one, or is a folder around one.
+        """Refuse an output that is an input, is in a store that is an input, or is a folder that contains one.
 
         Parameters
         ----------
         output
             The file to be written; ``{slice_index}`` in its name stands for any number.
         array
-            Its array, where it is an HDF5 file that may hold others.
+            The name of the array, for an HDF5 file that may hold others.
         of
-            The image that it is the result of, or the option that names it.
+            The image whose result it is, or the option that names it.
         what, advice
             Words of the message: what would overwrite the input, and what to do.
 
         Raises
         ------
         UsageError
-            The message says which input it is and what to do.
+            The message names the input and says what to do.
         """
         for path in _output_files(output):
             for one in self._inputs_at(path):
@@ -125,7 +125,7 @@ class ProtectedFiles:
 
 
 def file_identities(path: Path) -> list[Identity]:
-    """What tells that two names are one file: folder and name without case, and the file's number on its disk."""
+    """Return the identities of a file: its folder and name without case, and its device and inode numbers."""
     found: list[Identity] = [_name_identity(path)]
     with suppress(OSError, ValueError):
         facts = path.stat()
@@ -134,7 +134,7 @@ def file_identities(path: Path) -> list[Identity]:
 
 
 def check_results_folder(folder: Path) -> None:
-    """Refuse a folder for results that is a Zarr store or in one: stores are images, and nothing is added to them.
+    """Refuse a results folder that is a Zarr store or is in one: nothing is added to images.
 
     Raises
     ------
@@ -152,13 +152,13 @@ def check_results_folder(folder: Path) -> None:
 
 
 def _name_identity(path: Path) -> Identity:
-    """The real folder of a path, and its last part as a file system that ignores case compares it."""
-    whole = Path(os.path.abspath(path))  # noqa: PTH100 - a link at the end is a name of its own
+    """Return the real folder of a path, and its name as a file system without case distinction compares it."""
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - a link at the end is not followed
     return os.path.realpath(whole.parent), unicodedata.normalize("NFC", whole.name).casefold()
 
 
 def _output_files(output: Path) -> list[Path]:
-    """The files that an output will be: itself, or those there are already of a sequence."""
+    """Return the files of an output: the file itself, or the existing files of a sequence."""
     if SLICE_INDEX not in output.name:
         return [output]
     before, _, after = output.name.partition("{" + SLICE_INDEX)
@@ -180,7 +180,7 @@ def _name_parts(name: str) -> list[str]:
 
 
 def _arrays_overlap(file: Path, read: str, written: str) -> bool:
-    """Whether writing one array of an HDF5 file would replace the other, or a group around it."""
+    """Whether writing one array of an HDF5 file would replace the other, or a group that contains it."""
     a, b = _name_parts(read), _name_parts(written)
     if a[: len(b)] == b or b[: len(a)] == a:
         return True
@@ -194,7 +194,7 @@ def _arrays_overlap(file: Path, read: str, written: str) -> bool:
             source = opened["/".join(a)]
             return bool(there == source or (isinstance(there, h5py.Group) and _contains_object(there, source)))
     except (OSError, RuntimeError, KeyError, ValueError):
-        return True  # a file that cannot be looked into is not written to
+        return True  # a file that cannot be read is not changed
 
 
 def _contains_object(group: Any, wanted: Any) -> bool:
@@ -202,7 +202,7 @@ def _contains_object(group: Any, wanted: Any) -> bool:
 
 
 def _ome_tiff_members(data: DataPath) -> tuple[Path, ...]:
-    """The other files of an OME-TIFF that is several; none where the file cannot be read."""
+    """Return the files of an OME-TIFF image in several files; none if the file cannot be read."""
     from omero_pixclf.files.tiff.tiff_file import list_member_files, open_tiff_file
 
     with suppress(PixclfError), open_tiff_file(data.file, alone=True) as tiff:
@@ -212,7 +212,7 @@ def _ome_tiff_members(data: DataPath) -> tuple[Path, ...]:
 
 
 def _hdf5_sources(file: Path, inside: str | None) -> tuple[str | None, list[tuple[Path, str | None]]]:
-    """The name of the array that is read, None where it cannot be told, and the other files that it is stored in."""
+    """Return the name of the array that is read (None if unknown), and the other files that it is stored in."""
     from omero_pixclf.files.hdf5.hdf5_reader import array_names
 
     try:
@@ -225,9 +225,9 @@ def _hdf5_sources(file: Path, inside: str | None) -> tuple[str | None, list[tupl
 
 
 def _linked_sources(file: Path, name: str) -> Iterator[tuple[Path, str | None]]:
-    """Files (and arrays) that an array takes its values from, through any number of files on the way.
+    """Yield the files (and arrays) that an array takes its values from, through any number of linked files.
 
-    A file that cannot be opened is there as a whole, since what it takes from others cannot be told.
+    A file that cannot be opened is protected as a whole, since its links are unknown.
     """
     import h5py
 
@@ -252,7 +252,10 @@ def _linked_sources(file: Path, name: str) -> Iterator[tuple[Path, str | None]]:
 
 
 def _next_sources(opened: Any, file: Path, name: str) -> Iterator[tuple[Path, str | None, bool]]:
-    """Files that an array is in by one step: a link, raw files, virtual sources; True where all of it is protected."""
+    """Yield the files that an array refers to directly: by a link, raw files or virtual sources.
+
+    The third value is True if the whole file is protected.
+    """
     import h5py
 
     parts = _name_parts(name)
@@ -277,5 +280,5 @@ def _next_sources(opened: Any, file: Path, name: str) -> Iterator[tuple[Path, st
 
 
 def _candidate_paths(file: Path, name: str) -> list[Path]:
-    """Where HDF5 looks for a file that another one names: in its folder, and in that of the file it is a link to."""
+    """Return the paths at which HDF5 looks for a linked file: in the folder of the file, and of its link's target."""
     return list(dict.fromkeys((file.parent / name, Path(os.path.realpath(file)).parent / name)))

@@ -1,6 +1,6 @@
-"""Paths that files name: OME-XML's ``FileName``, the ``path`` entries of OME-Zarr metadata, and their like.
+"""Paths written in image files: ``FileName`` of OME-XML, ``path`` of OME-Zarr metadata and others.
 
-A name that is read from a file is somebody else's input. It may name only what lies in the folder that was given.
+Such a path is untrusted input: it may refer only to files in the folder that the user gave.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ _DRIVE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 def resolve_reference(
     base: Path, name: object, *, within: Path | None = None, source: Path | None = None, follow_links: bool = False
 ) -> Path:
-    """Return the path that a name read from a file stands for; it never leaves a folder.
+    """Resolve a path that was read from a file; the result is always in a given folder.
 
     Parameters
     ----------
     base
-        The folder that names are relative to.
+        The folder that the path is relative to.
     name
-        What the file says.
+        The path as the file has it.
     within
-        The folder that may not be left, ``base`` or a folder above it; ``base`` by default.
+        The folder that must contain the result: ``base`` (the default) or a folder above it.
     source
-        The file that holds the name, for the message.
+        The file that holds the path, for the message.
     follow_links
-        Accept symbolic links whose targets lie outside. For files of the user who runs the program, never for files
+        Accept symbolic links whose targets are outside. For files of the user who runs the program, never for files
         that were sent to a server.
 
     Raises
     ------
     ImageError
-        Where the name is no relative path, or leads out of the folder, by ``..`` or by a symbolic link.
+        If the path is not relative, or leads out of the folder by ``..`` or by a symbolic link.
 
     Examples
     --------
@@ -61,26 +61,26 @@ def resolve_reference(
 
 
 def check_within(path: Path, root: Path, *, name: str | None = None, source: str | None = None) -> None:
-    """Refuse a path that symbolic links lead out of a folder; ImageError where they do."""
+    """Refuse a path that symbolic links lead out of a folder; raises ImageError."""
     try:
         inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError, ValueError):  # a loop of links, or a name that no file can have
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or an impossible file name
         inside = False
     if not inside:
         raise _outside_error(source or str(path), name or path.name, root)
 
 
 def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: Iterable[Path] = ()) -> None:
-    """Refuse a TIFF whose series tifffile has read from files outside a folder.
+    """Refuse a TIFF file if tifffile has read its series from files outside a folder.
 
     tifffile follows several kinds of metadata to other files (OME-XML, Micro-Manager, NDTiff.index), not all of which
-    can be looked through before. ``series`` are tifffile's; ``links`` are files that may be there although they lie
-    outside, or are links to such.
+    can be checked before. ``series`` are tifffile's; ``links`` are files that are allowed although they, or the targets
+    of their links, are outside.
 
     Raises
     ------
     ImageError
-        Where a page lies in a file outside.
+        If a page is in a file outside.
     """
     known = {os.path.realpath(link) for link in links}
     parents = {id(p.parent): p.parent for one in series for p in one.pages if p is not None}
@@ -92,6 +92,6 @@ def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: I
 
 def _outside_error(source: str, name: str, root: Path) -> ImageError:
     return ImageError(
-        f"{source}: names {name!r}, which lies outside of {root.name or root}; a file may name only files that lie "
-        "with it: put all of them into one folder, and let the names be relative"
+        f"{source}: names {name!r}, which lies outside of {root.name or root}; a file may refer only to files in its "
+        "folder: put all of them into one folder and use relative paths"
     )

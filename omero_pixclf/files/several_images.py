@@ -1,4 +1,4 @@
-"""What is said of a file or store that holds several images, where one is expected."""
+"""The error for a file or store with several images, if one image is expected."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _LONGEST = 500  # characters of each
 
 
 class SeveralImagesError(ImageError):
-    """A path names several images; ``addresses`` name each of them.
+    """A path stands for several images; ``addresses`` has a path for each.
 
     Parameters
     ----------
     name
         The path.
     addresses
-        Paths that `omero_pixclf.files.opening.open_image` opens, in the file's own order.
+        Paths for `omero_pixclf.files.opening.open_image`, in the order of the file.
     kind
-        What the path names: ``"an OME-Zarr plate"``.
+        What the path is: ``"an OME-Zarr plate"``.
     missing
-        Wells that a plate lists and that are not there.
+        Wells that a plate lists and that do not exist.
 
     Examples
     --------

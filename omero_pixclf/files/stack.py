@@ -1,4 +1,4 @@
-"""Several files of one shape as one array, side by side along an axis."""
+"""Several files of the same shape, stacked along an axis into one array."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["stack_arrays"]
 
 
 def stack_arrays(arrays: Sequence[StoredArray], along: str) -> StoredArray:
-    """The arrays one after the other along an axis; an axis that they do not have comes first.
+    """Stack arrays along an axis; a new axis becomes the first.
 
     Raises
     ------
     ImageError
-        Where the arrays differ in axes, type or in their extents along the other axes.
+        If the arrays differ in axes, type or extent along the other axes.
     """
     first = arrays[0]
     keys = axis_keys(first.axes)

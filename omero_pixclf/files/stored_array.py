@@ -1,4 +1,4 @@
-"""An array as a file holds it, and the same as an image of five axes."""
+"""An array in the axis order of its file, and a reader that gives its blocks as ``(t, z, y, x, c)``."""
 
 from __future__ import annotations
 
@@ -36,33 +36,33 @@ _LARGEST_CHUNK = 4 << 30
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An open array in a file, in the file's own order of axes.
+    """An open array in a file, with its axes in the order of the file.
 
     Attributes
     ----------
     name
-        The path, with the array's name where the file holds several.
+        The path, with the name of the array if the file holds several.
     shape, dtype
-        As stored (byte order native).
+        As stored; byte order native.
     axes
-        As the file names them, or as ilastik guesses.
+        As in the file, or as ilastik assumes.
     read
-        ``read(slices)`` gives that part; may be called from several threads.
+        ``read(slices)`` returns a part; safe to call from several threads.
     channels
-        Channel names where the file has them, else empty.
+        Channel names; empty if the file has none.
     drange
-        The data range that the file declares, if it does.
+        The data range that the file declares (ilastik's attribute), or None.
     cache_bytes
-        Bytes of decoded pixels that reading keeps at most.
+        The largest number of bytes of decoded pixels that the reader keeps in memory.
     files
-        The files (and folders) whose sizes and times of change tell whether the pixels are still the same; none for
-        the file that was opened.
+        The files (and folders) whose sizes and modification times show whether the pixels have changed; empty for the
+        file that was opened.
     place
-        The well that the image lies in, where the file is a plate's; else None.
+        The well of the image on a plate; None if the file describes no plate.
     label
-        What tells the image from the others of its file, ``"#1"`` or ``"/A/1/0"``; empty where it is the only one.
+        Distinguishes the image from others of its file, ``"#1"`` or ``"/A/1/0"``; empty if it is the only one.
     axes_problem
-        Why ``axes`` are a guess although the file says something; empty where they are not, or the file says nothing.
+        Why the axes in the file are not used; empty if they are, or the file has none.
     has_named_axes
         Whether the file itself names its axes.
     """
@@ -85,15 +85,15 @@ class StoredArray:
 def check_array_size(
     name: str, shape: Sequence[int], dtype: np.dtype[Any], chunks: Sequence[int] | None = None
 ) -> None:
-    """Refuse extents that no file can have, and chunks that no memory takes: a file says what it likes.
+    """Refuse impossible array sizes, and chunks too large for memory: metadata of a file may be damaged or hostile.
 
     Raises
     ------
     ImageError
-        Where all pixels together, or those of one chunk, which is decoded whole, would take too many bytes.
+        If all pixels, or those of one chunk (decoded at once), would take too many bytes.
     """
     if prod(map(int, shape)) * dtype.itemsize >= _LARGEST_IMAGE:
-        raise ImageError(f"{name}: says that it has the shape {tuple(shape)}, more than any image; it is damaged")
+        raise ImageError(f"{name}: its shape is {tuple(shape)}, larger than any image; the file is damaged")
     size = prod(map(int, chunks or ())) * dtype.itemsize
     if chunks and size > _LARGEST_CHUNK:
         raise ImageError(
@@ -103,12 +103,12 @@ def check_array_size(
 
 
 def rename_axes(array: StoredArray, axes: Axes) -> StoredArray:
-    """The same array under other axes; resolution and unit stay with an axis whose key stays where it was.
+    """Return the array with other axes; if they are those of the file, resolutions and units are kept.
 
     Raises
     ------
     ImageError
-        Where the number of axes differs.
+        If the number of axes differs.
     """
     wanted = axis_keys(axes)
     if len(wanted) != len(array.shape):
@@ -148,7 +148,7 @@ class FileReader:
 
 
 def pixel_size_um(axes: Axes) -> tuple[float | None, float | None, float | None]:
-    """Micrometres per pixel along ``(z, y, x)``; None where the file gives none, or a unit that is no length."""
+    """Return micrometres per pixel along ``(z, y, x)``; None if the file gives none, or a unit that is not a length."""
     by_key = {a.key: a for a in axes}
     z, y, x = (_to_micrometres(by_key[k].resolution, by_key[k].unit) if k in by_key else None for k in "zyx")
     return (z, y, x)
@@ -160,15 +160,15 @@ def _to_micrometres(size: float, unit: str) -> float | None:
 
 
 def fingerprint(files: Sequence[Path], folder: Path, name: str) -> str:
-    """What tells these pixels from others without reading them: names, sizes and times of change of the files.
+    """Return a fingerprint of the pixels without reading them: names, sizes and modification times of the files.
 
-    A file that was copied or touched counts as another one; that costs a computation, never a wrong result. ``folder``
-    is what the names are relative to, as far as they lie in it.
+    A copied or touched file has another fingerprint; that costs a computation, but never gives a wrong result. Names of
+    files in ``folder`` are taken relative to it.
 
     Raises
     ------
     ImageError
-        Where a file is not there any more.
+        If a file does not exist any more.
     """
     digest = hashlib.sha256(name.encode(errors="surrogateescape"))
     for file in files:

@@ -98,8 +98,8 @@ def test_a_cut_file_is_refused_in_run_and_predict(tmp_path: Path, part: float) -
     (tmp_path / "cut.tif").write_bytes(data[: int(part * len(data))])
     done = run("cut.tif", cwd=tmp_path)
     assert done.returncode != 0
-    assert "cut.tif is incomplete: it says 8 images, " in done.stdout + done.stderr
+    assert "cut.tif is incomplete: it declares 8 images, " in done.stdout + done.stderr
     predicted = predict(*PLATE, "cut.tif", cwd=tmp_path)
     assert predicted.returncode != 0
-    assert "cut.tif is incomplete: it says 8 images, " in predicted.stdout + predicted.stderr
+    assert "cut.tif is incomplete: it declares 8 images, " in predicted.stdout + predicted.stderr
     assert not list(tmp_path.glob("*.h5"))

@@ -1,1 +1,1 @@
-"""Results as files: formats, names, value ranges, chunks."""
+"""Export of results to files: formats, file names, value ranges, chunks."""

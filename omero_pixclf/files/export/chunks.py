@@ -1,4 +1,4 @@
-"""The size of the pieces in which an array is stored."""
+"""Chunk shapes of HDF5 and Zarr arrays, and the memory for chunks that are not complete yet."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _LEAST = 64 << 20
 
 
 def near_cubic_chunks(limits: Sequence[int], volume: float) -> tuple[int, ...]:
-    """The most even box of about ``volume`` elements within ``limits``; ilastik's chunks are of this shape.
+    """Return the most cube-like box of about ``volume`` elements within ``limits``, as ilastik chooses chunks.
 
-    Short axes are taken whole first, so that the others share what is left.
+    Short axes are taken completely, and the others share the rest.
 
     Examples
     --------
@@ -35,11 +35,11 @@ def near_cubic_chunks(limits: Sequence[int], volume: float) -> tuple[int, ...]:
 
 
 def chunk_buffer_bytes(target: OutputArray, chunks: Sequence[int]) -> int:
-    """Memory for chunks that are not full yet, such that blocks in the order of the pixels fill each chunk once.
+    """Return the memory in bytes for incomplete chunks, so that blocks in pixel order complete each chunk once.
 
-    Never more than the target's room; with less than is wanted, chunks are packed more than once.
+    At most the target's ``buffer_bytes``. With less memory than needed, chunks are compressed more than once.
 
-    Blocks run along x first: the chunks of a whole row, of all channels and of two layers in z wait at the same time.
+    Blocks run along x first, so the chunks of a row, of all channels and of two layers along z are incomplete at once.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The formats in which results are written, under ilastik's names."""
+"""The export formats by ilastik's names, and how each writes the blocks of a result."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ __all__ = ["FORMATS", "ExportFormat", "get_format", "reorder_axes"]
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One way to store a result.
+    """One export format.
 
     Attributes
     ----------
     extension
-        Of the file, without a dot.
+        The file extension, without a dot.
     open
-        ``open(path, inside, target)`` gives a context with the function that takes blocks.
+        ``open(path, inside, target)`` returns a context manager that yields the function for writing blocks.
     keys
-        The order of axes that the format prescribes; empty where it stores any.
+        The axis order of the format; empty if it stores any order.
     buffer_bytes
-        Bytes that writing a target may hold back in memory.
+        Returns the memory in bytes that writing a target may take for pixels that are not written yet.
     """
 
     extension: str
@@ -46,20 +46,20 @@ class ExportFormat:
 
 
 def get_format(name: str) -> ExportFormat:
-    """A format by ilastik's name for it.
+    """Return a format by ilastik's name.
 
     Raises
     ------
     UsageError
-        Where it is unknown, or one of ilastik's that is not written here.
+        If it is unknown, or a format of ilastik that is not supported.
     """
     if name in FORMATS:
         return FORMATS[name]
-    raise UsageError(f"output format {name!r} is not written; choose one of: {', '.join(FORMATS)}")
+    raise UsageError(f"output format {name!r} is not supported; choose one of: {', '.join(FORMATS)}")
 
 
 def reorder_axes(target: OutputArray, keys: str) -> OutputArray:
-    """The target with its axes in a prescribed order; those it does not have are added with size 1."""
+    """Return the target with its axes in this order; missing axes are added with size 1."""
     if not keys:
         return target
     by_key = {k: i for i, k in enumerate(target.keys)}
@@ -117,7 +117,7 @@ def _ome_tiff(path: Path, _: str, target: OutputArray) -> AbstractContextManager
 
 @contextmanager
 def _single_plane(path: Path, target: OutputArray, save: Callable[[Path, NDArray[Any]], None]) -> Iterator[WriteBlock]:
-    """A picture of one plane: every axis but two and the channels must have size 1."""
+    """Write a picture of one plane: all axes except two and the channels must have size 1."""
     _check_axis_count(path, target, 2)
     with open_scratch_array(path, target) as (write, array):
         yield write
@@ -128,7 +128,7 @@ def _single_plane(path: Path, target: OutputArray, save: Callable[[Path, NDArray
 def _sequence(
     path: Path, target: OutputArray, save: Callable[[Path, OutputArray, NDArray[Any]], None], count: int
 ) -> Iterator[WriteBlock]:
-    """A file for every step along the first axis that has more than one; ``{slice_index}`` in the name counts them."""
+    """Write a file for each step along the first axis with more than one entry; ``{slice_index}`` numbers them."""
     if "{slice_index" not in path.name:
         raise UsageError(f"{path.name}: a sequence needs '{{slice_index}}' in its file name template")
     _check_axis_count(path, target, count)
@@ -154,7 +154,7 @@ def _first_step(target: OutputArray, axis: int) -> OutputArray:
 
 
 def _check_axis_count(path: Path, target: OutputArray, most: int) -> None:
-    """Refuse more axes (besides channels) than a format holds; in a sequence whose first axis is c, c is a step."""
+    """Refuse more axes (besides channels) than a format holds; if c is the first axis of a sequence, it counts."""
     long = [k for k, n in zip(target.keys, target.shape, strict=True) if n > 1]
     least = 0 if most == 2 else most
     count = len([k for k in long if k != "c"]) + (1 if most > 2 and long[:1] == ["c"] else 0)
@@ -166,7 +166,7 @@ def _check_axis_count(path: Path, target: OutputArray, most: int) -> None:
 
 
 def _to_plane(array: NDArray[Any], keys: str) -> NDArray[Any]:
-    """A plane as (rows, columns) or (rows, columns, channels); columns run along x where there is an x."""
+    """Return a plane as (rows, columns) or (rows, columns, channels); columns run along x if there is an x axis."""
     long = [k for k, n in zip(keys, array.shape, strict=True) if n > 1]
     rest = [k for k in keys if k not in long and k != "c"]
     while len([k for k in long if k != "c"]) < 2 and rest:

@@ -1,4 +1,4 @@
-"""From a result inside, block by block, to a file as ilastik's export writes it."""
+"""Export settings, the plan of an exported file, and writing results block by block as ilastik does."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ CutoutBounds = tuple[tuple[int | None, ...], tuple[int | None, ...]]
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """How a result is to be written; the names are those of ilastik's options.
+    """How to write a result; the names are those of ilastik's options.
 
     Attributes
     ----------
     output_format
         A key of `omero_pixclf.files.export.formats.FORMATS`.
     output_filename_format, output_internal_path
-        Templates for the file's name and for that of the array within.
+        Templates for the file name and for the name of the array in the file.
     export_dtype
-        The stored type; None keeps the result's own.
+        The stored type; None keeps the type of the result.
     pipeline_result_drange, export_drange
-        The range before and the one that it is mapped onto.
+        The range of the result, and the range that it is mapped to.
     output_axis_order
-        Axes of the file; axes left out must have size 1. None keeps the image's.
+        Axes of the file; axes that are left out must have size 1. None keeps those of the image.
     cutout_subregion
-        Start and stop along the result's axes (channels included); None for an end stands for the image's.
+        Start and stop along the result's axes (channels included); None stands for the end of the image.
     folder
-        What relative file names are relative to; None for the working directory.
+        The folder for relative file names; None for the working directory.
     """
 
     output_format: str = "hdf5"
@@ -82,7 +82,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class ResultDescription:
-    """A result before it is written: what it is called, and what its pixels will be.
+    """The description of a result before it is computed: its name, shape, type and axes.
 
     Attributes
     ----------
@@ -91,9 +91,9 @@ class ResultDescription:
     shape, dtype
         Extents along ``axes``; the type in which it is computed.
     axes
-        The image's axes; ``c`` last where the image has none.
+        The image's axes; ``c`` is appended if the image has no channel axis.
     drange
-        The range of its values where it is known.
+        The range of its values, if known.
     channels
         Names along ``c``, or empty.
     colors, labels
@@ -150,12 +150,12 @@ class ExportPlan:
 
 
 def plan_export(export: ExportSettings, result: ResultDescription, *, dataset_dir: str, nickname: str) -> ExportPlan:
-    """Settle where and how a result is written, before it is computed.
+    """Plan the file and layout of a result before it is computed.
 
     Raises
     ------
     UsageError, ImageError
-        Where the options do not fit the result.
+        If the options do not fit the result.
     """
     form = get_format(export.output_format)
     keys = axis_keys(result.axes)
@@ -191,14 +191,14 @@ def plan_export(export: ExportSettings, result: ResultDescription, *, dataset_di
 
 
 def output_address(export: ExportSettings, values: Mapping[str, Any]) -> tuple[Path, str]:
-    """The file of a result and the name of its array within, from the fields of the templates.
+    """Return the file of a result and the name of the array in it, from the fields of the templates.
 
     Raises
     ------
     UsageError
-        Where a template is malformed.
+        If a template is malformed.
     OutputError
-        Where the name is longer than file systems take.
+        If the name is longer than file systems allow.
     """
     extension = get_format(export.output_format).extension
     path = output_path(export.output_filename_format, values, extension, folder=export.folder)
@@ -208,7 +208,7 @@ def output_address(export: ExportSettings, values: Mapping[str, Any]) -> tuple[P
 
 
 def _cutout_bounds(export: ExportSettings, result: ResultDescription) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The part to write along the result's own axes; what reaches beyond the image is clipped, as in ilastik."""
+    """Return start and stop of the part to write along the result's axes, clipped to the image, as in ilastik."""
     if export.cutout_subregion is None:
         return (0,) * len(result.shape), result.shape
     start, stop = export.cutout_subregion
@@ -218,14 +218,16 @@ def _cutout_bounds(export: ExportSettings, result: ResultDescription) -> tuple[t
     low = tuple(max(0, a or 0) for a in start)
     high = tuple(min(n, b or n) for b, n in zip(stop, result.shape, strict=True))
     if any(a >= b for a, b in zip(low, high, strict=True)):
-        raise UsageError(f"--cutout_subregion {start}, {stop}: nothing of {facts} lies in it")
+        raise UsageError(f"--cutout_subregion {start}, {stop}: does not overlap the image of {facts}")
     return low, high
 
 
 def _reorder_axes(target: OutputArray, order: str, kind: str) -> OutputArray:
     lost = {k: n for k, n in zip(target.keys, target.shape, strict=True) if k not in order and n > 1}
     if lost:
-        raise ImageError(f"--output_axis_order {order}: {kind} has {lost}, which would fall away; cut to one first")
+        raise ImageError(
+            f"--output_axis_order {order}: {kind} has {lost}, which would be lost; cut them with --cutout_subregion"
+        )
     return reorder_axes(target, order)
 
 
@@ -237,15 +239,15 @@ def _region(keys: str, start: tuple[int, ...], stop: tuple[int, ...]) -> Region:
 
 @contextmanager
 def write_result(planned: ExportPlan) -> Iterator[Callable[[Region, NDArray[Any]], None]]:
-    """Open the file of a result; yields ``take(region, block)``, and the file appears when the context ends well.
+    """Open the file of a result; yields ``take(region, block)`` for writing blocks.
 
-    Blocks are ``(t, z, y, x, c)`` with all channels, their regions in the whole result and within the planned one
-    (along ``c`` they may reach beyond).
+    The file gets its name when the context ends without an exception. Blocks are ``(t, z, y, x, c)`` with all channels.
+    Their regions are those of the whole result, inside the planned region except along ``c``.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     whole, target = planned.region, planned.target
     with get_format(planned.output_format).open(planned.path, planned.inside, target) as write:
@@ -281,14 +283,14 @@ def save_image(
 ) -> None:
     """Write a ``(t, z, y, x, c)`` array to a file with these axes, by default in the format of its extension.
 
-    Large ones are read and written band by band.
+    Large arrays are read and written in bands.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     UsageError
-        Where the extension tells no format.
+        If the extension belongs to no format.
     """
     by_extension = {".h5": "compressed hdf5", ".npy": "numpy", ".zarr": "single-scale OME-Zarr", ".png": "png"}
     by_extension |= {".tif": "multipage tiff", ".tiff": "multipage tiff"}

@@ -1,4 +1,4 @@
-"""File names of results from ilastik's templates."""
+"""File names of results, made from ilastik's templates."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["DEFAULT_TEMPLATE", "SLICE_INDEX", "coordinate_fields", "fill_templat
 
 DEFAULT_TEMPLATE = "{dataset_dir}/{nickname}_{result_type}"
 SLICE_INDEX = "slice_index"
-"""The field that counts the files of a sequence; it is filled in when they are written."""
+"""The field with the number of a file in a sequence; it is filled in when the files are written."""
 
 
 def fill_template(template: str, values: Mapping[str, Any]) -> str:
-    """The template with the fields that are known filled in; others stay as they are.
+    """Fill in the known fields of a template; other fields stay as they are.
 
     Raises
     ------
     UsageError
-        Where braces do not match or a format after a colon does not suit the value.
+        If braces do not match or a format after a colon does not fit the value.
 
     Examples
     --------
@@ -37,12 +37,12 @@ def fill_template(template: str, values: Mapping[str, Any]) -> str:
 
 
 def template_fields(template: str) -> set[str]:
-    """The names of the fields of a template.
+    """Return the names of the fields of a template.
 
     Raises
     ------
     UsageError
-        Where braces do not match.
+        If braces do not match.
     """
     try:
         return {name for _, name, _, _ in string.Formatter().parse(template) if name is not None}
@@ -59,7 +59,7 @@ def _fill_field(values: Mapping[str, Any], text: str, name: str | None, spec: st
 
 
 def coordinate_fields(keys: str, start: Sequence[int], stop: Sequence[int]) -> dict[str, Any]:
-    """The fields that tell which part of an image a result is: ``roi``, ``x_start``, ``x_stop`` and so on.
+    """Return the fields for the part of an image that a result covers: ``roi``, ``x_start``, ``x_stop`` and so on.
 
     Examples
     --------
@@ -73,9 +73,9 @@ def coordinate_fields(keys: str, start: Sequence[int], stop: Sequence[int]) -> d
 
 
 def output_path(template: str, values: Mapping[str, Any], extension: str, *, folder: Path | None = None) -> Path:
-    """Where a result goes: the template filled in, with the format's extension, relative names below ``folder``.
+    """Return the path of a result: the filled-in template with the format's extension, relative to ``folder``.
 
-    An extension that the template itself ends with gives way to the format's; dots in the image's own name stay.
+    An extension at the end of the template is replaced by the format's; dots in the image's name stay.
     """
     extended = PurePath(template).suffix
     if extended and "}" not in extended:

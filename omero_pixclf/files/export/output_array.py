@@ -1,4 +1,4 @@
-"""What is to be written: an array's facts, before its pixels, and the function that takes them."""
+"""The description of an array to be written (shape, type, axes, names), and the type of functions that write it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from omero_pixclf.files.axes import Axes, axis_keys
 __all__ = ["LabelValue", "OutputArray", "WriteBlock"]
 
 WriteBlock = Callable[[tuple[slice, ...], NDArray[Any]], None]
-"""``write(slices, block)`` puts a block, in the target's order of axes and dtype, where it belongs."""
+"""``write(slices, block)`` writes a block, in the target's axis order and dtype, to its place."""
 
 
 @dataclass(frozen=True)
 class LabelValue:
-    """What a value of a label image stands for, and the colour that it is shown in."""
+    """The meaning of a value of a label image, and its display colour."""
 
     value: int
     name: str
@@ -35,21 +35,21 @@ class OutputArray:
     shape, dtype
         In the order of ``axes``.
     axes
-        With resolution and unit, where known.
+        With resolution and unit, if known.
     offset
-        Where the array begins in the image it was cut from, along each axis.
+        The start of the array in the image it was cut from, along each axis.
     drange
-        The range of values, of the array's own type; None where not known.
+        The range of values, in the array's type; None if unknown.
     display_mode
         ilastik's hint for viewers, ``"grayscale"`` or ``"default"``.
     channels
-        Names along ``c``; empty where they have none.
+        Names along ``c``; empty if there are none.
     colors
-        Of the channels, red, green and blue; empty where they have none.
+        Red, green and blue for each channel; empty if there are none.
     labels
-        What the values stand for; empty for objects, which are numbered only, and None where it is no label image.
+        The meaning of the values; empty for objects, which are only numbered; None if it is not a label image.
     buffer_bytes
-        Bytes in which a writer may hold back pixels that it cannot write yet.
+        The memory in bytes that a writer may use for pixels that it cannot write yet.
     """
 
     shape: tuple[int, ...]
@@ -75,10 +75,10 @@ class OutputArray:
 
     @property
     def channel_count(self) -> int:
-        """Extent along ``c``, 1 where there is none."""
+        """Extent along ``c``, 1 if there is no channel axis."""
         return dict(zip(self.keys, self.shape, strict=True)).get("c", 1)
 
     @property
     def start(self) -> tuple[int, ...]:
-        """The offset, zero along every axis where none was given."""
+        """The offset; zero along all axes if none was given."""
         return self.offset or (0,) * len(self.shape)

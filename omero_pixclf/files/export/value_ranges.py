@@ -1,4 +1,4 @@
-"""Ranges and types of exported values."""
+"""Conversion of exported values to another type or range of values, as ilastik does it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Range = tuple[float, float]
 def value_converter(
     dtype: np.dtype[Any], source: Range | None = None, target: Range | None = None
 ) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """How values are turned into what is stored.
+    """Return a function that converts values to the stored type.
 
-    With both ranges, ``source`` is mapped linearly onto ``target``, in the precision of the values, and numbers that
-    become whole numbers are rounded to the nearest (halves to even). Without, the type is changed as numpy does, which
-    cuts off decimals: probabilities as uint8 are 0 or 1. Both as in ilastik.
+    With both ranges, ``source`` is mapped linearly to ``target``, in the precision of the values, and floats are
+    rounded to the nearest integer (halves to even). Without ranges, the type is changed by numpy's cast, which
+    truncates decimals: probabilities as uint8 are 0 or 1. Both as in ilastik.
 
     Examples
     --------
@@ -47,7 +47,7 @@ def value_converter(
 def exported_range(
     known: Range | None, dtype: np.dtype[Any], source: Range | None = None, target: Range | None = None
 ) -> tuple[Any, Any] | None:
-    """The range of values after the conversion, in the stored type; None where the range before is not known."""
+    """Return the range of values after the conversion, in the stored type; None if the range before is unknown."""
     before = source if source is not None and target is not None else known
     if before is None:
         return None

@@ -1,1 +1,1 @@
-"""HDF5."""
+"""HDF5 files as ilastik reads and writes them."""

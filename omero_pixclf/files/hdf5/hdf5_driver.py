@@ -1,7 +1,7 @@
-"""A file for HDF5 to write to that survives a full disk.
+"""A file object for h5py that survives a full disk.
 
-The HDF5 library cannot close a file whose last bytes find no room: it keeps the file open and crashes at the end of
-the process. This file takes what comes after the first failure as written, and tells of the failure when asked.
+The HDF5 library cannot close a file if its last bytes do not fit on the disk: it keeps the file open and crashes when
+the process ends. This file object ignores writes after the first failure, and `check` raises that failure.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ __all__ = ["GuardedFile"]
 
 
 class GuardedFile:
-    """An unbuffered binary file as h5py wants it; after a failed write it only pretends."""
+    """An unbuffered binary file with the methods that h5py needs; it ignores writes after the first failed one."""
 
     def __init__(self, raw: BinaryIO) -> None:
         self.raw = raw
@@ -30,7 +30,7 @@ class GuardedFile:
             raise self.failure
 
     def write(self, data: Any) -> int:
-        """Write all of it at the current place."""
+        """Write all bytes at the current position."""
         left = memoryview(data).cast("B")
         size = len(left)
         try:
@@ -41,7 +41,7 @@ class GuardedFile:
         return size
 
     def readinto(self, buffer: Any) -> int:
-        """Fill the buffer; with zeros from the end of the file on."""
+        """Fill the buffer, with zeros after the end of the file."""
         left = memoryview(buffer).cast("B")
         size = len(left)
         while left:
@@ -53,13 +53,13 @@ class GuardedFile:
         return size
 
     def read(self, size: int) -> bytes:
-        """That many bytes from the current place."""
+        """Read this number of bytes from the current position."""
         buffer = bytearray(size)
         self.readinto(buffer)
         return bytes(buffer)
 
     def truncate(self, size: int | None = None) -> int:
-        """Make the file that long."""
+        """Set the size of the file."""
         try:
             if self.failure is None:
                 return self.raw.truncate(size)
@@ -68,12 +68,12 @@ class GuardedFile:
         return size or 0
 
     def seek(self, place: int, whence: int = 0) -> int:
-        """Go there."""
+        """Move to a position."""
         return self.raw.seek(place, whence)
 
     def tell(self) -> int:
-        """Where it stands."""
+        """Return the position."""
         return self.raw.tell()
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: the file is unbuffered."""

@@ -1,6 +1,6 @@
-"""Where the pixels of an HDF5 array are: in the file itself, or in others that it links to.
+"""Links and virtual arrays of HDF5: the files that hold the pixels of an array, all checked to exist.
 
-HDF5 gives zeros for what it does not find in another file, without a word.
+HDF5 itself gives zeros, without an error, for parts in files that it does not find.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from omero_pixclf.files.references import resolve_reference
 
 __all__ = ["describe_links", "external_link", "virtual_source_files"]
 
-_MOST_NESTED = 8  # arrays made of arrays that are made of others
+_MOST_NESTED = 8  # levels of virtual arrays made of virtual arrays
 _MOST_SHOWN = 5
 
 
 def external_link(path: Path, file: h5py.File, name: str) -> tuple[Path, str] | None:
-    """The file and the array in it that a name leads to through a link to another file; None where it does not.
+    """Return the file and the array that a name refers to through an external link; None if there is no such link.
 
     Raises
     ------
     ImageError
-        Where that file is not there, or outside of the folder of the first one.
+        If that file does not exist, or is outside the folder of the first one.
     """
     parts = [part for part in name.split("/") if part]
     for end in range(1, len(parts) + 1):
@@ -40,7 +40,7 @@ def external_link(path: Path, file: h5py.File, name: str) -> tuple[Path, str] | 
 
 
 def describe_links(path: Path, file: h5py.File) -> list[str]:
-    """Links of a file to others, as people read them: ``data -> other.h5/data``; those in groups included."""
+    """Return the external links of a file and its groups as text: ``data -> other.h5/data``."""
     found: list[str] = []
 
     def note(name: str, link: Any) -> None:
@@ -53,12 +53,12 @@ def describe_links(path: Path, file: h5py.File) -> list[str]:
 
 
 def virtual_source_files(path: Path, item: h5py.Dataset) -> tuple[Path, ...]:
-    """The other files that a virtual array takes its pixels from, all of them there.
+    """Return the other files that a virtual array takes its pixels from; all exist.
 
     Raises
     ------
     ImageError
-        Where one is not there, has no such array, or is outside of the folder; and for arrays stored as raw files.
+        If one does not exist, lacks the array, or is outside the folder; and for arrays stored in raw files.
     """
     return tuple(dict.fromkeys(_sources(path, item, _MOST_NESTED)))
 
@@ -71,11 +71,13 @@ def _sources(path: Path, item: h5py.Dataset, depth: int) -> list[Path]:
     if not item.is_virtual:
         return []
     if depth == 0:
-        raise ImageError(f"{said}: is made of arrays that are made of others, too many in a row; store it as it is")
+        raise ImageError(f"{said}: is a virtual array of virtual arrays, nested too deeply; store it as a plain array")
     found: list[Path] = []
     for source in item.virtual_sources():
         if "%" in source.file_name.replace("%%", ""):
-            raise ImageError(f"{said}: takes its parts from files by the pattern {source.file_name}; store it as it is")
+            raise ImageError(
+                f"{said}: takes its parts from files by the pattern {source.file_name}; store it as a plain array"
+            )
         other = (
             path if source.file_name == "." else _resolve_linked_file(path, source.file_name.replace("%%", "%"), said)
         )
@@ -91,8 +93,8 @@ def _sources(path: Path, item: h5py.Dataset, depth: int) -> list[Path]:
 
 
 def _resolve_linked_file(path: Path, name: str, said: str) -> Path:
-    """A file that is named by another one in its folder."""
+    """Return a file that another one in the same folder refers to."""
     other = resolve_reference(path.parent, name, source=path, follow_links=True)
     if not other.is_file():
-        raise ImageError(f"{said} is incomplete: it is in {name}, which is not there; put both files into one folder")
+        raise ImageError(f"{said} is incomplete: it needs {name}, which does not exist; put both files into one folder")
     return other

@@ -1,4 +1,4 @@
-"""HDF5 arrays, read as ilastik does."""
+"""HDF5 arrays, opened with the axes that ilastik stores or assumes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ _SHOWN = 5  # names in a message
 
 
 def array_names(path: Path) -> list[str]:
-    """The names of all image-like arrays (2 to 5 dimensions) of a file, sorted.
+    """Return the names of all arrays with 2 to 5 dimensions of a file, sorted.
 
     Raises
     ------
     ImageError
-        Where the file is no HDF5 file.
+        If the file is not an HDF5 file.
     """
     with _open_file(path) as file:
         return _list_arrays(path, file)[0]
 
 
 def _list_arrays(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
-    """The names of image-like arrays, and those of others with their shapes."""
+    """Return the names of arrays with 2 to 5 dimensions, and those of other arrays with their shapes."""
     names: list[str] = []
     others: list[str] = []
 
@@ -55,14 +55,14 @@ def _list_arrays(path: Path, file: h5py.File) -> tuple[list[str], list[str]]:
 
 @contextmanager
 def open_hdf5(path: Path, inside: str | None) -> Iterator[StoredArray]:
-    """An array of a file; the name within may be left out where the file holds only one.
+    """Open an array of a file; its name may be left out if the file holds only one.
 
-    Links to arrays in files of the same folder are followed where they are named.
+    If ``inside`` names a link to an array in another file of the same folder, that array is opened.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read or does not hold that one array, or parts of it are in files that are missing.
+        If the file cannot be read or does not hold this array, or parts of the array are in missing files.
     """
     with ExitStack() as opened:
         file = opened.enter_context(_open_file(path))
@@ -122,7 +122,7 @@ def _only_name(path: Path, file: h5py.File) -> str:
 
 
 def _describe_other_contents(path: Path, file: h5py.File) -> str:
-    """What else a file has: arrays that are no images, and links to other files."""
+    """Describe what else a file has: arrays of other dimensions, and links to other files."""
     _, others = _list_arrays(path, file)
     links = describe_links(path, file)
     shown = f"; besides, {', '.join(others[:_SHOWN])}" if others else ""

@@ -1,7 +1,7 @@
-"""HDF5 arrays, written as ilastik does, into files that may hold others.
+"""HDF5 arrays, written as ilastik does; other arrays of the file are kept.
 
-An array is written to a file of its own. Only at the end, under a lock, is it put together with what the final file
-holds then: processes that write into one file wait for each other's copying, not for each other's computation.
+An array is first written to a separate file. At the end, under a lock, it is merged with the content of the final file.
+So processes that write to one file wait for each other's copying, but not for each other's computation.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _OTHER_NAME = "choose another name with --output_internal_path"
 
 @contextmanager
 def write_hdf5(path: Path, inside: str, target: OutputArray, *, compress: bool) -> Iterator[WriteBlock]:
-    """Write one array into a file; other arrays that the file already holds stay, also those written meanwhile.
+    """Write one array to a file; other arrays in the file are kept, also those that are written meanwhile.
 
     As ilastik: chunks of about 512 kB that do not span time points or channels, gzip level 1 when compressed,
     attributes ``axistags``, ``axis_units`` (where known), ``DIMENSION_LABELS``, ``display_mode`` and ``drange``.
@@ -43,7 +43,7 @@ def write_hdf5(path: Path, inside: str, target: OutputArray, *, compress: bool) 
     Raises
     ------
     OutputError
-        Where it cannot be written, or the name is that of a group with arrays.
+        If it cannot be written, or the name is that of a group with arrays.
     """
     name, final = inside.strip("/"), Path(os.path.realpath(path))
     _check_name(final, name)
@@ -60,17 +60,17 @@ def write_hdf5(path: Path, inside: str, target: OutputArray, *, compress: bool) 
 
                 yield write
             guarded.check()
-        held.enter_context(file_lock(final))  # until the part has its final name
+        held.enter_context(file_lock(final))  # until the temporary file has its final name
         _merge_existing_arrays(final, name, part)
 
 
 def move_array_into_hdf5(made: Path, path: Path, inside: str) -> None:
-    """Move an array out of a file of its own into another one, whose other arrays stay.
+    """Move an array from a separate file into another file, whose other arrays are kept.
 
     Raises
     ------
     OutputError
-        As `write_hdf5`.
+        As for `write_hdf5`.
     """
     name, final = inside.strip("/"), Path(os.path.realpath(path))
     _check_name(final, name)
@@ -81,7 +81,7 @@ def move_array_into_hdf5(made: Path, path: Path, inside: str) -> None:
 
 
 def _merge_existing_arrays(final: Path, name: str, part: Path) -> None:
-    """Put what the final file holds beside the array into the part."""
+    """Copy the other arrays of the final file into the temporary file."""
     _check_name(final, name)
     if not _holds_others(final, name):
         return
@@ -101,7 +101,7 @@ def _merge_existing_arrays(final: Path, name: str, part: Path) -> None:
 
 
 def _check_name(path: Path, name: str) -> None:
-    """Refuse a name in a file that is a group of arrays, or leads through an array."""
+    """Refuse the name of a group of arrays, or a name below an array."""
     if not _is_hdf5(path):
         return
     parts = [p for p in name.split("/") if p]
@@ -117,7 +117,7 @@ def _check_name(path: Path, name: str) -> None:
 
 
 def _holds_others(path: Path, name: str) -> bool:
-    """Whether a file holds anything but the array to be written."""
+    """Whether a file holds anything except the array to be written."""
     if not _is_hdf5(path):
         return False
     with _open_existing(path) as file:
@@ -141,7 +141,7 @@ def _open_existing(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise OutputError(f"{path}: is there and cannot be extended: {error}; choose another file") from error
+        raise OutputError(f"{path}: the existing file cannot be extended: {error}; choose another file") from error
 
 
 def _create(file: h5py.File, path: Path, name: str, target: OutputArray, compress: bool) -> h5py.Dataset:
@@ -178,5 +178,5 @@ def _chunks(target: OutputArray) -> tuple[int, ...]:
 
 
 def hdf5_buffer_bytes(target: OutputArray) -> int:
-    """Bytes that writing the target may hold back."""
+    """Return the memory in bytes for chunks that are not complete yet."""
     return chunk_buffer_bytes(target, _chunks(target))

@@ -1,1 +1,1 @@
-"""OME-Zarr."""
+"""OME-Zarr stores: metadata, images, plates, reading and writing."""

@@ -1,7 +1,7 @@
-"""Chunks of Zarr stores that are cut: errors, where the libraries give zeros or what lies behind the chunk in memory.
+"""Errors for truncated chunks of Zarr stores, which the libraries read as zeros or as other memory.
 
-zarr takes an empty shard, and a chunk behind the end of its shard, for pixels that were never written. numcodecs reads
-on behind the end of a Blosc chunk that is shorter than it says.
+zarr treats an empty shard, and a chunk beyond the end of its shard, as never written. numcodecs reads beyond the end of
+a Blosc chunk that is shorter than its header says.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _lock = threading.Lock()
 
 
 def check_blosc_sizes() -> None:
-    """Let numcodecs' Blosc raise over a chunk that is shorter than its header says; done once in a process."""
+    """Make numcodecs' Blosc raise for a chunk that is shorter than its header says; done once per process."""
     from numcodecs import blosc  # type: ignore[import-untyped]
 
     with _lock:
@@ -42,21 +42,21 @@ def check_blosc_sizes() -> None:
 
 
 def checking_store(store: Any, described: Mapping[str, Any]) -> Any:
-    """Zarr's store with a look at every chunk that is read; ``described`` is the array's ``zarr.json``.
+    """Return zarr's store with a check of every chunk that is read; ``described`` is the array's ``zarr.json``.
 
-    zarr 2, which knows no shards, raises by itself.
+    zarr 2, which has no shards, raises by itself.
     """
     kind = _checking_store_class()
     return store if kind is None else kind(store, _index_at_start(described))
 
 
 def _index_at_start(described: Mapping[str, Any]) -> int:
-    """The number of chunks in a shard whose index comes first; 0 for all other arrays.
+    """Return the number of chunks in a shard whose index is at its start; 0 for all other arrays.
 
     Raises
     ------
     ValueError
-        Where such an index is packed by other codecs than those that all writers use.
+        If such an index is encoded by other codecs than those that all writers use.
     """
     codecs = described.get("codecs")
     for codec in codecs if isinstance(codecs, list) else ():
@@ -67,7 +67,7 @@ def _index_at_start(described: Mapping[str, Any]) -> int:
             return 0
         names = [c.get("name") if isinstance(c, dict) else c for c in settings.get("index_codecs", ())]
         if names[:1] != ["bytes"] or set(names[1:]) - {"crc32c"}:
-            raise ValueError(f"an index of shards that is packed by {names}, expected bytes and crc32c")
+            raise ValueError(f"an index of shards is encoded by {names}, expected bytes and crc32c")
         shard = described["chunk_grid"]["configuration"]["chunk_shape"]
         return int(np.prod([-(-a // b) for a, b in zip(shard, settings["chunk_shape"], strict=True)]))
     return 0
@@ -75,7 +75,7 @@ def _index_at_start(described: Mapping[str, Any]) -> int:
 
 @cache
 def _checking_store_class() -> Any:
-    """The class of the stores that check; None in zarr 2."""
+    """Return the class of stores that check chunks; None with zarr 2."""
     import zarr
 
     wrapper = getattr(zarr.storage, "WrapperStore", None)
@@ -83,7 +83,7 @@ def _checking_store_class() -> Any:
         return None
 
     class CheckedStore(wrapper):  # type: ignore[misc, valid-type]
-        """A store that raises where a chunk is empty or ends before what is asked of it."""
+        """A store that raises if a chunk is empty or ends before the requested range."""
 
         def __init__(self, store: Any, index_chunks: int = 0) -> None:
             super().__init__(store)
@@ -111,7 +111,7 @@ def _checking_store_class() -> Any:
 
 
 def _requested_bytes(byte_range: Any) -> int:
-    """The number of bytes that a read must give; a chunk that is there has at least one."""
+    """Return the number of bytes that a read must give; an existing chunk has at least one."""
     if byte_range is None:
         return 1
     start, end = getattr(byte_range, "start", None), getattr(byte_range, "end", None)
@@ -121,7 +121,7 @@ def _requested_bytes(byte_range: Any) -> int:
 
 
 def _end_of_shard(shard: bytes, count: int) -> int:
-    """Where the last chunk of a shard ends by the index at its start."""
+    """Return the end of the last chunk of a shard by the index at its start."""
     size = 16 * count
     if len(shard) < size:
         return size

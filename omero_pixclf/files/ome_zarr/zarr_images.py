@@ -1,4 +1,4 @@
-"""The images of a Zarr store: of one image, of bioformats2raw's layout, or of a plate."""
+"""The images of a Zarr store: one image, the images of bioformats2raw's layout, or those of a plate."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class StoreImage:
     Attributes
     ----------
     group
-        Its name within the store, ``"A/1/0"``; ``""`` where the store is the image.
+        Its group in the store, ``"A/1/0"``; ``""`` if the store is the image.
     row, column
-        Of its well, from 0; None off plates, and where the metadata does not say them.
+        Of its well, from 0; None if there is no plate, or the metadata does not give them.
     field
         Its number in its well, from 0.
     acquisition
-        The name of the plate's acquisition, where the metadata says so.
+        The name of its acquisition, if the metadata gives it.
     """
 
     group: str
@@ -64,7 +64,7 @@ class PlateLayout:
 
 @dataclass(frozen=True)
 class StoreContents:
-    """What a store holds; ``missing`` are the paths of wells that its plate lists and that are not there."""
+    """The content of a store; ``missing`` are the paths of wells that its plate lists and that do not exist."""
 
     images: tuple[StoreImage, ...]
     plate: PlateLayout | None = None
@@ -72,12 +72,12 @@ class StoreContents:
 
 
 def store_contents(store: ZarrStore) -> StoreContents:
-    """All images of a store, in its own order; those of a plate by well, as listed.
+    """Return all images of a store in the order of its metadata; those of a plate by well.
 
     Raises
     ------
     ImageError
-        Where the metadata is not readable, or leads out of the store.
+        If the metadata is not readable, or refers to paths outside the store.
     """
     attributes = store.attributes()
     if (plate := _parse_plate(store)) is not None:
@@ -88,7 +88,7 @@ def store_contents(store: ZarrStore) -> StoreContents:
 
 
 def _series_names(store: ZarrStore) -> list[str]:
-    """Names of bioformats2raw's images: as listed, else numbers from 0 as long as there are groups."""
+    """Return the groups of bioformats2raw's images: as listed, else numbers from 0 as long as the groups exist."""
     listed = store.attributes("OME").get("series")
     if isinstance(listed, list):
         return [store.resolve("", name) for name in listed]
@@ -181,7 +181,7 @@ def find_location(store: ZarrStore, group: str) -> ImageLocation | None:
 
 
 def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> ImageLocation:
-    """The place of an image; a well without row and column is called as its path is, ``"A/1"``."""
+    """Return the location of an image; a well without row and column is named by its path, ``"A/1"``."""
     row, column = image.row, image.column
     if row is None or column is None:
         well, rows, columns = image.group.rpartition("/")[0], plate.rows, plate.columns
@@ -198,19 +198,19 @@ def _place(store: ZarrStore, plate: PlateLayout, image: StoreImage) -> ImageLoca
 
 
 def image_group(path: Path, series: int) -> str:
-    """The group of image number ``series`` in a store.
+    """Return the group of image number ``series`` in a store.
 
     Raises
     ------
     ImageError
-        Where there are not so many, or the metadata is not readable.
+        If there is no such image, or the metadata is not readable.
     """
     with open_store(path) as store:
         return image_by_number(store, series).group
 
 
 def image_by_number(store: ZarrStore, series: int) -> StoreImage:
-    """Image number ``series`` of a store, from 0; ImageError where there are not so many."""
+    """Return image number ``series`` of a store, from 0; raises ImageError if there is no such image."""
     images: Sequence[StoreImage] = store_contents(store).images
     if not 0 <= series < len(images):
         last = f"; its images are #0 to #{len(images) - 1}" if images else ""
@@ -219,12 +219,12 @@ def image_by_number(store: ZarrStore, series: int) -> StoreImage:
 
 
 def check_chunks_present(folder: Path) -> None:
-    """Refuse an array in which chunks are missing: a copy that is not finished looks like one with empty chunks.
+    """Refuse an array with missing chunks: an unfinished copy looks like an array with empty chunks.
 
     Raises
     ------
     ImageError
-        Also where the array has links, which could lead anywhere.
+        If chunks are missing, or the array has symbolic links, which could lead out of the store.
     """
     import zarr
 
@@ -233,7 +233,7 @@ def check_chunks_present(folder: Path) -> None:
     expected = math.prod(-(-n // m) for n, m in zip(array.shape, pieces, strict=True))
     there = _count_files(folder)
     if there < expected:
-        raise ImageError(f"{folder}: {expected - there} of {expected} chunks are not there")
+        raise ImageError(f"{folder}: {expected - there} of {expected} chunks are missing")
 
 
 def _count_files(folder: Path) -> int:
@@ -250,6 +250,6 @@ def _count_files(folder: Path) -> int:
 
 
 def image_groups_below(contents: StoreContents, inside: str) -> list[str]:
-    """The images at or below a group of a store, such as those of a well."""
+    """Return the images at or below a group of a store, such as those of a well."""
     groups = [one.group for one in contents.images]
     return [group for group in groups if not inside or group == inside or group.startswith(f"{inside}/")]

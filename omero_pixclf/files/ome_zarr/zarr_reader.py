@@ -1,4 +1,4 @@
-"""OME-Zarr images: stores of version 2 and 3, in folders and ZIP files, read through zarr."""
+"""OME-Zarr images as stored arrays: Zarr versions 2 and 3, in folders and ZIP files, read through zarr."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> Iterator[StoredArray]:
-    """The full-resolution array of an OME-Zarr image, or the array named ``inside``; plain Zarr arrays as well.
+    """Open the full-resolution array of an OME-Zarr image, or the array named ``inside``; plain Zarr arrays as well.
 
     Parameters
     ----------
     path
         The store: a folder, or a ZIP file.
     inside
-        The group or array within; None where the store holds one image.
+        The group or array in the store; None if the store holds one image.
     series
-        Which image of the store, from 0.
+        The number of the image in the store, from 0.
 
     Raises
     ------
     ImageError
-        Where there is no such array, or it cannot be read; `SeveralImages` where none is named.
+        If there is no such array, or it cannot be read; `SeveralImagesError` if the store holds several images.
     """
     with open_store(path) as store:
         named = image_by_number(store, series).group if series is not None else (inside or "").strip("/")
@@ -59,24 +59,24 @@ def open_zarr(path: Path, inside: str | None, *, series: int | None = None) -> I
 
 
 def open_levels(store: ZarrStore, inside: str = "") -> tuple[StoredArray, ...]:
-    """The resolutions of an image of an open store, the largest first; a plain array is the only one.
+    """Return the resolutions of an image of an open store, the largest first; a plain array has one.
 
     Raises
     ------
     ImageError
-        As `open_zarr`.
+        As for `open_zarr`.
     """
     group, spec, name = _locate(store, inside)
     return tuple(_open_array(store, group, spec, one)[0] for one in _level_names(store, group, spec, name))
 
 
 def level_names(path: Path, inside: str = "") -> tuple[str, ...]:
-    """Names of the arrays that are an image's resolutions, the largest first; an empty one where the store is an array.
+    """Return the names of the arrays of an image's resolutions, the largest first; "" if the store is an array.
 
     Raises
     ------
     ImageError
-        Where there is no store; `SeveralImages` where it holds several and none is named.
+        If there is no store; `SeveralImagesError` if it holds several images and none is named.
     """
     with open_store(path) as store:
         group, spec, name = _locate(store, inside)
@@ -88,7 +88,7 @@ def _level_names(store: ZarrStore, group: str, spec: Multiscale | None, name: st
 
 
 def _open_array(store: ZarrStore, group: str, spec: Multiscale | None, name: str) -> tuple[StoredArray, Any]:
-    """An array as the file has it, and zarr's object of it."""
+    """Return an array in the axis order of the store, and zarr's object for it."""
     path, array = store.path, store.open_array(name)
     shape, dtype = tuple(int(n) for n in array.shape), np.dtype(array.dtype)
     _check(f"{path}/{name}", shape, dtype)
@@ -113,7 +113,7 @@ def _address(path: Path, inside: str | None, series: int | None) -> str:
 
 
 def _label(store: ZarrStore, group: str, inside: str | None, series: int | None) -> str:
-    """What tells an image from the others of its store; "" where it is the only one."""
+    """Return what distinguishes an image from others of its store; "" if it is the only one."""
     if series is not None:
         return f"#{series}"
     return f"/{inside}" if inside and group and "multiscales" not in store.attributes() else ""
@@ -132,7 +132,7 @@ def _read(path: Path, array: Any, dtype: np.dtype[Any], slices: tuple[slice, ...
 
 
 def _locate(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, str]:
-    """The group that describes the image, its ``multiscales`` entry and the array's name, all within the store."""
+    """Return the group of the image, its ``multiscales`` entry (None for a plain array) and the name of its array."""
     parts = inside.split("/") if inside else []
     for depth in range(len(parts), -1, -1):
         group = "/".join(parts[:depth])
@@ -146,12 +146,12 @@ def _locate(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, str]
 
 
 def _only_image(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, str]:
-    """The image at or below a group that is none itself.
+    """Return the only image below a group that is not an image itself.
 
     Raises
     ------
     ImageError
-        Where there is none; `SeveralImages` where there are several.
+        If there is none; `SeveralImagesError` if there are several.
     """
     contents = store_contents(store)
     below = [group for group in image_groups_below(contents, inside) if group != inside]
@@ -166,7 +166,7 @@ def _only_image(store: ZarrStore, inside: str) -> tuple[str, Multiscale | None, 
     if len(arrays) == 1:
         return "", None, arrays[0]
     shown = f"; name one of its arrays, as in {store.path}/{arrays[0]}" if arrays else ""
-    gone = f" (wells {', '.join(contents.missing)} are listed, but not there)" if contents.missing else ""
+    gone = f" (wells {', '.join(contents.missing)} are listed, but missing)" if contents.missing else ""
     raise ImageError(f"{named}: no image and no array of that name in the store{gone}{shown}")
 
 

@@ -1,4 +1,4 @@
-"""A Zarr store in a folder or in a ZIP file: its metadata and its arrays, each by its name within the store."""
+"""Zarr stores in folders and ZIP files: access to metadata and arrays by their names in the store."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ __all__ = [
 ]
 
 STORE_SUFFIXES = (".zarr", ".ozx", ".zarr.zip")
-"""What names of stores end in, in lower case; those other than the first are ZIP files."""
+"""Endings of the names of stores, in lower case; all except the first are ZIP files."""
 
 _METADATA = (".zgroup", ".zattrs", ".zarray", "zarr.json")
 _LARGEST_METADATA = 256 << 20  # bytes
-_MOST_CHUNKS = 64  # of an array, whose files are looked at for its identity
-_UNSAFE_CODECS = ("pickle",)  # codecs that can be made to run code
+_MOST_CHUNKS = 64  # chunks of an array whose files are part of its fingerprint
+_UNSAFE_CODECS = ("pickle",)  # codecs that can execute code
 
 
 class _StoreFiles(Protocol):
-    """The files of a store, by their names within it."""
+    """The files of a store by their names in it."""
 
     def read(self, name: str) -> bytes | None:
-        """The content of a file; None where there is none."""
+        """Return the content of a file; None if it does not exist."""
 
     def names(self, group: str) -> list[str]:
-        """Names of the folders in a group, sorted."""
+        """Return the names of the folders in a group, sorted."""
 
     def array(self, name: str, described: Mapping[str, Any]) -> Any:
-        """Zarr's array of that name."""
+        """Return zarr's array of this name."""
 
 
 class _FolderFiles:
@@ -85,7 +85,7 @@ class _ZipFiles:
         self.prefix = self._prefix()
 
     def _prefix(self) -> str:
-        """The folder of the store within the archive: mostly none, but that of the zipped folder in some."""
+        """Return the prefix of the store's names in the archive: "", or the name of the zipped folder."""
         if any(name in self.files for name in _METADATA):
             return ""
         tops = {name.partition("/")[0] for name in self.files}
@@ -122,7 +122,7 @@ def _close(store: Any) -> None:
 
 
 class ZarrStore:
-    """An open store; names are relative to its root, with slashes, ``""`` for the root itself."""
+    """An open store. Names are relative to its root, with slashes; ``""`` is the root."""
 
     def __init__(self, path: Path, files: _StoreFiles) -> None:
         self.path = path
@@ -130,16 +130,16 @@ class ZarrStore:
 
     @property
     def is_folder(self) -> bool:
-        """Whether it is a folder, not a ZIP file."""
+        """Whether the store is a folder, not a ZIP file."""
         return isinstance(self.files, _FolderFiles)
 
     def attributes(self, group: str = "") -> Mapping[str, Any]:
-        """The attributes of a group of either version; those of OME in version 3 without their envelope.
+        """Return the attributes of a group of Zarr version 2 or 3; those under the key ``ome`` are merged in.
 
         Raises
         ------
         ImageError
-            Where they cannot be read.
+            If they cannot be read.
         """
         for name in (".zattrs", "zarr.json"):
             found = self._json(join_name(group, name))
@@ -165,36 +165,38 @@ class ZarrStore:
             raise ImageError(f"{self.path}/{name}: not readable: {error}; export the store again") from error
 
     def has(self, group: str) -> bool:
-        """Whether there is a group or an array of that name."""
+        """Whether a group or an array of this name exists."""
         return any(self._read(join_name(group, name)) is not None for name in _METADATA)
 
     def is_array(self, name: str) -> bool:
-        """Whether there is an array of that name."""
+        """Whether an array of this name exists."""
         described = self._json(join_name(name, "zarr.json")) or {}
         return self._read(join_name(name, ".zarray")) is not None or described.get("node_type") == "array"
 
     def arrays(self, group: str = "") -> list[str]:
-        """Names of the arrays in a group."""
+        """Return the names of the arrays in a group."""
         return [join_name(group, name) for name in self.files.names(group) if self.is_array(join_name(group, name))]
 
     def resolve(self, base: str, name: object) -> str:
-        """The place within the store that its metadata calls by a name relative to a group; ImageError if elsewhere."""
+        """Resolve a path of the metadata, relative to a group, to a name in the store; ImageError if it is outside."""
         source = self.path / base
         found = resolve_reference(source, name, within=self.path, source=source, follow_links=not self.is_folder)
         return "" if found == self.path else found.relative_to(self.path).as_posix()
 
     def open_array(self, name: str) -> Any:
-        """Zarr's array of that name.
+        """Open zarr's array of this name.
 
         Raises
         ------
         ImageError
-            Where there is none, it cannot be read, or its chunks are larger than memory allows.
+            If it does not exist, cannot be read, or its chunks are too large for memory.
         """
         described = {file: self._json(join_name(name, file)) for file in (".zarray", "zarr.json")}
         for one in described.values():
             if codec := _unsafe_codec(one):
-                raise ImageError(f"{self.path}/{name}: is packed by {codec}, which could run programs; export it again")
+                raise ImageError(
+                    f"{self.path}/{name}: uses the codec {codec}, which could run programs; export it again"
+                )
         try:
             check_blosc_sizes()
             array = self.files.array(name, described["zarr.json"] or {})
@@ -206,7 +208,7 @@ class ZarrStore:
 
 
 def join_name(group: str, name: str) -> str:
-    """A name in a group.
+    """Join the name of a group and a name in it.
 
     >>> join_name("", "0"), join_name("A/1", "0"), join_name("A", "")
     ('0', 'A/1/0', 'A')
@@ -219,7 +221,7 @@ def _mapping(found: Any) -> dict[str, Any]:
 
 
 def _unsafe_codec(described: Any) -> str | None:
-    """The name of a codec that can be made to run code, anywhere in an array's metadata."""
+    """Return the name of a codec that can execute code, anywhere in an array's metadata; None if there is none."""
     waiting = [described]
     while waiting:
         one = waiting.pop()
@@ -236,12 +238,12 @@ def _unsafe_codec(described: Any) -> str | None:
 
 @contextmanager
 def open_store(path: Path) -> Iterator[ZarrStore]:
-    """A store, open until the context ends.
+    """Open a store until the context ends.
 
     Raises
     ------
     ImageError
-        Where there is none, or its ZIP file cannot be read.
+        If it does not exist, or its ZIP file cannot be read.
     """
     with ExitStack() as opened:
         if is_dir(path):
@@ -257,12 +259,12 @@ def open_store(path: Path) -> Iterator[ZarrStore]:
 
 
 def store_attributes(group: Path) -> Mapping[str, Any]:
-    """The attributes of a group in a folder, as `ZarrStore.attributes`."""
+    """Return the attributes of a group in a folder, as `ZarrStore.attributes` does."""
     return ZarrStore(group, _FolderFiles(group)).attributes()
 
 
 def is_store(folder: Path) -> bool:
-    """Whether a folder is a Zarr store, and not one of files or of stores that is called so."""
+    """Whether a folder is a Zarr store, and not only a folder whose name ends like one."""
     if any(is_file(folder / name) for name in _METADATA):
         return True
     inner = [p for p in folder.iterdir() if not p.name.lower().endswith(STORE_SUFFIXES)] if is_dir(folder) else []
@@ -270,7 +272,7 @@ def is_store(folder: Path) -> bool:
 
 
 def outermost_store(path: Path) -> Path | None:
-    """The outermost Zarr store that a path names or lies in, or None.
+    """Return the outermost Zarr store that a path is or is in; None if there is none.
 
     >>> outermost_store(Path("/data/plate.ome.zarr/A/1/0/.zattrs"))
     PosixPath('/data/plate.ome.zarr')
@@ -279,11 +281,11 @@ def outermost_store(path: Path) -> Path | None:
 
 
 def fingerprint_files(store: ZarrStore, group: str, name: str, array: Any) -> tuple[Path, ...]:
-    """Files and folders whose sizes and times of change tell whether an array is still the same.
+    """Return the files and folders whose sizes and modification times show whether an array has changed.
 
-    These are its metadata, up to 64 chunks that lie evenly over the array, and the folders of these chunks: a chunk
-    that is replaced as zarr does it, by renaming, changes its folder. To look at all chunks costs minutes on a plate.
-    A ZIP file is its own stamp.
+    These are its metadata, up to 64 chunks spread evenly over the array, and the folders of these chunks: zarr replaces
+    a chunk by renaming a new file, which changes its folder. Checking all chunks of a plate would take minutes. For a
+    ZIP file it is the file itself.
     """
     if not store.is_folder:
         return (store.path,)
@@ -298,7 +300,7 @@ def fingerprint_files(store: ZarrStore, group: str, name: str, array: Any) -> tu
 
 
 def _sample_chunks(array: Any) -> list[str]:
-    """Names of the files of chunks, or of shards, that lie evenly over an array."""
+    """Return the names of the files of chunks, or of shards, spread evenly over an array."""
     pieces = getattr(array, "shards", None) or array.chunks
     counts = [max(1, -(-int(n) // int(m))) for n, m in zip(array.shape, pieces, strict=True)]
     total = 1
@@ -310,7 +312,7 @@ def _sample_chunks(array: Any) -> list[str]:
 
 
 def _chunk_index(number: int, counts: list[int]) -> tuple[int, ...]:
-    """The index of a chunk from its number in C order; numbers may be larger than numpy's."""
+    """Return the index of a chunk from its number in C order; the number may exceed numpy's integers."""
     place = []
     for count in reversed(counts):
         number, index = divmod(number, count)

@@ -1,4 +1,4 @@
-"""Single-scale OME-Zarr version 0.4, written chunk by chunk."""
+"""Single-scale OME-Zarr 0.4 images, written chunk by chunk with bounded memory."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def write_zarr(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     Raises
     ------
     OutputError
-        Where it cannot be written, or the name is taken (as ilastik, nothing is overwritten).
+        If it cannot be written, or exists already (as in ilastik, nothing is overwritten).
     """
     if path.exists():
-        raise OutputError(f"{path}: is there already; a Zarr store is not overwritten")
+        raise OutputError(f"{path}: exists already; a Zarr store is not overwritten: remove it, or choose another name")
     with write_atomically(path) as part:
         array = part / _ARRAY
         array.mkdir(parents=True)
@@ -56,7 +56,7 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def zarr_buffer_bytes(target: OutputArray) -> int:
-    """Bytes that writing the target may hold back."""
+    """Return the memory in bytes for chunks that are not complete yet."""
     return chunk_buffer_bytes(target, _chunk_shape(target))
 
 
@@ -66,7 +66,7 @@ def _chunk_shape(target: OutputArray) -> tuple[int, ...]:
 
 
 class _ChunkWriter:
-    """Collects blocks into chunks; a chunk is compressed and written when it is full, or when memory runs short."""
+    """Collects blocks into chunks; a chunk is compressed and written when it is complete or the buffer is full."""
 
     def __init__(self, folder: Path, target: OutputArray) -> None:
         from numcodecs import Blosc  # type: ignore[import-untyped]
@@ -79,7 +79,7 @@ class _ChunkWriter:
         self.incomplete: OrderedDict[tuple[int, ...], tuple[NDArray[Any], int]] = OrderedDict()
 
     def description(self) -> dict[str, Any]:
-        """The ``.zarray`` of the store."""
+        """Return the content of ``.zarray``."""
         return {
             "zarr_format": 2,
             "shape": list(self.target.shape),
@@ -93,7 +93,7 @@ class _ChunkWriter:
         }
 
     def write(self, slices: tuple[slice, ...], block: NDArray[Any]) -> None:
-        """Take a block; blocks do not overlap."""
+        """Write a block; blocks must not overlap."""
         spans = [range(s.start // n, -(-s.stop // n)) for s, n in zip(slices, self.shape, strict=True)]
         for index in itertools.product(*spans):
             origin = [i * n for i, n in zip(index, self.shape, strict=True)]
@@ -117,7 +117,7 @@ class _ChunkWriter:
             self._save(oldest, early)
 
     def _load_or_create(self, index: Sequence[int]) -> tuple[NDArray[Any], int]:
-        """A chunk that was put aside before it was full, or a new one, and how many pixels it still lacks at most."""
+        """Return a chunk that was written incomplete, or a new one, and the largest number of missing pixels."""
         inside = [min(n, t - i * n) for i, n, t in zip(index, self.shape, self.target.shape, strict=True)]
         chunk = np.zeros(self.shape, self.target.dtype.newbyteorder("<"))
         file = self._file(index)
@@ -134,7 +134,7 @@ class _ChunkWriter:
         return self.folder.joinpath(*map(str, index))
 
     def flush(self) -> None:
-        """Write what is still waiting."""
+        """Write all incomplete chunks."""
         while self.incomplete:
             index, (chunk, _) = self.incomplete.popitem(last=False)
             self._save(index, chunk)
@@ -152,7 +152,7 @@ def _array_attributes(target: OutputArray) -> dict[str, Any]:
 
 
 def _image_attributes(target: OutputArray) -> dict[str, Any]:
-    """The multiscales metadata of OME-Zarr 0.4: pixel size and, for a part of an image, where it was cut out."""
+    """Return the attributes of the image: pixel size and, for a cutout, its position in the image."""
     ones = [1.0] * len(target.axes)
     sizes = [a.resolution or 1.0 for a in target.axes]
     shift = [o * s for o, s in zip(target.start, sizes, strict=True)]
@@ -173,7 +173,7 @@ def _image_attributes(target: OutputArray) -> dict[str, Any]:
 
 
 def _omero(target: OutputArray) -> dict[str, Any]:
-    """Names, colours and ranges of the channels, as OME-Zarr 0.4 has them for viewers; nothing without names."""
+    """Return names, colours and ranges of the channels for viewers; empty if the channels have no names."""
     if len(target.channels) != target.channel_count or not any(target.channels):
         return {}
     colors = target.colors if len(target.colors) == len(target.channels) else (_WHITE,) * len(target.channels)
@@ -187,7 +187,7 @@ def _omero(target: OutputArray) -> dict[str, Any]:
 
 
 def _image_label(target: OutputArray) -> dict[str, Any]:
-    """That the pixels are labels, and what their values stand for, as far as that is known."""
+    """Return the attributes of a label image: colours and classes of its values, if known."""
     if target.labels is None:
         return {}
     found: dict[str, Any] = {"version": "0.4"}

@@ -1,4 +1,4 @@
-"""OME-TIFF images that lie in several files: where their metadata is, and which files are missing."""
+"""OME-TIFF images in several files: their metadata, missing files, and files that do not belong to the set."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
 def find_missing_files(path: Path, xml: str | None) -> list[str]:
-    """Names of the files that OME-XML spreads its planes over and that are not there."""
+    """Return the names of files that OME-XML assigns planes to and that do not exist."""
     return [name for name in named_files(xml) if not (path.parent / name).is_file() and name != path.name]
 
 
 def set_folders(path: Path) -> tuple[Path, ...]:
-    """The folders that the other files of a user's set may be in: the file's own, and that of what it is a link to."""
+    """Return the folders in which other files of a set may be: that of the file, and that of its link's target."""
     return tuple(dict.fromkeys((path.parent, Path(os.path.realpath(path)).parent)))
 
 
 def use_names_of_links(path: Path, tiff: Any) -> None:
-    """Let tifffile look for the other files of a set where the file is a link, if they are there.
+    """Make tifffile look for the other files of a set in the folder of a symbolic link, if they are there.
 
-    It looks in the folder of what the link leads to; workflow engines put links to files of many folders into one.
+    By default it looks in the folder of the link's target; workflow engines collect links to files of many folders.
     """
     own, others = path.name.lower(), named_files(tiff.ome_metadata)
     if path.is_symlink() and any(os.path.lexists(path.parent / name) for name in others if name.lower() != own):
@@ -52,12 +52,12 @@ def use_names_of_links(path: Path, tiff: Any) -> None:
 
 
 def use_whole_metadata(path: Path, tiff: Any, within: Path | None) -> None:
-    """Let tifffile see the OME-XML of the whole set: of the companion file, or of a file that was renamed.
+    """Give tifffile the OME-XML of the whole set: that of the companion file, or that of a renamed file.
 
     Raises
     ------
     ImageError
-        Where the metadata cannot be read, or is in a file that is not there or outside of the folder ``within``, as
+        If the metadata cannot be read, or is in a file that does not exist or is outside the folder ``within``, as for
         `companion_file`.
     """
     xml = tiff.ome_metadata
@@ -77,11 +77,11 @@ def use_whole_metadata(path: Path, tiff: Any, within: Path | None) -> None:
 
 
 def check_member_uuids(path: Path, tiff: Any) -> None:
-    """Refuse a set, whose series tifffile has read, with a file in it that is another one than the set is made of.
+    """Refuse a set whose series tifffile has read if a file in it is not the one that the set was written with.
 
-    OME-XML knows each file of a set by a UUID, which the file has, too: a copy of one file by the name of another has
-    the wrong one. A file that has none passes, and so does the only file of an image, or one whose UUID is another
-    file's although its bytes are its own.
+    OME-XML identifies each file of a set by a UUID, which the file contains, too: a copy of one file under the name of
+    another has the wrong UUID. Accepted are files without a UUID, the only file of an image, and a file with the UUID
+    of another file but different content.
 
     Raises
     ------
@@ -101,7 +101,7 @@ def check_member_uuids(path: Path, tiff: Any) -> None:
             if found is not None and found.strip() not in uuids:
                 others = [n for n, ids in known.items() if n != name and found.strip() in ids]
                 if others and not any(_are_equal(path.with_name(name), path.with_name(n)) for n in others):
-                    continue  # no copy: some writers put the same OME-XML, with one UUID, into every file
+                    continue  # not a copy: some writers put the same OME-XML, with one UUID, into every file
                 raise ImageError(
                     f"{path}: {name} is not the file that {'its OME-XML' if itself else path.name} names, perhaps a "
                     f"copy of another (its UUID is {found}, expected {uuids[0]}); copy the files of the set again"
@@ -109,7 +109,7 @@ def check_member_uuids(path: Path, tiff: Any) -> None:
 
 
 def _are_equal(one: Path, other: Path) -> bool:
-    """Whether two files have the same bytes; sizes tell most that have not."""
+    """Whether two files have the same content; most differences show in the size."""
     try:
         return filecmp.cmp(one, other, shallow=False)
     except OSError:
@@ -117,7 +117,7 @@ def _are_equal(one: Path, other: Path) -> bool:
 
 
 def _uuid_in(tiff: Any) -> str | None:
-    """The UUID that a file of a set has of its own; tifffile has closed the file."""
+    """Return the UUID in a file of a set, which tifffile has closed; None if it has none."""
     tag = tiff.pages.first.tags.get(_DESCRIPTION)
     if tag is None:
         return None
@@ -128,9 +128,9 @@ def _uuid_in(tiff: Any) -> str | None:
 
 
 def use_only_image(tiff: Any, number: int) -> bool:
-    """Let tifffile see one image of OME-XML only, so that it opens no more files than that one takes.
+    """Make tifffile see only one image of OME-XML, so that it opens only the files of that image.
 
-    Returns whether there are others; the image is number 0 then.
+    Returns whether there are other images; if so, the image becomes number 0.
     """
     images = images_with_pixels(tiff.ome_metadata)
     root = parse_ome_xml(tiff.ome_metadata or "")
@@ -145,7 +145,7 @@ def use_only_image(tiff: Any, number: int) -> bool:
 
 
 def _replace_metadata(tiff: Any, root: ET.Element, children: Sequence[ET.Element], uuid: str | None) -> None:
-    """Give tifffile another OME-XML text than its file has: the same root with some elements and another UUID."""
+    """Replace the OME-XML that tifffile uses: the same root element with these children and UUID."""
     other = ET.Element(root.tag, {**root.attrib, **({"UUID": uuid} if uuid is not None else {})})
     other.extend(children)
     tiff.pages.first.description = ET.tostring(other, encoding="unicode")
@@ -161,14 +161,15 @@ def _root(path: Path, xml: str) -> ET.Element:
 
 
 def companion_file(path: Path, xml: str | None, within: Path | None) -> Path | None:
-    """The file that has the metadata of a file which has none of its own; None where it has.
+    """Return the companion file with the metadata of a file; None if the file has its own metadata.
 
-    It lies in the folder ``within``, also behind links; where that is None, with the file, or is a link there.
+    It is in the folder ``within``, also after following links. If ``within`` is None, it is in the folder of the file,
+    or a link there.
 
     Raises
     ------
     ImageError
-        Where it is not there, or outside of the folder ``within``.
+        If it does not exist, or is outside the folder ``within``.
     """
     root = parse_ome_xml(xml or "")
     binary_only = None if root is None else next((e for e in root if _tag(e) == "BinaryOnly"), None)
@@ -180,14 +181,14 @@ def companion_file(path: Path, xml: str | None, within: Path | None) -> Path | N
         file = next((place / name for place in set_folders(path) if (place / name).is_file()), file)
     if not name or not file.is_file():
         raise ImageError(
-            f"{path} is incomplete: its metadata is in {name or 'a file without a name'}, which is not there; "
+            f"{path} is incomplete: its metadata is in {name or 'a file without a name'}, which does not exist; "
             "put all files of the set into one folder"
         )
     return file
 
 
 def _read_companion(path: Path, file: Path) -> ET.Element:
-    """The OME-XML that another file of the set holds."""
+    """Return the OME-XML of another file of the set."""
     import tifffile
 
     if file.suffix.lower() in _TIFF:
@@ -204,13 +205,13 @@ def _read_companion(path: Path, file: Path) -> ET.Element:
 
 
 def _uuid_of(root: ET.Element, name: str) -> str | None:
-    """The UUID by which OME-XML knows a file."""
+    """Return the UUID of a file in OME-XML; None if there is none."""
     found = (e.text for e in root.iter() if _tag(e) == "UUID" and e.get("FileName", "").lower() == name.lower())
     return next(found, None)
 
 
 def _uuid_before_renaming(path: Path, root: ET.Element) -> str | None:
-    """The UUID of the only file of an image, where that was renamed since it was written; else None."""
+    """Return the UUID of the only file of an image if the file was renamed after it was written; else None."""
     known = {(e.text, e.get("FileName", "")) for e in root.iter() if _tag(e) == "UUID"}
     if len({uuid for uuid, _ in known}) != 1:
         return None

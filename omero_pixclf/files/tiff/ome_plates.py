@@ -1,4 +1,4 @@
-"""The plates of OME-XML: which images lie in which wells."""
+"""Plates described by OME-XML: wells, fields and acquisitions of the images."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from omero_pixclf.image import well_name
 
 __all__ = ["format_wells", "ome_plates"]
 
-_MOST = 10_000  # rows or columns: more than any plate has
+_MOST = 10_000  # rows or columns; no plate has more
 _SHOWN = 12  # names of wells in a remark
 
 
 def ome_plates(xml: str | None, images: Sequence[str]) -> tuple[tuple[Plate, ...], tuple[str, ...]]:
-    """The plates that an OME-XML text describes, and remarks on what they list and the file does not hold.
+    """Return the plates of an OME-XML text, and remarks on listed wells and fields that the file does not hold.
 
-    ``images`` are the ids of the file's images, in their order. Wells without a place and samples without an image
-    are remarks; so are plates without any image, which are left out.
+    ``images`` are the ids of the file's images, in order. There are remarks on wells without a valid position, on
+    fields without an image, and on plates without images, which are left out.
     """
     root = parse_ome_xml(xml or "")
     if root is None:
@@ -47,7 +47,7 @@ def _children(parent: ET.Element, tag: str) -> Iterator[ET.Element]:
 
 
 def _screens(root: ET.Element) -> Iterator[tuple[str, str]]:
-    """Ids of plates and the names of their screens."""
+    """Yield the ids of plates and the names of their screens."""
     for screen in _children(root, "Screen"):
         for reference in _children(screen, "PlateRef"):
             yield reference.get("ID", ""), screen.get("Name") or str(screen.get("ID", ""))
@@ -98,14 +98,14 @@ def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str
 
 
 def _index(text: str | None) -> int | None:
-    """A number below 10,000 in ASCII digits; None for any other text."""
+    """Parse a number below 10,000 in ASCII digits; None for other text."""
     if text is None or not (text.isascii() and text.isdecimal() and len(text) < 6):
         return None
     return int(text) if int(text) < _MOST else None
 
 
 def format_wells(names: Sequence[str]) -> str:
-    """Some wells in words.
+    """Format the names of wells for a message.
 
     >>> format_wells(["A1"]), format_wells(["A1", "B2"])
     ('well A1', 'wells A1, B2')

@@ -1,4 +1,4 @@
-"""The well of an image of an OME-TIFF file with a plate."""
+"""The location of an OME-TIFF image on a plate."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["ome_place"]
 
 
 def ome_place(path: Path, xml: str | None, image: int) -> ImageLocation | None:
-    """The well of an image by its number among those with pixels, in a container that is the file and its plate.
+    """Return the location of an image, by its number among those with pixels; its container is the file and its plate.
 
-    None where it lies on no plate.
+    None if the image is on no plate.
     """
     return _well_places(path, xml).get(image) if xml and "Plate" in xml else None
 
 
 @lru_cache(maxsize=2)
 def _well_places(path: Path, xml: str) -> dict[int, ImageLocation]:
-    """The wells of all images of a file."""
+    """Return the locations of all images of a file, by their numbers."""
     plates, _ = ome_plates(xml, [one.ident for one in images_with_pixels(xml)])
     return {
         well_sample.series: ImageLocation(

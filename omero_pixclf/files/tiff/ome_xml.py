@@ -1,4 +1,4 @@
-"""What OME-XML and ImageJ say of an image's axes: pixel sizes, units, channel names."""
+"""Pixel sizes, units and channel names from OME-XML and from ImageJ's metadata."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SIZES = {
 
 
 def ome_axes(xml: str, keys: str, image: int = 0) -> Axes:
-    """The axes of an image of an OME-XML text; sizes that are missing or not numbers count as not known."""
+    """Return the axes of an image of an OME-XML text; missing or invalid sizes are unknown (0)."""
     pixels = _pixels(xml, image)
     if pixels is None:
         return tuple(Axis(k) for k in keys)
@@ -46,7 +46,7 @@ def _ome_axis(pixels: ET.Element, key: str) -> Axis:
 
 
 def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
-    """The names of the channels of an image, empty strings where a channel has none."""
+    """Return the names of the channels of an image; "" for a channel without a name."""
     pixels = _pixels(xml, image)
     if pixels is None:
         return ()
@@ -54,9 +54,9 @@ def ome_channels(xml: str, image: int = 0) -> tuple[str, ...]:
 
 
 def named_files(xml: str | None) -> tuple[str, ...]:
-    """Names of the other files that an OME-XML text spreads its planes over, as the text has them.
+    """Return the names of the other files that an OME-XML text assigns planes to.
 
-    What has the text's own UUID is the file itself, whatever that is called by now.
+    An entry with the UUID of the text is the file itself, whatever its name is now.
     """
     root = parse_ome_xml(xml or "")
     if root is None:
@@ -68,7 +68,7 @@ def named_files(xml: str | None) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class OmeImage:
-    """An image of an OME-XML text that has pixels in TIFF files; ``planes`` is the number of pages that it takes."""
+    """An image of an OME-XML text with pixels in TIFF files; ``planes`` is its number of pages."""
 
     ident: str
     name: str
@@ -78,7 +78,7 @@ class OmeImage:
 
 @lru_cache(maxsize=2)
 def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
-    """The images of an OME-XML text in its order, but for those of which it has nothing but metadata."""
+    """Return the images of an OME-XML text in order, without those that have only metadata."""
     root = parse_ome_xml(xml or "")
     if root is None:
         return ()
@@ -90,7 +90,7 @@ def images_with_pixels(xml: str | None) -> tuple[OmeImage, ...]:
 
 
 def _page_count(pixels: ET.Element) -> int:
-    """Pages that the planes of an image take; the samples of a channel of several are on one page."""
+    """Return the number of pages of an image; all samples of a channel are on one page."""
     sizes = [int(_number(pixels.get(f"Size{axis}")) or 1) for axis in "ZCT"]
     channel = next((e for e in pixels if _tag(e) == "Channel"), None)
     samples = int(_number(channel.get("SamplesPerPixel")) or 1) if channel is not None else 1
@@ -102,21 +102,21 @@ def _tag(element: ET.Element) -> str:
 
 
 def _pixels(xml: str, image: int) -> ET.Element | None:
-    """The ``Pixels`` element of the image of that number among those with pixels; None where there is none."""
+    """Return the ``Pixels`` element of an image, by its number among those with pixels; None if there is none."""
     found = images_with_pixels(xml)
     return found[image].pixels if image < len(found) else None
 
 
 def has_entities(xml: str) -> bool:
-    """Whether a text declares XML entities, which OME-XML does not have: they could be made to explode."""
+    """Whether a text declares XML entities: OME-XML has none, and nested entities can exhaust memory."""
     return "<!DOCTYPE" in xml[:2000] or "<!ENTITY" in xml
 
 
 @lru_cache(maxsize=2)
 def parse_ome_xml(xml: str) -> ET.Element | None:
-    """The root of an OME-XML text, whatever the version of the schema; None in a text that is no XML.
+    """Parse an OME-XML text of any schema version; returns its root, or None if it is not XML.
 
-    The last ones are kept, since a plate's text is asked for each of its images: do not change them.
+    The last results are cached, since a plate's text is parsed for each image: do not change them.
     """
     if has_entities(xml):
         return None
@@ -135,7 +135,7 @@ def _number(text: Any) -> float:
 
 
 def imagej_axes(metadata: dict[str, Any], tags: Any, keys: str) -> Axes:
-    """Axes of an ImageJ TIFF: resolution tags give pixels per unit, the metadata spacing and frame interval."""
+    """Return the axes of an ImageJ TIFF: pixels per unit from tags, spacing and frame interval from the metadata."""
     unit = _unit(metadata, "unit")
     facts = {
         "x": (_pixel_size(tags.get("XResolution")), unit),
@@ -152,7 +152,7 @@ def _unit(metadata: dict[str, Any], key: str) -> str:
 
 
 def _pixel_size(tag: Any) -> float:
-    """The size of a pixel from a (pixels, units) tag; nearly whole numbers are taken as whole."""
+    """Return the size of a pixel from a (pixels, units) tag; nearly integral sizes are rounded."""
     if tag is None or not tag.value[0]:
         return 0.0
     size = _number(tag.value[1] / tag.value[0])

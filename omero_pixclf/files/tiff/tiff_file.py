@@ -1,7 +1,7 @@
-"""TIFF files opened, with the images that they hold, and the proof that all of each image is there.
+"""Open TIFF files, list their images, and check that every image is complete.
 
-tifffile gives a shorter image, or one with planes of zeros, where a file is cut, where planes that OME-XML declares
-are missing, or where a file of a set is. All of that is an error here.
+tifffile returns a shorter image, or planes of zeros, if a file is truncated, or if planes or files that OME-XML
+declares are missing. All of this is an error here.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from omero_pixclf.files.tiff.tiff_unwritten import check_unwritten_data
 
 __all__ = ["list_member_files", "member_files", "open_tiff_file", "read_series"]
 
-_TOLD_PLANES = 3  # missing planes that a message names one by one
+_TOLD_PLANES = 3  # missing planes that a message lists
 
 
 @contextmanager
 def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = False) -> Iterator[Any]:
-    """Tifffile's object of a file, open until the context ends; `read_series` gives its images.
+    """Open a file with tifffile until the context ends; `read_series` returns its images.
 
     Parameters
     ----------
     path
         The file.
     within
-        The folder that must hold the file with the metadata, where that is another one, also behind symbolic links:
-        for files that were sent to a server. By default it lies with the file, or is a link there.
+        The folder that must contain a companion file with the metadata, also after following symbolic links: for files
+        that were sent to a server. By default it is the folder of the file, which may hold links.
     alone
         Do not look for metadata in another file.
 
     Raises
     ------
     ImageError
-        Where it cannot be read, is damaged, or its metadata is in a file that is not there.
+        If it cannot be read, is damaged, or its metadata is in a file that does not exist.
     """
     import tifffile
 
@@ -68,20 +68,20 @@ def open_tiff_file(path: Path, *, within: Path | None = None, alone: bool = Fals
 
 
 def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[Any]:
-    """The images of an open TIFF file, as tifffile finds them, in this file and those that it names; all complete.
+    """Return the images of an open TIFF file and the files that it refers to, as tifffile's series, all complete.
 
     Parameters
     ----------
     path, tiff
         The file, and tifffile's object of it.
     within
-        The folder that the files may lie in, also behind symbolic links: for files that were sent to a server. By
-        default they lie with the file, or are links there.
+        The folder that must contain the files, also after following symbolic links: for files that were sent to a
+        server. By default it is the folder of the file, which may hold links.
 
     Raises
     ------
     ImageError
-        Where pixels or planes are missing, or the file names one outside of the folder; no such file is read.
+        If pixels or planes are missing, or the file refers to one outside the folder; no such file is read.
     """
     root = within or path.parent
     if has_entities(tiff.ome_metadata or ""):
@@ -109,12 +109,12 @@ def read_series(path: Path, tiff: Any, *, within: Path | None = None) -> list[An
 
 
 def list_member_files(path: Path, *, within: Path | None = None) -> tuple[Path, ...]:
-    """The files that hold the images of a TIFF file, with that of the metadata; the file itself first.
+    """Return the files that hold the images of a TIFF file, and the companion file; the file itself comes first.
 
     Raises
     ------
     ImageError
-        As `read_series`.
+        As for `read_series`.
     """
     with open_tiff_file(path, within=within, alone=True) as tiff:
         companion = companion_file(path, tiff.ome_metadata, within)
@@ -124,25 +124,25 @@ def list_member_files(path: Path, *, within: Path | None = None) -> tuple[Path, 
 
 
 def member_files(tiff: Any, series: Sequence[Any]) -> tuple[Path, ...]:
-    """The files that hold the pages of some of tifffile's series, the one that was opened first."""
+    """Return the files that hold the pages of some of tifffile's series; the opened file comes first."""
     own = Path(tiff.filehandle.path)
     pages = (page for one in series for page in one.pages if page is not None)
     return tuple(dict.fromkeys((own, *(Path(page.parent.filehandle.path) for page in pages))))
 
 
 def _describe_counts(tiff: Any) -> str:
-    """How many images a file says that it holds, and how many are there; "" where it does not say."""
+    """Return how many images a file declares and how many are present; "" if they agree or it declares none."""
     said = _declared_planes(tiff)
     there = sum(_is_whole(page) for page in tiff.pages)
     return _format_counts(said, there) if said and there != said else ""
 
 
 def _format_counts(said: int, there: int) -> str:
-    return f"it says {said} {'image' if said == 1 else 'images'}, {there} {'is' if there == 1 else 'are'} there"
+    return f"it declares {said} {'image' if said == 1 else 'images'}, {there} {'is' if there == 1 else 'are'} present"
 
 
 def _declared_planes(tiff: Any) -> int:
-    """The number of planes by ImageJ's metadata, tifffile's or OME's; 0 where there is none."""
+    """Return the number of planes by ImageJ's, tifffile's or OME's metadata; 0 without metadata."""
     if tiff.imagej_metadata:
         facts = tiff.imagej_metadata
         counts = [int(facts.get(name, 1)) for name in ("frames", "slices", "channels")]
@@ -155,7 +155,7 @@ def _declared_planes(tiff: Any) -> int:
 
 
 def _is_whole(page: Any) -> bool:
-    """Whether all bytes of a page are in its file."""
+    """Whether all bytes of a page are in the file."""
     offsets = np.asarray(page.dataoffsets, dtype=np.uint64)
     counts = np.asarray(page.databytecounts, dtype=np.uint64)
     if len(offsets) != len(counts) or len(offsets) < prod(page.chunked):
@@ -178,7 +178,7 @@ def _check_planes(path: Path, tiff: Any, series: Any) -> None:
 
 
 def _format_planes(planes: Sequence[int], outer: Sequence[int], axes: str) -> str:
-    """Planes of an image as people name them: ``t=1``, or ``z=2-4 t=0`` and so on.
+    """Format planes of an image for a message: ``t=1``, or ``z=2-4 t=0`` and so on.
 
     >>> _format_planes([1, 3], (2, 2), "TZYX"), _format_planes([2], (2, 2), "TZYX")
     ('z=1', 't=1 z=0')
@@ -195,7 +195,7 @@ def _format_planes(planes: Sequence[int], outer: Sequence[int], axes: str) -> st
 
 
 def _format_ranges(values: Sequence[int]) -> str:
-    """Ascending numbers, those in a row as a range.
+    """Format ascending numbers, with ranges for consecutive ones.
 
     >>> _format_ranges([0, 1, 2, 5])
     '0-2,5'
@@ -210,20 +210,20 @@ def _format_ranges(values: Sequence[int]) -> str:
 
 
 def _check_images(path: Path, tiff: Any, found: Sequence[Any]) -> None:
-    """Refuse a file whose OME-XML declares images with pixels that tifffile leaves out."""
+    """Refuse a file whose OME-XML declares images with pixels that tifffile does not find."""
     said = len(images_with_pixels(tiff.ome_metadata))
     there = sum(series.kind == "ome" for series in found)
     if said > there > 0:
         raise ImageError(
-            f"{path} is incomplete: its OME-XML says {said} images with pixels, {there} "
-            f"{'is' if there == 1 else 'are'} there; copy or export it again"
+            f"{path} is incomplete: its OME-XML declares {said} images with pixels, {there} "
+            f"{'is' if there == 1 else 'are'} present; copy or export it again"
         )
 
 
 def _check_complete(path: Path, tiff: Any, series: Any) -> None:
-    """Refuse a series of which pixels lie behind the end of their file, or whose pages do not match."""
+    """Refuse a series with pixels beyond the end of their file, or with pages of different shapes or types."""
     if not series.keyframe.dataoffsets:
-        raise ImageError(f"{path} is damaged: it does not say where its pixels are; export it again")
+        raise ImageError(f"{path} is damaged: the offsets of its pixels are missing; export it again")
     if series.dataoffset is not None and _in_one_file(series):
         end = series.dataoffset + prod(series.shape) * series.dtype.itemsize
         if end > series.keyframe.parent.filehandle.size:
@@ -238,7 +238,7 @@ def _check_complete(path: Path, tiff: Any, series: Any) -> None:
             counts = f"{_format_counts(said, there)}; " if said > 1 else ""
             where = Path(page.parent.filehandle.path).name
             raise ImageError(
-                f"{path} is incomplete: {counts}pixels of image {number} lie behind the end of {where}, or are not "
+                f"{path} is incomplete: {counts}pixels of image {number} are beyond the end of {where}, or are not "
                 "listed; copy it again"
             )
         if page is not None and not _is_same_layout(page.keyframe, series.keyframe):

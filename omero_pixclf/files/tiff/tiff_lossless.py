@@ -1,7 +1,7 @@
-"""What of a TIFF file every decoder gives alike, and whether it is all in this one file.
+"""Checks that all decoders give the same pixels for a TIFF file, and that all of the image is in this file.
 
-Where pixels are read from a file in place of a server that reads the same file with a decoder of its own, rounding and
-guessing must be left to the server.
+They are used if pixels are read from a file instead of from a server with its own decoder: everything that depends on
+the decoder is left to the server.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _DEPTHS = (8, 16, 32, 64)
 
 
 class ServerOnlyError(ImageError):
-    """What only the server reads, or may read otherwise than we do; nothing is wrong with the file."""
+    """A file that only the server can read, or that it may decode differently; the file is not damaged."""
 
 
 def check_single_file(tiff: Any) -> None:
-    """Ask this of an open TIFF file before its series: OME's metadata can make the library open any other file.
+    """Refuse an OME-TIFF in several files. Call it before reading series: OME metadata makes tifffile open other files.
 
     Raises
     ------
-    ServerOnly
-        Where the metadata says that pixels lie in other files, or that it lies in another file itself.
+    ServerOnlyError
+        If pixels or the metadata are in other files.
     """
     root = parse_ome_xml(tiff.ome_metadata) if tiff.ome_metadata else None
     if root is None:
@@ -48,14 +48,14 @@ def _is_own(element: ET.Element, own: set[str | None], name: str) -> bool:
 
 
 def check_lossless(name: str, series: Any) -> None:
-    """Refuse a series whose pixels depend on who decodes them.
+    """Refuse a series whose pixels depend on the decoder.
 
     Raises
     ------
-    ServerOnly
+    ServerOnlyError
         For lossy compression, palettes, inverted grey and packed bits.
     ImageError
-        For planes that the file does not hold.
+        If planes are missing in the file.
     """
     page = series.keyframe
     if int(page.compression) not in _LOSSLESS:

@@ -1,4 +1,4 @@
-"""Parts of a TIFF image, read from the tiles or strips that hold them, in one file or in several."""
+"""Read parts of a TIFF image from its tiles or strips, in one file or several, with a cache of decoded ones."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from omero_pixclf.files.decoder_warnings import decoder_errors, raise_decoder_wa
 __all__ = ["CACHE_BYTES", "TiffPagesReader"]
 
 CACHE_BYTES = 64 << 20
-"""Bytes of decoded tiles and strips that a reader keeps at most."""
+"""The largest number of bytes of decoded tiles and strips that a reader keeps in memory."""
 
 _Segment = tuple[NDArray[Any], tuple[int, int, int, int, int]]
-"""Pixels of a tile or strip and where it begins, both as (sample plane, z, y, x, sample)."""
+"""Pixels of a tile or strip and its position, both as (sample plane, z, y, x, sample)."""
 
 
 class TiffPagesReader:
-    """Reads parts of one of tifffile's series, and remembers the last segments decoded; may be shared by threads.
+    """Reads parts of one of tifffile's series, and caches the last decoded segments; safe to share between threads.
 
-    The pages of an OME-TIFF of several files lie in files that tifffile has closed: each is opened while a part of
-    it is read, so that any number of files takes one file descriptor.
+    Pages of an OME-TIFF image in several files are in files that tifffile has closed. Each file is opened only while a
+    part of it is read, so any number of files needs one file descriptor.
     """
 
     def __init__(self, path: Path, series: Any) -> None:
@@ -46,7 +46,7 @@ class TiffPagesReader:
         self.held = 0
 
     def read(self, slices: tuple[slice, ...]) -> NDArray[Any]:
-        """A part of the series; slices along all axes, whole numbers, step 1."""
+        """Read a part of the series; slices along all axes, with integer bounds and step 1."""
         split = len(self.outer)
         result = np.zeros([s.stop - s.start for s in slices], self.dtype)
         for index in itertools.product(*(range(s.stop - s.start) for s in slices[:split])):
@@ -60,7 +60,7 @@ class TiffPagesReader:
         return result
 
     def _fill(self, part: NDArray[Any], number: int, slices: tuple[slice, ...]) -> None:
-        """Copy what a page has of the wanted box; segments are laid out as (sample plane, z, y, x, sample)."""
+        """Copy the requested box of a page; segments have the axes (sample plane, z, y, x, sample)."""
         page = self.pages[number]
         frame = self.frame if page is None else page.keyframe
         box = _as_shaped(frame.shaped, self.inner, slices)
@@ -79,7 +79,7 @@ class TiffPagesReader:
 
     @contextmanager
     def _opened(self, page: Any) -> Iterator[int]:
-        """The descriptor of the file that holds a page."""
+        """Yield the descriptor of the file that holds a page."""
         if page is None or page.parent is self.root:
             yield self.root.filehandle.fileno()
             return
@@ -87,7 +87,7 @@ class TiffPagesReader:
             yield file.fileno()
 
     def _segment(self, file: int, page: Any, frame: Any, number: int, segment: int) -> _Segment:
-        """A tile or strip of a page, decoded; the last ones are kept."""
+        """Return a decoded tile or strip of a page; the last ones are cached."""
         key = (number, segment)
         with self.lock:
             if key in self.decoded:
@@ -113,7 +113,7 @@ class TiffPagesReader:
 
 
 def _encoded(file: int, page: Any, segment: int) -> bytes | None:
-    """The bytes of a segment; None where the file leaves it out, as files of maps do."""
+    """Return the bytes of a segment; None if the file leaves it out, as some map files do."""
     if page is None or not page.databytecounts[segment]:
         return None
     size = int(page.databytecounts[segment])
@@ -124,7 +124,7 @@ def _encoded(file: int, page: Any, segment: int) -> bytes | None:
 
 
 def _touched(frame: Any, box: tuple[slice, ...]) -> Iterator[int]:
-    """The numbers of the tiles or strips that overlap a box in (sample plane, z, y, x, sample)."""
+    """Yield the numbers of the tiles or strips that overlap a box in (sample plane, z, y, x, sample)."""
     _, depth, length, width, _ = frame.shaped
     size = (1, *_segment_size(frame))
     counts = [-(-n // s) for n, s in zip((depth, length, width), size[1:], strict=True)]
@@ -134,7 +134,7 @@ def _touched(frame: Any, box: tuple[slice, ...]) -> Iterator[int]:
 
 
 def _segment_size(frame: Any) -> tuple[int, int, int]:
-    """Depth, length and width of a tile, or of a strip."""
+    """Return depth, length and width of a tile or strip."""
     if frame.is_tiled:
         return (frame.tiledepth, frame.tilelength, frame.tilewidth)
     _, _, length, width, _ = frame.shaped
@@ -142,7 +142,7 @@ def _segment_size(frame: Any) -> tuple[int, int, int]:
 
 
 def _as_shaped(shaped: tuple[int, ...], inner: tuple[int, ...], slices: tuple[slice, ...]) -> tuple[slice, ...]:
-    """Slices along a page's own axes as slices along tifffile's five, of which those of size 1 may be left out."""
+    """Convert slices along a page's axes to slices along tifffile's five axes; a page may lack those of size 1."""
     wanted = list(zip(inner, slices, strict=True))
     box = []
     for size in shaped:

@@ -1,4 +1,4 @@
-"""TIFF and OME-TIFF, read segment by segment."""
+"""TIFF and OME-TIFF images as stored arrays: axes, pixel sizes, channels, and reading of blocks."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from omero_pixclf.text import pluralize
 
 __all__ = ["open_every_image", "open_tiff", "series_reader", "tiff_errors"]
 
-_UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # leading axes of pages to which the file gives no meaning
+_UNNAMED = {1: "z", 2: "tz", 3: "tcz"}  # names for leading axes of pages without names in the file
 
 
 @contextmanager
 def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> Iterator[StoredArray]:
-    """An image of a TIFF file, ImageJ's or OME's metadata included; no more of it is read than is asked for.
+    """Open an image of a TIFF file with its ImageJ or OME metadata; only requested blocks are read.
 
     Parameters
     ----------
     path
         The file.
     series
-        Which image, from 0; None: the only one.
+        The number of the image, from 0; None for the only one.
     exact
-        Refuse what other readers may decode otherwise, and images that lie in several files
+        Refuse images that other readers may decode differently, and images in several files
         (`omero_pixclf.files.tiff.tiff_lossless`).
 
     Raises
     ------
     ImageError
-        Where the file cannot be read, holds several images or not so many, or has axes other than ``t z y x c``.
+        If the file cannot be read, has no such image or several, or has axes other than ``t z y x c``.
     """
     with open_tiff_file(path, alone=exact) as tiff:
         try:
@@ -71,12 +71,12 @@ def open_tiff(path: Path, *, series: int | None = None, exact: bool = False) -> 
 
 @contextmanager
 def open_every_image(path: Path) -> Iterator[list[StoredArray | ImageError]]:
-    """All images of a TIFF file, which is looked through once; an error in place of one that cannot be read.
+    """Open all images of a TIFF file at once; the list has an error in place of an image that cannot be read.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read, or is incomplete.
+        If the file cannot be read, or is incomplete.
     """
     with open_tiff_file(path) as tiff:
         found: list[StoredArray | ImageError] = []
@@ -120,12 +120,12 @@ def _make_stored_array(path: Path, tiff: Any, series: Any, number: int) -> Store
 
 
 def series_reader(path: Path, tiff: Any, series: Any) -> tuple[str, Callable[[tuple[slice, ...]], NDArray[Any]]]:
-    """Axes of one of tifffile's series, or of a resolution level of one, and a function that reads parts of it.
+    """Return the axes of one of tifffile's series, or of a resolution level of one, and a function that reads parts.
 
     Raises
     ------
     ImageError
-        Where it has axes other than ``t z y x c``.
+        If it has axes other than ``t z y x c``.
     """
     return _keys(path, series), _contiguous_reader(path, tiff, series) or TiffPagesReader(path, series).read
 
@@ -144,7 +144,7 @@ def _select_series(path: Path, tiff: Any, number: int | None) -> Any:
 
 
 def _check_pixel_type(path: Path, series: Any) -> Any:
-    """The series, if its pixels are numbers; ImageError otherwise."""
+    """Return the series; raises ImageError if its pixels are not numbers."""
     if series.dtype is None or np.dtype(series.dtype).kind not in "uifb":
         raise ImageError(f"{path}: holds {series.dtype}, expected numbers")
     check_array_size(str(path), series.shape, np.dtype(series.dtype))
@@ -152,7 +152,7 @@ def _check_pixel_type(path: Path, series: Any) -> Any:
 
 
 def _keys(path: Path, series: Any) -> str:
-    """The series' axes as ours: samples are channels, an unnamed sequence is time, depth or channel."""
+    """Return the axes of a series as letters of ``tzyxc``: samples are channels, unnamed axes t, z or c."""
     keys = str(series.axes).lower()
     for foreign, ours in ("sc", "it", "iz", "ic"):
         if ours not in keys:
@@ -166,7 +166,7 @@ def _keys(path: Path, series: Any) -> str:
 
 
 def _contiguous_reader(path: Path, tiff: Any, series: Any) -> Callable[[tuple[slice, ...]], NDArray[Any]] | None:
-    """A reader for pixels that lie in the file in one piece and as they are; None where they do not."""
+    """Return a function that reads contiguous, uncompressed pixels; None if they are stored otherwise."""
     if series.dataoffset is None or any(page is None or page.parent is not tiff for page in series.pages):
         return None
     dtype = np.dtype(series.dtype).newbyteorder(tiff.byteorder)

@@ -1,7 +1,7 @@
-"""TIFF files of which a part was never written: a copy that was stopped after its room on the disk was set aside.
+"""Detection of TIFF files with a part that was never written: interrupted copies with preallocated disk space.
 
-Such a file is as long as it should be and has zeros where the rest belongs. tifffile reports nothing: it takes the
-pages before the zeros for all, and a description of zeros for none.
+Such a file has the right size, with zeros in place of the missing part. tifffile reports no error: it stops at the last
+page before the zeros, and ignores a description of zeros.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from omero_pixclf.text import pluralize
 __all__ = ["check_unwritten_data"]
 
 _DESCRIPTION = 270
-_BEGINNING = 2000  # bytes of a description in which OME-XML's first element is
+_BEGINNING = 2000  # bytes of a description that contain OME-XML's first element
 
 
 def check_unwritten_data(path: Path, tiff: Any) -> None:
-    """Refuse a file in whose chain of pages there is one of zeros, or whose first description is zeros.
+    """Refuse a file with a page of zeros in its chain of pages, or with a description of zeros.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def check_unwritten_data(path: Path, tiff: Any) -> None:
 def _description_problem(tiff: Any) -> str:
     for tag in tiff.pages.first.tags.getall(_DESCRIPTION, ()):
         if tag.count <= 1 or tag.offset <= tag.valueoffset < tag.offset + tiff.tiff.tagsize:
-            continue  # none, or one so short that it lies in the page's own list
+            continue  # none, or so short that it is stored in the tag itself
         whole = os.pread(tiff.filehandle.fileno(), tag.count, tag.valueoffset)
         text = whole.strip(b"\0 \r\n\t")
         if not whole.strip(b"\0"):
@@ -47,12 +47,12 @@ def _description_problem(tiff: Any) -> str:
 
 
 def _is_finished(xml: bytes) -> bool:
-    """Whether a text ends as XML does, and OME-XML as OME-XML does."""
+    """Whether a text ends like complete XML or OME-XML."""
     return xml.endswith(b"OME>" if b"<OME" in xml[:_BEGINNING] else b">") and not xml.endswith((b"?>", b"-->"))
 
 
 def _pages_problem(tiff: Any) -> str:
-    """What is missing of the lists of tags that pages are: all of one, or the tags at its end."""
+    """Return what is missing in the pages' lists of tags: a whole list, or the tags at its end; "" if nothing is."""
     file, kind = tiff.filehandle.fileno(), tiff.tiff
     for number in range(len(tiff.pages)):
         offset = tiff.pages._offsets[number]

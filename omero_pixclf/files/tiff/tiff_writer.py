@@ -1,4 +1,4 @@
-"""TIFF and OME-TIFF, written block by block."""
+"""Uncompressed TIFF and OME-TIFF files, written block by block."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def write_ome_tiff(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     Raises
     ------
     OutputError
-        Where it cannot be written, or TIFF does not know the type.
+        If it cannot be written, or OME-TIFF does not have the type.
     """
     if target.dtype.name not in _OME_TYPES:
-        raise OutputError(f"{path}: OME-TIFF does not hold {target.dtype}")
+        raise OutputError(f"{path}: OME-TIFF has no type {target.dtype}; choose another with --export_dtype")
     pixels: dict[str, Any] = {}
     for axis in target.axes:
         pixels.update(_physical_size(axis))
@@ -59,7 +59,7 @@ def write_plane_tiff(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     samples = target.shape[2] if len(target.shape) == 3 else 1
     layout: dict[str, Any] = {"photometric": "rgb" if samples == 3 else "minisblack", "metadata": None}
@@ -71,7 +71,7 @@ def write_plane_tiff(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
 
 @contextmanager
 def _write_contiguous(path: Path, target: OutputArray, *, ome: bool = False, **layout: Any) -> Iterator[WriteBlock]:
-    """A TIFF whose pixels lie in one piece: first the empty file, then the blocks at their places."""
+    """Write a TIFF with contiguous pixels: first the empty file, then the blocks at their positions."""
     import tifffile
 
     with write_atomically(path) as part:
@@ -81,7 +81,7 @@ def _write_contiguous(path: Path, target: OutputArray, *, ome: bool = False, **l
                 None, shape=target.shape, dtype=dtype, software="omero_pixclf", returnoffset=True, **layout
             )
         if place is None:
-            raise OutputError(f"{path}: tifffile did not lay the pixels out in one piece")
+            raise OutputError(f"{path}: tifffile did not store the pixels contiguously")
         offset = place[0]
         with part.open("r+b") as file:
 

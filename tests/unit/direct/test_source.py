@@ -74,7 +74,7 @@ def test_a_store_in_which_chunks_are_missing_is_not_believed(tmp_path, told):
     server = Server(pixels((6, 1, 64, 64, 1)))
     in_store(tmp_path / "a.zarr", server.pixels)
     (tmp_path / "a.zarr" / "0" / "2" / "0" / "0" / "1" / "1").unlink()
-    assert_served(direct(server, group(f"{ROOT}/a.zarr"), tmp_path), server, "1 of 24 chunks are not there", told)
+    assert_served(direct(server, group(f"{ROOT}/a.zarr"), tmp_path), server, "1 of 24 chunks are missing", told)
 
 
 def test_a_store_does_not_lead_out(tmp_path, told):

@@ -63,7 +63,7 @@ def test_links_to_missing_files_out_of_the_folder_and_in_circles_are_refused(tmp
         soft=h5py.SoftLink("/nowhere"),
     )
     for name, reason in (
-        ("gone", "is in none.h5, which is not there"),
+        ("gone", "it needs none.h5, which does not exist"),
         ("out", "outside"),
         ("round", "circle"),
         ("soft", "holds no array 'soft'"),
@@ -90,7 +90,7 @@ def test_an_array_made_of_parts_in_other_files_is_read_whole_or_refused(tmp_path
     with pytest.raises(ImageError, match=r"incomplete: part1\.h5 holds no array 'raw'"):
         pixels_of(path)
     (tmp_path / "part1.h5").unlink()
-    with pytest.raises(ImageError, match=r"incomplete: it is in part1\.h5, which is not there"):
+    with pytest.raises(ImageError, match=r"incomplete: it needs part1\.h5, which does not exist"):
         pixels_of(path)
 
 

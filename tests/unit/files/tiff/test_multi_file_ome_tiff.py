@@ -99,7 +99,7 @@ def test_a_missing_file_of_a_set_is_named_with_its_planes(tmp_path, kind):
     paths = write_set(tmp_path, **kind)
     paths[4].unlink()
     expected = (
-        r"f0\.ome\.tif is incomplete: it says 6 images, 5 are there: planes t=1 z=1 are missing \(f4\.ome\.tif is"
+        r"f0\.ome\.tif is incomplete: it declares 6 images, 5 are present: planes t=1 z=1 are missing \(f4\.ome\.tif is"
     )
     for opened in (open_image, open_series):
         with pytest.raises(ImageError, match=expected), opened(paths[0]):
@@ -110,7 +110,7 @@ def test_missing_planes_of_a_whole_time_point_are_named_together(tmp_path):
     paths = write_set(tmp_path)
     for path in paths[3:]:
         path.unlink()
-    with pytest.raises(ImageError, match="3 are there: planes t=1 are missing"), open_image(paths[0]):
+    with pytest.raises(ImageError, match="3 are present: planes t=1 are missing"), open_image(paths[0]):
         pass
 
 
@@ -119,7 +119,7 @@ def test_a_companion_file_that_is_not_there_is_named(tmp_path):
     (tmp_path / "set.companion.ome").unlink()
     for opened in (open_image, open_series):
         with (
-            pytest.raises(ImageError, match=r"its metadata is in set\.companion\.ome, which is not there"),
+            pytest.raises(ImageError, match=r"its metadata is in set\.companion\.ome, which does not exist"),
             opened(path),
         ):
             pass
@@ -139,7 +139,7 @@ def test_a_member_that_is_cut_is_refused(tmp_path):
     data = paths[4].read_bytes()
     paths[4].write_bytes(data[:-900])
     with pytest.raises(
-        ImageError, match=r"6 images, 5 are there; pixels of image 4 lie behind the end of f4\.ome\.tif"
+        ImageError, match=r"6 images, 5 are present; pixels of image 4 are beyond the end of f4\.ome\.tif"
     ):
         read(paths[0])
 
@@ -257,5 +257,5 @@ def test_imagej_metadata_that_says_another_number_of_images_is_refused(tmp_path,
     tifffile.imwrite(
         path, PLANES.reshape(6, 40, 50), description=text, metadata=None, compression="zlib", photometric="minisblack"
     )
-    with pytest.raises(ImageError, match=f"it says {said} images, 6 are there"), open_image(path):
+    with pytest.raises(ImageError, match=f"it declares {said} images, 6 are present"), open_image(path):
         pass
