@@ -1,17 +1,17 @@
 """Pytest fixtures for tests that need an OMERO server.
 
-Load them by ``pytest -p omero_pixclf.embedded.pytest_plugin``, or by ``pytest_plugins`` in a conftest.
+Load them with ``pytest -p omero_pixclf.embedded.pytest_plugin``, or with ``pytest_plugins`` in a conftest.
 
 ``omero_server``
     A server on a free loopback port and an empty folder, one per test session.
 ``omero_user``
-    A new user in a new group (private unless the marker ``omero_group("rwra--")`` says otherwise).
+    A new user in a new group (private, or with the permissions in the marker ``omero_group("rwra--")``).
 ``omero_gateway``
     A connected `BlitzGateway` of that user, closed when the test ends.
 
-The server returns unordered collections, and the rows of queries without ``order by``, in another order at each call,
-as a real one does. ``--omero-faults late=2,shuffled,forgetful=0.01`` makes it late, shuffled and forgetful (see
-`FaultInjection`), ``--omero-faults ""`` none of these.
+The server returns unordered collections, and the rows of queries without ``order by``, in random order, as a real one
+may do. ``--omero-faults late=2,shuffled,forgetful=0.01`` injects other faults (see `FaultInjection`),
+``--omero-faults ""`` none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The packages of the extra ``embedded``, which only the embedded OMERO needs, and the message where one is missing."""
+"""The packages of the extra ``embedded``, which only the embedded OMERO needs, and the error if one is missing."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 from omero_pixclf.app import history, merge, runs
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
-from omero_pixclf.embedded.storage.data_folder import remove_server_folder
 from omero_pixclf.errors import UsageError
 from omero_pixclf.folder.ledger import LEDGER, read_record
 from omero_pixclf.provenance import is_run_id, new_run_id, parse_run_id, run_folder
@@ -142,19 +141,6 @@ def test_pieces_of_an_image_never_reach_out_of_their_folder(key: str, tmp_path: 
     pieces = ImageFiles(tmp_path).pieces(key)
     assert pieces.parent == tmp_path / "pieces"
     assert pieces.name not in ("", ".", "..")
-
-
-def test_a_servers_folder_that_holds_other_things_too_is_not_deleted(tmp_path: Path) -> None:
-    from omero_pixclf.embedded.server.server import start
-
-    with start(tmp_path / "omero", port=0, password="secret"), pytest.raises(UsageError, match="running"):
-        remove_server_folder(tmp_path / "omero")
-    (tmp_path / "omero" / "thesis.txt").write_text("three years")
-    with pytest.raises(UsageError, match=r"also holds thesis\.txt"):
-        remove_server_folder(tmp_path / "omero")
-    (tmp_path / "omero" / "thesis.txt").unlink()
-    remove_server_folder(tmp_path / "omero")
-    assert not (tmp_path / "omero").exists()
 
 
 def test_a_demo_is_not_made_anew_over_somebodys_own_files(tmp_path: Path) -> None:

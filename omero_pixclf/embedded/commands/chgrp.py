@@ -58,10 +58,10 @@ TARGETS = (
     "Roi", "Screen", "ScreenPlateLink", "WellReagentLink",
 )
 # fmt: on
-_WITH_IMAGE = ("Pixels", "FilesetEntry")  # move as parts only
+_WITH_IMAGE = ("Pixels", "FilesetEntry")  # move only as parts
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")
-SHARED_RELATIONS = (  # what some of its holders cannot take away from the others
+SHARED_RELATIONS = (  # objects that move only if all of their holders move
     "Image.imagingEnvironment",
     "Image.instrument",
     "Image.stageLabel",
@@ -69,8 +69,12 @@ SHARED_RELATIONS = (  # what some of its holders cannot take away from the other
     "Channel.statsInfo",
     "Shape.transform",
 )
-_NEVER_ALONE = ("Image.rois", "Image.experiment")  # the thing goes with its holders only
-WHOLE_LINKS = ("JobOriginalFileLink", "PixelsOriginalFileMap", "FilesetJobLink")  # both ends move, or none
+_NEVER_ALONE = ("Image.rois", "Image.experiment")  # members that move only together with their holders
+WHOLE_LINKS = (
+    "JobOriginalFileLink",
+    "PixelsOriginalFileMap",
+    "FilesetJobLink",
+)  # both ends move, or none
 
 
 class GroupChange(GraphTraversal):

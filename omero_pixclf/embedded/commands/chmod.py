@@ -25,7 +25,7 @@ __all__ = ["TARGETS", "change_permissions"]
 
 TARGETS = ("ExperimenterGroup",)
 _FORM = re.compile(r"([Rr_-][AaWw_-]){3}")
-_CUT = (  # others' things that go
+_CUT = (  # others' objects that are deleted
     "Pixels.settings",
     "Pixels.thumbnails",
     "Image.rois",
@@ -34,7 +34,7 @@ _CUT = (  # others' things that go
     "LogicalChannel.lightSourceSettings",
     "Image.objectiveSettings",
 )
-_FORBIDDEN = (  # what cannot be cut between owners
+_FORBIDDEN = (  # relations between owners that forbid the change
     "Image.imagingEnvironment",
     "Image.instrument",
     "Image.stageLabel",

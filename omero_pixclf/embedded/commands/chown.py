@@ -99,7 +99,7 @@ class OwnerChange(GraphTraversal):
     def decide_unheld(self, member: StoredObject) -> Decision | None:
         """Decide about objects without other holders; contents only for their owner or an administrator.
 
-        Regions are given with images, not with folders.
+        ROIs are given with their images, not with folders.
         """
         if is_any_kind(member, ("Roi", "Pixels", "FilesetEntry")):
             return None

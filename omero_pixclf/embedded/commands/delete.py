@@ -34,7 +34,7 @@ TARGETS = (
     "StatsInfo",
 )
 # fmt: on
-_FILES = ("Pixels", "OriginalFile", "Thumbnail")  # what has bytes outside the database
+_FILES = ("Pixels", "OriginalFile", "Thumbnail")  # classes with files outside the database
 
 
 def is_legal_target(kind: Entity, legal: Sequence[str]) -> bool:

@@ -41,7 +41,7 @@ __all__ = [
 
 _FREE_PARTS = ("Pixels.settings", "Pixels.thumbnails", "~FileAnnotation.file")
 _FREE = {relation(hold.relation).member for hold in HOLDS if hold.free} | set(FREE_ANNOTATIONS)
-_CHECKED_LINKS = ("PixelsOriginalFileMap",)  # a link goes with either end whatever its owner, but for these
+_CHECKED_LINKS = ("PixelsOriginalFileMap",)  # links that require the right to delete; others go with either end
 _KEPT_LINKS = ("FilesetJobLink",)
 _IMPORT_JOBS = ("IndexingJob", "MetadataImportJob", "PixelDataJob", "ThumbnailGenerationJob", "UploadJob")
 

@@ -22,7 +22,7 @@ from omero_pixclf.embedded.storage.managed_files import original_file_path
 
 __all__ = ["disk_usage"]
 
-_PEOPLE = {"Experimenter": "owner_id", "ExperimenterGroup": "group_id"}  # targets that stand for all they own
+_PEOPLE = {"Experimenter": "owner_id", "ExperimenterGroup": "group_id"}  # targets that mean all of their objects
 
 
 def disk_usage(call: RequestContext, request: Any) -> Any:

@@ -36,7 +36,7 @@ TARGETS = (
     "Reagent", "Screen", "ScreenPlateLink", "Well", "WellReagentLink", "WellSample", "StatsInfo",
 )
 # fmt: on
-_BACK = ("~Fileset.images",)  # a fileset does not lie within its images
+_BACK = ("~Fileset.images",)  # a fileset is not contained in its images
 _MORE = ("Pixels.settings", "Pixels.thumbnails", "Fileset.images", "LogicalChannel.detectorSettings")
 
 

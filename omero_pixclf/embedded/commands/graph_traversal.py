@@ -1,7 +1,7 @@
 """Traversal of the object graph: which objects a request includes or deletes along with its targets.
 
-Parts share the decision of what they belong to. What is held by several goes when the last holder goes. What has been
-decided is a `Decision`; everything else stays.
+A part gets the decision of its holder. An object with several holders is included when the last holder is. Each
+decision is a `Decision`; objects without one stay as they are.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Key = tuple[str, int]
 class Action(Enum):
     """What is done with an object."""
 
-    INCLUDE = "include"  # moved, given, copied: whatever the operation does
+    INCLUDE = "include"  # moved, given or copied, depending on the request
     DELETE = "delete"  # deleted
 
 
@@ -57,17 +57,17 @@ class GraphTraversal:
 
     parts: Sequence[str] = ()
     holds: Sequence[HoldRule] = ()
-    companions: Sequence[str] = ("~Fileset.images",)  # considered along with what holds them
+    companions: Sequence[str] = ("~Fileset.images",)  # considered together with their holders
 
     def __init__(self, call: RequestContext, options: ChildOptions, ignored: Sequence[str] = ()) -> None:
         self.call = call
         self.tx = call.tx
         self.options = options
         self.ignored_classes = ignored
-        self.stop_classes: Sequence[str] = ()  # kinds of objects beyond which nothing is looked at
+        self.stop_classes: Sequence[str] = ()  # classes at which the traversal stops
         self.decisions: dict[Key, Decision] = {}
         self.considered: dict[Key, StoredObject] = {}
-        self.undecided: set[Key] = set()  # considered, held by nothing, and yet not to go
+        self.undecided: set[Key] = set()  # considered objects without holders that stay
         self._new_decisions: list[Decision] = []
         self._rights: dict[tuple[int | None, int | None], Rights] = {}
 

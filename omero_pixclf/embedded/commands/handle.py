@@ -112,7 +112,7 @@ class RequestHandle(OmeroService):
         try:
             with cancellable(self._cancelled), self._transaction() as call:
                 answer = perform(call, self._request)
-                check_cancelled()  # the last moment at which nothing has changed yet
+                check_cancelled()  # last chance to cancel before the commit
                 return answer, []
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             _log.debug("%s failed", type(self._request).__name__, exc_info=True)

@@ -51,13 +51,13 @@ class RelatedPair(NamedTuple):
 class Relation:
     """A relation of holders and members, stored in the rows of one table.
 
-    ``Roi.shapes`` holds shapes, ``Image.instrument`` an instrument, ``DatasetImageLink`` an image by its dataset.
+    Examples: ``Roi.shapes`` (a ROI holds shapes), ``Image.instrument``, ``DatasetImageLink`` (a dataset holds images).
     """
 
     text: str
     holder: str
     member: str
-    where: str  # class whose table has the pairs
+    where: str  # class whose table stores the pairs
     holder_column: str
     member_column: str
 

@@ -13,7 +13,7 @@ from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 
 __all__ = ["ChildOptions", "child_options", "find_class"]
 
-_EXEMPT_NAMESPACES = frozenset(  # namespaces that options leave alone unless they name namespaces
+_EXEMPT_NAMESPACES = frozenset(  # excluded from options without namespaces
     {"openmicroscopy.org/omero/import/companionFile", "openmicroscopy.org/omero/measurement"}
 )
 

@@ -20,10 +20,10 @@ class RequestCommand:
 
     where: str  # module.function below omero_pixclf.embedded.commands
     writes: bool = False
-    all_groups: bool = False  # looks at all of the user's groups, whatever the session's is
+    all_groups: bool = False  # runs in all of the user's groups, not in the session's
     steps: int = 1
     dry_steps: int = 0  # steps of a dry run, which writes nothing
-    failure: str = "steps-cancel"  # what an unplanned failure is called
+    failure: str = "steps-cancel"  # name of an unexpected failure
 
     def function(self) -> Callable[[RequestContext, Any], Any]:
         module, name = self.where.split(".")
@@ -124,8 +124,8 @@ def perform(call: RequestContext, request: Any) -> Any:
 
     Raises
     ------
-    Refused
-        Where the request cannot be fulfilled.
+    RequestError
+        The request cannot be executed.
     """
     if _name(request) not in REQUESTS:
         raise RequestError(

@@ -18,13 +18,13 @@ class RequestError(Exception):
     Attributes
     ----------
     name
-        What OMERO calls the failure, such as ``graph-fail``.
+        OMERO's name of the failure, such as ``graph-fail``.
     graph
-        Whether the answer is a GraphException, OMERO's ERR for what the graph of objects does not allow.
+        Whether the response is a GraphException, OMERO's ERR for changes that the object graph forbids.
     plain
-        Whether the answer carries no parameters.
+        Whether the response has no parameters.
     unknown
-        Whether the answer is an Unknown, OMERO's ERR for what is no request.
+        Whether the response is an Unknown, OMERO's ERR for unknown requests.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class RequestError(Exception):
         self.graph = graph
         self.plain = plain
         self.unknown = unknown
-        self.request: Any = None  # of several requests the one that failed
+        self.request: Any = None  # the failed one of several requests
 
 
 def graph_error(message: str) -> RequestError:

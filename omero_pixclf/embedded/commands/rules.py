@@ -1,6 +1,6 @@
 """OMERO's policy for graphs of objects: parts, shared objects, contents, and what keeps an object.
 
-Bonds are named as in `bonds`. What becomes of the pairs of a bond is up to the operation.
+Relations are named as in `omero_pixclf.embedded.commands.links`. Each request decides what it does with their pairs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 # fmt: off
-PARTS = (  # things that share their holder's decision
+PARTS = (  # members that get their holder's decision
     "Instrument.detector", "Instrument.dichroic", "Instrument.filter", "Instrument.filterSet",
     "Instrument.lightSource", "Instrument.objective", "Instrument.otf", "Instrument.microscope",
     "Filter.transmittanceRange", "FilterSet.dichroic", "Laser.pump", "OTF.filterSet", "OTF.objective",
@@ -32,7 +32,7 @@ PARTS = (  # things that share their holder's decision
 )
 # fmt: on
 
-SETTINGS = (  # go with what they are for
+SETTINGS = (  # settings that go with the device they belong to
     "~DetectorSettings.detector",
     "~LightSettings.lightSource",
     "~ObjectiveSettings.objective",
@@ -44,10 +44,10 @@ class HoldRule:
     """A member is included when its last holder is."""
 
     relation: str
-    deletable: bool = False  # only what the caller may delete is considered
-    same_owner: bool = False  # only what belongs to the holder's owner is considered
-    blocks_only: bool = False  # the holder keeps the thing, its going alone does not take the thing along
-    free: bool = False  # the thing goes whatever the caller may do to it
+    deletable: bool = False  # consider only members that the caller may delete
+    same_owner: bool = False  # consider only members of the holder's owner
+    blocks_only: bool = False  # the holder keeps the member, but does not include it
+    free: bool = False  # the member goes regardless of the caller's rights
 
 
 HOLDS = (
@@ -83,12 +83,12 @@ CONTENTS = (
     HoldRule("Image.rois", deletable=True),
 )
 
-FILE_USERS = (  # considered along with their file
+FILE_USERS = (  # considered together with their file
     "~FileAnnotation.file",
     "~FilesetEntry.originalFile",
     "~Roi.source",
     "PixelsOriginalFileMap",
 )
-UNOWNED = ("WellSample.image", "WellReagentLink", "Screen.reagents")  # contents that go whoever owns them
-FREE_ANNOTATIONS = ("BasicAnnotation", "CommentAnnotation")  # go with their object whoever wrote them
+UNOWNED = ("WellSample.image", "WellReagentLink", "Screen.reagents")  # contents that go regardless of their owner
+FREE_ANNOTATIONS = ("BasicAnnotation", "CommentAnnotation")  # go with their object regardless of their owner
 BORROWED_ANNOTATIONS = ("FileAnnotation", "TagAnnotation")  # go only with objects of their own owner

@@ -15,8 +15,8 @@ __all__ = ["load_path", "readable_ids"]
 
 def readable_ids(call: RequestContext, kind: str, ids: Iterable[int]) -> list[int]:
     """Return those ids that exist and that the caller may read, in ascending order."""
-    name = table(kind).name
-    condition = "" if table(kind).root.is_global else call.caller.filter_sql(name)  # everybody sees users and groups
+    name = table(kind).name  # users and groups are visible to everybody
+    condition = "" if table(kind).root.is_global else call.caller.filter_sql(name)
     sql = (
         f"SELECT id FROM {name} WHERE id IN (SELECT value FROM json_each(?)){' AND ' + condition if condition else ''}"
     )
@@ -26,8 +26,8 @@ def readable_ids(call: RequestContext, kind: str, ids: Iterable[int]) -> list[in
 def load_path(call: RequestContext, kind: str, ids: Iterable[int], path: str) -> None:
     """Load the objects that a dotted path of references and collections leads to.
 
-    ``load_path(call, "Pixels", [3], "channels.statsInfo")`` loads the channels of a Pixels object as a whole collection
-    and their statistics; the objects themselves are loaded too. `Graph.finish` then puts everything in its place.
+    ``load_path(call, "Pixels", [3], "channels.statsInfo")`` loads the channels of a Pixels object and their
+    statistics; the object itself is loaded too. `ObjectGraph.finish_loading` then resolves the references.
     """
     current, at = list(ids), kind
     call.graph.load(at, current)

@@ -1,8 +1,8 @@
 """Full-text search without an index, in names, descriptions and annotations.
 
-A query holds words (any of them must occur), ``+word`` or words joined by AND (all must), ``-word`` or NOT (none may),
-``"a phrase"``, wildcards ``*`` and ``?``, and ``field:word`` for name, description and annotation. Upper and lower case
-are the same.
+A query contains words (one of them must occur), ``+word`` or words joined by AND (all must occur), ``-word`` or NOT
+(none may occur), ``"a phrase"``, wildcards ``*`` and ``?``, and ``field:word`` for name, description and annotation.
+The search ignores case.
 """
 
 from __future__ import annotations

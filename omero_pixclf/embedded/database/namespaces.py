@@ -16,8 +16,8 @@ def insert_namespaces(tx: Transaction, names: Iterable[str | None]) -> None:
     Raises
     ------
     omero.ValidationException
-        Where another session has made one while this request was waiting: on a real server both find that there is
-        none, and the second to insert it fails. The client saves again.
+        Another session has inserted a namespace while this request was waiting. On a real server both find no row,
+        and the second insert fails; clients save again.
     """
     for name in {name for name in names if name is not None} - tx.unique_names:
         if tx.one("SELECT 1 FROM namespace WHERE name = ?", (name,)) is None:

@@ -1,8 +1,8 @@
 """Loading of rows as model objects: one instance per row and request, with references and details.
 
-An object comes with its own values and unloaded references; collections are unloaded until fetched. What the request
-has loaded anyway stands in place of references to it, as in a Hibernate session. An object with a reference to an
-abstract class that was not fetched comes unloaded as a whole: OMERO cannot name the reference's class either.
+An object has its own values and unloaded references; its collections are unloaded until they are fetched. References
+to objects that the request has loaded lead to these objects, as in a Hibernate session. An object with a reference to
+an abstract class that was not fetched is unloaded as a whole: OMERO cannot name the class of the reference either.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, Caller, GroupL
 
 __all__ = ["ObjectGraph", "scalar_to_ice"]
 
-_EAGER = {  # what OMERO's mapping loads along with every object
+_EAGER = {  # associations that OMERO's mapping loads eagerly
     "Image": ("wellSamples",),
     "Shape": ("transform", "roi"),
     "OriginalFile": ("filesetEntries",),
 }
-_EAGER_UNLESS = {"OriginalFile": "hasher"}  # not where this is set, as the real server was seen to do
-_NO_LEVEL = -1  # permission bits of what belongs to nobody
+_EAGER_UNLESS = {"OriginalFile": "hasher"}  # not if this property is set (observed on a real server)
+_NO_LEVEL = -1  # permission bits of objects without an owner
 _DETAILS = dict.fromkeys(vars(omero.model.DetailsI()))
 
 _TO_ICE: dict[str, Callable[[Any], Any]] = {
@@ -81,7 +81,7 @@ class _RowPlan:
     references: tuple[tuple[str, int, str, str], ...]  # attribute, place, class, the class's root
     details: tuple[
         int | None, int | None, int | None, int | None, int | None
-    ]  # of owner, group, creation, update and external info, where there are columns
+    ]  # columns of owner, group, creation, update and external info, or None
 
     @property
     def is_owned(self) -> bool:
@@ -113,10 +113,10 @@ class ObjectGraph:
     def __init__(self, tx: Transaction, caller: Caller, event: Callable[[], Any]) -> None:
         self.tx = tx
         self.caller = caller
-        self._event = event  # makes the event context that all details carry
+        self._event = event  # returns the event context for all details
         self._loaded: dict[tuple[str, int], Any] = {}
         self._rows: dict[tuple[str, int], Any] = {}
-        self._unfinished: dict[tuple[str, int], None] = {}  # keys of rows whose references are to be resolved, in order
+        self._unfinished: dict[tuple[str, int], None] = {}  # keys of rows with unresolved references, in order
         self._proxies: dict[tuple[str, int], Any] = {}
         self._levels: dict[int, GroupLevel] = {}
         self._permissions: dict[Any, Any] = {}
@@ -309,12 +309,12 @@ class ObjectGraph:
     def finish_loading(self) -> None:
         """Resolve references and fill in details of all objects loaded since the last call."""
         self._load_groups()
-        self._details.clear()  # they name what had been loaded by then
+        self._details.clear()  # they refer to the objects loaded by then
         for key in list(self._unfinished):
             kind, row = self._rows[key]
             obj = self._loaded[key]
             if obj._details is None and not self._set_references(obj, kind, row):
-                obj._loaded = False  # it stays unfinished: what it refers to may be loaded later
+                obj._loaded = False  # stays unfinished: the references may be loaded later
                 continue
             if obj._details is None:
                 obj._details = self._row_details(kind, row)

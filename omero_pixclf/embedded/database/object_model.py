@@ -1,7 +1,7 @@
 """OMERO's object model: classes and their properties, read from the type information in omero-py.
 
-Nothing here is written by hand: classes, members, their types and what the sequences hold stand in the modules that
-Ice generated for ``omero.model``; nullability, package names and orderings stand in omero-py's own classes.
+Classes, members, their types and the element types of sequences come from the modules that Ice generated for
+``omero.model``; nullability, package names and orderings come from omero-py's own classes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Field:
     name: str
     kind: str  # a value of SCALARS, or "unit", "entity", "children"
     target: str = ""  # class of the reference or of the children, or the quantity of a unit
-    inverse: str = ""  # children: their property that points back
-    ordered: bool = False  # children: they stand in an order of their own
+    inverse: str = ""  # children: their property that refers to the owner
+    ordered: bool = False  # children: whether the collection is ordered
     nullable: bool = True
 
 

@@ -27,7 +27,7 @@ __all__ = [
     "unload_empty_collections",
 ]
 
-_POSITIVE = {  # the model's positive integers and lengths, and what may be zero but not less
+_POSITIVE = {  # the model's positive integers and lengths
     "Pixels": "significantBits sizeX sizeY sizeZ sizeC sizeT physicalSizeX physicalSizeY physicalSizeZ",
     "LogicalChannel": "samplesPerPixel excitationWave emissionWave",
     "DetectorSettings": "integration",
@@ -47,7 +47,7 @@ _NOT_NEGATIVE = {"Image": "series", "PlaneInfo": "theZ theC theT", "ProjectionDe
 class ListPosition:
     """The position of an object in an ordered collection of its owner."""
 
-    inverse: str  # the object's property that names the owner
+    inverse: str  # the object's property that refers to the owner
     owner: Any
     index: int
 
@@ -114,7 +114,7 @@ def row_from_object(found: Entity, obj: Any) -> list[Any]:
         elif kind == "strings":
             row[place] = json.dumps(list(value))
         elif kind == "double":
-            row[place] = value._val if value._val == value._val else "NaN"  # SQLite keeps no NaN
+            row[place] = value._val if value._val == value._val else "NaN"  # SQLite cannot store NaN
         else:
             row[place] = value._val
     return row
@@ -160,7 +160,7 @@ def changed_columns(found: Entity, wanted: list[Any], current: Any) -> dict[str,
 def unload_empty_collections(found: Entity, obj: Any) -> None:
     """Unload the empty collections of a changed object that are neither links nor ordered, as Hibernate does.
 
-    Emptying such a collection never reads it, so that the server does not know what is in it.
+    Hibernate empties such a collection without reading it, so that the server does not know its content.
     """
     for name, field in found.children.items():
         plain = not field.ordered and not entity(field.target).is_link

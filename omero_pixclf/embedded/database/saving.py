@@ -1,8 +1,8 @@
 """Saving of clients' object graphs as rows, as IUpdate does it.
 
-New objects are inserted, loaded ones with an id compared with their row and updated where they differ, unloaded ones
-are references. The objects returned are the client's own: ids and details filled in, references loaded, unset
-collections of new objects loaded and empty.
+New objects are inserted. Loaded objects with an id are compared with their row and updated if they differ. Unloaded
+objects are references. The returned objects are the client's own, with ids, details and loaded references; unset
+collections of new objects are loaded and empty.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ class Saver:
     def __init__(self, call: RequestContext, *, lenient: bool = False, of_client: bool = False) -> None:
         self.call = call
         self.graph = call.graph
-        self.of_client = of_client  # the server itself says in which repository a file is, no client does
-        self.lenient = lenient  # references to nothing become null (saveAndReturnIds)
+        self.of_client = of_client  # clients may not set the repository of a file
+        self.lenient = lenient  # references to missing objects become null (saveAndReturnIds)
         self._seen: dict[int, Any] = {}
-        self._keep: list[Any] = []  # what _seen's keys stand for must not be freed
+        self._keep: list[Any] = []  # keeps objects alive whose id() is a key of _seen
         self._inserts: dict[str, list[list[Any]]] = {}
         self._pairs: list[tuple[str, int, list[Any]]] = []
         self._listed: dict[
@@ -64,7 +64,7 @@ class Saver:
         ] = {}  # elements of ordered collections that were reached through their owner
         self._new: list[tuple[Any, Entity, int, int]] = []
         self._changed: list[tuple[Entity, int, Any]] = []
-        self._written: dict[str, list[int]] = {}  # ids of rows that were changed, by the server's name of their class
+        self._written: dict[str, list[int]] = {}  # ids of changed rows by the server's name of their class
 
     # ---- walking the graph -----------------------------------------------------------------------------------
     def save(self, obj: Any) -> Any:
@@ -188,7 +188,7 @@ class Saver:
             if column.field is None and wanted[place] is None:
                 wanted[place] = current[place]
         self._keep_external(found, obj, current, wanted)
-        for field in owning_lists(found.name):  # the owner's collection says whose element it is, not the element
+        for field in owning_lists(found.name):  # the owner's collection decides, not the element
             wanted[column_indexes(found.name)[field.inverse]] = current[column_indexes(found.name)[field.inverse]]
         fill_defaults(found, wanted, current)
         check_values(found, wanted)
@@ -291,7 +291,7 @@ class Saver:
     def _cut_links(self, found: Entity, obj: Any, ident: int) -> None:
         """Delete the links that are missing in a loaded collection of links, as Hibernate does with orphans.
 
-        An object that was saved has its collections loaded: saved again, it loses what has been linked to it since.
+        A saved object has loaded collections: if it is saved again, links made in between are deleted.
         """
         for name, field in found.children.items():
             link = entity(field.target)

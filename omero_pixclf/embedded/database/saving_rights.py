@@ -61,8 +61,8 @@ def may_change_global(call: RequestContext, found: Entity) -> bool:
 def new_owner_and_group(call: RequestContext, found: Entity, obj: Any, row: list[Any]) -> tuple[int, int]:
     """Return owner and group of a new object: the caller and the request's group.
 
-    Administrators may name another owner. A request over all groups takes the group from the object's details, else
-    from what the object refers to.
+    Administrators may set another owner. A request in all groups takes the group from the object's details, else from
+    the objects that it refers to.
     """
     caller = call.caller
     if found.is_global:
@@ -111,7 +111,7 @@ def _linked_objects(call: RequestContext, found: Entity, row: list[Any]) -> Iter
             continue
         stored, where = call.graph.stored_row(field.target, target_id), column_indexes(field.target)
         if stored is None or "owner_id" not in where:
-            continue  # made by this very request, or nobody's
+            continue  # created by this request, or without an owner
         owner, group = stored[where["owner_id"]], stored[where["group_id"]]
         if group not in (SYSTEM_GROUP, USER_GROUP):
             yield _LinkedObject(entity(field.target), target_id, owner, group)

@@ -1,8 +1,8 @@
 """Tables derived from the object model: one per class hierarchy, one column per stored property.
 
-References hold ids, quantities a value and the name of their unit, times milliseconds. A hierarchy has a column
-``kind`` with the class; children of ordered collections have ``<back reference>_index``; name-value pairs have a table
-of their own.
+References are stored as ids, quantities as a value and the name of the unit, times as milliseconds. The table of a
+hierarchy has a column ``kind`` with the class; children of ordered collections have ``<back reference>_index``;
+name-value pairs have a table of their own.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _UNIQUE = {
     "Session": ("uuid",),
     "Namespace": ("name",),
     "Node": ("uuid",),
-    "Well": ("plate", "column", "row"),  # OMERO's index well_col_row; folders made before it may hold such wells
+    "Well": ("plate", "column", "row"),  # OMERO's index well_col_row; older data folders may contain duplicates
 }
-DEFAULTS = {("Image", "series"): 0}  # the server's database fills these where a client leaves them out
+DEFAULTS = {("Image", "series"): 0}  # set by the database if a client does not
 _RESOLUTION = (  # smaller copies of pixels beside the full one; level 1 is the largest of them
     "CREATE TABLE resolution (pixels INTEGER NOT NULL, level INTEGER NOT NULL, sizeX INTEGER NOT NULL, "
     "sizeY INTEGER NOT NULL, PRIMARY KEY (pixels, level)) WITHOUT ROWID"
 )
-_MANAGED = (  # where a file lies below the managed repository's folder: clients may set a row's path, but not this
+_MANAGED = (  # path of a file in the managed repository; clients can set a row's path, but not this
     "CREATE TABLE managed (file INTEGER PRIMARY KEY, place TEXT NOT NULL)"
 )
-_BY_PLACE = (  # files are looked for by where they are; without, each import would look at all files of the server
+_BY_PLACE = (  # for searches by path; without it, each import would read all rows
     "CREATE INDEX IF NOT EXISTS originalfile_by_place ON originalfile (path, name)",
     "CREATE INDEX IF NOT EXISTS managed_by_place ON managed (place)",
 )
-DISCRIMINATORS = {  # how OMERO's database tells the classes of a hierarchy apart; seen by queries that ask for x.class
+DISCRIMINATORS = {  # OMERO's discriminators, returned by queries for x.class
     "BooleanAnnotation": "/basic/bool/",
     "TimestampAnnotation": "/basic/time/",
     "TermAnnotation": "/basic/term/",
@@ -140,7 +140,7 @@ class SqlTable:
     def indexes(self) -> dict[str, str]:
         """Return the names of the indexes on references and the statements that create them.
 
-        With the columns by which what may be read is told, so that one collection out of many needs no rows for that.
+        They contain the columns that decide about the right to read, so that this check needs no access to the rows.
         """
         told = ', "id", "group_id", "owner_id"' if "owner_id" in self.columns else ""
         return {

@@ -34,7 +34,7 @@ class Transaction:
         self._connection = connection
         self.writable = writable
         self.shuffle = faults.shuffle
-        self.unique_names: set[str] = set()  # of rows made, of which there may be one of a name only
+        self.unique_names: set[str] = set()  # names of inserted rows that must be unique
         self.was_inserted_meanwhile: Callable[[str], bool] = lambda name: (
             False
         )  # by another one, since this one was asked for
@@ -85,7 +85,7 @@ class Database:
         self._faults = faults or FaultInjection()
         self._idle: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
         self._writer_lock = threading.Lock()
-        self._committed: dict[str, float] = {}  # when unique names came to be, since the server started
+        self._committed: dict[str, float] = {}  # commit times of unique names since the start
         self._writer = self._connect()
         self._all = [self._writer]
         version = self._writer.execute("PRAGMA user_version").fetchone()[0]
@@ -133,8 +133,8 @@ class Database:
     def writing(self, wait_s: float = _WRITER_WAIT_S, asked_at: float | None = None) -> Iterator[Transaction]:
         """Open a transaction that can write; committed at the end, rolled back after an exception.
 
-        ``asked_at`` is the monotonic time at which the request came, by default now. TimeoutError where another request
-        goes on writing for longer than ``wait_s``.
+        ``asked_at`` is the monotonic time at which the request arrived, by default now. Raises TimeoutError if another
+        request writes for longer than ``wait_s``.
         """
         begun = time.monotonic() if asked_at is None else asked_at
         if not self._writer_lock.acquire(timeout=wait_s):

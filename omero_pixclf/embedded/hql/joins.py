@@ -23,7 +23,7 @@ _DETAILS = {
     "externalInfo": ("external_id", "ExternalInfo"),
 }
 _COUNTS = "CountPerOwner"
-_MASKED = {"Node": "0", "Session": "{0}.owner = {1}"}  # what plain users see of the server's own bookkeeping
+_MASKED = {"Node": "0", "Session": "{0}.owner = {1}"}  # rows of the server's own that plain users see
 
 
 class HqlError(ValueError):
@@ -36,13 +36,13 @@ class RowSource:
 
     sql: str
     entity: Entity | None
-    index: str = ""  # SQL of the place within an ordered collection
+    index: str = ""  # SQL of the index in an ordered collection
     parent: RowSource | None = None  # of a fetched association
     field_name: str = ""
     is_collection: bool = False
     fetched: bool = False
-    unit: Field | None = None  # the alias stands for a quantity of the rows
-    counted: Field | None = None  # the alias stands for the numbers of children by owner
+    unit: Field | None = None  # set if the alias is a quantity of the rows
+    counted: Field | None = None  # set if the alias is a count of children by owner
 
 
 class Scope:
@@ -51,7 +51,7 @@ class Scope:
     def __init__(self, outer: Scope | None) -> None:
         self.outer = outer
         self.names: dict[str, RowSource] = {}
-        self.details: dict[str, tuple[str, ...]] = {}  # aliases of an object's details, and the paths they stand for
+        self.details: dict[str, tuple[str, ...]] = {}  # paths of the aliases of details
         self.joins: list[str] = []
         self.filters: list[str] = []
         self.implicit: dict[tuple[str, str], RowSource] = {}
@@ -137,7 +137,7 @@ class NameResolver(ABC):
 
     def _join(self, scope: Scope, item: syntax.Join) -> None:
         if item.path.parts[-1] == "details" and item.alias:
-            self._owner(scope, item.path, outer=item.outer)  # what is on the way is joined
+            self._owner(scope, item.path, outer=item.outer)  # joins the steps before
             scope.details[item.alias] = scope.expand_details(item.path.parts)
             return
         owner, name = self._owner(scope, item.path, outer=item.outer)

@@ -33,7 +33,7 @@ _TO_RTYPE = {
 }
 
 
-_RIGHTS = "_details_permissions"  # of an object in a map, asked for by such a name, as OMERO.web's tree does
+_RIGHTS = "_details_permissions"  # suffix of a map key that asks for permissions (OMERO.web's tree)
 
 
 def make_parameters(**values: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def run_object_query(
 ) -> list[Any]:
     """Return the result of findAllByQuery: objects; duplicates are kept unless a collection was fetched.
 
-    ``any_order`` is for clients' queries: without ``order by`` their results may come in another order at each call.
+    ``any_order`` is for clients' queries: without ``order by`` the order of their results may change at each call.
     """
     found = _translate(call, text, given)
     if len(found.columns) != 1 or found.columns[0].value.kind != "entity":

@@ -1,8 +1,8 @@
 """Translation of whole HQL queries to SQL on the tables of the object model.
 
-Every alias is a table; dotted paths add inner joins where they cross a reference (not for its id alone); collections
-are joined by their back reference. What the caller may not read is filtered where rows of a class are ranged over or
-joined as a collection, as OMERO's own filters do.
+Every alias is a table. Dotted paths add inner joins for references (not for their id alone); collections are joined by
+their back reference. Rows that the caller may not read are filtered in range variables and joined collections, as
+OMERO's own filters do.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from omero_pixclf.embedded.users.access_rights import Caller
 __all__ = ["HqlError", "PagedQuery", "RowSource", "SelectedColumn", "Translation", "translate"]
 
 _JOIN = re.compile(r" (LEFT )?JOIN (\S+ (t\d+)) ON (.*)", re.DOTALL)
-_TO_ONE = re.compile(r" ON t\d+\.id = t\d+\.(?!id$)")  # pairs, of which there are several, say ``= t1.id``
+_TO_ONE = re.compile(r" ON t\d+\.id = t\d+\.(?!id$)")  # joins of pairs, with several rows, end in ``= t1.id``
 _AGGREGATES = ("count", "sum", "min", "max", "avg", "minindex", "maxindex")
 
 
@@ -44,8 +44,8 @@ class PagedQuery:
     """Queries for a page of objects with collections: first the ids of the objects, then their rows."""
 
     ids_sql: str
-    exact: bool  # each id comes once, so that SQL may count; else the reader counts different ids
-    rows_sql: str  # for the objects whose ids are in the parameter ``page``
+    exact: bool  # each id is returned once, so that LIMIT can be used; else distinct ids are counted
+    rows_sql: str  # rows of the objects whose ids are in the parameter ``page``
 
 
 @dataclass
@@ -55,12 +55,10 @@ class Translation:
     sql: str
     parameters: dict[str, Any]
     columns: list[SelectedColumn]
-    fetches: list[
-        tuple[RowSource, int]
-    ]  # fetched sources and the place of their id; the index follows where there is one
+    fetches: list[tuple[RowSource, int]]  # fetched sources and the position of their id (then their index)
     root_place: int
-    page: PagedQuery | None  # where one object may span several rows
-    is_ordered: bool  # whether the query says in which order its results come
+    page: PagedQuery | None  # if one object may have several rows
+    is_ordered: bool  # whether the query has an order
 
     @property
     def fetches_collections(self) -> bool:
@@ -250,8 +248,8 @@ def _paged_query(query: syntax.Select, clauses: _Clauses, joins: Sequence[str], 
 def _required_joins(joins: Sequence[str], texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the joins that decide which objects are found in which order, and EXISTS conditions for others.
 
-    Of joins that only fetch, whose alias nothing else speaks of, outer ones go, and inner ones of collections need no
-    rows: something must exist.
+    Joins that only fetch and whose alias is not used elsewhere are left out if they are outer joins, and replaced by
+    EXISTS if they are inner joins of collections.
     """
     kept: list[str] = []
     exist: list[str] = []

@@ -23,7 +23,7 @@ def masks_by_colour(picture: bytes, z: int, t: int) -> Iterator[Any]:
     Raises
     ------
     OSError
-        Where the bytes are no picture.
+        The bytes are not a picture.
     """
     with Image.open(io.BytesIO(picture)) as opened:
         pixels = np.asarray(opened.convert("RGBA"))

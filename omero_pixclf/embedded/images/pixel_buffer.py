@@ -1,7 +1,7 @@
 """Reading and writing the planes of a Pixels object in its file, addressed as OMERO addresses them.
 
-Samples are big-endian and lie in the order XYZCT. Reading never maps the file: a full disk or a file that somebody cuts
-off must end in an exception, not in a signal.
+Samples are big-endian, in the order XYZCT. The file is never memory-mapped: a full disk or a truncated file must cause
+an exception, not a signal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omero_pixclf.embedded.storage.data_paths import read_at, write_at
 
 __all__ = ["PixelBuffer", "PixelLayout", "sample_type"]
 
-MAX_PLANE_SIDE = 3192  # larger planes are 'big images' that OMERO handles by tiles
+MAX_PLANE_SIDE = 3192  # larger planes are 'big images', which OMERO handles by tiles
 _TILE_SIDE = 256
 _TILE_BYTES = 1 << 20
 _SAMPLES = {
@@ -188,7 +188,7 @@ class PixelBuffer:
         layout = self.layout
         layout.check_cube(offset, size, step)
         xs, ys, zs, cs, ts = (range(o, o + s, p) for o, s, p in zip(offset, size, step, strict=True))
-        if len(xs) == layout.x and len(ys) == layout.y and zs.step == 1:  # whole planes lie side by side
+        if len(xs) == layout.x and len(ys) == layout.y and zs.step == 1:  # whole planes are contiguous
             stacks = [self.region(layout.offset(0, zs[0], c, t), len(zs) * layout.plane_size) for t in ts for c in cs]
             return stacks[0] if len(stacks) == 1 else b"".join(stacks)
         planes = [self._rows(xs, ys, z, c, t) for t in ts for c in cs for z in zs]

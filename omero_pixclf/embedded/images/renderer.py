@@ -1,7 +1,7 @@
 """Rendering of planes to pictures: windows, curves, colours, greyscale, and projections along z.
 
-Quantisation follows OMERO's rendering engine: samples are cut to the channel's window and brought to the codomain
-interval (0 to 255) along a curve of the channel's family; colours are then added up channel by channel.
+Quantisation follows OMERO's rendering engine: samples are clipped to the channel's window and mapped to the
+codomain interval (0 to 255) by the curve of the channel's family; the channels' colours are then added.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ChannelRendering:
     inverted: bool = False
 
 
-_MANY = 1 << 16  # samples from which a table of all values pays
+_MANY = 1 << 16  # number of samples from which a lookup table is faster
 
 _Curve = Callable[[NDArray[np.float64], float], NDArray[np.float64]]
 _CURVES: dict[str, _Curve] = {
@@ -111,7 +111,7 @@ def render_rgb(
 ) -> NDArray[np.uint8]:
     """Return the picture (y, x, 3), uint8, of the active channels' planes.
 
-    Grey shows the first channel only; else the channels' colours are added up, brightest at 255.
+    ``grey`` renders the first channel only; else the channels' colours are added and clipped at 255.
     """
     if not planes:
         raise ValueError("no active channel")

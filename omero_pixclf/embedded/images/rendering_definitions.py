@@ -34,10 +34,10 @@ __all__ = [
 ]
 
 _ACTIVE_AT_FIRST = 3
-_MOST_IN_COLOUR = 10  # images of more channels are shown grey
+_MOST_IN_COLOUR = 10  # images with more channels are rendered in greyscale
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 _GREEN_FROM_NM, _RED_FROM_NM = 500.0, 560.0
-_FLOAT_RANGE = (-32768.0, 32767.0)  # what OMERO assumes of floating-point samples without statistics
+_FLOAT_RANGE = (-32768.0, 32767.0)  # OMERO's range of floating-point samples without statistics
 _DEPTH = 255
 _EPSILON = 1e-5
 _RENDERING = (

@@ -1,6 +1,6 @@
 """Pixels inside shapes, and their minimum, maximum, sum, mean and standard deviation.
 
-As OMERO does it, samples lie at whole steps from the corner of a shape's bounding box, and a mask counts as its box.
+As in OMERO, samples are at integer steps from the corner of a shape's bounding box, and a mask counts as its box.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from omero_pixclf.embedded.server.request_context import RequestContext
 __all__ = ["measure_shapes", "shape_points"]
 
 _Points = tuple[NDArray[np.int64], NDArray[np.int64]]
-_EDGE = 1e-3  # a sample counts when a square of this size at it touches the shape
+_EDGE = 1e-3  # a sample counts if a square of this size at it touches the shape
 _ARC = np.linspace(0, 2 * math.pi, 256, endpoint=False)
 
 
@@ -124,9 +124,9 @@ def measure_shapes(
     shapes
         Ids; all of one image.
     plane
-        Where shapes lie that are bound to no plane, z and t; without it they count on all of them.
+        z and t for shapes without a plane; without it they are measured on all planes.
     channels
-        Channels by their place; all where None.
+        Channels by index; None: all.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def measure_shapes(
     Raises
     ------
     omero.ApiUsageException
-        For no or unknown shapes, shapes of several images, planes or channels outside.
+        No shapes, unknown shapes, shapes of several images, or planes or channels out of range.
     """
     loaded = _load_shapes(call, shapes, channels)
     pixels, image, roi = _find_pixels(call, shapes)

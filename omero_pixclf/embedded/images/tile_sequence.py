@@ -1,9 +1,9 @@
 """Order of the tiles of a new large image: OMERO writes them into a pyramid and cannot go back.
 
-An image of more than 3192 x 3192 pixels has no plain file of planes. The first tile of a plane decides about the size
-of its tiles; where a plane is left for another one, it is finished; the first question for anything but the tile size
-ends the writing. A real server refuses some of what breaks these rules and stores wrong pixels for the rest, which is
-refused here as well.
+An image of more than 3192 x 3192 pixels has no plain file of planes. The first tile of a plane sets the size of its
+tiles; a plane is finished when a tile of another plane is written; the first read of anything but the tile size ends
+the writing. If these rules are broken, a real server raises an exception or stores wrong pixels; here it is always an
+exception.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TileSequence:
     Attributes
     ----------
     ended
-        Whether somebody has read, so that no more tiles can be written.
+        Whether data has been read, so that no more tiles can be written.
     """
 
     def __init__(self, layout: PixelLayout) -> None:

@@ -78,7 +78,7 @@ def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArgu
     Raises
     ------
     UsageError
-        Where they cannot be understood, or ask for what only OME's importer can do.
+        An argument is invalid, or only OME's importer supports it.
     """
     long = [f"{name}=" for name in (*_TAKES_VALUE, "debug")] + list(_FLAGS)
     try:
@@ -89,7 +89,9 @@ def parse_importer_arguments(arguments: Sequence[str], depth: int = ImporterArgu
     for option, value in options:
         _apply_option(made, option.lstrip("-"), value)
     if len(made.namespaces) != len(made.texts):
-        raise UsageError(f"{len(made.namespaces)} namespaces of annotations and {len(made.texts)} texts")
+        raise UsageError(
+            f"{len(made.namespaces)} annotation namespaces and {len(made.texts)} texts, expected the same number"
+        )
     return made
 
 
@@ -130,11 +132,11 @@ def _apply_option(made: ImporterArguments, option: str, value: str) -> None:
 
 def _check_transfer(value: str) -> None:
     if value != "upload":
-        raise UsageError(f"--transfer={value}: this importer uploads files and changes nothing here")
+        raise UsageError(f"--transfer={value}: this importer only uploads files")
 
 
 def _refuse_readers(value: str) -> None:
-    raise UsageError(f"-l {value}: Bio-Formats' lists of readers mean nothing to this importer")
+    raise UsageError(f"-l {value}: this importer does not use Bio-Formats' lists of readers")
 
 
 def _target(kind: str, value: str) -> str:

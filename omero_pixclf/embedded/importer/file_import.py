@@ -23,13 +23,13 @@ class FileImport:
     Attributes
     ----------
     files
-        The files; the folder of an OME-Zarr alone.
+        The files; of an OME-Zarr its folder only.
     keys
-        ``"Plate:7"`` and ``"Image:51"`` of what was made: plates, then images that lie on no plate.
+        Created objects, such as ``"Plate:7"`` and ``"Image:51"``: plates, then images that are on no plate.
     remarks
-        What the files list and do not hold, such as wells without images.
+        Parts that the files list and do not contain, such as wells without images.
     error
-        Why nothing was made.
+        The error, if the import failed.
     """
 
     files: tuple[Path, ...]

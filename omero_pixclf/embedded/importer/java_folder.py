@@ -12,17 +12,17 @@ from omero_pixclf.errors import OutputError, UsageError
 __all__ = ["make_jar_cache_entry", "make_java_folder"]
 
 _JAR = "omero_pixclf-importer.jar"
-_ABOUT = """This folder stands in for Java under `omero import`. It was made by: omero-pixclf embedded importer
+_ABOUT = """This folder replaces Java for `omero import`. It was created by: omero-pixclf embedded importer
 
 It is NOT OME's importer and has none of Bio-Formats' readers: it imports TIFF, OME-TIFF, PNG, JPEG, BMP, GIF, OME-Zarr,
-cellSens .vsi and Bio-Formats' .fake names. The .jar file is empty; omero-py wants to see one.
+cellSens .vsi and Bio-Formats' .fake names. The .jar file is empty; omero-py requires one.
 
     PATH={folder}:$PATH omero import --clientdir {folder} FILE...
 
-Take it out of PATH, or delete the folder, to have real Java again.
+Remove it from PATH, or delete the folder, to use real Java again.
 """
 _JAVA = """#!/bin/sh
-# omero_pixclf's stand-in for Java under `omero import`; see README.txt beside it
+# omero_pixclf's replacement for Java for `omero import`; see README.txt in this folder
 exec {python} {program} "$@"
 """
 _PROGRAM = """import sys
@@ -40,14 +40,14 @@ def make_java_folder(folder: Path) -> Path:
     Raises
     ------
     UsageError
-        Where another ``java`` lies in the folder.
+        The folder contains another ``java``.
     OutputError
-        Where it cannot be written.
+        The folder cannot be written.
     """
     folder = folder.resolve()
     program = folder / "java"
     if program.exists() and _MARK not in _text(folder / "README.txt") and "omero_pixclf" not in _text(program):
-        raise UsageError(f"{program}: lies there already and is not of omero_pixclf; name another folder")
+        raise UsageError(f"{program}: exists and was not created by omero_pixclf; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "README.txt").write_text(_ABOUT.format(folder=folder), encoding="utf-8")
@@ -68,16 +68,16 @@ def make_jar_cache_entry() -> Path:
     Raises
     ------
     UsageError
-        Where the cache has real jars already.
+        The cache already contains OME's jars.
     OutputError
-        Where it cannot be written.
+        The cache cannot be written.
     """
     from omero.util import get_omero_user_cache_dir
 
     jars = Path(str(get_omero_user_cache_dir())) / "jars"
     note = jars / "OMERO.java.txt"
     if note.exists() and _text(note).strip() != _MARK:
-        raise UsageError(f"{note}: names {_text(note).strip()}, OME's own importer; it is left as it is")
+        raise UsageError(f"{note}: refers to {_text(note).strip()}, OME's own importer; it is not changed")
     libraries = jars / _MARK / "libs"
     try:
         libraries.mkdir(parents=True, exist_ok=True)

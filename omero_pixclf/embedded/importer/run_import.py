@@ -1,6 +1,6 @@
 """The program that replaces Java under `omero import`: omero_pixclf's importer with OME's command line.
 
-It is not OME's importer and has none of Bio-Formats' readers. `omero-pixclf embedded importer` makes the program
+It is not OME's importer and has none of Bio-Formats' readers. `omero-pixclf embedded importer` creates the program
 ``java`` that calls it.
 """
 
@@ -42,12 +42,12 @@ _LINE = "#" + "=" * 38
 def run_java(arguments: Sequence[str]) -> int:
     """Execute a call of ``java`` that `omero import` makes; return the exit code."""
     if list(arguments) in (["-version"], ["--version"]):
-        print(f"omero_pixclf {__version__}: no Java, stands in for it under `omero import`", file=sys.stderr)  # noqa: T201
+        print(f"omero_pixclf {__version__}: not Java, but its replacement for `omero import`", file=sys.stderr)  # noqa: T201
         return _DONE
     name, own, depth = split_java_arguments(arguments)
     try:
         if name != IMPORTER_CLASS:
-            raise UsageError(f"{name or 'no class'}: this is no Java; it stands in for it under `omero import` only")
+            raise UsageError(f"{name or 'no class'}: this is not Java, but its replacement for `omero import` only")
         return run_importer(parse_importer_arguments(own, depth))
     except UsageError as error:
         print(f"{NOTICE}\nerror: {error}", file=sys.stderr)  # noqa: T201
@@ -87,10 +87,10 @@ def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextI
 
     say(NOTICE)
     if given.show_help:
-        say("options: those of `omero import --help` but for -l and --transfer; see docs/embedded.md")
+        say("options: those of `omero import --help` except -l and --transfer; see docs/embedded.md")
         return _WRONG_USAGE
     if given.send_reports:
-        say("reports are not sent to anybody")
+        say("reports are not sent")
     found, errors = _file_sets(given, say)
     if given.list_only:
         for one in found:
@@ -101,7 +101,7 @@ def run_importer(given: ImporterArguments, out: TextIO | None = None, err: TextI
         say("No imports due to errors!" if errors else "No imports found")
         return _FAILED if errors else _WRONG_USAGE
     if errors and not given.continue_on_error:
-        say("Exiting on error; -c goes on with the others")
+        say("Exiting on error; use -c to continue with the others")
         return _FAILED
     return _import_all(given, found, errors, say, out)
 
@@ -171,7 +171,7 @@ def _session(given: ImporterArguments) -> AbstractContextManager[Session]:
     from omero_pixclf.connector.sessions.session import connect
 
     if given.password:
-        raise UsageError("-w: passwords in arguments can be seen by others; log in with `omero login`")
+        raise UsageError("-w: other users can see passwords in arguments; log in with `omero login`")
     return connect(Login(host=given.host, port=given.port, user=given.user, key=given.key))
 
 
@@ -201,7 +201,7 @@ def _wanted(
     by_path, anchors = given.exclude == "clientpath", find_anchors(given.paths)
     for one in found:
         if given.exclude is not None and is_imported(session, one.main, by_path=by_path, anchors=anchors):
-            say(f"{one.main}: skipped, since it was imported before (--exclude={given.exclude})")
+            say(f"{one.main}: skipped, it was imported before (--exclude={given.exclude})")
         else:
             yield one
 

@@ -60,13 +60,15 @@ class StartedImport:
     fileset
         The saved Fileset with its entries and jobs.
     folder
-        Where its files lie, below the managed repository.
+        The folder of its files, relative to the managed repository.
     files
-        Ids of the OriginalFiles in the order of the entries, and where they lie below the managed repository.
+        Ids and paths of the OriginalFiles in the order of the entries; paths are relative to the managed repository.
     log
         The OriginalFile of the import's log.
+    log_place
+        Path of the log, relative to the managed repository.
     group
-        The group of all of it.
+        The group of the import.
     """
 
     fileset: Any
@@ -83,7 +85,7 @@ def start_import(call: RequestContext, fileset: Any, settings: Any) -> StartedIm
     Raises
     ------
     ApiUsageException, ValidationException
-        Where there are no files, no algorithm for checksums, or something else than one upload job.
+        There are no files, there is no checksum algorithm, or not exactly one upload job.
     """
     entries = list(fileset.copyUsedFiles()) if fileset is not None else []
     if not entries:
@@ -254,8 +256,8 @@ def _add_jobs(call: RequestContext, fileset: Any, settings: Any) -> None:
 def discard_unfinished_imports(call: RequestContext) -> None:
     """Delete the imports that were not finished when the server stopped or was killed.
 
-    They have an upload that runs, or whose job of reading has neither finished nor failed. Filesets that did not come
-    by an import have no files in the managed repository.
+    Their upload job is running, or their reading job has neither finished nor failed. Filesets that were not imported
+    have no files in the managed repository.
     """
     sql = (
         "SELECT DISTINCT f.id, f.templatePrefix FROM fileset f JOIN filesetjoblink l ON l.parent = f.id "
@@ -270,14 +272,14 @@ def discard_unfinished_imports(call: RequestContext) -> None:
 def discard_import(call: RequestContext, fileset: int, folder: PurePosixPath) -> None:
     """Delete rows and files of an import that failed, with its folder.
 
-    The Fileset may be gone before: it goes with the last of its images, whoever removes them.
+    The Fileset may be deleted already, together with the last of its images.
     """
     tx = call.tx
     if tx.one("SELECT 1 FROM fileset WHERE id = ?", (fileset,)) is not None:
         deletion = Deletion(call.as_admin(), ChildOptions())
         deletion.run(deletion.find_targets("Fileset", [fileset]), Action.DELETE)
         execute_deletion(deletion, deletion.references_to_clear())
-    sql = (  # 0 is the letter after the slash
+    sql = (  # 0 is the character after the slash
         "SELECT o.id FROM managed m JOIN originalfile o ON o.id = m.file "
         "WHERE (m.place = ? OR m.place > ? AND m.place < ?) AND o.mimetype = ?"
     )

@@ -41,15 +41,15 @@ __all__ = ["ImportHandle"]
 
 _log = logging.getLogger(__name__)
 _STEPS = 6
-_PAUSE_S = 0.01  # between transactions: those who wait for the database come first
+_PAUSE_S = 0.01  # pause between transactions, so that waiting requests get the database
 
 
 class ImportHandle(RequestHandle):
     """The omero.cmd.Handle of an omero.grid.ImportRequest.
 
-    Pixels are unpacked before the database is asked for anything. Images are then saved some at a time, so that others
-    wait for no long transaction; the last one makes the plates and puts everything into its container. What a failure
-    or a cancellation leaves is removed, also by the next start where the server was killed.
+    Pixels are unpacked before the database is used. Images are then saved in batches, so that no long transaction
+    blocks others; the last transaction saves the plates and links everything to its container. The remains of a failed
+    or cancelled import are removed; if the server was killed, by its next start.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ImportHandle(RequestHandle):
             pixels = []
             for found in unpack_pixels(content, folder):
                 pixels.append(found)
-                self.session.touch()  # what works for a client is not idle
+                self.session.touch()  # a session with a running import is not idle
             self._step(2, f"{pluralize(len(pixels), 'image')} unpacked")
             settings = RequestedSettings.of(self._request.settings)
             data = ImportData(content, pixels, settings, main.name, self._started.fileset.id.val)
@@ -124,7 +124,7 @@ class ImportHandle(RequestHandle):
             plates = save_plates_and_links(call, data, [one.image for one in made])
             self._note_format(call, data.content.format)
             self._finish_jobs(call)
-            check_cancelled()  # the last moment at which nothing has changed yet
+            check_cancelled()  # last chance to cancel before the commit
         self._step(_STEPS - 1, "saved")
         return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
 
@@ -160,7 +160,7 @@ class ImportHandle(RequestHandle):
     def _undo_import(self) -> None:
         """Delete the images of a failed import; of a cancelled one everything.
 
-        A server that stops leaves that to its next start.
+        A stopping server leaves that to its next start.
         """
         try:
             while not self.server.is_stopping:
@@ -191,7 +191,7 @@ class ImportHandle(RequestHandle):
         try:
             with path.open("a", encoding="utf-8") as log:
                 log.write(f"{self._hide_server_paths(text)}\n")
-        except OSError as error:  # a full disk: the answer matters more
+        except OSError as error:  # a full disk; the response is more important
             _log.warning("%s: %s", path, error)
 
     def _jobs(self, call: RequestContext) -> list[int]:

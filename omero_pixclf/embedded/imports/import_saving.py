@@ -30,7 +30,7 @@ from omero_pixclf.embedded.services.pixels import describe_all_pixels
 __all__ = ["IMAGES_PER_TRANSACTION", "SavedImage", "remove_images", "save_images", "save_plates_and_links"]
 
 IMAGES_PER_TRANSACTION = 50
-"""Images of a transaction: others wait no longer than these take."""
+"""Images per transaction, which limits how long other requests wait."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class SavedImage:
 def save_images(call: RequestContext, data: ImportData, numbers: range, placed: list[int]) -> list[SavedImage]:
     """Save a batch of images with their rendering settings.
 
-    ``placed`` gets the ids of pixels whose files are in place, to be removed where the transaction fails.
+    The ids of pixels whose files have been moved are appended to ``placed``; remove them if the transaction fails.
     """
     images = new_images(call, data, numbers)
     saver = Saver(call)
@@ -67,7 +67,7 @@ def save_plates_and_links(call: RequestContext, data: ImportData, images: Sequen
 
     ``images`` are all images of the import, in their order.
     """
-    call.graph.load("Image", [image.id.val for image in images])  # once for all
+    call.graph.load("Image", [image.id.val for image in images])  # load all at once
     known = [omero.model.ImageI(image.id.val, False) for image in images]
     plates = new_plates(data, known)
     saver = Saver(call)
@@ -86,7 +86,7 @@ def save_plates_and_links(call: RequestContext, data: ImportData, images: Sequen
 def remove_images(call: RequestContext, fileset: int, count: int) -> bool:
     """Delete some images of a failed import with everything that belongs to them; False if none is left.
 
-    Their Fileset stays, also after the last of them: it tells what failed.
+    Their Fileset stays, also after the last image: it shows which import failed.
     """
     sql = "SELECT id FROM image WHERE fileset = ? ORDER BY id DESC LIMIT ?"
     ids = [row[0] for row in call.tx.all(sql, (fileset, count))]

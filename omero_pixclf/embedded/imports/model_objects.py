@@ -247,7 +247,7 @@ def link_and_annotate(
 ) -> None:
     """Link the saved objects to the container that the client asked for, and annotate them.
 
-    Images that lie on no plate go into a dataset, plates into a screen. ``images`` are those on no plate.
+    Images are linked to a dataset, plates to a screen. ``images`` are those on no plate.
     """
     saver = Saver(call)
     for kind, held in [*(("Plate", p) for p in plates), *(("Image", i) for i in images)]:

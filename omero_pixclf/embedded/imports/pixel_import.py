@@ -42,9 +42,9 @@ def unpack_pixels(content: FilesetContent, folder: Path) -> Iterator[UnpackedPix
     Raises
     ------
     ImageError
-        Where they cannot be read.
+        The files cannot be read.
     OSError
-        Where there is no room for them.
+        The disk has no room for the pixels.
     """
     require_space(folder, sum(_size(series, level) for series in content.series for level in series.levels))
     for number, series in enumerate(content.series):

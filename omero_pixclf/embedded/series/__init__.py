@@ -1,4 +1,4 @@
 """Reading of all images in image files, with resolution levels and plates, for imports.
 
-The rest of `omero_pixclf.files` opens the one image that a classifier is applied to; here a file may hold many.
+`omero_pixclf.files` opens the one image that a classifier is applied to; here a file can contain many images.
 """

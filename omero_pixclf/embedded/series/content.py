@@ -14,7 +14,7 @@ from omero_pixclf.files.plates import Plate
 __all__ = ["Channel", "FilesetContent", "PlaneReader", "ResolutionLevel", "Series"]
 
 PlaneReader = Callable[[int, int, int, slice], NDArray[Any]]
-"""``read(z, c, t, rows)`` gives these rows of a plane, ``(rows, x)``."""
+"""``read(z, c, t, rows)`` returns these rows of a plane as ``(rows, x)``."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Series:
     Attributes
     ----------
     name
-        What the file calls it; empty where it has no name.
+        The image's name in the file; empty if it has none.
     z, c, t
         Numbers of planes.
     dtype
@@ -51,9 +51,9 @@ class Series:
     levels
         Its resolutions, the largest first.
     pixel_size
-        ``{"x": (0.1, "µm")}``: sizes of a pixel and their units, as far as they are known.
+        Known pixel sizes and their units, such as ``{"x": (0.1, "µm")}``.
     acquired_ms
-        When it was acquired, in milliseconds since 1970.
+        Acquisition date in milliseconds since 1970.
     """
 
     name: str
@@ -79,9 +79,9 @@ class FilesetContent:
     series
         The images.
     plates
-        The plates that some or all of them lie on.
+        The plates of some or all of the images.
     remarks
-        What is listed but not there, and no error: wells without images.
+        Parts that are listed but missing, which is no error, such as wells without images.
     """
 
     format: str

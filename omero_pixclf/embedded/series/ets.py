@@ -1,7 +1,7 @@
 """Reader of ETS files, the tiles of cellSens' virtual slides.
 
-A file begins with two headers: ``SIS`` says how many axes a tile has and where the directory of tiles lies, ``ETS`` how
-samples are stored and how large a tile and the image are. Axes are x, y, those that the ``.vsi`` names, and the
+A file begins with two headers: ``SIS`` has the number of axes of a tile and the offset of the tiles' directory, ``ETS``
+the storage of samples and the sizes of a tile and of the image. Axes are x, y, those that the ``.vsi`` names, and the
 resolution level. All numbers are little-endian.
 """
 
@@ -23,7 +23,7 @@ from omero_pixclf.errors import ImageError
 __all__ = ["EtsFile"]
 
 _SAMPLES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 9: "f4", 10: "f8"}
-_ENTRY_TAIL = struct.Struct("<qii")  # where a tile begins, its bytes, its number
+_ENTRY_TAIL = struct.Struct("<qii")  # a tile's offset, bytes and number
 _SIZES_AT = 47  # in 4-byte words from the second header: number of sizes, then the sizes themselves
 _CACHED_TILES = 64
 _MOST_TILES = 50_000_000
@@ -49,9 +49,9 @@ class EtsFile:
     Attributes
     ----------
     dtype, samples
-        Type of a sample, and how many a pixel has (3 in colour).
+        Type of a sample, and samples per pixel (3 in colour).
     sizes
-        Of the full image along x, y and the further axes.
+        Sizes of the full image along x, y and the other axes.
     levels
         Width and height of each resolution, the largest first.
     """
@@ -125,12 +125,12 @@ class EtsFile:
     def rows(self, place: tuple[int, ...], level: int, rows: slice) -> NDArray[Any]:
         """Rows of a plane, ``(rows, x, samples)``; ``place`` are the indices along the further axes.
 
-        Tiles that the file does not have are black.
+        Missing tiles are black.
 
         Raises
         ------
         ImageError
-            Where a tile cannot be decoded.
+            A tile cannot be decoded.
         """
         width, _ = self.levels[level]
         tile_width, tile_height = self._header.tile
@@ -166,7 +166,7 @@ class EtsFile:
         head = self._header
         try:
             pixels = _decoder(head.compression)(data)
-            if pixels.dtype == np.uint8 and pixels.ndim == 1:  # stored as it is
+            if pixels.dtype == np.uint8 and pixels.ndim == 1:  # stored uncompressed
                 pixels = pixels.view(head.dtype).reshape(head.tile[1], head.tile[0], head.samples)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise ImageError(f"{self.path.name}: tile {place} cannot be decoded: {error}") from error

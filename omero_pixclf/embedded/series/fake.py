@@ -1,6 +1,6 @@
 """Test images described by their file name, such as ``cells&sizeX=64&sizeZ=3&series=2.fake``, as in Bio-Formats.
 
-The pixels are a test pattern of our own: a ramp along x, and in the first rows boxes that tell series, z, c and t.
+The pixels are a test pattern: a ramp along x, and in the first rows boxes whose values are series, z, c and t.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def open_fake(path: Path, _within: Path) -> Iterator[FilesetContent]:
     Raises
     ------
     ImageError
-        Where a value is no number, or a pixel type that OMERO does not have.
+        A value is not a number, or a pixel type is unknown to OMERO.
     """
     yield _content(path)
 

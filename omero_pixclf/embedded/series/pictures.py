@@ -43,7 +43,7 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
     Raises
     ------
     ImageError
-        Where one of them cannot be read, or there is none. Wells and fields that are listed only are remarks.
+        An image cannot be read, or there is none. Missing wells and fields are remarks, no errors.
     """
     from omero_pixclf.files.ome_zarr.zarr_images import store_contents
     from omero_pixclf.files.ome_zarr.zarr_store import open_store

@@ -27,7 +27,7 @@ __all__ = [
     "read_remarks",
 ]
 
-_Opener = Callable[[Path, Path], AbstractContextManager[FilesetContent]]  # of a path, and of the folder not to be left
+_Opener = Callable[[Path, Path], AbstractContextManager[FilesetContent]]  # (path, folder of all files)
 
 _OPENERS: dict[str, _Opener] = {
     **dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), open_tiff_series),
@@ -61,12 +61,12 @@ def open_series(path: Path, *, within: Path | None = None) -> AbstractContextMan
     path
         A file, or the folder of an OME-Zarr.
     within
-        The folder that everything read must lie in, whatever names the files give; the path's own by default.
+        All files must be in this folder, also those named in other files; by default the path's own folder.
 
     Raises
     ------
     ImageError
-        Where it is of no known format, cannot be read, or names files outside of the folder.
+        The format is unknown, the file cannot be read, or it names files outside of the folder.
     """
     opener = _OPENERS.get(_kind(path))
     if opener is None:
@@ -97,7 +97,7 @@ def find_file_set(path: Path) -> FileSet:
     Raises
     ------
     ImageError
-        Where it is not there, of no known format, or one of its files is missing.
+        The path does not exist, its format is unknown, or one of its files is missing.
     """
     kind = _kind(path)
     if kind not in _OPENERS:
@@ -119,7 +119,7 @@ def _store_files(folder: Path, store: Path) -> Iterator[Path]:
         if path.is_symlink():
             check_within(path, store)
             if folder.resolve().is_relative_to(path.resolve()):
-                raise ImageError(f"{path}: a link to a folder that it lies in; remove the link")
+                raise ImageError(f"{path}: a link to one of its parent folders; remove the link")
         if path.is_dir():
             yield from _store_files(path, store)
         elif path.is_file():
@@ -131,8 +131,8 @@ def find_file_sets(
 ) -> Iterator[FileSet | ImageError]:
     """Yield the file sets below some paths, or the error for a path; each file is in one set only.
 
-    Files that are named must be readable; in folders, which are searched ``depth`` levels down, others are passed over.
-    ``taken`` holds the files of earlier sets, and gets those that are found.
+    Folders are searched ``depth`` levels down; files of other formats in folders are ignored, but not those in
+    ``paths``. ``taken`` contains the files of earlier sets; the files found are added.
     """
     taken = set() if taken is None else taken
     for path in paths:
@@ -164,7 +164,7 @@ def read_remarks(path: Path) -> tuple[str, ...]:
     try:
         with open_series(path) as content:
             return content.remarks
-    except ImageError:  # a server may read more than is read here
+    except ImageError:  # a server may read more formats
         return ()
 
 

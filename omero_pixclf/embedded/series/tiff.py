@@ -29,7 +29,7 @@ def open_tiff_series(path: Path, within: Path) -> Iterator[FilesetContent]:
     Raises
     ------
     ImageError
-        Where it cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
+        The file cannot be read, names files elsewhere, or an image has axes other than ``t z y x c``.
     """
     with open_tiff_file(path, within=within) as tiff:
         series = read_tiff_series(path, tiff, within)
@@ -90,7 +90,7 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
         axes = imagej_axes(tiff.imagej_metadata, series.keyframe.tags, keys)
         return {a.key: (a.resolution, a.unit) for a in axes if a.key in "xyz" and a.resolution > 0 and a.unit}
     tags = series.keyframe.tags
-    if tags.valueof("ResolutionUnit") != _CENTIMETRE:  # inches are printers' and screens' resolutions
+    if tags.valueof("ResolutionUnit") != _CENTIMETRE:  # inches are resolutions of printers and screens
         return {}
     found = {}
     for axis in "xy":
@@ -102,4 +102,4 @@ def _resolution(tiff: Any, series: Any, keys: str) -> dict[str, tuple[float, str
 
 def find_tiff_companions(path: Path) -> tuple[Path, ...]:
     """Return the other files of an OME-TIFF's images; ImageError if one is missing."""
-    return list_member_files(path, within=path.parent)[1:]  # what a link elsewhere leads to is not sent to a server
+    return list_member_files(path, within=path.parent)[1:]  # links that lead elsewhere are not sent to a server

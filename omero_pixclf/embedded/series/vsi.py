@@ -39,7 +39,7 @@ def open_vsi(path: Path, within: Path) -> Iterator[FilesetContent]:
     Raises
     ------
     ImageError
-        Where a file cannot be read, or an image has a varying axis other than depth, channels and time.
+        A file cannot be read, or an image has an axis other than depth, channels and time.
     """
     with ExitStack() as opened:
         described = list(read_tags(path.read_bytes()))

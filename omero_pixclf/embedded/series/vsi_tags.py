@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 __all__ = ["Dimension", "Tag", "has_external_tiles", "read_dimensions", "read_tags"]
 
-_HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, where its tags begin, how many
-_FIELD = struct.Struct("<iiIi")  # type and flags, tag, where the next one begins, bytes
+_HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, offset and number of its tags
+_FIELD = struct.Struct("<iiIi")  # type and flags, tag, offset of the next one, bytes
 _FIRST = 8
 _HAS_NUMBER, _IS_VOLUME, _IS_INLINE = 1 << 27, 1 << 28, 1 << 30
 _TEXT = 8192

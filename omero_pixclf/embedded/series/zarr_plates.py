@@ -16,7 +16,7 @@ def read_store_plate(contents: StoreContents) -> tuple[tuple[Plate, ...], tuple[
     Raises
     ------
     ImageError
-        Where two wells would come to one place.
+        Two wells have the same position.
     """
     layout = contents.plate
     if layout is None:

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID
 
 __all__ = ["PASSWORD", "ensure_certificate"]
 
-PASSWORD = "embedded"  # Ice asks for one; what protects the key are the file's permissions
+PASSWORD = "embedded"  # Ice requires one; the file's permissions protect the key
 
 _YEARS = 20
 

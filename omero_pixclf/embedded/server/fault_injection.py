@@ -1,9 +1,9 @@
 """Fault injection for tests of clients: late, shuffled and forgetful servers.
 
-Each is something that a real OMERO.server does now and then: under load it commits a request long after its client has
-died, it returns unordered collections in another order at every call, and it loses connections and sessions. A server
-has none of them unless it is started with them, by ``start(folder, faults=FaultInjection.parse("late=2,shuffled"))`` or
-by the environment variable `FAULTS_VARIABLE`.
+A real OMERO.server sometimes does the same: under load it commits a request long after its client has died, it returns
+unordered collections in another order at every call, and it loses connections and sessions. A server injects no faults
+unless it is started with ``start(folder, faults=FaultInjection.parse("late=2,shuffled"))`` or the environment variable
+`FAULTS_VARIABLE` is set.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from omero_pixclf.errors import UsageError
 __all__ = ["FAULTS_VARIABLE", "FaultInjection"]
 
 FAULTS_VARIABLE = "OMERO_EMBEDDED_FAULTS"
-_SPARED_REQUESTS = 12  # first requests of a session, those of its login among them
+_SPARED_REQUESTS = 12  # first requests of a session, including its login
 _T = TypeVar("_T")
 _OPTIONS = "late=SECONDS, late_share=0..1, shuffled, forgetful=0..1, agent=NAME, seed=NUMBER"
 
@@ -33,20 +33,20 @@ class FaultInjection:
     Attributes
     ----------
     late
-        Seconds that a request which changes something waits at most before it is carried out. It is carried out even
-        where its client has died by then; others are carried out meanwhile.
+        Maximum delay, in seconds, of a request that writes. It is executed even if its client has died; other requests
+        are not delayed.
     late_share
-        Share of those requests (0 to 1) that wait.
+        Share of those requests (0 to 1) that are delayed.
     shuffled
-        Whether unordered collections, and the rows of queries without ``order by``, come in another order at each call.
+        Whether unordered collections, and the rows of queries without ``order by``, are returned in random order.
     forgetful
-        Share of requests (0 to 1) at which the server loses the session with its connection: half of them before
-        anything is done, half of them after it, so that the client does not hear of it. The first requests of a session
-        are spared: it is lost in the middle of the work.
+        Share of requests (0 to 1) at which the server loses the session and its connection: half of them before the
+        request is executed, half of them after it, before the client gets the result. The first requests of a session
+        are not affected.
     agent
-        Sessions of clients that call themselves so (`omero.client.setAgent`) are the only ones to be lost; "": all.
+        Only sessions of clients with this agent name (`omero.client.setAgent`) are lost; "": all sessions.
     seed
-        Where the random numbers begin.
+        Seed of the random numbers.
     """
 
     late: float = 0.0
@@ -70,7 +70,7 @@ class FaultInjection:
         Raises
         ------
         UsageError
-            Where the text names another option, or a value that is none.
+            The text contains an unknown option or an invalid value.
         """
         given: dict[str, Any] = {}
         for part in filter(None, (p.strip() for p in text.split(","))):
@@ -79,7 +79,9 @@ class FaultInjection:
             try:
                 given[name] = True if part == "shuffled" else kind(value)  # type: ignore[misc]
             except (TypeError, ValueError) as error:
-                raise UsageError(f"{text!r}: {part!r} is no fault of an embedded server; use {_OPTIONS}") from error
+                raise UsageError(
+                    f"{text!r}: {part!r} is not a fault of an embedded server; expected {_OPTIONS}"
+                ) from error
         return cls(**given)
 
     @classmethod
@@ -103,7 +105,7 @@ class FaultInjection:
     def session_loss(self, agent: str, requests: int) -> Literal["", "before", "after"]:
         """Decide whether the session of a client is lost before or after this request.
 
-        Returns "" where it is not.
+        Returns "" if it is not lost.
         """
         if not self.forgetful or requests <= _SPARED_REQUESTS or (self.agent and self.agent != agent):
             return ""

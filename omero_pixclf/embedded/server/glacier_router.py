@@ -26,7 +26,7 @@ from omero_pixclf.embedded.users.sessions import ClientSession
 __all__ = ["make_router"]
 
 _log = logging.getLogger(__name__)
-_LONGEST_WAIT_S = 20.0  # of a login for its turn to write
+_LONGEST_WAIT_S = 20.0  # maximum wait of a login for the database
 
 
 class RouterServer(RequestServer, Protocol):
@@ -106,7 +106,7 @@ def _login_exception(error: Any) -> Any:
         return error
     if isinstance(
         error, TimeoutError
-    ):  # not as a matter of concurrency: omero-py would try thrice and then say nothing
+    ):  # not marked as a concurrency error: omero-py would retry three times without a message
         return omero.WrappedCreateSessionException(f"the server is busy: {error}", False, 0, BUSY)
     text = str(getattr(error, "message", error))
     return omero.WrappedCreateSessionException(text, False, 0, getattr(error, "serverExceptionClass", ""))

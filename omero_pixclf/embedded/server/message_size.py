@@ -1,6 +1,6 @@
 """Size limit of messages between client and server; a larger message closes the connection.
 
-Ice itself refuses what comes in. What goes out passes Glacier2 on a real server, which refuses it likewise.
+Ice refuses larger incoming messages. On a real server Glacier2 refuses larger outgoing messages too.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Process that runs the server's official scripts: omero-py's processor in a session of its own.
 
-Started by `omero_pixclf.embedded.server.script_processors` with one line of JSON on its standard input: host,
-port, the session's uuid and a folder. It lives until that input ends, so that it never outlives its server.
+`omero_pixclf.embedded.server.script_processors` starts it and writes one line of JSON to its standard input: host,
+port, the session's uuid and a folder. It ends when its standard input is closed, that is, with its server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> int:
     client.enableKeepAlive(_KEEP_ALIVE_S)
     stop = threading.Event()
     context = ServerContext("Processor-0", client.ic, stop)
-    context.session = session  # lets running scripts be checked against it
+    context.session = session  # used to check running scripts
     processor = _register_processor(client, context, settings["home"])
     sys.stdin.read()
     stop.set()

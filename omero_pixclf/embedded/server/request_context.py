@@ -18,7 +18,7 @@ from omero_pixclf.embedded.users.sessions import ClientSession
 
 __all__ = ["PRIVILEGE_PREFIX", "RequestContext", "load_caller", "load_denied_privileges", "load_memberships"]
 
-PRIVILEGE_PREFIX = "AdminPrivilege:"  # begins the names of a user's settings that take a privilege away
+PRIVILEGE_PREFIX = "AdminPrivilege:"  # prefix of a user's settings that deny a privilege
 _ROOT = 0
 
 
@@ -41,8 +41,8 @@ def load_denied_privileges(tx: Transaction, user_id: int) -> frozenset[str]:
 def load_caller(tx: Transaction, user_id: int, group_id: int | None, sudoer_id: int | None = None) -> Caller:
     """Return the user with the current memberships.
 
-    Who acts as somebody else gains nothing that is not his own: an administrator no privileges that he lacks, a group
-    owner no groups that he is not in, and no administration.
+    A user who acts for another user gains no rights: an administrator no denied privileges, a group owner no other
+    groups and no administration.
     """
     name = tx.one("SELECT omeName FROM experimenter WHERE id = ?", (user_id,))
     members, leads = load_memberships(tx, user_id)

@@ -39,7 +39,7 @@ class Processor:
     session: ClientSession
     connection: Any = field(repr=False)
     identity: Any
-    proxy: Any = field(repr=False)  # Ice ends the process that prints such a proxy
+    proxy: Any = field(repr=False)  # Ice aborts the process if such a proxy is printed
 
     def process_proxy(self, process: Any) -> Any:
         """Return a proxy of one of its processes."""
@@ -76,7 +76,7 @@ class ProcessorRegistry:
     Attributes
     ----------
     parameters
-        What is known of scripts' parameters.
+        Cached parameters of scripts.
     """
 
     def __init__(self, server: RequestServer) -> None:
@@ -114,7 +114,7 @@ class ProcessorRegistry:
         Raises
         ------
         omero.NoProcessorAvailable
-            Where none said so within ``seconds``.
+            No processor has accepted within ``seconds``.
         """
         asked = self._open_processors()
         answers = _AcceptanceCallback()
@@ -148,7 +148,7 @@ class ProcessorRegistry:
         Raises
         ------
         omero.InternalException
-            Where its process does not come up.
+            Its process does not start.
         """
         with self._registered:
             if self._process is None or self._process.poll() is not None or self._is_unreachable():
@@ -168,7 +168,7 @@ class ProcessorRegistry:
         assert self._process is not None
         found = self._find_own()
         if not self._session.closed and (found is None or _is_reachable(found)):
-            return False  # it is there, or on its way
+            return False  # registered, or starting
         _log.warning("the script processor is gone and is started again")
         self._process.kill()
         self._process.wait()
@@ -176,7 +176,7 @@ class ProcessorRegistry:
 
     # ---- the server's own process ----------------------------------------------------------------------------
     def _start(self) -> None:
-        home = (self._server.folder / "processor").resolve()  # it works in there, where a relative path leads elsewhere
+        home = (self._server.folder / "processor").resolve()  # absolute: it is the process's working directory
         for part in ("etc", "tmp", "lib/server"):
             (home / part).mkdir(parents=True, exist_ok=True)
         host, port = self._address(), self._server.port

@@ -88,9 +88,9 @@ class ServiceHost(RequestServer, Protocol):
 class OmeroService:
     """Base class of the services of a session; a stateful service runs one call at a time, until `close`."""
 
-    interface: ClassVar[Any] = None  # omero.api.IQuery, …: whose operations the methods are
+    interface: ClassVar[Any] = None  # e.g. omero.api.IQuery, whose operations are implemented
     stateful: ClassVar[bool] = False
-    allows_guests: ClassVar[bool] = False  # all of its methods are (see `guests_allowed`)
+    allows_guests: ClassVar[bool] = False  # for all methods; see `guests_allowed`
     session_uuid_operations: ClassVar[frozenset[str]] = (
         frozenset()
     )  # operations that need the session's uuid in their context
@@ -98,7 +98,7 @@ class OmeroService:
     def __init__(self, server: ServiceHost, session: ClientSession) -> None:
         self.server = server
         self.session = session
-        self.name = ""  # of the servant's identity
+        self.name = ""  # name of the servant's identity
         self.category = ""
         self.lock = threading.RLock()
 
@@ -119,8 +119,8 @@ class OmeroService:
     def check_session_uuid(self, context: Any) -> None:
         """Raise ApiUsageException for a call context without the session's uuid.
 
-        Repositories are no services of a session on a real server. The context that clients send by themselves has the
-        uuid; one that is given with a call replaces that, and must have it, too.
+        On a real server repositories are not services of a session. Clients' default context contains the uuid; a
+        context that is passed with a call replaces it and must contain the uuid, too.
         """
         uuid = (context or {}).get(omero.constants.SESSIONUUID)
         if uuid is None:

@@ -47,7 +47,7 @@ __all__ = ["Server", "is_loopback", "start"]
 _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _EXPIRY_INTERVAL_S = 10.0
-_LAST_WAIT_S = 10.0  # for requests that run when the server stops
+_LAST_WAIT_S = 10.0  # for running requests when the server stops
 _PROPERTIES = {
     "Ice.Plugin.IceSSL": "IceSSL:createIceSSL",
     "IceSSL.VerifyPeer": "0",
@@ -76,11 +76,11 @@ class Server:
     Attributes
     ----------
     host, port
-        Where clients connect (SSL).
+        Address of the SSL endpoint.
     plain_port
-        Where they may go on without encryption, as gateways without ``secure`` do; on the loopback only, else None.
+        Port without encryption, which gateways without ``secure`` use; on the loopback interface only, else None.
     new_password
-        Root's password where it was made up at this start, else None.
+        Root's password if this start generated it, else None.
     folder
         The data folder.
     """
@@ -92,17 +92,17 @@ class Server:
         self.faults = faults if faults is not None else FaultInjection.from_environment()
         self.host = host
         self.new_password: str | None = None
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds passwords' hashes and the key
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # contains the password hashes and the private key
         self.throttle = LoginThrottle()
         self.sessions = SessionRegistry(self._on_session_closed)
         self._stopped = threading.Event()
         self._workers: WeakKeyDictionary[threading.Thread, OmeroService] = WeakKeyDictionary()
-        with ExitStack() as held:  # what was taken is given back where starting fails
+        with ExitStack() as held:  # released if the start fails
             held.callback(lock_folder(folder).close)
             self.database = Database(folder / "omero.sqlite", self.faults)
             held.callback(self.database.close)
             self._prepare(password)
-            ensure_repositories(self.database)  # a server has its repositories from its first start
+            ensure_repositories(self.database)  # creates the repositories at the first start
             self._remove_leftovers()
             self.communicator = _create_communicator(folder)
             held.callback(self.communicator.destroy)
@@ -141,10 +141,10 @@ class Server:
     def _adapter(self, host: str, port: int) -> Any:
         if not is_loopback(host):
             _log.warning(
-                "listening on %s: everybody who reaches this address can try passwords; 127.0.0.1 is safer", host
+                "listening on %s: everybody who can reach this address can try passwords; 127.0.0.1 is safer", host
             )
         endpoints = [f"ssl -h {host} -p {port}"]
-        if is_loopback(host):  # OMERO's second port: for clients that, logged in, ask for transfer without encryption
+        if is_loopback(host):  # OMERO's second port, for clients that switch to unencrypted transfer after login
             endpoints.append(f"tcp -h {host} -p 0")
         try:
             return self.communicator.createObjectAdapterWithEndpoints("omero", ":".join(endpoints))
@@ -252,7 +252,7 @@ class Server:
         service.release()
 
     def _remove(self, identity: Any) -> None:
-        with suppress(Ice.ObjectAdapterDeactivatedException):  # the server stops: everything goes with it
+        with suppress(Ice.ObjectAdapterDeactivatedException):  # the server is stopping
             if self.adapter.find(identity) is not None:
                 self.adapter.remove(identity)
 
@@ -264,7 +264,7 @@ class Server:
     def remove_client(self, session: ClientSession, category: str) -> None:
         """Remove the stateless services of one client; other clients may go on using the stateful ones.
 
-        OMERO.web asks for each page by a client of its own, and finds its scripts and requests again by their proxies.
+        OMERO.web uses a new client for each page and finds its scripts and requests by their proxies.
         """
         self._remove_category(session, category)
         for service in list(session.services.values()):
@@ -273,7 +273,7 @@ class Server:
 
     def drop_session(self, session: ClientSession, connection: Any) -> NoReturn:
         """Close a session and its client's connection without telling the client; for tests of clients."""
-        _log.warning("the session of %s is lost, as it was asked for (%s)", session.user_name, self.faults)
+        _log.warning("dropped the session of %s on purpose (%s)", session.user_name, self.faults)
         self.sessions.close(session)
         connection.close(True)
         raise Ice.ObjectNotExistException
@@ -290,8 +290,8 @@ class Server:
         try:
             with self.database.writing() as tx:
                 store_session_end(tx, session)
-        except (sqlite3.Error, TimeoutError):  # a full disk or a busy database keeps nobody from leaving
-            _log.exception("the end of session %s could not be noted", session.ident)
+        except (sqlite3.Error, TimeoutError):  # a full disk or a busy database must not keep the session open
+            _log.exception("the end of session %s could not be stored", session.ident)
 
 
 def _create_communicator(folder: Path) -> Any:
@@ -323,16 +323,16 @@ def start(
     Parameters
     ----------
     folder
-        Where database, pixels and files are; made when missing, reopened when there.
+        The data folder; it is created if it does not exist.
     port
         The port to listen on; 0 picks a free one.
     password
-        Root's password, set at every start. Where none is given, the first start makes one up (`Server.new_password`),
-        and later ones leave it as it is.
+        Root's password, set at every start. Without it, the first start generates one (`Server.new_password`) and
+        later starts do not change it.
     host
         The address to listen on.
     faults
-        What the server does to its clients, for tests of them; by default what the environment names, else nothing.
+        Faults to inject, for tests of clients; by default those in the environment variable, if any.
 
     Returns
     -------
@@ -352,6 +352,5 @@ def start(
     except (OSError, sqlite3.Error) as error:
         what = f"{error.filename or where}: {error.strerror}" if isinstance(error, OSError) else str(error)
         raise UsageError(
-            f"{where}: no server can keep its data there ({what}); name a folder that can be written and has room, or "
-            "a new one"
+            f"{where}: cannot be used as a data folder ({what}); choose a new folder, or a writable one with free space"
         ) from error

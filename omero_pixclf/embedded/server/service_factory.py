@@ -59,7 +59,7 @@ class ServiceFactory(OmeroService):
         return list(groups.values())
 
     def setSecurityContext(self, call: RequestContext, obj: Any) -> Any:
-        stateful = omero.api.StatefulServiceInterface  # unlike tables and handles they are bound to a group
+        stateful = omero.api.StatefulServiceInterface  # these services depend on the group, tables and handles do not
         busy = sorted(name for name, s in self.session.services.items() if issubclass(s.interface, stateful))
         if busy:
             raise security_violation(f"SecurityContext change cancelled: open services {busy}")

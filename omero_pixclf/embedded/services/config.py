@@ -17,8 +17,8 @@ from omero_pixclf.embedded.users.experimenters import require_admin
 
 __all__ = ["VERSION", "ConfigService"]
 
-VERSION = "5.7.5-omero_pixclf"  # of the OMERO.server whose behaviour is followed
-_PUBLIC = {  # settings that everybody may read, as a fresh server has them
+VERSION = "5.7.5-omero_pixclf"  # version of the OMERO.server whose behaviour is implemented
+_PUBLIC = {  # settings that everybody may read, with their defaults
     "omero.client.browser.thumb_default_size": "96",
     "omero.client.download_as.max_size": "144000000",
     "omero.client.icetransports": "ssl,tcp",
@@ -46,7 +46,7 @@ _PUBLIC = {  # settings that everybody may read, as a fresh server has them
     "omero.policy.binary_access": "+read,+write,+image",
     "omero.router.insecure": "",  # see _values
     "omero.sessions.timeout": "600000",
-    "omero.upgrades.url": "",  # nobody is asked
+    "omero.upgrades.url": "",  # no upgrade check
     "omero.version": VERSION,
 }
 _CLIENT = "omero.client."

@@ -23,7 +23,7 @@ from omero_pixclf.embedded.services.update import UpdateService
 
 __all__ = ["ContainerService", "load_hierarchy"]
 
-_BELOW = {  # what a container's hierarchy is loaded with
+_BELOW = {  # paths loaded with a container's hierarchy
     "Project": ("details.creationEvent", "datasetLinks.child"),
     "Dataset": ("details.creationEvent",),
     "Screen": ("details.creationEvent", "plateLinks.child", "plateLinks.child.plateAcquisitions"),

@@ -24,7 +24,7 @@ from omero_pixclf.embedded.storage.data_paths import read_at, require_space
 
 __all__ = ["Exporter"]
 
-_MOST = 1 << 32  # bytes that a classic TIFF holds
+_MOST = 1 << 32  # maximum bytes of a classic TIFF
 _LENGTH = {"MICROMETER": "µm", "NANOMETER": "nm", "MILLIMETER": "mm", "METER": "m", "PIXEL": "pixel"}
 
 

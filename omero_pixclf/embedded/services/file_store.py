@@ -129,12 +129,12 @@ class RawFileStore(OmeroService):
     def save(self, context: Any) -> Any:
         """Store size, time and checksum (if the file names an algorithm); return the file, or None if unchanged.
 
-        It runs in the group of the call's context: a client that opened a file of another group than its session's
-        gives the context here, too, and when it closes a store that is not saved.
+        It runs in the group of the call's context. A client that opened a file of another group passes the context
+        here, too, and when it closes an unsaved store.
         """
         if self._path is None or not self._writable:
             return None
-        size = self.size(context)  # makes the file of an empty upload
+        size = self.size(context)  # creates the file of an empty upload
         if not self._modified and size != 0 and self._stored_size in (None, size):
             return None
         with self.transaction(context) as call:

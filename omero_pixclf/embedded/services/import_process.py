@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 class ImportProcess(OmeroService):
     """omero.grid.ImportProcess.
 
-    Closing it, or the end of its session, before all files have been verified takes the import back.
+    If it is closed, or its session ends, before all files are verified, the import is discarded.
     """
 
     interface = omero.grid.ImportProcess
@@ -163,5 +163,5 @@ class ImportProcess(OmeroService):
         try:
             with self.transaction(self._in_group(), write=True) as call:
                 discard_import(call, self._started.fileset.id.val, self._started.folder)
-        except (omero.ServerError, sqlite3.Error):  # the session goes on ending
-            _log.exception("the upload of %s could not be taken back", self._started.folder)
+        except (omero.ServerError, sqlite3.Error):  # the session must still be closed
+            _log.exception("the upload of %s could not be discarded", self._started.folder)

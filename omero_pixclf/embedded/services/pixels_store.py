@@ -245,7 +245,7 @@ class RawPixelsStore(PyramidService):
             "WHERE c.pixels = ? AND c.pixels_index = ?",
             (self._ident, channel),
         )
-        if global_range and row is not None and row[1] != 1.0:  # 1.0 stands where nothing was calculated
+        if global_range and row is not None and row[1] != 1.0:  # 1.0: not calculated
             return row[0], row[1]
         return float(plane.min()), float(plane.max())
 

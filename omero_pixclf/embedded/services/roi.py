@@ -24,7 +24,7 @@ from omero_pixclf.embedded.services.resources import SharedResources
 
 __all__ = ["RoiService"]
 
-_UNSET = -1  # key of shapes that lie on every plane
+_UNSET = -1  # key of shapes on all planes
 _MEASUREMENTS = (
     "select distinct fa from Image i join i.wellSamples ws join ws.well well join well.plate plate "
     "join plate.annotationLinks links join links.child fa where fa.ns = :ns and i.id = :i and exists "
@@ -139,7 +139,7 @@ def _found(call: RequestContext, condition: str, values: tuple[int, ...], option
     if limit is None and offset:
         return _found_after(call, f"({shapes or 1}) AND {where}", values, options, offset)
     with_shapes = f"EXISTS (SELECT 1 FROM shape s WHERE s.roi = r.id{' AND ' + shapes if shapes else ''})"
-    size = -1 if limit is None else max(1, limit)  # a limit of 0 answers one, as with OMERO
+    size = -1 if limit is None else max(1, limit)  # a limit of 0 returns one, as in OMERO
     sql = f"SELECT r.id FROM roi r WHERE {with_shapes} AND {where} ORDER BY r.id LIMIT {size} OFFSET {offset}"
     return _result(call, [row[0] for row in call.tx.all(sql, values)], options)
 
@@ -153,7 +153,7 @@ def _found_after(call: RequestContext, where: str, values: tuple[int, ...], opti
     rows = call.tx.all(sql, values)
     result = _result(call, list(dict.fromkeys(roi for roi, _ in rows)), options)
     seen = {shape for _, shape in rows}
-    for roi in result.rois[:1]:  # the region that the offset cuts has gaps
+    for roi in result.rois[:1]:  # the ROI at the offset has gaps
         roi._shapesSeq = [s if s is not None and s._id._val in seen else None for s in roi._shapesSeq]
     _index(result)
     return result

@@ -236,7 +236,7 @@ class ScriptService(OmeroService):
         try:
             self._params(context, script)
         except omero.NoProcessorAvailable:
-            return  # a user's script: its parameters are found out when somebody runs it
+            return  # a user's script: its parameters are read when it is run
         except omero.ValidationException:
             with self.server.database.writing() as tx:
                 tx.execute("UPDATE originalfile SET mimetype = 'text/plain' WHERE id = ?", (ident,))
@@ -246,7 +246,7 @@ class ScriptService(OmeroService):
     def _params(self, context: Any, script: Script) -> Any:
         """Return a script's parameters, found by running it once and cached by its checksum.
 
-        Scripts whose parameters depend on what their user has (namespace NSDYNAMIC) are asked each time, as that user.
+        Scripts whose parameters depend on the user (namespace NSDYNAMIC) are run each time, as that user.
         """
         known, key = self.server.processors.parameters, (script.ident, script.sha1)
         if key not in known:

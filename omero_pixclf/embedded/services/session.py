@@ -55,7 +55,7 @@ class SessionService(OmeroService):
     def _sudo(self, call: RequestContext, principal: Any, live_ms: int, idle_ms: int) -> Any:
         """Create a session for another user: administrators for all, group owners in the groups that they lead.
 
-        A group owner may become an administrator, too, who then is none (see `caller_of`).
+        A group owner may act for an administrator, but has no administrator rights then (see `load_caller`).
         """
         user = _known_user(call, principal.name)
         group = choose_group(call.tx, user, principal.group or "")
@@ -80,7 +80,7 @@ class SessionService(OmeroService):
             return -1
         left = self.server.sessions.leave(found)
         if left == 0:
-            self.server.sessions.close(found)  # also where its clients have detached from it
+            self.server.sessions.close(found)  # also if its clients have detached
         return left
 
     # ---- looking up ------------------------------------------------------------------------------------------

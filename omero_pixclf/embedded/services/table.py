@@ -41,7 +41,7 @@ def register_columns(communicator: Any) -> None:
 class TableService(OmeroService):
     """An open table of one session; several sessions can open the same file.
 
-    Raises what `omero.hdfstorageV2` raises where the file cannot be opened as HDF5.
+    Raises the exceptions of `omero.hdfstorageV2` if the file cannot be opened as HDF5.
     """
 
     interface = omero.grid.Table
@@ -114,7 +114,7 @@ class TableService(OmeroService):
         storage = self._open_to_write()
         require_space(self._path.parent, 0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", tables.NaturalNameWarning)  # a column's name need not be an identifier
+            warnings.simplefilter("ignore", tables.NaturalNameWarning)  # column names need not be identifiers
             storage.initialize(columns)
 
     @without_transaction
@@ -125,7 +125,7 @@ class TableService(OmeroService):
     @without_transaction
     def addData(self, context: Any, columns: list[Any]) -> None:
         storage = self._open_to_write()
-        require_space(self._path.parent, _bytes_of(columns))  # HDF5 itself loses rows on a full disk without a word
+        require_space(self._path.parent, _bytes_of(columns))  # HDF5 loses rows on a full disk without an error
         storage.append(columns)
 
     @without_transaction

@@ -57,7 +57,7 @@ class UpdateService(OmeroService):
         return [o._id._val for o in saved]
 
     def indexObject(self, call: RequestContext, obj: Any) -> None:
-        require_admin(call)  # there is no index: searches read the words themselves
+        require_admin(call)  # there is no index: searches read the texts
 
     @writes_database
     def deleteObject(self, call: RequestContext, obj: Any) -> None:

@@ -29,7 +29,7 @@ def check_removable(folder: Path) -> None:
     Raises
     ------
     UsageError
-        Where it is not the folder of an embedded OMERO, holds other files, too, or its server is running.
+        It is not the folder of an embedded OMERO, it contains other files, or its server is running.
     """
     if not is_server_folder(folder):
         raise UsageError(f"{folder}: not the folder of an embedded OMERO; nothing is deleted")
@@ -38,8 +38,8 @@ def check_removable(folder: Path) -> None:
     )
     if foreign:
         raise UsageError(
-            f"{folder}: also holds {', '.join(foreign[:3])}, which the server did not make; nothing is deleted: move "
-            "that away first"
+            f"{folder}: also contains {', '.join(foreign[:3])}, which the server did not create; nothing is deleted: "
+            "move these files away first"
         )
     if is_running(folder):
         raise UsageError(f"{folder}: its server is running; stop it first")
@@ -51,7 +51,7 @@ def remove_server_folder(folder: Path) -> None:
     Raises
     ------
     UsageError
-        Where `check_removable` does; then nothing is deleted.
+        See `check_removable`; nothing is deleted then.
     """
     check_removable(folder)
     shutil.rmtree(folder)
@@ -72,7 +72,7 @@ def lock_folder(folder: Path) -> IO[str]:
     Raises
     ------
     UsageError
-        Where another process holds it.
+        Another process has locked it.
     """
     held = (folder / "server.lock").open("a+")
     try:
@@ -81,7 +81,7 @@ def lock_folder(folder: Path) -> IO[str]:
         held.seek(0)
         owner = held.read().strip()
         held.close()
-        raise UsageError(f"{folder}: a server runs on it already (process {owner or 'unknown'})") from error
+        raise UsageError(f"{folder}: a server is already running on it (process {owner or 'unknown'})") from error
     held.truncate(0)
     held.write(str(os.getpid()))
     held.flush()

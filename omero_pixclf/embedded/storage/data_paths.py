@@ -32,8 +32,8 @@ _BLOCK = 1 << 22
 _TEMPORARY = "import-"
 _HOLDERS: dict[str, Literal["Pixels", "Files"]] = {"Pixels": "Pixels", "OriginalFile": "Files"}
 _PER_FOLDER = 1000
-_LARGEST_SAVE = 1_000_000  # more objects than any transaction makes
-_RESERVE = 8 << 20  # left for the database, so that something can still be deleted when data fills the disk
+_LARGEST_SAVE = 1_000_000  # more objects than a transaction inserts
+_RESERVE = 8 << 20  # reserved for the database, so that deletions still work on a full disk
 
 
 def _path(folder: Path, kind: str, ident: int) -> Path:

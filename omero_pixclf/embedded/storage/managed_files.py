@@ -51,7 +51,7 @@ def safe_path(path: str) -> PurePosixPath:
     Raises
     ------
     ValidationException
-        Where it leads out of the folder it begins in, or nowhere.
+        The path leads out of its folder, or is empty.
     """
     parts = [_shorten(part) for part in path.translate(_SAFE).split("/") if part not in ("", ".")]
     if not parts or ".." in parts:

@@ -1,7 +1,7 @@
 """Access rights: what a caller may read, change, annotate and link, by OMERO's group permission levels.
 
-The rules are those of OMERO's four group levels: in a private group only the owner, the group's leaders and
-administrators see an object; leaders and administrators may edit and delete there but neither annotate nor link.
+In a private group only the owner, the group's leaders and administrators see an object; there leaders and
+administrators may edit and delete, but neither annotate nor link.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _GROUP_READ, _GROUP_ANNOTATE, _GROUP_WRITE = 4 << 4, 1 << 4, 2 << 4
 _NAMES = ("link", "edit", "delete", "annotate", "chgrp", "chown")
 _BITS = {
     name: getattr(restriction, name.upper() + "RESTRICTION")
-    for name in _NAMES  # where OMERO puts each right within its list of restrictions
+    for name in _NAMES  # index of each right in OMERO's list of restrictions
 }
 
 
@@ -81,8 +81,8 @@ class Caller:
     is_admin: bool
     member_of: frozenset[int]
     leader_of: frozenset[int]
-    readable_groups: frozenset[int]  # of those the user is a member of: where colleagues' objects are visible
-    denied: frozenset[str] = frozenset()  # privileges that this administrator, or who acts as one, lacks
+    readable_groups: frozenset[int]  # groups of the user in which colleagues' objects are visible
+    denied: frozenset[str] = frozenset()  # administrator privileges that are denied
 
     def has_privilege(self, privilege: str) -> bool:
         """Whether the caller is an administrator with a privilege, such as ``ModifyUser``."""
@@ -94,7 +94,7 @@ class Caller:
 
     def may_read(self, owner_id: int, group_id: int) -> bool:
         """Whether an object is visible in this request; the same rule as `filter_sql`."""
-        if group_id == USER_GROUP:  # what is there (OMERO's own scripts, repositories) is for everybody
+        if group_id == USER_GROUP:  # contains OMERO's own scripts and repositories
             return True
         if self.group_id is not None and group_id != self.group_id:
             return False
@@ -103,7 +103,7 @@ class Caller:
     def filter_sql(self, alias: str) -> str:
         """Return an SQL condition that selects the rows the caller may read; "" if that is all of them."""
         if self.group_id is not None:
-            # the + keeps SQLite from preferring these over real conditions
+            # the + keeps SQLite from using an index for these conditions
             if self.is_leader(self.group_id) or self.group_id in self.readable_groups:
                 return f"+{alias}.group_id IN ({self.group_id}, {USER_GROUP})"
             own = f"+{alias}.group_id = {self.group_id} AND {alias}.owner_id = {self.user_id}"
@@ -116,8 +116,8 @@ class Caller:
     def rights(self, owner_id: int, group_id: int, level: GroupLevel, domain: str = "Owned") -> Rights:
         """Return what the caller may do to an object of that owner in that group.
 
-        ``domain`` says which privileges count where an administrator lacks some: those for ``Owned`` objects, or for
-        an OriginalFile those for a plain ``File``, one of the ``ManagedRepo`` or of the ``ScriptRepo``.
+        ``domain`` selects the privileges that a restricted administrator needs: for ``Owned`` objects, or, for an
+        OriginalFile, for a ``File``, the ``ManagedRepo`` or the ``ScriptRepo``.
         """
         if owner_id == self.user_id:
             return ALL_RIGHTS

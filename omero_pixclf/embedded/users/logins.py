@@ -33,7 +33,7 @@ def is_correct_password(tx: Transaction, user: int, password: str) -> bool:
 def choose_group(tx: Transaction, user: int, wanted: str = "") -> int:
     """Return the group a session starts in: the requested one (name or id), else the user's default group.
 
-    As on a real server nobody checks here whether the user is a member: the session's first request does.
+    As on a real server, the membership is not checked here but at the session's first request.
     """
     members, _ = load_memberships(tx, user)
     if wanted:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 __all__ = ["ANY_PASSWORD", "LoginThrottle", "hash_password", "verify_password"]
 
 ANY_PASSWORD = ""
-"""The stored hash of an account that every password opens: guest's, as which OMERO.web asks for the version."""
+"""The stored hash of guest, who can log in with any password; OMERO.web reads the version as guest."""
 
 _N, _R, _P = 2**14, 8, 1
 _FIRST_S, _LONGEST_S, _FORGET_S = 0.1, 5.0, 300.0
-_REMEMBERED = 1000  # names, before old ones are thrown out
+_REMEMBERED = 1000  # maximum number of remembered names
 
 
 def hash_password(password: str) -> str:

@@ -27,18 +27,18 @@ class ClientSession:
     live_ms: int = 0  # 0: no limit
     sudoer_id: int | None = None
     sudoer_name: str | None = None
-    groups: frozenset[int] | None = None  # where a session made by a group owner for somebody else may act; None: all
+    groups: frozenset[int] | None = None  # groups of a session that a group owner created for another user; None: all
     event_type: str = "User"
-    agent: str = ""  # what its client calls itself
+    agent: str = ""  # name of the client program
     references: int = 0
-    requests: int = 0  # so far
-    detached: set[str] = field(default_factory=set)  # categories of clients whose going does not count
+    requests: int = 0  # number of requests
+    detached: set[str] = field(default_factory=set)  # categories of clients that do not close the session
     started: float = field(default_factory=time.monotonic)
     last_used: float = field(default_factory=time.monotonic)
     inputs: dict[str, Any] = field(default_factory=dict)
     outputs: dict[str, Any] = field(default_factory=dict)
     services: dict[str, Any] = field(default_factory=dict)  # open services by the name of their identity
-    categories: set[str] = field(default_factory=set)  # of its clients' identities
+    categories: set[str] = field(default_factory=set)  # categories of its clients' identities
     authenticated: set[str] = field(
         default_factory=set
     )  # categories of clients that gave the password, not the uuid only

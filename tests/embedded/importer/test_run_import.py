@@ -321,7 +321,7 @@ def test_a_folder_that_cannot_be_the_servers_is_told_in_one_line(tmp_path: Path,
 
 def test_a_database_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "omero.sqlite").write_text("no database, though it is called so")
-    with pytest.raises(UsageError, match=r"not a database.*name a folder"):
+    with pytest.raises(UsageError, match=r"not a database.*choose a new folder"):
         start(tmp_path)
 
 
@@ -339,7 +339,7 @@ def test_what_only_the_real_importer_can_is_refused(arguments: list[str], capsys
 def test_it_is_no_java(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_java(["-version"]) == 0
     assert run_java(["-jar", "game.jar"]) == 1
-    assert "this is no Java" in capsys.readouterr().err
+    assert "this is not Java" in capsys.readouterr().err
 
 
 def test_the_folder_of_a_real_java_is_left_alone(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_a_password_is_made_up_at_the_first_start_and_works(tmp_path: Path) -> N
 
 
 def test_two_servers_never_share_a_folder(tmp_path: Path) -> None:
-    with start(tmp_path / "data", password="x"), pytest.raises(UsageError, match="runs on it already"):
+    with start(tmp_path / "data", password="x"), pytest.raises(UsageError, match="already running on it"):
         start(tmp_path / "data")
 
 
@@ -181,7 +181,7 @@ def test_a_client_that_vanishes_is_cleaned_up(tmp_path: Path) -> None:
 
 def test_listening_beyond_the_loopback_is_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with start(tmp_path / "data", password="x", host="0.0.0.0") as server:
-        assert "everybody who reaches this address" in caplog.text
+        assert "everybody who can reach this address" in caplog.text
         with connected(server.port, password="x") as session:
             assert session.getAdminService().getEventContext().userName == "root"
 
