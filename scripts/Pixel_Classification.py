@@ -1,10 +1,12 @@
-"""Apply an ilastik pixel classifier to what is selected in OMERO.web.
+"""Apply an ilastik pixel classifier to the objects selected in OMERO.web.
 
-Installed by ``omero-pixclf script install``. This file only finds omero_pixclf, which does the work: in the Python
-that the server's processor runs scripts with, or, where it is not installed there, in another one, which is (in this
-order) what OMERO_PIXCLF_PYTHON names, what `script install --python` wrote below, or the one beside an omero-pixclf
-command on the processor's PATH. `script install --direct` writes where the server's storage is mounted there, and
-`--at-once` how many of these scripts may work at the same time.
+`omero-pixclf script install` puts this file on the server. It only finds the package omero_pixclf, which does the work,
+in the Python that runs it (OMERO's Processor). If the package is not installed there, another Python is used. That is,
+in this order: the one in the environment variable OMERO_PIXCLF_PYTHON, the one written below by
+`script install --python`, or the one next to the command omero-pixclf on the Processor's PATH.
+
+`script install` also writes the mount points of the server's storage (`--direct`) and the number of these scripts that
+may run at the same time (`--at-once`).
 """
 
 import os
@@ -17,19 +19,19 @@ DIRECT = ()
 AT_ONCE = 2
 
 
-def elsewhere() -> None:
+def run_in_other_python() -> None:
     """Run this file again, with the Python of the environment that omero_pixclf is installed in."""
     command = shutil.which("omero-pixclf")
     beside = str(Path(command).resolve().parent / "python") if command else ""
     python = os.environ.get("OMERO_PIXCLF_PYTHON") or PYTHON or beside
     if not python or "OMERO_PIXCLF_SCRIPT" in os.environ:
         raise SystemExit(
-            f"{sys.executable} has no omero_pixclf: install it there, or say where it is with "
+            f"{sys.executable} has no omero_pixclf. Install it there, or name another Python with "
             "omero-pixclf script install --python PATH"
         )
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it is this Python's
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # for this Python only
     sys.stdout.flush()
-    os.execve(python, [python, *sys.argv], {**kept, "OMERO_PIXCLF_SCRIPT": "1"})
+    os.execve(python, [python, *sys.argv], {**environment, "OMERO_PIXCLF_SCRIPT": "1"})
 
 
 if __name__ == "__main__":
@@ -38,5 +40,5 @@ if __name__ == "__main__":
     except ImportError as error:
         if not (error.name or "").startswith("omero_pixclf"):
             raise
-        elsewhere()
+        run_in_other_python()
     main(DIRECT, AT_ONCE)

@@ -14,7 +14,7 @@ from omero_pixclf.cli.options import pop_login, server_options
 from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import MissingError, UsageError
-from omero_pixclf.omero_script.slots import AT_ONCE
+from omero_pixclf.omero_script.slots import DEFAULT_SLOTS
 
 __all__ = ["script", "script_text"]
 
@@ -62,7 +62,7 @@ def script_options(command: Any) -> Any:
         click.option(
             "--at-once",
             type=click.IntRange(1),
-            default=AT_ONCE,
+            default=DEFAULT_SLOTS,
             show_default=True,
             help="Maximum number of these scripts at the same time on that machine; others wait.",
         ),
@@ -72,7 +72,7 @@ def script_options(command: Any) -> Any:
     return command
 
 
-def script_text(python: str = "", direct: Sequence[str] = (), at_once: int = AT_ONCE) -> str:
+def script_text(python: str = "", direct: Sequence[str] = (), at_once: int = DEFAULT_SLOTS) -> str:
     """The text of the script for the server.
 
     Parameters

@@ -1,4 +1,4 @@
-"""How many scripts work at the same time on the processor's machine; the others wait for their turn."""
+"""Limit on the number of OMERO scripts that run at the same time on a host: further ones wait for a free slot."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from typing import BinaryIO
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["AT_ONCE", "slot"]
+__all__ = ["DEFAULT_SLOTS", "hold_slot"]
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 2
-"""Each script takes half of the machine's cores."""
+DEFAULT_SLOTS = 2
+"""Each script uses half of the host's cores."""
 
 _POLL_S = 2.0
 
 
 @contextmanager
-def slot(
-    count: int = AT_ONCE, *, folder: Path | None = None, pause: Callable[[float], None] = time.sleep
+def hold_slot(
+    count: int = DEFAULT_SLOTS, *, folder: Path | None = None, pause: Callable[[float], None] = time.sleep
 ) -> Iterator[int]:
-    """Wait for one of a number of places among the scripts of this user on this machine, and hold it.
+    """Wait for a free slot, and hold it until the context ends; yields its number.
 
-    A place is a lock on a file, so it is free again as soon as its process has ended, however that ended.
+    The scripts of one user on one host share the slots. A slot is a lock on a file, so the end of a process frees it,
+    also after a crash.
 
     Parameters
     ----------
     count
-        How many places there are.
-    pause
-        How to wait some seconds.
+        Number of slots.
     folder
-        Where the files are; by default a folder of this user's in the machine's folder for temporary files.
+        Folder of the lock files; by default a folder of this user in the host's temporary folder.
+    pause
+        Waits for a number of seconds.
 
     Raises
     ------
     OutputError
-        Where the folder cannot be made, or is not this user's own.
+        If the folder cannot be created, or belongs to another user.
     """
-    place = folder or Path(tempfile.gettempdir()) / f"omero_pixclf-scripts-{os.getuid()}"
-    _make_private(place)
-    held, told = _take(place, count), False
+    locks = folder or Path(tempfile.gettempdir()) / f"omero_pixclf-scripts-{os.getuid()}"
+    _create_private_folder(locks)
+    held, logged = _acquire(locks, count), False
     while held is None:
-        if not told:
-            log.info("%d scripts are working on this machine already; waiting for one of them to end", count)
-            told = True
+        if not logged:
+            log.info("%d scripts are already running on this host; waiting for one of them to end", count)
+            logged = True
         pause(_POLL_S)
-        held = _take(place, count)
+        held = _acquire(locks, count)
     number, file = held
     try:
         yield number
@@ -63,7 +64,7 @@ def slot(
         file.close()
 
 
-def _take(folder: Path, count: int) -> tuple[int, BinaryIO] | None:
+def _acquire(folder: Path, count: int) -> tuple[int, BinaryIO] | None:
     for number in range(count):
         file = (folder / f"{number}.lock").open("wb")
         try:
@@ -75,11 +76,13 @@ def _take(folder: Path, count: int) -> tuple[int, BinaryIO] | None:
     return None
 
 
-def _make_private(folder: Path) -> None:
+def _create_private_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be made: {error.strerror}; set TMPDIR to a folder for scripts") from error
+        raise OutputError(
+            f"{folder}: cannot create the folder: {error.strerror}. Set TMPDIR to another folder"
+        ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise OutputError(f"{folder}: belongs to somebody else; remove it, or set TMPDIR to another folder")
+        raise OutputError(f"{folder}: belongs to another user. Remove it, or set TMPDIR to another folder")

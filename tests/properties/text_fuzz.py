@@ -29,7 +29,7 @@ from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import InputError, PixclfError
 from omero_pixclf.folder.ledger import is_being_written, read_record
 from omero_pixclf.folder.tables import read_parquet, write_parquet
-from omero_pixclf.omero_script.form import order_of, parameters
+from omero_pixclf.omero_script.form import form_parameters, parse_form
 from omero_pixclf.runs.execution.jobqueue import load_jobqueue_settings
 from omero_pixclf.runs.planning.shards import parse_shard
 from omero_pixclf.table import Column, Table
@@ -163,7 +163,7 @@ def ledger(hostile: Hostile, _: Path) -> None:
 
 def form(hostile: Hostile, _: Path) -> None:
     """The script's form, filled in by a client of its own."""
-    order_of(hostile.some(FORM | {"IDs": [3], "Data_Type": "Plate", "Classifier": "FileAnnotation:12"}))
+    parse_form(hostile.some(FORM | {"IDs": [3], "Data_Type": "Plate", "Classifier": "FileAnnotation:12"}))
 
 
 def recipe_file(hostile: Hostile, folder: Path) -> None:
@@ -224,7 +224,7 @@ DOORS: tuple[Callable[[Hostile, Path], None], ...] = (
     annotation, answer, ledger, form, recipe_file, settings_file, folder_ledger, table, name,
 )  # fmt: skip
 RECIPE = Recipe(classifier=ClassifierSettings(project="FileAnnotation:12"))
-FORM = {p.name(): p.prototype.val for p in parameters([]) if p.useDefault}
+FORM = {p.name(): p.prototype.val for p in form_parameters([]) if p.useDefault}
 
 
 def faults(count: int, seed: int) -> Iterator[tuple[str, int, str]]:

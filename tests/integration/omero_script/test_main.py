@@ -28,7 +28,7 @@ from omero_pixclf.demo.images import plate_field
 from omero_pixclf.demo.seed import scene_reader
 from omero_pixclf.errors import NotAllowedError
 from omero_pixclf.image import ArrayReader, ImageInfo
-from omero_pixclf.omero_script.form import QUEUE, parameters
+from omero_pixclf.omero_script.form import QUEUE, form_parameters
 from tests.integration.conftest import Endpoint, Lab, Person
 
 DEMO = Path(__file__).resolve().parents[3] / "omero_pixclf" / "demo"
@@ -127,7 +127,7 @@ def roi_count(stage: Stage, image: int) -> int:
 
 def test_the_server_tells_every_parameter_with_its_limits(stage: Stage) -> None:
     found = stage.person.client().sf.getScriptService().getParams(stage.script)
-    wanted = {p.name(): p for p in parameters(["x"])}
+    wanted = {p.name(): p for p in form_parameters(["x"])}
     assert set(found.inputs) == set(wanted)
     assert found.name == "Pixel_Classification" and "ilastik" in found.description
     for name, p in wanted.items():
@@ -172,7 +172,7 @@ def test_a_run_finds_what_the_command_line_would_and_says_where(stage: Stage) ->
     assert (sheet.file.name.val, sheet.file.mimetype.val) == ("contact_sheet.png", "image/png")
 
     again = run(stage, "Image", [stage.field])
-    assert again.code == 0 and "had these results already" in again.message
+    assert again.code == 0 and "already had these results" in again.message
 
 
 def test_an_image_that_does_not_fit_fails_with_its_reason_and_the_others_are_done(stage: Stage) -> None:
@@ -209,7 +209,7 @@ def test_queueing_leaves_a_request_with_the_recipe_and_returns(stage: Stage) -> 
     assert roi_count(stage, stage.field) == before
 
     again = run(stage, "Plate", [stage.plate], Run=rstring(QUEUE), Threshold=rdouble(0.625), Recipe_Name=rstring("q"))
-    assert again.code == 0 and f"waits since: Plate:{stage.plate}" in again.message
+    assert again.code == 0 and f"identical request: Plate:{stage.plate}" in again.message
     assert [n.annotation for n in list_open_requests(session) if n.target == f"Plate:{stage.plate}"] == [
         note.annotation
     ]

@@ -12,12 +12,12 @@ from omero.rtypes import unwrap
 from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.errors import UsageError
 from omero_pixclf.omero_script import form
-from omero_pixclf.omero_script.form import HERE, QUEUE, choices, key_name, order_of, parameters
+from omero_pixclf.omero_script.form import HERE, QUEUE, form_parameters, list_choices, parameter_name, parse_form
 
 CLASSIFIER = "plate.ilp (FileAnnotation:12, on Plate:3)"
 MODELS = {"classifier": ClassifierSettings, "objects": ObjectSettings, "output": OutputSettings}
 KEYS = [(s, k) for s, m in MODELS.items() for k in m.model_fields if (s, k) != ("classifier", "project")]
-FORM = {p.name(): p for p in parameters([CLASSIFIER])}
+FORM = {p.name(): p for p in form_parameters([CLASSIFIER])}
 
 
 def nested(depth: int) -> list[Any]:
@@ -48,7 +48,7 @@ def test_the_examples_in_the_docstrings_hold() -> None:
 @pytest.mark.parametrize(("section", "key"), KEYS, ids=lambda v: str(v))
 def test_every_key_of_a_recipe_is_a_parameter_with_its_description_default_and_limits(section: str, key: str) -> None:
     field = MODELS[section].model_fields[key]
-    parameter = FORM[key_name(section, key)]
+    parameter = FORM[parameter_name(section, key)]
     assert parameter.description == field.description and parameter.optional
     shown = unwrap(parameter.prototype) if parameter.useDefault else None
     if shown not in ("default", None):
@@ -61,14 +61,14 @@ def test_every_key_of_a_recipe_is_a_parameter_with_its_description_default_and_l
 
 def test_no_two_keys_share_a_parameter_and_places_in_the_form_are_unique() -> None:
     places = [p.grouping for p in FORM.values()]
-    assert len(set(places)) == len(places) == len(parameters([CLASSIFIER]))
-    assert {key_name(*k) for k in KEYS} <= set(FORM)
+    assert len(set(places)) == len(places) == len(form_parameters([CLASSIFIER]))
+    assert {parameter_name(*k) for k in KEYS} <= set(FORM)
 
 
 def test_an_unchanged_form_is_the_default_recipe() -> None:
-    order = order_of(filled())
-    assert order.recipe == Recipe(name="plate", classifier=ClassifierSettings(project="FileAnnotation:12"))
-    assert order.targets == ("Plate:3",) and not order.queue and not order.repeat
+    request = parse_form(filled())
+    assert request.recipe == Recipe(name="plate", classifier=ClassifierSettings(project="FileAnnotation:12"))
+    assert request.targets == ("Plate:3",) and not request.queue and not request.repeat
 
 
 @pytest.mark.parametrize(
@@ -92,21 +92,21 @@ def test_an_unchanged_form_is_the_default_recipe() -> None:
 def test_a_changed_parameter_changes_its_key_and_no_other(
     name: str, value: Any, section: str, key: str, wanted: Any
 ) -> None:
-    recipe = order_of(filled(**{name: value})).recipe
+    recipe = parse_form(filled(**{name: value})).recipe
     assert getattr(getattr(recipe, section), key) == wanted
-    default = order_of(filled()).recipe
+    default = parse_form(filled()).recipe
     part = getattr(default, section).model_copy(update={key: wanted})
     assert recipe == default.model_copy(update={section: part})
 
 
 def test_settings_below_an_unticked_box_do_not_count() -> None:
-    order = order_of(filled(Object_Settings=False, Threshold=0.9, ROIs="mask"))
-    assert order.recipe.objects.threshold == 0.5 and order.recipe.output.rois == "mask"
+    request = parse_form(filled(Object_Settings=False, Threshold=0.9, ROIs="mask"))
+    assert request.recipe.objects.threshold == 0.5 and request.recipe.output.rois == "mask"
 
 
 @pytest.mark.parametrize("section", ["probabilities", "segmentation", "labels"])
 def test_what_only_folders_can_hold_is_not_offered(section: str) -> None:
-    values = [v.val for v in FORM[key_name("output", section)].values.val]
+    values = [v.val for v in FORM[parameter_name("output", section)].values.val]
     assert "image" in values and "zarr" not in values
 
 
@@ -114,7 +114,7 @@ def test_what_only_folders_can_hold_is_not_offered(section: str) -> None:
     ("changes", "words"),
     [
         ({"IDs": []}, "no Plate is selected"),
-        ({"Classifier": ""}, "attach a trained .ilp"),
+        ({"Classifier": ""}, "Attach a trained .ilp"),
         ({"Classifier": "choose one"}, "no classifier is chosen"),
         ({"Smooth": [1.0, 2.0]}, "smooth"),
         ({"Method": "hysteresis", "Low": 0.9, "High": 0.5}, "below low"),
@@ -123,39 +123,39 @@ def test_what_only_folders_can_hold_is_not_offered(section: str) -> None:
 )
 def test_what_cannot_be_done_is_refused_with_words(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        order_of(filled(**changes))
+        parse_form(filled(**changes))
 
 
 def test_targets_are_named_once_and_the_way_to_run_is_kept() -> None:
-    order = order_of(filled(Data_Type="Image", IDs=[5, 6, 5], Run=QUEUE, Most_Images=7, Repeat=True))
-    assert order.targets == ("Image:5", "Image:6")
-    assert order.queue and order.repeat and order.most_images == 7
-    assert not order_of(filled(Run=HERE)).queue
+    request = parse_form(filled(Data_Type="Image", IDs=[5, 6, 5], Run=QUEUE, Most_Images=7, Repeat=True))
+    assert request.targets == ("Image:5", "Image:6")
+    assert request.queue and request.repeat and request.most_images == 7
+    assert not parse_form(filled(Run=HERE)).queue
 
 
 @pytest.mark.parametrize("name", ["plate.ilp", "a (FileAnnotation:7, on Plate:1).ilp", "()", "ü, x.ilp"])
 def test_an_entry_of_the_list_leads_back_to_its_file_whatever_it_is_called(name: str) -> None:
-    (entry,) = choices([(12, name, "Dataset:7")])
-    assert order_of(filled(Classifier=entry)).recipe.classifier.project == "FileAnnotation:12"
+    (entry,) = list_choices([(12, name, "Dataset:7")])
+    assert parse_form(filled(Classifier=entry)).recipe.classifier.project == "FileAnnotation:12"
 
 
 @pytest.mark.parametrize("given", ["FileAnnotation:12", "plate.ilp"])
 def test_clients_may_name_a_project_themselves(given: str) -> None:
-    assert order_of(filled(Classifier=given)).recipe.classifier.project == given
+    assert parse_form(filled(Classifier=given)).recipe.classifier.project == given
 
 
 def test_of_several_projects_none_is_taken_unasked_and_the_only_one_is() -> None:
-    several = next(p for p in parameters([CLASSIFIER, "b"]) if p.name() == "Classifier")
+    several = next(p for p in form_parameters([CLASSIFIER, "b"]) if p.name() == "Classifier")
     assert [v.val for v in several.values.val] == ["choose one", CLASSIFIER, "b"]
     assert [v.val for v in FORM["Classifier"].values.val] == [CLASSIFIER]
 
 
 def test_a_name_of_ones_own_goes_before_the_files() -> None:
-    assert order_of(filled(Recipe_Name=" nuclei, strict ")).recipe.name == "nuclei, strict"
+    assert parse_form(filled(Recipe_Name=" nuclei, strict ")).recipe.name == "nuclei, strict"
 
 
 def test_without_attached_projects_the_form_still_opens() -> None:
-    form = {p.name(): p for p in parameters([])}
+    form = {p.name(): p for p in form_parameters([])}
     assert form["Classifier"].values is None and form["Classifier"].optional
     assert not FORM["Classifier"].optional
 
@@ -167,7 +167,7 @@ def test_without_attached_projects_the_form_still_opens() -> None:
 )  # fmt: skip
 def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
     with pytest.raises(UsageError, match="project"):
-        order_of(filled(Classifier=given))
+        parse_form(filled(Classifier=given))
 
 
 @pytest.mark.parametrize(
@@ -181,17 +181,17 @@ def test_a_path_on_the_servers_disk_is_no_classifier(given: str) -> None:
 )  # fmt: skip
 def test_whatever_a_client_sends_is_understood_or_refused(changes: dict[str, Any]) -> None:
     with contextlib.suppress(UsageError):
-        order_of(filled(**changes))
+        parse_form(filled(**changes))
 
 
 @pytest.mark.parametrize("value", [NESTED, {"a": NESTED}, LOOP, WIDE])
 @pytest.mark.parametrize("name", ["IDs", "Classifier", "Channels", "Recipe_Name", "Most_Images"])
 def test_values_nested_without_end_are_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"^{name.replace('_', ' ')}: (nested|more than)"):
-        order_of(filled(**{name: value}))
+        parse_form(filled(**{name: value}))
 
 
 @pytest.mark.parametrize("most", [0, -1, 10_001, 2**62, True, False, 1.0, "5"])
 def test_the_number_of_images_keeps_to_the_forms_limits_whoever_sends_it(most: Any) -> None:
     with pytest.raises(UsageError, match=r"^Most Images: expected"):
-        order_of(filled(Most_Images=most))
+        parse_form(filled(Most_Images=most))
