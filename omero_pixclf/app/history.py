@@ -151,7 +151,7 @@ def _undo_all(run_id: str, folder: Path, undo: Callable[[str], UndoResult]) -> U
             parts = tuple(parse_run_id(part) for part in manifest.header.merged)
     for place in (run_folder(folder, one) for one in (run_id, *parts)):
         if is_run_folder(place):
-            ImageFiles(place).drop_all_pieces()
+            ImageFiles(place).remove_all_blocks()
     if not parts:
         return undo(run_id)
     gone: Counter[str] = Counter()

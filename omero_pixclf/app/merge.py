@@ -105,7 +105,7 @@ def _merge(
         output = RunOutput(manifest, context.sink, record, drawer, now, tables=recipe.output.table)
         containers: list[ContainerOutcome] = []
         for container, members in _group_by_container(images, outcomes).items():
-            if manifest.unfinished(container):
+            if manifest.is_container_pending(container):
                 containers.append(finish_container(members, output))
                 yield containers[-1]
         yield RunFinished(header.run_id, outcomes, tuple(containers))

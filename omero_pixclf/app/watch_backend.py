@@ -245,7 +245,7 @@ def _done_in(folder: Path, standing: Collection[str]) -> set[str]:
     """The images of an earlier run that its tables must show: done, or cut off after the ledger was told."""
     with Manifest.open(folder) as manifest:
         entries = manifest.entries()
-        kept = {e.key for e in entries if e.key in standing and manifest.kept(e.key, "summary") is not None}
+        kept = {e.key for e in entries if e.key in standing and manifest.load_table(e.key, "summary") is not None}
         return kept | {entry.key for entry in entries if entry.state == "done"}
 
 

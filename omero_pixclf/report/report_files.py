@@ -60,7 +60,7 @@ def write_report_files(
     place, header = images[0].place, manifest.header
     entries = [e for e in manifest.entries() if e.container == place.container]
     done = {e.key for e in entries if e.state == "done"}
-    with_preview = [i for i in images if i.key in done and manifest.picture(i.key).is_file()]
+    with_preview = [i for i in images if i.key in done and manifest.preview_path(i.key).is_file()]
     failures: list[str] = []
     thumbnails = _thumbnails(manifest, with_preview, tables, failures)
     channel_names = {i.channels for i in with_preview}
@@ -80,7 +80,7 @@ def _thumbnails(
     rows = summary_rows(tables["summary"]) if "summary" in tables else {}
     thumbnails = []
     for image in shown:
-        read = partial(_read_preview, manifest.picture(image.key))
+        read = partial(_read_preview, manifest.preview_path(image.key))
         picture = try_drawing(f"{image.name}: its picture", read, failures)
         if picture is not None:
             thumbnails.append(_thumbnail(image, picture, rows.get(printable(image.key), {}), tables))

@@ -127,7 +127,7 @@ def build_container_tables(
     images = [image for image in images if image.key in done]
     tables = {}
     for name in ("summary", "objects"):
-        kept = [(image, manifest.kept(image.key, name)) for image in images]
+        kept = [(image, manifest.load_table(image.key, name)) for image in images]
         fresh = [table for _, table in kept if table is not None]
         worked_on = {_image_id(image) for image, table in kept if table is not None}
         if name in standing:

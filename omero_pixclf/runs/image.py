@@ -122,11 +122,11 @@ def store_results(
     _warn_about_kind(results, context.recipe.output)
     rows = [_store_objects(results, label, context, writer) for label in analysis.labels]
     _store_maps(analysis, context, writer, labelled=results.kind == "labels")
-    context.files.keep(key, "objects", concatenate(rows))
-    context.files.keep(key, "summary", make_summary_row(analysis.image, analysis.summary, analysis.objects))
+    context.files.save_table(key, "objects", concatenate(rows))
+    context.files.save_table(key, "summary", make_summary_row(analysis.image, analysis.summary, analysis.objects))
     picture = results.preview
     if picture is not None:
-        try_drawing(f"{key}: its picture", lambda: context.files.picture(key).write_bytes(picture))
+        try_drawing(f"{key}: its picture", lambda: context.files.preview_path(key).write_bytes(picture))
     counts = dict(analysis.summary.objects)
     uncertainty = analysis.summary.uncertainty
     known = uncertainty if math.isfinite(uncertainty) else None

@@ -121,7 +121,7 @@ def execute_run(
         yield outcome
         container = outcome.image.place.container
         remaining[container] -= 1
-        if finish and not remaining[container] and manifest.unfinished(container):
+        if finish and not remaining[container] and manifest.is_container_pending(container):
             containers.append(finish_container(members[container], output))
             yield containers[-1]
     yield RunFinished(output.record.run_id, tuple(outcomes), tuple(containers))
@@ -146,7 +146,7 @@ def finish_container(images: Sequence[ImageInfo], output: RunOutput) -> Containe
             return ContainerOutcome(container, name, reason=str(error))
         else:
             break
-    output.manifest.finish(container)
+    output.manifest.mark_container_finished(container)
     return ContainerOutcome(container, name, tuple(written.items()), attachments)
 
 

@@ -215,7 +215,7 @@ def piece_work(folder: Path, threads: int, stopping: threading.Event) -> Iterato
         if task.key == "Image:9 maps 1" and first:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(task, BlockTask):
-            path = cutting(folder, task.image).mark(task)
+            path = cutting(folder, task.image).result_path(task)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         return {"Nucleus": 9}

@@ -27,7 +27,7 @@ def test_an_older_run_is_listed_with_what_its_folder_knows(session, sink, two, t
     assert (listed(session)[FIRST].complete, listed(session)[FIRST].images) == (1, 1)
     with Manifest.create(tmp_path / FIRST, RunHeader(FIRST, {}, "h", (), "", "", "")) as manifest:
         manifest.add([ManifestEntry(f"Image:{n}", "Dataset:1", "", "due") for n in range(5)])
-        manifest.mark("Image:4", "skipped")
+        manifest.set_state("Image:4", "skipped")
     assert listed(session, tmp_path)[FIRST].images == 4
 
 

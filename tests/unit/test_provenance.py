@@ -138,7 +138,7 @@ def test_the_watcher_removes_no_folder_that_its_database_names_wrongly(victim: P
 
 @pytest.mark.parametrize("key", ["..", ".", "...", "a/..", "/", ""])
 def test_pieces_of_an_image_never_reach_out_of_their_folder(key: str, tmp_path: Path) -> None:
-    pieces = ImageFiles(tmp_path).pieces(key)
+    pieces = ImageFiles(tmp_path).blocks_folder(key)
     assert pieces.parent == tmp_path / "pieces"
     assert pieces.name not in ("", ".", "..")
 

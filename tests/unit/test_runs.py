@@ -108,10 +108,10 @@ def test_what_stands_is_done_also_where_rights_are_gone_since() -> None:
 def test_an_image_that_a_run_has_done_stays_done_when_it_is_met_again(tmp_path: Path, state: EntryState) -> None:
     with start(tmp_path) as manifest:
         planned(manifest, [image(1)])
-        manifest.mark("Image:1", "done")
-        manifest.mark("Image:1", state, reason="may not annotate")
+        manifest.set_state("Image:1", "done")
+        manifest.set_state("Image:1", state, reason="may not annotate")
         assert [(e.state, e.reason) for e in manifest.entries()] == [("done", "")]
-        assert manifest.unfinished(image(1).place.container)
+        assert manifest.is_container_pending(image(1).place.container)
 
 
 def test_force_repeats_what_is_done() -> None:
@@ -132,7 +132,7 @@ def run(folder: Folder, plan: list[PlanItem], manifest: Manifest, broken: str = 
     def work(one: ImageInfo) -> dict[str, int]:
         if one.key == broken:
             raise ValueError("bad plane")
-        manifest.keep(one.key, "summary", row(one, 7))
+        manifest.save_table(one.key, "summary", row(one, 7))
         return {"Nucleus": 7}
 
     manifest.add([])
@@ -200,7 +200,7 @@ def test_pictures_that_cannot_be_drawn_cost_no_tables(tmp_path: Path, caplog: py
     folder = Folder([image(1)])
 
     def work(one: ImageInfo) -> dict[str, int]:
-        manifest.keep(one.key, "summary", row(one, 7))
+        manifest.save_table(one.key, "summary", row(one, 7))
         return {"Nucleus": 7}
 
     with start(tmp_path) as manifest:
@@ -283,20 +283,22 @@ def test_tables_that_another_run_changed_meanwhile_are_merged_again(tmp_path: Pa
 def test_a_manifest_opened_again_knows_everything(tmp_path: Path) -> None:
     with start(tmp_path) as manifest:
         planned(manifest, [image(1)])
-        manifest.mark("Image:1", "done", seconds=2.0)
-        manifest.keep("Image:1", "objects", Table((Column("Name", "string", np.array(["äß"], object), unit="x"),)))
-        manifest.keep("Image:2", "objects", Table((Column("Name", "string", np.array([], object)),)))
+        manifest.set_state("Image:1", "done", seconds=2.0)
+        manifest.save_table(
+            "Image:1", "objects", Table((Column("Name", "string", np.array(["äß"], object), unit="x"),))
+        )
+        manifest.save_table("Image:2", "objects", Table((Column("Name", "string", np.array([], object)),)))
     with Manifest.open(tmp_path / "run") as again:
         assert again.header.targets == ("Dataset:1",)
         assert again.entries()[0].state == "done"
-        again.mark("Image:1", "skipped")
+        again.set_state("Image:1", "skipped")
         assert again.entries()[0].state == "done"
-        assert again.unfinished("Dataset:1")
-        table = again.kept("Image:1", "objects")
+        assert again.is_container_pending("Dataset:1")
+        table = again.load_table("Image:1", "objects")
         assert table is not None and table["Name"].tolist() == ["äß"] and table.columns[0].unit == "x"
-        empty = again.kept("Image:2", "objects")
+        empty = again.load_table("Image:2", "objects")
         assert empty is not None and len(empty) == 0 and empty.columns[0].kind == "string"
-        assert again.kept("Image:3", "objects") is None
+        assert again.load_table("Image:3", "objects") is None
 
 
 def test_a_run_that_is_not_there_is_said(tmp_path: Path) -> None:
@@ -309,9 +311,9 @@ def cut_off(folder: Path, image: ImageInfo) -> None:
     header = RunHeader(OLD, RECIPE.model_dump(), "new", ("Dataset:1",), "", "", "now")
     with Manifest.create(folder / OLD, header) as manifest:
         planned(manifest, [image])
-        manifest.keep(image.key, "summary", row(image, 3))
-        manifest.picture(image.key).write_bytes(b"picture")
-        manifest.mark(image.key, "running")
+        manifest.save_table(image.key, "summary", row(image, 3))
+        manifest.preview_path(image.key).write_bytes(b"picture")
+        manifest.set_state(image.key, "running")
 
 
 def started_anew(place: Path, folder: Folder) -> None:
@@ -343,7 +345,7 @@ def test_what_is_shown_already_is_not_taken_over(tmp_path: Path, shown: str) -> 
         folder.standing = {"summary": row(one, 3)}
     else:
         with Manifest.open(tmp_path / OLD) as earlier:
-            earlier.finish(one.place.container)
+            earlier.mark_container_finished(one.place.container)
     started_anew(tmp_path, folder)
     assert folder.finished == []
 

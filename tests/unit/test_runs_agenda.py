@@ -37,7 +37,7 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
         yield made
 
 
-def agenda(manifest: Manifest) -> TaskQueue:
+def queue(manifest: Manifest) -> TaskQueue:
     def cut(given: list[ImageInfo], workers: int) -> dict[str, BlockPlan]:
         return split_images(given, workers, recipe=RECIPE, project=PROJECT, files=manifest, memory=None)
 
@@ -47,7 +47,7 @@ def agenda(manifest: Manifest) -> TaskQueue:
 def done(task: Task, manifest: Manifest) -> TaskResult:
     """A worker does a task: a piece leaves its file."""
     if isinstance(task, BlockTask) and task.stage != "store":
-        path = BlockPlan(LARGE, RECIPE, PROJECT, manifest.pieces(LARGE.key)).mark(task)
+        path = BlockPlan(LARGE, RECIPE, PROJECT, manifest.blocks_folder(LARGE.key)).result_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     return TaskResult(ImageOutcome(get_task_image(task), "done", "", 1.0, (("Nucleus", 3),)))
@@ -58,11 +58,11 @@ def states(manifest: Manifest) -> dict[str, str]:
 
 
 def test_a_large_image_is_shared_stage_by_stage_and_small_ones_fill_the_gaps(manifest: Manifest) -> None:
-    todo, order, ends = agenda(manifest), [], []
+    todo, order, ends = queue(manifest), [], []
     while todo:
-        task = todo.take()
+        task = todo.get()
         order.append(task.stage if isinstance(task, BlockTask) else task.key)
-        ends += todo.end(task, done(task, manifest))
+        ends += todo.finish(task, done(task, manifest))
     stages = ["maps"] * 4 + ["labels"] * 4 + ["join"] + ["objects"] * 4 + ["store"]
     assert order == [*stages, "Image:2", "Image:3"]
     seconds = {e.outcome.image.key: e.outcome.seconds for e in ends}
@@ -75,37 +75,37 @@ def test_a_large_image_is_shared_stage_by_stage_and_small_ones_fill_the_gaps(man
 
 
 def test_a_stage_waits_for_the_last_piece_of_the_one_before_also_when_it_comes_back(manifest: Manifest) -> None:
-    todo = agenda(manifest)
-    maps = [todo.take() for _ in range(4)]
-    assert isinstance(todo.first, ImageInfo)
-    todo.give_back(maps[2])
+    todo = queue(manifest)
+    maps = [todo.get() for _ in range(4)]
+    assert isinstance(todo.next_task, ImageInfo)
+    todo.put_back(maps[2])
     for task in (maps[0], maps[1], maps[3]):
-        assert todo.end(task, done(task, manifest)) == []
-    again = todo.take()
+        assert todo.finish(task, done(task, manifest)) == []
+    again = todo.get()
     assert again == maps[2]
-    todo.end(again, done(again, manifest))
-    assert isinstance(todo.first, BlockTask) and todo.first.stage == "labels"
+    todo.finish(again, done(again, manifest))
+    assert isinstance(todo.next_task, BlockTask) and todo.next_task.stage == "labels"
 
 
 def test_what_is_done_on_disk_is_not_due(manifest: Manifest) -> None:
-    first = agenda(manifest)
+    first = queue(manifest)
     for _ in range(3):
-        task = first.take()
-        first.end(task, done(task, manifest))
-    first.leave()
+        task = first.get()
+        first.finish(task, done(task, manifest))
+    first.close()
     assert states(manifest)["Image:1"] == "due"
-    later = agenda(manifest)
-    assert [later.take().key, later.take().key] == ["Image:1 maps 3", "Image:2"]
+    later = queue(manifest)
+    assert [later.get().key, later.get().key] == ["Image:1 maps 3", "Image:2"]
 
 
 def test_a_failed_piece_fails_its_image_once_and_takes_no_other_with_it(manifest: Manifest) -> None:
-    todo = agenda(manifest)
-    one, two = todo.take(), todo.take()
-    [end] = todo.end(one, make_failed_result(LARGE, "bad block"))
+    todo = queue(manifest)
+    one, two = todo.get(), todo.get()
+    [end] = todo.finish(one, make_failed_result(LARGE, "bad block"))
     assert (end.outcome.image, end.outcome.state, end.outcome.reason) == (LARGE, "failed", "bad block")
-    assert todo.end(two, make_failed_result(LARGE, "bad block")) == []
-    todo.give_back(two)
-    assert [todo.take().key for _ in range(len(todo))] == ["Image:2", "Image:3"]
+    assert todo.finish(two, make_failed_result(LARGE, "bad block")) == []
+    todo.put_back(two)
+    assert [todo.get().key for _ in range(len(todo))] == ["Image:2", "Image:3"]
 
 
 def test_images_are_cut_only_where_one_of_them_would_keep_the_others_waiting(manifest: Manifest) -> None:
@@ -125,7 +125,7 @@ def test_images_are_cut_only_where_one_of_them_would_keep_the_others_waiting(man
 
 def test_a_recipe_that_splits_finds_its_objects_in_one_piece(manifest: Manifest) -> None:
     split = load_recipe(None, {"classifier.project": "x.ilp", "objects.split": "distance"})
-    cutting = BlockPlan(LARGE, split, PROJECT, manifest.pieces(LARGE.key))
+    cutting = BlockPlan(LARGE, split, PROJECT, manifest.blocks_folder(LARGE.key))
     assert cutting.stages == ("maps", "find", "objects", "store")
-    assert [len(cutting.pieces(stage)) for stage in cutting.stages] == [4, 1, 4, 1]
+    assert [len(cutting.tasks(stage)) for stage in cutting.stages] == [4, 1, 4, 1]
     assert replace(cutting, image=replace(LARGE, fingerprint="x")).folder != cutting.folder

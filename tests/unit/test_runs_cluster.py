@@ -27,6 +27,6 @@ class Forgetful:
 
 def test_a_run_ends_well_at_a_scheduler_that_was_started_anew() -> None:
     client = Forgetful()
-    shift = _DaskRun([], None, DaskSettings("tcp://127.0.0.1:1", lambda: None), client=client, posts=["one", "two"])  # type: ignore[arg-type]
-    shift.end()
+    run = _DaskRun([], None, DaskSettings("tcp://127.0.0.1:1", lambda: None), client=client, plugins=["one", "two"])  # type: ignore[arg-type]
+    run.close()
     assert client.asked == ["one", "two"] and client.closed

@@ -116,8 +116,8 @@ def work_on(folder: Path, name: str, **changes: Any) -> tuple[ProcessingContext,
 
 def left(work: ProcessingContext, memory: Memory) -> dict[str, Any]:
     """All that an image has left: what was stored, and its tables and its picture in the run's folder."""
-    tables = {name: _rows(work.files.kept("Image:1", name)) for name in ("objects", "summary")}
-    return {**memory.kept, **tables, "picture": work.files.picture("Image:1").read_bytes()}
+    tables = {name: _rows(work.files.load_table("Image:1", name)) for name in ("objects", "summary")}
+    return {**memory.kept, **tables, "picture": work.files.preview_path("Image:1").read_bytes()}
 
 
 def _rows(table: Table | None) -> list[tuple[str, list[str]]]:
@@ -155,12 +155,12 @@ def test_pieces_in_any_order_and_done_twice_leave_what_the_whole_leaves(
     assert sum(counts.values()) > 4 or (name == "stack" and "objects.border" in changes)  # all touch it
     dice = random.Random(1)
     for stage in cutting.stages:
-        todo = cutting.left(stage)
-        assert len(todo) == len(cutting.pieces(stage))
+        todo = cutting.pending_tasks(stage)
+        assert len(todo) == len(cutting.tasks(stage))
         dice.shuffle(todo)
         for piece in todo + todo[:1]:
             found = process_task(piece, other)
-        assert stage == "store" or cutting.left(stage) == []
+        assert stage == "store" or cutting.pending_tasks(stage) == []
     assert found == counts
     ours, theirs = left(other, pieces), left(one, whole)
     assert {k: ours[k] == v for k, v in theirs.items()} == dict.fromkeys(theirs, True)
@@ -179,11 +179,11 @@ def test_polygons_show_holes_of_the_size_that_the_recipe_names_and_tables_do_not
             process_image(memory.info, work)
         else:
             for stage in (cutting := make_block_plan(memory.info, work)).stages:
-                for piece in cutting.left(stage):
+                for piece in cutting.pending_tasks(stage):
                     process_task(piece, work)
         shapes = [shape for _, _, shapes in memory.kept["rois Background"] for shape in shapes]
         holes[least] = sum(len(shape) - 3 for shape in shapes)  # t, z, ring, and the rings of holes
-        rows[least] = _rows(work.files.kept("Image:1", "objects"))
+        rows[least] = _rows(work.files.load_table("Image:1", "objects"))
     assert holes[0] > holes[100_000] == 0
     assert rows[0] == rows[100_000]
 
@@ -206,16 +206,16 @@ def test_a_picture_that_cannot_be_drawn_costs_no_results(
         process_image(memory.info, work)
     else:
         for stage in (cutting := make_block_plan(memory.info, work)).stages:
-            for piece in cutting.left(stage):
+            for piece in cutting.pending_tasks(stage):
                 process_task(piece, work)
-    assert memory.kept["ledger"][0] == "complete" and work.files.kept("Image:1", "summary") is not None
-    assert not work.files.picture("Image:1").exists()
+    assert memory.kept["ledger"][0] == "complete" and work.files.load_table("Image:1", "summary") is not None
+    assert not work.files.preview_path("Image:1").exists()
     assert "Image:1: its picture: left out: RuntimeError: no picture" in caplog.text
 
 
 def test_a_picture_that_cannot_be_kept_costs_no_results(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     work, memory = work_on(tmp_path / "one", "plate")
-    work.files.picture("Image:1").mkdir(parents=True)
+    work.files.preview_path("Image:1").mkdir(parents=True)
     process_image(memory.info, work)
     assert memory.kept["ledger"][0] == "complete" and "its picture: left out" in caplog.text
 
@@ -230,7 +230,7 @@ def test_an_image_that_does_not_fit_is_worked_on_in_pieces_by_one_worker_and_goe
     work, memory = work_on(tmp_path / "other", "plate")
     small = replace(work, memory=2**18)
     cutting = make_block_plan(memory.info, small)
-    first = cutting.pieces("maps")[:5]
+    first = cutting.tasks("maps")[:5]
     for piece in first:
         process_task(piece, small)
     memory.read.clear()
@@ -243,9 +243,9 @@ def test_an_image_that_does_not_fit_is_worked_on_in_pieces_by_one_worker_and_goe
 def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
     cutting = make_block_plan(memory.info, work)
-    process_task(cutting.pieces("maps")[4], work)
+    process_task(cutting.tasks("maps")[4], work)
     [region] = memory.read
-    own = cutting.grid.place(4)
+    own = cutting.grid.slices(4)
     far = (0, *prediction_halo(work.project, 1))
     assert region.start[:4] == tuple(max(0, side.start - n) for side, n in zip(own, far, strict=True))
     extents = memory.info.shape
@@ -256,21 +256,21 @@ def test_a_piece_reads_no_more_than_its_block_and_what_the_filters_look_at(tmp_p
 def test_pieces_of_other_pixels_do_not_count(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
     cutting = make_block_plan(memory.info, work)
-    process_task(cutting.pieces("maps")[0], work)
-    assert len(cutting.left("maps")) == len(cutting.grid) - 1
+    process_task(cutting.tasks("maps")[0], work)
+    assert len(cutting.pending_tasks("maps")) == len(cutting.grid) - 1
     changed = make_block_plan(replace(memory.info, fingerprint="other"), work)
-    assert len(changed.left("maps")) == len(cutting.grid)
+    assert len(changed.pending_tasks("maps")) == len(cutting.grid)
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_a_piece_that_is_broken_on_disk_is_said_with_its_file(tmp_path: Path) -> None:
     work, memory = work_on(tmp_path / "run", "plate")
     cutting = make_block_plan(memory.info, work)
-    for piece in cutting.pieces("maps"):
+    for piece in cutting.tasks("maps"):
         process_task(piece, work)
     cutting.probabilities.path(2).write_bytes(b"no")
     with pytest.raises(OutputError, match="probabilities-2"):
-        for piece in cutting.pieces("labels"):
+        for piece in cutting.tasks("labels"):
             process_task(piece, work)
 
 

@@ -97,7 +97,7 @@ def manifest(tmp_path: Path) -> Iterator[Manifest]:
 
 def pool(folder: Path, what: str = "_fail", bad: str = "Image:2", **changes: object) -> ProcessPoolSettings:
     opened = partial(at_work, folder, bad, what, "new")
-    return replace(ProcessPoolSettings(2, lambda: opened, concurrency=2, beat_s=0.2, silence_s=30.0), **changes)  # type: ignore[arg-type]
+    return replace(ProcessPoolSettings(2, lambda: opened, concurrency=2, heartbeat_s=0.2, timeout_s=30.0), **changes)  # type: ignore[arg-type]
 
 
 def states(manifest: Manifest) -> dict[str, str]:
@@ -141,7 +141,7 @@ def test_an_image_that_kills_its_workers_fails_and_takes_no_other_with_it(manife
 
 
 def test_a_worker_that_falls_silent_is_killed_and_replaced(manifest: Manifest, tmp_path: Path) -> None:
-    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", silence_s=15.0)))
+    list(execute_in_processes(ITEMS, manifest, pool(tmp_path, "_hang_once", timeout_s=15.0)))
     assert states(manifest) == ALL_DONE
 
 

@@ -63,8 +63,8 @@ def part(folder: Path, number: int, shard: str, state: str = "done", digest: str
     header = RunHeader(run(number), {}, digest, ("Dataset:1",), "s", "ada", "now", shard)
     with Manifest.create(folder / header.run_id, header) as manifest:
         manifest.add([ManifestEntry(f"Image:{number}", "Dataset:1", f"i{number}", "due")])
-        manifest.mark(f"Image:{number}", state)  # type: ignore[arg-type]
-        manifest.keep(f"Image:{number}", "summary", Table((Column("Image", "image", np.array([number])),)))
+        manifest.set_state(f"Image:{number}", state)  # type: ignore[arg-type]
+        manifest.save_table(f"Image:{number}", "summary", Table((Column("Image", "image", np.array([number])),)))
     return header.run_id
 
 
@@ -77,7 +77,7 @@ def test_shares_become_one_run_that_knows_all_they_knew(tmp_path: Path) -> None:
         states = {e.key: e.state for e in manifest.entries()}
         assert states == {"Image:1": "done", "Image:2": "failed", "Image:3": "done"}
         assert f"--resume {run(2)}" in manifest.entries()[0].reason
-        kept = manifest.kept("Image:3", "summary")
+        kept = manifest.load_table("Image:3", "summary")
         assert kept is not None and kept["Image"].tolist() == [3]
     with Manifest.open(tmp_path / run(9)) as again:
         assert again.header.merged == (run(2), run(1), run(3))

@@ -44,7 +44,7 @@ class BlockGrid:
     def __len__(self) -> int:
         return math.prod(self.counts)
 
-    def place(self, number: int) -> tuple[slice, slice, slice, slice]:
+    def slices(self, number: int) -> tuple[slice, slice, slice, slice]:
         """Where a block lies."""
         at = np.unravel_index(number, self.counts)
         t, z, y, x = (
@@ -52,12 +52,12 @@ class BlockGrid:
         )
         return (t, z, y, x)
 
-    def number(self, at: Sequence[int]) -> int:
+    def block_at(self, at: Sequence[int]) -> int:
         """The block that a pixel ``(t, z, y, x)`` lies in."""
         cell = [i // b for i, b in zip(at, self.block, strict=True)]
         return int(np.ravel_multi_index(cell, self.counts))
 
-    def touched(self, ranges: Sequence[range]) -> Iterator[tuple[int, list[slice], list[slice]]]:
+    def overlapping_blocks(self, ranges: Sequence[range]) -> Iterator[tuple[int, list[slice], list[slice]]]:
         """The blocks that have a part of a selection: number, where the part is in the block, and in the selection."""
         sides = [_split_range(wanted, step) for wanted, step in zip(ranges, self.block, strict=True)]
         for chosen in product(*sides):
@@ -130,7 +130,7 @@ class BlockArray:
         ranges = [_index_range(one, extent) for one, extent in zip(asked, self.shape, strict=True)]
         out = np.empty([len(r) for r in ranges], self.dtype)
         rest = [slice(r.start, r.stop, r.step) for r in ranges[4:]]
-        for number, inner, outer in self.grid.touched(ranges[:4]):
+        for number, inner, outer in self.grid.overlapping_blocks(ranges[:4]):
             out[tuple(outer)] = self._part(number, (*inner, *rest))
         return out[tuple(slice(None) if isinstance(one, slice) else 0 for one in asked)]
 
@@ -142,9 +142,9 @@ class BlockArray:
         ranges = [_index_range(one, extent) for one, extent in zip(place, self.shape, strict=True)]
         sides = [len(r) for one, r in zip(place, ranges, strict=True) if isinstance(one, slice)]
         given = np.broadcast_to(np.asarray(value), sides).reshape([len(r) for r in ranges])
-        for number, inner, outer in self.grid.touched(ranges):
+        for number, inner, outer in self.grid.overlapping_blocks(ranges):
             if not self.path(number).exists():
-                self.write(number, np.zeros([s.stop - s.start for s in self.grid.place(number)], self.dtype))
+                self.write(number, np.zeros([s.stop - s.start for s in self.grid.slices(number)], self.dtype))
             stored = np.load(self.path(number), mmap_mode="r+", allow_pickle=False)
             stored[tuple(inner)] = given[tuple(outer)]
             stored.flush()

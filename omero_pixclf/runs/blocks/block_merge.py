@@ -74,13 +74,13 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise OutputError(f"{path}: cannot be read: {error}; start a new run") from error
 
 
-def merge_objects(cutting: BlockPlan) -> Arrays:
+def merge_objects(plan: BlockPlan) -> Arrays:
     """The objects of all classes, from what ``labels`` has left of each block."""
-    files = [load_arrays(cutting.mark(BlockTask(cutting.image, "labels", n))) for n in range(len(cutting.grid))]
+    files = [load_arrays(plan.result_path(BlockTask(plan.image, "labels", n))) for n in range(len(plan.grid))]
     arrays: Arrays = {}
-    for name, index in cutting.classes.items():
+    for name, index in plan.classes.items():
         rolls = [regions_from_arrays(saved, f"{index}.") for saved in files]
-        arrays |= _merge_class(cutting, cutting.labels(name), rolls, f"{index}.")
+        arrays |= _merge_class(plan, plan.labels(name), rolls, f"{index}.")
     return arrays
 
 
@@ -90,13 +90,13 @@ def count_objects(labels: BlockArray, prefix: str) -> Arrays:
     return _sort_by_block(RegionsOverTime.of(frames), labels.grid, prefix)
 
 
-def load_merged_objects(cutting: BlockPlan, name: str) -> MergedObjects:
+def load_merged_objects(plan: BlockPlan, name: str) -> MergedObjects:
     """What `merge_objects` or `count_objects` has left of a class."""
-    arrays = _load_cached(cutting.mark(BlockTask(cutting.image, "join", 0)))
-    prefix = f"{cutting.classes[name]}."
-    labels: BlockArray = cutting.labels(name)
+    arrays = _load_cached(plan.result_path(BlockTask(plan.image, "join", 0)))
+    prefix = f"{plan.classes[name]}."
+    labels: BlockArray = plan.labels(name)
     if f"{prefix}final" in arrays:
-        bounds, final, frames = arrays[f"{prefix}bounds"], arrays[f"{prefix}final"], cutting.grid.block[0]
+        bounds, final, frames = arrays[f"{prefix}bounds"], arrays[f"{prefix}final"], plan.grid.block[0]
 
         def numbers(number: int) -> list[NDArray[Any]]:
             rows = range(number * frames, (number + 1) * frames)
@@ -112,15 +112,15 @@ def _load_cached(path: Path) -> dict[str, NDArray[Any]]:
     return load_arrays(path)
 
 
-def _merge_class(cutting: BlockPlan, labels: BlockArray, rolls: Sequence[RegionsOverTime], prefix: str) -> Arrays:
-    settings, grid = cutting.recipe.objects, cutting.grid
+def _merge_class(plan: BlockPlan, labels: BlockArray, rolls: Sequence[RegionsOverTime], prefix: str) -> Arrays:
+    settings, grid = plan.recipe.objects, plan.grid
     connectivity = resolve_connectivity(settings.dims, settings.connectivity, grid.shape[1])
     faces = (1, 2) if settings.border == "remove" else ()
     most = prod(grid.shape) if settings.max_size is None else settings.max_size
     keep = RegionFilter(settings.min_size, most, faces)
     counts = np.zeros((len(grid), grid.block[0]), np.int64)  # labels of each block at each of its t
     for number, roll in enumerate(rolls):
-        counts[number] = np.bincount(roll.t - grid.place(number)[0].start, minlength=grid.block[0])
+        counts[number] = np.bincount(roll.t - grid.slices(number)[0].start, minlength=grid.block[0])
     apart = counts.reshape(grid.counts[0], -1, grid.block[0])
     before = (np.cumsum(apart, axis=1) - apart).reshape(counts.shape)  # of a t, in earlier blocks
 
@@ -154,7 +154,7 @@ def _merge_time_point(
     for n in _blocks_at(t, grid):
         census = take_regions(rolls[n].objects, rolls[n].t == t)
         parts.append(census.offset_numbers(int(before[n, t % grid.block[0]])))
-        touching.append(find_touching_labels(ids, t, grid.place(n)[1:], connectivity))
+        touching.append(find_touching_labels(ids, t, grid.slices(n)[1:], connectivity))
         total += len(census.number)
     if total > np.iinfo(np.int32).max:
         raise OverflowError(f"{total} objects in the blocks of one time point do not fit into int32")

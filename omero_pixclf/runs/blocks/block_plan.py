@@ -8,7 +8,7 @@
     objects  each block: measure and outline the objects that begin in it
     store    the image: put together, and stored by one worker
 
-A stage begins when the one before is done. Each piece leaves a file of its own in the run's folder, written whole or
+A stage begins when the one before is done. Each task leaves a file of its own in the run's folder, written whole or
 not at all; that file says that it is done. A worker that is lost costs its piece, and `--resume` goes on with those
 that are missing.
 """
@@ -83,20 +83,20 @@ class BlockPlan:
             return ("maps", "find", "objects", "store")
         return ("maps", "labels", "join", "objects", "store")
 
-    def pieces(self, stage: BlockStage) -> list[BlockTask]:
+    def tasks(self, stage: BlockStage) -> list[BlockTask]:
         """All pieces of a stage."""
         count = len(self.grid) if stage in ("maps", "labels", "objects") else 1
         return [BlockTask(self.image, stage, n) for n in range(count)]
 
-    def left(self, stage: BlockStage) -> list[BlockTask]:
+    def pending_tasks(self, stage: BlockStage) -> list[BlockTask]:
         """Those that are not done yet."""
-        return [piece for piece in self.pieces(stage) if stage == "store" or not self.mark(piece).exists()]
+        return [task for task in self.tasks(stage) if stage == "store" or not self.result_path(task).exists()]
 
-    def mark(self, piece: BlockTask) -> Path:
-        """The file that says that a piece is done."""
-        if piece.stage == "maps":
-            return self.probabilities.path(piece.number)
-        return self.folder / f"{'join' if piece.stage == 'find' else piece.stage}-{piece.number}.npz"
+    def result_path(self, task: BlockTask) -> Path:
+        """The file that says that a task is done."""
+        if task.stage == "maps":
+            return self.probabilities.path(task.number)
+        return self.folder / f"{'join' if task.stage == 'find' else task.stage}-{task.number}.npz"
 
     @cached_property
     def pixels(self) -> BlockArray:
@@ -112,7 +112,7 @@ class BlockPlan:
         """The objects of a class; after ``labels`` each block is numbered by itself, after ``find`` all are."""
         return BlockArray(self.folder, f"labels-of-{self.classes[name]}", self.grid, np.int32)
 
-    def facts(self, name: str) -> MeasurementParameters:
+    def measurement_parameters(self, name: str) -> MeasurementParameters:
         """What measuring has to know of a class."""
         from omero_pixclf.runs.analysis import (
             measurement_parameters,  # only who works on pieces needs the slow imports behind it
@@ -146,7 +146,7 @@ def split_images(
 ) -> dict[str, BlockPlan]:
     """How the images are cut that several workers shall share."""
     chosen = select_images_to_split(images, workers, project, memory)
-    return {image.key: BlockPlan(image, recipe, project, files.pieces(image.key)) for image in chosen}
+    return {image.key: BlockPlan(image, recipe, project, files.blocks_folder(image.key)) for image in chosen}
 
 
 def find_images_worth_splitting(images: Sequence[ImageInfo], workers: int) -> set[str]:

@@ -1,4 +1,4 @@
-"""The work on a piece of an image (`block_plan`), and on all of them where one worker is alone."""
+"""The work on a task of an image (`block_plan`), and on all of them where one worker is alone."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ TASKS_IN_FLIGHT = 2  # pieces that one worker alone has on their way: one is rea
 
 
 def process_task(task: Task, context: ProcessingContext) -> dict[str, int]:
-    """A whole image, in pieces where it is larger than the memory allowed, or one piece of an image.
+    """A whole image, in pieces where it is larger than the memory allowed, or one task of an image.
 
-    Returns the number of objects per class; nothing for a piece that is not the last.
+    Returns the number of objects per class; nothing for a task that is not the last.
     """
     if isinstance(task, BlockTask):
         return _STAGES[task.stage](make_block_plan(task.image, context), task.number, context)
@@ -79,16 +79,16 @@ def process_task(task: Task, context: ProcessingContext) -> dict[str, int]:
 
 def make_block_plan(image: ImageInfo, context: ProcessingContext) -> BlockPlan:
     """How an image is cut."""
-    return BlockPlan(image, context.recipe, context.project, context.files.pieces(image.key))
+    return BlockPlan(image, context.recipe, context.project, context.files.blocks_folder(image.key))
 
 
-def _process_all_blocks(cutting: BlockPlan, context: ProcessingContext) -> dict[str, int]:
+def _process_all_blocks(plan: BlockPlan, context: ProcessingContext) -> dict[str, int]:
     """What is left to do of an image, by this worker alone."""
     counts: dict[str, int] = {}
-    for stage in cutting.stages:
+    for stage in plan.stages:
         pool = ThreadPoolExecutor(TASKS_IN_FLIGHT)
         try:
-            for done in pool.map(lambda piece: process_task(piece, context), cutting.left(stage)):
+            for done in pool.map(lambda task: process_task(task, context), plan.pending_tasks(stage)):
                 counts = done
         finally:
             pool.shutdown(cancel_futures=True)
@@ -109,9 +109,9 @@ class _BlockReader:
         return np.ascontiguousarray(self.pixels[tuple(slice(a - o, b - o) for a, b, o in at)])
 
 
-def _predict_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _predict_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Read a block with what is around it, predict it, and keep both."""
-    image, own = cutting.image, make_region(cutting.grid.place(number), cutting.image.shape[4])
+    image, own = plan.image, make_region(plan.grid.slices(number), plan.image.shape[4])
     span, whole = BoundingBox(own.start[1:4], own.stop[1:4]), image.shape[1:4]
     wide = span.expand(prediction_halo(context.project, image.shape[1]), whole)
     box = Region((own.start[0], *wide.start, 0), (own.stop[0], *wide.stop, image.shape[4]))
@@ -122,83 +122,81 @@ def _predict_block(cutting: BlockPlan, number: int, context: ProcessingContext) 
         found = np.empty((*own.shape[:4], len(context.project.classes)), np.float32)
         limits: dict[str, Any] = {"memory": context.memory, "threads": context.threads, "region": own}
         deque(predict_blocks(context.project, chosen, **limits, out=found), 0)
-        cutting.pixels.write(number, pixels[(slice(None), *span.slices_in(wide))])
-        cutting.probabilities.write(number, found)  # the last: it says that the piece is done
+        plan.pixels.write(number, pixels[(slice(None), *span.slices_in(wide))])
+        plan.probabilities.write(number, found)  # the last: it says that the task is done
     return {}
 
 
-def _label_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _label_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """The objects of a block, as far as they lie in it, of all classes."""
-    times, *sides = cutting.grid.place(number)
+    times, *sides = plan.grid.slices(number)
     place = (sides[0], sides[1], sides[2])
     arrays: Arrays = {}
     settings = segmentation_settings(context.recipe.objects)
     with context.limits.computing():
-        for name, index in cutting.classes.items():
+        for name, index in plan.classes.items():
             found, frames = [], []
             for t in range(times.start, times.stop):
-                labels, census = label_segmented_block(cutting.probabilities, index, settings, t, place)
+                labels, census = label_segmented_block(plan.probabilities, index, settings, t, place)
                 found.append(labels)
                 frames.append((t, census))
-            cutting.labels(name).write(number, np.stack(found))
+            plan.labels(name).write(number, np.stack(found))
             arrays |= regions_to_arrays(RegionsOverTime.of(frames), f"{index}.")
-        save_arrays(cutting.mark(BlockTask(cutting.image, "labels", number)), arrays)
+        save_arrays(plan.result_path(BlockTask(plan.image, "labels", number)), arrays)
     return {}
 
 
-def _merge_blocks(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _merge_blocks(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     with context.limits.computing():
-        save_arrays(cutting.mark(BlockTask(cutting.image, "join", number)), merge_objects(cutting))
+        save_arrays(plan.result_path(BlockTask(plan.image, "join", number)), merge_objects(plan))
     return {}
 
 
-def _segment_image(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _segment_image(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """All objects, block by block, by one worker; under names of its own, for there may be another one who was lost."""
     attempt, made, arrays = os.urandom(4).hex(), list[BlockArray](), Arrays()
 
     def empty() -> BlockArray:
-        made.append(BlockArray(cutting.folder, f"{attempt}-{len(made)}", cutting.grid, np.int32))
+        made.append(BlockArray(plan.folder, f"{attempt}-{len(made)}", plan.grid, np.int32))
         return made[-1]
 
     with context.limits.computing():
-        for name, index in cutting.classes.items():
-            out, block = empty(), cutting.grid.block[1:]
-            size = cutting.image.pixel_size_um
+        for name, index in plan.classes.items():
+            out, block = empty(), plan.grid.block[1:]
+            size = plan.image.pixel_size_um
             settings = segmentation_settings(context.recipe.objects)
-            segment_blocks(
-                cutting.probabilities, index, settings, out=out, scratch=empty, block=block, pixel_size_um=size
-            )
+            segment_blocks(plan.probabilities, index, settings, out=out, scratch=empty, block=block, pixel_size_um=size)
             arrays |= count_objects(out, f"{index}.")
-            for n in range(len(cutting.grid)):
-                out.path(n).replace(cutting.labels(name).path(n))
+            for n in range(len(plan.grid)):
+                out.path(n).replace(plan.labels(name).path(n))
         for array in made:
-            for n in range(len(cutting.grid)):
+            for n in range(len(plan.grid)):
                 array.path(n).unlink(missing_ok=True)
-        save_arrays(cutting.mark(BlockTask(cutting.image, "find", number)), arrays)
+        save_arrays(plan.result_path(BlockTask(plan.image, "find", number)), arrays)
     return {}
 
 
-def _measure_block(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _measure_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Measure and outline the objects that begin in a block, of all classes, and sum the block up."""
-    image, block, output = cutting.image, cutting.grid.block[1:], context.recipe.output
+    image, block, output = plan.image, plan.grid.block[1:], context.recipe.output
     with context.limits.computing():
-        found = {name: load_merged_objects(cutting, name) for name in cutting.classes}
+        found = {name: load_merged_objects(plan, name) for name in plan.classes}
         kind, arrays = _kind(found, context), Arrays()
-        for name, index in cutting.classes.items():
-            facts, tables, outlines = cutting.facts(name), list[Table](), list[Outline]()
+        for name, index in plan.classes.items():
+            facts, tables, outlines = plan.measurement_parameters(name), list[Table](), list[Outline]()
             for t, objects in found[name].beginning_in(number):
                 for window in windows_of_objects(found[name].labels, t, objects, block=block):
-                    tables.append(measure_window(window, cutting.pixels, cutting.probabilities, facts))
+                    tables.append(measure_window(window, plan.pixels, plan.probabilities, facts))
                     if kind in ("polygon", "mask"):
                         shown: dict[str, Any] = {"simplify": output.simplify, "min_hole": output.min_hole}
                         outlines += outline_window(window, kind=kind, **shown)
             empty = facts.empty_table(image.shape[4], image.dtype)
             arrays |= table_to_arrays(concatenate([empty, *tables]), f"{index}.table.")
             arrays |= outlines_to_arrays(outlines, f"{index}.outlines.")
-        times, *sides = cutting.grid.place(number)
+        times, *sides = plan.grid.slices(number)
         place = (sides[0], sides[1], sides[2])
-        sums = [sum_tiles(cutting.pixels, cutting.probabilities, t, place) for t in range(times.start, times.stop)]
-        save_arrays(cutting.mark(BlockTask(image, "objects", number)), {**arrays, **sums_to_arrays(sums)})
+        sums = [sum_tiles(plan.pixels, plan.probabilities, t, place) for t in range(times.start, times.stop)]
+        save_arrays(plan.result_path(BlockTask(image, "objects", number)), {**arrays, **sums_to_arrays(sums)})
     return {}
 
 
@@ -206,28 +204,28 @@ def _kind(found: dict[str, MergedObjects], context: ProcessingContext) -> RoiKin
     return choose_output_roi_kind(sum(map(len, found.values())), context.recipe.output)
 
 
-def _store_image(cutting: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
+def _store_image(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
     """Put together what the blocks have left, and store it."""
-    record = make_image_record(cutting.image, context)
+    record = make_image_record(plan.image, context)
     with context.limits.computing():
-        files = [load_arrays(cutting.mark(piece)) for piece in cutting.pieces("objects")]
-        joined = {name: load_merged_objects(cutting, name) for name in cutting.classes}
+        files = [load_arrays(plan.result_path(task)) for task in plan.tasks("objects")]
+        joined = {name: load_merged_objects(plan, name) for name in plan.classes}
         tables = {
-            name: combine_tables([table_from_arrays(saved, f"{index}.table.") for saved in files], cutting.facts(name))
-            for name, index in cutting.classes.items()
+            name: combine_tables(
+                [table_from_arrays(saved, f"{index}.table.") for saved in files], plan.measurement_parameters(name)
+            )
+            for name, index in plan.classes.items()
         }
         counts = {name: len(table) for name, table in tables.items()}
         covered = {name: _count_object_pixels(table) for name, table in tables.items()}
         summary = combine_sums([sums_from_arrays(saved) for saved in files], counts, covered)
         labels = {name: found.labels for name, found in joined.items()}
-        found = ImageAnalysis(cutting.image, cutting.pixels, cutting.probabilities, labels, tables, summary)
+        found = ImageAnalysis(plan.image, plan.pixels, plan.probabilities, labels, tables, summary)
         kind = _kind(joined, context)
         drawn = kind in ("polygon", "mask")
-        outlines = (
-            {n: outlines_from_arrays(files, f"{i}.outlines.") for n, i in cutting.classes.items()} if drawn else {}
-        )
+        outlines = {n: outlines_from_arrays(files, f"{i}.outlines.") for n, i in plan.classes.items()} if drawn else {}
         results = ImageResults(found, kind, outlines, draw_preview(found, context))
-    with context.limits.writing(), context.sink.begin(cutting.image, record) as writer:
+    with context.limits.writing(), context.sink.begin(plan.image, record) as writer:
         return store_results(results, record, context, writer)
 
 

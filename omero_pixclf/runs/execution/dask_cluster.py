@@ -54,7 +54,7 @@ class DaskSettings:
     prepare_worker
         What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
         that traffic can act in OMERO as this user for as long as the run lasts.
-    cut
+    split
         Which images the workers share.
     security
         What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
@@ -67,7 +67,7 @@ class DaskSettings:
 
     address: str
     prepare_worker: Callable[[], OpenWorker]
-    cut: ImageSplitter = split_none
+    split: ImageSplitter = split_none
     security: Any = None
     expected: int = 0
     waits_s: tuple[float, ...] = (1, 2, 4, 8, 15, 30)
@@ -82,21 +82,21 @@ class _WorkerPluginState:
     def setup(self, worker: Any) -> None:
         """On the worker, when it gets to know the run."""
         keep_freed_memory()
-        self._lock, self._stopping, self._open = threading.Lock(), threading.Event(), ExitStack()
-        self._work: TaskFunction | None = None
+        self._lock, self._stopping, self._resources = threading.Lock(), threading.Event(), ExitStack()
+        self._function: TaskFunction | None = None
         self._threads = int(worker.state.nthreads)
 
-    def perform(self) -> TaskFunction:
+    def get_function(self) -> TaskFunction:
         """What does the work; connections are made by the first who asks."""
         with self._lock:
-            if self._work is None:
-                self._work = self._open.enter_context(self._open_worker(self._stopping, self._threads))
-            return self._work
+            if self._function is None:
+                self._function = self._resources.enter_context(self._open_worker(self._stopping, self._threads))
+            return self._function
 
     def teardown(self, worker: Any) -> None:
         """On the worker, at the end."""
         self._stopping.set()
-        self._open.close()
+        self._resources.close()
 
 
 def _execute_on_worker(task: Task, post: str) -> TaskResult | ServerLost | TaskReturned:
@@ -104,7 +104,7 @@ def _execute_on_worker(task: Task, post: str) -> TaskResult | ServerLost | TaskR
     from distributed import get_worker
 
     try:
-        return execute_task(task, get_worker().plugins[post].perform())
+        return execute_task(task, get_worker().plugins[post].get_function())
     except (UnreachableError, LoginError) as error:
         return ServerLost(task, error)
     except RunStopped:
@@ -131,12 +131,12 @@ def execute_on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Dask
             yield settled
         else:
             due.append(item.image)
-    shift = _DaskRun(due, manifest, cluster)
+    run = _DaskRun(due, manifest, cluster)
     try:
-        while shift.busy:
-            yield from [ended.record(manifest) for ended in shift.turn()]
+        while run.busy:
+            yield from [result.record(manifest) for result in run.step()]
     finally:
-        shift.end()
+        run.close()
 
 
 @dataclass
@@ -147,85 +147,85 @@ class _DaskRun:
     manifest: Manifest
     cluster: DaskSettings
     client: Any = None
-    agenda: TaskQueue | None = None
-    posts: list[str] = field(default_factory=list)
+    queue: TaskQueue | None = None
+    plugins: list[str] = field(default_factory=list)
     losses: int = 0
-    told_of_none: bool = False
-    away: dict[Any, tuple[Task, str]] = field(default_factory=dict)
-    given_up: Counter[str] = field(default_factory=Counter)  # by the task's key
+    warned_of_none: bool = False
+    futures: dict[Any, tuple[Task, str]] = field(default_factory=dict)
+    killed: Counter[str] = field(default_factory=Counter)  # by the task's key
 
     @property
     def busy(self) -> bool:
-        return bool(self.away or (self.images if self.agenda is None else self.agenda))
+        return bool(self.futures or (self.images if self.queue is None else self.queue))
 
-    def turn(self) -> list[TaskResult]:
-        """Send tasks, wait a moment, and return what has ended."""
+    def step(self) -> list[TaskResult]:
+        """Send tasks, wait a moment, and return the results that have arrived."""
         try:
-            self._fill()
+            self._submit_tasks()
             time.sleep(POLL_S)
             if self.client.status == "running":
-                return self._listen()
+                return self._collect()
         except OSError as error:
             log.debug("the scheduler does not answer: %s", error)
         self._lose_scheduler()
         return []
 
-    def _fill(self) -> None:
-        client = self._connected()
+    def _submit_tasks(self) -> None:
+        client = self._connect()
         workers = len(client.nthreads())
-        if workers == 0 and not self.told_of_none:
+        if workers == 0 and not self.warned_of_none:
             log.warning("the scheduler at %s has no workers at this moment: waiting for some", self.cluster.address)
-        self.told_of_none = workers == 0
-        if self.agenda is None:
+        self.warned_of_none = workers == 0
+        if self.queue is None:
             share = max(workers, self.cluster.expected) or DEFAULT_WORKERS
-            self.agenda = TaskQueue(self.images, self.manifest, self.cluster.cut, share)
-        while self.agenda and len(self.away) < TASKS_PER_WORKER * max(1, workers):
-            task = self.agenda.take()
+            self.queue = TaskQueue(self.images, self.manifest, self.cluster.split, share)
+        while self.queue and len(self.futures) < TASKS_PER_WORKER * max(1, workers):
+            task = self.queue.get()
             try:
-                future = client.submit(_execute_on_worker, task, self.posts[-1], pure=False, retries=0)
+                future = client.submit(_execute_on_worker, task, self.plugins[-1], pure=False, retries=0)
             except BaseException:
-                self.agenda.give_back(task)
+                self.queue.put_back(task)
                 raise
-            self.away[future] = (task, self.posts[-1])
+            self.futures[future] = (task, self.plugins[-1])
 
-    def _listen(self) -> list[TaskResult]:
-        news = [f for f in self.away if f.status != "pending"]
-        return [ended for future in news for ended in self._taken(future, *self.away.pop(future))]
+    def _collect(self) -> list[TaskResult]:
+        news = [f for f in self.futures if f.status != "pending"]
+        return [result for future in news for result in self._handle_future(future, *self.futures.pop(future))]
 
-    def _taken(self, future: Any, task: Task, post: str) -> list[TaskResult]:
-        assert self.agenda is not None  # it gave the task
+    def _handle_future(self, future: Any, task: Task, post: str) -> list[TaskResult]:
+        assert self.queue is not None  # it gave the task
         if future.status == "finished":
             message: TaskResult | ServerLost | TaskReturned = future.result()
             if isinstance(message, TaskResult):
                 self.losses = 0
-                return self.agenda.end(task, message)
-            self.agenda.give_back(task)
-            if isinstance(message, ServerLost) and post == self.posts[-1]:  # the first who says so
-                self._renew(message.error)
+                return self.queue.finish(task, message)
+            self.queue.put_back(task)
+            if isinstance(message, ServerLost) and post == self.plugins[-1]:  # the first who says so
+                self._renew_session(message.error)
             return []
         if future.status == "error":
             error = future.exception()
-            if self._goes_out_again(task, error):
-                self.agenda.give_back(task)
+            if self._should_retry(task, error):
+                self.queue.put_back(task)
                 return []
             reason = f"{task.key}: {type(error).__name__}: {error}"
-            return self.agenda.end(task, make_failed_result(get_task_image(task), reason))
-        self.agenda.give_back(task)  # cancelled or lost: the scheduler forgot it
+            return self.queue.finish(task, make_failed_result(get_task_image(task), reason))
+        self.queue.put_back(task)  # cancelled or lost: the scheduler forgot it
         return []
 
-    def _goes_out_again(self, task: Task, error: BaseException) -> bool:
+    def _should_retry(self, task: Task, error: BaseException) -> bool:
         """Whether a task failed only because its workers died, which may have been another task's doing."""
         from distributed import KilledWorker
 
         if not isinstance(error, KilledWorker):
             return False
-        self.given_up[task.key] += 1
-        if self.given_up[task.key] >= MAX_KILLED_WORKERS:
+        self.killed[task.key] += 1
+        if self.killed[task.key] >= MAX_KILLED_WORKERS:
             return False
         log.warning("%s: all workers died that had it, with others; it goes out again", task.key)
         return True
 
-    def _renew(self, error: UnreachableError | LoginError) -> None:
+    def _renew_session(self, error: UnreachableError | LoginError) -> None:
         """Workers lost OMERO: they get another session."""
         log.warning("a worker: %s; its work goes to another", error)
         self.losses += 1
@@ -234,7 +234,7 @@ class _DaskRun:
         if self.client is not None:
             self._register(self.client)
 
-    def _connected(self) -> Any:
+    def _connect(self) -> Any:
         if self.client is None:
             self.client = _connect_client(self.cluster)
             self._register(self.client)
@@ -248,7 +248,7 @@ class _DaskRun:
 
         name = f"omero_pixclf {self.manifest.header.run_id} {time.time_ns()}"
         client.register_plugin(Post(name, self.cluster.prepare_worker()), name=name)
-        self.posts.append(name)
+        self.plugins.append(name)
 
     def _lose_scheduler(self) -> None:
         log.warning("the scheduler at %s is gone; its work goes out again", self.cluster.address)
@@ -258,29 +258,29 @@ class _DaskRun:
                 f"the dask scheduler at {self.cluster.address} was lost {MAX_LOSSES} times in a row; "
                 "see whether it runs, then go on with --resume"
             )
-        self._return_all()
+        self._requeue_all()
         if self.client is not None:
             self.client.close(timeout=2)
         self.client = None
-        self.posts.clear()
+        self.plugins.clear()
 
-    def _return_all(self) -> None:
-        for task, _ in self.away.values():
-            assert self.agenda is not None  # it gave them
-            self.agenda.give_back(task)
-        self.away.clear()
+    def _requeue_all(self) -> None:
+        for task, _ in self.futures.values():
+            assert self.queue is not None  # it gave them
+            self.queue.put_back(task)
+        self.futures.clear()
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Whatever is on its way is due again; workers close what they opened for this run."""
-        futures = list(self.away)
-        self._return_all()
-        if self.agenda is not None:
-            self.agenda.leave()
+        futures = list(self.futures)
+        self._requeue_all()
+        if self.queue is not None:
+            self.queue.close()
         if self.client is None:
             return
         if self.client.status == "running":
             self.client.cancel(futures, force=True)
-            for post in self.posts:
+            for post in self.plugins:
                 with suppress(ValueError):  # a scheduler that was started anew meanwhile does not know it
                     self.client.unregister_worker_plugin(post)
         self.client.close(timeout=5)

@@ -51,29 +51,29 @@ class ProcessPoolSettings:
         Raises where the server is gone for good.
     concurrency
         How many images, or pieces of them, one worker has on their way at a time.
-    cut
+    split
         Which images the workers share.
     modules
         What workers import before they open anything (`omero_pixclf.runs.execution.forkserver`).
-    beat_s, silence_s
+    heartbeat_s, timeout_s
         How often a worker says that it lives, and after how long a silence it is killed.
     """
 
     workers: int
     prepare_worker: Callable[[], OpenWorker]
     concurrency: int = 1
-    cut: ImageSplitter = split_none
+    split: ImageSplitter = split_none
     modules: tuple[str, ...] = ()
-    beat_s: float = HEARTBEAT_S
-    silence_s: float = WORKER_TIMEOUT_S
+    heartbeat_s: float = HEARTBEAT_S
+    timeout_s: float = WORKER_TIMEOUT_S
 
 
 @dataclass
 class _Worker:
     process: BaseProcess
     connection: Connection
-    heard: float
-    hands: dict[str, Task] = field(default_factory=dict)
+    last_heard: float
+    tasks: dict[str, Task] = field(default_factory=dict)
     leaving: bool = False
 
 
@@ -100,74 +100,74 @@ def execute_in_processes(
             yield settled
         else:
             due.append(item.image)
-    crew = _ProcessPool(TaskQueue(due, manifest, pool.cut, pool.workers), manifest, pool, clock)
+    workers = _ProcessPool(TaskQueue(due, manifest, pool.split, pool.workers), manifest, pool, clock)
     try:
-        while crew.busy:
-            crew.staff()
-            outcomes = [ended.record(manifest) for ended in crew.listen()]  # all known before any is told
-            if not crew.busy:
-                crew.dismiss()  # workers close what they have open while the last container is finished
+        while workers.busy:
+            workers.assign_tasks()
+            outcomes = [result.record(manifest) for result in workers.receive()]  # all known before any is told
+            if not workers.busy:
+                workers.close_workers()  # workers close what they have open while the last container is finished
             yield from outcomes
     finally:
-        crew.disband()
+        workers.shutdown()
 
 
 class _ProcessPool:
     """The workers of a run, and what is left to do."""
 
     def __init__(
-        self, agenda: TaskQueue, manifest: Manifest, pool: ProcessPoolSettings, clock: Callable[[], float]
+        self, queue: TaskQueue, manifest: Manifest, pool: ProcessPoolSettings, clock: Callable[[], float]
     ) -> None:
-        self._agenda, self._manifest, self._pool, self._clock = agenda, manifest, pool, clock
+        self._queue, self._manifest, self._pool, self._clock = queue, manifest, pool, clock
         self._context = make_process_context(pool.modules)
         self._workers: list[_Worker] = []
-        self._begun: list[BaseProcess] = []
+        self._processes: list[BaseProcess] = []
         self._deaths: dict[str, int] = {}
         self._losses = 0
 
     @property
     def busy(self) -> bool:
         """Whether tasks are left, in hands or not."""
-        return bool(self._agenda) or any(w.hands for w in self._workers)
+        return bool(self._queue) or any(w.tasks for w in self._workers)
 
-    def staff(self) -> None:
+    def assign_tasks(self) -> None:
         """Start workers where some are missing, and give tasks to those that have hands free."""
         staying = [w for w in self._workers if not w.leaving]
-        in_hands = sum(len(w.hands) for w in self._workers)
-        for _ in range(min(self._pool.workers, len(self._agenda) + in_hands) - len(staying)):
-            staying += self._start()
+        assigned = sum(len(w.tasks) for w in self._workers)
+        for _ in range(min(self._pool.workers, len(self._queue) + assigned) - len(staying)):
+            staying += self._start_worker()
         # Nobody takes more ahead than the others would get: at the end they would have nothing left to do.
-        most = min(self._pool.concurrency, ceil((len(self._agenda) + in_hands) / self._pool.workers))
-        while free := [w for w in staying if len(w.hands) < most and self._may_have(w)]:
-            worker, task = min(free, key=lambda w: len(w.hands)), self._agenda.take()
-            worker.hands[task.key] = task
+        most = min(self._pool.concurrency, ceil((len(self._queue) + assigned) / self._pool.workers))
+        while free := [w for w in staying if len(w.tasks) < most and self._can_assign(w)]:
+            worker, task = min(free, key=lambda w: len(w.tasks)), self._queue.get()
+            worker.tasks[task.key] = task
             _send(worker, task)
 
-    def _may_have(self, worker: _Worker) -> bool:
+    def _can_assign(self, worker: _Worker) -> bool:
         """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""
-        task = self._agenda.first
+        task = self._queue.next_task
         if task is None:
             return False
-        suspects = [*worker.hands, *([task.key] if worker.hands else ())]
+        suspects = [*worker.tasks, *([task.key] if worker.tasks else ())]
         return not any(key in self._deaths for key in suspects)
 
-    def _start(self) -> list[_Worker]:
+    def _start_worker(self) -> list[_Worker]:
         """One more worker; none where it died before it was there."""
         open_work = self._pool.prepare_worker()
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._pool.concurrency, self._pool.beat_s, log.getEffectiveLevel())
+        arguments = (theirs, self._pool.concurrency, self._pool.heartbeat_s, log.getEffectiveLevel())
         process = self._context.Process(target=run_worker, args=arguments, daemon=True)  # type: ignore[attr-defined]
         worker = _Worker(process, ours, self._clock())
-        self._begun.append(process)
+        self._processes.append(process)
         try:
             with block_interrupts():
                 process.start()
                 self._workers.append(worker)  # an interrupt comes where this ends; whoever disbands must know it
         except (EOFError, OSError) as error:
-            self._begun.remove(process)
+            self._processes.remove(process)
             said = f"a worker process could not be started ({type(error).__name__}: {error})"
             log.warning("%s", said)
-            self._count_loss(said)
+            self._count_worker_loss(said)
             return []
         finally:
             theirs.close()
@@ -177,86 +177,86 @@ class _ProcessPool:
         _send(worker, open_work)
         return [worker]
 
-    def listen(self) -> list[TaskResult]:
-        """Wait for news, and return what has ended."""
+    def receive(self) -> list[TaskResult]:
+        """Wait for news, and return the results that have arrived."""
         handles = [w.connection for w in self._workers]
-        wait(handles, timeout=self._pool.beat_s)
-        ended: list[TaskResult] = []
+        wait(handles, timeout=self._pool.heartbeat_s)
+        results: list[TaskResult] = []
         for worker in list(self._workers):
-            alive = self._drain(worker, ended)
-            if alive and self._clock() - worker.heard > self._pool.silence_s:
-                log.warning("worker %s has not been heard of for %g s", worker.process.pid, self._pool.silence_s)
+            alive = self._receive_from(worker, results)
+            if alive and self._clock() - worker.last_heard > self._pool.timeout_s:
+                log.warning("worker %s has not been heard of for %g s", worker.process.pid, self._pool.timeout_s)
                 worker.process.kill()
                 alive = False
             if not alive:
-                ended += self._bury(worker)
-        return ended
+                results += self._remove_dead(worker)
+        return results
 
-    def _drain(self, worker: _Worker, ended: list[TaskResult]) -> bool:
+    def _receive_from(self, worker: _Worker, results: list[TaskResult]) -> bool:
         """Take what a worker has sent; False where it is gone."""
         try:
             while worker.connection.poll():
                 message: WorkerMessage = worker.connection.recv()
-                worker.heard = self._clock()
+                worker.last_heard = self._clock()
                 if isinstance(message, TaskDone):
-                    worker.hands.pop(message.task.key)
+                    worker.tasks.pop(message.task.key)
                     self._losses = 0
-                    ended += self._agenda.end(message.task, message.ended)
+                    results += self._queue.finish(message.task, message.result)
                 elif isinstance(message, ServerLost | TaskReturned):
-                    self._take_back(worker, message)
+                    self._requeue(worker, message)
                 elif isinstance(message, WorkerFailed):
-                    self._return_all(worker)
-                    self._lose(message.error)
+                    self._requeue_all(worker)
+                    self._count_server_loss(message.error)
         except (EOFError, OSError):
             return False
         return True
 
-    def _take_back(self, worker: _Worker, message: ServerLost | TaskReturned) -> None:
+    def _requeue(self, worker: _Worker, message: ServerLost | TaskReturned) -> None:
         """A task comes back without being at fault; a worker that lost the server is replaced."""
-        self._agenda.give_back(worker.hands.pop(message.task.key))
+        self._queue.put_back(worker.tasks.pop(message.task.key))
         if isinstance(message, ServerLost) and not worker.leaving:
             log.warning("worker %s: %s; its work goes to another", worker.process.pid, message.error)
             worker.leaving = True
             _send(worker, "stop")
-            self._lose(message.error)
+            self._count_server_loss(message.error)
 
-    def _return_all(self, worker: _Worker) -> None:
+    def _requeue_all(self, worker: _Worker) -> None:
         worker.leaving = True
-        for task in worker.hands.values():
-            self._agenda.give_back(task)
-        worker.hands.clear()
+        for task in worker.tasks.values():
+            self._queue.put_back(task)
+        worker.tasks.clear()
 
-    def _lose(self, error: Exception) -> None:
+    def _count_server_loss(self, error: Exception) -> None:
         self._losses += 1
         if self._losses > MAX_LOSSES * self._pool.workers or not isinstance(error, UnreachableError | LoginError):
             raise error
 
-    def _bury(self, worker: _Worker) -> list[TaskResult]:
+    def _remove_dead(self, worker: _Worker) -> list[TaskResult]:
         """Give back what a worker that is gone had in its hands; what has now failed too often."""
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.join()
-        self._begun.remove(worker.process)
+        self._processes.remove(worker.process)
         failed: list[TaskResult] = []
         said = f"the worker process died ({_describe_exit(worker.process.exitcode)})"
         if not worker.leaving:
-            log.warning("%s with %s", said, ", ".join(worker.hands) or "nothing in its hands")
+            log.warning("%s with %s", said, ", ".join(worker.tasks) or "nothing in its hands")
             try:
-                self._count_loss(said)
+                self._count_worker_loss(said)
             except OutputError:
-                self._return_all(worker)
+                self._requeue_all(worker)
                 raise
-        alone = len(worker.hands) == 1  # else nobody knows which of them it was, and each is tried alone
-        for task in worker.hands.values():
+        alone = len(worker.tasks) == 1  # else nobody knows which of them it was, and each is tried alone
+        for task in worker.tasks.values():
             self._deaths[task.key] = self._deaths.get(task.key, 0) + alone
             if self._deaths[task.key] >= MAX_TRIES:
                 reason = f"{task.key}: {said}, {MAX_TRIES} times with this image"
-                failed += self._agenda.end(task, make_failed_result(get_task_image(task), reason))
+                failed += self._queue.finish(task, make_failed_result(get_task_image(task), reason))
             else:
-                self._agenda.give_back(task, last=not isinstance(task, BlockTask))
+                self._queue.put_back(task, last=not isinstance(task, BlockTask))
         return failed
 
-    def _count_loss(self, said: str) -> None:
+    def _count_worker_loss(self, said: str) -> None:
         self._losses += 1
         if self._losses > MAX_LOSSES * self._pool.workers:
             raise OutputError(
@@ -264,52 +264,52 @@ class _ProcessPool:
                 "lower --workers or give more memory, then go on with --resume"
             )
 
-    def dismiss(self) -> None:
+    def close_workers(self) -> None:
         """All is done: workers close what they have opened, which nobody waits for yet."""
         for worker in self._workers:
             worker.leaving = True
             _send(worker, None)
 
-    def disband(self) -> None:
+    def shutdown(self) -> None:
         """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
         try:
             for worker in self._workers:
                 _send(worker, "stop")
-            self._see_off()
+            self._wait_for_workers()
         finally:
-            self._kill_left()
+            self._kill_remaining()
 
-    def _kill_left(self) -> None:
+    def _kill_remaining(self) -> None:
         """None of the processes outlives the run, even one that was interrupted twice: Python would wait for it."""
-        for process in self._begun:
+        for process in self._processes:
             if process.is_alive():
                 process.kill()
                 process.join()
 
-    def _see_off(self) -> None:
+    def _wait_for_workers(self) -> None:
         deadline = self._clock() + SHUTDOWN_TIMEOUT_S
         for worker in self._workers:
             while worker.process.is_alive() and self._clock() < deadline:
                 wait([worker.process.sentinel], timeout=0.1)
-                self._last_words(worker)
+                self._receive_last_results(worker)
             if worker.process.is_alive():
                 worker.process.kill()
             worker.process.join()
-            self._last_words(worker)
-            for task in worker.hands.values():
-                self._agenda.give_back(task)
+            self._receive_last_results(worker)
+            for task in worker.tasks.values():
+                self._queue.put_back(task)
             worker.connection.close()
         self._workers.clear()
-        self._agenda.leave()
+        self._queue.close()
 
-    def _last_words(self, worker: _Worker) -> None:
+    def _receive_last_results(self, worker: _Worker) -> None:
         try:
             while worker.connection.poll():
                 message = worker.connection.recv()
                 if isinstance(message, TaskDone):
-                    worker.hands.pop(message.task.key, None)
-                    for ended in self._agenda.end(message.task, message.ended):
-                        ended.record(self._manifest)
+                    worker.tasks.pop(message.task.key, None)
+                    for result in self._queue.finish(message.task, message.result):
+                        result.record(self._manifest)
         except (EOFError, OSError):
             return
 

@@ -66,9 +66,9 @@ class TaskResult:
         done = self.outcome
         state: Literal["done", "failed"] = "done" if done.state == "done" else "failed"
         trace = self.traceback
-        manifest.mark(done.image.key, state, reason=done.reason, traceback=trace, seconds=done.seconds)
+        manifest.set_state(done.image.key, state, reason=done.reason, traceback=trace, seconds=done.seconds)
         if state == "done":
-            manifest.drop_pieces(done.image.key)
+            manifest.remove_blocks(done.image.key)
         return done
 
 
@@ -88,7 +88,7 @@ def execute_in_process(
     Raises
     ------
     UnreachableError, LoginError
-        The server is gone or the session ended: going on would fail every image. `--resume` goes on later.
+        The server is gone or the session result: going on would fail every image. `--resume` goes on later.
     """
     todo, stopping = iter(items), stopping or threading.Event()
     under_way: dict[Future[TaskResult], ImageInfo] = {}
@@ -99,16 +99,16 @@ def execute_in_process(
                     if settled := skip_decided(item, manifest):
                         yield settled
                         continue
-                    manifest.mark(item.image.key, "running")
+                    manifest.set_state(item.image.key, "running")
                     under_way[pool.submit(execute_task, item.image, function, clock)] = item.image
                     if len(under_way) >= concurrency:
                         break
                 if not under_way:
                     return
                 for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    ended = future.result()
+                    result = future.result()
                     del under_way[future]
-                    yield ended.record(manifest)
+                    yield result.record(manifest)
         finally:
             stopping.set()
             _give_back(under_way, manifest)
@@ -118,7 +118,7 @@ def _give_back(under_way: dict[Future[TaskResult], ImageInfo], manifest: Manifes
     """Wait for what cannot be stopped; the rest is due again."""
     for future, image in under_way.items():
         if future.cancel() or future.exception() is not None:
-            manifest.mark(image.key, "due")
+            manifest.set_state(image.key, "due")
         else:
             future.result().record(manifest)
 
@@ -129,10 +129,10 @@ def skip_decided(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
         return None
     state: Literal["skipped", "refused"] = "skipped" if item.decision == "done" else "refused"
     # A run that was killed between the ledger and the manifest meets its own image as done: its rows are here.
-    own = state == "skipped" and manifest.kept(item.image.key, "summary") is not None
+    own = state == "skipped" and manifest.load_table(item.image.key, "summary") is not None
     if own:
-        manifest.drop_pieces(item.image.key)
-    manifest.mark(item.image.key, "done" if own else state, reason="" if own else item.reason)
+        manifest.remove_blocks(item.image.key)
+    manifest.set_state(item.image.key, "done" if own else state, reason="" if own else item.reason)
     return ImageOutcome(item.image, state, item.reason)
 
 

@@ -70,7 +70,7 @@ class TaskDone:
     """A task has ended, well or not."""
 
     task: Task
-    ended: TaskResult
+    result: TaskResult
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ WorkerMessage = WorkerAlive | TaskDone | ServerLost | TaskReturned | WorkerFaile
 Inbox = queue.SimpleQueue[Task | None]
 
 
-def run_worker(connection: Connection, lanes: int, beat_s: float, level: int) -> None:
-    """Execute the tasks that the run's process sends, ``lanes`` of them at a time, until it sends None.
+def run_worker(connection: Connection, concurrency: int, heartbeat_s: float, level: int) -> None:
+    """Execute the tasks that the run's process sends, ``concurrency`` of them at a time, until it sends None.
 
     The first message is the `OpenWorker`. If the run's process is gone, the run was killed and another one may take
     over at any moment: then this process exits at once, also in the middle of a task.
@@ -93,7 +93,7 @@ def run_worker(connection: Connection, lanes: int, beat_s: float, level: int) ->
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the parent decides what an interrupt means
-    stopping, orders, sending = threading.Event(), Inbox(), threading.Lock()
+    stopping, inbox, sending = threading.Event(), Inbox(), threading.Lock()
 
     def send(message: WorkerMessage) -> None:
         with sending:
@@ -108,37 +108,37 @@ def run_worker(connection: Connection, lanes: int, beat_s: float, level: int) ->
         os._exit(1)
     if open_work is None or open_work == "stop":  # the run was interrupted while this one started
         return
-    threading.Thread(target=_receive_tasks, args=(connection, orders, stopping, lanes), daemon=True).start()
-    threading.Thread(target=_send_heartbeats, args=(send, beat_s), daemon=True).start()
+    threading.Thread(target=_receive_tasks, args=(connection, inbox, stopping, concurrency), daemon=True).start()
+    threading.Thread(target=_send_heartbeats, args=(send, heartbeat_s), daemon=True).start()
     try:
-        with open_work(stopping) as work, ThreadPoolExecutor(lanes) as pool:
-            for lane in [pool.submit(_process_tasks, orders, work, send) for _ in range(lanes)]:
-                lane.result()
+        with open_work(stopping) as work, ThreadPoolExecutor(concurrency) as pool:
+            for thread in [pool.submit(_process_tasks, inbox, work, send) for _ in range(concurrency)]:
+                thread.result()
     except PixclfError as error:
         send(WorkerFailed(error))
 
 
-def _receive_tasks(connection: Connection, orders: Inbox, stopping: threading.Event, lanes: int) -> None:
-    """Pass orders on; None ends every lane after its task, "stop" also at its next stage."""
+def _receive_tasks(connection: Connection, inbox: Inbox, stopping: threading.Event, concurrency: int) -> None:
+    """Pass inbox on; None ends every thread after its task, "stop" also at its next stage."""
     while True:
         try:
-            order = connection.recv()
+            task = connection.recv()
         except (EOFError, OSError):
             os._exit(1)
-        if order == "stop":
+        if task == "stop":
             stopping.set()
-        for _ in range(lanes if order in (None, "stop") else 1):
-            orders.put(order if isinstance(order, ImageInfo | BlockTask) else None)
+        for _ in range(concurrency if task in (None, "stop") else 1):
+            inbox.put(task if isinstance(task, ImageInfo | BlockTask) else None)
 
 
-def _send_heartbeats(send: Callable[[WorkerMessage], None], beat_s: float) -> None:
+def _send_heartbeats(send: Callable[[WorkerMessage], None], heartbeat_s: float) -> None:
     pause = threading.Event()
-    while not pause.wait(beat_s):
+    while not pause.wait(heartbeat_s):
         send(WorkerAlive())
 
 
-def _process_tasks(orders: Inbox, work: TaskFunction, send: Callable[[WorkerMessage], None]) -> None:
-    while (task := orders.get()) is not None:
+def _process_tasks(inbox: Inbox, work: TaskFunction, send: Callable[[WorkerMessage], None]) -> None:
+    while (task := inbox.get()) is not None:
         try:
             send(TaskDone(task, execute_task(task, work)))
         except (UnreachableError, LoginError) as error:

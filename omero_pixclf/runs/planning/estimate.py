@@ -52,7 +52,7 @@ def crop_middle_block(reader: PixelReader) -> PixelReader:
     grid = choose_grid(image.shape[:4], deep=True)
     if len(grid) == 1:
         return reader
-    box = make_region(grid.place(grid.number([n // 2 for n in image.shape[:4]])), image.shape[4])
+    box = make_region(grid.slices(grid.block_at([n // 2 for n in image.shape[:4]])), image.shape[4])
     return ArrayReader(replace(image, shape=box.shape), reader.read(box))
 
 

@@ -39,7 +39,7 @@ class ImageFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def keep(self, key: str, name: str, table: Table) -> None:
+    def save_table(self, key: str, name: str, table: Table) -> None:
         """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
         target = self._path(key, name)
         part = target.with_suffix(".part")
@@ -47,7 +47,7 @@ class ImageFiles:
             np.savez_compressed(out, **table_to_arrays(table))
         part.replace(target)
 
-    def kept(self, key: str, name: str) -> Table | None:
+    def load_table(self, key: str, name: str) -> Table | None:
         """A table kept earlier, or None where there is none.
 
         Raises
@@ -64,7 +64,7 @@ class ImageFiles:
         except NPZ_ERRORS as error:
             raise InputError(f"{path}: is damaged: {error}; repeat {key} with --force") from error
 
-    def take(self, other: ImageFiles, key: str) -> bool:
+    def copy_image(self, other: ImageFiles, key: str) -> bool:
         """Copy what another run's folder keeps of an image, its summary last; whether there was anything.
 
         Raises
@@ -72,10 +72,10 @@ class ImageFiles:
         InputError
             Where that is damaged; then nothing is copied.
         """
-        if other.kept(key, "summary") is None:
+        if other.load_table(key, "summary") is None:
             return False
-        other.kept(key, "objects")
-        paths = {other.picture(key): self.picture(key)}
+        other.load_table(key, "objects")
+        paths = {other.preview_path(key): self.preview_path(key)}
         paths |= {other._path(key, name): self._path(key, name) for name in ("objects", "summary")}
         for source, target in paths.items():
             if source.is_file():
@@ -84,21 +84,21 @@ class ImageFiles:
                 part.replace(target)
         return True
 
-    def picture(self, key: str) -> Path:
+    def preview_path(self, key: str) -> Path:
         """Where an image's preview lies or will lie (PNG)."""
         return self.folder / "images" / f"{key_to_file_name(key)}.png"
 
-    def pieces(self, key: str) -> Path:
+    def blocks_folder(self, key: str) -> Path:
         """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.blocks.block_plan`)."""
         return self.folder / BLOCKS_FOLDER / key_to_file_name(key)
 
-    def drop_pieces(self, key: str) -> None:
+    def remove_blocks(self, key: str) -> None:
         """Remove an image's pieces: it is done."""
-        shutil.rmtree(self.pieces(key), ignore_errors=True)
+        shutil.rmtree(self.blocks_folder(key), ignore_errors=True)
         with suppress(OSError):  # others are left, or there is none
             (self.folder / BLOCKS_FOLDER).rmdir()
 
-    def drop_all_pieces(self) -> None:
+    def remove_all_blocks(self) -> None:
         """Remove what is left of images that were not done."""
         shutil.rmtree(self.folder / BLOCKS_FOLDER, ignore_errors=True)
 

@@ -148,7 +148,7 @@ class Manifest(ImageFiles):
                 "insert into image (key, position, container, name, state, reason) values (?, ?, ?, ?, ?, ?)", rows
             )
 
-    def mark(
+    def set_state(
         self, key: str, state: EntryState, *, reason: str = "", traceback: str = "", seconds: float | None = None
     ) -> None:
         """Record an image's new state; durable when this returns. What is done stays done, also when met again.
@@ -174,19 +174,19 @@ class Manifest(ImageFiles):
         )
         return [ManifestEntry(*row) for row in rows]
 
-    def finish(self, container: str) -> None:
+    def mark_container_finished(self, container: str) -> None:
         """Record that a container has its tables and pictures."""
         with self._db:
             self._db.execute("insert or ignore into finished values (?)", (container,))
 
-    def finished(self, container: str) -> bool:
+    def is_container_finished(self, container: str) -> bool:
         """Whether the container has its tables and pictures."""
         return self._db.execute("select 1 from finished where container = ?", (container,)).fetchone() is not None
 
-    def unfinished(self, container: str) -> bool:
+    def is_container_pending(self, container: str) -> bool:
         """Whether images of the container are done but its tables and pictures do not stand."""
         done = self._db.execute("select 1 from image where container = ? and state = 'done'", (container,)).fetchone()
-        return done is not None and not self.finished(container)
+        return done is not None and not self.is_container_finished(container)
 
 
 def _list_command(folder: Path) -> str:

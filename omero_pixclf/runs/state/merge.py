@@ -86,10 +86,10 @@ def create_merged_manifest(folder: Path, header: RunHeader, parts: Sequence[Shar
 def _copy_entry(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
     if entry.state in ("due", "running"):
         reason = f"run {run_id} has not done it yet; omero-pixclf run --resume {run_id}, then merge again"
-        manifest.mark(entry.key, "failed", reason=reason)
+        manifest.set_state(entry.key, "failed", reason=reason)
     else:
         trace = entry.traceback
-        manifest.mark(entry.key, entry.state, reason=entry.reason, traceback=trace, seconds=entry.seconds)
+        manifest.set_state(entry.key, entry.state, reason=entry.reason, traceback=trace, seconds=entry.seconds)
 
 
 def read_outcomes(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[ImageOutcome]:

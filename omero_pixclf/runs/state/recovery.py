@@ -48,7 +48,7 @@ def _find_unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInf
         return []
     try:
         with Manifest.open(folder) as earlier:
-            return [image for image in images if not earlier.finished(image.place.container)]
+            return [image for image in images if not earlier.is_container_finished(image.place.container)]
     except (InputError, OutputError) as error:
         said = (
             "%s; what it kept of %d images (%s, …) is left out of their tables; to have it there, repeat them: --force"
@@ -65,7 +65,7 @@ def _find_without_row(images: Sequence[ImageInfo], sink: ResultSink, recipe: str
 
 def _copy_results(manifest: Manifest, folder: Path, image: ImageInfo) -> bool:
     try:
-        return manifest.take(ImageFiles(folder), image.key)
+        return manifest.copy_image(ImageFiles(folder), image.key)
     except InputError as error:
         _log.warning("%s: left out of the tables of %s: %s", image.key, image.place.container, error)
         return False

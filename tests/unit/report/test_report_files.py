@@ -255,11 +255,11 @@ def test_of_many_images_only_the_previews_that_are_shown_are_read(tmp_path: Path
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
         manifest.add([ManifestEntry(i.key, "Dataset:3", i.name, "done") for i in images])
         for i in images:
-            manifest.picture(i.key).write_bytes(preview(size=(60, 60)))
+            manifest.preview_path(i.key).write_bytes(preview(size=(60, 60)))
         shown = {round(n * 199 / 95) for n in range(96)}
         for n, i in enumerate(images):
             if n not in shown:
-                manifest.picture(i.key).write_bytes(b"not to be opened")
+                manifest.preview_path(i.key).write_bytes(b"not to be opened")
         written = write_report_files(manifest, RECORD, images, {"summary": table}, {"Cell body": (255, 0, 0)})
     assert [p.name for p in written] == ["contact_sheet.png", "histograms.png", "report.html"]
     assert all(p.is_file() and tmp_path / "run" in p.parents for p in written)
@@ -270,7 +270,7 @@ def test_failed_images_are_not_on_the_sheet_though_a_preview_of_them_lies_there(
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
         manifest.add([entry(1), entry(2, "failed", "disk full")])
         for i in images:
-            manifest.picture(i.key).write_bytes(preview())
+            manifest.preview_path(i.key).write_bytes(preview())
         tables = {"summary": summary({"Image:1": 7})}
         written = {p.name: p for p in write_report_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
     text = written["report.html"].read_text(encoding="utf-8")
@@ -308,8 +308,8 @@ def test_a_damaged_preview_costs_its_tile_only(tmp_path: Path) -> None:
     images = [image(1, "A1"), image(2, "A2")]
     with Manifest.create(tmp_path / "run", started(tmp_path)) as manifest:
         manifest.add([entry(1), entry(2)])
-        manifest.picture("Image:1").write_bytes(preview()[:-200])
-        manifest.picture("Image:2").write_bytes(preview())
+        manifest.preview_path("Image:1").write_bytes(preview()[:-200])
+        manifest.preview_path("Image:2").write_bytes(preview())
         tables = {"summary": summary({"Image:1": 7, "Image:2": 8})}
         written = {p.name: p for p in write_report_files(manifest, RECORD, images, tables, {"Cell body": (255, 0, 0)})}
     assert "contact_sheet.png" in written
