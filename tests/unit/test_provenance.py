@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from omero_pixclf.app import history, merge, runs
+from omero_pixclf.app import history, merge, request
 from omero_pixclf.cli import cli
 from omero_pixclf.connector.sessions.login import Login
 from omero_pixclf.errors import UsageError
@@ -75,8 +75,8 @@ DOORS: dict[str, Any] = {
     "runs diff": lambda out, text: history.diff_runs(Login(), RUN, text),
     "runs merge of files": lambda out, text: list(merge.merge_in_folder(out, [text])),
     "runs merge in OMERO": lambda out, text: list(merge.merge_in_omero(Login(), [text])),
-    "resume": lambda out, text: runs.load_resumed_request(text),
-    "resume of files": lambda out, text: runs.load_resumed_request(text, folder=runs.results_state_folder(out)),
+    "resume": lambda out, text: request.load_resumed_request(text),
+    "resume of files": lambda out, text: request.load_resumed_request(text, folder=request.results_state_folder(out)),
 }
 
 
