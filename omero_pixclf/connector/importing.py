@@ -112,20 +112,32 @@ def import_file_set(
         settings = _make_settings(repository, wanted, target, context)
         process = repository.importFileset(fileset, settings, context)
         try:
-            hashes = [_upload_file(process, index, file, settings, say, context) for index, file in enumerate(files)]
-            handle = process.verifyUpload(hashes, context)
-            say("files verified")
-            try:
-                return _wait_for_result(handle, files, pause, context)
-            finally:
-                with suppress(*REMOTE_ERRORS):
-                    handle.close(context)
+            return _send_files(process, files, settings, say, pause, context)
         finally:
             with suppress(*REMOTE_ERRORS):
                 process.close(context)
 
     made = session.write_once(f"importing {files[0].name}", attempt, group=group)
     return replace(made, loose_images=_find_loose_images(session, made))
+
+
+def _send_files(
+    process: Any,
+    files: Sequence[Path],
+    settings: Any,
+    say: Callable[[str], None],
+    pause: Pause,
+    context: dict[str, str],
+) -> ImportResult:
+    """Upload the files of an import process and wait for the server's result."""
+    hashes = [_upload_file(process, index, file, settings, say, context) for index, file in enumerate(files)]
+    handle = process.verifyUpload(hashes, context)
+    say("files verified")
+    try:
+        return _wait_for_result(handle, files, pause, context)
+    finally:
+        with suppress(*REMOTE_ERRORS):
+            handle.close(context)
 
 
 def _find_target(session: Session, key: str | None) -> tuple[Any, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -150,37 +150,58 @@ def upload_image(
     """
     into = group if group is not None else _find_dataset_group(session, dataset)
     image = make_image(session, reader.info, dataset=dataset, description=description)
-    made: list[int] = []
-    unknown = False  # whether the server may have created an image whose id was lost
+    upload = _ImageUpload(session, image, reader, into)
+    try:
+        return session.write(f"storing image {reader.info.name!r}", upload.store, group=into, clean=upload.clean)
+    except BaseException:
+        upload.delete_created()
+        raise
 
-    def clean() -> None:
-        if unknown:
-            raise OutputError(
-                f"{reader.info.name}: the connection broke while the image was being created; look for it in OMERO, "
-                "delete it if it has no pixels, and try again"
-            )
-        delete_objects(session, "Image", made, group=into)
-        made.clear()
 
-    def created(ident: int) -> None:
-        nonlocal unknown
-        made.append(ident)
-        unknown = False
+@dataclass
+class _ImageUpload:
+    """The attempts to store an image, with the ids of the images that they have created so far."""
 
-    def store(factory: Any) -> int:
-        nonlocal unknown
-        unknown = True
+    session: Session
+    image: ImageI
+    reader: PixelReader
+    group: int
+    created: list[int] = field(default_factory=list)
+    may_have_lost_one: bool = False
+    """Whether the server may have created an image whose id was lost."""
+
+    def store(self, factory: Any) -> int:
+        """Create the image and write its pixels; return its id."""
+        self.may_have_lost_one = True
         try:
-            return store_image(factory, image, reader, created=created)
+            return store_image(factory, self.image, self.reader, created=self._note)
         except omero.ServerError:
-            unknown = False  # the server refused, so it created none
+            self.may_have_lost_one = False  # the server refused, so it created none
             raise
 
-    try:
-        return session.write(f"storing image {reader.info.name!r}", store, group=into, clean=clean)
-    except BaseException:
-        delete_objects(session, "Image", made, group=into)
-        raise
+    def _note(self, ident: int) -> None:
+        self.created.append(ident)
+        self.may_have_lost_one = False
+
+    def clean(self) -> None:
+        """Delete what an interrupted attempt created, so that the next one can begin.
+
+        Raises
+        ------
+        OutputError
+            An image may have been created whose id is not known.
+        """
+        if self.may_have_lost_one:
+            raise OutputError(
+                f"{self.reader.info.name}: the connection broke while the image was being created; look for it in "
+                "OMERO, delete it if it has no pixels, and try again"
+            )
+        self.delete_created()
+        self.created.clear()
+
+    def delete_created(self) -> None:
+        """Delete the images created so far."""
+        delete_objects(self.session, "Image", self.created, group=self.group)
 
 
 def _find_dataset_group(session: Session, dataset: int | None) -> int:

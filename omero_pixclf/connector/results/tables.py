@@ -172,11 +172,7 @@ def write_table(
     OutputError
         The table has more columns than OMERO.tables supports, or the server has no OMERO.tables service.
     """
-    if not table.columns or len(table.columns) > MOST_COLUMNS:
-        raise OutputError(
-            f"{target}: a table of {len(table.columns)} columns, but OMERO.tables supports 1 to {MOST_COLUMNS}. Each "
-            "channel adds columns: run with --no-table, or write to a folder (--out)"
-        )
+    _check_columns(target, table)
 
     def store(factory: Any) -> int:
         file, handle = _create_table(factory, name)
@@ -196,6 +192,14 @@ def write_table(
         group=group,
         clean=lambda: remove_tables(session, name.__eq__, part=name, group=group),
     )
+
+
+def _check_columns(target: str, table: Table) -> None:
+    if not table.columns or len(table.columns) > MOST_COLUMNS:
+        raise OutputError(
+            f"{target}: a table of {len(table.columns)} columns, but OMERO.tables supports 1 to {MOST_COLUMNS}. Each "
+            "channel adds columns: run with --no-table, or write to a folder (--out)"
+        )
 
 
 def _create_table(factory: Any, name: str) -> tuple[int, Any]:

@@ -147,7 +147,7 @@ def test_a_project_that_is_not_attached_or_twice_is_refused(session, dataset, tm
     path.write_bytes(b"project")
     for _ in range(2):
         attach_file(session, f"Dataset:{dataset}", path)
-    with pytest.raises(UsageError, match="several files"):
+    with pytest.raises(UsageError, match="several attached files"):
         read_project_bytes(session, "nuclei.ilp", [f"Dataset:{dataset}"])
 
 
