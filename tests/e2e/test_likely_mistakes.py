@@ -22,7 +22,7 @@ NOWHERE = ("-s", "ada@127.0.0.1:1")
     [
         (["rum"], USAGE, "did you mean 'run'?"),
         (["run", "Plate:1"], USAGE, "give the .ilp with --project"),
-        (["run", "Plate:1", "--project", "{ilp}"], SERVER, "no server is named"),
+        (["run", "Plate:1", "--project", "{ilp}"], SERVER, "no server given"),
         (["run", "Plate:1", "--project", "{ilp}", *NOWHERE], SERVER, "use `omero login ada@127.0.0.1:1`"),
         (["run", "one.tif", "--project", "{ilp}"], USAGE, "give a folder for its results with --out"),
         (["check", "one.tif", "--project", "{ilp}"], USAGE, "give a folder for its results with --out"),

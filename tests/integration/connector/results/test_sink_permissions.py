@@ -56,7 +56,7 @@ def test_an_administrator_may_not_write_into_a_private_group(endpoint, new_lab):
     image = upload_image(theirs, reader((1, 1, 20, 30, 1)), dataset=dataset)
     info = next(OmeroSource(theirs).images([f"Image:{image}"]))
     refused = OmeroSink(lab.root().session(), encode=ENCODE).explain_refusal(info)
-    assert refused.startswith(f"{info.key}: root may not annotate what belongs to {theirs.user_name} in the private")
+    assert refused.startswith(f"{info.key}: root may not annotate objects of {theirs.user_name} in the private")
 
 
 def test_images_into_a_colleagues_dataset_are_refused_before_the_work(endpoint, new_lab):
