@@ -1,11 +1,7 @@
-"""Stages: how many may be in one at a time, over threads and processes, and that they overlap."""
+"""Limits of the stages: how many images may be in one at a time, and that stages overlap."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from omero_pixclf.image import ImageInfo, ImageLocation
-from omero_pixclf.runs.execution.concurrency import RunStopped, StageLimit, make_process_limits, make_server_limits
+from omero_pixclf.runs.execution.concurrency import StageLimit, make_process_limits, make_server_limits
 from omero_pixclf.runs.execution.serial import execute_in_process
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
@@ -50,30 +46,6 @@ def test_each_stage_takes_as_many_as_it_is_said(tmp_path: Path) -> None:
     assert most_at_a_time(gates.computing, 4) == 1
     assert most_at_a_time(make_process_limits(threading.Event()).computing, 4) == 1
     assert most_at_a_time(make_process_limits(threading.Event()).writing, 4) == 4
-
-
-HOLD = """
-import sys, threading, time
-from pathlib import Path
-from omero_pixclf.runs.execution.concurrency import make_server_limits
-with make_server_limits(Path(sys.argv[1]), "s", threading.Event()).writing():
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_another_process_holds_the_gate_until_it_dies(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        stopping = threading.Event()
-        threading.Timer(0.3, stopping.set).start()
-        with pytest.raises(RunStopped), make_server_limits(tmp_path, "s", stopping).writing():
-            pass
-        with make_server_limits(tmp_path, "other", threading.Event()).writing():
-            pass
-        os.kill(holder.pid, signal.SIGKILL)
-        with make_server_limits(tmp_path, "s", threading.Event()).writing():
-            pass
 
 
 def image(number: int) -> ImageInfo:

@@ -32,7 +32,7 @@ from omero_pixclf.runs.execution.task import BlockTask, Task
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 PROGRAM = Path(sys.executable).with_name("omero-pixclf")
 COUNT = 8
 DEATHS = {"die": 1, "die often": 5, "die always": 100}  # how many workers an image kills
