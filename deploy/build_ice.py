@@ -1,14 +1,13 @@
 """Build a zeroc-ice 3.6.5 wheel for the Python that runs this file, once per machine.
 
-omero-py speaks to OMERO through zeroc-ice 3.6.5, and the registry holds that version only as a source
-archive which no Python after 3.10 compiles as it stands. This step fetches the archive, checks its SHA-256,
-applies the few changes below, compiles on all cores and keeps the wheel in the user's cache folder, so that
-the second call costs nothing. It needs a C++ compiler and OpenSSL's headers.
+omero-py needs zeroc-ice 3.6.5. PyPI has only a source archive of that version, which does not compile with Python 3.11
+and later. This program downloads the archive, checks its SHA-256, applies the changes below, compiles on all cores, and
+stores the wheel in the user's cache folder, where further calls find it. It needs a C++ compiler and OpenSSL's headers.
 
-    python deploy/build_ice.py            # prints the wheel's path as its last line
-    ICE_WHEEL=some.whl python deploy/build_ice.py   # a wheel from elsewhere (for instance Glencoe Software's)
+    python deploy/build_ice.py            # prints the path of the wheel in its last line
+    ICE_WHEEL=some.whl python deploy/build_ice.py   # another wheel (for instance from Glencoe Software)
 
-Only the standard library is used here; setuptools must stand in the environment that runs it.
+It uses only the standard library and the setuptools of the environment that runs it.
 """
 
 from __future__ import annotations
@@ -46,16 +45,16 @@ static inline int PyObject_AsReadBuffer(PyObject* object, const void** start, Py
 #endif
 """
 
-# (file, what stands there, what must stand there, why)
+# (file, original text, new text, reason)
 CHANGES = (
-    ("src/Slice.cpp", "#include <eval.h>", "#include <ceval.h>", "eval.h is gone since Python 3.11"),
+    ("src/Slice.cpp", "#include <eval.h>", "#include <ceval.h>", "eval.h was removed in Python 3.11"),
     ("src/Util.cpp", "PyThreadState_GET()->frame", "PyEval_GetFrame()", "thread states are opaque since 3.11"),
-    ("lib/Ice.py", "import sys, string, imp, os,", "import sys, string, types, os,", "imp is gone since 3.12"),
-    ("lib/Ice.py", "imp.new_module(", "types.ModuleType(", "imp is gone since 3.12"),
-    ("src/Util.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
-    ("src/Types.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject is gone since 3.13"),
-    ("src/Config.h", "#include <Python.h>", WITH_READ_BUFFER, "PyObject_AsReadBuffer is gone since 3.13"),
-    # The archive brings bzip2 along but leaves it out on Linux; with it no libbz2 headers are needed.
+    ("lib/Ice.py", "import sys, string, imp, os,", "import sys, string, types, os,", "imp was removed in 3.12"),
+    ("lib/Ice.py", "imp.new_module(", "types.ModuleType(", "imp was removed in 3.12"),
+    ("src/Util.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject was removed in 3.13"),
+    ("src/Types.cpp", "PyEval_CallObject(", "PyObject_CallObject(", "PyEval_CallObject was removed in 3.13"),
+    ("src/Config.h", "#include <Python.h>", WITH_READ_BUFFER, "PyObject_AsReadBuffer was removed in 3.13"),
+    # The archive contains bzip2 but does not compile it on Linux; with it, no libbz2 headers are needed.
     ("setup.py", "if d.find('bzip2') != -1:", "if False:", "compile the bundled bzip2"),
     ("setup.py", "'crypto', 'bz2', 'rt'", "'crypto', 'rt'", "compile the bundled bzip2"),
     ("setup.py", "'src/ice/cpp/src']", "'src/ice/cpp/src', 'src/ice/bzip2']", "compile the bundled bzip2"),
@@ -63,19 +62,19 @@ CHANGES = (
 
 
 def say(message: str) -> None:
-    """One line of progress, on stderr: stdout is for the wheel's path."""
+    """Print a line of progress to stderr; stdout is for the path of the wheel."""
     print(f"[zeroc-ice] {message}", file=sys.stderr, flush=True)
 
 
 def cache_folder() -> Path:
-    """The folder of this Python's wheel; one per ABI and platform, so that they never mix."""
+    """Return the cache folder for the wheel of this Python: one per ABI and platform."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     tag = f"{sys.implementation.cache_tag}-{sysconfig.get_platform()}"
     return root / "omero_pixclf" / "wheels" / tag
 
 
 def check_tools() -> None:
-    """Refuse early, with what to install, where there is no compiler or no OpenSSL header."""
+    """Exit with advice if there is no compiler or no OpenSSL header."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         sys.exit("[zeroc-ice] no C++ compiler: install one (Debian: apt-get install g++), or set ICE_WHEEL to a wheel")
@@ -90,19 +89,19 @@ def check_tools() -> None:
 
 
 def fetch(folder: Path) -> Path:
-    """The source archive, through pip, so that the user's mirrors and proxies count."""
-    say(f"fetching the source archive of zeroc-ice {VERSION}")
+    """Download the source archive with pip, which uses the user's mirrors and proxies."""
+    say(f"downloading the source archive of zeroc-ice {VERSION}")
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "zeroc-ice"]
     subprocess.run([*command, "-d", str(folder), f"zeroc-ice=={VERSION}"], check=True, stdout=sys.stderr)
     archive = folder / f"zeroc-ice-{VERSION}.tar.gz"
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     if digest != SHA256:
-        sys.exit(f"[zeroc-ice] {archive.name} has SHA-256 {digest}, expected {SHA256}: not used")
+        sys.exit(f"[zeroc-ice] {archive.name} has SHA-256 {digest}, expected {SHA256}. Not used")
     return archive
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """The changed sources, ready to compile."""
+    """Unpack the sources and apply the changes."""
     with tarfile.open(archive) as tar:
         if hasattr(tarfile, "data_filter"):
             tar.extractall(folder, filter="data")
@@ -113,14 +112,14 @@ def unpack(archive: Path, folder: Path) -> Path:
         path = source / name
         text = path.read_text(encoding="utf-8")
         if old not in text:
-            sys.exit(f"[zeroc-ice] {name} does not hold {old!r} ({why}): the archive is not the known one")
+            sys.exit(f"[zeroc-ice] {name} does not contain {old!r} ({why}): unknown archive")
         path.write_text(text.replace(old, new), encoding="utf-8")
     return source
 
 
 def compile_in_parallel() -> None:
-    """Let setuptools compile one extension's sources side by side (it would go one by one), and tell how far it is."""
-    import setuptools  # noqa: F401  (puts its own distutils in place of the standard library's)
+    """Let setuptools compile the sources of an extension in parallel, and print the progress."""
+    import setuptools  # noqa: F401  (replaces the distutils of the standard library by its own)
     from distutils.ccompiler import CCompiler  # isort: skip
 
     def compile_all(
@@ -140,7 +139,7 @@ def compile_in_parallel() -> None:
         options = self._get_cc_args(arguments, debug, extra_preargs)
         start, done = time.monotonic(), 0
 
-        def one(item):  # type: ignore[no-untyped-def]
+        def compile_one(item):  # type: ignore[no-untyped-def]
             nonlocal done
             name, (source, extension) = item
             self._compile(name, source, extension, options, postargs, arguments)
@@ -149,28 +148,28 @@ def compile_in_parallel() -> None:
                 say(f"compiled {done} of {len(build)} files in {time.monotonic() - start:.0f} s")
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(one, build.items()))
+            list(pool.map(compile_one, build.items()))
         return objects
 
     CCompiler.compile = compile_all
 
 
 def build(source: Path, folder: Path) -> Path:
-    """Compile and pack; the slow part."""
+    """Compile the sources and build the wheel; this takes minutes."""
     minutes = 7 / (os.cpu_count() or 1)
     say(f"compiling for Python {sys.version.split()[0]} on {os.cpu_count()} cores, about {minutes:.0f} minutes, once")
-    flags = f"{os.environ.get('CFLAGS', '')} -g0".strip()  # no debug symbols: a wheel of 6 MB rather than 80
+    flags = f"{os.environ.get('CFLAGS', '')} -g0".strip()  # no debug symbols: the wheel has 6 MB instead of 80
     command = [sys.executable, str(Path(__file__).resolve()), "--inside", "-q", "bdist_wheel", "-d", str(folder)]
     log = folder / "build.log"
     with log.open("w") as out:
         code = subprocess.run(command, cwd=source, env={**os.environ, "CFLAGS": flags}, stdout=out).returncode
     if code:
-        sys.exit(f"[zeroc-ice] the build failed with exit code {code}; the compiler's words are above")
+        sys.exit(f"[zeroc-ice] the build failed with exit code {code}. See the compiler's messages above")
     return next(folder.glob("zeroc_ice-*.whl"))
 
 
 def main() -> None:
-    """Print the path of a wheel for this Python, building it where there is none yet."""
+    """Print the path of a wheel for this Python; build the wheel if there is none yet."""
     given = os.environ.get("ICE_WHEEL")
     if given:
         if not Path(given).is_file():
@@ -191,7 +190,7 @@ def main() -> None:
         wheel = build(unpack(fetch(folder), folder), folder)
         part = home / f"{wheel.name}.{os.getpid()}.part"
         shutil.copy(wheel, part)
-        part.replace(home / wheel.name)  # whole or not at all, also with two builds at once
+        part.replace(home / wheel.name)  # atomic, also with two builds at the same time
     say(f"done in {time.monotonic() - start:.0f} s: {home / wheel.name}")
     print(home / wheel.name)
 

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Puts the shares of slurm-array.sh together: tables and pictures for the whole plate.
-# JOB: the array's number; without it the one in RUNS that was started last.
+# Merge the shards of slurm-array.sh: write the tables and the contact sheet of the whole plate.
+# JOB: id of the array job; by default the one in RUNS that was started last.
 #SBATCH --job-name=omero_pixclf_merge
 #SBATCH --cpus-per-task=1
 #SBATCH --mem=4G
@@ -14,5 +14,5 @@ if [ -z "${JOB:-}" ]; then
     JOB=$(basename "${newest#* }")
 fi
 mapfile -t shares < <(sed -n 's/^{"event": "planned", "run": "\([^"]*\)".*/\1/p' "$RUNS/$JOB"/share-*.jsonl)
-((${#shares[@]})) || { echo "$RUNS/$JOB: no share has come as far as its plan" >&2; exit 1; }
+((${#shares[@]})) || { echo "$RUNS/$JOB: no shard has a plan yet" >&2; exit 1; }
 exec omero-pixclf runs merge "${shares[@]}"

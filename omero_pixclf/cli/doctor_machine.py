@@ -33,7 +33,7 @@ _GIB = 2**30
 LOW_MEMORY = _GIB
 LOW_DISK = 5 * _GIB
 NO_DISK = _GIB // 10
-_SCIENCE = ("numpy", "h5py", "scikit-image", "zarr", "tables")
+_SCIENCE = ("numpy", "h5py", "scikit-image", "zarr")
 _QUOTA, _LIMIT = Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/memory.max")
 
 

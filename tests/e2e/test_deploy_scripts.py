@@ -107,7 +107,7 @@ def test_a_merge_without_shares_says_so(tmp_path: Path) -> None:
     (tmp_path / "5").mkdir()
     done = run("slurm-merge.sh", RUNS=str(tmp_path), JOB="5")
     assert done.returncode == 1
-    assert "no share" in done.stderr
+    assert "no shard" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed here")
