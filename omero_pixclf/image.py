@@ -110,8 +110,12 @@ def well_name(row: int, column: int) -> str:
     >>> well_name(1, 2), well_name(26, 0)
     ('B3', 'AA1')
     """
-    high, low = divmod(row, 26)
-    return f"{chr(ord('A') + high - 1) if high else ''}{chr(ord('A') + low)}{column + 1}"
+    letters = ""
+    rest = row + 1
+    while rest:
+        rest, digit = divmod(rest - 1, 26)
+        letters = chr(ord("A") + digit) + letters
+    return f"{letters}{column + 1}"
 
 
 @dataclass(frozen=True)

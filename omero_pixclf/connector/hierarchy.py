@@ -12,7 +12,7 @@ from omero_pixclf.connector.results.result_images import find_creating_runs
 from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
-from omero_pixclf.image import ImageInfo, ImageLocation, parse_id
+from omero_pixclf.image import ImageInfo, ImageLocation, parse_id, well_name
 
 __all__ = [
     "DTYPES",
@@ -81,14 +81,7 @@ def format_well(row: int | None, column: int | None) -> str:
     >>> format_well(1, 2), format_well(26, 0), format_well(None, 0)
     ('B3', 'AA1', '')
     """
-    if row is None or column is None:
-        return ""
-    letters = ""
-    rest = row + 1
-    while rest:
-        rest, digit = divmod(rest - 1, 26)
-        letters = chr(ord("A") + digit) + letters
-    return f"{letters}{column + 1}"
+    return "" if row is None or column is None else well_name(row, column)
 
 
 def parse_key(key: str) -> tuple[str, int]:
