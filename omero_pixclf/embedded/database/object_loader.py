@@ -7,23 +7,21 @@ an abstract class that was not fetched is unloaded as a whole: OMERO cannot name
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import omero.model
-from omero import rtypes
 
 from omero_pixclf.embedded.database.object_model import Entity, Field, entity, unit_names
-from omero_pixclf.embedded.database.schema import DETAILS, pair_table, table
+from omero_pixclf.embedded.database.row_plan import IMMUTABLE_KINDS, TO_ICE, ValueCache, row_plan, unit_class
+from omero_pixclf.embedded.database.schema import pair_table, table
 from omero_pixclf.embedded.database.sqlite import Transaction, ids_parameter
 from omero_pixclf.embedded.server.exceptions import missing_row_error, unreadable_error
 from omero_pixclf.embedded.storage.repositories import privilege_domain
 from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, Caller, GroupLevel, Rights, make_permissions
 
-__all__ = ["ObjectGraph", "scalar_to_ice"]
+__all__ = ["ObjectGraph"]
 
 _EAGER = {  # associations that OMERO's mapping loads eagerly
     "Image": ("wellSamples",),
@@ -33,78 +31,6 @@ _EAGER = {  # associations that OMERO's mapping loads eagerly
 _EAGER_UNLESS = {"OriginalFile": "hasher"}  # not if this property is set (observed on a real server)
 _NO_LEVEL = -1  # permission bits of objects without an owner
 _DETAILS = dict.fromkeys(vars(omero.model.DetailsI()))
-
-_TO_ICE: dict[str, Callable[[Any], Any]] = {
-    "string": rtypes.rstring,
-    "int": rtypes.rint,
-    "long": rtypes.rlong,
-    "double": lambda v: rtypes.rdouble(float(v)),  # NaN is stored as text
-    "bool": lambda v: rtypes.rbool(bool(v)),
-    "time": rtypes.rtime,
-    "bytes": bytes,
-    "strings": json.loads,
-}
-
-
-_IMMUTABLE = ("string", "int", "long", "double", "bool", "time")
-
-
-def scalar_to_ice(field: Field, value: Any) -> Any:
-    """Return a column's value as the model object holds it; not for units, references and collections."""
-    return _TO_ICE[field.kind](value)
-
-
-@cache
-def _unit_class(quantity: str) -> Any:
-    return getattr(omero.model, quantity + "I")
-
-
-class _ValueCache(dict[Any, Any]):
-    """Cache of one kind's converted values; equal values share an object, which is sent once."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__()
-        self._convert = _TO_ICE[kind]
-
-    def __missing__(self, value: Any) -> Any:
-        made = self[value] = self._convert(value)
-        return made
-
-
-@dataclass(frozen=True)
-class _RowPlan:
-    """Positions of a class's values in a row of its table."""
-
-    places: dict[str, int]
-    scalars: tuple[tuple[str, int, str], ...]  # attribute, place, kind
-    units: tuple[tuple[str, int, int, str], ...]  # attribute, place, place of the unit's name, quantity
-    references: tuple[tuple[str, int, str, str], ...]  # attribute, place, class, the class's root
-    details: tuple[
-        int | None, int | None, int | None, int | None, int | None
-    ]  # columns of owner, group, creation, update and external info, or None
-
-    @property
-    def is_owned(self) -> bool:
-        """Whether rows have an owner."""
-        return self.details[0] is not None
-
-
-@cache
-def _row_plan(kind: str) -> _RowPlan:
-    places = {name: i for i, name in enumerate(table(kind).columns)}
-    scalars, units, references = [], [], []
-    for field in entity(kind).fields.values():
-        attribute = "_" + field.name
-        if field.kind in _TO_ICE:
-            scalars.append((attribute, places[field.name], field.kind))
-        elif field.kind == "unit":
-            units.append((attribute, places[field.name], places[field.name + "_unit"], field.target))
-        elif field.kind == "entity":
-            references.append((attribute, places[field.name], field.target, entity(field.target).root))
-    if "version" in places and not entity(kind).is_enum:
-        scalars.append(("_version", places["version"], "int"))
-    owner, group, creation, update, external = (places.get(name) for name in DETAILS)
-    return _RowPlan(places, tuple(scalars), tuple(units), tuple(references), (owner, group, creation, update, external))
 
 
 class ObjectGraph:
@@ -122,7 +48,7 @@ class ObjectGraph:
         self._permissions: dict[Any, Any] = {}
         self._owned: dict[tuple[int, int], Any] = {}
         self._details: dict[Any, dict[str, Any]] = {}
-        self._shared = {kind: _ValueCache(kind) for kind in _IMMUTABLE}
+        self._shared = {kind: ValueCache(kind) for kind in IMMUTABLE_KINDS}
 
     # ---- objects ---------------------------------------------------------------------------------------------
     def find(self, kind: str, ident: int) -> Any:
@@ -184,7 +110,7 @@ class ObjectGraph:
             rows = self.tx.all(sql, (ids_parameter(ids),))
         by_kind: dict[str, list[Any]] = {} if where.polymorphic else {wanted.root: rows}
         if where.polymorphic:
-            place = _row_plan(wanted.concrete[0]).places["kind"]
+            place = row_plan(wanted.concrete[0]).places["kind"]
             for row in rows:
                 by_kind.setdefault(row[place], []).append(row)
         for kind, of_kind in by_kind.items():
@@ -196,7 +122,7 @@ class ObjectGraph:
             self._load_eager(entity(kind), made)
 
     def _check_readable(self, kind: str, rows: Sequence[Any]) -> None:
-        plan = _row_plan(kind)
+        plan = row_plan(kind)
         if not plan.is_owned:
             return
         owner, group = plan.details[:2]
@@ -207,10 +133,10 @@ class ObjectGraph:
 
     def _build(self, kind: str, rows: Sequence[Any]) -> None:
         """Create the objects of rows of one class, without references and details."""
-        found, plan = entity(kind), _row_plan(kind)
+        found, plan = entity(kind), row_plan(kind)
         factory, template, root, shared = found.factory, found.template, found.root, self._shared
         scalars = [(name, place, shared[form]) for name, place, form in plan.scalars if form in shared]
-        others = [(name, place, _TO_ICE[form]) for name, place, form in plan.scalars if form not in shared]
+        others = [(name, place, TO_ICE[form]) for name, place, form in plan.scalars if form not in shared]
         for row in rows:
             made = factory.__new__(factory)
             state = made.__dict__
@@ -224,7 +150,7 @@ class ObjectGraph:
                     state[attribute] = convert(row[place])
             for attribute, place, unit_place, quantity in plan.units:
                 if row[place] is not None:
-                    state[attribute] = _unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
+                    state[attribute] = unit_class(quantity)(row[place], unit_names(quantity)[row[unit_place]])
             self._loaded[(root, row[0])] = made
             self._rows[(root, row[0])] = (kind, row)
             self._unfinished[(root, row[0])] = None
@@ -259,7 +185,7 @@ class ObjectGraph:
         if name is None:
             return False
         kind, row = self._rows[(found.root, ident)]
-        return row[_row_plan(kind).places[name]] is not None
+        return row[row_plan(kind).places[name]] is not None
 
     # ---- collections -----------------------------------------------------------------------------------------
     def load_children(self, kind: str, ids: Iterable[int], name: str) -> list[int]:
@@ -323,7 +249,7 @@ class ObjectGraph:
     def _set_references(self, obj: Any, kind: str, row: Any) -> bool:
         """Set an object's references; return False if a reference cannot be represented."""
         state, complete = obj.__dict__, True
-        for attribute, place, target, root in _row_plan(kind).references:
+        for attribute, place, target, root in row_plan(kind).references:
             ident = row[place]
             if ident is None:
                 continue
@@ -345,7 +271,7 @@ class ObjectGraph:
 
     def _load_groups(self) -> None:
         rows = [self._rows[key] for key in self._unfinished]
-        places = {kind: _row_plan(kind).details[1] for kind in {kind for kind, _ in rows}}
+        places = {kind: row_plan(kind).details[1] for kind in {kind for kind, _ in rows}}
         groups = {row[places[kind]] for kind, row in rows if places[kind] is not None}
         self.load("ExperimenterGroup", [g for g in groups if g is not None])
 
@@ -356,7 +282,7 @@ class ObjectGraph:
 
     def _row_details(self, kind: str, row: Any) -> Any:
         """Return the details of a row; equal parts are shared between objects."""
-        plan = _row_plan(kind)
+        plan = row_plan(kind)
         owner, group, creation, update, external = (None if place is None else row[place] for place in plan.details)
         key = (owner, group, creation, update, external)
         shared = plan.is_owned and not (kind == "OriginalFile" and self.caller.denied)
@@ -402,7 +328,7 @@ class ObjectGraph:
         return self._shared_permissions(perm1 if perm1 is not None else _NO_LEVEL, self.global_rights())
 
     def _row_permissions(self, kind: str, row: Any) -> Any:
-        plan = _row_plan(kind)
+        plan = row_plan(kind)
         if kind == "ExperimenterGroup":
             return self._shared_permissions(row[plan.places["permissions"]], self.global_rights())
         if not plan.is_owned:

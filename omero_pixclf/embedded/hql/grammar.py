@@ -33,53 +33,14 @@ _TOKEN = re.compile(
     )""",
     re.X,
 )
-_RESERVED = frozenset(
-    [
-        "select",
-        "from",
-        "where",
-        "and",
-        "or",
-        "not",
-        "in",
-        "is",
-        "null",
-        "like",
-        "between",
-        "exists",
-        "group",
-        "by",
-        "order",
-        "having",
-        "distinct",
-        "as",
-        "join",
-        "left",
-        "right",
-        "full",
-        "outer",
-        "inner",
-        "fetch",
-        "with",
-        "case",
-        "when",
-        "then",
-        "else",
-        "end",
-        "new",
-        "any",
-        "some",
-        "all",
-        "escape",
-        "asc",
-        "desc",
-        "union",
-        "true",
-        "false",
-        "on",
-        "set",
-    ]
-)
+# fmt: off
+_RESERVED = frozenset([
+    "select", "from", "where", "and", "or", "not", "in", "is", "null", "like", "between", "exists", "group", "by",
+    "order", "having", "distinct", "as", "join", "left", "right", "full", "outer", "inner", "fetch", "with",
+    "case", "when", "then", "else", "end", "new", "any", "some", "all", "escape", "asc", "desc", "union", "true",
+    "false", "on", "set",
+])
+# fmt: on
 _DML = ("delete", "update", "insert")
 _COMPARISONS = ("=", "<>", "!=", "<", ">", "<=", ">=")
 

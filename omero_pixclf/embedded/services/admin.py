@@ -14,13 +14,10 @@ from omero import rtypes
 
 from omero_pixclf.embedded.commands.perform import perform
 from omero_pixclf.embedded.commands.request_errors import RequestError
-from omero_pixclf.embedded.database.enumerations import VALUES
 from omero_pixclf.embedded.hql.queries import query_objects
 from omero_pixclf.embedded.server.exceptions import api_usage_error, security_violation, validation_error
 from omero_pixclf.embedded.server.request_context import (
-    PRIVILEGE_PREFIX,
     RequestContext,
-    load_denied_privileges,
     load_memberships,
 )
 from omero_pixclf.embedded.server.servant import OmeroService, guests_allowed, writes_database
@@ -28,6 +25,13 @@ from omero_pixclf.embedded.users import experimenters
 from omero_pixclf.embedded.users.access_rights import SYSTEM_GROUP, USER_GROUP
 from omero_pixclf.embedded.users.event_context import make_event_context
 from omero_pixclf.embedded.users.logins import is_correct_password
+from omero_pixclf.embedded.users.privileges import (
+    ALL_PRIVILEGES,
+    check_elevation,
+    deny_privileges,
+    list_privileges,
+    parse_privileges,
+)
 from omero_pixclf.embedded.users.user_photos import load_photos, store_photo
 
 __all__ = ["AdminService"]
@@ -35,7 +39,6 @@ __all__ = ["AdminService"]
 _MAP = "left outer join fetch {0}.groupExperimenterMap m left outer join fetch m."
 _USERS = "select distinct e from Experimenter e " + _MAP.format("e") + "parent"
 _GROUPS = "select distinct g from ExperimenterGroup g " + _MAP.format("g") + "child"
-_ALL_PRIVILEGES = VALUES["AdminPrivilege"]
 _MEMBERSHIPS = "ModifyGroupMembership"
 _ROOT = 0
 
@@ -59,38 +62,8 @@ def _group_of(call: RequestContext, obj: Any) -> int:
     return int(found.details.group.id.val)
 
 
-def _privileges(call: RequestContext, user: int) -> list[str]:
-    """Return a user's privileges as an administrator; none for other users."""
-    if SYSTEM_GROUP not in load_memberships(call.tx, user)[0]:
-        return []
-    denied = load_denied_privileges(call.tx, user)
-    return [name for name in _ALL_PRIVILEGES if name not in denied]
-
-
 def _enumerated(call: RequestContext, names: list[str]) -> list[Any]:
     return query_objects(call, "select p from AdminPrivilege p where p.value in (:v)", v=names) if names else []
-
-
-def _check_elevation(call: RequestContext, user: int, before: Iterable[str] = ()) -> None:
-    """Raise SecurityViolation if a user has gained a privilege that the caller does not have."""
-    gained = set(_privileges(call, user)) - set(before)
-    if any(not call.caller.has_privilege(name) for name in gained):
-        raise security_violation("cannot give administrator privileges that current user does not have")
-
-
-def _deny(call: RequestContext, user: int, denied: Iterable[str]) -> None:
-    """Store which privileges a user does not have as an administrator."""
-    call.tx.execute("DELETE FROM experimenter_config WHERE id = ? AND name LIKE 'AdminPrivilege:%'", (user,))
-    start = call.tx.one("SELECT coalesce(max(position), -1) FROM experimenter_config WHERE id = ?", (user,))[0] + 1
-    rows = [(user, start + place, PRIVILEGE_PREFIX + name, "false") for place, name in enumerate(sorted(denied))]
-    call.tx.executemany("INSERT INTO experimenter_config VALUES (?, ?, ?, ?)", rows)
-
-
-def _known(privileges: list[Any]) -> set[str]:
-    names = {str(rtypes.unwrap(p.value)) for p in privileges or []}
-    for name in names.difference(_ALL_PRIVILEGES):
-        raise api_usage_error(f"unknown light administrator privilege: {name}")
-    return names
 
 
 def _ids(objects_: list[Any] | None) -> list[int]:
@@ -181,15 +154,15 @@ class _LookupOperations(OmeroService):
         return bool(row.details.permissions.canEdit())
 
     def getCurrentAdminPrivileges(self, call: RequestContext) -> list[Any]:
-        return _enumerated(call, [name for name in _ALL_PRIVILEGES if call.caller.has_privilege(name)])
+        return _enumerated(call, [name for name in ALL_PRIVILEGES if call.caller.has_privilege(name)])
 
     def getAdminPrivileges(self, call: RequestContext, user: Any) -> list[Any]:
-        return _enumerated(call, _privileges(call, user.id.val))
+        return _enumerated(call, list_privileges(call, user.id.val))
 
     def getAdminsWithPrivileges(self, call: RequestContext, privileges: list[Any]) -> list[Any]:
         wanted = {rtypes.unwrap(p.value) for p in privileges}
         admins = self.containedExperimenters(call, SYSTEM_GROUP)
-        return [a for a in admins if wanted <= set(_privileges(call, a.id.val))]
+        return [a for a in admins if wanted <= set(list_privileges(call, a.id.val))]
 
 
 class _GroupOperations(_LookupOperations):
@@ -216,9 +189,9 @@ class _GroupOperations(_LookupOperations):
         if not groups:
             raise validation_error("Nothing to do.")
         experimenters.require_leader(call, _ids(groups), _MEMBERSHIPS)
-        before = _privileges(call, user.id.val)
+        before = list_privileges(call, user.id.val)
         experimenters.add_to_groups(call, user.id.val, _ids(groups))
-        _check_elevation(call, user.id.val, before)
+        check_elevation(call, user.id.val, before)
 
     @writes_database
     def removeGroups(self, call: RequestContext, user: Any, groups: list[Any]) -> None:
@@ -304,7 +277,7 @@ class AdminService(_GroupOperations):
 
     def _restricted(self, call: RequestContext, person: Any, privileges: list[Any], password: str | None) -> int:
         experimenters.require_admin(call)
-        return self._experimenter(call, person, password, [SYSTEM_GROUP], _known(privileges))
+        return self._experimenter(call, person, password, [SYSTEM_GROUP], parse_privileges(privileges))
 
     @writes_database
     def createExperimenter(self, call: RequestContext, person: Any, default: Any, groups: list[Any]) -> int:
@@ -322,12 +295,12 @@ class AdminService(_GroupOperations):
         person: Any,
         password: str | None,
         groups: list[int],
-        kept: Iterable[str] = _ALL_PRIVILEGES,
+        kept: Iterable[str] = ALL_PRIVILEGES,
     ) -> int:
         experimenters.require_leader(call, groups, "ModifyUser")
         user = experimenters.create_user(call, person, password, groups)
-        _deny(call, user, set(_ALL_PRIVILEGES).difference(kept))
-        _check_elevation(call, user)
+        deny_privileges(call, user, set(ALL_PRIVILEGES).difference(kept))
+        check_elevation(call, user)
         return user
 
     @writes_database
@@ -354,18 +327,18 @@ class AdminService(_GroupOperations):
     @writes_database
     def setAdminPrivileges(self, call: RequestContext, user: Any, privileges: list[Any]) -> None:
         experimenters.require_admin(call)
-        denied = set(_ALL_PRIVILEGES) - _known(privileges)
+        denied = set(ALL_PRIVILEGES) - parse_privileges(privileges)
         if user.id.val == _ROOT and denied:
             raise api_usage_error("cannot remove light administrator privileges from the root user")
         experimenters.require_privilege(call, "ModifyUser")
-        before = _privileges(call, user.id.val)
-        _deny(call, user.id.val, denied)
-        _check_elevation(call, user.id.val, before)
+        before = list_privileges(call, user.id.val)
+        deny_privileges(call, user.id.val, denied)
+        check_elevation(call, user.id.val, before)
 
     def _must_manage(self, call: RequestContext, user: int) -> None:
         """Refuse to change the password of a user with more privileges than the caller."""
         experimenters.require_privilege(call, "ModifyUser")
-        if any(not call.caller.has_privilege(name) for name in _privileges(call, user)):
+        if any(not call.caller.has_privilege(name) for name in list_privileges(call, user)):
             raise security_violation("Cannot change the password of a more privileged user.")
 
     # ---- passwords -------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from omero.rtypes import rbool, rdouble, rint, rstring
 
 from omero_pixclf.embedded.images.pixel_buffer import PixelBuffer
+from omero_pixclf.embedded.images.plane_definitions import check_plane, region_slices, slice_reader
 from omero_pixclf.embedded.images.renderer import PROJECTIONS, encode_jpeg, pack_argb
 from omero_pixclf.embedded.images.rendering_definitions import (
     apply_defaults,
@@ -353,16 +354,16 @@ class RenderingEngine(PyramidService):
     def _plane(self, plane: Any) -> NDArray[np.uint8]:
         settings = self._ready()
         buffer = self._buffer
-        rows, columns = _part(plane.region)
+        rows, columns = region_slices(plane.region)
         step = max(plane.stride, 0) + 1
-        samples = _slicing(buffer, plane)
+        samples = slice_reader(buffer, plane)
         return render_image(settings, lambda c: samples(c)[rows, columns][::step, ::step])
 
     def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
         settings = self._ready()
         buffer = self._buffer
         for z in (start, end):
-            _check_inside(buffer, z, t)
+            check_plane(buffer, z, t)
         if step < 1 or start > end:
             raise api_usage_error(f"no planes from {start} to {end} by {step}")
         reduce = PROJECTIONS[str(algorithm)]
@@ -375,35 +376,3 @@ class RenderingEngine(PyramidService):
     def release(self) -> None:
         if self._open is not None:
             self._open.close()
-
-
-def _slicing(buffer: PixelBuffer, plane: Any) -> Callable[[int], NDArray[Any]]:
-    """Return a function that returns the samples of a channel for a plane definition."""
-    if plane.slice == omero.romio.XY:
-        _check_inside(buffer, plane.z, plane.t)
-        return lambda c: buffer.plane_array(plane.z, c, plane.t)
-    _check_inside(buffer, 0, plane.t)
-    if plane.slice == omero.romio.XZ:
-        buffer.layout.check(y=plane.y)
-        return lambda c: buffer.xz_array(plane.y, c, plane.t)
-    if plane.slice == omero.romio.ZY:
-        buffer.layout.check(x=plane.x)
-        return lambda c: buffer.zy_array(plane.x, c, plane.t)
-    raise api_usage_error(f"slicing {plane.slice}: expected 0 (XY), 1 (ZY) or 2 (XZ)")
-
-
-def _check_inside(buffer: PixelBuffer, z: int, t: int) -> None:
-    layout = buffer.layout
-    if not (0 <= z < layout.z and 0 <= t < layout.t):
-        message = f"Z {z} or T {t} lies outside of {layout.z} planes and {layout.t} time points"
-        raise omero_error(
-            omero.InternalException, f"Wrapped Exception: (java.lang.IllegalArgumentException): {message}"
-        )
-
-
-def _part(region: Any) -> tuple[slice, slice]:
-    """Return rows and columns of a region definition; everything for None."""
-    if region is None or region.width <= 0 or region.height <= 0:
-        return slice(None), slice(None)
-    x, y = max(region.x, 0), max(region.y, 0)
-    return slice(y, y + region.height), slice(x, x + region.width)

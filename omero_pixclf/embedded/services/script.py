@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import posixpath
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +31,14 @@ from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.server.script_processors import Processor
 from omero_pixclf.embedded.server.servant import OmeroService, without_transaction, writes_database
 from omero_pixclf.embedded.services.job_handle import load_job
+from omero_pixclf.embedded.services.script_files import (
+    digest,
+    is_accepted,
+    owner_conditions,
+    script_mimetype,
+    split_path,
+    write_script,
+)
 from omero_pixclf.embedded.services.script_process import ScriptProcess
 from omero_pixclf.embedded.storage.data_paths import file_path, remove_files
 from omero_pixclf.embedded.storage.repositories import SCRIPTS, ensure_repositories, repository_uuid
@@ -44,7 +50,6 @@ __all__ = ["ScriptService"]
 
 _WAIT_S = 5
 _TIMEOUT_MS = 3_600_000
-_TYPES = {".py": "text/x-python", ".jy": "text/x-jython", ".m": "text/x-matlab", ".lut": "text/x-lut"}
 _PROCESS = {"omero.launcher": "", "omero.process": "omero.processor.ProcessI"}
 
 
@@ -61,7 +66,7 @@ class ScriptService(OmeroService):
             return self._official_id(call, path) or -1
 
     def _official_id(self, call: RequestContext, path: str, *, scripts_only: bool = True) -> int | None:
-        folder, name = _split(path)
+        folder, name = split_path(path)
         row = call.tx.one(
             "SELECT id, mimetype FROM originalfile WHERE repo = ? AND path = ? AND name = ? ORDER BY id",
             (repository_uuid(call.tx, SCRIPTS), folder, name),
@@ -88,7 +93,7 @@ class ScriptService(OmeroService):
     def getUserScripts(self, context: Any, accepts: list[Any]) -> list[Any]:
         ensure_repositories(self.server.database)
         with self.transaction(context) as call:
-            conditions, values = _accepted(accepts)
+            conditions, values = owner_conditions(accepts)
             if not conditions:
                 conditions, values = ["group_id = ?"], [self.session.group_id]
             marks = ", ".join("?" * len(SCRIPT_MIMETYPES))
@@ -137,7 +142,7 @@ class ScriptService(OmeroService):
         rows = call.tx.all("SELECT child FROM joboriginalfilelink WHERE parent = ?", (job.id.val,))
         found = [s for s in (find_script(wide, row[0]) for row in rows) if s is not None]
         if accepts:
-            found = [s for s in found if _matches(s, accepts)]
+            found = [s for s in found if is_accepted(s, accepts)]
         if len(found) != 1:
             raise validation_error(f"Found wrong number of files: {[s.ident for s in found]}")
         if not accepts and not found[0].official:
@@ -160,13 +165,13 @@ class ScriptService(OmeroService):
                 call.tx.execute("UPDATE originalfile SET repo = NULL WHERE id = ?", (old,))
             ident = int(call.tx.new_id("originalfile"))
             self._insert_official(call, ident, path, text)
-            _write(call, ident, text)
+            write_script(call, ident, text)
         self._check(context, ident)
         return ident
 
     def _insert_official(self, call: RequestContext, ident: int, path: str, text: str) -> None:
-        folder, name = _split(path)
-        digest, size = _digest(text)
+        folder, name = split_path(path)
+        sha1, size = digest(text)
         now = now_ms()
         hasher = call.tx.one("SELECT id FROM checksumalgorithm WHERE value = 'SHA1-160'")[0]
         call.tx.execute(
@@ -180,8 +185,8 @@ class ScriptService(OmeroService):
                 folder,
                 name,
                 repository_uuid(call.tx, SCRIPTS),
-                _mimetype(name),
-                digest,
+                script_mimetype(name),
+                sha1,
                 hasher,
                 size,
                 now,
@@ -191,13 +196,13 @@ class ScriptService(OmeroService):
     @without_transaction
     def uploadScript(self, context: Any, path: str, text: str) -> int:
         with self.transaction(context, write=True) as call:
-            folder, name = _split(path)
+            folder, name = split_path(path)
             file = omero.model.OriginalFileI()
-            file.path, file.name, file.mimetype = rstring(folder), rstring(name), rstring(_mimetype(name))
+            file.path, file.name, file.mimetype = rstring(folder), rstring(name), rstring(script_mimetype(name))
             saver = Saver(call)
             ident = int(saver.save(file).id.val)
             saver.flush()
-            _write(call, ident, text)
+            write_script(call, ident, text)
         self._check(context, ident)
         return ident
 
@@ -212,8 +217,8 @@ class ScriptService(OmeroService):
                 raise api_usage_error(f"could not find file: {ident}")
             if not call.graph.rights(row[0], row[1], file=ident).edit:
                 raise security_violation(f"Updating ome.model.core.OriginalFile:Id_{ident} not allowed.")
-            call.tx.execute("UPDATE originalfile SET mimetype = ? WHERE id = ?", (_mimetype(row[2]), ident))
-            _write(call, ident, text)
+            call.tx.execute("UPDATE originalfile SET mimetype = ? WHERE id = ?", (script_mimetype(row[2]), ident))
+            write_script(call, ident, text)
         self._check(context, ident)
 
     @writes_database
@@ -352,56 +357,10 @@ def _asked(processor: Processor, question: Any) -> Any:
         raise omero_error(omero.InternalException, f"the processor is gone: {error}") from error
 
 
-def _split(path: str) -> tuple[str, str]:
-    folder, name = posixpath.split(posixpath.normpath("/" + path.strip("/")))
-    return folder.rstrip("/") + "/", name
-
-
-def _mimetype(name: str) -> str:
-    return _TYPES.get(posixpath.splitext(name)[1], "text/plain")
-
-
-def _digest(text: str) -> tuple[str, int]:
-    data = text.encode()
-    return hashlib.sha1(data, usedforsecurity=False).hexdigest(), len(data)
-
-
-def _write(call: RequestContext, ident: int, text: str) -> None:
-    """Store a script's text, checksum and size."""
-    digest, size = _digest(text)
-    path = file_path(call.folder, ident)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8", newline="")
-    call.tx.execute(
-        "UPDATE originalfile SET hash = ?, size = ?, mtime = ?, "
-        "hasher = (SELECT id FROM checksumalgorithm WHERE value = 'SHA1-160') WHERE id = ?",
-        (digest, size, now_ms(), ident),
-    )
-
-
 def _files(call: RequestContext, ids: list[int]) -> list[Any]:
     found = call.graph.load("OriginalFile", ids)
     call.graph.finish_loading()
     return [found[i] for i in ids]
-
-
-def _accepted(accepts: list[Any]) -> tuple[list[str], list[Any]]:
-    """Return SQL conditions on the owner or group of files, and their values."""
-    conditions, values = [], []
-    for found in accepts or []:
-        if isinstance(found, omero.model.Experimenter):
-            conditions.append("owner_id = ?")
-        elif isinstance(found, omero.model.ExperimenterGroup):
-            conditions.append("group_id = ?")
-        else:
-            raise validation_error(f"Unsupported accept-type: {found}")
-        values.append(found.id.val)
-    return conditions, values
-
-
-def _matches(script: Script, accepts: list[Any]) -> bool:
-    owned = {omero.model.ExperimenterI: script.owner, omero.model.ExperimenterGroupI: script.group}
-    return all(owned.get(type(a)) == a.id.val for a in accepts)
 
 
 def _as_stored(value: Any) -> Any:

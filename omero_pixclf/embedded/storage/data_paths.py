@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -23,12 +22,10 @@ __all__ = [
     "remove_temporary_folders",
     "require_space",
     "resolution_path",
-    "sha1_of",
     "temporary_folder",
     "write_at",
 ]
 
-_BLOCK = 1 << 22
 _TEMPORARY = "import-"
 _HOLDERS: dict[str, Literal["Pixels", "Files"]] = {"Pixels": "Pixels", "OriginalFile": "Files"}
 _PER_FOLDER = 1000
@@ -118,17 +115,6 @@ def write_at(descriptor: int, data: Any, offset: int) -> None:
     done = 0
     while done < len(view):
         done += os.pwrite(descriptor, view[done:], offset + done)
-
-
-def sha1_of(path: Path, make: Callable[[], Any] = hashlib.sha1) -> Any:
-    """Return the digest object of a file's bytes (of no bytes if there is no file)."""
-    digest = make()
-    if not path.exists():
-        return digest
-    with path.open("rb") as source:
-        while block := source.read(_BLOCK):
-            digest.update(block)
-    return digest
 
 
 @contextmanager

@@ -42,7 +42,6 @@ class ClientSession:
     authenticated: set[str] = field(
         default_factory=set
     )  # categories of clients that gave the password, not the uuid only
-    handles: dict[str, Any] = field(default_factory=dict)  # running and finished omero.cmd requests
     lock: threading.RLock = field(default_factory=threading.RLock)
     closed: bool = False
 
