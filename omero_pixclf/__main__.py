@@ -1,4 +1,4 @@
-"""``python -m omero_pixclf`` is the command line."""
+"""``python -m omero_pixclf``: the command line."""
 
 from omero_pixclf.cli import main
 

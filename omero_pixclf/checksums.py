@@ -1,4 +1,4 @@
-"""Checksums of files, as OMERO names and writes them; clients and server calculate the same."""
+"""Checksums of files, with the names that OMERO uses; client and embedded server compute the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do with an image (`Recipe`) and how to reach things (`Settings`): TOML and environment, validated once.
+"""Recipes: the settings of a run (classifier, objects, output), read from TOML and validated with pydantic.
 
 The keys of a recipe are the same in a TOML file, on the command line and in the OMERO script. A recipe is frozen and
 its hash covers everything that changes results, so that two runs with equal hashes on equal pixels are the same run.

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one tree; a front door turns each branch into its exit code.
+"""All exceptions of the package, as one tree; a command turns each branch into its exit code.
 
 ::
 

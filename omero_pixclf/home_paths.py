@@ -1,4 +1,4 @@
-"""The sign for the home folder at the front of a path."""
+"""Replace ``~`` at the beginning of a path by the home folder."""
 
 from __future__ import annotations
 

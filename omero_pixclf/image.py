@@ -1,4 +1,4 @@
-"""What an image is before its pixels: its axes, its place, and how a part of it is read.
+"""An image's metadata (axes, shape, channels, place in its container), regions, and the protocol to read pixels.
 
 Inside omero_pixclf every image has five axes in ilastik's order, ``(t, z, y, x, c)``. Sources and sinks convert at
 the boundary; nothing else does.

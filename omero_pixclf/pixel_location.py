@@ -1,4 +1,4 @@
-"""Where a server keeps the pixels of an image, in its own words; where its numbered files lie."""
+"""The location of an image's pixels in a server's storage: files, planes, OME-Zarr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run on one image, as the ledger keeps it, and whether the process that a record names is still alive."""
+"""The record of a run on one image, as stored in the ledger, and whether a recorded process is still alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text for people: counts and names in words, and what is wrong with the content of a settings file."""
+"""Format text for people: plurals, sizes, printable names, validation errors of settings files."""
 
 from __future__ import annotations
 

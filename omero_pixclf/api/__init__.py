@@ -1,1 +1,1 @@
-"""The functions of the Python API; `omero_pixclf` imports them at their first use."""
+"""The functions of the Python API; ``omero_pixclf`` imports each at its first use."""

@@ -1,4 +1,4 @@
-"""Arrays of any rank and order of axes as five-dimensional images, and an open image as a lazy array."""
+"""Convert arrays of any rank and order of axes to ``(t, z, y, x, c)``, and use an open image as a lazy array."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Python API: read a project, predict the probabilities of an array, and make a segmentation of them."""
+"""Python API: read a project, predict the probabilities of an array, and segment by the most probable class."""
 
 from __future__ import annotations
 

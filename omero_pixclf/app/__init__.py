@@ -1,1 +1,1 @@
-"""What the doors call: plan, execute, history, merge."""
+"""What the command line, OMERO script, watcher and Python API call: plan, execute, history, merge."""

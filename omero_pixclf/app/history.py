@@ -1,4 +1,4 @@
-"""Earlier runs: list them, show one, compare two, take one back."""
+"""Earlier runs in OMERO or in a folder: list, show, compare, undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OMERO plugged into the watcher: where its targets come from, what lies below them, and how runs are done."""
+"""The watcher's connection to OMERO: find containers and requests, and run recipes on their images."""
 
 from __future__ import annotations
 

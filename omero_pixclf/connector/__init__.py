@@ -1,1 +1,1 @@
-"""OMERO as a backend: read pixels, write results. Only this package talks to an OMERO server."""
+"""OMERO: read pixels, write results. The only package that communicates with a server."""

@@ -1,4 +1,4 @@
-"""Attach files to OMERO objects and download them; find attached ilastik projects."""
+"""Upload, download and attach files in OMERO, and find classifier projects among them."""
 
 from __future__ import annotations
 

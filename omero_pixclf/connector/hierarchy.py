@@ -1,4 +1,4 @@
-"""List the images below targets such as ``Plate:3``, with their metadata and wells, in few queries."""
+"""Find the images below targets such as ``Plate:3`` with few queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import image files through OMERO's import protocol: the server stores the files and creates images from them."""
+"""Import files into OMERO with its import protocol: the server stores them and reads them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Split long lists of ids into pages, so that no query names more ids than a server accepts."""
+"""Split long lists of ids into pages that a server accepts in one query."""
 
 from __future__ import annotations
 

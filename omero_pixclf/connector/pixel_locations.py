@@ -1,4 +1,4 @@
-"""Find where a server stores an image's pixels: a registered OME-Zarr, imported files, or files of planes."""
+"""Find where a server stores the pixels of its images: registered OME-Zarr, imported files, or its own plane files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the ilastik projects attached nearest to an object: to itself, its containers or its contents."""
+"""Find the nearest classifier projects attached to an object, its parents or its children."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make patterns for HQL's ``like`` from plain text, with the wildcards in the text escaped.
+"""Patterns for HQL's ``like`` from plain text, with all other wildcards escaped.
 
 ``_`` and ``%`` are wildcards of ``like`` and frequent in ids and file names: the prefix ``run_1_`` also matches
 ``run_12``. Therefore every pattern is made here, which a test checks.

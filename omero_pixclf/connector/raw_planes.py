@@ -1,4 +1,4 @@
-"""Write pixels to OMERO's raw pixels store in parts that fit a message: planes, bands of rows, or pyramid tiles.
+"""Upload pixels through a raw pixels store: planes, rows of planes, or tiles of a pyramid.
 
 OMERO.server stores planes of more than 3192 x 3192 pixels as pyramids (except floating point). These are written tile
 by tile, in the order of planes and with the server's tile size; the first tile determines the layout of the file.

@@ -1,4 +1,4 @@
-"""Key-value pairs of opt-ins and requests: convert recipes to pairs and pairs to recipes.
+"""Key-value annotations by which users opt containers in for the watcher or request runs.
 
 Keys: ``Recipe`` (the name of one of the watcher's recipes, a name for a new recipe, or a whole recipe as TOML),
 ``Project`` (``FileAnnotation:12`` or the name of an attached ``.ilp``), and any key of a recipe such as

@@ -1,4 +1,4 @@
-"""OMERO.scripts on a server: install, replace and find them, and read their parameters."""
+"""Scripts on a server: install, replace, find, read the parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the pixels of OMERO images: regions as hypercubes and tiles, through one raw store per image."""
+"""Read pixels from OMERO: regions as hypercubes or tiles, through one raw pixels store per image."""
 
 from __future__ import annotations
 

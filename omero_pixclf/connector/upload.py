@@ -1,4 +1,4 @@
-"""Create images and containers in OMERO; pixels come from any reader, plane by plane."""
+"""Create images, plates and containers in OMERO and upload their pixels."""
 
 from __future__ import annotations
 

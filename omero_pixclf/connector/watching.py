@@ -1,4 +1,4 @@
-"""Queries of the watcher: containers by name or opt-in, requests, and the state of each image."""
+"""Queries of the watcher: containers by name or opted in, requests, and the state of each image."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pixels straight from the files in which a server keeps them, where the user mounted its storage and allows it."""
+"""Read pixels from mounted files of an OMERO server's storage instead of through the server."""

@@ -1,4 +1,4 @@
-"""Whether a file and the server give the same pixels, by a few places that tell most."""
+"""Compare pixels of a file with the server's, at a few places that reveal most differences."""
 
 from __future__ import annotations
 

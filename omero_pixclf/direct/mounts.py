@@ -1,4 +1,4 @@
-"""A server's storage as it is mounted here: from its paths to ours, and never out of what the user named."""
+"""Map paths of a server's storage to mounted folders, and never to a path outside them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The file that holds an image's pixels, opened here as the image that the server knows."""
+"""Open the file with an image's pixels as the image that the server knows."""
 
 from __future__ import annotations
 

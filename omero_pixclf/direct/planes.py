@@ -1,4 +1,4 @@
-"""Files of bare planes, as OMERO keeps pixels that were uploaded without a file of their own."""
+"""Read OMERO's plane files, which store the pixels of uploaded images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A source whose pixels come from files where they can, and from the server where they cannot."""
+"""A pixel source that reads files if possible, and otherwise through the server."""
 
 from __future__ import annotations
 

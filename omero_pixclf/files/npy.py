@@ -1,4 +1,4 @@
-"""NumPy ``.npy`` files, read and written block by block."""
+"""Read and write NumPy ``.npy`` files block by block."""
 
 from __future__ import annotations
 

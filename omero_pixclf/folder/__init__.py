@@ -1,1 +1,1 @@
-"""A folder as a backend: results of runs, their ledger, tables and outlines."""
+"""A results folder instead of OMERO: results of runs over files, with ledger, tables and outlines."""

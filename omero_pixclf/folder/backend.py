@@ -1,4 +1,4 @@
-"""Folders as both edges of a run: images in one, results in another.
+"""Source and sink of a run over files: images in one folder, results in another.
 
 Results lie in ``<root>/<recipe>/<image>-<key's hash>/<run>/``: the maps, ``objects.geojson`` and ``ledger.json``, which
 says ``complete`` last of all. A folder without that word is debris, which the next run removes. Tables and pictures of

@@ -1,4 +1,4 @@
-"""All images that a file holds or is a part of: those of a plate, of a store, of an OME-TIFF set."""
+"""Find all images of a file, or of the plate, store or OME-TIFF set that it belongs to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlines as GeoJSON, as QuPath and other viewers read it: coordinates in pixels, with plane and class."""
+"""Write outlines as GeoJSON for QuPath and other viewers: coordinates in pixels, with plane and class."""
 
 from __future__ import annotations
 

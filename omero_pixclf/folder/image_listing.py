@@ -1,4 +1,4 @@
-"""The image files in a folder and its folders: each real file once, and those that cannot be read with the reason."""
+"""List the image files in a folder and its subfolders, each once, and the reason for unreadable ones."""
 
 from __future__ import annotations
 

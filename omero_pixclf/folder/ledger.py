@@ -1,4 +1,4 @@
-"""The ledger of a results folder: one JSON file in every folder that a run makes, readable by people."""
+"""The ledger of a results folder: one JSON file in each folder of a run, readable by people."""
 
 from __future__ import annotations
 

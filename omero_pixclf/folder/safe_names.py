@@ -1,4 +1,4 @@
-"""Names for files and folders that are made of people's own names."""
+"""Convert names of images and recipes to valid names of files and folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables as CSV for people and as Parquet for programs; Parquet keeps the declared kinds, units and descriptions.
+"""Write tables as CSV and Parquet; Parquet keeps types, units and descriptions.
 
 What was not measured is an empty field in CSV and null in Parquet. Text stays as it is, in CSV too: programs find rows
 by it. (A spreadsheet takes a name that starts with ``=`` for a formula unless the column is imported as text.)

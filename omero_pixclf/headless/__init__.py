@@ -1,1 +1,1 @@
-"""ilastik's headless command line on files."""
+"""The logic of ``omero-pixclf predict``: ilastik's headless command line on files."""

@@ -1,4 +1,4 @@
-"""A project applied to files, one after the other; a file that fails does not stop the others."""
+"""Apply a project to several files; a file that fails does not stop the others."""
 
 from __future__ import annotations
 

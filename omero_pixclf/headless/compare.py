@@ -1,4 +1,4 @@
-"""How two result files differ: names, shapes, types, attributes, pixels."""
+"""Compare two result files: names, shapes, types, attributes, pixels."""
 
 from __future__ import annotations
 

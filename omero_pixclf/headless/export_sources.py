@@ -1,4 +1,4 @@
-"""What can be exported of a project applied to an image: ilastik's export sources."""
+"""ilastik's export sources: the results of a project that can be exported."""
 
 from __future__ import annotations
 

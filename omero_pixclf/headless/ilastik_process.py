@@ -1,4 +1,4 @@
-"""A user's own ilastik behind the same interface: run as a process, for results or for comparison.
+"""Run an installed ilastik as a process, for its results or for a comparison.
 
 ilastik executes what is pickled in a project file: give it only projects that you trust.
 """

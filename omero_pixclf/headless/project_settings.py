@@ -1,4 +1,4 @@
-"""What a project file itself says about exporting; ilastik takes these settings where the command line gives none."""
+"""Read export settings from a project file, which ilastik uses unless the command line sets them."""
 
 from __future__ import annotations
 

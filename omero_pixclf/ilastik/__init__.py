@@ -1,1 +1,1 @@
-"""ilastik's files: reading an `.ilp`, natively and without unpickling anything."""
+"""Read ilastik projects (``.ilp``) without ilastik and without unpickling."""

@@ -1,4 +1,4 @@
-"""vigra's decision trees: from two arrays of numbers each to nodes and leaves whose every reference is known to hold.
+"""Decode vigra's decision trees from two arrays of numbers, and check every reference.
 
 A tree is stored as ``topology`` (integers) and ``parameters`` (floats). The topology begins with the number of features
 and of classes; the root node follows. A node is its kind, where its parameters begin, and for a threshold node its left

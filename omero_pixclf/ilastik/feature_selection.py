@@ -1,4 +1,4 @@
-"""Which features a project computes: ilastik's table of filters by scales."""
+"""The features of a project: ilastik's table of filters and scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The brush strokes of a project: which pixels were given which class."""
+"""Read the brush strokes of a project: the labelled pixels of each class."""
 
 from __future__ import annotations
 

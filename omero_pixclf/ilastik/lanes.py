@@ -1,4 +1,4 @@
-"""What a project says about the image it was trained on."""
+"""Read a project's information about its training images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ilastik project file (``.ilp``) as frozen data. Nothing in it is ever unpickled or executed."""
+"""Read an ilastik project file (``.ilp``) as frozen data. Nothing in it is unpickled or executed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ilastik's classifier: vigra's random forests, read into plain arrays and checked node by node."""
+"""Read ilastik's classifier, random forests of vigra, as plain arrays, and check each node."""
 
 from __future__ import annotations
 

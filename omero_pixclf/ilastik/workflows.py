@@ -1,4 +1,4 @@
-"""ilastik's workflows by name: which are applied here, and what can be done with the others."""
+"""ilastik's workflows by name: which ones can be applied, and advice for the others."""
 
 from __future__ import annotations
 

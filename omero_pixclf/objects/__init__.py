@@ -1,1 +1,1 @@
-"""Maps to objects: threshold, label, outline, measure."""
+"""From probabilities to objects: threshold, label, measure, outline."""

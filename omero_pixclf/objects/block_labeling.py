@@ -1,4 +1,4 @@
-"""Label images larger than memory block by block, and merge the labels of objects that cross block borders.
+"""Label images larger than memory block by block, and join labels across blocks exactly.
 
 The result equals `label.label_components` of the whole image, number for number. The first pass labels each block
 alone and writes provisional numbers. Then pairs of numbers that touch across a block border are collected. The second

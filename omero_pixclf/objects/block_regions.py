@@ -1,4 +1,4 @@
-"""What is known of objects that are seen block by block: merged from what each block shows of them."""
+"""Merge the statistics of objects that extend over several blocks."""
 
 from __future__ import annotations
 

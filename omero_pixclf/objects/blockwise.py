@@ -1,4 +1,4 @@
-"""`find`, `measure` and `trace_outlines` for images larger than memory, with the same results.
+"""Segment, measure and outline images larger than memory, with the same results.
 
 Arrays are read and written box by box: memory-mapped ones of numpy, or those of zarr or h5py. What is in memory is a
 few boxes, a few numbers per object, and in the end the table or the outlines of one time point.

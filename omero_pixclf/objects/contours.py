@@ -1,4 +1,4 @@
-"""Cracks between pixels followed to closed rings, for all objects of a plane at once.
+"""Follow the cracks between pixels to closed rings, for all objects of a plane at once.
 
 The border of an object runs along the cracks between its pixels and others. Each straight piece of it is found by
 comparing the plane with itself shifted by one; the piece that follows is told by the two pixels ahead. Only the last

@@ -1,4 +1,4 @@
-"""Convex hulls of objects, as numbers of pixels whose centres lie in the hull of the object's pixel centres.
+"""Pixel counts of the objects' convex hulls; a pixel counts if its centre is in the hull of pixel centres.
 
 Counted so, whatever is convex as far as pixels can be has a hull of its own size. In a plane Pick's theorem counts
 them: area + half the points on the line + 1.

@@ -1,4 +1,4 @@
-"""What the pixels of objects hold: sums, extremes and spread per object, in float64."""
+"""Sum, minimum, maximum and variance of each object's pixels, in float64."""
 
 from __future__ import annotations
 

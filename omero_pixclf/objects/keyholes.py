@@ -1,4 +1,4 @@
-"""A polygon with holes as one ring, which is all that a Polygon of OMERO can hold.
+"""Convert a polygon with holes to one ring, because a Polygon in OMERO has no holes.
 
 The ring goes round the object and, over a bridge of no width, round each hole in the opposite direction (as in a
 keyhole). Its area, and whether a point lies in it by either rule (even-odd, non-zero), are those of the polygon.

@@ -1,4 +1,4 @@
-"""From foreground to numbered objects: connected components per plane or through z, each time point by itself.
+"""Label connected components, in each plane or through z, for each time point.
 
 Label images are ``(t, z, y, x)`` int32, 0 is background. Objects of a time point are numbered from 1 in raster order
 (z, then y, then x, of an object's first pixel), as ilastik numbers them; every time point starts again at 1.

@@ -1,4 +1,4 @@
-"""Bitmaps of objects, cut out of a label image without looking at it once per object."""
+"""Cut the bitmap of each object out of a label image in one pass."""
 
 from __future__ import annotations
 

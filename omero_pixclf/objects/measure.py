@@ -1,4 +1,4 @@
-"""Labelled objects to a table: one row per object, declared types and units, the same columns for every image.
+"""Measure labelled objects: a table with one row per object and the same typed columns for every image.
 
 A container's images are measured into one table, whether their objects lie in planes (2D) or in volumes (3D), and
 whether their pixels have a size or not. So every table has all columns, and those that mean nothing for an object

@@ -1,4 +1,4 @@
-"""Place and extent of objects, from their spans: sums of powers of coordinates in closed form."""
+"""Position, size and moments of objects from their runs of pixels, in closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outlines of labelled objects as polygons and masks."""
+"""Outlines of labelled objects as polygons or masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perimeters and surfaces by counting how often lines cross the border (Crofton's formula).
+"""Perimeter and surface area of objects by Crofton's formula (numbers of intersections with lines).
 
 Counting pixel edges overestimates slanted borders by up to 41 %; counting crossings of parallel lines in several
 directions does not. For lines in a direction k that are ``a`` apart (2D: a length, 3D: an area per line) and cross a

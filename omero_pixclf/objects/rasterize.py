@@ -1,4 +1,4 @@
-"""Outlines back to label images: what a viewer's drawing of them covers."""
+"""Draw outlines into a label image, with the pixels that viewers show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Label images as horizontal spans: what outlines and measurements are computed from.
+"""Label images as runs of pixels along x, from which outlines and measurements are computed.
 
 A span is a run of equal label along x. Sums over spans cost far less than sums over pixels, and everything that
 depends on an object's place and form alone is such a sum.

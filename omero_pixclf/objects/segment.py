@@ -1,4 +1,4 @@
-"""Probability maps to labelled objects, as a recipe's ``[objects]`` section says."""
+"""Segment probability maps to labelled objects: threshold, label, filter by size, split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Form of objects: border, axes, roundness, solidity, direction, and how far the next one is, as table columns.
+"""Shape columns of objects: border, axes, roundness, solidity, orientation, distance to the nearest object.
 
 Lengths are in pixels of x; where the pixel size is known, the other axes' pixels count as so many of them as they are
 long, else all count alike.

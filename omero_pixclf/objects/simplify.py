@@ -1,4 +1,4 @@
-"""Fewer points on an outline, never further from it than asked.
+"""Remove points of an outline within a maximum distance.
 
 Ramer's and Douglas and Peucker's algorithm, with one change for the stairs that pixels make: the new line goes through
 the middles of the steps rather than their corners (a slanted edge is then straight within half a pixel, while any

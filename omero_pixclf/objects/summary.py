@@ -1,4 +1,4 @@
-"""One image in a few numbers: how many objects, how much of it they cover, how sure the classifier was, how sharp."""
+"""Summary of one image: object counts, area fractions, uncertainty, sharpness."""
 
 from __future__ import annotations
 

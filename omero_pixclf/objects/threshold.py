@@ -1,4 +1,4 @@
-"""From maps to foreground: one class's probability above a level, or where that class is the most probable one."""
+"""Foreground from probability maps: above a threshold, by hysteresis, or the most probable class."""
 
 from __future__ import annotations
 

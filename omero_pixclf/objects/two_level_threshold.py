@@ -1,4 +1,4 @@
-"""ilastik's two-level thresholding: what its object classification and tracking workflows call "Threshold"."""
+"""ilastik's two-level (hysteresis) thresholding, as in its object classification and tracking workflows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Touching objects parted by a watershed on their distance map or on their probability map.
+"""Split touching objects by a watershed on their distance or probability map.
 
 A peak counts as an object of its own where the way to any higher one leads down by at least a given depth (the
 "h-maxima" of Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4); the watershed then floods from the

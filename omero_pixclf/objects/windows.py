@@ -1,4 +1,4 @@
-"""Parts of a large label image that hold whole objects, so that what is done object by object needs no more memory."""
+"""Divide a large label image into windows that contain whole objects."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The script in OMERO.web."""
+"""The script in OMERO.web: its form, and the run that it starts."""

@@ -1,4 +1,4 @@
-"""Gaussian kernels with ilastik's radii and roundings."""
+"""Gaussian kernels with ilastik's radii and rounding."""
 
 from __future__ import annotations
 

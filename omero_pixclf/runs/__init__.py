@@ -1,1 +1,1 @@
-"""A run: plan, one image from start to end, many images, the report."""
+"""A run: its plan, the processing of its images, its state, and the results of its containers."""

@@ -1,4 +1,4 @@
-"""From an open image to what is in it: maps, labels, measurements. Nothing is stored here.
+"""Analyse an open image: probabilities, labels, measurements. Stores nothing.
 
 An image whose arrays fit into the memory allowed is worked on whole, as here; larger ones, and those that several
 workers share, in pieces (`omero_pixclf.runs.blocks.block_plan`), with the same results.

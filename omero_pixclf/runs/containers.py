@@ -1,4 +1,4 @@
-"""A container's results: one summary row per image, all its objects, and the pictures, from what its images left."""
+"""Results of a container from its images' files: summary table, object table, pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever fails while a picture is drawn costs that picture, never an image's results or a container's tables."""
+"""Catch errors while a picture is drawn, so that results and tables are not lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images of a container that are without results, with their reasons, as a file to attach."""
+"""A CSV file of a container's images without results, with the reasons."""
 
 from __future__ import annotations
 

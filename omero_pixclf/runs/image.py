@@ -1,4 +1,4 @@
-"""One image from its pixels to its stored results."""
+"""Process one image from its pixels to its stored results."""
 
 from __future__ import annotations
 

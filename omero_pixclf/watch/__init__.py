@@ -1,1 +1,1 @@
-"""The service: watches containers, serves requests, and shows what it does on a page."""
+"""The watcher: a service that processes new images and requests, with a status page."""

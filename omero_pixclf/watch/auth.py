@@ -1,4 +1,4 @@
-"""Authentication of the status page: token or proxy login, allowed host names, and protection of forms (CSRF).
+"""Authentication for the status page, and protection of its forms.
 
 Without a token or a proxy, only this machine can reach the page. A request must then use one of the page's own host
 names, so that no other site can resolve its name to this address (DNS rebinding). A form is accepted only with a

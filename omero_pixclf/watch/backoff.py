@@ -1,4 +1,4 @@
-"""Failures of images in the state database: when a failed image is tried again, and when it is set aside.
+"""When a failed image is retried, and when it is set aside.
 
 An image that fails during processing is tried ``attempts`` times and then set aside, since each attempt costs its whole
 computation. An image that the plan refuses (missing permission, wrong channels) is checked again without limit, since a

@@ -1,4 +1,4 @@
-"""Run the recipe on one container whose lease is held; record the events, and resume after an interruption."""
+"""Run a recipe on one container while holding its lease, and record the run's state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image source and result sink with a guard: they pass only chosen images, and can end a run between its steps."""
+"""Wrap source and sink of a run so that only chosen images pass, and the run can be stopped between steps."""
 
 from __future__ import annotations
 

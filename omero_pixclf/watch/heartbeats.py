@@ -1,4 +1,4 @@
-"""Heartbeats of the watchers in the state database: which watchers run, and whether they are healthy."""
+"""Watchers and their health in the state database, for ``--check``."""
 
 from __future__ import annotations
 

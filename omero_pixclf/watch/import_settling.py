@@ -1,4 +1,4 @@
-"""Detect that the import of an image has finished: its metadata has not changed for some seconds.
+"""Detect that an image's import has finished: its metadata has not changed for a while.
 
 Time is that of a monotonic clock, so setting the system clock neither shortens nor lengthens the wait.
 """

@@ -1,4 +1,4 @@
-"""Id of a watcher's installation: a file in its folder of runs, independent of processes and host names."""
+"""The identity of a watcher's installation: a file in its runs folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guard of the watcher's runs: holds and renews the lease of a container, and abandons work at a stop."""
+"""Renew a container's lease during a run, and stop the run if the lease is lost."""
 
 from __future__ import annotations
 

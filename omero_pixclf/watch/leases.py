@@ -1,4 +1,4 @@
-"""Leases on containers: among all watchers with the same state database, one at a time processes a container.
+"""Leases: one run at a time on a container, among all watchers with one state database.
 
 A lease is valid as long as its holder renews it. To find that out, an observer looks at it twice, so clocks of
 different hosts are never compared. A lease is free if its process is gone from the observer's own place (host and

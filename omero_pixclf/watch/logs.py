@@ -1,4 +1,4 @@
-"""Log format of the watcher: lines for people, or one JSON object per line."""
+"""Log lines as text, or as one JSON object per line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watcher as a service: a pass at regular intervals, heartbeats, signals, and an orderly stop."""
+"""The service around single passes: scheduler, heartbeat, signals, orderly stop."""
 
 from __future__ import annotations
 

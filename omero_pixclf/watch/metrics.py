@@ -1,4 +1,4 @@
-"""Metrics of the watcher for Prometheus."""
+"""Metrics for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocol of the watcher's backend (targets, their images, runs) and the data that it exchanges with the watcher."""
+"""Protocol of the watcher's backend: containers to watch, states of their images, and runs."""
 
 from __future__ import annotations
 

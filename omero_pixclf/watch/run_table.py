@@ -1,4 +1,4 @@
-"""Runs of the watcher in the state database: which are running, which must be resumed, and their progress."""
+"""The watcher's runs in the state database: running, interrupted and finished ones."""
 
 from __future__ import annotations
 

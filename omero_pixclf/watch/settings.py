@@ -1,4 +1,4 @@
-"""Settings of the watcher: read from a TOML file and validated."""
+"""The watcher's settings, read from one TOML file and validated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State database of the watcher (SQLite or PostgreSQL): its tables, how it is opened, and the process that uses it.
+"""The watcher's state database, which several watchers can share: failures, runs, pauses, leases.
 
 Several watchers may share a database. Which images are due is not stored here; OMERO's ledger knows that.
 """

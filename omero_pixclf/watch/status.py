@@ -1,4 +1,4 @@
-"""State of the watcher for the status page, the metrics and the health check: containers, requests, current work."""
+"""The watcher's status: containers as of the last pass, current work, health."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HTML of the status page and of its login page, rendered from templates."""
+"""Render the status page with Jinja2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notifications to systemd (ready, alive, stopping), sent to the socket named in ``NOTIFY_SOCKET``."""
+"""Notify systemd of the service's state through the socket in ``NOTIFY_SOCKET``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One pass of the watcher over all targets: find the images that are due, process them, and answer requests."""
+"""One pass over all containers and requests; the service repeats it, ``--once`` does one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Web server of the watcher: the status page with its buttons, ``/healthz`` and ``/metrics``."""
+"""The web server of the watcher: status page, ``/healthz`` and ``/metrics``."""
 
 from __future__ import annotations
 

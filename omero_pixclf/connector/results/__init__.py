@@ -1,1 +1,1 @@
-"""Results of runs in OMERO: write, find, replace and remove ROIs, tables, files and ledger entries."""
+"""Results of a run in OMERO: write, find, replace and remove them."""

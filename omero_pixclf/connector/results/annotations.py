@@ -1,4 +1,4 @@
-"""Make links to annotations, and find the annotations that carry a run's mark."""
+"""Annotations of containers: link them, and tell those of this program from others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of a container: store and attach them under a ledger entry, read them, remove rows of undone images."""
+"""The tables of a container: store them with their ledger entry, attach, read, and remove rows of undone images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delete this user's own objects, by id; objects of other users are never deleted with them."""
+"""Delete objects by id, only this user's own, after checking what else would be deleted."""
 
 from __future__ import annotations
 

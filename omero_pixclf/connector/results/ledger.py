@@ -1,4 +1,4 @@
-"""The ledger: map annotations that record which run wrote results on which object, in key-value pairs.
+"""The ledger: one key-value annotation per run and image, readable by people, with which results are found again.
 
 An entry is written as ``running`` before all other results and as ``complete`` after them. Its mark, which contains
 the entry's id, is in the description of every ROI, file and table that the run writes; images that the run creates are

@@ -1,4 +1,4 @@
-"""Find and remove results without a ledger entry, by the marks in their descriptions.
+"""Find and remove results without a ledger entry, by their own marks.
 
 A server still executes the request of a client that has died, possibly after the next run has looked for unfinished
 results. Marks are saved together with the objects. So results without an entry, or under an entry of a dead process,

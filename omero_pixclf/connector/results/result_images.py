@@ -1,4 +1,4 @@
-"""Find the images that runs of any user created: they are results and not inputs of other runs.
+"""Find images that runs of any user created, which are results and no inputs of other runs.
 
 A run links each image that it creates to the ledger entry of the source image, and writes its mark into the
 description. Link or mark is enough to exclude an image from the inputs: people edit descriptions, and an entry can be

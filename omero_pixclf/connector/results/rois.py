@@ -1,4 +1,4 @@
-"""Save outlines as OMERO ROIs and read them back: one Roi per object, with all its shapes."""
+"""Convert outlines to OMERO's ROIs and back: one ROI per object, with all its shapes."""
 
 from __future__ import annotations
 

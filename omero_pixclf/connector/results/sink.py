@@ -1,4 +1,4 @@
-"""Results into OMERO: ROIs, maps, tables and attachments of runs, kept apart and replaceable by the ledger."""
+"""Write results into OMERO: ROIs, maps, tables and attachments, each linked to its run by the ledger."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attach tables to containers and images, such that OMERO.web and OMERO.parade show the right one.
+"""Attach a container's tables where OMERO.web and OMERO.parade look for them.
 
 Both list all attachments of type OMERO.tables of a container, of any namespace, in an order that changes from call to
 call, and OMERO.parade uses the first. Therefore only one table of a user is attached to a container itself: the

@@ -1,4 +1,4 @@
-"""Write tables to OMERO.tables and read them back, with declared column types."""
+"""Convert tables to OMERO's tables and back, with declared column types."""
 
 from __future__ import annotations
 

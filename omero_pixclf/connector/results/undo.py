@@ -1,4 +1,4 @@
-"""Undo a run: remove exactly what it wrote, except result images on which other users have drawn ROIs."""
+"""Undo a run: remove exactly what it wrote, except new images on which others have drawn ROIs."""
 
 from __future__ import annotations
 

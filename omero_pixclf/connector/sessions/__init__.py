@@ -1,1 +1,1 @@
-"""Sessions on an OMERO server: login, TLS, permissions, and service calls bound to a group."""
+"""Log in to OMERO and call its services in the right group."""

@@ -1,4 +1,4 @@
-"""Translate the exceptions of OMERO and Ice into omero_pixclf's own errors, by one table."""
+"""Translate exceptions of OMERO and Ice into this package's errors."""
 
 from __future__ import annotations
 

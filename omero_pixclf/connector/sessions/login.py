@@ -1,4 +1,4 @@
-"""Find the server's address and the password or session key to log in with.
+"""Find server address, user and password or session from options, environment, files and stored sessions.
 
 Secrets come from OMERO's session store (``omero login``), the environment, a file with mode 0600 or a prompt on a
 terminal. They never come from a command-line argument, which a process list would show, and no message contains them.

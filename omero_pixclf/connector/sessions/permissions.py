@@ -1,4 +1,4 @@
-"""Check before any work whether this user may write results to an object."""
+"""Check whether this user may write results to an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""OMERO's services bound to one group: every call on them, and on the proxies they return, has the call context.
+"""OMERO's services with the call context of one group, also for the services that they return.
 
 A server runs a call without a context in the session's own group. This also applies to calls on stateful services
 (``save`` of a raw store, calls on a table or on the handle of a delete). A context that must be given with each call

@@ -1,4 +1,4 @@
-"""A user's session on an OMERO server: log in, keep alive, reconnect after a fault, query, and close."""
+"""A session on an OMERO server: open it, keep it alive, reconnect, close it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verify the server's TLS certificate; omero-py does so only if it is given trusted certificates."""
+"""Verify the server's TLS certificate, which omero-py does not do by default."""
 
 from __future__ import annotations
 

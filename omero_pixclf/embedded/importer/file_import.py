@@ -1,4 +1,4 @@
-"""Importing image files into OMERO: find them, then import them as files or upload their pixels."""
+"""Import image files into OMERO: find them, then import them as files or upload their pixels."""
 
 from __future__ import annotations
 

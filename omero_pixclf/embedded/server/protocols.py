@@ -1,4 +1,4 @@
-"""Protocol of the running server: the attributes that a request, a login and a script processor use of it."""
+"""Protocol of the running server: what requests, logins and script processors use of it."""
 
 from __future__ import annotations
 

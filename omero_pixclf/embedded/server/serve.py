@@ -1,4 +1,4 @@
-"""Running the server in the foreground: `omero-pixclf embedded start`."""
+"""Run the server in the foreground, for ``omero-pixclf embedded start``."""
 
 from __future__ import annotations
 

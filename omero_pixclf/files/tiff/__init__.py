@@ -1,1 +1,1 @@
-"""TIFF and OME-TIFF files: read, written, checked."""
+"""Read, check and write TIFF and OME-TIFF."""

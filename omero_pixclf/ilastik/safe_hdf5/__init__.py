@@ -1,1 +1,1 @@
-"""A reader of HDF5 in Python that survives hostile files: every offset is checked, nothing is executed."""
+"""A reader of HDF5 in Python for hostile files: every offset is checked, nothing is executed."""

@@ -1,4 +1,4 @@
-"""Reading a few groups and datasets of an HDF5 file that nobody vouches for.
+"""Read groups and datasets of an untrusted HDF5 file.
 
 The HDF5 library trusts its files: broken ones make it crash, loop, or allocate what they claim, and links, virtual
 datasets and filters lead it out of the file. Projects use little of the format, so that little is read here, in Python,

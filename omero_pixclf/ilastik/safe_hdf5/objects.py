@@ -1,4 +1,4 @@
-"""HDF5's objects: headers, their messages, and the links of groups (HDF5 File Format Specification, version 3).
+"""Parse HDF5 object headers, messages and group links (HDF5 File Format Specification, version 3).
 
 Read are superblocks 0 to 3, both kinds of object headers, groups as symbol tables, as link messages and as dense links.
 """

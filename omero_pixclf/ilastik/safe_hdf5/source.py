@@ -1,4 +1,4 @@
-"""The bytes of an HDF5 file, taken with every offset checked and all work counted."""
+"""Read the bytes of an HDF5 file with every offset checked and all work limited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""HDF5's values: types, extents, storage and filters of datasets and attributes, as numpy arrays.
+"""Decode HDF5 types, dataspaces, layouts and filters of datasets and attributes to numpy arrays.
 
 Read are integers, IEEE floats, booleans, opaque bytes, and strings of fixed or variable length; stored compactly,
 contiguously or in chunks, plain or with the filters deflate, shuffle and fletcher32. All else is refused by name.

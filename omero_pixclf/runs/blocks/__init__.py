@@ -1,1 +1,1 @@
-"""Images larger than memory: block by block, and put together."""
+"""Process images larger than memory block by block, and merge the blocks."""

@@ -1,4 +1,4 @@
-"""Arrays of an image in a folder, a file per block, which several processes fill at the same time.
+"""Arrays in a folder with one file per block, written by several processes at the same time.
 
 A block is written whole or not at all, under its own name: whoever does it again writes the same, and processes on
 different machines never write to the same file. What is in memory is what was asked for.

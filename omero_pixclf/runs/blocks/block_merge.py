@@ -1,4 +1,4 @@
-"""What the blocks of an image show of its objects, put together across their seams."""
+"""Merge the objects of an image's blocks across their borders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image cut into pieces of work that several workers share: which there are, and which are done.
+"""Divide an image into tasks for several workers, and list those that are not done.
 
 ::
 

@@ -1,4 +1,4 @@
-"""What pieces of an image leave, as arrays to save: objects counted, outlines, sums."""
+"""Save and load the results of blocks as arrays: object statistics, outlines, sums."""
 
 from __future__ import annotations
 

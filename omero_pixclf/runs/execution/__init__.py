@@ -1,1 +1,1 @@
-"""How images are worked on: in this process, in several, on a dask cluster, by jobs of a batch system."""
+"""Execute a run's images: in this process, in several, on a dask cluster, or in jobs of a batch system."""

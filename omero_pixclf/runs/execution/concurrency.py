@@ -1,4 +1,4 @@
-"""How many images may be read, computed and written at a time, also by processes that know nothing of each other.
+"""Limit how many images are read, computed and written at the same time, also across processes.
 
 A server's gates are locks on files of one folder: whoever dies lets go of them, since the system closes its files.
 """

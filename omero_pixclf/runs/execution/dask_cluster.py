@@ -1,4 +1,4 @@
-"""Many images, whole or in pieces, over the workers of a dask.distributed cluster, on this machine or on others."""
+"""Process images, whole or in blocks, with the workers of a dask.distributed cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where worker processes come from: what they import is imported once, and while the run is still being planned.
+"""Start worker processes from a fork server that has imported the package.
 
 On Linux they are forked from a process that has imported the modules and has done nothing else: it has no threads and
 no connections that could be inherited. It ends with this process. Elsewhere each worker is spawned, and imports all by

@@ -1,4 +1,4 @@
-"""Workers as jobs of a batch system (Slurm, PBS), by dask-jobqueue: a scheduler here, workers where there is room.
+"""Start dask workers as jobs of a batch system (Slurm, PBS) with dask-jobqueue.
 
 Scheduler, workers and this process talk over TLS with certificates made for the run: what goes over these lines lets
 its reader act in OMERO as this user. Workers find their certificates in a folder that both see, readable by the user

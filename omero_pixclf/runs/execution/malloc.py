@@ -1,4 +1,4 @@
-"""How a process that is not ours keeps its memory: as the C library would by itself."""
+"""Reset the memory allocator of a worker process to the C library's defaults."""
 
 from __future__ import annotations
 

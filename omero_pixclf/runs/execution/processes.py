@@ -1,4 +1,4 @@
-"""Many images, whole or in pieces, over a pool of processes; whoever dies gives its work back."""
+"""Process images, whole or in blocks, in a pool of processes; work of a lost process is repeated."""
 
 from __future__ import annotations
 

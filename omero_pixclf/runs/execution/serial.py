@@ -1,4 +1,4 @@
-"""Many images, each to its own end: a failed one is recorded and the others go on."""
+"""Process images one after the other; a failure is recorded and the others continue."""
 
 from __future__ import annotations
 

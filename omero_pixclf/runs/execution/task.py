@@ -1,4 +1,4 @@
-"""What a worker is given: a whole image, or a piece of one (`omero_pixclf.runs.blocks.block_plan`)."""
+"""A worker's task: a whole image, or one block of it."""
 
 from __future__ import annotations
 

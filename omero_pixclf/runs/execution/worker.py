@@ -1,4 +1,4 @@
-"""A worker process: takes images, or pieces of them, from its parent, works on them, and tells how each ended."""
+"""A worker process: receives tasks from its parent, executes them, and reports each result."""
 
 from __future__ import annotations
 

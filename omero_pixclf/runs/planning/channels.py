@@ -1,4 +1,4 @@
-"""Which of an image's channels and which of a project's classes a recipe means."""
+"""Resolve the channels and classes of a recipe to those of an image and a project."""
 
 from __future__ import annotations
 

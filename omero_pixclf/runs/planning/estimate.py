@@ -1,4 +1,4 @@
-"""How long a run will take and how much it will find, from a few of its images."""
+"""Estimate the duration and the number of objects of a run from a few images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plan: every image of the targets, and for each what will happen to it and why, before any work."""
+"""The plan of a run: for each image of the targets a decision and its reason, before any work."""
 
 from __future__ import annotations
 

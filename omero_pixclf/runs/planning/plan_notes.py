@@ -1,4 +1,4 @@
-"""What people should know of a plan although nothing is refused: a choice that was made for them."""
+"""Notes about a plan, such as automatic choices, that users should know."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an image takes in memory and on disk, and what there is of both."""
+"""Memory and disk space needed by an image, and what is available."""
 
 from __future__ import annotations
 

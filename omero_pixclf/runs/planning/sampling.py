@@ -1,4 +1,4 @@
-"""Which of many images are shown, so that no picture is made of the others."""
+"""Choose which of many images are shown in pictures."""
 
 from __future__ import annotations
 

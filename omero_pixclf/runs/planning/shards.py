@@ -1,4 +1,4 @@
-"""Static shares of a run's images, for workers that know nothing of each other."""
+"""Divide a run's images into shards for independent commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many workers a run gets on a machine, with how many threads and how much memory each."""
+"""Choose the number of workers on a machine, and threads and memory of each."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A run's folder: its manifest, kept files, resuming and merging."""
+"""A run's folder: manifest, images' files, resuming and merging."""

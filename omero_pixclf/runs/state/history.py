@@ -1,4 +1,4 @@
-"""Earlier runs, put together from the ledger's records of single images."""
+"""Group ledger records of single images to runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each image of a run leaves on disk for its container: tables and a preview, as files of the run's folder."""
+"""Files of an image's results in the run's folder: tables and preview, for its container."""
 
 from __future__ import annotations
 

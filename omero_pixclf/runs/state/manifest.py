@@ -1,4 +1,4 @@
-"""A run's state on disk: one folder per run, in it a SQLite manifest and what each image left for the tables.
+"""A run's state on disk: a folder with a SQLite manifest of its images and their results' files.
 
 Whatever moment the process dies at, the folder says which images are done, and `--resume` goes on with the others.
 """

@@ -1,4 +1,4 @@
-"""Runs over shares of the same images, put together as one run."""
+"""Merge the manifests of a run's shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run that was cut off kept for its containers, taken over by a later run that finds its images done.
+"""Take over the results of an interrupted run whose images are already done.
 
 The rows of an image stand on its container only once that is finished. `--resume` finishes it; whoever starts anew
 instead meets images that are done and whose rows are nowhere but in the earlier run's folder.

@@ -1,4 +1,4 @@
-"""Where runs keep their state on disk: for this user alone, since previews show pixels of private groups."""
+"""Folders for the state of runs, readable by this user only, because previews show private pixels."""
 
 from __future__ import annotations
 
