@@ -15,33 +15,31 @@ from omero_pixclf.image import PixelReader, Region
 __all__ = ["SAMPLE_SIZE", "compare_with_server", "count_differing_pixels", "sample_regions"]
 
 SAMPLE_SIZE = 64
-"""Pixels along y and x of a place that is compared."""
-_SEARCH_SIZE = (
-    1024  # pixels along y and x around the middle, among which the liveliest place of a channel is looked for
-)
+"""Size of a compared region along y and x, in pixels."""
+_SEARCH_SIZE = 1024  # pixels along y and x around the middle; the most varied region is searched in them
 
 
 def compare_with_server(file: PixelReader, served: PixelReader) -> None:
-    """Read some places from both.
+    """Read some regions from the file and from the server, and compare them.
 
     Raises
     ------
     ImageError
-        Where they differ by a bit.
+        If a bit differs.
     """
     for region in sample_regions(file):
         count = count_differing_pixels(file.read(region), served.read(region))
         if count:
             raise ImageError(
-                f"{count} of {prod(region.shape)} pixels at (t, z, y, x, c) {region.start} are others than the server's"
+                f"{count} of {prod(region.shape)} pixels at (t, z, y, x, c) {region.start} differ from the server's"
             )
 
 
 def sample_regions(file: PixelReader) -> Iterator[Region]:
-    """Corners of an image's first and last plane, places at the ends of z and t, and a lively one in each channel.
+    """Yield corners of the first and last plane, regions at the ends of z and t, and a varied one in each channel.
 
-    Black corners are the same in many images. So in every channel the place is taken that differs most within itself,
-    among those around the middle of the middle plane.
+    Black corners are equal in many images. So for each channel, the region with the largest range of values around the
+    middle of the middle plane is added.
     """
     t, z, y, x, c = file.info.shape
     height, width = min(SAMPLE_SIZE, y), min(SAMPLE_SIZE, x)
@@ -56,7 +54,7 @@ def sample_regions(file: PixelReader) -> Iterator[Region]:
 
 
 def _most_varied(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
-    """The top left corner of the square whose values lie farthest apart."""
+    """Return the top left corner of the square with the largest range of values."""
     _, _, y, x, _ = file.info.shape
     spans = []
     for size in (y, x):
@@ -75,7 +73,7 @@ def _most_varied(file: PixelReader, t: int, z: int, c: int) -> tuple[int, int]:
 
 
 def count_differing_pixels(one: NDArray[Any], other: NDArray[Any]) -> int:
-    """How many pixels are not the same bit for bit; not numbers may be.
+    """Count the pixels that are not identical bit for bit; equal NaNs are identical.
 
     >>> count_differing_pixels(np.array([1.0, np.nan]), np.array([1.0, np.nan]))
     0

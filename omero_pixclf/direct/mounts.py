@@ -27,14 +27,14 @@ _LINKS = 8  # of symbolic links in a row
 
 @dataclass(frozen=True)
 class Mount:
-    """A folder of the server's that is mounted here.
+    """A folder of the server that is mounted locally.
 
     Attributes
     ----------
     local
-        Where it is mounted.
+        The local path.
     server
-        Its path on the server; "" where it is a repository's folder or the one that holds those.
+        Its path on the server; "" if it is the folder of a repository, or the one that contains repositories.
     """
 
     local: Path
@@ -44,18 +44,18 @@ class Mount:
         return f"{self.server}={self.local}" if self.server else str(self.local)
 
     def covers(self, path: PurePosixPath) -> bool:
-        """Whether this is the mount of a path on the server, as far as that was said."""
+        """Whether this mount, if its server path is known, contains a path on the server."""
         return bool(self.server) and path.is_relative_to(self.server)
 
 
 @dataclass(frozen=True)
 class DirectSettings:
-    """What may be read past the server.
+    """Settings for reading pixels directly from files.
 
     Attributes
     ----------
     check
-        ``sample``: a few places of each image are compared with what the server says; ``all``: every pixel.
+        ``sample``: a few regions of each image are compared with the server's; ``all``: every pixel.
     """
 
     mounts: tuple[Mount, ...] = ()
@@ -66,16 +66,16 @@ NOTHING_MOUNTED = DirectSettings()
 
 
 class NotMountedError(ImageError):
-    """A file lies in none of the folders that are mounted here."""
+    """A file is in none of the mounted folders."""
 
 
 def parse_mount(text: str) -> Mount:
-    """A mount from ``"/mnt/omero"`` or ``"/OMERO=/mnt/omero"`` (on the server, and here).
+    """Parse a mount: ``"/mnt/omero"`` or ``"/OMERO=/mnt/omero"`` (server path, local path).
 
     Raises
     ------
     UsageError
-        Where one of the paths is missing, or the server's is not absolute.
+        If a path is missing, or the server's is not absolute.
 
     Examples
     --------
@@ -86,35 +86,35 @@ def parse_mount(text: str) -> Mount:
     if not sign:
         server, local = "", text
     if not local or (sign and not server.startswith("/")):
-        raise UsageError(f"--direct {text!r}: expected a folder here, or SERVER_PATH=LOCAL_PATH with an absolute one")
+        raise UsageError(f"--direct {text!r}: expected a local folder, or /SERVER/PATH=LOCAL_PATH")
     here = Path(expand_home(local)).absolute()
     return Mount(here, server.rstrip("/") or ("/" if sign else ""))
 
 
 def locate_file(mounts: Sequence[Mount], where: PixelLocation) -> Path:
-    """Where the file is here, with all symbolic links followed.
+    """Return the local path of a file, with all symbolic links resolved.
 
     Raises
     ------
     NotMountedError
-        Where it is in none of the mounts, or none of those is mounted here.
+        If it is in none of the mounts, or these folders do not exist.
     ImageError
-        Where it is not there although its folder is mounted, or its path or a link leads out of the mounts.
+        If it does not exist in a mounted folder, or its path or a link leads out of the mounts.
     """
     file = where.file
     if ".." in PurePosixPath(str(file)).parts or "\0" in str(file):
-        raise ImageError(f"{file}: a path that leads out of its folder is not followed")
+        raise ImageError(f"{file}: a path that leads out of its folder is not allowed")
     tried = [path for mount in mounts for folder, path in _candidates(mount, where) if folder.is_dir()]
     if not tried:
         raise NotMountedError(f"{file}: in none of {', '.join(map(str, mounts))}")
     found = next((path for path in tried if os.path.lexists(path)), None)
     if found is None:
-        raise ImageError(f"{file}: not found here as {' or '.join(map(str, tried))}")
+        raise ImageError(f"{file}: not found locally as {' or '.join(map(str, tried))}")
     return resolve_in_mounts(mounts, found)
 
 
 def _candidates(mount: Mount, where: PixelLocation) -> Iterator[tuple[Path, Path]]:
-    """The paths that a file can have here, each with the folder that must be there for it."""
+    """Yield the possible local paths of a file, each with the folder that must exist for it."""
     file, on_server = where.file, PurePosixPath(str(where.file))
     roots = [PurePosixPath(root) for root in ((file.root,) if file.root else where.roots)]
     if not on_server.is_absolute():  # below the data directory, which is a repository's folder or holds them
@@ -133,12 +133,12 @@ def _candidates(mount: Mount, where: PixelLocation) -> Iterator[tuple[Path, Path
 
 
 def resolve_in_mounts(mounts: Sequence[Mount], path: Path) -> Path:
-    """The path with all symbolic links followed; those that name files of the server's lead to where they are here.
+    """Resolve all symbolic links of a path; targets that are server paths are converted to local paths.
 
     Raises
     ------
     ImageError
-        Where a link leads out of the mounts or nowhere.
+        If a link leads out of the mounts, or its target does not exist.
     """
     at = path
     for _ in range(_LINKS):
@@ -150,9 +150,9 @@ def resolve_in_mounts(mounts: Sequence[Mount], path: Path) -> Path:
     try:
         found = at.resolve(strict=True)
     except (OSError, RuntimeError) as error:
-        raise ImageError(f"{path}: its links cannot be followed: {error}") from error
+        raise ImageError(f"{path}: its links cannot be resolved: {error}") from error
     if not any(found.is_relative_to(m.local.resolve()) for m in mounts):
-        raise ImageError(f"{path}: a link leads to {found}, out of what is mounted; name that with --direct, too")
+        raise ImageError(f"{path}: a link leads to {found}, outside the mounted folders; add its folder with --direct")
     if not (found.is_file() or found.is_dir()):
         raise ImageError(f"{path}: is neither a file nor a folder")
     return found

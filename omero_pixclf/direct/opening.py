@@ -22,20 +22,20 @@ from omero_pixclf.pixel_location import PixelLocation, StoredFile
 __all__ = ["OpenedPixels", "open_directly"]
 
 MAX_HASHED_BYTES = 16 << 20
-"""Files up to this many bytes are read whole for their checksum; reading larger ones twice would cost too much."""
+"""Files up to this size in bytes are read completely for their checksum; for larger files this would take too long."""
 
 _TIFF = (".tif", ".tiff", ".tf2", ".tf8", ".btf")
 
 
 @dataclass(frozen=True)
 class OpenedPixels:
-    """A file with an image's pixels.
+    """An open file with an image's pixels.
 
     Attributes
     ----------
     proven
-        By the checksum that the server has of them, these are the pixels, of which a file of planes holds nothing but
-        the bytes; what else there is can be decoded in more than one way.
+        Whether the server's checksum proves that the pixels are the same. This is so only for raw pixel files; other
+        formats can be decoded in several ways.
     """
 
     array: StoredArray
@@ -46,19 +46,19 @@ class OpenedPixels:
 def open_directly(
     image: ImageInfo, where: PixelLocation, mounts: Sequence[Mount], *, known: bool = False
 ) -> Iterator[OpenedPixels]:
-    """The file with an image's pixels, its extents and type being those that the server says.
+    """Open the file with an image's pixels and check that its shape and type are those of the server.
 
-    ``known``: this was done before, so that the bytes are not counted once more.
+    ``known``: the file was checked before, so its bytes and chunks are not checked again.
 
     Raises
     ------
     NotMountedError, ServerOnlyError
-        Where the file is not to be had here, or is of no format that is read here.
+        If the file is not in a mounted folder, or its format is not read directly.
     ImageError, OSError
-        Where it is missing, damaged, not to be read by this user, or another one than the server's.
+        If it is missing, damaged, not readable by this user, or differs from the server's.
     """
     if "://" in where.file.path:
-        raise ServerOnlyError(f"lies in a store that is reached by {where.file.path.partition('://')[0]}, in no folder")
+        raise ServerOnlyError(f"is in a store accessed by {where.file.path.partition('://')[0]}, not in a folder")
     opened, proven = _open_file(image, where, locate_file(mounts, where), mounts, known)
     with opened as stored:
         named = _rename_plane_axis(stored, image)
@@ -89,7 +89,7 @@ def _open_file(
 
 
 def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractContextManager[StoredArray]:
-    """The full resolution of an OME-Zarr image, all of it being there."""
+    """Open the full resolution of an OME-Zarr image; all chunks must exist."""
     from omero_pixclf.files.ome_zarr.zarr_images import check_chunks_present
     from omero_pixclf.files.ome_zarr.zarr_reader import level_names, open_zarr
 
@@ -101,14 +101,14 @@ def _open_group(group: Path, mounts: Sequence[Mount], known: bool) -> AbstractCo
 
 
 def _resolve_part(folder: Path, name: str, mounts: Sequence[Mount]) -> Path:
-    """A part of a store by what its own metadata calls it, which anybody may have written."""
+    """Resolve a path in a store that its metadata gives; the metadata is untrusted."""
     if ".." in Path(name).parts or Path(name).is_absolute():
-        raise ImageError(f"{folder}: its metadata names {name!r}, out of the store")
+        raise ImageError(f"{folder}: its metadata names {name!r}, outside the store")
     return resolve_in_mounts(mounts, folder / name)
 
 
 def _check_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
-    """Compare a file with its size on the server and, where that is cheap, with its checksum; whether that was done."""
+    """Compare a file with its size on the server and, for small files, its checksum; returns whether that was done."""
     size = path.stat().st_size
     if known.size not in (None, size):
         raise ImageError(f"{path}: has {size} bytes, the server says {known.size}")
@@ -121,7 +121,7 @@ def _check_bytes(path: Path, known: StoredFile, *, hashed: bool) -> bool:
 
 
 def _rename_plane_axis(stored: StoredArray, image: ImageInfo) -> StoredArray:
-    """The array with its one sequence of planes called as the server calls it: many files leave that open."""
+    """Give the only axis of planes the name that it has on the server: many files do not name it."""
     leading = [i for i, axis in enumerate(stored.axes) if axis.key not in "yx" and stored.shape[i] > 1]
     known = [key for key, size in zip(AXES, image.shape, strict=True) if key not in "yx" and size > 1]
     if len(leading) != 1 or len(known) != 1 or known[0] == stored.axes[leading[0]].key:

@@ -22,12 +22,12 @@ __all__ = ["open_planes"]
 
 @contextmanager
 def open_planes(path: Path, shape: Shape5, dtype: str) -> Iterator[StoredArray]:
-    """All planes of an image of this shape ``(t, z, y, x, c)``, big-endian, one after the other: z, then c, then t.
+    """Open a file with all planes of an image of this shape ``(t, z, y, x, c)``: big-endian, z fastest, then c, then t.
 
     Raises
     ------
     ImageError
-        Where the file cannot be read or is not as long as these planes.
+        If the file cannot be read or does not have the size of these planes.
     """
     t, z, y, x, c = shape
     stored = np.dtype(dtype).newbyteorder(">")

@@ -31,32 +31,32 @@ __all__ = ["DirectReadStatistics", "DirectSource"]
 log = logging.getLogger(__name__)
 
 MAX_PRELOADED_BYTES = 16 << 20
-"""Bytes of an image whose places are looked at in memory: one by one, they would decode most of it again."""
+"""Images up to this size in bytes are read completely: reading sample regions would decode most of the image anyway."""
 _MAX_WARNINGS = 20  # images of which a warning is given one by one; the others are counted
 
 
 @dataclass
 class DirectReadStatistics:
-    """How images were read, and why some were not read directly; may be told from several threads."""
+    """Counts how images were read, and why some were not read directly; safe to use from several threads."""
 
     direct: int = 0
     served: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def read(self) -> None:
-        """An image is read directly."""
+        """Count an image that is read directly."""
         with self._lock:
             self.direct += 1
 
     def left(self, image: ImageInfo, reason: str) -> None:
-        """An image that cannot be read directly, as expected; the reason is told once."""
+        """Count an image that cannot be read directly, for an expected reason, which is logged once."""
         with self._lock:
             self.served[reason] += 1
             first = self.served[reason] == 1
         log.log(logging.INFO if first else logging.DEBUG, "%s: read through the server: %s", image.key, reason)
 
     def refused(self, image: ImageInfo, error: Exception, *, begun: bool = False) -> None:
-        """An image whose file is not believed; what was begun counts as read by the server."""
+        """Count an image whose file is damaged or differs; ``begun`` if it was counted as read directly before."""
         with self._lock:
             self.direct -= begun
             self.served["files not as they should be"] += 1
@@ -71,7 +71,7 @@ class DirectReadStatistics:
         return bool(self.direct or self.served)
 
     def __str__(self) -> str:
-        """What came of it, in one line."""
+        """Summarize the counts in one line."""
         reasons = "; ".join(f"{reason} ({n})" for reason, n in self.served.most_common())
         through = f", {self.served.total()} through the server: {reasons}" if self.served else ""
         return f"{pluralize(self.direct, 'image')} read directly{through}"
@@ -79,7 +79,7 @@ class DirectReadStatistics:
 
 @dataclass(frozen=True)
 class _MountedFileReader:
-    """A file's array under the facts that the server has of the image."""
+    """A file's array with the server's description of the image."""
 
     info: ImageInfo
     array: StoredArray
@@ -93,7 +93,7 @@ class _MountedFileReader:
 
 
 def _preload(file: PixelReader, most: int) -> PixelReader:
-    """An image in memory, where that takes up to ``most`` bytes."""
+    """Return the image in memory if it has up to ``most`` bytes, else the reader itself."""
     whole = Region.whole(file.info.shape)
     if prod(whole.shape) * np.dtype(file.info.dtype).itemsize > most:
         return file
@@ -101,7 +101,7 @@ def _preload(file: PixelReader, most: int) -> PixelReader:
 
 
 class _FallbackReader:
-    """An open image that is read from a file for as long as that goes well; from then on by the server."""
+    """An open image that is read from a file until a read fails, and from the server afterwards."""
 
     def __init__(
         self, file: PixelReader, served: PixelReader, broke: Callable[[Exception], None], *, compared: bool
@@ -126,7 +126,7 @@ class _FallbackReader:
         served = self._served.read(region)
         if count := count_differing_pixels(pixels, served):
             found = f"{count} of {pixels.size} pixels from (t, z, y, x, c) {region.start} on"
-            self._give_up(ImageError(f"{found} are others than the server's"))
+            self._give_up(ImageError(f"{found} differ from the server's"))
         return served
 
     def _give_up(self, error: Exception) -> None:
@@ -141,34 +141,34 @@ def _is_inside(region: Region, shape: Shape5) -> bool:
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
-    """What reading a damaged or vanished file can raise."""
+    """Return the exceptions that reading a damaged or deleted file can raise."""
     from omero_pixclf.files.tiff.tiff_reader import tiff_errors
 
     return (ImageError, EOFError, *tiff_errors())
 
 
 def _open_errors() -> tuple[type[Exception], ...]:
-    """What can go wrong before a file is believed; whatever it is, the server is asked for the image."""
+    """Return the exceptions that can occur until a file is accepted; after each, the server's pixels are used."""
     return (PixclfError, *_read_errors())
 
 
 @dataclass(frozen=True)
 class DirectSource:
-    """Another source, read past it where that gives the same pixels (`omero_pixclf.runs.protocols.ImageSource`).
+    """Wraps another source; reads pixels from files if they are the same (`omero_pixclf.runs.protocols.ImageSource`).
 
     Attributes
     ----------
     source
-        Lists the images, and reads what cannot be read directly.
+        Lists the images, and reads those that cannot be read directly.
     locate
-        Where the server keeps an image.
+        Returns where the server stores an image.
     how
-        What is mounted here, and how closely files are looked at.
+        The mounts, and how thoroughly files are checked.
     seen
-        Where the files are of images that were looked at and believed; None for those that the server reads. Whoever
-        opens an image for each of its pieces need not look again.
+        Locations of the files of images that were checked and accepted; None for images read from the server. An image
+        that is opened again for each of its blocks is not checked again.
     held
-        Images of up to so many bytes are read once and whole.
+        Images of up to this size in bytes are read completely at once.
     """
 
     source: ImageSource
@@ -184,12 +184,12 @@ class DirectSource:
                 log.warning("--direct %s: no such folder on this machine; pixels come through the server", mount)
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """Every image below the targets, as the other source has them."""
+        """Yield every image of the targets, as listed by the other source."""
         return self.source.images(targets)
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[PixelReader]:
-        """An image, open until the context ends; from its file where that is there and gives the same pixels."""
+        """Open an image until the context ends; from its file if that exists and has the same pixels."""
         with self.source.open(image) as served, ExitStack() as files:
             file = self._believed(image, served, files)
             if file is None:
@@ -202,12 +202,12 @@ class DirectSource:
         self.tally.refused(image, error, begun=True)
 
     def _believed(self, image: ImageInfo, served: PixelReader, files: ExitStack) -> PixelReader | None:
-        """The image's file, where it gives the server's pixels at some places."""
+        """Return a reader of the image's file if sample regions equal the server's; else None."""
         if image.key in self.seen:
             return self._again(image, files)
         self.seen[image.key] = None
         if not any(mount.local.is_dir() for mount in self.how.mounts):
-            self.tally.left(image, "nothing is mounted here")
+            self.tally.left(image, "no folder is mounted")
             return None
         with ExitStack() as opened:
             try:
@@ -220,7 +220,7 @@ class DirectSource:
                 del self.seen[image.key]
                 raise
             except (NotMountedError, ServerOnlyError) as error:
-                quiet = "lies in none of the folders given" if isinstance(error, NotMountedError) else str(error)
+                quiet = "in none of the mounted folders" if isinstance(error, NotMountedError) else str(error)
                 self.tally.left(image, quiet)
                 return None
             except _open_errors() as error:
@@ -232,7 +232,7 @@ class DirectSource:
         return file
 
     def _again(self, image: ImageInfo, files: ExitStack) -> PixelReader | None:
-        """The file of an image that was opened before, if that went well."""
+        """Return a reader of the file of an image that was accepted before; None if it was not."""
         where = self.seen[image.key]
         if where is None:
             return None
@@ -245,6 +245,6 @@ class DirectSource:
     def _opened(
         self, image: ImageInfo, where: PixelLocation, files: ExitStack, *, known: bool = False
     ) -> tuple[PixelReader, bool]:
-        """The file, and whether nothing is left to compare."""
+        """Open the file; returns its reader, and whether its pixels are proven to be the server's."""
         found = files.enter_context(open_directly(image, where, self.how.mounts, known=known))
         return _MountedFileReader(image, found.array), found.proven

@@ -92,6 +92,6 @@ def check_opened_files(tiff: Any, series: Iterable[Any], root: Path, *, links: I
 
 def _outside_error(source: str, name: str, root: Path) -> ImageError:
     return ImageError(
-        f"{source}: names {name!r}, which lies outside of {root.name or root}; a file may refer only to files in its "
+        f"{source}: names {name!r}, which is outside of {root.name or root}; a file may refer only to files in its "
         "folder: put all of them into one folder and use relative paths"
     )

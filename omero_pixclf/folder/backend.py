@@ -1,8 +1,8 @@
 """Source and sink of a run over files: images in one folder, results in another.
 
-Results lie in ``<root>/<recipe>/<image>-<key's hash>/<run>/``: the maps, ``objects.geojson`` and ``ledger.json``, which
-says ``complete`` last of all. A folder without that word is debris, which the next run removes. Tables and pictures of
-a container lie in ``<root>/<recipe>/tables of <folder>-<hash>/<run>/``.
+Results are stored in ``<root>/<recipe>/<image>-<key's hash>/<run>/``: the maps, ``objects.geojson`` and
+``ledger.json``, whose state becomes ``complete`` last. The next run removes folders that are not complete. Tables and
+pictures of a container are in ``<root>/<recipe>/tables of <folder>-<hash>/<run>/``.
 """
 
 from __future__ import annotations
@@ -50,26 +50,26 @@ _FORMS = {
 
 
 class FolderSource:
-    """Image files below folders; everything `omero_pixclf.files.opening.open_image` opens.
+    """Image files in folders and subfolders, of all formats that `omero_pixclf.files.opening.open_image` reads.
 
     Parameters
     ----------
     axes
-        The axes of all images; None takes what each file says.
+        The axes of all images; None for those of each file.
     """
 
     def __init__(self, *, axes: str | None = None) -> None:
         self.axes = axes
 
     def images(self, targets: Sequence[str]) -> Iterator[ImageInfo]:
-        """Every image that a target names or that is in a target folder, once each, in the order of names.
+        """Yield every image of the targets (files or folders) once, sorted by name.
 
         A file that cannot be read is yielded with its `ImageInfo.problem`, so that it counts in the plan.
 
         Raises
         ------
         ImageError
-            Where a target is not there, or the only one is a file that cannot be read.
+            If a target does not exist, or the only target is a file that cannot be read.
         """
         alone = len(targets) == 1 and not is_folder(targets[0])
         listed = unique_files(one for target in targets for one in _list_files(target))
@@ -79,7 +79,7 @@ class FolderSource:
             seen.update(info.key for info in images.infos)
 
     def _list_images(self, one: ListedFile, alone: bool) -> FileImages:
-        """The images of a file, or what stands for one that cannot be read."""
+        """Return the images of a file, or a placeholder with the problem if it cannot be read."""
         key = os.path.abspath(one.path)  # noqa: PTH100 - resolve() would follow links and change names
         if one.problem:
             return FileImages(one.path, (unreadable_image(key, f"{one.path}: {one.problem}"),))
@@ -92,7 +92,7 @@ class FolderSource:
 
     @contextmanager
     def open(self, image: ImageInfo) -> Iterator[PixelReader]:
-        """An image, open for reading until the context ends."""
+        """Open an image for reading until the context ends."""
         with open_image(path_from_text(image.key), axes=self.axes) as reader:
             reader.info = printable_info(reader.info)
             yield reader
@@ -103,7 +103,7 @@ def _list_files(target: str) -> list[ListedFile]:
 
 
 class FolderWriter:
-    """The results of one image under way, in a folder of their own."""
+    """Writes the results of one image into a separate folder."""
 
     def __init__(self, folder: Path, image: ImageInfo, replaced: Sequence[Path]) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class FolderWriter:
         self.features: list[dict[str, Any]] = []
 
     def save_rois(self, outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]) -> NDArray[Any]:
-        """Keep the outlines of one class for ``objects.geojson``; there are no Roi ids in a folder, so all are -1."""
+        """Add the outlines of one class to ``objects.geojson``; returns -1 for all, since a folder has no ROI ids."""
         taken = list(outlines)
         self.features.extend(geojson_features(taken, name=name, color=color))
         return np.full(len(taken), NO_NUMBER, np.int64)
@@ -125,7 +125,7 @@ class FolderWriter:
         Raises
         ------
         OutputError
-            Where it cannot be written.
+            If it cannot be written.
         """
         output_format, extension = _FORMS[result.form]
         sizes = dict(zip("zyx", self.image.pixel_size_um, strict=True))
@@ -145,7 +145,7 @@ class FolderWriter:
         )
 
     def complete(self, record: RunRecord) -> None:
-        """All is written: say so in the ledger, then remove what this run replaces."""
+        """Mark the results as complete in the ledger, then remove the results that they replace."""
         if self.features:
             collection = {"type": "FeatureCollection", "features": self.features}
             write_bytes(self.folder / "objects.geojson", json.dumps(collection).encode())
@@ -155,16 +155,16 @@ class FolderWriter:
 
 
 class FolderSink:
-    """A folder that takes the results of runs, so that they are known again, replaced and undone."""
+    """A results folder: stores results of runs, finds, replaces and undoes them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def prefetch(self, images: Sequence[ImageInfo], recipe: str) -> None:
-        """Nothing to do: what is asked of each image lies in its own folder."""
+        """Do nothing: the records of each image are in its own folder."""
 
     def explain_refusal(self, image: ImageInfo) -> str | None:
-        """Why results may not be written for this image, or None."""
+        """Return why results cannot be written for this image; None if they can."""
         del image
         place = next(p for p in (self.root, *self.root.absolute().parents) if p.exists())
         if not place.is_dir():
@@ -172,19 +172,21 @@ class FolderSink:
         return None if os.access(place, os.W_OK | os.X_OK) else f"{place}: may not be written to"
 
     def find_records(self, image: ImageInfo, recipe: str) -> Sequence[RunRecord]:
-        """What earlier runs of a recipe of that name left for an image, newest first."""
+        """Return the records of earlier runs of a recipe of this name for an image, newest first."""
         found = [read_record(folder) for folder in _run_folders(self._home(recipe, image.name, image.key))]
         own = [r for r in found if r is not None and (r.recipe, r.image) == (recipe, image.key)]
         return sorted(own, key=lambda r: r.run_id, reverse=True)
 
     @contextmanager
     def begin(self, image: ImageInfo, record: RunRecord) -> Iterator[FolderWriter]:
-        """Clear debris, write ``running``, and open the results; an exception removes what was written.
+        """Remove incomplete results, write a ledger with ``running``, and open the writer.
+
+        An exception removes the written files.
 
         Raises
         ------
         OutputError
-            Where another process is at this image and recipe, or the folder cannot be written.
+            If another process is writing results of this image and recipe, or the folder cannot be written.
         """
         home = self._home(record.recipe, image.name, image.key)
         folder, replaced = _open_run(home, record)
@@ -195,7 +197,7 @@ class FolderSink:
             raise
 
     def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
-        """The tables that stand for a container from earlier runs of the recipe."""
+        """Return the current tables of a container from earlier runs of the recipe."""
         found = [(folder, read_record(folder)) for folder in _run_folders(self._container(recipe, container))]
         own = [(folder, r) for folder, r in found if r is not None and r.recipe == recipe and _is_complete(folder, r)]
         if not own:
@@ -211,7 +213,7 @@ class FolderSink:
         Raises
         ------
         OutputError
-            Where they cannot be written.
+            If they cannot be written.
         """
         record = replace(record, image="")  # which tells it from an image's
         folder, replaced = _open_run(self._container(record.recipe, container), record)
@@ -240,9 +242,9 @@ class FolderSink:
 
 
 def _open_run(home: Path, record: RunRecord) -> tuple[Path, list[Path]]:
-    """A new folder for a run with its ``running`` ledger, and the folders of complete runs that it will replace.
+    """Make a folder for a run with its ``running`` ledger; returns it and the complete runs that it will replace.
 
-    Recipes whose names become the same folder's keep their results apart: the ledger says what belongs to whom.
+    Recipes with different names may share a folder; the ledger tells which results belong to which.
     """
     new, replaced = home / record.run_id, []
     for folder in _run_folders(home):
@@ -269,12 +271,12 @@ def _open_run(home: Path, record: RunRecord) -> tuple[Path, list[Path]]:
 
 
 def _is_complete(folder: Path, record: RunRecord) -> bool:
-    """Whether a run's results are all there; earlier versions never said so of tables."""
+    """Whether all results of a run are present; earlier versions did not record this for tables."""
     return record.state == "complete" or (not record.image and (folder / "summary.parquet").is_file())
 
 
 def _run_folders(home: Path) -> list[Path]:
-    """The folders of runs below an image's or container's folder, by run; also those that never got a ledger."""
+    """Return the folders of runs of an image or container, sorted by run; also those without a ledger."""
     if not home.is_dir():
         return []
     named = [p for p in home.iterdir() if is_run_id(p.name) and p.is_dir()]
@@ -304,7 +306,7 @@ def _copy_file(path: Path, folder: Path) -> Path:
 
 
 def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
-    """Every run's folder below a results folder, with its record, newest run first.
+    """Yield every run's folder in a results folder with its record, newest run first.
 
     Copies that somebody made of results, in folders of other names, are not among them.
     """
@@ -320,12 +322,12 @@ def folder_runs(root: Path) -> Iterator[tuple[Path, RunRecord]]:
 
 
 def undo_folder(root: Path, run_id: str) -> Mapping[str, int]:
-    """Remove exactly what a run wrote below a results folder; returns how many images and tables went.
+    """Remove exactly the files that a run wrote to a results folder; returns the numbers of removed images and tables.
 
     Raises
     ------
     InputError
-        Where nothing of that run is there.
+        If there are no results of this run.
     """
     gone = {"images": 0, "tables": 0}
     for folder, record in list(folder_runs(root)):

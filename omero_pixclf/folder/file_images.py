@@ -25,7 +25,7 @@ _SETS = (".tif", ".tiff")  # formats of which one image may lie in several files
 
 @dataclass(frozen=True)
 class FileImages:
-    """The images of a file; ``files`` are those that they lie in, where these are several."""
+    """The images of a file; ``files`` are the files of an image in several files, else empty."""
 
     path: Path
     infos: tuple[ImageInfo, ...]
@@ -33,14 +33,14 @@ class FileImages:
 
 
 def list_file_images(key: str, *, axes: str | None = None) -> FileImages:
-    """The image, or all images, that a path names: of a file, a store, a plate, a well.
+    """Return the image or all images of a path: of a file, a store, a plate or a well.
 
-    An image of several that cannot be read is among them with its `ImageInfo.problem`.
+    If there are several, an image that cannot be read is included with its `ImageInfo.problem`.
 
     Raises
     ------
     ImageError
-        Where the path names one image, and that cannot be read.
+        If the path stands for one image that cannot be read.
     """
     path = Path(key)
     try:
@@ -56,7 +56,7 @@ def list_file_images(key: str, *, axes: str | None = None) -> FileImages:
 
 
 def _read_each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator[tuple[ImageInfo, frozenset[str]]]:
-    """Each image of several, and the files of its set; TIFF files are looked through once for all of them."""
+    """Yield each image and the files of its set; a TIFF file is parsed once for all its images."""
     if split_path(key).kind in _SETS:
         with open_images(Path(key), axes=axes) as readers:
             for address, reader in zip(addresses, readers, strict=True):
@@ -73,7 +73,7 @@ def _read_each(key: str, addresses: Sequence[str], axes: str | None) -> Iterator
 
 
 def _use_container_of(info: ImageInfo, others: Sequence[ImageInfo]) -> ImageInfo:
-    """An image that cannot be read in the container of the others."""
+    """Put an image that cannot be read into the container of the others."""
     home = next((other.place for other in others if not other.problem), None)
     return info if home is None or not info.problem else replace(info, place=ImageLocation(home.container, home.name))
 
@@ -84,16 +84,16 @@ def _read_info(address: str, axes: str | None) -> tuple[ImageInfo, frozenset[str
 
 
 def _member_files(reader: FileReader) -> frozenset[str]:
-    """The files that an image lies in, where these are several."""
+    """Return the files of an image in several files; empty for an image in one file."""
     members = frozenset(map(os.path.realpath, reader.array.files))
     return members if len(members) > 1 else frozenset()
 
 
 def skip_set_members(files: Iterable[ListedFile], look: Callable[[ListedFile], FileImages]) -> Iterator[FileImages]:
-    """The images of files, without those of files that belong to the images of another one.
+    """Yield the images of files, without files that belong to the image of another file.
 
-    Each file of an OME-TIFF set that has the metadata gives the same images: the first one counts, the others are not
-    looked at. A file of a set without metadata of its own is no image beside it.
+    Each file of an OME-TIFF set with the metadata gives the same images: the first one is used, the others are skipped.
+    A file of a set without its own metadata is not an image of its own.
     """
     found: list[FileImages] = []
     members: set[str] = set()

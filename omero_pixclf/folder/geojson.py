@@ -14,7 +14,7 @@ from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
 __all__ = ["geojson_features"]
 
-MAX_PLANE_PIXELS = 2**20  # pixels in which rings are found together
+MAX_PLANE_PIXELS = 2**20  # pixels of a plane in which several masks are traced together
 
 Shape = MaskShape | tuple[PolygonShape, ...]
 
@@ -22,9 +22,9 @@ Shape = MaskShape | tuple[PolygonShape, ...]
 def geojson_features(
     outlines: Iterable[Outline], *, name: str, color: tuple[int, int, int]
 ) -> Iterator[dict[str, Any]]:
-    """A GeoJSON feature for every plane of every outline.
+    """Yield a GeoJSON feature for every plane of every outline.
 
-    A mask becomes the polygons around its pixels, with their holes; nothing of it is lost.
+    A mask becomes the polygons around its pixels, with holes, so it is represented exactly.
     """
     for batch in _batch_shapes(
         (outline.label, shown) for outline in outlines for shown in _split_planes(outline.shapes)
@@ -45,14 +45,14 @@ def geojson_features(
 
 
 def _split_planes(shapes: Sequence[PolygonShape | MaskShape]) -> Iterator[Shape]:
-    """Shapes as features show them: a mask, or the polygons of a plane together."""
+    """Yield the shapes of each feature: a mask, or all polygons of a plane."""
     for _, group in groupby(enumerate(shapes), lambda pair: (pair[1].z, isinstance(pair[1], MaskShape) and pair[0])):
         here = [shape for _, shape in group]
         yield here[0] if isinstance(here[0], MaskShape) else tuple(s for s in here if isinstance(s, PolygonShape))
 
 
 def _batch_shapes(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[int, Shape]]]:
-    """Shapes whose masks fit side by side into a plane of `MAX_PLANE_PIXELS` pixels; a larger one is alone."""
+    """Group shapes whose masks fit side by side into `MAX_PLANE_PIXELS` pixels; a larger mask is a group of its own."""
     batch: list[tuple[int, Shape]] = []
     height = width = 0
     for label, shape in shapes:
@@ -67,7 +67,7 @@ def _batch_shapes(shapes: Iterable[tuple[int, Shape]]) -> Iterator[list[tuple[in
 
 
 def _geometries(shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
-    """One for each shape, in their order."""
+    """Yield the GeoJSON geometry of each shape, in order."""
     rings = _mask_rings([shape for shape in shapes if isinstance(shape, MaskShape)])
     for shape in shapes:
         if isinstance(shape, MaskShape):
@@ -81,7 +81,7 @@ def _geometries(shapes: Sequence[Shape]) -> Iterator[dict[str, Any]]:
 
 
 def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Float64Array]]:
-    """The rings of each mask at its place: found in one plane where all lie side by side, which is far quicker."""
+    """Yield the rings of each mask at its position; all masks are traced side by side in one plane, which is faster."""
     if not masks:
         return
     starts = np.cumsum([0, *(mask.bits.shape[1] for mask in masks)])
@@ -99,7 +99,7 @@ def _mask_rings(masks: Sequence[MaskShape]) -> Iterator[list[Float64Array]]:
 
 def _mask_geometry(rings: Sequence[Float64Array]) -> dict[str, Any]:
     outer = [ring for ring in rings if signed_area(ring) > 0]
-    nested = sorted(range(len(outer)), key=lambda i: signed_area(outer[i]))  # smallest first: parts may lie in holes
+    nested = sorted(range(len(outer)), key=lambda i: signed_area(outer[i]))  # smallest first: parts may be inside holes
     holes = [ring for ring in rings if signed_area(ring) <= 0]
     polygons = [[_close_ring(ring)] for ring in outer]
     for hole in holes:

@@ -21,18 +21,18 @@ _EMPTY_STORE = "is called .zarr, but holds no Zarr metadata; copy it again"
 
 @dataclass(frozen=True)
 class ListedFile:
-    """An image file; ``problem`` says why it cannot be one, as far as that is seen without opening it."""
+    """An image file; ``problem`` says why it cannot be read, if that is known without opening it."""
 
     path: Path
     problem: str = ""
 
 
 def list_images(folder: Path) -> list[ListedFile]:
-    """Image files and Zarr stores in a folder and its folders, in the order of names.
+    """Return image files and Zarr stores in a folder and its subfolders, sorted by name.
 
-    Hidden ones and results of runs are left out. Links are followed, but a file or folder that several names lead to
-    is listed once, by the name that is no link if there is one: links may lead around in circles. Images of formats
-    that are not read, and Zarr stores without content, are listed with their problem.
+    Hidden files and results of runs are left out. Links are followed, but a file or folder with several names is listed
+    once, if possible by a name that is not a link: links may form circles. Images of unsupported formats, and Zarr
+    stores without content, are listed with their problem.
     """
     found: dict[str, tuple[bool, ListedFile]] = {}
     visited: dict[str, Path] = {}
@@ -71,16 +71,16 @@ def _is_image(path: Path) -> bool:
 
 
 def _problem(path: Path) -> str:
-    """Why a path cannot be opened as a file; opening a pipe would wait for ever."""
+    """Return why a path cannot be opened as a file; opening a pipe would wait for ever."""
     if path.is_file() or path.is_dir():
         return unsupported_format_advice(path.name)
     if path.is_symlink() and not path.exists():
-        return f"is a link to {path.readlink()}, which is not there"
+        return f"is a link to {path.readlink()}, which does not exist"
     return "is neither a file nor a folder"
 
 
 def _empty_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, ListedFile]]) -> Iterator[Path]:
-    """Folders that are called as Zarr stores, but are none, and in which nothing was found; not those around them."""
+    """Yield the innermost folders that are named like Zarr stores, but are none, and in which no image was found."""
     taken = [one.path for _, one in found.values()]
     hollow: list[Path] = []
     for place in sorted(visited.values(), key=lambda path: len(path.parts), reverse=True):
@@ -91,14 +91,14 @@ def _empty_stores(visited: Mapping[str, Path], found: Mapping[str, tuple[bool, L
 
 
 def unreadable_image(key: str, problem: str) -> ImageInfo:
-    """What stands for a file that cannot be read, so that it is accounted for like every other one."""
+    """Return the placeholder for a file that cannot be read, so that it is counted like other images."""
     path = Path(key)
     place = ImageLocation(str(path.parent), path.parent.name)
     return ImageInfo(key, path.name, (0, 0, 0, 0, 0), "", (), place=place, problem=problem)
 
 
 def unique_files(listed: Iterator[ListedFile]) -> Iterator[ListedFile]:
-    """Each real file once, also where several targets lead to it."""
+    """Yield each real file once, also if several targets contain it."""
     seen: set[str] = set()
     for one in listed:
         identity = os.path.realpath(one.path)

@@ -21,12 +21,12 @@ LEDGER = "ledger.json"
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
-    """Write a run's record into the folder of its results; while it runs, with the process that is at it.
+    """Write a run's record into the folder of its results; while it runs, with the name of the writing process.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     facts = asdict(record)
     facts["started"] = record.started.isoformat()
@@ -37,7 +37,7 @@ def write_record(folder: Path, record: RunRecord) -> None:
 
 
 def read_record(folder: Path) -> RunRecord | None:
-    """The record of a folder; None where it has none that can be read."""
+    """Return the record in a folder; None if there is none, or it cannot be read."""
     facts = _read_ledger(folder)
     if facts is None:
         return None
@@ -53,14 +53,14 @@ def read_record(folder: Path) -> RunRecord | None:
 
 
 def is_results_folder(folder: Path) -> bool:
-    """Whether a run has made a folder; a file of the ledger's name that somebody else wrote does not count."""
+    """Whether a folder was made by a run; other files with the ledger's name do not count."""
     if not (folder / LEDGER).is_file():
         return False
     return is_run_id(folder.name) or read_record(folder) is not None
 
 
 def is_being_written(folder: Path, run_id: str) -> bool:
-    """Whether another process on this machine is writing this folder now; a run's own folders never count."""
+    """Whether another process on this machine is writing this folder now; folders of the given run do not count."""
     facts = _read_ledger(folder) or {}
     host, _, pid = str(facts.get("worker", "")).rpartition(" ")
     if facts.get("state") == "complete" or facts.get("run_id") == run_id or host != socket.gethostname():

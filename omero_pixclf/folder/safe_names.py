@@ -10,17 +10,17 @@ import unicodedata
 __all__ = ["NAME_BYTES", "is_same_name", "safe_name", "short_hash"]
 
 NAME_BYTES = 255
-"""What most file systems allow for one name."""
+"""The length in bytes that most file systems allow for a name."""
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])([. ].*)?", re.IGNORECASE)
 """Names of devices on Windows, and on shares that it serves."""
 
 
 def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
-    """A name that every file system takes and that stays within a folder; of at most so many bytes.
+    """Return a name that all file systems allow, without path separators, of at most ``most`` bytes.
 
-    Different texts may get the same name: whoever keeps things under it must be able to tell them apart. Names that
-    are too long or reserved carry a digest.
+    Different texts may give the same name, so callers must check what a folder contains. Names that are too long or
+    reserved get a digest.
 
     >>> safe_name("nuclei/1"), safe_name("../x. ")
     ('nuclei_1', '_x')
@@ -29,11 +29,11 @@ def safe_name(text: str, *, most: int = NAME_BYTES) -> str:
     if len(plain.encode()) > most or _RESERVED.fullmatch(plain):
         cut = plain.encode()[: most - 10].decode(errors="ignore").strip(" .")
         plain = f"{'_' if _RESERVED.fullmatch(plain) else ''}{cut}-{short_hash(text)}"
-    return os.fsdecode(plain.encode())  # UTF-8 on the disk, whatever this process takes names for
+    return os.fsdecode(plain.encode())  # UTF-8 on the disk, whatever encoding this process uses
 
 
 def is_same_name(one: str, other: str) -> bool:
-    r"""Whether two names may be one file: file systems ignore case, or write accents in their own way.
+    r"""Whether two names may be the same file: some file systems ignore case or change the form of accents.
 
     >>> is_same_name("Nuclei", "nuclei"), is_same_name("caf\u00e9", "cafe\u0301"), is_same_name("a", "b")
     (True, True, False)
@@ -46,5 +46,5 @@ def _normalize(name: str) -> str:
 
 
 def short_hash(text: str) -> str:
-    """Eight characters that stand for a text, also for a path whose bytes are no text."""
+    """Return a hash of eight characters for a text, also for a path that is not valid Unicode."""
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]

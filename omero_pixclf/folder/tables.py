@@ -1,7 +1,7 @@
 """Write tables as CSV and Parquet; Parquet keeps types, units and descriptions.
 
-What was not measured is an empty field in CSV and null in Parquet. Text stays as it is, in CSV too: programs find rows
-by it. (A spreadsheet takes a name that starts with ``=`` for a formula unless the column is imported as text.)
+Values that were not measured are empty in CSV and null in Parquet. Text is not changed, in CSV either: programs find
+rows by it. (A spreadsheet reads a name that starts with ``=`` as a formula unless the column is imported as text.)
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ __all__ = ["read_parquet", "write_csv", "write_parquet"]
 
 
 def write_csv(path: Path, table: Table) -> None:
-    """Write a table with its column names as the first line; numbers so that they read back the same.
+    """Write a table with its column names in the first line; numbers are written exactly.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -34,17 +34,17 @@ def write_csv(path: Path, table: Table) -> None:
 
 
 def _cells(column: Column) -> list[Any]:
-    """Plain values of a column, None where nothing was measured."""
+    """Return plain values of a column, None for values that were not measured."""
     return [v if known else None for v, known in zip(column.values.tolist(), column.known.tolist(), strict=True)]
 
 
 def write_parquet(path: Path, table: Table) -> None:
-    """Write a table as Parquet; zero rows are as good as many.
+    """Write a table as Parquet; it may have no rows.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        If it cannot be written.
     """
     import pyarrow
     import pyarrow.parquet
@@ -61,12 +61,12 @@ def write_parquet(path: Path, table: Table) -> None:
 
 
 def read_parquet(path: Path) -> Table:
-    """The table that `write_parquet` wrote.
+    """Read a table that `write_parquet` wrote.
 
     Raises
     ------
     InputError
-        Where the file is no such table.
+        If the file is not such a table.
     """
     import pyarrow
     import pyarrow.parquet

@@ -38,20 +38,20 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class BatchInputs:
-    """Which files, and what their axes are.
+    """The files of a batch and their axes.
 
     Attributes
     ----------
     images, masks
         Paths, globs or lists joined by the path separator; no masks, or as many as images.
     axes
-        Axes put on images and on masks; None for what the rules say.
+        Axes of images and of masks; None for ilastik's rules.
     ignore_training_axes
-        Take the files' own axes instead of those of the project's training image.
+        Use the axes of the files instead of those of the project's training image.
     stack_along
-        The axis along which globs are stacked.
+        The axis along which the files of a glob are stacked.
     channels
-        The image's channels in the project's order, by name or number from 0; none for all as they are.
+        The image's channels in the order of the project, by name or number from 0; empty for all channels.
     """
 
     images: tuple[str, ...]
@@ -72,18 +72,18 @@ class BatchInputs:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """What became of one image.
+    """The result of one image: its output, or the error.
 
     Attributes
     ----------
     image, output
-        The path as given, and where the result is (None where there is none).
+        The path as given, and the path of the result (None after an error).
     error
-        Why there is none.
+        The error; None on success.
     seconds
-        From opening the image to the result's standing under its name.
+        Time from opening the image until the result is complete.
     notes
-        Findings of a comparison.
+        Remarks on automatic choices, and differences found by a comparison.
     """
 
     image: str
@@ -95,7 +95,7 @@ class BatchResult:
 
 @dataclass(frozen=True)
 class BatchTask:
-    """One image, opened, and what is to be made of it; ``pixels`` are those of the image's chosen channels."""
+    """One open image and the plan of its result; ``pixels`` has the selected channels."""
 
     project: Project
     source: ExportSource
@@ -109,7 +109,7 @@ class BatchTask:
 
 
 Engine = Callable[[BatchTask, Progress], tuple[str, ...]]
-"""Makes the planned file of a task; returns notes for the report."""
+"""Writes the planned file of a task; returns notes for the report."""
 
 
 def native_engine(task: BatchTask, progress: Progress) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def native_engine(task: BatchTask, progress: Progress) -> tuple[str, ...]:
     Raises
     ------
     ImageError, OutputError
-        Where the project does not suit the image, or the result cannot be written.
+        If the project does not fit the image, or the result cannot be written.
     """
     region = task.planned.region
     total = _pixels(region)
@@ -150,15 +150,15 @@ def run_batch(
     progress: Callable[[str], AbstractContextManager[Progress]] = lambda _: nullcontext(_ignore_progress),
     stop_on_failure: bool = False,
 ) -> Iterator[BatchResult]:
-    """Apply a project to every input, yielding what became of each as soon as it is known.
+    """Apply a project to every input; yields the result of each image as soon as it is complete.
 
-    ``project_file`` is where the project was read from; ``progress`` gives, for the path of an image, a context that
-    is told how far it is.
+    ``project_file`` is the file of the project; ``progress`` returns, for the path of an image, a context manager that
+    yields a function for reporting progress.
 
     Raises
     ------
     UsageError
-        At once, before anything is computed, where a result would overwrite an image, a mask or the project.
+        Before anything is computed, if a result would overwrite an image, a mask or the project.
     """
     protected = protected_files(inputs, project_file)
     _check_outputs(protected, project, source, inputs, export)
@@ -167,7 +167,7 @@ def run_batch(
 
 
 def protected_files(inputs: BatchInputs, project_file: Path | None) -> ProtectedFiles:
-    """Everything that a batch reads, for the check that nothing which it writes is among it."""
+    """Return all files that a batch reads, for the check that no result overwrites one of them."""
     protected = ProtectedFiles()
     if project_file is not None:
         protected.add("project", project_file)
@@ -179,7 +179,7 @@ def protected_files(inputs: BatchInputs, project_file: Path | None) -> Protected
 def _check_outputs(
     protected: ProtectedFiles, project: Project, source: ExportSource, inputs: BatchInputs, export: ExportSettings
 ) -> None:
-    """Refuse the whole batch where any result would overwrite an input; images that cannot be read fail later."""
+    """Refuse the whole batch if any result would overwrite an input; images that cannot be read fail later."""
     for path in inputs.images:
         address = None
         with suppress(PixclfError):
@@ -191,7 +191,10 @@ def _check_outputs(
 def _address(
     project: Project, source: ExportSource, inputs: BatchInputs, export: ExportSettings, path: str
 ) -> tuple[Path, str | None]:
-    """The file of an image's result, and the array in it; the image is opened only where the name tells its extent."""
+    """Return the file of an image's result and the array in it.
+
+    The image is opened only if a template contains its extent.
+    """
     known = {**_name_fields(expand_paths(path)), "result_type": source.name}
     templates = f"{export.output_filename_format}/{export.output_internal_path}"
     if template_fields(templates) <= {*known, SLICE_INDEX}:
@@ -208,13 +211,13 @@ def _plan_image(source: ExportSource, image: FileReader, export: ExportSettings,
 
 
 def _name_fields(files: Sequence[DataPath]) -> dict[str, str]:
-    """The fields of the templates that the image's own name fills."""
+    """Return the fields of the templates that depend on the image's path."""
     return {"dataset_dir": str(files[0].file.absolute().parent), "nickname": dataset_nickname(files)}
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What is the same for all images of a batch; ``limits`` are memory and threads."""
+    """The settings of all images of a batch; ``limits`` are memory in bytes and threads."""
 
     project: Project
     source: ExportSource
@@ -258,11 +261,11 @@ def _run_images(
 
 
 def _ignore_progress(_done: int, _total: int) -> None:
-    """Progress that nobody looks at."""
+    """Do nothing with progress."""
 
 
 def _check_unique_output(written: dict[Identity, str], task: BatchTask) -> None:
-    """Refuse to overwrite a result of the same batch: two images whose names lead to one file."""
+    """Refuse to overwrite a result of the same batch: two images with the same result file."""
     planned = task.planned
     before = written.setdefault((*file_identities(planned.path)[0], planned.array), task.image_path)
     if before != task.image_path:
@@ -273,13 +276,13 @@ def _check_unique_output(written: dict[Identity, str], task: BatchTask) -> None:
 
 
 def _distinguishing_field(one: str, other: str) -> str:
-    """Which field of a file name template gives two images results of different names."""
+    """Return which field of a file name template gives two images different result files."""
     names = [_name_fields(expand_paths(path)) for path in (one, other)]
     if names[0]["nickname"] != names[1]["nickname"]:
         return "use {nickname}"
     if names[0]["dataset_dir"] != names[1]["dataset_dir"]:
-        return "both are called the same: use {dataset_dir}, the image's folder,"
-    return "both have the same folder and name: apply the project to each by itself, with a name of its own"
+        return "both have the same name: use {dataset_dir}, the image's folder,"
+    return "both have the same folder and name: apply the project to each separately, with different names"
 
 
 def _open_task(opened: ExitStack, batch: _Batch, path: str, mask: str | None) -> BatchTask:
@@ -315,7 +318,7 @@ def _divide_memory(planned: ExportPlan, image: FileReader, memory: int | None) -
 
 
 def _select_channels(image: FileReader, channels: tuple[str, ...]) -> PixelReader:
-    """The image with the channels that were asked for."""
+    """Return the image with the selected channels."""
     if not channels:
         return image
     names, count = image.info.channels, image.info.shape[4]
@@ -332,7 +335,7 @@ def _select_channels(image: FileReader, channels: tuple[str, ...]) -> PixelReade
 
 
 def _suggest_axes(project: Project, inputs: BatchInputs, path: str) -> str:
-    """What to say of an image that has the project's channels by its own axes, but not by the training image's."""
+    """Return advice if an image has the project's number of channels by its own axes, but not by the training axes."""
     imposed = _axes(project, inputs)
     if imposed is None or imposed == inputs.axes[0]:
         return ""
@@ -341,22 +344,22 @@ def _suggest_axes(project: Project, inputs: BatchInputs, path: str) -> str:
         counts = [tzyxc_shape(stored.shape, keys)[4] for keys in (own, imposed) if len(keys) == len(stored.shape)]
         if counts[0] == project.channels and counts[1:] != counts[:1]:
             return (
-                f"its axes were taken as {imposed}, the training image's; by its own, {own}, it has "
-                f"{pluralize(counts[0], 'channel')}: --ignore_training_axistags takes those"
+                f"its axes were taken as {imposed}, those of the training image; with its own axes, {own}, it has "
+                f"{pluralize(counts[0], 'channel')}: --ignore_training_axistags uses those"
             )
     return ""
 
 
 def _describe_implicit_choices(batch: _Batch, path: str) -> Iterator[str]:
-    """What ilastik decides without a word and predict decides the same way, but says: axes, and the order of files."""
+    """Yield remarks on choices that ilastik makes silently, and that predict makes alike: axes, and order of files."""
     files = expand_paths(path)
     names = [str(data) for data in files]
     counted_order = sorted(names, key=_natural_sort_key)
     if names != counted_order:
         first = next(i for i, (a, b) in enumerate(zip(names, counted_order, strict=True)) if a != b)
         yield (
-            f"stacked in the order of letters, as ilastik does: {Path(names[first]).name} comes before "
-            f"{Path(counted_order[first]).name}; write the numbers with leading zeros where that is wrong"
+            f"stacked in alphabetical order, as ilastik does: {Path(names[first]).name} comes before "
+            f"{Path(counted_order[first]).name}; if that is wrong, write the numbers with leading zeros"
         )
     imposed = _axes(batch.project, batch.inputs)
     if imposed is None or imposed == batch.inputs.axes[0]:
@@ -365,19 +368,19 @@ def _describe_implicit_choices(batch: _Batch, path: str) -> Iterator[str]:
         own = axis_keys(stored.axes)
         if stored.has_named_axes and own != imposed:
             yield (
-                f"its axes are {own} by the file, taken as {imposed}, those of the project's training image, as "
-                "ilastik does; --ignore_training_axistags takes the file's own"
+                f"its axes are {own} in the file, but taken as {imposed}, those of the project's training image, as "
+                "ilastik does; --ignore_training_axistags uses those of the file"
             )
 
 
 def _natural_sort_key(name: str) -> list[tuple[int, int, str]]:
-    """A key that sorts ``f_2`` before ``f_10``."""
+    """Return a key that sorts ``f_2`` before ``f_10``."""
     parts = re.split(r"(\d+)", name)
     return [(1, int(p), "") if p.isascii() and p.isdigit() else (0, 0, p) for p in parts]
 
 
 def _axes(project: Project, inputs: BatchInputs) -> str | None:
-    """The axes put on an image: those asked for, else those of the training image, else the file's own."""
+    """Return the axes of an image: the given ones, else those of the training image; None for those of the file."""
     if inputs.axes[0] is not None or inputs.ignore_training_axes:
         return inputs.axes[0]
     return project.axes or None

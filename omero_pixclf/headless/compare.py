@@ -23,7 +23,7 @@ _SLAB_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class MetadataDifference:
-    """One fact that two files tell differently; None where one does not tell it."""
+    """A property that differs between two files; None if a file does not have it."""
 
     fact: str
     ours: Any
@@ -32,12 +32,12 @@ class MetadataDifference:
 
 @dataclass(frozen=True)
 class PixelDifference:
-    """How far the pixels are apart.
+    """The difference between the pixels of two files.
 
     Attributes
     ----------
     largest
-        The largest absolute difference; NaN in both counts as equal, in one as infinite.
+        The largest absolute difference. NaN in both files counts as equal, NaN in one as infinite.
     differing, total
         Numbers of values.
     """
@@ -48,12 +48,12 @@ class PixelDifference:
 
 
 def compare_metadata(ours: str | DataPath, theirs: str | DataPath) -> list[MetadataDifference]:
-    """Every fact beside the pixels that differs: axes, shape, type, and the attributes of HDF5 arrays.
+    """Return all differences except those of pixels: axes, shape, type, and attributes of HDF5 arrays.
 
     Raises
     ------
     ImageError
-        Where one cannot be read.
+        If a file cannot be read.
     """
     a, b = _read_metadata(ours), _read_metadata(theirs)
     return [MetadataDifference(k, a.get(k), b.get(k)) for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
@@ -67,7 +67,7 @@ def _read_metadata(path: str | DataPath) -> dict[str, Any]:
 
 
 def _attributes(data: DataPath) -> dict[str, Any]:
-    """The attributes with their types; axistags without their white space, which means nothing."""
+    """Return the attributes with their types; axistags without insignificant white space."""
     import h5py
 
     with h5py.File(data.file, "r") as file:
@@ -87,12 +87,12 @@ def _to_plain_value(value: Any) -> Any:
 
 
 def compare_pixels(ours: str | DataPath, theirs: str | DataPath) -> PixelDifference | None:
-    """How the pixels differ, slab by slab; None where the shapes differ.
+    """Compare the pixels slab by slab; returns None if the shapes differ.
 
     Raises
     ------
     ImageError
-        Where one cannot be read.
+        If a file cannot be read.
     """
     with open_stored(str(ours)) as a, open_stored(str(theirs)) as b:
         if a.shape != b.shape:
@@ -113,7 +113,7 @@ def _absolute_difference(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
 
 def _slabs(array: StoredArray) -> Iterator[tuple[slice, ...]]:
-    """The whole array in slices along its longest axis."""
+    """Yield slices along the longest axis that cover the whole array."""
     axis = int(np.argmax(array.shape))
     thick = array.dtype.itemsize * int(np.prod(array.shape, dtype=np.int64)) // array.shape[axis]
     step = max(1, _SLAB_BYTES // max(1, thick))

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["ComputeOptions", "ExportSource", "export_source_names", "get_export_source"]
 
 Block = tuple[Region, NDArray[Any]]
+_OBJECT_SOURCES = ("object", "blockwise object")  # beginnings of names
 
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """How blocks are computed: see `omero_pixclf.pixels.predict.predict_blocks`."""
+    """Options for computing blocks: see `omero_pixclf.pixels.predict.predict_blocks`."""
 
     memory: int | None = None
     threads: int | None = None
@@ -41,13 +42,13 @@ class ExportSource:
     Attributes
     ----------
     name
-        As ilastik shows it, ``"Simple Segmentation"``.
+        ilastik's name, ``"Simple Segmentation"``.
     project
-        Cut after the stage that the source is of.
+        The project up to the stage of the source.
     describe
-        The result's facts for an image.
+        Returns the description of the result for an image.
     blocks
-        The result itself, block by block.
+        Yields the result block by block.
     """
 
     name: str
@@ -57,9 +58,9 @@ class ExportSource:
 
 
 def export_source_names(project: Project) -> list[str]:
-    """The export sources of a project, in ilastik's order.
+    """Return the names of the export sources of a project, in ilastik's order.
 
-    Those of Autocontext name their stage, the last stage first.
+    For Autocontext, the names contain the stage; the last stage comes first.
     """
     if len(project.stages) == 1:
         return list(_KINDS)
@@ -69,20 +70,20 @@ def export_source_names(project: Project) -> list[str]:
 
 
 def get_export_source(project: Project, name: str) -> ExportSource:
-    """The export source of that name, in any case of letters.
+    """Return the export source of this name, ignoring case.
 
     Raises
     ------
     UsageError
-        Where there is none; the message lists them.
+        If there is none; the message lists all.
     """
     known = export_source_names(project)
     wanted = name.lower()
     if project.workflow == PIXEL_AND_OBJECT and wanted == "pixel probabilities":
-        wanted = "probabilities"  # what that workflow calls them
+        wanted = "probabilities"  # the name in that workflow
     called = next((k for k in known if k.lower() == wanted), None)
     if called is None:
-        objects = "; objects are not classified here" if wanted.startswith(("object", "blockwise object")) else ""
+        objects = "; object classification is not supported" if wanted.startswith(_OBJECT_SOURCES) else ""
         raise UsageError(
             f"export source {name!r} is unknown for {project.name}; choose one of: {', '.join(known)}{objects}"
         )
@@ -124,7 +125,7 @@ def _describe_all_stages(project: Project, image: FileReader, name: str) -> Resu
 
 
 def _describe_features(project: Project, image: FileReader, name: str) -> ResultDescription:
-    """Feature maps carry the image's own range of values, as ilastik has it."""
+    """Describe feature maps; their range of values is that of the image, as in ilastik."""
     stage = project.stages[-1]
     stored = image.array
     names = stage.selection.feature_names(image.info.shape[1], stage.channels)
@@ -184,7 +185,7 @@ def _feature_blocks(project: Project, image: PixelReader, how: ComputeOptions) -
 
 
 def _label_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
-    """No strokes: an image that is not part of the project has none, and ilastik exports zeros."""
+    """Yield zeros: an image that is not part of the project has no labels, and ilastik exports zeros."""
     whole = how.region or Region.whole(image.info.shape)
     for t in range(whole.start[0], whole.stop[0]):
         for z in range(whole.start[1], whole.stop[1]):
@@ -193,7 +194,7 @@ def _label_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterat
 
 
 def _input_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
-    """The image itself, in any stage: that is what ilastik exports as a stage's input."""
+    """Yield the image itself, for any stage: ilastik exports it as the input of a stage."""
     whole = how.region or Region.whole(image.info.shape)
     channels = image.info.shape[4]
     for t in range(whole.start[0], whole.stop[0]):
@@ -203,7 +204,7 @@ def _input_blocks(_: Project, image: PixelReader, how: ComputeOptions) -> Iterat
 
 
 def _all_stages_blocks(project: Project, image: PixelReader, how: ComputeOptions) -> Iterator[Block]:
-    """The class maps of all stages, each at its own place along the channels."""
+    """Yield the probabilities of all stages, one after the other along the channels."""
     first = 0
     for number, stage in enumerate(project.stages, 1):
         count = len(stage.classes)

@@ -1,6 +1,6 @@
 """Run an installed ilastik as a process, for its results or for a comparison.
 
-ilastik executes what is pickled in a project file: give it only projects that you trust.
+ilastik executes pickled code in a project file: use it only with projects that you trust.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ _LAST_LINES = 15
 
 
 def ilastik_engine(program: Path, project: Path, inputs: BatchInputs, export: ExportSettings) -> Engine:
-    """An engine that lets an ilastik compute and write the results.
+    """Return an engine that makes ilastik compute and write the results.
 
-    Every image is a process of its own, so that one bad file does not stop the others. The result is made in a folder
-    beside its place and moved there when ilastik has ended well.
+    Each image is processed by a separate process, so one bad file does not stop the others. ilastik writes to a
+    temporary folder next to the final file; the result is moved when ilastik has succeeded.
 
     Raises
     ------
     UsageError
-        Where the program is not there.
+        If the program does not exist.
     """
     _check_options(program, inputs)
 
@@ -52,12 +52,12 @@ def ilastik_engine(program: Path, project: Path, inputs: BatchInputs, export: Ex
 
 
 def comparing_engine(program: Path, project: Path, inputs: BatchInputs, export: ExportSettings) -> Engine:
-    """An engine that writes our result and tells how an ilastik's result of the same task differs from it.
+    """Return an engine that writes our result and reports how ilastik's result of the same task differs.
 
     Raises
     ------
     UsageError
-        Where the program is not there, or the format is a sequence of files.
+        If the program does not exist, or the format is a sequence of files.
     """
     if export.output_format.endswith("sequence"):
         raise UsageError(f"--compare does not compare {export.output_format!r}; choose a format of one file")
@@ -92,7 +92,7 @@ def _describe_differences(ours: str, theirs: str) -> Iterator[str]:
 def ilastik_command(
     program: Path, project: Path, inputs: BatchInputs, export: ExportSettings, task: BatchTask, output: Path
 ) -> list[str]:
-    """The command that makes ilastik do a task, writing to ``output`` (without extension)."""
+    """Return the command that runs ilastik for a task, with the result in ``output`` (without extension)."""
     command = [str(program), "--headless", "--readonly", f"--project={project.absolute()}"]
     command += [f"--export_source={task.source.name}", f"--output_format={export.output_format}"]
     command += [f"--output_filename_format={output}", f"--output_internal_path={task.planned.inside}"]
@@ -131,7 +131,7 @@ def _format_region(export: ExportSettings) -> str | None:
 def _run_ilastik(
     program: Path, project: Path, inputs: BatchInputs, export: ExportSettings, task: BatchTask
 ) -> Iterator[list[Path]]:
-    """What an ilastik makes of a task, in a folder that goes with the context."""
+    """Run ilastik for a task; yields the files that it wrote, in a folder that is removed with the context."""
     final = task.planned.path
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,8 @@ def _run_ilastik(
         if done.returncode != 0 or not made:
             last = "\n".join(done.stdout.splitlines()[-_LAST_LINES:])
             raise PixclfError(
-                f"{task.image_path}: ilastik ended with code {done.returncode} and {pluralize(len(made), 'file')}:\n"
+                f"{task.image_path}: ilastik ended with exit code {done.returncode}, "
+                f"and wrote {pluralize(len(made), 'file')}:\n"
                 f"{last}"
             )
         yield made
@@ -157,11 +158,11 @@ def _run_ilastik(
 
 
 def _move_result(file: Path, task: BatchTask) -> None:
-    """Put a result under its name at once; other arrays of an HDF5 file that is there stay."""
+    """Move a result to its final name; other arrays of an existing HDF5 file are kept."""
     final = task.planned.path.with_name(file.name)
     task.protected.check(final, task.planned.array, of=task.image_path)
     if final.is_dir():
-        raise OutputError(f"{final}: is there already; a folder is not overwritten: remove it, or choose another name")
+        raise OutputError(f"{final}: exists already; a folder is not overwritten; remove it or choose another name")
     if file.suffix == ".h5":
         move_array_into_hdf5(file, final, task.planned.inside)
         return

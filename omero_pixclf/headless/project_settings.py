@@ -23,23 +23,23 @@ _GROUP = "Prediction Export"
 
 
 def export_settings(project: Path, given: dict[str, Any]) -> ExportSettings:
-    """Settings for writing: those given, over those stored in the project, over ilastik's own.
+    """Return export settings: the given ones, else those stored in the project, else ilastik's defaults.
 
-    A file name template out of a project counts only where it stays in the image's folder: a project is foreign data
-    and must not choose which files are overwritten.
+    A file name template stored in a project is used only if the result stays in the image's folder: a project is
+    untrusted and must not choose which files are overwritten.
 
     Raises
     ------
     ProjectError
-        Where the stored settings are malformed.
+        If the stored settings are malformed.
     UsageError
-        Where settings make no sense.
+        If settings are invalid.
     """
     stored = _read_stored_settings(project)
     for name, harmless in (("output_filename_format", _stays_in_folder), ("output_internal_path", _is_short)):
         if name in stored and not harmless(stored[name]):
             log.warning(
-                "%s: its %s %.80r leaves the image's folder or grows without bound; not used",
+                "%s: its %s %.80r is ignored: it leaves the image's folder or may become too long",
                 project.name,
                 name,
                 stored[name],
@@ -51,7 +51,7 @@ def export_settings(project: Path, given: dict[str, Any]) -> ExportSettings:
     try:
         return _export(merged)
     except UsageError as error:
-        _export(given)  # what the user said may be wrong by itself
+        _export(given)  # raises if the user's own settings are invalid
         theirs = ", ".join(sorted(set(stored) - set(given)))
         raise UsageError(f"{error} (from the project's own export settings: {theirs})") from error
 
@@ -66,7 +66,7 @@ def _stays_in_folder(template: str) -> bool:
 
 
 def _is_short(template: str) -> bool:
-    """Whether it stays short when filled in: ``{nickname:>999999999}`` does not."""
+    """Whether a template stays short when filled in: ``{nickname:>999999999}`` does not."""
     return len(template) <= 500 and re.search(r":[^}]*\d{3}", template) is None
 
 
@@ -98,7 +98,7 @@ def _pair(low: str, high: str) -> Callable[[Hdf5Group], tuple[float, float] | No
 
 
 def _cutout_bounds(group: Hdf5Group) -> tuple[tuple[int | None, ...], tuple[int | None, ...]] | None:
-    """The stored region; -1 stands for an open end."""
+    """Read the stored region; -1 stands for an open end."""
     if not (group.has("RegionStart") and group.has("RegionStop")):
         return None
     ends = [read_numbers(group, n, "iuf").ravel().tolist() for n in ("RegionStart", "RegionStop")]

@@ -94,7 +94,7 @@ def test_results_are_the_same_where_files_are_missing_or_damaged(at, expected, t
     log = run(at, number, "--direct", str(tmp_path), "--workers", "1")
     assert direct(log) == IMAGES - 3
     warnings = [line for line in log.splitlines() if line.startswith("WARNING")]
-    assert len([w for w in warnings if "not found here" in w]) == 1, log
+    assert len([w for w in warnings if "not found locally" in w]) == 1, log
     assert len([w for w in warnings if "its SHA-1 is" in w]) == 2, log
     assert results(at, number) == expected
 

@@ -94,6 +94,6 @@ def test_an_engine_that_fails_is_a_failed_image_with_its_last_words(folder: Path
     (fake.parent / "mode").write_text("--fail")
     done = predict(*PLATE, "--engine", f"ilastik={fake}", "raw.h5/data", cwd=folder)
     assert done.returncode == 1
-    assert "ilastik ended with code 1" in done.stderr
+    assert "ilastik ended with exit code 1" in done.stderr
     assert "a line of a log" in done.stderr
     assert {p.name for p in folder.iterdir()} == {"raw.h5", "tools"}

@@ -52,7 +52,7 @@ def test_axes_that_the_project_overrules_are_told(
     done = predict("--project", deep, "--json", "a.tif", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     notes = json.loads(done.stdout.splitlines()[0])["notes"]
-    expected = f"its axes are {own} by the file, taken as zyx, those of the project's training image"
+    expected = f"its axes are {own} in the file, but taken as zyx, those of the project's training image"
     assert [expected in note for note in notes] == ([True] if own == "tyx" else [])
     quiet = predict("--project", deep, "--input_axes", "zyx", "a.tif", cwd=tmp_path)
     assert "by the file" not in quiet.stdout
@@ -66,7 +66,7 @@ def test_numbers_without_leading_zeros_are_told(tmp_path: Path, deep: Path, volu
     told = predict(*given, "f_*.npy", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     [note] = json.loads(told.stdout.splitlines()[0])["notes"]
-    assert note.startswith("stacked in the order of letters, as ilastik does: f_10.npy comes before f_2.npy;")
+    assert note.startswith("stacked in alphabetical order, as ilastik does: f_10.npy comes before f_2.npy;")
     right = predict(*given, "g_*.npy", cwd=tmp_path)
     assert json.loads(right.stdout.splitlines()[0])["notes"] == []
     assert not np.array_equal(np.load(tmp_path / "f__Probabilities.npy"), np.load(tmp_path / "g__Probabilities.npy"))
@@ -79,7 +79,7 @@ def test_two_images_of_one_name_are_told_which_field_helps(tmp_path: Path) -> No
     given = [*PLATE, "--output_filename_format"]
     done = predict(*given, "out/{nickname}", "a/img.npy", "b/img.npy", cwd=tmp_path)
     assert done.returncode == 1
-    assert "both are called the same: use {dataset_dir}, the image's folder" in done.stderr
+    assert "both have the same name: use {dataset_dir}, the image's folder" in done.stderr
     assert predict(*given, "{dataset_dir}/{nickname}_p", "a/img.npy", "b/img.npy", cwd=tmp_path).returncode == 0
     assert predict(*given, "a/x", "a/img.npy", cwd=tmp_path).returncode == 0
     other = predict(*given, "out/x", "a/img.npy", "a/x.h5", cwd=tmp_path)

@@ -117,5 +117,5 @@ def test_a_pixel_and_object_project_gives_its_pixel_probabilities(tmp_path: Path
     for source in ("Pixel Probabilities", "Probabilities"):
         assert predict.main([*given, f"--export_source={source}"], standalone_mode=False) == 0
         assert float(np.abs(stored(tmp_path / "o.h5") - stored(folder / "probabilities.h5")).max()) <= 1e-6
-    with pytest.raises(UsageError, match="objects are not classified here"):
+    with pytest.raises(UsageError, match="object classification is not supported"):
         predict.main([*given, "--export_source=Object Predictions"], standalone_mode=False)

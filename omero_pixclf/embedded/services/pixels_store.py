@@ -162,7 +162,7 @@ class RawPixelsStore(PyramidService):
             raise _wrapped("java.lang.NegativeArraySizeException", f"{count} samples")
         start = self._layout.offset(0, z, c, t)
         if offset < 0 or offset * width > size:
-            raise _wrapped("java.lang.IllegalArgumentException", f"{offset} lies outside of the plane")
+            raise _wrapped("java.lang.IllegalArgumentException", f"{offset} is outside of the plane")
         if (offset + count) * width > size:
             raise omero_error(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
         return self._buffer.region(start + offset * width, count * width)

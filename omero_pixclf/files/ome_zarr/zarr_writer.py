@@ -38,7 +38,7 @@ def write_zarr(path: Path, target: OutputArray) -> Iterator[WriteBlock]:
         If it cannot be written, or exists already (as in ilastik, nothing is overwritten).
     """
     if path.exists():
-        raise OutputError(f"{path}: exists already; a Zarr store is not overwritten: remove it, or choose another name")
+        raise OutputError(f"{path}: exists already; a Zarr store is not overwritten; remove it or choose another name")
     with write_atomically(path) as part:
         array = part / _ARRAY
         array.mkdir(parents=True)

@@ -38,7 +38,7 @@ def check_single_file(tiff: Any) -> None:
     for element in root.iter():
         kind = element.tag.rpartition("}")[2]
         if kind == "BinaryOnly":
-            raise ServerOnlyError("an OME-TIFF whose metadata lies in another file")
+            raise ServerOnlyError("an OME-TIFF with its metadata in another file")
         if kind == "UUID" and not _is_own(element, own, tiff.filename):
             raise ServerOnlyError("one of several OME-TIFF files of an image")
 

@@ -319,7 +319,7 @@ def test_a_failure_tells_nothing_of_the_servers_folders(
         sums.append(hashlib.sha1(data).hexdigest())
     found = answer(process.verifyUpload(sums))
     assert found.name == "import-file-exception"
-    assert found.parameters["message"].startswith("up.zarr: names '../../x', which lies outside")
+    assert found.parameters["message"].startswith("up.zarr: names '../../x', which is outside")
     ((prefix, message),) = session.query_rows(
         "select f.templatePrefix, j.message from Fileset f join f.jobLinks l join l.child j "
         "where f.details.owner.id = :o and j.class = MetadataImportJob",
@@ -346,12 +346,12 @@ def test_an_import_reads_no_file_of_another_one(
     session = thief.session()
     for name in (str(names[".zarr"] / "0"), "../../../../../" + str((names[".zarr"] / "0").relative_to(folder))):
         own = store(tmp_path / str(len(name)) / "own.zarr", name, tmp_path / str(len(name)) / "written.zarr")
-        with pytest.raises(InputError, match="lies outside"):
+        with pytest.raises(InputError, match="is outside"):
             import_file_set(session, [own / ".zgroup", own / ".zattrs"])
     own_tiff = tmp_path / "own.ome.tif"
     text = two_files(tmp_path / "t", "X" * len(str(names[".tif"]))).read_bytes()
     own_tiff.write_bytes(text.replace(b"X" * len(str(names[".tif"])), str(names[".tif"]).encode()))
-    with pytest.raises(InputError, match="lies outside"):
+    with pytest.raises(InputError, match="is outside"):
         import_file_set(session, [own_tiff])
     assert session.query_ids("select i.id from Image i where i.details.owner.id = :o", o=thief.ident) == []
 

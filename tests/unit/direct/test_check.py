@@ -53,7 +53,7 @@ def test_a_channel_that_differs_only_where_something_is(tmp_path, told):
 def test_channels_the_other_way_round(tmp_path, told):
     server = Server(pixels((1, 1, 90, 100, 2)))
     where = in_planes(tmp_path, server.pixels[..., ::-1])
-    assert_served(direct(server, where, tmp_path), server, "are others than the server's", told)
+    assert_served(direct(server, where, tmp_path), server, "differ from the server's", told)
 
 
 def test_all_pixels_are_compared_where_that_is_wanted(tmp_path, told):
@@ -103,7 +103,7 @@ def test_a_file_of_the_right_checksum_may_still_be_decoded_otherwise(tmp_path, t
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, server.pixels[0, 0, :, :, ::-1].transpose(2, 0, 1), metadata={"axes": "CYX"})
     where = fileset(path.name, sha1=hashlib.sha1(path.read_bytes()).hexdigest())
-    assert_served(direct(server, where, tmp_path), server, "are others than the server's", told)
+    assert_served(direct(server, where, tmp_path), server, "differ from the server's", told)
 
 
 @pytest.mark.parametrize("shape", [*SHAPES, (1, 1, 1, 1, 1), (50, 20, 2000, 1500, 4)])

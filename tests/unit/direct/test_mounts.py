@@ -72,7 +72,7 @@ def test_the_first_mount_that_has_the_file_counts(tmp_path):
 
 
 def test_a_missing_file_is_named_as_it_was_looked_for(tmp_path):
-    with pytest.raises(ImageError, match=rf"not found here as {tmp_path}/lab_2/a\.tif") as caught:
+    with pytest.raises(ImageError, match=rf"not found locally as {tmp_path}/lab_2/a\.tif") as caught:
         locate_file([Mount(tmp_path)], imported())
     assert not isinstance(caught.value, NotMountedError)
 
@@ -93,7 +93,7 @@ def test_an_absolute_path_that_leads_out_is_refused(tmp_path, path):
 
 def test_an_absolute_path_in_a_repository_stays_below_it(tmp_path):
     """What a server would call /etc/passwd in its repository is not the machine's."""
-    with pytest.raises(ImageError, match="not found here"):
+    with pytest.raises(ImageError, match="not found locally"):
         locate_file([Mount(tmp_path)], imported("/etc/passwd".lstrip("/")))
 
 
@@ -108,7 +108,7 @@ def test_a_link_out_of_the_mount_is_refused(tmp_path):
     folder.rmdir()
     folder.symlink_to(tmp_path)
     put(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match="out of what is mounted"):
+    with pytest.raises(ImageError, match="outside the mounted folders"):
         locate_file([Mount(tmp_path / "mount")], imported())
 
 
@@ -119,7 +119,7 @@ def test_links_of_files_imported_in_place_lead_to_where_those_are_here(tmp_path)
     link.symlink_to("/microscope/a.tif")
     mounts = [Mount(tmp_path / "managed"), parse_mount(f"/microscope={tmp_path / 'scope'}")]
     assert locate_file(mounts, imported()) == target
-    with pytest.raises(ImageError, match="links cannot be followed"):
+    with pytest.raises(ImageError, match="links cannot be resolved"):
         locate_file(mounts[:1], imported())
 
 
@@ -128,7 +128,7 @@ def test_links_in_a_circle_end(tmp_path):
     link.parent.mkdir()
     link.symlink_to("b.tif")
     link.with_name("b.tif").symlink_to("a.tif")
-    with pytest.raises(ImageError, match="links cannot be followed"):
+    with pytest.raises(ImageError, match="links cannot be resolved"):
         locate_file([Mount(tmp_path)], imported())
 
 

@@ -143,7 +143,7 @@ def test_a_format_of_the_servers_is_told_once_and_counted(tmp_path, name, told):
 def test_an_image_in_an_object_store_is_left_to_the_server(tmp_path, told):
     server = Server(pixels())
     source = direct(server, group("s3://host/bucket/secret-key/a.zarr/0?anonymous=true"), tmp_path)
-    assert_served(source, server, "reached by s3", told)
+    assert_served(source, server, "accessed by s3", told)
 
 
 def test_several_files_of_one_image_are_left_to_the_server(tmp_path, told):

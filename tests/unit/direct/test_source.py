@@ -120,7 +120,7 @@ def test_what_is_not_mounted_here_is_said_once(tmp_path, told):
             assert_array_equal(reader.read(Region.whole(server.info.shape)), server.pixels)
     said = [r.getMessage() for r in told.records if r.levelno == logging.WARNING]
     assert said == [f"--direct {tmp_path / 'nowhere'}: no such folder on this machine; pixels come through the server"]
-    assert "nothing is mounted here (3)" in str(source.tally)
+    assert "no folder is mounted (3)" in str(source.tally)
 
 
 def test_a_server_that_is_gone_is_not_taken_for_a_bad_file(tmp_path):
