@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from docs import modules
 from docs.layers import DESCRIPTIONS, PICTURE, layers, render_picture
 from omero_pixclf.config import ClassifierSettings, ObjectSettings, OutputSettings, Recipe
 from omero_pixclf.connector.files import FILES_NS
@@ -213,6 +214,10 @@ def _is_module_or_member(name: str) -> bool:
         return True
     sources = (path.parent.with_suffix(".py"), path.parent / "__init__.py", path.parent / "__init__.pyi")
     return any(re.search(rf"\b{path.name}\b", s.read_text(encoding="utf-8")) for s in sources if s.is_file())
+
+
+def test_the_list_of_modules_has_their_first_lines() -> None:
+    assert modules.PAGE.read_text(encoding="utf-8") == modules.render_page(), "write it again: python docs/modules.py"
 
 
 def test_every_namespace_of_the_program_is_in_the_reference() -> None:
