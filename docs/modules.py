@@ -31,17 +31,22 @@ def render_page() -> str:
     """The page in Markdown: for each folder its own docstring and a table of its modules."""
     parts = [TITLE]
     for folder in folders():
-        parts += [f"## {folder.relative_to(ROOT).as_posix()}/", "", first_line(folder / "__init__.py"), ""]
+        parts += [
+            f"## {folder.relative_to(ROOT).as_posix()}/",
+            "",
+            _to_markdown(first_line(folder / "__init__.py")),
+            "",
+        ]
         modules = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
         if modules:
             parts += ["| module | content |", "|---|---|"]
-            parts += [f"| `{path.name}` | {_cell(first_line(path))} |" for path in modules]
+            parts += [f"| `{path.name}` | {_to_markdown(first_line(path))} |" for path in modules]
             parts += [""]
     return "\n".join(parts)
 
 
-def _cell(text: str) -> str:
-    """A text as it is written in a table of Markdown."""
+def _to_markdown(text: str) -> str:
+    """Convert a docstring's line to Markdown, also within a table."""
     return text.replace("``", "`").replace("|", "\\|")
 
 
