@@ -87,10 +87,10 @@ def import_file_set(
     files: Sequence[Path],
     options: ImportOptions | None = None,
     *,
-    tell: Callable[[str], None] | None = None,
+    report_progress: Callable[[str], None] | None = None,
     pause: Pause = time.sleep,
 ) -> ImportResult:
-    """Import files that form one fileset, main file first; ``tell`` is called with messages on the progress.
+    """Import files that form one fileset, main file first; ``report_progress`` is called with messages.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def import_file_set(
         The server refuses for another reason, or a checksum differs.
     """
     wanted = options or ImportOptions()
-    say = tell or (lambda _: None)
+    say = report_progress or (lambda _: None)
     target, group = _find_target(session, wanted.target)
     fileset = _make_fileset(files, wanted.anchors)
 

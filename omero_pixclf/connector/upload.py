@@ -271,10 +271,10 @@ def _find_enumeration(session: Session, kind: str, value: str) -> Any:
 
 
 def store_image(factory: Any, image: ImageI, reader: PixelReader, *, created: Callable[[int], object]) -> int:
-    """Save an image of `make_image` with all its planes, its checksum and each channel's range; returns its id.
+    """Save an image of `make_image` with its planes, checksum and the range of each channel; return its id.
 
-    ``created`` is told the id as soon as there is one. Pixels cannot be written again once their checksum stands, so
-    that an attempt that fails must be followed by one with another image.
+    ``created`` is called with the id as soon as the image exists. Pixels cannot be written again after their checksum
+    is stored; so a failed attempt must be repeated with a new image.
     """
     update = factory.getUpdateService()
     saved = update.saveAndReturnObject(image)
@@ -289,7 +289,7 @@ def store_image(factory: Any, image: ImageI, reader: PixelReader, *, created: Ca
         with suppress(*REMOTE_ERRORS):
             store.close()
     if written is not None:
-        update.saveObject(written)  # only this makes the checksum stand
+        update.saveObject(written)  # only this stores the checksum
     for channel, (low, high) in enumerate(ranges.tolist()):
         factory.getPixelsService().setChannelGlobalMinMax(pixels, channel, low, high)
     return int(saved.id.val)

@@ -1,4 +1,4 @@
-"""Write results into OMERO: ROIs, maps, tables and attachments, each linked to its run by the ledger."""
+"""Write a run's results to OMERO: ROIs, maps, tables and attachments, each found again through the ledger."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ class OmeroSink:
                 _roll_back(self._session, entry, writer.saved_rois)
 
     def load_tables(self, container: str, recipe: str) -> Mapping[str, Table]:
-        """The tables that stand on a container from this user's last complete run of the recipe, by their names."""
+        """Return the tables on a container from this user's last complete run of the recipe, by name."""
         standing = find_entries_on(self._session, TABLES_NS, container)
         entry = next((e for e in standing if e.record.recipe == recipe and e.record.state == "complete"), None)
         self._merged[container, recipe] = entry.annotation if entry else None

@@ -189,7 +189,7 @@ def _import(session: Session, given: ImporterArguments, one: FileSet, say: Calla
         annotations=tuple(given.annotations),
         anchors=find_anchors(given.paths),
     )
-    return import_file_set(session, one.files, options, tell=say)
+    return import_file_set(session, one.files, options, report_progress=say)
 
 
 def _wanted(
