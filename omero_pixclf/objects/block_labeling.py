@@ -48,7 +48,7 @@ __all__ = [
 
 
 class ReadableArray(Protocol):
-    """An array that is read by slices: of numpy, zarr, h5py, or one that computes what is asked for."""
+    """An array that is read by slices: of numpy, zarr or h5py, or one that is computed on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -58,11 +58,11 @@ class ReadableArray(Protocol):
 
 
 class WritableArray(ReadableArray, Protocol):
-    """One of integers that is written by slices, too, and gives back what was written."""
+    """An integer array that is also written by slices, and returns what was written."""
 
     @property
     def dtype(self) -> Any:
-        """Of the numbers."""
+        """The numpy type of the labels."""
 
     def __setitem__(self, place: Any, value: Any, /) -> None: ...
 
@@ -78,35 +78,35 @@ def label_blocks(
     max_size: int | None = None,
     clear_of: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """Label the connected components of a mask into ``out``, which then is as if labelled in one piece.
+    """Label the connected components of a mask into ``out``, as if it were labelled in one piece.
 
     Parameters
     ----------
     mask
-        ``(t, z, y, x)``; every block of it is read once.
+        ``(t, z, y, x)``; each block is read once.
     out
-        ``(t, z, y, x)``, an integer type that holds as many numbers as there are objects in all blocks of one t.
-        Written twice and read about once; blocks that are multiples of its chunks cost least.
+        ``(t, z, y, x)``, of an integer type that can hold the sum of the objects of all blocks of one t. It is written
+        twice and read about once; blocks that are multiples of its chunks are fastest.
     block
         Extents of a block along (z, y, x).
     connectivity
         4 and 8 in each plane, 6 and 26 through z.
     holding
-        A second mask: only components with a pixel of it are kept (hysteresis: the cores).
+        A second mask: only components with a pixel in it are kept (the cores of a hysteresis threshold).
     min_size, max_size
-        Only components of so many pixels are kept.
+        Smallest and largest component that is kept, in pixels, both included.
     clear_of
-        Axes (0: z, 1: y, 2: x) on whose faces of the image no kept component has a pixel.
+        Axes (0: z, 1: y, 2: x): components that touch the image's border along one of these are dropped.
 
     Returns
     -------
     tuple of int
-        Number of objects at each t; they are numbered 1 to that in raster order.
+        Number of objects at each t; their labels are 1 to that number, in raster order.
 
     Raises
     ------
     OverflowError
-        Where ``out`` cannot hold the provisional numbers.
+        The type of ``out`` cannot hold the provisional numbers.
     """
     keep = RegionFilter(min_size, int(np.prod(mask.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
@@ -124,16 +124,16 @@ def label_blocks(
 def label_block(
     mask: Array, place: Block, shape: tuple[int, ...], connectivity: Connectivity, *, holding: Any = None
 ) -> tuple[Int32Array, RegionStatistics]:
-    """The components of one ``(z, y, x)`` block by itself, numbered from 1, and what is known of them."""
+    """Label the components of one ``(z, y, x)`` block alone, from 1; return the labels and their statistics."""
     labels = np.empty(mask.shape, dtype=np.int32)
     ndimage.label(np.ascontiguousarray(mask), structuring_element(connectivity), output=labels)
     return labels, block_statistics(labels, place, shape, holding=holding)
 
 
 def find_touching_labels(ids: ReadableArray, t: int, place: Block, connectivity: Connectivity) -> Int64Array:
-    """Pairs of numbers that touch across a block's three near faces, ``(n, 2)``.
+    """Return the pairs of labels that touch across the first z, y and x face of a block, ``(n, 2)``.
 
-    ``ids`` has the numbers that blocks have by themselves, each number once at a t.
+    ``ids`` has the provisional labels of the blocks, which are unique at each t.
     """
     around, found = structuring_element(connectivity), [np.empty((0, 2), dtype=np.int64)]
     for axis in range(3):
@@ -151,12 +151,12 @@ def join_labels(
     keep: RegionFilter,
     shape: tuple[int, ...],
 ) -> tuple[Int64Array, RegionStatistics]:
-    """What the numbers of blocks become, and the objects that they then are.
+    """Merge the provisional labels of blocks to objects.
 
     Parameters
     ----------
     parts, meetings, total
-        Of all blocks of a t, their numbers from 1 to ``total``, each number once.
+        The statistics and touching pairs of all blocks of one t; provisional labels are 1 to ``total``, each once.
     keep
         Which objects are kept.
     shape
@@ -164,12 +164,15 @@ def join_labels(
 
     Returns
     -------
-    (total + 1,) the final number of each number, 0 where its object is not kept; and the objects in raster order.
+    (total + 1,) the final label of each provisional one, 0 if its object is dropped; and the objects
+    in raster order.
     """
     _, component = connected_components(_touching_graph(np.concatenate(meetings), total + 1), directed=False)
     objects = filter_regions(merge_statistics(parts, group=component.astype(np.int64)), keep, shape)
     final = np.zeros(total + 1, dtype=np.int64)
-    final[objects.number] = np.arange(1, len(objects.number) + 1)  # by component first, of which there are no more
+    final[objects.number] = np.arange(
+        1, len(objects.number) + 1
+    )  # indexed by component; there are no more components than labels
     return final[component], renumber(objects)
 
 
@@ -181,9 +184,9 @@ def filter_blocks(
     max_size: int | None = None,
     clear_of: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """Keep objects of a label image as `label_blocks` does, and number them anew in raster order, in place.
+    """Drop objects of a label image as `label_blocks` does, and renumber the others in raster order, in place.
 
-    Every block is read twice and written once; numbers are from 1 at each t and may have gaps.
+    Each block is read twice and written once. The labels at each t may have gaps.
     """
     keep = RegionFilter(min_size, int(np.prod(out.shape)) if max_size is None else max_size, tuple(clear_of))
     counts = []
@@ -198,7 +201,7 @@ def filter_blocks(
 
 
 def collect_statistics(labels: ReadableArray, t: int, *, block: tuple[int, int, int]) -> RegionStatistics:
-    """The objects of one time point of a label image, which is read once."""
+    """Collect the statistics of the objects of one time point of a label image, which is read once."""
     shape = labels.shape[1:]
     return merge_statistics(
         [
@@ -209,7 +212,7 @@ def collect_statistics(labels: ReadableArray, t: int, *, block: tuple[int, int, 
 
 
 def split_into_blocks(shape: tuple[int, ...], block: tuple[int, int, int]) -> Iterator[Block]:
-    """The blocks of a ``(z, y, x)`` volume in raster order."""
+    """Yield the blocks of a ``(z, y, x)`` volume in raster order."""
     starts = [range(0, extent, step) for extent, step in zip(shape, block, strict=True)]
     for z, y, x in product(*starts):
         stops = [min(a + step, extent) for a, step, extent in zip((z, y, x), block, shape, strict=True)]
@@ -217,7 +220,7 @@ def split_into_blocks(shape: tuple[int, ...], block: tuple[int, int, int]) -> It
 
 
 def block_index(t: int, place: Block) -> tuple[int, slice, slice, slice]:
-    """A block's place in a ``(t, z, y, x)`` array."""
+    """Return the index of a block in a ``(t, z, y, x)`` array."""
     return (t, *place)
 
 
@@ -233,7 +236,7 @@ def _replace_labels(out: WritableArray, t: int, block: tuple[int, int, int], num
 
 
 def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, margin: int) -> Int64Array:
-    """A block's numbers in one layer across an axis, with so many pixels more along the others: 0 outside the image."""
+    """Read one layer of a block across an axis, with a margin along the other axes; 0 outside the image."""
     wanted, pads = [], []
     for n, (side, extent) in enumerate(zip(place, ids.shape[1:], strict=True)):
         if n == axis:
@@ -247,7 +250,7 @@ def _read_layer(ids: ReadableArray, t: int, place: Block, axis: int, at: int, ma
 
 
 def _find_touching(before: Int64Array, here: Int64Array, allowed: BoolArray) -> Int64Array:
-    """Pairs of numbers of ``here`` and of its neighbours in ``before``, which has one more pixel all around."""
+    """Return the pairs of labels of ``here`` and neighbours in ``before``, which is one pixel larger on each side."""
     height, width = here.shape
     found = [np.empty((0, 2), dtype=np.int64)]
     for i, j in np.argwhere(allowed):
@@ -265,7 +268,7 @@ def _label_blocks_alone(
     connectivity: Connectivity,
     holding: ReadableArray | None,
 ) -> tuple[list[RegionStatistics], int]:
-    """Write the numbers that blocks have by themselves; returns what they are, and how many there are."""
+    """Write the provisional labels of all blocks; return their statistics and the number of labels."""
     parts, total = [], 0
     for place in split_into_blocks(mask.shape[1:], block):
         at = block_index(t, place)

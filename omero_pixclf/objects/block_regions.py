@@ -29,18 +29,18 @@ Block = tuple[slice, slice, slice]
 
 @dataclass(frozen=True)
 class RegionStatistics:
-    """A row per object, or per part of one that lies in a block.
+    """Statistics of labelled objects, or of their parts in a block; one row for each.
 
     Attributes
     ----------
     number
-        (n,) what it is called.
+        (n,) label.
     size
-        (n,) pixels.
+        (n,) number of pixels.
     first
         (n,) raster index of the first pixel in the whole ``(z, y, x)`` image.
     held
-        (n,) whether it has a pixel of a second mask.
+        (n,) whether it has a pixel in a second mask (a core of a hysteresis threshold).
     start, stop
         (n, 3) bounding box in the whole image, start inclusive and stop exclusive.
     """
@@ -53,13 +53,13 @@ class RegionStatistics:
     stop: Int64Array
 
     def offset_numbers(self, by: int) -> RegionStatistics:
-        """The same objects, each number so much higher."""
+        """Return the same objects with ``by`` added to each label."""
         return replace(self, number=self.number + by)
 
 
 @dataclass(frozen=True)
 class RegionFilter:
-    """Which objects are kept: sizes, both included, and the axes (0: z, 1: y, 2: x) whose faces they must not touch."""
+    """Which objects are kept: sizes in pixels, both included, and axes (0: z, 1: y, 2: x) with excluded borders."""
 
     min_size: int
     max_size: int
@@ -67,9 +67,9 @@ class RegionFilter:
 
 
 def block_statistics(labels: Array, place: Block, shape: tuple[int, ...], *, holding: Any = None) -> RegionStatistics:
-    """The objects in one ``(z, y, x)`` block of an image of this shape; without ``holding`` all count as held."""
+    """Return the statistics of one ``(z, y, x)`` block of an image of this shape; without ``holding`` all are held."""
     spans = encode_spans(labels)
-    number, compact = np.unique(spans.label, return_inverse=True)  # a block has few of the numbers of an image
+    number, compact = np.unique(spans.label, return_inverse=True)  # a block has few of the labels of an image
     geometry = compute_geometry(replace(spans, label=compact.reshape(-1) + 1))
     near = np.array([side.start for side in place])
     order = np.arange(len(spans))[::-1]
@@ -84,7 +84,7 @@ def block_statistics(labels: Array, place: Block, shape: tuple[int, ...], *, hol
 
 
 def merge_statistics(parts: Sequence[RegionStatistics], *, group: Int64Array | None = None) -> RegionStatistics:
-    """One row per object, from the rows of its parts: those of one number, or those of one ``group[number]``."""
+    """Merge the parts of objects: those with the same label, or with the same ``group[label]``."""
     number, size, first, held, start, stop = (
         getattr(concatenate_statistics(parts), f.name) for f in fields(RegionStatistics)
     )
@@ -105,7 +105,7 @@ def merge_statistics(parts: Sequence[RegionStatistics], *, group: Int64Array | N
 
 
 def filter_regions(objects: RegionStatistics, keep: RegionFilter, shape: tuple[int, ...]) -> RegionStatistics:
-    """The objects that are kept, in raster order of their first pixels."""
+    """Return the objects that the filter keeps, in raster order of their first pixels."""
     good = objects.held & (objects.size >= max(keep.min_size, 1)) & (objects.size <= keep.max_size)
     for axis in keep.clear_of:
         good &= (objects.start[:, axis] > 0) & (objects.stop[:, axis] < shape[axis])
@@ -114,17 +114,17 @@ def filter_regions(objects: RegionStatistics, keep: RegionFilter, shape: tuple[i
 
 
 def renumber(objects: RegionStatistics) -> RegionStatistics:
-    """The same objects, called 1, 2, 3, … in their order."""
+    """Return the same objects with the labels 1, 2, 3, … in their order."""
     return replace(objects, number=np.arange(1, len(objects.number) + 1))
 
 
 def take_regions(objects: RegionStatistics, rows: Array) -> RegionStatistics:
-    """Some of the objects, by index or mask."""
+    """Return some of the objects, by index or mask."""
     return RegionStatistics(*(getattr(objects, f.name)[rows] for f in fields(RegionStatistics)))
 
 
 def concatenate_statistics(parts: Sequence[RegionStatistics]) -> RegionStatistics:
-    """All rows, one after the other; there must be a part."""
+    """Concatenate the rows of at least one part."""
     return RegionStatistics(
         *(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(RegionStatistics))
     )

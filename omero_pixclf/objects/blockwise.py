@@ -1,7 +1,7 @@
 """Segment, measure and outline images larger than memory, with the same results.
 
-Arrays are read and written box by box: memory-mapped ones of numpy, or those of zarr or h5py. What is in memory is a
-few boxes, a few numbers per object, and in the end the table or the outlines of one time point.
+Arrays are read and written block by block: memory-mapped numpy arrays, or arrays of zarr or h5py. Memory holds a few
+blocks, a few numbers per object, and at the end the table or the outlines of one time point.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Extents = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class _LazyMask:
-    """A mask ``(t, z, y, x)`` that is computed where it is read."""
+    """A mask ``(t, z, y, x)`` that is computed when it is read."""
 
     shape: tuple[int, ...]
     at: Callable[[int, Block], BoolArray]
@@ -69,20 +69,20 @@ def segment_blocks(
     block: Extents,
     pixel_size_um: PixelSize = (None, None, None),
 ) -> tuple[int, ...]:
-    """Write into ``out`` what `find` gives for the same arguments.
+    """Write into ``out`` what `segment_objects` returns for the same arguments.
 
     Parameters
     ----------
     probabilities
         ``(t, z, y, x, c)`` float32.
     index, settings, pixel_size_um
-        As in `find`.
+        As in `segment_objects`.
     out
         ``(t, z, y, x)`` of int32 or int64.
     scratch
-        Makes a new array like ``out``; called once each for hysteresis, filling of holes, and splitting.
+        Makes a new array like ``out``; called once each for hysteresis, for filling holes and for splitting.
     block
-        Extents along (z, y, x) of what is worked on at a time.
+        Extents of a block along (z, y, x).
 
     Returns
     -------
@@ -118,9 +118,9 @@ def segment_blocks(
 def label_segmented_block(
     probabilities: ReadableArray, index: int, settings: SegmentationSettings, t: int, place: Block
 ) -> tuple[Int32Array, RegionStatistics]:
-    """The objects of one box by itself, numbered from 1, where a recipe neither fills holes nor splits.
+    """Segment one block alone, for settings without filling holes and splitting; return its labels and statistics.
 
-    What boxes give is put together by `omero_pixclf.objects.block_labeling.join_labels`.
+    `omero_pixclf.objects.block_labeling.join_labels` merges the results of blocks.
     """
     connectivity = resolve_connectivity(settings.dims, settings.connectivity, probabilities.shape[1])
     wide, core = _block_foreground(probabilities, index, settings, connectivity, t, place)
@@ -135,7 +135,7 @@ def measure_blocks(
     block: Extents,
     parameters: MeasurementParameters,
 ) -> Table:
-    """The table that `measure` gives for the same arguments."""
+    """Return the table that `measure` returns for the same arguments."""
     found = [measure_window(w, image, probabilities, parameters) for w in object_windows(labels, block=block)]
     dtype = np.asarray(image[:1, :1, :1, :1]).dtype
     return combine_tables([parameters.empty_table(image.shape[4], dtype), *found], parameters)
@@ -143,7 +143,7 @@ def measure_blocks(
 
 @dataclass(frozen=True)
 class MeasurementParameters:
-    """What `measure` has to know of a class and an image besides arrays; see there."""
+    """Parameters of `measure` for one class of an image, without the arrays; see there."""
 
     class_name: str
     class_index: int
@@ -152,7 +152,7 @@ class MeasurementParameters:
     channels: Sequence[str]
 
     def measure(self, labels: Array, image: Array, maps: Array | None, *, box: CropLocation | None = None) -> Table:
-        """`measure`."""
+        """Measure objects with these parameters; see `omero_pixclf.objects.measure.measure`."""
         return measure(
             labels,
             image,
@@ -166,14 +166,14 @@ class MeasurementParameters:
         )
 
     def empty_table(self, channels: int, dtype: Any) -> Table:
-        """The table of an image of so many channels of that type without objects."""
+        """Return the table of an image without objects, of so many channels of this type."""
         return self.measure(np.zeros((1, 1, 1, 1), dtype=np.int32), np.zeros((1, 1, 1, 1, channels), dtype), None)
 
 
 def measure_window(
     window: Window, image: ReadableArray, probabilities: ReadableArray | None, parameters: MeasurementParameters
 ) -> Table:
-    """A row for each object of a window."""
+    """Measure the objects of a window; one row each."""
     z, y, x = (side.start for side in window.place)
     box = CropLocation(window.t, (z, y, x), (image.shape[1], image.shape[2], image.shape[3]))
     at = block_index(window.t, window.place)
@@ -182,7 +182,7 @@ def measure_window(
 
 
 def combine_tables(tables: Sequence[Table], parameters: MeasurementParameters) -> Table:
-    """The windows' rows in the order of `measure`, with the distances to nearest neighbours, which may be anywhere."""
+    """Combine the tables of windows in the order of `measure`, and add the distances to nearest neighbours."""
     table = concatenate(tables)
     table = table.take(np.lexsort((table["Label"], table["T"])))
     spacing, scale = pixel_spacing(
@@ -204,7 +204,7 @@ def outline_blocks(
     simplify: float = 0.0,
     min_hole: int = 0,
 ) -> Iterator[Outline]:
-    """The outlines that `trace_outlines` gives for the same arguments, in the same order."""
+    """Yield the outlines that `trace_outlines` yields for the same arguments, in the same order."""
     found: list[Outline] = []
     for window in object_windows(labels, block=block):
         if found and found[0].t != window.t:
@@ -217,7 +217,7 @@ def outline_blocks(
 def outline_window(
     window: Window, *, kind: Literal["polygon", "mask"] = "polygon", simplify: float = 0.0, min_hole: int = 0
 ) -> Iterator[Outline]:
-    """The outlines of a window's objects, in the order of their numbers."""
+    """Yield the outlines of the objects of a window, in the order of their labels."""
     for outline in trace_outlines(_owned_labels(window)[None], kind=kind, simplify=simplify, min_hole=min_hole):
         yield Outline(outline.label, window.t, tuple(_shift_shape(shape, window) for shape in outline.shapes))
 
@@ -225,7 +225,7 @@ def outline_window(
 def _foreground_mask(
     probabilities: ReadableArray, index: int, settings: SegmentationSettings, connectivity: Connectivity, *, cores: bool
 ) -> _LazyMask:
-    """The foreground, or its cores."""
+    """Return the foreground, or its cores, as a mask that is computed on demand."""
 
     def at(t: int, place: Block) -> BoolArray:
         wide, core = _block_foreground(probabilities, index, settings, connectivity, t, place)
@@ -242,7 +242,7 @@ def _block_foreground(
     t: int,
     place: Block,
 ) -> tuple[BoolArray, BoolArray | None]:
-    """Foreground and cores of a box, computed from a larger one, by as much as smoothing looks around."""
+    """Return foreground and cores of a block, computed with the margin that smoothing needs."""
     larger = expand_block(place, smoothing_halo(smoothing_sigma(settings, connectivity)), probabilities.shape[1:4])
     maps = np.asarray(probabilities[block_index(t, larger)])[None]
     wide, core = foreground(maps, index, settings, connectivity=connectivity)
@@ -251,7 +251,7 @@ def _block_foreground(
 
 
 def _fill_mask(mask: _LazyMask, holes: WritableArray, block: Extents, connectivity: Connectivity) -> _LazyMask:
-    """The mask and its holes, which are background that reaches no face of its plane or volume."""
+    """Return the mask with its holes filled: background that does not reach a border of its plane or volume."""
     background = _LazyMask(mask.shape, lambda t, place: ~mask.at(t, place))
     faces = (0, 1, 2) if connectivity in (6, 26) else (1, 2)
     label_blocks(background, holes, block=block, connectivity=background_connectivity(connectivity), clear_of=faces)
@@ -268,7 +268,7 @@ def _split_windows(
     block: Extents,
     pixel_size_um: PixelSize,
 ) -> None:
-    """Part the objects of ``whole`` window by window; numbers in ``out`` are then unique at each t, in no order."""
+    """Split the objects of ``whole`` window by window; labels in ``out`` are then unique at each t, in no order."""
     for t in range(out.shape[0]):
         for place in split_into_blocks(out.shape[1:], block):
             out[block_index(t, place)] = np.zeros([side.stop - side.start for side in place], out.dtype)

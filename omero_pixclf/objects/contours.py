@@ -1,8 +1,8 @@
 """Follow the cracks between pixels to closed rings, for all objects of a plane at once.
 
-The border of an object runs along the cracks between its pixels and others. Each straight piece of it is found by
-comparing the plane with itself shifted by one; the piece that follows is told by the two pixels ahead. Only the last
-step, walking from piece to piece, visits them one by one, so that the whole is linear in pixels.
+The border of an object runs between its pixels and others. Straight pieces of it are found by comparing the plane with
+itself, shifted by one pixel. The two pixels ahead of a piece decide which piece follows. Only the last step, walking
+from piece to piece, visits pieces one by one, so that the time is linear in the number of pixels.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from omero_pixclf.image import Array, Int64Array
 __all__ = ["Ring", "is_in_ring", "signed_area", "trace_contours"]
 
 
-# Sides of a pixel, clockwise as seen on a screen (y down), the object always on the right hand:
-# the top is walked east, the right side south, the bottom west, the left side north.
+# Sides of a pixel, clockwise on a screen (y down), with the object always on the right:
+# the top is walked to the east, the right side to the south, the bottom to the west, the left side to the north.
 _TOP, _RIGHT, _BOTTOM, _LEFT = range(4)
 _SIDES = (_TOP, _RIGHT, _BOTTOM, _LEFT)
 _ACROSS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # (dy, dx) from a pixel over its side
@@ -45,7 +45,7 @@ class _Pieces:
 
 
 def signed_area(ring: Array) -> float:
-    """The area within a ring ``(n, 2)`` of (x, y): positive where it is clockwise on a screen, so around an object.
+    """Return the area within a ring ``(n, 2)`` of (x, y): positive if clockwise on a screen, as rings of objects are.
 
     >>> signed_area(np.array([[0, 0], [2, 0], [2, 1], [0, 1]]))
     2.0
@@ -56,20 +56,22 @@ def signed_area(ring: Array) -> float:
 
 
 def is_in_ring(ring: Array, hole: Array) -> bool:
-    """Whether a hole lies in a ring, both along pixels' sides: the pixel in the hole's upper left corner does."""
+    """Return whether a hole is inside a ring, both along pixel edges, by the hole's upper left pixel."""
     corner = hole[np.lexsort((hole[:, 0], hole[:, 1]))[0]]
     x, y = corner[0] + 0.5, corner[1] + 0.5
     after = np.roll(ring, -1, axis=0)
-    crosses = (ring[:, 1] > y) != (after[:, 1] > y)  # sides are upright or level, so that x is that of the side
+    crosses = (ring[:, 1] > y) != (
+        after[:, 1] > y
+    )  # edges are vertical or horizontal: the crossing has the x of the edge
     return bool(np.count_nonzero(crosses & (ring[:, 0] > x)) % 2)  # even-odd rule
 
 
 def trace_contours(plane: Array) -> list[Ring]:
-    """All rings of a ``(y, x)`` label image, in the raster order of their uppermost sides.
+    """Return all rings of a ``(y, x)`` label image, in raster order of their uppermost edges.
 
-    Where two pixels of an object touch by a corner only, the line stays at its pixel; but parts of an object that hang
-    together by corners only are joined there. An object thus has more than one ring just where it has a hole, or parts
-    that do not touch.
+    Where two pixels of an object touch by a corner only, the ring does not cross over to the other pixel; but parts of
+    an object that touch by corners only are joined there. So an object has several rings only if it has holes, or
+    parts that do not touch.
     """
     padded = np.zeros((plane.shape[0] + 2, plane.shape[1] + 2), dtype=plane.dtype)
     padded[1:-1, 1:-1] = plane
@@ -85,7 +87,7 @@ def trace_contours(plane: Array) -> list[Ring]:
 
 
 def _find_pieces(padded: Array, side: int) -> _Pieces:
-    """The pieces along one side, in raster order (top, bottom) or column by column (left, right)."""
+    """Return the pieces along one side, in raster order (top, bottom) or column by column (left, right)."""
     edge = np.zeros(padded.shape, dtype=np.bool_)
     dy, dx = _ACROSS[side]
     inner = padded[1:-1, 1:-1]
@@ -107,7 +109,7 @@ def _find_pieces(padded: Array, side: int) -> _Pieces:
 
 
 def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Int64Array, Int64Array]:
-    """Where each piece starts, x and y, without the padding."""
+    """Return the corner where each piece starts, x and y, without the padding."""
     row, column = np.divmod(np.concatenate([p.first for p in pieces]), width)
     counts = [len(p.first) for p in pieces]
     dy, dx = (np.repeat([corner[i] for corner in _START], counts) for i in (0, 1))
@@ -115,13 +117,15 @@ def _find_start_corners(pieces: list[_Pieces], width: int) -> tuple[Int64Array, 
 
 
 def _find_successors(flat: Array, width: int, pieces: list[_Pieces]) -> Int64Array:
-    """For each piece the index of the one that starts where it ends."""
+    """Return for each piece the index of the piece that starts where it ends."""
     side, pixel = [], []
     for own in _SIDES:
         last = pieces[own].last
         ahead = last + _AHEAD[own][0] * width + _AHEAD[own][1]
         outer = ahead + _ACROSS[own][0] * width + _ACROSS[own][1]
-        right = flat[ahead] != flat[last]  # else the pixel ahead is ours, and so is the one beyond it: turn left
+        right = (
+            flat[ahead] != flat[last]
+        )  # else the pixel ahead is of the same object, and so is the one beyond it: turn left
         side.append(np.where(right, (own + 1) % 4, (own + 3) % 4))
         pixel.append(np.where(right, last, outer))
     next_side, next_pixel = np.concatenate(side), np.concatenate(pixel)
@@ -138,7 +142,7 @@ def _find_successors(flat: Array, width: int, pieces: list[_Pieces]) -> Int64Arr
 
 
 def _walk_rings(following: Int64Array, label: Array, *, starts: int) -> list[list[int]]:
-    """The pieces of each ring in order; every ring has a top side, which are the first ``starts`` pieces."""
+    """Return the pieces of each ring in order; each ring has a top side, one of the first ``starts`` pieces."""
     after = following.tolist()
     open_ = bytearray(b"\x01") * len(after)
     rings = []
@@ -155,10 +159,10 @@ def _walk_rings(following: Int64Array, label: Array, *, starts: int) -> list[lis
 
 
 def _join_parts(following: Int64Array, rings: list[list[int]], label: Array, corner: Int64Array) -> bool:
-    """Join the rings of a label that share a corner, by exchanging what follows there; whether there were any.
+    """Join the rings of a label that share a corner, by exchanging their successors there; return whether any do.
 
-    Two rings of one label that meet in a corner always go round different parts of it (the line between a part and a
-    hole in it never touches its outer line: diagonal background hangs together).
+    Two rings of one label that meet at a corner are always around different parts of the object: the ring of a hole
+    never touches the ring around it, because diagonal background pixels are connected.
     """
     ring_of = np.empty(len(following), dtype=np.int64)
     lengths = [len(ring) for ring in rings]

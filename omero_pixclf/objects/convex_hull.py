@@ -1,11 +1,11 @@
 """Pixel counts of the objects' convex hulls; a pixel counts if its centre is in the hull of pixel centres.
 
-Counted so, whatever is convex as far as pixels can be has a hull of its own size. In a plane Pick's theorem counts
-them: area + half the points on the line + 1.
+Counted in this way, an object that is as convex as pixels can be has a hull of its own size. In a plane the number
+follows from Pick's theorem: area + half the number of points on the hull's line + 1.
 
-A point of a chain that lies on or above the chord between its neighbours is no corner of the lower hull, whatever else
-is; removing all such points at once, again and again, ends at the hull. This does all objects together, where the
-textbook's chain (Andrew 1979, doi:10.1016/0020-0190(79)90072-3) goes point by point.
+A point of a chain on or above the chord between its neighbours is no corner of the lower hull. Removing all such points
+at once, repeatedly, ends with the hull. This works on all objects together; the usual monotone chain (Andrew 1979,
+doi:10.1016/0020-0190(79)90072-3) goes point by point.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["convex_sizes"]
 
 @dataclass(frozen=True)
 class _Chain:
-    """Corners of lower hulls ``x(y)``, one after the other: group, y, x."""
+    """Corners of lower hulls ``x(y)``, concatenated: group, y, x."""
 
     group: Int64Array
     y: Int64Array
@@ -33,7 +33,7 @@ class _Chain:
 
 
 def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Float64Array:
-    """Pixels (voxels) in each object's convex hull, in the order of labels.
+    """Return the number of pixels (voxels) in each object's convex hull, in the order of labels.
 
     >>> from omero_pixclf.objects.moments import compute_geometry
     >>> from omero_pixclf.objects.run_length import encode_spans
@@ -52,7 +52,7 @@ def convex_sizes(spans: Spans, geometry: Geometry, *, dims: Literal[2, 3]) -> Fl
 
 
 def _lower_hulls(group: Int64Array, row: Int64Array, x: Int64Array) -> _Chain:
-    """The lower hull of x over y per group."""
+    """Return the lower hull of x over y for each group."""
     high = int(row.max()) + 1
     key = group * high + row
     order = np.argsort(key, kind="stable")
@@ -62,7 +62,7 @@ def _lower_hulls(group: Int64Array, row: Int64Array, x: Int64Array) -> _Chain:
 
 
 def _remove_concave_points(chain: _Chain) -> _Chain:
-    """Only what is strictly convex; chains that lose no point any more are set aside."""
+    """Return the strictly convex points; chains that no longer lose points are finished."""
     done: list[_Chain] = []
     while len(chain.group):
         drop = _is_concave(chain)
@@ -89,7 +89,7 @@ def _select_points(chain: _Chain, chosen: Array) -> _Chain:
 
 
 def _count_points_between(left: _Chain, right: _Chain, count: int) -> Float64Array:
-    """Points with whole coordinates between each left chain and each (mirrored) right one, or on them."""
+    """Count the integer points between each left chain and each (mirrored) right chain, or on them."""
     area, line = np.zeros(count), np.zeros(count)
     for chain in (left, right):
         within = chain.group[1:] == chain.group[:-1]
@@ -99,17 +99,17 @@ def _count_points_between(left: _Chain, right: _Chain, count: int) -> Float64Arr
         area -= np.bincount(group, middle * rise, minlength=count)
         line += np.bincount(group, np.gcd(rise, run), minlength=count)
     ends = np.arange(count)
-    for side in ("left", "right"):  # the level pieces at the first and the last row
+    for side in ("left", "right"):  # the horizontal pieces in the first and the last row
         at, other = (np.searchsorted(c.group, ends, side=side) - (side == "right") for c in (left, right))
         line += -right.x[other] - left.x[at]
     return np.asarray(area + line / 2 + 1)
 
 
-_MARGIN = 0.01  # gives flat objects a volume; no voxel centre comes in unless it is that near to the hull
+_MARGIN = 0.01  # gives flat objects a volume; adds only voxel centres that are this near to the hull
 
 
 def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -> Float64Array:
-    """Points with whole coordinates in the hull in space of the corners of an object's hulls in the planes."""
+    """Count the integer points in the 3D hull of each object, from the corners of its hulls in the planes."""
     group = np.concatenate((left.group, right.group))
     corners = np.stack((group % planes, np.concatenate((left.y, right.y)), np.concatenate((left.x, -right.x))), axis=1)
     order = np.argsort(group // planes, kind="stable")
@@ -118,7 +118,7 @@ def _count_points_within(left: _Chain, right: _Chain, planes: int, count: int) -
 
 
 def _count_points_in_hull(corners: Int64Array) -> int:
-    """Row by row: what each face leaves of it."""
+    """Count the integer points in one hull, row by row, clipping each row at all faces."""
     around = np.concatenate((np.eye(3), -np.eye(3))) * _MARGIN
     faces = ConvexHull((corners[:, None] + around).reshape(-1, 3)).equations  # n·p + d <= 0 inside
     low, high = corners.min(axis=0), corners.max(axis=0)

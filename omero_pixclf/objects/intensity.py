@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omero_pixclf.image import Array, Float32Array, Float64Array
+from omero_pixclf.image import Array, Float64Array
 from omero_pixclf.objects.moments import Geometry
 from omero_pixclf.objects.run_length import Spans
 
-__all__ = ["IntensityStatistics", "intensity_statistics", "pixels_in_spans", "uncertainty"]
+__all__ = ["IntensityStatistics", "intensity_statistics", "pixels_in_spans"]
 
 
 @dataclass(frozen=True)
 class IntensityStatistics:
     """Statistics of one channel over each object, (n,) float64 in the order of labels.
 
-    ``std`` is the population's (divided by the number of pixels). Where an object has a NaN pixel, all five are NaN.
+    ``std`` is that of the population (divided by the number of pixels). If an object has a NaN pixel, all five are NaN.
     """
 
     mean: Float64Array
@@ -29,7 +29,7 @@ class IntensityStatistics:
 
 
 def pixels_in_spans(frame: Array, spans: Spans) -> Array:
-    """The pixels of a ``(z, y, x, c)`` image that lie in spans, ``(n, c)``, span by span; no others are read."""
+    """Return the pixels of a ``(z, y, x, c)`` image in the spans, ``(n, c)``, span by span; no others are read."""
     _, height, width = spans.shape
     start = (spans.z * height + spans.y) * width + spans.x0
     before = np.cumsum(spans.length) - spans.length
@@ -39,9 +39,9 @@ def pixels_in_spans(frame: Array, spans: Spans) -> Array:
 
 
 def intensity_statistics(pixels: Array, spans: Spans, geometry: Geometry) -> Iterator[IntensityStatistics]:
-    """The statistics of each channel of the pixels ``(n, c)`` that `pixels_in_spans` gives, channel by channel.
+    """Yield the statistics of each channel of the pixels ``(n, c)`` from `pixels_in_spans`.
 
-    The spread is computed about each object's own mean, in a second pass.
+    The standard deviation is computed about each object's mean, in a second pass.
     """
     if not len(spans):
         empty = np.empty(0)
@@ -57,25 +57,7 @@ def intensity_statistics(pixels: Array, spans: Spans, geometry: Geometry) -> Ite
         minimum = np.minimum.reduceat(np.minimum.reduceat(values, first)[by_object], of_object)
         maximum = np.maximum.reduceat(np.maximum.reduceat(values, first)[by_object], of_object)
         mean = total / geometry.size
-        with np.errstate(invalid="ignore"):  # infinite pixels: their spread is NaN
+        with np.errstate(invalid="ignore"):  # infinite pixels: their standard deviation is NaN
             values -= np.repeat(mean[geometry.row], length)
         square = np.bincount(geometry.row, np.add.reduceat(values * values, first))
         yield IntensityStatistics(mean, minimum, maximum, np.sqrt(square / geometry.size), total)
-
-
-def uncertainty(probabilities: Array) -> Float32Array:
-    """Uncertainty of ``(…, c)`` probabilities as ilastik has it: 1 - (highest - second highest); 0 for a single class.
-
-    >>> uncertainty(np.array([[0.5, 0.25, 0.25]], np.float32)).tolist()
-    [0.75]
-    """
-    highest = np.asarray(probabilities[..., 0], dtype=np.float32)
-    if probabilities.shape[-1] == 1:
-        return np.zeros_like(highest)
-    second = np.full_like(highest, -np.inf)
-    for c in range(1, probabilities.shape[-1]):
-        value = probabilities[..., c]
-        second = np.maximum(second, np.minimum(highest, value))
-        highest = np.maximum(highest, value)
-    result: Float32Array = np.float32(1) - (highest - second)
-    return result

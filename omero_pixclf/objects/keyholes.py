@@ -1,7 +1,7 @@
 """Convert a polygon with holes to one ring, because a Polygon in OMERO has no holes.
 
-The ring goes round the object and, over a bridge of no width, round each hole in the opposite direction (as in a
-keyhole). Its area, and whether a point lies in it by either rule (even-odd, non-zero), are those of the polygon.
+The ring goes around the object and, over a bridge without width, around each hole in the opposite direction (a keyhole
+polygon). Its area and its inside, by the even-odd rule and by the non-zero rule, are those of the polygon with holes.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["bridge_holes"]
 
 
 def bridge_holes(ring: Array, holes: Sequence[Array]) -> Float64Array:
-    """One ring ``(n, 2)`` of a ring and the rings around its holes, which turn the other way.
+    """Join a ring ``(n, 2)`` and the rings of its holes, which have the opposite direction, to one ring.
 
-    Each bridge is level and leads from a hole's leftmost point to what lies left of it: the outer ring or a hole that
-    has been joined before.
+    Each bridge is horizontal and leads from the leftmost point of a hole to the left, to the outer ring or to a hole
+    that is already joined.
 
     >>> square, hole = np.array([[0, 0], [4, 0], [4, 4], [0, 4]]), np.array([[1, 1], [1, 2], [2, 2], [2, 1]])
     >>> bridge_holes(square, [hole]).tolist()[4:]
@@ -35,13 +35,13 @@ def bridge_holes(ring: Array, holes: Sequence[Array]) -> Float64Array:
 
 
 def _find_left_of(ring: Float64Array, point: Float64Array) -> tuple[int, Float64Array]:
-    """The side of a ring that is next to a point on its left, by the index of where it begins, and the place there."""
+    """Return the nearest edge to the left of a point, as the index of its first corner, and the point on that edge."""
     x, y = point
     (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, axis=0).T
-    with np.errstate(invalid="ignore", divide="ignore"):  # level sides
+    with np.errstate(invalid="ignore", divide="ignore"):  # horizontal edges
         crossing = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
     reached = (np.minimum(y0, y1) <= y) & (y <= np.maximum(y0, y1)) & (y0 != y1) & (crossing <= x)
-    if not reached.any():  # a hole that leaves its ring by a simplification: from the nearest corner
+    if not reached.any():  # a hole outside of its ring after simplification: use the nearest corner
         nearest = int(np.argmin(((ring - point) ** 2).sum(axis=1)))
         return nearest, ring[nearest]
     at = int(np.argmax(np.where(reached, crossing, -np.inf)))

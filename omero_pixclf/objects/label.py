@@ -1,7 +1,7 @@
 """Label connected components, in each plane or through z, for each time point.
 
 Label images are ``(t, z, y, x)`` int32, 0 is background. Objects of a time point are numbered from 1 in raster order
-(z, then y, then x, of an object's first pixel), as ilastik numbers them; every time point starts again at 1.
+(z, then y, then x, of an object's first pixel), as ilastik numbers them; each time point starts again at 1.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ Connectivity = Literal[4, 6, 8, 26]
 
 
 _ORDER: dict[int, tuple[bool, int]] = {4: (False, 1), 8: (False, 2), 6: (True, 1), 26: (True, 3)}  # through z, steps
-_SOME = 2**17  # labels that are counted or renumbered at a time
+_CHUNK = 2**17  # pixels that are counted or renumbered at a time
 _BACKGROUND: dict[int, Connectivity] = {4: 8, 8: 4, 6: 26, 26: 6}
 
 
 def resolve_connectivity(dims: Literal["auto", "2d", "3d"], connectivity: int | None, planes: int) -> Connectivity:
-    """The connectivity that a recipe means for an image of so many planes.
+    """Return the connectivity for an image of so many planes, from the settings of a recipe.
 
-    ``auto`` is 3D where there is more than one plane. Direct neighbours (4 and 6) and all neighbours (8 and 26) are
-    each other's counterpart where the number is that of the other dimension; None is direct, as in ilastik.
+    ``auto`` is 3D if there is more than one plane. A number of the other dimension is converted: 4 and 6 (direct
+    neighbours) to each other, 8 and 26 (all neighbours) likewise. None means direct neighbours, as in ilastik.
 
     >>> [resolve_connectivity(*case) for case in (("auto", None, 1), ("auto", None, 24), ("2d", 26, 24))]
     [4, 6, 8]
@@ -54,7 +54,7 @@ def resolve_connectivity(dims: Literal["auto", "2d", "3d"], connectivity: int | 
 
 
 def structuring_element(connectivity: Connectivity) -> BoolArray:
-    """The neighbourhood as a ``(3, 3, 3)`` bool array in (z, y, x)."""
+    """Return the neighbourhood as a ``(3, 3, 3)`` bool array in (z, y, x)."""
     through_z, steps = _ORDER[connectivity]
     around: BoolArray = ndimage.generate_binary_structure(3, steps)
     if not through_z:
@@ -63,7 +63,7 @@ def structuring_element(connectivity: Connectivity) -> BoolArray:
 
 
 def background_connectivity(connectivity: Connectivity) -> Connectivity:
-    """How the background hangs together where the foreground does by ``connectivity``, so that no diagonal is both.
+    """Return the connectivity of the background for that of the foreground, so that no diagonal connects both.
 
     >>> background_connectivity(4), background_connectivity(26)
     (8, 6)
@@ -72,7 +72,7 @@ def background_connectivity(connectivity: Connectivity) -> Connectivity:
 
 
 def label_components(mask: Array, *, connectivity: Connectivity) -> Array:
-    """Connected components of a ``(t, z, y, x)`` mask, numbered in raster order at each t; int32.
+    """Label the connected components of a ``(t, z, y, x)`` mask, in raster order at each t; int32.
 
     >>> label_components(np.array([[[[1, 0, 1], [0, 1, 0]]]]), connectivity=4).tolist()
     [[[[1, 0, 2], [0, 3, 0]]]]
@@ -85,12 +85,12 @@ def label_components(mask: Array, *, connectivity: Connectivity) -> Array:
 
 
 def label_sizes(labels: Array) -> list[Int64Array]:
-    """Pixels (voxels) of each label at each t, the background's at index 0."""
+    """Count the pixels (voxels) of each label at each t; index 0 is the background."""
     return [_count_pixels(frame) for frame in labels]
 
 
 def _count_pixels(frame: Array) -> Int64Array:
-    """Pixels of each label of a time point, some at a time: counting takes them as 64-bit integers."""
+    """Count the pixels of each label of a time point, in chunks: `numpy.bincount` converts them to 64-bit integers."""
     total = np.zeros(int(frame.max(initial=0)) + 1, dtype=np.int64)
     for part in _split_into_chunks(frame):
         total += np.bincount(part, minlength=len(total))
@@ -98,15 +98,15 @@ def _count_pixels(frame: Array) -> Int64Array:
 
 
 def _split_into_chunks(frame: Array) -> Iterator[Array]:
-    """Views of a contiguous array's elements, in their order, so many at a time as caches hold."""
+    """Return views of a contiguous array, in order, of a size that fits the caches."""
     flat = frame.reshape(-1)
-    return (flat[start : start + _SOME] for start in range(0, flat.size, _SOME))
+    return (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
 
 
 def select_labels(labels: Array, wanted: Iterable[BoolArray]) -> Array:
-    """The wanted objects, renumbered without gaps in their order.
+    """Return the wanted objects, renumbered without gaps in their order.
 
-    ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is not looked at.
+    ``wanted`` has one bool array per time point, with a bool per label of that time point; index 0 is ignored.
     """
     result = np.empty(labels.shape, labels.dtype)  # contiguous, so that its parts are views
     for t, keep in enumerate(wanted):
@@ -119,13 +119,13 @@ def select_labels(labels: Array, wanted: Iterable[BoolArray]) -> Array:
 
 
 def filter_sizes(labels: Array, *, min_size: int = 0, max_size: int | None = None) -> Array:
-    """The objects of ``min_size`` to ``max_size`` pixels (both included), renumbered without gaps."""
+    """Return the objects of ``min_size`` to ``max_size`` pixels (both included), renumbered without gaps."""
     most = labels.size if max_size is None else max_size
     return select_labels(labels, ((count >= max(min_size, 1)) & (count <= most) for count in label_sizes(labels)))
 
 
 def clear_border(labels: Array) -> Array:
-    """The objects that do not touch the image's border in y or x, renumbered without gaps."""
+    """Return the objects that do not touch the image's border in y or x, renumbered without gaps."""
     return select_labels(labels, (_is_off_border(frame) for frame in labels))
 
 
@@ -137,13 +137,13 @@ def _is_off_border(frame: Array) -> BoolArray:
 
 
 def relabel_in_raster_order(labels: Array) -> Array:
-    """The same objects numbered from 1 at each t in raster order of their first pixels; int32."""
+    """Return the same objects, numbered from 1 at each t in raster order of their first pixels; int32."""
     result = np.empty(labels.shape, dtype=np.int32)
     for t, frame in enumerate(labels):
         flat = frame.ravel()
         places = np.flatnonzero(flat)
         first = np.full(int(flat.max(initial=0)) + 1, flat.size, dtype=np.int64)
-        first[flat[places[::-1]]] = places[::-1]  # of equal indices the last assigned stays: the first pixel
+        first[flat[places[::-1]]] = places[::-1]  # for equal indices numpy keeps the last assignment: the first pixel
         order = np.argsort(first, kind="stable")
         number = np.zeros(len(first), dtype=np.int32)
         number[order] = np.arange(1, len(first) + 1)
@@ -153,11 +153,11 @@ def relabel_in_raster_order(labels: Array) -> Array:
 
 
 def fill_holes(mask: Array, *, connectivity: Connectivity) -> BoolArray:
-    """The mask ``(t, z, y, x)`` with its holes filled.
+    """Return the mask ``(t, z, y, x)`` with its holes filled.
 
-    A hole is background that does not reach the border: the plane's border with connectivity 4 and 8, the volume's
-    with 6 and 26. Background is joined by the other connectivity (8, 4, 26, 6), so that no diagonal counts twice.
-    Whatever lies in a hole becomes part of what surrounds it.
+    A hole is background that does not reach the border: that of the plane for connectivity 4 and 8, that of the volume
+    for 6 and 26. Background has the complementary connectivity (8, 4, 26, 6), so that no diagonal connects both.
+    Objects within a hole become part of the surrounding object.
     """
     through_z = _ORDER[connectivity][0]
     background = label_components(~np.asarray(mask, dtype=np.bool_), connectivity=background_connectivity(connectivity))

@@ -12,7 +12,7 @@ from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["Bitmap", "object_bitmaps"]
 
-_AT_ONCE = 1 << 24  # bits painted at a time: bounds memory where few pixels span large boxes
+_CHUNK_BITS = 1 << 24  # bits painted at a time: limits memory for sparse objects with large boxes
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Bitmap:
 
 
 def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
-    """One bitmap per object and plane, exact, in its bounding box; ordered by label, then z."""
+    """Yield one bitmap per object and plane, of its bounding box, ordered by label, then z."""
     if not len(spans):
         return
     spans = spans.take(np.lexsort((spans.z, spans.label)))  # stable: rows stay in order
@@ -38,7 +38,7 @@ def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
     width = np.maximum.reduceat(spans.x1, first) - left
     top = spans.y[first]
     height = spans.y[end - 1] + 1 - top
-    chunk = (np.cumsum(width * height) - 1) // _AT_ONCE
+    chunk = (np.cumsum(width * height) - 1) // _CHUNK_BITS
     for group in np.split(np.arange(len(first)), np.flatnonzero(np.diff(chunk)) + 1):
         part = spans.take(slice(int(first[group[0]]), int(end[group[-1]])))
         of = np.repeat(np.arange(len(group)), end[group] - first[group])
@@ -51,12 +51,14 @@ def object_bitmaps(spans: Spans) -> Iterator[Bitmap]:
 def _paint_bitmaps(
     spans: Spans, of: Array, left: Array, top: Array, width: Array, height: Array
 ) -> Iterator[BoolArray]:
-    """The bits of several boxes, one after the other in one flat array: +1 where a span starts, -1 where it ends."""
+    """Paint the bits of several boxes in one flat array: +1 where a span starts, -1 where it ends, then a sum."""
     offset = np.concatenate(([0], np.cumsum(width * height)))
     row = offset[of] + (spans.y - top[of]) * width[of]
     change = np.zeros(int(offset[-1]) + 1, dtype=np.int8)
     change[row + spans.x0 - left[of]] += 1
-    change[row + spans.x1 - left[of]] -= 1  # a span may end where the next row's starts: no index is twice in one line
+    change[row + spans.x1 - left[of]] -= (
+        1  # a span may end where one of the next row starts: two statements, so that no index is twice in one
+    )
     bits = np.cumsum(change[:-1], dtype=np.int8).view(np.bool_)
     for at, w, h in zip(offset.tolist(), width.tolist(), height.tolist(), strict=False):
         yield bits[at : at + w * h].reshape(h, w)

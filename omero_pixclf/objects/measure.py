@@ -1,9 +1,9 @@
 """Measure labelled objects: a table with one row per object and the same typed columns for every image.
 
-A container's images are measured into one table, whether their objects lie in planes (2D) or in volumes (3D), and
-whether their pixels have a size or not. So every table has all columns, and those that mean nothing for an object
-hold NaN: ``Volume_*`` and ``Surface_*`` in 2D, ``Area_*`` and ``Perimeter_*`` in 3D, ``*_um*`` without a pixel size,
-the distance to a neighbour of an object that has none, the direction of one that is as long as wide.
+All images of a container are measured into one table, with objects in planes (2D) or in volumes (3D), and with or
+without a pixel size. So every table has all columns, and columns that do not apply to an object hold NaN:
+``Volume_*`` and ``Surface_*`` in 2D, ``Area_*`` and ``Perimeter_*`` in 3D, ``*_um*`` without a pixel size, the
+distance to a neighbour of an object that has none, the orientation of an object that is as long as wide.
 
 Coordinates are what OMERO's viewers show. ``T`` and ``Z`` count from 0, as a shape's ``theT`` and ``theZ`` do. x and y
 are in pixel corners: pixel (0, 0) covers 0 to 1, its centre is (0.5, 0.5), and a bounding box's far side is at ``X1``,
@@ -19,10 +19,11 @@ from typing import Literal
 import numpy as np
 
 from omero_pixclf.image import Array
-from omero_pixclf.objects.intensity import IntensityStatistics, intensity_statistics, pixels_in_spans, uncertainty
+from omero_pixclf.objects.intensity import IntensityStatistics, intensity_statistics, pixels_in_spans
 from omero_pixclf.objects.moments import Geometry, compute_geometry
 from omero_pixclf.objects.run_length import Spans, encode_spans
 from omero_pixclf.objects.shape import CORNER, shape_columns
+from omero_pixclf.pixels.exports import uncertainty
 from omero_pixclf.table import ANY_NUMBER, NOT_NEGATIVE, Column, Table, column_names, concatenate
 
 __all__ = ["CropLocation", "PixelSize", "measure"]
@@ -33,7 +34,7 @@ PixelSize = tuple[float | None, float | None, float | None]
 
 @dataclass(frozen=True)
 class CropLocation:
-    """A part of an image: its first t, where it starts along (z, y, x), and the whole image's extents along these."""
+    """Where a crop is in its image: its first t, its start along (z, y, x), and the extents of the whole image."""
 
     t: int
     start: tuple[int, int, int]
@@ -42,7 +43,7 @@ class CropLocation:
 
 @dataclass(frozen=True)
 class _Frame:
-    """One time point under measurement: ``here`` are the spans in the arrays given, ``spans`` those in the image."""
+    """One time point: ``here`` are the spans in the given arrays, ``spans`` the same spans in the whole image."""
 
     t: int
     labels: Array
@@ -74,26 +75,26 @@ def measure(
     probabilities
         ``(t, z, y, x, k)`` float32, or None: then the columns of probability and uncertainty hold NaN.
     class_name, class_index
-        The objects' class, and the channel of its probability.
+        The class of the objects, and the index of its probability.
     dims
-        2 where the objects lie in planes, 3 where they go through z.
+        2 if objects are in planes, 3 if they go through z.
     pixel_size_um
         Micrometres per pixel along (z, y, x).
     channels
-        The image's channel names; missing or empty ones are counted: ``Channel_1``.
+        The image's channel names; missing or empty names are replaced: ``Channel_1``.
     box
-        Where the arrays lie in their image, where they are a part of it. Objects are measured as they are in the whole
-        image, to the last bit, but for the distances of their neighbours.
+        The location of the arrays, if they are a crop of an image. Objects have the same numbers as in the whole image,
+        bit for bit, except the distances to neighbours.
 
     Returns
     -------
     Table
-        A row per object, in the order of t, then label (that of `outlines`). The columns depend on the channels only.
+        A row per object, by t, then label (as in `trace_outlines`). The columns depend on the channels only.
 
     Raises
     ------
     ValueError
-        Where the shapes of labels, image and probabilities do not fit together.
+        The shapes of labels, image and probabilities do not fit.
     """
     _check_shapes(labels, image, probabilities)
     size = tuple(float("nan") if s is None else float(s) for s in pixel_size_um)
@@ -170,7 +171,7 @@ def _probability_columns(frame: _Frame, probabilities: Array | None, index: int)
     mean = least = doubt = np.full(len(frame.geometry), np.nan)
     if probabilities is not None:
         found = pixels_in_spans(probabilities, frame.here)
-        pair = np.stack((found[:, index], uncertainty(found)), axis=-1)
+        pair = np.stack((found[:, index], uncertainty(found)[..., 0]), axis=-1)
         own, unsure = intensity_statistics(pair, frame.here, frame.geometry)
         mean, least, doubt = own.mean, own.minimum, unsure.mean
     yield Column("Probability_mean", "double", mean, "", "mean probability of the class")

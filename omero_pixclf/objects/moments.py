@@ -22,11 +22,12 @@ class Geometry:
     label, size
         (n,) label, and number of pixels (voxels).
     row
-        (spans,) which entry each span belongs to.
+        (spans,) index of the entry that each span belongs to.
     centroid
         (n, 3) mean of the pixels' indices along (z, y, x).
     covariance
-        (n, 3, 3) of the object as a solid of unit cubes (so that one pixel has a width), along (z, y, x), in pixels².
+        (n, 3, 3) covariance along (z, y, x) in pixels², of the object as a solid of unit cubes, so that one pixel has a
+        width.
     start, stop
         (n, 3) bounding box along (z, y, x), start inclusive and stop exclusive.
     touches_border
@@ -47,7 +48,7 @@ class Geometry:
 
 
 def compute_geometry(spans: Spans) -> Geometry:
-    """Measure every object that has a span."""
+    """Compute the geometry of every object that has a span."""
     pixels: Float64Array = np.bincount(spans.label, spans.length, minlength=1).astype(np.float64)
     label = np.flatnonzero(pixels)
     row_of = np.zeros(len(pixels), dtype=np.int64)
@@ -73,7 +74,7 @@ def _centroid(spans: Spans, row: Int64Array, size: Float64Array) -> Float64Array
 
 
 def _covariance(spans: Spans, row: Int64Array, centroid: Float64Array, size: Float64Array) -> Float64Array:
-    """About the centroid; a span of n pixels has the variance n²/12 along x, any pixel 1/12 along y and z."""
+    """Return covariances about the centroids; a span of n pixels adds n²/12 along x and 1/12 along y and z."""
     middle = (spans.x0 + spans.x1 - 1) / 2
     away = np.stack((spans.z, spans.y, middle), axis=1) - centroid[row]
     covariance = np.empty((len(size), 3, 3))

@@ -19,7 +19,7 @@ __all__ = ["MaskShape", "Outline", "PolygonShape", "trace_outlines"]
 
 @dataclass(frozen=True)
 class PolygonShape:
-    """A ring in one plane, clockwise on a screen, and the rings around holes in it, counter-clockwise.
+    """A polygon in one plane: a ring, clockwise on a screen, and the rings of its holes, counter-clockwise.
 
     ``points`` (n, 2) float64 as (x, y), in OMERO's pixel-corner coordinates; each of ``holes`` likewise.
     """
@@ -43,7 +43,7 @@ class MaskShape:
 
 @dataclass(frozen=True)
 class Outline:
-    """One object: all its shapes, in all its planes."""
+    """One object with its shapes in all planes."""
 
     label: int
     t: int
@@ -60,24 +60,24 @@ def trace_outlines(
     simplify: float = 0.0,
     min_hole: int = 0,
 ) -> Iterator[Outline]:
-    """Every object of a label image as one `Outline`, time point by time point, in the order of labels.
+    """Yield an `Outline` for every object of a label image, by time point and label.
 
     Parameters
     ----------
     labels
         ``(t, z, y, x)`` of integers, 0 is background.
     kind
-        ``mask``: every plane of an object is a `MaskShape`. ``polygon``: a `PolygonShape` along the pixels' corners;
-        one for each part, in planes where the object has parts that do not touch.
+        ``mask``: a `MaskShape` for each plane of an object. ``polygon``: a `PolygonShape` along the pixels' corners,
+        one for each part of the object that does not touch the others.
     simplify
-        Polygons may keep so many pixels' distance from the pixels' corners, to have fewer points; 0 keeps all.
+        Largest deviation of polygons from the pixels' corners in pixels, to have fewer points; 0 keeps every corner.
     min_hole
         Polygons leave out holes of fewer pixels; masks have all holes.
 
     Yields
     ------
     Outline
-        With shapes of one kind in each plane in which the object has pixels, planes in order.
+        Its shapes are of one kind, in the order of planes, in all planes where the object has pixels.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def _add_masks(shapes: _Shapes, t: int, spans: Spans) -> None:
 def _add_polygons(shapes: _Shapes, t: int, z: int, plane: Array, simplify: float, min_hole: int) -> None:
     rings = trace_contours(plane)
     count = np.bincount([ring.label for ring in rings], minlength=1)
-    holes: dict[int, list[Array]] = {}  # by index of the ring that they lie in
+    holes: dict[int, list[Array]] = {}  # by index of the ring around them
     parts: dict[int, list[tuple[float, int]]] = {}  # by label: area and index of the rings around its parts
     several = [i for i, ring in enumerate(rings) if count[ring.label] > 1]
     areas = {i: signed_area(rings[i].corners) for i in several}
@@ -114,7 +114,10 @@ def _add_polygons(shapes: _Shapes, t: int, z: int, plane: Array, simplify: float
             parts.setdefault(rings[i].label, []).append((areas[i], i))
     for i in several:
         if areas[i] < 0 and -areas[i] >= min_hole:
-            hole, around = rings[i].corners, sorted(parts[rings[i].label])  # smallest first: parts may lie in holes
+            hole, around = (
+                rings[i].corners,
+                sorted(parts[rings[i].label]),
+            )  # smallest first: a part may be inside a hole of another
             holes.setdefault(next(n for _, n in around if is_in_ring(rings[n].corners, hole)), []).append(hole)
     outer = [i for i in range(len(rings)) if areas.get(i, 1) > 0]
     lines = iter(_simplify_rings([rings[i].corners for i in outer], simplify))

@@ -13,10 +13,10 @@ __all__ = ["rasterize_outlines"]
 
 
 def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, int]) -> Int32Array:
-    """The label image ``(t, z, y, x)`` that the outlines describe; later ones cover earlier ones.
+    """Draw outlines into a label image ``(t, z, y, x)``; later outlines cover earlier ones.
 
-    Masks are set bit by bit. A polygon covers the pixels whose centres it holds (even-odd rule), so that polygons
-    along pixel corners give back exactly the pixels they were drawn around.
+    Masks are set bit by bit. A polygon covers the pixels whose centres are inside (even-odd rule), so that polygons
+    along pixel corners cover exactly the pixels that they were traced around.
     """
     labels = np.zeros(shape, dtype=np.int32)
     for outline in outlines:
@@ -33,12 +33,12 @@ def rasterize_outlines(outlines: Iterable[Outline], shape: tuple[int, int, int, 
 
 
 def _pixels_inside(rings: Sequence[Array]) -> tuple[Int64Array, Int64Array]:
-    """Rows and columns of the pixels whose centres lie in an odd number of rings."""
+    """Return rows and columns of the pixels whose centres are inside an odd number of rings."""
     (x0, y0), (x1, y1) = np.concatenate(rings).T, np.concatenate([np.roll(r, -1, axis=0) for r in rings]).T
     row0 = np.ceil(np.minimum(y0, y1) - 0.5).astype(np.int64)
     row1 = np.ceil(np.maximum(y0, y1) - 0.5).astype(np.int64)
     edge, row = _expand_ranges(row0, row1)
-    slope = (x1 - x0)[edge] / (y1 - y0)[edge]  # an edge that crosses a row's middle is not level
+    slope = (x1 - x0)[edge] / (y1 - y0)[edge]  # an edge that crosses the middle of a row is not horizontal
     column = np.ceil(x0[edge] + (row + 0.5 - y0[edge]) * slope - 0.5).astype(np.int64)
     order = np.lexsort((column, row))
     row, column = row[order], column[order]
@@ -47,7 +47,7 @@ def _pixels_inside(rings: Sequence[Array]) -> tuple[Int64Array, Int64Array]:
 
 
 def _expand_ranges(start: Array, stop: Array) -> tuple[Int64Array, Int64Array]:
-    """All integers of the ranges, with the number of the range that each is of."""
+    """Return all integers of the ranges, and for each the index of its range."""
     count = np.maximum(stop - start, 0)
     of = np.repeat(np.arange(len(start)), count)
     return of, start[of] + np.arange(len(of)) - (np.cumsum(count) - count)[of]

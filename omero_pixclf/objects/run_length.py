@@ -1,7 +1,7 @@
 """Label images as runs of pixels along x, from which outlines and measurements are computed.
 
-A span is a run of equal label along x. Sums over spans cost far less than sums over pixels, and everything that
-depends on an object's place and form alone is such a sum.
+A span is a run of pixels of one label along x. Sums over spans are much faster than sums over pixels, and all numbers
+that depend on position and shape alone are such sums.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Spans:
     z, y
         Plane and row.
     x0, x1
-        First column, and the one after the last.
+        First column, and one after the last.
     shape
         ``(z, y, x)`` of the label image.
     """
@@ -44,13 +44,13 @@ class Spans:
         return self.x1 - self.x0
 
     def take(self, chosen: Array | slice) -> Spans:
-        """These spans, by index, mask or slice."""
+        """Return some of the spans, by index, mask or slice."""
         parts = (self.label, self.z, self.y, self.x0, self.x1)
         label, z, y, x0, x1 = (part[chosen] for part in parts)
         return Spans(label, z, y, x0, x1, self.shape)
 
     def shift(self, by: tuple[int, int, int], shape: tuple[int, int, int]) -> Spans:
-        """The same spans in a larger image of this shape, in which they lie so far along (z, y, x)."""
+        """Return the same spans shifted along (z, y, x), in a larger image of this shape."""
         z, y, x = by
         return Spans(self.label, self.z + z, self.y + y, self.x0 + x, self.x1 + x, shape)
 
@@ -59,7 +59,7 @@ class Spans:
 
 
 def encode_spans(frame: Array) -> Spans:
-    """The spans of a ``(z, y, x)`` label image.
+    """Encode a ``(z, y, x)`` label image as spans.
 
     >>> s = encode_spans(np.array([[[0, 1, 1, 2]]]))
     >>> s.label.tolist(), s.x0.tolist(), s.x1.tolist()
@@ -71,7 +71,7 @@ def encode_spans(frame: Array) -> Spans:
     starts[:, :1] = True
     np.not_equal(rows[:, 1:], rows[:, :-1], out=starts[:, 1:])
     first = np.flatnonzero(starts)
-    end = np.append(first[1:], rows.size)  # every row starts a span, so that none runs on into the next row
+    end = np.append(first[1:], rows.size)  # every row starts a new span
     label = rows.reshape(-1)[first].astype(np.int64)
     inside = label > 0
     first, end, label = first[inside], end[inside], label[inside]

@@ -78,10 +78,10 @@ def segment_objects(
     *,
     pixel_size_um: tuple[float | None, float | None, float | None] = (None, None, None),
 ) -> Array:
-    """The objects of class ``index`` (0-based) in ``(t, z, y, x, c)`` probabilities.
+    """Segment the objects of class ``index`` (0-based) in ``(t, z, y, x, c)`` probabilities.
 
-    In this order: smooth (objects in planes: along y and x only), threshold, fill holes, label, split, remove small
-    and large objects, remove those at the border.
+    The steps are: smooth (for objects in planes along y and x only), threshold, fill holes, label, split, remove small
+    and large objects, remove objects at the border.
 
     Parameters
     ----------
@@ -90,9 +90,9 @@ def segment_objects(
     index
         The class, 0-based.
     settings
-        The recipe's ``[objects]``; which label it names is answered by ``index``.
+        How to segment.
     pixel_size_um
-        Micrometres along (z, y, x), so that splitting by distance knows how far planes are apart.
+        Micrometres along (z, y, x); splitting by distance needs the distance of planes.
 
     Returns
     -------
@@ -115,20 +115,20 @@ def segment_objects(
 
 
 def relative_spacing(pixel_size_um: tuple[float | None, float | None, float | None]) -> tuple[float, float, float]:
-    """Extents of a pixel relative to its width; cubes where any is unknown."""
+    """Return the extents of a pixel relative to its width along x; 1 for all if any is unknown."""
     z, y, x = pixel_size_um
     return (z / x, y / x, 1.0) if z and y and x else (1.0, 1.0, 1.0)
 
 
 def object_dimensions(settings: SegmentationSettings, planes: int) -> Literal[2, 3]:
-    """Whether a recipe's objects lie in planes (2) or go through z (3), in an image of so many planes."""
+    """Return whether objects are in planes (2) or go through z (3), in an image of so many planes."""
     return 3 if resolve_connectivity(settings.dims, settings.connectivity, planes) in (6, 26) else 2
 
 
 def foreground(
     probabilities: Array, index: int, settings: SegmentationSettings, *, connectivity: Connectivity
 ) -> tuple[BoolArray, BoolArray | None]:
-    """Where objects can be, and by hysteresis where their cores are (else None), ``(t, z, y, x)``."""
+    """Return the foreground mask, and the mask of cores for a hysteresis threshold (else None), ``(t, z, y, x)``."""
     sigma = smoothing_sigma(settings, connectivity)
     if settings.method == "segmentation":
         if any(sigma):
@@ -142,6 +142,6 @@ def foreground(
 
 
 def smoothing_sigma(settings: SegmentationSettings, connectivity: Connectivity) -> Sigma:
-    """How much a recipe smooths along (z, y, x): objects in planes are smoothed in their planes."""
+    """Return the sigma of smoothing along (z, y, x); objects in planes are smoothed in their planes only."""
     z, y, x = settings.smooth
     return (z if connectivity in (6, 26) else 0.0, y, x)

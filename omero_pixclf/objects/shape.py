@@ -1,7 +1,7 @@
 """Shape columns of objects: border, axes, roundness, solidity, orientation, distance to the nearest object.
 
-Lengths are in pixels of x; where the pixel size is known, the other axes' pixels count as so many of them as they are
-long, else all count alike.
+Lengths are in pixels of x. If the pixel size is known, pixels of the other axes are converted by their length relative
+to x; otherwise all axes count the same.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from omero_pixclf.table import Column
 __all__ = ["CORNER", "nearest_distances", "pixel_spacing", "shape_columns"]
 
 CORNER = (0.0, 0.5, 0.5)
-"""From a pixel's indices (z, y, x) to where tables say it is."""
+"""Offset from a pixel's indices (z, y, x) to its coordinates in tables."""
 
 NO_ANGLE = -999.0  # fill value of angles
-ROUND = 1e-9  # relative difference of second moments that only rounding makes
+ROUND = 1e-9  # relative difference of second moments that is only rounding
 
 
 def shape_columns(
     frame: Array, spans: Spans, geometry: Geometry, *, dims: Literal[2, 3], size: tuple[float, ...]
 ) -> Iterator[Column]:
-    """The columns of form for the objects of one ``(z, y, x)`` label image.
+    """Yield the shape columns of the objects of one ``(z, y, x)`` label image.
 
     ``size`` is micrometres per pixel along (z, y, x), NaN where unknown.
     """
@@ -61,7 +61,7 @@ def shape_columns(
 
 
 def pixel_spacing(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing, float]:
-    """Distances of pixels along (z, y, x) in pixels of x, and micrometres per pixel of x (NaN where unknown).
+    """Return the distances of pixels along (z, y, x) in pixels of x, and micrometres per pixel of x (NaN if unknown).
 
     >>> pixel_spacing((2.0, 0.5, 0.5), 3)
     ((4.0, 1.0, 1.0), 0.5)
@@ -72,7 +72,7 @@ def pixel_spacing(size: tuple[float, ...], dims: Literal[2, 3]) -> tuple[Spacing
 
 
 def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:
-    """Full lengths (n, 3), major, middle (NaN in 2D) and minor: 4√λ of an ellipse, 2√(5λ) of an ellipsoid."""
+    """Return full axis lengths (n, 3): major, middle (NaN in 2D), minor; 4√λ of an ellipse, 2√(5λ) of an ellipsoid."""
     scale = np.array(spacing)
     covariance = geometry.covariance * scale[:, None] * scale
     if dims == 3:
@@ -82,19 +82,19 @@ def _axis_lengths(geometry: Geometry, dims: Literal[2, 3], spacing: Spacing) -> 
 
 
 def _orientation(geometry: Geometry, spacing: Spacing) -> Float64Array:
-    """Half the angle of the doubled one; y runs down on a screen, hence the sign. NaN where no direction is longest."""
+    """Return the orientation in degrees from x, counter-clockwise (y points down); NaN if no direction is longest."""
     yy, yx, xx = (geometry.covariance[:, i, j] * spacing[i] * spacing[j] for i, j in ((1, 1), (1, 2), (2, 2)))
     degrees = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
     return np.where(np.hypot(xx - yy, 2 * yx) > ROUND * (xx + yy), degrees, np.nan)
 
 
 def nearest_distances(centroids: Float64Array, *, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:
-    """Distance of each centroid (z, y, x) to the nearest other one, in 2D of the same plane; NaN without another."""
+    """Return the distance of each centroid (z, y, x) to the nearest other, in 2D of the same plane; NaN without one."""
     if len(centroids) < 2:
         return np.full(len(centroids), np.nan)
     places = centroids * np.array(spacing)
     apart = float(np.ptp(places[:, 1:], axis=0).sum()) + 1
     if dims == 2:
-        places[:, 0] *= apart  # no plane is as near as anything in the own one
+        places[:, 0] *= apart  # centroids of other planes are further away than all of the same plane
     distance = KDTree(places).query(places, k=2)[0][:, 1]
     return np.where(distance < apart, distance, np.nan) if dims == 2 else np.asarray(distance)

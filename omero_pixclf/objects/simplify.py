@@ -1,9 +1,8 @@
 """Remove points of an outline within a maximum distance.
 
-Ramer's and Douglas and Peucker's algorithm, with one change for the stairs that pixels make: the new line goes through
-the middles of the steps rather than their corners (a slanted edge is then straight within half a pixel, while any
-chord between its corners leaves others behind by more). All rings are split at once, one level of the recursion after
-the other.
+The new line goes through the middles of pixel steps, not their corners: a slanted edge is then straight within half a
+pixel, and any chord between corners would be further away from others. All rings are split at once, one level of the
+recursion after the other.
 
 Ramer 1972, doi:10.1016/S0146-664X(72)80017-0; Douglas and Peucker 1973, doi:10.3138/FM57-6770-U75U-7727.
 """
@@ -20,7 +19,7 @@ __all__ = ["simplify_rings"]
 
 
 def simplify_rings(rings: Sequence[Float64Array], *, tolerance: float) -> list[Float64Array]:
-    """The rings with fewer points; every old point lies within ``tolerance`` of its new ring.
+    """Return the rings with fewer points; every old point is within ``tolerance`` of its new ring.
 
     Parameters
     ----------
@@ -32,7 +31,7 @@ def simplify_rings(rings: Sequence[Float64Array], *, tolerance: float) -> list[F
     Returns
     -------
     list of NDArray
-        In the same order. Thin rings that would lose half of their area come back as they were.
+        In the same order. Thin rings that would lose half of their area are not changed.
     """
     if not rings:
         return []
@@ -42,9 +41,9 @@ def simplify_rings(rings: Sequence[Float64Array], *, tolerance: float) -> list[F
 
 
 class _RingPoints:
-    """All rings laid out one after the other as middle, corner, middle, corner, …, middle (the first again).
+    """The points of all rings, concatenated: middle, corner, middle, corner, …, middle (the first again).
 
-    Middles have even places in their ring and are where the line may be cut; corners must have it near.
+    Middles have even positions in their ring; the new line may have its points there. Corners must be near the line.
     """
 
     def __init__(self, rings: Sequence[Float64Array]) -> None:
@@ -63,7 +62,7 @@ class _RingPoints:
         self.keep = np.zeros(len(self.points), dtype=np.bool_)
 
     def mark_kept_points(self, tolerance: float) -> None:
-        """Mark what is kept."""
+        """Mark the points of the new rings."""
         half = self._opposite()
         self.keep[self.start] = self.keep[half] = True
         low = np.stack((self.start, half), axis=1).ravel()
@@ -73,14 +72,14 @@ class _RingPoints:
             bad = distance > tolerance
             low, high, worst = low[bad], high[bad], worst[bad]
             step = high - low == 2
-            self.keep[worst[step]] = True  # one corner between neighbouring middles: only itself is near enough
+            self.keep[worst[step]] = True  # only one corner between two middles: keep the corner itself
             low, high, worst = low[~step], high[~step], worst[~step]
             cut = np.where(worst + 1 < high, worst + 1, worst - 1)
             self.keep[cut] = True
             low, high = np.concatenate((low, cut)), np.concatenate((cut, high))
 
     def simplified_rings(self) -> list[Float64Array]:
-        """The new rings, without points along a straight line; a ring that would lose half its area stays as it was."""
+        """Return the new rings, without points on straight lines; rings that would lose half their area stay."""
         self.keep[self.stop - 1] = False
         ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)[self.keep]
         points = self.points[self.keep]
@@ -100,14 +99,14 @@ class _RingPoints:
         return [new if ok else was for new, was, ok in zip(parts, self.rings, good.tolist(), strict=True)]
 
     def _opposite(self) -> Array:
-        """Per ring the middle furthest from its first one."""
+        """Return for each ring the middle that is furthest from its first middle."""
         ring = np.repeat(np.arange(len(self.start)), self.stop - self.start)
         distance = ((self.points - self.points[self.start][ring]) ** 2).sum(axis=1)
         distance[self.start[ring] % 2 != np.arange(len(ring)) % 2] = -1.0  # corners
         return _first_maximum(distance, self.start, ring)
 
     def _worst(self, low: Array, high: Array) -> tuple[Array, Float64Array]:
-        """Per segment the corner furthest from it, and how far that is."""
+        """Return for each segment the corner that is furthest from it, and the distance."""
         count = (high - low) // 2
         offset = np.cumsum(count) - count
         of = np.repeat(np.arange(len(low)), count)
@@ -118,7 +117,7 @@ class _RingPoints:
 
 
 def _next_index(counts: Array) -> Int64Array:
-    """Index of the point after each, round every ring; rings lie one after the other."""
+    """Return the index of the next point of each point, around every ring; rings are concatenated."""
     stop = np.cumsum(counts)
     index = np.arange(1, int(counts.sum()) + 1)
     there = counts > 0
@@ -139,10 +138,10 @@ def _cross(a: Float64Array, b: Float64Array) -> Float64Array:
 
 
 def _first_maximum(values: Float64Array, start: Array, of: Array) -> Array:
-    """Index of the largest value of each group; groups lie one after the other, each at least one long."""
+    """Return the index of the largest value of each group; groups are concatenated, and none is empty."""
     places = np.flatnonzero(values == np.maximum.reduceat(values, start)[of])
     index = np.empty(len(start), dtype=np.int64)
-    index[of[places[::-1]]] = places[::-1]  # of equal indices the last assigned stays
+    index[of[places[::-1]]] = places[::-1]  # for equal indices numpy keeps the last assignment
     return index
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from omero_pixclf.image import Float64Array, Int64Array
 from omero_pixclf.objects.block_labeling import ReadableArray
 from omero_pixclf.objects.block_regions import Block
-from omero_pixclf.objects.intensity import uncertainty
 from omero_pixclf.objects.windows import expand_block
+from omero_pixclf.pixels.exports import uncertainty
 
 __all__ = ["TILE", "ImageSummary", "TileSums", "combine_sums", "focus_score", "sum_tiles", "summarize_image"]
 
 TILE = 256
-"""Pixels along y and x of what is summed up at a time; the last digits of a summary depend on it."""
+"""Size of the tiles along y and x; the last digits of a summary depend on it."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class ImageSummary:
     objects
         Number of objects per class, over all time points.
     area_fraction
-        Part of all pixels (voxels) that lie in objects, per class, 0 to 1.
+        Fraction of all pixels (voxels) that are in objects, per class, 0 to 1.
     uncertainty
         Mean over all pixels of 1 - (highest - second highest probability); NaN without probabilities.
     focus
@@ -46,7 +46,7 @@ class ImageSummary:
 def summarize_image(
     image: ReadableArray, probabilities: ReadableArray | None, labels: Mapping[str, ReadableArray]
 ) -> ImageSummary:
-    """Sum up one image, tile by tile; arrays of numpy, zarr or h5py.
+    """Summarize one image, tile by tile; arrays of numpy, zarr or h5py.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def summarize_image(
     probabilities
         ``(t, z, y, x, k)``, or None.
     labels
-        Per class name its label image ``(t, z, y, x)``.
+        The label image ``(t, z, y, x)`` of each class name.
     """
     counts = {name: [_count_label_pixels(found, t) for t in range(found.shape[0])] for name, found in labels.items()}
     objects = {name: sum(int(np.count_nonzero(c)) for c in found) for name, found in counts.items()}
@@ -67,7 +67,7 @@ def summarize_image(
 
 
 def _count_label_pixels(labels: ReadableArray, t: int) -> Int64Array:
-    """Pixels of each label at one t, the background's left out."""
+    """Count the pixels of each label at one t, without the background."""
     total = np.zeros(1, dtype=np.int64)
     for place in _split_into_tiles((slice(0, labels.shape[1]), slice(0, labels.shape[2]), slice(0, labels.shape[3]))):
         count = np.bincount(np.asarray(labels[(t, *place)]).ravel(), minlength=len(total))
@@ -78,22 +78,22 @@ def _count_label_pixels(labels: ReadableArray, t: int) -> Int64Array:
 
 @dataclass(frozen=True)
 class TileSums:
-    """What a summary is made of: a row per tile, of a whole image or of a part of it.
+    """Sums for a summary, one row per tile, of a whole image or a part of it.
 
     Attributes
     ----------
     at
         (n, 4) t, z, y, x of the tile's first pixel.
     pixels
-        (n,) how many there are.
+        (n,) number of pixels.
     doubt
-        (n,) sum of their uncertainties; 0 without probabilities.
+        (n,) sum of the uncertainties of the pixels; 0 without probabilities.
     light
         (n, c) sum of each channel.
     inner
-        (n,) pixels with four neighbours in their plane.
+        (n,) number of pixels that have four neighbours in their plane.
     bend, spread
-        (n, c) the mean of these pixels' Laplacians, and the sum of the squared distances from it.
+        (n, c) mean Laplacian of these pixels, and the sum of the squared deviations from it.
     """
 
     at: Int64Array
@@ -106,7 +106,7 @@ class TileSums:
 
 
 def sum_tiles(image: ReadableArray, probabilities: ReadableArray | None, t: int, place: Block) -> TileSums:
-    """The sums of a box of one t, which starts on multiples of `TILE`, so that any boxes give the same tiles."""
+    """Sum the tiles of a block of one t. Blocks start at multiples of `TILE`, so that tiles do not depend on blocks."""
     rows = [_sum_tile(image, probabilities, t, tile) for tile in _split_into_tiles(place)]
     return TileSums(*(np.array(values) for values in zip(*rows, strict=True)))
 
@@ -114,10 +114,10 @@ def sum_tiles(image: ReadableArray, probabilities: ReadableArray | None, t: int,
 def combine_sums(
     parts: Sequence[TileSums], objects: Mapping[str, int], covered: Mapping[str, int], *, certain: bool = True
 ) -> ImageSummary:
-    """The summary of an image from the sums of its parts, in any order.
+    """Combine the sums of all parts of an image, in any order, to its summary.
 
-    ``objects`` and ``covered`` are the number of objects and of pixels in them, per class; ``certain``: there were
-    probabilities.
+    ``objects`` and ``covered`` are the number of objects and of their pixels, per class; ``certain`` says whether
+    there are probabilities.
     """
     joined = [np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(TileSums)]
     order = np.lexsort(joined[0].T[::-1])
@@ -142,7 +142,7 @@ def combine_sums(
 
 
 def _split_into_tiles(place: Block) -> Iterator[Block]:
-    """Pieces of planes."""
+    """Yield the tiles of all planes of a block."""
     rows, columns = (range(side.start, side.stop, TILE) for side in place[1:])
     for z, y, x in product(range(place[0].start, place[0].stop), rows, columns):
         yield slice(z, z + 1), slice(y, min(y + TILE, place[1].stop)), slice(x, min(x + TILE, place[2].stop))
@@ -167,16 +167,17 @@ def _sum_tile(image: ReadableArray, probabilities: ReadableArray | None, t: int,
 
 
 def _laplacian(values: Float64Array) -> Float64Array:
-    """Of the pixels with four neighbours."""
+    """Return the Laplacian of the pixels with four neighbours."""
     return values[:-2, 1:-1] + values[2:, 1:-1] + values[1:-1, :-2] + values[1:-1, 2:] - 4 * values[1:-1, 1:-1]
 
 
 def focus_score(image: ReadableArray, channel: int) -> float:
-    """Sharpness of a channel of ``(t, z, y, x, c)``: higher is sharper, comparable between images of one assay only.
+    """Return the sharpness of a channel of ``(t, z, y, x, c)``; comparable between images of one assay only.
 
-    For each plane the variance of its Laplacian (4 neighbours, inner pixels) divided by the square of its mean, so
-    that exposure does not count; of a stack the sharpest plane, of a time series the mean. NaN below 3 by 3 pixels
-    and for a plane whose mean is 0, but 0 for one that is all zero. The "normalised variance of the Laplacian" is that
-    of Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548, made independent of brightness.
+    For each plane this is the variance of the Laplacian (4 neighbours, inner pixels) divided by the square of the mean,
+    so that exposure has no effect. A stack has the value of its sharpest plane, a time series the mean of its time
+    points. It is NaN below 3 by 3 pixels and for a plane whose mean is 0, but 0 for a plane of zeros. The method is
+    the variance of the Laplacian of Pech-Pacheco et al. 2000, doi:10.1109/ICPR.2000.903548, made independent of
+    brightness.
     """
     return summarize_image(image, None, {}).focus[channel]

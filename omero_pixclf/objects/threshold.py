@@ -12,12 +12,12 @@ __all__ = ["Sigma", "above_threshold", "is_most_probable", "smooth", "smoothing_
 Sigma = tuple[float, float, float]
 """Standard deviations of a Gaussian along ``(z, y, x)``, in pixels."""
 
-_WINDOW = 2.0  # ilastik's two-level thresholding cuts its Gaussians there
-_LEAST_SIGMA = 0.1  # below, ilastik does not smooth
+_WINDOW = 2.0  # ilastik's two-level thresholding truncates its Gaussians at 2 sigma
+_LEAST_SIGMA = 0.1  # ilastik does not smooth below this
 
 
 def above_threshold(probability: Array, level: float) -> BoolArray:
-    """Where the probability is at least ``level``, compared in the map's own float32 as ilastik does.
+    """Return where the probability is at least ``level``, compared in the type of the map (float32) as in ilastik.
 
     >>> above_threshold(np.array([[[[0.2, 0.5, 0.8]]]], np.float32), 0.5).tolist()
     [[[[False, True, True]]]]
@@ -27,7 +27,7 @@ def above_threshold(probability: Array, level: float) -> BoolArray:
 
 
 def is_most_probable(probabilities: Array, index: int) -> BoolArray:
-    """Where class ``index`` (0-based) of ``(t, z, y, x, c)`` wins; the first of equal classes does, as in ilastik."""
+    """Return where class ``index`` (0-based) of ``(t, z, y, x, c)`` is the highest; of equal classes the first is."""
     chosen = probabilities[..., index]
     wins = np.ones(chosen.shape, dtype=np.bool_)
     for other in range(probabilities.shape[-1]):
@@ -39,10 +39,10 @@ def is_most_probable(probabilities: Array, index: int) -> BoolArray:
 
 
 def smooth(probability: Array, sigma: Sigma) -> Float32Array:
-    """The map ``(t, z, y, x)`` smoothed by a Gaussian along z, y and x, each time point by itself; float32.
+    """Smooth a map ``(t, z, y, x)`` with a Gaussian along z, y and x, each time point alone; returns float32.
 
-    The Gaussian is that of ilastik's thresholding: cut at ``int(2 sigma + 0.5)`` pixels, weights summing to one,
-    mirrored at the image's border. An axis with one pixel, or a sigma below 0.1, is left as it is.
+    The Gaussian is that of ilastik's thresholding: truncated at ``int(2 sigma + 0.5)`` pixels, with weights that sum to
+    one, mirrored at the image's border. Axes with one pixel or a sigma below 0.1 are not smoothed.
     """
     result = np.asarray(probability, dtype=np.float32)
     for axis, width in zip((3, 2, 1), reversed(sigma), strict=True):
@@ -52,7 +52,7 @@ def smooth(probability: Array, sigma: Sigma) -> Float32Array:
 
 
 def smoothing_halo(sigma: Sigma) -> tuple[int, int, int]:
-    """How many pixels along (z, y, x) `smooth` looks away from the one it computes."""
+    """Return how many pixels around its own `smooth` needs, along (z, y, x)."""
     z, y, x = (int(_WINDOW * width + 0.5) if width >= _LEAST_SIGMA else 0 for width in sigma)
     return (z, y, x)
 

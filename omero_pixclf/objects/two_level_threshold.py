@@ -16,18 +16,18 @@ __all__ = ["TwoLevelSettings", "hysteresis_threshold", "two_level_threshold"]
 
 @dataclass(frozen=True)
 class TwoLevelSettings:
-    """The settings, named as in ilastik's ``ThresholdTwoLevels`` group.
+    """The settings, with the names of ilastik's ``ThresholdTwoLevels`` group.
 
     Attributes
     ----------
     method
-        ``simple``: one threshold, ``low``; ``hysteresis``: objects above ``low`` that hold a core above ``high``.
+        ``simple``: one threshold, ``low``; ``hysteresis``: objects above ``low`` that contain a core above ``high``.
     channel, core_channel
-        0-based class whose probability makes the objects, and the one that makes their cores.
+        0-based classes whose probabilities are thresholded for objects and for cores.
     sigma
-        Gaussian along ``(z, y, x)`` in pixels.
+        Sigma of the Gaussian along ``(z, y, x)``, in pixels.
     min_size, max_size
-        Pixels of an object (and, by hysteresis, of a core), both included.
+        Size limits of an object (and, for hysteresis, of a core) in pixels, both included.
     """
 
     method: Literal["simple", "hysteresis"] = "simple"
@@ -41,14 +41,14 @@ class TwoLevelSettings:
 
 
 def two_level_threshold(probabilities: Array, settings: TwoLevelSettings) -> Array:
-    """The objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
+    """Return the objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
 
     Parameters
     ----------
     probabilities
-        ``(t, z, y, x, c)``; maps with another range than 0 to 1 are to be scaled before.
+        ``(t, z, y, x, c)``, scaled to 0 to 1.
     settings
-        Where any sigma of an axis with more than one pixel is below 0.1, ilastik smooths along none.
+        If any sigma of an axis with more than one pixel is below 0.1, no axis is smoothed, as in ilastik.
     """
     connectivity: Connectivity = 6 if probabilities.shape[1] > 1 else 4
     final = _smooth_class(probabilities, settings.channel, settings.sigma)
@@ -68,7 +68,7 @@ def two_level_threshold(probabilities: Array, settings: TwoLevelSettings) -> Arr
 
 
 def hysteresis_threshold(wide: Array, cores: Array, *, connectivity: Connectivity) -> Array:
-    """Components of the mask ``wide`` that hold a pixel of the mask ``cores``; both ``(t, z, y, x)``."""
+    """Label the components of the mask ``wide`` that have a pixel in the mask ``cores``; both ``(t, z, y, x)``."""
     labels = label_components(wide, connectivity=connectivity)
     return select_labels(
         labels, (_has_core(frame, np.asarray(core, dtype=np.bool_)) for frame, core in zip(labels, cores, strict=True))

@@ -1,17 +1,17 @@
 """Split touching objects by a watershed on their distance or probability map.
 
-A peak counts as an object of its own where the way to any higher one leads down by at least a given depth (the
-"h-maxima" of Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4); the watershed then floods from the
-peaks, and every pixel of the old object goes to one of the new ones. Computed by flooding from all peaks and joining
-the basins whose highest pass is too shallow, highest pass first, which costs one watershed.
+A peak is an object of its own if every path to a higher peak goes down by at least a given depth (the "h-maxima" of
+Soille, Morphological Image Analysis, 2nd ed. 2003, section 6.3.4). The watershed floods from these peaks, and every
+pixel of the old object goes to one of the new ones. It is computed by flooding from all peaks and merging basins whose
+highest pass is too shallow, highest pass first, which needs only one watershed.
 
-The depths are what found the true number of nuclei best in simulated plates and stacks; less parts too much.
+The default depths found the true number of nuclei best in simulated plates and stacks; smaller ones split too much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 from scipy import ndimage
@@ -23,7 +23,7 @@ from omero_pixclf.objects.threshold import smooth
 __all__ = ["SMOOTHING", "split_by_distance", "split_by_probability"]
 
 SMOOTHING = 1.0
-"""Standard deviation in pixels of the Gaussian over a probability map before its valleys are looked for."""
+"""Sigma in pixels of the Gaussian that smooths a probability map before it is split."""
 
 
 def split_by_distance(
@@ -33,18 +33,18 @@ def split_by_distance(
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     depth: float = 1.5,
 ) -> Array:
-    """Part objects at their waists.
+    """Split objects where they are narrow.
 
     Parameters
     ----------
     labels
         ``(t, z, y, x)`` of integers, 0 is background.
     connectivity
-        4 and 8 look at each plane by itself, 6 and 26 through z.
+        4 and 8: each plane alone; 6 and 26: through z.
     spacing
-        Distances of neighbouring pixels along (z, y, x), relative to each other.
+        Distances of neighbouring pixels along (z, y, x), relative to x.
     depth
-        How much narrower (in pixels of x, as radius) a waist is than what it parts.
+        How much smaller the radius of the narrow place must be than the radii of both parts, in pixels of x.
 
     Returns
     -------
@@ -52,12 +52,12 @@ def split_by_distance(
         int32, the same foreground, numbered in raster order at each t.
     """
     solid = connectivity in (6, 26)
-    sampling = spacing if solid else spacing[1:]
-
-    def parts(part: Array, _: Any) -> Array:
-        return _parts(part, ndimage.distance_transform_edt(part > 0, sampling=sampling), connectivity, depth)
-
-    return _each(labels, labels, parts, solid=solid)
+    result, highest = np.zeros(labels.shape, dtype=np.int32), [0] * labels.shape[0]
+    for index in _occupied(labels, solid=solid):
+        objects = labels[index]
+        distance = ndimage.distance_transform_edt(objects > 0, sampling=spacing if solid else spacing[1:])
+        _add_objects(result, highest, index, _split_objects(objects, distance, connectivity, depth))
+    return relabel_in_raster_order(result)
 
 
 def split_by_probability(
@@ -68,7 +68,7 @@ def split_by_probability(
     sigma: float = SMOOTHING,
     depth: float = 0.2,
 ) -> Array:
-    """Part objects along valleys of probability.
+    """Split objects along valleys of probability.
 
     Parameters
     ----------
@@ -77,11 +77,11 @@ def split_by_probability(
     probability
         ``(t, z, y, x)`` of the objects' class.
     connectivity
-        4 and 8 look at each plane by itself, 6 and 26 through z.
+        4 and 8: each plane alone; 6 and 26: through z.
     sigma
-        The map is smoothed by a Gaussian of so many pixels first.
+        Sigma in pixels of the Gaussian that smooths the map first.
     depth
-        How much lower than both its sides a valley is.
+        How much lower than the peaks on both sides a valley must be.
 
     Returns
     -------
@@ -90,29 +90,35 @@ def split_by_probability(
     """
     solid = connectivity in (6, 26)
     smoothed = smooth(probability, (sigma if solid else 0.0, sigma, sigma))
-    return _each(labels, smoothed, lambda part, above: _parts(part, above, connectivity, depth), solid=solid)
-
-
-def _each(labels: Array, landscape: Array, parts: Callable[[Array, Array], Array], *, solid: bool) -> Array:
-    """Part the objects of each volume, or of each plane."""
-    result = np.zeros(labels.shape, dtype=np.int32)
-    for t in range(labels.shape[0]):
-        most = 0
-        for place in [(t,)] if solid else [(t, z) for z in range(labels.shape[1])]:
-            if labels[place].any():
-                found = parts(labels[place], landscape[place])
-                np.add(found, most, out=result[place], where=found > 0)
-                most += int(found.max())
+    result, highest = np.zeros(labels.shape, dtype=np.int32), [0] * labels.shape[0]
+    for index in _occupied(labels, solid=solid):
+        _add_objects(result, highest, index, _split_objects(labels[index], smoothed[index], connectivity, depth))
     return relabel_in_raster_order(result)
 
 
-def _parts(objects: Array, landscape: Array, connectivity: Connectivity, depth: float) -> Array:
-    """New numbers for the objects of a plane or volume; only those with several peaks are flooded."""
-    from skimage.morphology import local_maxima  # slow to import, and most recipes split nothing
+def _occupied(labels: Array, *, solid: bool) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of the volumes (solid) or planes that have objects."""
+    times, planes = labels.shape[:2]
+    for index in product(range(times)) if solid else product(range(times), range(planes)):
+        if labels[index].any():
+            yield index
+
+
+def _add_objects(result: Int32Array, highest: list[int], index: tuple[int, ...], found: Array) -> None:
+    """Write the objects of a plane or volume, with labels above the ``highest`` of its time point so far."""
+    t = index[0]
+    np.add(found, highest[t], out=result[index], where=found > 0)
+    highest[t] += int(found.max())
+
+
+def _split_objects(objects: Array, landscape: Array, connectivity: Connectivity, depth: float) -> Array:
+    """Return new labels for the objects of a plane or volume; only objects with several peaks are flooded."""
+    from skimage.morphology import local_maxima  # slow to import, and most recipes do not split
     from skimage.segmentation import watershed
 
     around = structuring_element(connectivity) if objects.ndim == 3 else structuring_element(connectivity)[1]
-    framed = np.full([n + 2 for n in objects.shape], landscape.min() - 1.0)  # lower all around: peaks at the border
+    # With a lower frame, so that peaks at the border are found.
+    framed = np.full([n + 2 for n in objects.shape], landscape.min() - 1.0)
     inner = (slice(1, -1),) * objects.ndim
     np.copyto(framed[inner], landscape, where=objects > 0)
     seeds, count = ndimage.label(local_maxima(framed, footprint=around)[inner] & (objects > 0), around)
@@ -124,13 +130,13 @@ def _parts(objects: Array, landscape: Array, connectivity: Connectivity, depth: 
     if not crowded.any():
         return objects
     basins = watershed(-landscape, np.where(crowded, seeds, 0), mask=crowded, connectivity=around)
-    merged = _merged(_passes(basins, landscape, around), peaks, depth)
+    merged = _merge_basins(_find_passes(basins, landscape, around), peaks, depth)
     parts: Array = np.where(crowded, merged[basins] + int(objects.max()), objects)
     return parts
 
 
-def _passes(basins: Array, landscape: Array, around: BoolArray) -> Array:
-    """The highest way between each two neighbouring basins: rows (height, basin, basin), highest first."""
+def _find_passes(basins: Array, landscape: Array, around: BoolArray) -> Array:
+    """Return the highest pass between each two neighbouring basins: rows (height, basin, basin), highest first."""
     found = []
     for step in np.argwhere(around)[: int(around.sum()) // 2] - 1:  # half the neighbours: each pair once
         here = tuple(slice(max(-s, 0), n - max(s, 0)) for s, n in zip(step, basins.shape, strict=True))
@@ -146,8 +152,8 @@ def _passes(basins: Array, landscape: Array, around: BoolArray) -> Array:
     return highest
 
 
-def _merged(passes: Array, peaks: Array, depth: float) -> Int32Array:
-    """The basin that each basin ends up in, when those that are no deeper parted than ``depth`` become one."""
+def _merge_basins(passes: Array, peaks: Array, depth: float) -> Int32Array:
+    """Return for each basin the basin that it is merged into: passes less deep than ``depth`` are merged."""
     root = list(range(len(peaks)))
     peak = peaks.tolist()
 

@@ -16,16 +16,16 @@ __all__ = ["Window", "expand_block", "object_windows", "windows_of_objects"]
 
 @dataclass(frozen=True)
 class Window:
-    """A box of one time point.
+    """A window of one time point.
 
     Attributes
     ----------
     t, place
-        Where it lies.
+        Time point and box of the window.
     labels
-        ``(z, y, x)`` all that is there.
+        ``(z, y, x)`` all labels in the box.
     owned
-        ``(z, y, x)`` bool: the pixels of the objects that this window stands for, all of which lie in it.
+        ``(z, y, x)`` bool: the pixels of the objects that belong to this window; they are in the box completely.
     """
 
     t: int
@@ -37,10 +37,10 @@ class Window:
 def object_windows(
     labels: ReadableArray, *, block: tuple[int, int, int], margin: tuple[int, int, int] = (0, 0, 0)
 ) -> Iterator[Window]:
-    """Windows that together own each object of a ``(t, z, y, x)`` label image once, t after t.
+    """Yield windows, t after t, so that each object of a ``(t, z, y, x)`` label image belongs to one window.
 
-    A window owns the objects whose boxes begin in one block, and reaches as far as they do, and ``margin`` pixels
-    further inside the image; objects larger than a block have one of their own. The image is read about twice.
+    A window has the objects whose bounding boxes start in one block. It contains them and ``margin`` pixels around
+    them. An object larger than a block has its own window. The image is read about twice.
     """
     for t in range(labels.shape[0]):
         objects = collect_statistics(labels, t, block=block)
@@ -55,7 +55,7 @@ def windows_of_objects(
     block: tuple[int, int, int],
     margin: tuple[int, int, int] = (0, 0, 0),
 ) -> Iterator[Window]:
-    """Windows that together own some objects of one t."""
+    """Yield windows for some objects of one t, each object in one window."""
     for rows in _group_by_block(objects, block):
         start, stop = objects.start[rows].min(axis=0), objects.stop[rows].max(axis=0)
         box = tuple(slice(int(a), int(b)) for a, b in zip(start, stop, strict=True))
@@ -65,7 +65,7 @@ def windows_of_objects(
 
 
 def expand_block(place: Block, by: tuple[int, int, int], shape: tuple[int, ...]) -> Block:
-    """A box with so many pixels more on every side, as far as the image goes."""
+    """Return a box with ``by`` more pixels on each side, cut at the borders of the image."""
     z, y, x = (
         slice(max(side.start - more, 0), min(side.stop + more, extent))
         for side, more, extent in zip(place, by, shape, strict=True)
@@ -85,6 +85,6 @@ def _group_by_block(objects: RegionStatistics, block: tuple[int, int, int]) -> I
 
 def _is_among(labels: Array, numbers: Int64Array) -> BoolArray:
     low, high = int(numbers.min()), int(numbers.max())
-    wanted = np.zeros(high - low + 3, dtype=np.bool_)  # with a place below and one above for all others
+    wanted = np.zeros(high - low + 3, dtype=np.bool_)  # with one entry below and one above for all other labels
     wanted[numbers - low + 1] = True
     return wanted[np.clip(labels.astype(np.int64) - low + 1, 0, high - low + 2)]

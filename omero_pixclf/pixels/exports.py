@@ -48,8 +48,18 @@ def uncertainty(probabilities: Float32Array) -> Float32Array:
     Returns
     -------
     float32 ``(..., 1)``: 1 - (highest - second highest probability); 0 if there is one class only.
+
+    Examples
+    --------
+    >>> uncertainty(np.array([[0.5, 0.25, 0.25]], np.float32)).tolist()
+    [[0.75]]
     """
+    highest = np.asarray(probabilities[..., 0], dtype=np.float32)
     if probabilities.shape[-1] == 1:
-        return np.zeros_like(probabilities)
-    top = np.partition(probabilities, -2, axis=-1)
-    return np.asarray(np.float32(1) - (top[..., -1:] - top[..., -2:-1]))
+        return np.zeros_like(highest)[..., None]
+    second = np.full_like(highest, -np.inf)
+    for c in range(1, probabilities.shape[-1]):
+        value = probabilities[..., c]
+        second = np.maximum(second, np.minimum(highest, value))
+        highest = np.maximum(highest, value)
+    return np.asarray(np.float32(1) - (highest - second))[..., None]
