@@ -107,7 +107,7 @@ def recording(folder: Path) -> Iterator[Recorded]:
         carry_out = services._run
 
         def run(service: Any, method: Any, operation: str, arguments: tuple[Any, ...], current: Any) -> Any:
-            kind = type(service).__name__
+            kind = type(service).__name__.removesuffix("Service")
             key, size = str(service.session.uuid), sum(map(size_of, arguments))
             stateful = bool(service.stateful)
             made.add(Seen(kind, operation, dict(current.ctx), stateful, key, size, current, service), arguments)
