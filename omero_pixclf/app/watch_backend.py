@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from omero_pixclf.app.backends import load_project, open_omero
 from omero_pixclf.app.execute import run_in_context
@@ -34,7 +33,14 @@ from omero_pixclf.image import ImageInfo
 from omero_pixclf.runs.run import Event
 from omero_pixclf.runs.state.manifest import Manifest, state_folder
 from omero_pixclf.watch.guarded_io import GuardedSink, GuardedSource
-from omero_pixclf.watch.protocols import CandidateImage, ContainerImages, Guard, RefusedTarget, WatchTarget
+from omero_pixclf.watch.protocols import (
+    CandidateImage,
+    ContainerImages,
+    Guard,
+    RefusedTarget,
+    RequestState,
+    WatchTarget,
+)
 from omero_pixclf.watch.settings import (
     ServerSettings,
     ServiceSettings,
@@ -49,7 +55,7 @@ __all__ = ["OmeroWatchBackend", "make_login", "read_status_token", "runs_folder"
 
 
 def make_login(server: ServerSettings, environ: Mapping[str, str]) -> Login:
-    """The login of the settings' server; what they leave out comes from the environment, as for other commands."""
+    """Return the login for the server in the settings; missing values come from the environment."""
     port = server.port or (int(environ["OMERO_PORT"]) if environ.get("OMERO_PORT", "").isdecimal() else None)
     return Login(
         server.host or environ.get("OMERO_HOST", ""),
@@ -63,63 +69,70 @@ def make_login(server: ServerSettings, environ: Mapping[str, str]) -> Login:
 
 
 class OmeroWatchBackend:
-    """`omero_pixclf.watch.protocols.WatchBackend` over OMERO; owns a session, which it opens when it is first needed.
+    """Implements `omero_pixclf.watch.protocols.WatchBackend` for OMERO; opens a session when it is first needed.
 
     Parameters
     ----------
     recipes
-        The recipes that watches and annotations name.
+        The recipes by the names that watches and annotations use.
     pause
-        How to wait for a server that does not answer.
+        Waits for a number of seconds; called between attempts to reach the server.
     """
 
     def __init__(
         self, settings: WatcherSettings, recipes: Mapping[str, Recipe], pause: Callable[[float], None]
     ) -> None:
         self._settings, self._recipes, self._pause = settings, recipes, pause
-        self._open: ExitStack | None = None
+        self._closing: ExitStack | None = None
         self._session: Session | None = None
-        self._notes: dict[int, KeyValueAnnotation] = {}
+        self._requests: dict[int, KeyValueAnnotation] = {}
         self._hashes: dict[tuple[str, ...], str] = {}
 
     @property
     def session(self) -> Session:
-        """The session; opened where there is none."""
+        """The session; opened if there is none."""
         if self._session is None:
             with ExitStack() as opening:
                 login = make_login(self._settings.server, os.environ)
                 self._session = opening.enter_context(connect(login, ask=None, pause=self._pause))
-                self._open = opening.pop_all()
+                self._closing = opening.pop_all()
         return self._session
 
     def disconnect(self) -> None:
-        """Close the session, if it can still be closed."""
-        held, self._open, self._session = self._open, None, None
-        if held is not None:
-            held.close()
+        """Close the session, if there is one; the next call opens a new one."""
+        closing, self._closing, self._session = self._closing, None, None
+        if closing is not None:
+            closing.close()
 
     def list_targets(self) -> Iterator[WatchTarget | RefusedTarget]:
-        """Requests first, then watches in the order of the settings, then opt-ins by age."""
+        """List requests first, then watches in the order of the settings, then opt-ins by age."""
         service = self._settings.service
-        self._notes = {n.annotation: n for n in list_open_requests(self.session)} if service.requests else {}
-        for note in self._notes.values():
-            yield self._noted(
-                note, f"request {note.annotation} of {note.value('Requested by') or note.owner}", asked=True
+        self._requests = {n.annotation: n for n in list_open_requests(self.session)} if service.requests else {}
+        for note in self._requests.values():
+            yield self._annotation_target(
+                note, f"request {note.annotation} of {note.value('Requested by') or note.owner}", is_request=True
             )
         for watch in self._settings.watches:
-            yield from self._watched(watch)
+            yield from self._watch_targets(watch)
         for note in list_opt_ins(self.session) if service.opt_in else ():
-            yield self._noted(note, f"opt-in {note.annotation} of {note.owner}", asked=False)
+            yield self._annotation_target(note, f"opt-in {note.annotation} of {note.owner}", is_request=False)
 
-    def _watched(self, watch: WatchSettings) -> Iterator[WatchTarget | RefusedTarget]:
+    def _watch_targets(self, watch: WatchSettings) -> Iterator[WatchTarget | RefusedTarget]:
         named = find_containers_by_name(self.session, watch.kind, watch.pattern) if watch.kind else []
         for target in dict.fromkeys((*watch.targets, *named)):
-            yield self._order(target, lambda: self._recipes[watch.recipe], f"watch {watch.name!r}")
+            yield self._make_target(target, lambda: self._recipes[watch.recipe], f"watch {watch.name!r}")
 
-    def _noted(self, note: KeyValueAnnotation, origin: str, *, asked: bool) -> WatchTarget | RefusedTarget:
-        return self._order(note.target, lambda: self._recipe(note), origin, note.annotation if asked else None)
+    def _annotation_target(
+        self, annotation: KeyValueAnnotation, origin: str, *, is_request: bool
+    ) -> WatchTarget | RefusedTarget:
+        return self._make_target(
+            annotation.target,
+            lambda: self._annotation_recipe(annotation),
+            origin,
+            annotation.annotation if is_request else None,
+        )
 
-    def _order(
+    def _make_target(
         self, target: str, recipe: Callable[[], Recipe], origin: str, request: int | None = None
     ) -> WatchTarget | RefusedTarget:
         try:
@@ -128,45 +141,47 @@ class OmeroWatchBackend:
             raise
         except PixclfError as error:
             return RefusedTarget(target, origin, str(error), request)
-        except Exception as error:  # noqa: BLE001 - the one guard at this door: one note must not end the pass for all
+        except Exception as error:  # noqa: BLE001 - one annotation must not end the pass; the traceback is logged
             _log.exception("%s, %s: an unexpected error", target, origin)
             return RefusedTarget(target, origin, f"unexpected {type(error).__name__}: {error}", request)
 
-    def _recipe(self, note: KeyValueAnnotation) -> Recipe:
-        content = parse_recipe_pairs(note.pairs, self._recipes)
+    def _annotation_recipe(self, annotation: KeyValueAnnotation) -> Recipe:
+        content = parse_recipe_pairs(annotation.pairs, self._recipes)
         project = content["classifier"]["project"]
-        if note.value("Recipe").strip() in self._recipes:
+        if annotation.value("Recipe").strip() in self._recipes:
             return build_recipe(content)
         if not project.startswith("FileAnnotation:"):
-            address, file = find_attached_project(self.session, note.target, project)
+            address, file = find_attached_project(self.session, annotation.target, project)
             content["classifier"]["project"] = address
             content.setdefault("name", default_recipe_name(file))
         return build_recipe(content)
 
     def list_containers(self, target: WatchTarget) -> list[ContainerImages]:
-        """What lies below a target, by the containers that get tables."""
-        digest = self._digest(self._resolved(target))
+        """List the images of a target by container; images that runs made are left out unless one is the target."""
+        recipe_hash = self._hash_recipe(self._resolve_project(target))
         listed = list(iterate_images(self.session, [target.key]))
         images = [image for image in listed if not (image.made_by or image.problem)]
         if listed and not images and target.request is not None:
-            raise UsageError(f"{target.key}: runs made all its images; to use one as input, name it: {listed[0].key}")
-        wanted = find_up_to_date_images(self.session, images, target.recipe.title, digest)
-        moving = read_image_versions(self.session, [i.key for i in images if i.key not in wanted])
-        parts: dict[str, list[ImageInfo]] = {}
+            raise UsageError(
+                f"{target.key}: runs made all its images. To use one as input, request it: {listed[0].key}"
+            )
+        complete = find_up_to_date_images(self.session, images, target.recipe.title, recipe_hash)
+        versions = read_image_versions(self.session, [i.key for i in images if i.key not in complete])
+        by_container: dict[str, list[ImageInfo]] = {}
         for image in images:
-            parts.setdefault(image.place.container, []).append(image)
+            by_container.setdefault(image.place.container, []).append(image)
         return [
             ContainerImages(
                 container,
                 members[0].place.name,
-                digest,
-                tuple(CandidateImage(i.key, i.name, moving.get(i.key, ""), i.key in wanted) for i in members),
+                recipe_hash,
+                tuple(CandidateImage(i.key, i.name, versions.get(i.key, ""), i.key in complete) for i in members),
             )
-            for container, members in parts.items()
+            for container, members in by_container.items()
         ]
 
-    def _resolved(self, target: WatchTarget) -> Recipe:
-        """The target's recipe with its project's address, where it only names a file attached to the target."""
+    def _resolve_project(self, target: WatchTarget) -> Recipe:
+        """Return the target's recipe; the name of a file attached to the target is replaced by its address."""
         recipe = target.recipe
         project = recipe.classifier.project
         if project.startswith("FileAnnotation:") or os.sep in project or Path(project).is_file():
@@ -175,14 +190,15 @@ class OmeroWatchBackend:
         classifier = recipe.classifier.model_copy(update={"project": address})
         return recipe.model_copy(update={"name": recipe.title, "classifier": classifier})
 
-    def _digest(self, recipe: Recipe) -> str:
-        """The recipe's hash; the project is read only where its file has changed."""
-        state = (*self._state_of(recipe.classifier.project), recipe.model_dump_json())
-        if state not in self._hashes:
-            self._hashes[state] = recipe.hash(load_project(self.session, recipe).sha256)
-        return self._hashes[state]
+    def _hash_recipe(self, recipe: Recipe) -> str:
+        """Return the recipe's hash; the project is read only if its file has changed."""
+        key = (*self._file_state(recipe.classifier.project), recipe.model_dump_json())
+        if key not in self._hashes:
+            self._hashes[key] = recipe.hash(load_project(self.session, recipe).sha256)
+        return self._hashes[key]
 
-    def _state_of(self, project: str) -> tuple[str, ...]:
+    def _file_state(self, project: str) -> tuple[str, ...]:
+        """Return values that change with the content of a project's file: size and time, or the server's checksum."""
         if not project.startswith("FileAnnotation:"):
             try:
                 found = Path(project).stat()
@@ -204,18 +220,18 @@ class OmeroWatchBackend:
         resume: str | None,
         guard: Guard,
     ) -> Iterator[Event]:
-        """Run on the chosen images of a container, and on what an earlier run of it has done already."""
+        """Process the chosen images of a container; with ``resume``, also finish the tables of that earlier run."""
         service = self._settings.service
-        standing = {image.key for image in container.images if image.has_results}
-        wanted = set(chosen) | (_done_in(runs_folder(service) / resume, standing) if resume else set())
+        complete = {image.key for image in container.images if image.has_results}
+        wanted = set(chosen) | (_list_done(runs_folder(service) / resume, complete) if resume else set())
         if not wanted:
-            return  # the earlier run was cut off before its first image: it goes on when there is something to do
+            return  # the earlier run ended before its first image: it is resumed when an image is due
 
-        # An image that a run made is an input only where it is named itself.
-        named = target.key.startswith("Image:")
+        # An image that a run made is an input only if it is the target itself.
+        is_image = target.key.startswith("Image:")
         request = RunRequest(
-            (target.key if named else container.key,),
-            self._resolved(target),
+            (target.key if is_image else container.key,),
+            self._resolve_project(target),
             resume=resume,
             threads=service.threads,
             memory=parse_size(service.memory) if service.memory else None,
@@ -228,33 +244,33 @@ class OmeroWatchBackend:
             )
             yield from run_in_context(guarded, request)
 
-    def answer_request(self, request: int, state: Literal["running", "done", "failed"], message: str) -> None:
-        """Tell who asked; a request that was removed meanwhile needs no answer."""
+    def answer_request(self, request: int, state: RequestState, message: str) -> None:
+        """Write the state into the request's annotation; a request that was deleted meanwhile needs no answer."""
         try:
-            answer_request(self.session, self._notes[request], state, message)
+            answer_request(self.session, self._requests[request], state, message)
         except MissingError:
             return
 
 
 def runs_folder(service: ServiceSettings) -> Path:
-    """Where the watcher keeps its run folders."""
+    """Return the folder of the watcher's run folders."""
     return service.runs or state_folder()
 
 
-def _done_in(folder: Path, standing: Collection[str]) -> set[str]:
-    """The images of an earlier run that its tables must show: done, or cut off after the ledger was told."""
+def _list_done(folder: Path, complete: Collection[str]) -> set[str]:
+    """Return the images of an earlier run that its tables must contain: done, or interrupted after the ledger entry."""
     with Manifest.open(folder) as manifest:
         entries = manifest.entries()
-        kept = {e.key for e in entries if e.key in standing and manifest.load_table(e.key, "summary") is not None}
-        return kept | {entry.key for entry in entries if entry.state == "done"}
+        recorded = {e.key for e in entries if e.key in complete and manifest.load_table(e.key, "summary") is not None}
+        return recorded | {entry.key for entry in entries if entry.state == "done"}
 
 
 def state_url(service: ServiceSettings, environ: Mapping[str, str]) -> str:
-    """The state database: the environment's (it may hold a password), the settings', or a file beside the runs."""
+    """Return the URL of the state database: from the environment, the settings, or a file next to the run folders."""
     given = environ.get("OMERO_PIXCLF_WATCH_STATE") or service.state
     return given or f"sqlite:///{runs_folder(service).resolve().parent / 'watch.sqlite'}"
 
 
 def read_status_token(page: StatusPageSettings) -> str:
-    """The status page's token, from a file that only its owner can read; "" where none is asked for."""
+    """Read the status page's token from a file that only its owner can read; "" if none is required."""
     return read_password_file(page.token_file) if page.token_file else ""

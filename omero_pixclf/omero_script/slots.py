@@ -17,7 +17,7 @@ from omero_pixclf.errors import OutputError
 
 __all__ = ["DEFAULT_SLOTS", "hold_slot"]
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 DEFAULT_SLOTS = 2
 """Each script uses half of the host's cores."""
@@ -53,7 +53,7 @@ def hold_slot(
     held, logged = _acquire(locks, count), False
     while held is None:
         if not logged:
-            log.info("%d scripts are already running on this host; waiting for one of them to end", count)
+            _log.info("%d scripts are already running on this host; waiting for one of them to end", count)
             logged = True
         pause(_POLL_S)
         held = _acquire(locks, count)
