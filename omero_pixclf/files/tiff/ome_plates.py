@@ -70,9 +70,7 @@ def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str
             continue
         wells.append((row, column))
         samples = sorted(_children(well, "WellSample"), key=lambda sample: _index(sample.get("Index")) or 0)
-        found = [
-            (s, ref.get("ID", "")) for s in samples for ref in _children(s, "ImageRef") if ref.get("ID") in numbers
-        ]
+        found = _fields_with_images(samples, numbers)
         for field, (sample, image) in enumerate(found):
             acquisition = acquisition_of.get(sample.get("ID", ""), 0 if len(acquisitions) == 1 else None)
             well_samples.append(WellSample(numbers[image], row, column, field, acquisition))
@@ -86,15 +84,18 @@ def _plate(element: ET.Element, numbers: Mapping[str, int], screens: Mapping[str
         name=(element.get("Name") or "").strip(),
         rows=max([_index(element.get("Rows")) or 0, *(row + 1 for row, _ in wells)]),
         columns=max([_index(element.get("Columns")) or 0, *(column + 1 for _, column in wells)]),
-        acquisitions=tuple(
-            acquisition.get("Name") or f"PlateAcquisition {i}" for i, acquisition in enumerate(acquisitions)
-        ),
+        acquisitions=tuple(one.get("Name") or f"PlateAcquisition {i}" for i, one in enumerate(acquisitions)),
         well_samples=tuple(well_samples),
         screen=screens.get(element.get("ID", "")),
         wells=tuple(dict.fromkeys(wells)),
         naming_conventions=(_naming(element, "Row", "letter"), _naming(element, "Column", "number")),
     )
     return made, [*([f"{format_wells(empty)} without an image"] if empty else []), *lost]
+
+
+def _fields_with_images(samples: Sequence[ET.Element], images: Mapping[str, int]) -> list[tuple[ET.Element, str]]:
+    """Return the fields of a well whose image is in the file, with the ids of the images."""
+    return [(s, ref.get("ID", "")) for s in samples for ref in _children(s, "ImageRef") if ref.get("ID") in images]
 
 
 def _index(text: str | None) -> int | None:
