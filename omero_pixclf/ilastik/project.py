@@ -20,7 +20,7 @@ from omero_pixclf.ilastik.workflows import (
 )
 from omero_pixclf.text import pluralize
 
-__all__ = ["ClassLabel", "ClassificationStage", "Project", "read_project"]
+__all__ = ["ClassLabel", "ClassificationStage", "Project", "read_classes", "read_project", "read_version"]
 
 _SUFFIXES = {PIXEL: ("",), PIXEL_AND_OBJECT: ("",), AUTOCONTEXT: ("", "01")}
 _COLORS = [[255, 255, 25], [0, 130, 200], [230, 25, 75], [60, 180, 75], [145, 30, 180], [245, 130, 48], [70, 240, 240]]
@@ -136,7 +136,7 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
 
 
 def _read(root: Hdf5Group, sha256: str) -> Project:
-    version = _read_version(root)
+    version = read_version(root)
     workflow = read_text(root, "workflowName") if root.has("workflowName") else PIXEL
     if workflow not in _SUFFIXES:
         raise ProjectError(f"{root.file}: {unsupported_workflow_message(workflow)}")
@@ -150,8 +150,14 @@ def _read(root: Hdf5Group, sha256: str) -> Project:
     return Project(root.file, sha256, version, workflow, lane, tuple(stages))
 
 
-def _read_version(root: Hdf5Group) -> str:
-    """The version of ilastik that wrote the file; early ones stored a number. The layout of 0.5 is refused."""
+def read_version(root: Hdf5Group) -> str:
+    """Read the version of ilastik that wrote the file; early ones stored a number.
+
+    Raises
+    ------
+    ProjectError
+        It has the layout of ilastik 0.5, which is not read.
+    """
     version = "unknown"
     if root.has("ilastikVersion"):
         stored = root.array("ilastikVersion")
@@ -177,7 +183,7 @@ def _read_stage(root: Hdf5Group, suffix: str, lane: Lane, before: Classification
     if not selection.used_scales():
         raise untrained_project_error(root.file, f"no features{which} are selected")
     forests = read_forests(group.group("ClassifierForests"))
-    classes = _read_classes(group, forests.known_labels)
+    classes = read_classes(group, forests.known_labels)
     if forests.known_labels[-1] > len(classes):
         raise group.error(
             "ClassifierForests",
@@ -205,8 +211,16 @@ def _dimensions(selection: FeatureSelection, lane: Lane) -> list[FeatureSelectio
     return {1: [flat], None: [deep, flat]}.get(lane.extent("z"), [deep])
 
 
-def _read_classes(home: Hdf5Group, known: tuple[int, ...]) -> tuple[ClassLabel, ...]:
-    """Names and colours; where an early version stored none, ilastik's own for them."""
+def read_classes(home: Hdf5Group, known: tuple[int, ...]) -> tuple[ClassLabel, ...]:
+    """Read names and colours of a classification's classes; where an early version stored none, ilastik's own.
+
+    ``known`` are the labels that the classifier was trained with.
+
+    Raises
+    ------
+    ProjectError
+        There are no classes, too many, or no colour for one of them.
+    """
     names = _read_names(home) or tuple(f"Label {number}" for number in range(1, known[-1] + 1))
     if not 1 <= len(names) <= 255:
         raise home.error("LabelNames", f"has {len(names)} classes, expected 1 to 255")

@@ -114,6 +114,10 @@ def _read_known_labels(group: Hdf5Group, count: int) -> tuple[int, ...]:
     if not group.has("known_labels"):
         return _vigra_labels(_find_forest_groups(group)[0], count) or tuple(range(1, count + 1))
     labels = tuple(int(v) for v in read_numbers(group, "known_labels", "iu", shape=(None,)))
+    if len(labels) < count:  # object classifiers vote for all classes, also those without labelled objects
+        every = _vigra_labels(_find_forest_groups(group)[0], count)
+        if labels and set(labels) <= set(every):
+            return every
     if len(labels) != count or list(labels) != sorted(set(labels)) or labels[0] < 1:
         raise group.error("known_labels", f"is {labels!r:.60}, expected {count} different labels from 1 upwards")
     return labels

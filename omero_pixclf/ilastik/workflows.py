@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from omero_pixclf.errors import ProjectError
 
-__all__ = ["AUTOCONTEXT", "PIXEL", "PIXEL_AND_OBJECT", "unsupported_workflow_message", "untrained_project_error"]
+__all__ = [
+    "AUTOCONTEXT",
+    "OBJECT",
+    "PIXEL",
+    "PIXEL_AND_OBJECT",
+    "unsupported_workflow_message",
+    "untrained_project_error",
+]
 
 PIXEL, AUTOCONTEXT = "Pixel Classification", "AutocontextTwoStage"
 PIXEL_AND_OBJECT = "Object Classification (from pixel classification)"
+OBJECT = {
+    "Object Classification (from prediction image)": "predictions",
+    "Object Classification (from binary image)": "binary",
+    "Object Classification (from label image)": "labels",
+    PIXEL_AND_OBJECT: "pixels",
+}
+"""The workflows that classify objects, and where their objects come from."""
 
 _APPLIED = (
     "omero_pixclf applies Pixel Classification and Autocontext projects, and the pixel part of "
