@@ -12,7 +12,7 @@ BIN = $(VENV)/bin
 WEB = $(VENV)-web
 DOCS = $(VENV)-docs
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 4 --dist loadfile
-SOURCES = $(wildcard omero_pixclf/pixels/*.c omero_pixclf/pixels/*.h)
+SOURCES = $(wildcard omero_pixclf/*/*.c omero_pixclf/*/*.h)
 # Hides warnings that are for the developers of build backends.
 QUIET_PIP = PYTHONWARNINGS=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 PIP = $(QUIET_PIP) $(BIN)/python -m pip
