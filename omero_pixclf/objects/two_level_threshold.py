@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
+from omero_pixclf.ilastik.object_project import ThresholdSettings
 from omero_pixclf.image import Array, BoolArray, Float32Array
-from omero_pixclf.objects.label import Connectivity, filter_sizes, label_components, select_labels
+from omero_pixclf.objects.ipht import grow_cores
+from omero_pixclf.objects.label import (
+    Connectivity,
+    filter_sizes,
+    label_components,
+    relabel_in_raster_order,
+    select_labels,
+)
 from omero_pixclf.objects.threshold import Sigma, above_threshold, smooth
 
-__all__ = ["TwoLevelSettings", "hysteresis_threshold", "two_level_threshold"]
+__all__ = ["hysteresis_threshold", "two_level_threshold"]
 
 
-@dataclass(frozen=True)
-class TwoLevelSettings:
-    """The settings, with the names of ilastik's ``ThresholdTwoLevels`` group.
-
-    Attributes
-    ----------
-    method
-        ``simple``: one threshold, ``low``; ``hysteresis``: objects above ``low`` that contain a core above ``high``.
-    channel, core_channel
-        0-based classes whose probabilities are thresholded for objects and for cores.
-    sigma
-        Sigma of the Gaussian along ``(z, y, x)``, in pixels.
-    min_size, max_size
-        Size limits of an object (and, for hysteresis, of a core) in pixels, both included.
-    """
-
-    method: Literal["simple", "hysteresis"] = "simple"
-    channel: int = 0
-    core_channel: int = 0
-    low: float = 0.5
-    high: float = 0.8
-    sigma: Sigma = (1.0, 1.0, 1.0)
-    min_size: int = 10
-    max_size: int = 1_000_000
-
-
-def two_level_threshold(probabilities: Array, settings: TwoLevelSettings) -> Array:
+def two_level_threshold(probabilities: Array, settings: ThresholdSettings) -> Array:
     """Return the objects that ilastik finds, ``(t, z, y, x)`` int32, numbered as in its "Object Identities".
 
     Parameters
@@ -62,9 +41,14 @@ def two_level_threshold(probabilities: Array, settings: TwoLevelSettings) -> Arr
             min_size=settings.min_size,
             max_size=settings.max_size,
         )
-        wide = above_threshold(final if same else final + core, settings.low)
-        labels = hysteresis_threshold(wide, cores > 0, connectivity=connectivity)
-    return filter_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+        both = final if same else final + core
+        if settings.method == "hysteresis":
+            wide = above_threshold(both, settings.low)
+            labels = hysteresis_threshold(wide, cores > 0, connectivity=connectivity)
+        else:
+            labels = grow_cores(both, cores, settings.low)
+    labels = filter_sizes(labels, min_size=settings.min_size, max_size=settings.max_size)
+    return relabel_in_raster_order(labels) if settings.method == "identity-preserving" else labels
 
 
 def hysteresis_threshold(wide: Array, cores: Array, *, connectivity: Connectivity) -> Array:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from omero_pixclf.ilastik.object_project import ThresholdSettings
 from omero_pixclf.objects.threshold import above_threshold, is_most_probable, smooth
-from omero_pixclf.objects.two_level_threshold import TwoLevelSettings, hysteresis_threshold, two_level_threshold
+from omero_pixclf.objects.two_level_threshold import hysteresis_threshold, two_level_threshold
 
 
 def plane(*rows: list[float]) -> np.ndarray:
@@ -47,7 +48,7 @@ def test_hysteresis_keeps_objects_with_a_core() -> None:
 def test_a_core_of_another_class_adds_to_the_objects_own_probability() -> None:
     own, other = [0.3, 0.3, 0.0, 0.6], [0.1, 0.4, 0.0, 0.0]
     probabilities = np.stack((plane(own), plane(other)), axis=-1)
-    settings = TwoLevelSettings("hysteresis", 0, 1, low=0.4, high=0.4, sigma=(0, 0, 0), min_size=1)
+    settings = ThresholdSettings("hysteresis", 0, 1, low=0.4, high=0.4, sigma=(0, 0, 0), min_size=1)
     assert two_level_threshold(probabilities, settings).tolist() == [[[[1, 1, 0, 0]]]]
 
 
@@ -55,5 +56,5 @@ def test_a_core_of_another_class_adds_to_the_objects_own_probability() -> None:
 def test_one_missing_sigma_switches_ilastiks_smoothing_off_unless_its_axis_is_single(sigma, smooths) -> None:
     probabilities = np.zeros((1, 1, 9, 9, 1), np.float32)
     probabilities[0, 0, 4, 4] = 1
-    found = two_level_threshold(probabilities, TwoLevelSettings(low=0.05, sigma=sigma, min_size=1))
+    found = two_level_threshold(probabilities, ThresholdSettings(low=0.05, sigma=sigma, min_size=1))
     assert (np.count_nonzero(found) > 1) == smooths
