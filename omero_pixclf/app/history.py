@@ -34,7 +34,7 @@ __all__ = [
 
 
 def list_runs(login: Login) -> list[RunOverview]:
-    """This user's runs, as the ledger in OMERO has them, newest first."""
+    """Return the user's runs, as the ledger in OMERO has them, newest first."""
     from omero_pixclf.connector.results.ledger import list_run_records, list_table_records
 
     with open_session(login) as session:
@@ -42,7 +42,7 @@ def list_runs(login: Login) -> list[RunOverview]:
 
 
 def list_runs_in_folder(out: Path) -> list[RunOverview]:
-    """The runs over files whose results are in a folder, newest first."""
+    """Return the runs over files whose results are in a folder, newest first."""
     found = _records_in(out)
     images, tables = [r for r in found if r.image], [r for r in found if not r.image]
     return summarize_runs(images, tables, results_state_folder(out))
@@ -55,13 +55,13 @@ def _records_in(out: Path) -> list[RunRecord]:
 
 
 def show_run_in_folder(out: Path, run_id: str) -> Iterator[dict[str, str]]:
-    """`show_run` for a run over files."""
+    """Do what `show_run` does, for a run over files."""
     folder = run_folder(results_state_folder(out), run_id)
     yield from _shown([r for r in _records_in(out) if r.run_id == run_id and r.image], folder)
 
 
 def diff_runs_in_folder(out: Path, one: str, other: str) -> dict[str, tuple[str, str]]:
-    """`diff_runs` for runs over files."""
+    """Do what `diff_runs` does, for runs over files."""
     asked = [parse_run_id(run_id) for run_id in (one, other)]
     known = [r for r in _records_in(out) if r.image]
     both = [[r for r in known if r.run_id == run_id] for run_id in asked]
@@ -72,12 +72,12 @@ def diff_runs_in_folder(out: Path, one: str, other: str) -> dict[str, tuple[str,
 
 
 def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
-    """What a run did to each image: the ledger's entries, and this machine's reasons for what failed.
+    """Yield what a run did to each image: the ledger's entries, and the reasons of failures that this machine knows.
 
     Raises
     ------
     UsageError
-        Where neither the ledger nor this machine knows the run.
+        Neither the ledger nor this machine knows the run.
     """
     from omero_pixclf.connector.results.ledger import list_run_records
 
@@ -88,7 +88,7 @@ def show_run(login: Login, run_id: str) -> Iterator[dict[str, str]]:
 
 
 def _shown(standing: Sequence[RunRecord], folder: Path) -> Iterator[dict[str, str]]:
-    """What the ledger says of each image, then what the run's folder on this machine says of the others."""
+    """Yield the ledger's entries of each image, then what the run's folder on this machine has of the others."""
     for record in standing:
         found = ", ".join(f"{n} {name}" for name, n in record.objects.items())
         yield {"image": record.image, "state": record.state, "objects": found, "reason": ""}
@@ -102,12 +102,12 @@ def _shown(standing: Sequence[RunRecord], folder: Path) -> Iterator[dict[str, st
 
 
 def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
-    """What differs between two of this user's runs, as the ledger has them.
+    """Return the differences between two of the user's runs, as the ledger has them.
 
     Raises
     ------
     MissingError
-        Where the ledger does not know one of them.
+        The ledger does not have one of them.
     """
     from omero_pixclf.connector.results.ledger import list_run_records
 
@@ -121,21 +121,21 @@ def diff_runs(login: Login, one: str, other: str) -> dict[str, tuple[str, str]]:
 
 
 def undo_in_folder(out: Path, run_id: str) -> UndoResult:
-    """Take back exactly what a run over files wrote; of a merged run also what its parts wrote."""
+    """Remove exactly what a run over files wrote; for a merged run also what its shards wrote."""
     from omero_pixclf.folder.backend import undo_folder
 
     return _undo_all(run_id, results_state_folder(out), lambda one: UndoResult(undo_folder(out, one)))
 
 
 def undo_run(login: Login, run_id: str) -> UndoResult:
-    """Take back exactly what a run wrote, and of a merged run its parts; what others have drawn on stays."""
+    """Remove exactly what a run wrote, for a merged run also its shards; objects that others use are kept."""
     parse_run_id(run_id)  # before a server is asked for
     with open_session(login) as session:
         return undo_in_session(session, run_id)
 
 
 def undo_in_session(session: Session, run_id: str) -> UndoResult:
-    """`undo` on a session that is open."""
+    """Do what `undo_run` does, on a session that is open."""
     from omero_pixclf.connector.results.undo import undo
 
     parse_run_id(run_id)
@@ -143,7 +143,7 @@ def undo_in_session(session: Session, run_id: str) -> UndoResult:
 
 
 def _undo_all(run_id: str, folder: Path, undo: Callable[[str], UndoResult]) -> UndoResult:
-    """Undo a run, then the runs that it put together, as far as this machine knows of them."""
+    """Undo a run, then the shards that it merged, if this machine knows them."""
     home = run_folder(folder, run_id)
     parts: tuple[str, ...] = ()
     if is_run_folder(home):

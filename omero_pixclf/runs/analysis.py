@@ -1,7 +1,7 @@
 """Analyse an open image: probabilities, labels, measurements. Stores nothing.
 
-An image whose arrays fit into the memory allowed is worked on whole, as here; larger ones, and those that several
-workers share, in pieces (`omero_pixclf.runs.blocks.block_plan`), with the same results.
+An image whose arrays fit into the memory limit is processed whole, by this module. Larger images, and images that
+several workers share, are processed in blocks (`omero_pixclf.runs.blocks.block_plan`), with the same results.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class ImageAnalysis:
-    """What was found in one image, before anything is stored.
+    """The objects and numbers of one image, before anything is stored.
 
     Attributes
     ----------
     pixels, probabilities
         ``(t, z, y, x, c)``: the image as read, and float32 with one channel per class of the project.
     labels
-        ``(t, z, y, x)`` int32 for each class that is looked for.
+        ``(t, z, y, x)`` int32 for each class whose objects are segmented.
     objects
         One measurement table for each of these classes.
     """
@@ -61,13 +61,13 @@ class ImageAnalysis:
 def analyze_image(
     reader: PixelReader, recipe: Recipe, project: Project, *, threads: int | None = None, memory: int | None = None
 ) -> ImageAnalysis:
-    """Read, predict, find and measure."""
+    """Read an image, predict, segment and measure it."""
     pixels = read_pixels(reader)
     return analyze_pixels(reader.info, pixels, recipe, project, threads=threads, memory=memory)
 
 
 def read_pixels(reader: PixelReader) -> NDArray[Any]:
-    """All pixels of an image, ``(t, z, y, x, c)``."""
+    """Read all pixels of an image, ``(t, z, y, x, c)``."""
     image = reader.info
     regions = list(split_into_bands(image.shape, np.dtype(image.dtype).itemsize))
     if len(regions) == 1:
@@ -87,7 +87,7 @@ def analyze_pixels(
     threads: int | None = None,
     memory: int | None = None,
 ) -> ImageAnalysis:
-    """Predict, find and measure in pixels that `read_pixels` has read."""
+    """Predict, segment and measure pixels that `read_pixels` has read."""
     chosen = select_project_channels(ArrayReader(image, pixels), recipe, project)
     probabilities = np.empty((*image.shape[:4], len(project.classes)), np.float32)
     deque(predict_blocks(project, chosen, memory=memory, threads=threads, out=probabilities), 0)
@@ -100,7 +100,7 @@ def analyze_pixels(
 
 
 def select_project_channels(reader: PixelReader, recipe: Recipe, project: Project) -> PixelReader:
-    """An image as the project sees it: its channels in the project's order."""
+    """Return an image with the channels of the project, in its order."""
     channels = match_channels(recipe, project, reader.info)
     return reader if channels == tuple(range(reader.info.shape[4])) else ChannelReader(reader, channels)
 
@@ -111,6 +111,6 @@ def segmentation_settings(objects: ObjectSettings) -> SegmentationSettings:
 
 
 def measurement_parameters(image: ImageInfo, recipe: Recipe, name: str, index: int) -> MeasurementParameters:
-    """Parameters for measuring one class of an image."""
+    """Return the parameters for measuring one class of an image."""
     dims = object_dimensions(segmentation_settings(recipe.objects), image.shape[1])
     return MeasurementParameters(name, index, dims, image.pixel_size_um, image.channels)

@@ -58,7 +58,7 @@ def _make_image_column(image: ImageInfo, rows: int) -> Column:
 
 
 def make_summary_row(image: ImageInfo, summary: ImageSummary, objects: Mapping[str, Table]) -> Table:
-    """The image's row of the summary table: counts, area fractions and mean measurements per class.
+    """Return an image's row of the summary table: counts, area fractions and mean measurements per class.
 
     An image that several wells share has a row for each of them, so that each well has its numbers.
     """
@@ -106,7 +106,7 @@ def _make_mean_column(column: Column, name: str, tag: str) -> Column:
 
 
 def make_column_tags(classes: Iterable[str]) -> dict[str, str]:
-    """Class names as parts of column names: ASCII letters, digits and underscores, unique.
+    """Return class names as parts of column names: ASCII letters, digits and underscores, unique.
 
     >>> make_column_tags(["Cell body", "cell-body", "细胞"])
     {'Cell body': 'Cell_body', 'cell-body': 'cell_body_2', '细胞': 'Class_3'}
@@ -119,9 +119,10 @@ def make_column_tags(classes: Iterable[str]) -> dict[str, str]:
 def build_container_tables(
     images: Sequence[ImageInfo], manifest: Manifest, standing: Mapping[str, Table]
 ) -> dict[str, Table]:
-    """The container's ``summary`` and ``objects`` tables after this run.
+    """Return the ``summary`` and ``objects`` tables of a container after this run.
 
-    Rows of images that this run has done come from the manifest; those of all other images stay as they stand.
+    Rows of images that this run has processed come from the manifest; rows of other images are kept from the tables
+    that are stored already.
     """
     done = {entry.key for entry in manifest.entries() if entry.state == "done"}
     images = [image for image in images if image.key in done]
@@ -140,7 +141,7 @@ def build_container_tables(
 
 
 def is_missing_from_summary(image: ImageInfo, standing: Mapping[str, Table]) -> bool:
-    """Whether an image has no row in a container's summary as it stands."""
+    """Return whether an image has no row in the stored summary of its container."""
     return "summary" not in standing or _image_id(image) not in standing["summary"]["Image"].tolist()
 
 
@@ -150,5 +151,5 @@ def _image_id(image: ImageInfo) -> int | str:
 
 
 def _sort_by_image(table: Table) -> Table:
-    """Rows by image; within an image as they were."""
+    """Sort rows by image; rows of one image keep their order."""
     return table.take(np.argsort(table["Image"], kind="stable"))

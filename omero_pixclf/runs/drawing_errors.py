@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def try_drawing(what: str, draw: Callable[[], T], failures: list[str] | None = None) -> T | None:
-    """What ``draw`` returns, or None where it fails: then the log says so, and ``failures`` gets a line for people."""
+    """Return what ``draw`` returns, or None if it fails; the log, and a line added to ``failures``, say why."""
     try:
         return draw()
     except Exception as error:  # noqa: BLE001 - names, numbers, fonts and disks fail in ways that nobody foresees

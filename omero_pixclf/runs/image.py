@@ -45,7 +45,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ProcessingContext:
-    """What is the same for all images of a run."""
+    """What is the same for all images that a worker processes.
+
+    Attributes
+    ----------
+    files
+        Tables and previews in the run's folder.
+    now
+        The clock.
+    drawer
+        Draws previews; None: there are none.
+    threads, memory
+        Number of threads and memory limit in bytes.
+    limits
+        How many images may be read, computed and written at a time.
+    """
 
     source: ImageSource
     sink: ResultSink
@@ -62,7 +76,7 @@ class ProcessingContext:
 
 @dataclass(frozen=True)
 class ImageResults:
-    """What is to be stored for an image; ``outlines`` for each class that is drawn."""
+    """The results to store for an image; ``outlines`` for each class that is drawn."""
 
     analysis: ImageAnalysis
     kind: RoiKind
@@ -71,9 +85,9 @@ class ImageResults:
 
 
 def process_image(image: ImageInfo, context: ProcessingContext) -> dict[str, int]:
-    """Take an image from its pixels to its stored results; returns the number of objects per class.
+    """Process an image from its pixels to its stored results; return the number of objects per class.
 
-    It waits for its turn before it reads, computes and writes, so that several images may be on their way at a time.
+    It waits for its turn before it reads, computes and writes, so that several images can be processed at a time.
     """
     record = make_image_record(image, context)
     with context.limits.reading(), context.source.open(image) as reader:
@@ -86,7 +100,7 @@ def process_image(image: ImageInfo, context: ProcessingContext) -> dict[str, int
 
 
 def make_image_record(image: ImageInfo, context: ProcessingContext) -> RunRecord:
-    """The ledger's entry for an image whose work begins."""
+    """Return the ledger's entry for an image whose processing starts."""
     return replace(context.record, image=image.key, fingerprint=image.fingerprint, started=context.now())
 
 
@@ -104,7 +118,7 @@ def _make_results(analysis: ImageAnalysis, context: ProcessingContext) -> ImageR
 
 
 def draw_preview(analysis: ImageAnalysis, context: ProcessingContext) -> bytes | None:
-    """The picture of an image for its container's contact sheet, where one is wanted and can be drawn."""
+    """Draw the preview of an image for its container's contact sheet; None if there is none, or drawing fails."""
     if context.drawer is None:
         return None
     return try_drawing(f"{analysis.image.key}: its picture", partial(context.drawer.draw_preview, analysis))
@@ -113,10 +127,10 @@ def draw_preview(analysis: ImageAnalysis, context: ProcessingContext) -> bytes |
 def store_results(
     results: ImageResults, record: RunRecord, context: ProcessingContext, writer: ImageWriter
 ) -> dict[str, int]:
-    """Store an image's results.
+    """Store an image's results; return the number of objects per class.
 
-    The order makes every interruption harmless: rows and picture for the container are kept on disk before the ledger
-    says ``complete``, and what was written before that is debris which the next run removes.
+    The order makes every interruption harmless: table rows and preview are on disk before the ledger says
+    ``complete``, and what was written without a ``complete`` entry is removed by the next run.
     """
     analysis, key = results.analysis, record.image
     _warn_about_kind(results, context.recipe.output)
@@ -138,7 +152,9 @@ RoiKind = Literal["polygon", "mask", "labels", "none"]
 
 
 def choose_roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"], count: int, budget: int) -> RoiKind:
-    """``polygon``, ``mask``, ``labels`` or ``none`` for so many objects: viewers page ROIs and stall on thousands.
+    """Return ``polygon``, ``mask``, ``labels`` or ``none`` for a number of objects.
+
+    Viewers page ROIs and become slow with thousands of them.
 
     >>> [choose_roi_kind("auto", n, 2000) for n in (100, 5000, 50_000)]
     ['polygon', 'mask', 'labels']
@@ -151,7 +167,7 @@ def choose_roi_kind(wanted: Literal["auto", "polygon", "mask", "labels", "none"]
 
 
 def choose_output_roi_kind(total: int, output: OutputSettings) -> RoiKind:
-    """How so many objects of an image are shown."""
+    """Return how the objects of an image are shown, by their number and the recipe."""
     return choose_roi_kind(output.rois, total, output.roi_budget)
 
 
@@ -163,7 +179,7 @@ def _warn_about_kind(results: ImageResults, output: OutputSettings) -> None:
 
 
 def _store_objects(results: ImageResults, label: str, context: ProcessingContext, writer: ImageWriter) -> Table:
-    """Save one class's outlines; its rows with their Roi ids, where there are ROIs."""
+    """Save one class's outlines; return its rows, with Roi ids if there are ROIs."""
     table = add_image_columns(results.analysis.objects[label], results.analysis.image)
     if label not in results.outlines:
         return table
@@ -176,7 +192,7 @@ _FORMS = {"attachment": "attachment-h5", "ome-tiff": "attachment-tiff", "image":
 
 
 def _store_maps(analysis: ImageAnalysis, context: ProcessingContext, writer: ImageWriter, *, labelled: bool) -> None:
-    """Save the maps that the recipe asks for; ``labelled``: the objects as a label image, in place of ROIs."""
+    """Save the result images that the recipe asks for; ``labelled``: the objects as a label image instead of ROIs."""
     output, classes = context.recipe.output, context.project.classes
     names = [c.name for c in classes]
     if output.probabilities != "none":
@@ -203,7 +219,7 @@ def _store_maps(analysis: ImageAnalysis, context: ProcessingContext, writer: Ima
 
 @dataclass(frozen=True)
 class _ComputedArray:
-    """Pixels ``(t, z, y, x, c)`` that are made of an image's arrays where they are read."""
+    """Pixels ``(t, z, y, x, c)`` that are computed from an image's arrays when they are read."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -214,7 +230,7 @@ class _ComputedArray:
 
 
 def _lazy_segmentation(analysis: ImageAnalysis) -> PixelArray:
-    """The simple segmentation."""
+    """Return the simple segmentation, uint8."""
 
     def make(place: tuple[Any, ...]) -> NDArray[Any]:
         return simple_segmentation(np.asarray(analysis.probabilities[place]))
@@ -223,7 +239,7 @@ def _lazy_segmentation(analysis: ImageAnalysis) -> PixelArray:
 
 
 def _stack_labels(analysis: ImageAnalysis) -> PixelArray:
-    """The labels of all classes, a channel for each."""
+    """Return the labels of all classes, one channel for each."""
 
     def make(place: tuple[Any, ...]) -> NDArray[Any]:
         return np.stack([image[place] for image in analysis.labels.values()], axis=-1)

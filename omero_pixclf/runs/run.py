@@ -15,9 +15,9 @@ from omero_pixclf.provenance import RunRecord, utc_now
 from omero_pixclf.runs.containers import build_container_tables
 from omero_pixclf.runs.drawing_errors import try_drawing
 from omero_pixclf.runs.execution.serial import Executor, ImageOutcome
-from omero_pixclf.runs.failures import write_failure_list
 from omero_pixclf.runs.planning.plan import PlanItem, select_inputs
 from omero_pixclf.runs.protocols import PictureDrawer, ResultSink
+from omero_pixclf.runs.state.failure_list import write_failure_list
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 
@@ -29,7 +29,7 @@ MAX_MERGES = 5  # times to merge a container's tables again when other runs stor
 
 @dataclass(frozen=True)
 class RunPlanned:
-    """The plan stands; work begins."""
+    """The plan is made; processing starts."""
 
     run_id: str
     folder: Path
@@ -38,7 +38,7 @@ class RunPlanned:
 
 @dataclass(frozen=True)
 class ContainerOutcome:
-    """What was put on a container, as ``{"summary": "FileAnnotation:31", …}``, or why not."""
+    """What was stored on a container, as ``{"summary": "FileAnnotation:31", …}``, or why nothing was."""
 
     container: str
     name: str
@@ -49,7 +49,7 @@ class ContainerOutcome:
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The run is over."""
+    """The run has ended."""
 
     run_id: str
     outcomes: tuple[ImageOutcome, ...]
@@ -57,7 +57,7 @@ class RunFinished:
 
     @property
     def failed(self) -> bool:
-        """Whether an image or a container is without its results."""
+        """Whether an image or a container has no results."""
         return any(o.state in ("failed", "refused") for o in self.outcomes) or any(c.reason for c in self.containers)
 
 

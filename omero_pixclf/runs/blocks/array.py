@@ -1,7 +1,7 @@
 """Arrays in a folder with one file per block, written by several processes at the same time.
 
-A block is written whole or not at all, under its own name: whoever does it again writes the same, and processes on
-different machines never write to the same file. What is in memory is what was asked for.
+A block is written completely or not at all, under its own name: a worker that repeats a block writes the same, and
+processes on different machines never write to the same file. Only requested parts are in memory.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PLANE_BLOCK, CUBE_BLOCK = (1, 2048, 2048), (64, 256, 256)  # z, y, x, multiples 
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """How an image is cut: blocks of ``(t, z, y, x)`` in raster order."""
+    """How an image is divided: blocks of ``(t, z, y, x)`` in raster order."""
 
     shape: Shape4
     block: Shape4
 
     @property
     def counts(self) -> Shape4:
-        """Blocks along each axis."""
+        """Number of blocks along each axis."""
         t, z, y, x = (-(-n // b) for n, b in zip(self.shape, self.block, strict=True))
         return (t, z, y, x)
 
@@ -45,7 +45,7 @@ class BlockGrid:
         return math.prod(self.counts)
 
     def slices(self, number: int) -> tuple[slice, slice, slice, slice]:
-        """Where a block lies."""
+        """Return the slices of a block."""
         at = np.unravel_index(number, self.counts)
         t, z, y, x = (
             slice(int(i) * b, min((int(i) + 1) * b, n)) for i, b, n in zip(at, self.block, self.shape, strict=True)
@@ -53,12 +53,12 @@ class BlockGrid:
         return (t, z, y, x)
 
     def block_at(self, at: Sequence[int]) -> int:
-        """The block that a pixel ``(t, z, y, x)`` lies in."""
+        """Return the block that contains a pixel ``(t, z, y, x)``."""
         cell = [i // b for i, b in zip(at, self.block, strict=True)]
         return int(np.ravel_multi_index(cell, self.counts))
 
     def overlapping_blocks(self, ranges: Sequence[range]) -> Iterator[tuple[int, list[slice], list[slice]]]:
-        """The blocks that have a part of a selection: number, where the part is in the block, and in the selection."""
+        """Yield the blocks that overlap a selection: number, the part within the block, and within the selection."""
         sides = [_split_range(wanted, step) for wanted, step in zip(ranges, self.block, strict=True)]
         for chosen in product(*sides):
             number = int(np.ravel_multi_index([i for i, _, _ in chosen], self.counts))
@@ -66,7 +66,7 @@ class BlockGrid:
 
 
 def choose_grid(shape: Shape4, *, deep: bool) -> BlockGrid:
-    """The cut of an image: large pieces of planes, or cubes where what is computed looks far along z."""
+    """Return how an image is divided: large parts of planes, or cubes if filters reach far along z (``deep``)."""
     most = CUBE_BLOCK if deep and shape[1] > 1 else PLANE_BLOCK
     y, x = min(shape[2], most[1]), min(shape[3], most[2])
     z = max(1, min(shape[1], BLOCK_PIXELS // (y * x)))
@@ -75,7 +75,7 @@ def choose_grid(shape: Shape4, *, deep: bool) -> BlockGrid:
 
 
 def _split_range(wanted: range, step: int) -> list[tuple[int, slice, slice]]:
-    """The blocks along one axis that a range meets, and its part in the block and in the range."""
+    """Return the blocks along one axis that overlap a range, with the part in the block and in the range."""
     found = []
     at = 0
     while at < len(wanted):
@@ -88,7 +88,7 @@ def _split_range(wanted: range, step: int) -> list[tuple[int, slice, slice]]:
 
 
 class BlockArray:
-    """An array ``(t, z, y, x)`` or ``(t, z, y, x, c)``; read by slices (of positive steps) and whole numbers."""
+    """An array ``(t, z, y, x)`` or ``(t, z, y, x, c)``; read by slices (with positive steps) and integers."""
 
     def __init__(
         self, folder: Path, name: str, grid: BlockGrid, dtype: DTypeLike, *, channels: int | None = None
@@ -98,26 +98,26 @@ class BlockArray:
         self.shape: tuple[int, ...] = grid.shape if channels is None else (*grid.shape, channels)
 
     def path(self, number: int) -> Path:
-        """Where a block lies."""
+        """Return the file of a block."""
         return self.folder / f"{self.name}-{number}.npy"
 
     def write(self, number: int, block: NDArray[Any]) -> None:
-        """Put a block there.
+        """Write a block.
 
         Raises
         ------
         OutputError
-            Where it cannot be written.
+            It cannot be written.
         """
         write_atomically(self.path(number), lambda out: np.save(out, np.ascontiguousarray(block, self.dtype)))
 
     def block(self, number: int) -> NDArray[Any]:
-        """A block as it lies on disk; what is not asked for is not read.
+        """Return a block, memory-mapped.
 
         Raises
         ------
         OutputError
-            Where it is not there or broken.
+            The file is missing or damaged.
         """
         try:
             return np.asarray(np.load(self.path(number), mmap_mode="r", allow_pickle=False))
@@ -138,7 +138,7 @@ class BlockArray:
         return self.block(number)[inner]
 
     def __setitem__(self, place: Any, value: Any, /) -> None:
-        """Change a box in place, its blocks made of zeros where they are missing; for one process at a time."""
+        """Change a box in place; missing blocks are filled with zeros. For one process at a time."""
         ranges = [_index_range(one, extent) for one, extent in zip(place, self.shape, strict=True)]
         sides = [len(r) for one, r in zip(place, ranges, strict=True) if isinstance(one, slice)]
         given = np.broadcast_to(np.asarray(value), sides).reshape([len(r) for r in ranges])
@@ -151,9 +151,9 @@ class BlockArray:
 
 
 class RelabeledArray(BlockArray):
-    """A label image whose blocks are numbered by themselves, read with the numbers that the whole image has.
+    """A label image whose blocks have their own numbers, read with the numbers of the whole image.
 
-    ``numbers[n][i]`` is what the label ``i`` of block ``n`` is called, at each of the block's t: ``(t, labels)``.
+    ``numbers[n][i]`` is the number of label ``i`` of block ``n``, at each t of the block: ``(t, labels)``.
     """
 
     def __init__(self, labels: BlockArray, numbers: Callable[[int], Sequence[NDArray[Any]]]) -> None:
@@ -173,12 +173,12 @@ def _index_range(one: Any, extent: int) -> range:
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """A file that is there whole or not at all, also where several processes write it; its folder is made.
+    """Write a file completely or not at all, also if several processes write it; its folder is created.
 
     Raises
     ------
     OutputError
-        Where it cannot be written.
+        It cannot be written.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
@@ -194,6 +194,6 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def make_region(place: Sequence[slice], channels: int) -> Region:
-    """A block's place as a region of an image of so many channels."""
+    """Return the slices of a block as a region of an image with that number of channels."""
     t, z, y, x = place
     return Region((t.start, z.start, y.start, x.start, 0), (t.stop, z.stop, y.stop, x.stop, channels))

@@ -35,9 +35,9 @@ class MergedObjects:
     labels
         Their label image.
     cell
-        (n,) the block that each begins in, in order.
+        (n,) the block that contains each object's first pixel, ascending.
     roll
-        The objects, in that order.
+        The statistics of the objects, in that order.
     """
 
     labels: ReadableArray
@@ -48,24 +48,24 @@ class MergedObjects:
         return len(self.cell)
 
     def beginning_in(self, number: int) -> list[tuple[int, RegionStatistics]]:
-        """The objects that begin in a block, at each t that has some."""
+        """Return the objects that begin in a block, for each t that has some."""
         first, last = np.searchsorted(self.cell, [number, number + 1])
         times, objects = self.roll.t[first:last], take_regions(self.roll.objects, np.arange(first, last))
         return [(int(t), take_regions(objects, times == t)) for t in np.unique(times)]
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Arrays into a file, whole or not at all."""
+    """Save arrays to a file, completely or not at all."""
     write_atomically(path, lambda out: np.savez(out, **arrays))
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays of a file that `save_arrays` has made.
+    """Load the arrays that `save_arrays` has saved.
 
     Raises
     ------
     OutputError
-        Where it is not there or broken.
+        The file is missing or damaged.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -75,7 +75,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def merge_objects(plan: BlockPlan) -> Arrays:
-    """The objects of all classes, from what ``labels`` has left of each block."""
+    """Return the objects of all classes, merged from what ``labels`` has found in each block."""
     files = [load_arrays(plan.result_path(BlockTask(plan.image, "labels", n))) for n in range(len(plan.grid))]
     arrays: Arrays = {}
     for name, index in plan.classes.items():
@@ -85,13 +85,13 @@ def merge_objects(plan: BlockPlan) -> Arrays:
 
 
 def count_objects(labels: BlockArray, prefix: str) -> Arrays:
-    """The objects of a label image that is numbered as a whole."""
+    """Return the objects of a label image that is numbered as a whole."""
     frames = [(t, collect_statistics(labels, t, block=labels.grid.block[1:])) for t in range(labels.shape[0])]
     return _sort_by_block(RegionsOverTime.of(frames), labels.grid, prefix)
 
 
 def load_merged_objects(plan: BlockPlan, name: str) -> MergedObjects:
-    """What `merge_objects` or `count_objects` has left of a class."""
+    """Load what `merge_objects` or `count_objects` has saved of a class."""
     arrays = _load_cached(plan.result_path(BlockTask(plan.image, "join", 0)))
     prefix = f"{plan.classes[name]}."
     labels: BlockArray = plan.labels(name)
@@ -108,7 +108,7 @@ def load_merged_objects(plan: BlockPlan, name: str) -> MergedObjects:
 
 @lru_cache(maxsize=2)
 def _load_cached(path: Path) -> dict[str, NDArray[Any]]:
-    """Every block of an image asks for the same file; it is written once."""
+    """Load arrays once for all blocks of an image: the file never changes."""
     return load_arrays(path)
 
 
@@ -149,7 +149,7 @@ def _merge_time_point(
     keep: RegionFilter,
     connectivity: Connectivity,
 ) -> tuple[Int64Array, RegionStatistics]:
-    """What blocks' numbers of one t become, and the objects."""
+    """Return the final numbers of the blocks' labels at one t, and the objects."""
     grid, parts, touching, total = ids.grid, [], [], 0
     for n in _blocks_at(t, grid):
         census = take_regions(rolls[n].objects, rolls[n].t == t)
@@ -162,7 +162,7 @@ def _merge_time_point(
 
 
 def _blocks_at(t: int, grid: BlockGrid) -> range:
-    """The blocks that have a t, in raster order."""
+    """Return the blocks that contain a t, in raster order."""
     each = prod(grid.counts[1:])
     return range(t // grid.block[0] * each, (t // grid.block[0] + 1) * each)
 
@@ -174,7 +174,7 @@ def _number_range(before: int, count: int) -> Int64Array:
 
 
 def _sort_by_block(roll: RegionsOverTime, grid: BlockGrid, prefix: str) -> Arrays:
-    """The objects in the order of the blocks that they begin in."""
+    """Return the objects sorted by the block that they begin in."""
     places = np.concatenate((roll.t[:, None], roll.objects.start), axis=1) // np.array(grid.block)
     cell = np.ravel_multi_index(tuple(places.T), grid.counts).astype(np.int64)
     order = np.argsort(cell, kind="stable")

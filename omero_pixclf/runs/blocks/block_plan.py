@@ -2,15 +2,15 @@
 
 ::
 
-    maps     each block: read with what the filters look at around it, predict
-    labels   each block: objects by themselves, as far as they lie in it        (find: all, by one worker, where a
-    join     all blocks: what is one object across their seams                   recipe splits objects or fills holes)
+    maps     each block: read it with the surrounding that filters need, predict
+    labels   each block: the objects within it                              (find: all blocks, by one worker, if a
+    join     all blocks: merge objects across seams                          recipe splits objects or fills holes)
     objects  each block: measure and outline the objects that begin in it
-    store    the image: put together, and stored by one worker
+    store    the image: merged, and stored by one worker
 
-A stage begins when the one before is done. Each task leaves a file of its own in the run's folder, written whole or
-not at all; that file says that it is done. A worker that is lost costs its piece, and `--resume` goes on with those
-that are missing.
+A stage starts when the one before is done. Each task leaves a file of its own in the run's folder, written completely
+or not at all; the file shows that the task is done. A worker that is lost costs its task, and `--resume` continues
+with the missing ones.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ MAX_IMBALANCE = 0.1  # the part of a worker's share of a run that may be lost at
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """An image that is worked on in pieces.
+    """An image that is processed in blocks.
 
     Attributes
     ----------
     home
-        The image's own folder for pieces, in the run's.
+        The image's own folder for blocks, in the run's.
     """
 
     image: ImageInfo
@@ -66,34 +66,34 @@ class BlockPlan:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the pieces of these very pixels lie, cut in this very way."""
+        """The folder for blocks of exactly these pixels, divided in exactly this way."""
         facts = repr((self.image.fingerprint, self.image.shape, self.image.dtype, self.grid, self.project.sha256))
         return self.home / hashlib.sha256(facts.encode()).hexdigest()[:12]
 
     @property
     def classes(self) -> dict[str, int]:
-        """The classes that are looked for, and their indices."""
+        """The classes whose objects are segmented, and their indices."""
         return class_indices(self.recipe, self.project)
 
     @property
     def stages(self) -> tuple[BlockStage, ...]:
-        """What is to be done, in this order."""
+        """The stages, in order."""
         objects = self.recipe.objects
         if objects.fill_holes or objects.split != "none":
             return ("maps", "find", "objects", "store")
         return ("maps", "labels", "join", "objects", "store")
 
     def tasks(self, stage: BlockStage) -> list[BlockTask]:
-        """All pieces of a stage."""
+        """Return all tasks of a stage."""
         count = len(self.grid) if stage in ("maps", "labels", "objects") else 1
         return [BlockTask(self.image, stage, n) for n in range(count)]
 
     def pending_tasks(self, stage: BlockStage) -> list[BlockTask]:
-        """Those that are not done yet."""
+        """Return the tasks of a stage that are not done."""
         return [task for task in self.tasks(stage) if stage == "store" or not self.result_path(task).exists()]
 
     def result_path(self, task: BlockTask) -> Path:
-        """The file that says that a task is done."""
+        """Return the file that shows that a task is done."""
         if task.stage == "maps":
             return self.probabilities.path(task.number)
         return self.folder / f"{'join' if task.stage == 'find' else task.stage}-{task.number}.npz"
@@ -105,15 +105,15 @@ class BlockPlan:
 
     @cached_property
     def probabilities(self) -> BlockArray:
-        """Of all classes of the project."""
+        """The probabilities of all classes of the project."""
         return BlockArray(self.folder, "probabilities", self.grid, np.float32, channels=len(self.project.classes))
 
     def labels(self, name: str) -> BlockArray:
-        """The objects of a class; after ``labels`` each block is numbered by itself, after ``find`` all are."""
+        """Return the label image of a class: numbers of each block after ``labels``, global ones after ``find``."""
         return BlockArray(self.folder, f"labels-of-{self.classes[name]}", self.grid, np.int32)
 
     def measurement_parameters(self, name: str) -> MeasurementParameters:
-        """What measuring has to know of a class."""
+        """Return the parameters for measuring a class."""
         from omero_pixclf.runs.analysis import (
             measurement_parameters,  # only who works on pieces needs the slow imports behind it
         )
@@ -122,14 +122,14 @@ class BlockPlan:
 
 
 def image_grid(image: ImageInfo, project: Project) -> BlockGrid:
-    """How an image is cut, where it is."""
+    """Return how an image is divided if it is processed in blocks."""
     return choose_grid(image.shape[:4], deep=prediction_halo(project, image.shape[1])[0] > 0)
 
 
 def select_images_to_split(
     images: Sequence[ImageInfo], workers: int, project: Project, memory: int | None
 ) -> list[ImageInfo]:
-    """The images that workers share: those worth it, and those that do not fit into a worker's memory."""
+    """Return the images that workers share: those worth it, and those that do not fit into a worker's memory."""
     wanted = find_images_worth_splitting(images, workers)
     chosen = [image for image in images if image.key in wanted or needs_blocks(image, project, memory)]
     return [image for image in chosen if len(image_grid(image, project)) > 1]
@@ -144,7 +144,7 @@ def split_images(
     files: ImageFiles,
     memory: int | None,
 ) -> dict[str, BlockPlan]:
-    """How the images are cut that several workers shall share."""
+    """Return the block plans of the images that several workers share, by the images' keys."""
     chosen = select_images_to_split(images, workers, project, memory)
     return {image.key: BlockPlan(image, recipe, project, files.blocks_folder(image.key)) for image in chosen}
 
@@ -164,7 +164,7 @@ def find_images_worth_splitting(images: Sequence[ImageInfo], workers: int) -> se
 
 
 def _finish_time(sizes: Mapping[str, int], cut: Container[str], workers: int) -> float:
-    """When the last worker is done, in pixels: all share what is cut; then whoever is free takes the next image."""
+    """Return when the last worker is done, in pixels: all share split images, then a free one takes the next."""
     ends = [sum(size for key, size in sizes.items() if key in cut) / workers] * workers
     for key, size in sizes.items():
         if key not in cut:

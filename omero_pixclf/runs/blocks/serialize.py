@@ -29,20 +29,20 @@ Arrays = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class RegionsOverTime:
-    """Objects of several time points: (n,) the t of each, and what is known of it."""
+    """Objects of several time points: (n,) the t of each, and their statistics."""
 
     t: Int64Array
     objects: RegionStatistics
 
     @classmethod
     def of(cls, frames: Sequence[tuple[int, RegionStatistics]]) -> RegionsOverTime:
-        """The objects of each t."""
+        """Concatenate the objects of each t."""
         t = np.repeat([t for t, _ in frames], [len(found.number) for _, found in frames])
         return cls(t.astype(np.int64), concatenate_statistics([found for _, found in frames]))
 
 
 def regions_to_arrays(roll: RegionsOverTime, prefix: str) -> Arrays:
-    """A roll as arrays, their names led by ``prefix``."""
+    """Return regions as arrays whose names start with ``prefix``."""
     return {
         f"{prefix}t": roll.t,
         **{f"{prefix}{f.name}": getattr(roll.objects, f.name) for f in fields(RegionStatistics)},
@@ -50,26 +50,26 @@ def regions_to_arrays(roll: RegionsOverTime, prefix: str) -> Arrays:
 
 
 def regions_from_arrays(arrays: Mapping[str, Any], prefix: str) -> RegionsOverTime:
-    """The roll that `regions_to_arrays` has made arrays of."""
+    """Return the regions that `regions_to_arrays` has made arrays of."""
     return RegionsOverTime(
         arrays[f"{prefix}t"], RegionStatistics(*(arrays[f"{prefix}{f.name}"] for f in fields(RegionStatistics)))
     )
 
 
 def sums_to_arrays(sums: Sequence[TileSums]) -> Arrays:
-    """What a summary is made of, as arrays."""
+    """Return the sums of a summary as arrays."""
     return {f"sums.{f.name}": np.concatenate([getattr(part, f.name) for part in sums]) for f in fields(TileSums)}
 
 
 def sums_from_arrays(arrays: Mapping[str, Any]) -> TileSums:
-    """The sums that `sums_to_arrays` has made arrays of."""
+    """Return the sums that `sums_to_arrays` has made arrays of."""
     return TileSums(*(arrays[f"sums.{f.name}"] for f in fields(TileSums)))
 
 
 def outlines_to_arrays(outlines: Sequence[Outline], prefix: str) -> Arrays:
-    """Outlines as arrays: a row per object, a row per shape, and all points and bits one after the other.
+    """Return outlines as arrays: a row per object, a row per shape, and all points and bits concatenated.
 
-    ``rings``: how many points each ring of the polygons has, first the outer one, then those around its holes.
+    ``rings``: the number of points of each ring of the polygons, first the outer ring, then those around holes.
     """
     shapes = [shape for outline in outlines for shape in outline.shapes]
     rings = [ring for shape in shapes if isinstance(shape, PolygonShape) for ring in (shape.points, *shape.holes)]
@@ -92,7 +92,7 @@ def _shape_row(shape: PolygonShape | MaskShape) -> tuple[int, int, int, int, int
 
 
 def outlines_from_arrays(saved: Sequence[Mapping[str, Any]], prefix: str) -> Iterator[Outline]:
-    """The outlines of all pieces by t, then label; those of one object lie in one piece."""
+    """Yield the outlines of all blocks by t, then label; the outline of one object is in one block."""
     packed = [_PackedOutlines(*(arrays[f"{prefix}{name}"] for name in _NAMES)) for arrays in saved]
     rows = [(t, label, piece, n) for piece, p in enumerate(packed) for n, (t, label) in enumerate(p.keys())]
     for _, _, piece, n in sorted(rows):
@@ -103,7 +103,7 @@ _NAMES = ("objects", "shapes", "rings", "points", "bits")
 
 
 class _PackedOutlines:
-    """The outlines of a piece."""
+    """The outlines of a block."""
 
     def __init__(
         self, objects: Int64Array, shapes: Int64Array, rings: Int64Array, points: NDArray[Any], bits: NDArray[np.uint8]
@@ -117,11 +117,11 @@ class _PackedOutlines:
         self._ends = np.concatenate(([0], np.cumsum(objects[:, 2])))
 
     def keys(self) -> list[tuple[int, int]]:
-        """Time point and label of each."""
+        """Return time point and label of each outline."""
         return [(int(t), int(label)) for t, label, _ in self._objects]
 
     def outline(self, n: int) -> Outline:
-        """The n-th."""
+        """Return the n-th outline."""
         t, label, _ = (int(v) for v in self._objects[n])
         return Outline(label, t, tuple(self._shape(t, i) for i in range(self._ends[n], self._ends[n + 1])))
 

@@ -1,4 +1,4 @@
-"""The work on a task of an image (`block_plan`), and on all of them where one worker is alone."""
+"""Execute one task of an image that is processed in blocks (`block_plan`), or all of them in one worker."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ TASKS_IN_FLIGHT = 2  # pieces that one worker alone has on their way: one is rea
 
 
 def process_task(task: Task, context: ProcessingContext) -> dict[str, int]:
-    """A whole image, in pieces where it is larger than the memory allowed, or one task of an image.
+    """Process a whole image, in blocks if it does not fit into the memory limit, or one task of an image.
 
-    Returns the number of objects per class; nothing for a task that is not the last.
+    Returns the number of objects per class; an empty dict for a task that is not the last.
     """
     if isinstance(task, BlockTask):
         return _STAGES[task.stage](make_block_plan(task.image, context), task.number, context)
@@ -78,12 +78,12 @@ def process_task(task: Task, context: ProcessingContext) -> dict[str, int]:
 
 
 def make_block_plan(image: ImageInfo, context: ProcessingContext) -> BlockPlan:
-    """How an image is cut."""
+    """Return how an image is divided."""
     return BlockPlan(image, context.recipe, context.project, context.files.blocks_folder(image.key))
 
 
 def _process_all_blocks(plan: BlockPlan, context: ProcessingContext) -> dict[str, int]:
-    """What is left to do of an image, by this worker alone."""
+    """Execute the tasks of an image that are left, in this worker."""
     counts: dict[str, int] = {}
     for stage in plan.stages:
         pool = ThreadPoolExecutor(TASKS_IN_FLIGHT)
@@ -97,20 +97,20 @@ def _process_all_blocks(plan: BlockPlan, context: ProcessingContext) -> dict[str
 
 @dataclass(frozen=True)
 class _BlockReader:
-    """An image of which one box has been read: regions of other places are not to be had."""
+    """An image of which only one box was read."""
 
     info: ImageInfo
     box: Region
     pixels: NDArray[Any]
 
     def read(self, region: Region) -> NDArray[Any]:
-        """The pixels of a region within the box, ``(t, z, y, x, c)``."""
+        """Return the pixels of a region within the box, ``(t, z, y, x, c)``."""
         at = zip(region.start, region.stop, self.box.start, strict=True)
         return np.ascontiguousarray(self.pixels[tuple(slice(a - o, b - o) for a, b, o in at)])
 
 
 def _predict_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
-    """Read a block with what is around it, predict it, and keep both."""
+    """Read a block with its surrounding, predict it, and save both."""
     image, own = plan.image, make_region(plan.grid.slices(number), plan.image.shape[4])
     span, whole = BoundingBox(own.start[1:4], own.stop[1:4]), image.shape[1:4]
     wide = span.expand(prediction_halo(context.project, image.shape[1]), whole)
@@ -128,7 +128,7 @@ def _predict_block(plan: BlockPlan, number: int, context: ProcessingContext) -> 
 
 
 def _label_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
-    """The objects of a block, as far as they lie in it, of all classes."""
+    """Label the objects of all classes within a block."""
     times, *sides = plan.grid.slices(number)
     place = (sides[0], sides[1], sides[2])
     arrays: Arrays = {}
@@ -153,7 +153,7 @@ def _merge_blocks(plan: BlockPlan, number: int, context: ProcessingContext) -> d
 
 
 def _segment_image(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
-    """All objects, block by block, by one worker; under names of its own, for there may be another one who was lost."""
+    """Segment all objects block by block, in one worker; file names are unique, a lost worker may still be writing."""
     attempt, made, arrays = os.urandom(4).hex(), list[BlockArray](), Arrays()
 
     def empty() -> BlockArray:
@@ -177,7 +177,7 @@ def _segment_image(plan: BlockPlan, number: int, context: ProcessingContext) -> 
 
 
 def _measure_block(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
-    """Measure and outline the objects that begin in a block, of all classes, and sum the block up."""
+    """Measure and outline the objects of all classes that begin in a block, and sum up the block."""
     image, block, output = plan.image, plan.grid.block[1:], context.recipe.output
     with context.limits.computing():
         found = {name: load_merged_objects(plan, name) for name in plan.classes}
@@ -205,7 +205,7 @@ def _kind(found: dict[str, MergedObjects], context: ProcessingContext) -> RoiKin
 
 
 def _store_image(plan: BlockPlan, number: int, context: ProcessingContext) -> dict[str, int]:
-    """Put together what the blocks have left, and store it."""
+    """Merge the results of the blocks, and store them."""
     record = make_image_record(plan.image, context)
     with context.limits.computing():
         files = [load_arrays(plan.result_path(task)) for task in plan.tasks("objects")]
@@ -230,7 +230,7 @@ def _store_image(plan: BlockPlan, number: int, context: ProcessingContext) -> di
 
 
 def _count_object_pixels(table: Table) -> int:
-    """Pixels in objects."""
+    """Return the number of pixels in objects."""
     sizes = np.where(np.isnan(table["Area_px"]), table["Volume_px"], table["Area_px"])
     return int(sizes.sum())
 

@@ -1,6 +1,6 @@
 """Limit how many images are read, computed and written at the same time, also across processes.
 
-A server's gates are locks on files of one folder: whoever dies lets go of them, since the system closes its files.
+The limits of a server are locks on files of one folder: the system releases the locks of a process that dies.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ StageLimit = Callable[[], AbstractContextManager[object]]
 
 
 class RunStopped(Exception):  # noqa: N818 - not an error: the run was told to stop before this image had its turn
-    """The run ends; the image that waited was not begun."""
+    """The run ends; the waiting image was not started."""
 
 
 @dataclass(frozen=True)
 class StageLimits:
-    """One gate for each stage of an image's work."""
+    """One limit for each stage of an image."""
 
     reading: StageLimit = nullcontext
     computing: StageLimit = nullcontext
@@ -54,7 +54,7 @@ UNLIMITED = StageLimits()
 
 
 def make_process_limits(stopping: threading.Event) -> StageLimits:
-    """Gates where there is no server to spare: one image of the process computes at a time."""
+    """Return limits for files: one image of the process is computed at a time."""
     turn = threading.Semaphore(1)
     return StageLimits(computing=lambda: _hold_semaphore(turn, stopping))
 
@@ -62,7 +62,7 @@ def make_process_limits(stopping: threading.Event) -> StageLimits:
 def make_server_limits(
     folder: Path, server: str, stopping: threading.Event, *, readers: int = READERS, writers: int = WRITERS
 ) -> StageLimits:
-    """Gates for one process among those that work with a server: one image of the process computes at a time.
+    """Return limits for one of the processes that use a server: one image of the process is computed at a time.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def _hold_semaphore(turn: threading.Semaphore, stopping: threading.Event) -> Ite
 
 @contextmanager
 def _hold_lock_file(places: Sequence[Path], stopping: threading.Event) -> Iterator[None]:
-    """Hold a lock on one of some files, whichever is free first."""
+    """Hold a lock on the first free file."""
     held: IO[str] | None = None
     while held is None:
         _raise_if_stopping(stopping)
@@ -119,12 +119,12 @@ def _raise_if_stopping(stopping: threading.Event) -> None:
 
 
 def _try_lock(place: Path) -> IO[str] | None:
-    """The open file, locked; None where somebody else holds it.
+    """Return the open file, locked; None if another process holds the lock.
 
     Raises
     ------
     OutputError
-        On a file system without locks.
+        The file system has no locks.
     """
     try:
         file = place.open("a", encoding="ascii")

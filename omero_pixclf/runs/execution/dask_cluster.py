@@ -45,24 +45,24 @@ DEFAULT_WORKERS = 8
 
 @dataclass(frozen=True)
 class DaskSettings:
-    """Where the workers are, and what they open.
+    """A cluster, and what its workers open.
 
     Attributes
     ----------
     address
         The scheduler's, ``tcp://host:8786``.
     prepare_worker
-        What workers open; asked again when they have lost OMERO. It reaches them through the scheduler: who can read
-        that traffic can act in OMERO as this user for as long as the run lasts.
+        Returns what workers open; called again when they have lost OMERO. It goes through the scheduler: whoever can
+        read that traffic can use OMERO as this user while the run lasts.
     split
-        Which images the workers share.
+        Chooses the images that workers share.
     security
-        What is needed to talk to the scheduler (`distributed.Security`); None: nothing.
+        What is needed to connect to the scheduler (`distributed.Security`); None: nothing.
     expected
         Number of workers to split images for while fewer have connected; 0: the number of connected workers, or
         `DEFAULT_WORKERS` where there are none.
     waits_s
-        How long to wait before each attempt to find a lost scheduler again.
+        Seconds to wait before each attempt to reconnect to a lost scheduler.
     """
 
     address: str
@@ -80,27 +80,27 @@ class _WorkerPluginState:
         self.name, self._open_worker = name, open_worker
 
     def setup(self, worker: Any) -> None:
-        """On the worker, when it gets to know the run."""
+        """Prepare the run on the worker."""
         keep_freed_memory()
         self._lock, self._stopping, self._resources = threading.Lock(), threading.Event(), ExitStack()
         self._function: TaskFunction | None = None
         self._threads = int(worker.state.nthreads)
 
     def get_function(self) -> TaskFunction:
-        """What does the work; connections are made by the first who asks."""
+        """Return what executes tasks; the first call opens the connections."""
         with self._lock:
             if self._function is None:
                 self._function = self._resources.enter_context(self._open_worker(self._stopping, self._threads))
             return self._function
 
     def teardown(self, worker: Any) -> None:
-        """On the worker, at the end."""
+        """Close everything on the worker."""
         self._stopping.set()
         self._resources.close()
 
 
 def _execute_on_worker(task: Task, post: str) -> TaskResult | ServerLost | TaskReturned:
-    """What dask's workers do: one image or piece, on a worker that knows the run."""
+    """Execute one task on a dask worker that has the run's plugin."""
     from distributed import get_worker
 
     try:
@@ -112,7 +112,7 @@ def _execute_on_worker(task: Task, post: str) -> TaskResult | ServerLost | TaskR
 
 
 def execute_on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: DaskSettings) -> Iterator[ImageOutcome]:
-    """Work on the items on a cluster (`serial.Executor`); only this process writes the manifest.
+    """Process the items on a cluster (`serial.Executor`); only this process writes the manifest.
 
     All workers must see the run's folder under the same path. dask gives the tasks of a worker that died to another
     worker, at most three times (its setting ``allowed-failures``). A task that dask then gives up is submitted again,
@@ -141,7 +141,7 @@ def execute_on_dask(items: Iterable[PlanItem], manifest: Manifest, cluster: Dask
 
 @dataclass
 class _DaskRun:
-    """What is left to do of a run or on its way, and the connection to the scheduler."""
+    """Tasks to do and under way, and the connection to the scheduler."""
 
     images: list[ImageInfo]
     manifest: Manifest
@@ -159,7 +159,7 @@ class _DaskRun:
         return bool(self.futures or (self.images if self.queue is None else self.queue))
 
     def step(self) -> list[TaskResult]:
-        """Send tasks, wait a moment, and return the results that have arrived."""
+        """Submit tasks, wait a moment, and return the results that have arrived."""
         try:
             self._submit_tasks()
             time.sleep(POLL_S)
@@ -214,7 +214,7 @@ class _DaskRun:
         return []
 
     def _should_retry(self, task: Task, error: BaseException) -> bool:
-        """Whether a task failed only because its workers died, which may have been another task's doing."""
+        """Return whether a task failed only because its workers died, perhaps because of another task."""
         from distributed import KilledWorker
 
         if not isinstance(error, KilledWorker):
@@ -226,7 +226,7 @@ class _DaskRun:
         return True
 
     def _renew_session(self, error: UnreachableError | LoginError) -> None:
-        """Workers lost OMERO: they get another session."""
+        """Give workers that lost OMERO another session."""
         log.warning("a worker: %s; its work goes to another", error)
         self.losses += 1
         if self.losses > MAX_LOSSES:
@@ -271,7 +271,7 @@ class _DaskRun:
         self.futures.clear()
 
     def close(self) -> None:
-        """Whatever is on its way is due again; workers close what they opened for this run."""
+        """Put unfinished tasks back; workers close what they opened for this run."""
         futures = list(self.futures)
         self._requeue_all()
         if self.queue is not None:
@@ -287,12 +287,12 @@ class _DaskRun:
 
 
 def read_cluster_capacity(address: str) -> ClusterCapacity:
-    """The workers that a scheduler has at this moment.
+    """Return the workers that a scheduler has now.
 
     Raises
     ------
     OutputError
-        Where it does not answer.
+        The scheduler does not answer.
     """
     client = _connect_client(DaskSettings(address, _open_no_worker, waits_s=()))
     try:

@@ -1,8 +1,8 @@
 """Start worker processes from a fork server that has imported the package.
 
-On Linux they are forked from a process that has imported the modules and has done nothing else: it has no threads and
-no connections that could be inherited. It ends with this process. Elsewhere each worker is spawned, and imports all by
-itself. Either way a worker sees the environment variables that stood when the first one was prepared.
+On Linux workers are forked from a process that has imported the modules and has done nothing else: it has no threads
+and no connections to inherit. It ends with this process. On other systems each worker is spawned and imports the
+modules by itself. Workers see the environment variables that were set when the first one was prepared.
 """
 
 from __future__ import annotations

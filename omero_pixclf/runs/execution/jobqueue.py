@@ -1,8 +1,7 @@
 """Start dask workers as jobs of a batch system (Slurm, PBS) with dask-jobqueue.
 
-Scheduler, workers and this process talk over TLS with certificates made for the run: what goes over these lines lets
-its reader act in OMERO as this user. Workers find their certificates in a folder that both see, readable by the user
-only.
+Scheduler, workers and this process use TLS with certificates made for the run: whoever can read this traffic can use
+OMERO as this user. Workers read their certificates from a folder that they share, readable by the user only.
 """
 
 from __future__ import annotations

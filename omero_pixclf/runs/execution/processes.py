@@ -42,21 +42,23 @@ MAX_LOSSES = 5  # times in a row that workers may lose the server without one im
 
 @dataclass(frozen=True)
 class ProcessPoolSettings:
-    """How many processes, and what they are.
+    """A pool of processes.
 
     Attributes
     ----------
+    workers
+        Number of processes.
     prepare_worker
-        What a new worker opens; asked each time one starts, since the session that it joins may be another by then.
-        Raises where the server is gone for good.
+        Returns what a new worker opens; called for each worker, since the session may be another one by then. Raises if
+        the server is gone for good.
     concurrency
-        How many images, or pieces of them, one worker has on their way at a time.
+        Number of tasks that one worker executes at a time.
     split
-        Which images the workers share.
+        Chooses the images that workers share.
     modules
-        What workers import before they open anything (`omero_pixclf.runs.execution.forkserver`).
+        Modules that workers import first (`omero_pixclf.runs.execution.forkserver`).
     heartbeat_s, timeout_s
-        How often a worker says that it lives, and after how long a silence it is killed.
+        Seconds between two signs of life of a worker, and the silence after which it is killed.
     """
 
     workers: int
@@ -84,15 +86,16 @@ def execute_in_processes(
     *,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ImageOutcome]:
-    """Work on the items in other processes (`serial.Executor`); only this one writes the manifest.
+    """Process the items in other processes (`serial.Executor`); only this one writes the manifest.
 
-    An image or piece whose worker dies is tried again by a worker that has nothing else in its hands, until three such
-    have died.
+    A task whose worker dies is tried again alone, by a worker without other tasks, until three workers have died.
 
     Raises
     ------
     UnreachableError, LoginError
-        The server is gone and does not come back. `--resume` goes on later.
+        The server is gone and does not come back. `--resume` continues later.
+    OutputError
+        Workers die without processing any image.
     """
     due: list[ImageInfo] = []
     for item in items:
@@ -113,7 +116,7 @@ def execute_in_processes(
 
 
 class _ProcessPool:
-    """The workers of a run, and what is left to do."""
+    """The workers of a run, and the tasks to do."""
 
     def __init__(
         self, queue: TaskQueue, manifest: Manifest, pool: ProcessPoolSettings, clock: Callable[[], float]
@@ -127,11 +130,11 @@ class _ProcessPool:
 
     @property
     def busy(self) -> bool:
-        """Whether tasks are left, in hands or not."""
+        """Whether tasks are left, assigned or not."""
         return bool(self._queue) or any(w.tasks for w in self._workers)
 
     def assign_tasks(self) -> None:
-        """Start workers where some are missing, and give tasks to those that have hands free."""
+        """Start missing workers, and assign tasks to workers that have fewer than they may."""
         staying = [w for w in self._workers if not w.leaving]
         assigned = sum(len(w.tasks) for w in self._workers)
         for _ in range(min(self._pool.workers, len(self._queue) + assigned) - len(staying)):
@@ -144,7 +147,7 @@ class _ProcessPool:
             _send(worker, task)
 
     def _can_assign(self, worker: _Worker) -> bool:
-        """Whether there is a next task that may go there: one that was in a dead worker's hands is tried alone."""
+        """Return whether the next task may go to a worker: a task whose worker died is tried alone."""
         task = self._queue.next_task
         if task is None:
             return False
@@ -152,7 +155,7 @@ class _ProcessPool:
         return not any(key in self._deaths for key in suspects)
 
     def _start_worker(self) -> list[_Worker]:
-        """One more worker; none where it died before it was there."""
+        """Start one worker; return none if it died at once."""
         open_work = self._pool.prepare_worker()
         ours, theirs = self._context.Pipe()
         arguments = (theirs, self._pool.concurrency, self._pool.heartbeat_s, log.getEffectiveLevel())
@@ -178,7 +181,7 @@ class _ProcessPool:
         return [worker]
 
     def receive(self) -> list[TaskResult]:
-        """Wait for news, and return the results that have arrived."""
+        """Wait for messages, and return the results that have arrived."""
         handles = [w.connection for w in self._workers]
         wait(handles, timeout=self._pool.heartbeat_s)
         results: list[TaskResult] = []
@@ -193,7 +196,7 @@ class _ProcessPool:
         return results
 
     def _receive_from(self, worker: _Worker, results: list[TaskResult]) -> bool:
-        """Take what a worker has sent; False where it is gone."""
+        """Receive the messages of a worker; return False if it is gone."""
         try:
             while worker.connection.poll():
                 message: WorkerMessage = worker.connection.recv()
@@ -212,7 +215,7 @@ class _ProcessPool:
         return True
 
     def _requeue(self, worker: _Worker, message: ServerLost | TaskReturned) -> None:
-        """A task comes back without being at fault; a worker that lost the server is replaced."""
+        """Put a task back that is not at fault; a worker that lost the server is replaced."""
         self._queue.put_back(worker.tasks.pop(message.task.key))
         if isinstance(message, ServerLost) and not worker.leaving:
             log.warning("worker %s: %s; its work goes to another", worker.process.pid, message.error)
@@ -232,7 +235,7 @@ class _ProcessPool:
             raise error
 
     def _remove_dead(self, worker: _Worker) -> list[TaskResult]:
-        """Give back what a worker that is gone had in its hands; what has now failed too often."""
+        """Put the tasks of a dead worker back; return failures of tasks that were tried too often."""
         self._workers.remove(worker)
         worker.connection.close()
         worker.process.join()
@@ -265,13 +268,13 @@ class _ProcessPool:
             )
 
     def close_workers(self) -> None:
-        """All is done: workers close what they have opened, which nobody waits for yet."""
+        """Let workers close what they have opened, while the last container is finished."""
         for worker in self._workers:
             worker.leaving = True
             _send(worker, None)
 
     def shutdown(self) -> None:
-        """The run ends, early or not: workers end at their next stage, or are killed; their images are due again."""
+        """End the workers at their next stage, or kill them; put their tasks back."""
         try:
             for worker in self._workers:
                 _send(worker, "stop")
@@ -280,7 +283,7 @@ class _ProcessPool:
             self._kill_remaining()
 
     def _kill_remaining(self) -> None:
-        """None of the processes outlives the run, even one that was interrupted twice: Python would wait for it."""
+        """Kill processes that are left, also after two interrupts: Python would wait for them."""
         for process in self._processes:
             if process.is_alive():
                 process.kill()

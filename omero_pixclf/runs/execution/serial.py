@@ -1,4 +1,4 @@
-"""Process images one after the other; a failure is recorded and the others continue."""
+"""Process images in this process, several at a time; a failure is recorded and the others continue."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Executor = Callable[[Iterable[PlanItem], Manifest], Iterator["ImageOutcome"]]
 
 @dataclass(frozen=True)
 class ImageOutcome:
-    """How one image ended.
+    """How the processing of one image ended.
 
     Attributes
     ----------
     state
-        ``done``; ``skipped``: the same run stood already; ``refused`` in the plan; ``failed`` in the work.
+        ``done``; ``skipped``: the same run has results already; ``refused`` by the plan; ``failed`` while processed.
     objects
         Number of objects per class.
     """
@@ -56,13 +56,13 @@ class ImageOutcome:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """An outcome of the work, with the traceback where it failed."""
+    """The outcome of a task, with the traceback if it failed."""
 
     outcome: ImageOutcome
     traceback: str = ""
 
     def record(self, manifest: Manifest) -> ImageOutcome:
-        """Put it into the manifest."""
+        """Write the outcome to the manifest."""
         done = self.outcome
         state: Literal["done", "failed"] = "done" if done.state == "done" else "failed"
         trace = self.traceback
@@ -81,14 +81,14 @@ def execute_in_process(
     stopping: threading.Event | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ImageOutcome]:
-    """Work on the items in this process, up to ``concurrency`` of them on their way at a time (`concurrency`).
+    """Process the items in this process, ``concurrency`` of them at a time.
 
-    ``stopping`` is set when the run ends early; what has not had its turn by then is left as due.
+    ``stopping`` is set when the run ends early; images that were not started then stay due.
 
     Raises
     ------
     UnreachableError, LoginError
-        The server is gone or the session result: going on would fail every image. `--resume` goes on later.
+        The server is gone or the session ended: every other image would fail. `--resume` continues later.
     """
     todo, stopping = iter(items), stopping or threading.Event()
     under_way: dict[Future[TaskResult], ImageInfo] = {}
@@ -115,7 +115,7 @@ def execute_in_process(
 
 
 def _give_back(under_way: dict[Future[TaskResult], ImageInfo], manifest: Manifest) -> None:
-    """Wait for what cannot be stopped; the rest is due again."""
+    """Wait for tasks that cannot be cancelled; the others are due again."""
     for future, image in under_way.items():
         if future.cancel() or future.exception() is not None:
             manifest.set_state(image.key, "due")
@@ -124,7 +124,7 @@ def _give_back(under_way: dict[Future[TaskResult], ImageInfo], manifest: Manifes
 
 
 def skip_decided(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
-    """The outcome of an item that the plan has decided already; None where there is work to do."""
+    """Return the outcome of an item that the plan has decided; None if the image must be processed."""
     if item.decision not in ("done", "refused"):
         return None
     state: Literal["skipped", "refused"] = "skipped" if item.decision == "done" else "refused"
@@ -137,12 +137,12 @@ def skip_decided(item: PlanItem, manifest: Manifest) -> ImageOutcome | None:
 
 
 def execute_task(task: Task, function: TaskFunction, clock: Callable[[], float] = time.monotonic) -> TaskResult:
-    """Work on one image, or on a piece of it; a failure is an outcome, too.
+    """Execute a task; a failure is a result, too.
 
     Raises
     ------
-    UnreachableError, LoginError, Stopped
-        What is not the image's fault.
+    UnreachableError, LoginError, RunStopped
+        The image is not at fault.
     """
     start, image = clock(), get_task_image(task)
     try:
@@ -156,5 +156,5 @@ def execute_task(task: Task, function: TaskFunction, clock: Callable[[], float] 
 
 
 def make_failed_result(image: ImageInfo, reason: str, trace: str = "", seconds: float = 0.0) -> TaskResult:
-    """The end of an image that failed."""
+    """Return the result of an image that failed."""
     return TaskResult(ImageOutcome(image, "failed", reason, seconds), trace)

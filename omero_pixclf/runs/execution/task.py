@@ -14,7 +14,7 @@ BlockStage = Literal["maps", "labels", "join", "find", "objects", "store"]
 
 @dataclass(frozen=True)
 class BlockTask:
-    """A piece of the work on an image."""
+    """One stage of one block of an image."""
 
     image: ImageInfo
     stage: BlockStage
@@ -22,7 +22,7 @@ class BlockTask:
 
     @property
     def key(self) -> str:
-        """What it is called, once in a run: ``Image:51 maps 3``."""
+        """The task's name, unique in a run: ``Image:51 maps 3``."""
         return f"{self.image.key} {self.stage} {self.number}"
 
 
@@ -31,5 +31,5 @@ Task = ImageInfo | BlockTask
 
 
 def get_task_image(task: Task) -> ImageInfo:
-    """The image that a task is about."""
+    """Return the image of a task."""
     return task.image if isinstance(task, BlockTask) else task

@@ -1,4 +1,4 @@
-"""What a run with several workers has left to do: whole images, and the pieces of those that are split."""
+"""The queue of tasks of a run with several workers: whole images, and blocks of images that are split."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ ImageSplitter = Callable[[list[ImageInfo], int], Mapping[str, "BlockPlan"]]
 
 
 def split_none(images: list[ImageInfo], workers: int) -> Mapping[str, BlockPlan]:
-    """No image is split."""
+    """Split no image."""
     del images, workers
     return {}
 
 
 @dataclass
 class _SplitImage:
-    """An image in pieces: the stages that are left, and how many pieces of the first of them are not done."""
+    """An image that is split: the stages that are left, and the number of unfinished tasks of the first one."""
 
     plan: BlockPlan
     stages: list[BlockStage]
@@ -38,9 +38,10 @@ class _SplitImage:
 
 
 class TaskQueue:
-    """Tasks that are due, in the order in which they should be begun.
+    """Tasks to execute, in the order in which they should start.
 
-    Images that are cut come first: others fill the time in which one piece waits for another. Each image ends once.
+    Images that are split come first: other images fill the time in which one block waits for another. Each image ends
+    once.
     """
 
     def __init__(
@@ -59,11 +60,11 @@ class TaskQueue:
 
     @property
     def next_task(self) -> Task | None:
-        """The next task."""
+        """The task that `get` returns next; None if there is none."""
         return self._due[0] if self._due else None
 
     def get(self) -> Task:
-        """The next task, which is in somebody's hands from now on; its image is marked as running."""
+        """Return the next task; its image is marked as running."""
         task = self._due.popleft()
         key = get_task_image(task).key
         if key not in self._running:
@@ -72,7 +73,7 @@ class TaskQueue:
         return task
 
     def put_back(self, task: Task, *, last: bool = False) -> None:
-        """A task that was begun is due again, as the next one or as the ``last``."""
+        """Put a task that was started back, as the next one or as the ``last``."""
         key = get_task_image(task).key
         if isinstance(task, BlockTask) and key not in self._split:
             return  # its image has failed meanwhile
@@ -82,7 +83,7 @@ class TaskQueue:
         self._due.append(task) if last else self._due.appendleft(task)
 
     def finish(self, task: Task, result: TaskResult) -> list[TaskResult]:
-        """A task has ended, well or not; returns the image's end, where this was the last of it."""
+        """Record that a task has ended; return the image's result if this was its last task."""
         if not isinstance(task, BlockTask):
             return [result]
         split = self._split.get(task.image.key)
@@ -102,13 +103,13 @@ class TaskQueue:
         return [replace(result, outcome=replace(result.outcome, seconds=split.seconds))]
 
     def close(self) -> None:
-        """The run ends early: images that were begun are due again; the pieces of them that are done stay."""
+        """Mark images that were started as due, since the run ends early; their finished blocks are kept."""
         for key in self._split:
             if key in self._running:
                 self._manifest.set_state(key, "due")
 
     def _begin(self, split: _SplitImage) -> None:
-        """Put the pieces of the first stage that has some left in front."""
+        """Put the tasks of the first unfinished stage at the front."""
         while not (left := split.plan.pending_tasks(split.stages[0])):
             split.stages.pop(0)
         split.open = len(left)

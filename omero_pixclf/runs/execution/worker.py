@@ -47,12 +47,12 @@ class OpenWorker(Protocol):
 
 @dataclass(frozen=True)
 class WorkerAlive:
-    """I am alive."""
+    """A sign of life."""
 
 
 @dataclass(frozen=True)
 class ServerLost:
-    """The connection to the server is gone; the task is given back."""
+    """The connection to the server is lost; the task comes back."""
 
     task: Task
     error: UnreachableError | LoginError
@@ -60,14 +60,14 @@ class ServerLost:
 
 @dataclass(frozen=True)
 class TaskReturned:
-    """The run ends; the task is given back as it was."""
+    """The run ends; the task comes back unfinished."""
 
     task: Task
 
 
 @dataclass(frozen=True)
 class TaskDone:
-    """A task has ended, well or not."""
+    """A task has ended, successfully or not."""
 
     task: Task
     result: TaskResult
@@ -75,7 +75,7 @@ class TaskDone:
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """The worker cannot begin."""
+    """The worker cannot start."""
 
     error: PixclfError
 
@@ -119,7 +119,7 @@ def run_worker(connection: Connection, concurrency: int, heartbeat_s: float, lev
 
 
 def _receive_tasks(connection: Connection, inbox: Inbox, stopping: threading.Event, concurrency: int) -> None:
-    """Pass inbox on; None ends every thread after its task, "stop" also at its next stage."""
+    """Put received tasks into the inbox; None ends each thread after its task, "stop" at its next stage."""
     while True:
         try:
             task = connection.recv()

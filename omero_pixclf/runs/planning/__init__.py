@@ -1,1 +1,1 @@
-"""What a run will do: images, channels, shards, resources, workers."""
+"""Plan a run: images, channels, shards, resources, workers."""

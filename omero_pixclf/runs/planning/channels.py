@@ -14,15 +14,15 @@ __all__ = ["class_colors", "class_indices", "class_keys", "match_channels"]
 
 
 def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
-    """The classes whose objects are looked for, as ``{key: 0-based index}``; the project's first where none is named.
+    """Return the classes whose objects are segmented, as ``{key: 0-based index}``; by default the first.
 
     A class is named by its name, or by its number from 1 in the project's order. Its key is its name; where several
-    have that name, the name with the number.
+    classes have that name, the name with the number.
 
     Raises
     ------
     UsageError
-        Where the project has no class of that name or number, or several of that name.
+        The project has no class of that name or number, or several of that name.
     """
     keys = _unique_class_names(project)
     if not recipe.objects.label:
@@ -32,12 +32,12 @@ def class_indices(recipe: Recipe, project: Project) -> dict[str, int]:
 
 
 def class_keys(project: Project) -> set[str]:
-    """All that results may call a project's classes."""
+    """Return all keys that results may have for a project's classes."""
     return {*_unique_class_names(project), *(c.name for c in project.classes)}
 
 
 def class_colors(recipe: Recipe, project: Project) -> dict[str, tuple[int, int, int]]:
-    """The colors of the classes whose objects are looked for, by their keys."""
+    """Return the colors of the classes whose objects are segmented, by their keys."""
     return {key: project.classes[index].color for key, index in class_indices(recipe, project).items()}
 
 
@@ -73,12 +73,12 @@ def _class_index(label: str, project: Project) -> int:
 
 
 def match_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tuple[int, ...]:
-    """The image's channels (0-based) in the project's order.
+    """Return the image's channels (0-based) in the project's order.
 
     Raises
     ------
     ImageError
-        Where the image has not the channels that the recipe names, or not as many as the project was trained on.
+        The image does not have the channels that the recipe names, or not the project's number of channels.
     """
     count = image.shape[4]
     chosen = recipe.classifier.channels
@@ -95,7 +95,7 @@ def match_channels(recipe: Recipe, project: Project, image: ImageInfo) -> tuple[
 
 
 def _suggest_fix(project: Project, image: ImageInfo) -> str:
-    """What helps where an image has another number of channels: another choice of them, or of the axes."""
+    """Return what to change if an image has another number of channels: the choice of channels, or the axes."""
     if image.shape[4] > 1 or image.key.startswith("Image:"):
         return "choose with --channels"
     for axis, extent in zip("tzyx", image.shape[:4], strict=True):

@@ -21,14 +21,14 @@ __all__ = ["Estimate", "SampleAnalyzer", "SampleResult", "crop_middle_block", "e
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is to be expected, scaled by the pixels of the images that are to be worked on.
+    """What to expect, scaled by the pixels of the images to process.
 
     Attributes
     ----------
     sampled
-        The images that were looked at.
+        The images that were analyzed.
     seconds
-        Reading, predicting and measuring, by all workers together, also where they share images; writing is not in it.
+        Time to read, predict and measure with all workers, also where they share images; writing is not included.
     objects
         Number of objects per class.
     """
@@ -40,14 +40,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class SampleResult:
-    """What was seen of an image: so many pixels (all channels), with so many objects per class."""
+    """The number of pixels of a sample (all channels), and of its objects per class."""
 
     pixels: int
     objects: dict[str, int]
 
 
 def crop_middle_block(reader: PixelReader) -> PixelReader:
-    """An image, or of a large one the block in its middle, as an image of its own."""
+    """Return an image, or the block in the middle of a large one as an image of its own."""
     image = reader.info
     grid = choose_grid(image.shape[:4], deep=True)
     if len(grid) == 1:
@@ -84,10 +84,21 @@ def estimate_run(
     workers: int = 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> Estimate | None:
-    """Look at evenly spaced images of those that are due, without storing anything; None where none is due.
+    """Analyze evenly spaced images of those to process, without storing anything; None if there are none.
 
-    ``look`` works on an image, or on a part of it, with as many threads as one of the ``workers`` has. An image that
-    fails counts for nothing: the run says why.
+    Parameters
+    ----------
+    items
+        The plan.
+    analyze
+        Analyzes an image, or a part of it, with the number of threads that one worker has (`SampleAnalyzer`). An
+        image that fails counts with its pixels and no objects: the run will report it.
+    samples
+        Number of images to analyze.
+    workers
+        Number of workers that the run will have.
+    clock
+        Seconds.
     """
     due = [item.image for item in items if item.decision in ("due", "replace")]
     if not due:

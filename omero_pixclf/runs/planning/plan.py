@@ -33,15 +33,15 @@ class PlanItem:
     Attributes
     ----------
     decision
-        ``due``: no results yet; ``replace``: results of this recipe name, made otherwise, will go once the new ones
-        stand; ``done``: the same run stands already; ``refused``: it cannot be done, ``reason`` says why;
-        ``made``: a run made it, so it is a result and no input, and nothing is done with it.
+        ``due``: no results yet; ``replace``: results of another version of this recipe are replaced after the new ones
+        are complete; ``done``: the same run has results already; ``refused``: it cannot be processed, ``reason`` says
+        why; ``made``: a run made it, so it is a result and no input.
     earlier
-        The id of the run that did what is ``done``.
+        The id of the run whose results make it ``done``.
     has_preview
         Whether the contact sheet of its container shows it (`omero_pixclf.runs.planning.sampling.choose_previewed`).
     note
-        What people should know although the image is done (`omero_pixclf.runs.planning.plan_notes`).
+        What users should know although the image is processed (`omero_pixclf.runs.planning.plan_notes`).
     """
 
     image: ImageInfo
@@ -57,16 +57,29 @@ def plan_images(
     sink: ResultSink,
     recipe: Recipe,
     recipe_hash: str,
-    refusal: Callable[[ImageInfo], str | None],
+    find_problem: Callable[[ImageInfo], str | None],
     *,
     force: bool = False,
     project: Project | None = None,
 ) -> Iterator[PlanItem]:
-    """Decide on every image, one at a time.
+    """Decide on each image, and yield the decisions one at a time.
 
-    ``refusal`` says why the classifier cannot be applied to an image, or None; ``force`` repeats what is done.
-    ``project``, where it is given, is compared with what made earlier results, and its axes with the image's.
-    What stands already is done, also where it could not be done any more: its rights may have changed meanwhile.
+    Parameters
+    ----------
+    images, sink, recipe
+        The images, where the results go, and how they are made.
+    recipe_hash
+        Results with the same hash on the same pixels are the same.
+    find_problem
+        Returns why the recipe cannot be applied to an image, or None (`omero_pixclf.runs.planning.image_checks`).
+    force
+        Reprocess images that are done.
+    project
+        If given, it is compared with the project of earlier results, and its axes with the image's.
+
+    Notes
+    -----
+    An image with results is ``done`` even if it could not be processed any more: permissions may have changed.
     """
     for image in _prefetch_pages(images, sink, recipe.title):
         if image.problem:
@@ -82,7 +95,7 @@ def plan_images(
         if same and not force:
             run_id = complete[0].run_id
             yield PlanItem(image, "done", f"run {run_id} did the same", run_id)
-        elif reason := _find_refusal(image, sink, refusal):
+        elif reason := _find_refusal(image, sink, find_problem):
             yield PlanItem(image, "refused", reason)
         elif complete:
             yield _plan_replacement(image, complete[0], recipe, project, force=force)
@@ -93,7 +106,7 @@ def plan_images(
 def _plan_replacement(
     image: ImageInfo, earlier: RunRecord, recipe: Recipe, project: Project | None, *, force: bool
 ) -> PlanItem:
-    """Earlier results go once the new ones stand, unless it is plain that another project made them."""
+    """Replace earlier results after the new ones are complete, unless another project made them."""
     reason = f"replaces run {earlier.run_id}"
     if project is None:
         return PlanItem(image, "replace", reason)
@@ -106,16 +119,16 @@ def _plan_replacement(
     )
 
 
-def _find_refusal(image: ImageInfo, sink: ResultSink, refusal: Callable[[ImageInfo], str | None]) -> str | None:
-    """Why an image cannot be done; one that is gone since it was listed is refused like any other."""
+def _find_refusal(image: ImageInfo, sink: ResultSink, find_problem: Callable[[ImageInfo], str | None]) -> str | None:
+    """Return why an image cannot be processed; also for one that was removed after it was listed."""
     try:
-        return refusal(image) or sink.explain_refusal(image)
+        return find_problem(image) or sink.explain_refusal(image)
     except (InputError, MissingError) as error:
         return str(error)
 
 
 def _prefetch_pages(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) -> Iterator[ImageInfo]:
-    """The images, one at a time, each after the sink has looked up many."""
+    """Yield the images one at a time, after the sink has looked up many."""
     left = iter(images)
     while page := list(islice(left, PAGE_SIZE)):
         sink.prefetch(page, recipe)
@@ -123,7 +136,7 @@ def _prefetch_pages(images: Iterable[ImageInfo], sink: ResultSink, recipe: str) 
 
 
 def select_inputs(items: Iterable[PlanItem]) -> list[PlanItem]:
-    """The items without those that runs made."""
+    """Return the items without images that runs made."""
     return [item for item in items if item.decision != "made"]
 
 

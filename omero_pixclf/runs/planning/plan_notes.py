@@ -22,9 +22,9 @@ __all__ = [
 
 
 def describe_axes_mismatch(image: ImageInfo, recipe: Recipe, project: Project) -> str:
-    """What to say where time may be stored as z, or z as time; "" where all agrees.
+    """Return a note if time may be stored as z, or z as time; "" if the axes agree.
 
-    Objects are joined through z, and not through time.
+    Objects are connected along z, not along time.
     """
     if recipe.objects.dims != "auto" or not project.axes:
         return ""
@@ -46,12 +46,12 @@ def describe_axes_mismatch(image: ImageInfo, recipe: Recipe, project: Project) -
 
 
 def is_other_project(record: RunRecord, project: Project) -> bool:
-    """Whether another project, or another version of this one, made earlier results."""
+    """Return whether another project, or another version of this one, made earlier results."""
     return record.project_sha256 != project.sha256
 
 
 def describe_other_project(record: RunRecord, project: Project) -> str:
-    """What to say where results of another project of the same name will be replaced."""
+    """Return a note about the replacement of results of another project with the same file name."""
     return (
         f"replaces results of another {record.project} (sha256 {record.project_sha256[:8]}…, this one is "
         f"{project.sha256[:8]}…); to keep those of a project that is not an earlier version of this one, choose --name"
@@ -59,9 +59,9 @@ def describe_other_project(record: RunRecord, project: Project) -> str:
 
 
 def find_project_conflict(record: RunRecord, recipe: Recipe, project: Project) -> str:
-    """Why results are not replaced: a project of other classes, which only has the same file name, made them.
+    """Return why results are not replaced: another project with other classes and the same file name made them.
 
-    A recipe with a name of its own says itself what it replaces.
+    Results of a recipe with a name of its own are replaced: the user has chosen the name.
     """
     foreign = sorted(set(record.objects) - class_keys(project))
     if not foreign or not is_other_project(record, project) or recipe.title != default_recipe_name(project.name):
@@ -73,6 +73,6 @@ def find_project_conflict(record: RunRecord, recipe: Recipe, project: Project) -
 
 
 def format_notes(notes: Iterable[str]) -> list[str]:
-    """Each note once, with the number of images that it is about."""
+    """Return each note once, with the number of its images."""
     counts = Counter(note for note in notes if note)
     return [f"note on {pluralize(count, 'image')}: {note}" for note, count in counts.items()]

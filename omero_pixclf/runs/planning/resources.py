@@ -30,18 +30,18 @@ DEFAULT_MEMORY = 4 * 2**30
 
 
 def array_bytes(image: ImageInfo, project: Project) -> int:
-    """What an image's pixels, probabilities, labels and masks take together."""
+    """Return the bytes of an image's pixels, probabilities, labels and masks together."""
     per_pixel = image.shape[4] * np.dtype(image.dtype).itemsize + 4 * len(project.classes) + 16  # 16: labels, masks
     return prod(image.shape[:4]) * per_pixel
 
 
 def needs_blocks(image: ImageInfo, project: Project, memory: int | None) -> bool:
-    """Whether an image's arrays would not fit into the memory allowed."""
+    """Return whether an image's arrays do not fit into the memory limit."""
     return array_bytes(image, project) > (memory or DEFAULT_MEMORY)
 
 
 def find_disk_shortage(image: ImageInfo, project: Project, memory: int | None, folder: Path) -> str | None:
-    """Why a large image's maps would not fit below a folder, or None."""
+    """Return why the arrays of a large image do not fit on the disk of a folder, or None."""
     if not needs_blocks(image, project, memory):
         return None
     needed, free = array_bytes(image, project), _free_disk_space(folder)
@@ -54,12 +54,12 @@ def find_disk_shortage(image: ImageInfo, project: Project, memory: int | None, f
 
 
 def check_disk_space(needed: int, folder: Path) -> None:
-    """See that a run of so many bytes fits below a folder, which need not exist yet.
+    """Check that a run fits on the disk of a folder, which need not exist yet.
 
     Raises
     ------
     OutputError
-        Where it does not; says how much is missing where.
+        There is not enough space.
     """
     free = _free_disk_space(folder)
     if needed > free:
@@ -75,7 +75,7 @@ def _free_disk_space(folder: Path) -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes that processes may still take; None where the system does not say."""
+    """Return the bytes of memory that processes can still use; None if the system does not say."""
     with suppress(OSError):
         for line in Path("/proc/meminfo").read_text("ascii").splitlines():
             if line.startswith("MemAvailable:"):

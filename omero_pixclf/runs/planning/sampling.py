@@ -15,7 +15,7 @@ Item = TypeVar("Item")
 
 
 def choose_previewed(images: Iterable[ImageInfo]) -> frozenset[str]:
-    """The keys of the images that the contact sheets of their containers will show if all of them are done."""
+    """Return the keys of the images that the contact sheets of their containers show if all are processed."""
     members: dict[str, list[ImageInfo]] = {}
     for image in images:
         members.setdefault(image.place.container, []).append(image)
@@ -25,9 +25,9 @@ def choose_previewed(images: Iterable[ImageInfo]) -> frozenset[str]:
 
 
 def sample_groups(groups: Sequence[Hashable], limit: int) -> list[int]:
-    """Which of many images to show, at most ``limit``: as many of each group as fit, else evenly spaced groups.
+    """Return the indices of at most ``limit`` images to show: as many of each group as fit, else evenly spaced groups.
 
-    An image whose group is empty is by itself.
+    An image with an empty group is a group of its own.
 
     >>> sample_groups(["A1", "A1", "A1", "A2", "A2", "A2"], 4), sample_groups([""] * 9, 3)
     ([0, 2, 3, 5], [0, 4, 8])

@@ -12,10 +12,10 @@ __all__ = ["parse_shard", "select_shard"]
 
 
 def select_shard(images: Sequence[ImageInfo], number: int, count: int) -> list[ImageInfo]:
-    """The images of one of ``count`` shares, ``number`` from 1, in their order.
+    """Return the images of shard ``number`` (from 1) of ``count``, in their order.
 
-    Shares have about the same number of pixels. They follow from the images alone, not from what is done already, so
-    that shares which are planned at different times fit together.
+    Shards have about the same number of pixels. They depend on the images only, not on which are done, so that shards
+    that are planned at different times fit together.
     """
     loads = [0] * count
     mine = set()
@@ -28,12 +28,12 @@ def select_shard(images: Sequence[ImageInfo], number: int, count: int) -> list[I
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Number and count of ``"2/8"``.
+    """Return number and count of ``"2/8"``.
 
     Raises
     ------
     UsageError
-        Where it is something else.
+        The text has another form.
 
     >>> parse_shard("2/8")
     (2, 8)

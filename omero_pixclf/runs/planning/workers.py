@@ -32,20 +32,19 @@ class WorkerAllocation:
     Attributes
     ----------
     workers
-        Processes; 1 is the run's own.
+        Number of processes; 1: only the run's own.
     threads
-        Threads that compute, for each worker.
+        Number of computing threads of each worker.
     concurrency
-        How many images a worker has on their way at a time.
+        Number of images that a worker processes at a time.
     memory
-        What a worker may take, in bytes; None where nothing is said and one worker has the machine.
+        Memory limit of a worker in bytes; None: no limit was given and there is one worker.
     expected
-        What a worker will take at most, in bytes, by the images' sizes.
+        Memory in bytes that a worker will use at most, by the sizes of the images.
     shared
-        How many images the workers share, in pieces.
+        Number of images that the workers share, block by block.
     disk
-        What the run will take below its folder at most, in bytes, roughly: pieces of images on their way, and what all
-        images leave for tables and pictures.
+        Bytes that the run will use on disk at most, roughly: blocks of images in process, tables and previews.
     """
 
     workers: int
@@ -67,23 +66,24 @@ def allocate_workers(
     cores: int | None = None,
     free: int | None = None,
 ) -> WorkerAllocation:
-    """Share a machine's cores and memory among workers.
+    """Divide a machine's processors and memory among workers.
 
     Parameters
     ----------
     images, project
-        What is to be worked on, and with what.
+        What is to be processed, and with which project.
     workers, threads
-        As many as the user wants; None: such that workers times threads are the cores, and no worker has few images.
+        The numbers that the user wants; None: workers times threads is the number of processors, and each worker gets
+        enough images.
     memory
-        For all workers together, in bytes.
+        Memory limit in bytes for all workers together.
     cores, free
-        The machine's processors and free memory in bytes; None: as found.
+        Number of processors and free memory in bytes of the machine; None: as found.
 
     Raises
     ------
     UsageError
-        Where so many workers do not fit into the memory.
+        The workers do not fit into the memory.
     """
     cores, free = cores or available_processors(), free or available_memory()
     room = memory or free
@@ -112,7 +112,7 @@ def allocate_workers(
 
 
 def _blocks_bytes(cut: Sequence[ImageInfo], tasks: int, project: Project) -> int:
-    """Of the largest images that are on their way together where so many of their pieces are."""
+    """Return the bytes of the largest images whose blocks are in process at the same time."""
     if not cut:
         return 0
     together = 1 + ceil(tasks / min(len(image_grid(image, project)) for image in cut))
@@ -121,7 +121,7 @@ def _blocks_bytes(cut: Sequence[ImageInfo], tasks: int, project: Project) -> int
 
 @dataclass(frozen=True)
 class ClusterCapacity:
-    """Workers somewhere else: how many, with how many threads, and how many bytes the weakest has (None: no limit)."""
+    """Workers of a cluster: their number, threads of each, and the least memory in bytes (None: no limit)."""
 
     workers: int
     threads: int
@@ -131,12 +131,19 @@ class ClusterCapacity:
 def allocate_cluster_workers(
     images: Sequence[ImageInfo], project: Project, there: ClusterCapacity, *, threads: int | None, memory: int | None
 ) -> WorkerAllocation:
-    """What workers elsewhere will need for these images; ``threads`` and ``memory`` are what each is allowed.
+    """Return what the workers of a cluster need for these images.
+
+    Parameters
+    ----------
+    images, project, there
+        What is to be processed, and the cluster.
+    threads, memory
+        Limits of each worker.
 
     Raises
     ------
     UsageError
-        Where they have less.
+        The workers have less memory than needed.
     """
     workers, allowed = max(1, there.workers), memory or there.memory
     if allowed is not None and allowed < MIN_WORKER_BYTES:
@@ -160,7 +167,7 @@ def allocate_cluster_workers(
 
 
 def _largest_task_bytes(images: Sequence[ImageInfo], cut: Container[str], project: Project) -> int:
-    """Bytes that the arrays of one task take at most."""
+    """Return the bytes of the arrays of the largest task."""
     sizes = [1]
     for image in images:
         whole = array_bytes(image, project)

@@ -19,7 +19,7 @@ _SECONDS = len("20261121T053012")  # of a run id
 
 @dataclass(frozen=True)
 class RunOverview:
-    """One run: what it was, how many images it was to do and has done, and on how many containers it put tables."""
+    """One run: recipe and project, number of images planned and complete, and of containers with tables."""
 
     run_id: str
     recipe: str
@@ -33,16 +33,16 @@ class RunOverview:
     tables: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data."""
         return asdict(self)
 
 
 def summarize_runs(
     records: Iterable[RunRecord], tables: Iterable[RunRecord] = (), folder: Path | None = None
 ) -> list[RunOverview]:
-    """The runs that these records of images, and those of containers' tables, belong to, newest first.
+    """Return the runs of these records of images and of containers' tables, newest first.
 
-    ``folder``: where this machine keeps its runs; it knows how many images an older run was to do.
+    ``folder``: where this machine keeps its runs; it has the number of planned images of older runs.
     """
     runs: dict[str, tuple[list[RunRecord], list[RunRecord]]] = {}
     for record in records:
@@ -76,7 +76,7 @@ def _summarize_run(members: list[RunRecord], tables: list[RunRecord], folder: Pa
 
 
 def _count_planned(folder: Path | None, run_id: str) -> int:
-    """How many images a run was to do, by its folder on this machine; 0 where that does not say."""
+    """Return the number of planned images, by the run's folder on this machine; 0 if it is unknown."""
     if folder is None or not is_run_id(run_id) or not is_run_folder(run_folder(folder, run_id)):
         return 0
     try:
@@ -87,7 +87,7 @@ def _count_planned(folder: Path | None, run_id: str) -> int:
 
 
 def compare_runs(one: Iterable[RunRecord], other: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
-    """What differs between two runs: settings, project and version, then the objects of each image.
+    """Return the differences between two runs: settings, project and version, then the objects of each image.
 
     Keys are what differs, values what the one and the other run have; an image that only one of them has shows "-".
     """

@@ -40,7 +40,7 @@ class ImageFiles:
         self.folder = folder
 
     def save_table(self, key: str, name: str, table: Table) -> None:
-        """Keep one of an image's tables (``summary`` or ``objects``) for the container's; whole or not at all."""
+        """Save a table of an image (``summary`` or ``objects``), completely or not at all."""
         target = self._path(key, name)
         part = target.with_suffix(".part")
         with part.open("wb") as out:
@@ -48,12 +48,12 @@ class ImageFiles:
         part.replace(target)
 
     def load_table(self, key: str, name: str) -> Table | None:
-        """A table kept earlier, or None where there is none.
+        """Return a saved table, or None if there is none.
 
         Raises
         ------
         InputError
-            Where its file is damaged.
+            Its file is damaged.
         """
         path = self._path(key, name)
         if not path.is_file():
@@ -65,12 +65,12 @@ class ImageFiles:
             raise InputError(f"{path}: is damaged: {error}; repeat {key} with --force") from error
 
     def copy_image(self, other: ImageFiles, key: str) -> bool:
-        """Copy what another run's folder keeps of an image, its summary last; whether there was anything.
+        """Copy the files of an image from another run's folder, the summary last; return whether there were any.
 
         Raises
         ------
         InputError
-            Where that is damaged; then nothing is copied.
+            A file is damaged; then nothing is copied.
         """
         if other.load_table(key, "summary") is None:
             return False
@@ -85,21 +85,21 @@ class ImageFiles:
         return True
 
     def preview_path(self, key: str) -> Path:
-        """Where an image's preview lies or will lie (PNG)."""
+        """Return the path of an image's preview (PNG)."""
         return self.folder / "images" / f"{key_to_file_name(key)}.png"
 
     def blocks_folder(self, key: str) -> Path:
-        """Where an image's pieces lie, where it is worked on in pieces (`omero_pixclf.runs.blocks.block_plan`)."""
+        """Return the folder of an image's blocks (`omero_pixclf.runs.blocks.block_plan`)."""
         return self.folder / BLOCKS_FOLDER / key_to_file_name(key)
 
     def remove_blocks(self, key: str) -> None:
-        """Remove an image's pieces: it is done."""
+        """Remove the blocks of an image that is done."""
         shutil.rmtree(self.blocks_folder(key), ignore_errors=True)
         with suppress(OSError):  # others are left, or there is none
             (self.folder / BLOCKS_FOLDER).rmdir()
 
     def remove_all_blocks(self) -> None:
-        """Remove what is left of images that were not done."""
+        """Remove the blocks of images that were not done."""
         shutil.rmtree(self.folder / BLOCKS_FOLDER, ignore_errors=True)
 
     def _path(self, key: str, name: str) -> Path:
@@ -107,7 +107,7 @@ class ImageFiles:
 
 
 def key_to_file_name(key: str) -> str:
-    """A file name for a key: ``Image:51`` → ``Image_51``; long or odd ones carry a digest, so that none collide."""
+    """Return a file name for a key: ``Image:51`` → ``Image_51``; long or unusual ones get a digest."""
     plain = re.sub(r"[^A-Za-z0-9.-]", "_", key)
     if plain == key.replace(":", "_") and len(plain) < 80 and plain[:1].isalnum():
         return plain
@@ -118,7 +118,7 @@ _DECLARED = ("name", "kind", "unit", "description", "fill")
 
 
 def table_to_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
-    """A table as arrays to save, their names led by ``prefix``."""
+    """Return a table as arrays whose names start with ``prefix``."""
     described = [{name: getattr(c, name) for name in _DECLARED} for c in table.columns]
     values = {
         f"{prefix}values{i}": np.asarray(c.values.tolist(), dtype=str) if c.kind == "string" else c.values
@@ -128,6 +128,6 @@ def table_to_arrays(table: Table, prefix: str = "") -> dict[str, Any]:
 
 
 def table_from_arrays(arrays: Mapping[str, Any], prefix: str = "") -> Table:
-    """The table that `table_to_arrays` has made arrays of."""
+    """Return the table that `table_to_arrays` has made arrays of."""
     described = parse_json(str(arrays[f"{prefix}columns"]))
     return Table(tuple(Column(values=arrays[f"{prefix}values{i}"].tolist(), **d) for i, d in enumerate(described)))

@@ -1,6 +1,6 @@
 """A run's state on disk: a folder with a SQLite manifest of its images and their results' files.
 
-Whatever moment the process dies at, the folder says which images are done, and `--resume` goes on with the others.
+Whenever the process dies, the folder shows which images are done, and `--resume` continues with the others.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ create table finished (container text primary key);
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What a run is about, as needed to resume it.
+    """What is needed to resume a run.
 
     Attributes
     ----------
     shard
-        ``"2/8"``: only this share of the images; "" for all.
+        ``"2/8"``: only this shard of the images; "" for all.
     merged
-        The ids of the runs that this one put together.
+        The ids of the runs that this one has merged.
     axes
-        The axes of image files, where the request names them; None: what each file says.
+        The axes of image files, if the request names them; None: what each file says.
     """
 
     run_id: str
@@ -81,7 +81,7 @@ class ManifestEntry:
 
 
 def is_run_folder(folder: Path) -> bool:
-    """Whether a folder holds the state of a run."""
+    """Return whether a folder holds the state of a run."""
     return os.path.isfile(folder / MANIFEST)  # noqa: PTH113 - Path's raises where the folder is somebody else's
 
 
@@ -96,7 +96,7 @@ class Manifest(ImageFiles):
     @classmethod
     @contextmanager
     def create(cls, folder: Path, header: RunHeader) -> Iterator[Manifest]:
-        """Start a run's folder; it must not exist yet."""
+        """Create a run's folder, which must not exist, and open it."""
         part = folder.with_name(f".{folder.name}.part")
         try:
             create_private_folder(folder.parent)
@@ -118,16 +118,16 @@ class Manifest(ImageFiles):
     @classmethod
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Manifest]:
-        """Open a run's folder again.
+        """Open the folder of an existing run.
 
         Raises
         ------
         UsageError
-            Where there is no such run.
+            There is no such run.
         InputError
-            Where its manifest is damaged, at once or when a damaged part of it is read.
+            Its manifest is damaged; raised at once, or when a damaged part is read.
         OutputError
-            Where it cannot be written: a full disk, no right to.
+            It cannot be written: a full disk, no permission.
         """
         if not is_run_folder(folder):
             raise UsageError(f"{folder}: no such run of yours; list them with: {_list_command(folder)}")
@@ -136,7 +136,7 @@ class Manifest(ImageFiles):
             yield cls(folder, db, _read_header(folder, db))
 
     def add(self, entries: list[ManifestEntry]) -> None:
-        """Put the plan's images in, keeping what is already known of one."""
+        """Add the images of a plan; entries that exist are kept."""
         known = {row[0] for row in self._db.execute("select key from image")}
         start = len(known)
         rows = [
@@ -151,7 +151,7 @@ class Manifest(ImageFiles):
     def set_state(
         self, key: str, state: EntryState, *, reason: str = "", traceback: str = "", seconds: float | None = None
     ) -> None:
-        """Record an image's new state; durable when this returns. What is done stays done, also when met again.
+        """Record an image's new state; durable when this returns. An image that is done stays done.
 
         A container that gains an image by this is unfinished again.
         """
@@ -168,7 +168,7 @@ class Manifest(ImageFiles):
             )
 
     def entries(self) -> list[ManifestEntry]:
-        """All images, in the order of the plan."""
+        """Return all images, in the order of the plan."""
         rows = self._db.execute(
             "select key, container, name, state, reason, traceback, seconds from image order by position"
         )
@@ -180,17 +180,17 @@ class Manifest(ImageFiles):
             self._db.execute("insert or ignore into finished values (?)", (container,))
 
     def is_container_finished(self, container: str) -> bool:
-        """Whether the container has its tables and pictures."""
+        """Return whether the container has its tables and pictures."""
         return self._db.execute("select 1 from finished where container = ?", (container,)).fetchone() is not None
 
     def is_container_pending(self, container: str) -> bool:
-        """Whether images of the container are done but its tables and pictures do not stand."""
+        """Return whether images of the container are done and its tables and pictures are not stored yet."""
         done = self._db.execute("select 1 from image where container = ? and state = 'done'", (container,)).fetchone()
         return done is not None and not self.is_container_finished(container)
 
 
 def _list_command(folder: Path) -> str:
-    """The command that lists the runs of which a folder is none."""
+    """Return the command that lists the runs of a place."""
     where = f" --out {folder.parent.parent}" if folder.parent.name == IN_RESULTS else ""
     return f"omero-pixclf runs list{where}"
 

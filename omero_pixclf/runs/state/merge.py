@@ -21,12 +21,12 @@ ShardRun = tuple[RunHeader, Sequence[ManifestEntry], Path]
 
 
 def load_shard_runs(folder: Path, run_ids: Sequence[str]) -> list[ShardRun]:
-    """Header, images and folder of each run, in the order of their shares.
+    """Return header, images and folder of each run, in the order of their shards.
 
     Raises
     ------
     UsageError
-        Where the runs are not all the shares of one request, each once; says what is missing or different.
+        The runs are not all the shards of one request, each once; the message says what is missing or different.
     """
     parts = []
     for run_id in dict.fromkeys(run_ids):
@@ -62,16 +62,16 @@ def _check_same_request(headers: Sequence[RunHeader]) -> None:
 
 
 def make_merged_header(run_id: str, started: str, parts: Sequence[ShardRun]) -> RunHeader:
-    """The header of the run that puts these together."""
+    """Return the header of the merged run."""
     merged = tuple(header.run_id for header, _, _ in parts)
     return replace(parts[0][0], run_id=run_id, started=started, shard="", merged=merged)
 
 
 @contextmanager
 def create_merged_manifest(folder: Path, header: RunHeader, parts: Sequence[ShardRun]) -> Iterator[Manifest]:
-    """A run of its own that knows what the parts know; they are left as they are.
+    """Create a run with the states and files of all shards; the shards' runs are not changed.
 
-    What a part has not done yet is a failure here, with a reason that says how to go on.
+    An image that a shard has not processed is a failure, with a reason that says how to continue.
     """
     with Manifest.create(run_folder(folder, header.run_id), header) as manifest:
         for part, entries, place in parts:
@@ -93,7 +93,7 @@ def _copy_entry(manifest: Manifest, entry: ManifestEntry, run_id: str) -> None:
 
 
 def read_outcomes(manifest: Manifest, images: Mapping[str, ImageInfo]) -> Iterator[ImageOutcome]:
-    """How each image ended, of those that are still there."""
+    """Yield the outcome of each image that still exists."""
     for entry in manifest.entries():
         if entry.key in images and entry.state in ("done", "skipped", "refused", "failed"):
             yield ImageOutcome(images[entry.key], entry.state, entry.reason, entry.seconds or 0.0)

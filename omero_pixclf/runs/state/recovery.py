@@ -1,7 +1,7 @@
 """Take over the results of an interrupted run whose images are already done.
 
-The rows of an image stand on its container only once that is finished. `--resume` finishes it; whoever starts anew
-instead meets images that are done and whose rows are nowhere but in the earlier run's folder.
+Rows of an image are stored on its container when the container is finished. `--resume` finishes it. A new run instead
+finds images that are done, whose rows are only in the folder of the earlier run.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 def recover_results(items: Sequence[PlanItem], manifest: Manifest, sink: ResultSink, recipe: str) -> None:
-    """Copy what other runs' folders keep of images that are done but have no row on their container.
+    """Copy the files of images that are done but have no row on their container, from other runs' folders.
 
-    These folders lie beside this run's. Such an image counts among those that this run has done
-    (`execution.serial.settle`), so its container gets its row and its picture. What was done on another
-    machine is not known here. What is damaged is left out, and the log says so.
+    Only folders beside this run's are known, not those on another machine. Such an image then counts as done by this
+    run (`execution.serial.skip_decided`), and its container gets its row and its preview. Damaged files are left out,
+    and the log says so.
     """
     done = [item for item in items if item.decision == "done" and item.earlier != manifest.header.run_id]
     for run_id in dict.fromkeys(item.earlier for item in done):
@@ -43,7 +43,7 @@ def recover_results(items: Sequence[PlanItem], manifest: Manifest, sink: ResultS
 
 
 def _find_unfinished(folder: Path, images: Sequence[ImageInfo]) -> list[ImageInfo]:
-    """Images on whose containers a run has not put its tables, by what its folder says."""
+    """Return the images whose containers have no tables of a run, by the run's folder."""
     if not is_run_folder(folder):
         return []
     try:

@@ -16,7 +16,7 @@ _VARIABLE = "OMERO_PIXCLF_STATE"
 
 
 def state_folder() -> Path:
-    """Where runs are kept: ``OMERO_PIXCLF_STATE``, else below the user's XDG state folder."""
+    """Return where runs are stored: ``OMERO_PIXCLF_STATE``, else in the user's XDG state folder."""
     return Path(os.environ[_VARIABLE]) if os.environ.get(_VARIABLE) else _default_folder()
 
 
@@ -25,7 +25,7 @@ def _default_folder() -> Path:
 
 
 def suggest_other_folder(folder: Path) -> str:
-    """How people name another place for the state that goes into a folder, as the end of a message."""
+    """Return how to choose another place for the state in a folder, as the end of a message."""
     if folder.name == IN_RESULTS:
         return "name another folder for results with --out"
     if folder == state_folder():
@@ -34,10 +34,10 @@ def suggest_other_folder(folder: Path) -> str:
 
 
 def create_private_folder(folder: Path) -> None:
-    """Make the folder that runs are kept in, if it is missing; nobody else can look into what is made.
+    """Create the folder for runs if it is missing, with permissions for its user only.
 
-    One that is there is tightened where it is known to hold nothing else; a results folder that a group writes to
-    stays open to the group.
+    The permissions of an existing folder are restricted if it is known to contain only runs; the folder within a
+    results folder that a group can write to stays open to the group.
     """
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def create_private_folder(folder: Path) -> None:
 
 
 def _is_shared_folder(folder: Path) -> bool:
-    """Whether the results that a folder stands beside belong to a group: more than one person may run there."""
+    """Return whether the results beside a folder belong to a group: several people may run there."""
     if folder.name != IN_RESULTS or not folder.parent.is_dir():
         return False
     mode = folder.parent.stat().st_mode
@@ -56,7 +56,7 @@ def _is_shared_folder(folder: Path) -> bool:
 
 
 def restrict_permissions(folder: Path) -> None:
-    """Take a folder of this user's out of everybody else's sight."""
+    """Remove the permissions of other users on a folder of this user."""
     with suppress(OSError):  # on a file system without such rights there is nothing to take
         found = folder.stat()
         if found.st_uid == os.geteuid() and found.st_mode & 0o077:

@@ -13,7 +13,13 @@ __all__ = ["write_failure_list"]
 
 
 def write_failure_list(manifest: Manifest, container: str) -> tuple[Path, ...]:
-    """``failures.csv`` in the run's folder for a container with failed or refused images; none where all are done."""
+    """Write ``failures.csv`` into the run's folder for a container with failed or refused images.
+
+    Returns
+    -------
+    tuple of Path
+        The file; empty if all images are done.
+    """
     left = [e for e in manifest.entries() if e.container == container and e.state in ("failed", "refused")]
     if not left:
         return ()
