@@ -69,7 +69,7 @@ def delete(call: RequestContext, request: Any) -> Any:
 
 def plan(call: RequestContext, request: Any, stops: Sequence[str] = ()) -> Deletion:
     """Return the decisions of a Delete2 request; the traversal stops at objects of the classes in ``stops``."""
-    deletion = Deletion(call, child_options(request.childOptions), _ignored(request))
+    deletion = Deletion(call, child_options(request.childOptions), _ignored_classes(request))
     deletion.stop_classes = stops
     deletion.run(find_named_targets(deletion, TARGETS, request.targetObjects), Action.DELETE)
     return deletion
@@ -84,7 +84,7 @@ def delete_objects(call: RequestContext, targets: Mapping[str, Sequence[int]]) -
     execute_deletion(deletion, deletion.references_to_clear())
 
 
-def _ignored(request: Any) -> list[str]:
+def _ignored_classes(request: Any) -> list[str]:
     return [find_class(name).name for name in request.typesToIgnore or []]
 
 

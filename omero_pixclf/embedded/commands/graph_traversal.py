@@ -164,7 +164,7 @@ class GraphTraversal:
         """Decide about the considered objects: those without other holders are included."""
         excluded, included = self.options.split(self.tx, list(self.considered.values()), self.rights)
         going = {k: v for k, v in self.considered.items() if k not in excluded}
-        for key in self._held(going) - included:
+        for key in self._find_held(going) - included:
             going.pop(key, None)
         self.undecided = set()
         for key, member in going.items():
@@ -174,7 +174,7 @@ class GraphTraversal:
             else:
                 self.decide(decision.item, decision.action, checked=decision.checked)
 
-    def _held(self, going: dict[Key, StoredObject]) -> set[Key]:
+    def _find_held(self, going: dict[Key, StoredObject]) -> set[Key]:
         """Return the keys that an object that stays holds; objects that hold only each other go together."""
         holders = self._holders(list(going.values()))
         held: set[Key] = set()

@@ -91,7 +91,7 @@ class Entity:
     @cached_property
     def sample(self) -> Any:
         """An unloaded instance of this class or a subclass, to query omero-py's type information."""
-        return _made(entity(self.concrete[0]).factory, loaded=False)
+        return _create_instance(entity(self.concrete[0]).factory, loaded=False)
 
     @cached_property
     def qualified(self) -> str:
@@ -168,13 +168,13 @@ class Entity:
     @cached_property
     def template(self) -> dict[str, Any]:
         """Attributes of an empty instance with unloaded collections, to create many instances quickly."""
-        made = _made(self.factory, loaded=True)
+        made = _create_instance(self.factory, loaded=True)
         made.unloadCollections()
         blank = {k: (None if isinstance(v, list) else v) for k, v in vars(made).items()}
         return {**blank, "_id": None, "_details": None, "_loaded": True}
 
 
-def _made(factory: Any, *, loaded: bool) -> Any:
+def _create_instance(factory: Any, *, loaded: bool) -> Any:
     """Return an instance without omero-py's warnings about deprecated classes."""
     with warnings.catch_warnings(record=True):
         return factory(1, loaded)

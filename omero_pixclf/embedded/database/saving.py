@@ -76,7 +76,7 @@ class Saver:
         self._keep.append(obj)
         found = entity_of(obj)
         if not obj._loaded:
-            result = self._referenced(found, obj)
+            result = self._load_reference(found, obj)
         elif found.is_enum:
             result = self._enumeration(found, obj)
         elif obj._id is None:
@@ -86,7 +86,7 @@ class Saver:
         self._seen[id(obj)] = result
         return result
 
-    def _referenced(self, found: Entity, obj: Any) -> Any:
+    def _load_reference(self, found: Entity, obj: Any) -> Any:
         if obj._id is None:
             raise api_usage_error(f"an unloaded {found.name} must have an id")
         return self.graph.get(found.name, obj._id._val)
@@ -154,7 +154,7 @@ class Saver:
         current = self._current(found, ident)
         check_not_stale(found, obj, ident, current)
         self._visit_references(found, obj)
-        wanted = self._wanted(found, obj, current)
+        wanted = self._wanted_row(found, obj, current)
         if self.of_client:
             check_repository(found, wanted, current)
         changed = changed_columns(found, wanted, current)
@@ -182,7 +182,7 @@ class Saver:
             raise validation_error("object no longer exists in database")
         return stored
 
-    def _wanted(self, found: Entity, obj: Any, current: Any) -> list[Any]:
+    def _wanted_row(self, found: Entity, obj: Any, current: Any) -> list[Any]:
         wanted = row_from_object(found, obj)
         for place, column in enumerate(table(found.name).columns.values()):
             if column.field is None and wanted[place] is None:

@@ -91,7 +91,7 @@ class ExpressionTranslator(NameResolver):
             left, right = self.condition(scope, node.left), self.condition(scope, node.right)
             return Value(f"({left} {operator.upper()} {right})", "bool")
         if operator in _COMPARISONS and isinstance(node.right, syntax.Quantified):
-            return self._quantified(scope, node)
+            return self._quantified_comparison(scope, node)
         first, second = self._pair(scope, node.left, node.right)
         if operator in _COMPARISONS:
             return self._comparison(first, operator, second)
@@ -109,7 +109,7 @@ class ExpressionTranslator(NameResolver):
             check_comparable(first, second)
         return Value(f"({first.sql} {operator} {second.sql})", "bool")
 
-    def _quantified(self, scope: Scope, node: syntax.Binary) -> Value:
+    def _quantified_comparison(self, scope: Scope, node: syntax.Binary) -> Value:
         operand = self.value(scope, node.left)
         every = node.right.quantifier == "all"
         inner, _ = self.subquery(scope, node.right.query)
@@ -142,7 +142,7 @@ class ExpressionTranslator(NameResolver):
 
     def _elements(self, scope: Scope, path: syntax.Path) -> str:
         owner, found = self._collection(scope, path)
-        source = RowSource(self._fresh(), entity(found.target))
+        source = RowSource(self._new_alias(), entity(found.target))
         conditions = [f'{source.sql}."{found.inverse}" = {owner.sql}.id', *self._conditions(source)]
         return f"SELECT {source.sql}.id FROM {table(found.target).name} {source.sql} WHERE {' AND '.join(conditions)}"
 

@@ -120,7 +120,7 @@ class _Parser:
         where = self._expression() if self._accept("where") else None
         group = self._list(self._expression) if self._accept("group", "by") else ()
         having = self._expression() if self._accept("having") else None
-        order = self._list(self._ordered) if self._accept("order", "by") else ()
+        order = self._list(self._order_term) if self._accept("order", "by") else ()
         return tree.Select(items, distinct, sources, where, group, having, order)
 
     def _item(self) -> tree.SelectItem:
@@ -135,7 +135,7 @@ class _Parser:
             return tree.SelectItem(made, self._alias())
         return tree.SelectItem(self._expression(), self._alias())
 
-    def _ordered(self) -> tree.OrderTerm:
+    def _order_term(self) -> tree.OrderTerm:
         value = self._expression()
         descending = self._accept("desc")
         if not descending:
@@ -254,16 +254,16 @@ class _Parser:
         return left
 
     def _product(self) -> Any:
-        left = self._signed()
+        left = self._factor()
         while self._word() in ("*", "/"):
             operator = self._word()
             self._at += 1
-            left = tree.Binary(operator, left, self._signed())
+            left = tree.Binary(operator, left, self._factor())
         return left
 
-    def _signed(self) -> Any:
+    def _factor(self) -> Any:
         if self._accept("-"):
-            return tree.Unary("-", self._signed())
+            return tree.Unary("-", self._factor())
         self._accept("+")
         return self._primary()
 
@@ -280,7 +280,7 @@ class _Parser:
             return tree.NamedParameter(text[1:])
         if self._word() == "(":
             return self._parenthesis()
-        return self._named()
+        return self._name_or_function()
 
     def _parenthesis(self) -> Any:
         self._expect("(")
@@ -291,7 +291,7 @@ class _Parser:
         self._expect(")")
         return found
 
-    def _named(self) -> Any:
+    def _name_or_function(self) -> Any:
         word = self._word()
         if word in ("true", "false") and self._word(1) != ".":
             self._at += 1
@@ -304,13 +304,13 @@ class _Parser:
             self._at += 1
             return tree.IsEmpty(self._primary().path, True)
         if word in ("exists", "any", "some", "all") and self._word(1) == "(":
-            return self._quantified(word)
+            return self._quantified_subquery(word)
         if word in _RESERVED:
             raise HqlSyntaxError(f"unexpected {word!r}")
         path = self._path()
         return self._function(path.parts[0]) if len(path.parts) == 1 and self._word() == "(" else path
 
-    def _quantified(self, word: str) -> Any:
+    def _quantified_subquery(self, word: str) -> Any:
         self._at += 2
         query = self._select()
         self._expect(")")

@@ -85,7 +85,7 @@ class NameResolver(ABC):
         self._count = 0
         self._in_condition = False
 
-    def _fresh(self) -> str:
+    def _new_alias(self) -> str:
         self._count += 1
         return f"t{self._count}"
 
@@ -102,20 +102,20 @@ class NameResolver(ABC):
     def _range(self, scope: Scope, item: syntax.RangeVariable) -> None:
         found = find_entity(item.entity) if not item.entity.endswith("I") or item.entity == "I" else None
         if found is None:
-            return self._correlated(scope, item)
-        source = RowSource(self._fresh(), found)
+            return self._join_outer_collection(scope, item)
+        source = RowSource(self._new_alias(), found)
         scope.names[item.alias or f" {len(scope.names)}"] = source
         scope.joins.append(f"{', ' if scope.joins else ''}{table(found.name).name} {source.sql}")
         scope.filters.extend(self._conditions(source))
         return None
 
-    def _correlated(self, scope: Scope, item: syntax.RangeVariable) -> None:
+    def _join_outer_collection(self, scope: Scope, item: syntax.RangeVariable) -> None:
         """Resolve ``from d.imageLinks l`` in a subquery."""
         parts = tuple(item.entity.split("."))
         if len(parts) < 2 or scope.outer is None:
             raise HqlError(f"{item.entity} is not mapped")
         owner, field_ = self._collection(scope, syntax.Path(parts))
-        source = RowSource(self._fresh(), entity(field_.target))
+        source = RowSource(self._new_alias(), entity(field_.target))
         scope.names[item.alias] = source
         scope.joins.append(f"{', ' if scope.joins else ''}{table(field_.target).name} {source.sql}")
         scope.filters.append(f'{source.sql}."{field_.inverse}" = {owner.sql}.id')
@@ -127,7 +127,7 @@ class NameResolver(ABC):
         found = []
         where = table(source.entity.name)
         if where.polymorphic and source.entity.name != source.entity.root:
-            found.append(f"{source.sql}.kind IN ({_quoted(source.entity.concrete)})")
+            found.append(f"{source.sql}.kind IN ({_quote_names(source.entity.concrete)})")
         if "owner_id" in where.columns:
             condition = self.caller.filter_sql(source.sql)
             found.extend([condition] if condition else [])
@@ -171,7 +171,7 @@ class NameResolver(ABC):
 
     def _join_details(self, scope: Scope, owner: RowSource, name: str, outer: bool) -> RowSource:
         column, target = _DETAILS[name]
-        source = RowSource(self._fresh(), entity(target))
+        source = RowSource(self._new_alias(), entity(target))
         kind = "LEFT JOIN" if outer else "JOIN"
         scope.joins.append(f" {kind} {table(target).name} {source.sql} ON {source.sql}.id = {owner.sql}.{column}")
         return source
@@ -181,7 +181,7 @@ class NameResolver(ABC):
             return self._join_counts(scope, owner, name, item)
         found = self._property(owner, name)
         kind = "LEFT JOIN" if item.outer else "JOIN"
-        alias = self._fresh()
+        alias = self._new_alias()
         if found.kind == "pairs":
             assert owner.entity is not None
             pairs = pair_table(_declaring(owner.entity, name), found)
@@ -209,7 +209,7 @@ class NameResolver(ABC):
         found = owner.entity.children.get(name.removesuffix(_COUNTS)) if owner.entity is not None else None
         if found is None:
             raise HqlError(f"could not resolve property: {name}")
-        alias, kind = self._fresh(), "LEFT JOIN" if item.outer else "JOIN"
+        alias, kind = self._new_alias(), "LEFT JOIN" if item.outer else "JOIN"
         counted = f'(SELECT DISTINCT "{found.inverse}" AS counted FROM {table(found.target).name})'
         scope.joins.append(f" {kind} {counted} {alias} ON {alias}.counted = {owner.sql}.id")
         return RowSource(alias, None, counted=found)
@@ -241,7 +241,7 @@ class NameResolver(ABC):
     def _follow(self, scope: Scope, source: RowSource, column: str, target: str, outer: bool = False) -> RowSource:
         key = (source.sql, column)
         if key not in scope.implicit:
-            made, kind = RowSource(self._fresh(), entity(target)), "LEFT JOIN" if outer else "JOIN"
+            made, kind = RowSource(self._new_alias(), entity(target)), "LEFT JOIN" if outer else "JOIN"
             scope.joins.append(f" {kind} {table(target).name} {made.sql} ON {made.sql}.id = {source.sql}.{column}")
             scope.implicit[key] = made
         return scope.implicit[key]
@@ -261,12 +261,12 @@ class NameResolver(ABC):
         first, *rest = scope.expand_details(path.parts)
         source = scope.find(first)
         if source is None:
-            return self._bare(scope, path)
+            return self._resolve_unqualified(scope, path)
         if not rest:
-            return self._whole(source)
-        return self._walk(scope, source, rest)
+            return self._whole_row(source)
+        return self._walk_path(scope, source, rest)
 
-    def _bare(self, scope: Scope, path: syntax.Path) -> Value:
+    def _resolve_unqualified(self, scope: Scope, path: syntax.Path) -> Value:
         """Resolve a path without an alias: a class, a result's alias, or a property of the only class in ``from``."""
         if len(path.parts) == 1 and path.parts[0] in scope.results:
             return scope.results[path.parts[0]]
@@ -277,16 +277,16 @@ class NameResolver(ABC):
             return Value(str(now_ms()), "time")
         if len(scope.names) != 1:
             raise HqlError(f"{path.parts[0]} is no alias")
-        return self._walk(scope, next(iter(scope.names.values())), list(path.parts))
+        return self._walk_path(scope, next(iter(scope.names.values())), list(path.parts))
 
-    def _whole(self, source: RowSource) -> Value:
+    def _whole_row(self, source: RowSource) -> Value:
         if source.unit is not None:
             return self._property_value(source, source.unit, plain_id=False)
         if source.entity is None:
             raise HqlError("pairs cannot be selected as a whole")
         return Value(f"{source.sql}.id", "entity", source.entity.name)
 
-    def _walk(self, scope: Scope, source: RowSource, steps: list[str]) -> Value:
+    def _walk_path(self, scope: Scope, source: RowSource, steps: list[str]) -> Value:
         if source.unit is not None:
             return self._unit_part(source, source.unit, steps)
         while True:
@@ -381,5 +381,5 @@ def _declaring(owner: Entity, name: str) -> Entity:
     return next(entity(k) for k in owner.concrete if name in entity(k).fields)
 
 
-def _quoted(names: tuple[str, ...]) -> str:
+def _quote_names(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{n}'" for n in names)

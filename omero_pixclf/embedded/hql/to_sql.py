@@ -86,7 +86,7 @@ class _QueryTranslator(ExpressionTranslator):
         if query.items:
             values = [self.value(scope, item.value) for item in query.items]
         else:
-            values = [self._whole(next(iter(scope.names.values())))]
+            values = [self._whole_row(next(iter(scope.names.values())))]
         self._in_condition = outside
         columns = ", ".join(f"{v.sql} AS c{i}" for i, v in enumerate(values))
         return _select_sql(query, columns, self._clauses(query, scope), scope.joins), values[0].kind
@@ -100,10 +100,10 @@ class _QueryTranslator(ExpressionTranslator):
             self._in_condition = outside
         group = ", ".join(self.value(scope, g).sql for g in query.group)
         having = self.condition(scope, query.having) if query.having is not None else ""
-        order = ", ".join(self._ordered(scope, o) for o in query.order) or default_order
+        order = ", ".join(self._order_sql(scope, o) for o in query.order) or default_order
         return _Clauses(conditions, group, having, order)
 
-    def _ordered(self, scope: Scope, term: syntax.OrderTerm) -> str:
+    def _order_sql(self, scope: Scope, term: syntax.OrderTerm) -> str:
         value = self.value(scope, term.value)
         if value.sql.endswith(".id"):
             return f"{value.sql} DESC" if term.descending else value.sql

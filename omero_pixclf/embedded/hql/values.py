@@ -90,7 +90,7 @@ class QueryParameters:
             if len(elements) != 1:
                 raise api_usage_error(f"parameter {name} holds {len(elements)} values where one is needed")
             value = elements[0]
-        return self._bind(unwrap_parameter(value), self._checked(name, value, expected))
+        return self._bind(unwrap_parameter(value), self._check_type(name, value, expected))
 
     def choices(self, name: str, expected: str) -> str:
         """Return SQL that yields the values of a list."""
@@ -101,7 +101,7 @@ class QueryParameters:
         if not elements:
             raise api_usage_error(f"unexpected end of subtree: the list {name} is empty")
         for element in elements:
-            self._checked(name, element, expected)
+            self._check_type(name, element, expected)
         return f"(SELECT value FROM json_each({self._bind(ids_parameter(unwrap_parameter(value)), 'string').sql}))"
 
     def constant(self, value: Any, kind: str) -> Value:
@@ -117,7 +117,7 @@ class QueryParameters:
             raise Ice.UnknownException(f"parameter {name} has no value that a query can compare")
         return value
 
-    def _checked(self, name: str, value: Any, expected: str) -> str:
+    def _check_type(self, name: str, value: Any, expected: str) -> str:
         kind = next((k for r, k in _RTYPES.items() if isinstance(value, getattr(omero, r))), "")
         wanted = _EXPECTED.get(expected, expected)
         if wanted in ("string", "int", "long", "double", "bool", "time") and kind != wanted:

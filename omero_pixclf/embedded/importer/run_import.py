@@ -140,7 +140,7 @@ def _import_all(
     tally, begun = _ImportSummary(errors=errors), time.monotonic()
     with _session(given) as session:
         printer = _PRINTERS[given.output]
-        for one in _wanted(session, found, given, say):
+        for one in _select_file_sets(session, found, given, say):
             try:
                 made = _import(session, given, one, say)
             except PixclfError as error:
@@ -192,7 +192,7 @@ def _import(session: Session, given: ImporterArguments, one: FileSet, say: Calla
     return import_file_set(session, one.files, options, report_progress=say)
 
 
-def _wanted(
+def _select_file_sets(
     session: Session, found: Sequence[FileSet], given: ImporterArguments, say: Callable[[str], None]
 ) -> Iterator[FileSet]:
     """Yield the file sets, without those imported before if ``--exclude`` is given."""

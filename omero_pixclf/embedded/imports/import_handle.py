@@ -67,7 +67,7 @@ class ImportHandle(RequestHandle):
                 answer = self._import()
         except Exception as error:  # noqa: BLE001 the request's outermost catch: every failure is the client's answer
             self._fail(error)
-            return self._answer(error), self._failed()
+            return self._answer(error), self._failure_flags()
         return answer, []
 
     def _fail(self, error: Exception) -> None:
@@ -78,7 +78,7 @@ class ImportHandle(RequestHandle):
         self._undo_import()
 
     def _answer(self, error: Exception) -> Any:
-        made = make_error_response(self._request, _named(error), "import-request-failure")
+        made = make_error_response(self._request, _translate_error(error), "import-request-failure")
         made.parameters = {name: self._hide_server_paths(text) for name, text in made.parameters.items()}
         return made
 
@@ -88,7 +88,7 @@ class ImportHandle(RequestHandle):
         folders = "|".join(re.escape(str(one)) for one in (own.resolve(), own, server.resolve(), server) if one.parts)
         return re.sub(rf"(?<![\w./-])(?:{folders})/", "", text)
 
-    def _failed(self) -> list[Any]:
+    def _failure_flags(self) -> list[Any]:
         return [omero.cmd.State.FAILURE, omero.cmd.State.CANCELLED]
 
     # ---- the steps -------------------------------------------------------------------------------------------
@@ -109,14 +109,14 @@ class ImportHandle(RequestHandle):
             self._step(2, f"{pluralize(len(pixels), 'image')} unpacked")
             settings = RequestedSettings.of(self._request.settings)
             data = ImportData(content, pixels, settings, main.name, self._started.fileset.id.val)
-            return self._saved(data)
+            return self._save_all(data)
 
-    def _saved(self, data: ImportData) -> Any:
+    def _save_all(self, data: ImportData) -> Any:
         """Save the images in batches, and at last the plates and the links to containers."""
         made: list[SavedImage] = []
         for first in range(0, len(data.pixels), IMAGES_PER_TRANSACTION):
             check_cancelled(_PAUSE_S)
-            made += self._saved_images(data, range(first, min(first + IMAGES_PER_TRANSACTION, len(data.pixels))))
+            made += self._save_batch(data, range(first, min(first + IMAGES_PER_TRANSACTION, len(data.pixels))))
             self.session.touch()
         self._step(3, "images saved")
         check_cancelled(_PAUSE_S)
@@ -128,7 +128,7 @@ class ImportHandle(RequestHandle):
         self._step(_STEPS - 1, "saved")
         return omero.grid.ImportResponse([one.pixels for one in made], [*plates, *(one.image for one in made)])
 
-    def _saved_images(self, data: ImportData, numbers: range) -> list[SavedImage]:
+    def _save_batch(self, data: ImportData, numbers: range) -> list[SavedImage]:
         placed: list[int] = []
         try:
             with self._transaction() as call:
@@ -216,7 +216,7 @@ class ImportHandle(RequestHandle):
         call.tx.execute("UPDATE originalfile SET size = ? WHERE id = ?", (size, self._started.log.id.val))
 
 
-def _named(error: Exception) -> Exception:
+def _translate_error(error: Exception) -> Exception:
     """Return errors of reading with OMERO's names for them."""
     if isinstance(error, ImageError):
         unknown = "unknown kind" in str(error)

@@ -69,7 +69,7 @@ class EtsFile:
         self._cache: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
         self.dtype = self._header.dtype.newbyteorder("=")
         self.samples = self._header.samples
-        self.sizes = self._whole()
+        self.sizes = self._image_sizes()
         width, height = self.sizes[:2]
         count = 1 + max(place[-1] for place in self._tiles)
         self.levels = tuple((max(1, -(-width >> i)), max(1, -(-height >> i))) for i in range(count))
@@ -109,7 +109,7 @@ class EtsFile:
             found[place] = _ENTRY_TAIL.unpack_from(data, at + 4 + 4 * head.axes)[:2]
         return found
 
-    def _whole(self) -> tuple[int, ...]:
+    def _image_sizes(self) -> tuple[int, ...]:
         """Return the image's sizes: those in the header if they match the tiles, else whole tiles."""
         head = self._header
         most = [1 + max(place[i] for place in self._tiles if place[-1] == 0) for i in range(head.axes - 1)]
@@ -156,13 +156,13 @@ class EtsFile:
             offset, size = self._tiles[place]
             self._file.seek(offset)
             data = self._file.read(size)
-            pixels = self._decoded(place, data)
+            pixels = self._decode(place, data)
             self._cache[place] = pixels
             if len(self._cache) > _CACHED_TILES:
                 self._cache.popitem(last=False)
             return pixels
 
-    def _decoded(self, place: tuple[int, ...], data: bytes) -> NDArray[Any]:
+    def _decode(self, place: tuple[int, ...], data: bytes) -> NDArray[Any]:
         head = self._header
         try:
             pixels = _decoder(head.compression)(data)

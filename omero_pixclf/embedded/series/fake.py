@@ -45,7 +45,7 @@ def open_fake(path: Path, _within: Path) -> Iterator[FilesetContent]:
 
 
 def _content(path: Path) -> FilesetContent:
-    name, keys = _parsed(path)
+    name, keys = _parse_name(path)
     sizes = {key: _number(path, key, keys.get(key), default) for key, default in _NUMBERS.items()}
     on_plates = any(sizes[part] for part in (*_PLATE_PARTS, "screens"))
     if on_plates:
@@ -58,7 +58,7 @@ def _content(path: Path) -> FilesetContent:
     return FilesetContent("Fake", made, tuple(_plates(name, sizes)) if on_plates else ())
 
 
-def _parsed(path: Path) -> tuple[str, dict[str, str]]:
+def _parse_name(path: Path) -> tuple[str, dict[str, str]]:
     """Return the name and the keys in a file's name."""
     name, *pairs = path.name.removesuffix(".fake").split("&")
     return name, dict(pair.split("=", 1) for pair in pairs if "=" in pair)
@@ -90,7 +90,7 @@ def _series(path: Path, index: int, name: str, sizes: Mapping[str, int], keys: M
         ),
         channels=tuple(_channel(path, c, keys) for c in range(sizes["sizeC"])),
         pixel_size=_pixel_size(path, keys),
-        acquired_ms=_acquired(path, keys.get("acquisitionDate")),
+        acquired_ms=_parse_date(path, keys.get("acquisitionDate")),
     )
 
 
@@ -132,7 +132,7 @@ def _is_positive(text: str) -> bool:
         return False
 
 
-def _acquired(path: Path, text: str | None) -> int | None:
+def _parse_date(path: Path, text: str | None) -> int | None:
     """Parse a date without colons, such as ``2021-05-31_16-58-55``."""
     if text is None:
         return None

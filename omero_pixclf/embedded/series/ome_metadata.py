@@ -53,7 +53,7 @@ def _image_metadata(image: ET.Element) -> ImageMetadata:
     return ImageMetadata(
         name=image.get("Name", ""),
         description=_text(image, "Description"),
-        acquired_ms=_acquired(_text(image, "AcquisitionDate")),
+        acquired_ms=_parse_date(_text(image, "AcquisitionDate")),
         pixel_size=_sizes(pixels) if pixels is not None else {},
         channels=tuple(_channels(pixels)) if pixels is not None else (),
     )
@@ -64,7 +64,7 @@ def _text(parent: ET.Element, tag: str) -> str:
     return (found.text or "").strip() if found is not None else ""
 
 
-def _acquired(text: str) -> int | None:
+def _parse_date(text: str) -> int | None:
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:

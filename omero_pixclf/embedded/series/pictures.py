@@ -49,7 +49,7 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
     from omero_pixclf.files.ome_zarr.zarr_store import open_store
 
     with open_store(path) as store:
-        contents, remarks = _there(store, store_contents(store))
+        contents, remarks = _skip_missing(store, store_contents(store))
         if not contents.images:
             raise ImageError(f"{path.name}: holds no images{': ' if remarks else ''}{'; '.join(remarks)}")
         plates, missing = read_store_plate(contents)
@@ -58,7 +58,7 @@ def open_zarr_images(path: Path, _within: Path) -> Iterator[FilesetContent]:
         yield FilesetContent("OME-Zarr", series, plates, (*missing, *remarks))
 
 
-def _there(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
+def _skip_missing(store: ZarrStore, contents: StoreContents) -> tuple[StoreContents, tuple[str, ...]]:
     """Return the contents without images that are listed but missing, and remarks on the missing ones."""
     images = tuple(image for image in contents.images if not image.group or store.has(image.group))
     lost = [image.group for image in contents.images if image not in images]

@@ -62,7 +62,7 @@ def _group_of(call: RequestContext, obj: Any) -> int:
     return int(found.details.group.id.val)
 
 
-def _enumerated(call: RequestContext, names: list[str]) -> list[Any]:
+def _load_privileges(call: RequestContext, names: list[str]) -> list[Any]:
     return query_objects(call, "select p from AdminPrivilege p where p.value in (:v)", v=names) if names else []
 
 
@@ -154,10 +154,10 @@ class _LookupOperations(OmeroService):
         return bool(row.details.permissions.canEdit())
 
     def getCurrentAdminPrivileges(self, call: RequestContext) -> list[Any]:
-        return _enumerated(call, [name for name in ALL_PRIVILEGES if call.caller.has_privilege(name)])
+        return _load_privileges(call, [name for name in ALL_PRIVILEGES if call.caller.has_privilege(name)])
 
     def getAdminPrivileges(self, call: RequestContext, user: Any) -> list[Any]:
-        return _enumerated(call, list_privileges(call, user.id.val))
+        return _load_privileges(call, list_privileges(call, user.id.val))
 
     def getAdminsWithPrivileges(self, call: RequestContext, privileges: list[Any]) -> list[Any]:
         wanted = {rtypes.unwrap(p.value) for p in privileges}
@@ -263,33 +263,33 @@ class AdminService(_GroupOperations):
     @writes_database
     def createSystemUser(self, call: RequestContext, person: Any) -> int:
         experimenters.require_admin(call)
-        return self._experimenter(call, person, None, [SYSTEM_GROUP])
+        return self._create_experimenter(call, person, None, [SYSTEM_GROUP])
 
     @writes_database
     def createRestrictedSystemUser(self, call: RequestContext, person: Any, privileges: list[Any]) -> int:
-        return self._restricted(call, person, privileges, None)
+        return self._create_restricted(call, person, privileges, None)
 
     @writes_database
     def createRestrictedSystemUserWithPassword(
         self, call: RequestContext, person: Any, privileges: list[Any], password: Any
     ) -> int:
-        return self._restricted(call, person, privileges, rtypes.unwrap(password))
+        return self._create_restricted(call, person, privileges, rtypes.unwrap(password))
 
-    def _restricted(self, call: RequestContext, person: Any, privileges: list[Any], password: str | None) -> int:
+    def _create_restricted(self, call: RequestContext, person: Any, privileges: list[Any], password: str | None) -> int:
         experimenters.require_admin(call)
-        return self._experimenter(call, person, password, [SYSTEM_GROUP], parse_privileges(privileges))
+        return self._create_experimenter(call, person, password, [SYSTEM_GROUP], parse_privileges(privileges))
 
     @writes_database
     def createExperimenter(self, call: RequestContext, person: Any, default: Any, groups: list[Any]) -> int:
-        return self._experimenter(call, person, None, [default.id.val, *_ids(groups)])
+        return self._create_experimenter(call, person, None, [default.id.val, *_ids(groups)])
 
     @writes_database
     def createExperimenterWithPassword(
         self, call: RequestContext, person: Any, password: Any, default: Any, groups: list[Any]
     ) -> int:
-        return self._experimenter(call, person, rtypes.unwrap(password), [default.id.val, *_ids(groups)])
+        return self._create_experimenter(call, person, rtypes.unwrap(password), [default.id.val, *_ids(groups)])
 
-    def _experimenter(
+    def _create_experimenter(
         self,
         call: RequestContext,
         person: Any,

@@ -79,7 +79,7 @@ class ContainerService(OmeroService):
         root = "img" if name == "Image" else "root"
         where = [f"{root}.id in (:ids)", *options.conditions("img")]
         found = _image_ids(call, _IMAGES_OF[name], where, options, ids=list(ids))
-        return _images(call, _paged(found, options, name), options)
+        return _images(call, _select_page(found, options, name), options)
 
     def getUserImages(self, call: RequestContext, given: Any) -> list[Any]:
         options = parse_service_options(given)
@@ -232,13 +232,13 @@ def _load(call: RequestContext, kind: str, ids: list[int], path: str) -> None:
 
 def _load_events(call: RequestContext, kind: str, ids: list[int], where: str, event: str) -> None:
     column = {"creationEvent": "creation_id", "updateEvent": "update_id"}[event]
-    at, current = _at(call, kind, ids, where)
+    at, current = _follow_path(call, kind, ids, where)
     sql = f"SELECT DISTINCT {column} FROM {table(at).name} WHERE id IN (SELECT value FROM json_each(?))"
     found = [row[0] for row in call.tx.all(sql, (ids_parameter(current),)) if row[0] is not None]
     call.graph.load("Event", found)
 
 
-def _at(call: RequestContext, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
+def _follow_path(call: RequestContext, kind: str, ids: list[int], where: str) -> tuple[str, list[int]]:
     """Return class and ids of the objects that a path leads to."""
     from omero_pixclf.embedded.commands.links import relation
 
@@ -301,7 +301,7 @@ def _image_ids(call: RequestContext, joins: str, where: list[str], options: Serv
     return [row[0] for row in query_rows(call, text, **values)]
 
 
-def _paged(ids: list[int], options: ServiceOptions, kind: str) -> list[int]:
+def _select_page(ids: list[int], options: ServiceOptions, kind: str) -> list[int]:
     if not options.is_paged:
         return ids
     if kind == "Image":

@@ -53,28 +53,28 @@ class JobHandle(OmeroService):
         self._job = insert_job(call, kind, files, _first_status(call, job), unwrap(job.message) or "")
         return self._job
 
-    def _attached(self) -> int:
+    def _attached_job(self) -> int:
         if self._job is None:
             raise api_usage_error("JobHandle not ready: Please submit() or attach() to a Job.")
         return self._job
 
     def getJob(self, call: RequestContext) -> Any:
-        return load_job(call, self._attached())
+        return load_job(call, self._attached_job())
 
     def jobStatus(self, call: RequestContext) -> Any:
-        return load_job(call, self._attached()).status
+        return load_job(call, self._attached_job()).status
 
     def jobFinished(self, call: RequestContext) -> Any:
-        return load_job(call, self._attached()).finished
+        return load_job(call, self._attached_job()).finished
 
     def jobMessage(self, call: RequestContext) -> str:
-        return str(unwrap(load_job(call, self._attached()).message) or "")
+        return str(unwrap(load_job(call, self._attached_job()).message) or "")
 
     def jobRunning(self, call: RequestContext) -> bool:
-        return bool(load_job(call, self._attached()).status.value.val == "Running")
+        return bool(load_job(call, self._attached_job()).status.value.val == "Running")
 
     def jobError(self, call: RequestContext) -> bool:
-        return bool(load_job(call, self._attached()).status.value.val == "Error")
+        return bool(load_job(call, self._attached_job()).status.value.val == "Error")
 
     @writes_database
     def setStatus(self, call: RequestContext, status: str) -> str:
@@ -93,8 +93,8 @@ class JobHandle(OmeroService):
         self._set(call, "Cancelled", None)
 
     def _set(self, call: RequestContext, status: str | None, message: str | None) -> tuple[str, str]:
-        load_job(call, self._attached())
-        return update_job(call.tx, self._attached(), status, message)
+        load_job(call, self._attached_job())
+        return update_job(call.tx, self._attached_job(), status, message)
 
 
 def _first_status(call: RequestContext, job: Any) -> str:

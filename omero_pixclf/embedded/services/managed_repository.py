@@ -95,8 +95,8 @@ class ManagedRepository(Repository):
     def verifyChecksums(self, call: RequestContext, ids: list[int]) -> list[int]:
         """Return the ids of files whose bytes do not match the stored checksum."""
         call = call.in_group(None)
-        hashed = [row for row in self._hashed(call, ids) if row[1] is not None]
-        return [ident for ident, hasher, digest in hashed if self._sum(call, ident, str(hasher)) != digest]
+        hashed = [row for row in self._load_checksums(call, ids) if row[1] is not None]
+        return [ident for ident, hasher, digest in hashed if self._checksum(call, ident, str(hasher)) != digest]
 
     @writes_database
     def setChecksumAlgorithm(self, call: RequestContext, algorithm: Any, ids: list[int]) -> list[int]:
@@ -106,18 +106,18 @@ class ManagedRepository(Repository):
         if row is None or name not in CHECKSUM_ALGORITHMS:
             raise validation_error(f"unknown checksum algorithm: {name}")
         changed = []
-        for ident, hasher, digest in self._hashed(call, ids):
+        for ident, hasher, digest in self._load_checksums(call, ids):
             if hasher == name and digest is not None:
                 continue
             self._check_editable(call, ident)
-            if hasher and digest is not None and self._sum(call, ident, hasher) != digest:
+            if hasher and digest is not None and self._checksum(call, ident, hasher) != digest:
                 raise omero_error(omero.InternalException, f"hash mismatch on file ID {ident}")
             sql = "UPDATE originalfile SET hasher = ?, hash = ? WHERE id = ?"
-            call.tx.execute(sql, (row[0], self._sum(call, ident, name), ident))
+            call.tx.execute(sql, (row[0], self._checksum(call, ident, name), ident))
             changed.append(ident)
         return changed
 
-    def _hashed(self, call: RequestContext, ids: list[int]) -> list[tuple[int, str | None, str | None]]:
+    def _load_checksums(self, call: RequestContext, ids: list[int]) -> list[tuple[int, str | None, str | None]]:
         sql = (
             "SELECT f.id, a.value, f.hash FROM originalfile f LEFT JOIN checksumalgorithm a ON a.id = f.hasher "
             "WHERE f.id = ? AND f.repo = ? AND coalesce(f.mimetype, '') <> ?"
@@ -137,7 +137,7 @@ class ManagedRepository(Repository):
         if not call.graph.rights(*self._owner(call, ident), file=ident).edit:
             raise security_violation(f"OriginalFile:{ident} is not editable")
 
-    def _sum(self, call: RequestContext, ident: int, algorithm: str) -> str | None:
+    def _checksum(self, call: RequestContext, ident: int, algorithm: str) -> str | None:
         path = original_file_path(call.tx, call.folder, ident)
         return file_checksum(path, algorithm) if path.is_file() else None
 

@@ -84,19 +84,19 @@ class MetadataService(OmeroService):
             if (not wanted or name in wanted) and (not owners or owner in owners)
         ]
         empty: dict[int, list[Any]] = {} if owners else {parent: [] for parent in parents}
-        return {**empty, **_grouped(call, pairs)}
+        return {**empty, **_group_by_parent(call, pairs)}
 
     def loadSpecifiedAnnotations(
         self, call: RequestContext, kind: str, include: list[str], exclude: list[str], given: Any
     ) -> list[Any]:
-        ids = _specified(call, kind, include, exclude, parse_service_options(given))
+        ids = _find_annotations(call, kind, include, exclude, parse_service_options(given))
         found = list(_annotations(call, ids).values())
         return [a for a in found if not isinstance(a, omero.model.FileAnnotation) or a.file is not None]
 
     def countSpecifiedAnnotations(
         self, call: RequestContext, kind: str, include: list[str], exclude: list[str], given: Any
     ) -> Any:
-        return rlong(len(_specified(call, kind, include, exclude, parse_service_options(given))))
+        return rlong(len(_find_annotations(call, kind, include, exclude, parse_service_options(given))))
 
     def loadSpecifiedAnnotationsLinkedTo(
         self,
@@ -108,10 +108,10 @@ class MetadataService(OmeroService):
         ids: list[int],
         given: Any,
     ) -> dict[int, list[Any]]:
-        allowed = set(_specified(call, kind, include, exclude, parse_service_options(given)))
+        allowed = set(_find_annotations(call, kind, include, exclude, parse_service_options(given)))
         parents = readable_ids(call, _find_class(parent).name, ids or [])
         rows = _annotations_of(call, parent, parents)
-        return _grouped(call, [(row[0], row[1]) for row in rows if row[1] in allowed])
+        return _group_by_parent(call, [(row[0], row[1]) for row in rows if row[1] in allowed])
 
     def loadAnnotation(self, call: RequestContext, ids: list[int]) -> list[Any]:
         return list(_annotations(call, readable_ids(call, "Annotation", ids or [])).values())
@@ -139,7 +139,7 @@ class MetadataService(OmeroService):
         return list(found.values())
 
     def loadTagContent(self, call: RequestContext, ids: list[int], given: Any) -> dict[int, list[Any]]:
-        return {ident: _tagged(call, ident, parse_service_options(given)) for ident in ids or []}
+        return {ident: _load_tagged(call, ident, parse_service_options(given)) for ident in ids or []}
 
     def getTaggedObjectsCount(self, call: RequestContext, ids: list[int], given: Any) -> dict[int, int]:
         return {ident: sum(len(_tagged_ids(call, kind, ident)) for kind in _TAGGED) for ident in ids or []}
@@ -172,7 +172,7 @@ def _find_class(kind: str) -> Entity:
     return found
 
 
-def _annotated(kind: str) -> str:
+def _link_class(kind: str) -> str:
     """Return the class of links between objects of a class and their annotations."""
     found = _find_class(kind)
     field = found.children.get("annotationLinks")
@@ -183,7 +183,7 @@ def _annotated(kind: str) -> str:
 
 def _annotations_of(call: RequestContext, kind: str, parents: Sequence[int]) -> list[tuple[int, int, str, int]]:
     """Return (object, annotation, class, owner) of all visible annotation links of some objects."""
-    link = table(_annotated(kind)).name
+    link = table(_link_class(kind)).name
     conditions = [c for c in (call.caller.filter_sql("l"), call.caller.filter_sql("a")) if c]
     sql = (
         f"SELECT DISTINCT l.parent, a.id, a.kind, a.owner_id FROM {link} l JOIN annotation a ON a.id = l.child "
@@ -192,7 +192,7 @@ def _annotations_of(call: RequestContext, kind: str, parents: Sequence[int]) -> 
     return call.tx.all(sql, (ids_parameter(parents),))
 
 
-def _grouped(call: RequestContext, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any]]:
+def _group_by_parent(call: RequestContext, pairs: Sequence[tuple[int, int]]) -> dict[int, list[Any]]:
     loaded = _annotations(call, [ident for _, ident in pairs])
     found: dict[int, list[Any]] = defaultdict(list)
     for parent, ident in pairs:
@@ -214,7 +214,7 @@ def _annotations(call: RequestContext, ids: Iterable[int]) -> dict[int, Any]:
     return found
 
 
-def _specified(
+def _find_annotations(
     call: RequestContext, kind: str, include: Sequence[str], exclude: Sequence[str], options: ServiceOptions
 ) -> list[int]:
     """Return ids of annotations of a class by namespace and owner."""
@@ -255,7 +255,7 @@ def _tagged_ids(call: RequestContext, kind: str, tag: int) -> list[int]:
     return [row[0] for row in query_rows(call, text, i=tag)]
 
 
-def _tagged(call: RequestContext, tag: int, options: ServiceOptions) -> list[Any]:
+def _load_tagged(call: RequestContext, tag: int, options: ServiceOptions) -> list[Any]:
     """Return the objects with a tag; projects and screens with their content."""
     found: list[Any] = []
     for kind in ("Image", "Dataset", "Plate"):

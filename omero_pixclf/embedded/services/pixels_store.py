@@ -83,7 +83,7 @@ class RawPixelsStore(PyramidService):
     def _writable(self) -> PixelBuffer:
         """Return the buffer for writing other parts than tiles; InternalException for large images."""
         if self._pyramid.full.layout.is_big:
-            raise _unsupported("Non-tile based writing unsupported.")
+            raise _unsupported_error("Non-tile based writing unsupported.")
         return self._pyramid.current
 
     def _leave(self) -> None:
@@ -159,10 +159,10 @@ class RawPixelsStore(PyramidService):
     def getPlaneRegion(self, context: Any, z: int, c: int, t: int, count: int, offset: int) -> bytes:
         width, size = self._layout.width, self._layout.plane_size
         if count < 0:
-            raise _wrapped("java.lang.NegativeArraySizeException", f"{count} samples")
+            raise _wrapped_error("java.lang.NegativeArraySizeException", f"{count} samples")
         start = self._layout.offset(0, z, c, t)
         if offset < 0 or offset * width > size:
-            raise _wrapped("java.lang.IllegalArgumentException", f"{offset} is outside of the plane")
+            raise _wrapped_error("java.lang.IllegalArgumentException", f"{offset} is outside of the plane")
         if (offset + count) * width > size:
             raise omero_error(omero.ResourceError, f"BufferUnderflowException: {count} samples at {offset}")
         return self._buffer.region(start + offset * width, count * width)
@@ -170,7 +170,7 @@ class RawPixelsStore(PyramidService):
     @without_transaction
     def getRegion(self, context: Any, size: int, offset: int) -> bytes:
         if size < 0 or offset < 0:
-            raise _wrapped("java.lang.IllegalArgumentException", f"negative region {size} at {offset}")
+            raise _wrapped_error("java.lang.IllegalArgumentException", f"negative region {size} at {offset}")
         if offset + size > self._layout.total_size and not self._buffer.writable:
             raise omero_error(omero.ResourceError, "Channel not open for writing - cannot extend file to required size")
         return self._buffer.region(offset, size)
@@ -183,7 +183,7 @@ class RawPixelsStore(PyramidService):
     def getCol(self, context: Any, x: int, z: int, c: int, t: int) -> bytes:
         self._layout.check(z=z, c=c, t=t)
         if not 0 <= x < self._layout.x:
-            raise _wrapped("java.lang.IndexOutOfBoundsException", f"column {x}")
+            raise _wrapped_error("java.lang.IndexOutOfBoundsException", f"column {x}")
         return self._buffer.column(x, z, c, t)
 
     @without_transaction
@@ -197,7 +197,7 @@ class RawPixelsStore(PyramidService):
     @without_transaction
     def getTile(self, context: Any, z: int, c: int, t: int, x: int, y: int, w: int, h: int) -> bytes:
         if w * h < 0:
-            raise _wrapped("java.lang.NegativeArraySizeException", f"{w} x {h} samples")
+            raise _wrapped_error("java.lang.NegativeArraySizeException", f"{w} x {h} samples")
         return self._buffer.cube((x, y, z, c, t), (w, h, 1, 1, 1), (1,) * 5)
 
     @without_transaction
@@ -205,7 +205,7 @@ class RawPixelsStore(PyramidService):
         try:
             self._layout.check_cube(offset, size, step)
         except omero.ApiUsageException as error:
-            raise _wrapped("ome.io.nio.DimensionsOutOfBoundsException", error.message) from error
+            raise _wrapped_error("ome.io.nio.DimensionsOutOfBoundsException", error.message) from error
         return self._buffer.cube(offset, size, step)
 
     # ---- numbers about the samples ---------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class RawPixelsStore(PyramidService):
     def _check_channels(self, channels: list[int]) -> None:
         for channel in channels:
             if not 0 <= channel < self._layout.c:
-                raise _wrapped("java.lang.IndexOutOfBoundsException", f"channel {channel} of {self._layout.c}")
+                raise _wrapped_error("java.lang.IndexOutOfBoundsException", f"channel {channel} of {self._layout.c}")
 
     def _range(self, call: RequestContext, channel: int, plane: Any, global_range: bool) -> tuple[float, float]:
         row = call.tx.one(
@@ -282,9 +282,9 @@ class RawPixelsStore(PyramidService):
                 raise api_usage_error("In read-only mode!")
             self._tiles.check(len(data), (z, c, t), (x, y), (w, h))
         elif x != 0:
-            raise _unsupported("ROMIO pixel buffer only supports 0 offseted tile writes.")
+            raise _unsupported_error("ROMIO pixel buffer only supports 0 offseted tile writes.")
         elif w != layout.x:
-            raise _unsupported("ROMIO pixel buffer only supports full row writes.")
+            raise _unsupported_error("ROMIO pixel buffer only supports full row writes.")
         if len(data) < w * h * layout.width:
             raise omero_error(omero.ResourceError, f"BufferUnderflowException: {len(data)} bytes for {w} x {h} samples")
         self._do_write(lambda: buffer.write_tile(data, z, c, t, x, y, w, h))
@@ -354,13 +354,13 @@ class RawPixelsStore(PyramidService):
         self._leave()
 
 
-def _wrapped(kind: str, message: str) -> Any:
+def _wrapped_error(kind: str, message: str) -> Any:
     """Return OMERO's exception for an unexpected Java exception."""
     return omero_error(omero.InternalException, f"Wrapped Exception: ({kind}): {message}")
 
 
-def _unsupported(message: str) -> Any:
-    return _wrapped("java.lang.UnsupportedOperationException", message)
+def _unsupported_error(message: str) -> Any:
+    return _wrapped_error("java.lang.UnsupportedOperationException", message)
 
 
 def _plane_part(layout: PixelLayout, plane: Any) -> tuple[int, int, tuple[slice, slice]]:

@@ -52,7 +52,7 @@ class QueryService(OmeroService):
 
     def findByQuery(self, call: RequestContext, query: str, params: Any) -> Any:
         try:
-            found = run_object_query(call, _text(query), _given(params), _page(params), any_order=True)
+            found = run_object_query(call, _text(query), _parameters(params), _page(params), any_order=True)
         except omero.InternalException as error:
             if "needs a query for objects" in error.message:
                 raise api_usage_error(
@@ -62,10 +62,10 @@ class QueryService(OmeroService):
         return _unique(found, query)
 
     def findAllByQuery(self, call: RequestContext, query: str, params: Any) -> list[Any]:
-        return run_object_query(call, _text(query), _given(params), _page(params), any_order=True)
+        return run_object_query(call, _text(query), _parameters(params), _page(params), any_order=True)
 
     def projection(self, call: RequestContext, query: str, params: Any) -> list[list[Any]]:
-        return run_projection_query(call, _text(query), _given(params), _page(params))
+        return run_projection_query(call, _text(query), _parameters(params), _page(params))
 
     def findByString(self, call: RequestContext, klass: str, field: str, value: str) -> Any:
         return _unique(_by_string(call, klass, field, "x.{} = :v", value, None), field)
@@ -97,7 +97,7 @@ class QueryService(OmeroService):
         raise security_violation("This method allows no remote access.")
 
 
-def _given(params: Any) -> dict[str, Any]:
+def _parameters(params: Any) -> dict[str, Any]:
     return dict(params.map or {}) if params is not None else {}
 
 

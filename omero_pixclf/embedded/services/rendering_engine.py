@@ -344,12 +344,12 @@ class RenderingEngine(PyramidService):
     def renderProjectedAsPackedInt(
         self, context: Any, algorithm: Any, t: int, step: int, start: int, end: int
     ) -> list[int]:
-        found: list[int] = pack_argb(self._projected(algorithm, t, step, start, end)).tolist()
+        found: list[int] = pack_argb(self._project(algorithm, t, step, start, end)).tolist()
         return found
 
     @without_transaction
     def renderProjectedCompressed(self, context: Any, algorithm: Any, t: int, step: int, start: int, end: int) -> bytes:
-        return encode_jpeg(self._projected(algorithm, t, step, start, end), quality=self._quality)
+        return encode_jpeg(self._project(algorithm, t, step, start, end), quality=self._quality)
 
     def _plane(self, plane: Any) -> NDArray[np.uint8]:
         settings = self._ready()
@@ -359,7 +359,7 @@ class RenderingEngine(PyramidService):
         samples = slice_reader(buffer, plane)
         return render_image(settings, lambda c: samples(c)[rows, columns][::step, ::step])
 
-    def _projected(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
+    def _project(self, algorithm: Any, t: int, step: int, start: int, end: int) -> NDArray[np.uint8]:
         settings = self._ready()
         buffer = self._buffer
         for z in (start, end):

@@ -99,7 +99,7 @@ class RenderingSettingsService(OmeroService):
         for ident in found:
             pixels = describe_pixels(call, ident)
             call.graph.finish_loading()
-            settings = self._own(call, pixels)
+            settings = self._own_settings(call, pixels)
             buffer = open_pixels(call, ident)
             try:
                 if settings.id is None:
@@ -154,7 +154,7 @@ class RenderingSettingsService(OmeroService):
         for ident in self._pixels(call, kind, ids):
             pixels = describe_pixels(call, ident)
             call.graph.finish_loading()
-            settings = self._own(call, pixels)
+            settings = self._own_settings(call, pixels)
             buffer = open_pixels(call, ident)
             try:
                 apply_defaults(call, settings, pixels, buffer)
@@ -164,7 +164,7 @@ class RenderingSettingsService(OmeroService):
             images.append(pixels.image.id.val)
         return images
 
-    def _own(self, call: RequestContext, pixels: Any) -> Any:
+    def _own_settings(self, call: RequestContext, pixels: Any) -> Any:
         """Return the caller's settings of an image, or new ones."""
         own = rendering_def_ids(call, pixels.id.val, call.caller.user_id)
         settings = load_rendering_defs(call, own[-1:])[0] if own else new_settings(call, pixels)
@@ -217,7 +217,7 @@ class RenderingSettingsService(OmeroService):
             return False
         if source.pixels.id.val == target and source.details.owner.id.val == call.caller.user_id:
             return True
-        made = self._own(call, pixels)
+        made = self._own_settings(call, pixels)
         _copy(source, made, pixels)
         save_settings(call.in_group(pixels.details.group.id.val), made)
         return True

@@ -28,22 +28,22 @@ class RepositoryInfoService(OmeroService):
 
     @without_transaction
     def getUsedSpaceInKilobytes(self, context: Any) -> int:
-        raise _removed()
+        raise _removed_error()
 
     @without_transaction
     def getUsageFraction(self, context: Any) -> float:
-        raise _removed()
+        raise _removed_error()
 
     @without_transaction
     def sanityCheckRepository(self, context: Any) -> None:
-        raise _removed()
+        raise _removed_error()
 
     @without_transaction
     def removeUnusedFiles(self, context: Any) -> None:
-        raise _removed()
+        raise _removed_error()
 
 
-def _removed() -> Any:
+def _removed_error() -> Any:
     """Return OMERO's exception for removed operations."""
     return omero_error(
         omero.InternalException,

@@ -45,14 +45,14 @@ class RoiService(OmeroService):
     # ---- finding ---------------------------------------------------------------------------------------------
     def findByImage(self, call: RequestContext, image: int, options: Any) -> Any:
         """Return ROIs with at least one shape; the namespace option has no effect, as in OMERO."""
-        return _found(call, "r.image = ?", (image,), options)
+        return _find_rois(call, "r.image = ?", (image,), options)
 
     def findByRoi(self, call: RequestContext, roi: int, options: Any) -> Any:
-        return _found(call, "r.id = ?", (roi,), options)
+        return _find_rois(call, "r.id = ?", (roi,), options)
 
     def findByPlane(self, call: RequestContext, image: int, z: int, t: int, options: Any) -> Any:
         on_plane = "(s.theZ IS NULL OR s.theZ = ?) AND (s.theT IS NULL OR s.theT = ?)"
-        result = _found(call, "r.image = ?", (z, t, image), options, shapes=on_plane)
+        result = _find_rois(call, "r.image = ?", (z, t, image), options, shapes=on_plane)
         for roi in result.rois:
             roi._shapesSeq = [s for s in roi._shapesSeq if _lies_on(s, z, t)]
         _index(result)
@@ -84,12 +84,12 @@ class RoiService(OmeroService):
         return query_objects(call, _MEASUREMENTS, ns=_NS_MEASUREMENT, i=image)
 
     def getMeasuredRois(self, call: RequestContext, image: int, annotation: int, options: Any) -> Any:
-        return _measured(call, image, annotation, options)
+        return _find_measured(call, image, annotation, options)
 
     def getMeasuredRoisMap(
         self, call: RequestContext, image: int, annotations: list[int], options: Any
     ) -> dict[int, Any]:
-        return {ident: _measured(call, image, ident, options) for ident in annotations or []}
+        return {ident: _find_measured(call, image, ident, options) for ident in annotations or []}
 
     @without_transaction
     def getTable(self, context: Any, annotation: int) -> Any:
@@ -116,7 +116,7 @@ class RoiService(OmeroService):
         saver.flush()
 
 
-def _measured(call: RequestContext, image: int, annotation: int, options: Any) -> Any:
+def _find_measured(call: RequestContext, image: int, annotation: int, options: Any) -> Any:
     ids = [row[0] for row in query_rows(call, _MEASURED, a=annotation, i=image)]
     return _result(call, ids, options)
 
@@ -127,7 +127,7 @@ def _lies_on(shape: Any, z: int, t: int) -> bool:
     return unwrap(shape.theZ) in (None, z) and unwrap(shape.theT) in (None, t)
 
 
-def _found(call: RequestContext, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
+def _find_rois(call: RequestContext, condition: str, values: tuple[int, ...], options: Any, shapes: str = "") -> Any:
     """Return one page of the ROIs with shapes that meet a condition."""
     conditions = [condition, *filter(None, [call.caller.filter_sql("r")])]
     for name, column in (("userId", "owner_id"), ("groupId", "group_id")):
@@ -137,14 +137,14 @@ def _found(call: RequestContext, condition: str, values: tuple[int, ...], option
     limit, offset = _option(options, "limit"), max(0, _option(options, "offset") or 0)
     where = f"{' AND '.join(conditions)}"
     if limit is None and offset:
-        return _found_after(call, f"({shapes or 1}) AND {where}", values, options, offset)
+        return _find_rois_after(call, f"({shapes or 1}) AND {where}", values, options, offset)
     with_shapes = f"EXISTS (SELECT 1 FROM shape s WHERE s.roi = r.id{' AND ' + shapes if shapes else ''})"
     size = -1 if limit is None else max(1, limit)  # a limit of 0 returns one, as in OMERO
     sql = f"SELECT r.id FROM roi r WHERE {with_shapes} AND {where} ORDER BY r.id LIMIT {size} OFFSET {offset}"
     return _result(call, [row[0] for row in call.tx.all(sql, values)], options)
 
 
-def _found_after(call: RequestContext, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
+def _find_rois_after(call: RequestContext, where: str, values: tuple[int, ...], options: Any, offset: int) -> Any:
     """Return ROIs from an offset without a limit; OMERO counts joined rows: one per shape and folder."""
     sql = (
         "SELECT r.id, s.id FROM roi r JOIN shape s ON s.roi = r.id LEFT JOIN folderroilink l ON l.child = r.id "

@@ -75,13 +75,13 @@ class ScriptService(OmeroService):
 
     @without_transaction
     def getScripts(self, context: Any) -> list[Any]:
-        return self._listed(context, SCRIPT_MIMETYPES)
+        return self._list_scripts(context, SCRIPT_MIMETYPES)
 
     @without_transaction
     def getScriptsByMimetype(self, context: Any, mimetype: str) -> list[Any]:
-        return self._listed(context, (mimetype,))
+        return self._list_scripts(context, (mimetype,))
 
-    def _listed(self, context: Any, mimetypes: tuple[str, ...]) -> list[Any]:
+    def _list_scripts(self, context: Any, mimetypes: tuple[str, ...]) -> list[Any]:
         ensure_repositories(self.server.database)
         marks = ", ".join("?" * len(mimetypes))
         with self.transaction(context) as call:
@@ -255,23 +255,23 @@ class ScriptService(OmeroService):
         """
         known, key = self.server.processors.parameters, (script.ident, script.sha1)
         if key not in known:
-            known[key] = self._parsed(context, script, as_root=script.official)
+            known[key] = self._parse_parameters(context, script, as_root=script.official)
         if NSDYNAMIC in (known[key].namespaces or []):
-            return self._parsed(context, script)
+            return self._parse_parameters(context, script)
         return known[key]
 
-    def _parsed(self, context: Any, script: Script, *, as_root: bool = False) -> Any:
-        job, session = self._prepared(context, script, "ParseJob", as_root=as_root)
+    def _parse_parameters(self, context: Any, script: Script, *, as_root: bool = False) -> Any:
+        job, session = self._create_job(context, script, "ParseJob", as_root=as_root)
         try:
             processor = self._processor(context, script, job, _WAIT_S)
-            found = _asked(processor, lambda p: p.parseJob(session.uuid, job, _PROCESS))
+            found = _ask(processor, lambda p: p.parseJob(session.uuid, job, _PROCESS))
             if found is None:
-                raise validation_error(self._complaint(script, job.id.val))
+                raise validation_error(self._parse_error_text(script, job.id.val))
             return found
         finally:
             self.server.sessions.close(session)
 
-    def _complaint(self, script: Script, job: int) -> str:
+    def _parse_error_text(self, script: Script, job: int) -> str:
         parts = [f"Can't find params for {script.ident}!"]
         with self.server.database.reading() as tx:
             for name in ("stdout", "stderr"):
@@ -291,12 +291,12 @@ class ScriptService(OmeroService):
         if script is None:
             message = "No processor available! [0 response(s)]"
             raise omero.NoProcessorAvailable("", "omero.NoProcessorAvailable", message, 0)
-        job, session = self._prepared(context, script, "ScriptJob")
+        job, session = self._create_job(context, script, "ScriptJob")
         try:
             processor = self._processor(context, script, job, seconds)
             params = self._params(context, script)
             session.inputs.update({k: _as_stored(v) for k, v in (inputs or {}).items()})
-            process = _asked(processor, lambda p: p.processJob(session.uuid, params, job, _PROCESS))
+            process = _ask(processor, lambda p: p.processJob(session.uuid, params, job, _PROCESS))
         except omero.ServerError as error:
             self._fail(job.id.val, error)
             self.server.sessions.close(session)
@@ -309,7 +309,9 @@ class ScriptService(OmeroService):
         with self.server.database.writing() as tx:
             update_job(tx, job, "Error", str(error.message or ""))
 
-    def _prepared(self, context: Any, script: Script, kind: str, *, as_root: bool = False) -> tuple[Any, ClientSession]:
+    def _create_job(
+        self, context: Any, script: Script, kind: str, *, as_root: bool = False
+    ) -> tuple[Any, ClientSession]:
         """Create a job and the session it runs in."""
         with self.transaction(context, write=True) as call:
             user, group = call.caller.user_id, call.caller.group_id
@@ -340,7 +342,7 @@ class ScriptService(OmeroService):
 
     def _user_processor(self, context: Any, script: Script) -> Processor:
         """Return the processor that would run a user's script."""
-        return self._processor(context, script, self._prepared(context, script, "ScriptJob")[0], _WAIT_S)
+        return self._processor(context, script, self._create_job(context, script, "ScriptJob")[0], _WAIT_S)
 
 
 def _timeout_ms(call: RequestContext) -> int:
@@ -349,7 +351,7 @@ def _timeout_ms(call: RequestContext) -> int:
     return int(row[0]) if row is not None and row[0] else _TIMEOUT_MS
 
 
-def _asked(processor: Processor, question: Any) -> Any:
+def _ask(processor: Processor, question: Any) -> Any:
     """Return a processor's answer; InternalException if the processor is gone."""
     try:
         return question(processor.proxy)

@@ -50,14 +50,14 @@ class ScriptProcess(OmeroService):
     def _watch(self) -> None:
         while not self._ended.is_set() and not self._stopped.wait(_POLL_S):
             if self._running.closed or self._running.is_expired(time.monotonic()):
-                self._expired()
+                self._kill_expired()
                 return
             try:
-                self._polled()
+                self._poll()
             except omero.ServerError as error:
                 _log.warning("job %s cannot be polled: %s", self._job.id.val, error.message)
 
-    def _polled(self) -> int | None:
+    def _poll(self) -> int | None:
         """Return the process's exit code after its end, when its output is stored; one poll at a time."""
         with self._polling:
             if self._code is not None:
@@ -72,12 +72,12 @@ class ScriptProcess(OmeroService):
                 return None
             self._code = int(found.val)
         self._ended.set()
-        self._tell("processFinished", self._code)
+        self._notify("processFinished", self._code)
         if self._detached:
             self.server.sessions.close(self._running)
         return self._code
 
-    def _expired(self) -> None:
+    def _kill_expired(self) -> None:
         """Kill the process, because the script's session has reached its time limit."""
         self._send("kill")
         self.server.sessions.close(self._running)
@@ -85,13 +85,13 @@ class ScriptProcess(OmeroService):
         with self._polling:
             self._code = -1 if self._code is None else self._code
         self._ended.set()
-        self._tell("processKilled", True)
+        self._notify("processKilled", True)
 
     def _fail(self, message: str) -> None:
         with self.server.database.writing() as tx:
             update_job(tx, self._job.id.val, "Error", message)
 
-    def _tell(self, event: str, value: Any) -> None:
+    def _notify(self, event: str, value: Any) -> None:
         for callback in list(self._callbacks.values()):
             try:
                 getattr(callback, event)(value)
@@ -113,7 +113,7 @@ class ScriptProcess(OmeroService):
 
     @without_transaction
     def poll(self, context: Any) -> Any:
-        code = self._polled()
+        code = self._poll()
         return None if code is None else rint(code)
 
     @without_transaction
@@ -140,7 +140,7 @@ class ScriptProcess(OmeroService):
         proxy = omero.grid.ProcessCallbackPrx.uncheckedCast(call.current.con.createProxy(identity))
         self._callbacks[f"{identity.category}/{identity.name}"] = proxy.ice_oneway()
         if self._ended.is_set():
-            self._tell("processFinished", self._code)
+            self._notify("processFinished", self._code)
 
     def unregisterCallback(self, call: RequestContext, callback: Any) -> None:
         identity = callback.ice_getIdentity()
@@ -153,7 +153,7 @@ class ScriptProcess(OmeroService):
         if self._collected:
             raise api_usage_error("No current process.")
         self._ended.wait(seconds)
-        if self._polled() is None:
+        if self._poll() is None:
             raise api_usage_error("Process still running.")
         self._collected = True
         found = dict(self._running.outputs)

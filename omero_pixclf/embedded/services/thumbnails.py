@@ -101,21 +101,21 @@ class ThumbnailStore(OmeroService):
 
     # ---- pictures --------------------------------------------------------------------------------------------
     def getThumbnail(self, call: RequestContext, width: Any, height: Any) -> bytes:
-        return self._drawn(call, self._pixels_set(), _box(width, height))
+        return self._render(call, self._pixels_set(), _box(width, height))
 
     getThumbnailDirect = getThumbnail
     getThumbnailWithoutDefault = getThumbnail
 
     def getThumbnailByLongestSide(self, call: RequestContext, size: Any) -> bytes:
-        return self._drawn(call, self._pixels_set(), _side(size))
+        return self._render(call, self._pixels_set(), _side(size))
 
     getThumbnailByLongestSideDirect = getThumbnailByLongestSide
 
     def getThumbnailForSectionDirect(self, call: RequestContext, z: int, t: int, width: Any, height: Any) -> bytes:
-        return self._drawn(call, self._pixels_set(), _box(width, height), (z, t))
+        return self._render(call, self._pixels_set(), _box(width, height), (z, t))
 
     def getThumbnailForSectionByLongestSideDirect(self, call: RequestContext, z: int, t: int, size: Any) -> bytes:
-        return self._drawn(call, self._pixels_set(), _side(size), (z, t))
+        return self._render(call, self._pixels_set(), _side(size), (z, t))
 
     def getThumbnailSet(self, call: RequestContext, width: Any, height: Any, ids: list[int]) -> dict[int, bytes]:
         return {i: self._of_other(call, i, _box(width, height)) for i in readable_ids(call, "Pixels", ids)}
@@ -135,11 +135,11 @@ class ThumbnailStore(OmeroService):
         previous = self._settings
         self._settings = find_thumbnail_settings_id(call, ident)
         try:
-            return self._drawn(call, ident, size)
+            return self._render(call, ident, size)
         finally:
             self._settings = previous
 
-    def _drawn(
+    def _render(
         self, call: RequestContext, ident: int, size: tuple[int, int | None], place: tuple[int, int] | None = None
     ) -> bytes:
         """Return a thumbnail, with OMERO's default settings if the image has none."""
@@ -156,7 +156,7 @@ class ThumbnailStore(OmeroService):
             drawn = render_image(settings, lambda c: buffer.plane_array(z, c, t))
         finally:
             pyramid.close()
-        return encode_jpeg(drawn, size=_fitted(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
+        return encode_jpeg(drawn, size=_fit_size(drawn.shape[1], drawn.shape[0], size), quality=_QUALITY)
 
 
 def _box(width: Any, height: Any) -> tuple[int, int | None]:
@@ -171,7 +171,7 @@ def _side(size: Any) -> tuple[int, int | None]:
     return _box(size, size)[0], None
 
 
-def _fitted(x: int, y: int, size: tuple[int, int | None]) -> tuple[int, int]:
+def _fit_size(x: int, y: int, size: tuple[int, int | None]) -> tuple[int, int]:
     """Return width and height of a thumbnail: a box, or the longest side with the picture's proportions."""
     width, height = size
     if height is not None:

@@ -66,14 +66,14 @@ class TimelineService(OmeroService):
     def getByPeriod(
         self, call: RequestContext, kinds: list[str], start: Any, end: Any, given: Any, merge: bool
     ) -> dict[str, list[Any]]:
-        return self._lately(call, kinds, _period(start, end), given, merge)
+        return self._recent(call, kinds, _period(start, end), given, merge)
 
     def getMostRecentObjects(
         self, call: RequestContext, kinds: list[str], given: Any, merge: bool
     ) -> dict[str, list[Any]]:
-        return self._lately(call, kinds, (_LONG_AGO, _FAR_AHEAD), given, merge)
+        return self._recent(call, kinds, (_LONG_AGO, _FAR_AHEAD), given, merge)
 
-    def _lately(
+    def _recent(
         self, call: RequestContext, kinds: Sequence[str], period: tuple[int, int], given: Any, merge: bool
     ) -> dict[str, list[Any]]:
         options = _own_by_default(call, given)
@@ -82,7 +82,7 @@ class TimelineService(OmeroService):
             if kind in _QUERIES:
                 text, values = _query(kind, options, period, "obj", "fetch")
                 found[kind] = _page(query_objects(call, text, **values), options)
-        return _merged(found, _limit(options)) if merge else found
+        return _merge(found, _limit(options)) if merge else found
 
     def getMostRecentAnnotationLinks(
         self, call: RequestContext, parents: list[str], children: list[str], namespaces: list[str], given: Any
@@ -94,7 +94,7 @@ class TimelineService(OmeroService):
         found: list[Any] = []
         for parent in parents or ("Project", "Dataset", "Image"):
             found += _links(call, parent, children or [], namespaces or [], options)
-        found.sort(key=_updated, reverse=True)
+        found.sort(key=_update_time, reverse=True)
         return found[: _limit(options)]
 
     def getMostRecentShareCommentLinks(self, call: RequestContext, given: Any) -> list[Any]:
@@ -145,14 +145,14 @@ def _page(found: list[Any], options: ServiceOptions) -> list[Any]:
     return found[start : start + _limit(options)]
 
 
-def _updated(obj: Any) -> int:
+def _update_time(obj: Any) -> int:
     event = obj._details._updateEvent if obj._details is not None else None
     return event._time._val if event is not None and event._loaded and event._time is not None else 0
 
 
-def _merged(found: dict[str, list[Any]], limit: int) -> dict[str, list[Any]]:
+def _merge(found: dict[str, list[Any]], limit: int) -> dict[str, list[Any]]:
     """Return the newest objects of all classes together."""
-    newest = sorted(((obj, kind) for kind, objs in found.items() for obj in objs), key=lambda p: -_updated(p[0]))
+    newest = sorted(((obj, kind) for kind, objs in found.items() for obj in objs), key=lambda p: -_update_time(p[0]))
     merged: dict[str, list[Any]] = {kind: [] for kind in found}
     for obj, kind in newest[:limit]:
         merged[kind].append(obj)

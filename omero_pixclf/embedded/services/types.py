@@ -51,7 +51,7 @@ class TypesService(OmeroService):
 
     @without_transaction
     def getOriginalEnumerations(self, context: Any) -> list[Any]:
-        return [_unsaved(kind, value) for kind, values in VALUES.items() for value in values]
+        return [_new_enumeration(kind, value) for kind, values in VALUES.items() for value in values]
 
     # ---- writing ---------------------------------------------------------------------------------------------
     @writes_database
@@ -122,7 +122,7 @@ def _all(call: RequestContext, found: Entity) -> list[Any]:
     return [loaded[ident] for ident in ids]
 
 
-def _unsaved(kind: str, value: str) -> Any:
+def _new_enumeration(kind: str, value: str) -> Any:
     made = entity(kind).factory()
     made.value = rstring(value)
     if "bitSize" in entity(kind).fields:

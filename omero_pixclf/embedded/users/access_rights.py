@@ -122,12 +122,12 @@ class Caller:
         if owner_id == self.user_id:
             return ALL_RIGHTS
         if self.is_admin and self.denied:
-            return self._restricted(self._as_member(group_id, level), level, domain)
+            return self._add_privileges(self._as_member(group_id, level), level, domain)
         if self.is_admin:
             return Rights(level.is_readable, True, True, level.is_readable, True, True)
         return self._as_member(group_id, level)
 
-    def _restricted(self, plain: Rights, level: GroupLevel, domain: str) -> Rights:
+    def _add_privileges(self, plain: Rights, level: GroupLevel, domain: str) -> Rights:
         """Add the privileges of a restricted administrator to the rights of a plain member."""
         writes = self.has_privilege(f"Write{domain}")
         connects = writes and level.is_readable
