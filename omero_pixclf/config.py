@@ -27,8 +27,12 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "DEEPEST_TOML",
+    "MOST_TOML",
+    "MOST_VALUES",
     "RESULT_VERSION",
     "ClassifierSettings",
+    "Fraction",
     "ObjectSettings",
     "OutputSettings",
     "Recipe",
@@ -37,6 +41,8 @@ __all__ = [
     "load_recipe",
     "parse_recipe",
     "parse_size",
+    "parse_toml",
+    "read_toml",
 ]
 
 RESULT_VERSION = 1

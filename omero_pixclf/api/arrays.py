@@ -15,6 +15,7 @@ from omero_pixclf.ilastik.project import Project
 from omero_pixclf.image import AXES, ImageInfo, PixelReader, Region
 
 __all__ = [
+    "CHUNK",
     "AnyArray",
     "AxesReader",
     "LazyImage",

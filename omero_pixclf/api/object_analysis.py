@@ -22,7 +22,7 @@ from omero_pixclf.runs.analysis import segmentation_settings
 from omero_pixclf.table import Table
 from omero_pixclf.text import format_validation_error
 
-__all__ = ["measure", "outlines", "segment"]
+__all__ = ["UNKNOWN_SIZE", "Dims", "measure", "outlines", "segment"]
 
 Dims = Literal["auto", "2d", "3d"]
 UNKNOWN_SIZE: PixelSize = (None, None, None)

@@ -25,7 +25,7 @@ from omero_pixclf.pixels.exports import simple_segmentation as most_probable_cla
 from omero_pixclf.pixels.predict import predict_blocks
 from omero_pixclf.text import pluralize
 
-__all__ = ["predict", "read_project", "simple_segmentation"]
+__all__ = ["Out", "predict", "read_project", "simple_segmentation"]
 
 Out = TypeVar("Out")
 

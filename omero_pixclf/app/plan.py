@@ -32,7 +32,15 @@ from omero_pixclf.runs.protocols import ImageSource
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
 
-__all__ = ["RunPreview", "load_jobqueue", "plan_in_folder", "plan_in_omero", "plan_run", "plan_workers"]
+__all__ = [
+    "DIRECT_SAMPLES",
+    "RunPreview",
+    "load_jobqueue",
+    "plan_in_folder",
+    "plan_in_omero",
+    "plan_run",
+    "plan_workers",
+]
 
 DIRECT_SAMPLES = 8  # images of a plan that are opened to see whether they can be read directly
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from omero_pixclf.embedded.server.server import Server
     from omero_pixclf.runs.run import RunFinished
 
-__all__ = ["demo"]
+__all__ = ["LAB", "RECIPES", "USER", "demo"]
 
 # project: (the container that it is run on, settings that differ from a recipe's defaults)
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {

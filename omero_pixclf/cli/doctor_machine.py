@@ -17,6 +17,9 @@ from omero_pixclf import __version__
 from omero_pixclf.cli.check_result import CheckResult
 
 __all__ = [
+    "LOW_DISK",
+    "LOW_MEMORY",
+    "NO_DISK",
     "available_memory",
     "check_clients",
     "check_compiler",

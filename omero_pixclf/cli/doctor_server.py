@@ -20,7 +20,7 @@ from omero_pixclf.errors import LoginError, PixclfError
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.session import Session
 
-__all__ = ["check_reachable", "check_server", "explain_permissions"]
+__all__ = ["CONNECT_TIMEOUT_S", "check_reachable", "check_server", "explain_permissions"]
 
 CONNECT_TIMEOUT_S = 5.0
 _URL = re.compile(r"^(?P<scheme>wss|ws|ssl|tcp)://(?P<host>\[[^]]+\]|[^/:]+)(?::(?P<port>\d+))?")

@@ -16,7 +16,7 @@ from omero_pixclf.cli.path_types import UserPath, UserText
 if TYPE_CHECKING:
     from omero_pixclf.embedded.importer.file_import import FileImport
 
-__all__ = ["embedded"]
+__all__ = ["embedded", "import_", "importer", "reset", "start"]
 
 _SOME_FAILED = 1  # exit code
 

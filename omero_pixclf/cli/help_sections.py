@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["SectionedCommand"]
+__all__ = ["GENERAL", "SECTIONS", "SectionedCommand"]
 
 GENERAL = "Options"
 SECTIONS = {

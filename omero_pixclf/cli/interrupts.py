@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "advise_on_interrupt", "termination_as_interrupt"]
+__all__ = ["TERMINATION_SIGNALS", "Interrupted", "advise_on_interrupt", "termination_as_interrupt"]
 
 TERMINATION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
 
 __all__ = [
+    "SECTIONS",
     "SERVER_NAMES",
+    "Command",
     "pop_direct_settings",
     "pop_login",
     "pop_recipe",

@@ -11,7 +11,7 @@ from omero_pixclf.cli.output import json_option, print_result
 from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import MissingError, OutputError
 
-__all__ = ["plugin"]
+__all__ = ["PLUGIN", "folder_option", "install", "plugin", "remove", "show"]
 
 PLUGIN = '''"""omero pixclf, written by: omero-pixclf plugin install"""
 

@@ -37,7 +37,7 @@ from omero_pixclf.text import format_size, pluralize, to_one_line
 if TYPE_CHECKING:
     from omero_pixclf.connector.sessions.login import Login
 
-__all__ = ["check", "run"]
+__all__ = ["ALLOWED_WITH_RESUME", "TARGETS", "check", "file_options", "run"]
 
 TARGETS = """TARGETS are one or more of Image:1 Dataset:2 Project:3 Plate:4 Screen:5 Well:6. With --out they are files
 and folders."""

@@ -16,7 +16,7 @@ from omero_pixclf.cli.path_types import UserPath
 from omero_pixclf.errors import UsageError
 from omero_pixclf.text import pluralize, to_one_line
 
-__all__ = ["runs", "undo"]
+__all__ = ["diff", "list_", "merge", "out_option", "runs", "show", "undo"]
 
 out_option = click.option(
     "--out",

@@ -16,7 +16,7 @@ from omero_pixclf.direct.mounts import parse_mount
 from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.omero_script.slots import DEFAULT_SLOTS
 
-__all__ = ["script", "script_text"]
+__all__ = ["FOLDER", "NAME", "install", "script", "script_options", "script_text", "show"]
 
 NAME = "Pixel_Classification.py"
 FOLDER = "omero_pixclf"

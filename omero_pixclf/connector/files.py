@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO
 
 import omero.clients  # noqa: F401 - must be imported before other modules of omero
 from omero.model import ChecksumAlgorithmI, OriginalFileI
@@ -22,7 +22,9 @@ from omero_pixclf.errors import MissingError, UsageError
 from omero_pixclf.text import path_text
 
 __all__ = [
+    "BLOCK",
     "FILES_NS",
+    "MIMETYPES",
     "attach_file",
     "download_file",
     "list_attached_projects",
@@ -44,7 +46,6 @@ MIMETYPES = {
     ".zip": "application/zip",
     ".json": "application/json",
 }
-T = TypeVar("T")
 
 
 @contextmanager

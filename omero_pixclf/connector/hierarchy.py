@@ -16,6 +16,8 @@ from omero_pixclf.image import ImageInfo, ImageLocation, parse_id, well_name
 
 __all__ = [
     "DTYPES",
+    "KINDS",
+    "ImagePlaces",
     "find_empty_wells",
     "format_well",
     "iterate_images",

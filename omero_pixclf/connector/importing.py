@@ -28,7 +28,15 @@ from omero_pixclf.connector.upload import create_container, find_containers
 from omero_pixclf.errors import InputError, MissingError, ServerError, UsageError
 from omero_pixclf.text import path_text
 
-__all__ = ["ImportOptions", "ImportResult", "format_client_path", "import_file_set", "is_imported", "resolve_target"]
+__all__ = [
+    "ImportOptions",
+    "ImportResult",
+    "Pause",
+    "format_client_path",
+    "import_file_set",
+    "is_imported",
+    "resolve_target",
+]
 
 _BLOCK = 4 << 20
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 2.0

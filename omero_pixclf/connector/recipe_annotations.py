@@ -15,7 +15,16 @@ from omero_pixclf.config import Recipe, parse_recipe, parse_toml
 from omero_pixclf.errors import UsageError
 from omero_pixclf.image import parse_id
 
-__all__ = ["Pairs", "build_recipe", "format_recipe", "parse_project_name", "parse_recipe_pairs"]
+__all__ = [
+    "LONGEST_VALUE",
+    "MOST_KEYS",
+    "SECTIONS",
+    "Pairs",
+    "build_recipe",
+    "format_recipe",
+    "parse_project_name",
+    "parse_recipe_pairs",
+]
 
 Pairs = list[tuple[str, str]]
 SECTIONS = ("classifier", "objects", "output")

@@ -20,7 +20,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.image import ImageInfo, Region
 from omero_pixclf.text import pluralize
 
-__all__ = ["OmeroReader", "OmeroSource", "PixelBlock", "split_region"]
+__all__ = ["BLOCK_BYTES", "FEW", "TILE", "OmeroReader", "OmeroSource", "PixelBlock", "split_region"]
 
 _log = logging.getLogger(__name__)
 

@@ -27,10 +27,13 @@ from omero_pixclf.image import ImageInfo, parse_id
 
 __all__ = [
     "ANSWER_NS",
+    "CONTAINERS",
     "REQUEST_NS",
+    "TARGETS",
     "WATCH_NS",
     "KeyValueAnnotation",
     "QueuedRequest",
+    "RequestState",
     "answer_request",
     "find_attached_project",
     "find_containers_by_name",

@@ -12,7 +12,7 @@ from typing import Any
 
 from omero.gateway import BlitzGateway
 
-__all__ = ["Attachment", "StoredResults", "attachments", "download", "image_results", "table_rows"]
+__all__ = ["LEDGER", "Attachment", "StoredResults", "attachments", "download", "image_results", "table_rows"]
 
 LEDGER = "omero_pixclf/run"
 

@@ -13,7 +13,7 @@ from omero_pixclf.demo.images import DOSES_UM
 from omero_pixclf.demo.readback import Attachment, attachments, download, image_results, table_rows
 from omero_pixclf.demo.seed import DemoData
 
-__all__ = ["print_results"]
+__all__ = ["BULK", "print_results"]
 
 BULK = "openmicroscopy.org/omero/bulk_annotations"
 

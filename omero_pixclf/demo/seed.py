@@ -15,6 +15,12 @@ from omero_pixclf.demo.images import DOSES_UM, Scene, plate_field, time_lapse, z
 from omero_pixclf.image import ArrayReader, ImageInfo
 
 __all__ = [
+    "COLUMNS",
+    "FIELDS",
+    "LAPSES",
+    "MIN_SIZE",
+    "ROWS",
+    "STACKS",
     "DemoData",
     "TrueCounts",
     "count_true_nuclei",

@@ -19,7 +19,7 @@ from omero_pixclf.files.tiff.tiff_lossless import ServerOnlyError
 from omero_pixclf.image import AXES, ImageInfo
 from omero_pixclf.pixel_location import PixelLocation, StoredFile
 
-__all__ = ["OpenedPixels", "open_directly"]
+__all__ = ["MAX_HASHED_BYTES", "OpenedPixels", "open_directly"]
 
 MAX_HASHED_BYTES = 16 << 20
 """Files up to this size in bytes are read completely for their checksum; for larger files this would take too long."""

@@ -26,7 +26,7 @@ from omero_pixclf.pixel_location import PixelLocation
 from omero_pixclf.runs.protocols import ImageSource
 from omero_pixclf.text import pluralize
 
-__all__ = ["DirectReadStatistics", "DirectSource"]
+__all__ = ["MAX_PRELOADED_BYTES", "DirectReadStatistics", "DirectSource", "log"]
 
 log = logging.getLogger(__name__)
 

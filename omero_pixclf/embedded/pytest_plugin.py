@@ -30,7 +30,15 @@ from omero.rtypes import rbool, rstring
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
 from omero_pixclf.embedded.server.server import Server, start
 
-__all__ = ["OmeroUser", "omero_gateway", "omero_server", "omero_user", "pytest_addoption", "pytest_configure"]
+__all__ = [
+    "ROOT_PASSWORD",
+    "OmeroUser",
+    "omero_gateway",
+    "omero_server",
+    "omero_user",
+    "pytest_addoption",
+    "pytest_configure",
+]
 
 ROOT_PASSWORD = "omero"
 

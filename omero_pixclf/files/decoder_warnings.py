@@ -21,7 +21,14 @@ from pathlib import Path
 
 from omero_pixclf.errors import ImageError
 
-__all__ = ["HARMLESS_WARNINGS", "PIXEL_TAGS", "decoder_errors", "is_harmless", "raise_decoder_warnings"]
+__all__ = [
+    "DECODER_LOGGERS",
+    "HARMLESS_WARNINGS",
+    "PIXEL_TAGS",
+    "decoder_errors",
+    "is_harmless",
+    "raise_decoder_warnings",
+]
 
 DECODER_LOGGERS = ("tifffile", "imagecodecs")
 """Names of the loggers of the libraries that decode pixels."""

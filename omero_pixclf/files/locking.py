@@ -22,7 +22,7 @@ try:
 except ImportError:  # no such locks on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["file_lock"]
+__all__ = ["fcntl", "file_lock", "log"]
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from omero_pixclf.errors import PixclfError, UsageError
 from omero_pixclf.files.export.naming import SLICE_INDEX
 from omero_pixclf.files.paths import DataPath, expand_paths
 
-__all__ = ["ProtectedFiles", "check_results_folder", "file_identities"]
+__all__ = ["Identity", "ProtectedFiles", "check_results_folder", "file_identities"]
 
 Identity = tuple[str, str] | tuple[int, int]
 

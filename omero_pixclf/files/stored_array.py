@@ -16,7 +16,7 @@ from omero_pixclf.errors import ImageError
 from omero_pixclf.files.axes import Axes, axis_keys, region_slices, to_contiguous_tzyxc, tzyxc_shape
 from omero_pixclf.image import ImageInfo, ImageLocation, Region
 
-__all__ = ["FileReader", "StoredArray", "check_array_size", "fingerprint", "rename_axes"]
+__all__ = ["FileReader", "StoredArray", "check_array_size", "fingerprint", "pixel_size_um", "rename_axes"]
 
 _MICROMETRES = {
     **dict.fromkeys(("", "µm", "μm", "um", "micron", "microns", "micrometer", "micrometre"), 1.0),

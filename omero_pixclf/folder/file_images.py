@@ -16,7 +16,7 @@ from omero_pixclf.files.stored_array import FileReader
 from omero_pixclf.folder.image_listing import ListedFile, unreadable_image
 from omero_pixclf.image import ImageInfo, ImageLocation
 
-__all__ = ["FileImages", "list_file_images", "skip_set_members"]
+__all__ = ["FileImages", "list_file_images", "log", "skip_set_members"]
 
 log = logging.getLogger(__name__)
 

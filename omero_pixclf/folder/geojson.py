@@ -12,7 +12,7 @@ from omero_pixclf.image import Float64Array
 from omero_pixclf.objects.contours import is_in_ring, signed_area, trace_contours
 from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 
-__all__ = ["geojson_features"]
+__all__ = ["MAX_PLANE_PIXELS", "Shape", "geojson_features"]
 
 MAX_PLANE_PIXELS = 2**20  # pixels of a plane in which several masks are traced together
 

@@ -27,7 +27,18 @@ from omero_pixclf.text import pluralize
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
 
-__all__ = ["BatchInputs", "BatchResult", "Engine", "native_engine", "protected_files", "run_batch"]
+__all__ = [
+    "BatchInputs",
+    "BatchResult",
+    "BatchTask",
+    "Engine",
+    "Identity",
+    "Progress",
+    "log",
+    "native_engine",
+    "protected_files",
+    "run_batch",
+]
 
 log = logging.getLogger(__name__)
 

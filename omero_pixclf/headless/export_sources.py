@@ -19,7 +19,7 @@ from omero_pixclf.image import PixelReader, Region
 if TYPE_CHECKING:
     from omero_pixclf.ilastik.project import Project
 
-__all__ = ["ComputeOptions", "ExportSource", "export_source_names", "get_export_source"]
+__all__ = ["Block", "ComputeOptions", "ExportSource", "export_source_names", "get_export_source"]
 
 Block = tuple[Region, NDArray[Any]]
 _OBJECT_SOURCES = ("object", "blockwise object")  # beginnings of names

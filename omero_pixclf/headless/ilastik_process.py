@@ -20,7 +20,7 @@ from omero_pixclf.headless.batch import BatchInputs, BatchTask, Engine, Progress
 from omero_pixclf.headless.compare import compare_metadata, compare_pixels
 from omero_pixclf.text import pluralize
 
-__all__ = ["comparing_engine", "ilastik_command", "ilastik_engine"]
+__all__ = ["comparing_engine", "ilastik_command", "ilastik_engine", "log"]
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from omero_pixclf.files.export.naming import DEFAULT_TEMPLATE
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_text
 from omero_pixclf.ilastik.safe_hdf5.source import CheckedFile
 
-__all__ = ["export_settings"]
+__all__ = ["export_settings", "log"]
 
 log = logging.getLogger(__name__)
 

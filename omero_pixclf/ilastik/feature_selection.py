@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from omero_pixclf.errors import ImageError
 from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, read_numbers, read_texts
 
-__all__ = ["FEATURE_NAMES", "FeatureSelection", "SelectedFeature", "read_selection"]
+__all__ = ["FeatureSelection", "SelectedFeature", "read_selection"]
 
-FEATURE_NAMES = {
+_FEATURE_NAMES = {
     "GaussianSmoothing": "Gaussian Smoothing",
     "LaplacianOfGaussian": "Laplacian of Gaussian",
     "GaussianGradientMagnitude": "Gaussian Gradient Magnitude",
@@ -21,7 +21,7 @@ FEATURE_NAMES = {
 }
 _VECTORS = ("StructureTensorEigenvalues", "HessianOfGaussianEigenvalues")
 _WINDOW = 3.5
-MAX_SCALE = 1000.0
+_MAX_SCALE = 1000.0
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class FeatureSelection:
         """Names of the features in ilastik's words, in the order of the feature vector."""
         named = []
         for feature in self.selected_features(depth):
-            label = f"{FEATURE_NAMES[feature.name]} (σ={feature.scale})"
+            label = f"{_FEATURE_NAMES[feature.name]} (σ={feature.scale})"
             s = self.scales.index(feature.scale)
             label += " in 2D" if self.compute_in_2d is not None and self.compute_in_2d[s] else ""
             many = channels * feature.components
@@ -131,13 +131,13 @@ def read_selection(group: Hdf5Group) -> FeatureSelection:
     """
     ids = read_texts(group, "FeatureIds")
     for name in ids:
-        if name not in FEATURE_NAMES:
-            raise group.error("FeatureIds", f"names the filter {name!r:.60}; known are {', '.join(FEATURE_NAMES)}")
+        if name not in _FEATURE_NAMES:
+            raise group.error("FeatureIds", f"names the filter {name!r:.60}; known are {', '.join(_FEATURE_NAMES)}")
     if len(set(ids)) != len(ids):
         raise group.error("FeatureIds", f"names a filter twice: {', '.join(ids)}")
     scales = tuple(float(s) for s in read_numbers(group, "Scales", "fiu", shape=(None,)))
-    if not all(0.0 < s <= MAX_SCALE for s in scales) or len(set(scales)) != len(scales) or len(scales) > 100:
-        raise group.error("Scales", f"holds {scales!r:.80}, expected different sigmas up to {MAX_SCALE:g} pixels")
+    if not all(0.0 < s <= _MAX_SCALE for s in scales) or len(set(scales)) != len(scales) or len(scales) > 100:
+        raise group.error("Scales", f"holds {scales!r:.80}, expected different sigmas up to {_MAX_SCALE:g} pixels")
     matrix = read_numbers(group, "SelectionMatrix", "biu", shape=(len(ids), len(scales)))
     rows = tuple(tuple(bool(selected) for selected in row) for row in matrix.tolist())
     return FeatureSelection(ids, scales, rows, _read_flags(group, len(scales)))

@@ -44,7 +44,7 @@ __all__ = [
     "segment_blocks",
 ]
 
-Extents = tuple[int, int, int]
+_Extents = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def segment_blocks(
     *,
     out: WritableArray,
     scratch: Callable[[], WritableArray],
-    block: Extents,
+    block: _Extents,
     pixel_size_um: PixelSize = (None, None, None),
 ) -> tuple[int, ...]:
     """Write into ``out`` what `segment_objects` returns for the same arguments.
@@ -132,7 +132,7 @@ def measure_blocks(
     image: ReadableArray,
     probabilities: ReadableArray | None,
     *,
-    block: Extents,
+    block: _Extents,
     parameters: MeasurementParameters,
 ) -> Table:
     """Return the table that `measure` returns for the same arguments."""
@@ -199,7 +199,7 @@ def combine_tables(tables: Sequence[Table], parameters: MeasurementParameters) -
 def outline_blocks(
     labels: ReadableArray,
     *,
-    block: Extents,
+    block: _Extents,
     kind: Literal["polygon", "mask"] = "polygon",
     simplify: float = 0.0,
     min_hole: int = 0,
@@ -250,7 +250,7 @@ def _block_foreground(
     return wide[0, z, y, x], None if core is None else core[0, z, y, x]
 
 
-def _fill_mask(mask: _LazyMask, holes: WritableArray, block: Extents, connectivity: Connectivity) -> _LazyMask:
+def _fill_mask(mask: _LazyMask, holes: WritableArray, block: _Extents, connectivity: Connectivity) -> _LazyMask:
     """Return the mask with its holes filled: background that does not reach a border of its plane or volume."""
     background = _LazyMask(mask.shape, lambda t, place: ~mask.at(t, place))
     faces = (0, 1, 2) if connectivity in (6, 26) else (1, 2)
@@ -265,7 +265,7 @@ def _split_windows(
     settings: SegmentationSettings,
     connectivity: Connectivity,
     out: WritableArray,
-    block: Extents,
+    block: _Extents,
     pixel_size_um: PixelSize,
 ) -> None:
     """Split the objects of ``whole`` window by window; labels in ``out`` are then unique at each t, in no order."""

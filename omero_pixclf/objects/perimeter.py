@@ -19,7 +19,7 @@ from scipy.spatial import SphericalVoronoi
 
 from omero_pixclf.image import Array, Float64Array, Int64Array
 
-__all__ = ["perimeter_or_surface"]
+__all__ = ["Spacing", "perimeter_or_surface"]
 
 Spacing = tuple[float, float, float]
 

@@ -24,8 +24,8 @@ __all__ = ["CORNER", "nearest_distances", "pixel_spacing", "shape_columns"]
 CORNER = (0.0, 0.5, 0.5)
 """Offset from a pixel's indices (z, y, x) to its coordinates in tables."""
 
-NO_ANGLE = -999.0  # fill value of angles
-ROUND = 1e-9  # relative difference of second moments that is only rounding
+_NO_ANGLE = -999.0  # fill value of angles
+_ROUND = 1e-9  # relative difference of second moments that is only rounding
 
 
 def shape_columns(
@@ -54,7 +54,7 @@ def shape_columns(
     yield Column("Solidity", "double", solidity, "", "part of the pixels in its convex hull that the object has")
     turn = _orientation(geometry, spacing)
     text = "major axis in the xy plane, from x counter-clockwise, -90 to 90"
-    yield Column("Orientation_deg", "double", turn, "°", text, NO_ANGLE)
+    yield Column("Orientation_deg", "double", turn, "°", text, _NO_ANGLE)
     distance = nearest_distances(geometry.centroid + CORNER, dims=dims, spacing=spacing)
     yield Column("Neighbor_px", "double", distance, "px", "to the nearest centroid of its time point (2D: and plane)")
     yield Column("Neighbor_um", "double", distance * scale, "µm", "to the nearest centroid")
@@ -85,7 +85,7 @@ def _orientation(geometry: Geometry, spacing: Spacing) -> Float64Array:
     """Return the orientation in degrees from x, counter-clockwise (y points down); NaN if no direction is longest."""
     yy, yx, xx = (geometry.covariance[:, i, j] * spacing[i] * spacing[j] for i, j in ((1, 1), (1, 2), (2, 2)))
     degrees = np.degrees(0.5 * np.arctan2(-2 * yx, xx - yy))
-    return np.where(np.hypot(xx - yy, 2 * yx) > ROUND * (xx + yy), degrees, np.nan)
+    return np.where(np.hypot(xx - yy, 2 * yx) > _ROUND * (xx + yy), degrees, np.nan)
 
 
 def nearest_distances(centroids: Float64Array, *, dims: Literal[2, 3], spacing: Spacing) -> Float64Array:

@@ -13,7 +13,7 @@ from omero_pixclf.pixels.bounding_box import BoundingBox, Shape3
 from omero_pixclf.pixels.gaussian import FILTER_WINDOW, SMOOTHING_WINDOW, gaussian_kernel, kernel_radius
 from omero_pixclf.pixels.kernel_program import KernelProgram, TemporaryArray
 
-__all__ = ["BoxPixels", "add_filters", "filter_halo", "filter_margin"]
+__all__ = ["BoxPixels", "add_filters", "filter_halo"]
 
 _Array = TemporaryArray | Float32Array
 _ONE = np.ones(1, np.float32)
@@ -41,7 +41,7 @@ def _gradient_sigma(sigma: float) -> float:
     return 0.5 * sigma
 
 
-def filter_margin(scale: float, features: Collection[str]) -> int:
+def _filter_margin(scale: float, features: Collection[str]) -> int:
     """Return how many pixels of the smoothed image around its own a filter needs."""
     _, sigma = _split_scale(scale)
     tensor = kernel_radius(_gradient_sigma(sigma), FILTER_WINDOW) if "StructureTensorEigenvalues" in features else 0
@@ -50,7 +50,7 @@ def filter_margin(scale: float, features: Collection[str]) -> int:
 
 def filter_halo(scale: float, features: Collection[str]) -> int:
     """Return how many pixels of the image around its own a filter needs."""
-    return kernel_radius(_split_scale(scale)[0], SMOOTHING_WINDOW) + filter_margin(scale, features)
+    return kernel_radius(_split_scale(scale)[0], SMOOTHING_WINDOW) + _filter_margin(scale, features)
 
 
 def _along_axes(margin: int, axes: Sequence[int]) -> Shape3:
@@ -128,7 +128,7 @@ def add_filters(
     """
     axes = (2, 1) if in_2d else (2, 1, 0)
     before, sigma = _split_scale(scale)
-    wide = target.expand(_along_axes(filter_margin(scale, rows), axes), image)
+    wide = target.expand(_along_axes(_filter_margin(scale, rows), axes), image)
     smooth = _SeparablePasses(source, image, axes, program).run(before, (0, 0, 0), SMOOTHING_WINDOW, wide)
     cascade = _SeparablePasses(smooth, image, axes, program)
 

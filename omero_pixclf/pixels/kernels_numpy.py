@@ -50,7 +50,7 @@ def run(calls: list[tuple[Any, ...]]) -> None:
         _KERNELS[name](*arguments)
 
 
-def convolve(
+def _convolve(
     src: Float32Array,
     dst: Float32Array,
     weights: Float32Array,
@@ -106,32 +106,32 @@ def convolve(
     dst[...] = sums
 
 
-def multiply(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
+def _multiply(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The product of two arrays."""
     np.multiply(a, b, out=out)
 
 
-def subtract(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
+def _subtract(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The difference of two arrays."""
     np.subtract(a, b, out=out)
 
 
-def add2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
+def _add2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The sum of two arrays."""
     np.add(a, b, out=out)
 
 
-def add3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
+def _add3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
     """The sum of three arrays, from the left."""
     np.add(a + b, c, out=out)
 
 
-def norm2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
+def _norm2(a: Float32Array, b: Float32Array, out: Float32Array) -> None:
     """The Euclidean norm of two components."""
     np.sqrt(a * a + b * b, out=out)
 
 
-def norm3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
+def _norm3(a: Float32Array, b: Float32Array, c: Float32Array, out: Float32Array) -> None:
     """The Euclidean norm of three components."""
     np.sqrt(a * a + b * b + c * c, out=out)
 
@@ -144,7 +144,7 @@ def _greater(a: Any, b: Any) -> Any:
     return np.where(a > b, a, b)
 
 
-def eigen2(a: Float32Array, b: Float32Array, c: Float32Array, great: Float32Array, small: Float32Array) -> None:
+def _eigen2(a: Float32Array, b: Float32Array, c: Float32Array, great: Float32Array, small: Float32Array) -> None:
     """Eigenvalues of the matrices ``((a, b), (b, c))``."""
     mean, half = (a + c) * np.float32(0.5), (a - c) * np.float32(0.5)
     root = np.sqrt(half * half + b * b)
@@ -199,7 +199,7 @@ def _cosine_and_sine(angle: Array) -> tuple[Array, Array]:
     return np.where(far, -sine, cosine), np.where(far, cosine, sine)
 
 
-def eigen3(
+def _eigen3(
     a: Float32Array,
     b: Float32Array,
     c: Float32Array,
@@ -318,13 +318,13 @@ def _mean_over_trees(found: Iterable[Array], leaves: Float64Array, forest_ends: 
 
 
 _KERNELS: dict[str, Callable[..., None]] = {
-    "convolve": convolve,
-    "multiply": multiply,
-    "subtract": subtract,
-    "add2": add2,
-    "add3": add3,
-    "norm2": norm2,
-    "norm3": norm3,
-    "eigen2": eigen2,
-    "eigen3": eigen3,
+    "convolve": _convolve,
+    "multiply": _multiply,
+    "subtract": _subtract,
+    "add2": _add2,
+    "add3": _add3,
+    "norm2": _norm2,
+    "norm3": _norm3,
+    "eigen2": _eigen2,
+    "eigen3": _eigen3,
 }

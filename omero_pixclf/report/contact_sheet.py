@@ -20,7 +20,7 @@ from omero_pixclf.report.overlay import (
 from omero_pixclf.report.wells import plate_slots
 from omero_pixclf.runs.planning.sampling import sample_groups
 
-__all__ = ["Thumbnail", "draw_contact_sheet"]
+__all__ = ["LEGEND_SIZE", "MAX_ENTRY_WIDTH", "MAX_WIDTH", "MOST_CHANNELS", "Thumbnail", "draw_contact_sheet"]
 
 MOST_CHANNELS = len(CHANNEL_COLORS)
 MAX_WIDTH = 3000  # pixels, of a sheet

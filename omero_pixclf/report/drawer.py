@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from omero_pixclf.runs.analysis import ImageAnalysis
     from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["ReportDrawer"]
+__all__ = ["MAX_PREVIEW_SIDE", "MAX_PREVIEW_STACK", "ReportDrawer"]
 
 MAX_PREVIEW_SIDE = 4096  # pixels of the image along y or x that a preview is drawn from
 MAX_PREVIEW_STACK = 2**26  # pixels of all planes of a time point that a preview is drawn from

@@ -14,7 +14,19 @@ from PIL import Image
 from omero_pixclf.report.fonts import font_families, shorten_text, text_width, to_drawable
 from omero_pixclf.report.overlay import encode_png
 
-__all__ = ["Panel", "PanelBox", "RenderedFigure", "fit_text", "new_figure", "render_figure", "text_options"]
+__all__ = [
+    "COMPRESSION_LEVEL",
+    "MAX_SIDE",
+    "MIN_POINTS",
+    "TEST_SIZE",
+    "Panel",
+    "PanelBox",
+    "RenderedFigure",
+    "fit_text",
+    "new_figure",
+    "render_figure",
+    "text_options",
+]
 
 PanelBox = tuple[float, float, float, float]
 """A panel's position in its figure, in inches from the lower left corner: left, bottom, width, height."""

@@ -23,7 +23,18 @@ from PIL import ImageDraw, ImageFont
 
 from omero_pixclf.text import to_one_line
 
-__all__ = ["BOX", "draw_text", "font_families", "load_font", "shorten_text", "text_width", "to_drawable"]
+__all__ = [
+    "BOX",
+    "ELLIPSIS",
+    "MAX_CHARACTERS",
+    "MAX_FONTS",
+    "draw_text",
+    "font_families",
+    "load_font",
+    "shorten_text",
+    "text_width",
+    "to_drawable",
+]
 
 BOX = "□"
 ELLIPSIS = "…"

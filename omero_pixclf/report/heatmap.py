@@ -20,7 +20,18 @@ from omero_pixclf.report.wells import plate_shape, well_name, well_position
 from omero_pixclf.table import Table
 from omero_pixclf.text import pluralize
 
-__all__ = ["WellMeans", "draw_heat_map", "well_means"]
+__all__ = [
+    "ACROSS",
+    "DPI",
+    "MAX_WELLS",
+    "MEASURES",
+    "MIN_TEXT_SIZE",
+    "TITLE_HEIGHT",
+    "Shape",
+    "WellMeans",
+    "draw_heat_map",
+    "well_means",
+]
 
 # column prefix: (title, factor, colour map)
 MEASURES = {"Count_": ("objects per image", 1.0, "YlGnBu"), "Area_fraction_": ("area in %", 100.0, "YlOrBr")}

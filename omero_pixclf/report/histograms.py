@@ -15,7 +15,19 @@ from omero_pixclf.report.figures import RenderedFigure, fit_text, new_figure, re
 from omero_pixclf.report.overlay import Color
 from omero_pixclf.table import Column, Table
 
-__all__ = ["darken_for_white_background", "draw_histograms"]
+__all__ = [
+    "ACROSS",
+    "DPI",
+    "MAX_BINS",
+    "MAX_BRIGHTNESS",
+    "MAX_NAME_WIDTH",
+    "PANEL",
+    "SIZES",
+    "TAIL",
+    "TITLES",
+    "darken_for_white_background",
+    "draw_histograms",
+]
 
 # The first column of each row that has values is shown: in µm if pixels have a size.
 SIZES = (("Area_um2", "Area_px"), ("Volume_um3", "Volume_px"))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-__all__ = ["InlineImage", "inline_image", "shrink_to_jpeg"]
+__all__ = ["MEDIA_TYPES", "InlineImage", "inline_image", "shrink_to_jpeg"]
 
 MEDIA_TYPES = {b"\x89PN": "image/png", b"\xff\xd8\xff": "image/jpeg"}  # by a file's first three bytes
 

@@ -18,7 +18,17 @@ from omero_pixclf.objects.simplify import simplify_rings
 from omero_pixclf.report.fonts import load_font
 
 __all__ = [
+    "BRIGHTEST",
     "CHANNEL_COLORS",
+    "COLOR_STEP",
+    "DARKEST",
+    "FRAMES",
+    "MAX_ENLARGEMENT",
+    "MIN_LINE_BRIGHTNESS",
+    "MIN_OBJECT_SIZE",
+    "RIM",
+    "SIDE",
+    "STROKE",
     "Color",
     "SubsampledArray",
     "draw_overlay",

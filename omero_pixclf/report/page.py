@@ -18,7 +18,7 @@ from omero_pixclf.report.overlay import CHANNEL_COLORS, lighten_for_dark_backgro
 from omero_pixclf.report.tables import failure_table, image_table, well_table
 from omero_pixclf.runs.planning.sampling import sample_groups
 
-__all__ = ["ReportPictures", "render_page"]
+__all__ = ["MOST_THUMBNAILS", "THUMBNAIL_HEIGHT", "ReportPictures", "render_page"]
 
 MOST_THUMBNAILS = 48  # fewer than on a contact sheet: people send the page by mail
 THUMBNAIL_HEIGHT = 340  # pixels

@@ -15,7 +15,16 @@ from omero_pixclf.runs.state.manifest import ManifestEntry
 from omero_pixclf.table import NO_NUMBER
 from omero_pixclf.text import printable
 
-__all__ = ["ReportTable", "TableCell", "failure_table", "image_table", "well_table"]
+__all__ = [
+    "EARLIER_RUN",
+    "LONG_TEXT",
+    "STATES",
+    "ReportTable",
+    "TableCell",
+    "failure_table",
+    "image_table",
+    "well_table",
+]
 
 STATES = {
     "done": "done",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from omero_pixclf.image import well_name
 
-__all__ = ["plate_shape", "plate_slots", "well_name", "well_position"]
+__all__ = ["FORMATS", "MOST_COLUMNS", "plate_shape", "plate_slots", "well_name", "well_position"]
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows and columns of standard plates
 MOST_COLUMNS = 24  # of pictures on a sheet

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from omero_pixclf.objects.summary import ImageSummary
 
 __all__ = [
+    "AVERAGED",
     "add_image_columns",
     "build_container_tables",
     "is_missing_from_summary",

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-__all__ = ["try_drawing"]
+__all__ = ["T", "try_drawing"]
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -21,7 +21,16 @@ from omero_pixclf.runs.state.failure_list import write_failure_list
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.table import Table
 
-__all__ = ["ContainerOutcome", "Event", "RunFinished", "RunOutput", "RunPlanned", "execute_run", "finish_container"]
+__all__ = [
+    "MAX_MERGES",
+    "ContainerOutcome",
+    "Event",
+    "RunFinished",
+    "RunOutput",
+    "RunPlanned",
+    "execute_run",
+    "finish_container",
+]
 
 
 MAX_MERGES = 5  # times to merge a container's tables again when other runs store theirs meanwhile

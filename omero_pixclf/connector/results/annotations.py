@@ -14,7 +14,15 @@ from omero_pixclf.connector.sessions.exceptions import make_missing_error
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import UsageError
 
-__all__ = ["find_entry_files", "find_group", "find_marked_files", "make_file_annotation", "make_link", "make_reference"]
+__all__ = [
+    "ANNOTATABLE",
+    "find_entry_files",
+    "find_group",
+    "find_marked_files",
+    "make_file_annotation",
+    "make_link",
+    "make_reference",
+]
 
 ANNOTATABLE = ("Image", "Dataset", "Project", "Plate", "Screen", "Well")
 

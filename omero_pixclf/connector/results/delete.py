@@ -15,7 +15,7 @@ from omero_pixclf.connector.paging import split_into_pages
 from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.errors import NotAllowedError
 
-__all__ = ["delete_objects", "filter_own", "find_images_with_foreign_rois"]
+__all__ = ["BATCH", "POLL_S", "delete_objects", "filter_own", "find_images_with_foreign_rois"]
 
 BATCH = 1000
 POLL_S = (0.005, 0.02, 0.1, 0.25)

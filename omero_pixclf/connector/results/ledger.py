@@ -34,6 +34,7 @@ __all__ = [
     "TABLES_NS",
     "WORKER_KEY",
     "LedgerEntry",
+    "Pairs",
     "ResultMark",
     "close_entry",
     "find_entries",

@@ -32,6 +32,7 @@ __all__ = [
     "find_abandoned_entries",
     "find_orphan_marks",
     "list_container_images",
+    "log",
     "remove_orphans",
     "remove_orphans_of_run",
 ]

@@ -23,6 +23,13 @@ from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.table import NO_NUMBER
 
 __all__ = [
+    "BATCH",
+    "BATCH_BYTES",
+    "MASK_ALPHA",
+    "POLYGON_BYTES",
+    "UNFILLED_ALPHA",
+    "Color",
+    "Shape",
     "find_marked_rois",
     "format_points",
     "make_roi",

@@ -54,7 +54,7 @@ from omero_pixclf.runs.protocols import ResultImage
 from omero_pixclf.table import Table
 from omero_pixclf.text import safe_file_stem
 
-__all__ = ["Encoder", "OmeroSink", "OmeroWriter"]
+__all__ = ["FINISH_WAITS", "FINISH_WAIT_S", "Encoder", "OmeroSink", "OmeroWriter", "log"]
 
 log = logging.getLogger(__name__)
 

@@ -21,10 +21,12 @@ from omero_pixclf.connector.sessions.session import Session
 from omero_pixclf.text import pluralize
 
 __all__ = [
+    "WEB_HOST",
     "attach_to_container",
     "attach_to_images",
     "describe_table_location",
     "find_attached",
+    "log",
     "warn_of_other_tables",
 ]
 

@@ -24,7 +24,10 @@ from omero_pixclf.table import ANY_NUMBER, NO_NUMBER, Column, Kind, Table, conca
 
 __all__ = [
     "BULK_NS",
+    "MOST_COLUMNS",
     "OBJECTS_NS",
+    "READ_ROWS",
+    "ROWS",
     "choose_fill_value",
     "measure_string_width",
     "read_table",

@@ -22,7 +22,7 @@ from omero_pixclf.connector.upload import RESULTS_MARK
 from omero_pixclf.errors import MissingError
 from omero_pixclf.provenance import UndoResult
 
-__all__ = ["find_made_images", "remove_results", "undo"]
+__all__ = ["find_made_images", "log", "remove_results", "undo"]
 
 log = logging.getLogger(__name__)
 

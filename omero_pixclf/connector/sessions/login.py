@@ -17,6 +17,7 @@ from omero_pixclf.connector.sessions.tls import CA_FILE
 from omero_pixclf.errors import LoginError, UsageError
 
 __all__ = [
+    "DEFAULT_PORT",
     "Credentials",
     "Login",
     "describe_refused_login",

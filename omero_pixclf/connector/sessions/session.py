@@ -23,7 +23,19 @@ from omero_pixclf.connector.sessions.services import Services
 from omero_pixclf.connector.sessions.tls import tls_properties
 from omero_pixclf.errors import LoginError, ServerError, UnreachableError
 
-__all__ = ["ALL_GROUPS", "Session", "connect", "wrap_client"]
+__all__ = [
+    "ALL_GROUPS",
+    "CONFLICT_WAITS_S",
+    "KEEP_ALIVE_S",
+    "MOST_BROKEN_CONNECTIONS",
+    "RETRY_WAITS_S",
+    "SUDO_IDLE_MS",
+    "Session",
+    "T",
+    "connect",
+    "log",
+    "wrap_client",
+]
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["CA_FILE", "tls_properties"]
+__all__ = ["CA_FILE", "read_certificates", "tls_properties"]
 
 CA_FILE = "OMERO_PIXCLF_CA_FILE"
 """Environment variable with the path of the file of trusted certificates."""

@@ -45,6 +45,7 @@ __all__ = [
     "WHOLE_LINKS",
     "GroupChange",
     "change_group",
+    "check_destination",
     "check_holders_included",
     "check_shared",
     "plan",

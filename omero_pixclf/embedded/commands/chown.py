@@ -36,7 +36,7 @@ from omero_pixclf.embedded.database.object_model import entity
 from omero_pixclf.embedded.database.schema import table
 from omero_pixclf.embedded.server.request_context import RequestContext, load_memberships
 
-__all__ = ["change_owner", "plan"]
+__all__ = ["OwnerChange", "change_owner", "plan"]
 
 _DISPLAY = ("Pixels.settings", "Pixels.thumbnails")
 _CONTAINED = ("Dataset", "Folder", "Image", "Plate")

@@ -25,7 +25,7 @@ from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.storage.data_paths import file_path, pixels_path
 from omero_pixclf.embedded.storage.managed_files import original_file_path
 
-__all__ = ["duplicate", "plan"]
+__all__ = ["Duplication", "duplicate", "plan"]
 
 _MORE_PARTS = (
     "Image.imagingEnvironment",

@@ -31,7 +31,7 @@ from omero_pixclf.embedded.database.sqlite import ids_parameter
 from omero_pixclf.embedded.server.request_context import RequestContext
 from omero_pixclf.embedded.users.access_rights import ALL_RIGHTS, NO_RIGHTS, Rights
 
-__all__ = ["Action", "Decision", "GraphTraversal"]
+__all__ = ["Action", "Decision", "GraphTraversal", "Key"]
 
 Key = tuple[str, int]
 

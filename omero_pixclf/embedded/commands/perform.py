@@ -11,7 +11,7 @@ from typing import Any
 from omero_pixclf.embedded.commands.request_errors import RequestError
 from omero_pixclf.embedded.server.request_context import RequestContext
 
-__all__ = ["REQUESTS", "call_context", "failure_name", "is_writing", "perform", "step_count"]
+__all__ = ["REQUESTS", "RequestCommand", "call_context", "failure_name", "is_writing", "perform", "step_count"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class RequestCommand:
     failure: str = "steps-cancel"  # name of an unexpected failure
 
     def function(self) -> Callable[[RequestContext, Any], Any]:
+        """Import and return the function that performs the request."""
         module, name = self.where.split(".")
         found: Callable[[RequestContext, Any], Any] = getattr(
             import_module(f"omero_pixclf.embedded.commands.{module}"), name

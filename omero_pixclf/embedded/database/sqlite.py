@@ -15,7 +15,7 @@ from typing import Any
 from omero_pixclf.embedded.database.schema import create_statements, migration_statements
 from omero_pixclf.embedded.server.fault_injection import FaultInjection
 
-__all__ = ["Database", "Transaction", "ids_parameter"]
+__all__ = ["SCHEMA_VERSION", "Database", "Transaction", "ids_parameter", "now_ms"]
 
 SCHEMA_VERSION = 4
 _WRITER_WAIT_S = 60.0

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from omero_pixclf.embedded.server.exceptions import api_usage_error
 from omero_pixclf.embedded.storage.data_paths import read_at, write_at
 
-__all__ = ["PixelBuffer", "PixelLayout", "sample_type"]
+__all__ = ["MAX_PLANE_SIDE", "PixelBuffer", "PixelLayout", "sample_type"]
 
 MAX_PLANE_SIDE = 3192  # larger planes are 'big images', which OMERO handles by tiles
 _TILE_SIDE = 256

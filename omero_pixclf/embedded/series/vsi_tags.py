@@ -6,7 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-__all__ = ["Dimension", "Tag", "has_external_tiles", "read_dimensions", "read_tags"]
+__all__ = ["Dimension", "Path", "Tag", "has_external_tiles", "read_dimensions", "read_tags"]
 
 _HEADER = struct.Struct("<hhiqi")  # size, version, volume's version, offset and number of its tags
 _FIELD = struct.Struct("<iiIi")  # type and flags, tag, offset of the next one, bytes

@@ -23,7 +23,7 @@ from omero_pixclf.embedded.users.logins import (
 from omero_pixclf.embedded.users.passwords import LoginThrottle
 from omero_pixclf.embedded.users.sessions import ClientSession
 
-__all__ = ["make_router"]
+__all__ = ["RouterServer", "make_router"]
 
 _log = logging.getLogger(__name__)
 _LONGEST_WAIT_S = 20.0  # maximum wait of a login for the database

@@ -23,7 +23,7 @@ from omero_pixclf.embedded.services.table import TableService, register_columns
 from omero_pixclf.embedded.storage.data_paths import file_path
 from omero_pixclf.embedded.storage.repositories import MANAGED, SCRIPTS, ensure_repositories
 
-__all__ = ["SharedResources"]
+__all__ = ["TABLE_MIMETYPE", "SharedResources"]
 
 _log = logging.getLogger(__name__)
 TABLE_MIMETYPE = "OMERO.tables"

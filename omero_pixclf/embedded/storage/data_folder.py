@@ -10,7 +10,15 @@ from typing import IO
 
 from omero_pixclf.errors import UsageError
 
-__all__ = ["check_removable", "is_running", "is_server_folder", "lock_folder", "remove_server_folder"]
+__all__ = [
+    "DATABASE_NAME",
+    "OWN_NAMES",
+    "check_removable",
+    "is_running",
+    "is_server_folder",
+    "lock_folder",
+    "remove_server_folder",
+]
 
 DATABASE_NAME = "omero.sqlite"
 OWN_NAMES = frozenset(

@@ -15,6 +15,7 @@ from omero_pixclf.pixel_location import legacy_repository_path
 
 __all__ = [
     "file_path",
+    "open_descriptor",
     "pixels_path",
     "read_at",
     "remove_files",

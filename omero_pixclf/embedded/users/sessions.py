@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["IDLE_MS", "ClientSession", "SessionRegistry"]
+__all__ = ["IDLE_MS", "ClientSession", "SessionRegistry", "new_uuid"]
 
 IDLE_MS = 600_000
 
@@ -114,4 +114,5 @@ class SessionRegistry:
 
 
 def new_uuid() -> str:
+    """Return a new random UUID as text."""
     return str(uuid.uuid4())

@@ -27,6 +27,7 @@ from omero_pixclf.files.export.value_ranges import exported_range, value_convert
 from omero_pixclf.image import AXES, PixelArray, Region, split_into_bands
 
 __all__ = [
+    "CutoutBounds",
     "ExportPlan",
     "ExportSettings",
     "ResultDescription",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["exported_range", "value_converter"]
+__all__ = ["Range", "exported_range", "value_converter"]
 
 Range = tuple[float, float]
 

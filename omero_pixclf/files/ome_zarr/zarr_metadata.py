@@ -17,11 +17,15 @@ from yaozarrs import v04, v05
 from omero_pixclf.errors import ImageError
 
 __all__ = [
+    "Acquisition",
     "AxisEntry",
     "ChannelList",
+    "Dataset",
     "Multiscale",
+    "OtherTransformation",
     "PlateEntry",
     "PlateWell",
+    "Transformation",
     "WellEntry",
     "find_violation",
     "parse_metadata",

@@ -22,7 +22,7 @@ from omero_pixclf.files.several_images import SeveralImagesError
 from omero_pixclf.files.stored_array import StoredArray
 from omero_pixclf.image import AXES
 
-__all__ = ["level_names", "open_levels", "open_zarr"]
+__all__ = ["level_names", "log", "open_levels", "open_zarr"]
 
 log = logging.getLogger(__name__)
 

@@ -26,7 +26,6 @@ __all__ = [
     "join_name",
     "open_store",
     "outermost_store",
-    "store_attributes",
 ]
 
 STORE_SUFFIXES = (".zarr", ".ozx", ".zarr.zip")
@@ -256,11 +255,6 @@ def open_store(path: Path) -> Iterator[ZarrStore]:
         except decoder_errors() as error:
             raise ImageError(f"{path}: not a readable ZIP file: {error}; copy or export it again") from error
         yield ZarrStore(path, zipped)
-
-
-def store_attributes(group: Path) -> Mapping[str, Any]:
-    """Return the attributes of a group in a folder, as `ZarrStore.attributes` does."""
-    return ZarrStore(group, _FolderFiles(group)).attributes()
 
 
 def is_store(folder: Path) -> bool:

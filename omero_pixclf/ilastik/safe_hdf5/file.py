@@ -22,9 +22,9 @@ from omero_pixclf.ilastik.safe_hdf5.values import LAYOUT, read_attribute, read_d
 from omero_pixclf.image import Array
 from omero_pixclf.text import printable
 
-__all__ = ["MAX_DATASET_BYTES", "Hdf5Group", "open_hdf5", "read_numbers", "read_text", "read_texts"]
+__all__ = ["Hdf5Group", "open_hdf5", "read_numbers", "read_text", "read_texts"]
 
-MAX_DATASET_BYTES = 64 * 2**20
+_MAX_DATASET_BYTES = 64 * 2**20
 _IN_MEMORY = 16 * 2**20
 
 
@@ -100,7 +100,7 @@ class Hdf5Group:
         except BrokenFileError as problem:
             raise self.error(name, str(problem)) from problem
 
-    def array(self, name: str, *, largest: int = MAX_DATASET_BYTES) -> Array:
+    def array(self, name: str, *, largest: int = _MAX_DATASET_BYTES) -> Array:
         """The values of the child dataset of that name; strings as bytes.
 
         Raises
@@ -173,7 +173,7 @@ def read_numbers(
     kinds: str,
     *,
     shape: tuple[int | None, ...] | None = None,
-    largest: int = MAX_DATASET_BYTES,
+    largest: int = _MAX_DATASET_BYTES,
 ) -> Array:
     """A numeric dataset whose dtype kind is one of ``kinds`` and whose shape is as given (None: any length)."""
     found = group.array(name, largest=largest)

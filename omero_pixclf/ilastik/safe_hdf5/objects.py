@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from omero_pixclf.ilastik.safe_hdf5.source import UNDEFINED, BrokenFileError, CheckedFile
 
-__all__ = ["Message", "read_links", "read_messages", "read_root_address"]
+__all__ = [
+    "Message",
+    "read_btree_entries",
+    "read_links",
+    "read_messages",
+    "read_root_address",
+    "slice_bytes",
+    "unpack_fields",
+]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_MESSAGES, _MAX_LINKS, _MAX_DEPTH = 1000, 100_000, 16
-LINK_INFO, LINK, CONTINUATION, SYMBOL_TABLE = 0x02, 0x06, 0x10, 0x11
+_LINK_INFO, _LINK, _CONTINUATION, _SYMBOL_TABLE = 0x02, 0x06, 0x10, 0x11
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ def read_messages(source: CheckedFile, address: int) -> list[Message]:
             raise BrokenFileError("has an object header that leads back to itself")
         seen.add(begin)
         for message in _parse_messages(source.read(begin, end - begin), modern=modern, ordered=ordered):
-            if message.kind == CONTINUATION:
+            if message.kind == _CONTINUATION:
                 offset, length = message.unpack("QQ")
                 pending.append((offset + 4, offset + length - 4, ordered) if modern else (offset, offset + length, 0))
             found.append(message)
@@ -102,7 +110,7 @@ def _parse_messages(data: bytes, *, modern: bool, ordered: int) -> Iterator[Mess
     while at + head <= len(data):
         kind, size, flags = unpack_fields(data, "BHB" if modern else "HHB", at)
         body = slice_bytes(data, at + head, size)
-        if flags & 2 and kind not in (0, CONTINUATION):
+        if flags & 2 and kind not in (0, _CONTINUATION):
             body = b""  # stored elsewhere (a committed type); whoever needs it finds it too short and refuses
         yield Message(kind, body)
         at += head + size
@@ -112,12 +120,12 @@ def read_links(source: CheckedFile, found: list[Message]) -> dict[str, int | Non
     """Names of a group's children and where their headers lie; None for links that are not plain hard links."""
     children: dict[str, int | None] = {}
     for message in found:
-        if message.kind == SYMBOL_TABLE:
+        if message.kind == _SYMBOL_TABLE:
             tree, heap = message.unpack("QQ")
             children.update(_read_symbol_table(source, tree, heap))
-        elif message.kind == LINK:
+        elif message.kind == _LINK:
             children.update([_parse_link(message.data)])
-        elif message.kind == LINK_INFO:
+        elif message.kind == _LINK_INFO:
             flags = message.unpack("BB")[1]
             heap, tree = message.unpack("QQ", 10 if flags & 1 else 2)
             if heap != UNDEFINED:
@@ -136,7 +144,7 @@ def _read_symbol_table(source: CheckedFile, tree: int, heap: int) -> Iterator[tu
         raise BrokenFileError("has a group without names")
     size, _, names_at = source.unpack("QQQ", heap + 8)
     names = source.read(names_at, min(size, max(source.size - names_at, 0)))
-    for node in read_btree_addresses(source, tree, kind=0, key=8):
+    for node in _read_btree_addresses(source, tree, kind=0, key=8):
         if source.read(node, 4) != b"SNOD":
             raise BrokenFileError("has a group whose index is broken")
         (count,) = source.unpack("H", node + 6)
@@ -147,7 +155,7 @@ def _read_symbol_table(source: CheckedFile, tree: int, heap: int) -> Iterator[tu
             yield _decode_name(names[offset:end]), None if cache == 2 else address
 
 
-def read_btree_addresses(source: CheckedFile, address: int, *, kind: int, key: int) -> Iterator[int]:
+def _read_btree_addresses(source: CheckedFile, address: int, *, kind: int, key: int) -> Iterator[int]:
     """Addresses in the leaves of a version 1 B-tree."""
     for _, child in read_btree_entries(source, address, kind=kind, key=key):
         yield child

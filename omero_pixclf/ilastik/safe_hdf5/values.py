@@ -17,9 +17,9 @@ from omero_pixclf.ilastik.safe_hdf5.objects import Message, read_btree_entries, 
 from omero_pixclf.ilastik.safe_hdf5.source import UNDEFINED, BrokenFileError, CheckedFile
 from omero_pixclf.image import Array
 
-__all__ = ["read_attribute", "read_dataset"]
+__all__ = ["LAYOUT", "read_attribute", "read_dataset"]
 
-SPACE, TYPE, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE = 0x01, 0x03, 0x07, 0x08, 0x0B, 0x0C
+_SPACE, _TYPE, _EXTERNAL, LAYOUT, _FILTERS, _ATTRIBUTE = 0x01, 0x03, 0x07, 0x08, 0x0B, 0x0C
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
 _FIXED, _FLOAT, _STRING, _OPAQUE, _ENUM, _VARIABLE = 0, 1, 3, 5, 8, 9
 _FLOATS = {  # size: bit offset, precision, exponent location and size, mantissa location and size, bias
@@ -49,23 +49,23 @@ def read_dataset(source: CheckedFile, found: list[Message], largest: int) -> Arr
         It is malformed, of a type that no project has, stored outside of this file, or larger than ``largest`` bytes.
     """
     by_kind = {message.kind: message for message in found}
-    if EXTERNAL in by_kind:
+    if _EXTERNAL in by_kind:
         raise BrokenFileError("is stored in other files")
-    if not {SPACE, TYPE, LAYOUT} <= set(by_kind):
+    if not {_SPACE, _TYPE, LAYOUT} <= set(by_kind):
         raise BrokenFileError("is not a dataset")
-    kind, shape = _parse_datatype(by_kind[TYPE].data), _parse_shape(by_kind[SPACE].data)
+    kind, shape = _parse_datatype(by_kind[_TYPE].data), _parse_shape(by_kind[_SPACE].data)
     size = math.prod(shape) * kind.dtype.itemsize
     if size > largest:
         raise BrokenFileError(f"claims {size} bytes, expected at most {largest}")
     source.reserve(2 * size)
-    raw = _read_stored(source, by_kind[LAYOUT], by_kind.get(FILTERS), shape, kind.dtype.itemsize)
+    raw = _read_stored(source, by_kind[LAYOUT], by_kind.get(_FILTERS), shape, kind.dtype.itemsize)
     return _decode_values(source, raw, kind, shape)
 
 
 def read_attribute(source: CheckedFile, found: list[Message], name: str) -> Array | None:
     """The attribute of that name among an object's messages, or None."""
     for message in found:
-        if message.kind == ATTRIBUTE:
+        if message.kind == _ATTRIBUTE:
             title, kind, space, data = _split_attribute(message.data)
             if title == name:
                 sort, shape = _parse_datatype(kind), _parse_shape(space)

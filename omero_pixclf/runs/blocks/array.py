@@ -20,7 +20,18 @@ from numpy.typing import DTypeLike, NDArray
 from omero_pixclf.errors import OutputError
 from omero_pixclf.image import Region
 
-__all__ = ["BlockArray", "BlockGrid", "RelabeledArray", "choose_grid", "make_region", "write_atomically"]
+__all__ = [
+    "BLOCK_PIXELS",
+    "CUBE_BLOCK",
+    "PLANE_BLOCK",
+    "BlockArray",
+    "BlockGrid",
+    "RelabeledArray",
+    "Shape4",
+    "choose_grid",
+    "make_region",
+    "write_atomically",
+]
 
 Shape4 = tuple[int, int, int, int]
 

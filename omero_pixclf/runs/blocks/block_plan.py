@@ -39,7 +39,14 @@ from omero_pixclf.runs.state.image_files import ImageFiles
 if TYPE_CHECKING:
     from omero_pixclf.objects.blockwise import MeasurementParameters
 
-__all__ = ["BlockPlan", "find_images_worth_splitting", "image_grid", "select_images_to_split", "split_images"]
+__all__ = [
+    "MAX_IMBALANCE",
+    "BlockPlan",
+    "find_images_worth_splitting",
+    "image_grid",
+    "select_images_to_split",
+    "split_images",
+]
 
 MAX_IMBALANCE = 0.1  # the part of a worker's share of a run that may be lost at its end before images are cut
 

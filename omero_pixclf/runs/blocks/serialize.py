@@ -15,6 +15,7 @@ from omero_pixclf.objects.outline import MaskShape, Outline, PolygonShape
 from omero_pixclf.objects.summary import TileSums
 
 __all__ = [
+    "Arrays",
     "RegionsOverTime",
     "outlines_from_arrays",
     "outlines_to_arrays",

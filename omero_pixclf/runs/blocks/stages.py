@@ -60,7 +60,7 @@ from omero_pixclf.runs.planning.resources import needs_blocks
 from omero_pixclf.runs.state.image_files import table_from_arrays, table_to_arrays
 from omero_pixclf.table import Table, concatenate
 
-__all__ = ["make_block_plan", "process_task"]
+__all__ = ["TASKS_IN_FLIGHT", "make_block_plan", "process_task"]
 
 TASKS_IN_FLIGHT = 2  # pieces that one worker alone has on their way: one is read, one computed
 

@@ -30,7 +30,17 @@ from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.planning.workers import ClusterCapacity
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["TASKS_PER_WORKER", "DaskSettings", "execute_on_dask", "read_cluster_capacity"]
+__all__ = [
+    "DEFAULT_WORKERS",
+    "MAX_KILLED_WORKERS",
+    "MAX_LOSSES",
+    "POLL_S",
+    "TASKS_PER_WORKER",
+    "DaskSettings",
+    "execute_on_dask",
+    "log",
+    "read_cluster_capacity",
+]
 
 log = logging.getLogger(__name__)
 

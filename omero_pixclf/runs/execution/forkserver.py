@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 
-__all__ = ["block_interrupts", "make_process_context", "start_forkserver"]
+__all__ = ["METHOD", "block_interrupts", "make_process_context", "start_forkserver"]
 
 METHOD = "forkserver" if sys.platform == "linux" else "spawn"
 

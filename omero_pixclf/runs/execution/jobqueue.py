@@ -25,7 +25,7 @@ from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 from omero_pixclf.text import format_validation_error, pluralize
 
-__all__ = ["JobQueueSettings", "execute_on_jobqueue", "load_jobqueue_settings", "start_jobqueue_cluster"]
+__all__ = ["JobQueueSettings", "Text", "execute_on_jobqueue", "load_jobqueue_settings", "start_jobqueue_cluster"]
 
 _ROLES = ("scheduler", "worker", "client")
 _COMMANDS = {"slurm": "sbatch", "pbs": "qsub"}

@@ -30,7 +30,16 @@ from omero_pixclf.runs.execution.worker import (
 from omero_pixclf.runs.planning.plan import PlanItem
 from omero_pixclf.runs.state.manifest import Manifest
 
-__all__ = ["ProcessPoolSettings", "execute_in_processes"]
+__all__ = [
+    "HEARTBEAT_S",
+    "MAX_LOSSES",
+    "MAX_TRIES",
+    "SHUTDOWN_TIMEOUT_S",
+    "WORKER_TIMEOUT_S",
+    "ProcessPoolSettings",
+    "execute_in_processes",
+    "log",
+]
 
 log = logging.getLogger(__name__)
 

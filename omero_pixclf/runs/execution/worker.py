@@ -21,6 +21,7 @@ from omero_pixclf.runs.execution.serial import TaskFunction, TaskResult, execute
 from omero_pixclf.runs.execution.task import BlockTask, Task
 
 __all__ = [
+    "Inbox",
     "OpenWorker",
     "ServerLost",
     "TaskDone",

@@ -20,7 +20,7 @@ from omero_pixclf.runs.planning.plan_notes import (
 )
 from omero_pixclf.runs.protocols import ResultSink
 
-__all__ = ["PlanItem", "format_decisions", "plan_images", "select_inputs"]
+__all__ = ["PAGE_SIZE", "Decision", "PlanItem", "format_decisions", "plan_images", "select_inputs"]
 
 PAGE_SIZE = 500  # images to look up at a time
 Decision = Literal["due", "replace", "done", "refused", "made"]

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from omero_pixclf.image import ImageInfo
 
-__all__ = ["MAX_TILES", "choose_previewed", "sample_groups"]
+__all__ = ["MAX_TILES", "Item", "choose_previewed", "sample_groups"]
 
 MAX_TILES = 96  # images on a contact sheet
 

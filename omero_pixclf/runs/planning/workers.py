@@ -14,7 +14,19 @@ from omero_pixclf.runs.blocks.block_plan import image_grid, select_images_to_spl
 from omero_pixclf.runs.planning.resources import DEFAULT_MEMORY, array_bytes, available_memory
 from omero_pixclf.text import format_size
 
-__all__ = ["ClusterCapacity", "WorkerAllocation", "allocate_cluster_workers", "allocate_workers"]
+__all__ = [
+    "DISK_BYTES_PER_IMAGE",
+    "IMAGES_PER_WORKER",
+    "MAX_CONCURRENCY",
+    "MIN_WORKER_BYTES",
+    "PROCESS_BYTES",
+    "TILE_BYTES",
+    "WINDOW_BLOCKS",
+    "ClusterCapacity",
+    "WorkerAllocation",
+    "allocate_cluster_workers",
+    "allocate_workers",
+]
 
 MAX_CONCURRENCY = 3  # one image is read, one computed, one written
 PROCESS_BYTES = 200 * 2**20  # what a worker takes before it has an image

@@ -25,7 +25,7 @@ from omero_pixclf.runs.state.state_folders import (
 )
 from omero_pixclf.text import parse_json, printable
 
-__all__ = ["Manifest", "ManifestEntry", "RunHeader", "is_run_folder", "state_folder"]
+__all__ = ["MANIFEST", "EntryState", "Manifest", "ManifestEntry", "RunHeader", "is_run_folder", "state_folder"]
 
 MANIFEST = "manifest.sqlite"
 EntryState = Literal["due", "skipped", "refused", "running", "done", "failed"]

@@ -15,7 +15,7 @@ from omero_pixclf.runs.execution.serial import ImageOutcome
 from omero_pixclf.runs.planning.shards import parse_shard
 from omero_pixclf.runs.state.manifest import Manifest, ManifestEntry, RunHeader
 
-__all__ = ["create_merged_manifest", "load_shard_runs", "make_merged_header", "read_outcomes"]
+__all__ = ["ShardRun", "create_merged_manifest", "load_shard_runs", "make_merged_header", "read_outcomes"]
 
 ShardRun = tuple[RunHeader, Sequence[ManifestEntry], Path]
 
