@@ -14,15 +14,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from omero_pixclf.ilastik.object_features import Dimensions, column_count, display_name
+from omero_pixclf.ilastik.object_features import Dimensions
 from omero_pixclf.ilastik.object_project import ObjectProject, read_object_project
 from omero_pixclf.objects.features.blockwise_features import compute_features_blockwise
 from omero_pixclf.objects.features.compute import FeatureTable, compute_features
-from omero_pixclf.objects.object_classifier import classify_features, find_objects, paint_objects
+from omero_pixclf.objects.object_classifier import ObjectClasses, classify_features, find_objects, paint_objects
+from omero_pixclf.objects.object_table import build_object_columns, default_features
 from tests.golden.cases import OWN, stored
-
-FIXED = ("object_id", "timestep", "labelimage_oid", "User Label", "Predicted Class")
-DEFAULT = ("Bounding Box Minimum", "Bounding Box Maximum", "Center of the object", "Size in pixels")
 
 
 @dataclass(frozen=True)
@@ -78,22 +76,24 @@ def compare_objects(folder: Path, *, block: tuple[int, int, int] | None = None) 
     predictions, probabilities = stored(folder / "object_predictions.h5"), stored(folder / "object_probabilities.h5")
     dims: Dimensions = 3 if labels.shape[1] > 1 else 2
     chosen = project.features_for(dims, raw.shape[-1])
+    asked = [*project.computed, *default_features(project.computed)]
+    frames: dict[int, ObjectClasses] = {}
     tables, predicted, difference = [], 0, 0.0
     for t in range(len(raw)):
         if block is None:
-            table = compute_features(labels[t], raw[t], project.computed)
+            table = compute_features(labels[t], raw[t], asked)
         else:
-            table = compute_features_blockwise(labels, raw, project.computed, block=block, t=t)
+            table = compute_features_blockwise(labels, raw, asked, block=block, t=t)
         classes = classify_features(project, table, chosen)
         painted = paint_objects(labels[t], classes.label, classes.predicted)
         predicted += int(np.count_nonzero(painted != predictions[t, ..., 0]))
         shares = paint_objects(labels[t], classes.label, classes.probabilities)
         difference = max(difference, float(np.abs(shares - probabilities[t]).max()))
         tables.append(table)
-    ours = _columns(tables, dims, raw.shape[-1])
-    theirs = _stored_columns(folder, project)
-    header = sorted(set(ours) - set(theirs)) + sorted(set(theirs) - set(ours) - set(_default_columns(dims)))
-    far = {name: _relative(ours[name], theirs[name]) for name in ours if name in theirs}
+        frames[t] = classes
+    ours, theirs = build_object_columns(project, frames, project.computed), _stored_columns(folder)
+    header = sorted(set(ours) ^ set(theirs))
+    far = {name: _compare_column(ours[name], theirs[name]) for name in ours if name in theirs}
     if (folder / "features_of_ilastik.h5").is_file():
         far |= _compare_stored_features(folder, tables)
     worst = max(far, key=lambda name: far[name])
@@ -109,34 +109,25 @@ def compare_objects(folder: Path, *, block: tuple[int, int, int] | None = None) 
     )
 
 
-def _default_columns(dims: int) -> list[str]:
-    """What ilastik's table has in any case."""
-    return [f"{name}_{i}" for name in DEFAULT[:3] for i in range(dims)] + [DEFAULT[3]]
-
-
-def _columns(tables: list[FeatureTable], dims: Dimensions, channels: int) -> dict[str, NDArray[np.float64]]:
-    """Our features by the names of ilastik's table's columns."""
-    found = {}
-    for feature in tables[0].values:
-        values = np.concatenate([table.values[feature] for table in tables])
-        width = column_count(feature, dims, channels)
-        assert values.shape[1] == width
-        for i in range(width):
-            name = display_name(feature) + (f"_{i}" if width > 1 else "")
-            found[name] = np.maximum(found[name], values[:, i]) if name in found else values[:, i]
-    return found
-
-
-def _stored_columns(folder: Path, project: ObjectProject) -> dict[str, NDArray[np.float64]]:
-    """The feature columns of ilastik's table, as CSV or HDF5."""
-    fixed = {*FIXED, *(f"Probability of {label.name}" for label in project.classes)}
+def _stored_columns(folder: Path) -> dict[str, list[str] | NDArray[np.generic]]:
+    """The columns of ilastik's table, as CSV (text) or HDF5."""
     if (folder / "table_table.csv").is_file():
         with (folder / "table_table.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        return {name: np.array([float(row[name]) for row in rows]) for name in rows[0] if name not in fixed}
+        return {name: [row[name] for row in rows] for name in rows[0]}
     with h5py.File(folder / "table.h5") as file:
         table = file["table"][()]
-    return {name: table[name].astype(np.float64) for name in table.dtype.names if name not in fixed}
+    return {name: table[name] for name in table.dtype.names}
+
+
+def _compare_column(ours: NDArray[np.generic], theirs: list[str] | NDArray[np.generic]) -> float:
+    """The largest relative difference of two columns; infinite where types, lengths or texts differ."""
+    if ours.dtype == object:
+        texts = [value.decode() if isinstance(value, bytes) else value for value in theirs]
+        return 0.0 if ours.tolist() == texts else float("inf")
+    if isinstance(theirs, np.ndarray) and theirs.dtype != ours.dtype:
+        return float("inf")
+    return _relative(ours, np.array([float(value) for value in theirs]))
 
 
 def _compare_stored_features(folder: Path, tables: list[FeatureTable]) -> dict[str, float]:
@@ -145,13 +136,15 @@ def _compare_stored_features(folder: Path, tables: list[FeatureTable]) -> dict[s
     with h5py.File(folder / "features_of_ilastik.h5") as file:
         for t, table in enumerate(tables):
             for feature, values in table.values.items():
+                if f"t{t}/{feature.plugin}/{feature.name}" not in file:
+                    continue  # one of the default features
                 theirs = file[f"t{t}/{feature.plugin}/{feature.name}"][()][1:]
                 name = f"t{t}/{feature.plugin}/{feature.name}"
                 far[name] = _relative(values, theirs)
     return far
 
 
-def _relative(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> float:
+def _relative(ours: NDArray[np.generic], theirs: NDArray[np.generic]) -> float:
     """The largest relative difference; infinite where only one is NaN."""
     if ours.shape != theirs.shape:
         return float("inf")
