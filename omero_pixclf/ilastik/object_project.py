@@ -155,7 +155,7 @@ class ObjectProject:
             The classifier was trained on images with another number of dimensions or channels.
         """
         if (dims, channels) not in self.trained_on:
-            known = " or ".join(f"{d}D images with {c} channel(s)" for d, c in self.trained_on)
+            known = " or ".join(f"{d}D images with {c} channel(s)" for d, c in self.trained_on[:4])
             raise ProjectError(
                 f"{self.name}: the object classifier was trained on {known}; this image is {dims}D and has "
                 f"{channels} channel(s). Choose an image with as many channels, or train the project on such an image"

@@ -49,7 +49,11 @@ def compute_skeleton_features(
     """
     out = np.zeros((len(objects), 12))
     boxes = np.concatenate([objects.lower[:, 1:], objects.upper[:, 1:]], axis=1)
-    plane = np.ascontiguousarray(labels, dtype=np.int32)
-    numbers = objects.label.astype(np.int32)
+    numbers, plane = objects.label, labels
+    if int(labels.max()) > np.iinfo(np.int32).max:  # only the objects' own labels matter
+        place = np.searchsorted(numbers, labels)
+        found = numbers[np.minimum(place, len(numbers) - 1)] == labels
+        numbers, plane = np.arange(1, len(numbers) + 1), np.where(found, place + 1, 0)
+    numbers, plane = numbers.astype(np.int32), np.ascontiguousarray(plane, dtype=np.int32)
     kernels.skeletons(plane, plane.shape[1], numbers, np.ascontiguousarray(boxes), out, origin, image)
     return {name: out[:, columns] for name, columns in _COLUMNS.items()}

@@ -67,12 +67,13 @@ def test_blocks_give_the_same_numbers(shape: tuple[int, int, int], channels: int
     )
 
 
-def test_labels_may_have_gaps() -> None:
-    labels, image = blobs((1, 30, 30)), noise((1, 30, 30))
+@pytest.mark.parametrize("gap", [1000, 2**33])
+def test_labels_may_have_gaps(gap: int) -> None:
+    labels, image = blobs((1, 30, 30)).astype(np.int64), noise((1, 30, 30))
     features = available_features(2, 1, MARGIN)
-    wide = compute_features(labels * 1000, image, features)
+    wide = compute_features(labels * gap, image, features)
     dense = compute_features(labels, image, features)
-    assert wide.label.tolist() == (dense.label * 1000).tolist()
+    assert wide.label.tolist() == (dense.label * gap).tolist()
     for feature, values in wide.values.items():
         assert np.array_equal(values, dense.values[feature], equal_nan=True)
 
