@@ -24,7 +24,7 @@ _NEIGHBOURS = ((-1, -1), (0, -1), (1, -1), (-1, 0), (1, 0), (-1, 1), (0, 1), (1,
 _SIMPLE = int("013333000073000000c0880000c0880000003b000000000000c0880080c08800", 16)
 _FARTHEST = 0.5 * float(np.finfo(np.float64).max)
 
-Pixel = tuple[int, int]
+_Pixel = tuple[int, int]
 """x and y in the object's box."""
 
 
@@ -32,8 +32,8 @@ Pixel = tuple[int, int]
 class _Search:
     """Shortest paths: pixels in the order in which they were reached, and the pixel before each."""
 
-    order: list[Pixel]
-    before: dict[Pixel, Pixel]
+    order: list[_Pixel]
+    before: dict[_Pixel, _Pixel]
 
 
 @dataclass
@@ -41,16 +41,16 @@ class _Skeleton:
     """A skeleton on its way from pixels to a pruned tree; edges are bits in the order of `_NEIGHBOURS`."""
 
     own: BoolArray
-    square: dict[Pixel, int]
-    joined: dict[Pixel, int]
-    parent: dict[Pixel, Pixel] = field(default_factory=dict)
-    child: dict[Pixel, Pixel] = field(default_factory=dict)
-    length: dict[Pixel, float] = field(default_factory=dict)
-    salience: dict[Pixel, float] = field(default_factory=dict)
-    area: dict[Pixel, int] = field(default_factory=dict)
-    loop: set[Pixel] = field(default_factory=set)
+    square: dict[_Pixel, int]
+    joined: dict[_Pixel, int]
+    parent: dict[_Pixel, _Pixel] = field(default_factory=dict)
+    child: dict[_Pixel, _Pixel] = field(default_factory=dict)
+    length: dict[_Pixel, float] = field(default_factory=dict)
+    salience: dict[_Pixel, float] = field(default_factory=dict)
+    area: dict[_Pixel, int] = field(default_factory=dict)
+    loop: set[_Pixel] = field(default_factory=set)
 
-    def cut(self, p: Pixel, n: int) -> None:
+    def cut(self, p: _Pixel, n: int) -> None:
         """Remove the edge from p to its neighbour n."""
         self.joined[p] &= ~(1 << n)
         self.joined[_next(p, n)] &= ~(1 << (7 - n))
@@ -97,11 +97,11 @@ def describe_skeleton(own: BoolArray, origin: tuple[int, int], image: tuple[int,
     return [lengths, _distance(line[0], line[-1]), total, average, float(len(branches)), float(holes), *places]
 
 
-def _next(p: Pixel, n: int) -> Pixel:
+def _next(p: _Pixel, n: int) -> _Pixel:
     return p[0] + _NEIGHBOURS[n][0], p[1] + _NEIGHBOURS[n][1]
 
 
-def _distance(p: Pixel, q: Pixel) -> float:
+def _distance(p: _Pixel, q: _Pixel) -> float:
     return math.sqrt((p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2)
 
 
@@ -165,7 +165,7 @@ def _apex(point: tuple[int, int], axis: int) -> float:
 def _mark_raw_skeleton(own: BoolArray, vectors: Int64Array, square: Int64Array) -> BoolArray:
     """Mark pixels where the nearest boundary points of neighbours are neither equal nor adjacent."""
     marks = np.zeros(own.shape, np.bool_)
-    ends: list[Pixel] = []
+    ends: list[_Pixel] = []
     for y, x in np.argwhere(own).tolist():
         a = vectors[y, x].tolist()
         for dx, dy in ((0, -1), (-1, 0), (1, 0), (0, 1)):
@@ -191,7 +191,7 @@ def _mark_raw_skeleton(own: BoolArray, vectors: Int64Array, square: Int64Array) 
     return marks
 
 
-def _is_marked(marks: BoolArray, p: Pixel) -> bool:
+def _is_marked(marks: BoolArray, p: _Pixel) -> bool:
     return 0 <= p[0] < marks.shape[1] and 0 <= p[1] < marks.shape[0] and bool(marks[p[1], p[0]])
 
 
@@ -201,7 +201,7 @@ def _thin(marks: BoolArray, square: Int64Array) -> None:
     Marks at the image's border stay. The box has a pixel more than the object on every side but those.
     """
     height, width = marks.shape
-    queue: list[tuple[int, int, Pixel]] = []
+    queue: list[tuple[int, int, _Pixel]] = []
     order = 0
     candidates = [(x, y) for y, x in np.argwhere(marks).tolist()]
     while candidates or queue:
@@ -216,7 +216,7 @@ def _thin(marks: BoolArray, square: Int64Array) -> None:
             candidates = [_next(p, n) for n in range(8)]
 
 
-def _is_simple(marks: BoolArray, p: Pixel) -> bool:
+def _is_simple(marks: BoolArray, p: _Pixel) -> bool:
     index = 0
     for n in range(8):
         index = index << 1 | _is_marked(marks, _next(p, n))
@@ -227,15 +227,15 @@ class _Heap:
     """Pixels by distance in a 1-based binary heap with vigra's order of equal distances."""
 
     def __init__(self) -> None:
-        self.items: list[Pixel] = [(-1, -1)]
-        self.slot: dict[Pixel, int] = {}
+        self.items: list[_Pixel] = [(-1, -1)]
+        self.slot: dict[_Pixel, int] = {}
 
-    def rise(self, at: int, distance: dict[Pixel, float]) -> None:
+    def rise(self, at: int, distance: dict[_Pixel, float]) -> None:
         while at > 1 and distance[self.items[at // 2]] > distance[self.items[at]]:
             self._swap(at, at // 2)
             at //= 2
 
-    def pop(self, distance: dict[Pixel, float]) -> Pixel:
+    def pop(self, distance: dict[_Pixel, float]) -> _Pixel:
         nearest, last = self.items[1], len(self.items) - 1
         self._swap(1, last)
         self.items.pop()
@@ -250,7 +250,7 @@ class _Heap:
             at = child
         return nearest
 
-    def push(self, p: Pixel) -> None:
+    def push(self, p: _Pixel) -> None:
         self.items.append(p)
         self.slot[p] = len(self.items) - 1
 
@@ -259,7 +259,7 @@ class _Heap:
         self.slot[self.items[i]], self.slot[self.items[j]] = i, j
 
 
-def _search(skeleton: _Skeleton, start: Pixel, target: Pixel | None) -> _Search:
+def _search(skeleton: _Skeleton, start: _Pixel, target: _Pixel | None) -> _Search:
     """Shortest paths (Dijkstra); with a target, pixels beside the skeleton wait in the heap behind all others."""
     xs, ys = zip(*skeleton.joined, strict=True)
     box = (min(xs), min(ys), max(xs), max(ys))
@@ -290,7 +290,7 @@ def _search(skeleton: _Skeleton, start: Pixel, target: Pixel | None) -> _Search:
     return found
 
 
-def _find_longest_path(skeleton: _Skeleton, start: Pixel) -> list[Pixel]:
+def _find_longest_path(skeleton: _Skeleton, start: _Pixel) -> list[_Pixel]:
     """The pixels of the longest path, from its second end to its first."""
     first = _search(skeleton, start, None).order[-1]
     found = _search(skeleton, first, None)
@@ -300,7 +300,7 @@ def _find_longest_path(skeleton: _Skeleton, start: Pixel) -> list[Pixel]:
     return line
 
 
-def _find_middle(line: list[Pixel]) -> int:
+def _find_middle(line: list[_Pixel]) -> int:
     """The index of the pixel at half of the path's length."""
     if len(line) == 1:
         return 0
@@ -312,7 +312,7 @@ def _find_middle(line: list[Pixel]) -> int:
     return math.floor(k + (half - lengths[k]) / (lengths[k + 1] - lengths[k]) + 0.5)
 
 
-def _cross(p: Pixel, q: Pixel) -> int:
+def _cross(p: _Pixel, q: _Pixel) -> int:
     return p[0] * q[1] - p[1] * q[0]
 
 
@@ -340,7 +340,7 @@ def _grow_tree(skeleton: _Skeleton, found: _Search) -> None:
         s.area[p] = s.area[parent] + _cross(p, parent)
 
 
-def _find_holes(skeleton: _Skeleton, order: list[Pixel]) -> tuple[int, float]:
+def _find_holes(skeleton: _Skeleton, order: list[_Pixel]) -> tuple[int, float]:
     """The number of loops around holes, and the length of their branches; dead branches are removed on the way."""
     s, holes, total = skeleton, 0, 0.0
     for p in reversed(order):
@@ -360,7 +360,7 @@ def _find_holes(skeleton: _Skeleton, order: list[Pixel]) -> tuple[int, float]:
     return holes, total
 
 
-def _close_loop(skeleton: _Skeleton, p: Pixel, q: Pixel) -> bool:
+def _close_loop(skeleton: _Skeleton, p: _Pixel, q: _Pixel) -> bool:
     found = _search(skeleton, p, q)
     if found.order[-1] != q:
         return False
@@ -376,7 +376,7 @@ def _close_loop(skeleton: _Skeleton, p: Pixel, q: Pixel) -> bool:
     return True
 
 
-def _encloses_other(own: BoolArray, path: list[Pixel]) -> bool:
+def _encloses_other(own: BoolArray, path: list[_Pixel]) -> bool:
     """Whether a pixel of something else lies inside the closed path."""
     turns = np.zeros(own.shape, np.int64)
     for a, b in zip(path, [*path[1:], path[0]], strict=True):
@@ -387,7 +387,7 @@ def _encloses_other(own: BoolArray, path: list[Pixel]) -> bool:
     return bool((inner & ~own).any())
 
 
-def _remove_branch(skeleton: _Skeleton, p: Pixel) -> None:
+def _remove_branch(skeleton: _Skeleton, p: _Pixel) -> None:
     while True:
         skeleton.salience[p] = 0.0
         for n in range(8):

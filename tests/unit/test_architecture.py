@@ -155,6 +155,7 @@ def names_used_elsewhere() -> dict[str, set[str]]:
         for name, module in re.findall(r'"(\w+)": "(omero_pixclf[\w.]*)"', text):
             used[module].add(name)
     used["omero_pixclf.pixels.kernels_numpy"] |= used["omero_pixclf.pixels.kernels.kernels"]  # which it may be
+    used["omero_pixclf.objects.kernels_python"] |= used["omero_pixclf.objects.kernels.kernels"]
     return used
 
 

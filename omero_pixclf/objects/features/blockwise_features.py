@@ -21,11 +21,11 @@ from omero_pixclf.objects.windows import windows_of_objects
 
 __all__ = ["compute_features_blockwise"]
 
-Extents = tuple[int, int, int]
+_Extents = tuple[int, int, int]
 
 
 def compute_features_blockwise(
-    labels: ReadableArray, image: ReadableArray, features: Sequence[ObjectFeature], *, block: Extents, t: int = 0
+    labels: ReadableArray, image: ReadableArray, features: Sequence[ObjectFeature], *, block: _Extents, t: int = 0
 ) -> FeatureTable:
     """Compute what `compute_features` gives for one time point, without holding the image.
 
@@ -39,7 +39,7 @@ def compute_features_blockwise(
     features
         Which features to compute.
     block
-        Extents along (z, y, x) of what is worked on at a time.
+        _Extents along (z, y, x) of what is worked on at a time.
     t
         The time point.
     """
@@ -54,7 +54,7 @@ def compute_features_blockwise(
     )
 
 
-def _find_range(labels: ReadableArray, image: ReadableArray, block: Extents, t: int) -> tuple[float, float]:
+def _find_range(labels: ReadableArray, image: ReadableArray, block: _Extents, t: int) -> tuple[float, float]:
     low, high = np.nan, np.nan
     for window in windows_of_objects(labels, t, collect_statistics(labels, t, block=block), block=block):
         own = np.where(window.owned, window.labels, 0)
@@ -67,7 +67,7 @@ def _compute_windows(
     labels: ReadableArray,
     image: ReadableArray,
     features: Sequence[ObjectFeature],
-    block: Extents,
+    block: _Extents,
     t: int,
     whole: ImagePart,
     value_range: tuple[float, float] | None,

@@ -47,8 +47,8 @@ __all__ = [
     "needs_value_range",
 ]
 
-Extents = tuple[int, int, int]
-ValueRange = tuple[float, float]
+_Extents = tuple[int, int, int]
+_ValueRange = tuple[float, float]
 
 _MOST_PIXELS = 2**20
 _WEIGHTED = "Weighted<"
@@ -58,8 +58,8 @@ _WEIGHTED = "Weighted<"
 class ImagePart:
     """Where arrays lie in their image: the start along (z, y, x), and the whole image's extents along these."""
 
-    origin: Extents
-    shape: Extents
+    origin: _Extents
+    shape: _Extents
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def compute_features(
     *,
     owned: BoolArray | None = None,
     part: ImagePart | None = None,
-    value_range: ValueRange | None = None,
+    value_range: _ValueRange | None = None,
     max_pixels: int = _MOST_PIXELS,
 ) -> FeatureTable:
     """Compute features of the objects of one time point.
@@ -141,7 +141,7 @@ def compute_features(
     return FeatureTable(objects.label, found)
 
 
-def find_value_range(labels: Array, image: Array, *, max_pixels: int = _MOST_PIXELS) -> ValueRange:
+def find_value_range(labels: Array, image: Array, *, max_pixels: int = _MOST_PIXELS) -> _ValueRange:
     """Return the smallest and largest intensity of the first channel over all objects; NaN where there are none.
 
     ``labels`` and ``image`` are as in `compute_features`; the ranges of an image's parts are merged with
@@ -186,7 +186,7 @@ class _Job:
     objects: ObjectSpans
     whole: ImagePart
     dims: Dimensions
-    value_range: ValueRange | None
+    value_range: _ValueRange | None
     max_pixels: int
 
 

@@ -18,14 +18,14 @@ from omero_pixclf.objects.run_length import Spans
 
 __all__ = ["gather_neighborhoods"]
 
-Extents = tuple[int, int, int]
+_Extents = tuple[int, int, int]
 
 
 def gather_neighborhoods(
     objects: ObjectSpans,
     labels: Array,
     image: Array,
-    margin: Extents,
+    margin: _Extents,
     *,
     limit: int,
 ) -> Iterator[tuple[Int64Array, ObjectPixels]]:
@@ -61,7 +61,7 @@ def gather_neighborhoods(
             yield rows, pixels
 
 
-def _list_offsets(margin: Extents) -> Int64Array:
+def _list_offsets(margin: _Extents) -> Int64Array:
     """Rows of a ball around a pixel: dz, dy, and how far the ball reaches along x, ``(k, 3)``."""
     radius = max(margin)
     pitch = [radius // extent if extent else 0 for extent in margin]
