@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from omero_pixclf.errors import OutputError
 
-__all__ = ["DEFAULT_SLOTS", "hold_slot", "log"]
+__all__ = ["DEFAULT_SLOTS", "hold_slot"]
 
 _log = logging.getLogger(__name__)
 
