@@ -70,8 +70,8 @@ def test_files_named_for_contributors_exist() -> None:
 def test_names_given_to_contributors_are_in_the_package() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     sources = "".join(file.read_text(encoding="utf-8") for file in sorted((ROOT / "omero_pixclf").rglob("*.py")))
-    names = set(re.findall(r"`@?([A-Z][A-Z_]+|[A-Z][a-z]+[A-Za-z]*)`", text))
-    assert {"FEATURE_NAMES", "RESULT_VERSION", "StoredArray"} <= names
+    names = set(re.findall(r"`@?(_?[A-Z][A-Z_]+|[A-Z][a-z]+[A-Za-z]*)`", text))
+    assert {"_FEATURE_NAMES", "RESULT_VERSION", "StoredArray"} <= names
     assert [name for name in names if not re.search(rf"\b{name}\b", sources)] == []
 
 
