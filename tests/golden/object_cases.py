@@ -54,6 +54,12 @@ class ObjectDifference:
     probabilities: float
     header: tuple[str, ...]
 
+    @property
+    def is_equal(self) -> bool:
+        """Whether the case is inside the bars."""
+        exact = self.pixels == 0 and self.predicted == 0 and not self.header
+        return exact and self.probabilities <= 1e-6 and self.features <= 1e-6
+
 
 def object_folders(shared: Path | None) -> list[Path]:
     """Folders of all object classification cases at hand, each name once."""
