@@ -262,9 +262,9 @@ def test_flags_with_values_and_short_names_are_ilastiks(inputs: Path, tmp_path: 
     [
         ("--readonly=maybe a.h5", "'maybe' is not a boolean"),
         ("--output_f hdf5 a.h5", "is ambiguous: --output_filename_format, --output_format"),
-        ("--retrain a.h5", "a project is applied as it is stored"),
+        ("--retrain a.h5", "predict does not train"),
         ("--prediction_maps m.h5 --raw_data a.h5", "object classification and tracking"),
-        ("--distributed a.h5", "not done by predict"),
+        ("--distributed a.h5", "not supported by predict"),
         ("--nonsense a.h5", "No such option"),
     ],
 )

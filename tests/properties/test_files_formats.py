@@ -308,7 +308,7 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path: Path) -> No
 
 def test_a_zarr_store_that_stands_is_not_overwritten(tmp_path: Path) -> None:
     save_image(tmp_path / "o.zarr", np.ones((1, 1, 4, 4, 1), np.uint8))
-    with pytest.raises(OutputError, match="there already"):
+    with pytest.raises(OutputError, match="exists already"):
         save_image(tmp_path / "o.zarr", np.zeros((1, 1, 4, 4, 1), np.uint8))
     with open_image(tmp_path / "o.zarr") as image:
         assert image.read(Region.whole(image.info.shape)).min() == 1
