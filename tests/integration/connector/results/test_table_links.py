@@ -154,7 +154,7 @@ def test_the_tables_of_others_are_named_in_the_log(endpoint, new_lab, caplog):
         finish(OmeroSink(mine, encode=ENCODE), infos, "20261121T053002-000002", "ours")
     assert len(offered(owner, f"Dataset:{dataset}")) == 2  # what is theirs stays
     assert any(
-        "1 table by others" in line and "theirs_summary_20261121T053001-000001" in line for line in caplog.messages
+        "1 table of other users" in line and "theirs_summary_20261121T053001-000001" in line for line in caplog.messages
     )
 
 
