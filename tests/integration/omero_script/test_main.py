@@ -191,7 +191,7 @@ def test_wells_are_wells(stage: Stage) -> None:
 
 def test_too_many_images_are_refused_before_any_work(stage: Stage) -> None:
     done = run(stage, "Plate", [stage.plate], Most_Images=rlong(1), Recipe_Name=rstring("other name"))
-    assert done.code == 1 and "2 images are to be done, more than the 1" in done.message and QUEUE in done.message
+    assert done.code == 1 and "2 images are due, but Most Images is 1" in done.message and QUEUE in done.message
     assert not [r for r in list_run_records(stage.person.session()) if r.recipe == "other name"]
 
 
