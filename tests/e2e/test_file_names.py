@@ -103,7 +103,7 @@ def test_the_longest_names_are_written_and_longer_ones_refused_at_once(
     assert (tmp_path / f"{name}.{extension}").stat().st_size
     longer = predict(*given, "--output_filename_format", f"ü{name}", cwd=tmp_path)
     assert longer.returncode == 1
-    assert "the name has 257 bytes, file systems take 255; choose a shorter one" in longer.stderr
+    assert "the name has 257 bytes, file systems allow 255; choose a shorter one" in longer.stderr
     assert "Traceback" not in longer.stderr
     assert len(list(tmp_path.iterdir())) == 2
 

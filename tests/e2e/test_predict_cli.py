@@ -139,7 +139,7 @@ def test_the_files_own_axes_count_only_when_asked_for(folder: Path, raw: np.ndar
     wrong = predict(*PLATE, "cyx.h5/data", cwd=folder)
     assert wrong.returncode == 2
     assert "trained on 2 channels, cyx.h5/data has 150" in wrong.stderr.replace(f"{folder}/", "")
-    assert "by its own, cyx, it has 2 channels: --ignore_training_axistags takes those" in wrong.stderr
+    assert "with its own axes, cyx, it has 2 channels: --ignore_training_axistags uses those" in wrong.stderr
     right = predict(*PLATE, "--ignore_training_axistags", "cyx.h5/data", cwd=folder)
     assert right.returncode == 0, right.stderr
     assert content(folder / "cyx-data_Probabilities.h5").shape == (3, 130, 150)
