@@ -55,7 +55,7 @@ def test_axes_that_the_project_overrules_are_told(
     expected = f"its axes are {own} in the file, but taken as zyx, those of the project's training image"
     assert [expected in note for note in notes] == ([True] if own == "tyx" else [])
     quiet = predict("--project", deep, "--input_axes", "zyx", "a.tif", cwd=tmp_path)
-    assert "by the file" not in quiet.stdout
+    assert "in the file, but taken as" not in quiet.stdout
 
 
 def test_numbers_without_leading_zeros_are_told(tmp_path: Path, deep: Path, volume: np.ndarray) -> None:
