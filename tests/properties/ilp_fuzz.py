@@ -254,12 +254,12 @@ def inputs(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 
 def outcome(content: bytes) -> tuple[str, float]:
     """What reading (and, where it succeeds, applying) a project comes to, and the seconds that reading took."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         project = read_project(content, name="hostile.ilp")
     except ProjectError:
-        return "refused", time.perf_counter() - start
-    took = time.perf_counter() - start
+        return "refused", time.process_time() - start
+    took = time.process_time() - start
     try:
         read_labels(content)
         if max(project.stages[0].selection.minimum_size(2)) <= 64 and project.channels <= 8:

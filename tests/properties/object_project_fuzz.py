@@ -134,12 +134,12 @@ HOSTILE: dict[str, Edit] = {
 
 def object_outcome(content: bytes) -> tuple[str, float]:
     """What reading (and, where it succeeds, applying) a project comes to, and the seconds that reading took."""
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         project = read_object_project(content, name="hostile.ilp")
     except ProjectError:
-        return "refused", time.perf_counter() - start
-    took = time.perf_counter() - start
+        return "refused", time.process_time() - start
+    took = time.process_time() - start
     dims, channels = project.trained_on[0]
     shape = (1 if dims == 2 else 3, 24, 26)
     rng = np.random.default_rng(0)

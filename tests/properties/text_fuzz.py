@@ -234,15 +234,15 @@ def faults(count: int, seed: int) -> Iterator[tuple[str, int, str]]:
             door = DOORS[number % len(DOORS)]
             folder = Path(place) / str(number)
             folder.mkdir()
-            begin = time.monotonic()
+            begin = time.process_time()  # not of the wall: the machine may be busy
             try:
                 door(Hostile(seed + number), folder)
             except PixclfError as error:
                 str(error).encode("utf-8", "replace")
             except Exception as fault:  # noqa: BLE001 - what is looked for
                 yield door.__name__, seed + number, f"{type(fault).__name__}: {fault}"[:200]
-            if time.monotonic() - begin > SECONDS:
-                yield door.__name__, seed + number, f"took {time.monotonic() - begin:.1f} s"
+            if time.process_time() - begin > SECONDS:
+                yield door.__name__, seed + number, f"took {time.process_time() - begin:.1f} s"
 
 
 def main() -> int:

@@ -278,7 +278,7 @@ def test_a_server_that_is_told_to_stop_stops_within_seconds(tmp_path: Path) -> N
     begun = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.wait(60)
-    assert time.monotonic() - begun < 15
+    assert time.monotonic() - begun < 40
     client.kill()
     client.wait()
     process, port = serve()

@@ -66,14 +66,14 @@ def test_a_late_server_carries_out_what_a_killed_client_asked_for(tmp_path: Path
 
 
 def test_a_late_request_holds_up_no_other(tmp_path: Path) -> None:
-    with running(tmp_path, "late=3,late_share=0.5,seed=1") as server:
+    with running(tmp_path, "late=10,late_share=0.5,seed=1") as server:
         clients = [client_of(server) for _ in range(6)]
         begun = time.monotonic()
         updates = [c.getSession().getUpdateService() for c in clients]
         waiting = [update.begin_saveAndReturnObject(named("d")) for update in updates]
         for update, answer in zip(updates, waiting, strict=True):
             update.end_saveAndReturnObject(answer)
-        assert time.monotonic() - begun < 6
+        assert time.monotonic() - begun < 20
         for client in clients:
             client.closeSession()
 

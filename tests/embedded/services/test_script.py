@@ -141,7 +141,7 @@ def test_a_script_is_ended_at_its_time_limit(root: Any, person: Person) -> None:
         process = run(client, script)
         began = time.monotonic()
         assert process.wait() != 0
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         wait_for(lambda: job_state(client, process.getJob())[0] == "Error")
         assert "time limit" in job_state(client, process.getJob())[1]
         process.close(False)

@@ -72,7 +72,7 @@ def test_a_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
         process.wait()
     started = time.monotonic()
     with file_lock(tmp_path / "f"):
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 60
     assert not list(tmp_path.iterdir())
 
 

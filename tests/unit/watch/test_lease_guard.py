@@ -17,4 +17,4 @@ def test_waiting_for_a_server_is_ended_by_a_stop() -> None:
     begin = time.monotonic()
     with pytest.raises(WorkAbandoned):
         stop.wait(60)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30
