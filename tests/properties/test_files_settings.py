@@ -80,7 +80,7 @@ def test_a_template_that_leaves_the_images_folder_is_not_used(
 
 def test_a_stored_format_that_is_not_written_is_told_to_be_the_projects(tmp_path: Path) -> None:
     path = project(tmp_path / "p.ilp", OutputFormat="n5")
-    with pytest.raises(UsageError, match=r"'n5' is not written.*project's own export settings"):
+    with pytest.raises(UsageError, match=r"'n5' is not supported.*project's own export settings"):
         export_settings(path, {})
     assert export_settings(path, {"output_format": "hdf5"}).output_format == "hdf5"
 

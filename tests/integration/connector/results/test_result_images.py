@@ -130,8 +130,8 @@ def test_looking_for_makers_takes_a_few_queries_for_a_whole_container(session, d
     infos = [upload_image(session, reader((1, 1, 4, 4, 1), name=str(n)), dataset=dataset) for n in range(6)]
     make_images(session, next(OmeroSource(session).images([f"Image:{infos[0]}"])), kinds=["labels"])
     asked = []
-    rows = type(session).rows
-    monkeypatch.setattr(type(session), "rows", lambda s, hql, **k: asked.append(hql) or rows(s, hql, **k))
+    rows = type(session).query_rows
+    monkeypatch.setattr(type(session), "query_rows", lambda s, hql, **k: asked.append(hql) or rows(s, hql, **k))
     assert len(inputs(session, f"Dataset:{dataset}")) == 6
     assert len(asked) <= 7
 
