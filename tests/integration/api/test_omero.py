@@ -64,7 +64,7 @@ def test_a_run_and_its_undo(session: Session, image: int, tmp_path: Path, monkey
     monkeypatch.setenv("OMERO_PIXCLF_STATE", str(tmp_path))
     recipe = {"classifier.project": str(PROJECT), "output.contact_sheet": False}
     events = [type(event).__name__ for event in omero_pixclf.run(recipe, f"Image:{image}", session=session)]
-    assert events == ["Planned", "Outcome", "ContainerOutcome", "Finished"]
+    assert events == ["RunPlanned", "ImageOutcome", "ContainerOutcome", "RunFinished"]
     *_, again = omero_pixclf.run(recipe, [f"Image:{image}"], session=session)
     assert [outcome.state for outcome in again.outcomes] == ["skipped"]
     *_, finished = omero_pixclf.run(recipe, [f"Image:{image}"], session=session, force=True)
