@@ -46,7 +46,6 @@ DESCRIPTIONS = {
     "provenance": ("ground", "records of runs"),
     "text": ("ground", "text for people"),
     "errors": ("ground", "all exceptions"),
-    "home_paths": ("ground", "~ in paths"),
 }
 # Inputs and outputs, beside the row of a module.
 INPUTS, OUTPUTS = {"connector": "images", "ilastik": ".ilp"}, {"connector": ("ROIs, tables,", "pictures, ledger")}

@@ -18,8 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from omero_pixclf.errors import UsageError
-from omero_pixclf.home_paths import expand_home
-from omero_pixclf.text import format_validation_error, printable
+from omero_pixclf.text import expand_home, format_validation_error, printable
 
 if sys.version_info >= (3, 11):
     import tomllib

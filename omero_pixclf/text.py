@@ -1,4 +1,4 @@
-"""Format text for people: plurals, sizes, printable names, validation errors of settings files."""
+"""Text that people read and write: plurals, sizes, printable names, ``~`` in paths, errors in settings files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # slow to import, and those who read JSON need none of it
     from pydantic import BaseModel, ValidationError
 
 __all__ = [
+    "expand_home",
     "format_size",
     "format_validation_error",
     "parse_json",
@@ -161,3 +162,18 @@ def _find_models(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for part in typing.get_args(annotation):
         yield from _find_models(part)
+
+
+def expand_home(path: str, folder: str = "") -> str:
+    """A path with a leading ``~`` made the home folder, unless something of that very name is there (in ``folder``).
+
+    Shells leave the sign in where it follows ``=``, as in ``--out=~/results``, and files of settings have no shell.
+
+    Examples
+    --------
+    >>> expand_home("results/~"), expand_home("~/x").endswith("/x")
+    ('results/~', True)
+    """
+    if not path.startswith("~") or os.path.lexists(os.path.join(folder, path)):  # noqa: PTH118
+        return path
+    return os.path.expanduser(path)  # noqa: PTH111 - Path's raises for ~nobody

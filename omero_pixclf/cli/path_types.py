@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from omero_pixclf.home_paths import expand_home
-from omero_pixclf.text import path_text
+from omero_pixclf.text import expand_home, path_text
 
 __all__ = ["UserPath", "UserText", "expand_home_in_targets"]
 

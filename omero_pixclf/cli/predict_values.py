@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from omero_pixclf.home_paths import expand_home
+from omero_pixclf.text import expand_home
 
 __all__ = ["parse_engine", "parse_path", "parse_range", "parse_subregion", "to_lower"]
 

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from omero_pixclf.errors import ImageError, UsageError
-from omero_pixclf.home_paths import expand_home
 from omero_pixclf.pixel_location import PixelLocation
+from omero_pixclf.text import expand_home
 
 __all__ = [
     "NOTHING_MOUNTED",

@@ -13,7 +13,7 @@ from pathlib import Path
 from omero_pixclf.errors import ImageError
 from omero_pixclf.files.existence import exists, is_dir, is_file
 from omero_pixclf.files.ome_zarr.zarr_store import STORE_SUFFIXES, is_store
-from omero_pixclf.home_paths import expand_home
+from omero_pixclf.text import expand_home
 
 __all__ = ["DataPath", "dataset_nickname", "expand_paths", "is_folder", "is_pattern", "split_path"]
 

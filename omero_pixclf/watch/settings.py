@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from omero_pixclf.config import Recipe, load_recipe, read_toml
 from omero_pixclf.direct.mounts import DirectSettings, parse_mount
 from omero_pixclf.errors import UsageError
-from omero_pixclf.home_paths import expand_home
-from omero_pixclf.text import format_validation_error
+from omero_pixclf.text import expand_home, format_validation_error
 
 __all__ = [
     "ServerSettings",
