@@ -24,10 +24,10 @@ from omero_pixclf.ilastik.object_features import (
     is_known,
     plugin_exists_in,
 )
-from omero_pixclf.ilastik.project import ClassLabel, Project, read_classes, read_project, read_version
+from omero_pixclf.ilastik.project import ClassLabel, Project, read_classes, read_pixel_part, read_version, read_workflow
 from omero_pixclf.ilastik.random_forest import ForestArrays, read_forests
-from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, open_hdf5, read_numbers, read_text
-from omero_pixclf.ilastik.workflows import OBJECT, PIXEL, PIXEL_AND_OBJECT, untrained_project_error
+from omero_pixclf.ilastik.safe_hdf5.file import Hdf5Group, open_hdf5, read_numbers
+from omero_pixclf.ilastik.workflows import OBJECT, PIXEL_AND_OBJECT, untrained_project_error
 from omero_pixclf.image import Int64Array
 
 __all__ = [
@@ -181,7 +181,7 @@ def read_object_project(source: Path | str | bytes, *, name: str | None = None) 
     """
     with open_hdf5(source, name) as (root, sha256):
         version = read_version(root)
-        workflow = read_text(root, "workflowName") if root.has("workflowName") else PIXEL
+        workflow = read_workflow(root)
         if workflow not in OBJECT:
             raise ProjectError(
                 f"{root.file}: is a project of ilastik's workflow {workflow[:120]!r}; expected one of "
@@ -190,9 +190,9 @@ def read_object_project(source: Path | str | bytes, *, name: str | None = None) 
         if not root.has("ObjectClassification"):
             raise untrained_project_error(root.file, "it has no object classifier")
         project = _read(root, sha256, version, workflow)
-    if workflow != PIXEL_AND_OBJECT:
-        return project
-    return replace(project, pixels=read_project(source, name=name))
+        if workflow != PIXEL_AND_OBJECT:
+            return project
+        return replace(project, pixels=read_pixel_part(root, sha256))
 
 
 def _read(root: Hdf5Group, sha256: str, version: str, workflow: str) -> ObjectProject:

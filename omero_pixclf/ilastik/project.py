@@ -20,7 +20,16 @@ from omero_pixclf.ilastik.workflows import (
 )
 from omero_pixclf.text import pluralize
 
-__all__ = ["ClassLabel", "ClassificationStage", "Project", "read_classes", "read_project", "read_version"]
+__all__ = [
+    "ClassLabel",
+    "ClassificationStage",
+    "Project",
+    "read_classes",
+    "read_pixel_part",
+    "read_project",
+    "read_version",
+    "read_workflow",
+]
 
 _SUFFIXES = {PIXEL: ("",), PIXEL_AND_OBJECT: ("",), AUTOCONTEXT: ("", "01")}
 _COLORS = [[255, 255, 25], [0, 130, 200], [230, 25, 75], [60, 180, 75], [145, 30, 180], [245, 130, 48], [70, 240, 240]]
@@ -132,12 +141,19 @@ def read_project(source: Path | str | bytes, *, name: str | None = None) -> Proj
         The file is not such a project, is broken or unsafe, or has no stored classifier. The message says where.
     """
     with open_hdf5(source, name) as (root, sha256):
-        return _read(root, sha256)
+        return read_pixel_part(root, sha256)
 
 
-def _read(root: Hdf5Group, sha256: str) -> Project:
+def read_pixel_part(root: Hdf5Group, sha256: str) -> Project:
+    """Read the pixel classifier of an open project, whose bytes have this SHA-256.
+
+    Raises
+    ------
+    ProjectError
+        As `read_project`.
+    """
     version = read_version(root)
-    workflow = read_text(root, "workflowName") if root.has("workflowName") else PIXEL
+    workflow = read_workflow(root)
     if workflow not in _SUFFIXES:
         raise ProjectError(f"{root.file}: {unsupported_workflow_message(workflow)}")
     if not root.has("FeatureSelections") or not root.has("PixelClassification"):
@@ -148,6 +164,11 @@ def _read(root: Hdf5Group, sha256: str) -> Project:
         before = stages[-1] if stages else None
         stages.append(_read_stage(root, suffix, lane, before))
     return Project(root.file, sha256, version, workflow, lane, tuple(stages))
+
+
+def read_workflow(root: Hdf5Group) -> str:
+    """Read the name of the project's workflow; early files, which have none, are of Pixel Classification."""
+    return read_text(root, "workflowName") if root.has("workflowName") else PIXEL
 
 
 def read_version(root: Hdf5Group) -> str:
