@@ -7,17 +7,14 @@ Each batch runs in a process of its own, so that a crash is seen and counted.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import gzip
 import io
-import json
-import multiprocessing
 import random
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
@@ -27,9 +24,9 @@ from omero_pixclf.errors import ImageError, ProjectError
 from omero_pixclf.ilastik.labels import read_labels
 from omero_pixclf.ilastik.project import read_project
 from omero_pixclf.pixels.predict import predict_array
+from tests.properties.fuzz_batches import run_as_program, try_inputs
 
 CASES = Path(__file__).parents[1] / "golden" / "cases"
-SECONDS, BYTES = 2.0, 500 * 2**20
 FORESTS = "PixelClassification/ClassifierForests"
 Edit = Callable[[h5py.File], object]
 
@@ -241,12 +238,13 @@ def _damage_structure(data: bytearray, rng: random.Random) -> None:
                     data[spot + offset] = rng.choice((0, 1, 2, 127, 128, 255, rng.randrange(256)))
 
 
-def inputs(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Hostile projects first, each on two seeds, then mutated bytes."""
+def inputs(count: int, seed: int, *, hostile: bool) -> Iterator[tuple[str, bytes]]:
+    """Hostile projects first, each on two seeds, where asked for; then mutated bytes."""
     start = seeds()
-    for base in (start[0], start[-1]):
-        for name, edit in HOSTILE.items():
-            yield name, edited(base, edit)
+    if hostile:
+        for base in (start[0], start[-1]):
+            for name, edit in HOSTILE.items():
+                yield name, edited(base, edit)
     rng = random.Random(seed)
     for number in range(count):
         yield f"mutation {seed}/{number}", mutated(rng.choice(start), rng)
@@ -270,76 +268,10 @@ def outcome(content: bytes) -> tuple[str, float]:
     return "read", took
 
 
-def _peak() -> int:
-    """Peak memory of this program in bytes; getrusage would count what the parent held when it started this process."""
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-
-
-def _batch(seed: int, count: int, hostile: bool, pipe: object) -> None:
-    counts: collections.Counter[str] = collections.Counter()
-    slowest = (0.0, "")
-    every = inputs(count, seed)
-    if not hostile:
-        start = seeds()
-        rng = random.Random(seed)
-        every = ((f"mutation {seed}/{n}", mutated(rng.choice(start), rng)) for n in range(count))
-    for name, content in every:
-        result, took = outcome(content)
-        counts[result] += 1
-        slowest = max(slowest, (took, name))
-    forbidden = [name for name in ("pickle", "sklearn", "joblib") if name in sys.modules and name not in ALREADY]
-    pipe.send((dict(counts), slowest, _peak(), forbidden))  # type: ignore[attr-defined]
-
-
-ALREADY = set(sys.modules)
-
-
-def run(count: int, seed: int, batch: int = 2000) -> dict[str, object]:
-    """Try the hostile projects and ``count`` mutations; what came of them."""
-    total: collections.Counter[str] = collections.Counter()
-    slowest, peak, crashes, imported, begun = (0.0, ""), 0, [], set(), time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    todo = [(seed + 1_000_003 * n, min(batch, count - n * batch), n == 0) for n in range(max(1, -(-count // batch)))]
-    for own, size, hostile in todo:
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_batch, args=(own, size, hostile, sender))
-        process.start()
-        sender.close()
-        try:
-            counts, slow, rss, names = receiver.recv()
-        except EOFError:
-            crashes.append(own)
-        else:
-            total.update(counts)
-            slowest, peak = max(slowest, slow), max(peak, rss)
-            imported.update(names)
-        process.join()
-    return {
-        "inputs": sum(total.values()),
-        "outcomes": dict(total),
-        "crashed batches (seeds)": crashes,
-        "modules imported on the way": sorted(imported),
-        "slowest (s)": round(slowest[0], 3),
-        "slowest input": slowest[1],
-        "peak memory of a process (MB)": peak // 2**20,
-        "seconds": round(time.perf_counter() - begun, 1),
-    }
-
-
-def main() -> int:
-    """Print the outcome as JSON; 1 if anything crashed, was slow or large, or imported something."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    report = run(args.count, args.seed)
-    sys.stdout.write(json.dumps(report, indent=1) + "\n")
-    bad = report["crashed batches (seeds)"] or report["modules imported on the way"]
-    return int(bool(bad) or report["slowest (s)"] > SECONDS or report["peak memory of a process (MB)"] * 2**20 > BYTES)
+def try_batch(seed: int, count: int, hostile: bool, pipe: Connection) -> None:
+    """Try a batch of projects in this process."""
+    try_inputs(inputs(count, seed, hostile=hostile), outcome, pipe)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_program(try_batch, __doc__, 20_000))

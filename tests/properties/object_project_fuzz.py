@@ -6,16 +6,13 @@ small image. Inputs are real projects whose bytes were mutated, and projects edi
 
 from __future__ import annotations
 
-import argparse
-import collections
 import gzip
 import io
-import json
-import multiprocessing
 import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import h5py
@@ -24,7 +21,8 @@ import numpy as np
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.object_project import read_object_project
 from omero_pixclf.objects.object_classifier import classify_objects, find_objects
-from tests.properties.ilp_fuzz import ALREADY, BYTES, SECONDS, _peak, edited, mutated, replaced, rewritten
+from tests.properties.fuzz_batches import run_as_program, try_inputs
+from tests.properties.ilp_fuzz import edited, mutated, replaced, rewritten
 
 CASES = Path(__file__).parents[1] / "golden" / "cases"
 FORESTS = "ObjectClassification/ClassifierForests"
@@ -148,7 +146,7 @@ def object_outcome(content: bytes) -> tuple[str, float]:
             find_objects(rng.random((1, *shape, 3), np.float32), project.threshold)
         labels = np.repeat(np.repeat(rng.integers(0, 3, (shape[0], 4, 5)), 6, axis=1), 6, axis=2)[:, :24, :26]
         classify_objects(project, labels, rng.random((*shape, min(channels, 8)), np.float32))
-    except (ProjectError, ValueError):
+    except ProjectError:
         return "read, then refused", took
     return "read", took
 
@@ -164,60 +162,10 @@ def _inputs(count: int, seed: int, *, hostile: bool) -> Iterator[tuple[str, byte
         yield f"mutation {seed}/{number}", mutated(rng.choice(start), rng)
 
 
-def _batch(seed: int, count: int, hostile: bool, pipe: object) -> None:
-    counts: collections.Counter[str] = collections.Counter()
-    slowest = (0.0, "")
-    for name, content in _inputs(count, seed, hostile=hostile):
-        result, took = object_outcome(content)
-        counts[result] += 1
-        slowest = max(slowest, (took, name))
-    forbidden = [name for name in ("pickle", "sklearn", "joblib") if name in sys.modules and name not in ALREADY]
-    pipe.send((dict(counts), slowest, _peak(), forbidden))  # type: ignore[attr-defined]
-
-
-def run_objects(count: int, seed: int, batch: int = 2000) -> dict[str, object]:
-    """Try the hostile projects and ``count`` mutations, in processes of their own; what came of them."""
-    total: collections.Counter[str] = collections.Counter()
-    slowest, peak, crashes, imported, begun = (0.0, ""), 0, [], set(), time.perf_counter()
-    context = multiprocessing.get_context("spawn")
-    for number in range(max(1, -(-count // batch))):
-        own, size = seed + 1_000_003 * number, min(batch, count - number * batch)
-        receiver, sender = context.Pipe(duplex=False)
-        process = context.Process(target=_batch, args=(own, size, number == 0, sender))
-        process.start()
-        sender.close()
-        try:
-            counts, slow, rss, names = receiver.recv()
-        except EOFError:
-            crashes.append(own)
-        else:
-            total.update(counts)
-            slowest, peak = max(slowest, slow), max(peak, rss)
-            imported.update(names)
-        process.join()
-    return {
-        "inputs": sum(total.values()),
-        "outcomes": dict(total),
-        "crashed batches (seeds)": crashes,
-        "modules imported on the way": sorted(imported),
-        "slowest (s)": round(slowest[0], 3),
-        "slowest input": slowest[1],
-        "peak memory of a process (MB)": peak // 2**20,
-        "seconds": round(time.perf_counter() - begun, 1),
-    }
-
-
-def main() -> int:
-    """Print the outcome as JSON; 1 if anything crashed, was slow or large, or imported something."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    report = run_objects(args.count, args.seed)
-    sys.stdout.write(json.dumps(report, indent=1) + "\n")
-    bad = report["crashed batches (seeds)"] or report["modules imported on the way"]
-    return int(bool(bad) or report["slowest (s)"] > SECONDS or report["peak memory of a process (MB)"] * 2**20 > BYTES)
+def try_object_batch(seed: int, count: int, hostile: bool, pipe: Connection) -> None:
+    """Try a batch of projects in this process."""
+    try_inputs(_inputs(count, seed, hostile=hostile), object_outcome, pipe)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_as_program(try_object_batch, __doc__, 10_000))

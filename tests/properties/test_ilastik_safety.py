@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.project import read_project
-from tests.properties.ilp_fuzz import BYTES, HOSTILE, SECONDS, edited, mutated, outcome, run, seeds
+from tests.properties.fuzz_batches import BYTES, SECONDS, run_batches
+from tests.properties.ilp_fuzz import HOSTILE, edited, mutated, outcome, seeds, try_batch
 
 SEEDS = seeds()
 
@@ -38,7 +39,7 @@ def test_damaged_projects_are_read_or_refused(seed: int, base: int) -> None:
 
 
 def test_the_fuzzer_reports_a_clean_run() -> None:
-    report = run(200, seed=3)
+    report = run_batches(try_batch, 200, seed=3)
     assert report["inputs"] == 200 + 2 * len(HOSTILE)
     assert not report["crashed batches (seeds)"]
     assert not report["modules imported on the way"]

@@ -21,7 +21,8 @@ from omero_pixclf.ilastik.labels import read_labels
 from omero_pixclf.ilastik.project import read_project
 from tests.golden.cases import OWN
 from tests.golden.test_old_projects import of_early_versions
-from tests.properties.ilp_fuzz import BYTES, SECONDS, edited
+from tests.properties.fuzz_batches import BYTES, SECONDS
+from tests.properties.ilp_fuzz import edited
 
 PIXELS = gzip.decompress((OWN / "k05_2d_customscales_reordered" / "project.ilp.gz").read_bytes())
 

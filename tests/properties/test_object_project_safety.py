@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from omero_pixclf.errors import ProjectError
 from omero_pixclf.ilastik.object_project import read_object_project
-from tests.properties.ilp_fuzz import SECONDS, edited, mutated
-from tests.properties.object_project_fuzz import HOSTILE, object_outcome, object_seeds, run_objects
+from tests.properties.fuzz_batches import SECONDS, run_batches
+from tests.properties.ilp_fuzz import edited, mutated
+from tests.properties.object_project_fuzz import HOSTILE, object_outcome, object_seeds, try_object_batch
 
 SEEDS = object_seeds()
 
@@ -36,7 +37,7 @@ def test_damaged_projects_are_read_or_refused(seed: int, base: int) -> None:
 
 
 def test_the_fuzzer_reports_a_clean_run() -> None:
-    report = run_objects(50, seed=3)
+    report = run_batches(try_object_batch, 50, seed=3)
     assert report["inputs"] == 50 + 2 * len(HOSTILE)
     assert not report["crashed batches (seeds)"]
     assert not report["modules imported on the way"]
