@@ -1,4 +1,4 @@
-"""Tables of typed columns: what measurements return and what is written to OMERO or files.
+"""Tables of typed columns, as measurements return them and as OMERO and files store them.
 
 OMERO's tables, CSV and Parquet each have types of their own; declaring a column's type once, here, is what keeps
 them from being guessed from the values (and from going wrong on zero rows).

@@ -110,8 +110,10 @@ def open_omero(session: Session, request: RunRequest, *, login: Login | None = N
 
     Parameters
     ----------
-    session, request
-        Where, and what is asked for.
+    session
+        The session that reads and writes.
+    request
+        Images, recipe and options of the run.
     login
         How the session was opened, if worker processes may join it.
 

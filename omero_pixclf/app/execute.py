@@ -108,8 +108,10 @@ def run_in_context(
 
     Parameters
     ----------
-    context, request
-        Where, and what is asked for.
+    context
+        The open source, sink and project.
+    request
+        Images, recipe and options of the run.
     now, salt
         The clock, and the source of random bytes for the run's id.
     """

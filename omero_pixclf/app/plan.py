@@ -71,8 +71,10 @@ def plan_in_omero(login: Login, request: RunRequest, *, samples: int = 0) -> Run
 
     Parameters
     ----------
-    login, request
-        Where, and what is asked for.
+    login
+        The server and the user.
+    request
+        Images, recipe and options of the run.
     samples
         Number of images to analyze for an estimate of time and objects.
     """

@@ -19,7 +19,7 @@ __all__ = ["RunRequest", "load_resumed_request", "results_state_folder"]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is asked of a run.
+    """The images, the recipe and the options of a run.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Memory and disk space needed by an image, and what is available."""
+"""Compare the memory and disk space that an image needs with what the machine has."""
 
 from __future__ import annotations
 
